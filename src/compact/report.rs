@@ -1,0 +1,194 @@
+//! What a compaction is told, what it tells while it runs, and what it leaves behind.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::{
+    error::Result,
+    model::{
+        date::Date,
+        partition::{Partition, Selection},
+    },
+    storage::store::Store,
+};
+
+/// Which days are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// Yesterday.
+    Daily,
+    /// Every past day that the archive lacks or that has new files.
+    CatchUp,
+    /// All days from the first to the last, both included.
+    Backfill {
+        /// The first day.
+        start: Date,
+        /// The last day.
+        end: Date,
+    },
+    /// One day.
+    Single {
+        /// The day.
+        date: Date,
+    },
+}
+
+/// What a compaction is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which days.
+    pub mode: Mode,
+    /// Which series.
+    pub selection: Selection,
+    /// How many partitions at a time.
+    pub workers: usize,
+    /// Bytes that the process may have resident at any moment.
+    pub memory_limit: u64,
+    /// Where runs that do not fit in memory are spilled, and uploads are staged.
+    pub spill_dir: PathBuf,
+    /// The instant that decides what "yesterday" and "today" are.
+    pub now: DateTime<Utc>,
+    /// Compact again what is up to date, and today too.
+    pub force: bool,
+}
+
+/// A request to stop between two atomic steps; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for the stop.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was asked for.
+    #[must_use]
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Someone who watches a run. Calls come from several threads and must return quickly.
+pub trait Watch: Send + Sync {
+    /// The run will look at this many partitions.
+    fn begin(&self, partitions: usize);
+    /// Work on a partition begins; `rows` and `bytes` are what its files claim to hold.
+    fn partition_begins(&self, partition: &Partition, rows: u64, bytes: u64);
+    /// So many rows and bytes of spool files were read since the last call.
+    fn progress(&self, rows: u64, bytes: u64);
+    /// A partition is done, whatever came of it.
+    fn partition_ends(&self, outcome: &Outcome);
+}
+
+/// Nobody watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Watch for Silent {
+    fn begin(&self, _: usize) {}
+    fn partition_begins(&self, _: &Partition, _: u64, _: u64) {}
+    fn progress(&self, _: u64, _: u64) {}
+    fn partition_ends(&self, _: &Outcome) {}
+}
+
+/// How a partition ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Compacted and published.
+    Done,
+    /// Nothing to do.
+    UpToDate,
+    /// An interrupted publish of an earlier run was completed.
+    Completed,
+    /// Another process published it first.
+    LostRace,
+    /// Stopped on request before anything was published.
+    Interrupted,
+    /// Failed; nothing was published.
+    Failed,
+}
+
+/// What came of one partition. This is the object that `--format json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The partition.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// How it ended.
+    pub status: Status,
+    /// In words: why there was nothing to do, why it failed, or what to know about it. Never empty for these.
+    pub message: String,
+    /// Spool files whose rows are in the data.
+    pub files: u64,
+    /// Spool files (or rows of them) that went to QUARANTINE in this run.
+    pub quarantined: u64,
+    /// Rows of the data.
+    pub rows: u64,
+    /// Bytes of the spool files that were read.
+    pub bytes_in: u64,
+    /// Bytes of `data.parquet`.
+    pub bytes_out: u64,
+    /// Wall seconds.
+    pub seconds: f64,
+    /// The sha256 of `data.parquet`, if it stands.
+    pub sha256: Option<String>,
+}
+
+/// What a dry run says of one partition.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outlook {
+    /// The partition.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// What would be done: `compact`, `nothing`, `complete` or `fail`.
+    pub action: String,
+    /// Why.
+    pub reason: String,
+    /// Files that would be read.
+    pub files: usize,
+    /// Rows that these files claim to hold.
+    pub rows: u64,
+    /// Bytes of these files.
+    pub bytes: u64,
+    /// Sequential chains of files that would be merged.
+    pub groups: usize,
+    /// Merge passes over the rows, the last one included; 0 when one chain needs no merge.
+    pub passes: usize,
+    /// Files that would go to QUARANTINE.
+    pub quarantined: usize,
+    /// The plan, one line per step, as the receipt will hold it.
+    pub plan: Vec<String>,
+}
+
+/// Compacts what `options` mean; one outcome per partition that was looked at, in their order.
+///
+/// # Errors
+/// When the run cannot begin (a store cannot be listed, nothing matches the selection); what fails in a partition is in
+/// its outcome.
+pub async fn run(
+    _spool: &Store,
+    _archive: &Store,
+    _options: &Options,
+    _watch: Arc<dyn Watch>,
+    _stop: &Stop,
+) -> Result<Vec<Outcome>> {
+    Ok(Vec::new())
+}
+
+/// Says what [`run`] would do.
+///
+/// # Errors
+/// As [`run`].
+pub async fn dry_run(_spool: &Store, _archive: &Store, _options: &Options) -> Result<Vec<Outlook>> {
+    Ok(Vec::new())
+}

@@ -1,0 +1,7 @@
+//! qlc turns recorded market data into a proven archive: thousands of small Parquet files a day become one sorted,
+//! verified file per exchange, stream, symbol and day. `ARCHITECTURE.md` is the map.
+
+pub mod error;
+pub mod model;
+pub mod storage;
+pub mod compact;

@@ -1,0 +1,144 @@
+//! A UTC day, written `20260203` as in paths.
+//!
+//! Refuses local time: a day begins and ends at midnight UTC.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Nanoseconds of a day.
+pub const DAY_NS: i64 = 86_400_000_000_000;
+
+/// A UTC day between 1980-01-01 and 2199-12-31, so that its bounds in nanoseconds always fit an `i64`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Date(NaiveDate);
+
+impl Date {
+    /// The day that holds `ns`, nanoseconds since 1970 UTC; `None` outside the supported years.
+    #[must_use]
+    pub fn of_ns(ns: i64) -> Option<Self> {
+        Self::checked(DateTime::from_timestamp_nanos(ns).date_naive())
+    }
+
+    /// The day of an instant.
+    ///
+    /// # Errors
+    /// When the instant is outside the supported years.
+    pub fn of(instant: DateTime<Utc>) -> Result<Self> {
+        Self::checked(instant.date_naive())
+            .ok_or_else(|| Error::usage(format!("{instant} is outside 1980 to 2199")))
+    }
+
+    /// The day of a year, month and day of month, if there is one.
+    #[must_use]
+    pub fn from_ymd(year: i32, month: u32, day: u32) -> Option<Self> {
+        NaiveDate::from_ymd_opt(year, month, day).and_then(Self::checked)
+    }
+
+    /// The first nanosecond of the day.
+    #[must_use]
+    pub fn start_ns(self) -> i64 {
+        let days = self.0.signed_duration_since(NaiveDate::default()).num_days();
+        days * DAY_NS
+    }
+
+    /// The first nanosecond of the next day.
+    #[must_use]
+    pub fn end_ns(self) -> i64 {
+        self.start_ns() + DAY_NS
+    }
+
+    /// The day before; the first supported day is its own predecessor.
+    #[must_use]
+    pub fn pred(self) -> Self {
+        self.0.checked_sub_days(Days::new(1)).and_then(Self::checked).unwrap_or(self)
+    }
+
+    /// The day after; the last supported day is its own successor.
+    #[must_use]
+    pub fn succ(self) -> Self {
+        self.0.checked_add_days(Days::new(1)).and_then(Self::checked).unwrap_or(self)
+    }
+
+    /// Days from `other` to this one; negative when this one is earlier.
+    #[must_use]
+    pub fn days_since(self, other: Self) -> i64 {
+        self.0.signed_duration_since(other.0).num_days()
+    }
+
+    /// All days from this one to `last`, both included.
+    pub fn through(self, last: Self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self), |d| Some(d.succ())).take_while(move |d| *d <= last)
+    }
+
+    /// The day as `2026-02-03`.
+    #[must_use]
+    pub fn iso(self) -> String {
+        self.0.format("%Y-%m-%d").to_string()
+    }
+
+    fn checked(day: NaiveDate) -> Option<Self> {
+        (1980..2200).contains(&day.year()).then_some(Self(day))
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.format("%Y%m%d"))
+    }
+}
+
+impl FromStr for Date {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let digits = text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit());
+        digits
+            .then(|| NaiveDate::parse_from_str(text, "%Y%m%d").ok())
+            .flatten()
+            .and_then(Self::checked)
+            .ok_or_else(|| {
+                Error::usage(format!(
+                    "{text:?} is not a date: write year, month and day of a UTC day without separators, as in 20260203"
+                ))
+            })
+    }
+}
+
+impl TryFrom<String> for Date {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Date> for String {
+    fn from(date: Date) -> String {
+        date.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_and_ends_at_midnight_utc() {
+        let day: Date = "20260203".parse().unwrap();
+        assert_eq!(day.start_ns(), 1_770_076_800_000_000_000);
+        assert_eq!(Date::of_ns(day.start_ns()), Some(day));
+        assert_eq!(Date::of_ns(day.end_ns() - 1), Some(day));
+        assert_eq!(Date::of_ns(day.end_ns()), Some(day.succ()));
+        assert_eq!(Date::of_ns(day.start_ns() - 1), Some(day.pred()));
+    }
+
+    #[test]
+    fn only_eight_digits_of_a_real_day_are_a_date() {
+        for text in ["2026-02-03", "20260230", "202602", "", "２０２６０２０３", "19700101"] {
+            assert!(text.parse::<Date>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, row hash.
+//!
+//! Values only. Refuses I/O, the clock, randomness and async.
+
+pub mod date;
+pub mod layout;
+pub mod meta;
+pub mod partition;
+pub mod quarantine;
+pub mod receipt;
+pub mod row_hash;
+pub mod schema;
+pub mod size;
+pub mod time;

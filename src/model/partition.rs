@@ -1,0 +1,157 @@
+//! Which rows belong together: a series is (exchange, stream, symbol), a partition is a series on a UTC day.
+//!
+//! Refuses names that could not stand in a path: a parsed name is always safe to use as one.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::date::Date;
+use crate::error::{Error, Result};
+
+/// Declares a name type: ASCII letters, digits, `.`, `_` and `-`; case matters, as it does in object keys.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $noun:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as it stands in paths.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self> {
+                check_name(text, $noun).map(Self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+            fn try_from(text: String) -> Result<Self> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+    };
+}
+
+name!(
+    /// An exchange as paths spell it, such as `binance`.
+    Exchange,
+    "exchange"
+);
+name!(
+    /// A stream, such as `bbo` or `trade`.
+    Stream,
+    "stream"
+);
+name!(
+    /// A symbol as paths spell it, such as `btcusdt`.
+    Symbol,
+    "symbol"
+);
+
+fn check_name(text: &str, noun: &str) -> Result<String> {
+    let fine = !text.is_empty()
+        && text.len() <= 100
+        && !text.starts_with(['.', '-'])
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err(Error::usage(format!(
+            "{text:?} is not a name of a {noun}: use letters, digits, '.', '_' and '-', as in {}",
+            match noun {
+                "exchange" => "binance",
+                "stream" => "bbo",
+                _ => "btcusdt",
+            }
+        )))
+    }
+}
+
+/// One feed: an exchange's stream of one symbol, over all days.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Series {
+    /// The exchange.
+    pub exchange: Exchange,
+    /// The stream.
+    pub stream: Stream,
+    /// The symbol.
+    pub symbol: Symbol,
+}
+
+impl Series {
+    /// The partition of this series on `date`.
+    #[must_use]
+    pub fn on(&self, date: Date) -> Partition {
+        Partition { series: self.clone(), date }
+    }
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.exchange, self.stream, self.symbol)
+    }
+}
+
+/// The rows of one series on one UTC day of `ts_event`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Partition {
+    /// Exchange, stream and symbol.
+    #[serde(flatten)]
+    pub series: Series,
+    /// The UTC day.
+    pub date: Date,
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.series, self.date)
+    }
+}
+
+/// Which series and which days are meant; an empty list means all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Exchanges to take.
+    pub exchanges: Vec<Exchange>,
+    /// Streams to take.
+    pub streams: Vec<Stream>,
+    /// Symbols to take.
+    pub symbols: Vec<Symbol>,
+}
+
+impl Selection {
+    /// Everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { exchanges: Vec::new(), streams: Vec::new(), symbols: Vec::new() }
+    }
+
+    /// Whether `series` is meant.
+    #[must_use]
+    pub fn takes(&self, series: &Series) -> bool {
+        (self.exchanges.is_empty() || self.exchanges.contains(&series.exchange))
+            && (self.streams.is_empty() || self.streams.contains(&series.stream))
+            && (self.symbols.is_empty() || self.symbols.contains(&series.symbol))
+    }
+}

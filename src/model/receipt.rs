@@ -1,0 +1,217 @@
+//! The receipt: the proof, made before publishing, that no row was lost, added or changed.
+//!
+//! It is an object of its own, named by the sha256 of the data it vouches for. Refuses to hold anything that is needed to
+//! read the data: an archive without its receipts is readable, but unproven.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{date::Date, meta::Meta, partition::Partition, row_hash::RowHash, schema, time::Unit};
+use crate::error::{Error, Kind, Result};
+
+/// The version of the receipt's form.
+pub const RECEIPT_VERSION: u32 = 1;
+
+/// Where the numbers in the column `seq` come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeqOrigin {
+    /// From the sources.
+    Source,
+    /// All given by qlc, because no source had any.
+    Assigned,
+    /// Some from the sources, some given by qlc.
+    Mixed,
+}
+
+/// One file that was read for a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its key below the spool's root.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last changed, in microseconds since 1970 UTC, as its store says.
+    pub modified_us: i64,
+    /// All its rows.
+    pub rows: u64,
+    /// The row hash of all its rows as they were read, before any change of unit and without a `seq` given by qlc.
+    pub row_hash: RowHash,
+    /// Its rows in this partition's data.
+    pub rows_here: u64,
+    /// Its rows of other days, by day: they are not in this partition's data, but in that of those days.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rows_elsewhere: BTreeMap<Date, u64>,
+    /// Its rows that went to QUARANTINE.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_quarantined: u64,
+    /// Whether its `seq` was given by qlc.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seq_assigned: bool,
+    /// Whether it was read for this data, or for the archived data that was read in its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_base: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
+}
+
+/// Archived data that was read in the place of sources that had left the spool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// The sha256 of that data; its receipt bears this name.
+    pub sha256: String,
+    /// Its rows, all of which are in the new data.
+    pub rows: u64,
+    /// The row hash in its footer.
+    pub row_hash: RowHash,
+}
+
+/// A file that was left out, because its bytes are in QUARANTINE.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its key below the spool's root.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The sha256 of its bytes.
+    pub sha256: String,
+    /// The kind of error, as in `error.json`.
+    pub error_type: String,
+}
+
+/// What the data is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The sha256 of `data.parquet`.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its rows, counted while it was read back.
+    pub rows: u64,
+    /// Its row hash, computed while it was read back.
+    pub row_hash: RowHash,
+    /// The smallest `ts_event` in nanoseconds.
+    pub ts_event_min_ns: i64,
+    /// The largest `ts_event` in nanoseconds.
+    pub ts_event_max_ns: i64,
+    /// Where its `seq` comes from.
+    pub seq: SeqOrigin,
+    /// The unit that its time columns were brought to, where the sources differed in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought_to: Option<Unit>,
+}
+
+/// The proof itself: on the left all sources, on the right the outcome, and the sums that must agree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// [`RECEIPT_VERSION`].
+    pub receipt_version: u32,
+    /// The version of qlc that made the data.
+    pub qlc_version: String,
+    /// The partition.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// When the receipt was made, RFC 3339 in UTC.
+    pub created_at: String,
+    /// What is in the data.
+    pub outcome: Outcome,
+    /// Rows that the sources gave to this partition; equals `outcome.rows`.
+    pub rows_in: u64,
+    /// The row hash of these rows, taken as they were read, after any change of unit; where qlc gave `seq`, without `seq`.
+    pub row_hash_in: RowHash,
+    /// The row hash of the data, taken over the same columns as `row_hash_in`; both must agree.
+    pub row_hash_out: RowHash,
+    /// The plan that was run, one line per step.
+    pub plan: Vec<String>,
+    /// Archived data that was read, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+    /// All files whose rows are in the data, or were looked at for it.
+    pub sources: Vec<Source>,
+    /// Files that were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Receipt {
+    /// The meta that a partition with this data has.
+    #[must_use]
+    pub fn meta(&self) -> Meta {
+        Meta {
+            row_count: self.outcome.rows,
+            schema_version: schema::SCHEMA_VERSION.to_owned(),
+            ts_event_min: self.outcome.ts_event_min_ns.to_string(),
+            ts_event_max: self.outcome.ts_event_max_ns.to_string(),
+            sha256: self.outcome.sha256.clone(),
+            created_at: self.created_at.clone(),
+            source_files: self.source_files(),
+        }
+    }
+
+    /// How many files have rows in the data.
+    #[must_use]
+    pub fn source_files(&self) -> u64 {
+        self.sources.iter().filter(|s| s.rows_here > 0).count() as u64
+    }
+
+    /// The bytes of the object.
+    ///
+    /// # Errors
+    /// Never in practice: all fields are plain.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::caused(Kind::Internal, "a receipt could not be written as JSON", e))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads a receipt.
+    ///
+    /// # Errors
+    /// When the bytes are not a receipt of this or an earlier version.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let receipt: Self = serde_json::from_slice(bytes)
+            .map_err(|e| Error::caused(Kind::Damage, "the receipt is not readable", e))?;
+        if receipt.receipt_version > RECEIPT_VERSION {
+            return Err(Error::new(
+                Kind::Damage,
+                format!(
+                    "the receipt has version {}, this qlc knows {RECEIPT_VERSION}: use the qlc that wrote it ({}) or a newer one",
+                    receipt.receipt_version, receipt.qlc_version
+                ),
+            ));
+        }
+        Ok(receipt)
+    }
+
+    /// Everything in which the receipt contradicts itself.
+    #[must_use]
+    pub fn findings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.rows_in != self.outcome.rows {
+            found.push(format!("the receipt bills {} rows in, but {} out", self.rows_in, self.outcome.rows));
+        }
+        if self.row_hash_in != self.row_hash_out {
+            found.push(format!(
+                "the receipt bills row hash {} in, but {} out",
+                self.row_hash_in, self.row_hash_out
+            ));
+        }
+        let read: u64 = self.sources.iter().filter(|s| !s.by_base).map(|s| s.rows_here).sum();
+        let all = read + self.base.as_ref().map_or(0, |b| b.rows);
+        if all != self.rows_in {
+            found.push(format!("the receipt's sources have {all} rows for this day, but it bills {}", self.rows_in));
+        }
+        for source in &self.sources {
+            let placed = source.rows_here + source.rows_elsewhere.values().sum::<u64>() + source.rows_quarantined;
+            if placed != source.rows {
+                found.push(format!("of the {} rows of {} the receipt places {placed}", source.rows, source.name));
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,277 @@
+//! The atomic write: how every durable object comes into being, on a folder and on a bucket.
+//!
+//! Five steps, all in [`write`], none to be had alone: write to a temporary name; fsync; read back and verify; make it
+//! visible under its name; fsync the folder. On a bucket the first three happen in a staging folder, then the object is
+//! uploaded under a checksum and appears whole or not at all.
+//!
+//! A temporary file is locked while its process lives, so [`sweep`] removes only those of dead ones.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use futures::future::BoxFuture;
+use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
+use rustix::fs::{FlockOperation, flock};
+
+use super::{crash, store::Store};
+use crate::error::{Error, Kind, Result};
+
+/// Objects up to this size go to a bucket in one request.
+const ONE_REQUEST: u64 = 16 << 20;
+
+/// An object that stands complete under its key, made by [`write`]; nothing else can make this value.
+#[derive(Debug)]
+pub struct Written<T> {
+    key: String,
+    /// What the verification found.
+    verified: T,
+}
+
+impl<T> Written<T> {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What the verification found.
+    #[must_use]
+    pub fn verified(&self) -> &T {
+        &self.verified
+    }
+}
+
+/// The three things that differ between objects; each is called once, in this order.
+pub struct Steps<'a, T> {
+    /// Writes the whole content to the path, which exists and is empty.
+    pub write: Box<dyn FnOnce(PathBuf) -> BoxFuture<'a, Result<()>> + Send + 'a>,
+    /// Reads the file back after it was synced, and says what it found.
+    pub verify: Box<dyn FnOnce(PathBuf) -> BoxFuture<'a, Result<T>> + Send + 'a>,
+    /// Runs when the content is known to be right and before anyone can see it: the place to make a receipt durable.
+    pub before_visible: Box<dyn for<'b> FnOnce(&'b T) -> BoxFuture<'b, Result<()>> + Send + 'a>,
+}
+
+/// Makes the object at `key`: either all of it stands there afterwards, synced and verified, or what stood there before.
+/// `staging` is where the bytes of a bucket's object are put together; a folder's are put together beside their place.
+///
+/// # Errors
+/// When a step fails; the temporary file is removed then.
+pub async fn write<T: Send>(store: &Store, key: &str, staging: &Path, steps: Steps<'_, T>) -> Result<Written<T>> {
+    let target = store.local_path(key);
+    let temporary = Temporary::create(target.as_deref(), key, staging)?;
+    crash::point("temporary file made");
+    (steps.write)(temporary.path.clone()).await?;
+    crash::point("temporary file written");
+    let synced = File::open(&temporary.path).and_then(|f| f.sync_all());
+    synced.map_err(|e| Error::io(format!("{}: cannot be synced", temporary.path.display()), e))?;
+    crash::point("temporary file synced");
+    let verified = (steps.verify)(temporary.path.clone()).await?;
+    crash::point("temporary file verified");
+    (steps.before_visible)(&verified).await?;
+    match target {
+        Some(target) => temporary.rename(&target)?,
+        None => upload(store, key, &temporary.path).await?,
+    }
+    crash::point("object visible and durable");
+    Ok(Written { key: key.to_owned(), verified })
+}
+
+/// Makes a small object of these bytes.
+///
+/// # Errors
+/// As [`write`]; also when other bytes are read back.
+pub async fn write_bytes(store: &Store, key: &str, staging: &Path, bytes: Vec<u8>) -> Result<Written<u64>> {
+    let expected = bytes.clone();
+    let shown = store.show(key);
+    let steps = Steps {
+        write: Box::new(move |path| {
+            Box::pin(async move {
+                tokio::fs::write(&path, bytes).await.map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))
+            })
+        }),
+        verify: Box::new(move |path| {
+            Box::pin(async move {
+                let read = tokio::fs::read(&path).await.map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
+                if read == expected {
+                    Ok(read.len() as u64)
+                } else {
+                    Err(Error::new(Kind::Io, format!("{shown}: other bytes were read back than were written; check the disk")))
+                }
+            })
+        }),
+        before_visible: Box::new(|_| Box::pin(async { Ok(()) })),
+    };
+    write(store, key, staging, steps).await
+}
+
+/// Makes an object that is a copy of a local or remote one, read through `read`; returns its sha256.
+///
+/// # Errors
+/// As [`write`].
+pub async fn copy(from: &Store, from_key: &str, to: &Store, key: &str, staging: &Path) -> Result<Written<String>> {
+    let (expected, _) = from.sha256(from_key).await?;
+    let shown = to.show(key);
+    let steps = Steps {
+        write: Box::new(move |path| {
+            Box::pin(async move {
+                use std::io::Write;
+                let wrong = |e| Error::io(format!("{}: cannot be written", path.display()), e);
+                let mut file = File::create(&path).map_err(wrong)?;
+                let mut failed = None;
+                let found = from
+                    .read_through(from_key, |piece| {
+                        if failed.is_none() {
+                            failed = file.write_all(piece).err();
+                        }
+                    })
+                    .await?;
+                match failed {
+                    Some(e) => Err(wrong(e)),
+                    None if found => Ok(()),
+                    None => Err(Error::new(Kind::Io, format!("{}: has gone while it was copied", from.show(from_key)))),
+                }
+            })
+        }),
+        verify: Box::new(move |path| {
+            Box::pin(async move {
+                let copy = Store::open(&path.display().to_string())?;
+                let (sha256, _) = copy.sha256("").await?;
+                if sha256 == expected {
+                    Ok(sha256)
+                } else {
+                    Err(Error::new(Kind::Io, format!("{shown}: the source changed while it was copied; run again")))
+                }
+            })
+        }),
+        before_visible: Box::new(|_| Box::pin(async { Ok(()) })),
+    };
+    write(to, key, staging, steps).await
+}
+
+/// Removes the temporary files that dead processes left in the folder of `key`; returns how many there were.
+pub fn sweep(store: &Store, dir_key: &str) -> usize {
+    let Some(folder) = store.local_path(dir_key) else { return 0 };
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let mut swept = 0;
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(".qlc.tmp"));
+        if ours
+            && let Ok(file) = File::open(entry.path())
+            && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && fs::remove_file(entry.path()).is_ok()
+        {
+            swept += 1;
+        }
+    }
+    swept
+}
+
+/// A lock on a folder of a local store, so that two processes do not publish one partition at a time.
+#[derive(Debug)]
+pub struct FolderLock {
+    _folder: File,
+}
+
+/// Locks the folder at `dir_key`, which is made if it is absent; `None` when another process holds it. A bucket has no
+/// such lock: there the conditional write of `meta.json` decides.
+///
+/// # Errors
+/// When the folder cannot be made or opened.
+pub fn lock(store: &Store, dir_key: &str) -> Result<Option<FolderLock>> {
+    let Some(folder) = store.local_path(dir_key) else {
+        return Err(Error::new(Kind::Internal, "only a local folder can be locked"));
+    };
+    make_durable_dir(&folder)?;
+    let handle = File::open(&folder).map_err(|e| Error::io(format!("{}: cannot be opened", folder.display()), e))?;
+    Ok(flock(&handle, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(FolderLock { _folder: handle }))
+}
+
+/// A locked temporary file, removed when dropped unless it was renamed.
+struct Temporary {
+    path: PathBuf,
+    _lock: File,
+    kept: bool,
+}
+
+impl Temporary {
+    fn create(target: Option<&Path>, key: &str, staging: &Path) -> Result<Self> {
+        let name = key.rsplit('/').next().unwrap_or(key);
+        let folder = match target.and_then(Path::parent) {
+            Some(parent) => parent,
+            None => staging,
+        };
+        make_durable_dir(folder)?;
+        let path = folder.join(format!(".{name}.{}.qlc.tmp", uuid::Uuid::new_v4().simple()));
+        let lock = File::create_new(&path).map_err(|e| Error::io(format!("{}: cannot be made", path.display()), e))?;
+        let temporary = Self { path, _lock: lock, kept: false };
+        flock(&temporary._lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|e| Error::io(format!("{}: cannot be locked", temporary.path.display()), std::io::Error::from(e)))?;
+        Ok(temporary)
+    }
+
+    fn rename(mut self, target: &Path) -> Result<()> {
+        fs::rename(&self.path, target)
+            .map_err(|e| Error::io(format!("{}: cannot be renamed to {}", self.path.display(), target.display()), e))?;
+        self.kept = true;
+        crash::point("renamed");
+        target.parent().map_or(Ok(()), sync_dir)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes a folder and every missing one above it, and syncs each parent in which one was made.
+fn make_durable_dir(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().unwrap_or_else(|| Path::new("/"));
+    make_durable_dir(parent)?;
+    match fs::create_dir(folder) {
+        Ok(()) => sync_dir(parent),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(e) => Err(Error::io(format!("{}: the folder cannot be made", folder.display()), e)),
+    }
+}
+
+fn sync_dir(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|f| f.sync_all())
+        .map_err(|e| Error::io(format!("{}: the folder cannot be synced", folder.display()), e))
+}
+
+async fn upload(store: &Store, key: &str, path: &Path) -> Result<()> {
+    let shown = store.show(key);
+    let location = store.object_path(key);
+    let wrong = |e: object_store::Error| Error::io(format!("{shown}: cannot be uploaded"), e);
+    let unread = |e: std::io::Error| Error::io(format!("{}: cannot be read back", path.display()), e);
+    let size = fs::metadata(path).map_err(unread)?.len();
+    if size <= ONE_REQUEST {
+        let bytes = tokio::fs::read(path).await.map_err(unread)?;
+        let _ = store.object_store().put(&location, PutPayload::from(bytes)).await.map_err(wrong)?;
+        return Ok(());
+    }
+    let parts = store.object_store().put_multipart(&location).await.map_err(wrong)?;
+    let mut parts = WriteMultipart::new_with_chunk_size(parts, 8 << 20);
+    let mut file = tokio::fs::File::open(path).await.map_err(unread)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        use tokio::io::AsyncReadExt;
+        let n = file.read(&mut buffer).await.map_err(unread)?;
+        if n == 0 {
+            break;
+        }
+        parts.wait_for_capacity(4).await.map_err(wrong)?;
+        parts.write(buffer.get(..n).unwrap_or_default());
+    }
+    let _ = parts.finish().await.map_err(wrong)?;
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Where bytes lie and how they become durable: a folder or a bucket behind one [`store::Store`], the five-step atomic
+//! write, locks and the sweeping of what dead processes left.
+//!
+//! Refuses to know what is in the bytes: readers and writers of Parquet live in `engine`.
+
+pub mod atomic;
+pub mod crash;
+pub mod scratch;
+pub mod store;

@@ -1,0 +1,102 @@
+//! Scratch folders for spilled runs and staged uploads, and the sweeping of those whose process is dead.
+//!
+//! A scratch folder is held by an advisory lock on a file in it. The kernel drops the lock when the process dies, however
+//! it dies, so whoever gets the lock knows that the folder is nobody's. Refuses to sweep by age or by process number.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::{Error, Result};
+
+const PREFIX: &str = "qlc-scratch-";
+const LOCK: &str = "lock";
+
+/// A folder that is removed with everything in it when this value is dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Scratch {
+    /// Makes a new scratch folder in `parent`, which is made as well if it is absent.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or locked.
+    pub fn new(parent: &Path) -> Result<Self> {
+        let wrong = |e: std::io::Error| {
+            Error::io(format!("{}: no scratch folder can be made there; choose another with --spill-dir", parent.display()), e)
+        };
+        fs::create_dir_all(parent).map_err(wrong)?;
+        let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
+        fs::create_dir(&path).map_err(wrong)?;
+        let lock = File::create(path.join(LOCK)).map_err(wrong)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| wrong(e.into()))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!(folder = %self.path.display(), %error, "a scratch folder could not be removed; the next run will");
+        }
+    }
+}
+
+/// Removes the scratch folders in `parent` whose process is dead; returns how many there were.
+pub fn sweep(parent: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(parent) else { return 0 };
+    let mut swept = 0;
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|n| n.starts_with(PREFIX));
+        if ours && is_abandoned(&entry.path().join(LOCK)) && fs::remove_dir_all(entry.path()).is_ok() {
+            swept += 1;
+        }
+    }
+    swept
+}
+
+/// Whether no living process holds the lock on the file at `path`.
+///
+/// A folder without its lock file was either never finished or is half removed: it is nobody's after a minute, and
+/// until then its maker may be about to lock it.
+fn is_abandoned(path: &Path) -> bool {
+    match File::open(path) {
+        Ok(file) => flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        Err(_) => path
+            .parent()
+            .and_then(|folder| fs::metadata(folder).ok()?.modified().ok()?.elapsed().ok())
+            .is_some_and(|age| age.as_secs() > 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_folder_stays_and_a_dead_one_goes() {
+        let parent = tempfile::tempdir().unwrap();
+        let alive = Scratch::new(parent.path()).unwrap();
+        let dead = parent.path().join(format!("{PREFIX}dead"));
+        fs::create_dir(&dead).unwrap();
+        drop(File::create(dead.join(LOCK)).unwrap());
+        fs::create_dir(parent.path().join("not-ours")).unwrap();
+        assert_eq!(sweep(parent.path()), 1);
+        assert!(alive.path().exists() && !dead.exists());
+        let path = alive.path().to_owned();
+        drop(alive);
+        assert!(!path.exists() && parent.path().join("not-ours").exists());
+    }
+}

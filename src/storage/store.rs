@@ -1,0 +1,260 @@
+//! A store: a local folder or a bucket, spoken to by keys relative to its root.
+//!
+//! Refuses to write: durable objects are made by [`super::atomic`] only.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::{
+    ObjectMeta, ObjectStore, ObjectStoreExt, aws::AmazonS3Builder, aws::Checksum, local::LocalFileSystem,
+    path::Path as ObjectPath,
+};
+use url::Url;
+
+use crate::error::{Error, Kind, Result};
+
+/// An object of a store, as its listing tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its key below the store's root.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last changed, in microseconds since 1970 UTC.
+    pub modified_us: i64,
+}
+
+/// A local folder or a bucket.
+#[derive(Debug, Clone)]
+pub struct Store {
+    object: Arc<dyn ObjectStore>,
+    /// `file:///` or `s3://bucket/`: what DataFusion knows the store by.
+    base: Url,
+    /// The root below `base`.
+    root: ObjectPath,
+    /// The folder, if it is one.
+    folder: Option<PathBuf>,
+    shown: String,
+}
+
+impl Store {
+    /// Opens the store at a path or a URL (`file://…` or `s3://bucket/prefix`). A folder need not exist.
+    ///
+    /// # Errors
+    /// When the text is neither, or the store's settings are not complete.
+    pub fn open(text: &str) -> Result<Self> {
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return match scheme {
+                "file" => {
+                    let path = Url::parse(text).ok().and_then(|u| u.to_file_path().ok()).ok_or_else(|| {
+                        Error::usage(format!("{text:?} is not a file URL: write file:///absolute/path"))
+                    })?;
+                    Self::folder(&path)
+                }
+                "s3" => Self::bucket(text, rest),
+                _ => Err(Error::usage(format!(
+                    "{text:?}: stores are local folders, file:// and s3:// URLs; {scheme}:// is none of them"
+                ))),
+            };
+        }
+        if text.is_empty() {
+            return Err(Error::usage("the path of a store is empty"));
+        }
+        Self::folder(Path::new(text))
+    }
+
+    fn folder(path: &Path) -> Result<Self> {
+        let absolute = std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?;
+        let wrong = |e: object_store::path::Error| {
+            Error::caused(Kind::Usage, format!("{}: this path cannot be a store", path.display()), e)
+        };
+        let base = Url::parse("file:///").map_err(|e| Error::caused(Kind::Internal, "file URL", e))?;
+        Ok(Self {
+            object: Arc::new(LocalFileSystem::new()),
+            base,
+            root: ObjectPath::from_absolute_path(&absolute).map_err(wrong)?,
+            shown: path.display().to_string(),
+            folder: Some(absolute),
+        })
+    }
+
+    fn bucket(text: &str, rest: &str) -> Result<Self> {
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(Error::usage(format!("{text:?} names no bucket: write s3://bucket or s3://bucket/prefix")));
+        }
+        let wrong = |e| Error::caused(Kind::Usage, format!("s3://{bucket}: the settings of the store are not complete"), e);
+        let object = AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .with_checksum_algorithm(Checksum::SHA256)
+            .build()
+            .map_err(wrong)?;
+        let base = Url::parse(&format!("s3://{bucket}/"))
+            .map_err(|e| Error::caused(Kind::Usage, format!("{text:?} is not a URL"), e))?;
+        Ok(Self {
+            object: Arc::new(object),
+            base,
+            root: ObjectPath::parse(prefix.trim_matches('/'))
+                .map_err(|e| Error::caused(Kind::Usage, format!("{text:?} has an impossible prefix"), e))?,
+            folder: None,
+            shown: text.to_owned(),
+        })
+    }
+
+    /// The store underneath.
+    #[must_use]
+    pub fn object_store(&self) -> &Arc<dyn ObjectStore> {
+        &self.object
+    }
+
+    /// The URL under which an engine registers [`Self::object_store`].
+    #[must_use]
+    pub fn base_url(&self) -> &Url {
+        &self.base
+    }
+
+    /// The folder, where the store is one.
+    #[must_use]
+    pub fn local_folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// The path of `key` in the file system, where the store is a folder.
+    #[must_use]
+    pub fn local_path(&self, key: &str) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(key))
+    }
+
+    /// `key` as the store underneath knows it.
+    #[must_use]
+    pub fn object_path(&self, key: &str) -> ObjectPath {
+        let mut path = self.root.clone();
+        for part in key.split('/').filter(|p| !p.is_empty()) {
+            // `parse` keeps a part as it is; `join` would escape what a file name may hold.
+            path = match ObjectPath::parse(format!("{path}/{part}").trim_start_matches('/')) {
+                Ok(joined) => joined,
+                Err(_) => path.join(part),
+            };
+        }
+        path
+    }
+
+    /// `key` as a person would type it.
+    #[must_use]
+    pub fn show(&self, key: &str) -> String {
+        let root = self.shown.trim_end_matches('/');
+        if key.is_empty() { root.to_owned() } else { format!("{root}/{key}") }
+    }
+
+    /// Whether the store is a folder that does not exist.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.folder.as_ref().is_some_and(|folder| !folder.exists())
+    }
+
+    /// All objects below `prefix` (a folder, or empty for all), by key; unfinished and hidden ones are left out.
+    ///
+    /// # Errors
+    /// When the store cannot be listed. A folder that does not exist has no objects.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
+        let full = self.object_path(prefix);
+        let metas: Vec<ObjectMeta> = match self.object.list(Some(&full)).try_collect().await {
+            Ok(metas) => metas,
+            Err(object_store::Error::NotFound { .. }) => Vec::new(),
+            Err(e) => return Err(Error::io(format!("{}: cannot be listed", self.show(prefix)), e)),
+        };
+        let mut objects: Vec<Object> = metas.into_iter().filter_map(|meta| self.object_of(&meta)).collect();
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(objects)
+    }
+
+    /// The object at `key`, if there is one.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn head(&self, key: &str) -> Result<Option<Object>> {
+        match self.object.head(&self.object_path(key)).await {
+            Ok(meta) => Ok(self.object_of(&meta)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(Error::io(format!("{}: cannot be looked at", self.show(key)), e)),
+        }
+    }
+
+    /// The bytes at `key`, if there are any.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+        let wrong = |e| Error::io(format!("{}: cannot be read", self.show(key)), e);
+        match self.object.get(&self.object_path(key)).await {
+            Ok(found) => found.bytes().await.map(Some).map_err(wrong),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(wrong(e)),
+        }
+    }
+
+    /// Calls `each` with the bytes at `key`, piece by piece; returns whether there is such an object.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn read_through(&self, key: &str, mut each: impl FnMut(&[u8])) -> Result<bool> {
+        let wrong = |e| Error::io(format!("{}: cannot be read", self.show(key)), e);
+        let found = match self.object.get(&self.object_path(key)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(false),
+            Err(e) => return Err(wrong(e)),
+        };
+        let mut pieces = found.into_stream();
+        while let Some(piece) = pieces.try_next().await.map_err(wrong)? {
+            each(&piece);
+        }
+        Ok(true)
+    }
+
+    /// The sha256 of the object at `key` in lower case hex, and its size.
+    ///
+    /// # Errors
+    /// When the store does not answer, or there is no such object.
+    pub async fn sha256(&self, key: &str) -> Result<(String, u64)> {
+        use sha2::Digest;
+        let mut digest = sha2::Sha256::new();
+        let mut size = 0_u64;
+        let found = self
+            .read_through(key, |piece| {
+                digest.update(piece);
+                size += piece.len() as u64;
+            })
+            .await?;
+        if found {
+            Ok((hex(&digest.finalize()), size))
+        } else {
+            Err(Error::new(Kind::Io, format!("{}: has gone", self.show(key))))
+        }
+    }
+
+    fn object_of(&self, meta: &ObjectMeta) -> Option<Object> {
+        let location = meta.location.as_ref();
+        let root = self.root.as_ref();
+        let key = if root.is_empty() { location } else { location.strip_prefix(root)?.strip_prefix('/')? };
+        let hidden = key.split('/').any(|part| part.starts_with('.'));
+        (!hidden && !key.ends_with(".tmp")).then(|| Object {
+            key: key.to_owned(),
+            size: meta.size,
+            modified_us: meta.last_modified.timestamp_micros(),
+        })
+    }
+}
+
+/// Bytes in lower case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
