@@ -129,6 +129,24 @@ impl fmt::Display for Partition {
     }
 }
 
+/// Whether a row whose column `name` (`exchange`, `stream` or `symbol`) holds `value` belongs to `series`.
+///
+/// Case and separators do not count, and a symbol may go on after the path's (`BTC-USDT-SWAP` belongs to `btcusdt`):
+/// exchanges and older collectors spell them in several ways.
+#[must_use]
+pub fn belongs(name: &str, value: &str, series: &Series) -> bool {
+    let plain = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let value = plain(value);
+    match name {
+        "exchange" => value.starts_with(&plain(series.exchange.as_str())),
+        "stream" => value == plain(series.stream.as_str()),
+        "symbol" => value.starts_with(&plain(series.symbol.as_str())),
+        _ => true,
+    }
+}
+
 /// Which series and which days are meant; an empty list means all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {

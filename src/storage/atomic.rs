@@ -50,7 +50,7 @@ pub struct Steps<'a, T> {
     /// Reads the file back after it was synced, and says what it found.
     pub verify: Box<dyn FnOnce(PathBuf) -> BoxFuture<'a, Result<T>> + Send + 'a>,
     /// Runs when the content is known to be right and before anyone can see it: the place to make a receipt durable.
-    pub before_visible: Box<dyn for<'b> FnOnce(&'b T) -> BoxFuture<'b, Result<()>> + Send + 'a>,
+    pub before_visible: Box<dyn FnOnce(&T) -> BoxFuture<'a, Result<()>> + Send + 'a>,
 }
 
 /// Makes the object at `key`: either all of it stands there afterwards, synced and verified, or what stood there before.

@@ -26,6 +26,8 @@ pub struct Object {
     pub size: u64,
     /// When it was last changed, in microseconds since 1970 UTC.
     pub modified_us: i64,
+    /// The store's tag of this version of the object, where it gives one.
+    pub tag: Option<String>,
 }
 
 /// A local folder or a bucket.
@@ -245,6 +247,7 @@ impl Store {
             key: key.to_owned(),
             size: meta.size,
             modified_us: meta.last_modified.timestamp_micros(),
+            tag: meta.e_tag.clone(),
         })
     }
 }

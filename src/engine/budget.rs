@@ -1,0 +1,82 @@
+//! What the memory limit buys: how many partitions at a time, how wide a merge, how large a pool.
+//!
+//! The limit is for the resident memory of the process. Decoders, merge buffers and encoders are not counted by the
+//! engine's pool, so their share is set aside here by what they were measured to need. Refuses to change anything that
+//! the bytes of the result depend on: batches and merges may differ, row groups and pages may not.
+
+use super::{job::Source, shape::Shape};
+
+/// The smallest limit that is taken.
+pub const LEAST: u64 = 128_000_000;
+/// What the process has resident before any work: code, catalog, allocator.
+const BASE: u64 = 48_000_000;
+/// What encoding and reading back needs: row groups under way, decoded and encoded.
+const ENCODER: u64 = 48_000_000;
+/// Of what remains, this share may be planned for; the rest is for what cannot be foreseen.
+const PLANNED: f64 = 0.62;
+/// Decoded rows that a reader holds at a time: under decode, in its channel, in the merge.
+const BATCHES_HELD: u64 = 4;
+
+/// The memory of one partition's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes for readers in a merge.
+    pub merge: u64,
+    /// Bytes for the engine's memory pool.
+    pub pool: u64,
+    /// A file whose rows take at most this is sorted in memory.
+    pub sort_in_memory: u64,
+}
+
+impl Budget {
+    /// The budget of each of `workers` partitions at a time under `limit`.
+    #[must_use]
+    pub fn of(limit: u64, workers: usize) -> Self {
+        let workers = workers.max(1) as u64;
+        let free = limit.saturating_sub(BASE + workers * ENCODER).max(24_000_000) / workers;
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a size need not be exact"
+        )]
+        let planned = (free as f64 * PLANNED) as u64;
+        // A wider merge is no faster than two passes over half as many inputs, so the readers need not have it all.
+        Self { merge: planned.min(700_000_000), pool: planned, sort_in_memory: (planned / 8).min(64_000_000) }
+    }
+
+    /// How many partitions at a time `limit` allows, at most `wanted`.
+    #[must_use]
+    pub fn workers(limit: u64, wanted: usize) -> usize {
+        let each = ENCODER + 60_000_000;
+        let fit = usize::try_from(limit.saturating_sub(BASE) / each).unwrap_or(1);
+        wanted.clamp(1, fit.max(1))
+    }
+
+    /// How many inputs a merge may have, and how many rows a batch has in it.
+    #[must_use]
+    pub fn merge_width(&self, sources: &[Source], shape: &Shape) -> (usize, usize) {
+        let row = shape.row_bytes().max(8);
+        let mut best = (2, 1024);
+        for batch_rows in [8192_usize, 2048] {
+            let widest = sources.iter().map(|s| reader_bytes(s, row, batch_rows as u64)).max().unwrap_or(1);
+            let width = usize::try_from(self.merge / widest.max(1)).unwrap_or(2).clamp(2, 1024);
+            if width >= sources.len() || width >= 16 && batch_rows == 8192 && sources.len() <= width {
+                return (width, batch_rows);
+            }
+            best = (width, batch_rows);
+        }
+        best
+    }
+}
+
+/// What an open reader of `source` holds at its worst.
+fn reader_bytes(source: &Source, row: u64, batch_rows: u64) -> u64 {
+    let claims = &source.claims;
+    let batches = BATCHES_HELD * batch_rows * row;
+    let open = claims.group_bytes + claims.group_raw_bytes.min(8 << 20) + batches;
+    let decoded = claims.rows * row;
+    // A small file is decoded at once and its reader closed; for a moment both are there, but not in all readers at once.
+    let eager = decoded + decoded / 2 + 2 * batch_rows * row + 200_000;
+    open.min(eager).max(200_000)
+}

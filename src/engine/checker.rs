@@ -1,0 +1,325 @@
+//! Brings the rows of one source to the partition's columns, holds them against the footer's claims, sorts out what
+//! belongs to other days, and bills every row.
+//!
+//! Refuses to correct anything silently: a row is passed on, billed to another day, or billed to QUARANTINE.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array},
+    compute::{CastOptions, cast_with_options, filter_record_batch, kernels::cmp::not_distinct},
+    datatypes::{DataType, Int64Type},
+    util::display::FormatOptions,
+};
+
+use super::{
+    fault::Problem,
+    job::{Job, Order, Role, Source, Tally},
+    shape::Column,
+};
+use crate::{
+    error::{Error, Kind},
+    model::{
+        date::Date,
+        quarantine::ErrorType,
+        row_hash::RowSums,
+        schema::{SEQ, TIME_COLUMNS},
+        time::{Unit, to_ns},
+    },
+};
+
+/// Bits of a provisional number that count rows; the rank of the file stands above them.
+const ROW_BITS: u32 = 40;
+
+/// The state of one source under way.
+#[derive(Debug)]
+pub struct Checker {
+    job: Arc<Job>,
+    index: usize,
+    tally: Tally,
+    last: Option<(i64, Option<i64>)>,
+    sums: RowSums,
+}
+
+/// Where the rows of a batch go.
+enum Placing {
+    /// All to this partition.
+    Here,
+    /// Those for which the mask is true; the others are counted.
+    Split { here: BooleanArray, elsewhere: BTreeMap<Date, u64>, quarantined: BooleanArray },
+}
+
+impl Checker {
+    /// Begins the source at `index`.
+    #[must_use]
+    pub fn new(job: Arc<Job>, index: usize) -> Self {
+        Self { job, index, tally: Tally::default(), last: None, sums: RowSums::default() }
+    }
+
+    /// Takes the next rows as they were read; gives those of this partition, with the carried columns.
+    ///
+    /// # Errors
+    /// When a value does not fit its column, or a claim is false.
+    pub fn take(&mut self, batch: &RecordBatch) -> Result<RecordBatch, Problem> {
+        let job = Arc::clone(&self.job);
+        let source = source(&job, self.index)?;
+        let rows = batch.num_rows();
+        let mut columns = bring(&job, batch)?;
+        let raw_seq = columns.get(job.shape.seq).cloned();
+
+        // The hash of the rows as they are; the proof's hash differs from it only in `seq` and in changed units.
+        self.sums.begin(rows);
+        self.add_sums(&job, &columns, false)?;
+        let bare = self.sums.hash();
+        let mut full = bare;
+        if source.claims.has_seq
+            && let Some(seq) = &raw_seq
+        {
+            self.sums.add(SEQ, seq)?;
+            full = self.sums.hash();
+        }
+
+        let changed = job.to_ns && bring_to_ns(&job, &mut columns);
+        if let Some(rank) = source.rank
+            && let Some(seq) = columns.get_mut(job.shape.seq)
+        {
+            *seq = Arc::new(provisional_numbers(rank, self.tally.rows, rows)?);
+        }
+        let ts = columns.get(job.shape.ts).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
+        let seq = columns.get(job.shape.seq).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
+        self.check_claims(source, &ts, raw_seq.as_deref(), &seq)?;
+        let placing = place(&ts, job.partition.date, source)?;
+
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let carried = RecordBatch::try_new_with_options(Arc::clone(&job.shape.carried), columns, &options)
+            .map_err(|e| Problem::Storage(Error::caused(Kind::Internal, "carried columns", e)))?;
+
+        self.tally.rows += rows as u64;
+        self.tally.row_hash = self.tally.row_hash.and(full);
+        if let Placing::Split { quarantined, .. } = &placing {
+            self.tally.quarantined_hash = self.tally.quarantined_hash.and(self.sums.hash_where(quarantined));
+        }
+        // From here the sums are those of the proof.
+        if changed || (job.numbers && source.claims.has_seq) {
+            self.sums.begin(rows);
+            self.add_sums(&job, carried.columns(), !job.numbers)?;
+        }
+        match placing {
+            Placing::Here => {
+                self.tally.here += rows as u64;
+                self.tally.here_hash = self.tally.here_hash.and(self.sums.hash());
+                Ok(carried)
+            }
+            Placing::Split { here, elsewhere, quarantined } => {
+                if source.role == Role::Base {
+                    return Err(Problem::Storage(Error::new(
+                        Kind::Damage,
+                        format!("{}: holds rows of another day; look at it with qlc verify", source.handle.shown()),
+                    )));
+                }
+                self.tally.here += here.true_count() as u64;
+                self.tally.here_hash = self.tally.here_hash.and(self.sums.hash_where(&here));
+                self.tally.quarantined += quarantined.true_count() as u64;
+                for (date, count) in elsewhere {
+                    *self.tally.elsewhere.entry(date).or_default() += count;
+                }
+                filter_record_batch(&carried, &here)
+                    .map_err(|e| Problem::Storage(Error::caused(Kind::Internal, "filtering a batch by day", e)))
+            }
+        }
+    }
+
+    /// Ends the source: its bill, if the whole agrees with what the footer said.
+    ///
+    /// # Errors
+    /// When rows or row hash are not those of the footer.
+    pub fn finish(self) -> Result<Tally, Problem> {
+        let source = source(&self.job, self.index)?;
+        if self.tally.rows != source.claims.rows {
+            return Err(Problem::bad(
+                ErrorType::PageCorrupt,
+                format!("the file has {} rows, its footer claims {}", self.tally.rows, source.claims.rows),
+            ));
+        }
+        if let Some(claimed) = source.claims.row_hash
+            && claimed != self.tally.row_hash
+        {
+            return Err(Problem::bad(
+                ErrorType::RowHashMismatch,
+                format!(
+                    "the rows have row hash {}, the footer says {claimed}: a value changed since the file was sealed",
+                    self.tally.row_hash
+                ),
+            ));
+        }
+        Ok(self.tally)
+    }
+
+    fn add_sums(&mut self, job: &Job, carried: &[ArrayRef], with_seq: bool) -> Result<(), Problem> {
+        for (field, column) in job.shape.schema.fields().iter().zip(&job.shape.columns) {
+            match column {
+                Column::Carried(at) if *at == job.shape.seq && !with_seq => {}
+                Column::Carried(at) => self.sums.add(field.name(), carried.get(*at).ok_or_else(no_columns)?)?,
+                Column::Constant(one) => self.sums.add_constant(field.name(), one)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Spans and order: exactly what the plan relies on.
+    fn check_claims(
+        &mut self,
+        source: &Source,
+        ts: &Int64Array,
+        raw_seq: Option<&dyn Array>,
+        seq: &Int64Array,
+    ) -> Result<(), Problem> {
+        if source.order == Order::SortSpilling {
+            return Ok(());
+        }
+        let outside = |name: &str| Err(Problem::FalseClaim(format!("{name} has values outside what the footer says")));
+        if let Some(span) = source.claims.ts {
+            let unit = |v| if self.job.to_ns { to_ns(v).unwrap_or(v) } else { v };
+            let (min, max) = (unit(span.min), unit(span.max));
+            if ts.iter().flatten().any(|v| v < min || v > max) {
+                return outside("ts_event");
+            }
+        }
+        if let (None, Some(span), Some(raw)) = (source.rank, source.claims.seq, raw_seq) {
+            let raw = raw.as_primitive::<Int64Type>();
+            if raw.iter().flatten().any(|v| v < span.min || v > span.max) {
+                return outside("seq");
+            }
+        }
+        if source.order != Order::Claimed {
+            return Ok(());
+        }
+        let unordered = || Problem::FalseClaim("the rows are not in the order that the footer declares".to_owned());
+        if ts.null_count() == 0 && seq.null_count() == 0 {
+            // Compared without branches, so that the compiler can do several at once.
+            let (t, s) = (ts.values(), seq.values());
+            let pairs = t.iter().zip(s).zip(t.iter().skip(1).zip(s.iter().skip(1)));
+            let inversions: usize =
+                pairs.map(|((t0, s0), (t1, s1))| usize::from((t0 > t1) | ((t0 == t1) & (s0 > s1)))).sum();
+            let first = t.first().copied().zip(s.first().map(|s| Some(*s)));
+            if inversions > 0 || first.is_some_and(|first| self.last.is_some_and(|last| last > first)) {
+                return Err(unordered());
+            }
+            self.last = t.last().copied().zip(s.last().map(|s| Some(*s))).or(self.last);
+        } else {
+            for (t, s) in ts.iter().zip(seq.iter()) {
+                let Some(t) = t else { continue };
+                if self.last.is_some_and(|last| last > (t, s)) {
+                    return Err(unordered());
+                }
+                self.last = Some((t, s));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn source(job: &Job, index: usize) -> Result<&Source, Problem> {
+    job.sources.get(index).ok_or_else(|| Problem::Storage(Error::new(Kind::Internal, "no such source")))
+}
+
+fn no_columns() -> Problem {
+    Problem::Storage(Error::new(Kind::Internal, "a carried column is missing"))
+}
+
+/// The carried columns of a batch as it was read; the others must have their constant.
+fn bring(job: &Job, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Problem> {
+    let mut carried = Vec::with_capacity(job.shape.carried.fields().len());
+    for (field, column) in job.shape.schema.fields().iter().zip(&job.shape.columns) {
+        let found = batch.column_by_name(field.name());
+        match column {
+            Column::Carried(_) => carried.push(match found {
+                Some(array) => cast_exactly(array, field.data_type(), field.name())?,
+                None => new_null_array(field.data_type(), batch.num_rows()),
+            }),
+            Column::Constant(one) => {
+                let same = found.is_none_or(|array| is_constant(array, one));
+                if !same || (found.is_none() && one.null_count() == 0 && batch.num_rows() > 0) {
+                    return Err(Problem::FalseClaim(format!("column {} has more than one value", field.name())));
+                }
+            }
+        }
+    }
+    Ok(carried)
+}
+
+fn cast_exactly(array: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef, Problem> {
+    if array.data_type() == to {
+        return Ok(Arc::clone(array));
+    }
+    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
+    cast_with_options(array, to, &options)
+        .map_err(|e| Problem::bad(ErrorType::SchemaMismatch, format!("column {name}: a value does not fit {to}: {e}")))
+}
+
+/// Whether every value of `array` is that of `one`.
+fn is_constant(array: &ArrayRef, one: &ArrayRef) -> bool {
+    if array.is_empty() {
+        return true;
+    }
+    if let Some(keyed) = array.as_any_dictionary_opt() {
+        let used = array.null_count() == 0 && keyed.values().len() == 1;
+        if used && one.null_count() == 0 {
+            return is_constant(keyed.values(), one);
+        }
+    }
+    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
+    let Ok(array) = cast_with_options(array, one.data_type(), &options) else { return false };
+    not_distinct(&array, &arrow::array::Scalar::new(one)).is_ok_and(|same| same.true_count() == array.len())
+}
+
+/// Brings the time columns to nanoseconds; whether any value changed.
+fn bring_to_ns(job: &Job, columns: &mut [ArrayRef]) -> bool {
+    let mut changed = false;
+    for (field, column) in job.shape.carried.fields().iter().zip(columns) {
+        if TIME_COLUMNS.contains(&field.name().as_str()) && field.data_type() == &DataType::Int64 {
+            let values = column.as_primitive::<Int64Type>();
+            let brought: Int64Array = values.unary(|v| to_ns(v).unwrap_or(v));
+            if brought.values() != values.values() {
+                changed = true;
+                *column = Arc::new(brought);
+            }
+        }
+    }
+    changed
+}
+
+/// Numbers that order rows by (rank of the file, row) until the merge knows their final ones.
+fn provisional_numbers(rank: u32, before: u64, rows: usize) -> Result<Int64Array, Problem> {
+    let too_many = || Problem::Storage(Error::new(Kind::Resources, "more than 2^40 rows in a file, or 2^22 files without seq"));
+    let first = i64::try_from(before).ok().filter(|b| b + (rows as i64) < 1 << ROW_BITS).ok_or_else(too_many)?;
+    if rank >= 1 << 22 {
+        return Err(too_many());
+    }
+    let first = (i64::from(rank) << ROW_BITS) + first;
+    Ok((first..first + rows as i64).collect())
+}
+
+fn place(ts: &Int64Array, day: Date, source: &Source) -> Result<Placing, Problem> {
+    if ts.null_count() == 0
+        && let Some(unit) = ts.values().first().and_then(|v| Unit::of(*v))
+    {
+        let (from, to) = (day.start_ns() / unit.ns(), day.end_ns() / unit.ns());
+        if ts.values().iter().map(|v| usize::from((*v < from) | (*v >= to))).sum::<usize>() == 0 {
+            return Ok(Placing::Here);
+        }
+    }
+    let mut here = Vec::with_capacity(ts.len());
+    let mut quarantined = Vec::with_capacity(ts.len());
+    let mut elsewhere: BTreeMap<Date, u64> = BTreeMap::new();
+    for value in ts {
+        let date = value.and_then(to_ns).and_then(Date::of_ns);
+        let permitted = date.filter(|d| source.home.is_none_or(|home| d.days_since(home).abs() <= 1));
+        here.push(permitted == Some(day));
+        quarantined.push(permitted.is_none());
+        if let Some(other) = permitted.filter(|d| *d != day) {
+            *elsewhere.entry(other).or_default() += 1;
+        }
+    }
+    Ok(Placing::Split { here: here.into(), elsewhere, quarantined: quarantined.into() })
+}

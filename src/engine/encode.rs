@@ -1,0 +1,396 @@
+//! Encodes a day's rows into one Parquet file, columns side by side, so that the bytes depend on the rows alone.
+//!
+//! Rows are cut into chunks of [`CHUNK_ROWS`] and row groups of [`GROUP_ROWS`] wherever the merge's batches ended; no
+//! setting reaches these figures. Integers are delta-encoded, prices and sizes go through dictionaries. Refuses to make
+//! anything durable: that is the atomic write's part.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::BufWriter,
+    path::Path,
+    sync::Arc,
+};
+
+use arrow::{
+    array::{ArrayRef, RecordBatch},
+    compute::BatchCoalescer,
+    datatypes::{DataType, Schema, SchemaRef},
+};
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
+use parquet::{
+    arrow::{
+        ArrowSchemaConverter,
+        arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
+    },
+    basic::{Compression, Encoding, ZstdLevel},
+    column::writer::ColumnCloseResult,
+    errors::ParquetError,
+    file::{
+        metadata::{KeyValue, SortingColumn},
+        properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr},
+        writer::SerializedFileWriter,
+    },
+    schema::types::ColumnPath,
+};
+use tokio::{sync::Semaphore, task::JoinHandle};
+
+use super::shape::{Column, Shape};
+use crate::{
+    error::{Error, Kind, Result},
+    model::{
+        row_hash::{FOOTER_KEY, RowHash, RowSums},
+        schema::SEQ,
+        time::Unit,
+    },
+};
+
+/// Rows that are encoded at a time; pages end where chunks do.
+pub const CHUNK_ROWS: usize = 8192;
+/// Rows of a row group. With 8 bytes a row and column it is 2 MB of each before encoding: small enough that a reader of
+/// an hour reads little else, large enough that a dictionary pays.
+pub const GROUP_ROWS: usize = 32 * CHUNK_ROWS;
+/// A row group of wide rows ends earlier, at this many bytes of values.
+const GROUP_BYTES: usize = 64 << 20;
+/// Of the levels tried on market data, 3 is 2 % smaller than 1 for the same time, within noise.
+const ZSTD_LEVEL: i32 = 1;
+/// The version of the writer in every footer; another version may give other bytes for the same rows.
+pub const WRITER: &str = concat!("qlc version ", env!("CARGO_PKG_VERSION"));
+/// The key under which the footer says who wrote it.
+pub const VERSION_KEY: &str = "qlc.version";
+/// The key under which the footer says that time columns were brought to one unit.
+pub const UNIT_KEY: &str = "qlc.time_unit";
+
+/// What was encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoded {
+    /// Rows.
+    pub rows: u64,
+    /// Their row hash over all columns.
+    pub row_hash: RowHash,
+}
+
+/// Writes `rows` (the carried columns, in their final order) with all columns to the empty file at `path`.
+///
+/// # Errors
+/// When the rows end in an error, or the disk refuses.
+pub async fn encode(
+    mut rows: impl Stream<Item = Result<RecordBatch>> + Unpin + Send,
+    shape: &Arc<Shape>,
+    brought_to: Option<Unit>,
+    path: &Path,
+    cores: usize,
+) -> Result<Encoded> {
+    let mut file = OutFile::create(shape, path)?;
+    let permits = Arc::new(Semaphore::new(cores.max(1)));
+    let mut coalescer = BatchCoalescer::new(Arc::clone(&shape.carried), CHUNK_ROWS);
+    let mut group: Vec<RecordBatch> = Vec::new();
+    let mut bytes = 0;
+    let mut under_way: Option<Group> = None;
+    let internal = |e| Error::caused(Kind::Internal, "cutting rows into chunks", e);
+    loop {
+        let next = rows.try_next().await?;
+        let ended = next.is_none();
+        match next {
+            Some(batch) => coalescer.push_batch(batch).map_err(internal)?,
+            None => coalescer.finish_buffered_batch().map_err(internal)?,
+        }
+        while let Some(chunk) = coalescer.next_completed_batch() {
+            bytes += value_bytes(&chunk);
+            group.push(chunk);
+            if group.len() * CHUNK_ROWS >= GROUP_ROWS || bytes >= GROUP_BYTES {
+                file.finish(under_way.take()).await?;
+                under_way = Some(file.begin(std::mem::take(&mut group), &permits)?);
+                bytes = 0;
+            }
+        }
+        if ended {
+            break;
+        }
+    }
+    file.finish(under_way.take()).await?;
+    if !group.is_empty() {
+        let last = file.begin(group, &permits)?;
+        file.finish(Some(last)).await?;
+    }
+    file.close(brought_to)
+}
+
+/// Bytes of a chunk's values, counted by their logical length so that it does not depend on buffers.
+fn value_bytes(chunk: &RecordBatch) -> usize {
+    use arrow::array::{Array, AsArray};
+    chunk
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Utf8 => {
+                let text = column.as_string::<i32>();
+                let ends = text.value_offsets();
+                ends.last().zip(ends.first()).map_or(0, |(e, s)| usize::try_from(e - s).unwrap_or(0))
+            }
+            other => other.primitive_width().map_or_else(
+                || column.to_data().get_slice_memory_size().unwrap_or(0),
+                |width| width * column.len(),
+            ),
+        })
+        .sum()
+}
+
+/// The file under way.
+struct OutFile {
+    shape: Arc<Shape>,
+    writer: SerializedFileWriter<BufWriter<File>>,
+    factory: ArrowRowGroupWriterFactory,
+    shown: String,
+    groups: usize,
+    rows: u64,
+    row_hash: RowHash,
+    constants: Constants,
+}
+
+/// A row group whose columns are being encoded.
+struct Group {
+    columns: Vec<Encoding1>,
+    hash: JoinHandle<Result<RowHash>>,
+    rows: usize,
+}
+
+/// One column of a row group.
+enum Encoding1 {
+    /// Being encoded; a nested column has several chunks.
+    UnderWay(JoinHandle<Result<Vec<ArrowColumnChunk>>>),
+    /// A constant, encoded before.
+    Known(Arc<EncodedConstant>),
+}
+
+impl OutFile {
+    fn create(shape: &Arc<Shape>, path: &Path) -> Result<Self> {
+        let file = File::options()
+            .write(true)
+            .open(path)
+            .map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))?;
+        let properties = properties(&shape.schema)?;
+        let descriptor = ArrowSchemaConverter::new().convert(&shape.schema).map_err(parquet_error)?;
+        let writer = SerializedFileWriter::new(
+            BufWriter::with_capacity(1 << 18, file),
+            descriptor.root_schema_ptr(),
+            Arc::clone(&properties),
+        )
+        .map_err(parquet_error)?;
+        let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&shape.schema));
+        Ok(Self {
+            shape: Arc::clone(shape),
+            writer,
+            factory,
+            shown: path.display().to_string(),
+            groups: 0,
+            rows: 0,
+            row_hash: RowHash::EMPTY,
+            constants: Constants::default(),
+        })
+    }
+
+    /// Begins to encode a row group; its columns are encoded as cores come free.
+    fn begin(&mut self, chunks: Vec<RecordBatch>, permits: &Arc<Semaphore>) -> Result<Group> {
+        let rows: usize = chunks.iter().map(RecordBatch::num_rows).sum();
+        let writers = self.factory.create_column_writers(self.groups).map_err(parquet_error)?;
+        let mut writers = writers.into_iter().enumerate().peekable();
+        self.groups += 1;
+        let chunks = Arc::new(chunks);
+        let mut columns = Vec::with_capacity(self.shape.columns.len());
+        for (nth, (field, column)) in self.shape.schema.fields().iter().zip(&self.shape.columns).enumerate() {
+            let descriptor = self.writer.schema_descr();
+            let mut leaves: Vec<ArrowColumnWriter> = Vec::new();
+            while let Some((_, writer)) = writers.next_if(|(leaf, _)| descriptor.get_column_root_idx(*leaf) == nth) {
+                leaves.push(writer);
+            }
+            columns.push(match column {
+                Column::Carried(at) => {
+                    let (field, chunks, at) = (Arc::clone(field), Arc::clone(&chunks), *at);
+                    let permits = Arc::clone(permits);
+                    Encoding1::UnderWay(tokio::spawn(async move {
+                        let _permit = permits.acquire_owned().await;
+                        let encode = move || {
+                            for chunk in chunks.iter() {
+                                write_leaves(&field, chunk.column(at), &mut leaves)?;
+                            }
+                            close_all(leaves)
+                        };
+                        tokio::task::spawn_blocking(encode).await.map_err(lost_task)?
+                    }))
+                }
+                Column::Constant(one) => Encoding1::Known(self.constants.get(nth, rows, one, field, &self.shape)?),
+            });
+        }
+        let shape = Arc::clone(&self.shape);
+        let hash = tokio::task::spawn_blocking(move || row_hash(&shape, &chunks));
+        Ok(Group { columns, hash, rows })
+    }
+
+    /// Waits for a row group and puts it into the file.
+    async fn finish(&mut self, group: Option<Group>) -> Result<()> {
+        let Some(group) = group else { return Ok(()) };
+        let mut encoded = Vec::with_capacity(group.columns.len());
+        for column in group.columns {
+            encoded.push(match column {
+                Encoding1::UnderWay(task) => Ok(task.await.map_err(lost_task)??),
+                Encoding1::Known(constant) => Err(constant),
+            });
+        }
+        self.row_hash = self.row_hash.and(group.hash.await.map_err(lost_task)??);
+        self.rows += group.rows as u64;
+        let shown = self.shown.clone();
+        let disk = |e: ParquetError| Error::io(format!("{shown}: cannot be written; is the disk full?"), e);
+        let mut writer = self.writer.next_row_group().map_err(disk)?;
+        for column in encoded {
+            match column {
+                Ok(chunks) => {
+                    for chunk in chunks {
+                        chunk.append_to_row_group(&mut writer).map_err(disk)?;
+                    }
+                }
+                Err(constant) => writer.append_column(&constant.bytes, constant.close.clone()).map_err(disk)?,
+            }
+        }
+        let _ = writer.close().map_err(disk)?;
+        Ok(())
+    }
+
+    fn close(mut self, brought_to: Option<Unit>) -> Result<Encoded> {
+        let disk = |e: ParquetError| Error::io(format!("{}: cannot be written; is the disk full?", self.shown), e);
+        let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
+        self.writer.append_key_value_metadata(pair(FOOTER_KEY, self.row_hash.to_string()));
+        self.writer.append_key_value_metadata(pair(VERSION_KEY, env!("CARGO_PKG_VERSION").to_owned()));
+        if let Some(unit) = brought_to {
+            self.writer.append_key_value_metadata(pair(UNIT_KEY, unit.to_string()));
+        }
+        let _ = self.writer.finish().map_err(disk)?;
+        let buffered = self.writer.into_inner().map_err(disk)?;
+        let flushed = buffered.into_inner().map_err(std::io::IntoInnerError::into_error);
+        drop(flushed.map_err(|e| Error::io(format!("{}: cannot be written; is the disk full?", self.shown), e))?);
+        Ok(Encoded { rows: self.rows, row_hash: self.row_hash })
+    }
+}
+
+/// Columns of one value, encoded once for each number of rows that a row group has.
+#[derive(Default)]
+struct Constants {
+    known: HashMap<(usize, usize), Arc<EncodedConstant>>,
+}
+
+struct EncodedConstant {
+    /// A Parquet file in memory with this column only.
+    bytes: Bytes,
+    close: ColumnCloseResult,
+}
+
+impl Constants {
+    fn get(
+        &mut self,
+        nth: usize,
+        rows: usize,
+        one: &ArrayRef,
+        field: &Arc<arrow::datatypes::Field>,
+        shape: &Shape,
+    ) -> Result<Arc<EncodedConstant>> {
+        if let Some(known) = self.known.get(&(nth, rows)) {
+            return Ok(Arc::clone(known));
+        }
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Arc::clone(field)]));
+        let descriptor = ArrowSchemaConverter::new().convert(&schema).map_err(parquet_error)?;
+        let mut writer =
+            SerializedFileWriter::new(Vec::new(), descriptor.root_schema_ptr(), properties(&shape.schema)?)
+                .map_err(parquet_error)?;
+        let factory = ArrowRowGroupWriterFactory::new(&writer, schema);
+        let mut leaves = factory.create_column_writers(0).map_err(parquet_error)?;
+        let mut left = rows;
+        while left > 0 {
+            let now = left.min(CHUNK_ROWS);
+            let chunk = arrow::compute::take(one, &arrow::array::UInt32Array::from_value(0, now), None)
+                .map_err(|e| Error::caused(Kind::Internal, "repeating a constant", e))?;
+            write_leaves(field, &chunk, &mut leaves)?;
+            left -= now;
+        }
+        let mut chunks = close_all(leaves)?;
+        let (Some(chunk), true) = (chunks.pop(), chunks.is_empty()) else {
+            return Err(Error::new(Kind::Internal, "a constant column has one leaf"));
+        };
+        let mut group = writer.next_row_group().map_err(parquet_error)?;
+        chunk.append_to_row_group(&mut group).map_err(parquet_error)?;
+        let meta = group.close().map_err(parquet_error)?;
+        let file = writer.finish().map_err(parquet_error)?;
+        let column = meta.columns().first().ok_or_else(|| Error::new(Kind::Internal, "a column just written"))?;
+        let close = ColumnCloseResult {
+            bytes_written: u64::try_from(column.compressed_size()).unwrap_or(0),
+            rows_written: rows as u64,
+            metadata: column.clone(),
+            bloom_filter: None,
+            column_index: file.column_index().and_then(|i| i.first()?.first().cloned()),
+            offset_index: file.offset_index().and_then(|i| i.first()?.first().cloned()),
+        };
+        let bytes = Bytes::from(writer.into_inner().map_err(parquet_error)?);
+        let constant = Arc::new(EncodedConstant { bytes, close });
+        let _ = self.known.insert((nth, rows), Arc::clone(&constant));
+        Ok(constant)
+    }
+}
+
+fn write_leaves(field: &arrow::datatypes::Field, array: &ArrayRef, writers: &mut [ArrowColumnWriter]) -> Result<()> {
+    for (leaf, writer) in compute_leaves(field, array).map_err(parquet_error)?.iter().zip(writers) {
+        writer.write(leaf).map_err(parquet_error)?;
+    }
+    Ok(())
+}
+
+fn close_all(writers: Vec<ArrowColumnWriter>) -> Result<Vec<ArrowColumnChunk>> {
+    writers.into_iter().map(|w| w.close().map_err(parquet_error)).collect()
+}
+
+fn row_hash(shape: &Shape, chunks: &[RecordBatch]) -> Result<RowHash> {
+    let mut sums = RowSums::default();
+    let mut hash = RowHash::EMPTY;
+    for chunk in chunks {
+        sums.begin(chunk.num_rows());
+        for (field, column) in shape.schema.fields().iter().zip(&shape.columns) {
+            match column {
+                Column::Carried(at) => sums.add(field.name(), chunk.column(*at))?,
+                Column::Constant(one) => sums.add_constant(field.name(), one)?,
+            }
+        }
+        hash = hash.and(sums.hash());
+    }
+    Ok(hash)
+}
+
+fn properties(schema: &Schema) -> Result<WriterPropertiesPtr> {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(parquet_error)?;
+    let order = [crate::model::schema::TS_EVENT, SEQ].iter().filter_map(|name| {
+        let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
+        Some(SortingColumn { column_idx, descending: false, nulls_first: true })
+    });
+    let mut properties = WriterProperties::builder()
+        .set_created_by(WRITER.to_owned())
+        .set_compression(Compression::ZSTD(level))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_max_row_group_row_count(None)
+        .set_sorting_columns(Some(order.collect()));
+    for field in schema.fields() {
+        if field.data_type() == &DataType::Int64 {
+            let column = ColumnPath::from(field.name().as_str());
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    Ok(Arc::new(properties.build()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
+fn lost_task(e: tokio::task::JoinError) -> Error {
+    Error::new(Kind::Internal, format!("an encoder ended early: {e}"))
+}
+
+fn parquet_error(e: ParquetError) -> Error {
+    Error::caused(Kind::Internal, "encoding Parquet", e)
+}

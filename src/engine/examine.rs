@@ -1,0 +1,139 @@
+//! Reads one file to the last page and says what is true of it, whatever its footer claims.
+//!
+//! This is what a partition falls back to when a claim was false or a file broke in mid-merge, and what `qlc inspect`
+//! shows. Refuses to change or move anything.
+
+use std::collections::BTreeMap;
+
+use arrow::{
+    array::{Array, AsArray, Int64Array},
+    compute::cast,
+    datatypes::{DataType, Int64Type},
+};
+
+use super::{
+    fault::Problem,
+    probe::{Claims, Span},
+    reader::Handle,
+};
+use crate::model::{
+    quarantine::ErrorType,
+    row_hash::{RowHash, RowSums},
+    schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},
+    time::to_ns,
+};
+
+/// What reading every row of a file found.
+#[derive(Debug, Clone)]
+pub struct Examined {
+    /// The claims with everything replaced by what is true.
+    pub claims: Claims,
+    /// The row hash of its rows.
+    pub row_hash: RowHash,
+    /// Rows without `ts_event`, or with one that is no plausible time.
+    pub implausible: u64,
+}
+
+/// Reads all rows of the file whose footer says `claims`.
+///
+/// # Errors
+/// When the file cannot be read to its end, or its rows have another hash or number than its footer says.
+pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Problem> {
+    let mut rows = handle.rows(&claims.meta, 8192, &[])?;
+    let schema = rows.schema().clone();
+    let mut found = Found::default();
+    let mut sums = RowSums::default();
+    let mut hash = RowHash::EMPTY;
+    while let Some(batch) = rows.next().await? {
+        sums.begin(batch.num_rows());
+        for (field, column) in schema.fields().iter().zip(batch.columns()) {
+            sums.add(field.name(), column)?;
+        }
+        hash = hash.and(sums.hash());
+        let ints = |name: &str| {
+            let column = batch.column_by_name(name)?;
+            let fits = matches!(logical(column.data_type()), DataType::Timestamp(_, _)) || column.data_type().is_integer();
+            let ints = fits.then(|| cast(column, &DataType::Int64).ok())??;
+            Some(ints.as_primitive::<Int64Type>().clone())
+        };
+        let ts = ints(TS_EVENT).ok_or_else(|| {
+            Problem::bad(ErrorType::SchemaMismatch, format!("there is no column {TS_EVENT} that holds a time"))
+        })?;
+        let seq = ints(SEQ);
+        found.take(&ts, seq.as_ref());
+        for name in TIME_COLUMNS {
+            if let Some(column) = ints(name) {
+                widen(found.times.entry(name.to_owned()).or_default(), &column);
+            }
+        }
+    }
+    if found.rows != claims.rows {
+        return Err(Problem::bad(
+            ErrorType::PageCorrupt,
+            format!("the file has {} rows, its footer claims {}", found.rows, claims.rows),
+        ));
+    }
+    if let Some(claimed) = claims.row_hash
+        && claimed != hash
+    {
+        return Err(Problem::bad(
+            ErrorType::RowHashMismatch,
+            format!("the rows have row hash {hash}, the footer says {claimed}: a value changed since the file was sealed"),
+        ));
+    }
+    let ordered = !found.unordered && found.ts_nulls == 0;
+    let claims = Claims {
+        ts: found.ts,
+        seq: found.seq.filter(|_| found.seq_nulls == 0),
+        ordered,
+        // A constant that the footer claims may be what was false; without it the column just travels.
+        constants: BTreeMap::new(),
+        times: found.times.into_iter().filter_map(|(name, span)| Some((name, span?))).collect(),
+        proven: true,
+        ..claims.clone()
+    };
+    Ok(Examined { claims, row_hash: hash, implausible: found.implausible })
+}
+
+#[derive(Default)]
+struct Found {
+    rows: u64,
+    ts: Option<Span>,
+    ts_nulls: u64,
+    seq: Option<Span>,
+    seq_nulls: u64,
+    times: BTreeMap<String, Option<Span>>,
+    last: Option<(i64, Option<i64>)>,
+    unordered: bool,
+    implausible: u64,
+}
+
+impl Found {
+    fn take(&mut self, ts: &Int64Array, seq: Option<&Int64Array>) {
+        self.rows += ts.len() as u64;
+        self.ts_nulls += ts.null_count() as u64;
+        widen(&mut self.ts, ts);
+        if let Some(seq) = seq {
+            self.seq_nulls += seq.null_count() as u64;
+            widen(&mut self.seq, seq);
+        }
+        for row in 0..ts.len() {
+            if ts.is_null(row) {
+                self.implausible += 1;
+                continue;
+            }
+            let t = ts.value(row);
+            self.implausible += u64::from(to_ns(t).is_none());
+            let key = (t, seq.filter(|s| s.is_valid(row)).map(|s| s.value(row)));
+            self.unordered |= self.last.is_some_and(|last| last > key);
+            self.last = Some(key);
+        }
+    }
+}
+
+fn widen(span: &mut Option<Span>, values: &Int64Array) {
+    if let (Some(min), Some(max)) = (arrow::compute::min(values), arrow::compute::max(values)) {
+        let here = Span { min, max };
+        *span = Some(span.map_or(here, |s| s.and(here)));
+    }
+}

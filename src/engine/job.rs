@@ -1,0 +1,152 @@
+//! One partition's work as plain values: its sources, its shape, and the ledger in which every source bills its rows.
+//!
+//! Refuses to hold open files or plans: those come and go with each attempt.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{
+    fault::Problem,
+    probe::Claims,
+    reader::Handle,
+    shape::Shape,
+};
+use crate::model::{date::Date, partition::Partition, row_hash::RowHash};
+
+/// What must be done to a source's rows before they can be merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing: they are in order, as the footer says; this is checked as they are read.
+    Claimed,
+    /// They are sorted in memory, all at once.
+    SortInMemory,
+    /// They are sorted by the engine, which spills.
+    SortSpilling,
+}
+
+/// Where a source comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The spool.
+    Spool,
+    /// The archive: the data that is about to be replaced.
+    Base,
+}
+
+/// One source of a partition.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its key in its store.
+    pub name: String,
+    /// How to read it.
+    pub handle: Handle,
+    /// The day it belongs to, where its name or folder tells.
+    pub home: Option<Date>,
+    /// What is known of it.
+    pub claims: Claims,
+    /// Where it comes from.
+    pub role: Role,
+    /// What its order needs.
+    pub order: Order,
+    /// Its place among the sources whose rows qlc numbers; `None` where the rows have a `seq` of their own.
+    pub rank: Option<u32>,
+    /// When it was last changed.
+    pub modified_us: i64,
+}
+
+/// What one source turned out to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// All rows.
+    pub rows: u64,
+    /// The row hash of all rows as they were read.
+    pub row_hash: RowHash,
+    /// Rows of this partition.
+    pub here: u64,
+    /// Their row hash over the columns that the proof compares, after any change of unit.
+    pub here_hash: RowHash,
+    /// Rows of other days.
+    pub elsewhere: BTreeMap<Date, u64>,
+    /// Rows without a plausible or permitted day.
+    pub quarantined: u64,
+    /// The row hash of these rows as they were read.
+    pub quarantined_hash: RowHash,
+}
+
+/// Called with rows and bytes as they are read.
+pub type OnProgress = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// One partition's work.
+pub struct Job {
+    /// The partition.
+    pub partition: Partition,
+    /// Its sources.
+    pub sources: Vec<Source>,
+    /// Its columns.
+    pub shape: Shape,
+    /// Whether time columns are brought to nanoseconds.
+    pub to_ns: bool,
+    /// Whether qlc gives numbers to some rows; then the proof leaves `seq` out.
+    pub numbers: bool,
+    /// Where numbering begins: 0, or after the largest `seq` of archived data whose own numbers stay.
+    pub first_number: i64,
+    /// Rows of a batch on its way through the merge.
+    pub batch_rows: usize,
+    /// Whether small files are decoded at once, so that a wide merge holds no open readers.
+    pub eager: bool,
+    /// Who is told of progress.
+    pub on_progress: OnProgress,
+    /// Set when the run shall stop.
+    pub stop: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// The bills.
+    pub ledger: Ledger,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("partition", &self.partition).field("sources", &self.sources.len()).finish_non_exhaustive()
+    }
+}
+
+/// What the sources of a partition turned out to hold, and what went wrong with them.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    tallies: Mutex<BTreeMap<usize, Tally>>,
+    problems: Mutex<Vec<(usize, Problem)>>,
+    broken: AtomicBool,
+}
+
+impl Ledger {
+    /// Bills the source at `index`, once, after its last row.
+    pub fn bill(&self, index: usize, tally: Tally) {
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        // A source that is read twice in one attempt would be billed twice: the proof must fail then.
+        if tallies.insert(index, tally).is_some() {
+            self.broken.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Notes what went wrong with the source at `index`.
+    pub fn blame(&self, index: usize, problem: Problem) {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).push((index, problem));
+    }
+
+    /// Takes the problems out.
+    pub fn problems(&self) -> Vec<(usize, Problem)> {
+        std::mem::take(&mut self.problems.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The bills by source, if all `sources` have exactly one.
+    #[must_use]
+    pub fn complete(&self, sources: usize) -> Option<Vec<Tally>> {
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = !self.broken.load(Ordering::SeqCst) && tallies.len() == sources;
+        all.then(|| tallies.values().cloned().collect())
+    }
+}

@@ -1,0 +1,21 @@
+//! How rows flow: footers, layout, scan, merge, sink, read-back and tables. The only floor that names DataFusion.
+//!
+//! The way of a row: [`reader`] decodes it, [`checker`] brings it to the partition's columns and bills it to its file,
+//! [`operators`] sort, merge, number and order it, [`sink`] encodes it and reads it back.
+//! Refuses to decide which partitions are compacted: that is the verbs' business.
+
+pub mod budget;
+pub mod checker;
+pub mod encode;
+pub mod examine;
+pub mod fault;
+pub mod job;
+pub mod layout;
+pub mod operators;
+pub mod plan;
+pub mod probe;
+pub mod readback;
+pub mod reader;
+pub mod shape;
+pub mod sink;
+pub mod source;

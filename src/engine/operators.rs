@@ -1,0 +1,353 @@
+//! The operators of a compaction that the engine does not have: spill a sorted sequence, number rows, order ties.
+//!
+//! All three take one ascending sequence and give one, row for row. Refuses to sort what does not fit in memory: that is
+//! the engine's `SortExec`.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{BufReader, BufWriter},
+    path::PathBuf,
+    sync::{Arc, atomic::{AtomicI64, AtomicU64, Ordering}},
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch},
+    compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch},
+    datatypes::{Int64Type, SchemaRef},
+    ipc::{reader::StreamReader, writer::StreamWriter},
+};
+use datafusion::{
+    common::{DataFusionError, Result as DfResult, tree_node::TreeNodeRecursion},
+    execution::{SendableRecordBatchStream, TaskContext, memory_pool::{MemoryConsumer, MemoryReservation}},
+    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_plan::{
+        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+        execution_plan::{Boundedness, EmissionType},
+        stream::RecordBatchStreamAdapter,
+    },
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::Semaphore;
+
+use super::shape::Shape;
+use crate::error::{Error, Kind};
+
+/// What an operator does.
+#[derive(Debug, Clone)]
+pub enum Does {
+    /// Writes its input to a run on disk before it gives the first row. The permit keeps runs of one level from being
+    /// made at the same time, so that only one merge has its readers open.
+    Spill {
+        /// Where runs are written.
+        folder: PathBuf,
+        /// One permit for all runs of a level.
+        turn: Arc<Semaphore>,
+        /// Bytes written, for the log.
+        written: Arc<AtomicU64>,
+    },
+    /// Puts consecutive numbers into `seq`.
+    Number {
+        /// The next number.
+        next: Arc<AtomicI64>,
+    },
+    /// Orders rows that are equal in `(ts_event, seq)` by their other columns, left to right.
+    Ties,
+}
+
+/// An operator over one ascending sequence.
+#[derive(Debug)]
+pub struct Operator {
+    does: Does,
+    shape: Arc<Shape>,
+    input: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
+}
+
+impl Operator {
+    /// An operator over `input`, whose rows have the carried columns of `shape`.
+    #[must_use]
+    pub fn new(does: Does, shape: Arc<Shape>, input: Arc<dyn ExecutionPlan>) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(input.schema()),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { does, shape, input, properties: Arc::new(properties) }
+    }
+}
+
+impl DisplayAs for Operator {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.does {
+            Does::Spill { .. } => "SpillRun",
+            Does::Number { .. } => "NumberRows: seq",
+            Does::Ties => "OrderTies: (ts_event, seq), then all columns",
+        })
+    }
+}
+
+impl ExecutionPlan for Operator {
+    fn name(&self) -> &'static str {
+        "Operator"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let input = children
+            .pop()
+            .filter(|_| children.is_empty())
+            .ok_or_else(|| DataFusionError::Internal("an operator has one input".to_owned()))?;
+        Ok(Arc::new(Self::new(self.does.clone(), Arc::clone(&self.shape), input)))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(datafusion::physical_plan::execution_plan::ChildrenPropertiesMode::Recompute),
+        )
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let schema = self.input.schema();
+        let stream = match &self.does {
+            Does::Spill { folder, turn, written } => {
+                let run = Run {
+                    input: Arc::clone(&self.input),
+                    partition,
+                    context,
+                    path: folder.join(format!("{}.run", uuid::Uuid::new_v4().simple())),
+                    written: Arc::clone(written),
+                };
+                let turn = Arc::clone(turn);
+                stream::once(async move {
+                    let permit = turn.acquire_owned().await;
+                    let read = run.write_then_read().await;
+                    drop(permit);
+                    read
+                })
+                .try_flatten()
+                .boxed()
+            }
+            Does::Number { next } => {
+                let (seq, next) = (self.shape.seq, Arc::clone(next));
+                self.input.execute(partition, context)?.map(move |batch| numbered(&batch?, seq, &next)).boxed()
+            }
+            Does::Ties => {
+                let reservation =
+                    MemoryConsumer::new("rows of one (ts_event, seq)").register(context.memory_pool());
+                let input = self.input.execute(partition, context)?;
+                ties(Ties { input, shape: Arc::clone(&self.shape), held: Vec::new(), reservation, done: false }).boxed()
+            }
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    }
+}
+
+fn numbered(batch: &RecordBatch, seq: usize, next: &AtomicI64) -> DfResult<RecordBatch> {
+    let rows = i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
+    let first = next.fetch_add(rows, Ordering::SeqCst);
+    let numbers: Int64Array = (first..first + rows).collect();
+    let mut columns = batch.columns().to_vec();
+    if let Some(column) = columns.get_mut(seq) {
+        *column = Arc::new(numbers);
+    }
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+/// A run on its way to disk and back.
+struct Run {
+    input: Arc<dyn ExecutionPlan>,
+    partition: usize,
+    context: Arc<TaskContext>,
+    path: PathBuf,
+    written: Arc<AtomicU64>,
+}
+
+impl Run {
+    async fn write_then_read(self) -> DfResult<stream::BoxStream<'static, DfResult<RecordBatch>>> {
+        let disk = |e: std::io::Error, path: &PathBuf| {
+            DataFusionError::External(Box::new(Error::io(
+                format!("{}: a run cannot be spilled; make room or choose another --spill-dir", path.display()),
+                e,
+            )))
+        };
+        let file = File::create_new(&self.path).map_err(|e| disk(e, &self.path))?;
+        // The name goes at once: the run lives as long as this handle, and a crash leaves nothing.
+        let reader = File::open(&self.path).map_err(|e| disk(e, &self.path))?;
+        std::fs::remove_file(&self.path).map_err(|e| disk(e, &self.path))?;
+        let schema: SchemaRef = self.input.schema();
+        let mut writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 18, file), &schema)?;
+        let mut input = self.input.execute(self.partition, self.context)?;
+        while let Some(batch) = input.try_next().await? {
+            let bytes = batch.get_array_memory_size() as u64;
+            let _ = self.written.fetch_add(bytes, Ordering::Relaxed);
+            writer.write(&batch).map_err(|e| match e {
+                arrow::error::ArrowError::IoError(_, e) => disk(e, &self.path),
+                other => other.into(),
+            })?;
+        }
+        let buffered = writer.into_inner()?;
+        drop(buffered.into_inner().map_err(|e| disk(e.into_error(), &self.path))?);
+        let reader = StreamReader::try_new(BufReader::with_capacity(1 << 18, reader), None)?;
+        Ok(stream::iter(reader.map(|batch| batch.map_err(DataFusionError::from))).boxed())
+    }
+}
+
+/// The state of ordering ties: rows held back because the next batch may begin with the same key.
+struct Ties {
+    input: SendableRecordBatchStream,
+    shape: Arc<Shape>,
+    held: Vec<RecordBatch>,
+    reservation: MemoryReservation,
+    done: bool,
+}
+
+fn ties(state: Ties) -> impl futures::Stream<Item = DfResult<RecordBatch>> + Send {
+    stream::try_unfold(state, |mut state| async move {
+        loop {
+            if state.done {
+                return Ok(None);
+            }
+            let Some(batch) = state.input.try_next().await? else {
+                state.done = true;
+                let rest = std::mem::take(&mut state.held);
+                let schema = state.input.schema();
+                return match rest.is_empty() {
+                    true => Ok(None),
+                    false => Ok(Some((ordered(&state.shape, &concat_batches(&schema, &rest)?)?, state))),
+                };
+            };
+            if let Some(ready) = state.take(batch)? {
+                return Ok(Some((ready, state)));
+            }
+        }
+    })
+}
+
+impl Ties {
+    /// Takes a batch; gives all rows whose key cannot occur again.
+    fn take(&mut self, batch: RecordBatch) -> DfResult<Option<RecordBatch>> {
+        let rows = batch.num_rows();
+        if rows == 0 {
+            return Ok(None);
+        }
+        let tail = last_key_from(&self.shape, &batch)?;
+        let continues = match self.held.last() {
+            Some(held) => same_key(&self.shape, held, held.num_rows() - 1, &batch, 0)?,
+            None => false,
+        };
+        if continues && tail == 0 {
+            // The whole batch is one key, and the same as what is held.
+            self.reservation.try_grow(batch.get_array_memory_size()).map_err(|e| too_many_ties(&e))?;
+            self.held.push(batch);
+            return Ok(None);
+        }
+        let mut parts = std::mem::take(&mut self.held);
+        let _ = self.reservation.free();
+        let schema = batch.schema();
+        self.held.push(batch.slice(tail, rows - tail));
+        if tail > 0 {
+            parts.push(batch.slice(0, tail));
+        }
+        match parts.as_slice() {
+            [] => Ok(None),
+            [one] => ordered(&self.shape, one).map(Some),
+            several => ordered(&self.shape, &concat_batches(&schema, several)?).map(Some),
+        }
+    }
+}
+
+fn too_many_ties(source: &DataFusionError) -> DataFusionError {
+    DataFusionError::External(Box::new(Error::caused(
+        Kind::Resources,
+        "too many rows share one (ts_event, seq) to be ordered in memory; raise --memory-limit",
+        source.to_string(),
+    )))
+}
+
+fn keys(shape: &Shape, batch: &RecordBatch) -> (Int64Array, Int64Array) {
+    let key = |at: usize| batch.column(at).as_primitive::<Int64Type>().clone();
+    (key(shape.ts), key(shape.seq))
+}
+
+fn at(array: &Int64Array, row: usize) -> Option<i64> {
+    array.is_valid(row).then(|| array.value(row))
+}
+
+fn same_key(shape: &Shape, a: &RecordBatch, i: usize, b: &RecordBatch, j: usize) -> DfResult<bool> {
+    let ((at_a, aq), (bt, bq)) = (keys(shape, a), keys(shape, b));
+    Ok(at(&at_a, i) == at(&bt, j) && at(&aq, i) == at(&bq, j))
+}
+
+/// The first row of the group of equal keys at the end.
+fn last_key_from(shape: &Shape, batch: &RecordBatch) -> DfResult<usize> {
+    let (ts, seq) = keys(shape, batch);
+    let last = batch.num_rows() - 1;
+    let mut row = last;
+    while row > 0 && at(&ts, row - 1) == at(&ts, last) && at(&seq, row - 1) == at(&seq, last) {
+        row -= 1;
+    }
+    Ok(row)
+}
+
+/// `batch` with every group of equal keys ordered by the other columns; unchanged where there is no such group.
+fn ordered(shape: &Shape, batch: &RecordBatch) -> DfResult<RecordBatch> {
+    let (ts, seq) = keys(shape, batch);
+    let equal = if ts.null_count() == 0 && seq.null_count() == 0 {
+        let (t, s) = (ts.values(), seq.values());
+        let next = t.iter().skip(1).zip(s.iter().skip(1));
+        t.iter().zip(s).zip(next).map(|((a, b), (c, d))| usize::from((a == c) & (b == d))).sum::<usize>() > 0
+    } else {
+        (1..batch.num_rows()).any(|i| at(&ts, i) == at(&ts, i - 1) && at(&seq, i) == at(&seq, i - 1))
+    };
+    if !equal {
+        return Ok(batch.clone());
+    }
+    let options = SortOptions { descending: false, nulls_first: true };
+    let mut columns: Vec<SortColumn> = [shape.ts, shape.seq]
+        .iter()
+        .map(|at| SortColumn { values: Arc::clone(batch.column(*at)), options: Some(options) })
+        .collect();
+    for (nth, values) in batch.columns().iter().enumerate() {
+        if nth != shape.ts && nth != shape.seq {
+            columns.push(SortColumn { values: comparable(values)?, options: Some(options) });
+        }
+    }
+    let order = lexsort_to_indices(&columns, None)?;
+    Ok(take_record_batch(batch, &order)?)
+}
+
+/// Columns that cannot be compared as they are, as text.
+fn comparable(values: &ArrayRef) -> DfResult<ArrayRef> {
+    if arrow::array::make_comparator(values, values, SortOptions::default()).is_ok() {
+        return Ok(Arc::clone(values));
+    }
+    Ok(arrow::compute::cast(values, &arrow::datatypes::DataType::Utf8)?)
+}

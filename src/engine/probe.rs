@@ -1,0 +1,202 @@
+//! What a file's footer claims of its rows: spans, order, constants, sizes. Claims decide the plan; the rows are held
+//! against them as they are read.
+//!
+//! Refuses to fill gaps: what the footer does not say is `None` here, and [`super::examine`] finds it out.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use parquet::file::{metadata::ParquetMetaData, statistics::Statistics};
+
+use super::{
+    fault::Problem,
+    reader::{Handle, schema_of},
+};
+use crate::model::{
+    row_hash::{FOOTER_KEY, RowHash},
+    schema::{SEQ, TIME_COLUMNS, TS_EVENT},
+    time::Unit,
+};
+
+/// The smallest and the largest value of an integer column, nulls aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The smallest.
+    pub min: i64,
+    /// The largest.
+    pub max: i64,
+}
+
+impl Span {
+    /// The span of this one and `other`.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { min: self.min.min(other.min), max: self.max.max(other.max) }
+    }
+
+    /// The units of its two ends; `None` for an end that is no plausible time.
+    #[must_use]
+    pub fn units(self) -> [Option<Unit>; 2] {
+        [Unit::of(self.min), Unit::of(self.max)]
+    }
+}
+
+/// The only value that a column has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Constant {
+    /// A string.
+    Text(String),
+    /// An integer.
+    Int(i64),
+}
+
+/// What is known of a file before its rows are read.
+#[derive(Debug, Clone)]
+pub struct Claims {
+    /// Its rows.
+    pub rows: u64,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// The span of `ts_event` as it is stored; `None` when the footer does not say, or there are no rows.
+    pub ts: Option<Span>,
+    /// Whether there is a column `seq`.
+    pub has_seq: bool,
+    /// The span of `seq`.
+    pub seq: Option<Span>,
+    /// Whether the rows are said to ascend by `(ts_event, seq)`, or by `ts_event` where there is no `seq`.
+    pub ordered: bool,
+    /// The row hash that the writer left.
+    pub row_hash: Option<RowHash>,
+    /// Columns that are said to have one value throughout, without nulls.
+    pub constants: BTreeMap<String, Constant>,
+    /// The spans of the time columns that have one.
+    pub times: BTreeMap<String, Span>,
+    /// Bytes of the largest row group as it is stored.
+    pub group_bytes: u64,
+    /// Bytes of the largest row group after decompression.
+    pub group_raw_bytes: u64,
+    /// Whether all of this was found by reading the rows, so that it cannot be false.
+    pub proven: bool,
+    /// Who wrote the file.
+    pub created_by: Option<String>,
+    /// The footer itself.
+    pub meta: Arc<ParquetMetaData>,
+}
+
+/// Reads the footer of a file and what it claims.
+///
+/// # Errors
+/// When there is no usable footer.
+pub async fn probe(handle: &Handle) -> Result<Claims, Problem> {
+    let meta = handle.footer().await?;
+    let schema = schema_of(&meta)?;
+    Ok(claims(meta, schema))
+}
+
+fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
+    let mut columns: BTreeMap<&str, usize> = BTreeMap::new();
+    let descriptor = meta.file_metadata().schema_descr();
+    for (index, column) in descriptor.columns().iter().enumerate() {
+        // Leaves of nested columns have longer paths; none of them is of interest here.
+        if let [name] = column.path().parts() {
+            let _ = columns.insert(name.as_str(), index);
+        }
+    }
+    let span_of = |name: &str| columns.get(name).and_then(|index| span(&meta, *index));
+    let constants = columns
+        .iter()
+        .filter(|(name, _)| ![TS_EVENT, SEQ].contains(name))
+        .filter_map(|(name, index)| Some(((*name).to_owned(), constant(&meta, *index)?)))
+        .collect();
+    let times = TIME_COLUMNS.iter().filter_map(|name| Some(((*name).to_owned(), span_of(name)?))).collect();
+    let row_hash = meta.file_metadata().key_value_metadata().and_then(|pairs| {
+        pairs.iter().find(|p| p.key == FOOTER_KEY).and_then(|p| p.value.as_deref()?.parse().ok())
+    });
+    let sizes = |size: fn(&parquet::file::metadata::RowGroupMetaData) -> i64| {
+        meta.row_groups().iter().map(|g| u64::try_from(size(g)).unwrap_or(0)).max().unwrap_or(0)
+    };
+    Claims {
+        rows: u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0),
+        ts: span_of(TS_EVENT),
+        has_seq: schema.column_with_name(SEQ).is_some(),
+        seq: span_of(SEQ),
+        ordered: ordered(&meta, columns.get(TS_EVENT).copied(), columns.get(SEQ).copied()),
+        row_hash,
+        constants,
+        times,
+        group_bytes: sizes(|g| g.compressed_size()),
+        group_raw_bytes: sizes(|g| g.total_byte_size()),
+        proven: false,
+        created_by: meta.file_metadata().created_by().map(str::to_owned),
+        schema,
+        meta,
+    }
+}
+
+/// The span of an integer column over all row groups that have rows; `None` when one of them does not say.
+fn span(meta: &ParquetMetaData, column: usize) -> Option<Span> {
+    let mut all: Option<Span> = None;
+    for group in meta.row_groups().iter().filter(|g| g.num_rows() > 0) {
+        let chunk = group.columns().get(column)?;
+        let (min, max) = match chunk.statistics()? {
+            Statistics::Int64(s) if s.min_is_exact() && s.max_is_exact() => (*s.min_opt()?, *s.max_opt()?),
+            Statistics::Int32(s) if s.min_is_exact() && s.max_is_exact() => {
+                (i64::from(*s.min_opt()?), i64::from(*s.max_opt()?))
+            }
+            _ => return None,
+        };
+        let here = Span { min, max };
+        all = Some(all.map_or(here, |a| a.and(here)));
+    }
+    all
+}
+
+fn constant(meta: &ParquetMetaData, column: usize) -> Option<Constant> {
+    let mut all: Option<Constant> = None;
+    for group in meta.row_groups().iter().filter(|g| g.num_rows() > 0) {
+        let statistics = group.columns().get(column)?.statistics()?;
+        if statistics.null_count_opt() != Some(0) || !statistics.min_is_exact() || !statistics.max_is_exact() {
+            return None;
+        }
+        let here = match statistics {
+            Statistics::ByteArray(s) if s.min_opt()? == s.max_opt()? => {
+                Constant::Text(s.min_opt()?.as_utf8().ok()?.to_owned())
+            }
+            Statistics::Int32(s) if s.min_opt()? == s.max_opt()? => Constant::Int(i64::from(*s.min_opt()?)),
+            Statistics::Int64(s) if s.min_opt()? == s.max_opt()? => Constant::Int(*s.min_opt()?),
+            _ => return None,
+        };
+        if all.as_ref().is_some_and(|known| *known != here) {
+            return None;
+        }
+        all = Some(here);
+    }
+    all
+}
+
+/// Whether every row group declares the order, and each begins where the one before it ends or later.
+fn ordered(meta: &ParquetMetaData, ts: Option<usize>, seq: Option<usize>) -> bool {
+    let Some(ts) = ts else { return false };
+    let wanted: Vec<usize> = std::iter::once(ts).chain(seq).collect();
+    let mut end: Option<i64> = None;
+    for group in meta.row_groups().iter().filter(|g| g.num_rows() > 0) {
+        let declared = group.sorting_columns().is_some_and(|columns| {
+            columns.len() >= wanted.len()
+                && columns.iter().zip(&wanted).all(|(c, w)| {
+                    !c.descending && usize::try_from(c.column_idx).is_ok_and(|index| index == *w)
+                })
+        });
+        if !declared {
+            return false;
+        }
+        if let Some(Statistics::Int64(s)) = group.columns().get(ts).and_then(|c| c.statistics())
+            && let (Some(min), Some(max)) = (s.min_opt(), s.max_opt())
+        {
+            if end.is_some_and(|end| end > *min) {
+                return false;
+            }
+            end = Some(*max);
+        }
+    }
+    true
+}

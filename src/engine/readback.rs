@@ -1,0 +1,323 @@
+//! Reads a partition's data file to its last page and says whether it is what a partition's data must be.
+//!
+//! The staged file goes through it before it is published, and `qlc verify` sends published ones through the same code.
+//! All findings are listed, not only the first. Refuses to compare with anything outside the file.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use arrow::{
+    array::{Array, AsArray, DynComparator, Int64Array, RecordBatch, make_comparator},
+    compute::{SortOptions, concat_batches},
+    datatypes::Int64Type,
+};
+use tokio::sync::Semaphore;
+
+use super::{
+    fault::Problem,
+    reader::Handle,
+};
+use crate::{
+    error::{Error, Kind, Result},
+    model::{
+        partition::{Partition, belongs},
+        row_hash::{FOOTER_KEY, RowHash, RowSums},
+        schema::{SEQ, TS_EVENT},
+        time::to_ns,
+    },
+};
+
+/// What is in a data file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadBack {
+    /// Rows that were decoded.
+    pub rows: u64,
+    /// Their row hash.
+    pub row_hash: RowHash,
+    /// Their row hash without `seq`.
+    pub row_hash_without_seq: RowHash,
+    /// The smallest `ts_event` in nanoseconds; `None` without rows.
+    pub ts_min_ns: Option<i64>,
+    /// The largest.
+    pub ts_max_ns: Option<i64>,
+    /// The row hash that the footer holds.
+    pub footer_row_hash: Option<RowHash>,
+    /// What is wrong with the file itself: order, ties, days, names, hash.
+    pub findings: Vec<String>,
+}
+
+/// Reads the file of `handle` as the data of `partition`, row groups side by side on `cores`.
+///
+/// # Errors
+/// When the file cannot be read to its end.
+pub async fn read_back(handle: &Handle, partition: &Partition, cores: usize) -> std::result::Result<ReadBack, Problem> {
+    let meta = handle.footer().await?;
+    let permits = Arc::new(Semaphore::new(cores.max(1)));
+    let mut tasks = Vec::with_capacity(meta.num_row_groups());
+    for group in 0..meta.num_row_groups() {
+        let mut rows = handle.rows(&meta, 8192, &[])?;
+        rows.only(group);
+        let (permits, partition) = (Arc::clone(&permits), partition.clone());
+        tasks.push(tokio::spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let mut part = Part::default();
+            while let Some(batch) = rows.next().await? {
+                part.take(&batch, &partition)?;
+            }
+            Ok::<_, Problem>(part)
+        }));
+    }
+    let mut all = Part::default();
+    for task in tasks {
+        let ended = |e| Problem::Storage(Error::new(Kind::Internal, format!("a reader ended early: {e}")));
+        all.append(task.await.map_err(ended)??)?;
+    }
+    let pairs = meta.file_metadata().key_value_metadata();
+    let footer_row_hash: Option<RowHash> =
+        pairs.and_then(|p| p.iter().find(|kv| kv.key == FOOTER_KEY)?.value.as_deref()?.parse().ok());
+    let mut findings = all.findings();
+    let claimed = u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0);
+    if claimed != all.rows {
+        findings.push(format!("the footer claims {claimed} rows, {} were decoded", all.rows));
+    }
+    match footer_row_hash {
+        Some(hash) if hash != all.full => {
+            findings.push(format!("the rows have row hash {}, the footer says {hash}", all.full));
+        }
+        _ => {}
+    }
+    Ok(ReadBack {
+        rows: all.rows,
+        row_hash: all.full,
+        row_hash_without_seq: all.bare,
+        ts_min_ns: all.ts_ns.map(|(min, _)| min),
+        ts_max_ns: all.ts_ns.map(|(_, max)| max),
+        footer_row_hash,
+        findings,
+    })
+}
+
+/// What is known of a stretch of rows.
+#[derive(Default)]
+struct Part {
+    rows: u64,
+    full: RowHash,
+    bare: RowHash,
+    ts_ns: Option<(i64, i64)>,
+    /// The first and the last row.
+    ends: Option<(RecordBatch, RecordBatch)>,
+    unordered: Count,
+    ties: Count,
+    other_day: Count,
+    other_name: Count,
+    sums: RowSums,
+}
+
+/// How often something was found, and how it looked first.
+#[derive(Default)]
+struct Count {
+    times: u64,
+    first: Option<String>,
+}
+
+impl Count {
+    fn found(&mut self, times: u64, text: impl FnOnce() -> String) {
+        if times > 0 {
+            self.times += times;
+            if self.first.is_none() {
+                self.first = Some(text());
+            }
+        }
+    }
+
+    fn and(&mut self, other: Self) {
+        self.times += other.times;
+        if self.first.is_none() {
+            self.first = other.first;
+        }
+    }
+}
+
+impl Part {
+    fn take(&mut self, batch: &RecordBatch, partition: &Partition) -> std::result::Result<(), Problem> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.hash(batch)?;
+        let (ts, seq) = keys(batch)?;
+        self.days(&ts, partition);
+        self.names(batch, partition);
+        if let Some((_, last)) = &self.ends {
+            // One row of before and the first of now, as a batch of two.
+            let both = joined(last, &batch.slice(0, 1))?;
+            let (ts, seq) = keys(&both)?;
+            order(&both, &ts, &seq, self.rows.saturating_sub(1), &mut self.unordered, &mut self.ties)?;
+        }
+        order(batch, &ts, &seq, self.rows, &mut self.unordered, &mut self.ties)?;
+        self.rows += batch.num_rows() as u64;
+        let last = batch.slice(batch.num_rows() - 1, 1);
+        let first = self.ends.take().map_or_else(|| batch.slice(0, 1), |(first, _)| first);
+        self.ends = Some((first, last));
+        Ok(())
+    }
+
+    fn append(&mut self, next: Self) -> std::result::Result<(), Problem> {
+        if let (Some((_, last)), Some((first, _))) = (&self.ends, &next.ends) {
+            let both = joined(last, first)?;
+            let (ts, seq) = keys(&both)?;
+            order(&both, &ts, &seq, self.rows.saturating_sub(1), &mut self.unordered, &mut self.ties)?;
+        }
+        self.rows += next.rows;
+        self.full = self.full.and(next.full);
+        self.bare = self.bare.and(next.bare);
+        self.ts_ns = match (self.ts_ns, next.ts_ns) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (one, other) => one.or(other),
+        };
+        self.ends = match (self.ends.take(), next.ends) {
+            (Some((first, _)), Some((_, last))) => Some((first, last)),
+            (one, other) => one.or(other),
+        };
+        self.unordered.and(next.unordered);
+        self.ties.and(next.ties);
+        self.other_day.and(next.other_day);
+        self.other_name.and(next.other_name);
+        Ok(())
+    }
+
+    fn findings(&self) -> Vec<String> {
+        let kinds = [
+            (&self.unordered, "rows are out of order"),
+            (&self.ties, "rows of one (ts_event, seq) are not ordered by their other columns"),
+            (&self.other_day, "rows have a ts_event that is not of this day"),
+            (&self.other_name, "rows bear the name of another exchange, stream or symbol"),
+        ];
+        let tell = |(count, what): &(&Count, &str)| {
+            let first = count.first.as_ref()?;
+            Some(format!("{} {what}; the first: {first}", count.times))
+        };
+        kinds.iter().filter_map(tell).collect()
+    }
+
+    fn hash(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.sums.begin(batch.num_rows());
+        let named = || batch.schema_ref().fields().iter().zip(batch.columns());
+        for (field, column) in named().filter(|(f, _)| f.name() != SEQ) {
+            self.sums.add(field.name(), column)?;
+        }
+        self.bare = self.bare.and(self.sums.hash());
+        if let Some(seq) = batch.column_by_name(SEQ) {
+            self.sums.add(SEQ, seq)?;
+        }
+        self.full = self.full.and(self.sums.hash());
+        Ok(())
+    }
+
+    fn days(&mut self, ts: &Int64Array, partition: &Partition) {
+        let (from, to) = (partition.date.start_ns(), partition.date.end_ns());
+        let mut wrong = 0;
+        let mut example = None;
+        for value in ts {
+            match value.and_then(to_ns) {
+                Some(ns) => {
+                    self.ts_ns = Some(self.ts_ns.map_or((ns, ns), |(min, max)| (min.min(ns), max.max(ns))));
+                    if ns >= from && ns < to {
+                        continue;
+                    }
+                }
+                None => {}
+            }
+            wrong += 1;
+            example = example.or(Some(value));
+        }
+        self.other_day.found(wrong, || format!("ts_event {:?}", example.flatten()));
+    }
+
+    fn names(&mut self, batch: &RecordBatch, partition: &Partition) {
+        for name in ["exchange", "stream", "symbol"] {
+            let Some(column) = batch.column_by_name(name) else { continue };
+            let Some(text) = column.as_string_opt::<i32>() else { continue };
+            let mut known: Option<&str> = None;
+            for value in text.iter().flatten() {
+                if known == Some(value) {
+                    continue;
+                }
+                if belongs(name, value, &partition.series) {
+                    known = Some(value);
+                } else {
+                    self.other_name.found(1, || format!("{name} {value:?}"));
+                }
+            }
+        }
+    }
+}
+
+fn internal(e: arrow::error::ArrowError) -> Problem {
+    Problem::Storage(Error::caused(Kind::Internal, "comparing rows", e))
+}
+
+fn joined(a: &RecordBatch, b: &RecordBatch) -> std::result::Result<RecordBatch, Problem> {
+    concat_batches(a.schema_ref(), [a, b]).map_err(internal)
+}
+
+fn keys(batch: &RecordBatch) -> std::result::Result<(Int64Array, Int64Array), Problem> {
+    let key = |name: &str| {
+        let column = batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
+        Some(column.clone())
+    };
+    key(TS_EVENT).zip(key(SEQ)).ok_or_else(|| {
+        Problem::bad(crate::model::quarantine::ErrorType::SchemaMismatch, "ts_event and seq must be there as Int64")
+    })
+}
+
+/// Counts rows that stand before a smaller one, and ties that are not ordered by their other columns.
+fn order(
+    batch: &RecordBatch,
+    ts: &Int64Array,
+    seq: &Int64Array,
+    before: u64,
+    unordered: &mut Count,
+    ties: &mut Count,
+) -> std::result::Result<(), Problem> {
+    if ts.null_count() == 0 && seq.null_count() == 0 {
+        let (t, s) = (ts.values(), seq.values());
+        let next = t.iter().skip(1).zip(s.iter().skip(1));
+        let not_less = t.iter().zip(s).zip(next).map(|((a, b), (c, d))| usize::from((a > c) | ((a == c) & (b >= d))));
+        if not_less.sum::<usize>() == 0 {
+            return Ok(());
+        }
+    }
+    let key = |row: usize| {
+        let value = |a: &Int64Array| a.is_valid(row).then(|| a.value(row));
+        (value(ts), value(seq))
+    };
+    let mut comparators: Option<Vec<DynComparator>> = None;
+    for row in 1..batch.num_rows() {
+        let (above, here) = (key(row - 1), key(row));
+        let place = || format!("row {}, ts_event {:?}, seq {:?}", before + row as u64, here.0, here.1);
+        match above.cmp(&here) {
+            Ordering::Less => {}
+            Ordering::Greater => unordered.found(1, place),
+            Ordering::Equal => {
+                let comparators = match &comparators {
+                    Some(known) => known,
+                    None => comparators.insert(others(batch)?),
+                };
+                let first = comparators.iter().map(|c| c(row - 1, row)).find(|o| *o != Ordering::Equal);
+                ties.found(u64::from(first == Some(Ordering::Greater)), place);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn others(batch: &RecordBatch) -> std::result::Result<Vec<DynComparator>, Problem> {
+    let options = SortOptions { descending: false, nulls_first: true };
+    batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .filter(|(f, _)| f.name() != TS_EVENT && f.name() != SEQ)
+        .map(|(_, column)| make_comparator(column, column, options).map_err(internal))
+        .collect()
+}

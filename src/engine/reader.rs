@@ -1,0 +1,334 @@
+//! Reads one Parquet file of a store, row group by row group, and turns whatever happens into a [`Problem`].
+//!
+//! Refuses to trust the file: ranges are checked against its size before they are fetched, an object that was replaced
+//! since it was listed is an error, a panic of the decoder is the file's fault.
+
+use std::{ops::Range, sync::Arc};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use bytes::{Buf, Bytes};
+use object_store::{GetOptions, GetRange, ObjectStore, path::Path as ObjectPath};
+use parquet::{
+    arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+    errors::ParquetError,
+    file::{
+        metadata::{FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
+        reader::{ChunkReader, Length},
+    },
+};
+
+use super::fault::{Problem, diagnose, shielded};
+use crate::{
+    error::{Error, Kind},
+    model::quarantine::ErrorType,
+    storage::store::{Object, Store},
+};
+
+/// The first read of a footer: enough for the footer of a spool file in one request.
+const TAIL: u64 = 64 << 10;
+const MAGIC: &[u8] = b"PAR1";
+
+/// A file of a store that can be read.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    store: Arc<dyn ObjectStore>,
+    path: ObjectPath,
+    shown: String,
+    size: u64,
+    tag: Option<String>,
+}
+
+impl Handle {
+    /// A handle on an object of `store`.
+    #[must_use]
+    pub fn new(store: &Store, object: &Object) -> Self {
+        Self {
+            store: Arc::clone(store.object_store()),
+            path: store.object_path(&object.key),
+            shown: store.show(&object.key),
+            size: object.size,
+            tag: object.tag.clone(),
+        }
+    }
+
+    /// Where the object lies in the object store underneath.
+    #[must_use]
+    pub fn path(&self) -> &ObjectPath {
+        &self.path
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    async fn fetch(&self, range: Range<u64>) -> Result<Bytes, Problem> {
+        let lost = |e: object_store::Error| match e {
+            object_store::Error::Precondition { .. } => {
+                Error::new(Kind::Io, format!("{}: was replaced while it was read; run again", self.shown))
+            }
+            other => Error::io(format!("{}: cannot be read", self.shown), other),
+        };
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range.clone())),
+            if_match: self.tag.clone(),
+            ..GetOptions::default()
+        };
+        let found = self.store.get_opts(&self.path, options).await.map_err(lost)?;
+        let bytes = found.bytes().await.map_err(lost)?;
+        if bytes.len() as u64 == range.end - range.start {
+            Ok(bytes)
+        } else {
+            Err(Problem::Storage(Error::new(
+                Kind::Io,
+                format!("{}: became shorter while it was read; run again", self.shown),
+            )))
+        }
+    }
+
+    /// Reads the footer, in at most two requests.
+    ///
+    /// # Errors
+    /// When the file has none that can be understood, or is out of reach.
+    pub async fn footer(&self) -> Result<Arc<ParquetMetaData>, Problem> {
+        let truncated = |what: String| Problem::bad(ErrorType::Truncated, what);
+        if self.size < 12 {
+            return Err(truncated(format!("the file has {} bytes, which is too few for a Parquet file", self.size)));
+        }
+        let start = self.size.saturating_sub(TAIL);
+        let tail = self.fetch(start..self.size).await?;
+        let Some((body, end)) = tail.split_last_chunk::<8>() else {
+            return Err(truncated("the file has no end".to_owned()));
+        };
+        if !end.ends_with(MAGIC) {
+            return Err(truncated("the file does not end as a Parquet file does: it was cut off or is something else".to_owned()));
+        }
+        let length = FooterTail::try_new(end)
+            .map(|t| t.metadata_length() as u64)
+            .map_err(|e| Problem::bad(ErrorType::FooterCorrupt, e.to_string()))?;
+        if length + 12 > self.size {
+            return Err(truncated(format!("the footer claims {length} bytes, the file has {}", self.size)));
+        }
+        let from = self.size - 8 - length;
+        let footer = if from >= start {
+            Bytes::copy_from_slice(body.get(usize::try_from(from - start).unwrap_or(0)..).unwrap_or_default())
+        } else {
+            self.fetch(from..self.size - 8).await?
+        };
+        match shielded(|| ParquetMetaDataReader::decode_metadata(&footer)) {
+            Ok(Ok(meta)) => self.checked(meta),
+            Ok(Err(e)) => Err(Problem::bad(ErrorType::FooterCorrupt, format!("the footer cannot be understood: {e}"))),
+            Err(panic) => Err(Problem::bad(ErrorType::FooterCorrupt, format!("the reader panicked on the footer: {panic}"))),
+        }
+    }
+
+    /// Refuses footers that point outside the file or count below zero: a reader would believe them.
+    fn checked(&self, meta: ParquetMetaData) -> Result<Arc<ParquetMetaData>, Problem> {
+        let mut rows = 0_i64;
+        for (nth, group) in meta.row_groups().iter().enumerate() {
+            rows = rows.saturating_add(group.num_rows());
+            for column in group.columns() {
+                let (start, length) = match shielded(|| column.byte_range()) {
+                    Ok(range) => range,
+                    Err(panic) => return Err(Problem::bad(ErrorType::FooterCorrupt, format!("row group {nth}: {panic}"))),
+                };
+                if group.num_rows() < 0 || column.num_values() < 0 {
+                    return Err(Problem::bad(ErrorType::FooterCorrupt, format!("row group {nth} claims a negative count")));
+                }
+                if start.checked_add(length).is_none_or(|end| end > self.size) {
+                    return Err(Problem::bad(
+                        ErrorType::Truncated,
+                        format!("row group {nth} reaches beyond the end of the file"),
+                    ));
+                }
+            }
+        }
+        if rows != meta.file_metadata().num_rows() {
+            return Err(Problem::bad(
+                ErrorType::FooterCorrupt,
+                format!("the footer claims {} rows, its row groups have {rows}", meta.file_metadata().num_rows()),
+            ));
+        }
+        Ok(Arc::new(meta))
+    }
+
+    /// Begins to read the rows. Columns named in `keyed` that are strings come as dictionaries, which is cheaper where
+    /// they hardly change.
+    ///
+    /// # Errors
+    /// When the footer's schema cannot be brought to Arrow.
+    pub fn rows(&self, meta: &Arc<ParquetMetaData>, batch_size: usize, keyed: &[String]) -> Result<Rows, Problem> {
+        let arrow = arrow_metadata(meta, keyed)?;
+        Ok(Rows { handle: self.clone(), arrow, batch_size, row_group: 0, end: meta.num_row_groups(), current: None })
+    }
+}
+
+/// The file's schema in Arrow, as its Parquet types say; what the writer stored of Arrow is not asked.
+///
+/// # Errors
+/// When there is none.
+pub fn schema_of(meta: &Arc<ParquetMetaData>) -> Result<SchemaRef, Problem> {
+    arrow_metadata(meta, &[]).map(|m| Arc::clone(m.schema()))
+}
+
+fn arrow_metadata(meta: &Arc<ParquetMetaData>, keyed: &[String]) -> Result<ArrowReaderMetadata, Problem> {
+    let build = |schema: Option<SchemaRef>| {
+        let mut options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
+        if let Some(schema) = schema {
+            options = options.with_schema(schema);
+        }
+        match shielded(|| ArrowReaderMetadata::try_new(Arc::clone(meta), options)) {
+            Ok(Ok(arrow)) => Ok(arrow),
+            Ok(Err(e)) => Err(Problem::bad(ErrorType::SchemaMismatch, format!("the schema cannot be read: {e}"))),
+            Err(panic) => Err(Problem::bad(ErrorType::FooterCorrupt, format!("the reader panicked on the schema: {panic}"))),
+        }
+    };
+    let plain = build(None)?;
+    let schema = plain.schema();
+    let as_keys = |f: &Arc<Field>| {
+        let keyed = f.data_type() == &DataType::Utf8 && keyed.iter().any(|name| name == f.name());
+        let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        if keyed { Arc::new(f.as_ref().clone().with_data_type(kind)) } else { Arc::clone(f) }
+    };
+    let wanted: Vec<Arc<Field>> = schema.fields().iter().map(as_keys).collect();
+    if wanted.iter().zip(schema.fields()).all(|(a, b)| a == b) {
+        return Ok(plain);
+    }
+    build(Some(Arc::new(Schema::new(wanted))))
+}
+
+/// The rows of a file, batch after batch.
+#[derive(Debug)]
+pub struct Rows {
+    handle: Handle,
+    arrow: ArrowReaderMetadata,
+    batch_size: usize,
+    row_group: usize,
+    end: usize,
+    current: Option<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    reader: ParquetRecordBatchReader,
+    window: Arc<Window>,
+    fetched: u64,
+}
+
+impl Rows {
+    /// The schema of the batches.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        self.arrow.schema()
+    }
+
+    /// Narrows the rows to those of one row group; call it before the first [`Self::next`].
+    pub fn only(&mut self, row_group: usize) {
+        self.row_group = row_group;
+        self.end = row_group + 1;
+    }
+
+    /// The next rows, or `None` after the last.
+    ///
+    /// # Errors
+    /// When the file cannot be read further; it then is not to be asked again.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>, Problem> {
+        loop {
+            if self.current.is_none() && !self.open_row_group().await? {
+                return Ok(None);
+            }
+            let Some(current) = &mut self.current else { return Ok(None) };
+            let wrong = match shielded(|| current.reader.next()) {
+                Ok(Some(Ok(batch))) => return Ok(Some(batch)),
+                Ok(None) => {
+                    self.row_group += 1;
+                    self.current = None;
+                    continue;
+                }
+                Ok(Some(Err(e))) => e.to_string(),
+                Err(panic) => format!("the reader panicked: {panic}"),
+            };
+            return Err(Problem::Bad(diagnose(&current.window, self.arrow.metadata(), self.row_group, &wrong)));
+        }
+    }
+
+    /// Bytes of the row group that is being read; 0 between two.
+    #[must_use]
+    pub fn fetched(&self) -> u64 {
+        self.current.as_ref().map_or(0, |c| c.fetched)
+    }
+
+    async fn open_row_group(&mut self) -> Result<bool, Problem> {
+        let meta = Arc::clone(self.arrow.metadata());
+        let group = meta.row_groups().get(self.row_group).filter(|_| self.row_group < self.end);
+        let Some(group) = group else { return Ok(false) };
+        let ranges = group.columns().iter().map(|c| c.byte_range());
+        let (start, end) = ranges.fold((u64::MAX, 0), |(s, e), (start, length)| (s.min(start), e.max(start + length)));
+        let bytes = if start < end { self.handle.fetch(start..end).await? } else { Bytes::new() };
+        let fetched = bytes.len() as u64;
+        let window = Window { start: start.min(end), bytes };
+        let build = |window: Window| {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(window, self.arrow.clone())
+                .with_batch_size(self.batch_size)
+                .with_row_groups(vec![self.row_group])
+                .build()
+        };
+        let kept = Arc::new(window.clone());
+        let wrong = match shielded(|| build(window)) {
+            Ok(Ok(reader)) => {
+                self.current = Some(Current { reader, window: kept, fetched });
+                return Ok(true);
+            }
+            Ok(Err(e)) => e.to_string(),
+            Err(panic) => format!("the reader panicked: {panic}"),
+        };
+        Err(Problem::Bad(diagnose(&kept, &meta, self.row_group, &wrong)))
+    }
+}
+
+/// The bytes of one row group at their place in the file.
+#[derive(Debug, Clone)]
+struct Window {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Window {
+    fn from(&self, at: u64) -> parquet::errors::Result<Bytes> {
+        let outside = || ParquetError::EOF(format!("offset {at} lies outside the row group"));
+        let skip = at.checked_sub(self.start).and_then(|n| usize::try_from(n).ok()).ok_or_else(outside)?;
+        if skip > self.bytes.len() { Err(outside()) } else { Ok(self.bytes.slice(skip..)) }
+    }
+}
+
+impl Length for Window {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Window {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        self.from(start).map(Buf::reader)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let rest = self.from(start)?;
+        if length > rest.len() {
+            return Err(ParquetError::EOF(format!("{length} bytes from {start} reach outside the row group")));
+        }
+        Ok(rest.slice(..length))
+    }
+}

@@ -1,0 +1,292 @@
+//! The sink: `INSERT INTO archive`. It stages the file, reads it back, holds it against the ledger, makes the receipt
+//! durable and then the data visible. `meta.json` is not its business: a partition is published by whoever runs the job.
+//!
+//! Its state is plain data besides the job it belongs to. Refuses to make anything visible that the proof does not cover.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use arrow::datatypes::SchemaRef;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::{DataFusionError, Result as DfResult},
+    datasource::sink::{DataSink, DataSinkExec},
+    execution::{SendableRecordBatchStream, TaskContext},
+    logical_expr::{Expr, TableType, dml::InsertOp},
+    physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan},
+};
+use futures::{TryStreamExt, future::BoxFuture};
+
+use super::{
+    encode::{Encoded, encode},
+    fault::Problem,
+    job::{Job, Role, Tally},
+    readback::read_back,
+    reader::Handle,
+};
+use crate::{
+    error::{Error, Kind, Result},
+    model::{
+        layout,
+        receipt::{Base, LeftOut, Outcome, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
+        row_hash::RowHash,
+        time::Unit,
+    },
+    storage::{
+        atomic::{self, Steps, Written},
+        store::Store,
+    },
+};
+
+/// What the receipt says besides what the rows will tell.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// When the run made it, RFC 3339 in UTC.
+    pub created_at: String,
+    /// The plan, one line per step.
+    pub plan: Vec<String>,
+    /// Archived data that is read in the place of sources that have gone.
+    pub base: Option<Base>,
+    /// The sources of that data.
+    pub base_sources: Vec<Source>,
+    /// Files left out.
+    pub left_out: Vec<LeftOut>,
+    /// Where `seq` comes from.
+    pub seq: SeqOrigin,
+}
+
+/// Called with the bills of all sources when the proof holds and before anything is visible.
+pub type BeforeVisible = Arc<dyn Fn(Vec<Tally>) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// The sink of one partition.
+#[derive(Clone)]
+pub struct ArchiveSink {
+    /// The work it ends.
+    pub job: Arc<Job>,
+    /// Where the partition goes.
+    pub archive: Store,
+    /// Where a bucket's object is put together.
+    pub staging: PathBuf,
+    /// What the receipt says.
+    pub draft: Draft,
+    /// How many columns, or row groups, are worked on at a time.
+    pub cores: usize,
+    /// Runs before anything is visible.
+    pub before_visible: BeforeVisible,
+    /// What came of it.
+    pub result: Arc<Mutex<Option<Result<Written<Receipt>>>>>,
+    /// Whether to stop short of publishing: the rebuild of `qlc verify` only wants the digest.
+    pub dry: bool,
+}
+
+impl fmt::Debug for ArchiveSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArchiveSink").field("partition", &self.job.partition).finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for ArchiveSink {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "archive {}", layout::data_key(&self.job.partition))
+    }
+}
+
+#[async_trait]
+impl DataSink for ArchiveSink {
+    fn schema(&self) -> &SchemaRef {
+        &self.job.shape.carried
+    }
+
+    async fn write_all(&self, data: SendableRecordBatchStream, _: &Arc<TaskContext>) -> DfResult<u64> {
+        let written = self.write(data).await;
+        let rows = written.as_ref().map(|w| w.verified().outcome.rows).map_err(|e| DataFusionError::External(e.chain().into()));
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
+        rows
+    }
+}
+
+/// The archive as a table that can be inserted into, one partition of it.
+#[derive(Debug)]
+pub struct ArchiveTable(pub ArchiveSink);
+
+#[async_trait]
+impl TableProvider for ArchiveTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.job.shape.carried)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        _: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Err(DataFusionError::Plan("a partition under way can only be inserted into".to_owned()))
+    }
+
+    async fn insert_into(
+        &self,
+        _: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        _: InsertOp,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(DataSinkExec::new(input, Arc::new(self.0.clone()), None)))
+    }
+}
+
+impl ArchiveSink {
+    fn brought_to(&self) -> Option<Unit> {
+        self.job.to_ns.then_some(Unit::Nano)
+    }
+
+    async fn write(&self, data: SendableRecordBatchStream) -> Result<Written<Receipt>> {
+        let key = layout::data_key(&self.job.partition);
+        let encoded: Arc<Mutex<Option<Encoded>>> = Arc::default();
+        let noted = Arc::clone(&encoded);
+        let steps = Steps {
+            write: Box::new(move |path| {
+                Box::pin(async move {
+                    // Decoding goes on in its own task while columns are encoded in others.
+                    let (send, receive) = tokio::sync::mpsc::channel(4);
+                    let reading = tokio::spawn(async move {
+                        let mut data = data.map_err(|e| Error::caused(Kind::Internal, "the merge ended early", e));
+                        loop {
+                            let item = data.try_next().await.transpose();
+                            let Some(item) = item else { return };
+                            let last = item.is_err();
+                            if send.send(item).await.is_err() || last {
+                                return;
+                            }
+                        }
+                    });
+                    let rows = futures::stream::unfold(receive, |mut r| async move { r.recv().await.map(|i| (i, r)) });
+                    let shape = Arc::new(self.job.shape.clone());
+                    let done = encode(Box::pin(rows), &shape, self.brought_to(), &path, self.cores).await;
+                    reading.await.map_err(|e| Error::new(Kind::Internal, format!("the merge ended early: {e}")))?;
+                    *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(done?);
+                    Ok(())
+                })
+            }),
+            verify: Box::new(move |path| {
+                Box::pin(async move {
+                    let encoded = *encoded.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.prove(&path, encoded.ok_or_else(|| Error::new(Kind::Internal, "nothing was encoded"))?).await
+                })
+            }),
+            before_visible: Box::new(move |receipt: &Receipt| {
+                let (sha256, json) = (receipt.outcome.sha256.clone(), receipt.to_json());
+                Box::pin(async move {
+                    if self.dry {
+                        // The digest is known; ending in an error removes the staged file.
+                        return Err(Error::new(Kind::Interrupted, sha256));
+                    }
+                    (self.before_visible)(self.tallies()?).await?;
+                    let key = layout::receipt_key(&self.job.partition, &sha256);
+                    let _ = atomic::write_bytes(&self.archive, &key, &self.staging, json?).await?;
+                    Ok(())
+                })
+            }),
+        };
+        atomic::write(&self.archive, &key, &self.staging, steps).await
+    }
+
+    fn tallies(&self) -> Result<Vec<Tally>> {
+        self.job.ledger.complete(self.job.sources.len()).ok_or_else(|| {
+            Error::new(Kind::Proof, format!("{}: not every source was read exactly once; nothing was published", self.job.partition))
+        })
+    }
+
+    /// Reads the staged file back and holds it against the bills.
+    async fn prove(&self, path: &std::path::Path, encoded: Encoded) -> Result<Receipt> {
+        let partition = &self.job.partition;
+        let folder = Store::open(&path.parent().unwrap_or(path).display().to_string())?;
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let size = std::fs::metadata(path).map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?.len();
+        let object = crate::storage::store::Object { key: name.to_owned(), size, modified_us: 0, tag: None };
+        let handle = Handle::new(&folder, &object);
+        let digest = { let (folder, name) = (folder.clone(), name.to_owned()); tokio::spawn(async move { folder.sha256(&name).await }) };
+        let back = read_back(&handle, partition, self.cores).await.map_err(|problem| match problem {
+            Problem::Storage(error) => error,
+            other => Error::new(Kind::Proof, format!("{partition}: the staged file does not read back ({other}); nothing was published, check the disk")),
+        })?;
+        let (sha256, bytes) = digest.await.map_err(|e| Error::new(Kind::Internal, format!("hashing ended early: {e}")))??;
+
+        let tallies = self.tallies()?;
+        let wrong = |what: String| Err(Error::new(Kind::Proof, format!("{partition}: {what}; nothing was published")));
+        if let Some(finding) = back.findings.first() {
+            return wrong(format!("the staged file is not as it must be: {finding}"));
+        }
+        if back.rows != encoded.rows || back.row_hash != encoded.row_hash {
+            return wrong(format!(
+                "{} rows with hash {} were written, {} with {} read back",
+                encoded.rows, encoded.row_hash, back.rows, back.row_hash
+            ));
+        }
+        let rows_in: u64 = tallies.iter().map(|t| t.here).sum();
+        let row_hash_in: RowHash = tallies.iter().map(|t| t.here_hash).sum();
+        let row_hash_out = if self.job.numbers { back.row_hash_without_seq } else { back.row_hash };
+        if rows_in != back.rows {
+            return wrong(format!("the sources gave {rows_in} rows, the staged file has {}", back.rows));
+        }
+        if row_hash_in != row_hash_out {
+            return wrong(format!("the sources gave row hash {row_hash_in}, the staged file has {row_hash_out}"));
+        }
+        let (Some(ts_event_min_ns), Some(ts_event_max_ns)) = (back.ts_min_ns, back.ts_max_ns) else {
+            return wrong("there are no rows of this day".to_owned());
+        };
+        let receipt = Receipt {
+            receipt_version: RECEIPT_VERSION,
+            qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
+            partition: partition.clone(),
+            created_at: self.draft.created_at.clone(),
+            outcome: Outcome {
+                sha256,
+                bytes,
+                rows: back.rows,
+                row_hash: back.row_hash,
+                ts_event_min_ns,
+                ts_event_max_ns,
+                seq: self.draft.seq,
+                brought_to: self.brought_to(),
+            },
+            rows_in,
+            row_hash_in,
+            row_hash_out,
+            plan: self.draft.plan.clone(),
+            base: self.draft.base.clone(),
+            sources: self.sources(&tallies),
+            left_out: self.draft.left_out.clone(),
+        };
+        match receipt.findings().first() {
+            Some(finding) => wrong(finding.clone()),
+            None => Ok(receipt),
+        }
+    }
+
+    fn sources(&self, tallies: &[Tally]) -> Vec<Source> {
+        let read = self.job.sources.iter().zip(tallies).filter(|(s, _)| s.role == Role::Spool).map(|(source, tally)| Source {
+            name: source.name.clone(),
+            size: source.handle.size(),
+            modified_us: source.modified_us,
+            rows: tally.rows,
+            row_hash: tally.row_hash,
+            rows_here: tally.here,
+            rows_elsewhere: tally.elsewhere.clone(),
+            rows_quarantined: tally.quarantined,
+            seq_assigned: source.rank.is_some(),
+            by_base: false,
+        });
+        let mut sources: Vec<Source> = self.draft.base_sources.iter().cloned().chain(read).collect();
+        sources.sort_by(|a, b| a.name.cmp(&b.name));
+        sources
+    }
+}

@@ -1,0 +1,228 @@
+//! The scan: a DataFusion file source whose opener reads spool files through [`super::reader`] and bills their rows
+//! through [`super::checker`].
+//!
+//! Why not the engine's own Parquet source: it neither says which file an error came from, nor survives a panic of the
+//! decoder, nor lets the rows be held against the footer while it still matters.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{
+    array::{AsArray, RecordBatch, UInt32Array},
+    compute::{concat_batches, take_record_batch},
+    datatypes::Int64Type,
+};
+use datafusion::{
+    common::{DataFusionError, Result as DfResult, tree_node::TreeNodeRecursion},
+    datasource::{
+        listing::PartitionedFile,
+        physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource},
+        table_schema::TableSchema,
+    },
+    physical_expr::PhysicalExpr,
+    physical_plan::{DisplayFormatType, metrics::ExecutionPlanMetricsSet},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
+
+use super::{
+    checker::Checker,
+    fault::Problem,
+    job::{Job, Order},
+    reader::Rows,
+    shape::Column,
+};
+use crate::error::{Error, Kind};
+
+/// Files whose rows take less than this in memory are decoded at once in a wide merge.
+const EAGER_BYTES: u64 = 8 << 20;
+
+/// Marks a [`PartitionedFile`] with its place in [`Job::sources`].
+#[derive(Debug, Clone, Copy)]
+pub struct Index(pub usize);
+
+/// The file source of one partition's scan.
+#[derive(Clone)]
+pub struct SpoolSource {
+    job: Arc<Job>,
+    table: TableSchema,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl fmt::Debug for SpoolSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpoolSource").field("partition", &self.job.partition).finish_non_exhaustive()
+    }
+}
+
+impl SpoolSource {
+    /// The source of `job`.
+    #[must_use]
+    pub fn new(job: Arc<Job>) -> Self {
+        let table = TableSchema::from_file_schema(Arc::clone(&job.shape.carried));
+        Self { job, table, metrics: ExecutionPlanMetricsSet::new() }
+    }
+}
+
+impl FileSource for SpoolSource {
+    fn create_file_opener(
+        &self,
+        _: Arc<dyn ObjectStore>,
+        _: &FileScanConfig,
+        _: usize,
+    ) -> DfResult<Arc<dyn FileOpener>> {
+        Ok(Arc::new(Opener { job: Arc::clone(&self.job) }))
+    }
+
+    fn table_schema(&self) -> &TableSchema {
+        &self.table
+    }
+
+    fn with_batch_size(&self, _: usize) -> Arc<dyn FileSource> {
+        // The job's own batch size stands: the memory plan was made with it.
+        Arc::new(self.clone())
+    }
+
+    fn metrics(&self) -> &ExecutionPlanMetricsSet {
+        &self.metrics
+    }
+
+    fn file_type(&self) -> &'static str {
+        "spool"
+    }
+
+    fn supports_repartitioning(&self) -> bool {
+        false
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn fmt_extra(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, ", partition={}", self.job.partition)
+    }
+}
+
+struct Opener {
+    job: Arc<Job>,
+}
+
+impl FileOpener for Opener {
+    fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
+        let index = file.extension::<Index>().map(|i| i.0).ok_or_else(|| {
+            DataFusionError::Internal("a scanned file is none of the partition's sources".to_owned())
+        })?;
+        let job = Arc::clone(&self.job);
+        Ok(Box::pin(async move {
+            let blamed = Arc::clone(&job);
+            let open = open(job, index).map_err(move |problem| blame(&blamed, index, problem));
+            Ok(open.boxed())
+        }))
+    }
+}
+
+/// Notes the problem in the ledger and stops the plan; the ledger is what the runner looks at.
+fn blame(job: &Job, index: usize, problem: Problem) -> DataFusionError {
+    let text = problem.to_string();
+    job.ledger.blame(index, problem);
+    DataFusionError::External(text.into())
+}
+
+fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<RecordBatch, Problem>> + Send {
+    stream::once(async move {
+        let source = job
+            .sources
+            .get(index)
+            .ok_or_else(|| Problem::Storage(Error::new(Kind::Internal, "no such source")))?;
+        let keyed: Vec<String> = job
+            .shape
+            .schema
+            .fields()
+            .iter()
+            .zip(&job.shape.columns)
+            .filter(|(_, column)| matches!(column, Column::Constant(_)))
+            .map(|(field, _)| field.name().clone())
+            .collect();
+        let small = source.claims.rows.saturating_mul(job.shape.row_bytes()) <= EAGER_BYTES;
+        let at_once = source.order == Order::SortInMemory || (job.eager && small);
+        let rows = usize::try_from(source.claims.rows).unwrap_or(usize::MAX).clamp(1, 1 << 20);
+        let batch_rows = if at_once { rows } else { job.batch_rows };
+        let rows = source.handle.rows(&source.claims.meta, batch_rows, &keyed)?;
+        let sort = source.order == Order::SortInMemory;
+        let slice_rows = job.batch_rows;
+        let checked = Checked { checker: Checker::new(Arc::clone(&job), index), rows, job, index, stored: 0 };
+        if !at_once {
+            return Ok::<_, Problem>(checked.stream().boxed());
+        }
+        let batches: Vec<RecordBatch> = checked.stream().try_collect().await?;
+        let batches = if sort && !batches.is_empty() { vec![sorted(&batches)?] } else { batches };
+        Ok(stream::iter(batches.into_iter().flat_map(move |b| slices(b, slice_rows)).map(Ok)).boxed())
+    })
+    .try_flatten()
+}
+
+/// The rows of one source, checked batch by batch, billed at the end.
+struct Checked {
+    checker: Checker,
+    rows: Rows,
+    job: Arc<Job>,
+    index: usize,
+    /// Stored bytes of the row group under way that were not yet reported.
+    stored: u64,
+}
+
+impl Checked {
+    fn stream(self) -> impl futures::Stream<Item = Result<RecordBatch, Problem>> + Send {
+        stream::try_unfold(self, |mut state| async move {
+            loop {
+                if (state.job.stop)() {
+                    return Err(Problem::Storage(Error::new(Kind::Interrupted, "stopped on request; nothing was published")));
+                }
+                let Some(batch) = state.rows.next().await? else {
+                    let tally = state.checker.finish()?;
+                    (state.job.on_progress)(0, state.stored);
+                    state.job.ledger.bill(state.index, tally);
+                    return Ok(None);
+                };
+                let fetched = state.rows.fetched();
+                let done = if fetched == state.stored { 0 } else { std::mem::replace(&mut state.stored, fetched) };
+                (state.job.on_progress)(batch.num_rows() as u64, done);
+                let here = state.checker.take(&batch)?;
+                if here.num_rows() > 0 {
+                    return Ok(Some((here, state)));
+                }
+            }
+        })
+    }
+}
+
+fn slices(batch: RecordBatch, rows: usize) -> impl Iterator<Item = RecordBatch> {
+    let total = batch.num_rows();
+    (0..total).step_by(rows.max(1)).map(move |at| batch.slice(at, rows.min(total - at)))
+}
+
+/// All rows in one batch, ascending by `(ts_event, seq)`, nulls first; rows equal in both stay as they came.
+fn sorted(batches: &[RecordBatch]) -> Result<RecordBatch, Problem> {
+    let wrong = |e| Problem::Storage(Error::caused(Kind::Internal, "sorting a file in memory", e));
+    let Some(first) = batches.first() else {
+        return Err(Problem::Storage(Error::new(Kind::Internal, "an empty file needs no sorting")));
+    };
+    let all = concat_batches(first.schema_ref(), batches).map_err(wrong)?;
+    let key = |name| all.column_by_name(name).map(|c| c.as_primitive::<Int64Type>().clone());
+    let (Some(ts), Some(seq)) = (key(crate::model::schema::TS_EVENT), key(crate::model::schema::SEQ)) else {
+        return Err(Problem::Storage(Error::new(Kind::Internal, "the carried columns have no ts_event or no seq")));
+    };
+    let mut order: Vec<(i64, Option<i64>, u32)> = Vec::with_capacity(all.num_rows());
+    for (row, (t, s)) in (0_u32..).zip(ts.iter().zip(seq.iter())) {
+        order.push((t.unwrap_or(i64::MIN), s, row));
+    }
+    if order.is_sorted() {
+        return Ok(all);
+    }
+    order.sort_unstable();
+    let indices: UInt32Array = order.into_iter().map(|(_, _, row)| row).collect();
+    take_record_batch(&all, &indices).map_err(wrong)
+}
