@@ -1,5 +1,368 @@
 //! `compact`: a spool's small files become one proven file per partition.
+//!
+//! [`survey`] lists, [`decide`] says what is to be done and why, [`prepare`] lays the files out, [`work`] does it and
+//! [`keep`] puts aside what could not be used. Refuses to remove anything from the spool.
 
+pub mod decide;
+pub mod keep;
+pub mod prepare;
 mod report;
+pub mod survey;
+pub mod work;
 
-pub use report::{Mode, Options, Outcome, Outlook, Silent, Status, Stop, Watch, dry_run, run};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::Instant,
+};
+
+use chrono::{SecondsFormat, Utc};
+use futures::{StreamExt, stream};
+
+pub use report::{Mode, Options, Outcome, Outlook, Silent, Status, Stop, Watch};
+
+use crate::{
+    engine::{budget::Budget, layout::plural, probe::probe, reader::Handle},
+    error::{Error, Kind, Result},
+    model::{
+        date::Date,
+        layout,
+        partition::{Partition, Selection, Series},
+        receipt::SeqOrigin,
+        time::to_ns,
+    },
+    storage::{
+        scratch::{self, Scratch},
+        store::Store,
+    },
+};
+use decide::{Archived, Decision};
+use keep::Places;
+use survey::Spool;
+use work::{Done, Made, Run};
+
+/// Compacts what `options` mean; one outcome per partition that was looked at, in their order.
+///
+/// # Errors
+/// When the run cannot begin (a store cannot be listed, nothing matches the selection); what fails in a partition is in
+/// its outcome.
+pub async fn run(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    watch: Arc<dyn Watch>,
+    stop: &Stop,
+) -> Result<Vec<Outcome>> {
+    let swept = scratch::sweep(&options.spill_dir);
+    if swept > 0 {
+        tracing::info!(swept, folder = %options.spill_dir.display(), "removed scratch folders of dead processes");
+    }
+    let scratch = Scratch::new(&options.spill_dir)?;
+    let (files, partitions) = meant(spool, archive, options).await?;
+    let files = Arc::new(files);
+    let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
+    let shared = shared(spool, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
+    watch.begin(partitions.len());
+    let tasks = partitions.into_iter().map(|partition| {
+        let (shared, files, explicit) = (shared.clone(), Arc::clone(&files), matches!(options.mode, Mode::Single { .. }));
+        async move {
+            let task = tokio::spawn(async move { one(&shared, &partition, &files, explicit).await });
+            task.await.map_err(|e| Error::new(Kind::Internal, format!("a worker ended early: {e}")))
+        }
+    });
+    let mut outcomes = Vec::new();
+    let mut running = stream::iter(tasks).buffered(workers);
+    while let Some(outcome) = running.next().await {
+        outcomes.extend(outcome?);
+    }
+    Ok(outcomes)
+}
+
+/// Says what [`run`] would do.
+///
+/// # Errors
+/// As [`run`].
+pub async fn dry_run(spool: &Store, archive: &Store, options: &Options) -> Result<Vec<Outlook>> {
+    let (files, partitions) = meant(spool, archive, options).await?;
+    let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
+    let shared = shared(spool, archive, options, &options.spill_dir, workers, Arc::new(Silent), &Stop::default())?;
+    let mut outlooks = Vec::new();
+    for partition in partitions {
+        let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
+        outlooks.extend(outlook(&shared, partition, files, matches!(options.mode, Mode::Single { .. })).await?);
+    }
+    Ok(outlooks)
+}
+
+/// What a rebuild from the spool showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rebuilt {
+    /// The same bytes.
+    Same,
+    /// Other bytes: their digests.
+    Differs {
+        /// Of the archived data.
+        archived: String,
+        /// Of what was made again.
+        rebuilt: String,
+    },
+    /// It could not be made again; why.
+    Impossible(String),
+}
+
+/// Makes the data of a published partition again from the spool and compares its digest; nothing is written.
+///
+/// # Errors
+/// When spool or archive do not answer.
+pub async fn rebuild(
+    spool: &Store,
+    archive: &Store,
+    partition: &Partition,
+    memory_limit: u64,
+    spill_dir: &Path,
+) -> Result<Rebuilt> {
+    let scratch = Scratch::new(spill_dir)?;
+    let options = Options {
+        mode: Mode::Single { date: partition.date },
+        selection: Selection {
+            exchanges: vec![partition.series.exchange.clone()],
+            streams: vec![partition.series.stream.clone()],
+            symbols: vec![partition.series.symbol.clone()],
+        },
+        workers: 1,
+        memory_limit,
+        spill_dir: spill_dir.to_owned(),
+        now: Utc::now(),
+        force: true,
+    };
+    let Archived::Published(receipt) = survey::archived(archive, partition).await? else {
+        return Ok(Rebuilt::Impossible("it is not published with a receipt".to_owned()));
+    };
+    if receipt.base.is_some() && receipt.outcome.seq != SeqOrigin::Source {
+        return Ok(Rebuilt::Impossible("its rows were numbered in more than one run".to_owned()));
+    }
+    let files = survey::spool_files(spool, &options.selection).await?;
+    let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
+    let shared = shared(spool, archive, &options, scratch.path(), 1, Arc::new(Silent), &Stop::default())?;
+    let look = work::look(&shared, partition, files).await?;
+    // Exactly the files that the receipt names: what came later is not in the archived data either.
+    let chosen: Vec<usize> = (0_usize..)
+        .zip(&look.feeding)
+        .filter(|(_, (mark, claims))| mark.known && claims.is_ok())
+        .map(|(index, _)| index)
+        .collect();
+    let needed = receipt.sources.iter().filter(|s| s.rows_here > 0).count();
+    let found = chosen.iter().filter_map(|i| look.feeding.get(*i)).filter(|(mark, _)| {
+        receipt.sources.iter().any(|s| s.rows_here > 0 && s.name == mark.file.object.key)
+    });
+    let missing = needed - found.count().min(needed);
+    if missing > 0 {
+        return Ok(Rebuilt::Impossible(format!("{} of its {needed} sources left the spool", plural(missing, "file"))));
+    }
+    match work::digest(&shared, partition, &look, &chosen).await? {
+        Some(rebuilt) if rebuilt == receipt.outcome.sha256 => Ok(Rebuilt::Same),
+        Some(rebuilt) => Ok(Rebuilt::Differs { archived: receipt.outcome.sha256.clone(), rebuilt }),
+        None => Ok(Rebuilt::Impossible("its sources can no longer be read".to_owned())),
+    }
+}
+
+/// The spool files and the partitions that are meant.
+async fn meant(spool: &Store, archive: &Store, options: &Options) -> Result<(Spool, Vec<Partition>)> {
+    if let Mode::Backfill { start, end } = options.mode
+        && start > end
+    {
+        return Err(Error::usage(format!("the backfill would start on {start}, after its end on {end}")));
+    }
+    let files = survey::spool_files(spool, &options.selection).await?;
+    let archived = survey::archived_days(archive, &options.selection).await?;
+    let unnamed = unnamed_days(spool, &files).await?;
+    let partitions = survey::partitions(&files, &archived, options, &unnamed)?;
+    Ok((files, partitions))
+}
+
+/// The days of files whose names do not tell any: their footers do.
+async fn unnamed_days(spool: &Store, files: &Spool) -> Result<BTreeMap<Series, BTreeSet<Date>>> {
+    let mut days: BTreeMap<Series, BTreeSet<Date>> = BTreeMap::new();
+    for (series, files) in files {
+        for file in files.iter().filter(|f| f.home.is_none()) {
+            let claims = match probe(&Handle::new(spool, &file.object)).await {
+                Ok(claims) => claims,
+                Err(crate::engine::fault::Problem::Storage(error)) => return Err(error),
+                Err(problem) => {
+                    // Neither its name nor its footer tells its day: it is kept with the day it was last changed.
+                    tracing::warn!(file = %spool.show(&file.object.key), %problem, "cannot be used");
+                    let changed = Date::of_ns(file.object.modified_us.saturating_mul(1000));
+                    days.entry(series.clone()).or_default().extend(changed);
+                    continue;
+                }
+            };
+            let ends = claims.ts.and_then(|span| {
+                Some((Date::of_ns(to_ns(span.min)?)?, Date::of_ns(to_ns(span.max)?)?))
+            });
+            if let Some((first, last)) = ends {
+                // A lie of centuries in a footer must not make a million partitions.
+                days.entry(series.clone()).or_default().extend(first.through(last).take(3660));
+            }
+        }
+    }
+    Ok(days)
+}
+
+fn shared(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    scratch: &Path,
+    workers: usize,
+    watch: Arc<dyn Watch>,
+    stop: &Stop,
+) -> Result<Run> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(Run {
+        places: Places {
+            spool: spool.clone(),
+            archive: archive.clone(),
+            staging: scratch.to_owned(),
+            time: options.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+        },
+        today: Date::of(options.now)?,
+        force: options.force,
+        budget: Budget::of(options.memory_limit, workers),
+        scratch: scratch.to_owned(),
+        cores,
+        watch,
+        stop: stop.clone(),
+    })
+}
+
+/// Works on one partition; `None` when it turned out that nobody meant it.
+async fn one(run: &Run, partition: &Partition, files: &Spool, explicit: bool) -> Option<Outcome> {
+    let began = Instant::now();
+    let mut outcome = Outcome {
+        partition: partition.clone(),
+        status: Status::Interrupted,
+        message: "stopped on request before it began".to_owned(),
+        files: 0,
+        quarantined: 0,
+        rows: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        seconds: 0.0,
+        sha256: None,
+    };
+    let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
+    if !run.stop.asked() {
+        match work::work(run, partition, files).await {
+            Ok(done) => {
+                let unmeant = matches!(&done.made, Made::Nothing(_))
+                    && done.quarantined.is_empty()
+                    && !explicit
+                    && !files.iter().any(|f| f.home == Some(partition.date))
+                    && run.places.archive.head(&layout::data_key(partition)).await.is_ok_and(|d| d.is_none());
+                if unmeant {
+                    return None;
+                }
+                tell(&mut outcome, done);
+            }
+            Err(error) => {
+                outcome.status = if error.kind() == Kind::Interrupted { Status::Interrupted } else { Status::Failed };
+                outcome.message = error.chain();
+            }
+        }
+    }
+    outcome.seconds = began.elapsed().as_secs_f64();
+    run.watch.partition_ends(&outcome);
+    Some(outcome)
+}
+
+fn tell(outcome: &mut Outcome, done: Done) {
+    outcome.quarantined = done.quarantined.len() as u64;
+    let bad: Vec<String> =
+        done.quarantined.iter().map(|e| format!("{} {}: {}", e.error_type, e.source_path, e.message)).collect();
+    let quarantined = if bad.is_empty() { String::new() } else { format!("; quarantined: {}", bad.join("; ")) };
+    let receipt = match done.made {
+        Made::Nothing(why) => {
+            outcome.status = Status::UpToDate;
+            outcome.message = format!("nothing to do, because {why}{quarantined}");
+            return;
+        }
+        Made::LostRace(why) => {
+            outcome.status = Status::LostRace;
+            outcome.message = why;
+            return;
+        }
+        Made::Completed(receipt) => {
+            outcome.status = Status::Completed;
+            outcome.message = "an interrupted publish was completed".to_owned();
+            receipt
+        }
+        Made::Published { receipt, reason, bytes_in } => {
+            outcome.status = Status::Done;
+            outcome.bytes_in = bytes_in;
+            let elsewhere: u64 =
+                receipt.sources.iter().filter(|s| !s.by_base).flat_map(|s| s.rows_elsewhere.values()).sum();
+            let elsewhere =
+                if elsewhere == 0 { String::new() } else { format!("; {elsewhere} rows of its files belong to other days") };
+            outcome.message = format!("{reason}{elsewhere}{quarantined}");
+            receipt
+        }
+    };
+    outcome.files = receipt.source_files();
+    outcome.rows = receipt.outcome.rows;
+    outcome.bytes_out = receipt.outcome.bytes;
+    outcome.sha256 = Some(receipt.outcome.sha256);
+}
+
+async fn outlook(
+    run: &Run,
+    partition: Partition,
+    files: &[decide::SpoolFile],
+    explicit: bool,
+) -> Result<Option<Outlook>> {
+    let look = work::look(run, &partition, files).await?;
+    let mut outlook = Outlook {
+        partition,
+        action: String::new(),
+        reason: String::new(),
+        files: 0,
+        rows: 0,
+        bytes: 0,
+        groups: 0,
+        passes: 0,
+        quarantined: 0,
+        plan: Vec::new(),
+    };
+    match &look.decision {
+        Decision::Nothing(why) => {
+            let meant = explicit || look.feeding.iter().any(|(f, _)| f.file.home == Some(outlook.partition.date));
+            if !meant && files.iter().all(|f| f.home != Some(outlook.partition.date)) {
+                return Ok(None);
+            }
+            "nothing".clone_into(&mut outlook.action);
+            outlook.reason.clone_from(why);
+        }
+        Decision::Fail(why) => {
+            "fail".clone_into(&mut outlook.action);
+            outlook.reason.clone_from(why);
+        }
+        Decision::Complete(_) => {
+            "complete".clone_into(&mut outlook.action);
+            "an interrupted publish".clone_into(&mut outlook.reason);
+        }
+        Decision::Build { files, base, reason } => {
+            let foreseen = work::foresee(run, &outlook.partition, &look, files, base.as_deref()).await?;
+            let prepared = &foreseen.prepared;
+            "compact".clone_into(&mut outlook.action);
+            outlook.reason.clone_from(reason);
+            outlook.files = prepared.sources.len();
+            outlook.rows = prepared.rows();
+            outlook.bytes = prepared.sources.iter().map(|s| s.handle.size()).sum();
+            outlook.groups = prepared.layouts.groups();
+            outlook.passes = prepared.layouts.passes();
+            outlook.quarantined = foreseen.unusable;
+            outlook.plan = prepared.lines();
+        }
+    }
+    Ok(Some(outlook))
+}

@@ -11,13 +11,9 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::{
-    error::Result,
-    model::{
-        date::Date,
-        partition::{Partition, Selection},
-    },
-    storage::store::Store,
+use crate::model::{
+    date::Date,
+    partition::{Partition, Selection},
 };
 
 /// Which days are meant.
@@ -168,27 +164,4 @@ pub struct Outlook {
     pub quarantined: usize,
     /// The plan, one line per step, as the receipt will hold it.
     pub plan: Vec<String>,
-}
-
-/// Compacts what `options` mean; one outcome per partition that was looked at, in their order.
-///
-/// # Errors
-/// When the run cannot begin (a store cannot be listed, nothing matches the selection); what fails in a partition is in
-/// its outcome.
-pub async fn run(
-    _spool: &Store,
-    _archive: &Store,
-    _options: &Options,
-    _watch: Arc<dyn Watch>,
-    _stop: &Stop,
-) -> Result<Vec<Outcome>> {
-    Ok(Vec::new())
-}
-
-/// Says what [`run`] would do.
-///
-/// # Errors
-/// As [`run`].
-pub async fn dry_run(_spool: &Store, _archive: &Store, _options: &Options) -> Result<Vec<Outlook>> {
-    Ok(Vec::new())
 }

@@ -21,6 +21,7 @@ use crate::{
     error::{Error, Kind},
     model::{
         date::Date,
+        partition::belongs,
         quarantine::ErrorType,
         row_hash::RowSums,
         schema::{SEQ, TIME_COLUMNS},
@@ -233,10 +234,14 @@ fn bring(job: &Job, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Problem> {
     for (field, column) in job.shape.schema.fields().iter().zip(&job.shape.columns) {
         let found = batch.column_by_name(field.name());
         match column {
-            Column::Carried(_) => carried.push(match found {
-                Some(array) => cast_exactly(array, field.data_type(), field.name())?,
-                None => new_null_array(field.data_type(), batch.num_rows()),
-            }),
+            Column::Carried(_) => {
+                let array = match found {
+                    Some(array) => cast_exactly(array, field.data_type(), field.name())?,
+                    None => new_null_array(field.data_type(), batch.num_rows()),
+                };
+                belongs_here(job, field.name(), &array)?;
+                carried.push(array);
+            }
             Column::Constant(one) => {
                 let same = found.is_none_or(|array| is_constant(array, one));
                 if !same || (found.is_none() && one.null_count() == 0 && batch.num_rows() > 0) {
@@ -246,6 +251,25 @@ fn bring(job: &Job, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Problem> {
         }
     }
     Ok(carried)
+}
+
+/// A name that changes within the partition must still be the partition's; constant ones were checked with the footer.
+fn belongs_here(job: &Job, name: &str, array: &ArrayRef) -> Result<(), Problem> {
+    if !["exchange", "stream", "symbol"].contains(&name) {
+        return Ok(());
+    }
+    let Some(text) = array.as_string_opt::<i32>() else { return Ok(()) };
+    let mut known: Option<&str> = None;
+    for value in text.iter().flatten() {
+        if known != Some(value) && !belongs(name, value, &job.partition.series) {
+            return Err(Problem::bad(
+                ErrorType::WrongPartition,
+                format!("a row's {name} is {value:?}, but the file lies in the folder of {}", job.partition.series),
+            ));
+        }
+        known = Some(value);
+    }
+    Ok(())
 }
 
 fn cast_exactly(array: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef, Problem> {
@@ -300,6 +324,13 @@ fn provisional_numbers(rank: u32, before: u64, rows: usize) -> Result<Int64Array
     Ok((first..first + rows as i64).collect())
 }
 
+/// The day of a row, if it has one that a file of day `home` may hold: that day or a neighbour.
+#[must_use]
+pub fn permitted_day(ts_event: Option<i64>, home: Option<Date>) -> Option<Date> {
+    let date = ts_event.and_then(to_ns).and_then(Date::of_ns);
+    date.filter(|d| home.is_none_or(|home| d.days_since(home).abs() <= 1))
+}
+
 fn place(ts: &Int64Array, day: Date, source: &Source) -> Result<Placing, Problem> {
     if ts.null_count() == 0
         && let Some(unit) = ts.values().first().and_then(|v| Unit::of(*v))
@@ -313,8 +344,7 @@ fn place(ts: &Int64Array, day: Date, source: &Source) -> Result<Placing, Problem
     let mut quarantined = Vec::with_capacity(ts.len());
     let mut elsewhere: BTreeMap<Date, u64> = BTreeMap::new();
     for value in ts {
-        let date = value.and_then(to_ns).and_then(Date::of_ns);
-        let permitted = date.filter(|d| source.home.is_none_or(|home| d.days_since(home).abs() <= 1));
+        let permitted = permitted_day(value, source.home);
         here.push(permitted == Some(day));
         quarantined.push(permitted.is_none());
         if let Some(other) = permitted.filter(|d| *d != day) {

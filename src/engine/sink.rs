@@ -221,6 +221,13 @@ impl ArchiveSink {
         let (sha256, bytes) = digest.await.map_err(|e| Error::new(Kind::Internal, format!("hashing ended early: {e}")))??;
 
         let tallies = self.tallies()?;
+        if back.rows == 0 && encoded.rows == 0 && tallies.iter().all(|t| t.here == 0) {
+            // What is left of the files still has to go somewhere.
+            if !self.dry {
+                (self.before_visible)(tallies).await?;
+            }
+            return Err(Error::new(Kind::BadInput, format!("{partition}: none of the files holds rows of this day")));
+        }
         let wrong = |what: String| Err(Error::new(Kind::Proof, format!("{partition}: {what}; nothing was published")));
         if let Some(finding) = back.findings.first() {
             return wrong(format!("the staged file is not as it must be: {finding}"));

@@ -58,7 +58,7 @@ impl SpoolSource {
     /// The source of `job`.
     #[must_use]
     pub fn new(job: Arc<Job>) -> Self {
-        let table = TableSchema::from_file_schema(Arc::clone(&job.shape.carried));
+        let table = TableSchema::from(Arc::clone(&job.shape.carried));
         Self { job, table, metrics: ExecutionPlanMetricsSet::new() }
     }
 }

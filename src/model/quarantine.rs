@@ -28,6 +28,8 @@ pub enum ErrorType {
     RowHashMismatch,
     /// The reader panicked; the message says where.
     ReaderPanic,
+    /// The rows say that they are of another exchange, stream or symbol than the folder.
+    WrongPartition,
     /// Rows whose `ts_event` is null, implausible, or further than a day from where their file belongs.
     TimeOutOfRange,
 }
@@ -43,6 +45,7 @@ impl fmt::Display for ErrorType {
             Self::PageCorrupt => "PAGE_CORRUPT",
             Self::RowHashMismatch => "ROW_HASH_MISMATCH",
             Self::ReaderPanic => "READER_PANIC",
+            Self::WrongPartition => "WRONG_PARTITION",
             Self::TimeOutOfRange => "TIME_OUT_OF_RANGE",
         })
     }

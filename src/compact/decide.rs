@@ -1,0 +1,252 @@
+//! What is to be done with a partition: a pure decision from what lies in spool, archive and quarantine.
+//!
+//! Refuses to look at anything itself; "nothing to do" always carries its reason.
+
+use crate::{
+    engine::layout::plural,
+    model::{date::Date, partition::Partition, quarantine::Entry, receipt::{Receipt, Source}},
+    storage::store::Object,
+};
+
+/// A file of the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolFile {
+    /// As it is listed.
+    pub object: Object,
+    /// The last part of its key.
+    pub file: String,
+    /// The day it belongs to, where its folder or name tells.
+    pub home: Option<Date>,
+}
+
+/// What the archive holds of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Archived {
+    /// Nothing.
+    Nothing,
+    /// Data, meta and receipt that agree.
+    Published(Box<Receipt>),
+    /// Data and its receipt, but no meta, or that of the data before it: a publish was interrupted.
+    Unfinished(Box<Receipt>),
+    /// Data that no receipt vouches for; why.
+    Foreign(String),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing, because.
+    Nothing(String),
+    /// Write the meta of data that an interrupted run has left.
+    Complete(Box<Receipt>),
+    /// Compact.
+    Build {
+        /// The files to read, as indices into the feeding files.
+        files: Vec<usize>,
+        /// Archived data to read besides them, because some of its sources have gone.
+        base: Option<Box<Receipt>>,
+        /// Why.
+        reason: String,
+    },
+    /// Touch nothing, because.
+    Fail(String),
+}
+
+/// A file that may hold rows of the partition's day, and whether the receipt knows its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feeding {
+    /// The file.
+    pub file: SpoolFile,
+    /// Whether a source of the receipt has its name, size and content.
+    pub known: bool,
+    /// Whether its bytes are in QUARANTINE.
+    pub quarantined: bool,
+}
+
+/// Whether `source` is this very file, by name, size and time; a copy with another time needs a look inside.
+#[must_use]
+pub fn is_source(source: &Source, file: &SpoolFile) -> bool {
+    may_be_source(source, file) && source.modified_us == file.object.modified_us
+}
+
+/// Whether `source` may be this file: only its time differs.
+#[must_use]
+pub fn may_be_source(source: &Source, file: &SpoolFile) -> bool {
+    source.name == file.object.key && source.size == file.object.size
+}
+
+/// Whether `entry` is about this very file as a whole.
+#[must_use]
+pub fn is_entry_of(entry: &Entry, file: &SpoolFile) -> bool {
+    entry.rows.is_none() && entry.source_path == file.object.key && entry.size == file.object.size
+}
+
+/// Decides on `partition`. `today` is never compacted unless `force`.
+#[must_use]
+pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], archived: &Archived, force: bool) -> Decision {
+    if partition.date >= today && !force {
+        let day = if partition.date == today { "today is not over" } else { "the day lies in the future" };
+        return Decision::Nothing(format!("{day}; --force compacts what is there"));
+    }
+    let good = || feeding.iter().enumerate().filter(|(_, f)| !f.quarantined);
+    let all: Vec<usize> = good().map(|(i, _)| i).collect();
+    let held = feeding.len() - all.len();
+    let in_quarantine = if held == 0 { String::new() } else { format!("; {} in QUARANTINE", plural(held, "file")) };
+    let receipt = match archived {
+        Archived::Nothing if all.is_empty() => {
+            return Decision::Nothing(format!("no file of the spool holds rows of this day{in_quarantine}"));
+        }
+        Archived::Nothing => {
+            return Decision::Build { files: all, base: None, reason: format!("not in the archive yet{in_quarantine}") };
+        }
+        Archived::Unfinished(receipt) => return Decision::Complete(receipt.clone()),
+        Archived::Foreign(why) => return Decision::Fail(why.clone()),
+        Archived::Published(receipt) => receipt,
+    };
+    let new: Vec<usize> = good().filter(|(_, f)| !f.known).map(|(i, _)| i).collect();
+    let gone = receipt
+        .sources
+        .iter()
+        .filter(|s| s.rows_here > 0 && !good().any(|(_, f)| f.known && f.file.object.key == s.name))
+        .count();
+    if new.is_empty() && !force {
+        let sources = plural(usize::try_from(receipt.source_files()).unwrap_or(usize::MAX), "file");
+        let left = if gone == 0 { String::new() } else { format!(", {gone} of which left the spool since") };
+        return Decision::Nothing(format!(
+            "up to date: the archive holds all {} rows of {sources}{left}{in_quarantine}",
+            receipt.outcome.rows
+        ));
+    }
+    let why = if new.is_empty() { "forced".to_owned() } else { plural(new.len(), "new file") };
+    if gone == 0 {
+        return Decision::Build { files: all, base: None, reason: format!("{why}{in_quarantine}") };
+    }
+    Decision::Build {
+        files: new,
+        base: Some(receipt.clone()),
+        reason: format!("{why}; the archived data stands for {} that left the spool{in_quarantine}", plural(gone, "file")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        receipt::{Outcome, RECEIPT_VERSION, SeqOrigin},
+        row_hash::RowHash,
+    };
+
+    fn partition() -> Partition {
+        serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt","date":"20260203"}"#).unwrap()
+    }
+
+    fn file(name: &str, known: bool) -> Feeding {
+        let object = Object { key: name.to_owned(), size: 1, modified_us: 1, tag: None };
+        Feeding { file: SpoolFile { object, file: name.to_owned(), home: None }, known, quarantined: false }
+    }
+
+    fn receipt(sources: &[&str]) -> Box<Receipt> {
+        let source = |name: &&str| Source {
+            name: (*name).to_owned(),
+            size: 1,
+            modified_us: 1,
+            rows: 5,
+            row_hash: RowHash::EMPTY,
+            rows_here: 5,
+            rows_elsewhere: Default::default(),
+            rows_quarantined: 0,
+            seq_assigned: false,
+            by_base: false,
+        };
+        Box::new(Receipt {
+            receipt_version: RECEIPT_VERSION,
+            qlc_version: "0".to_owned(),
+            partition: partition(),
+            created_at: String::new(),
+            outcome: Outcome {
+                sha256: "a".repeat(64),
+                bytes: 1,
+                rows: 5 * sources.len() as u64,
+                row_hash: RowHash::EMPTY,
+                ts_event_min_ns: 0,
+                ts_event_max_ns: 0,
+                seq: SeqOrigin::Source,
+                brought_to: None,
+            },
+            rows_in: 5 * sources.len() as u64,
+            row_hash_in: RowHash::EMPTY,
+            row_hash_out: RowHash::EMPTY,
+            plan: Vec::new(),
+            base: None,
+            sources: sources.iter().map(source).collect(),
+            left_out: Vec::new(),
+        })
+    }
+
+    fn check(feeding: &[Feeding], archived: Archived, force: bool, expected: &str) {
+        let today = "20260204".parse().unwrap();
+        let told = match decide(&partition(), today, feeding, &archived, force) {
+            Decision::Nothing(why) => format!("nothing: {why}"),
+            Decision::Complete(_) => "complete".to_owned(),
+            Decision::Build { files, base, reason } => format!("build {files:?} base {}: {reason}", base.is_some()),
+            Decision::Fail(why) => format!("fail: {why}"),
+        };
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn every_state_has_its_decision() {
+        let published = |names: &[&str]| Archived::Published(receipt(names));
+        check(&[], Archived::Nothing, false, "nothing: no file of the spool holds rows of this day");
+        check(&[file("a", false)], Archived::Nothing, false, "build [0] base false: not in the archive yet");
+        check(
+            &[file("a", true)],
+            published(&["a"]),
+            false,
+            "nothing: up to date: the archive holds all 5 rows of 1 file",
+        );
+        check(
+            &[],
+            published(&["a"]),
+            false,
+            "nothing: up to date: the archive holds all 5 rows of 1 file, 1 of which left the spool since",
+        );
+        check(&[file("a", true)], published(&["a"]), true, "build [0] base false: forced");
+        check(&[file("a", true), file("b", false)], published(&["a"]), false, "build [0, 1] base false: 1 new file");
+        check(
+            &[file("b", false)],
+            published(&["a"]),
+            false,
+            "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
+        );
+        // A file of the same name with other content: the old rows are only in the archive.
+        check(
+            &[file("a", false)],
+            published(&["a"]),
+            false,
+            "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
+        );
+        check(&[file("a", true)], Archived::Unfinished(receipt(&["a"])), false, "complete");
+        check(&[file("a", true)], Archived::Foreign("no receipt".to_owned()), false, "fail: no receipt");
+        let bad = Feeding { quarantined: true, ..file("b", false) };
+        check(
+            &[file("a", true), bad.clone()],
+            published(&["a"]),
+            false,
+            "nothing: up to date: the archive holds all 5 rows of 1 file; 1 file in QUARANTINE",
+        );
+        check(
+            &[bad],
+            Archived::Nothing,
+            false,
+            "nothing: no file of the spool holds rows of this day; 1 file in QUARANTINE",
+        );
+    }
+
+    #[test]
+    fn today_is_left_alone() {
+        let today = partition().date;
+        let decision = decide(&partition(), today, &[file("a", false)], &Archived::Nothing, false);
+        assert!(matches!(decision, Decision::Nothing(why) if why.starts_with("today")));
+    }
+}

@@ -1,0 +1,223 @@
+//! What lies in the spool, which partitions are meant, and what is known of each: listing, quarantine, archive, receipt.
+//!
+//! Refuses to read rows and to write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    decide::{Archived, SpoolFile},
+    report::{Mode, Options},
+};
+use crate::{
+    engine::reader::Handle,
+    error::{Error, Kind, Result},
+    model::{
+        date::Date,
+        layout::{self, Placed},
+        meta::Meta,
+        partition::{Partition, Selection, Series},
+        quarantine::{Entry, ErrorFile},
+        receipt::Receipt,
+        row_hash::{FOOTER_KEY, RowHash},
+    },
+    storage::store::Store,
+};
+
+/// The spool files of each series that is meant, by key.
+pub type Spool = BTreeMap<Series, Vec<SpoolFile>>;
+
+/// Lists the spool files that `selection` means.
+///
+/// # Errors
+/// When the spool cannot be listed.
+pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<Spool> {
+    if spool.is_absent() {
+        return Err(Error::usage(format!(
+            "{}: there is no such spool folder; name it with --spool or QLC_SPOOL",
+            spool.show("")
+        )));
+    }
+    let mut all = Spool::new();
+    for object in spool.list(&prefix(selection)).await? {
+        match Placed::parse(&object.key) {
+            Some(Ok(placed)) if layout::is_input(&placed.file) && selection.takes(&placed.series) => {
+                let home = placed.home();
+                let file = SpoolFile { object, file: placed.file, home };
+                all.entry(placed.series).or_default().push(file);
+            }
+            Some(Err(error)) => {
+                tracing::warn!(file = %spool.show(&object.key), error = %error.chain(), "left alone: its folder is not one of the layout");
+            }
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+/// The days that the archive has of each series that is meant.
+///
+/// # Errors
+/// When the archive cannot be listed.
+pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<BTreeMap<Series, BTreeSet<Date>>> {
+    let mut all: BTreeMap<Series, BTreeSet<Date>> = BTreeMap::new();
+    if archive.is_absent() {
+        return Ok(all);
+    }
+    let from = prefix(selection);
+    for object in archive.list(&from).await? {
+        if let Some(Ok(Placed { series, date: Some(date), file })) = Placed::parse(&object.key)
+            && selection.takes(&series)
+            && (file == layout::DATA_FILE || file == layout::META_FILE)
+        {
+            let _ = all.entry(series).or_default().insert(date);
+        }
+    }
+    Ok(all)
+}
+
+/// The longest folder under which everything that is meant lies.
+fn prefix(selection: &Selection) -> String {
+    let mut prefix = String::new();
+    let [exchange] = selection.exchanges.as_slice() else { return prefix };
+    prefix.push_str(&format!("exchange={exchange}"));
+    let [stream] = selection.streams.as_slice() else { return prefix };
+    prefix.push_str(&format!("/stream={stream}"));
+    let [symbol] = selection.symbols.as_slice() else { return prefix };
+    prefix.push_str(&format!("/symbol={symbol}"));
+    prefix
+}
+
+/// The partitions that `options` mean, in order. A partition whose files turn out to hold no row of its day is dropped
+/// later, when their footers are known.
+///
+/// # Errors
+/// When nothing matches the selection.
+pub fn partitions(
+    spool: &Spool,
+    archived: &BTreeMap<Series, BTreeSet<Date>>,
+    options: &Options,
+    unnamed: &BTreeMap<Series, BTreeSet<Date>>,
+) -> Result<Vec<Partition>> {
+    let today = Date::of(options.now)?;
+    let all: BTreeSet<&Series> = spool.keys().chain(archived.keys()).collect();
+    if all.is_empty() && options.selection != Selection::all() {
+        return Err(Error::usage(
+            "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
+        ));
+    }
+    let mut partitions = Vec::new();
+    for series in all {
+        let mut days: BTreeSet<Date> = BTreeSet::new();
+        for file in spool.get(series).into_iter().flatten() {
+            if let Some(home) = file.home {
+                days.extend([home.pred(), home, home.succ()]);
+            }
+        }
+        days.extend(unnamed.get(series).into_iter().flatten());
+        let known = archived.get(series).cloned().unwrap_or_default();
+        let wanted: Vec<Date> = match options.mode {
+            Mode::Daily => vec![today.pred()],
+            Mode::CatchUp => days.iter().copied().filter(|d| *d < today || (options.force && *d == today)).collect(),
+            Mode::Backfill { start, end } => {
+                days.iter().chain(&known).copied().filter(|d| *d >= start && *d <= end).collect()
+            }
+            Mode::Single { date } => vec![date],
+        };
+        let wanted: BTreeSet<Date> = wanted.into_iter().collect();
+        let single = matches!(options.mode, Mode::Single { .. });
+        partitions.extend(
+            wanted.into_iter().filter(|d| single || days.contains(d) || known.contains(d)).map(|d| series.on(d)),
+        );
+    }
+    Ok(partitions)
+}
+
+/// The files that may hold rows of `partition`: those that belong to its day or a neighbour, or to none that is known.
+#[must_use]
+pub fn candidates(files: &[SpoolFile], partition: &Partition) -> Vec<SpoolFile> {
+    let near = |f: &&SpoolFile| f.home.is_none_or(|home| home.days_since(partition.date).abs() <= 1);
+    files.iter().filter(near).cloned().collect()
+}
+
+/// The quarantine entries of whole files that stand in the folders where `files` would be kept.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn quarantined(archive: &Store, partition: &Partition, files: &[SpoolFile]) -> Result<Vec<Entry>> {
+    let days: BTreeSet<Date> = files.iter().map(|f| f.home.unwrap_or(partition.date)).collect();
+    let mut entries = Vec::new();
+    for date in days {
+        entries.extend(quarantine_entries(archive, &partition.series.on(date)).await?);
+    }
+    Ok(entries)
+}
+
+/// All entries of a partition's quarantine folder.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn quarantine_entries(archive: &Store, partition: &Partition) -> Result<Vec<Entry>> {
+    let key = format!("{}/{}", layout::quarantine_dir(partition), layout::ERROR_FILE);
+    match archive.read(&key).await? {
+        Some(bytes) => match ErrorFile::from_json(&bytes) {
+            Ok(file) => Ok(file.files),
+            Err(error) => {
+                tracing::warn!(file = %archive.show(&key), error = %error.chain(), "cannot be read; the files beside it will be tried again");
+                Ok(Vec::new())
+            }
+        },
+        None => Ok(Vec::new()),
+    }
+}
+
+/// What the archive holds of `partition`.
+///
+/// # Errors
+/// When the archive does not answer. What contradicts itself is told in the result.
+pub async fn archived(archive: &Store, partition: &Partition) -> Result<Archived> {
+    let data = archive.head(&layout::data_key(partition)).await?;
+    let meta = archive.read(&layout::meta_key(partition)).await?;
+    let Some(data) = data else {
+        return Ok(match meta {
+            None => Archived::Nothing,
+            Some(_) => Archived::Foreign("meta.json stands without its data.parquet".to_owned()),
+        });
+    };
+    if let Some(bytes) = &meta
+        && let Ok(meta) = Meta::from_json(bytes)
+        && let Some(receipt) = receipt(archive, partition, &meta.sha256).await?
+        && receipt.outcome.bytes == data.size
+        && footer_hash(archive, &data).await? == Some(receipt.outcome.row_hash)
+    {
+        return Ok(Archived::Published(Box::new(receipt)));
+    }
+    // The meta is absent, or not of this data: the data's own digest finds the receipt that was written before it.
+    let (sha256, _) = archive.sha256(&data.key).await?;
+    Ok(match receipt(archive, partition, &sha256).await? {
+        Some(receipt) => Archived::Unfinished(Box::new(receipt)),
+        None => Archived::Foreign(format!(
+            "{} is vouched for by no receipt (sha256 {sha256}); qlc verify tells what is wrong with it",
+            archive.show(&data.key)
+        )),
+    })
+}
+
+async fn receipt(archive: &Store, partition: &Partition, sha256: &str) -> Result<Option<Receipt>> {
+    let key = layout::receipt_key(partition, sha256);
+    let Some(bytes) = archive.read(&key).await? else { return Ok(None) };
+    let receipt = Receipt::from_json(&bytes)
+        .map_err(|e| Error::caused(Kind::Damage, format!("{}: cannot be used", archive.show(&key)), e))?;
+    Ok((receipt.partition == *partition && receipt.outcome.sha256 == sha256).then_some(receipt))
+}
+
+/// The row hash in the footer of archived data; `None` when there is none or the footer is damaged.
+async fn footer_hash(archive: &Store, data: &crate::storage::store::Object) -> Result<Option<RowHash>> {
+    use crate::engine::fault::Problem;
+    match Handle::new(archive, data).footer().await {
+        Ok(meta) => Ok(meta.file_metadata().key_value_metadata().and_then(|pairs| {
+            pairs.iter().find(|p| p.key == FOOTER_KEY)?.value.as_deref()?.parse().ok()
+        })),
+        Err(Problem::Storage(error)) => Err(error),
+        Err(_) => Ok(None),
+    }
+}

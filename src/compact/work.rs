@@ -1,0 +1,502 @@
+//! One partition from its files to its meta: look, decide, run, prove, publish.
+//!
+//! Every step either leaves the archive as it was or as it shall be. Refuses to publish a day without a file that could
+//! have been read, and to be stopped by a file that could not.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{
+    decide::{Archived, Decision, Feeding, SpoolFile, decide},
+    keep::{self, Places},
+    prepare::{BaseData, Prepared, Probed, feeding, feeds, prepare, probe_all, unfit},
+    report::Watch,
+    survey,
+};
+use crate::{
+    engine::{
+        budget::Budget,
+        examine::examine,
+        fault::Problem,
+        job::{Job, Ledger, Tally},
+        probe::{Claims, probe},
+        reader::Handle,
+        run::{Attempt, Setting, run},
+        sink::Draft,
+    },
+    error::{Error, Kind, Result},
+    model::{
+        date::Date,
+        layout,
+        partition::Partition,
+        quarantine::{Entry, Fault},
+        receipt::{Base, LeftOut, Receipt},
+        schema,
+    },
+    storage::atomic::{self, Written},
+};
+
+/// What every partition of a run shares.
+#[derive(Clone)]
+pub struct Run {
+    /// Spool, archive, staging and the time.
+    pub places: Places,
+    /// Today in UTC, as the run understands it.
+    pub today: Date,
+    /// Whether to compact what is up to date, and today.
+    pub force: bool,
+    /// The memory of one partition.
+    pub budget: Budget,
+    /// Where runs are spilled.
+    pub scratch: PathBuf,
+    /// Columns that are encoded at a time.
+    pub cores: usize,
+    /// Who watches.
+    pub watch: Arc<dyn Watch>,
+    /// Whether to stop.
+    pub stop: super::report::Stop,
+}
+
+/// What is known of a partition before anything is done.
+#[derive(Debug)]
+pub struct Look {
+    /// What is to be done.
+    pub decision: Decision,
+    /// The files that feed the partition, with their claims where they can be used.
+    pub feeding: Vec<(Feeding, std::result::Result<Claims, Fault>)>,
+    /// What the quarantine has of the candidates.
+    pub entries: Vec<Entry>,
+}
+
+/// What was made of a partition.
+#[derive(Debug)]
+pub enum Made {
+    /// Nothing, because.
+    Nothing(String),
+    /// The meta of an interrupted publish.
+    Completed(Receipt),
+    /// A new partition.
+    Published {
+        /// Its receipt.
+        receipt: Receipt,
+        /// Why it was made.
+        reason: String,
+        /// Bytes of the files that were read.
+        bytes_in: u64,
+    },
+    /// Another process holds the partition.
+    LostRace(String),
+}
+
+/// What was made of a partition, and what went to QUARANTINE on the way.
+#[derive(Debug)]
+pub struct Done {
+    /// What was made.
+    pub made: Made,
+    /// Entries of this run.
+    pub quarantined: Vec<Entry>,
+}
+
+/// Looks at a partition whose candidate files are `files`.
+///
+/// # Errors
+/// When spool or archive do not answer.
+pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Result<Look> {
+    let archived = survey::archived(&run.places.archive, partition).await?;
+    let candidates = survey::candidates(files, partition);
+    let entries = survey::quarantined(&run.places.archive, partition, &candidates).await?;
+    let receipt = match &archived {
+        Archived::Published(receipt) => Some(receipt.as_ref()),
+        _ => None,
+    };
+    let marked = feeding(&run.places.spool, candidates, receipt, &entries).await?;
+    // What is known feeds as its receipt says; what is in QUARANTINE is counted at its own day; the rest is looked into.
+    let (settled, open): (Vec<Feeding>, Vec<Feeding>) = marked.into_iter().partition(|f| f.quarantined);
+    let probed = probe_all(&run.places.spool, open.iter().map(|f| f.file.clone()).collect()).await?;
+    let at_home = |file: &SpoolFile| file.home.is_none_or(|home| home == partition.date);
+    let mut feeding = Vec::new();
+    for (mark, Probed { file, claims }) in open.into_iter().zip(probed) {
+        let counts = match &claims {
+            Ok(claims) => feeds(&file, claims, partition),
+            Err(_) => at_home(&file),
+        };
+        if counts || mark.known {
+            feeding.push((mark, claims));
+        }
+    }
+    for mark in settled.into_iter().filter(|f| at_home(&f.file)) {
+        let entry = entries.iter().find(|e| super::decide::is_entry_of(e, &mark.file));
+        let fault = entry.map_or_else(
+            || Fault::new(crate::model::quarantine::ErrorType::FooterCorrupt, "in QUARANTINE"),
+            |e| Fault::new(e.error_type, e.message.clone()),
+        );
+        feeding.push((mark, Err(fault)));
+    }
+    let marks: Vec<Feeding> = feeding.iter().map(|(mark, _)| mark.clone()).collect();
+    let decision = decide(partition, run.today, &marks, &archived, run.force);
+    Ok(Look { decision, feeding, entries })
+}
+
+/// Does with a partition what is to be done.
+///
+/// # Errors
+/// When it could not be done; the archive is as it was, or will be recognised and completed by the next run.
+pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Result<Done> {
+    let dir = layout::partition_dir(partition);
+    let is_folder = run.places.archive.local_folder().is_some();
+    let swept = atomic::sweep(&run.places.archive, &dir)
+        + atomic::sweep(&run.places.archive, &layout::receipts_dir(partition))
+        + atomic::sweep(&run.places.archive, &layout::quarantine_dir(partition));
+    if swept > 0 {
+        tracing::info!(%partition, swept, "removed what an interrupted run had left");
+    }
+    let seen = look(run, partition, files).await?;
+    let nothing = |made| Ok(Done { made, quarantined: Vec::new() });
+    match seen.decision {
+        Decision::Nothing(why) => return nothing(Made::Nothing(why)),
+        Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
+        Decision::Complete(_) | Decision::Build { .. } => {}
+    }
+    let _lock = match is_folder.then(|| atomic::lock(&run.places.archive, &dir)).transpose()? {
+        Some(None) => return nothing(Made::LostRace("another qlc is at work on this partition".to_owned())),
+        Some(lock) => lock,
+        None => None,
+    };
+    // Under the lock nothing changes any more: look again if another process was faster.
+    let seen = look(run, partition, files).await?;
+    match seen.decision {
+        Decision::Nothing(why) => nothing(Made::Nothing(why)),
+        Decision::Fail(why) => Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
+        Decision::Complete(receipt) => {
+            publish_meta(run, partition, &receipt).await?;
+            nothing(Made::Completed(*receipt))
+        }
+        Decision::Build { ref files, ref base, ref reason } => {
+            let mut build = Build::begin(run, partition, &seen, files, base.as_deref()).await?;
+            let made = build.until_done(reason).await?;
+            Ok(Done { made, quarantined: std::mem::take(&mut build.quarantined) })
+        }
+    }
+}
+
+/// Writes the meta of data whose receipt stands: the step that makes the partition exist.
+async fn publish_meta(run: &Run, partition: &Partition, receipt: &Receipt) -> Result<()> {
+    let key = layout::meta_key(partition);
+    let _: Written<u64> =
+        atomic::write_bytes(&run.places.archive, &key, &run.places.staging, receipt.meta().to_json()?).await?;
+    Ok(())
+}
+
+/// The attempts at one partition.
+pub struct Build<'a> {
+    run: &'a Run,
+    partition: &'a Partition,
+    /// Files that can still be used.
+    files: Vec<(SpoolFile, Claims)>,
+    base: Option<BaseData>,
+    left_out: Vec<LeftOut>,
+    quarantined: Vec<Entry>,
+}
+
+impl<'a> Build<'a> {
+    /// Takes the files that `chosen` names; those that cannot be used are quarantined.
+    async fn begin(
+        run: &'a Run,
+        partition: &'a Partition,
+        look: &Look,
+        chosen: &[usize],
+        base: Option<&Receipt>,
+    ) -> Result<Self> {
+        let mut build = Self::plan(run, partition, look, chosen, base).await?;
+        for (file, fault) in build.unusable(look, chosen) {
+            build.quarantine(&file, &fault).await?;
+        }
+        build.drop_unfit().await?;
+        Ok(build)
+    }
+
+    /// The same without touching anything: files that cannot be used are left in place.
+    async fn plan(
+        run: &'a Run,
+        partition: &'a Partition,
+        look: &Look,
+        chosen: &[usize],
+        base: Option<&Receipt>,
+    ) -> Result<Self> {
+        let chosen = chosen.iter().filter_map(|i| look.feeding.get(*i));
+        let files = chosen
+            .filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().ok()?.clone())))
+            .collect();
+        let left_out = look.feeding.iter().filter(|(mark, _)| mark.quarantined).filter_map(|(mark, _)| {
+            look.entries.iter().find(|e| super::decide::is_entry_of(e, &mark.file)).map(left_out)
+        });
+        let base = match base {
+            Some(receipt) => Some(base_data(run, partition, receipt).await?),
+            None => None,
+        };
+        Ok(Self { run, partition, files, base, left_out: left_out.collect(), quarantined: Vec::new() })
+    }
+
+    fn unusable(&self, look: &Look, chosen: &[usize]) -> Vec<(SpoolFile, Fault)> {
+        let chosen = chosen.iter().filter_map(|i| look.feeding.get(*i));
+        chosen
+            .filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().err()?.clone())))
+            .collect()
+    }
+
+    async fn quarantine(&mut self, file: &SpoolFile, fault: &Fault) -> Result<()> {
+        let entry = keep::file(&self.run.places, self.partition, file, fault).await?;
+        self.left_out.push(left_out(&entry));
+        self.quarantined.push(entry);
+        Ok(())
+    }
+
+    /// Files whose schema does not fit that of the partition; the schema is voted on by all that are left.
+    fn misfits(&self) -> Vec<(SpoolFile, Fault)> {
+        let claims = self.files.iter().map(|(_, c)| c).chain(self.base.iter().map(|b| &b.claims));
+        let schema = schema::of_partition(&self.partition.series.stream, claims.map(|c| (c.schema.as_ref(), c.rows)));
+        self.files.iter().filter_map(|(f, c)| Some((f.clone(), unfit(c, self.partition, &schema)?))).collect()
+    }
+
+    async fn drop_unfit(&mut self) -> Result<()> {
+        for (file, fault) in self.misfits() {
+            self.quarantine(&file, &fault).await?;
+            self.files.retain(|(f, _)| f != &file);
+        }
+        Ok(())
+    }
+
+    fn prepared(&self) -> Result<Prepared> {
+        let places = &self.run.places;
+        prepare(&places.spool, &places.archive, self.partition, &self.files, self.base.as_ref(), &self.run.budget)
+    }
+
+    async fn until_done(&mut self, reason: &str) -> Result<Made> {
+        let mut proven = false;
+        loop {
+            let prepared = self.prepared()?;
+            if prepared.rows() == 0 {
+                return Ok(Made::Nothing("none of the readable files holds rows of this day".to_owned()));
+            }
+            let bytes_in = prepared.sources.iter().map(|s| s.handle.size()).sum();
+            self.run.watch.partition_begins(self.partition, prepared.rows(), bytes_in);
+            let problems = match self.attempt(prepared, false).await? {
+                Attempt::Written(written) => {
+                    let receipt = written.verified();
+                    publish_meta(self.run, self.partition, receipt).await?;
+                    return Ok(Made::Published { receipt: receipt.clone(), reason: reason.to_owned(), bytes_in });
+                }
+                Attempt::NoRows => {
+                    return Ok(Made::Nothing("none of the readable files holds rows of this day".to_owned()));
+                }
+                Attempt::Digest(_) => return Err(Error::new(Kind::Internal, "a digest was not asked for")),
+                Attempt::Problems(problems) => problems,
+            };
+            self.learn(problems, proven).await?;
+            proven = true;
+        }
+    }
+
+    /// Makes the next attempt different from this one: bad files go to QUARANTINE, and no footer is believed any more.
+    async fn learn(&mut self, problems: Vec<(usize, Problem)>, proven: bool) -> Result<()> {
+        let mut bad: Vec<(SpoolFile, Fault)> = Vec::new();
+        for (index, problem) in problems {
+            let Some((file, claims)) = self.files.get(index) else {
+                return Err(match problem {
+                    Problem::Storage(error) => error,
+                    other => Error::new(
+                        Kind::Damage,
+                        format!("{}: the archived data cannot be read ({other}); see qlc verify", self.partition),
+                    ),
+                });
+            };
+            match problem {
+                Problem::Storage(error) => return Err(error),
+                Problem::Bad(fault) => bad.push((file.clone(), fault)),
+                Problem::FalseClaim(what) if proven && claims.proven => {
+                    return Err(Error::new(
+                        Kind::Io,
+                        format!("{}: {what}, although it was just read: it changes while it is read", file.object.key),
+                    ));
+                }
+                Problem::FalseClaim(what) => {
+                    tracing::warn!(file = %file.object.key, %what, "a footer claims what the rows do not keep; all files are read for facts");
+                }
+            }
+        }
+        let bad_keys: BTreeSet<String> = bad.iter().map(|(f, _)| f.object.key.clone()).collect();
+        for (file, claims) in &mut self.files {
+            if claims.proven || bad_keys.contains(&file.object.key) || self.run.stop.asked() {
+                continue;
+            }
+            match examine(&Handle::new(&self.run.places.spool, &file.object), claims).await {
+                Ok(found) => *claims = found.claims,
+                Err(Problem::Bad(fault)) => bad.push((file.clone(), fault)),
+                Err(Problem::Storage(error)) => return Err(error),
+                Err(Problem::FalseClaim(what)) => return Err(Error::new(Kind::Internal, what)),
+            }
+        }
+        for (file, fault) in bad {
+            self.quarantine(&file, &fault).await?;
+            self.files.retain(|(f, _)| f.object.key != file.object.key);
+        }
+        self.drop_unfit().await
+    }
+
+    async fn attempt(&mut self, prepared: Prepared, dry: bool) -> Result<Attempt> {
+        let plan = prepared.lines();
+        let watch = Arc::clone(&self.run.watch);
+        let stop = self.run.stop.clone();
+        let job = Arc::new(Job {
+            partition: self.partition.clone(),
+            shape: prepared.shape,
+            to_ns: prepared.to_ns,
+            numbers: prepared.numbers,
+            first_number: prepared.first_number,
+            batch_rows: prepared.batch_rows,
+            eager: prepared.eager,
+            on_progress: Arc::new(move |rows, bytes| watch.progress(rows, bytes)),
+            stop: Arc::new(move || stop.asked()),
+            ledger: Ledger::default(),
+            sources: prepared.sources,
+        });
+        for (index, source) in job.sources.iter().enumerate() {
+            if source.claims.rows == 0 {
+                job.ledger.bill(index, Tally::default());
+            }
+        }
+        let draft = Draft {
+            created_at: self.run.places.time.clone(),
+            plan,
+            base: self.base.as_ref().map(|b| Base {
+                sha256: b.receipt.outcome.sha256.clone(),
+                rows: b.receipt.outcome.rows,
+                row_hash: b.receipt.outcome.row_hash,
+            }),
+            base_sources: self.base.as_ref().map(base_sources).unwrap_or_default(),
+            left_out: self.left_out.clone(),
+            seq: prepared.seq,
+        };
+        let kept: Arc<Mutex<Vec<Entry>>> = Arc::default();
+        let setting = Setting {
+            archive: self.run.places.archive.clone(),
+            scratch: self.run.scratch.clone(),
+            budget: self.run.budget,
+            cores: self.run.cores,
+            before_visible: before_visible(&self.run.places, self.partition, &self.files, &kept),
+            dry,
+        };
+        let attempt = run(&job, &prepared.layouts, draft, setting).await;
+        self.quarantined.append(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
+        attempt
+    }
+}
+
+/// The step between proof and publishing: rows without a permitted day are kept.
+fn before_visible(
+    places: &Places,
+    partition: &Partition,
+    files: &[(SpoolFile, Claims)],
+    kept: &Arc<Mutex<Vec<Entry>>>,
+) -> crate::engine::sink::BeforeVisible {
+    let (places, partition, kept) = (places.clone(), partition.clone(), Arc::clone(kept));
+    let files = Arc::new(files.to_vec());
+    Arc::new(move |tallies| {
+        let (places, partition, kept, files) = (places.clone(), partition.clone(), Arc::clone(&kept), Arc::clone(&files));
+        Box::pin(async move {
+            let entries = keep::all_rows(&places, &partition, &files, &tallies).await?;
+            kept.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
+            Ok(())
+        })
+    })
+}
+
+fn base_sources(base: &BaseData) -> Vec<crate::model::receipt::Source> {
+    let by_base = |s: &crate::model::receipt::Source| crate::model::receipt::Source { by_base: true, ..s.clone() };
+    base.receipt.sources.iter().map(by_base).collect()
+}
+
+async fn base_data(run: &Run, partition: &Partition, receipt: &Receipt) -> Result<BaseData> {
+    let key = layout::data_key(partition);
+    let archive = &run.places.archive;
+    let object = archive
+        .head(&key)
+        .await?
+        .ok_or_else(|| Error::new(Kind::Damage, format!("{}: has gone", archive.show(&key))))?;
+    // What is taken in again must be what was published, to the byte.
+    let (sha256, _) = archive.sha256(&key).await?;
+    if sha256 != receipt.outcome.sha256 {
+        return Err(Error::new(
+            Kind::Damage,
+            format!("{}: is not what its receipt vouches for; restore it before new files are added", archive.show(&key)),
+        ));
+    }
+    let claims = probe(&Handle::new(archive, &object)).await.map_err(|problem| match problem {
+        Problem::Storage(error) => error,
+        other => Error::new(Kind::Damage, format!("{}: {other}", archive.show(&key))),
+    })?;
+    Ok(BaseData { object, claims, receipt: Box::new(receipt.clone()) })
+}
+
+fn left_out(entry: &Entry) -> LeftOut {
+    LeftOut {
+        name: entry.source_path.clone(),
+        size: entry.size,
+        sha256: entry.sha256.clone(),
+        error_type: entry.error_type.to_string(),
+    }
+}
+
+/// What a dry run knows of a build: its plan, and the files that would be quarantined.
+pub struct Foreseen {
+    /// The plan.
+    pub prepared: Prepared,
+    /// Files that cannot be used.
+    pub unusable: usize,
+}
+
+/// The plan of a build, without doing any of it.
+///
+/// # Errors
+/// When the archived data cannot be read.
+pub async fn foresee(
+    run: &Run,
+    partition: &Partition,
+    look: &Look,
+    chosen: &[usize],
+    base: Option<&Receipt>,
+) -> Result<Foreseen> {
+    let mut build = Build::plan(run, partition, look, chosen, base).await?;
+    let misfits = build.misfits();
+    let unusable = build.unusable(look, chosen).len() + misfits.len();
+    build.files.retain(|(f, _)| !misfits.iter().any(|(m, _)| m == f));
+    Ok(Foreseen { prepared: build.prepared()?, unusable })
+}
+
+/// The digest that a partition made from these files of the spool would have.
+///
+/// # Errors
+/// When it cannot be made.
+pub async fn digest(run: &Run, partition: &Partition, look: &Look, chosen: &[usize]) -> Result<Option<String>> {
+    let mut build = Build::plan(run, partition, look, chosen, None).await?;
+    let misfits = build.misfits();
+    build.files.retain(|(f, _)| !misfits.iter().any(|(m, _)| m == f));
+    for distrust in [false, true] {
+        if distrust {
+            for (file, claims) in &mut build.files {
+                if let Ok(found) = examine(&Handle::new(&run.places.spool, &file.object), claims).await {
+                    *claims = found.claims;
+                }
+            }
+        }
+        match build.attempt(build.prepared()?, true).await? {
+            Attempt::Digest(sha256) => return Ok(Some(sha256)),
+            Attempt::Problems(_) => {}
+            Attempt::Written(_) | Attempt::NoRows => return Ok(None),
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,154 @@
+//! Runs one partition's plan: a session with its pool, the rows, the sink; and says what came of it in words of ours.
+//!
+//! Refuses to try again: what a failed attempt means is decided by the caller.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use datafusion::{
+    catalog::TableProvider,
+    common::DataFusionError,
+    execution::{
+        SessionStateBuilder,
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::FairSpillPool,
+        runtime_env::RuntimeEnvBuilder,
+    },
+    logical_expr::dml::InsertOp,
+    physical_plan::collect,
+    prelude::{SessionConfig, SessionContext},
+};
+
+use super::{
+    budget::Budget,
+    fault::Problem,
+    job::Job,
+    plan::{Layouts, rows},
+    sink::{ArchiveSink, ArchiveTable, BeforeVisible, Draft},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    model::receipt::Receipt,
+    storage::{atomic::Written, store::Store},
+};
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The data stands, with its receipt.
+    Written(Written<Receipt>),
+    /// The digest that the data would have; nothing was written.
+    Digest(String),
+    /// Some sources could not be read as planned.
+    Problems(Vec<(usize, Problem)>),
+    /// No row of this day was there; what went to QUARANTINE went there.
+    NoRows,
+}
+
+/// Everything about a run that is not in the job.
+#[derive(Clone)]
+pub struct Setting {
+    /// Where the partition goes.
+    pub archive: Store,
+    /// Where runs are spilled and bucket objects put together.
+    pub scratch: std::path::PathBuf,
+    /// The memory.
+    pub budget: Budget,
+    /// Columns or row groups that are worked on at a time.
+    pub cores: usize,
+    /// Runs when the proof holds, before anything is visible.
+    pub before_visible: BeforeVisible,
+    /// Whether only the digest is wanted.
+    pub dry: bool,
+}
+
+/// Runs `job` as `layouts` say.
+///
+/// # Errors
+/// When the run failed for another reason than one of its sources.
+pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setting) -> Result<Attempt> {
+    let session = session(&setting.budget, &setting.scratch, job.batch_rows)?;
+    let internal = |e: DataFusionError| Error::caused(Kind::Internal, format!("{}: the plan", job.partition), e);
+    let plan = rows(job, layouts, &setting.scratch).map_err(internal)?;
+    let result = Arc::new(Mutex::new(None));
+    let table = ArchiveTable(ArchiveSink {
+        job: Arc::clone(job),
+        archive: setting.archive,
+        staging: setting.scratch,
+        draft,
+        cores: setting.cores,
+        before_visible: setting.before_visible,
+        result: Arc::clone(&result),
+        dry: setting.dry,
+    });
+    let state = session.state();
+    let plan = table.insert_into(&state, plan, InsertOp::Append).await.map_err(internal)?;
+    tracing::debug!(plan = %datafusion::physical_plan::displayable(plan.as_ref()).indent(false), "physical plan");
+    let collected = collect(plan, session.task_ctx()).await;
+    let problems = job.ledger.problems();
+    if !problems.is_empty() {
+        return Ok(Attempt::Problems(problems));
+    }
+    let sunk = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (sunk, collected) {
+        (Some(Ok(written)), _) => Ok(Attempt::Written(written)),
+        (Some(Err(error)), _) if setting.dry && error.kind() == Kind::Interrupted => Ok(Attempt::Digest(error.to_string())),
+        (Some(Err(error)), _) if error.kind() == Kind::BadInput => Ok(Attempt::NoRows),
+        (Some(Err(error)), _) => Err(own_error(error, job)),
+        (None, Err(error)) => Err(classified(error, job)),
+        (None, Ok(_)) => Err(Error::new(Kind::Internal, format!("{}: the sink never ran", job.partition))),
+    }
+}
+
+/// The error that an operator of ours put inside the engine's, or the engine's own with its kind.
+fn own_error(error: Error, job: &Job) -> Error {
+    let mut next = std::error::Error::source(&error);
+    while let Some(cause) = next {
+        if let Some(engine) = cause.downcast_ref::<DataFusionError>() {
+            return engine_error(engine, job).unwrap_or(error);
+        }
+        next = cause.source();
+    }
+    error
+}
+
+fn classified(error: DataFusionError, job: &Job) -> Error {
+    engine_error(&error, job)
+        .unwrap_or_else(|| Error::caused(Kind::Internal, format!("{}: the run failed", job.partition), error))
+}
+
+fn engine_error(error: &DataFusionError, job: &Job) -> Option<Error> {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(what) => Some(Error::new(
+            Kind::Resources,
+            format!("{}: the memory limit is too small for this partition; raise --memory-limit ({what})", job.partition),
+        )),
+        DataFusionError::IoError(e) => Some(Error::new(
+            Kind::Io,
+            format!("{}: spilling failed; make room or choose another --spill-dir: {e}", job.partition),
+        )),
+        DataFusionError::External(inner) => {
+            inner.downcast_ref::<Error>().map(|e| Error::new(e.kind(), format!("{}: {}", job.partition, e.chain())))
+        }
+        _ => None,
+    }
+}
+
+fn session(budget: &Budget, scratch: &Path, batch_rows: usize) -> Result<SessionContext> {
+    let pool = usize::try_from(budget.pool).unwrap_or(usize::MAX);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(pool)))
+        .with_disk_manager_builder(
+            DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![scratch.to_owned()])),
+        )
+        .build_arc()
+        .map_err(|e| Error::caused(Kind::Io, "the engine's spill folder", e))?;
+    let config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(batch_rows)
+        .with_sort_spill_reservation_bytes((pool / 8).clamp(1 << 20, 10 << 20));
+    let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    Ok(SessionContext::new_with_state(state))
+}
