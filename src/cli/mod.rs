@@ -4,6 +4,8 @@
 //! The only floor that knows clap, stdout and the environment. Refuses to do a verb's work: it calls verbs and prints what
 //! they return.
 
+#![expect(clippy::disallowed_methods, reason = "the floor that reads the environment for all others")]
+
 mod args;
 mod command;
 mod console;

@@ -46,6 +46,7 @@ pub(crate) fn listen(console: &Console) -> Result<Signals> {
                     else => return,
                 };
                 if count > 0 {
+                    #[expect(clippy::exit, reason = "asked for twice: nothing may hold up the end")]
                     std::process::exit(ON_SECOND_SIGNAL);
                 }
                 stop.ask();

@@ -2,6 +2,8 @@
 //!
 //! Refuses to decide anything: whether the flags make sense together, and what they mean, is for `meaning` to say.
 
+#![expect(clippy::doc_markdown, reason = "the comments on arguments are the text of --help")]
+
 mod compact;
 mod query;
 mod verify;

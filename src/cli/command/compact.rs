@@ -7,7 +7,7 @@ use chrono::Utc;
 use crate::{
     cli::{
         args::{Compact, Format},
-        console::{Console, Look},
+        console::{Console, Look, Out},
         exit::Exit,
         meaning,
         progress::Progress,
@@ -51,7 +51,7 @@ pub(super) async fn watched(
     let progress = Arc::new(Progress::new(console, (format == Format::Json).then(|| console.out())));
     let watch = Arc::clone(&progress);
     let ended = compact::run(spool, archive, options, watch, signals.stop()).await;
-    let written = progress.finish().map_or(Ok(()), |out| out.finish());
+    let written = progress.finish().map_or(Ok(()), Out::finish);
     let outcomes = ended?;
     written?;
     Ok(outcomes)

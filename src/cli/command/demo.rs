@@ -3,6 +3,7 @@
 //! Refuses a folder with content that no demo made: making it anew removes what is in it.
 
 use std::{
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
@@ -121,7 +122,7 @@ pub(super) async fn run(typed: &Demo, settings: &Settings, console: &Console, si
     ];
     let mut text = String::from("\nHow to go on:\n");
     for (what, rest) in how {
-        text.push_str(&format!("   # {what}\n   $ {}\n", command(rest)));
+        let _ = writeln!(text, "   # {what}\n   $ {}", command(rest));
     }
     say(&text)?;
     Ok(Exit::Done)

@@ -123,7 +123,7 @@ fn a_query_is_exactly_one_statement() {
         Asked::Run(options) => options,
         Asked::List => panic!("{words:?}"),
     };
-    let name = crate::query::named().first().unwrap();
+    let name = query::named().first().unwrap();
     assert_eq!(run(&["SELECT 1"], None).statement, query::Statement::Sql("SELECT 1".to_owned()));
     assert_eq!(run(&["--file", "f"], Some("SELECT 2")).statement, query::Statement::Sql("SELECT 2".to_owned()));
     assert_eq!(run(&["--name", name.name], None).statement, query::Statement::Named(name.name.to_owned()));
@@ -138,7 +138,7 @@ fn a_query_is_exactly_one_statement() {
 
 #[test]
 fn names_and_parameters_must_be_known() {
-    let first = crate::query::named().first().unwrap();
+    let first = query::named().first().unwrap();
     let misspelled = format!("{}x", first.name);
     let error = queried(&["--name", &misspelled], None).unwrap_err().chain();
     assert!(error.contains(&format!("did you mean {}?", first.name)), "{error}");
