@@ -58,7 +58,7 @@ impl Console {
 pub(crate) struct Out {
     console: Console,
     to: BufWriter<Stdout>,
-    trouble: Option<ErrorKind>,
+    trouble: Option<io::Error>,
 }
 
 impl Out {
@@ -89,7 +89,7 @@ impl Out {
 
     /// Whether the reader of stdout has gone, which is its good right.
     pub(crate) fn is_closed(&self) -> bool {
-        self.trouble == Some(ErrorKind::BrokenPipe)
+        self.trouble.as_ref().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
     }
 
     /// Lets everything appear that was written.
@@ -100,16 +100,17 @@ impl Out {
         if self.trouble.is_none() {
             let _ = self.flush();
         }
-        match self.trouble {
-            None | Some(ErrorKind::BrokenPipe) => Ok(()),
-            Some(kind) => Err(Error::io("stdout: the result cannot be written there", io::Error::from(kind))),
+        match self.trouble.take() {
+            Some(trouble) if trouble.kind() != ErrorKind::BrokenPipe => Err(unwritten(trouble)),
+            _ => Ok(()),
         }
     }
 
     fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|e| {
-            if e.kind() != ErrorKind::Interrupted {
-                self.trouble = Some(e.kind());
+            if e.kind() != ErrorKind::Interrupted && self.trouble.is_none() {
+                let same = e.raw_os_error().map(io::Error::from_raw_os_error);
+                self.trouble = Some(same.unwrap_or_else(|| e.kind().into()));
             }
         })
     }
@@ -125,6 +126,11 @@ impl Write for Out {
         let result = self.to.flush();
         self.noted(result)
     }
+}
+
+/// The error of a stdout that cannot be written.
+pub(crate) fn unwritten(error: io::Error) -> Error {
+    Error::io("stdout: the result cannot be written there", error)
 }
 
 /// How text on stdout may look.

@@ -18,7 +18,11 @@ mod settings;
 mod show;
 mod signals;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use console::Console;
 use exit::Exit;
@@ -63,18 +67,23 @@ fn run(typed: &args::Typed, console: &Console) -> Result<Exit> {
 /// What clap ends by itself: help and version on stdout, a usage error in one line on stderr.
 fn not_run(error: &clap::Error, line: &[OsString]) -> Exit {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    let console = Console::new(true);
     match error.kind() {
-        DisplayHelp | DisplayVersion => {
+        DisplayHelp | DisplayVersion => match error.print().and_then(|()| io::stdout().flush()) {
+            Err(trouble) if trouble.kind() != io::ErrorKind::BrokenPipe => {
+                let trouble = console::unwritten(trouble);
+                console.line(&format!("qlc: {}", trouble.chain()));
+                Exit::of_error(&trouble)
+            }
             // A reader that has gone needs no help.
-            let _ = error.print();
-            Exit::Done
-        }
+            _ => Exit::Done,
+        },
         DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
+            console.line(error.render().to_string().trim_end());
             Exit::Usage
         }
         _ => {
-            Console::new(true).line(&format!("qlc: {}", args::usage_line(error, line)));
+            console.line(&format!("qlc: {}", args::usage_line(error, line)));
             Exit::Usage
         }
     }

@@ -69,6 +69,7 @@ impl Progress {
             let bar = bars.add(ProgressBar::no_length());
             bar.set_style(style("{prefix} {wide_bar} {msg}, {eta} left"));
             bar.set_prefix("looking");
+            bar.set_message("nothing read yet");
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
@@ -95,7 +96,8 @@ impl Progress {
     fn draw(&self, count: Count) {
         let Some(bar) = &self.bar else { return };
         bar.set_prefix(format!("{}/{} partitions", count.ended, count.partitions));
-        bar.set_length(count.total());
+        // A bar of no length would be drawn as full.
+        bar.set_length(count.total().max(1));
         bar.set_position(count.bytes);
         bar.set_message(format!("{}, {}", show::rows(count.rows), show::bytes(count.bytes)));
     }

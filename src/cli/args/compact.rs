@@ -16,13 +16,14 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  qlc compact --mode daily                                      yesterday, as a timer does it
-  qlc compact --mode catch-up --dry-run                         what is missing, and what would be done
+  qlc compact --mode daily                  yesterday, as a timer does it
+  qlc compact --mode catch-up --dry-run     what would be done, and why
   qlc compact --mode backfill --start 20260101 --end 20260115
   qlc compact --mode single --date 20260203 --symbol btcusdt --stream bbo
-  qlc compact --mode daily --exchange binance --symbol btcusdt,ethusdt --memory-limit 1GB")]
+  qlc compact --mode daily --symbol btcusdt,ethusdt --memory-limit 1GB")]
 pub(crate) struct Compact {
-    /// Which days
+    /// Which days: daily is yesterday (UTC), catch-up every past day that the archive lacks or that has new files,
+    /// backfill those from --start to --end, single one --date of one --symbol and --stream
     #[arg(long, value_enum, value_name = "MODE")]
     pub(crate) mode: ModeName,
     /// The first day of a backfill, as in 20260101
@@ -42,7 +43,7 @@ pub(crate) struct Compact {
     /// How many partitions at a time [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = workers, env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
     pub(crate) workers: Option<usize>,
-    #[command(flatten, next_help_heading = "Resources")]
+    #[command(flatten)]
     pub(crate) resources: Resources,
     /// Say what would be done, and why, and do nothing
     #[arg(long)]
@@ -50,7 +51,7 @@ pub(crate) struct Compact {
     /// Compact again what is up to date, and today too
     #[arg(long)]
     pub(crate) force: bool,
-    /// The form of the output
+    /// For a person, or for a program: one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }
@@ -72,13 +73,10 @@ pub(crate) struct Selection {
 /// The names of the modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ModeName {
-    /// Yesterday (UTC)
+    // As with `Format`, the help is on the flag.
     Daily,
-    /// Every past day that the archive lacks or that has new files
     CatchUp,
-    /// All days from --start to --end
     Backfill,
-    /// One partition: --date, --symbol and --stream
     Single,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Typed {
 
 const EXAMPLES: &str = "\
 Examples:
-  qlc demo                                            a sample spool, compacted, verified and queried
+  qlc demo                     a sample spool, compacted, verified and queried
   qlc --spool ./spool --archive ./archive compact --mode daily
   qlc verify --start 20260101 --end 20260131
   qlc query \"SELECT * FROM archive.meta\"
@@ -54,7 +54,7 @@ pub(crate) struct Global {
     /// No progress, and only errors in the log; -qq not even these
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose")]
     pub(crate) quiet: u8,
-    /// The form of the log on stderr
+    /// The log on stderr: for a person, or one JSON object a line
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) log_format: Format,
 }
@@ -84,7 +84,7 @@ pub(crate) struct Inspect {
     /// Parquet files
     #[arg(required = true, value_name = "FILE|URL")]
     pub(crate) files: Vec<String>,
-    /// The form of the output
+    /// For a person, or for a program: one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }
@@ -107,20 +107,20 @@ pub(crate) struct Demo {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Resources {
     /// Memory that the process may have resident, as in 512MB or 2.5GB [default: 2.5GB]
-    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, env = "QLC_MEMORY_LIMIT", hide_env_values = true)]
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Resources",
+        env = "QLC_MEMORY_LIMIT", hide_env_values = true)]
     pub(crate) memory_limit: Option<u64>,
     /// The folder for what does not fit in memory [default: qlc in the folder for temporary files]
-    #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true)]
+    #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
     pub(crate) spill_dir: Option<PathBuf>,
 }
 
-/// For a person or for a program.
+/// For a person, in lines and tables, or for a program, in one JSON object a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Lines and tables
+    // No comments on the values: clap would take them for help and spread every flag over several lines.
     #[default]
     Text,
-    /// One JSON object a line
     Json,
 }
 

@@ -10,13 +10,15 @@ use crate::error::{Error, Result};
 /// `qlc query`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Tables: archive.<stream> and spool.<stream> with the columns exchange, stream, symbol and date beside the data,
-        archive.meta (all meta.json) and archive.quarantine
+Tables:
+  archive.<stream>, spool.<stream>   the rows, with exchange, stream, symbol, date
+  archive.meta                       all meta.json
+  archive.quarantine                 all error.json
 
 Examples:
-  qlc query --list                                    the named queries and their parameters
-  qlc query \"SELECT symbol, count(*) FROM archive.bbo WHERE date = '20260203' GROUP BY symbol\"
-  qlc query --name gaps --param stream=bbo --param date=20260203
+  qlc query --list                   the named queries and their parameters
+  qlc query \"SELECT count(*) FROM archive.bbo WHERE date = '20260203'\"
+  qlc query --name gaps --param stream=bbo --param seconds=10
   qlc query --file report.sql --output report.parquet
   echo 'SELECT * FROM archive.meta' | qlc query --file - --format csv")]
 pub(crate) struct Query {
@@ -35,28 +37,24 @@ pub(crate) struct Query {
     /// A parameter's value; repeatable
     #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) param: Vec<(String, String)>,
-    /// The form of the result [default: by the name of --output, else table]
+    /// The form of the result; json is one array, ndjson one object a line [default: by the name of --output, else table]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<OutputFormat>,
     /// Write the result to this file
     #[arg(long, value_name = "F")]
     pub(crate) output: Option<PathBuf>,
-    #[command(flatten, next_help_heading = "Resources")]
+    #[command(flatten)]
     pub(crate) resources: Resources,
 }
 
 /// The forms of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// A table for a person
+    // As with `Format`, the help is on the flag.
     Table,
-    /// Comma-separated values with a header
     Csv,
-    /// One JSON array
     Json,
-    /// One JSON object a line
     Ndjson,
-    /// A Parquet file
     Parquet,
 }
 

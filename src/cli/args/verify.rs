@@ -9,10 +9,10 @@ use crate::model::date::Date;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  qlc verify                                          everything
+  qlc verify                                everything
   qlc verify --date 20260203 --symbol btcusdt
-  qlc verify --start 20260101 --end 20260131 --quick  without decoding the pages
-  qlc verify --date 20260203 --rebuild                compact again from the spool and compare the bytes")]
+  qlc verify --start 20260101 --end 20260131 --quick
+  qlc verify --date 20260203 --rebuild      against a new compaction of the spool")]
 pub(crate) struct Verify {
     /// Only this day, as in 20260203
     #[arg(long, value_name = "DATE", conflicts_with_all = ["start", "end"], help_heading = "Days")]
@@ -31,9 +31,9 @@ pub(crate) struct Verify {
     /// Compact every partition again from the spool, without publishing, and compare the bytes
     #[arg(long)]
     pub(crate) rebuild: bool,
-    #[command(flatten, next_help_heading = "Resources")]
+    #[command(flatten)]
     pub(crate) resources: Resources,
-    /// The form of the output
+    /// For a person, or for a program: one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }

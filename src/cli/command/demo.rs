@@ -48,8 +48,8 @@ pub(super) async fn run(typed: &Demo, settings: &Settings, console: &Console, si
         out.lines(text);
         out.finish()
     };
-    let command =
-        |rest: &str| format!("qlc --spool {} --archive {} {rest}", quoted(&settings.spool), quoted(&settings.archive));
+    let called = format!("{} --spool {} --archive {}", program(), quoted(&settings.spool), quoted(&settings.archive));
+    let command = |rest: &str| format!("{called} {rest}");
 
     make_way(dir)?;
     let sample = demo::sample(Path::new(&settings.spool), yesterday, SEED)?;
@@ -151,6 +151,12 @@ fn make_way(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The program as it was called, so that the commands can be typed as they are printed.
+fn program() -> String {
+    let called = std::env::args().next().filter(|name| name.contains('/'));
+    called.map_or_else(|| "qlc".to_owned(), |name| quoted(&name))
 }
 
 /// A path as a shell reads it back.
