@@ -78,6 +78,7 @@ impl Placed {
     ///
     /// # Errors
     /// When a folder of the layout bears a name that no exchange, stream, symbol or date can have.
+    #[must_use]
     pub fn parse(key: &str) -> Option<Result<Self>> {
         let parts: Vec<&str> = key.split('/').collect();
         let (folders, file) = match parts.as_slice() {
@@ -121,14 +122,12 @@ fn date_of_name(file: &str) -> Option<Date> {
     let dashed = file.get(..10).filter(|s| {
         s.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() })
     });
-    match dashed {
-        Some(day) => day.replace('-', "").parse().ok(),
-        None => {
-            let day = file.get(..8)?;
-            let ends = !file.as_bytes().get(8).is_some_and(u8::is_ascii_digit);
-            if ends { day.parse().ok() } else { None }
-        }
+    if let Some(day) = dashed {
+        return day.replace('-', "").parse().ok();
     }
+    let day = file.get(..8)?;
+    let ends = !file.as_bytes().get(8).is_some_and(u8::is_ascii_digit);
+    if ends { day.parse().ok() } else { None }
 }
 
 #[cfg(test)]

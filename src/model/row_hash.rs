@@ -359,7 +359,8 @@ mod tests {
             ("exchange", Arc::new(StringArray::from(vec!["binance"]))),
         ]);
         let expected = {
-            let sum = mix(1_770_076_800_000_000_000_u64 ^ XxHash64::oneshot(0, b"ts_event"))
+            let ts_event = 1_770_076_800_000_000_000_u64;
+            let sum = mix(ts_event ^ XxHash64::oneshot(0, b"ts_event"))
                 .wrapping_add(mix(100.25_f64.to_bits() ^ XxHash64::oneshot(0, b"bid_price")))
                 .wrapping_add(XxHash64::oneshot(XxHash64::oneshot(0, b"exchange"), b"binance"));
             RowHash(mix(sum))

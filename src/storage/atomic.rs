@@ -43,6 +43,9 @@ impl<T> Written<T> {
     }
 }
 
+/// Looks at what the verification found, and may still refuse.
+pub type BeforeVisible<'a, T> = Box<dyn FnOnce(&T) -> BoxFuture<'a, Result<()>> + Send + 'a>;
+
 /// The three things that differ between objects; each is called once, in this order.
 pub struct Steps<'a, T> {
     /// Writes the whole content to the path, which exists and is empty.
@@ -50,7 +53,7 @@ pub struct Steps<'a, T> {
     /// Reads the file back after it was synced, and says what it found.
     pub verify: Box<dyn FnOnce(PathBuf) -> BoxFuture<'a, Result<T>> + Send + 'a>,
     /// Runs when the content is known to be right and before anyone can see it: the place to make a receipt durable.
-    pub before_visible: Box<dyn FnOnce(&T) -> BoxFuture<'a, Result<()>> + Send + 'a>,
+    pub before_visible: BeforeVisible<'a, T>,
 }
 
 /// Makes the object at `key`: either all of it stands there afterwards, synced and verified, or what stood there before.
@@ -151,6 +154,7 @@ pub async fn copy(from: &Store, from_key: &str, to: &Store, key: &str, staging: 
 }
 
 /// Removes the temporary files that dead processes left in the folder of `key`; returns how many there were.
+#[must_use]
 pub fn sweep(store: &Store, dir_key: &str) -> usize {
     let Some(folder) = store.local_path(dir_key) else { return 0 };
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
@@ -191,7 +195,8 @@ pub fn lock(store: &Store, dir_key: &str) -> Result<Option<FolderLock>> {
 /// A locked temporary file, removed when dropped unless it was renamed.
 struct Temporary {
     path: PathBuf,
-    _lock: File,
+    /// Held while the process lives: see [`sweep`].
+    lock: File,
     kept: bool,
 }
 
@@ -205,8 +210,8 @@ impl Temporary {
         make_durable_dir(folder)?;
         let path = folder.join(format!(".{name}.{}.qlc.tmp", uuid::Uuid::new_v4().simple()));
         let lock = File::create_new(&path).map_err(|e| Error::io(format!("{}: cannot be made", path.display()), e))?;
-        let temporary = Self { path, _lock: lock, kept: false };
-        flock(&temporary._lock, FlockOperation::NonBlockingLockExclusive)
+        let temporary = Self { path, lock, kept: false };
+        flock(&temporary.lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|e| Error::io(format!("{}: cannot be locked", temporary.path.display()), std::io::Error::from(e)))?;
         Ok(temporary)
     }

@@ -55,6 +55,7 @@ impl Drop for Scratch {
 }
 
 /// Removes the scratch folders in `parent` whose process is dead; returns how many there were.
+#[must_use]
 pub fn sweep(parent: &Path) -> usize {
     let Ok(entries) = fs::read_dir(parent) else { return 0 };
     let mut swept = 0;

@@ -242,8 +242,10 @@ impl Store {
         let location = meta.location.as_ref();
         let root = self.root.as_ref();
         let key = if root.is_empty() { location } else { location.strip_prefix(root)?.strip_prefix('/')? };
+        #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "keys are compared as they are")]
+        let unfinished = key.ends_with(".tmp");
         let hidden = key.split('/').any(|part| part.starts_with('.'));
-        (!hidden && !key.ends_with(".tmp")).then(|| Object {
+        (!hidden && !unfinished).then(|| Object {
             key: key.to_owned(),
             size: meta.size,
             modified_us: meta.last_modified.timestamp_micros(),

@@ -1,0 +1,95 @@
+//! `qlc compact` as typed.
+
+use chrono::{DateTime, Utc};
+use clap::{Args, ValueEnum};
+
+use super::{Format, Resources};
+use crate::{
+    error::{Error, Result},
+    model::{
+        date::Date,
+        partition::{Exchange, Stream, Symbol},
+    },
+};
+
+/// `qlc compact`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc compact --mode daily                  yesterday, as a timer does it
+  qlc compact --mode catch-up --dry-run     what would be done, and why
+  qlc compact --mode backfill --start 20260101 --end 20260115
+  qlc compact --mode single --date 20260203 --symbol btcusdt --stream bbo
+  qlc compact --mode daily --symbol btcusdt,ethusdt --memory-limit 1GB")]
+pub(crate) struct Compact {
+    /// Which days: daily is yesterday (UTC), catch-up every past day that the archive lacks or that has new files,
+    /// backfill those from --start to --end, single one --date of one --symbol and --stream
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub(crate) mode: ModeName,
+    /// The first day of a backfill, as in 20260101
+    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    pub(crate) start: Option<Date>,
+    /// The last day of a backfill
+    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    pub(crate) end: Option<Date>,
+    /// The day of --mode single
+    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    pub(crate) date: Option<Date>,
+    /// The instant that decides what yesterday and today are [default: the clock's]
+    #[arg(long, value_name = "RFC3339", value_parser = instant, help_heading = "Days")]
+    pub(crate) now: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// How many partitions at a time [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = workers, env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
+    pub(crate) workers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+    /// Say what would be done, and why, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Compact again what is up to date, and today too
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// For a person, or for a program: one JSON object a line
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) format: Format,
+}
+
+/// Which series; each flag can be given several times, or once with commas between the names.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Selection {
+    /// Only this exchange; repeatable
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection")]
+    pub(crate) exchange: Vec<Exchange>,
+    /// Only this stream; repeatable
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection")]
+    pub(crate) stream: Vec<Stream>,
+    /// Only this symbol; repeatable
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection")]
+    pub(crate) symbol: Vec<Symbol>,
+}
+
+/// The names of the modes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeName {
+    // As with `Format`, the help is on the flag.
+    Daily,
+    CatchUp,
+    Backfill,
+    Single,
+}
+
+fn instant(text: &str) -> Result<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|instant| instant.to_utc())
+        .map_err(|_| Error::usage("write an instant with its offset, as in 2026-02-04T01:00:00Z"))
+}
+
+/// How many partitions at a time, from a text.
+///
+/// # Errors
+/// When it is not a number from 1 to 1024.
+pub(crate) fn workers(text: &str) -> Result<usize> {
+    text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| Error::usage("write a number from 1 to 1024"))
+}

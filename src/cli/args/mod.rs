@@ -1,0 +1,159 @@
+//! What was typed: the grammar of the command line, by clap.
+//!
+//! Refuses to decide anything: whether the flags make sense together, and what they mean, is for `meaning` to say.
+
+#![expect(clippy::doc_markdown, reason = "the comments on arguments are the text of --help")]
+
+mod compact;
+mod query;
+mod verify;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use compact::{Compact, ModeName, Selection, workers};
+pub(crate) use query::{OutputFormat, Query};
+pub(crate) use verify::Verify;
+
+/// Turns recorded market data into a proven archive: one sorted, verified file per exchange, stream, symbol and day.
+#[derive(Debug, Parser)]
+#[command(name = "qlc", version, after_help = EXAMPLES, propagate_version = true)]
+pub(crate) struct Typed {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qlc demo                     a sample spool, compacted, verified and queried
+  qlc --spool ./spool --archive ./archive compact --mode daily
+  qlc verify --start 20260101 --end 20260131
+  qlc query \"SELECT * FROM archive.meta\"
+
+Exit codes: 0 done or nothing to do, 1 something failed, 2 usage or configuration,
+            3 done but something was quarantined, 4 damage was found";
+
+/// What every command understands.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Global {
+    /// Where the collector leaves its files: a folder or a URL [default: /opt/quantlab/spool]
+    #[arg(long, global = true, value_name = "PATH|URL", env = "QLC_SPOOL", hide_env_values = true)]
+    pub(crate) spool: Option<String>,
+    /// Where compacted partitions are kept: a folder or a URL [default: s3://quantlab-compact]
+    #[arg(long, global = true, value_name = "PATH|URL", env = "QLC_ARCHIVE", hide_env_values = true)]
+    pub(crate) archive: Option<String>,
+    /// A TOML file with the settings spool, archive, memory_limit, spill_dir and workers
+    #[arg(long, global = true, value_name = "FILE", env = "QLC_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Log more: -v what is done, -vv how, -vvv everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// No progress, and only errors in the log; -qq not even these
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose")]
+    pub(crate) quiet: u8,
+    /// The log on stderr: for a person, or one JSON object a line
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) log_format: Format,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compacts the files of a day into one proven file per partition
+    Compact(Compact),
+    /// Checks what the archive holds against meta.json, receipts and itself
+    Verify(Verify),
+    /// Runs SQL, or a named verification query, over archive and spool
+    Query(Query),
+    /// Tells everything about single Parquet files, and what is wrong with them
+    Inspect(Inspect),
+    /// Makes a sample spool, compacts, verifies and queries it
+    Demo(Demo),
+}
+
+/// `qlc inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc inspect spool/exchange=binance/stream=bbo/symbol=btcusdt/2026-02-03_14-30-00.parquet
+  qlc inspect --format json s3://quantlab-compact/exchange=binance/stream=bbo/symbol=btcusdt/date=20260203/data.parquet")]
+pub(crate) struct Inspect {
+    /// Parquet files
+    #[arg(required = true, value_name = "FILE|URL")]
+    pub(crate) files: Vec<String>,
+    /// For a person, or for a program: one JSON object a line
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) format: Format,
+}
+
+/// `qlc demo`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc demo
+  qlc demo --dir /tmp/qlc-demo
+
+The folder must be new, empty, or one that an earlier demo made; the latter is made anew.")]
+pub(crate) struct Demo {
+    /// The folder for the sample spool and its archive
+    #[arg(long, value_name = "D", default_value = "./qlc-demo")]
+    pub(crate) dir: PathBuf,
+}
+
+/// Settings of how much of the machine may be used; each can be in the configuration file too.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Resources {
+    /// Memory that the process may have resident, as in 512MB or 2.5GB [default: 2.5GB]
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Resources",
+        env = "QLC_MEMORY_LIMIT", hide_env_values = true)]
+    pub(crate) memory_limit: Option<u64>,
+    /// The folder for what does not fit in memory [default: qlc in the folder for temporary files]
+    #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
+    pub(crate) spill_dir: Option<PathBuf>,
+}
+
+/// For a person, in lines and tables, or for a program, in one JSON object a line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    // No comments on the values: clap would take them for help and spread every flag over several lines.
+    #[default]
+    Text,
+    Json,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// clap's own, which is also how `--help` and `--version` end the program; see [`usage_line`].
+pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, clap::Error> {
+    Typed::try_parse_from(line)
+}
+
+/// A clap error as one line: what is wrong, what would be right, where help is.
+///
+/// clap sets an error as paragraphs; the usage and the pointer to help come last and are said shorter here.
+pub(crate) fn usage_line(error: &clap::Error, typed: &[OsString]) -> String {
+    let text = error.render().to_string();
+    let said: Vec<String> = text
+        .split("\n\n")
+        .map(|paragraph| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" "))
+        .take_while(|paragraph| !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information"))
+        .collect();
+    let said = said.join("; ");
+    let said = said.trim().trim_start_matches("error: ");
+    format!("{said}; see '{} --help'", command_of(typed))
+}
+
+/// The command that `typed` names, for the pointer to its help.
+fn command_of(typed: &[OsString]) -> String {
+    let known = <Typed as clap::CommandFactory>::command();
+    let named =
+        typed.iter().skip(1).filter_map(|word| word.to_str()).find(|word| known.find_subcommand(word).is_some());
+    named.map_or_else(|| "qlc".to_owned(), |name| format!("qlc {name}"))
+}
+
+#[cfg(test)]
+mod tests;

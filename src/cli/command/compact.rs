@@ -1,0 +1,97 @@
+//! `qlc compact`
+
+use std::sync::Arc;
+
+use chrono::Utc;
+
+use crate::{
+    cli::{
+        args::{Compact, Format},
+        console::{Console, Look, Out},
+        exit::Exit,
+        meaning,
+        progress::Progress,
+        settings::Settings,
+        show,
+        signals::Signals,
+    },
+    compact::{self, Options, Outcome, Status},
+    error::Result,
+    storage::store::Store,
+};
+
+/// Compacts, or says what would be compacted.
+pub(super) async fn run(typed: &Compact, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+    let options = meaning::compact(typed, settings, Utc::now())?;
+    let (spool, archive) = (super::present_spool(settings)?, super::archive(settings)?);
+    if typed.dry_run {
+        return dry_run(&spool, &archive, &options, typed.format, console, signals).await;
+    }
+    let outcomes = watched(&spool, &archive, &options, typed.format, console, signals).await?;
+    if typed.format == Format::Text {
+        let mut out = console.out();
+        out.lines(&show::outcomes(&outcomes, Look::of_stdout()));
+        out.finish()?;
+    }
+    for line in complaints(&outcomes) {
+        console.line(&format!("qlc: {line}"));
+    }
+    Ok(Exit::of_outcomes(&outcomes))
+}
+
+/// Compacts under the eyes of a person, or of a program that reads the outcomes as they come.
+pub(super) async fn watched(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    format: Format,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Vec<Outcome>> {
+    let progress = Arc::new(Progress::new(console, (format == Format::Json).then(|| console.out())));
+    let watch = Arc::clone(&progress);
+    let ended = compact::run(spool, archive, options, watch, signals.stop()).await;
+    let written = progress.finish().map_or(Ok(()), Out::finish);
+    let outcomes = ended?;
+    written?;
+    Ok(outcomes)
+}
+
+async fn dry_run(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    format: Format,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
+    let outlooks = signals.or_stop(compact::dry_run(spool, archive, options)).await?;
+    let mut out = console.out();
+    match format {
+        Format::Text => out.lines(&show::outlooks(&outlooks)),
+        Format::Json => {
+            for outlook in &outlooks {
+                out.json(outlook)?;
+            }
+        }
+    }
+    out.finish()?;
+    Ok(Exit::of_outlooks(&outlooks))
+}
+
+/// Why the exit code is not 0, in a line each, for whoever keeps only stderr.
+fn complaints(outcomes: &[Outcome]) -> Vec<String> {
+    let number = |status: Status| outcomes.iter().filter(|o| o.status == status).count();
+    let mut lines = Vec::new();
+    for (status, what) in [(Status::Failed, "failed"), (Status::Interrupted, "interrupted; the next run takes them up")]
+    {
+        if number(status) > 0 {
+            lines.push(format!("{} of {} {what}", number(status), show::count(outcomes.len(), "partition")));
+        }
+    }
+    let quarantined: u64 = outcomes.iter().map(|o| o.quarantined).sum();
+    if quarantined > 0 {
+        lines.push(format!("{quarantined} quarantined; error.json beside each in QUARANTINE of the archive says why"));
+    }
+    lines
+}

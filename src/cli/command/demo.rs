@@ -1,0 +1,194 @@
+//! `qlc demo`: a sample spool for yesterday goes the whole way, with every step said as the command that does it.
+//!
+//! Refuses a folder with content that no demo made: making it anew removes what is in it.
+
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use chrono::Utc;
+
+use crate::{
+    cli::{
+        args::{Demo, Format},
+        console::{Console, Look},
+        exit::Exit,
+        settings::Settings,
+        show,
+        signals::Signals,
+    },
+    compact, demo,
+    error::{Error, Kind, Result},
+    model::{date::Date, layout, partition::Selection},
+    query, verify,
+};
+
+/// Says that a folder is a demo's, and may be made anew.
+const MARK: &str = ".qlc-demo";
+/// Any fixed number: everybody who runs the demo on a day sees the same rows.
+const SEED: u64 = 20_260_203;
+const QUERY: &str = "SELECT exchange, stream, symbol, date, row_count, source_files FROM archive.meta \
+                     ORDER BY exchange, stream, symbol";
+
+/// Makes the sample, compacts, verifies and queries it.
+pub(super) async fn run(typed: &Demo, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+    let dir = &typed.dir;
+    let settings = Settings {
+        spool: dir.join("spool").display().to_string(),
+        archive: dir.join("archive").display().to_string(),
+        ..settings.clone()
+    };
+    // One look at the clock: midnight may pass between the steps.
+    let now = Utc::now();
+    let yesterday = Date::of(now)?.pred();
+    let say = |text: &str| {
+        let mut out = console.out();
+        out.lines(text);
+        out.finish()
+    };
+    let called = format!("{} --spool {} --archive {}", program(), quoted(&settings.spool), quoted(&settings.archive));
+    let command = |rest: &str| format!("{called} {rest}");
+
+    make_way(dir)?;
+    let sample = demo::sample(Path::new(&settings.spool), yesterday, SEED)?;
+    say(&format!(
+        "1. A sample spool for {yesterday}, as a collector would leave it in {}:\n\n{sample}\n",
+        settings.spool
+    ))?;
+
+    say(&format!("2. Its files become one per partition:\n   $ {}\n", command("compact --mode daily")))?;
+    let (spool, archive) = (super::present_spool(&settings)?, super::archive(&settings)?);
+    let options = compact::Options {
+        mode: compact::Mode::Daily,
+        selection: Selection::all(),
+        workers: settings.workers,
+        memory_limit: settings.memory_limit,
+        spill_dir: settings.spill_dir.clone(),
+        now,
+        force: false,
+    };
+    let outcomes = super::compact::watched(&spool, &archive, &options, Format::Text, console, signals).await?;
+    say(&show::outcomes(&outcomes, Look::of_stdout()))?;
+    let exit = Exit::of_outcomes(&outcomes);
+    if exit > Exit::Quarantined {
+        return Ok(exit);
+    }
+    if exit == Exit::Quarantined {
+        let kept = archive.show(layout::QUARANTINE);
+        say(&format!(
+            "\nOne file of the sample was made corrupt. It stands whole in {kept}, with an\n\
+             error.json that says why; the others were compacted without it. `qlc compact` ends with exit code 3 then."
+        ))?;
+    }
+
+    say(&format!(
+        "\n3. Every byte of the archive is checked against its meta.json and receipts:\n   $ {}\n",
+        command("verify")
+    ))?;
+    let options = verify::Options {
+        selection: Selection::all(),
+        start: None,
+        end: None,
+        quick: false,
+        memory_limit: settings.memory_limit,
+    };
+    let mut all = Vec::new();
+    super::verify::checked(&archive, &options, signals, &mut |one| all.push(one)).await?;
+    say(&show::verified(&all, Look::of_stdout()))?;
+    let exit = Exit::of_findings(all.iter().map(|one| one.findings.len()).sum(), &Ok(()));
+    if exit != Exit::Done {
+        return Ok(exit);
+    }
+
+    say(&format!("\n4. And asked:\n   $ {}\n", command(&format!("query \"{QUERY}\""))))?;
+    let options = query::Options {
+        statement: query::Statement::Sql(QUERY.to_owned()),
+        params: Vec::new(),
+        format: query::Format::Table,
+        output: None,
+        memory_limit: settings.memory_limit,
+        spill_dir: settings.spill_dir.clone(),
+    };
+    super::query::printed(&spool, &archive, &options, console, signals).await?;
+
+    let how = [
+        ("the same again, which has nothing to do", "compact --mode daily"),
+        ("what would be done, and why", "compact --mode daily --force --dry-run"),
+        ("the verification queries", "query --list"),
+        ("the best prices, as they came", "query \"SELECT * FROM archive.bbo LIMIT 5\""),
+        ("once more from the spool, byte for byte", "verify --rebuild"),
+    ];
+    let mut text = String::from("\nHow to go on:\n");
+    for (what, rest) in how {
+        let _ = writeln!(text, "   # {what}\n   $ {}", command(rest));
+    }
+    say(&text)?;
+    Ok(Exit::Done)
+}
+
+/// Makes `dir` an empty folder with the mark of a demo in it.
+fn make_way(dir: &Path) -> Result<()> {
+    let wrong = |path: &Path, e| Error::io(format!("{}: the demo cannot be made there", path.display()), e);
+    if dir.exists() && !dir.is_dir() {
+        return Err(Error::usage(format!("{}: is a file; name a folder with --dir", dir.display())));
+    }
+    fs::create_dir_all(dir).map_err(|e| wrong(dir, e))?;
+    let mark = dir.join(MARK);
+    let is_empty = fs::read_dir(dir).map_err(|e| wrong(dir, e))?.next().is_none();
+    if !is_empty && !mark.is_file() {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("{}: is not empty, and no demo made it; name another folder with --dir", dir.display()),
+        ));
+    }
+    fs::write(&mark, "A demo of qlc made this folder, and the next one makes it anew.\n")
+        .map_err(|e| wrong(&mark, e))?;
+    for old in ["spool", "archive"].map(|name| -> PathBuf { dir.join(name) }) {
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(|e| wrong(&old, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// The program as it was called, so that the commands can be typed as they are printed.
+fn program() -> String {
+    let called = std::env::args().next().filter(|name| name.contains('/'));
+    called.map_or_else(|| "qlc".to_owned(), |name| quoted(&name))
+}
+
+/// A path as a shell reads it back.
+fn quoted(path: &str) -> String {
+    let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-:=+,@%".contains(&b));
+    if plain && !path.is_empty() { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_folder_of_a_demo_is_made_anew() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("demo");
+        make_way(&dir).unwrap();
+        fs::create_dir(dir.join("spool")).unwrap();
+        fs::write(dir.join("notes"), "mine").unwrap();
+        make_way(&dir).unwrap();
+        assert!(!dir.join("spool").exists() && dir.join("notes").exists());
+
+        let other = parent.path().join("other");
+        fs::create_dir_all(other.join("spool")).unwrap();
+        assert_eq!(make_way(&other).unwrap_err().kind(), Kind::Usage);
+        assert!(other.join("spool").exists());
+    }
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_would_cut_them() {
+        assert_eq!(quoted("./qlc-demo/spool"), "./qlc-demo/spool");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

@@ -1,0 +1,82 @@
+//! `qlc query`
+
+use std::{io::Read, path::Path};
+
+use crate::{
+    cli::{
+        args::Query,
+        console::Console,
+        exit::Exit,
+        meaning::{self, Asked},
+        settings::Settings,
+        show,
+        signals::Signals,
+    },
+    error::{Error, Kind, Result},
+    query::{self, Options},
+    storage::store::Store,
+};
+
+/// Runs a statement, or prints the named queries.
+pub(super) async fn run(typed: &Query, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+    let text = typed.file.as_deref().map(statement).transpose()?;
+    match meaning::query(typed, text, settings)? {
+        Asked::List => {
+            let mut out = console.out();
+            out.lines(&show::named(query::named()));
+            out.finish()?;
+        }
+        Asked::Run(options) => {
+            let (spool, archive) = stores(settings)?;
+            printed(&spool, &archive, &options, console, signals).await?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs a statement and lets its result appear on stdout, or in the file that the options name.
+pub(super) async fn printed(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    console: &Console,
+    signals: &Signals,
+) -> Result<()> {
+    let mut out = console.out();
+    let ended = signals.or_stop(query::run(spool, archive, options, &mut out)).await;
+    if out.is_closed() {
+        // Whoever read it has seen enough.
+        return Ok(());
+    }
+    // The rows before an error are printed too, and the reason why stdout fails is better than that the query did.
+    out.finish()?;
+    let rows = ended?;
+    tracing::info!(rows, "query done");
+    if let Some(file) = &options.output {
+        console.progress_line(&format!("{}: {}", file.display(), show::rows(rows)));
+    }
+    Ok(())
+}
+
+/// Both stores. One may be absent, as before the first compaction or on a machine without a collector.
+fn stores(settings: &Settings) -> Result<(Store, Store)> {
+    let (spool, archive) = (Store::open(&settings.spool)?, super::archive(settings)?);
+    if spool.is_absent() && archive.is_absent() {
+        return Err(Error::usage(format!(
+            "there is neither a spool at {} nor an archive at {}; name them with --spool and --archive",
+            settings.spool, settings.archive
+        )));
+    }
+    super::refuse_file(&spool, "spool")?;
+    Ok((spool, archive))
+}
+
+fn statement(file: &Path) -> Result<String> {
+    let wrong = |e| Error::caused(Kind::Usage, format!("{}: the statement cannot be read", file.display()), e);
+    if file.as_os_str() == "-" {
+        let mut text = String::new();
+        let _ = std::io::stdin().read_to_string(&mut text).map_err(wrong)?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file).map_err(wrong)
+}

@@ -1,0 +1,142 @@
+//! `qlc verify`
+
+use crate::{
+    cli::{
+        args::{Format, Verify},
+        console::{Console, Look, Out},
+        exit::Exit,
+        meaning,
+        progress::Tally,
+        settings::Settings,
+        show::{self, Checked},
+        signals::Signals,
+    },
+    compact::{self, Rebuilt},
+    error::{Error, Kind, Result},
+    storage::store::Store,
+    verify::{self, Options, Verified},
+};
+
+/// Verifies, and compacts again for comparison where that was asked for.
+pub(super) async fn run(typed: &Verify, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+    let options = meaning::verify(typed, settings)?;
+    let archive = super::present_archive(settings)?;
+    let spool = typed.rebuild.then(|| super::present_spool(settings)).transpose()?;
+    let mut report = Report::new(console, typed.format);
+    let ended = match &spool {
+        None => checked(&archive, &options, signals, &mut |one| report.add(one)).await,
+        Some(spool) => rebuilt(spool, &archive, &options, settings, signals, &mut report).await,
+    };
+    let findings = report.finish()?;
+    let exit = Exit::of_findings(findings, &ended);
+    if let Err(error) = ended {
+        console.line(&format!("qlc: {}", error.chain()));
+    }
+    Ok(exit)
+}
+
+/// Verifies and calls `each` with every partition, in their order.
+pub(super) async fn checked(
+    archive: &Store,
+    options: &Options,
+    signals: &Signals,
+    each: &mut (dyn FnMut(Checked) + Send),
+) -> Result<()> {
+    let stop = || signals.stop().asked();
+    let _ = verify::run(archive, options, &stop, &mut |verified| each(Checked::from(verified))).await?;
+    Ok(())
+}
+
+async fn rebuilt(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    settings: &Settings,
+    signals: &Signals,
+    report: &mut Report,
+) -> Result<()> {
+    // All are verified first: what a rebuild tells about a damaged partition is easier to read beside its findings.
+    let mut all = Vec::new();
+    checked(archive, options, signals, &mut |one| all.push(one)).await?;
+    for mut one in all {
+        if signals.stop().asked() {
+            return Err(Error::new(Kind::Interrupted, "stopped as asked, before all partitions were rebuilt"));
+        }
+        let again = compact::rebuild(spool, archive, &one.partition, settings.memory_limit, &settings.spill_dir);
+        match again.await {
+            Ok(Rebuilt::Same) => {}
+            Ok(Rebuilt::Differs { archived, rebuilt }) => one.find(format!(
+                "compacted again from the spool it has sha256 {rebuilt}, but the archive has {archived}"
+            )),
+            Ok(Rebuilt::Impossible(why)) => {
+                report.console.line(&format!("{}: cannot be rebuilt: {why}", one.partition));
+            }
+            Err(error) => {
+                // The other partitions can still be compared.
+                report.console.line(&format!("qlc: {}: {}", one.partition, error.chain()));
+                report.failed = Some(error);
+            }
+        }
+        report.add(one);
+    }
+    report.failed.take().map_or(Ok(()), |_| {
+        Err(Error::new(Kind::Io, "not every partition could be rebuilt; the lines above say which and why"))
+    })
+}
+
+impl Checked {
+    fn find(&mut self, finding: String) {
+        self.sound = false;
+        self.findings.push(finding);
+    }
+}
+
+impl From<&Verified> for Checked {
+    fn from(verified: &Verified) -> Self {
+        Self {
+            partition: verified.partition.clone(),
+            sound: verified.findings.is_empty(),
+            rows: verified.rows,
+            bytes: verified.bytes,
+            seconds: verified.seconds,
+            findings: verified.findings.clone(),
+        }
+    }
+}
+
+/// Where verified partitions go: JSON at once, text at the end.
+struct Report {
+    console: Console,
+    tally: Tally,
+    format: Format,
+    out: Out,
+    all: Vec<Checked>,
+    failed: Option<Error>,
+}
+
+impl Report {
+    fn new(console: &Console, format: Format) -> Self {
+        let (tally, out) = (Tally::new(console), console.out());
+        Self { console: console.clone(), tally, format, out, all: Vec::new(), failed: None }
+    }
+
+    fn add(&mut self, one: Checked) {
+        self.tally.count(one.rows, one.bytes, &show::verified_line(&one));
+        if self.format == Format::Json
+            && let Err(error) = self.out.json(&one)
+        {
+            tracing::error!("{}", error.chain());
+        }
+        self.all.push(one);
+    }
+
+    /// Prints what is left to print; returns the number of findings.
+    fn finish(mut self) -> Result<usize> {
+        self.tally.finish();
+        if self.format == Format::Text {
+            self.out.lines(&show::verified(&self.all, Look::of_stdout()));
+        }
+        self.out.finish()?;
+        Ok(self.all.iter().map(|one| one.findings.len()).sum())
+    }
+}

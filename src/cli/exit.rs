@@ -1,0 +1,151 @@
+//! Exit codes, decided here and nowhere else.
+//!
+//! | code | meaning |
+//! | --- | --- |
+//! | 0 | done, or nothing to do; another process that published first has done it too |
+//! | 1 | something failed or was interrupted |
+//! | 2 | the command line, the configuration or a statement is wrong |
+//! | 3 | done, but something was quarantined |
+//! | 4 | damage was found |
+//!
+//! Damage beats failure (it is certain, and no second run mends it), failure beats quarantine.
+
+use std::process::ExitCode;
+
+use crate::{
+    compact::{Outcome, Outlook, Status},
+    error::{Error, Kind, Result},
+};
+
+/// The code by which a second Ctrl-C ends the process, as shells number a death by SIGINT.
+pub(crate) const ON_SECOND_SIGNAL: i32 = 130;
+
+/// How the program ends; the larger one is the one to report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// Done, but something was quarantined.
+    Quarantined,
+    /// Something failed.
+    Failed,
+    /// The command line, the configuration or a statement is wrong.
+    Usage,
+    /// Damage was found.
+    Damage,
+}
+
+impl Exit {
+    /// After an error that ended a command.
+    pub(crate) fn of_error(error: &Error) -> Self {
+        match error.kind() {
+            Kind::Usage => Self::Usage,
+            Kind::LostRace => Self::Done,
+            Kind::BadInput
+            | Kind::Damage
+            | Kind::Proof
+            | Kind::Io
+            | Kind::Interrupted
+            | Kind::Resources
+            | Kind::Internal => Self::Failed,
+        }
+    }
+
+    /// After a compaction.
+    pub(crate) fn of_outcomes(outcomes: &[Outcome]) -> Self {
+        let one = |outcome: &Outcome| match outcome.status {
+            Status::Failed | Status::Interrupted => Self::Failed,
+            _ if outcome.quarantined > 0 => Self::Quarantined,
+            Status::Done | Status::UpToDate | Status::Completed | Status::LostRace => Self::Done,
+        };
+        outcomes.iter().map(one).max().unwrap_or(Self::Done)
+    }
+
+    /// After a dry run: a partition that could not even be planned counts as failed, an intended quarantine does not count.
+    pub(crate) fn of_outlooks(outlooks: &[Outlook]) -> Self {
+        if outlooks.iter().any(|outlook| outlook.action == "fail") { Self::Failed } else { Self::Done }
+    }
+
+    /// After a search for damage that reported so many findings, and then ended.
+    pub(crate) fn of_findings<T>(findings: usize, ended: &Result<T>) -> Self {
+        match ended {
+            _ if findings > 0 => Self::Damage,
+            Ok(_) => Self::Done,
+            // An archive too broken to be searched through is damaged.
+            Err(error) if error.kind() == Kind::Damage => Self::Damage,
+            Err(error) => Self::of_error(error),
+        }
+    }
+
+    /// The number.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Quarantined => 3,
+            Self::Damage => 4,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        date::Date,
+        partition::{Partition, Series},
+    };
+
+    fn outcome(status: Status, quarantined: u64) -> Outcome {
+        let series = Series {
+            exchange: "binance".parse().unwrap(),
+            stream: "bbo".parse().unwrap(),
+            symbol: "btcusdt".parse().unwrap(),
+        };
+        Outcome {
+            partition: Partition { series, date: Date::from_ymd(2026, 2, 3).unwrap() },
+            status,
+            message: String::new(),
+            files: 0,
+            quarantined,
+            rows: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            seconds: 0.0,
+            sha256: None,
+        }
+    }
+
+    #[test]
+    fn one_table_of_codes() {
+        let check = |outcomes: &[(Status, u64)], code: u8| {
+            let all: Vec<_> = outcomes.iter().map(|(status, n)| outcome(*status, *n)).collect();
+            assert_eq!(Exit::of_outcomes(&all).code(), code, "{outcomes:?}");
+        };
+        check(&[], 0);
+        check(&[(Status::Done, 0), (Status::UpToDate, 0), (Status::Completed, 0), (Status::LostRace, 0)], 0);
+        check(&[(Status::Done, 1), (Status::Done, 0)], 3);
+        check(&[(Status::Done, 1), (Status::Failed, 0)], 1);
+        check(&[(Status::Failed, 2)], 1);
+        check(&[(Status::Interrupted, 0)], 1);
+    }
+
+    #[test]
+    fn errors_by_their_kind() {
+        let of = |kind| Exit::of_error(&Error::new(kind, "x")).code();
+        assert_eq!([Kind::Usage, Kind::LostRace, Kind::Io, Kind::Interrupted, Kind::Damage].map(of), [2, 0, 1, 1, 1]);
+        let ended = |kind| Err::<(), _>(Error::new(kind, "x"));
+        assert_eq!(Exit::of_findings(0, &Ok(())).code(), 0);
+        assert_eq!(Exit::of_findings(1, &Ok(())).code(), 4);
+        assert_eq!(Exit::of_findings(1, &ended(Kind::Io)).code(), 4);
+        assert_eq!(Exit::of_findings(0, &ended(Kind::Io)).code(), 1);
+        assert_eq!(Exit::of_findings(0, &ended(Kind::Damage)).code(), 4);
+    }
+}

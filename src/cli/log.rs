@@ -1,0 +1,89 @@
+//! The log: what qlc and the libraries tell about their work, on stderr.
+//!
+//! Refuses to write results: these are on stdout, and a program that reads them needs no log.
+
+use std::io::{self, IsTerminal, Write};
+
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use super::{
+    args::{Format, Global},
+    console::{Console, colour_is_welcome},
+};
+use crate::error::{Error, Kind, Result};
+
+/// A filter in place of `-v` and `-q`, as in `qlc=debug,datafusion=info`.
+const VARIABLE: &str = "QLC_LOG";
+
+/// Starts the log.
+///
+/// # Errors
+/// When the filter in `QLC_LOG` is wrong.
+pub(crate) fn start(global: &Global, console: &Console) -> Result<()> {
+    let filter = match std::env::var(VARIABLE) {
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
+            Error::caused(Kind::Usage, format!("{VARIABLE}={text:?} is not a log filter; write one as in qlc=debug"), e)
+        })?,
+        _ => EnvFilter::new(level(global.verbose, global.quiet)),
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(AboveBars(console.clone()))
+        .with_ansi(io::stderr().is_terminal() && colour_is_welcome())
+        // Its complaint about a stderr that has gone would be a panic.
+        .log_internal_errors(false);
+    match global.log_format {
+        Format::Text => log.try_init(),
+        Format::Json => log.json().flatten_event(true).try_init(),
+    }
+    .map_err(|e| Error::caused(Kind::Internal, "the log cannot be started", e))
+}
+
+/// The filter for so many `-v` and `-q`; the libraries are always a step quieter than qlc.
+fn level(verbose: u8, quiet: u8) -> &'static str {
+    match i16::from(verbose) - i16::from(quiet) {
+        ..=-2 => "off",
+        -1 => "error",
+        0 => "error,qlc=warn",
+        1 => "warn,qlc=info",
+        2 => "info,qlc=debug",
+        3.. => "debug,qlc=trace",
+    }
+}
+
+/// Writes log lines above the bars.
+#[derive(Debug, Clone)]
+struct AboveBars(Console);
+
+impl Write for AboveBars {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for AboveBars {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_is_a_filter() {
+        for (verbose, quiet) in [(0, 9), (0, 1), (0, 0), (1, 0), (2, 0), (255, 0)] {
+            assert!(EnvFilter::try_new(level(verbose, quiet)).is_ok());
+        }
+        assert_eq!(level(0, 0), "error,qlc=warn");
+        assert_eq!(level(1, 1), level(0, 0));
+    }
+}

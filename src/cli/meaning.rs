@@ -1,0 +1,186 @@
+//! What was meant: typed flags become the options of a verb, or an error that says which flag does not fit and why.
+//!
+//! Pure. Refuses to touch files, stores and the clock: what of these is needed comes in as an argument.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    args::{Compact, ModeName, OutputFormat, Query, Selection as TypedSelection, Verify},
+    settings::{Settings, nearest},
+};
+use crate::{
+    compact,
+    error::{Error, Result},
+    model::{date::Date, partition::Selection},
+    query, verify,
+};
+
+/// What `qlc query` is to do.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Print the named queries.
+    List,
+    /// Run one.
+    Run(query::Options),
+}
+
+/// The options of a compaction. `clock` is the present instant, for where none was typed.
+///
+/// # Errors
+/// When flags contradict each other or one that the mode needs is missing.
+pub(crate) fn compact(typed: &Compact, settings: &Settings, clock: DateTime<Utc>) -> Result<compact::Options> {
+    let now = typed.now.unwrap_or(clock);
+    // An instant that has no day is a typing error, not a failed run.
+    let _ = Date::of(now)?;
+    Ok(compact::Options {
+        mode: mode(typed)?,
+        selection: selection(&typed.selection),
+        workers: settings.workers,
+        memory_limit: settings.memory_limit,
+        spill_dir: settings.spill_dir.clone(),
+        now,
+        force: typed.force,
+    })
+}
+
+fn mode(typed: &Compact) -> Result<compact::Mode> {
+    let given = [("--start", typed.start.is_some()), ("--end", typed.end.is_some()), ("--date", typed.date.is_some())];
+    let refuse = |allowed: &[&str], name: &str| match given.iter().find(|(flag, is)| *is && !allowed.contains(flag)) {
+        Some((flag, _)) => {
+            let home = if *flag == "--date" { "single" } else { "backfill" };
+            Err(Error::usage(format!("{flag} belongs to --mode {home}, not to --mode {name}: change one of them")))
+        }
+        None => Ok(()),
+    };
+    match typed.mode {
+        ModeName::Daily => refuse(&[], "daily").map(|()| compact::Mode::Daily),
+        ModeName::CatchUp => refuse(&[], "catch-up").map(|()| compact::Mode::CatchUp),
+        ModeName::Backfill => {
+            refuse(&["--start", "--end"], "backfill")?;
+            let (Some(start), Some(end)) = (typed.start, typed.end) else {
+                return Err(Error::usage(
+                    "--mode backfill needs its first and last day, as in --start 20260101 --end 20260115",
+                ));
+            };
+            in_order(start, end)?;
+            Ok(compact::Mode::Backfill { start, end })
+        }
+        ModeName::Single => {
+            refuse(&["--date"], "single")?;
+            let one = |count: usize| count == 1;
+            match typed.date {
+                Some(date) if one(typed.selection.symbol.len()) && one(typed.selection.stream.len()) => {
+                    Ok(compact::Mode::Single { date })
+                }
+                _ => Err(Error::usage(
+                    "--mode single needs one day, one symbol and one stream, as in --date 20260203 --symbol btcusdt --stream bbo",
+                )),
+            }
+        }
+    }
+}
+
+/// The options of a verification.
+///
+/// # Errors
+/// When the first day comes after the last one.
+pub(crate) fn verify(typed: &Verify, settings: &Settings) -> Result<verify::Options> {
+    let (start, end) = (typed.date.or(typed.start), typed.date.or(typed.end));
+    if let (Some(start), Some(end)) = (start, end) {
+        in_order(start, end)?;
+    }
+    Ok(verify::Options {
+        selection: selection(&typed.selection),
+        start,
+        end,
+        quick: typed.quick,
+        memory_limit: settings.memory_limit,
+    })
+}
+
+/// What a query is to do. `text` is the content of `--file`, where one was typed.
+///
+/// # Errors
+/// When not exactly one statement was given, a name or parameter is unknown or given twice, or the file names a form that
+/// is not that of `--format`.
+pub(crate) fn query(typed: &Query, text: Option<String>, settings: &Settings) -> Result<Asked> {
+    let chosen = [typed.sql.is_some(), typed.file.is_some(), typed.name.is_some(), typed.list];
+    if chosen.iter().filter(|is| **is).count() != 1 {
+        return Err(Error::usage(
+            "give one statement: either \"SQL\", or --file F, or --name N (--list prints the names)",
+        ));
+    }
+    if typed.list {
+        return Ok(Asked::List);
+    }
+    let statement = match (&typed.name, text.or_else(|| typed.sql.clone())) {
+        (Some(name), _) => query::Statement::Named(known(name, &typed.param)?),
+        (None, Some(sql)) if !sql.trim().is_empty() => query::Statement::Sql(sql),
+        (None, _) => {
+            return Err(Error::usage("the statement is empty: write a query, as in \"SELECT * FROM archive.meta\""));
+        }
+    };
+    let mut params: Vec<(String, String)> = Vec::new();
+    for (key, value) in &typed.param {
+        if params.iter().any(|(known, _)| known == key) {
+            return Err(Error::usage(format!("--param {key} is given twice: keep one")));
+        }
+        params.push((key.clone(), value.clone()));
+    }
+    Ok(Asked::Run(query::Options {
+        statement,
+        params,
+        format: form(typed),
+        output: typed.output.clone(),
+        memory_limit: settings.memory_limit,
+        spill_dir: settings.spill_dir.clone(),
+    }))
+}
+
+/// The name, if there is such a query and it has all these parameters.
+fn known(name: &str, params: &[(String, String)]) -> Result<String> {
+    let Some(found) = query::named().iter().find(|query| query.name == name) else {
+        let names: Vec<_> = query::named().iter().map(|query| query.name).collect();
+        let hint =
+            nearest(name, names.iter().copied()).map_or_else(String::new, |near| format!(" did you mean {near}?"));
+        return Err(Error::usage(format!("no query is named {name:?};{hint} there are {}", names.join(", "))));
+    };
+    let names: Vec<_> = found.params.iter().map(|param| param.name).collect();
+    match params.iter().find(|(key, _)| !names.contains(&key.as_str())) {
+        Some((key, _)) if names.is_empty() => {
+            Err(Error::usage(format!("the query {name} has no parameters: leave out --param {key}")))
+        }
+        Some((key, _)) => {
+            Err(Error::usage(format!("the query {name} has no parameter {key:?}; it has {}", names.join(", "))))
+        }
+        None => Ok(found.name.to_owned()),
+    }
+}
+
+fn form(typed: &Query) -> query::Format {
+    let by_name = || {
+        let extension = typed.output.as_ref()?.extension()?.to_str()?;
+        <OutputFormat as clap::ValueEnum>::from_str(extension, true).ok()
+    };
+    match typed.format.or_else(by_name).unwrap_or(OutputFormat::Table) {
+        OutputFormat::Table => query::Format::Table,
+        OutputFormat::Csv => query::Format::Csv,
+        OutputFormat::Json => query::Format::Json,
+        OutputFormat::Ndjson => query::Format::Ndjson,
+        OutputFormat::Parquet => query::Format::Parquet,
+    }
+}
+
+fn selection(typed: &TypedSelection) -> Selection {
+    Selection { exchanges: typed.exchange.clone(), streams: typed.stream.clone(), symbols: typed.symbol.clone() }
+}
+
+fn in_order(start: Date, end: Date) -> Result<()> {
+    if start <= end {
+        return Ok(());
+    }
+    Err(Error::usage(format!("--start {start} is after --end {end}: exchange the two days")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! The command line: what was typed, what is printed, which exit code.
+//!
+//! Each step has its file: `args` (typed) → `settings` and `meaning` (meant) → `command` (done) → `show` (printed) → `exit`.
+//! The only floor that knows clap, stdout and the environment. Refuses to do a verb's work: it calls verbs and prints what
+//! they return.
+
+#![expect(clippy::disallowed_methods, reason = "the floor that reads the environment for all others")]
+
+mod args;
+mod command;
+mod console;
+mod defect;
+mod exit;
+mod log;
+mod meaning;
+mod progress;
+mod settings;
+mod show;
+mod signals;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use console::Console;
+use exit::Exit;
+
+use crate::{
+    error::{Error, Kind, Result},
+    storage,
+};
+
+/// The program: reads the command line, does what it says, and returns the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let typed = match args::read(line.iter().cloned()) {
+        Ok(typed) => typed,
+        Err(error) => return not_run(&error, &line).into(),
+    };
+    let console = Console::new(typed.global.quiet > 0);
+    let ended = defect::caught(|| run(&typed, &console));
+    if let Err(error) = &ended {
+        console.line(&format!("qlc: {}", error.chain()));
+    }
+    ended.unwrap_or_else(|error| Exit::of_error(&error)).into()
+}
+
+fn run(typed: &args::Typed, console: &Console) -> Result<Exit> {
+    log::start(&typed.global, console)?;
+    arm_crash()?;
+    let signals = signals::listen(console)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings::cores())
+        .thread_name("qlc-worker")
+        .enable_all()
+        .build()
+        .map_err(|e| Error::io("the worker threads cannot be started", e))?;
+    let exit = runtime.block_on(command::run(typed, console, &signals));
+    // Blocking calls that an interrupted query left behind must not hold up the end.
+    runtime.shutdown_background();
+    exit
+}
+
+/// What clap ends by itself: help and version on stdout, a usage error in one line on stderr.
+fn not_run(error: &clap::Error, line: &[OsString]) -> Exit {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    let console = Console::new(true);
+    match error.kind() {
+        DisplayHelp | DisplayVersion => match error.print().and_then(|()| io::stdout().flush()) {
+            Err(trouble) if trouble.kind() != io::ErrorKind::BrokenPipe => {
+                let trouble = console::unwritten(trouble);
+                console.line(&format!("qlc: {}", trouble.chain()));
+                Exit::of_error(&trouble)
+            }
+            // A reader that has gone needs no help.
+            _ => Exit::Done,
+        },
+        DisplayHelpOnMissingArgumentOrSubcommand => {
+            console.line(error.render().to_string().trim_end());
+            Exit::Usage
+        }
+        _ => {
+            console.line(&format!("qlc: {}", args::usage_line(error, line)));
+            Exit::Usage
+        }
+    }
+}
+
+/// For crash tests: `QLC_CRASH_AT=n` kills this process by SIGKILL at the n-th point between two durable steps.
+fn arm_crash() -> Result<()> {
+    const VARIABLE: &str = "QLC_CRASH_AT";
+    let Some(text) = std::env::var_os(VARIABLE) else { return Ok(()) };
+    let nth = text.to_str().and_then(|text| text.parse().ok());
+    let nth = nth.ok_or_else(|| Error::new(Kind::Usage, format!("{VARIABLE}={} is not a number", text.display())))?;
+    storage::crash::arm(nth);
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! How results look: the text itself, to be read here as on a screen.
+
+use super::*;
+use crate::{
+    compact::{Outcome, Outlook, Status},
+    model::partition::Partition,
+};
+
+const PLAIN: Look = Look { width: None, colour: false };
+
+fn partition(symbol: &str) -> Partition {
+    serde_json::from_str(&format!(
+        r#"{{"exchange": "binance", "stream": "bbo", "symbol": "{symbol}", "date": "20260203"}}"#
+    ))
+    .unwrap()
+}
+
+fn outcome(symbol: &str, status: Status, message: &str) -> Outcome {
+    let done = status == Status::Done;
+    Outcome {
+        partition: partition(symbol),
+        status,
+        message: message.to_owned(),
+        files: if done { 12 } else { 0 },
+        quarantined: 0,
+        rows: if done { 1_234_567 } else { 0 },
+        bytes_in: if done { 34_500_000 } else { 0 },
+        bytes_out: if done { 10_100_000 } else { 0 },
+        seconds: if done { 1.25 } else { 0.0 },
+        sha256: done.then(|| "0123456789abcdef".repeat(4)),
+    }
+}
+
+#[test]
+fn a_closing_table_with_messages_below() {
+    let all = [
+        outcome("btcusdt", Status::Done, ""),
+        Outcome { quarantined: 1, ..outcome("ethusdt", Status::Done, "a.parquet went to QUARANTINE: TRUNCATED") },
+        outcome("solusdt", Status::Failed, "the disk is full"),
+        outcome("xrpusdt", Status::UpToDate, "its data holds all 3 files"),
+    ];
+    let want = "\
+partition                     status               files       rows           in → out  seconds  sha256
+binance/bbo/btcusdt/20260203  done                    12  1,234,567  34.5 MB → 10.1 MB      1.2  0123456789ab
+binance/bbo/ethusdt/20260203  done, 1 quarantined     12  1,234,567  34.5 MB → 10.1 MB      1.2  0123456789ab
+binance/bbo/solusdt/20260203  failed                   0          0          0 B → 0 B      0.0  -
+binance/bbo/ethusdt/20260203: done: a.parquet went to QUARANTINE: TRUNCATED
+binance/bbo/solusdt/20260203: failed: the disk is full
+nothing to do for binance/bbo/xrpusdt/20260203, because its data holds all 3 files
+4 partitions: 2 done, 1 failed, 1 nothing to do, 1 quarantined; 2,469,134 rows, 69.0 MB → 20.2 MB
+";
+    assert_eq!(outcomes(&all, PLAIN), want);
+}
+
+#[test]
+fn a_narrow_terminal_takes_the_sha256_away_and_breaks_only_the_name() {
+    let text = outcomes(&[outcome("btcusdt", Status::Done, "")], Look { width: Some(80), colour: false });
+    assert!(!text.contains("sha256") && text.contains("34.5 MB → 10.1 MB"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn colour_is_only_where_it_is_welcome() {
+    let all = [outcome("btcusdt", Status::Failed, "x")];
+    assert!(!outcomes(&all, PLAIN).contains('\u{1b}'));
+    assert!(outcomes(&all, Look { colour: true, ..PLAIN }).contains('\u{1b}'));
+}
+
+#[test]
+fn many_partitions_at_rest_are_summed_up_by_reason() {
+    let all: Vec<_> = (0..7)
+        .map(|n| {
+            let reason = if n < 6 { "its data holds all its files" } else { "today is not over" };
+            outcome(&format!("sym{n}"), Status::UpToDate, reason)
+        })
+        .collect();
+    let want = "\
+nothing to do for 6 partitions, because its data holds all its files
+nothing to do for binance/bbo/sym6/20260203, because today is not over
+7 partitions: 7 nothing to do
+";
+    assert_eq!(outcomes(&all, PLAIN), want);
+    assert_eq!(outcomes(&[], PLAIN), "nothing to do, because there is no partition to look at\n");
+}
+
+#[test]
+fn a_dry_run_prints_the_plan() {
+    let outlook = Outlook {
+        partition: partition("btcusdt"),
+        action: "compact".to_owned(),
+        reason: "the archive lacks it".to_owned(),
+        files: 12,
+        rows: 1_234_567,
+        bytes: 34_500_000,
+        groups: 3,
+        passes: 1,
+        quarantined: 1,
+        plan: vec!["scan 12 files in 3 groups".to_owned(), "merge".to_owned()],
+    };
+    let resting = Outlook {
+        partition: partition("ethusdt"),
+        action: "nothing".to_owned(),
+        reason: "its data holds all its files".to_owned(),
+        plan: Vec::new(),
+        ..outlook.clone()
+    };
+    let want = "\
+compact binance/bbo/btcusdt/20260203, because the archive lacks it
+  12 files, 1,234,567 rows, 34.5 MB, 3 groups, 1 pass, 1 file to QUARANTINE
+    scan 12 files in 3 groups
+    merge
+nothing to do for binance/bbo/ethusdt/20260203, because its data holds all its files
+2 partitions: 1 compact, 1 nothing; a dry run changes nothing
+";
+    assert_eq!(outlooks(&[outlook, resting]), want);
+}
+
+#[test]
+fn every_finding_is_listed() {
+    let one = |symbol: &str, findings: &[&str]| Checked {
+        partition: partition(symbol),
+        sound: findings.is_empty(),
+        rows: 10,
+        bytes: 2_000,
+        seconds: 0.5,
+        findings: findings.iter().map(ToString::to_string).collect(),
+    };
+    let want = "\
+partition                     result   rows    bytes  seconds
+binance/bbo/btcusdt/20260203  sound      10  2.00 kB      0.5
+binance/bbo/ethusdt/20260203  DAMAGED    10  2.00 kB      0.5
+binance/bbo/ethusdt/20260203: row 3 is out of order
+binance/bbo/ethusdt/20260203: sha256 differs
+1 of 2 partitions damaged; 2 findings
+";
+    let all = [one("btcusdt", &[]), one("ethusdt", &["row 3 is out of order", "sha256 differs"])];
+    assert_eq!(verified(&all, PLAIN), want);
+    assert!(verified(&all[..1], PLAIN).ends_with("1 partition sound; 10 rows, 2.00 kB\n"));
+    assert_eq!(verified_line(&all[1]), "DAMAGED (2 findings) binance/bbo/ethusdt/20260203: 10 rows, 2.00 kB, 0.5 s");
+}

@@ -1,0 +1,67 @@
+//! What a verification found: a table, and every finding below it.
+
+use std::fmt::Write;
+
+use comfy_table::{Cell, Color};
+use serde::Serialize;
+
+use super::{bytes, count, marked, rows, seconds, table};
+use crate::{cli::console::Look, model::partition::Partition};
+
+/// A verified partition. This is the object that `--format json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Checked {
+    #[serde(flatten)]
+    pub(crate) partition: Partition,
+    /// Whether nothing is wrong with it.
+    pub(crate) sound: bool,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) seconds: f64,
+    /// Everything that is wrong with it.
+    pub(crate) findings: Vec<String>,
+}
+
+/// The closing text of a verification.
+pub(crate) fn verified(all: &[Checked], look: Look) -> String {
+    if all.is_empty() {
+        return "nothing to verify: the archive holds no such partition\n".to_owned();
+    }
+    let columns = [("partition", false), ("result", false), ("rows", true), ("bytes", true), ("seconds", true)];
+    let lines = all.iter().map(|one| {
+        vec![
+            Cell::new(&one.partition),
+            if one.sound { marked("sound", Color::Green) } else { marked("DAMAGED", Color::Red) },
+            Cell::new(indicatif::HumanCount(one.rows)),
+            Cell::new(bytes(one.bytes)),
+            Cell::new(format!("{:.1}", one.seconds)),
+        ]
+    });
+    let mut text = table(&columns, lines, look);
+    let mut findings = 0;
+    for one in all {
+        for finding in &one.findings {
+            let _ = writeln!(text, "{}: {finding}", one.partition);
+            findings += 1;
+        }
+    }
+    let damaged = all.iter().filter(|one| !one.sound).count();
+    let _ = match damaged {
+        0 => writeln!(
+            text,
+            "{} sound; {}, {}",
+            count(all.len(), "partition"),
+            rows(all.iter().map(|one| one.rows).sum()),
+            bytes(all.iter().map(|one| one.bytes).sum())
+        ),
+        _ => writeln!(text, "{damaged} of {} damaged; {}", count(all.len(), "partition"), count(findings, "finding")),
+    };
+    text
+}
+
+/// One partition in one line, for where no bars can stand.
+pub(crate) fn verified_line(one: &Checked) -> String {
+    let result =
+        if one.sound { "sound".to_owned() } else { format!("DAMAGED ({})", count(one.findings.len(), "finding")) };
+    format!("{result} {}: {}, {}, {}", one.partition, rows(one.rows), bytes(one.bytes), seconds(one.seconds))
+}

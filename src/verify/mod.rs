@@ -1,0 +1,239 @@
+//! `verify`: is what stands in the archive what its meta and its receipts say, to the last byte and row?
+//!
+//! All findings of a partition are told, not only the first. Refuses to change anything.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use serde::Serialize;
+
+use crate::{
+    engine::{fault::Problem, readback::{ReadBack, read_back}, reader::Handle},
+    error::{Error, Kind, Result},
+    model::{
+        date::Date,
+        layout::{self, Placed},
+        meta::{self, Meta},
+        partition::{Partition, Selection},
+        receipt::Receipt,
+    },
+    storage::store::{Object, Store},
+};
+
+/// What is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Which series.
+    pub selection: Selection,
+    /// The first day; none for all before `end`.
+    pub start: Option<Date>,
+    /// The last day; none for all from `start`.
+    pub end: Option<Date>,
+    /// Without decoding: form of meta and receipt, sizes, footer and the digest.
+    pub quick: bool,
+    /// Bytes that the process may have resident.
+    pub memory_limit: u64,
+}
+
+/// What verifying one partition found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verified {
+    /// The partition.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// Rows that were decoded, or that meta claims where nothing was decoded.
+    pub rows: u64,
+    /// Bytes of the data.
+    pub bytes: u64,
+    /// Wall seconds.
+    pub seconds: f64,
+    /// Everything that is wrong.
+    pub findings: Vec<String>,
+}
+
+/// Verifies the partitions that `options` mean, in order; `each` is called with every one as it is done.
+///
+/// # Errors
+/// When the archive does not answer, nothing matches, or the run is stopped. What is wrong with a partition is in its
+/// findings.
+pub async fn run(
+    archive: &Store,
+    options: &Options,
+    stop: &(dyn Fn() -> bool + Sync),
+    each: &mut (dyn FnMut(&Verified) + Send),
+) -> Result<Vec<Verified>> {
+    let partitions = partitions(archive, options).await?;
+    if partitions.is_empty() && (options.selection != Selection::all() || options.start.is_some() || options.end.is_some()) {
+        return Err(Error::usage(format!(
+            "{}: nothing in the archive matches; check exchange, stream, symbol and dates",
+            archive.show("")
+        )));
+    }
+    let mut all = Vec::with_capacity(partitions.len());
+    for (partition, objects) in partitions {
+        if stop() {
+            return Err(Error::new(Kind::Interrupted, "stopped as asked, before all partitions were verified"));
+        }
+        let verified = one(archive, &partition, &objects, options).await?;
+        each(&verified);
+        all.push(verified);
+    }
+    Ok(all)
+}
+
+/// The objects in each partition's folder.
+async fn partitions(archive: &Store, options: &Options) -> Result<BTreeMap<Partition, Vec<Object>>> {
+    let mut all: BTreeMap<Partition, Vec<Object>> = BTreeMap::new();
+    for object in archive.list("").await? {
+        let Some(Ok(Placed { series, date: Some(date), .. })) = Placed::parse(&object.key) else { continue };
+        let in_time = options.start.is_none_or(|s| date >= s) && options.end.is_none_or(|e| date <= e);
+        if in_time && options.selection.takes(&series) {
+            all.entry(series.on(date)).or_default().push(object);
+        }
+    }
+    Ok(all)
+}
+
+async fn one(archive: &Store, partition: &Partition, objects: &[Object], options: &Options) -> Result<Verified> {
+    let began = Instant::now();
+    let mut found = Vec::new();
+    let find = |name: &str| objects.iter().find(|o| o.key.rsplit('/').next() == Some(name));
+    for object in objects {
+        let name = object.key.rsplit('/').next().unwrap_or_default();
+        if name != layout::DATA_FILE && name != layout::META_FILE {
+            found.push(format!("{name} does not belong in a partition's folder"));
+        }
+    }
+    let (meta, data) = (find(layout::META_FILE), find(layout::DATA_FILE));
+    let mut verified = Verified { partition: partition.clone(), rows: 0, bytes: 0, seconds: 0.0, findings: Vec::new() };
+    let meta = match meta {
+        Some(_) => read_meta(archive, partition, &mut found).await?,
+        None => {
+            found.push("there is no meta.json: the partition was never published, or its publishing was interrupted; qlc compact completes it".to_owned());
+            None
+        }
+    };
+    if let Some(data) = data {
+        verified.bytes = data.size;
+        verified.rows = meta.as_ref().map_or(0, |m| m.row_count);
+        let (sha256, _) = archive.sha256(&data.key).await?;
+        if let Some(meta) = &meta
+            && meta.sha256 != sha256
+        {
+            found.push(format!("data.parquet has sha256 {sha256}, meta.json says {}", meta.sha256));
+        }
+        let receipt = read_receipt(archive, partition, &sha256, &mut found).await?;
+        if let Some(receipt) = &receipt {
+            check_receipt(receipt, data, meta.as_ref(), &mut found);
+        }
+        let handle = Handle::new(archive, data);
+        if options.quick {
+            match handle.footer().await {
+                Ok(footer) => {
+                    let rows = u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
+                    if let Some(meta) = &meta
+                        && meta.row_count != rows
+                    {
+                        found.push(format!("the footer claims {rows} rows, meta.json {}", meta.row_count));
+                    }
+                }
+                Err(Problem::Storage(error)) => return Err(error),
+                Err(problem) => found.push(format!("data.parquet: {problem}")),
+            }
+        } else {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            match read_back(&handle, partition, cores).await {
+                Ok(back) => {
+                    verified.rows = back.rows;
+                    check_rows(&back, meta.as_ref(), receipt.as_ref(), &mut found);
+                }
+                Err(Problem::Storage(error)) => return Err(error),
+                Err(problem) => found.push(format!("data.parquet: {problem}")),
+            }
+        }
+    } else {
+        found.push("there is no data.parquet".to_owned());
+    }
+    verified.findings = found;
+    verified.seconds = began.elapsed().as_secs_f64();
+    Ok(verified)
+}
+
+async fn read_meta(archive: &Store, partition: &Partition, found: &mut Vec<String>) -> Result<Option<Meta>> {
+    let Some(bytes) = archive.read(&layout::meta_key(partition)).await? else {
+        found.push("meta.json has gone while it was looked at".to_owned());
+        return Ok(None);
+    };
+    found.extend(meta::findings(&bytes));
+    Ok(Meta::from_json(&bytes).ok())
+}
+
+async fn read_receipt(
+    archive: &Store,
+    partition: &Partition,
+    sha256: &str,
+    found: &mut Vec<String>,
+) -> Result<Option<Receipt>> {
+    let key = layout::receipt_key(partition, sha256);
+    let Some(bytes) = archive.read(&key).await? else {
+        found.push(format!("no receipt vouches for this data: {} is absent", archive.show(&key)));
+        return Ok(None);
+    };
+    match Receipt::from_json(&bytes) {
+        Ok(receipt) => Ok(Some(receipt)),
+        Err(error) => {
+            found.push(format!("{}: {}", archive.show(&key), error.chain()));
+            Ok(None)
+        }
+    }
+}
+
+fn check_receipt(receipt: &Receipt, data: &Object, meta: Option<&Meta>, found: &mut Vec<String>) {
+    found.extend(receipt.findings());
+    if receipt.outcome.bytes != data.size {
+        found.push(format!("data.parquet has {} bytes, the receipt says {}", data.size, receipt.outcome.bytes));
+    }
+    if data.key != layout::data_key(&receipt.partition) {
+        found.push(format!("the receipt is that of {}", receipt.partition));
+    }
+    if let Some(meta) = meta {
+        let expected = receipt.meta();
+        // The instant may differ: an interrupted publish is completed with the receipt's own.
+        let same = Meta { created_at: meta.created_at.clone(), ..expected };
+        if *meta != same {
+            found.push(format!(
+                "meta.json and the receipt disagree: {} rows of {} files against {} of {}",
+                meta.row_count, meta.source_files, same.row_count, same.source_files
+            ));
+        }
+    }
+}
+
+fn check_rows(back: &ReadBack, meta: Option<&Meta>, receipt: Option<&Receipt>, found: &mut Vec<String>) {
+    found.extend(back.findings.iter().cloned());
+    if back.footer_row_hash.is_none() {
+        found.push("the footer has no row hash".to_owned());
+    }
+    if let Some(meta) = meta {
+        if meta.row_count != back.rows {
+            found.push(format!("data.parquet has {} rows, meta.json says {}", back.rows, meta.row_count));
+        }
+        let ends = [
+            ("ts_event_min", back.ts_min_ns, &meta.ts_event_min),
+            ("ts_event_max", back.ts_max_ns, &meta.ts_event_max),
+        ];
+        for (name, is, says) in ends {
+            let is = is.map(|ns| ns.to_string()).unwrap_or_default();
+            if is != *says {
+                found.push(format!("{name} is {is}, meta.json says {says}"));
+            }
+        }
+    }
+    if let Some(receipt) = receipt {
+        if receipt.outcome.rows != back.rows {
+            found.push(format!("data.parquet has {} rows, the receipt says {}", back.rows, receipt.outcome.rows));
+        }
+        if receipt.outcome.row_hash != back.row_hash {
+            found.push(format!("the rows have row hash {}, the receipt says {}", back.row_hash, receipt.outcome.row_hash));
+        }
+    }
+}
