@@ -3,8 +3,8 @@
 
 pub mod cli;
 pub mod compact;
-pub mod engine;
 pub mod demo;
+pub mod engine;
 pub mod error;
 pub mod inspect;
 pub mod model;

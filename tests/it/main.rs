@@ -1,0 +1,21 @@
+//! The integration tests: one binary, so that everything is linked once. They run the real `qlc` on real files.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails, and its place in the code is the message"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "fixtures are small, and a page offset fits every machine that runs them"
+)]
+#![expect(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
+
+#[path = "../architecture.rs"]
+mod architecture;
+mod smoke;
+mod support;

@@ -1,0 +1,10 @@
+//! What the integration tests share: running the binary, making spool files of every kind, damaging them, reading the
+//! archive back.
+//!
+//! Refuses to use qlc's own code for what it checks, where the `parquet` crate or a few lines can do it.
+
+pub mod archive;
+pub mod damage;
+pub mod events;
+pub mod pages;
+pub mod run;

@@ -1,0 +1,162 @@
+//! Runs the real binary on a spool and an archive of its own.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// A spool and an archive in a folder that goes when this value does.
+pub struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let place = Self { dir: TempDir::new().unwrap() };
+        std::fs::create_dir(place.spool()).unwrap();
+        place
+    }
+
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.dir.path().join("spool")
+    }
+
+    /// Not made beforehand.
+    pub fn archive(&self) -> PathBuf {
+        self.dir.path().join("archive")
+    }
+
+    /// Puts a file into the spool, at `exchange=…/stream=…/symbol=…/…`.
+    pub fn put(&self, key: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.spool().join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Runs `qlc` on this spool and archive.
+    pub fn qlc(&self, args: &[&str]) -> Ran {
+        self.qlc_env(args, &[])
+    }
+
+    /// Likewise, with environment variables.
+    pub fn qlc_env(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
+        finish(self.command(args, env))
+    }
+
+    /// Begins `qlc` on this spool and archive, to be killed or signalled on its way.
+    pub fn spawn(&self, args: &[&str], env: &[(&str, &str)]) -> Child {
+        self.command(args, env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn command(&self, args: &[&str], env: &[(&str, &str)]) -> Command {
+        let mut command = bare();
+        let _ = command.arg("--spool").arg(self.spool()).arg("--archive").arg(self.archive());
+        let _ = command.args(args).envs(env.iter().copied()).current_dir(self.root());
+        command
+    }
+}
+
+/// Runs `qlc` with these arguments and nothing else.
+pub fn qlc(args: &[&str]) -> Ran {
+    let mut command = bare();
+    let _ = command.args(args);
+    finish(command)
+}
+
+/// The binary without what the environment of the tests might tell it.
+fn bare() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qlc"));
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_str().is_some_and(|n| n.starts_with("QLC_") || n == "RUST_LOG");
+        if told {
+            let _ = command.env_remove(name);
+        }
+    }
+    let _ = command.env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+fn finish(mut command: Command) -> Ran {
+    let output = command.output().unwrap();
+    Ran {
+        said: format!("{command:?}"),
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// What a run of the binary left behind.
+pub struct Ran {
+    said: String,
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Fails, showing everything, unless the exit code is this one.
+    #[track_caller]
+    pub fn ended(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+
+    /// Fails, showing everything, unless stdout or stderr holds `text`.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text) || self.stderr.contains(text), "{text:?} is not in\n{self}");
+        self
+    }
+
+    /// The objects on stdout, one a line.
+    #[track_caller]
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        let lines = self.stdout.lines().filter(|line| !line.trim().is_empty());
+        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}\n{self}"))).collect()
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\nexit code {:?}", self.said, self.code)?;
+        writeln!(f, "--- stdout\n{}--- stderr\n{}", self.stdout, self.stderr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_stdout_are_read_as_objects() {
+        let stdout = "{\"a\": 1}\n\n{\"a\": 2}\n".to_owned();
+        let ran = Ran { said: "qlc".to_owned(), code: Some(0), stdout, stderr: String::new() };
+        assert_eq!(ran.json().iter().map(|o| o["a"].as_i64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
+        let ran = ran.ended(0).says("2}");
+        assert!(ran.to_string().contains("--- stderr"));
+    }
+
+    #[test]
+    fn files_are_put_where_they_are_told() {
+        let place = Place::new();
+        let path = place.put("exchange=a/stream=b/symbol=c/d.parquet", b"PAR1");
+        assert_eq!(path, place.spool().join("exchange=a/stream=b/symbol=c/d.parquet"));
+        assert_eq!(std::fs::read(path).unwrap(), b"PAR1");
+    }
+
+    #[test]
+    fn a_run_that_was_begun_can_be_waited_for() {
+        let ended = Place::new().spawn(&["--help"], &[("QLC_SPOOL", "elsewhere")]).wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0));
+    }
+}
