@@ -5,3 +5,5 @@ pub mod error;
 pub mod model;
 pub mod storage;
 pub mod compact;
+pub mod engine;
+pub mod query;
