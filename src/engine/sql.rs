@@ -13,6 +13,7 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
     common::TableReference,
+    error::DataFusionError,
     execution::context::SQLOptions,
     logical_expr::LogicalPlan,
     physical_plan::SendableRecordBatchStream,
@@ -89,7 +90,7 @@ impl Rows {
                 Ok(Some(Ok(batch))) => return Ok(Some(batch)),
                 Ok(Some(Err(error))) => {
                     self.ended = true;
-                    return Err(from_datafusion(error, QUERY));
+                    return Err(failed(error));
                 }
                 Ok(None) => self.ended = true,
                 Err(_) => {
@@ -132,6 +133,12 @@ pub async fn rows(
     let run = async { session.execute_logical_plan(plan).await?.execute_stream().await };
     let stream = run.await.map_err(|e| from_datafusion(e, QUERY))?;
     Ok(Rows { stream, ended: false, _scratch: scratch })
+}
+
+/// DataFusion does not say which file a Parquet error is about, so the message names who does.
+fn failed(error: DataFusionError) -> Error {
+    let damaged = matches!(error.find_root(), DataFusionError::ParquetError(_));
+    from_datafusion(error, if damaged { "the query (`qlc verify` names the damaged file)" } else { QUERY })
 }
 
 fn parse(sql: &str) -> Result<Statement> {
@@ -238,8 +245,13 @@ async fn check_tables(
     spool: &Store,
     archive: &Store,
 ) -> Result<()> {
-    let references = session.state().resolve_table_references(statement).map_err(|e| from_datafusion(e, QUERY))?;
+    let state = session.state();
+    let references = state.resolve_table_references(statement).map_err(|e| from_datafusion(e, QUERY))?;
     for reference in references {
+        // A table function such as generate_series is written like a table.
+        if reference.schema().is_none() && state.table_functions().contains_key(reference.table()) {
+            continue;
+        }
         let (catalog, schema) = (reference.catalog().unwrap_or(CATALOG), reference.schema().unwrap_or(DEFAULT_SCHEMA));
         let side = match (catalog, schema) {
             (CATALOG, "archive") => Side::Archive,

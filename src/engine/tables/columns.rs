@@ -38,9 +38,10 @@ pub(super) struct Footer {
 
 /// The columns of a stream's files, as they are in the archive.
 pub(super) async fn of_stream(store: &Store, runtime: &RuntimeEnv, stream: &Stream, files: &[Listed]) -> SchemaRef {
-    let mut series: BTreeMap<&Series, Vec<&Listed>> = BTreeMap::new();
+    // Files without a day have no place between the others, so they have ends of their own.
+    let mut series: BTreeMap<(&Series, bool), Vec<&Listed>> = BTreeMap::new();
     for file in files {
-        series.entry(&file.series).or_default().push(file);
+        series.entry((&file.series, file.date.is_some())).or_default().push(file);
     }
     let mut ends: Vec<Vec<&Listed>> = Vec::new();
     for mut files in series.into_values() {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array, AsArray, RecordBatch, StringArray},
-    compute::prep_null_mask_filter,
     datatypes::{DataType, Field, Fields, Schema},
 };
 use datafusion::{
@@ -71,8 +70,8 @@ pub(super) fn keep<'a>(state: &dyn Session, filters: &[Expr], listed: &[&'a List
             return datafusion::common::plan_err!("the filter {filter} is not a condition");
         };
         // Null is not true.
-        let verdict = prep_null_mask_filter(verdict);
-        left = left.into_iter().zip(verdict.values()).filter_map(|(file, stays)| stays.then_some(file)).collect();
+        left =
+            left.into_iter().zip(verdict).filter_map(|(file, stays)| (stays == Some(true)).then_some(file)).collect();
     }
     Ok(left)
 }

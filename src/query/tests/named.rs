@@ -66,11 +66,13 @@ async fn order_names_the_row_that_stands_wrong() {
 
 #[tokio::test]
 async fn order_counts_rows_across_row_groups_and_threads() {
-    // 200,000 rows in groups of four, spread by the planner over threads; one pair is exchanged far inside.
+    // Groups of four rows in a file of a size that the planner cuts up for its threads; one pair is exchanged far inside.
     let stores = Stores::new();
-    let mut rows: Vec<_> = (0..20_000).map(|i| (DAY + i, i, 1.0, 2.0)).collect();
+    let mut rows: Vec<_> = (0..60_000).map(|i| (DAY + i, i, 1.0, 2.0)).collect();
     rows.swap(15_001, 15_002);
     stores.publish(&partition("okx/bbo/btcusdt/20260203"), &quotes(&rows));
+    let file = stores.path("archive/exchange=okx/stream=bbo/symbol=btcusdt/date=20260203/data.parquet");
+    assert!(std::fs::metadata(file).unwrap().len() > 10 << 20, "smaller files are not cut up");
     let found = stores.named("order", &[("stream", "bbo"), ("date", "202602%")]).await;
     assert_eq!(found.len(), 1);
     assert!(found[0].starts_with("okx,bbo,btcusdt,20260203,15002,"), "{}", found[0]);
