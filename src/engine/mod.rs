@@ -1,15 +1,18 @@
-//! How rows flow: footers, layout, scan, merge, sink, read-back and tables. The only floor that names DataFusion.
+//! How rows flow: footers, layout, scan, merge, sink, read-back; sessions, tables and statements. The only floor that
+//! names DataFusion.
 //!
 //! The way of a row: [`reader`] decodes it, [`checker`] brings it to the partition's columns and bills it to its file,
-//! [`operators`] sort, merge, number and order it, [`sink`] encodes it and reads it back.
-//! Refuses to decide which partitions are compacted: that is the verbs' business.
+//! [`operators`] merge, number and order it, [`sink`] encodes it and reads it back. Refuses to decide which partitions are
+//! compacted: that is the verbs' business.
 
 pub mod budget;
 pub mod checker;
 pub mod encode;
+pub mod error;
 pub mod examine;
 pub mod extract;
 pub mod fault;
+pub mod functions;
 pub mod job;
 pub mod layout;
 pub mod operators;
@@ -18,6 +21,9 @@ pub mod probe;
 pub mod readback;
 pub mod reader;
 pub mod run;
+pub mod session;
 pub mod shape;
 pub mod sink;
 pub mod source;
+pub mod sql;
+pub mod tables;

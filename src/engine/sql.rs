@@ -1,0 +1,290 @@
+//! One read-only statement over the tables of both stores, with values for its parameters.
+//!
+//! A parameter is written `$name` and is replaced in the parsed statement by a literal, so a value is never read as SQL.
+//! Refuses every statement that is not a question (SELECT, EXPLAIN, SHOW, DESCRIBE), and several at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    panic::AssertUnwindSafe,
+    path::Path,
+};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use datafusion::{
+    common::TableReference,
+    error::DataFusionError,
+    execution::context::SQLOptions,
+    logical_expr::LogicalPlan,
+    physical_plan::SendableRecordBatchStream,
+    prelude::SessionContext,
+    sql::{
+        parser::{DFParserBuilder, Statement},
+        sqlparser::{
+            ast::{self, Value as Literal, ValueWithSpan, VisitMut, VisitorMut},
+            dialect::GenericDialect,
+        },
+    },
+};
+use futures::{FutureExt, StreamExt};
+
+use super::{
+    error::from_datafusion,
+    session::{CATALOG, DEFAULT_SCHEMA, session},
+    tables::{self, Side, Tables},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    storage::{
+        scratch::{self, Scratch},
+        store::Store,
+    },
+};
+
+/// What an error is about.
+const QUERY: &str = "the query";
+/// The part of the memory limit that operators may reserve; Parquet readers and the rows on their way out take the rest.
+const POOL_SHARE: u64 = 2;
+
+/// The value of a parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Integer(i64),
+    /// A number with a fraction or an exponent; finite.
+    Float(f64),
+    /// Text.
+    Text(String),
+}
+
+/// The rows of a statement, batch by batch. Its memory and its spilled files are given back when it is dropped.
+pub struct Rows {
+    stream: SendableRecordBatchStream,
+    ended: bool,
+    /// Keeps the spill folder while rows flow; after the stream, which has files in it.
+    _scratch: Scratch,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("schema", &self.schema()).finish_non_exhaustive()
+    }
+}
+
+impl Rows {
+    /// The columns.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        self.stream.schema()
+    }
+
+    /// The next batch that has rows; `None` after the last.
+    ///
+    /// # Errors
+    /// When the query fails on the way; nothing follows then.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        while !self.ended {
+            // A damaged file can make a Parquet reader panic: that is a bad file, not the end of the process.
+            match AssertUnwindSafe(self.stream.next()).catch_unwind().await {
+                Ok(Some(Ok(batch))) if batch.num_rows() == 0 => {}
+                Ok(Some(Ok(batch))) => return Ok(Some(batch)),
+                Ok(Some(Err(error))) => {
+                    self.ended = true;
+                    return Err(failed(error));
+                }
+                Ok(None) => self.ended = true,
+                Err(_) => {
+                    self.ended = true;
+                    let text = "a file could not be read, its reader panicked; `qlc verify` and `qlc inspect` find it";
+                    return Err(Error::new(Kind::BadInput, text));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Plans `sql` over both stores and begins to run it. `params` are the values of all its parameters, without the `$`.
+///
+/// # Errors
+/// When the statement is wrong, is none that only reads, lacks values or is given ones it does not use, or asks about a
+/// store that is not there; when a store cannot be listed.
+pub async fn rows(
+    spool: &Store,
+    archive: &Store,
+    sql: &str,
+    params: &BTreeMap<String, Value>,
+    memory_limit: u64,
+    spill_dir: &Path,
+) -> Result<Rows> {
+    let mut statement = parse(sql)?;
+    check_read_only(&statement)?;
+    bind(&mut statement, params)?;
+
+    let _ = scratch::sweep(spill_dir);
+    let scratch = Scratch::new(spill_dir)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let session = session(memory_limit / POOL_SHARE, threads, scratch.path())?;
+    let tables = tables::register(&session, spool, archive);
+    check_tables(&session, &tables, &statement, spool, archive).await?;
+
+    let plan = session.state().statement_to_plan(statement).await.map_err(|e| from_datafusion(e, QUERY))?;
+    check_plan(&plan)?;
+    let run = async { session.execute_logical_plan(plan).await?.execute_stream().await };
+    let stream = run.await.map_err(|e| from_datafusion(e, QUERY))?;
+    Ok(Rows { stream, ended: false, _scratch: scratch })
+}
+
+/// DataFusion does not say which file a Parquet error is about, so the message names who does.
+fn failed(error: DataFusionError) -> Error {
+    let damaged = matches!(error.find_root(), DataFusionError::ParquetError(_));
+    from_datafusion(error, if damaged { "the query (`qlc verify` names the damaged file)" } else { QUERY })
+}
+
+fn parse(sql: &str) -> Result<Statement> {
+    let mut statements = DFParserBuilder::new(sql)
+        .with_dialect(&GenericDialect {})
+        .build()
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(|e| from_datafusion(e, QUERY))?;
+    match (statements.pop_front(), statements.len()) {
+        (Some(statement), 0) => Ok(statement),
+        (None, _) => Err(Error::usage("the query is empty: write a statement such as SELECT * FROM archive.meta")),
+        (Some(_), more) => Err(Error::usage(format!("the query has {} statements: run them one at a time", more + 1))),
+    }
+}
+
+fn check_read_only(statement: &Statement) -> Result<()> {
+    let reads = match statement {
+        Statement::Explain(explain) => return check_read_only(&explain.statement),
+        Statement::Statement(sql) => matches!(
+            sql.as_ref(),
+            ast::Statement::Query(_)
+                | ast::Statement::Explain { .. }
+                | ast::Statement::ExplainTable { .. }
+                | ast::Statement::ShowVariable { .. }
+                | ast::Statement::ShowTables { .. }
+                | ast::Statement::ShowColumns { .. }
+                | ast::Statement::ShowFunctions { .. }
+        ),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => false,
+    };
+    if reads { Ok(()) } else { Err(only_reads()) }
+}
+
+/// The same for what hides deeper, such as an INSERT in an EXPLAIN.
+fn check_plan(plan: &LogicalPlan) -> Result<()> {
+    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    options.verify_plan(plan).map_err(|_| only_reads())
+}
+
+fn only_reads() -> Error {
+    Error::usage(
+        "a query only reads: write SELECT, EXPLAIN, SHOW or DESCRIBE; rows are written to a file with --output",
+    )
+}
+
+/// Puts the values of `params` where the statement has parameters.
+fn bind(statement: &mut Statement, params: &BTreeMap<String, Value>) -> Result<()> {
+    let mut binding = Binding { params, used: BTreeSet::new() };
+    let mut inner = statement;
+    while let Statement::Explain(explain) = inner {
+        inner = &mut explain.statement;
+    }
+    if let Statement::Statement(sql) = inner {
+        let _: ControlFlow<()> = sql.visit(&mut binding);
+    }
+    let missing: Vec<_> = binding.used.iter().filter(|name| !params.contains_key(*name)).collect();
+    if missing.iter().any(|name| name.is_empty()) {
+        return Err(Error::usage("the query has a parameter without a name: write $name and --param name=value"));
+    }
+    if let Some(first) = missing.first() {
+        let all: Vec<_> = missing.iter().map(|name| format!("${name}")).collect();
+        let all = all.join(", ");
+        return Err(Error::usage(format!("the query needs a value for {all}: give --param {first}=value")));
+    }
+    if let Some(unknown) = params.keys().find(|name| !binding.used.contains(*name)) {
+        let known: Vec<_> = binding.used.iter().map(|name| format!("${name}")).collect();
+        let known = if known.is_empty() { "has none".to_owned() } else { format!("has {}", known.join(", ")) };
+        return Err(Error::usage(format!("there is no parameter ${unknown} in the query: it {known}")));
+    }
+    Ok(())
+}
+
+struct Binding<'a> {
+    params: &'a BTreeMap<String, Value>,
+    used: BTreeSet<String>,
+}
+
+impl VisitorMut for Binding<'_> {
+    type Break = ();
+
+    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
+        if let Literal::Placeholder(written) = &value.value {
+            // `?` has no name and so no value.
+            let name = written.strip_prefix('$').unwrap_or_default().to_owned();
+            if let Some(found) = self.params.get(&name) {
+                value.value = match found {
+                    Value::Integer(n) => Literal::Number(n.to_string(), false),
+                    // With an exponent the number is a float whatever its fraction.
+                    Value::Float(x) => Literal::Number(format!("{x:e}"), false),
+                    Value::Text(text) => Literal::SingleQuotedString(text.clone()),
+                };
+            }
+            let _ = self.used.insert(name);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Refuses tables that are not there with the names of those that are, and lists the stores that the statement is about.
+async fn check_tables(
+    session: &SessionContext,
+    tables: &Tables,
+    statement: &Statement,
+    spool: &Store,
+    archive: &Store,
+) -> Result<()> {
+    let state = session.state();
+    let references = state.resolve_table_references(statement).map_err(|e| from_datafusion(e, QUERY))?;
+    for reference in references {
+        // A table function such as generate_series is written like a table.
+        if reference.schema().is_none() && state.table_functions().contains_key(reference.table()) {
+            continue;
+        }
+        let (catalog, schema) = (reference.catalog().unwrap_or(CATALOG), reference.schema().unwrap_or(DEFAULT_SCHEMA));
+        let side = match (catalog, schema) {
+            (CATALOG, "archive") => Side::Archive,
+            (CATALOG, "spool") => Side::Spool,
+            // SHOW and DESCRIBE speak of all tables.
+            (_, "information_schema") => {
+                let _ = tables.names(Side::Archive).await?;
+                let _ = tables.names(Side::Spool).await?;
+                continue;
+            }
+            _ => {
+                return Err(Error::usage(format!(
+                    "there is no table {reference}: tables are named archive.… or spool.…"
+                )));
+            }
+        };
+        let (store, noun) = match side {
+            Side::Archive => (archive, "archive"),
+            Side::Spool => (spool, "spool"),
+        };
+        if store.is_absent() {
+            let folder = store.show("");
+            return Err(Error::usage(format!("{folder}: there is no such folder; name the {noun} with --{noun}")));
+        }
+        check_name(&reference, noun, &tables.names(side).await?)?;
+    }
+    Ok(())
+}
+
+fn check_name(reference: &TableReference, schema: &str, known: &[String]) -> Result<()> {
+    if known.iter().any(|name| name == reference.table()) {
+        return Ok(());
+    }
+    let known = known.join(", ");
+    Err(Error::usage(format!("there is no table {schema}.{}: {schema} has {known}", reference.table())))
+}

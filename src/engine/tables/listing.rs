@@ -1,0 +1,122 @@
+//! What lies in a store, taken apart once: data files by stream, `meta.json` and `error.json` files.
+//!
+//! Refuses what is not in the layout: such objects are no part of any table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Side;
+use crate::{
+    error::Result,
+    model::{
+        date::Date,
+        layout::{DATA_FILE, ERROR_FILE, META_FILE, Placed, QUARANTINE, is_input},
+        partition::Series,
+    },
+    storage::store::{Object, Store},
+};
+
+/// An object and what its path says of its rows.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    /// The object.
+    pub(super) object: Object,
+    /// The series of its folders.
+    pub(super) series: Series,
+    /// The day of its folder or, in the spool, of its name.
+    pub(super) date: Option<Date>,
+}
+
+/// The objects of a store that tables are made of, each list by key.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    streams: BTreeMap<String, Vec<Listed>>,
+    /// Every `meta.json`, with the size of the data beside it.
+    pub(super) metas: Vec<(Listed, Option<u64>)>,
+    /// Every `error.json`.
+    pub(super) errors: Vec<Listed>,
+}
+
+impl Listing {
+    /// Lists `store`. Of an archive, a data file counts when its `meta.json` stands: before that the partition does not
+    /// exist.
+    pub(super) async fn of(store: &Store, side: Side) -> Result<Self> {
+        let objects = store.list("").await?;
+        let mut listing = Self::default();
+        match side {
+            Side::Spool => {
+                for object in objects {
+                    let Some((placed, object)) = place(store, &object.key.clone(), object) else { continue };
+                    if is_input(&placed.file) {
+                        let date = placed.home();
+                        listing.add(Listed { object, series: placed.series, date });
+                    }
+                }
+            }
+            Side::Archive => listing.add_archive(store, objects),
+        }
+        Ok(listing)
+    }
+
+    fn add_archive(&mut self, store: &Store, objects: Vec<Object>) {
+        let mut data = Vec::new();
+        for object in objects {
+            let quarantined = object.key.strip_prefix(QUARANTINE).and_then(|rest| rest.strip_prefix('/'));
+            let layout_key = quarantined.unwrap_or(&object.key).to_owned();
+            let is_error = quarantined.is_some();
+            let Some((placed, object)) = place(store, &layout_key, object) else { continue };
+            let Placed { series, date: Some(date), file } = placed else { continue };
+            let listed = Listed { object, series, date: Some(date) };
+            match (is_error, file.as_str()) {
+                (true, ERROR_FILE) => self.errors.push(listed),
+                (false, META_FILE) => self.metas.push((listed, None)),
+                (false, DATA_FILE) => data.push(listed),
+                _ => {}
+            }
+        }
+        let sizes: BTreeMap<_, _> = data.iter().map(|d| (d.partition(), d.object.size)).collect();
+        for (meta, size) in &mut self.metas {
+            *size = sizes.get(&meta.partition()).copied();
+        }
+        let published: BTreeSet<_> = self.metas.iter().map(|(meta, _)| meta.partition()).collect();
+        data.retain(|d| published.contains(&d.partition()));
+        for listed in data {
+            self.add(listed);
+        }
+    }
+
+    fn add(&mut self, listed: Listed) {
+        self.streams.entry(listed.series.stream.to_string()).or_default().push(listed);
+    }
+
+    /// The streams of which there are files.
+    pub(super) fn streams(&self) -> impl Iterator<Item = &str> {
+        self.streams.keys().map(String::as_str)
+    }
+
+    /// The data files of one stream.
+    pub(super) fn stream(&self, name: &str) -> &[Listed] {
+        self.streams.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The data files of all streams.
+    pub(super) fn all(&self) -> Vec<Listed> {
+        self.streams.values().flatten().cloned().collect()
+    }
+}
+
+impl Listed {
+    /// The partition, in an archive.
+    fn partition(&self) -> (Series, Option<Date>) {
+        (self.series.clone(), self.date)
+    }
+}
+
+fn place(store: &Store, layout_key: &str, object: Object) -> Option<(Placed, Object)> {
+    match Placed::parse(layout_key)? {
+        Ok(placed) => Some((placed, object)),
+        Err(error) => {
+            tracing::warn!(file = %store.show(&object.key), %error, "not in the layout, so in no table");
+            None
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Rows as a table, CSV, JSON or Parquet, written batch by batch.
+//!
+//! Refuses to treat a closed reader as a failure: `| head` has what it wanted.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow::{
+    array::RecordBatch,
+    csv,
+    datatypes::{DataType, SchemaRef},
+    error::ArrowError,
+    json::{self, writer::JsonArray, writer::LineDelimited},
+    util::{display::FormatOptions, pretty::pretty_format_batches_with_options},
+};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    errors::ParquetError,
+    file::properties::WriterProperties,
+};
+
+use crate::{
+    engine::sql::Rows,
+    error::{Error, Kind, Result},
+};
+
+/// How many rows a table shows; of the others it says how many there are.
+pub const TABLE_ROWS: usize = 10_000;
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A table for people: at most [`TABLE_ROWS`] rows.
+    Table,
+    /// Comma-separated values under a header; null is empty.
+    Csv,
+    /// One array of objects.
+    Json,
+    /// One object a line.
+    Ndjson,
+    /// A Parquet file.
+    Parquet,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+}
+
+/// Writes all rows to `out`. When its reader is gone the rest is left, and what counts is what it took.
+pub(super) async fn write(mut rows: Rows, format: Format, out: &mut (dyn Write + Send)) -> Result<Written> {
+    let state = Arc::new(Mutex::new(State::default()));
+    let pipe = Pipe { out, state: Arc::clone(&state) };
+    let mut written = 0;
+    let schema = rows.schema();
+    let done = match Encoder::new(format, &schema, pipe)? {
+        Ok(mut encoder) => loop {
+            let Some(batch) = rows.next().await? else { break encoder.finish() };
+            if let Err(error) = encoder.write(&batch) {
+                break Err(error);
+            }
+            written += batch.num_rows() as u64;
+        },
+        Err(error) => Err(error),
+    };
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    match (done, state.failure.take()) {
+        (_, Some(failure)) if failure.kind() == io::ErrorKind::BrokenPipe => {}
+        (_, Some(failure)) => return Err(Error::io("the rows cannot be written", failure)),
+        (Err(error), None) => {
+            let text = format!("these rows cannot be written as {format:?}; choose another --format");
+            return Err(Error::caused(Kind::Usage, text, error));
+        }
+        (Ok(()), None) => {}
+    }
+    Ok(Written { rows: written, bytes: state.bytes })
+}
+
+/// What became of the bytes.
+#[derive(Default)]
+struct State {
+    bytes: u64,
+    failure: Option<io::Error>,
+}
+
+/// The stream below an encoder. It remembers its own failure, because encoders wrap it each in their way.
+struct Pipe<'a> {
+    out: &'a mut (dyn Write + Send),
+    state: Arc<Mutex<State>>,
+}
+
+impl Pipe<'_> {
+    fn noted<T>(&mut self, result: io::Result<T>, bytes: impl FnOnce(&T) -> usize) -> io::Result<T> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &result {
+            Ok(value) => state.bytes += bytes(value) as u64,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                if state.failure.is_none() {
+                    state.failure =
+                        Some(e.raw_os_error().map_or_else(|| e.kind().into(), io::Error::from_raw_os_error));
+                }
+            }
+        }
+        result
+    }
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.out.write(bytes);
+        self.noted(result, |n| *n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.out.flush();
+        self.noted(result, |()| 0)
+    }
+}
+
+enum Encoder<'a> {
+    Table { pipe: Pipe<'a>, schema: SchemaRef, shown: Vec<RecordBatch>, room: usize, more: u64 },
+    Csv(Box<csv::Writer<Pipe<'a>>>),
+    Json(Box<json::Writer<Pipe<'a>, JsonArray>>),
+    Ndjson(Box<json::Writer<Pipe<'a>, LineDelimited>>),
+    Parquet(Box<ArrowWriter<Pipe<'a>>>),
+}
+
+type Encoded<T> = std::result::Result<T, ArrowError>;
+
+impl<'a> Encoder<'a> {
+    /// The outer error is of what was asked for, the inner one of writing.
+    fn new(format: Format, schema: &SchemaRef, pipe: Pipe<'a>) -> Result<Encoded<Self>> {
+        Ok(match format {
+            Format::Table => {
+                let schema = Arc::clone(schema);
+                Ok(Self::Table { pipe, schema, shown: Vec::new(), room: TABLE_ROWS, more: 0 })
+            }
+            Format::Csv => {
+                if let Some(nested) =
+                    schema.fields().iter().find(|f| f.data_type().is_nested() && !is_plain(f.data_type()))
+                {
+                    let text =
+                        format!("column {} holds lists or structs, which CSV cannot: use --format json", nested.name());
+                    return Err(Error::usage(text));
+                }
+                let mut writer = csv::WriterBuilder::new().with_header(true).build(pipe);
+                // An empty batch writes the header, also of a result without rows.
+                writer.write(&RecordBatch::new_empty(Arc::clone(schema))).map(|()| Self::Csv(Box::new(writer)))
+            }
+            // Nulls are written, so that every object has every key.
+            Format::Json => Ok(Self::Json(Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(pipe)))),
+            Format::Ndjson => {
+                Ok(Self::Ndjson(Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(pipe))))
+            }
+            Format::Parquet => {
+                let zstd = Compression::ZSTD(ZstdLevel::default());
+                let properties = WriterProperties::builder().set_compression(zstd).build();
+                ArrowWriter::try_new(pipe, Arc::clone(schema), Some(properties))
+                    .map(|writer| Self::Parquet(Box::new(writer)))
+                    .map_err(parquet_error)
+            }
+        })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Encoded<()> {
+        match self {
+            Self::Table { shown, room, more, .. } => {
+                let taken = batch.num_rows().min(*room);
+                if taken > 0 {
+                    shown.push(batch.slice(0, taken));
+                }
+                *room -= taken;
+                *more += (batch.num_rows() - taken) as u64;
+                Ok(())
+            }
+            Self::Csv(writer) => writer.write(batch),
+            Self::Json(writer) => writer.write(batch),
+            Self::Ndjson(writer) => writer.write(batch),
+            Self::Parquet(writer) => writer.write(batch).map_err(parquet_error),
+        }
+    }
+
+    fn finish(self) -> Encoded<()> {
+        match self {
+            Self::Table { mut pipe, schema, mut shown, more, .. } => {
+                if shown.is_empty() {
+                    shown.push(RecordBatch::new_empty(schema));
+                }
+                let table = pretty_format_batches_with_options(&shown, &FormatOptions::default().with_null("NULL"))?;
+                writeln!(pipe, "{table}")?;
+                if more > 0 {
+                    writeln!(pipe, "… and {more} more rows: --format csv or --output FILE gives all")?;
+                }
+                pipe.flush()?;
+                Ok(())
+            }
+            Self::Csv(writer) => Ok(writer.into_inner().flush()?),
+            Self::Json(mut writer) => {
+                writer.finish()?;
+                let mut pipe = writer.into_inner();
+                pipe.write_all(b"\n")?;
+                Ok(pipe.flush()?)
+            }
+            Self::Ndjson(mut writer) => {
+                writer.finish()?;
+                Ok(writer.into_inner().flush()?)
+            }
+            Self::Parquet(writer) => {
+                let mut pipe = writer.into_inner().map_err(parquet_error)?;
+                Ok(pipe.flush()?)
+            }
+        }
+    }
+}
+
+/// A dictionary counts as nested, but of plain values it is one column of values.
+fn is_plain(kind: &DataType) -> bool {
+    matches!(kind, DataType::Dictionary(_, value) if !value.is_nested())
+}
+
+fn parquet_error(error: ParquetError) -> ArrowError {
+    ArrowError::ExternalError(Box::new(error))
+}

@@ -1,0 +1,95 @@
+//! `query`: one read-only statement over the spool and the archive, its rows on a stream or in a file.
+//!
+//! Refuses to hold a result in memory: rows are written as they come, but for the table, which shows only so many.
+
+mod format;
+mod named;
+mod output;
+
+use std::{collections::BTreeMap, io::Write, path::PathBuf};
+
+pub use self::{
+    format::{Format, TABLE_ROWS},
+    named::{Named, Param, ParamKind, named},
+};
+use crate::{
+    engine::sql::{self, Value},
+    error::{Error, Result},
+    storage::store::Store,
+};
+
+/// Which statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// This text.
+    Sql(String),
+    /// One of [`named`].
+    Named(String),
+}
+
+/// What a query is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The statement.
+    pub statement: Statement,
+    /// Values of its parameters, by name without the `$`.
+    pub params: Vec<(String, String)>,
+    /// How rows are written.
+    pub format: Format,
+    /// Where to; not a file but the given stream if absent.
+    pub output: Option<PathBuf>,
+    /// Bytes that the process may have resident.
+    pub memory_limit: u64,
+    /// Where sorts and aggregations that do not fit in memory are spilled.
+    pub spill_dir: PathBuf,
+}
+
+/// Runs the statement and writes its rows to `out` or to the output file; returns how many there were. A reader of `out`
+/// that has seen enough and closes it ends the query without an error.
+///
+/// # Errors
+/// When the statement or its parameters are wrong, when the rows cannot be read or written. An output file is complete or
+/// is not there.
+pub async fn run(spool: &Store, archive: &Store, options: &Options, out: &mut (dyn Write + Send)) -> Result<u64> {
+    if options.format == Format::Parquet && options.output.is_none() {
+        return Err(Error::usage("--format parquet needs a file: add --output FILE.parquet"));
+    }
+    let (text, params) = match &options.statement {
+        Statement::Sql(text) => (text.as_str(), inferred(&options.params)?),
+        Statement::Named(name) => {
+            let named = named::find(name)?;
+            (named.sql, named.values(&options.params)?)
+        }
+    };
+    let rows = sql::rows(spool, archive, text, &params, options.memory_limit, &options.spill_dir).await?;
+    match &options.output {
+        None => format::write(rows, options.format, out).await.map(|written| written.rows),
+        Some(path) => output::write(rows, options.format, path).await,
+    }
+}
+
+/// Values of the types that they look like; text in single quotes is text whatever is in it.
+fn inferred(given: &[(String, String)]) -> Result<BTreeMap<String, Value>> {
+    let mut values = BTreeMap::new();
+    for (name, text) in given {
+        let quoted = text.strip_prefix('\'').and_then(|t| t.strip_suffix('\''));
+        let value = match (quoted, text.parse::<i64>(), text.parse::<f64>()) {
+            (Some(inner), ..) => Value::Text(inner.to_owned()),
+            (_, Ok(n), _) => Value::Integer(n),
+            // "nan" and "inf" parse as floats, but are names to whoever types them.
+            (_, _, Ok(x)) if x.is_finite() => Value::Float(x),
+            _ => Value::Text(text.clone()),
+        };
+        if values.insert(name.clone(), value).is_some() {
+            return Err(twice(name));
+        }
+    }
+    Ok(values)
+}
+
+fn twice(name: &str) -> Error {
+    Error::usage(format!("--param {name} is given twice: give one value"))
+}
+
+#[cfg(test)]
+mod tests;

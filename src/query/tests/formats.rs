@@ -1,0 +1,116 @@
+//! How rows are written, and where.
+
+use std::{fs, io};
+
+use arrow::array::AsArray;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::fixture::Stores;
+use crate::{
+    error::Kind,
+    query::{self, Format, Options, Statement, TABLE_ROWS},
+    storage::store::Store,
+};
+
+const TWO: &str = "SELECT * FROM (VALUES (1, 'a'), (2, NULL)) AS t(n, s) ORDER BY n";
+const NONE: &str = "SELECT * FROM (VALUES (1, 'a')) AS t(n, s) WHERE n > 1";
+
+fn ask(stores: &Stores, sql: &str, format: Format) -> Options {
+    stores.options(Statement::Sql(sql.to_owned()), &[], format)
+}
+
+#[tokio::test]
+async fn each_format_with_rows_and_without() {
+    let stores = Stores::new();
+    let table = "+---+------+\n| n | s    |\n+---+------+\n| 1 | a    |\n| 2 | NULL |\n+---+------+\n";
+    for (format, two, none) in [
+        (Format::Table, table, "+---+---+\n| n | s |\n+---+---+\n+---+---+\n"),
+        (Format::Csv, "n,s\n1,a\n2,\n", "n,s\n"),
+        (Format::Json, "[{\"n\":1,\"s\":\"a\"},{\"n\":2,\"s\":null}]\n", "[]\n"),
+        (Format::Ndjson, "{\"n\":1,\"s\":\"a\"}\n{\"n\":2,\"s\":null}\n", ""),
+    ] {
+        assert_eq!(stores.run(&ask(&stores, TWO, format)).await.unwrap(), (2, two.to_owned()));
+        assert_eq!(stores.run(&ask(&stores, NONE, format)).await.unwrap(), (0, none.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_table_shows_so_many_rows_and_counts_the_others() {
+    let stores = Stores::new();
+    let rows = TABLE_ROWS as u64 + 7;
+    let sql = format!("SELECT * FROM generate_series(1, {rows})");
+    let (count, text) = stores.run(&ask(&stores, &sql, Format::Table)).await.unwrap();
+    assert_eq!((count, text.lines().count()), (rows, TABLE_ROWS + 5));
+    assert!(text.ends_with("… and 7 more rows: --format csv or --output FILE gives all\n"));
+}
+
+#[tokio::test]
+async fn an_output_file_is_complete_or_absent() {
+    let stores = Stores::new();
+    let folder = stores.path("out");
+    fs::create_dir(&folder).unwrap();
+    let mut options = ask(&stores, TWO, Format::Parquet);
+    options.output = Some(folder.join("two.parquet"));
+    assert_eq!(stores.run(&options).await.unwrap(), (2, String::new()));
+    let file = fs::File::open(folder.join("two.parquet")).unwrap();
+    let batch = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().next().unwrap().unwrap();
+    assert_eq!((batch.num_rows(), batch.column(1).as_string::<i32>().value(0)), (2, "a"));
+
+    options.output = Some(folder.join("two.csv"));
+    options.format = Format::Csv;
+    let _ = stores.run(&options).await.unwrap();
+    // A statement that fails on the way leaves the file of before.
+    options.statement =
+        Statement::Sql("SELECT CAST(s || 'x' AS INT) AS s FROM (VALUES ('1'), ('2')) AS t(s)".to_owned());
+    assert_eq!(stores.run(&options).await.unwrap_err().kind(), Kind::BadInput);
+    assert_eq!(fs::read_to_string(folder.join("two.csv")).unwrap(), "n,s\n1,a\n2,\n");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+
+    for wrong in [folder.join("no/such.csv"), folder.clone()] {
+        options.output = Some(wrong);
+        assert_eq!(stores.run(&options).await.unwrap_err().kind(), Kind::Usage);
+    }
+    let no_file = stores.run(&ask(&stores, TWO, Format::Parquet)).await.unwrap_err();
+    assert!(no_file.kind() == Kind::Usage && no_file.chain().contains("--output"));
+}
+
+#[tokio::test]
+async fn what_a_format_cannot_hold_is_refused() {
+    let stores = Stores::new();
+    let error = stores.run(&ask(&stores, "SELECT struct(1, 2) AS pair", Format::Csv)).await.unwrap_err();
+    assert!(error.kind() == Kind::Usage && error.chain().contains("column pair"), "{}", error.chain());
+    assert_eq!(stores.run(&ask(&stores, "SELECT struct(1, 2) AS pair", Format::Json)).await.unwrap().0, 1);
+}
+
+/// A reader that goes away, or a disk that is full, after so many bytes.
+struct Ends(usize, io::ErrorKind);
+
+impl io::Write for Ends {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0 == 0 {
+            return Err(self.1.into());
+        }
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
+    let stores = Stores::new();
+    let open = |name: &str| Store::open(&stores.path(name).display().to_string()).unwrap();
+    let (spool, archive) = (open("spool"), open("archive"));
+    for format in [Format::Table, Format::Csv, Format::Json, Format::Ndjson] {
+        let options = ask(&stores, "SELECT * FROM generate_series(1, 100000)", format);
+        let mut head = Ends(100, io::ErrorKind::BrokenPipe);
+        assert!(query::run(&spool, &archive, &options, &mut head).await.is_ok(), "{format:?}");
+        let mut full = Ends(100, io::ErrorKind::StorageFull);
+        let error = query::run(&spool, &archive, &options, &mut full).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Io, "{format:?}: {}", error.chain());
+    }
+}

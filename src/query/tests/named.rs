@@ -1,0 +1,144 @@
+//! Each named statement finds what it is for, and nothing where there is nothing.
+
+use std::collections::BTreeSet;
+
+use super::fixture::{DAY, SECOND, Stores, partition, quotes};
+use crate::{
+    error::Kind,
+    query::{Format, Statement, named},
+};
+
+const HOUR: i64 = 3600 * SECOND;
+
+/// A clean day of two quotes, and beside it a day of which everything can be said that the statements look for.
+fn stores() -> Stores {
+    let stores = Stores::new();
+    let clean = quotes(&[(DAY, 0, 1.0, 2.0), (DAY + SECOND, 1, 1.0, 2.0)]);
+    stores.publish(&partition("binance/bbo/btcusdt/20260203"), &clean);
+    let disturbed = quotes(&[
+        (DAY + SECOND, 0, 1.0, 2.0),
+        (DAY, 1, 1.0, 2.0),
+        (DAY + 2 * SECOND, 2, 3.0, 2.0),
+        (DAY + 2 * SECOND, 2, 2.0, 2.0),
+        (DAY + 2 * SECOND, 1, 1.0, 2.0),
+        (DAY + 2 * HOUR, 9, 1.0, 2.0),
+    ]);
+    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &disturbed);
+    stores
+}
+
+#[tokio::test]
+async fn every_statement_runs_without_parameters_also_on_an_empty_archive() {
+    let (empty, filled) = (Stores::new(), stores());
+    let mut names = BTreeSet::new();
+    for query in named() {
+        assert!(names.insert(query.name) && !query.description.is_empty());
+        assert_eq!(empty.named(query.name, &[]).await, Vec::<String>::new(), "{}", query.name);
+        assert_ne!(filled.named(query.name, &[]).await, Vec::<String>::new(), "{}", query.name);
+        let file = format!("{}/sql/{}.sql", env!("CARGO_MANIFEST_DIR"), query.name);
+        assert_eq!(std::fs::read_to_string(file).unwrap(), query.sql);
+        for param in query.params {
+            assert!(query.sql.contains(&format!("${}", param.name)), "{} {}", query.name, param.name);
+        }
+    }
+    let files = std::fs::read_dir(format!("{}/sql", env!("CARGO_MANIFEST_DIR"))).unwrap().count();
+    assert_eq!(names.len(), files);
+}
+
+#[tokio::test]
+async fn clean_days_have_no_findings() {
+    let stores = stores();
+    for name in ["order", "duplicates", "gaps", "crossed_quotes"] {
+        assert_eq!(stores.named(name, &[("exchange", "binance")]).await, Vec::<String>::new(), "{name}");
+        assert_ne!(stores.named(name, &[("exchange", "okx")]).await, Vec::<String>::new(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn order_names_the_row_that_stands_wrong() {
+    let rows = stores().named("order", &[]).await;
+    let (s1, s2) = (DAY + SECOND, DAY + 2 * SECOND);
+    assert_eq!(
+        rows,
+        [format!("okx,bbo,btcusdt,20260203,1,{DAY},1,{s1},0"), format!("okx,bbo,btcusdt,20260203,4,{s2},1,{s2},2")]
+    );
+}
+
+#[tokio::test]
+async fn order_counts_rows_across_row_groups_and_threads() {
+    // Groups of four rows in a file of a size that the planner cuts up for its threads; one pair is exchanged far inside.
+    let stores = Stores::new();
+    let mut rows: Vec<_> = (0..60_000).map(|i| (DAY + i, i, 1.0, 2.0)).collect();
+    rows.swap(15_001, 15_002);
+    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &quotes(&rows));
+    let file = stores.path("archive/exchange=okx/stream=bbo/symbol=btcusdt/date=20260203/data.parquet");
+    assert!(std::fs::metadata(file).unwrap().len() > 10 << 20, "smaller files are not cut up");
+    let found = stores.named("order", &[("stream", "bbo"), ("date", "202602%")]).await;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("okx,bbo,btcusdt,20260203,15002,"), "{}", found[0]);
+}
+
+#[tokio::test]
+async fn duplicates_gaps_and_crossed_quotes() {
+    let stores = stores();
+    let s2 = DAY + 2 * SECOND;
+    assert_eq!(
+        stores.named("duplicates", &[]).await,
+        [format!("okx,bbo,btcusdt,20260203,{s2},2,2026-02-03T00:00:02Z,2")]
+    );
+    assert_eq!(stores.named("gaps", &[]).await, ["okx,bbo,btcusdt,2026-02-03T00:00:02Z,2026-02-03T02:00:00Z,7198.0"]);
+    assert_eq!(stores.named("gaps", &[("seconds", "7198")]).await, Vec::<String>::new());
+    assert_eq!(stores.named("gaps", &[("seconds", "0.5"), ("symbol", "btc%")]).await.len(), 4);
+    let crossed = stores.named("crossed_quotes", &[]).await;
+    assert_eq!(crossed.len(), 2, "{crossed:?}");
+    assert!(crossed.iter().all(|line| line.starts_with(&format!("okx,btcusdt,20260203,{s2},2,"))));
+}
+
+#[tokio::test]
+async fn a_gap_across_midnight_is_found_though_the_days_differ_in_unit() {
+    let stores = Stores::new();
+    let late = DAY + 24 * HOUR - SECOND;
+    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &quotes(&[(late, 0, 1.0, 2.0)]));
+    let next_ms = (DAY + 24 * HOUR + 120 * SECOND) / 1_000_000;
+    stores.publish(&partition("okx/bbo/btcusdt/20260204"), &quotes(&[(next_ms, 0, 1.0, 2.0)]));
+    assert_eq!(stores.named("gaps", &[]).await, ["okx,bbo,btcusdt,2026-02-03T23:59:59Z,2026-02-04T00:02:00Z,121.0"]);
+}
+
+#[tokio::test]
+async fn coverage_and_rows_per_hour_count() {
+    let stores = stores();
+    // A published partition whose data has gone is covered by nothing.
+    stores.publish(&partition("zeta/trade/x/20260203"), &quotes(&[(DAY, 0, 1.0, 2.0)]));
+    std::fs::remove_file(stores.path("archive/exchange=zeta/stream=trade/symbol=x/date=20260203/data.parquet"))
+        .unwrap();
+    let rows = stores.named("coverage", &[]).await;
+    let heads: Vec<_> = rows.iter().map(|line| line.rsplitn(3, ',').last().unwrap()).collect();
+    assert_eq!(
+        heads,
+        [
+            "binance,bbo,btcusdt,20260203,2,2,2026-02-03T00:00:00Z,2026-02-03T00:00:01Z,1",
+            "okx,bbo,btcusdt,20260203,6,6,2026-02-03T00:00:00Z,2026-02-03T02:00:00Z,2",
+            "zeta,trade,x,20260203,0,1,,,0",
+        ]
+    );
+    assert_eq!(
+        stores.named("rows_per_hour", &[("exchange", "okx")]).await,
+        ["okx,bbo,btcusdt,20260203,2026-02-03T00:00:00Z,5", "okx,bbo,btcusdt,20260203,2026-02-03T02:00:00Z,1"]
+    );
+}
+
+#[tokio::test]
+async fn wrong_names_and_parameters_are_refused_with_the_right_ones() {
+    let stores = Stores::new();
+    for (name, params, said) in [
+        ("gap", &[][..], "there are order, duplicates, gaps"),
+        ("gaps", &[("second", "1")], "it has exchange, stream, symbol, date, seconds"),
+        ("gaps", &[("seconds", "long")], "seconds is a number, such as 60"),
+        ("gaps", &[("seconds", "1"), ("seconds", "2")], "given twice"),
+    ] {
+        let options = stores.options(Statement::Named(name.to_owned()), params, Format::Csv);
+        let error = stores.run(&options).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.chain().contains(said), "{}", error.chain());
+    }
+}

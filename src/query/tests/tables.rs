@@ -1,0 +1,200 @@
+//! Which tables there are, what is in them, which files a filter leaves.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, DictionaryArray, TimestampMillisecondArray},
+    datatypes::Int32Type,
+};
+
+use super::fixture::{DAY, SECOND, Stores, batch, floats, ints, partition, quotes};
+use crate::{
+    error::Kind,
+    model::quarantine::{Entry, ErrorFile, ErrorType},
+};
+
+fn filled() -> Stores {
+    let stores = Stores::new();
+    for (name, price) in [("binance/bbo/btcusdt/20260203", 1.0), ("binance/bbo/ethusdt/20260203", 2.0)] {
+        stores.publish(&partition(name), &quotes(&[(DAY, 0, price, price + 1.0), (DAY + 1, 1, price, price + 2.0)]));
+    }
+    stores.publish(&partition("okx/bbo/btcusdt/20260204"), &quotes(&[(DAY + 86_400 * SECOND, 0, 3.0, 4.0)]));
+    stores
+}
+
+#[tokio::test]
+async fn filters_on_path_columns_leave_only_their_files() {
+    let stores = filled();
+    for (filter, files) in [
+        ("exchange = 'okx'", vec!["exchange=okx"]),
+        ("symbol LIKE 'eth%' AND date >= '20260203'", vec!["symbol=ethusdt"]),
+        ("date = 20260204", vec!["exchange=okx"]),
+        ("date IN ('20260204') OR symbol = 'ethusdt'", vec!["symbol=ethusdt", "exchange=okx"]),
+        ("upper(exchange) = 'OKX' AND bid_price > 0", vec!["exchange=okx"]),
+        ("exchange = 'none'", vec![]),
+    ] {
+        let plan = stores.lines(&format!("EXPLAIN SELECT bid_price FROM archive.bbo WHERE {filter}")).await.join("\n");
+        assert_eq!(plan.matches("data.parquet").count(), files.len(), "{filter}: {plan}");
+        for file in files {
+            assert!(plan.contains(file), "{filter}: {plan}");
+        }
+    }
+    // What the paths decide is not asked again of every row.
+    let plan = stores.lines("EXPLAIN SELECT bid_price FROM archive.bbo WHERE exchange = 'okx'").await.join("\n");
+    assert!(!plan.contains("FilterExec"), "{plan}");
+    let plan = stores.lines("EXPLAIN SELECT bid_price FROM archive.bbo WHERE ts_event > 5").await.join("\n");
+    assert!(plan.contains("pruning_predicate"), "{plan}");
+}
+
+#[tokio::test]
+async fn the_path_says_whose_rows_they_are() {
+    let stores = filled();
+    let rows = stores
+        .lines("SELECT exchange, stream, symbol, date, sum(bid_price) FROM bbo GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4")
+        .await;
+    assert_eq!(
+        rows,
+        ["binance,bbo,btcusdt,20260203,2.0", "binance,bbo,ethusdt,20260203,4.0", "okx,bbo,btcusdt,20260204,3.0"]
+    );
+    let subquery = "SELECT count(*) FROM bbo WHERE date = (SELECT max(date) FROM archive.meta)";
+    assert_eq!(stores.lines(subquery).await, ["1"]);
+}
+
+#[tokio::test]
+async fn every_known_stream_has_a_table_and_every_found_one() {
+    let stores = filled();
+    stores.put_rows(
+        "spool/exchange=x/stream=depth/symbol=y/2026-02-03_00-00-00.parquet",
+        &batch(vec![("ts_event", ints(&[DAY])), ("level", ints(&[7]))]),
+    );
+    let tables = stores.lines(
+        "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema <> 'information_schema' ORDER BY 1, 2",
+    );
+    let known = ["bbo", "events", "funding", "mark_price", "open_interest", "trade"];
+    let mut expected: Vec<String> =
+        known.iter().chain(&["meta", "quarantine"]).map(|t| format!("archive,{t}")).collect();
+    expected.extend(known.iter().chain(&["depth"]).map(|t| format!("spool,{t}")));
+    expected.sort();
+    assert_eq!(tables.await, expected);
+    assert_eq!(stores.lines("SELECT * FROM spool.trade").await, Vec::<String>::new());
+    assert_eq!(stores.lines("SELECT level, exchange, date FROM spool.depth").await, ["7,x,20260203"]);
+    assert_eq!(stores.lines("SELECT count(*) FROM spool.events").await, ["1"]);
+    assert!(!stores.lines("SHOW TABLES").await.is_empty());
+    assert!(stores.lines("DESCRIBE archive.bbo").await.iter().any(|l| l.starts_with("bid_price,Float64")));
+}
+
+#[tokio::test]
+async fn older_files_are_read_as_the_columns_of_today() {
+    let stores = Stores::new();
+    let keyed: DictionaryArray<Int32Type> = vec!["a", "b"].into_iter().collect();
+    let old = batch(vec![
+        ("ts_event", Arc::new(TimestampMillisecondArray::from(vec![DAY / 1_000_000, DAY / 1_000_000 + 1])) as ArrayRef),
+        ("trade_id", Arc::new(keyed)),
+        ("price", floats(&[1.0, 2.0])),
+        ("venue_note", ints(&[8, 9])),
+    ]);
+    let dir = "spool/exchange=x/stream=trade/symbol=y";
+    stores.put_rows(&format!("{dir}/2026-02-03_00-00-00.parquet"), &old);
+    let new = batch(vec![("ts_event", ints(&[DAY + 1])), ("seq", ints(&[4])), ("price", floats(&[3.0]))]);
+    stores.put_rows(&format!("{dir}/date=20260204/part-0.parquet"), &new);
+    stores.put_rows(&format!("{dir}/part-9.parquet"), &new);
+    let rows = stores
+        .lines("SELECT ts_event, seq, trade_id, price, venue_note, date FROM spool.trade ORDER BY ts_event, date");
+    let ms = DAY / 1_000_000;
+    assert_eq!(
+        rows.await,
+        [
+            format!("{ms},,a,1.0,8,20260203"),
+            format!("{},,b,2.0,9,20260203", ms + 1),
+            format!("{},4,,3.0,,20260204", DAY + 1),
+            format!("{},4,,3.0,,", DAY + 1),
+        ]
+    );
+    let filter = format!("SELECT trade_id FROM spool.trade WHERE trade_id = 'b' AND ts_event > {ms}");
+    assert_eq!(stores.lines(&filter).await, ["b"]);
+    let times = stores.lines(
+        "SELECT DISTINCT to_ns(ts_event), to_time(ts_event) FROM spool.events WHERE date = '20260203' ORDER BY 1",
+    );
+    assert_eq!(times.await[0], format!("{DAY},2026-02-03T00:00:00Z"));
+    assert_eq!(stores.lines("SELECT to_ns(5), to_time(NULL), to_ns(1770076800)").await, [format!(",,{DAY}")]);
+    assert_eq!(stores.lines("SELECT count(*) FROM spool.trade WHERE date IS NULL").await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_bad_spool_file_is_left_out_and_a_bad_archive_file_is_an_error() {
+    let stores = filled();
+    let dir = "spool/exchange=x/stream=bbo/symbol=y";
+    stores.put_rows(&format!("{dir}/2026-02-03_00-00-00.parquet"), &quotes(&[(DAY, 0, 1.0, 2.0)]));
+    stores.put(&format!("{dir}/2026-02-03_00-01-00.parquet"), b"PAR1 not at all PAR1");
+    stores.put_rows(&format!("{dir}/2026-02-03_00-02-00.parquet"), &batch(vec![("bid_price", ints(&[1]))]));
+    for unfinished in ["2026-02-03_00-03-00.parquet.tmp", ".hidden.parquet", "._2026-02-03_00-00-00.parquet"] {
+        stores.put(&format!("{dir}/{unfinished}"), b"half");
+    }
+    assert_eq!(stores.lines("SELECT bid_price, exchange FROM spool.bbo").await, ["1.0,x"]);
+    assert_eq!(stores.lines("SELECT count(*) FROM spool.events").await, ["1"]);
+
+    stores
+        .put("archive/exchange=binance/stream=bbo/symbol=ethusdt/date=20260203/data.parquet", b"PAR1 not at all PAR1");
+    assert_eq!(stores.error("SELECT sum(bid_price) FROM archive.bbo", &[]).await.kind(), Kind::BadInput);
+    assert_eq!(stores.lines("SELECT count(*) FROM bbo WHERE symbol = 'btcusdt'").await, ["3"]);
+}
+
+#[tokio::test]
+async fn data_without_meta_is_no_partition() {
+    let stores = filled();
+    let rows = quotes(&[(DAY, 0, 1.0, 2.0)]);
+    stores.put_rows("archive/exchange=x/stream=bbo/symbol=y/date=20260203/data.parquet", &rows);
+    stores.put_rows("archive/exchange=okx/stream=bbo/symbol=btcusdt/date=20260204/other.parquet", &rows);
+    stores.put_rows("archive/QUARANTINE/exchange=x/stream=bbo/symbol=y/date=20260203/a.parquet", &rows);
+    assert_eq!(stores.lines("SELECT count(*) FROM archive.bbo").await, ["5"]);
+}
+
+#[tokio::test]
+async fn meta_and_quarantine_have_a_row_per_document_entry() {
+    let stores = filled();
+    stores.put("archive/exchange=x/stream=bbo/symbol=y/date=20260203/meta.json", b"{");
+    let rows = stores.lines(
+        "SELECT exchange, date, row_count, ts_event_min, source_files, data_bytes > 0, sha256 IS NULL FROM archive.meta
+         WHERE date >= '20260203' ORDER BY exchange, symbol",
+    );
+    assert_eq!(
+        rows.await,
+        [
+            format!("binance,20260203,2,{DAY},3,true,false"),
+            format!("binance,20260203,2,{DAY},3,true,false"),
+            format!("okx,20260204,1,{},3,true,false", DAY + 86_400 * SECOND),
+            "x,20260203,,,,,true".to_owned(),
+        ]
+    );
+    assert_eq!(stores.lines("SELECT symbol FROM archive.meta WHERE exchange = 'okx'").await, ["btcusdt"]);
+
+    let entry = |name: &str, rows| Entry {
+        error_type: ErrorType::SchemaMismatch,
+        message: "no ts_event".to_owned(),
+        source_path: format!("exchange=x/stream=bbo/symbol=y/{name}"),
+        size: 12,
+        sha256: "b".repeat(64),
+        time: "2026-02-04T01:00:00Z".to_owned(),
+        qlc_version: "0.1.0".to_owned(),
+        reproduce: "qlc inspect".to_owned(),
+        kept_as: name.to_owned(),
+        kept_sha256: "b".repeat(64),
+        rows,
+        modified_us: 1,
+    };
+    let file = ErrorFile::with(Some(ErrorFile::with(None, entry("a.parquet", None))), entry("b.parquet", Some(5)));
+    let dir = "archive/QUARANTINE/exchange=x/stream=bbo/symbol=y/date=20260203";
+    stores.put(&format!("{dir}/error.json"), &file.to_json().unwrap());
+    stores.put("archive/QUARANTINE/exchange=z/stream=bbo/symbol=y/date=20260203/error.json", b"{");
+    let rows = stores
+        .lines("SELECT exchange, date, error_type, kept_as, size, rows, message LIKE '%not readable%' FROM archive.quarantine ORDER BY 1, 4")
+        .await;
+    assert_eq!(
+        rows,
+        [
+            "x,20260203,SCHEMA_MISMATCH,a.parquet,12,,false",
+            "x,20260203,SCHEMA_MISMATCH,b.parquet,12,5,false",
+            "z,20260203,,,,,true",
+        ]
+    );
+}
