@@ -2,7 +2,7 @@
 //!
 //! Refuses to touch anything but the files it makes; running it again with the same day and seed makes the same files.
 
-use std::{fs, path::Path};
+use std::{fmt, fs, path::Path};
 
 use arrow::{
     array::{AsArray, Int64Array, RecordBatch},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::{date::Date, layout},
+    model::{date::Date, layout, size},
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -80,6 +80,33 @@ impl SampleReport {
     pub fn partitions(&self) -> usize {
         let folders = self.files.iter().filter_map(|f| f.key.rsplit_once('/').map(|(folder, _)| folder));
         folders.collect::<std::collections::BTreeSet<_>>().len()
+    }
+}
+
+impl fmt::Display for SampleReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "   {} files of {} partitions, {} rows, {}; among them, on purpose:",
+            self.files.len(),
+            self.partitions(),
+            self.rows(),
+            size::show(self.bytes())
+        )?;
+        let parts = [
+            (Role::Overlap, "overlap in time"),
+            (Role::Late, "late: sealed after midnight, with rows of both days"),
+            (Role::Legacy, "of an older format: no seq, milliseconds, dictionary strings"),
+            (Role::Corrupt, "corrupt: a page does not decompress"),
+        ];
+        for (role, what) in parts {
+            let files: Vec<&SampleFile> = self.of(role).collect();
+            if let Some(first) = files.first() {
+                let more = if files.len() > 1 { format!(" and {} more", files.len() - 1) } else { String::new() };
+                writeln!(f, "   - {what}: {}{more}", first.key)?;
+            }
+        }
+        Ok(())
     }
 }
 
