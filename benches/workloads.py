@@ -44,7 +44,8 @@ def bbo(rows, date="20260203", seed=7):
     instants = np.cumsum(gaps)
     instants *= (DAY_NS - 2_000_000) / instants[-1]
     ts_event = start + (instants.astype(np.int64) // 1_000_000) * 1_000_000
-    ts_recv = ts_event + rng.integers(300_000, 4_000_000, rows)
+    # The recorder's clock counts microseconds.
+    ts_recv = ts_event + rng.integers(300, 4_000, rows) * 1_000
     np.maximum.accumulate(ts_recv, out=ts_recv)
     # The exchange's update ids ascend with holes.
     seq = 90_000_000_000 + np.cumsum(rng.integers(1, 12, rows))

@@ -17,5 +17,6 @@
 
 #[path = "../architecture.rs"]
 mod architecture;
+mod row_hash;
 mod smoke;
 mod support;
