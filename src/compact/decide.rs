@@ -4,7 +4,12 @@
 
 use crate::{
     engine::layout::plural,
-    model::{date::Date, partition::Partition, quarantine::Entry, receipt::{Receipt, Source}},
+    model::{
+        date::Date,
+        partition::Partition,
+        quarantine::Entry,
+        receipt::{Receipt, Source},
+    },
     storage::store::Object,
 };
 
@@ -97,7 +102,11 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], archived:
             return Decision::Nothing(format!("no file of the spool holds rows of this day{in_quarantine}"));
         }
         Archived::Nothing => {
-            return Decision::Build { files: all, base: None, reason: format!("not in the archive yet{in_quarantine}") };
+            return Decision::Build {
+                files: all,
+                base: None,
+                reason: format!("not in the archive yet{in_quarantine}"),
+            };
         }
         Archived::Unfinished(receipt) => return Decision::Complete(receipt.clone()),
         Archived::Foreign(why) => return Decision::Fail(why.clone()),
@@ -124,7 +133,10 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], archived:
     Decision::Build {
         files: new,
         base: Some(receipt.clone()),
-        reason: format!("{why}; the archived data stands for {} that left the spool{in_quarantine}", plural(gone, "file")),
+        reason: format!(
+            "{why}; the archived data stands for {} that left the spool{in_quarantine}",
+            plural(gone, "file")
+        ),
     }
 }
 

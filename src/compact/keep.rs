@@ -87,7 +87,10 @@ pub async fn rows(
                     }
                     Err(Error::new(
                         Kind::Proof,
-                        format!("{shown}: {} rows with hash {} were to be quarantined, {} with {} were found", expected.0, expected.1, found.0, found.1),
+                        format!(
+                            "{shown}: {} rows with hash {} were to be quarantined, {} with {} were found",
+                            expected.0, expected.1, found.0, found.1
+                        ),
                     ))
                 })
             }),
@@ -97,7 +100,10 @@ pub async fn rows(
                     if found == expected {
                         return Store::open(&path.display().to_string())?.sha256("").await.map(|(sha256, _)| sha256);
                     }
-                    Err(Error::new(Kind::Proof, format!("{}: other rows were read back than were written", path.display())))
+                    Err(Error::new(
+                        Kind::Proof,
+                        format!("{}: other rows were read back than were written", path.display()),
+                    ))
                 })
             }),
             before_visible: Box::new(|_| Box::pin(async { Ok(()) })),

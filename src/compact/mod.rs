@@ -65,7 +65,8 @@ pub async fn run(
     let shared = shared(spool, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
     watch.begin(partitions.len());
     let tasks = partitions.into_iter().map(|partition| {
-        let (shared, files, explicit) = (shared.clone(), Arc::clone(&files), matches!(options.mode, Mode::Single { .. }));
+        let (shared, files, explicit) =
+            (shared.clone(), Arc::clone(&files), matches!(options.mode, Mode::Single { .. }));
         async move {
             let task = tokio::spawn(async move { one(&shared, &partition, &files, explicit).await });
             task.await.map_err(|e| Error::new(Kind::Internal, format!("a worker ended early: {e}")))
@@ -153,9 +154,10 @@ pub async fn rebuild(
         .map(|(index, _)| index)
         .collect();
     let needed = receipt.sources.iter().filter(|s| s.rows_here > 0).count();
-    let found = chosen.iter().filter_map(|i| look.feeding.get(*i)).filter(|(mark, _)| {
-        receipt.sources.iter().any(|s| s.rows_here > 0 && s.name == mark.file.object.key)
-    });
+    let found = chosen
+        .iter()
+        .filter_map(|i| look.feeding.get(*i))
+        .filter(|(mark, _)| receipt.sources.iter().any(|s| s.rows_here > 0 && s.name == mark.file.object.key));
     let missing = needed - found.count().min(needed);
     if missing > 0 {
         return Ok(Rebuilt::Impossible(format!("{} of its {needed} sources left the spool", plural(missing, "file"))));
@@ -197,9 +199,8 @@ async fn unnamed_days(spool: &Store, files: &Spool) -> Result<BTreeMap<Series, B
                     continue;
                 }
             };
-            let ends = claims.ts.and_then(|span| {
-                Some((Date::of_ns(to_ns(span.min)?)?, Date::of_ns(to_ns(span.max)?)?))
-            });
+            let ends =
+                claims.ts.and_then(|span| Some((Date::of_ns(to_ns(span.min)?)?, Date::of_ns(to_ns(span.max)?)?)));
             if let Some((first, last)) = ends {
                 // A lie of centuries in a footer must not make a million partitions.
                 days.entry(series.clone()).or_default().extend(first.through(last).take(3660));
@@ -302,8 +303,11 @@ fn tell(outcome: &mut Outcome, done: Done) {
             outcome.bytes_in = bytes_in;
             let elsewhere: u64 =
                 receipt.sources.iter().filter(|s| !s.by_base).flat_map(|s| s.rows_elsewhere.values()).sum();
-            let elsewhere =
-                if elsewhere == 0 { String::new() } else { format!("; {elsewhere} rows of its files belong to other days") };
+            let elsewhere = if elsewhere == 0 {
+                String::new()
+            } else {
+                format!("; {elsewhere} rows of its files belong to other days")
+            };
             outcome.message = format!("{reason}{elsewhere}{quarantined}");
             receipt
         }

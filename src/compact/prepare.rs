@@ -133,7 +133,8 @@ pub async fn feeding(
     for file in files {
         let mut quarantined = false;
         for entry in entries.iter().filter(|e| is_entry_of(e, &file)) {
-            quarantined |= entry.modified_us == file.object.modified_us || spool.sha256(&file.object.key).await?.0 == entry.sha256;
+            quarantined |=
+                entry.modified_us == file.object.modified_us || spool.sha256(&file.object.key).await?.0 == entry.sha256;
         }
         let sources = receipt.map(|r| r.sources.as_slice()).unwrap_or_default();
         let mut known = sources.iter().any(|s| is_source(s, &file));
@@ -254,11 +255,8 @@ pub fn prepare(
     let seq = number(&mut sources, base);
     let numbers = sources.iter().any(|s| s.rank.is_some());
     let keeps = base.is_some_and(|b| b.receipt.outcome.seq != SeqOrigin::Assigned);
-    let first_number = if numbers && keeps {
-        base.and_then(|b| b.claims.seq).map_or(0, |span| span.max.saturating_add(1))
-    } else {
-        0
-    };
+    let first_number =
+        if numbers && keeps { base.and_then(|b| b.claims.seq).map_or(0, |span| span.max.saturating_add(1)) } else { 0 };
     let (width, batch_rows) = budget.merge_width(&sources, &shape);
     let both = numbers && sources.iter().any(|s| s.rank.is_none());
     let width = if both { (width / 2).max(2) } else { width };
@@ -308,8 +306,9 @@ fn number(sources: &mut [Source], base: Option<&BaseData>) -> SeqOrigin {
         });
     }
     let joins = base.is_some_and(|b| b.receipt.outcome.seq == SeqOrigin::Assigned);
-    let mut order: Vec<usize> =
-        (0..sources.len()).filter(|i| sources.get(*i).is_some_and(|s| without(s) || (joins && s.role == Role::Base))).collect();
+    let mut order: Vec<usize> = (0..sources.len())
+        .filter(|i| sources.get(*i).is_some_and(|s| without(s) || (joins && s.role == Role::Base)))
+        .collect();
     order.sort_by_key(|i| {
         let source = sources.get(*i);
         let name = source.map(|s| s.name.clone()).unwrap_or_default();
@@ -335,4 +334,3 @@ fn item(index: usize, source: &Source, to_nanos: bool) -> Item {
     };
     Item { index, first: (min, first), last: (max, last), sort: source.order == Order::SortSpilling }
 }
-

@@ -214,9 +214,10 @@ async fn receipt(archive: &Store, partition: &Partition, sha256: &str) -> Result
 async fn footer_hash(archive: &Store, data: &crate::storage::store::Object) -> Result<Option<RowHash>> {
     use crate::engine::fault::Problem;
     match Handle::new(archive, data).footer().await {
-        Ok(meta) => Ok(meta.file_metadata().key_value_metadata().and_then(|pairs| {
-            pairs.iter().find(|p| p.key == FOOTER_KEY)?.value.as_deref()?.parse().ok()
-        })),
+        Ok(meta) => Ok(meta
+            .file_metadata()
+            .key_value_metadata()
+            .and_then(|pairs| pairs.iter().find(|p| p.key == FOOTER_KEY)?.value.as_deref()?.parse().ok())),
         Err(Problem::Storage(error)) => Err(error),
         Err(_) => Ok(None),
     }

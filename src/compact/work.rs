@@ -227,9 +227,8 @@ impl<'a> Build<'a> {
         base: Option<&Receipt>,
     ) -> Result<Self> {
         let chosen = chosen.iter().filter_map(|i| look.feeding.get(*i));
-        let files = chosen
-            .filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().ok()?.clone())))
-            .collect();
+        let files =
+            chosen.filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().ok()?.clone()))).collect();
         let left_out = look.feeding.iter().filter(|(mark, _)| mark.quarantined).filter_map(|(mark, _)| {
             look.entries.iter().find(|e| super::decide::is_entry_of(e, &mark.file)).map(left_out)
         });
@@ -242,9 +241,7 @@ impl<'a> Build<'a> {
 
     fn unusable(&self, look: &Look, chosen: &[usize]) -> Vec<(SpoolFile, Fault)> {
         let chosen = chosen.iter().filter_map(|i| look.feeding.get(*i));
-        chosen
-            .filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().err()?.clone())))
-            .collect()
+        chosen.filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().err()?.clone()))).collect()
     }
 
     async fn quarantine(&mut self, file: &SpoolFile, fault: &Fault) -> Result<()> {
@@ -405,7 +402,8 @@ fn before_visible(
     let (places, partition, kept) = (places.clone(), partition.clone(), Arc::clone(kept));
     let files = Arc::new(files.to_vec());
     Arc::new(move |tallies| {
-        let (places, partition, kept, files) = (places.clone(), partition.clone(), Arc::clone(&kept), Arc::clone(&files));
+        let (places, partition, kept, files) =
+            (places.clone(), partition.clone(), Arc::clone(&kept), Arc::clone(&files));
         Box::pin(async move {
             let entries = keep::all_rows(&places, &partition, &files, &tallies).await?;
             kept.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
@@ -431,7 +429,10 @@ async fn base_data(run: &Run, partition: &Partition, receipt: &Receipt) -> Resul
     if sha256 != receipt.outcome.sha256 {
         return Err(Error::new(
             Kind::Damage,
-            format!("{}: is not what its receipt vouches for; restore it before new files are added", archive.show(&key)),
+            format!(
+                "{}: is not what its receipt vouches for; restore it before new files are added",
+                archive.show(&key)
+            ),
         ));
     }
     let claims = probe(&Handle::new(archive, &object)).await.map_err(|problem| match problem {

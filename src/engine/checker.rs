@@ -315,7 +315,8 @@ fn bring_to_ns(job: &Job, columns: &mut [ArrayRef]) -> bool {
 
 /// Numbers that order rows by (rank of the file, row) until the merge knows their final ones.
 fn provisional_numbers(rank: u32, before: u64, rows: usize) -> Result<Int64Array, Problem> {
-    let too_many = || Problem::Storage(Error::new(Kind::Resources, "more than 2^40 rows in a file, or 2^22 files without seq"));
+    let too_many =
+        || Problem::Storage(Error::new(Kind::Resources, "more than 2^40 rows in a file, or 2^22 files without seq"));
     let first = i64::try_from(before).ok().filter(|b| b + (rows as i64) < 1 << ROW_BITS).ok_or_else(too_many)?;
     if rank >= 1 << 22 {
         return Err(too_many());

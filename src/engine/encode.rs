@@ -4,13 +4,7 @@
 //! setting reaches these figures. Integers are delta-encoded, prices and sizes go through dictionaries. Refuses to make
 //! anything durable: that is the atomic write's part.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::BufWriter,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, fs::File, io::BufWriter, path::Path, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, RecordBatch},
@@ -129,10 +123,9 @@ fn value_bytes(chunk: &RecordBatch) -> usize {
                 let ends = text.value_offsets();
                 ends.last().zip(ends.first()).map_or(0, |(e, s)| usize::try_from(e - s).unwrap_or(0))
             }
-            other => other.primitive_width().map_or_else(
-                || column.to_data().get_slice_memory_size().unwrap_or(0),
-                |width| width * column.len(),
-            ),
+            other => other
+                .primitive_width()
+                .map_or_else(|| column.to_data().get_slice_memory_size().unwrap_or(0), |width| width * column.len()),
         })
         .sum()
 }
@@ -241,7 +234,7 @@ impl OutFile {
         self.row_hash = self.row_hash.and(group.hash.await.map_err(lost_task)??);
         self.rows += group.rows as u64;
         let shown = self.shown.clone();
-        let disk = |e: ParquetError| Error::io(format!("{shown}: cannot be written; is the disk full?"), e);
+        let disk = |e: ParquetError| disk_error(&shown, e);
         let mut writer = self.writer.next_row_group().map_err(disk)?;
         for column in encoded {
             match column {
@@ -258,17 +251,14 @@ impl OutFile {
     }
 
     fn close(mut self, brought_to: Option<Unit>) -> Result<Encoded> {
-        let disk = |e: ParquetError| Error::io(format!("{}: cannot be written; is the disk full?", self.shown), e);
         let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
         self.writer.append_key_value_metadata(pair(FOOTER_KEY, self.row_hash.to_string()));
         self.writer.append_key_value_metadata(pair(VERSION_KEY, env!("CARGO_PKG_VERSION").to_owned()));
         if let Some(unit) = brought_to {
             self.writer.append_key_value_metadata(pair(UNIT_KEY, unit.to_string()));
         }
-        let _ = self.writer.finish().map_err(disk)?;
-        let buffered = self.writer.into_inner().map_err(disk)?;
-        let flushed = buffered.into_inner().map_err(std::io::IntoInnerError::into_error);
-        drop(flushed.map_err(|e| Error::io(format!("{}: cannot be written; is the disk full?", self.shown), e))?);
+        let _ = self.writer.finish().map_err(|e| disk_error(&self.shown, e))?;
+        self.writer.flush().map_err(|e| disk_error(&self.shown, e.into()))?;
         Ok(Encoded { rows: self.rows, row_hash: self.row_hash })
     }
 }
@@ -329,7 +319,7 @@ impl Constants {
             column_index: file.column_index().and_then(|i| i.first()?.first().cloned()),
             offset_index: file.offset_index().and_then(|i| i.first()?.first().cloned()),
         };
-        let bytes = Bytes::from(writer.into_inner().map_err(parquet_error)?);
+        let bytes = Bytes::copy_from_slice(writer.inner());
         let constant = Arc::new(EncodedConstant { bytes, close });
         let _ = self.known.insert((nth, rows), Arc::clone(&constant));
         Ok(constant)
@@ -389,6 +379,16 @@ fn properties(schema: &Schema) -> Result<WriterPropertiesPtr> {
 #[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
 fn lost_task(e: tokio::task::JoinError) -> Error {
     Error::new(Kind::Internal, format!("an encoder ended early: {e}"))
+}
+
+/// A disk's refusal is the operator's to mend; everything else that can go wrong here is a defect.
+fn disk_error(shown: &str, e: ParquetError) -> Error {
+    match e {
+        ParquetError::External(source) if source.is::<std::io::Error>() => {
+            Error::io(format!("{shown}: cannot be written; is the disk full?"), source)
+        }
+        other => parquet_error(other),
+    }
 }
 
 fn parquet_error(e: ParquetError) -> Error {

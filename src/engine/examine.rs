@@ -52,7 +52,8 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
         hash = hash.and(sums.hash());
         let ints = |name: &str| {
             let column = batch.column_by_name(name)?;
-            let fits = matches!(logical(column.data_type()), DataType::Timestamp(_, _)) || column.data_type().is_integer();
+            let fits =
+                matches!(logical(column.data_type()), DataType::Timestamp(_, _)) || column.data_type().is_integer();
             let ints = fits.then(|| cast(column, &DataType::Int64).ok())??;
             Some(ints.as_primitive::<Int64Type>().clone())
         };
@@ -78,7 +79,9 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
     {
         return Err(Problem::bad(
             ErrorType::RowHashMismatch,
-            format!("the rows have row hash {hash}, the footer says {claimed}: a value changed since the file was sealed"),
+            format!(
+                "the rows have row hash {hash}, the footer says {claimed}: a value changed since the file was sealed"
+            ),
         ));
     }
     let ordered = !found.unordered && found.ts_nulls == 0;

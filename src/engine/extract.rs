@@ -41,12 +41,13 @@ pub async fn far_rows(
     home: Option<Date>,
     path: &Path,
 ) -> Result<(u64, RowHash), Problem> {
-    let disk = |e: parquet::errors::ParquetError| Problem::Storage(Error::io(format!("{}: cannot be written", path.display()), e));
+    let disk = |e: parquet::errors::ParquetError| {
+        Problem::Storage(Error::io(format!("{}: cannot be written", path.display()), e))
+    };
     let internal = |e| Problem::Storage(Error::caused(Kind::Internal, "taking rows out of a file", e));
     let mut rows = handle.rows(&claims.meta, 8192, &[])?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(disk)?))
-        .build();
+    let properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(disk)?)).build();
     let file = File::options().write(true).open(path);
     let file = file.map_err(|e| Problem::Storage(Error::io(format!("{}: cannot be written", path.display()), e)))?;
     let mut writer = ArrowWriter::try_new(file, Arc::clone(rows.schema()), Some(properties)).map_err(disk)?;

@@ -75,7 +75,8 @@ pub fn install_panic_hook() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if READING.get() {
-            let place = info.location().map(|l| format!(" ({}:{})", l.file().rsplit('/').next().unwrap_or(""), l.line()));
+            let place =
+                info.location().map(|l| format!(" ({}:{})", l.file().rsplit('/').next().unwrap_or(""), l.line()));
             let text = info.payload_as_str().unwrap_or("no message").to_owned();
             PANIC.set(Some(format!("{text}{}", place.unwrap_or_default())));
         } else {
@@ -105,7 +106,12 @@ pub fn shielded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
 
 /// What is wrong with a row group that did not decode: every page of every column is read, then its dictionary indices
 /// are compared with its dictionary. `otherwise` is what the decoder said, for the case that all pages look right.
-pub fn diagnose<R: ChunkReader + 'static>(bytes: &Arc<R>, meta: &ParquetMetaData, row_group: usize, otherwise: &str) -> Fault {
+pub fn diagnose<R: ChunkReader + 'static>(
+    bytes: &Arc<R>,
+    meta: &ParquetMetaData,
+    row_group: usize,
+    otherwise: &str,
+) -> Fault {
     let Some(group) = meta.row_groups().get(row_group) else {
         return Fault::new(ErrorType::FooterCorrupt, format!("there is no row group {row_group}"));
     };
@@ -120,7 +126,10 @@ pub fn diagnose<R: ChunkReader + 'static>(bytes: &Arc<R>, meta: &ParquetMetaData
             }
         }
     }
-    Fault::new(ErrorType::PageCorrupt, format!("row group {row_group}: every page reads, but its values do not decode: {otherwise}"))
+    Fault::new(
+        ErrorType::PageCorrupt,
+        format!("row group {row_group}: every page reads, but its values do not decode: {otherwise}"),
+    )
 }
 
 fn diagnose_column<R: ChunkReader + 'static>(
@@ -130,7 +139,8 @@ fn diagnose_column<R: ChunkReader + 'static>(
 ) -> Option<(ErrorType, String)> {
     let codec = column.compression();
     let unreadable = |nth: usize, error: &dyn std::fmt::Display| {
-        let error_type = if codec == Compression::UNCOMPRESSED { ErrorType::PageCorrupt } else { ErrorType::SnappyCorrupt };
+        let error_type =
+            if codec == Compression::UNCOMPRESSED { ErrorType::PageCorrupt } else { ErrorType::SnappyCorrupt };
         let codec = format!("{codec:?}").split('(').next().unwrap_or_default().to_lowercase();
         Some((error_type, format!("page {nth} ({codec}) is corrupt: {error}")))
     };
@@ -163,7 +173,10 @@ fn diagnose_column<R: ChunkReader + 'static>(
                 values += u64::from(page.num_values());
                 if matches!(page.encoding(), Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY) {
                     let Some(size) = dictionary else {
-                        return Some((ErrorType::DictConflict, format!("page {nth} refers to a dictionary, but there is none")));
+                        return Some((
+                            ErrorType::DictConflict,
+                            format!("page {nth} refers to a dictionary, but there is none"),
+                        ));
                     };
                     if let Some(what) = bad_indices(&page, column, size) {
                         return Some((ErrorType::DictConflict, format!("page {nth}: {what}")));
@@ -173,7 +186,8 @@ fn diagnose_column<R: ChunkReader + 'static>(
         }
     }
     let claimed = u64::try_from(column.num_values()).unwrap_or(0);
-    (values != claimed).then(|| (ErrorType::PageCorrupt, format!("its pages have {values} values, its footer claims {claimed}")))
+    (values != claimed)
+        .then(|| (ErrorType::PageCorrupt, format!("its pages have {values} values, its footer claims {claimed}")))
 }
 
 fn fixed_width(physical: Physical) -> Option<usize> {
@@ -205,13 +219,16 @@ fn bad_indices(page: &Page, column: &ColumnChunkMetaData, dictionary: u32) -> Op
         Page::DictionaryPage { .. } => return None,
     };
     let Some((&width, mut body)) = body.split_first() else {
-        return (present > 0 && column.column_descr().max_def_level() == 0).then(|| "the indices are missing".to_owned());
+        return (present > 0 && column.column_descr().max_def_level() == 0)
+            .then(|| "the indices are missing".to_owned());
     };
     if width > 32 {
         return Some(format!("its indices claim {width} bits each"));
     }
     let mut seen = 0_u64;
-    let check = |index: u64| (index >= u64::from(dictionary)).then(|| format!("index {index} in a dictionary of {dictionary} values"));
+    let check = |index: u64| {
+        (index >= u64::from(dictionary)).then(|| format!("index {index} in a dictionary of {dictionary} values"))
+    };
     while seen < u64::from(present) && !body.is_empty() {
         let mut header = 0_u64;
         let mut shift = 0;
@@ -230,7 +247,9 @@ fn bad_indices(page: &Page, column: &ColumnChunkMetaData, dictionary: u32) -> Op
             let (value, rest) = body.split_at_checked(bytes)?;
             body = rest;
             let index = value.iter().rev().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
-            if count > 0 && let Some(wrong) = check(index) {
+            if count > 0
+                && let Some(wrong) = check(index)
+            {
                 return Some(wrong);
             }
             seen += count;

@@ -11,12 +11,7 @@ use std::{
     },
 };
 
-use super::{
-    fault::Problem,
-    probe::Claims,
-    reader::Handle,
-    shape::Shape,
-};
+use super::{fault::Problem, probe::Claims, reader::Handle, shape::Shape};
 use crate::model::{date::Date, partition::Partition, row_hash::RowHash};
 
 /// What must be done to a source's rows before they can be merged.
@@ -110,7 +105,10 @@ pub struct Job {
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("partition", &self.partition).field("sources", &self.sources.len()).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("partition", &self.partition)
+            .field("sources", &self.sources.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -230,11 +230,7 @@ mod tests {
     fn a_file_out_of_order_is_sorted_on_its_own() {
         let mut files = vec![item(0, 0, 10), item(1, 11, 20)];
         files.push(Item { sort: true, ..item(2, 0, 20) });
-        check(
-            &files,
-            16,
-            "scan 2 files in 1 sequential chain\nsort 1 file with spilling\npass 1: merge 2 inputs",
-        );
+        check(&files, 16, "scan 2 files in 1 sequential chain\nsort 1 file with spilling\npass 1: merge 2 inputs");
     }
 
     fn members(node: &Node, into: &mut Vec<usize>) {

@@ -8,7 +8,10 @@ use std::{
     fs::File,
     io::{BufReader, BufWriter},
     path::PathBuf,
-    sync::{Arc, atomic::{AtomicI64, AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
 };
 
 use arrow::{
@@ -19,7 +22,10 @@ use arrow::{
 };
 use datafusion::{
     common::{DataFusionError, Result as DfResult, tree_node::TreeNodeRecursion},
-    execution::{SendableRecordBatchStream, TaskContext, memory_pool::{MemoryConsumer, MemoryReservation}},
+    execution::{
+        SendableRecordBatchStream, TaskContext,
+        memory_pool::{MemoryConsumer, MemoryReservation},
+    },
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
@@ -124,10 +130,7 @@ impl ExecutionPlan for Operator {
         Ok(Arc::new(Self::new(self.does.clone(), Arc::clone(&self.shape), input)))
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
         self.replace_children(
             children,
             ReplaceChildrenOptions::new(datafusion::physical_plan::execution_plan::ChildrenPropertiesMode::Recompute),
@@ -160,8 +163,7 @@ impl ExecutionPlan for Operator {
                 self.input.execute(partition, context)?.map(move |batch| numbered(&batch?, seq, &next)).boxed()
             }
             Does::Ties => {
-                let reservation =
-                    MemoryConsumer::new("rows of one (ts_event, seq)").register(context.memory_pool());
+                let reservation = MemoryConsumer::new("rows of one (ts_event, seq)").register(context.memory_pool());
                 let input = self.input.execute(partition, context)?;
                 ties(Ties { input, shape: Arc::clone(&self.shape), held: Vec::new(), reservation, done: false }).boxed()
             }

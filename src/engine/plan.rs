@@ -5,9 +5,13 @@
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::{AtomicI64, AtomicU64}},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
 };
 
+use arrow::compute::SortOptions;
 use datafusion::{
     common::{DataFusionError, Result as DfResult},
     datasource::{
@@ -17,9 +21,12 @@ use datafusion::{
     },
     execution::object_store::ObjectStoreUrl,
     physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
-    physical_plan::{ExecutionPlan, sorts::{sort::SortExec, sort_preserving_merge::SortPreservingMergeExec}, union::UnionExec},
+    physical_plan::{
+        ExecutionPlan,
+        sorts::{sort::SortExec, sort_preserving_merge::SortPreservingMergeExec},
+        union::UnionExec,
+    },
 };
-use arrow::compute::SortOptions;
 use object_store::ObjectMeta;
 use tokio::sync::Semaphore;
 
@@ -130,7 +137,8 @@ impl Builder {
             1 => parts.swap_remove(0),
             _ => UnionExec::try_new(parts)?,
         };
-        let partitions = datafusion::physical_plan::ExecutionPlanProperties::output_partitioning(&input).partition_count();
+        let partitions =
+            datafusion::physical_plan::ExecutionPlanProperties::output_partitioning(&input).partition_count();
         if partitions == 1 {
             return Ok(input);
         }
@@ -141,8 +149,10 @@ impl Builder {
     /// The chains among `nodes` as one scan with a partition each, every other node as a plan of its own.
     fn parts(&self, nodes: &[Node]) -> DfResult<Vec<Arc<dyn ExecutionPlan>>> {
         let mut parts = Vec::new();
-        let chains: Vec<&[usize]> =
-            nodes.iter().filter_map(|n| if let Node::Chain(files) = n { Some(files.as_slice()) } else { None }).collect();
+        let chains: Vec<&[usize]> = nodes
+            .iter()
+            .filter_map(|n| if let Node::Chain(files) = n { Some(files.as_slice()) } else { None })
+            .collect();
         if !chains.is_empty() {
             parts.push(self.scan(&chains)?);
         }

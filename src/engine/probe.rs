@@ -109,9 +109,10 @@ fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
         .filter_map(|(name, index)| Some(((*name).to_owned(), constant(&meta, *index)?)))
         .collect();
     let times = TIME_COLUMNS.iter().filter_map(|name| Some(((*name).to_owned(), span_of(name)?))).collect();
-    let row_hash = meta.file_metadata().key_value_metadata().and_then(|pairs| {
-        pairs.iter().find(|p| p.key == FOOTER_KEY).and_then(|p| p.value.as_deref()?.parse().ok())
-    });
+    let row_hash = meta
+        .file_metadata()
+        .key_value_metadata()
+        .and_then(|pairs| pairs.iter().find(|p| p.key == FOOTER_KEY).and_then(|p| p.value.as_deref()?.parse().ok()));
     let sizes = |size: fn(&parquet::file::metadata::RowGroupMetaData) -> i64| {
         meta.row_groups().iter().map(|g| u64::try_from(size(g)).unwrap_or(0)).max().unwrap_or(0)
     };
@@ -182,9 +183,10 @@ fn ordered(meta: &ParquetMetaData, ts: Option<usize>, seq: Option<usize>) -> boo
     for group in meta.row_groups().iter().filter(|g| g.num_rows() > 0) {
         let declared = group.sorting_columns().is_some_and(|columns| {
             columns.len() >= wanted.len()
-                && columns.iter().zip(&wanted).all(|(c, w)| {
-                    !c.descending && usize::try_from(c.column_idx).is_ok_and(|index| index == *w)
-                })
+                && columns
+                    .iter()
+                    .zip(&wanted)
+                    .all(|(c, w)| !c.descending && usize::try_from(c.column_idx).is_ok_and(|index| index == *w))
         });
         if !declared {
             return false;

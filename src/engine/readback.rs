@@ -12,10 +12,7 @@ use arrow::{
 };
 use tokio::sync::Semaphore;
 
-use super::{
-    fault::Problem,
-    reader::Handle,
-};
+use super::{fault::Problem, reader::Handle};
 use crate::{
     error::{Error, Kind, Result},
     model::{

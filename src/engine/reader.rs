@@ -12,7 +12,9 @@ use arrow::{
 use bytes::{Buf, Bytes};
 use object_store::{GetOptions, GetRange, ObjectStore, path::Path as ObjectPath};
 use parquet::{
-    arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+    arrow::arrow_reader::{
+        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    },
     errors::ParquetError,
     file::{
         metadata::{FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
@@ -111,7 +113,9 @@ impl Handle {
             return Err(truncated("the file has no end".to_owned()));
         };
         if !end.ends_with(MAGIC) {
-            return Err(truncated("the file does not end as a Parquet file does: it was cut off or is something else".to_owned()));
+            return Err(truncated(
+                "the file does not end as a Parquet file does: it was cut off or is something else".to_owned(),
+            ));
         }
         let length = FooterTail::try_new(end)
             .map(|t| t.metadata_length() as u64)
@@ -128,7 +132,9 @@ impl Handle {
         match shielded(|| ParquetMetaDataReader::decode_metadata(&footer)) {
             Ok(Ok(meta)) => self.checked(meta),
             Ok(Err(e)) => Err(Problem::bad(ErrorType::FooterCorrupt, format!("the footer cannot be understood: {e}"))),
-            Err(panic) => Err(Problem::bad(ErrorType::FooterCorrupt, format!("the reader panicked on the footer: {panic}"))),
+            Err(panic) => {
+                Err(Problem::bad(ErrorType::FooterCorrupt, format!("the reader panicked on the footer: {panic}")))
+            }
         }
     }
 
@@ -140,10 +146,15 @@ impl Handle {
             for column in group.columns() {
                 let (start, length) = match shielded(|| column.byte_range()) {
                     Ok(range) => range,
-                    Err(panic) => return Err(Problem::bad(ErrorType::FooterCorrupt, format!("row group {nth}: {panic}"))),
+                    Err(panic) => {
+                        return Err(Problem::bad(ErrorType::FooterCorrupt, format!("row group {nth}: {panic}")));
+                    }
                 };
                 if group.num_rows() < 0 || column.num_values() < 0 {
-                    return Err(Problem::bad(ErrorType::FooterCorrupt, format!("row group {nth} claims a negative count")));
+                    return Err(Problem::bad(
+                        ErrorType::FooterCorrupt,
+                        format!("row group {nth} claims a negative count"),
+                    ));
                 }
                 if start.checked_add(length).is_none_or(|end| end > self.size) {
                     return Err(Problem::bad(
@@ -183,14 +194,17 @@ pub fn schema_of(meta: &Arc<ParquetMetaData>) -> Result<SchemaRef, Problem> {
 
 fn arrow_metadata(meta: &Arc<ParquetMetaData>, keyed: &[String]) -> Result<ArrowReaderMetadata, Problem> {
     let build = |schema: Option<SchemaRef>| {
-        let mut options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
+        let mut options =
+            ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
         if let Some(schema) = schema {
             options = options.with_schema(schema);
         }
         match shielded(|| ArrowReaderMetadata::try_new(Arc::clone(meta), options)) {
             Ok(Ok(arrow)) => Ok(arrow),
             Ok(Err(e)) => Err(Problem::bad(ErrorType::SchemaMismatch, format!("the schema cannot be read: {e}"))),
-            Err(panic) => Err(Problem::bad(ErrorType::FooterCorrupt, format!("the reader panicked on the schema: {panic}"))),
+            Err(panic) => {
+                Err(Problem::bad(ErrorType::FooterCorrupt, format!("the reader panicked on the schema: {panic}")))
+            }
         }
     };
     let plain = build(None)?;

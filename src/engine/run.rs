@@ -94,7 +94,9 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
     let sunk = result.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (sunk, collected) {
         (Some(Ok(written)), _) => Ok(Attempt::Written(written)),
-        (Some(Err(error)), _) if setting.dry && error.kind() == Kind::Interrupted => Ok(Attempt::Digest(error.to_string())),
+        (Some(Err(error)), _) if setting.dry && error.kind() == Kind::Interrupted => {
+            Ok(Attempt::Digest(error.to_string()))
+        }
         (Some(Err(error)), _) if error.kind() == Kind::BadInput => Ok(Attempt::NoRows),
         (Some(Err(error)), _) => Err(own_error(error, job)),
         (None, Err(error)) => Err(classified(error, job)),
@@ -123,7 +125,10 @@ fn engine_error(error: &DataFusionError, job: &Job) -> Option<Error> {
     match error.find_root() {
         DataFusionError::ResourcesExhausted(what) => Some(Error::new(
             Kind::Resources,
-            format!("{}: the memory limit is too small for this partition; raise --memory-limit ({what})", job.partition),
+            format!(
+                "{}: the memory limit is too small for this partition; raise --memory-limit ({what})",
+                job.partition
+            ),
         )),
         DataFusionError::IoError(e) => Some(Error::new(
             Kind::Io,
@@ -149,6 +154,7 @@ fn session(budget: &Budget, scratch: &Path, batch_rows: usize) -> Result<Session
         .with_target_partitions(1)
         .with_batch_size(batch_rows)
         .with_sort_spill_reservation_bytes((pool / 8).clamp(1 << 20, 10 << 20));
-    let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    let state =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
     Ok(SessionContext::new_with_state(state))
 }

@@ -9,8 +9,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use async_trait::async_trait;
 use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
     common::{DataFusionError, Result as DfResult},
@@ -103,7 +103,10 @@ impl DataSink for ArchiveSink {
 
     async fn write_all(&self, data: SendableRecordBatchStream, _: &Arc<TaskContext>) -> DfResult<u64> {
         let written = self.write(data).await;
-        let rows = written.as_ref().map(|w| w.verified().outcome.rows).map_err(|e| DataFusionError::External(e.chain().into()));
+        let rows = written
+            .as_ref()
+            .map(|w| w.verified().outcome.rows)
+            .map_err(|e| DataFusionError::External(e.chain().into()));
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
         rows
     }
@@ -201,7 +204,10 @@ impl ArchiveSink {
 
     fn tallies(&self) -> Result<Vec<Tally>> {
         self.job.ledger.complete(self.job.sources.len()).ok_or_else(|| {
-            Error::new(Kind::Proof, format!("{}: not every source was read exactly once; nothing was published", self.job.partition))
+            Error::new(
+                Kind::Proof,
+                format!("{}: not every source was read exactly once; nothing was published", self.job.partition),
+            )
         })
     }
 
@@ -210,15 +216,26 @@ impl ArchiveSink {
         let partition = &self.job.partition;
         let folder = Store::open(&path.parent().unwrap_or(path).display().to_string())?;
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let size = std::fs::metadata(path).map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?.len();
+        let size = std::fs::metadata(path)
+            .map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?
+            .len();
         let object = crate::storage::store::Object { key: name.to_owned(), size, modified_us: 0, tag: None };
         let handle = Handle::new(&folder, &object);
-        let digest = { let (folder, name) = (folder.clone(), name.to_owned()); tokio::spawn(async move { folder.sha256(&name).await }) };
+        let digest = {
+            let (folder, name) = (folder.clone(), name.to_owned());
+            tokio::spawn(async move { folder.sha256(&name).await })
+        };
         let back = read_back(&handle, partition, self.cores).await.map_err(|problem| match problem {
             Problem::Storage(error) => error,
-            other => Error::new(Kind::Proof, format!("{partition}: the staged file does not read back ({other}); nothing was published, check the disk")),
+            other => Error::new(
+                Kind::Proof,
+                format!(
+                    "{partition}: the staged file does not read back ({other}); nothing was published, check the disk"
+                ),
+            ),
         })?;
-        let (sha256, bytes) = digest.await.map_err(|e| Error::new(Kind::Internal, format!("hashing ended early: {e}")))??;
+        let (sha256, bytes) =
+            digest.await.map_err(|e| Error::new(Kind::Internal, format!("hashing ended early: {e}")))??;
 
         let tallies = self.tallies()?;
         if back.rows == 0 && encoded.rows == 0 && tallies.iter().all(|t| t.here == 0) {
@@ -280,18 +297,19 @@ impl ArchiveSink {
     }
 
     fn sources(&self, tallies: &[Tally]) -> Vec<Source> {
-        let read = self.job.sources.iter().zip(tallies).filter(|(s, _)| s.role == Role::Spool).map(|(source, tally)| Source {
-            name: source.name.clone(),
-            size: source.handle.size(),
-            modified_us: source.modified_us,
-            rows: tally.rows,
-            row_hash: tally.row_hash,
-            rows_here: tally.here,
-            rows_elsewhere: tally.elsewhere.clone(),
-            rows_quarantined: tally.quarantined,
-            seq_assigned: source.rank.is_some(),
-            by_base: false,
-        });
+        let read =
+            self.job.sources.iter().zip(tallies).filter(|(s, _)| s.role == Role::Spool).map(|(source, tally)| Source {
+                name: source.name.clone(),
+                size: source.handle.size(),
+                modified_us: source.modified_us,
+                rows: tally.rows,
+                row_hash: tally.row_hash,
+                rows_here: tally.here,
+                rows_elsewhere: tally.elsewhere.clone(),
+                rows_quarantined: tally.quarantined,
+                seq_assigned: source.rank.is_some(),
+                by_base: false,
+            });
         let mut sources: Vec<Source> = self.draft.base_sources.iter().cloned().chain(read).collect();
         sources.sort_by(|a, b| a.name.cmp(&b.name));
         sources

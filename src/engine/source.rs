@@ -112,9 +112,10 @@ struct Opener {
 
 impl FileOpener for Opener {
     fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
-        let index = file.extension::<Index>().map(|i| i.0).ok_or_else(|| {
-            DataFusionError::Internal("a scanned file is none of the partition's sources".to_owned())
-        })?;
+        let index = file
+            .extension::<Index>()
+            .map(|i| i.0)
+            .ok_or_else(|| DataFusionError::Internal("a scanned file is none of the partition's sources".to_owned()))?;
         let job = Arc::clone(&self.job);
         Ok(Box::pin(async move {
             let blamed = Arc::clone(&job);
@@ -133,10 +134,8 @@ fn blame(job: &Job, index: usize, problem: Problem) -> DataFusionError {
 
 fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<RecordBatch, Problem>> + Send {
     stream::once(async move {
-        let source = job
-            .sources
-            .get(index)
-            .ok_or_else(|| Problem::Storage(Error::new(Kind::Internal, "no such source")))?;
+        let source =
+            job.sources.get(index).ok_or_else(|| Problem::Storage(Error::new(Kind::Internal, "no such source")))?;
         let keyed: Vec<String> = job
             .shape
             .schema
@@ -179,7 +178,10 @@ impl Checked {
         stream::try_unfold(self, |mut state| async move {
             loop {
                 if (state.job.stop)() {
-                    return Err(Problem::Storage(Error::new(Kind::Interrupted, "stopped on request; nothing was published")));
+                    return Err(Problem::Storage(Error::new(
+                        Kind::Interrupted,
+                        "stopped on request; nothing was published",
+                    )));
                 }
                 let Some(batch) = state.rows.next().await? else {
                     let tally = state.checker.finish()?;

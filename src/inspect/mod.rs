@@ -71,10 +71,8 @@ pub struct Inspection {
 /// # Errors
 /// When the store does not answer, or has no such object; what is wrong with the file is in its findings.
 pub async fn run(store: &Store, key: &str) -> Result<Inspection> {
-    let object = store
-        .head(key)
-        .await?
-        .ok_or_else(|| Error::usage(format!("{}: there is no such file", store.show(key))))?;
+    let object =
+        store.head(key).await?.ok_or_else(|| Error::usage(format!("{}: there is no such file", store.show(key))))?;
     let handle = Handle::new(store, &object);
     let mut inspection = Inspection {
         path: store.show(key),
@@ -127,9 +125,10 @@ pub async fn run(store: &Store, key: &str) -> Result<Inspection> {
         ));
     }
     if examined.implausible > 0 {
-        inspection
-            .findings
-            .push(format!("TIME_OUT_OF_RANGE: {} rows have a ts_event that is null or no plausible time", examined.implausible));
+        inspection.findings.push(format!(
+            "TIME_OUT_OF_RANGE: {} rows have a ts_event that is null or no plausible time",
+            examined.implausible
+        ));
     }
     Ok(inspection)
 }
@@ -159,7 +158,8 @@ fn columns(claims: &Claims) -> Vec<Column> {
             let chunk = group.and_then(|g| g.columns().get(index));
             let logical = column.logical_type_ref().map(|l| format!(" ({l:?})")).unwrap_or_default();
             let codec = chunk.map(|c| format!("{:?}", c.compression())).unwrap_or_default();
-            let mut encodings: Vec<String> = chunk.map(|c| c.encodings().map(|e| format!("{e:?}")).collect()).unwrap_or_default();
+            let mut encodings: Vec<String> =
+                chunk.map(|c| c.encodings().map(|e| format!("{e:?}")).collect()).unwrap_or_default();
             encodings.sort();
             Column {
                 name: column.path().string(),

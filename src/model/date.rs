@@ -29,8 +29,7 @@ impl Date {
     /// # Errors
     /// When the instant is outside the supported years.
     pub fn of(instant: DateTime<Utc>) -> Result<Self> {
-        Self::checked(instant.date_naive())
-            .ok_or_else(|| Error::usage(format!("{instant} is outside 1980 to 2199")))
+        Self::checked(instant.date_naive()).ok_or_else(|| Error::usage(format!("{instant} is outside 1980 to 2199")))
     }
 
     /// The day of a year, month and day of month, if there is one.
@@ -96,15 +95,13 @@ impl FromStr for Date {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let digits = text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit());
-        digits
-            .then(|| NaiveDate::parse_from_str(text, "%Y%m%d").ok())
-            .flatten()
-            .and_then(Self::checked)
-            .ok_or_else(|| {
+        digits.then(|| NaiveDate::parse_from_str(text, "%Y%m%d").ok()).flatten().and_then(Self::checked).ok_or_else(
+            || {
                 Error::usage(format!(
                     "{text:?} is not a date: write year, month and day of a UTC day without separators, as in 20260203"
                 ))
-            })
+            },
+        )
     }
 }
 

@@ -174,8 +174,8 @@ impl Receipt {
     /// # Errors
     /// When the bytes are not a receipt of this or an earlier version.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let receipt: Self = serde_json::from_slice(bytes)
-            .map_err(|e| Error::caused(Kind::Damage, "the receipt is not readable", e))?;
+        let receipt: Self =
+            serde_json::from_slice(bytes).map_err(|e| Error::caused(Kind::Damage, "the receipt is not readable", e))?;
         if receipt.receipt_version > RECEIPT_VERSION {
             return Err(Error::new(
                 Kind::Damage,
@@ -196,10 +196,7 @@ impl Receipt {
             found.push(format!("the receipt bills {} rows in, but {} out", self.rows_in, self.outcome.rows));
         }
         if self.row_hash_in != self.row_hash_out {
-            found.push(format!(
-                "the receipt bills row hash {} in, but {} out",
-                self.row_hash_in, self.row_hash_out
-            ));
+            found.push(format!("the receipt bills row hash {} in, but {} out", self.row_hash_in, self.row_hash_out));
         }
         let read: u64 = self.sources.iter().filter(|s| !s.by_base).map(|s| s.rows_here).sum();
         let all = read + self.base.as_ref().map_or(0, |b| b.rows);

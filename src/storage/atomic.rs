@@ -91,16 +91,23 @@ pub async fn write_bytes(store: &Store, key: &str, staging: &Path, bytes: Vec<u8
     let steps = Steps {
         write: Box::new(move |path| {
             Box::pin(async move {
-                tokio::fs::write(&path, bytes).await.map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))
+                tokio::fs::write(&path, bytes)
+                    .await
+                    .map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))
             })
         }),
         verify: Box::new(move |path| {
             Box::pin(async move {
-                let read = tokio::fs::read(&path).await.map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
+                let read = tokio::fs::read(&path)
+                    .await
+                    .map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
                 if read == expected {
                     Ok(read.len() as u64)
                 } else {
-                    Err(Error::new(Kind::Io, format!("{shown}: other bytes were read back than were written; check the disk")))
+                    Err(Error::new(
+                        Kind::Io,
+                        format!("{shown}: other bytes were read back than were written; check the disk"),
+                    ))
                 }
             })
         }),
@@ -211,8 +218,9 @@ impl Temporary {
         let path = folder.join(format!(".{name}.{}.qlc.tmp", uuid::Uuid::new_v4().simple()));
         let lock = File::create_new(&path).map_err(|e| Error::io(format!("{}: cannot be made", path.display()), e))?;
         let temporary = Self { path, lock, kept: false };
-        flock(&temporary.lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|e| Error::io(format!("{}: cannot be locked", temporary.path.display()), std::io::Error::from(e)))?;
+        flock(&temporary.lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| {
+            Error::io(format!("{}: cannot be locked", temporary.path.display()), std::io::Error::from(e))
+        })?;
         Ok(temporary)
     }
 

@@ -29,7 +29,10 @@ impl Scratch {
     /// When the folder cannot be made or locked.
     pub fn new(parent: &Path) -> Result<Self> {
         let wrong = |e: std::io::Error| {
-            Error::io(format!("{}: no scratch folder can be made there; choose another with --spill-dir", parent.display()), e)
+            Error::io(
+                format!("{}: no scratch folder can be made there; choose another with --spill-dir", parent.display()),
+                e,
+            )
         };
         fs::create_dir_all(parent).map_err(wrong)?;
         let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));

@@ -89,7 +89,8 @@ impl Store {
         if bucket.is_empty() {
             return Err(Error::usage(format!("{text:?} names no bucket: write s3://bucket or s3://bucket/prefix")));
         }
-        let wrong = |e| Error::caused(Kind::Usage, format!("s3://{bucket}: the settings of the store are not complete"), e);
+        let wrong =
+            |e| Error::caused(Kind::Usage, format!("s3://{bucket}: the settings of the store are not complete"), e);
         let object = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .with_checksum_algorithm(Checksum::SHA256)

@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, time::Instant};
 use serde::Serialize;
 
 use crate::{
-    engine::{fault::Problem, readback::{ReadBack, read_back}, reader::Handle},
+    engine::{
+        fault::Problem,
+        readback::{ReadBack, read_back},
+        reader::Handle,
+    },
     error::{Error, Kind, Result},
     model::{
         date::Date,
@@ -62,7 +66,9 @@ pub async fn run(
     each: &mut (dyn FnMut(&Verified) + Send),
 ) -> Result<Vec<Verified>> {
     let partitions = partitions(archive, options).await?;
-    if partitions.is_empty() && (options.selection != Selection::all() || options.start.is_some() || options.end.is_some()) {
+    if partitions.is_empty()
+        && (options.selection != Selection::all() || options.start.is_some() || options.end.is_some())
+    {
         return Err(Error::usage(format!(
             "{}: nothing in the archive matches; check exchange, stream, symbol and dates",
             archive.show("")
@@ -233,7 +239,10 @@ fn check_rows(back: &ReadBack, meta: Option<&Meta>, receipt: Option<&Receipt>, f
             found.push(format!("data.parquet has {} rows, the receipt says {}", back.rows, receipt.outcome.rows));
         }
         if receipt.outcome.row_hash != back.row_hash {
-            found.push(format!("the rows have row hash {}, the receipt says {}", back.row_hash, receipt.outcome.row_hash));
+            found.push(format!(
+                "the rows have row hash {}, the receipt says {}",
+                back.row_hash, receipt.outcome.row_hash
+            ));
         }
     }
 }
