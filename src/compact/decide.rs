@@ -165,7 +165,7 @@ mod tests {
             rows: 5,
             row_hash: RowHash::EMPTY,
             rows_here: 5,
-            rows_elsewhere: Default::default(),
+            rows_elsewhere: std::collections::BTreeMap::default(),
             rows_quarantined: 0,
             seq_assigned: false,
             by_base: false,
@@ -195,9 +195,9 @@ mod tests {
         })
     }
 
-    fn check(feeding: &[Feeding], archived: Archived, force: bool, expected: &str) {
+    fn check(feeding: &[Feeding], archived: &Archived, force: bool, expected: &str) {
         let today = "20260204".parse().unwrap();
-        let told = match decide(&partition(), today, feeding, &archived, force) {
+        let told = match decide(&partition(), today, feeding, archived, force) {
             Decision::Nothing(why) => format!("nothing: {why}"),
             Decision::Complete(_) => "complete".to_owned(),
             Decision::Build { files, base, reason } => format!("build {files:?} base {}: {reason}", base.is_some()),
@@ -209,47 +209,47 @@ mod tests {
     #[test]
     fn every_state_has_its_decision() {
         let published = |names: &[&str]| Archived::Published(receipt(names));
-        check(&[], Archived::Nothing, false, "nothing: no file of the spool holds rows of this day");
-        check(&[file("a", false)], Archived::Nothing, false, "build [0] base false: not in the archive yet");
+        check(&[], &Archived::Nothing, false, "nothing: no file of the spool holds rows of this day");
+        check(&[file("a", false)], &Archived::Nothing, false, "build [0] base false: not in the archive yet");
         check(
             &[file("a", true)],
-            published(&["a"]),
+            &published(&["a"]),
             false,
             "nothing: up to date: the archive holds all 5 rows of 1 file",
         );
         check(
             &[],
-            published(&["a"]),
+            &published(&["a"]),
             false,
             "nothing: up to date: the archive holds all 5 rows of 1 file, 1 of which left the spool since",
         );
-        check(&[file("a", true)], published(&["a"]), true, "build [0] base false: forced");
-        check(&[file("a", true), file("b", false)], published(&["a"]), false, "build [0, 1] base false: 1 new file");
+        check(&[file("a", true)], &published(&["a"]), true, "build [0] base false: forced");
+        check(&[file("a", true), file("b", false)], &published(&["a"]), false, "build [0, 1] base false: 1 new file");
         check(
             &[file("b", false)],
-            published(&["a"]),
+            &published(&["a"]),
             false,
             "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
         );
         // A file of the same name with other content: the old rows are only in the archive.
         check(
             &[file("a", false)],
-            published(&["a"]),
+            &published(&["a"]),
             false,
             "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
         );
-        check(&[file("a", true)], Archived::Unfinished(receipt(&["a"])), false, "complete");
-        check(&[file("a", true)], Archived::Foreign("no receipt".to_owned()), false, "fail: no receipt");
+        check(&[file("a", true)], &Archived::Unfinished(receipt(&["a"])), false, "complete");
+        check(&[file("a", true)], &Archived::Foreign("no receipt".to_owned()), false, "fail: no receipt");
         let bad = Feeding { quarantined: true, ..file("b", false) };
         check(
             &[file("a", true), bad.clone()],
-            published(&["a"]),
+            &published(&["a"]),
             false,
             "nothing: up to date: the archive holds all 5 rows of 1 file; 1 file in QUARANTINE",
         );
         check(
             &[bad],
-            Archived::Nothing,
+            &Archived::Nothing,
             false,
             "nothing: no file of the spool holds rows of this day; 1 file in QUARANTINE",
         );

@@ -285,7 +285,7 @@ fn tell(outcome: &mut Outcome, done: Done) {
     let receipt = match done.made {
         Made::Nothing(why) => {
             outcome.status = Status::UpToDate;
-            outcome.message = format!("nothing to do, because {why}{quarantined}");
+            outcome.message = format!("{why}{quarantined}");
             return;
         }
         Made::LostRace(why) => {
@@ -295,7 +295,7 @@ fn tell(outcome: &mut Outcome, done: Done) {
         }
         Made::Completed(receipt) => {
             outcome.status = Status::Completed;
-            outcome.message = "an interrupted publish was completed".to_owned();
+            "an interrupted publish was completed".clone_into(&mut outcome.message);
             receipt
         }
         Made::Published { receipt, reason, bytes_in } => {

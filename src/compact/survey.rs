@@ -77,13 +77,15 @@ pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<BTr
 
 /// The longest folder under which everything that is meant lies.
 fn prefix(selection: &Selection) -> String {
+    use std::fmt::Write;
+
     let mut prefix = String::new();
     let [exchange] = selection.exchanges.as_slice() else { return prefix };
-    prefix.push_str(&format!("exchange={exchange}"));
+    let _ = write!(prefix, "exchange={exchange}");
     let [stream] = selection.streams.as_slice() else { return prefix };
-    prefix.push_str(&format!("/stream={stream}"));
+    let _ = write!(prefix, "/stream={stream}");
     let [symbol] = selection.symbols.as_slice() else { return prefix };
-    prefix.push_str(&format!("/symbol={symbol}"));
+    let _ = write!(prefix, "/symbol={symbol}");
     prefix
 }
 

@@ -211,7 +211,7 @@ impl<'a> Build<'a> {
         base: Option<&Receipt>,
     ) -> Result<Self> {
         let mut build = Self::plan(run, partition, look, chosen, base).await?;
-        for (file, fault) in build.unusable(look, chosen) {
+        for (file, fault) in Self::unusable(look, chosen) {
             build.quarantine(&file, &fault).await?;
         }
         build.drop_unfit().await?;
@@ -239,7 +239,7 @@ impl<'a> Build<'a> {
         Ok(Self { run, partition, files, base, left_out: left_out.collect(), quarantined: Vec::new() })
     }
 
-    fn unusable(&self, look: &Look, chosen: &[usize]) -> Vec<(SpoolFile, Fault)> {
+    fn unusable(look: &Look, chosen: &[usize]) -> Vec<(SpoolFile, Fault)> {
         let chosen = chosen.iter().filter_map(|i| look.feeding.get(*i));
         chosen.filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().err()?.clone()))).collect()
     }
@@ -472,7 +472,7 @@ pub async fn foresee(
 ) -> Result<Foreseen> {
     let mut build = Build::plan(run, partition, look, chosen, base).await?;
     let misfits = build.misfits();
-    let unusable = build.unusable(look, chosen).len() + misfits.len();
+    let unusable = Build::unusable(look, chosen).len() + misfits.len();
     build.files.retain(|(f, _)| !misfits.iter().any(|(m, _)| m == f));
     Ok(Foreseen { prepared: build.prepared()?, unusable })
 }

@@ -252,7 +252,7 @@ mod tests {
     /// The rows of a file and the row hash in its footer.
     fn decode(path: &Path) -> std::result::Result<(RecordBatch, Option<String>), arrow::error::ArrowError> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
-        let schema = builder.schema().clone();
+        let schema = std::sync::Arc::clone(builder.schema());
         let footer = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
         let hash = footer.into_iter().find(|kv| kv.key == row_hash::FOOTER_KEY).and_then(|kv| kv.value);
         let batches = builder.build().unwrap().collect::<std::result::Result<Vec<_>, _>>()?;

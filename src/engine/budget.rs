@@ -9,9 +9,9 @@ use super::{job::Source, shape::Shape};
 /// The smallest limit that is taken.
 pub const LEAST: u64 = 128_000_000;
 /// What the process has resident before any work: code, catalog, allocator.
-const BASE: u64 = 48_000_000;
+const BASE: u64 = 60_000_000;
 /// What encoding and reading back needs: row groups under way, decoded and encoded.
-const ENCODER: u64 = 48_000_000;
+const ENCODER: u64 = 56_000_000;
 /// Of what remains, this share may be planned for; the rest is for what cannot be foreseen.
 const PLANNED: f64 = 0.62;
 /// Decoded rows that a reader holds at a time: under decode, in its channel, in the merge.

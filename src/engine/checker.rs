@@ -89,7 +89,7 @@ impl Checker {
         let ts = columns.get(job.shape.ts).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
         let seq = columns.get(job.shape.seq).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
         self.check_claims(source, &ts, raw_seq.as_deref(), &seq)?;
-        let placing = place(&ts, job.partition.date, source)?;
+        let placing = place(&ts, job.partition.date, source);
 
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let carried = RecordBatch::try_new_with_options(Arc::clone(&job.shape.carried), columns, &options)
@@ -201,7 +201,7 @@ impl Checker {
             let (t, s) = (ts.values(), seq.values());
             let pairs = t.iter().zip(s).zip(t.iter().skip(1).zip(s.iter().skip(1)));
             let inversions: usize =
-                pairs.map(|((t0, s0), (t1, s1))| usize::from((t0 > t1) | ((t0 == t1) & (s0 > s1)))).sum();
+                pairs.map(|((t0, s0), (t1, s1))| usize::from((t0 > t1) || (t0 == t1) && (s0 > s1))).sum();
             let first = t.first().copied().zip(s.first().map(|s| Some(*s)));
             if inversions > 0 || first.is_some_and(|first| self.last.is_some_and(|last| last > first)) {
                 return Err(unordered());
@@ -317,12 +317,13 @@ fn bring_to_ns(job: &Job, columns: &mut [ArrayRef]) -> bool {
 fn provisional_numbers(rank: u32, before: u64, rows: usize) -> Result<Int64Array, Problem> {
     let too_many =
         || Problem::Storage(Error::new(Kind::Resources, "more than 2^40 rows in a file, or 2^22 files without seq"));
-    let first = i64::try_from(before).ok().filter(|b| b + (rows as i64) < 1 << ROW_BITS).ok_or_else(too_many)?;
+    let rows = i64::try_from(rows).map_err(|_| too_many())?;
+    let first = i64::try_from(before).ok().filter(|b| *b < (1 << ROW_BITS) - rows).ok_or_else(too_many)?;
     if rank >= 1 << 22 {
         return Err(too_many());
     }
     let first = (i64::from(rank) << ROW_BITS) + first;
-    Ok((first..first + rows as i64).collect())
+    Ok((first..first + rows).collect())
 }
 
 /// The day of a row, if it has one that a file of day `home` may hold: that day or a neighbour.
@@ -332,13 +333,13 @@ pub fn permitted_day(ts_event: Option<i64>, home: Option<Date>) -> Option<Date> 
     date.filter(|d| home.is_none_or(|home| d.days_since(home).abs() <= 1))
 }
 
-fn place(ts: &Int64Array, day: Date, source: &Source) -> Result<Placing, Problem> {
+fn place(ts: &Int64Array, day: Date, source: &Source) -> Placing {
     if ts.null_count() == 0
         && let Some(unit) = ts.values().first().and_then(|v| Unit::of(*v))
     {
         let (from, to) = (day.start_ns() / unit.ns(), day.end_ns() / unit.ns());
-        if ts.values().iter().map(|v| usize::from((*v < from) | (*v >= to))).sum::<usize>() == 0 {
-            return Ok(Placing::Here);
+        if ts.values().iter().map(|v| usize::from((*v < from) || (*v >= to))).sum::<usize>() == 0 {
+            return Placing::Here;
         }
     }
     let mut here = Vec::with_capacity(ts.len());
@@ -352,5 +353,5 @@ fn place(ts: &Int64Array, day: Date, source: &Source) -> Result<Placing, Problem
             *elsewhere.entry(other).or_default() += 1;
         }
     }
-    Ok(Placing::Split { here: here.into(), elsewhere, quarantined: quarantined.into() })
+    Placing::Split { here: here.into(), elsewhere, quarantined: quarantined.into() }
 }

@@ -47,7 +47,7 @@ fn kind_of(error: &DataFusionError) -> Kind {
         DataFusionError::ParquetError(_) | DataFusionError::Execution(_) | DataFusionError::ArrowError(..) => {
             Kind::BadInput
         }
-        other if causes(other).any(|cause| cause.is::<ParquetError>()) => Kind::BadInput,
+        other if causes(other).any(<dyn std::error::Error + 'static>::is::<ParquetError>) => Kind::BadInput,
         _ => Kind::Internal,
     }
 }

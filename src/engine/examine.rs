@@ -3,7 +3,7 @@
 //! This is what a partition falls back to when a claim was false or a file broke in mid-merge, and what `qlc inspect`
 //! shows. Refuses to change or move anything.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{Array, AsArray, Int64Array},
@@ -40,7 +40,7 @@ pub struct Examined {
 /// When the file cannot be read to its end, or its rows have another hash or number than its footer says.
 pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Problem> {
     let mut rows = handle.rows(&claims.meta, 8192, &[])?;
-    let schema = rows.schema().clone();
+    let schema = Arc::clone(rows.schema());
     let mut found = Found::default();
     let mut sums = RowSums::default();
     let mut hash = RowHash::EMPTY;

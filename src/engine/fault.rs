@@ -12,6 +12,7 @@ use std::{
 use parquet::{
     basic::{Compression, Encoding, Type as Physical},
     column::page::{Page, PageReader},
+    errors::ParquetError,
     file::{
         metadata::{ColumnChunkMetaData, ParquetMetaData},
         reader::ChunkReader,
@@ -138,24 +139,27 @@ fn diagnose_column<R: ChunkReader + 'static>(
     rows: i64,
 ) -> Option<(ErrorType, String)> {
     let codec = column.compression();
-    let unreadable = |nth: usize, error: &dyn std::fmt::Display| {
-        let error_type =
-            if codec == Compression::UNCOMPRESSED { ErrorType::PageCorrupt } else { ErrorType::SnappyCorrupt };
+    let unreadable = |nth: usize, header_reads: bool, error: &ParquetError| {
+        // Between a header that reads and an uncompressed body that is there, only the checksum can fail.
+        let checksum = header_reads && !matches!(error, ParquetError::EOF(_));
+        let compressed = codec != Compression::UNCOMPRESSED;
+        let error_type = if compressed || checksum { ErrorType::SnappyCorrupt } else { ErrorType::PageCorrupt };
         let codec = format!("{codec:?}").split('(').next().unwrap_or_default().to_lowercase();
         Some((error_type, format!("page {nth} ({codec}) is corrupt: {error}")))
     };
     let rows = usize::try_from(rows).unwrap_or(0);
     let mut pages = match SerializedPageReader::new(Arc::clone(bytes), column, rows, None) {
         Ok(pages) => pages,
-        Err(error) => return unreadable(0, &error),
+        Err(error) => return unreadable(0, false, &error),
     };
     let mut dictionary: Option<u32> = None;
     let mut values = 0_u64;
     for nth in 0.. {
+        let header_reads = matches!(pages.peek_next_page(), Ok(Some(_)));
         let page = match pages.get_next_page() {
             Ok(Some(page)) => page,
             Ok(None) => break,
-            Err(error) => return unreadable(nth, &error),
+            Err(error) => return unreadable(nth, header_reads, &error),
         };
         match &page {
             Page::DictionaryPage { num_values, buf, .. } => {

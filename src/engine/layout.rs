@@ -197,14 +197,14 @@ mod tests {
 
     #[test]
     fn files_that_follow_one_another_are_one_chain() {
-        let day: Vec<Item> = (0..480).map(|i| item(i, i as i64 * 10, i as i64 * 10 + 9)).collect();
+        let day: Vec<Item> = (0..480).map(|i| item(usize::try_from(i).unwrap(), i * 10, i * 10 + 9)).collect();
         check(&day, 16, "scan 480 files in 1 sequential chain");
         assert_eq!(Layout::of(&day, 16).passes(), 0);
     }
 
     #[test]
     fn neighbours_that_overlap_are_two_chains() {
-        let day: Vec<Item> = (0..480).map(|i| item(i, i as i64 * 10, i as i64 * 10 + 12)).collect();
+        let day: Vec<Item> = (0..480).map(|i| item(usize::try_from(i).unwrap(), i * 10, i * 10 + 12)).collect();
         check(&day, 16, "scan 480 files in 2 sequential chains\npass 1: merge 2 inputs");
     }
 
@@ -248,6 +248,14 @@ mod tests {
         }
     }
 
+    fn chains_ascend(node: &Node, items: &[Item]) -> bool {
+        match node {
+            Node::Chain(files) => files.windows(2).all(|w| items[w[0]].last <= items[w[1]].first),
+            Node::Sort(_) => true,
+            Node::Run(nodes) => nodes.iter().all(|n| chains_ascend(n, items)),
+        }
+    }
+
     proptest! {
         #[test]
         fn every_file_is_read_once_in_order_within_the_fan_in(
@@ -262,13 +270,6 @@ mod tests {
             for node in &layout.inputs {
                 prop_assert!(widest(node) <= fan_in);
                 members(node, &mut seen);
-            }
-            fn chains_ascend(node: &Node, items: &[Item]) -> bool {
-                match node {
-                    Node::Chain(files) => files.windows(2).all(|w| items[w[0]].last <= items[w[1]].first),
-                    Node::Sort(_) => true,
-                    Node::Run(nodes) => nodes.iter().all(|n| chains_ascend(n, items)),
-                }
             }
             prop_assert!(layout.inputs.iter().all(|n| chains_ascend(n, &items)));
             seen.sort_unstable();

@@ -241,9 +241,10 @@ fn ties(state: Ties) -> impl futures::Stream<Item = DfResult<RecordBatch>> + Sen
                 state.done = true;
                 let rest = std::mem::take(&mut state.held);
                 let schema = state.input.schema();
-                return match rest.is_empty() {
-                    true => Ok(None),
-                    false => Ok(Some((ordered(&state.shape, &concat_batches(&schema, &rest)?)?, state))),
+                return if rest.is_empty() {
+                    Ok(None)
+                } else {
+                    Ok(Some((ordered(&state.shape, &concat_batches(&schema, &rest)?)?, state)))
                 };
             };
             if let Some(ready) = state.take(batch)? {
@@ -260,9 +261,9 @@ impl Ties {
         if rows == 0 {
             return Ok(None);
         }
-        let tail = last_key_from(&self.shape, &batch)?;
+        let tail = last_key_from(&self.shape, &batch);
         let continues = match self.held.last() {
-            Some(held) => same_key(&self.shape, held, held.num_rows() - 1, &batch, 0)?,
+            Some(held) => same_key(&self.shape, held, held.num_rows() - 1, &batch, 0),
             None => false,
         };
         if continues && tail == 0 {
@@ -303,20 +304,20 @@ fn at(array: &Int64Array, row: usize) -> Option<i64> {
     array.is_valid(row).then(|| array.value(row))
 }
 
-fn same_key(shape: &Shape, a: &RecordBatch, i: usize, b: &RecordBatch, j: usize) -> DfResult<bool> {
+fn same_key(shape: &Shape, a: &RecordBatch, i: usize, b: &RecordBatch, j: usize) -> bool {
     let ((at_a, aq), (bt, bq)) = (keys(shape, a), keys(shape, b));
-    Ok(at(&at_a, i) == at(&bt, j) && at(&aq, i) == at(&bq, j))
+    at(&at_a, i) == at(&bt, j) && at(&aq, i) == at(&bq, j)
 }
 
 /// The first row of the group of equal keys at the end.
-fn last_key_from(shape: &Shape, batch: &RecordBatch) -> DfResult<usize> {
+fn last_key_from(shape: &Shape, batch: &RecordBatch) -> usize {
     let (ts, seq) = keys(shape, batch);
     let last = batch.num_rows() - 1;
     let mut row = last;
     while row > 0 && at(&ts, row - 1) == at(&ts, last) && at(&seq, row - 1) == at(&seq, last) {
         row -= 1;
     }
-    Ok(row)
+    row
 }
 
 /// `batch` with every group of equal keys ordered by the other columns; unchanged where there is no such group.
@@ -325,7 +326,7 @@ fn ordered(shape: &Shape, batch: &RecordBatch) -> DfResult<RecordBatch> {
     let equal = if ts.null_count() == 0 && seq.null_count() == 0 {
         let (t, s) = (ts.values(), seq.values());
         let next = t.iter().skip(1).zip(s.iter().skip(1));
-        t.iter().zip(s).zip(next).map(|((a, b), (c, d))| usize::from((a == c) & (b == d))).sum::<usize>() > 0
+        t.iter().zip(s).zip(next).map(|((a, b), (c, d))| usize::from((a == c) && (b == d))).sum::<usize>() > 0
     } else {
         (1..batch.num_rows()).any(|i| at(&ts, i) == at(&ts, i - 1) && at(&seq, i) == at(&seq, i - 1))
     };

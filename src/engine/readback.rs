@@ -214,14 +214,11 @@ impl Part {
         let mut wrong = 0;
         let mut example = None;
         for value in ts {
-            match value.and_then(to_ns) {
-                Some(ns) => {
-                    self.ts_ns = Some(self.ts_ns.map_or((ns, ns), |(min, max)| (min.min(ns), max.max(ns))));
-                    if ns >= from && ns < to {
-                        continue;
-                    }
+            if let Some(ns) = value.and_then(to_ns) {
+                self.ts_ns = Some(self.ts_ns.map_or((ns, ns), |(min, max)| (min.min(ns), max.max(ns))));
+                if ns >= from && ns < to {
+                    continue;
                 }
-                None => {}
             }
             wrong += 1;
             example = example.or(Some(value));
@@ -278,7 +275,7 @@ fn order(
     if ts.null_count() == 0 && seq.null_count() == 0 {
         let (t, s) = (ts.values(), seq.values());
         let next = t.iter().skip(1).zip(s.iter().skip(1));
-        let not_less = t.iter().zip(s).zip(next).map(|((a, b), (c, d))| usize::from((a > c) | ((a == c) & (b >= d))));
+        let not_less = t.iter().zip(s).zip(next).map(|((a, b), (c, d))| usize::from((a > c) || (a == c) && (b >= d)));
         if not_less.sum::<usize>() == 0 {
             return Ok(());
         }

@@ -286,7 +286,7 @@ impl Rows {
         let meta = Arc::clone(self.arrow.metadata());
         let group = meta.row_groups().get(self.row_group).filter(|_| self.row_group < self.end);
         let Some(group) = group else { return Ok(false) };
-        let ranges = group.columns().iter().map(|c| c.byte_range());
+        let ranges = group.columns().iter().map(parquet::file::metadata::ColumnChunkMetaData::byte_range);
         let (start, end) = ranges.fold((u64::MAX, 0), |(s, e), (start, length)| (s.min(start), e.max(start + length)));
         let bytes = if start < end { self.handle.fetch(start..end).await? } else { Bytes::new() };
         let fetched = bytes.len() as u64;

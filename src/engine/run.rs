@@ -38,7 +38,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Attempt {
     /// The data stands, with its receipt.
-    Written(Written<Receipt>),
+    Written(Box<Written<Receipt>>),
     /// The digest that the data would have; nothing was written.
     Digest(String),
     /// Some sources could not be read as planned.
@@ -93,7 +93,7 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
     }
     let sunk = result.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (sunk, collected) {
-        (Some(Ok(written)), _) => Ok(Attempt::Written(written)),
+        (Some(Ok(written)), _) => Ok(Attempt::Written(Box::new(written))),
         (Some(Err(error)), _) if setting.dry && error.kind() == Kind::Interrupted => {
             Ok(Attempt::Digest(error.to_string()))
         }

@@ -60,12 +60,11 @@ impl Shape {
             } else {
                 constant(field.name(), field.data_type(), with_rows.clone())
             };
-            columns.push(match value {
-                Some(value) => Column::Constant(value),
-                None => {
-                    carried.push(Arc::clone(field));
-                    Column::Carried(carried.len() - 1)
-                }
+            columns.push(if let Some(value) = value {
+                Column::Constant(value)
+            } else {
+                carried.push(Arc::clone(field));
+                Column::Carried(carried.len() - 1)
             });
         }
         let carried = Arc::new(Schema::new(carried));

@@ -111,12 +111,11 @@ async fn one(archive: &Store, partition: &Partition, objects: &[Object], options
     }
     let (meta, data) = (find(layout::META_FILE), find(layout::DATA_FILE));
     let mut verified = Verified { partition: partition.clone(), rows: 0, bytes: 0, seconds: 0.0, findings: Vec::new() };
-    let meta = match meta {
-        Some(_) => read_meta(archive, partition, &mut found).await?,
-        None => {
-            found.push("there is no meta.json: the partition was never published, or its publishing was interrupted; qlc compact completes it".to_owned());
-            None
-        }
+    let meta = if meta.is_some() {
+        read_meta(archive, partition, &mut found).await?
+    } else {
+        found.push("there is no meta.json: the partition was never published, or its publishing was interrupted; qlc compact completes it".to_owned());
+        None
     };
     if let Some(data) = data {
         verified.bytes = data.size;

@@ -32,6 +32,9 @@ use crate::{
     storage::store::Store,
 };
 
+/// What is listed of a document, the size of the data beside it, and its bytes, if it could be read.
+type Document<'a> = (&'a (Listed, Option<u64>), Option<Bytes>);
+
 /// Documents that are read at a time.
 const AT_A_TIME: usize = 32;
 
@@ -72,7 +75,7 @@ impl Documents {
         Self { store: store.clone(), kind, listed, columns: Arc::new(Schema::new(fields)) }
     }
 
-    fn rows(&self, documents: &[(&(Listed, Option<u64>), Option<Bytes>)]) -> Result<RecordBatch> {
+    fn rows(&self, documents: &[Document<'_>]) -> Result<RecordBatch> {
         let (listed, own) = match self.kind {
             Kind::Meta => self.meta_rows(documents),
             Kind::Quarantine => quarantine_rows(documents),
@@ -82,10 +85,7 @@ impl Documents {
         Ok(RecordBatch::try_new(Arc::clone(&self.columns), columns)?)
     }
 
-    fn meta_rows<'a>(
-        &self,
-        documents: &[(&'a (Listed, Option<u64>), Option<Bytes>)],
-    ) -> (Vec<&'a Listed>, Vec<ArrayRef>) {
+    fn meta_rows<'a>(&self, documents: &[Document<'a>]) -> (Vec<&'a Listed>, Vec<ArrayRef>) {
         let metas: Vec<Option<Meta>> = documents
             .iter()
             .map(|((listed, _), bytes)| match Meta::from_json(bytes.as_deref().unwrap_or_default()) {
@@ -138,7 +138,7 @@ const QUARANTINE_COLUMNS: [(&str, DataType); 11] = [
     ("reproduce", DataType::Utf8),
 ];
 
-fn quarantine_rows<'a>(documents: &[(&'a (Listed, Option<u64>), Option<Bytes>)]) -> (Vec<&'a Listed>, Vec<ArrayRef>) {
+fn quarantine_rows<'a>(documents: &[Document<'a>]) -> (Vec<&'a Listed>, Vec<ArrayRef>) {
     let mut listed = Vec::new();
     let mut entries: Vec<Option<Entry>> = Vec::new();
     let mut messages = Vec::new();

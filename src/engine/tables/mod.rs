@@ -54,6 +54,7 @@ pub enum Side {
 }
 
 /// Makes both stores known to `session`, with the functions of qlc. Nothing is listed or read yet.
+#[must_use]
 pub fn register(session: &SessionContext, spool: &Store, archive: &Store) -> Tables {
     for store in [spool, archive] {
         let _ = session.register_object_store(store.base_url(), Arc::clone(store.object_store()));
