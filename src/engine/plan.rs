@@ -154,13 +154,14 @@ impl Builder {
             .filter_map(|n| if let Node::Chain(files) = n { Some(files.as_slice()) } else { None })
             .collect();
         if !chains.is_empty() {
-            parts.push(self.scan(&chains)?);
+            parts.push(self.scan(&chains, vec![ordering(&self.shape)?]));
         }
         for node in nodes {
             match node {
                 Node::Chain(_) => {}
                 Node::Sort(file) => {
-                    let scan = self.scan(&[&[*file]])?;
+                    // Without an order: a sort over a scan that claims one passes the rows on as they are.
+                    let scan = self.scan(&[&[*file]], Vec::new());
                     parts.push(Arc::new(SortExec::new(ordering(&self.shape)?, scan)));
                 }
                 Node::Run(inner) => {
@@ -174,7 +175,8 @@ impl Builder {
         Ok(parts)
     }
 
-    fn scan(&self, chains: &[&[usize]]) -> DfResult<Arc<dyn ExecutionPlan>> {
+    /// Reads each chain as one partition, whose rows are in the order `claimed`.
+    fn scan(&self, chains: &[&[usize]], claimed: Vec<LexOrdering>) -> Arc<dyn ExecutionPlan> {
         let file = |index: &usize| {
             let source = self.job.sources.get(*index)?;
             let meta = ObjectMeta {
@@ -193,9 +195,9 @@ impl Builder {
         )
         .with_file_groups(groups)
         .with_preserve_order(true)
-        .with_output_ordering(vec![ordering(&self.shape)?])
+        .with_output_ordering(claimed)
         .build();
-        Ok(DataSourceExec::from_data_source(config))
+        DataSourceExec::from_data_source(config)
     }
 }
 
