@@ -62,8 +62,8 @@ pub enum Decision {
 pub struct Feeding {
     /// The file.
     pub file: SpoolFile,
-    /// Whether a source of the receipt has its name, size and content.
-    pub known: bool,
+    /// The source of the receipt that is this very content, by its place in the receipt.
+    pub known: Option<usize>,
     /// Whether its bytes are in QUARANTINE.
     pub quarantined: bool,
 }
@@ -112,11 +112,11 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], archived:
         Archived::Foreign(why) => return Decision::Fail(why.clone()),
         Archived::Published(receipt) => receipt,
     };
-    let new: Vec<usize> = good().filter(|(_, f)| !f.known).map(|(i, _)| i).collect();
-    let gone = receipt
-        .sources
-        .iter()
-        .filter(|s| s.rows_here > 0 && !good().any(|(_, f)| f.known && f.file.object.key == s.name))
+    let new: Vec<usize> = good().filter(|(_, f)| f.known.is_none()).map(|(i, _)| i).collect();
+    // By content, not by name: a file that was replaced under its name has left the spool.
+    let gone = (0_usize..)
+        .zip(&receipt.sources)
+        .filter(|(nth, s)| s.rows_here > 0 && !good().any(|(_, f)| f.known == Some(*nth)))
         .count();
     if new.is_empty() && !force {
         let sources = plural(usize::try_from(receipt.source_files()).unwrap_or(usize::MAX), "file");
@@ -124,6 +124,12 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], archived:
         return Decision::Nothing(format!(
             "up to date: the archive holds all {} rows of {sources}{left}{in_quarantine}",
             receipt.outcome.rows
+        ));
+    }
+    if new.is_empty() && gone > 0 {
+        return Decision::Nothing(format!(
+            "{} left the spool, so the archived data is all there is to compact{in_quarantine}",
+            plural(gone, "source")
         ));
     }
     let why = if new.is_empty() { "forced".to_owned() } else { plural(new.len(), "new file") };
@@ -153,6 +159,7 @@ mod tests {
     }
 
     fn file(name: &str, known: bool) -> Feeding {
+        let known = known.then_some(0);
         let object = Object { key: name.to_owned(), size: 1, modified_us: 1, tag: None };
         Feeding { file: SpoolFile { object, file: name.to_owned(), home: None }, known, quarantined: false }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::{decide::SpoolFile, survey};
+use super::{decide::SpoolFile, prepare::accounting_day, survey};
 use crate::{
     engine::{extract, fault::Problem, job::Tally, probe::Claims, reader::Handle},
     error::{Error, Kind, Result},
@@ -29,6 +29,8 @@ pub struct Places {
     pub staging: std::path::PathBuf,
     /// Now, RFC 3339 in UTC, to the second.
     pub time: String,
+    /// Held while something is put into QUARANTINE: partitions side by side may keep files of one day.
+    pub turn: std::sync::Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Keeps `file` whole, with the reason; returns its entry.
@@ -36,14 +38,21 @@ pub struct Places {
 /// # Errors
 /// When it cannot be copied.
 pub async fn file(places: &Places, partition: &Partition, file: &SpoolFile, fault: &Fault) -> Result<Entry> {
-    let home = partition.series.on(file.home.unwrap_or(partition.date));
-    let key = format!("{}/{}", layout::quarantine_dir(&home), file.file);
+    let home = partition.series.on(accounting_day(file, None).unwrap_or(partition.date));
+    let _turn = places.turn.lock().await;
+    let known = survey::quarantine_entries(&places.archive, &home).await?;
+    let (sha256, _) = places.spool.sha256(&file.object.key).await?;
+    let name = ErrorFile::free_name(&known, stem(file), ".parquet", &file.object.key, &sha256);
+    let key = format!("{}/{name}", layout::quarantine_dir(&home));
     let copy = atomic::copy(&places.spool, &file.object.key, &places.archive, &key, &places.staging).await?;
-    let sha256 = copy.verified().clone();
-    let entry = entry(places, file, fault, sha256.clone(), file.file.clone(), sha256, None);
-    note(places, &home, entry.clone()).await?;
+    let entry = entry(places, file, fault, copy.verified().clone(), name, copy.verified().clone(), None);
+    note(places, &home, known, entry.clone()).await?;
     tracing::warn!(file = %places.spool.show(&file.object.key), error = %fault, kept = %places.archive.show(&key), "quarantined");
     Ok(entry)
+}
+
+fn stem(file: &SpoolFile) -> &str {
+    file.file.strip_suffix(".parquet").unwrap_or(&file.file)
 }
 
 /// Keeps the rows of `file` that have no permitted day; they must be those that were billed in `tally`.
@@ -67,9 +76,11 @@ pub async fn rows(
     if tally.quarantined == tally.rows {
         return self::file(places, partition, file, &fault).await;
     }
-    let home = partition.series.on(file.home.unwrap_or(partition.date));
-    let stem = file.file.strip_suffix(".parquet").unwrap_or(&file.file);
-    let name = format!("{stem}.rows.parquet");
+    let home = partition.series.on(accounting_day(file, Some(claims)).unwrap_or(partition.date));
+    let _turn = places.turn.lock().await;
+    let known = survey::quarantine_entries(&places.archive, &home).await?;
+    let (sha256, _) = places.spool.sha256(&file.object.key).await?;
+    let name = ErrorFile::free_name(&known, stem(file), ".rows.parquet", &file.object.key, &sha256);
     let key = format!("{}/{name}", layout::quarantine_dir(&home));
     let handle = Handle::new(&places.spool, &file.object);
     let (claims, day, expected) = (claims.clone(), file.home, (tally.quarantined, tally.quarantined_hash));
@@ -110,9 +121,8 @@ pub async fn rows(
         },
     )
     .await?;
-    let (sha256, _) = places.spool.sha256(&file.object.key).await?;
     let entry = entry(places, file, &fault, sha256, name, written.verified().clone(), Some(tally.quarantined));
-    note(places, &home, entry.clone()).await?;
+    note(places, &home, known, entry.clone()).await?;
     tracing::warn!(file = %places.spool.show(&file.object.key), rows = tally.quarantined, kept = %places.archive.show(&key), "rows quarantined");
     Ok(entry)
 }
@@ -127,7 +137,9 @@ pub async fn all_rows(
     files: &[(SpoolFile, Claims)],
     tallies: &[Tally],
 ) -> Result<Vec<Entry>> {
-    let far = files.iter().zip(tallies).filter(|(_, tally)| tally.quarantined > 0);
+    // One run accounts for them: that of the file's own day.
+    let mine = |file: &SpoolFile, claims: &Claims| accounting_day(file, Some(claims)) == Some(partition.date);
+    let far = files.iter().zip(tallies).filter(|((f, c), tally)| tally.quarantined > 0 && mine(f, c));
     futures::stream::iter(far)
         .then(|((file, claims), tally)| rows(places, partition, file, claims, tally))
         .try_collect()
@@ -172,8 +184,7 @@ fn quoted(text: &str) -> String {
     if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-async fn note(places: &Places, home: &Partition, entry: Entry) -> Result<()> {
-    let known = survey::quarantine_entries(&places.archive, home).await?;
+async fn note(places: &Places, home: &Partition, known: Vec<Entry>, entry: Entry) -> Result<()> {
     let known = known.first().cloned().map(|newest| ErrorFile { newest, files: known });
     let key = format!("{}/{}", layout::quarantine_dir(home), layout::ERROR_FILE);
     let json = ErrorFile::with(known, entry).to_json()?;

@@ -23,14 +23,13 @@ use futures::{StreamExt, stream};
 pub use report::{Mode, Options, Outcome, Outlook, Silent, Status, Stop, Watch};
 
 use crate::{
-    engine::{budget::Budget, layout::plural, probe::probe, reader::Handle},
+    engine::{budget::Budget, examine, fault::Problem, layout::plural, probe::probe, reader::Handle},
     error::{Error, Kind, Result},
     model::{
         date::Date,
         layout,
         partition::{Partition, Selection, Series},
         receipt::SeqOrigin,
-        time::to_ns,
     },
     storage::{
         scratch::{self, Scratch},
@@ -150,14 +149,14 @@ pub async fn rebuild(
     // Exactly the files that the receipt names: what came later is not in the archived data either.
     let chosen: Vec<usize> = (0_usize..)
         .zip(&look.feeding)
-        .filter(|(_, (mark, claims))| mark.known && claims.is_ok())
+        .filter(|(_, (mark, claims))| mark.known.is_some() && claims.is_ok())
         .map(|(index, _)| index)
         .collect();
     let needed = receipt.sources.iter().filter(|s| s.rows_here > 0).count();
     let found = chosen
         .iter()
         .filter_map(|i| look.feeding.get(*i))
-        .filter(|(mark, _)| receipt.sources.iter().any(|s| s.rows_here > 0 && s.name == mark.file.object.key));
+        .filter(|(mark, _)| mark.known.and_then(|nth| receipt.sources.get(nth)).is_some_and(|s| s.rows_here > 0));
     let missing = needed - found.count().min(needed);
     if missing > 0 {
         return Ok(Rebuilt::Impossible(format!("{} of its {needed} sources left the spool", plural(missing, "file"))));
@@ -188,22 +187,21 @@ async fn unnamed_days(spool: &Store, files: &Spool) -> Result<BTreeMap<Series, B
     let mut days: BTreeMap<Series, BTreeSet<Date>> = BTreeMap::new();
     for (series, files) in files {
         for file in files.iter().filter(|f| f.home.is_none()) {
-            let claims = match probe(&Handle::new(spool, &file.object)).await {
-                Ok(claims) => claims,
-                Err(crate::engine::fault::Problem::Storage(error)) => return Err(error),
-                Err(problem) => {
-                    // Neither its name nor its footer tells its day: it is kept with the day it was last changed.
-                    tracing::warn!(file = %spool.show(&file.object.key), %problem, "cannot be used");
-                    let changed = Date::of_ns(file.object.modified_us.saturating_mul(1000));
-                    days.entry(series.clone()).or_default().extend(changed);
-                    continue;
+            let handle = Handle::new(spool, &file.object);
+            let entry = days.entry(series.clone()).or_default();
+            // Neither name nor footer may tell the day of rows that go to QUARANTINE, so one day accounts for them.
+            let found = match probe(&handle).await {
+                Ok(claims) => {
+                    entry.extend(prepare::accounting_day(file, Some(&claims)));
+                    examine::days(&handle, &claims, None).await
                 }
+                Err(problem) => Err(problem),
             };
-            let ends =
-                claims.ts.and_then(|span| Some((Date::of_ns(to_ns(span.min)?)?, Date::of_ns(to_ns(span.max)?)?)));
-            if let Some((first, last)) = ends {
-                // A lie of centuries in a footer must not make a million partitions.
-                days.entry(series.clone()).or_default().extend(first.through(last).take(3660));
+            entry.extend(prepare::accounting_day(file, None));
+            match found {
+                Ok(found) => entry.extend(found.permitted),
+                Err(Problem::Storage(error)) => return Err(error),
+                Err(problem) => tracing::warn!(file = %spool.show(&file.object.key), %problem, "cannot be used"),
             }
         }
     }
@@ -226,6 +224,7 @@ fn shared(
             archive: archive.clone(),
             staging: scratch.to_owned(),
             time: options.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+            turn: Arc::default(),
         },
         today: Date::of(options.now)?,
         force: options.force,

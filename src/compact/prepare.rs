@@ -10,7 +10,7 @@ use super::decide::{Feeding, SpoolFile, is_entry_of, is_source, may_be_source};
 use crate::{
     engine::{
         budget::Budget,
-        examine::examine,
+        examine::{days, examine},
         fault::Problem,
         job::{Order, Role, Source},
         layout::{Item, Layout},
@@ -21,6 +21,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     model::{
+        date::Date,
         partition::{Partition, belongs},
         quarantine::{Entry, ErrorType, Fault},
         receipt::{Receipt, SeqOrigin},
@@ -33,6 +34,9 @@ use crate::{
 /// Footers that are read at a time.
 const FOOTERS_AT_A_TIME: usize = 16;
 
+/// Footers that are kept in memory; of more files than this each footer is read again when its rows are.
+const FOOTERS_KEPT: usize = 1024;
+
 /// A candidate whose footer was read.
 #[derive(Debug, Clone)]
 pub struct Probed {
@@ -40,28 +44,41 @@ pub struct Probed {
     pub file: SpoolFile,
     /// What it claims, or why it cannot be used.
     pub claims: std::result::Result<Claims, Fault>,
+    /// Whether the partition's run must account for rows of it.
+    pub feeds: bool,
 }
 
-/// Reads the footers of `files`, leaving out those in `entries`' quarantine; what the footer does not say of the time
-/// span is found out by reading the rows.
+/// Reads the footers of `files` and says which of them feed `partition`. Where a footer leaves open which days its rows
+/// are of, the rows are read. `settled` tells whether a file's rows without a permitted day are in QUARANTINE already,
+/// `sent` whether a neighbouring day's receipt says that the file has rows for this day.
 ///
 /// # Errors
 /// When a file is out of reach: a day must not be published without it.
-pub async fn probe_all(spool: &Store, files: Vec<SpoolFile>) -> Result<Vec<Probed>> {
+pub async fn probe_all(
+    spool: &Store,
+    partition: &Partition,
+    files: Vec<SpoolFile>,
+    settled: &(dyn Fn(&SpoolFile) -> bool + Sync),
+    sent: &(dyn Fn(&SpoolFile) -> bool + Sync),
+) -> Result<Vec<Probed>> {
+    let keep_footer = files.len() <= FOOTERS_KEPT;
     let probes = files.into_iter().map(|file| {
         let handle = Handle::new(spool, &file.object);
         async move {
-            let claims = match probe(&handle).await {
-                Ok(claims) if claims.rows > 0 && claims.ts.is_none() && has_ts(&claims) => {
-                    examine(&handle, &claims).await.map(|e| e.claims)
+            let found = probe_one(&handle, partition, &file, settled, sent).await;
+            match found {
+                Ok((mut claims, feeds)) => {
+                    if !keep_footer {
+                        claims.meta = None;
+                    }
+                    Ok(Probed { file, claims: Ok(claims), feeds })
                 }
-                other => other,
-            };
-            match claims {
-                Ok(claims) => Ok(Probed { file, claims: Ok(claims) }),
-                Err(Problem::Bad(fault)) => Ok(Probed { file, claims: Err(fault) }),
+                Err(Problem::Bad(fault)) => {
+                    let feeds = accounting_day(&file, None) == Some(partition.date);
+                    Ok(Probed { file, claims: Err(fault), feeds })
+                }
                 Err(Problem::Storage(error)) => Err(error),
-                Err(Problem::FalseClaim(what)) => Err(Error::new(Kind::Internal, what)),
+                Err(other) => Err(Error::new(Kind::Internal, other.to_string())),
             }
         }
     });
@@ -73,31 +90,56 @@ pub async fn probe_all(spool: &Store, files: Vec<SpoolFile>) -> Result<Vec<Probe
     Ok(probed)
 }
 
-fn has_ts(claims: &Claims) -> bool {
-    claims.schema.column_with_name(schema::TS_EVENT).is_some()
-}
-
-/// Whether a file with these claims may hold rows that this partition's run must account for.
-#[must_use]
-pub fn feeds(file: &SpoolFile, claims: &Claims, partition: &Partition) -> bool {
-    let at_home = file.home.is_none_or(|home| home == partition.date);
-    let Some(span) = claims.ts else {
-        // Without rows, or with none that has a time: its own day accounts for it.
-        return at_home;
-    };
-    let (from, to) = (partition.date.start_ns(), partition.date.end_ns());
-    match (to_ns(span.min), to_ns(span.max)) {
-        (Some(min), Some(max)) => {
-            let touches = min < to && max >= from;
-            // Rows that are far from home go to QUARANTINE; the home day's run sees to that.
-            touches || (at_home && is_far(file, min, max))
-        }
-        _ => true,
+async fn probe_one(
+    handle: &Handle,
+    partition: &Partition,
+    file: &SpoolFile,
+    settled: &(dyn Fn(&SpoolFile) -> bool + Sync),
+    sent: &(dyn Fn(&SpoolFile) -> bool + Sync),
+) -> std::result::Result<(Claims, bool), Problem> {
+    let mut claims = probe(handle).await?;
+    if claims.rows == 0 {
+        // Nothing to conserve; not even its columns count.
+        return Ok((claims, false));
     }
+    let has_ts = claims.schema.column_with_name(schema::TS_EVENT).is_some();
+    if !has_ts {
+        // It cannot be placed; the run of its own day finds the schema unfit.
+        return Ok((claims, accounting_day(file, None) == Some(partition.date)));
+    }
+    let silent = schema::TIME_COLUMNS
+        .iter()
+        .any(|name| claims.schema.column_with_name(name).is_some() && !claims.times.contains_key(*name));
+    if silent {
+        claims = examine(handle, &claims).await?.claims;
+    }
+    let span = claims.ts.and_then(|span| {
+        let [min, max] = span.units();
+        Some((to_ns(span.min)?, to_ns(span.max)?)).filter(|_| min == max)
+    });
+    let (from, to) = (partition.date.start_ns(), partition.date.end_ns());
+    let at_home = accounting_day(file, Some(&claims)) == Some(partition.date);
+    if let Some((min, max)) = span {
+        let short = max - min <= 3 * crate::model::date::DAY_NS;
+        if min < to && max >= from && short {
+            return Ok((claims, true));
+        }
+        if short && !at_home && !sent(file) {
+            return Ok((claims, false));
+        }
+    }
+    // The footer does not settle it, or says that a file has nothing for its own day: the rows do.
+    let days = days(handle, &claims, file.home).await?;
+    let unplaced = days.unplaced > 0 && at_home && !settled(file);
+    Ok((claims, days.permitted.contains(&partition.date) || unplaced))
 }
 
-fn is_far(file: &SpoolFile, min_ns: i64, max_ns: i64) -> bool {
-    file.home.is_some_and(|home| min_ns < home.pred().start_ns() || max_ns >= home.succ().end_ns())
+/// The day whose run accounts for rows of `file` that belong to no day: the one that its name or folder tells, else that
+/// of its first row, else that of its last change.
+#[must_use]
+pub fn accounting_day(file: &SpoolFile, claims: Option<&Claims>) -> Option<Date> {
+    let first = || Date::of_ns(to_ns(claims?.ts?.min)?);
+    file.home.or_else(first).or_else(|| Date::of_ns(file.object.modified_us.saturating_mul(1000)))
 }
 
 /// Why a file cannot be part of a partition with `schema`, if it cannot.
@@ -137,17 +179,21 @@ pub async fn feeding(
                 entry.modified_us == file.object.modified_us || spool.sha256(&file.object.key).await?.0 == entry.sha256;
         }
         let sources = receipt.map(|r| r.sources.as_slice()).unwrap_or_default();
-        let mut known = sources.iter().any(|s| is_source(s, &file));
-        if !known
+        let mut known = sources.iter().position(|s| is_source(s, &file));
+        if known.is_none()
             && !quarantined
-            && let Some(source) = sources.iter().find(|s| may_be_source(s, &file))
+            && let Some(nth) = sources.iter().position(|s| may_be_source(s, &file))
+            && let Some(source) = sources.get(nth)
         {
             let handle = Handle::new(spool, &file.object);
             known = match probe(&handle).await {
-                Ok(claims) if claims.rows == source.rows => {
-                    matches!(examine(&handle, &claims).await, Ok(found) if found.row_hash == source.row_hash)
-                }
-                _ => false,
+                Ok(claims) if claims.rows == source.rows => match examine(&handle, &claims).await {
+                    Ok(found) => (found.row_hash == source.row_hash).then_some(nth),
+                    Err(Problem::Storage(error)) => return Err(error),
+                    Err(_) => None,
+                },
+                Err(Problem::Storage(error)) => return Err(error),
+                _ => None,
             };
         }
         all.push(Feeding { file, known, quarantined });
@@ -224,7 +270,9 @@ pub fn prepare(
     base: Option<&BaseData>,
     budget: &Budget,
 ) -> Result<Prepared> {
-    let shape = Shape::of(&partition.series.stream, files.iter().map(|(_, c)| c).chain(base.map(|b| &b.claims)))?;
+    // Archived columns have their type for good: late files fit in, or are left out.
+    let votes = files.iter().map(|(_, c)| (c, c.rows)).chain(base.map(|b| (&b.claims, u64::MAX / 2)));
+    let shape = Shape::of(&partition.series.stream, votes)?;
     let mut sources: Vec<Source> = files
         .iter()
         .map(|(file, claims)| Source {
@@ -248,13 +296,14 @@ pub fn prepare(
         rank: None,
         modified_us: base.object.modified_us,
     }));
-    let to_ns = units_differ(&sources);
+    let to_ns = units_differ(&sources) || base.is_some_and(|b| b.receipt.outcome.brought_to.is_some());
     for source in &mut sources {
         source.order = order_of(&source.claims, &shape, budget);
     }
     let seq = number(&mut sources, base);
     let numbers = sources.iter().any(|s| s.rank.is_some());
-    let keeps = base.is_some_and(|b| b.receipt.outcome.seq != SeqOrigin::Assigned);
+    // Which of the archived rows qlc numbered cannot be told any more: new numbers follow the largest there is.
+    let keeps = base.is_some_and(|b| b.receipt.outcome.seq == SeqOrigin::Mixed);
     let first_number =
         if numbers && keeps { base.and_then(|b| b.claims.seq).map_or(0, |span| span.max.saturating_add(1)) } else { 0 };
     let (width, batch_rows) = budget.merge_width(&sources, &shape);
@@ -284,9 +333,10 @@ fn order_of(claims: &Claims, shape: &Shape, budget: &Budget) -> Order {
         let [min, max] = span.units();
         min.is_some() && min == max
     });
+    let bytes = claims.rows.saturating_mul(shape.row_bytes().max(claims.row_bytes));
     if claims.ordered && one_unit && claims.ts.is_some() {
         Order::Claimed
-    } else if claims.rows.saturating_mul(shape.row_bytes()) <= budget.sort_in_memory {
+    } else if bytes <= budget.sort_in_memory && !claims.heavy {
         Order::SortInMemory
     } else {
         Order::SortSpilling
@@ -326,7 +376,9 @@ fn number(sources: &mut [Source], base: Option<&BaseData>) -> SeqOrigin {
 
 fn item(index: usize, source: &Source, to_nanos: bool) -> Item {
     let unit = |v: i64| if to_nanos { to_ns(v).unwrap_or(v) } else { v };
-    let (min, max) = source.claims.ts.map_or((i64::MIN, i64::MAX), |s| (unit(s.min), unit(s.max)));
+    // Where the ends differ in unit, the stored span is not the span of time.
+    let plain = source.claims.ts.filter(|s| !to_nanos || s.units()[0] == s.units()[1]);
+    let (min, max) = plain.map_or((i64::MIN, i64::MAX), |s| (unit(s.min), unit(s.max)));
     let (first, last) = match (source.rank, source.claims.seq) {
         (Some(rank), _) => (i64::from(rank), i64::from(rank)),
         (None, Some(span)) => (span.min, span.max),

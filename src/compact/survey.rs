@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     decide::{Archived, SpoolFile},
+    prepare::accounting_day,
     report::{Mode, Options},
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
         partition::{Partition, Selection, Series},
         quarantine::{Entry, ErrorFile},
         receipt::Receipt,
-        row_hash::{FOOTER_KEY, RowHash},
+        row_hash::FOOTER_KEY,
     },
     storage::store::Store,
 };
@@ -54,12 +55,15 @@ pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<Spool> 
     Ok(all)
 }
 
+/// The days of each series, and how many of its two objects each has.
+pub type Days = BTreeMap<Series, BTreeMap<Date, u8>>;
+
 /// The days that the archive has of each series that is meant.
 ///
 /// # Errors
 /// When the archive cannot be listed.
-pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<BTreeMap<Series, BTreeSet<Date>>> {
-    let mut all: BTreeMap<Series, BTreeSet<Date>> = BTreeMap::new();
+pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<Days> {
+    let mut all = Days::new();
     if archive.is_absent() {
         return Ok(all);
     }
@@ -69,7 +73,8 @@ pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<BTr
             && selection.takes(&series)
             && (file == layout::DATA_FILE || file == layout::META_FILE)
         {
-            let _ = all.entry(series).or_default().insert(date);
+            // A day is whole when both objects are there.
+            *all.entry(series).or_default().entry(date).or_insert(0_u8) += 1;
         }
     }
     Ok(all)
@@ -96,7 +101,7 @@ fn prefix(selection: &Selection) -> String {
 /// When nothing matches the selection.
 pub fn partitions(
     spool: &Spool,
-    archived: &BTreeMap<Series, BTreeSet<Date>>,
+    archived: &Days,
     options: &Options,
     unnamed: &BTreeMap<Series, BTreeSet<Date>>,
 ) -> Result<Vec<Partition>> {
@@ -119,16 +124,20 @@ pub fn partitions(
         let known = archived.get(series).cloned().unwrap_or_default();
         let wanted: Vec<Date> = match options.mode {
             Mode::Daily => vec![today.pred()],
-            Mode::CatchUp => days.iter().copied().filter(|d| *d < today || (options.force && *d == today)).collect(),
+            Mode::CatchUp => {
+                let unfinished = known.iter().filter(|(_, objects)| **objects < 2).map(|(day, _)| *day);
+                let all = days.iter().copied().chain(unfinished);
+                all.filter(|d| *d < today || (options.force && *d == today)).collect()
+            }
             Mode::Backfill { start, end } => {
-                days.iter().chain(&known).copied().filter(|d| *d >= start && *d <= end).collect()
+                days.iter().chain(known.keys()).copied().filter(|d| *d >= start && *d <= end).collect()
             }
             Mode::Single { date } => vec![date],
         };
         let wanted: BTreeSet<Date> = wanted.into_iter().collect();
         let single = matches!(options.mode, Mode::Single { .. });
         partitions.extend(
-            wanted.into_iter().filter(|d| single || days.contains(d) || known.contains(d)).map(|d| series.on(d)),
+            wanted.into_iter().filter(|d| single || days.contains(d) || known.contains_key(d)).map(|d| series.on(d)),
         );
     }
     Ok(partitions)
@@ -146,7 +155,8 @@ pub fn candidates(files: &[SpoolFile], partition: &Partition) -> Vec<SpoolFile> 
 /// # Errors
 /// When the archive does not answer.
 pub async fn quarantined(archive: &Store, partition: &Partition, files: &[SpoolFile]) -> Result<Vec<Entry>> {
-    let days: BTreeSet<Date> = files.iter().map(|f| f.home.unwrap_or(partition.date)).collect();
+    let days: BTreeSet<Date> =
+        files.iter().filter_map(|f| accounting_day(f, None)).chain([partition.date]).collect();
     let mut entries = Vec::new();
     for date in days {
         entries.extend(quarantine_entries(archive, &partition.series.on(date)).await?);
@@ -189,7 +199,7 @@ pub async fn archived(archive: &Store, partition: &Partition) -> Result<Archived
         && let Ok(meta) = Meta::from_json(bytes)
         && let Some(receipt) = receipt(archive, partition, &meta.sha256).await?
         && receipt.outcome.bytes == data.size
-        && footer_hash(archive, &data).await? == Some(receipt.outcome.row_hash)
+        && footer_agrees(archive, &data, &receipt).await?
     {
         return Ok(Archived::Published(Box::new(receipt)));
     }
@@ -212,15 +222,36 @@ async fn receipt(archive: &Store, partition: &Partition, sha256: &str) -> Result
     Ok((receipt.partition == *partition && receipt.outcome.sha256 == sha256).then_some(receipt))
 }
 
-/// The row hash in the footer of archived data; `None` when there is none or the footer is damaged.
-async fn footer_hash(archive: &Store, data: &crate::storage::store::Object) -> Result<Option<RowHash>> {
-    use crate::engine::fault::Problem;
-    match Handle::new(archive, data).footer().await {
-        Ok(meta) => Ok(meta
-            .file_metadata()
-            .key_value_metadata()
-            .and_then(|pairs| pairs.iter().find(|p| p.key == FOOTER_KEY)?.value.as_deref()?.parse().ok())),
-        Err(Problem::Storage(error)) => Err(error),
-        Err(_) => Ok(None),
+/// Whether the footer of archived data names the rows and the version that the receipt vouches for.
+async fn footer_agrees(archive: &Store, data: &crate::storage::store::Object, receipt: &Receipt) -> Result<bool> {
+    use crate::engine::{encode::VERSION_KEY, fault::Problem};
+    let meta = match Handle::new(archive, data).footer().await {
+        Ok(meta) => meta,
+        Err(Problem::Storage(error)) => return Err(error),
+        Err(_) => return Ok(false),
+    };
+    let value = |key: &str| {
+        let pairs = meta.file_metadata().key_value_metadata()?;
+        pairs.iter().find(|p| p.key == key)?.value.clone()
+    };
+    Ok(value(FOOTER_KEY) == Some(receipt.outcome.row_hash.to_string())
+        && value(VERSION_KEY).as_deref() == Some(receipt.qlc_version.as_str()))
+}
+
+/// The files (key and size) that the receipts of the neighbouring days say have rows of `partition`'s day: evidence that
+/// counts more than what the files' footers claim.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn sent_here(archive: &Store, partition: &Partition) -> Result<BTreeSet<(String, u64)>> {
+    let mut sent = BTreeSet::new();
+    for day in [partition.date.pred(), partition.date.succ()] {
+        let neighbour = partition.series.on(day);
+        let Some(meta) = archive.read(&layout::meta_key(&neighbour)).await? else { continue };
+        let Ok(meta) = Meta::from_json(&meta) else { continue };
+        let Ok(Some(receipt)) = receipt(archive, &neighbour, &meta.sha256).await else { continue };
+        let here = receipt.sources.into_iter().filter(|s| s.rows_elsewhere.contains_key(&partition.date));
+        sent.extend(here.map(|s| (s.name, s.size)));
     }
+    Ok(sent)
 }

@@ -12,7 +12,7 @@ use std::{
 use super::{
     decide::{Archived, Decision, Feeding, SpoolFile, decide},
     keep::{self, Places},
-    prepare::{BaseData, Prepared, Probed, feeding, feeds, prepare, probe_all, unfit},
+    prepare::{BaseData, Prepared, Probed, accounting_day, feeding, prepare, probe_all, unfit},
     report::Watch,
     survey,
 };
@@ -114,20 +114,27 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     };
     let marked = feeding(&run.places.spool, candidates, receipt, &entries).await?;
     // What is known feeds as its receipt says; what is in QUARANTINE is counted at its own day; the rest is looked into.
-    let (settled, open): (Vec<Feeding>, Vec<Feeding>) = marked.into_iter().partition(|f| f.quarantined);
-    let probed = probe_all(&run.places.spool, open.iter().map(|f| f.file.clone()).collect()).await?;
-    let at_home = |file: &SpoolFile| file.home.is_none_or(|home| home == partition.date);
+    let (held, open): (Vec<Feeding>, Vec<Feeding>) = marked.into_iter().partition(|f| f.quarantined);
+    let sent = survey::sent_here(&run.places.archive, partition).await?;
+    let rows_kept = |file: &SpoolFile| {
+        let same = |e: &&Entry| e.source_path == file.object.key && e.size == file.object.size;
+        entries.iter().filter(same).any(|e| e.rows.is_some() && e.modified_us == file.object.modified_us)
+    };
+    let probed = probe_all(
+        &run.places.spool,
+        partition,
+        open.iter().map(|f| f.file.clone()).collect(),
+        &rows_kept,
+        &|file| sent.contains(&(file.object.key.clone(), file.object.size)),
+    )
+    .await?;
     let mut feeding = Vec::new();
-    for (mark, Probed { file, claims }) in open.into_iter().zip(probed) {
-        let counts = match &claims {
-            Ok(claims) => feeds(&file, claims, partition),
-            Err(_) => at_home(&file),
-        };
-        if counts || mark.known {
+    for (mark, Probed { claims, feeds, .. }) in open.into_iter().zip(probed) {
+        if feeds || mark.known.is_some() {
             feeding.push((mark, claims));
         }
     }
-    for mark in settled.into_iter().filter(|f| at_home(&f.file)) {
+    for mark in held.into_iter().filter(|f| accounting_day(&f.file, None) == Some(partition.date)) {
         let entry = entries.iter().find(|e| super::decide::is_entry_of(e, &mark.file));
         let fault = entry.map_or_else(
             || Fault::new(crate::model::quarantine::ErrorType::FooterCorrupt, "in QUARANTINE"),
@@ -153,9 +160,8 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     if swept > 0 {
         tracing::info!(%partition, swept, "removed what an interrupted run had left");
     }
-    let seen = look(run, partition, files).await?;
     let nothing = |made| Ok(Done { made, quarantined: Vec::new() });
-    match seen.decision {
+    match look(run, partition, files).await?.decision {
         Decision::Nothing(why) => return nothing(Made::Nothing(why)),
         Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
         Decision::Complete(_) | Decision::Build { .. } => {}
@@ -165,20 +171,31 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
         Some(lock) => lock,
         None => None,
     };
-    // Under the lock nothing changes any more: look again if another process was faster.
-    let seen = look(run, partition, files).await?;
-    match seen.decision {
-        Decision::Nothing(why) => nothing(Made::Nothing(why)),
-        Decision::Fail(why) => Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
-        Decision::Complete(receipt) => {
-            publish_meta(run, partition, &receipt).await?;
-            nothing(Made::Completed(*receipt))
-        }
-        Decision::Build { ref files, ref base, ref reason } => {
-            let mut build = Build::begin(run, partition, &seen, files, base.as_deref()).await?;
-            let made = build.until_done(reason).await?;
-            Ok(Done { made, quarantined: std::mem::take(&mut build.quarantined) })
-        }
+    // Under the lock nothing changes any more but by what is done here.
+    let mut completed: Option<Receipt> = None;
+    let mut quarantined = Vec::new();
+    loop {
+        let seen = look(run, partition, files).await?;
+        let made = match &seen.decision {
+            Decision::Nothing(why) => completed.map_or_else(|| Made::Nothing(why.clone()), Made::Completed),
+            Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
+            Decision::Complete(receipt) => {
+                publish_meta(run, partition, receipt).await?;
+                // Files may have come since: look again.
+                completed = Some(receipt.as_ref().clone());
+                continue;
+            }
+            Decision::Build { files, base, reason } => {
+                let mut build = Build::begin(run, partition, &seen, files, base.as_deref()).await?;
+                let made = if build.restart { None } else { build.until_done(reason).await? };
+                quarantined.append(&mut build.quarantined);
+                match made {
+                    Some(made) => made,
+                    None => continue,
+                }
+            }
+        };
+        return Ok(Done { made, quarantined });
     }
 }
 
@@ -199,6 +216,12 @@ pub struct Build<'a> {
     base: Option<BaseData>,
     left_out: Vec<LeftOut>,
     quarantined: Vec<Entry>,
+    /// Files whose rows are in the archive already. When one of them turns out bad, its archived rows must stay: the
+    /// decision is made again, with the file in QUARANTINE and the archived data as the base.
+    known: BTreeSet<String>,
+    restart: bool,
+    /// How often the merge was made narrower because memory ran out.
+    squeezed: u32,
 }
 
 impl<'a> Build<'a> {
@@ -236,7 +259,18 @@ impl<'a> Build<'a> {
             Some(receipt) => Some(base_data(run, partition, receipt).await?),
             None => None,
         };
-        Ok(Self { run, partition, files, base, left_out: left_out.collect(), quarantined: Vec::new() })
+        let known = look.feeding.iter().filter(|(mark, _)| mark.known.is_some()).map(|(mark, _)| mark.file.object.key.clone());
+        Ok(Self {
+            run,
+            partition,
+            files,
+            base,
+            left_out: left_out.collect(),
+            quarantined: Vec::new(),
+            known: known.collect(),
+            restart: false,
+            squeezed: 0,
+        })
     }
 
     fn unusable(look: &Look, chosen: &[usize]) -> Vec<(SpoolFile, Fault)> {
@@ -246,6 +280,7 @@ impl<'a> Build<'a> {
 
     async fn quarantine(&mut self, file: &SpoolFile, fault: &Fault) -> Result<()> {
         let entry = keep::file(&self.run.places, self.partition, file, fault).await?;
+        self.restart |= self.known.contains(&file.object.key);
         self.left_out.push(left_out(&entry));
         self.quarantined.push(entry);
         Ok(())
@@ -253,8 +288,9 @@ impl<'a> Build<'a> {
 
     /// Files whose schema does not fit that of the partition; the schema is voted on by all that are left.
     fn misfits(&self) -> Vec<(SpoolFile, Fault)> {
-        let claims = self.files.iter().map(|(_, c)| c).chain(self.base.iter().map(|b| &b.claims));
-        let schema = schema::of_partition(&self.partition.series.stream, claims.map(|c| (c.schema.as_ref(), c.rows)));
+        let files = self.files.iter().map(|(_, c)| (c.schema.as_ref(), c.rows));
+        let votes = files.chain(self.base.iter().map(|b| (b.claims.schema.as_ref(), u64::MAX / 2)));
+        let schema = schema::of_partition(&self.partition.series.stream, votes);
         self.files.iter().filter_map(|(f, c)| Some((f.clone(), unfit(c, self.partition, &schema)?))).collect()
     }
 
@@ -268,31 +304,43 @@ impl<'a> Build<'a> {
 
     fn prepared(&self) -> Result<Prepared> {
         let places = &self.run.places;
-        prepare(&places.spool, &places.archive, self.partition, &self.files, self.base.as_ref(), &self.run.budget)
+        let budget = self.run.budget.squeezed(self.squeezed);
+        prepare(&places.spool, &places.archive, self.partition, &self.files, self.base.as_ref(), &budget)
     }
 
-    async fn until_done(&mut self, reason: &str) -> Result<Made> {
+    /// Attempts until the partition is made; `None` when the decision must be made again.
+    async fn until_done(&mut self, reason: &str) -> Result<Option<Made>> {
+        let none = || Ok(Some(Made::Nothing("none of the readable files holds rows of this day".to_owned())));
         let mut proven = false;
         loop {
             let prepared = self.prepared()?;
             if prepared.rows() == 0 {
-                return Ok(Made::Nothing("none of the readable files holds rows of this day".to_owned()));
+                return none();
             }
             let bytes_in = prepared.sources.iter().map(|s| s.handle.size()).sum();
             self.run.watch.partition_begins(self.partition, prepared.rows(), bytes_in);
-            let problems = match self.attempt(prepared, false).await? {
-                Attempt::Written(written) => {
+            let problems = match self.attempt(prepared, false).await {
+                Ok(Attempt::Written(written)) => {
                     let receipt = written.verified();
                     publish_meta(self.run, self.partition, receipt).await?;
-                    return Ok(Made::Published { receipt: receipt.clone(), reason: reason.to_owned(), bytes_in });
+                    let (receipt, reason) = (receipt.clone(), reason.to_owned());
+                    return Ok(Some(Made::Published { receipt, reason, bytes_in }));
                 }
-                Attempt::NoRows => {
-                    return Ok(Made::Nothing("none of the readable files holds rows of this day".to_owned()));
+                Ok(Attempt::NoRows) => return none(),
+                Ok(Attempt::Digest(_)) => return Err(Error::new(Kind::Internal, "a digest was not asked for")),
+                Ok(Attempt::Problems(problems)) => problems,
+                Err(error) if error.kind() == Kind::Resources && self.squeezed < 3 => {
+                    // Footers do not tell how large rows are in memory: a narrower merge needs less.
+                    self.squeezed += 1;
+                    tracing::info!(partition = %self.partition, error = %error.chain(), "once more with a narrower merge");
+                    continue;
                 }
-                Attempt::Digest(_) => return Err(Error::new(Kind::Internal, "a digest was not asked for")),
-                Attempt::Problems(problems) => problems,
+                Err(error) => return Err(error),
             };
             self.learn(problems, proven).await?;
+            if self.restart {
+                return Ok(None);
+            }
             proven = true;
         }
     }
@@ -300,8 +348,9 @@ impl<'a> Build<'a> {
     /// Makes the next attempt different from this one: bad files go to QUARANTINE, and no footer is believed any more.
     async fn learn(&mut self, problems: Vec<(usize, Problem)>, proven: bool) -> Result<()> {
         let mut bad: Vec<(SpoolFile, Fault)> = Vec::new();
+        let all_heavy = problems.iter().all(|(_, p)| matches!(p, Problem::TooLarge));
         for (index, problem) in problems {
-            let Some((file, claims)) = self.files.get(index) else {
+            let Some((file, claims)) = self.files.get_mut(index) else {
                 return Err(match problem {
                     Problem::Storage(error) => error,
                     other => Error::new(
@@ -313,6 +362,7 @@ impl<'a> Build<'a> {
             match problem {
                 Problem::Storage(error) => return Err(error),
                 Problem::Bad(fault) => bad.push((file.clone(), fault)),
+                Problem::TooLarge => claims.heavy = true,
                 Problem::FalseClaim(what) if proven && claims.proven => {
                     return Err(Error::new(
                         Kind::Io,
@@ -324,6 +374,9 @@ impl<'a> Build<'a> {
                 }
             }
         }
+        if all_heavy {
+            return Ok(());
+        }
         let bad_keys: BTreeSet<String> = bad.iter().map(|(f, _)| f.object.key.clone()).collect();
         for (file, claims) in &mut self.files {
             if claims.proven || bad_keys.contains(&file.object.key) || self.run.stop.asked() {
@@ -333,7 +386,7 @@ impl<'a> Build<'a> {
                 Ok(found) => *claims = found.claims,
                 Err(Problem::Bad(fault)) => bad.push((file.clone(), fault)),
                 Err(Problem::Storage(error)) => return Err(error),
-                Err(Problem::FalseClaim(what)) => return Err(Error::new(Kind::Internal, what)),
+                Err(other) => return Err(Error::new(Kind::Internal, other.to_string())),
             }
         }
         for (file, fault) in bad {
@@ -355,6 +408,7 @@ impl<'a> Build<'a> {
             first_number: prepared.first_number,
             batch_rows: prepared.batch_rows,
             eager: prepared.eager,
+            sort_in_memory: self.run.budget.squeezed(self.squeezed).sort_in_memory,
             on_progress: Arc::new(move |rows, bytes| watch.progress(rows, bytes)),
             stop: Arc::new(move || stop.asked()),
             ledger: Ledger::default(),
@@ -381,7 +435,7 @@ impl<'a> Build<'a> {
         let setting = Setting {
             archive: self.run.places.archive.clone(),
             scratch: self.run.scratch.clone(),
-            budget: self.run.budget,
+            budget: self.run.budget.squeezed(self.squeezed),
             cores: self.run.cores,
             before_visible: before_visible(&self.run.places, self.partition, &self.files, &kept),
             dry,

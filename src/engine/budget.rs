@@ -4,7 +4,10 @@
 //! engine's pool, so their share is set aside here by what they were measured to need. Refuses to change anything that
 //! the bytes of the result depend on: batches and merges may differ, row groups and pages may not.
 
-use super::{job::Source, shape::Shape};
+use super::{
+    job::{Order, Source},
+    shape::Shape,
+};
 
 /// The smallest limit that is taken.
 pub const LEAST: u64 = 128_000_000;
@@ -53,6 +56,12 @@ impl Budget {
         wanted.clamp(1, fit.max(1))
     }
 
+    /// The budget after memory ran out `times` times: merges are narrower each time, the pool stays.
+    #[must_use]
+    pub fn squeezed(self, times: u32) -> Self {
+        Self { merge: self.merge >> (2 * times), sort_in_memory: self.sort_in_memory >> (2 * times), ..self }
+    }
+
     /// How many inputs a merge may have, and how many rows a batch has in it.
     #[must_use]
     pub fn merge_width(&self, sources: &[Source], shape: &Shape) -> (usize, usize) {
@@ -73,9 +82,14 @@ impl Budget {
 /// What an open reader of `source` holds at its worst.
 fn reader_bytes(source: &Source, row: u64, batch_rows: u64) -> u64 {
     let claims = &source.claims;
+    let row = row.max(claims.row_bytes.min(row.saturating_mul(1000)));
+    let decoded = claims.rows.saturating_mul(row);
     let batches = BATCHES_HELD * batch_rows * row;
+    if source.order == Order::SortInMemory {
+        // All rows, and once more while they are put in order.
+        return 2 * decoded + claims.group_bytes + 200_000;
+    }
     let open = claims.group_bytes + claims.group_raw_bytes.min(8 << 20) + batches;
-    let decoded = claims.rows * row;
     // A small file is decoded at once and its reader closed; for a moment both are there, but not in all readers at once.
     let eager = decoded + decoded / 2 + 2 * batch_rows * row + 200_000;
     open.min(eager).max(200_000)

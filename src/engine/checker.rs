@@ -80,6 +80,7 @@ impl Checker {
             full = self.sums.hash();
         }
 
+        let raw_ts = columns.get(job.shape.ts).cloned();
         let changed = job.to_ns && bring_to_ns(&job, &mut columns);
         if let Some(rank) = source.rank
             && let Some(seq) = columns.get_mut(job.shape.seq)
@@ -88,7 +89,8 @@ impl Checker {
         }
         let ts = columns.get(job.shape.ts).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
         let seq = columns.get(job.shape.seq).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
-        self.check_claims(source, &ts, raw_seq.as_deref(), &seq)?;
+        self.check_spans(source, raw_ts.as_deref(), raw_seq.as_deref())?;
+        self.check_order(source, &ts, &seq)?;
         let placing = place(&ts, job.partition.date, source);
 
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -167,31 +169,23 @@ impl Checker {
         Ok(())
     }
 
-    /// Spans and order: exactly what the plan relies on.
-    fn check_claims(
-        &mut self,
-        source: &Source,
-        ts: &Int64Array,
-        raw_seq: Option<&dyn Array>,
-        seq: &Int64Array,
-    ) -> Result<(), Problem> {
-        if source.order == Order::SortSpilling {
-            return Ok(());
-        }
-        let outside = |name: &str| Err(Problem::FalseClaim(format!("{name} has values outside what the footer says")));
-        if let Some(span) = source.claims.ts {
-            let unit = |v| if self.job.to_ns { to_ns(v).unwrap_or(v) } else { v };
-            let (min, max) = (unit(span.min), unit(span.max));
-            if ts.iter().flatten().any(|v| v < min || v > max) {
-                return outside("ts_event");
+    /// Holds the values as they are stored against the spans in the footer: the layout relies on them.
+    fn check_spans(&self, source: &Source, ts: Option<&dyn Array>, seq: Option<&dyn Array>) -> Result<(), Problem> {
+        let spans = [("ts_event", source.claims.ts, ts), ("seq", source.claims.seq, seq.filter(|_| source.claims.has_seq))];
+        for (name, span, values) in spans {
+            let (Some(span), Some(values)) = (span, values.and_then(|v| v.as_primitive_opt::<Int64Type>())) else {
+                continue;
+            };
+            let untold = name == SEQ && values.null_count() > 0;
+            if untold || values.iter().flatten().any(|v| v < span.min || v > span.max) {
+                return Err(Problem::FalseClaim(format!("{name} has values outside what the footer says")));
             }
         }
-        if let (None, Some(span), Some(raw)) = (source.rank, source.claims.seq, raw_seq) {
-            let raw = raw.as_primitive::<Int64Type>();
-            if raw.iter().flatten().any(|v| v < span.min || v > span.max) {
-                return outside("seq");
-            }
-        }
+        Ok(())
+    }
+
+    /// Holds the order of the rows, in the final unit, against the one that the plan relies on.
+    fn check_order(&mut self, source: &Source, ts: &Int64Array, seq: &Int64Array) -> Result<(), Problem> {
         if source.order != Order::Claimed {
             return Ok(());
         }

@@ -91,7 +91,7 @@ pub async fn encode(
             None => coalescer.finish_buffered_batch().map_err(internal)?,
         }
         while let Some(chunk) = coalescer.next_completed_batch() {
-            bytes += value_bytes(&chunk);
+            bytes += value_bytes(&chunk) + constant_bytes(shape) * chunk.num_rows();
             group.push(chunk);
             if group.len() * CHUNK_ROWS >= GROUP_ROWS || bytes >= GROUP_BYTES {
                 file.finish(under_way.take()).await?;
@@ -126,6 +126,18 @@ fn value_bytes(chunk: &RecordBatch) -> usize {
             other => other
                 .primitive_width()
                 .map_or_else(|| column.to_data().get_slice_memory_size().unwrap_or(0), |width| width * column.len()),
+        })
+        .sum()
+}
+
+/// Bytes of the values that a row has in its constant columns: they count as if they travelled with it.
+fn constant_bytes(shape: &Shape) -> usize {
+    use arrow::array::{Array, AsArray};
+    let constants = shape.columns.iter().filter_map(|c| if let Column::Constant(one) = c { Some(one) } else { None });
+    constants
+        .map(|one| match one.as_string_opt::<i32>() {
+            Some(text) => if text.is_valid(0) { text.value(0).len() } else { 0 },
+            None => one.data_type().primitive_width().unwrap_or(0),
         })
         .sum()
 }

@@ -3,7 +3,10 @@
 //! This is what a partition falls back to when a claim was false or a file broke in mid-merge, and what `qlc inspect`
 //! shows. Refuses to change or move anything.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, AsArray, Int64Array},
@@ -12,11 +15,13 @@ use arrow::{
 };
 
 use super::{
+    checker::permitted_day,
     fault::Problem,
     probe::{Claims, Span},
     reader::Handle,
 };
 use crate::model::{
+    date::Date,
     quarantine::ErrorType,
     row_hash::{RowHash, RowSums},
     schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},
@@ -39,7 +44,7 @@ pub struct Examined {
 /// # Errors
 /// When the file cannot be read to its end, or its rows have another hash or number than its footer says.
 pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Problem> {
-    let mut rows = handle.rows(&claims.meta, 8192, &[])?;
+    let mut rows = handle.rows(claims, 8192, &[]).await?;
     let schema = Arc::clone(rows.schema());
     let mut found = Found::default();
     let mut sums = RowSums::default();
@@ -96,6 +101,40 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
         ..claims.clone()
     };
     Ok(Examined { claims, row_hash: hash, implausible: found.implausible })
+}
+
+/// The days of a file's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Days {
+    /// Days that its rows are of, as far as a file of its home may hold them.
+    pub permitted: BTreeSet<Date>,
+    /// Rows without such a day.
+    pub unplaced: u64,
+}
+
+/// Reads all rows for the days they are of.
+///
+/// # Errors
+/// When the file cannot be read to its end.
+pub async fn days(handle: &Handle, claims: &Claims, home: Option<Date>) -> Result<Days, Problem> {
+    let mut rows = handle.rows(claims, 8192, &[]).await?;
+    let mut days = Days::default();
+    while let Some(batch) = rows.next().await? {
+        let column = batch.column_by_name(TS_EVENT).and_then(|c| cast(c, &DataType::Int64).ok());
+        let Some(column) = column else {
+            days.unplaced += batch.num_rows() as u64;
+            continue;
+        };
+        for value in column.as_primitive::<Int64Type>() {
+            match permitted_day(value, home) {
+                Some(day) => {
+                    let _ = days.permitted.insert(day);
+                }
+                None => days.unplaced += 1,
+            }
+        }
+    }
+    Ok(days)
 }
 
 #[derive(Default)]

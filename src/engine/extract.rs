@@ -45,7 +45,7 @@ pub async fn far_rows(
         Problem::Storage(Error::io(format!("{}: cannot be written", path.display()), e))
     };
     let internal = |e| Problem::Storage(Error::caused(Kind::Internal, "taking rows out of a file", e));
-    let mut rows = handle.rows(&claims.meta, 8192, &[])?;
+    let mut rows = handle.rows(claims, 8192, &[]).await?;
     let properties =
         WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(disk)?)).build();
     let file = File::options().write(true).open(path);
@@ -78,7 +78,7 @@ pub async fn count(path: &Path) -> Result<(u64, RowHash), Problem> {
     let key = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
     let handle = Handle::new(&store, &Object { key, size, modified_us: 0, tag: None });
     let claims = probe(&handle).await?;
-    let mut rows = handle.rows(&claims.meta, 8192, &[])?;
+    let mut rows = handle.rows(&claims, 8192, &[]).await?;
     let (mut count, mut hash) = (0, RowHash::EMPTY);
     while let Some(batch) = rows.next().await? {
         count += batch.num_rows() as u64;

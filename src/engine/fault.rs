@@ -32,6 +32,8 @@ pub enum Problem {
     Bad(Fault),
     /// Its rows do not keep what its footer said; what they do keep must be found out first.
     FalseClaim(String),
+    /// Its rows are too large in memory to be sorted there.
+    TooLarge,
     /// It could not be reached, or changed while it was read.
     Storage(Error),
 }
@@ -48,6 +50,7 @@ impl std::fmt::Display for Problem {
         match self {
             Self::Bad(fault) => write!(f, "{fault}"),
             Self::FalseClaim(what) => write!(f, "false claim: {what}"),
+            Self::TooLarge => f.write_str("its rows are too large to be sorted in memory"),
             Self::Storage(error) => f.write_str(&error.chain()),
         }
     }

@@ -93,6 +93,8 @@ pub struct Job {
     pub first_number: i64,
     /// Rows of a batch on its way through the merge.
     pub batch_rows: usize,
+    /// Bytes that a file sorted in memory may take.
+    pub sort_in_memory: u64,
     /// Whether small files are decoded at once, so that a wide merge holds no open readers.
     pub eager: bool,
     /// Who is told of progress.
@@ -118,6 +120,7 @@ pub struct Ledger {
     tallies: Mutex<BTreeMap<usize, Tally>>,
     problems: Mutex<Vec<(usize, Problem)>>,
     broken: AtomicBool,
+    without_rows: AtomicBool,
 }
 
 impl Ledger {
@@ -133,6 +136,17 @@ impl Ledger {
     /// Notes what went wrong with the source at `index`.
     pub fn blame(&self, index: usize, problem: Problem) {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).push((index, problem));
+    }
+
+    /// Notes that no source has rows of this day, which is no failure.
+    pub fn note_no_rows(&self) {
+        self.without_rows.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether no source has rows of this day.
+    #[must_use]
+    pub fn is_without_rows(&self) -> bool {
+        self.without_rows.load(Ordering::SeqCst)
     }
 
     /// Takes the problems out.

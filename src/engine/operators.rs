@@ -175,7 +175,13 @@ impl ExecutionPlan for Operator {
 fn numbered(batch: &RecordBatch, seq: usize, next: &AtomicI64) -> DfResult<RecordBatch> {
     let rows = i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
     let first = next.fetch_add(rows, Ordering::SeqCst);
-    let numbers: Int64Array = (first..first + rows).collect();
+    let end = first.checked_add(rows).filter(|_| first >= 0).ok_or_else(|| {
+        DataFusionError::External(Box::new(Error::new(
+            Kind::Resources,
+            "the archived seq is so large that no numbers are left for rows without one",
+        )))
+    })?;
+    let numbers: Int64Array = (first..end).collect();
     let mut columns = batch.columns().to_vec();
     if let Some(column) = columns.get_mut(seq) {
         *column = Arc::new(numbers);

@@ -79,8 +79,12 @@ pub struct Claims {
     pub proven: bool,
     /// Who wrote the file.
     pub created_by: Option<String>,
-    /// The footer itself.
-    pub meta: Arc<ParquetMetaData>,
+    /// Bytes of a row after decoding, as far as the footer lets guess; at least those of the stored row.
+    pub row_bytes: u64,
+    /// Whether the rows turned out too large to be sorted in memory.
+    pub heavy: bool,
+    /// The footer itself; `None` where it is read again when it is needed.
+    pub meta: Option<Arc<ParquetMetaData>>,
 }
 
 /// Reads the footer of a file and what it claims.
@@ -120,7 +124,8 @@ fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
         rows: u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0),
         ts: span_of(TS_EVENT),
         has_seq: schema.column_with_name(SEQ).is_some(),
-        seq: span_of(SEQ),
+        // A null comes before every number, and no span tells of it.
+        seq: span_of(SEQ).filter(|_| columns.get(SEQ).is_some_and(|index| without_nulls(&meta, *index))),
         ordered: ordered(&meta, columns.get(TS_EVENT).copied(), columns.get(SEQ).copied()),
         row_hash,
         constants,
@@ -129,8 +134,10 @@ fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
         group_raw_bytes: sizes(parquet::file::metadata::RowGroupMetaData::total_byte_size),
         proven: false,
         created_by: meta.file_metadata().created_by().map(str::to_owned),
+        row_bytes: row_bytes(&meta),
+        heavy: false,
         schema,
-        meta,
+        meta: Some(meta),
     }
 }
 
@@ -150,6 +157,23 @@ fn span(meta: &ParquetMetaData, column: usize) -> Option<Span> {
         all = Some(all.map_or(here, |a| a.and(here)));
     }
     all
+}
+
+fn without_nulls(meta: &ParquetMetaData, column: usize) -> bool {
+    let nulls = |g: &parquet::file::metadata::RowGroupMetaData| g.columns().get(column)?.statistics()?.null_count_opt();
+    meta.row_groups().iter().filter(|g| g.num_rows() > 0).all(|g| nulls(g) == Some(0))
+}
+
+/// Bytes of a row in its widest row group, before encoding where the footer says it.
+fn row_bytes(meta: &ParquetMetaData) -> u64 {
+    let bytes = |g: &parquet::file::metadata::RowGroupMetaData| {
+        let columns = g.columns().iter().map(|c| {
+            let stored = c.uncompressed_size();
+            c.unencoded_byte_array_data_bytes().map_or(stored, |text| text.max(stored))
+        });
+        u64::try_from(columns.sum::<i64>() / g.num_rows().max(1)).unwrap_or(0)
+    };
+    meta.row_groups().iter().map(bytes).max().unwrap_or(0)
 }
 
 fn constant(meta: &ParquetMetaData, column: usize) -> Option<Constant> {

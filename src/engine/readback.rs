@@ -51,7 +51,7 @@ pub async fn read_back(handle: &Handle, partition: &Partition, cores: usize) -> 
     let permits = Arc::new(Semaphore::new(cores.max(1)));
     let mut tasks = Vec::with_capacity(meta.num_row_groups());
     for group in 0..meta.num_row_groups() {
-        let mut rows = handle.rows(&meta, 8192, &[])?;
+        let mut rows = handle.rows_of(&meta, 8192, &[])?;
         rows.only(group);
         let (permits, partition) = (Arc::clone(&permits), partition.clone());
         tasks.push(tokio::spawn(async move {

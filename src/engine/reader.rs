@@ -22,7 +22,10 @@ use parquet::{
     },
 };
 
-use super::fault::{Problem, diagnose, shielded};
+use super::{
+    fault::{Problem, diagnose, shielded},
+    probe::Claims,
+};
 use crate::{
     error::{Error, Kind},
     model::quarantine::ErrorType,
@@ -178,7 +181,19 @@ impl Handle {
     ///
     /// # Errors
     /// When the footer's schema cannot be brought to Arrow.
-    pub fn rows(&self, meta: &Arc<ParquetMetaData>, batch_size: usize, keyed: &[String]) -> Result<Rows, Problem> {
+    pub async fn rows(&self, claims: &Claims, batch_size: usize, keyed: &[String]) -> Result<Rows, Problem> {
+        let meta = match &claims.meta {
+            Some(meta) => Arc::clone(meta),
+            None => self.footer().await?,
+        };
+        self.rows_of(&meta, batch_size, keyed)
+    }
+
+    /// The same with the footer at hand.
+    ///
+    /// # Errors
+    /// When the footer's schema cannot be brought to Arrow.
+    pub fn rows_of(&self, meta: &Arc<ParquetMetaData>, batch_size: usize, keyed: &[String]) -> Result<Rows, Problem> {
         let arrow = arrow_metadata(meta, keyed)?;
         Ok(Rows { handle: self.clone(), arrow, batch_size, row_group: 0, end: meta.num_row_groups(), current: None })
     }
@@ -293,7 +308,8 @@ impl Rows {
         let window = Window { start: start.min(end), bytes };
         let build = |window: Window| {
             ParquetRecordBatchReaderBuilder::new_with_metadata(window, self.arrow.clone())
-                .with_batch_size(self.batch_size)
+                // Arrays are made as large as a batch may get: for tiny row groups that would be mostly nothing.
+                .with_batch_size(self.batch_size.min(usize::try_from(group.num_rows()).unwrap_or(0)).max(1))
                 .with_row_groups(vec![self.row_group])
                 .build()
         };

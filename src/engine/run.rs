@@ -97,7 +97,7 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
         (Some(Err(error)), _) if setting.dry && error.kind() == Kind::Interrupted => {
             Ok(Attempt::Digest(error.to_string()))
         }
-        (Some(Err(error)), _) if error.kind() == Kind::BadInput => Ok(Attempt::NoRows),
+        (Some(Err(_)), _) if job.ledger.is_without_rows() => Ok(Attempt::NoRows),
         (Some(Err(error)), _) => Err(own_error(error, job)),
         (None, Err(error)) => Err(classified(error, job)),
         (None, Ok(_)) => Err(Error::new(Kind::Internal, format!("{}: the sink never ran", job.partition))),

@@ -1,7 +1,7 @@
 //! The columns of a partition on their way: which are carried through the merge row by row, and which have one value
 //! in every row and are added again at the end.
 //!
-//! Refuses to make `ts_event` or `seq` a constant: the order needs them.
+//! Refuses to make `seq` or a time a constant: the order needs them, and a change of unit looks at every value.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Kind, Result},
     model::{
         partition::Stream,
-        schema::{self, SEQ, TS_EVENT},
+        schema::{self, SEQ, TIME_COLUMNS, TS_EVENT},
     },
 };
 
@@ -45,17 +45,18 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape of a partition made of files with these claims.
+    /// The shape of a partition made of files with these claims, each with its votes on the types of added columns.
     ///
     /// # Errors
     /// Never in practice: every canonical schema has `ts_event` and `seq`.
-    pub fn of<'a>(stream: &Stream, files: impl Iterator<Item = &'a Claims> + Clone) -> Result<Self> {
-        let with_rows = files.clone().filter(|c| c.rows > 0);
-        let schema = schema::of_partition(stream, files.map(|c| (c.schema.as_ref(), c.rows)));
+    pub fn of<'a>(stream: &Stream, files: impl Iterator<Item = (&'a Claims, u64)> + Clone) -> Result<Self> {
+        let with_rows = files.clone().map(|(c, _)| c).filter(|c| c.rows > 0);
+        let schema = schema::of_partition(stream, files.map(|(c, votes)| (c.schema.as_ref(), votes)));
         let mut columns = Vec::with_capacity(schema.fields().len());
         let mut carried = Vec::new();
         for field in schema.fields() {
-            let value = if [TS_EVENT, SEQ].contains(&field.name().as_str()) {
+            let kept = field.name() == SEQ || TIME_COLUMNS.contains(&field.name().as_str());
+            let value = if kept {
                 None
             } else {
                 constant(field.name(), field.data_type(), with_rows.clone())
@@ -104,6 +105,9 @@ fn repeat(one: &ArrayRef, rows: usize) -> std::result::Result<ArrayRef, arrow::e
 
 /// The value that all files agree on: one constant, or nothing at all where no file has the column.
 fn constant<'a>(name: &str, kind: &DataType, files: impl Iterator<Item = &'a Claims> + Clone) -> Option<ArrayRef> {
+    if kind.is_nested() {
+        return None;
+    }
     if files.clone().all(|c| c.schema.column_with_name(name).is_none()) {
         return Some(new_null_array(kind, 1));
     }

@@ -244,6 +244,7 @@ impl ArchiveSink {
             if !self.dry {
                 (self.before_visible)(tallies).await?;
             }
+            self.job.ledger.note_no_rows();
             return Err(Error::new(Kind::BadInput, format!("{partition}: none of the files holds rows of this day")));
         }
         let wrong = |what: String| Err(Error::new(Kind::Proof, format!("{partition}: {what}; nothing was published")));

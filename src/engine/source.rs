@@ -146,19 +146,35 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
             .map(|(field, _)| field.name().clone())
             .collect();
         let small = source.claims.rows.saturating_mul(job.shape.row_bytes()) <= EAGER_BYTES;
-        let at_once = source.order == Order::SortInMemory || (job.eager && small);
-        let rows = usize::try_from(source.claims.rows).unwrap_or(usize::MAX).clamp(1, 1 << 20);
-        let batch_rows = if at_once { rows } else { job.batch_rows };
-        let rows = source.handle.rows(&source.claims.meta, batch_rows, &keyed)?;
         let sort = source.order == Order::SortInMemory;
+        // Decoded in pieces of its own size where it is kept whole; never in one, for text may be large.
+        let whole = usize::try_from(source.claims.rows).unwrap_or(usize::MAX).clamp(1, 32_768);
+        let batch_rows = if sort || (job.eager && small) { whole } else { job.batch_rows };
+        let rows = source.handle.rows(&source.claims, batch_rows, &keyed).await?;
         let slice_rows = job.batch_rows;
+        let most = if sort { 2 * job.sort_in_memory } else { 2 * EAGER_BYTES };
         let checked = Checked { checker: Checker::new(Arc::clone(&job), index), rows, job, index, stored: 0 };
-        if !at_once {
-            return Ok::<_, Problem>(checked.stream().boxed());
+        let mut stream = checked.stream().boxed();
+        if !sort && batch_rows != whole {
+            return Ok(stream);
         }
-        let batches: Vec<RecordBatch> = checked.stream().try_collect().await?;
+        let mut batches: Vec<RecordBatch> = Vec::new();
+        let mut bytes = 0_u64;
+        while let Some(batch) = stream.try_next().await? {
+            bytes += batch.get_array_memory_size() as u64;
+            batches.push(batch);
+            if bytes > most {
+                if sort {
+                    return Err(Problem::TooLarge);
+                }
+                // Larger than its footer let expect: the rest is read as it is needed.
+                let first = stream::iter(batches.into_iter().flat_map(move |b| slices(b, slice_rows)).map(Ok));
+                let rest = stream.map_ok(move |b| stream::iter(slices(b, slice_rows).map(Ok))).try_flatten();
+                return Ok(first.chain(rest).boxed());
+            }
+        }
         let batches = if sort && !batches.is_empty() { vec![sorted(&batches)?] } else { batches };
-        Ok(stream::iter(batches.into_iter().flat_map(move |b| slices(b, slice_rows)).map(Ok)).boxed())
+        Ok::<_, Problem>(stream::iter(batches.into_iter().flat_map(move |b| slices(b, slice_rows)).map(Ok)).boxed())
     })
     .try_flatten()
 }

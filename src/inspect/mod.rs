@@ -95,7 +95,7 @@ pub async fn run(store: &Store, key: &str) -> Result<Inspection> {
         Err(problem) => return found(inspection, problem),
     };
     inspection.rows = claims.rows;
-    inspection.row_groups = claims.meta.num_row_groups();
+    inspection.row_groups = claims.meta.as_ref().map_or(0, |m| m.num_row_groups());
     inspection.created_by.clone_from(&claims.created_by);
     inspection.columns = columns(&claims);
     inspection.order_declared = claims.ordered && claims.rows > 0;
@@ -140,16 +140,17 @@ fn found(mut inspection: Inspection, problem: Problem) -> Result<Inspection> {
             inspection.findings.push(fault.to_string());
             Ok(inspection)
         }
-        Problem::FalseClaim(what) => {
-            inspection.findings.push(what);
+        other => {
+            inspection.findings.push(other.to_string());
             Ok(inspection)
         }
     }
 }
 
 fn columns(claims: &Claims) -> Vec<Column> {
-    let group = claims.meta.row_groups().first();
-    let descriptor = claims.meta.file_metadata().schema_descr();
+    let Some(meta) = &claims.meta else { return Vec::new() };
+    let group = meta.row_groups().first();
+    let descriptor = meta.file_metadata().schema_descr();
     descriptor
         .columns()
         .iter()

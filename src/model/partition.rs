@@ -131,7 +131,7 @@ impl fmt::Display for Partition {
 
 /// Whether a row whose column `name` (`exchange`, `stream` or `symbol`) holds `value` belongs to `series`.
 ///
-/// Case and separators do not count, and a symbol may go on after the path's (`BTC-USDT-SWAP` belongs to `btcusdt`):
+/// Case and separators do not count, and a symbol may name the contract after the path's (`BTC-USDT-SWAP` belongs to `btcusdt`):
 /// exchanges and older collectors spell them in several ways.
 #[must_use]
 pub fn belongs(name: &str, value: &str, series: &Series) -> bool {
@@ -142,7 +142,10 @@ pub fn belongs(name: &str, value: &str, series: &Series) -> bool {
     match name {
         "exchange" => value.starts_with(&plain(series.exchange.as_str())),
         "stream" => value == plain(series.stream.as_str()),
-        "symbol" => value.starts_with(&plain(series.symbol.as_str())),
+        "symbol" => {
+            let rest = value.strip_prefix(&plain(series.symbol.as_str())).map(str::to_owned);
+            rest.is_some_and(|rest| ["", "swap", "perp", "perpetual"].contains(&rest.as_str()))
+        }
         _ => true,
     }
 }

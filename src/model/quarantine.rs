@@ -114,6 +114,25 @@ pub struct ErrorFile {
 }
 
 impl ErrorFile {
+    /// The name under which a file is kept whose natural name is `stem` + `suffix`: that one, unless a file of other
+    /// content or from another place has it; then a piece of the digest tells them apart.
+    #[must_use]
+    pub fn free_name(known: &[Entry], stem: &str, suffix: &str, source_path: &str, sha256: &str) -> String {
+        let natural = format!("{stem}{suffix}");
+        let taken = |name: &str| {
+            known.iter().any(|e| e.kept_as == name && (e.source_path != source_path || e.sha256 != sha256))
+        };
+        if !taken(&natural) {
+            return natural;
+        }
+        let marked = format!("{stem}.{}{suffix}", sha256.get(..12).unwrap_or(sha256));
+        if !taken(&marked) {
+            return marked;
+        }
+        // The same bytes from another place.
+        (2_u32..).map(|n| format!("{stem}.{}.{n}{suffix}", sha256.get(..12).unwrap_or(sha256))).find(|n| !taken(n)).unwrap_or(marked)
+    }
+
     /// `known` with `entry` added; an entry of the same file name is replaced.
     #[must_use]
     pub fn with(known: Option<Self>, entry: Entry) -> Self {

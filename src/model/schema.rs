@@ -69,6 +69,14 @@ pub fn logical(physical: &DataType) -> DataType {
     match physical {
         DataType::Dictionary(_, value) => logical(value),
         DataType::RunEndEncoded(_, value) => logical(value.data_type()),
+        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) => {
+            // Writers differ in the name of the element and in whether it may be null; the values do not.
+            DataType::List(Arc::new(Field::new("element", logical(f.data_type()), true)))
+        }
+        DataType::Struct(fields) => {
+            let plain = |f: &Arc<Field>| Field::new(f.name(), logical(f.data_type()), true);
+            DataType::Struct(fields.iter().map(plain).collect())
+        }
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
         DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
         other => other.clone(),
@@ -129,7 +137,7 @@ pub fn of_partition<'a>(stream: &Stream, files: impl IntoIterator<Item = (&'a Sc
                 let votes = added.entry(field.name().clone()).or_default();
                 let vote = votes.entry(kind.to_string()).or_insert((0, kind));
                 // A file without rows still names its column.
-                vote.0 += rows;
+                vote.0 = vote.0.saturating_add(rows);
             }
         }
     }
@@ -137,7 +145,11 @@ pub fn of_partition<'a>(stream: &Stream, files: impl IntoIterator<Item = (&'a Sc
     for (name, votes) in added {
         let mut best: Option<(u64, DataType)> = None;
         for (rows, kind) in votes.into_values() {
-            if best.as_ref().is_none_or(|(most, known)| rows > *most || *known == DataType::Null) {
+            let better = |(most, known): &(u64, DataType)| {
+                // A column of nulls has no opinion.
+                kind != DataType::Null && (rows > *most || *known == DataType::Null)
+            };
+            if best.as_ref().is_none_or(better) {
                 best = Some((rows, kind));
             }
         }

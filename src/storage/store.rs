@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::{
     ObjectMeta, ObjectStore, ObjectStoreExt, aws::AmazonS3Builder, aws::Checksum, local::LocalFileSystem,
     path::Path as ObjectPath,
@@ -70,7 +70,7 @@ impl Store {
     }
 
     fn folder(path: &Path) -> Result<Self> {
-        let absolute = std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?;
+        let absolute = plain(&std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?);
         let wrong = |e: object_store::path::Error| {
             Error::caused(Kind::Usage, format!("{}: this path cannot be a store", path.display()), e)
         };
@@ -165,11 +165,19 @@ impl Store {
     /// When the store cannot be listed. A folder that does not exist has no objects.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
         let full = self.object_path(prefix);
-        let metas: Vec<ObjectMeta> = match self.object.list(Some(&full)).try_collect().await {
-            Ok(metas) => metas,
-            Err(object_store::Error::NotFound { .. }) => Vec::new(),
-            Err(e) => return Err(Error::io(format!("{}: cannot be listed", self.show(prefix)), e)),
-        };
+        let mut metas: Vec<ObjectMeta> = Vec::new();
+        let mut listing = self.object.list(Some(&full));
+        while let Some(item) = listing.next().await {
+            match item {
+                Ok(meta) => metas.push(meta),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error @ object_store::Error::InvalidPath { .. }) => {
+                    // One impossible name must not hide all the others.
+                    tracing::warn!(folder = %self.show(prefix), %error, "left alone: a name that is no object key");
+                }
+                Err(e) => return Err(Error::io(format!("{}: cannot be listed", self.show(prefix)), e)),
+            }
+        }
         let mut objects: Vec<Object> = metas.into_iter().filter_map(|meta| self.object_of(&meta)).collect();
         objects.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(objects)
@@ -253,6 +261,24 @@ impl Store {
             tag: meta.e_tag.clone(),
         })
     }
+}
+
+/// An absolute path without `.` and `..`; where the folder exists, links are followed first, as the system does.
+fn plain(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    let mut parts = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                let _ = parts.pop();
+            }
+            std::path::Component::CurDir => {}
+            other => parts.push(other),
+        }
+    }
+    parts
 }
 
 /// Bytes in lower case hex.
