@@ -1,7 +1,9 @@
 //! `inspect`: everything there is to say of one Parquet file by itself, read to its last page.
 //!
-//! What compaction would make of the file is told in its words: the same reader, the same error types. Refuses to change
-//! or move anything.
+//! What compaction would make of the file is told in its words: the same reader, the same error types, and where the
+//! file lies in a spool, the same rules for what may lie there. Refuses to change or move anything.
+
+mod place;
 
 use serde::Serialize;
 
@@ -129,6 +131,10 @@ pub async fn run(store: &Store, key: &str) -> Result<Inspection> {
             "TIME_OUT_OF_RANGE: {} rows have a ts_event that is null or no plausible time",
             examined.implausible
         ));
+    }
+    match place::faults(&handle, &claims).await {
+        Ok(faults) => inspection.findings.extend(faults.iter().map(ToString::to_string)),
+        Err(problem) => return found(inspection, problem),
     }
     Ok(inspection)
 }

@@ -18,6 +18,11 @@
 
 #[path = "../architecture.rs"]
 mod architecture;
+mod again;
+mod days;
+mod determinism;
+mod kinds;
+mod quarantine;
 mod row_hash;
 mod smoke;
 mod support;

@@ -7,4 +7,5 @@ pub mod archive;
 pub mod damage;
 pub mod events;
 pub mod pages;
+pub mod rewrite;
 pub mod run;

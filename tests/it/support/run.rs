@@ -8,7 +8,17 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A spool and an archive in a folder that goes when this value does.
+use super::archive::listing;
+
+/// The instant at which the tests compact: 2026-02-03 and its neighbours are over.
+pub const NOW: &str = "2026-02-05T06:00:00Z";
+
+/// The arguments of [`Place::compact`].
+pub const CATCH_UP: &[&str] = &["compact", "--mode", "catch-up", "--now", NOW];
+/// The folder of the series that most tests use.
+pub const SERIES: &str = "exchange=binance/stream=bbo/symbol=btcusdt";
+
+/// A spool, an archive and a spill folder in a folder that goes when this value does.
 pub struct Place {
     dir: TempDir,
 }
@@ -33,12 +43,43 @@ impl Place {
         self.dir.path().join("archive")
     }
 
+    /// Where runs are spilled, apart from those of all other tests. Not made beforehand.
+    pub fn spill(&self) -> PathBuf {
+        self.dir.path().join("spill")
+    }
+
+    /// Puts a file into the folder of `binance/bbo/btcusdt`.
+    pub fn put_quotes(&self, file: &str, bytes: &[u8]) -> PathBuf {
+        self.put(&format!("{SERIES}/{file}"), bytes)
+    }
+
     /// Puts a file into the spool, at `exchange=…/stream=…/symbol=…/…`.
     pub fn put(&self, key: &str, bytes: &[u8]) -> PathBuf {
         let path = self.spool().join(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, bytes).unwrap();
         path
+    }
+
+    /// Runs `qlc compact` on every day that is over, with more arguments.
+    pub fn compact(&self, more: &[&str]) -> Ran {
+        self.qlc(&[CATCH_UP, more].concat())
+    }
+
+    /// Fails unless `qlc verify` finds nothing.
+    #[track_caller]
+    pub fn verify(&self) {
+        let _ = self.qlc(&["verify"]).ended(0);
+    }
+
+    /// Fails if anything unfinished lies in the archive, or anything at all in the spill folder.
+    #[track_caller]
+    pub fn is_tidy(&self) {
+        let unfinished = |path: &String| Path::new(path).extension().is_some_and(|e| e == "tmp");
+        let left: Vec<String> = listing(&self.archive()).into_keys().filter(unfinished).collect();
+        assert_eq!(left, Vec::<String>::new(), "temporary files are left");
+        let left: Vec<_> = std::fs::read_dir(self.spill()).into_iter().flatten().map(|e| e.unwrap().path()).collect();
+        assert_eq!(left, Vec::<PathBuf>::new(), "scratch folders are left");
     }
 
     /// Runs `qlc` on this spool and archive.
@@ -59,6 +100,7 @@ impl Place {
     fn command(&self, args: &[&str], env: &[(&str, &str)]) -> Command {
         let mut command = bare();
         let _ = command.arg("--spool").arg(self.spool()).arg("--archive").arg(self.archive());
+        let _ = command.env("QLC_SPILL_DIR", self.spill());
         let _ = command.args(args).envs(env.iter().copied()).current_dir(self.root());
         command
     }

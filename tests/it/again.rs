@@ -1,0 +1,212 @@
+//! Runs after the first: nothing is done twice, what came late is added, what left the spool stays in the archive.
+
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
+
+use super::support::{
+    archive::{Published, dir, listing, published},
+    events::{DAY, Events, Quote, SECOND, quotes},
+    run::{Place, Ran},
+};
+
+/// Rows of five files that overlap, with equal keys across files.
+fn parts() -> Vec<Vec<Quote>> {
+    let part = |n: i64| quotes(DAY + n * 40 * SECOND, SECOND, 1_000 * (n % 2), 100);
+    (0..5).map(part).collect()
+}
+
+fn name(n: usize) -> String {
+    format!("2026-02-03_00-0{n}-00.parquet")
+}
+
+fn put(place: &Place, parts: &[Vec<Quote>], which: impl IntoIterator<Item = usize>) {
+    for n in which {
+        let _ = place.put_quotes(&name(n), &Events::sealed(parts[n].clone()).bytes());
+    }
+}
+
+fn remove(place: &Place, which: impl IntoIterator<Item = usize>) {
+    for n in which {
+        fs::remove_file(place.spool().join("exchange=binance/stream=bbo/symbol=btcusdt").join(name(n))).unwrap();
+    }
+}
+
+fn partition(place: &Place) -> Published {
+    published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203"))
+}
+
+/// Compacts, verifies and looks for leftovers.
+#[track_caller]
+fn run(place: &Place) -> Ran {
+    let ran = place.compact(&[]).ended(0);
+    place.verify();
+    place.is_tidy();
+    ran
+}
+
+/// What compacting all parts at once gives.
+fn at_once(parts: &[Vec<Quote>]) -> Published {
+    let place = Place::new();
+    put(&place, parts, 0..parts.len());
+    let _ = run(&place);
+    partition(&place)
+}
+
+#[test]
+fn a_second_run_does_nothing_and_says_so() {
+    let place = Place::new();
+    put(&place, &parts(), 0..5);
+    let _ = run(&place);
+    let before = listing(&place.archive());
+    let _ = run(&place).says("nothing to do").says("up to date: the archive holds all 500 rows of 5 files");
+    assert_eq!(listing(&place.archive()), before);
+    let _ = place.compact(&["--force"]).ended(0).says("forced");
+    assert_eq!(listing(&place.archive()), before, "forced, the same bytes, but for nothing");
+}
+
+#[test]
+fn a_late_file_is_added_as_if_it_had_been_there() {
+    let (parts, place) = (parts(), Place::new());
+    put(&place, &parts, [0, 1, 3, 4]);
+    let _ = run(&place);
+    put(&place, &parts, [2]);
+    let _ = run(&place).says("1 new file");
+    assert_eq!(partition(&place).bytes, at_once(&parts).bytes);
+    assert_eq!(partition(&place).meta["source_files"], 5);
+    let _ = run(&place).says("nothing to do");
+}
+
+#[test]
+fn a_late_file_is_added_when_the_earlier_ones_have_left() {
+    let (parts, place) = (parts(), Place::new());
+    put(&place, &parts, [0, 1]);
+    let _ = run(&place);
+    for (gone, late) in [(0..2, 2..3), (1..1, 3..4), (2..4, 4..5)] {
+        remove(&place, gone);
+        let _ = run(&place).says("nothing to do");
+        put(&place, &parts, late);
+        let _ = run(&place);
+        let _ = run(&place).says("nothing to do");
+    }
+    let (got, all) = (partition(&place), at_once(&parts));
+    assert_eq!(got.quotes(), all.quotes());
+    assert_eq!(got.bytes, all.bytes);
+    assert_eq!(got.meta["source_files"], 5);
+    assert!(got.receipt["base"]["sha256"].is_string());
+    // Only some of its sources are gone: the others are not read twice.
+    put(&place, &parts, [0, 1]);
+    let _ = run(&place).says("nothing to do");
+    assert_eq!(partition(&place).bytes, all.bytes);
+}
+
+#[test]
+fn late_rows_without_seq_come_after_archived_ones_of_their_instant() {
+    let place = Place::new();
+    let at = |mark: i64| -> Vec<Quote> {
+        let mut rows = quotes(DAY, SECOND, mark, 3);
+        rows.truncate(3);
+        rows
+    };
+    let (first, late) = (at(50), at(10));
+    let put = |name: &str, rows: &[Quote]| place.put_quotes(name, &Events::older(rows.to_vec()).bytes());
+    let gone = put("2026-02-03_b.parquet", &first);
+    let _ = run(&place);
+    fs::remove_file(gone).unwrap();
+    // By its name this file would have come first.
+    let _ = put("2026-02-03_a.parquet", &late);
+    let _ = run(&place);
+    let order = [first[0], late[0], first[1], late[1], first[2], late[2]];
+    let expected: Vec<Quote> =
+        (0..).zip(order).map(|(seq, q)| Quote { seq, ts_event: q.ts_event / 1_000_000, ..q }).collect();
+    assert_eq!(partition(&place).quotes(), expected);
+    let _ = run(&place).says("nothing to do");
+}
+
+#[test]
+fn a_late_file_in_another_unit_brings_the_archived_rows_along() {
+    use super::support::events::Times;
+    use arrow::datatypes::TimeUnit::Millisecond;
+    let place = Place::new();
+    let (first, late) = (quotes(DAY, SECOND, 0, 50), quotes(DAY + 10, SECOND, 100, 50));
+    let in_ms = Events::sealed(first.clone()).times(Times::Int64(Millisecond)).bytes();
+    let gone = place.put_quotes("2026-02-03_0.parquet", &in_ms);
+    let _ = run(&place);
+    fs::remove_file(gone).unwrap();
+    let _ = place.put_quotes("2026-02-03_1.parquet", &Events::sealed(late.clone()).bytes());
+    let _ = run(&place);
+    let mut all = [first, late].concat();
+    all.sort_by_key(|q| (q.ts_event, q.seq));
+    assert_eq!(partition(&place).quotes(), all);
+    let _ = run(&place).says("nothing to do");
+}
+
+#[test]
+fn a_file_whose_time_alone_changed_is_still_known() {
+    let place = Place::new();
+    put(&place, &parts(), 0..2);
+    let _ = run(&place);
+    let before = listing(&place.archive());
+    let path = place.spool().join("exchange=binance/stream=bbo/symbol=btcusdt").join(name(0));
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+    let _ = run(&place).says("nothing to do");
+    assert_eq!(listing(&place.archive()), before);
+}
+
+#[test]
+fn a_file_of_a_known_name_with_other_content_is_a_new_file() {
+    let (parts, place) = (parts(), Place::new());
+    put(&place, &parts, [0]);
+    let _ = run(&place);
+    // A collector that begins its names anew each start: the old rows exist nowhere else.
+    let _ = place.put_quotes(&name(0), &Events::sealed(parts[3].clone()).bytes());
+    let _ = run(&place).says("1 new file");
+    let mut all = [parts[0].clone(), parts[3].clone()].concat();
+    all.sort_by_key(|q| (q.ts_event, q.seq));
+    assert_eq!(partition(&place).quotes(), all);
+    let _ = run(&place).says("nothing to do");
+}
+
+#[test]
+fn the_same_rows_under_another_name_are_rows_of_their_own() {
+    // Nobody can tell a copy from two equal events; what is in the spool is in the archive.
+    let (parts, place) = (parts(), Place::new());
+    put(&place, &parts, [0]);
+    let _ = place.put_quotes("2026-02-03_copy.parquet", &Events::sealed(parts[0].clone()).bytes());
+    let _ = run(&place);
+    assert_eq!(partition(&place).quotes().len(), 200);
+}
+
+#[test]
+fn a_late_neighbour_feeds_a_day_that_was_published() {
+    let place = Place::new();
+    let midnight = DAY + 24 * 3600 * SECOND;
+    put(&place, &parts(), [0]);
+    let _ = run(&place);
+    let spanning = quotes(midnight - 3 * SECOND, SECOND, 77, 6);
+    let _ = place.put_quotes("2026-02-04_00-00-01.parquet", &Events::sealed(spanning.clone()).bytes());
+    let _ = run(&place);
+    assert_eq!(partition(&place).quotes(), [parts()[0].clone(), spanning[..3].to_vec()].concat());
+    let next = published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260204"));
+    assert_eq!(next.quotes(), spanning[3..]);
+    let _ = run(&place).says("nothing to do");
+}
+
+#[test]
+fn damaged_archived_data_is_not_taken_in_again() {
+    let (parts, place) = (parts(), Place::new());
+    put(&place, &parts, [0]);
+    let _ = run(&place);
+    let path = place.archive().join(dir("binance", "bbo", "btcusdt", "20260203")).join("data.parquet");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    remove(&place, [0]);
+    put(&place, &parts, [1]);
+    let _ = place.compact(&[]).ended(1).says("restore it");
+    assert_eq!(fs::read(&path).unwrap(), bytes, "left as it was");
+    let _ = place.qlc(&["verify"]).ended(4);
+    place.is_tidy();
+}

@@ -1,0 +1,283 @@
+//! One bad file of every kind: it is kept whole with the reason, the day is made from the others, and a good file in its
+//! place is taken in.
+
+use std::{fs, sync::Arc};
+
+use arrow::array::{ArrayRef, Float64Array, StringArray};
+use parquet::basic::{Compression, ZstdLevel};
+use serde_json::Value;
+
+use super::support::{
+    archive::{decode, dir, listing, published, quarantine, quotes_of, sha256},
+    damage,
+    events::{Claim, DAY, Events, HOUR, Quote, SECOND, quotes},
+    rewrite::{self, Checksum},
+    run::{Place, SERIES, qlc},
+};
+
+const GOOD: &str = "2026-02-03_00-00-00.parquet";
+const BAD: &str = "2026-02-03_01-00-00.parquet";
+const KEYS: [&str; 13] = [
+    "error_type",
+    "message",
+    "source_path",
+    "size",
+    "sha256",
+    "time",
+    "qlc_version",
+    "reproduce",
+    "kept_as",
+    "kept_sha256",
+    "modified_us",
+    "files",
+    "rows",
+];
+
+fn home() -> String {
+    dir("binance", "bbo", "btcusdt", "20260203")
+}
+
+fn good() -> Vec<Quote> {
+    quotes(DAY, SECOND, 0, 300)
+}
+
+/// The rows that the bad file would have had.
+fn other() -> Vec<Quote> {
+    quotes(DAY + 30, SECOND, 10_000, 300)
+}
+
+fn sealed() -> Events {
+    Events::sealed(other()).rows_per_page(100)
+}
+
+/// What `error.json` says, its keys having been checked.
+#[track_caller]
+fn entry(place: &Place, error_type: &str) -> Value {
+    let entry = quarantine(&place.archive(), &home()).expect("an error.json");
+    let keys = entry.as_object().unwrap().keys();
+    assert!(keys.clone().all(|k| KEYS.contains(&k.as_str())), "{entry:#}");
+    assert!(KEYS[..12].iter().all(|k| !entry[k].is_null()), "{entry:#}");
+    assert_eq!(entry["error_type"], error_type, "{entry:#}");
+    assert_eq!(entry["source_path"], format!("{SERIES}/{BAD}"));
+    assert_eq!(entry["time"], "2026-02-05T06:00:00Z");
+    assert_eq!(entry["qlc_version"], env!("CARGO_PKG_VERSION"));
+    entry
+}
+
+/// A day of one good file and of `bad`, from the first run to the one that finds a good file in its place.
+#[track_caller]
+fn check(error_type: &str, bad: &[u8]) {
+    let place = Place::new();
+    let _ = place.put_quotes(GOOD, &Events::sealed(good()).bytes());
+    let source = place.put_quotes(BAD, bad);
+    let ran = place.compact(&["--format", "json"]).ended(3).says(error_type);
+    let [outcome] = ran.json().try_into().unwrap();
+    assert_eq!((&outcome["status"], &outcome["quarantined"]), (&"done".into(), &1.into()), "{outcome}");
+
+    let entry = entry(&place, error_type);
+    assert_eq!((&entry["size"], &entry["sha256"]), (&bad.len().into(), &sha256(bad).into()));
+    assert_eq!((&entry["kept_as"], &entry["kept_sha256"]), (&BAD.into(), &sha256(bad).into()));
+    assert_eq!(fs::read(place.archive().join("QUARANTINE").join(home()).join(BAD)).unwrap(), bad, "kept whole");
+    assert_eq!(fs::read(&source).unwrap(), bad, "the spool is left as it is");
+    let command: Vec<&str> = entry["reproduce"].as_str().unwrap().split(' ').collect();
+    assert_eq!(command[0], "qlc");
+    let _ = qlc(&command[1..]).ended(4).says(error_type);
+    let partition = published(&place.archive(), &home());
+    assert_eq!(partition.quotes(), good());
+    if error_type == "TIME_OUT_OF_RANGE" {
+        // It was read to its end before this was known, so its rows are on the bill.
+        assert_eq!(partition.receipt["sources"][1]["rows_quarantined"], partition.receipt["sources"][1]["rows"]);
+    } else {
+        assert_eq!(partition.receipt["left_out"][0]["sha256"], sha256(bad));
+    }
+    place.verify();
+
+    let before = listing(&place.archive());
+    let _ = place.compact(&[]).ended(0).says("nothing to do").says("1 file in QUARANTINE");
+    // The same bytes under a new time are not tried again.
+    fs::write(&source, bad).unwrap();
+    let _ = place.compact(&[]).ended(0).says("nothing to do").says("1 file in QUARANTINE");
+    assert_eq!(listing(&place.archive()), before);
+
+    let _ = place.put_quotes(BAD, &Events::sealed(other()).bytes());
+    let _ = place.compact(&[]).ended(0);
+    let mut all = [good(), other()].concat();
+    all.sort_by_key(|q| (q.ts_event, q.seq));
+    assert_eq!(published(&place.archive(), &home()).quotes(), all);
+    place.verify();
+    place.is_tidy();
+    let _ = place.compact(&[]).ended(0).says("nothing to do");
+}
+
+/// Uncompressed, with a dictionary of three prices: its indices have room for a fourth.
+fn three_prices() -> Events {
+    let prices: ArrayRef = Arc::new(Float64Array::from_iter_values((0..300).map(|i| 91_000.0 + f64::from(i % 3))));
+    sealed().replace("bid_price", prices).compressed(Compression::UNCOMPRESSED)
+}
+
+#[test]
+fn a_dictionary_index_that_points_nowhere() {
+    let mut file = three_prices().bytes();
+    damage::break_dictionary_index(&mut file, "bid_price");
+    check("DICT_CONFLICT", &file);
+}
+
+#[test]
+fn pages_that_do_not_decompress() {
+    for codec in [Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())] {
+        for nth in [0, 2] {
+            let mut file = sealed().compressed(codec).bytes();
+            damage::scramble_data_page(&mut file, "bid_qty", nth);
+            check("SNAPPY_CORRUPT", &file);
+        }
+        let mut file = sealed().compressed(codec).bytes();
+        damage::scramble_dictionary_page(&mut file, "bid_qty");
+        check("SNAPPY_CORRUPT", &file);
+        let mut file = sealed().compressed(codec).bytes();
+        damage::scramble_page_header(&mut file, "ts_event", 0);
+        check("SNAPPY_CORRUPT", &file);
+    }
+}
+
+#[test]
+fn a_page_with_a_wrong_checksum() {
+    let file = sealed().bytes();
+    check("SNAPPY_CORRUPT", &rewrite::with_checksum(&file, "bid_qty", Checksum::Wrong));
+    let place = Place::new();
+    let _ = place.put_quotes(GOOD, &rewrite::with_checksum(&file, "bid_qty", Checksum::Right));
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(published(&place.archive(), &home()).quotes(), other());
+    place.verify();
+}
+
+#[test]
+fn a_column_of_another_type() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["91000"; 300]));
+    check("SCHEMA_MISMATCH", &sealed().replace("bid_price", text).bytes());
+}
+
+#[test]
+fn no_event_time() {
+    let file = sealed().undeclared().hash(Claim::None).without("ts_event");
+    check("SCHEMA_MISMATCH", &file.bytes());
+}
+
+#[test]
+fn a_file_that_was_cut_off() {
+    let file = sealed().bytes();
+    for length in [0, 7, file.len() / 2, file.len() - 3] {
+        check("TRUNCATED", &damage::truncated(&file, length));
+    }
+    let mut file = file;
+    damage::overlong_footer(&mut file);
+    check("TRUNCATED", &file);
+}
+
+#[test]
+fn a_footer_that_cannot_be_understood() {
+    let mut file = sealed().bytes();
+    damage::scramble_footer(&mut file);
+    check("FOOTER_CORRUPT", &file);
+}
+
+#[test]
+fn a_footer_whose_row_hash_is_not_that_of_the_rows() {
+    check("ROW_HASH_MISMATCH", &sealed().hash(Claim::False).bytes());
+}
+
+#[test]
+fn a_flipped_bit_that_decodes_to_other_rows() {
+    let mut file = sealed().compressed(Compression::UNCOMPRESSED).without_dictionaries().bytes();
+    damage::flip_in_data_page(&mut file, "bid_qty", 1, 60);
+    assert_ne!(decode(&file).unwrap().batch, sealed().batch(), "the reader notices nothing");
+    check("ROW_HASH_MISMATCH", &file);
+}
+
+#[test]
+fn a_page_that_does_not_decode() {
+    let mut file = sealed().compressed(Compression::UNCOMPRESSED).bytes();
+    damage::scramble_page_header(&mut file, "bid_qty", 1);
+    check("PAGE_CORRUPT", &file);
+}
+
+#[test]
+fn rows_of_another_symbol() {
+    check("WRONG_PARTITION", &Events::sealed(other()).series("binance", "bbo", "ETHUSDT").bytes());
+    let mixed = (0..300).map(|i| if i == 200 { "ETHUSDT" } else { "BTCUSDT" });
+    let mixed: ArrayRef = Arc::new(StringArray::from_iter_values(mixed));
+    check("WRONG_PARTITION", &sealed().replace("symbol", mixed).bytes());
+}
+
+#[test]
+fn rows_far_from_their_day_are_kept_as_rows() {
+    let place = Place::new();
+    // Implausible, a year too late, two days too early; the rest belongs here or to a neighbour.
+    let far = [7, DAY + 365 * 24 * HOUR, DAY - 25 * HOUR].map(|ts_event| Quote { ts_event, ..other()[0] });
+    let near = [Quote { ts_event: DAY - SECOND, ..other()[1] }, Quote { ts_event: DAY + 25 * HOUR, ..other()[2] }];
+    let rows = [&far[..], &near, &other()[5..]].concat();
+    let bytes = Events::sealed(rows).undeclared().bytes();
+    let source = place.put_quotes(BAD, &bytes);
+    let _ = place.put_quotes(GOOD, &Events::sealed(good()).bytes());
+    let _ = place.compact(&[]).ended(3).says("TIME_OUT_OF_RANGE");
+    place.verify();
+    let entry = entry(&place, "TIME_OUT_OF_RANGE");
+    let kept_as = BAD.replace(".parquet", ".rows.parquet");
+    assert_eq!((&entry["kept_as"], &entry["rows"]), (&kept_as.as_str().into(), &3.into()));
+    assert_eq!(entry["sha256"], sha256(&bytes), "the source is named by its own digest");
+    let kept = fs::read(place.archive().join("QUARANTINE").join(home()).join(kept_as)).unwrap();
+    assert_eq!(entry["kept_sha256"], sha256(&kept));
+    assert_eq!(quotes_of(&decode(&kept).unwrap().batch), far);
+    assert_eq!(fs::read(source).unwrap(), bytes);
+    let mut here = [good(), other()[5..].to_vec()].concat();
+    here.sort_by_key(|q| (q.ts_event, q.seq));
+    let partition = published(&place.archive(), &home());
+    assert_eq!(partition.quotes(), here);
+    let source = partition.receipt["sources"].as_array().unwrap().iter().find(|s| s["rows_quarantined"] == 3).unwrap();
+    assert_eq!((&source["rows"], &source["rows_here"]), (&300.into(), &295.into()));
+    for (date, row) in [("20260202", near[0]), ("20260204", near[1])] {
+        assert_eq!(published(&place.archive(), &dir("binance", "bbo", "btcusdt", date)).quotes(), [row]);
+    }
+    let before = listing(&place.archive());
+    let _ = place.compact(&[]).ended(0).says("nothing to do");
+    assert_eq!(listing(&place.archive()), before);
+    place.is_tidy();
+}
+
+#[test]
+fn a_file_of_which_no_row_has_a_permitted_day_is_kept_whole() {
+    check("TIME_OUT_OF_RANGE", &Events::sealed(quotes(DAY + 100 * 24 * HOUR, SECOND, 0, 50)).bytes());
+    check("TIME_OUT_OF_RANGE", &Events::sealed(quotes(5, 1, 0, 50)).bytes());
+}
+
+#[test]
+fn a_day_of_bad_files_only_publishes_nothing() {
+    let place = Place::new();
+    let _ = place.put_quotes(GOOD, &damage::truncated(&sealed().bytes(), 100));
+    let _ = place.put_quotes(BAD, b"not Parquet at all");
+    let _ = place.compact(&[]).ended(3);
+    assert!(!place.archive().join(home()).join("data.parquet").exists());
+    let files = quarantine(&place.archive(), &home()).unwrap()["files"].as_array().unwrap().clone();
+    assert_eq!(files.iter().map(|f| f["kept_as"].as_str().unwrap()).collect::<Vec<_>>(), [GOOD, BAD]);
+    let _ = place.compact(&[]).ended(0).says("2 files in QUARANTINE");
+    place.is_tidy();
+}
+
+#[test]
+fn one_bad_partition_does_not_stop_the_others() {
+    let place = Place::new();
+    for symbol in ["aaa", "bbb", "ccc"] {
+        let bytes = Events::sealed(good()).series("binance", "bbo", symbol).bytes();
+        let _ = place.put(&format!("exchange=binance/stream=bbo/symbol={symbol}/{GOOD}"), &bytes);
+    }
+    // A receipt that vouches for nothing: data of unknown origin stands where bbb is to be published.
+    let foreign = place.archive().join(dir("binance", "bbo", "bbb", "20260203"));
+    fs::create_dir_all(&foreign).unwrap();
+    fs::write(foreign.join("data.parquet"), b"from elsewhere").unwrap();
+    let ran = place.compact(&["--format", "json"]).ended(1);
+    let mut status: Vec<_> = ran.json().iter().map(|o| o["status"].as_str().unwrap().to_owned()).collect();
+    status.sort();
+    assert_eq!(status, ["done", "done", "failed"], "{ran}");
+    assert_eq!(fs::read(foreign.join("data.parquet")).unwrap(), b"from elsewhere", "nothing is overwritten unproven");
+    let _ = place.qlc(&["verify", "--symbol", "aaa,ccc"]).ended(0);
+    let _ = place.qlc(&["verify"]).ended(4);
+}
