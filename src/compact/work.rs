@@ -313,6 +313,9 @@ impl<'a> Build<'a> {
         let none = || Ok(Some(Made::Nothing("none of the readable files holds rows of this day".to_owned())));
         let mut proven = false;
         loop {
+            if self.files.is_empty() && self.base.is_some() {
+                return Ok(Some(Made::Nothing("none of the new files can be used".to_owned())));
+            }
             let prepared = self.prepared()?;
             if prepared.rows() == 0 {
                 return none();

@@ -32,7 +32,7 @@ pub(super) async fn faults(handle: &Handle, claims: &Claims) -> Result<Vec<Fault
     }
     let mut faults = Vec::new();
     let mut far = 0_usize;
-    let mut rows = handle.rows(&claims.meta, 8192, &[])?;
+    let mut rows = handle.rows(claims, 8192, &[]).await?;
     while let Some(batch) = rows.next().await? {
         if faults.is_empty() {
             for name in ["exchange", "stream", "symbol"] {

@@ -52,6 +52,9 @@ pub(crate) fn inspection(file: &Inspection, look: Look) -> String {
 }
 
 fn order(file: &Inspection) -> &'static str {
+    if file.row_hash.is_none() {
+        return "unknown, because the rows do not read";
+    }
     match (file.ordered, file.order_declared) {
         (true, true) => "ascending, as the footer says",
         (true, false) => "ascending; the footer says nothing of it",
