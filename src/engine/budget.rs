@@ -29,6 +29,8 @@ pub struct Budget {
     pub pool: u64,
     /// A file whose rows take at most this is sorted in memory.
     pub sort_in_memory: u64,
+    /// How often memory ran out with what was planned.
+    squeeze: u32,
 }
 
 impl Budget {
@@ -45,7 +47,7 @@ impl Budget {
         )]
         let planned = (free as f64 * PLANNED) as u64;
         // A wider merge is no faster than two passes over half as many inputs, so the readers need not have it all.
-        Self { merge: planned.min(700_000_000), pool: planned, sort_in_memory: (planned / 8).min(64_000_000) }
+        Self { merge: planned.min(700_000_000), pool: planned, sort_in_memory: (planned / 8).min(64_000_000), squeeze: 0 }
     }
 
     /// How many partitions at a time `limit` allows, at most `wanted`.
@@ -59,7 +61,12 @@ impl Budget {
     /// The budget after memory ran out `times` times: merges are narrower each time, the pool stays.
     #[must_use]
     pub fn squeezed(self, times: u32) -> Self {
-        Self { merge: self.merge >> (2 * times), sort_in_memory: self.sort_in_memory >> (2 * times), ..self }
+        Self {
+            merge: self.merge >> (2 * times),
+            sort_in_memory: self.sort_in_memory >> (2 * times),
+            squeeze: times,
+            ..self
+        }
     }
 
     /// How many inputs a merge may have, and how many rows a batch has in it.
@@ -67,7 +74,7 @@ impl Budget {
     pub fn merge_width(&self, sources: &[Source], shape: &Shape) -> (usize, usize) {
         let row = shape.row_bytes().max(8);
         let mut best = (2, 1024);
-        for batch_rows in [8192_usize, 2048] {
+        for batch_rows in [8192_usize, 2048].map(|rows| (rows >> (2 * self.squeeze)).max(64)) {
             let widest = sources.iter().map(|s| reader_bytes(s, row, batch_rows as u64)).max().unwrap_or(1);
             let width = usize::try_from(self.merge / widest.max(1)).unwrap_or(2).clamp(2, 1024);
             if width >= sources.len() || width >= 16 && batch_rows == 8192 && sources.len() <= width {

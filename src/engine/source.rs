@@ -145,7 +145,8 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
             .filter(|(_, column)| matches!(column, Column::Constant(_)))
             .map(|(field, _)| field.name().clone())
             .collect();
-        let small = source.claims.rows.saturating_mul(job.shape.row_bytes()) <= EAGER_BYTES;
+        let row = job.shape.row_bytes().max(source.claims.row_bytes);
+        let small = source.claims.rows.saturating_mul(row) <= EAGER_BYTES;
         let sort = source.order == Order::SortInMemory;
         // Decoded in pieces of its own size where it is kept whole; never in one, for text may be large.
         let whole = usize::try_from(source.claims.rows).unwrap_or(usize::MAX).clamp(1, 32_768);

@@ -86,7 +86,10 @@ impl Stores {
     pub(super) fn put_rows(&self, below: &str, rows: &RecordBatch) {
         let properties = WriterProperties::builder().set_max_row_group_row_count(Some(4)).build();
         let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
-        writer.write(rows).unwrap();
+        // The writer recurses once for every row group that a batch reaches into.
+        for at in (0..rows.num_rows()).step_by(4) {
+            writer.write(&rows.slice(at, 4.min(rows.num_rows() - at))).unwrap();
+        }
         self.put(below, &writer.into_inner().unwrap());
     }
 
