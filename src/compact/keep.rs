@@ -2,9 +2,10 @@
 //!
 //! Refuses to touch the spool: the file stays as it is.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::Mutex;
 
 use super::{decide::SpoolFile, survey};
 use crate::{
@@ -29,6 +30,9 @@ pub struct Places {
     pub staging: std::path::PathBuf,
     /// Now, RFC 3339 in UTC, to the second.
     pub time: String,
+    /// Neighbouring days note in one `error.json`, where a file spans midnight; they take turns, or one would overwrite
+    /// what the other has just added.
+    pub notes: Arc<Mutex<()>>,
 }
 
 /// Keeps `file` whole, with the reason; returns its entry.
@@ -46,7 +50,8 @@ pub async fn file(places: &Places, partition: &Partition, file: &SpoolFile, faul
     Ok(entry)
 }
 
-/// Keeps the rows of `file` that have no permitted day; they must be those that were billed in `tally`.
+/// Keeps the rows of `file` that have no permitted day; they must be those that were billed in `tally`. `None` when they
+/// are kept already.
 ///
 /// # Errors
 /// When they cannot be written, or are others than were billed.
@@ -56,7 +61,7 @@ pub async fn rows(
     file: &SpoolFile,
     claims: &Claims,
     tally: &Tally,
-) -> Result<Entry> {
+) -> Result<Option<Entry>> {
     let fault = Fault::new(
         ErrorType::TimeOutOfRange,
         format!(
@@ -65,9 +70,12 @@ pub async fn rows(
         ),
     );
     if tally.quarantined == tally.rows {
-        return self::file(places, partition, file, &fault).await;
+        return self::file(places, partition, file, &fault).await.map(Some);
     }
     let home = partition.series.on(file.home.unwrap_or(partition.date));
+    if are_kept(places, &home, file, tally).await? {
+        return Ok(None);
+    }
     let stem = file.file.strip_suffix(".parquet").unwrap_or(&file.file);
     let name = format!("{stem}.rows.parquet");
     let key = format!("{}/{name}", layout::quarantine_dir(&home));
@@ -114,10 +122,29 @@ pub async fn rows(
     let entry = entry(places, file, &fault, sha256, name, written.verified().clone(), Some(tally.quarantined));
     note(places, &home, entry.clone()).await?;
     tracing::warn!(file = %places.spool.show(&file.object.key), rows = tally.quarantined, kept = %places.archive.show(&key), "rows quarantined");
-    Ok(entry)
+    Ok(Some(entry))
 }
 
-/// The entries of several files' far rows.
+/// Whether the quarantine has just these rows of this very file: a day that is compacted again, or one of which no row is
+/// left, must not report them anew.
+async fn are_kept(places: &Places, home: &Partition, file: &SpoolFile, tally: &Tally) -> Result<bool> {
+    for entry in survey::quarantine_entries(&places.archive, home).await? {
+        let may_be = entry.rows == Some(tally.quarantined)
+            && entry.source_path == file.object.key
+            && entry.size == file.object.size;
+        if may_be
+            && (entry.modified_us == file.object.modified_us
+                || places.spool.sha256(&file.object.key).await?.0 == entry.sha256)
+        {
+            let key = format!("{}/{}", layout::quarantine_dir(home), entry.kept_as);
+            return Ok(places.archive.head(&key).await?.is_some());
+        }
+    }
+    Ok(false)
+}
+
+/// The entries of several files' far rows. A file that belongs to another day is left to the run of that day, which
+/// reads it as well: two runs that keep the same rows would report them twice.
 ///
 /// # Errors
 /// As [`rows`].
@@ -127,11 +154,13 @@ pub async fn all_rows(
     files: &[(SpoolFile, Claims)],
     tallies: &[Tally],
 ) -> Result<Vec<Entry>> {
-    let far = files.iter().zip(tallies).filter(|(_, tally)| tally.quarantined > 0);
-    futures::stream::iter(far)
+    let at_home = |file: &SpoolFile| file.home.is_none_or(|home| home == partition.date);
+    let far = files.iter().zip(tallies).filter(|((file, _), tally)| tally.quarantined > 0 && at_home(file));
+    let kept: Vec<Option<Entry>> = futures::stream::iter(far)
         .then(|((file, claims), tally)| rows(places, partition, file, claims, tally))
         .try_collect()
-        .await
+        .await?;
+    Ok(kept.into_iter().flatten().collect())
 }
 
 fn storage(problem: Problem) -> Error {
@@ -173,6 +202,7 @@ fn quoted(text: &str) -> String {
 }
 
 async fn note(places: &Places, home: &Partition, entry: Entry) -> Result<()> {
+    let _turn = places.notes.lock().await;
     let known = survey::quarantine_entries(&places.archive, home).await?;
     let known = known.first().cloned().map(|newest| ErrorFile { newest, files: known });
     let key = format!("{}/{}", layout::quarantine_dir(home), layout::ERROR_FILE);

@@ -226,6 +226,7 @@ fn shared(
             archive: archive.clone(),
             staging: scratch.to_owned(),
             time: options.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+            notes: Arc::default(),
         },
         today: Date::of(options.now)?,
         force: options.force,
