@@ -286,7 +286,7 @@ fn tell(outcome: &mut Outcome, done: Done) {
     let receipt = match done.made {
         Made::Nothing(why) => {
             outcome.status = Status::UpToDate;
-            outcome.message = format!("nothing to do, because {why}{quarantined}");
+            outcome.message = format!("{why}{quarantined}");
             return;
         }
         Made::LostRace(why) => {
