@@ -55,7 +55,8 @@ fn stem(file: &SpoolFile) -> &str {
     file.file.strip_suffix(".parquet").unwrap_or(&file.file)
 }
 
-/// Keeps the rows of `file` that have no permitted day; they must be those that were billed in `tally`.
+/// Keeps the rows of `file` that have no permitted day; they must be those that were billed in `tally`. `None` when they
+/// are kept already.
 ///
 /// # Errors
 /// When they cannot be written, or are others than were billed.
@@ -65,7 +66,7 @@ pub async fn rows(
     file: &SpoolFile,
     claims: &Claims,
     tally: &Tally,
-) -> Result<Entry> {
+) -> Result<Option<Entry>> {
     let fault = Fault::new(
         ErrorType::TimeOutOfRange,
         format!(
@@ -74,12 +75,15 @@ pub async fn rows(
         ),
     );
     if tally.quarantined == tally.rows {
-        return self::file(places, partition, file, &fault).await;
+        return self::file(places, partition, file, &fault).await.map(Some);
     }
     let home = partition.series.on(accounting_day(file, Some(claims)).unwrap_or(partition.date));
     let _turn = places.turn.lock().await;
     let known = survey::quarantine_entries(&places.archive, &home).await?;
     let (sha256, _) = places.spool.sha256(&file.object.key).await?;
+    if are_kept(places, &home, &known, file, &sha256, tally).await? {
+        return Ok(None);
+    }
     let name = ErrorFile::free_name(&known, stem(file), ".rows.parquet", &file.object.key, &sha256);
     let key = format!("{}/{name}", layout::quarantine_dir(&home));
     let handle = Handle::new(&places.spool, &file.object);
@@ -124,10 +128,26 @@ pub async fn rows(
     let entry = entry(places, file, &fault, sha256, name, written.verified().clone(), Some(tally.quarantined));
     note(places, &home, known, entry.clone()).await?;
     tracing::warn!(file = %places.spool.show(&file.object.key), rows = tally.quarantined, kept = %places.archive.show(&key), "rows quarantined");
-    Ok(entry)
+    Ok(Some(entry))
 }
 
-/// The entries of several files' far rows.
+/// Whether the quarantine has just these rows of this very file: a day that is compacted again must not report them anew.
+async fn are_kept(
+    places: &Places,
+    home: &Partition,
+    known: &[Entry],
+    file: &SpoolFile,
+    sha256: &str,
+    tally: &Tally,
+) -> Result<bool> {
+    let same = |e: &&Entry| e.rows == Some(tally.quarantined) && e.source_path == file.object.key && e.sha256 == sha256;
+    let Some(entry) = known.iter().find(same) else { return Ok(false) };
+    let key = format!("{}/{}", layout::quarantine_dir(home), entry.kept_as);
+    Ok(places.archive.head(&key).await?.is_some())
+}
+
+/// The entries of several files' far rows. A file that belongs to another day is left to the run of that day, which
+/// reads it as well: two runs that keep the same rows would report them twice.
 ///
 /// # Errors
 /// As [`rows`].
@@ -140,10 +160,11 @@ pub async fn all_rows(
     // One run accounts for them: that of the file's own day.
     let mine = |file: &SpoolFile, claims: &Claims| accounting_day(file, Some(claims)) == Some(partition.date);
     let far = files.iter().zip(tallies).filter(|((f, c), tally)| tally.quarantined > 0 && mine(f, c));
-    futures::stream::iter(far)
+    let kept: Vec<Option<Entry>> = futures::stream::iter(far)
         .then(|((file, claims), tally)| rows(places, partition, file, claims, tally))
         .try_collect()
-        .await
+        .await?;
+    Ok(kept.into_iter().flatten().collect())
 }
 
 fn storage(problem: Problem) -> Error {

@@ -155,8 +155,7 @@ pub fn candidates(files: &[SpoolFile], partition: &Partition) -> Vec<SpoolFile> 
 /// # Errors
 /// When the archive does not answer.
 pub async fn quarantined(archive: &Store, partition: &Partition, files: &[SpoolFile]) -> Result<Vec<Entry>> {
-    let days: BTreeSet<Date> =
-        files.iter().filter_map(|f| accounting_day(f, None)).chain([partition.date]).collect();
+    let days: BTreeSet<Date> = files.iter().filter_map(|f| accounting_day(f, None)).chain([partition.date]).collect();
     let mut entries = Vec::new();
     for date in days {
         entries.extend(quarantine_entries(archive, &partition.series.on(date)).await?);

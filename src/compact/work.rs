@@ -120,14 +120,11 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
         let same = |e: &&Entry| e.source_path == file.object.key && e.size == file.object.size;
         entries.iter().filter(same).any(|e| e.rows.is_some() && e.modified_us == file.object.modified_us)
     };
-    let probed = probe_all(
-        &run.places.spool,
-        partition,
-        open.iter().map(|f| f.file.clone()).collect(),
-        &rows_kept,
-        &|file| sent.contains(&(file.object.key.clone(), file.object.size)),
-    )
-    .await?;
+    let probed =
+        probe_all(&run.places.spool, partition, open.iter().map(|f| f.file.clone()).collect(), &rows_kept, &|file| {
+            sent.contains(&(file.object.key.clone(), file.object.size))
+        })
+        .await?;
     let mut feeding = Vec::new();
     for (mark, Probed { claims, feeds, .. }) in open.into_iter().zip(probed) {
         if feeds || mark.known.is_some() {
@@ -259,7 +256,8 @@ impl<'a> Build<'a> {
             Some(receipt) => Some(base_data(run, partition, receipt).await?),
             None => None,
         };
-        let known = look.feeding.iter().filter(|(mark, _)| mark.known.is_some()).map(|(mark, _)| mark.file.object.key.clone());
+        let known =
+            look.feeding.iter().filter(|(mark, _)| mark.known.is_some()).map(|(mark, _)| mark.file.object.key.clone());
         Ok(Self {
             run,
             partition,

@@ -47,7 +47,12 @@ impl Budget {
         )]
         let planned = (free as f64 * PLANNED) as u64;
         // A wider merge is no faster than two passes over half as many inputs, so the readers need not have it all.
-        Self { merge: planned.min(700_000_000), pool: planned, sort_in_memory: (planned / 8).min(64_000_000), squeeze: 0 }
+        Self {
+            merge: planned.min(700_000_000),
+            pool: planned,
+            sort_in_memory: (planned / 8).min(64_000_000),
+            squeeze: 0,
+        }
     }
 
     /// How many partitions at a time `limit` allows, at most `wanted`.

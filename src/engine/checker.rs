@@ -171,7 +171,8 @@ impl Checker {
 
     /// Holds the values as they are stored against the spans in the footer: the layout relies on them.
     fn check_spans(&self, source: &Source, ts: Option<&dyn Array>, seq: Option<&dyn Array>) -> Result<(), Problem> {
-        let spans = [("ts_event", source.claims.ts, ts), ("seq", source.claims.seq, seq.filter(|_| source.claims.has_seq))];
+        let spans =
+            [("ts_event", source.claims.ts, ts), ("seq", source.claims.seq, seq.filter(|_| source.claims.has_seq))];
         for (name, span, values) in spans {
             let (Some(span), Some(values)) = (span, values.and_then(|v| v.as_primitive_opt::<Int64Type>())) else {
                 continue;

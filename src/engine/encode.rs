@@ -136,7 +136,13 @@ fn constant_bytes(shape: &Shape) -> usize {
     let constants = shape.columns.iter().filter_map(|c| if let Column::Constant(one) = c { Some(one) } else { None });
     constants
         .map(|one| match one.as_string_opt::<i32>() {
-            Some(text) => if text.is_valid(0) { text.value(0).len() } else { 0 },
+            Some(text) => {
+                if text.is_valid(0) {
+                    text.value(0).len()
+                } else {
+                    0
+                }
+            }
             None => one.data_type().primitive_width().unwrap_or(0),
         })
         .sum()

@@ -56,11 +56,7 @@ impl Shape {
         let mut carried = Vec::new();
         for field in schema.fields() {
             let kept = field.name() == SEQ || TIME_COLUMNS.contains(&field.name().as_str());
-            let value = if kept {
-                None
-            } else {
-                constant(field.name(), field.data_type(), with_rows.clone())
-            };
+            let value = if kept { None } else { constant(field.name(), field.data_type(), with_rows.clone()) };
             columns.push(if let Some(value) = value {
                 Column::Constant(value)
             } else {

@@ -130,7 +130,10 @@ impl ErrorFile {
             return marked;
         }
         // The same bytes from another place.
-        (2_u32..).map(|n| format!("{stem}.{}.{n}{suffix}", sha256.get(..12).unwrap_or(sha256))).find(|n| !taken(n)).unwrap_or(marked)
+        (2_u32..)
+            .map(|n| format!("{stem}.{}.{n}{suffix}", sha256.get(..12).unwrap_or(sha256)))
+            .find(|n| !taken(n))
+            .unwrap_or(marked)
     }
 
     /// `known` with `entry` added; an entry of the same file name is replaced.

@@ -105,7 +105,8 @@ fn today_is_left_alone_until_forced() {
 #[test]
 fn every_mode_takes_the_days_it_means() {
     let place = Place::new();
-    for (name, start) in [("2026-02-01_00", DAY - 48 * HOUR), ("2026-02-02_00", DAY - 24 * HOUR), ("2026-02-03_00", DAY)]
+    for (name, start) in
+        [("2026-02-01_00", DAY - 48 * HOUR), ("2026-02-02_00", DAY - 24 * HOUR), ("2026-02-03_00", DAY)]
     {
         let _ = place.put_quotes(&format!("{name}.parquet"), &Events::sealed(quotes(start, SECOND, 0, 5)).bytes());
     }

@@ -83,8 +83,15 @@ fn row() -> impl Strategy<Value = Row> {
         prop::option::weighted(0.7, text()),
         prop::option::weighted(0.5, text()),
     )
-        .prop_map(|(ts_event, seq, ts_recv, price, qty, side, trade_id, note)| {
-            Row { ts_event, seq, ts_recv, price, qty, side, trade_id, note }
+        .prop_map(|(ts_event, seq, ts_recv, price, qty, side, trade_id, note)| Row {
+            ts_event,
+            seq,
+            ts_recv,
+            price,
+            qty,
+            side,
+            trade_id,
+            note,
         })
 }
 
@@ -116,7 +123,10 @@ const PLAIN: Manner = Manner {
 
 fn manner() -> impl Strategy<Value = Manner> {
     (any::<[bool; 8]>(), prop::sample::select(vec![3_usize, 50, 1 << 20])).prop_map(
-        |([sorted, declared, statistics, hashed, dictionary_strings, leave_out_nulls, version_2, zstd], rows_per_group)| {
+        |(
+            [sorted, declared, statistics, hashed, dictionary_strings, leave_out_nulls, version_2, zstd],
+            rows_per_group,
+        )| {
             Manner {
                 sorted,
                 declared,
@@ -254,8 +264,7 @@ fn compacted(root: &Path, workers: usize, memory_limit: u64) -> [Vec<u8>; 2] {
         now: "2026-02-05T06:00:00Z".parse().unwrap(),
         force: false,
     };
-    let checks =
-        verify::Options { selection: Selection::all(), start: None, end: None, quick: false, memory_limit };
+    let checks = verify::Options { selection: Selection::all(), start: None, end: None, quick: false, memory_limit };
     let (outcomes, verified) = wait(async {
         let (spool, archive) = (store("spool"), store("archive"));
         let outcomes: Vec<Outcome> =

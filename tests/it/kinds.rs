@@ -155,7 +155,8 @@ fn units_that_differ_are_brought_to_nanoseconds_exactly() {
     let mut expected = [ns, ms, us].concat();
     expected.sort_by_key(|q| (q.ts_event, q.seq));
     assert_eq!(partition.quotes(), expected);
-    let received = partition.data.batch.column_by_name("ts_recv").unwrap().as_primitive::<Int64Type>().values().to_vec();
+    let received =
+        partition.data.batch.column_by_name("ts_recv").unwrap().as_primitive::<Int64Type>().values().to_vec();
     assert_eq!(received, expected.iter().map(|q| q.ts_event + 2 * MS).collect::<Vec<_>>());
     assert_eq!(partition.data.footer["qlc.time_unit"], "ns");
     assert_eq!(partition.receipt["outcome"]["brought_to"], "ns");
@@ -245,7 +246,10 @@ fn missing_columns_are_null_and_added_ones_stand_last_by_name() {
             "2026-02-03_0.parquet",
             Events::sealed(all[..200].to_vec()).without("ask_qty").with("venue", Arc::clone(&texts)).bytes(),
         ),
-        ("2026-02-03_1.parquet", Events::sealed(all[200..].to_vec()).with("level", levels).with("venue", texts).bytes()),
+        (
+            "2026-02-03_1.parquet",
+            Events::sealed(all[200..].to_vec()).with("level", levels).with("venue", texts).bytes(),
+        ),
     ]);
     assert_eq!(columns(&partition)[7..], ["bid_price", "bid_qty", "ask_price", "ask_qty", "level", "venue"]);
     let nulls = |name: &str| partition.data.batch.column_by_name(name).unwrap().null_count();

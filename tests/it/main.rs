@@ -16,13 +16,16 @@
 )]
 #![expect(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
 
+mod again;
 #[path = "../architecture.rs"]
 mod architecture;
-mod again;
+mod crash;
 mod days;
 mod determinism;
+mod dry_run;
 mod kinds;
 mod quarantine;
+mod refusals;
 mod row_hash;
 mod smoke;
 mod support;

@@ -250,6 +250,54 @@ fn a_file_of_which_no_row_has_a_permitted_day_is_kept_whole() {
 }
 
 #[test]
+fn far_rows_are_kept_once_though_their_file_feeds_no_day() {
+    // By its span the file touches three days, and has a row for the last of them only.
+    let place = Place::new();
+    let at = |ts_event| Quote { ts_event, ..other()[0] };
+    let rows = vec![at(DAY - 100 * HOUR), at(DAY + 25 * HOUR)];
+    let _ = place.put_quotes(BAD, &Events::sealed(rows.clone()).bytes());
+    let ran = place.compact(&["--format", "json"]).ended(3);
+    let quarantined: u64 = ran.json().iter().map(|o| o["quarantined"].as_u64().unwrap()).sum();
+    assert_eq!(quarantined, 1, "{ran}");
+    assert_eq!(entry(&place, "TIME_OUT_OF_RANGE")["rows"], 1);
+    assert_eq!(published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260204")).quotes(), rows[1..]);
+    assert_eq!(listing(&place.archive()).keys().filter(|k| k.ends_with(".rows.parquet")).count(), 1);
+    let before = listing(&place.archive());
+    let _ = place.compact(&[]).ended(0).says("nothing to do");
+    assert_eq!(listing(&place.archive()), before);
+    place.verify();
+    place.is_tidy();
+}
+
+#[test]
+fn a_bad_file_that_spans_midnight_is_kept_once_and_misses_in_both_days() {
+    let place = Place::new();
+    let midnight = DAY + 24 * HOUR;
+    let good: Vec<_> = [midnight - 50 * SECOND, midnight].map(|start| quotes(start, SECOND, 0, 50)).into();
+    for (name, rows) in ["2026-02-03_22.parquet", "2026-02-04_00.parquet"].iter().zip(&good) {
+        let _ = place.put_quotes(name, &Events::sealed(rows.clone()).bytes());
+    }
+    let mut bad = Events::sealed(quotes(midnight - 50 * SECOND, SECOND, 500, 100)).bytes();
+    damage::scramble_data_page(&mut bad, "bid_qty", 0);
+    let _ = place.put_quotes("2026-02-03_23.parquet", &bad);
+    // Others of the same day, found bad at the same time.
+    for n in 0..5 {
+        let _ = place.put_quotes(&format!("2026-02-03_2{n}-30.parquet"), b"not Parquet at all");
+    }
+    let _ = place.compact(&["--workers", "4"]).ended(3);
+    for (date, rows) in ["20260203", "20260204"].iter().zip(&good) {
+        let partition = published(&place.archive(), &dir("binance", "bbo", "btcusdt", date));
+        assert_eq!(&partition.quotes(), rows);
+    }
+    let files = quarantine(&place.archive(), &home()).unwrap()["files"].as_array().unwrap().len();
+    assert_eq!(files, 6);
+    assert_eq!(listing(&place.archive()).keys().filter(|k| k.starts_with("QUARANTINE")).count(), 7);
+    let _ = place.compact(&[]).ended(0).says("nothing to do");
+    place.verify();
+    place.is_tidy();
+}
+
+#[test]
 fn a_day_of_bad_files_only_publishes_nothing() {
     let place = Place::new();
     let _ = place.put_quotes(GOOD, &damage::truncated(&sealed().bytes(), 100));

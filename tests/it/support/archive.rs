@@ -32,7 +32,7 @@ pub struct Decoded {
 pub fn decode(file: &[u8]) -> Result<Decoded, String> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(file)).map_err(|e| e.to_string())?;
     let metadata = builder.metadata().as_ref().clone();
-    let schema = std::sync::Arc::clone(builder.schema());
+    let schema = Arc::clone(builder.schema());
     let pairs = metadata.file_metadata().key_value_metadata().cloned().unwrap_or_default();
     let footer = pairs.into_iter().map(|kv| (kv.key, kv.value.unwrap_or_default())).collect();
     let reader = builder.build().map_err(|e| e.to_string())?;

@@ -32,11 +32,7 @@ pub fn with_checksum(file: &[u8], column: &str, checksum: Checksum) -> Vec<u8> {
         changed.extend_from_slice(&header);
         changed.extend_from_slice(&chunk[page.body.start - start..]);
         let more = (changed.len() - chunk.len()) as i64;
-        let metadata = metadata
-            .into_builder()
-            .set_total_compressed_size(chunk.len() as i64 + more)
-            .build()
-            .unwrap();
+        let metadata = metadata.into_builder().set_total_compressed_size(chunk.len() as i64 + more).build().unwrap();
         (changed, metadata)
     })
 }
