@@ -89,7 +89,7 @@ impl Checker {
         }
         let ts = columns.get(job.shape.ts).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
         let seq = columns.get(job.shape.seq).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
-        self.check_spans(source, raw_ts.as_deref(), raw_seq.as_deref())?;
+        Self::check_spans(source, raw_ts.as_deref(), raw_seq.as_deref())?;
         self.check_order(source, &ts, &seq)?;
         let placing = place(&ts, job.partition.date, source);
 
@@ -170,7 +170,7 @@ impl Checker {
     }
 
     /// Holds the values as they are stored against the spans in the footer: the layout relies on them.
-    fn check_spans(&self, source: &Source, ts: Option<&dyn Array>, seq: Option<&dyn Array>) -> Result<(), Problem> {
+    fn check_spans(source: &Source, ts: Option<&dyn Array>, seq: Option<&dyn Array>) -> Result<(), Problem> {
         let spans =
             [("ts_event", source.claims.ts, ts), ("seq", source.claims.seq, seq.filter(|_| source.claims.has_seq))];
         for (name, span, values) in spans {

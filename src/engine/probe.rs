@@ -52,6 +52,7 @@ pub enum Constant {
 
 /// What is known of a file before its rows are read.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a claim of its own")]
 pub struct Claims {
     /// Its rows.
     pub rows: u64,

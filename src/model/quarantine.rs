@@ -130,7 +130,7 @@ impl ErrorFile {
             return marked;
         }
         // The same bytes from another place.
-        (2_u32..)
+        (2_u32..10_000)
             .map(|n| format!("{stem}.{}.{n}{suffix}", sha256.get(..12).unwrap_or(sha256)))
             .find(|n| !taken(n))
             .unwrap_or(marked)

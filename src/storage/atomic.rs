@@ -1,6 +1,6 @@
 //! The atomic write: how every durable object comes into being, on a folder and on a bucket.
 //!
-//! Five steps, all in [`write`], none to be had alone: write to a temporary name; fsync; read back and verify; make it
+//! Five steps, all in [`write()`], none to be had alone: write to a temporary name; fsync; read back and verify; make it
 //! visible under its name; fsync the folder. On a bucket the first three happen in a staging folder, then the object is
 //! uploaded under a checksum and appears whole or not at all.
 //!
@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 /// Objects up to this size go to a bucket in one request.
 const ONE_REQUEST: u64 = 16 << 20;
 
-/// An object that stands complete under its key, made by [`write`]; nothing else can make this value.
+/// An object that stands complete under its key, made by [`write()`]; nothing else can make this value.
 #[derive(Debug)]
 pub struct Written<T> {
     key: String,
@@ -84,7 +84,7 @@ pub async fn write<T: Send>(store: &Store, key: &str, staging: &Path, steps: Ste
 /// Makes a small object of these bytes.
 ///
 /// # Errors
-/// As [`write`]; also when other bytes are read back.
+/// As [`write()`]; also when other bytes are read back.
 pub async fn write_bytes(store: &Store, key: &str, staging: &Path, bytes: Vec<u8>) -> Result<Written<u64>> {
     let expected = bytes.clone();
     let shown = store.show(key);
@@ -119,7 +119,7 @@ pub async fn write_bytes(store: &Store, key: &str, staging: &Path, bytes: Vec<u8
 /// Makes an object that is a copy of a local or remote one, read through `read`; returns its sha256.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn copy(from: &Store, from_key: &str, to: &Store, key: &str, staging: &Path) -> Result<Written<String>> {
     let (expected, _) = from.sha256(from_key).await?;
     let shown = to.show(key);

@@ -150,7 +150,7 @@ fn a_file_whose_time_alone_changed_is_still_known() {
     let before = listing(&place.archive());
     let path = place.spool().join("exchange=binance/stream=bbo/symbol=btcusdt").join(name(0));
     let file = fs::File::options().write(true).open(path).unwrap();
-    file.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
     let _ = run(&place).says("nothing to do");
     assert_eq!(listing(&place.archive()), before);
 }

@@ -97,6 +97,7 @@ fn row() -> impl Strategy<Value = Row> {
 
 /// How one file is written.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
 struct Manner {
     sorted: bool,
     declared: bool,
@@ -164,10 +165,10 @@ fn way() -> impl Strategy<Value = Way> {
 
 fn batch(rows: &[Row], manner: &Manner) -> RecordBatch {
     fn ints(rows: &[Row], of: fn(&Row) -> Option<i64>) -> ArrayRef {
-        Arc::new(Int64Array::from_iter(rows.iter().map(of)))
+        Arc::new(rows.iter().map(of).collect::<Int64Array>())
     }
     fn floats(rows: &[Row], of: fn(&Row) -> Option<Total>) -> ArrayRef {
-        Arc::new(Float64Array::from_iter(rows.iter().map(|r| of(r).map(|t| f64::from_bits(t.0)))))
+        Arc::new(rows.iter().map(|r| of(r).map(|t| f64::from_bits(t.0))).collect::<Float64Array>())
     }
     let texts = |of: fn(&Row) -> Option<&str>| -> ArrayRef {
         let plain: ArrayRef = Arc::new(StringArray::from_iter(rows.iter().map(of)));

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 
-use super::{Format, Resources};
+use super::shared::{Format, Resources};
 use crate::{
     error::{Error, Result},
     model::{

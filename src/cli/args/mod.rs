@@ -6,14 +6,16 @@
 
 mod compact;
 mod query;
+mod shared;
 mod verify;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use compact::{Compact, ModeName, Selection, workers};
 pub(crate) use query::{OutputFormat, Query};
+pub(crate) use shared::{Format, Resources};
 pub(crate) use verify::Verify;
 
 /// Turns recorded market data into a proven archive: one sorted, verified file per exchange, stream, symbol and day.
@@ -101,27 +103,6 @@ pub(crate) struct Demo {
     /// The folder for the sample spool and its archive
     #[arg(long, value_name = "D", default_value = "./qlc-demo")]
     pub(crate) dir: PathBuf,
-}
-
-/// Settings of how much of the machine may be used; each can be in the configuration file too.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Resources {
-    /// Memory that the process may have resident, as in 512MB or 2.5GB [default: 2.5GB]
-    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Resources",
-        env = "QLC_MEMORY_LIMIT", hide_env_values = true)]
-    pub(crate) memory_limit: Option<u64>,
-    /// The folder for what does not fit in memory [default: qlc in the folder for temporary files]
-    #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
-    pub(crate) spill_dir: Option<PathBuf>,
-}
-
-/// For a person, in lines and tables, or for a program, in one JSON object a line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    // No comments on the values: clap would take them for help and spread every flag over several lines.
-    #[default]
-    Text,
-    Json,
 }
 
 /// Reads the command line.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::Resources;
+use super::shared::Resources;
 use crate::error::{Error, Result};
 
 /// `qlc query`

@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::{Format, Resources, Selection};
+use super::{
+    compact::Selection,
+    shared::{Format, Resources},
+};
 use crate::model::date::Date;
 
 /// `qlc verify`

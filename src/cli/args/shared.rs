@@ -1,0 +1,28 @@
+//! What several commands have in common as typed: memory, spill folder and the form of the output.
+//!
+//! Refuses to know the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Settings of how much of the machine may be used; each can be in the configuration file too.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Resources {
+    /// Memory that the process may have resident, as in 512MB or 2.5GB [default: 2.5GB]
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Resources",
+        env = "QLC_MEMORY_LIMIT", hide_env_values = true)]
+    pub(crate) memory_limit: Option<u64>,
+    /// The folder for what does not fit in memory [default: qlc in the folder for temporary files]
+    #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
+    pub(crate) spill_dir: Option<PathBuf>,
+}
+
+/// For a person, in lines and tables, or for a program, in one JSON object a line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    // No comments on the values: clap would take them for help and spread every flag over several lines.
+    #[default]
+    Text,
+    Json,
+}
