@@ -171,7 +171,7 @@ fn batch(rows: &[Row], manner: &Manner) -> RecordBatch {
         Arc::new(rows.iter().map(|r| of(r).map(|t| f64::from_bits(t.0))).collect::<Float64Array>())
     }
     let texts = |of: fn(&Row) -> Option<&str>| -> ArrayRef {
-        let plain: ArrayRef = Arc::new(StringArray::from_iter(rows.iter().map(of)));
+        let plain: ArrayRef = Arc::new(rows.iter().map(of).collect::<StringArray>());
         let keyed = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
         if manner.dictionary_strings { cast(&plain, &keyed).unwrap() } else { plain }
     };
@@ -185,7 +185,7 @@ fn batch(rows: &[Row], manner: &Manner) -> RecordBatch {
         ("trade_id", texts(|r| r.trade_id.as_deref())),
         ("price", floats(rows, |r| r.price)),
         ("qty", floats(rows, |r| r.qty)),
-        ("side", Arc::new(Int8Array::from_iter(rows.iter().map(|r| r.side)))),
+        ("side", Arc::new(rows.iter().map(|r| r.side).collect::<Int8Array>())),
     ];
     let bare = |name: &str, array: &ArrayRef| {
         manner.leave_out_nulls && !["ts_event", "seq", "note"].contains(&name) && array.null_count() == array.len()

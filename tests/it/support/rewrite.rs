@@ -143,7 +143,7 @@ mod tests {
         let file = sealed.bytes();
         let right = with_checksum(&file, "bid_qty", Checksum::Right);
         assert_eq!(decode(&right).unwrap().batch, sealed.batch());
-        assert!(right.len() > 0 && right != file);
+        assert!(!right.is_empty() && right != file);
         let failure = decode(&with_checksum(&file, "bid_qty", Checksum::Wrong)).unwrap_err();
         assert!(failure.to_lowercase().contains("crc"), "{failure}");
         let spanned = decode(&with_span(&file, "ts_event", 5, 6)).unwrap();
