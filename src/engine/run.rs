@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arrow::error::ArrowError;
 use datafusion::{
     catalog::TableProvider,
     common::DataFusionError,
@@ -121,6 +122,14 @@ fn classified(error: DataFusionError, job: &Job) -> Error {
         .unwrap_or_else(|| Error::caused(Kind::Internal, format!("{}: the run failed", job.partition), error))
 }
 
+/// The engine itself reads and writes no files but those of its spilled runs.
+fn unspilled(job: &Job, error: &std::io::Error) -> Error {
+    Error::new(
+        Kind::Io,
+        format!("{}: spilling failed; make room or choose another --spill-dir: {error}", job.partition),
+    )
+}
+
 fn engine_error(error: &DataFusionError, job: &Job) -> Option<Error> {
     match error.find_root() {
         DataFusionError::ResourcesExhausted(what) => Some(Error::new(
@@ -130,10 +139,11 @@ fn engine_error(error: &DataFusionError, job: &Job) -> Option<Error> {
                 job.partition
             ),
         )),
-        DataFusionError::IoError(e) => Some(Error::new(
-            Kind::Io,
-            format!("{}: spilling failed; make room or choose another --spill-dir: {e}", job.partition),
-        )),
+        DataFusionError::IoError(e) => Some(unspilled(job, e)),
+        DataFusionError::ArrowError(e, _) => match e.as_ref() {
+            ArrowError::IoError(_, e) => Some(unspilled(job, e)),
+            _ => None,
+        },
         DataFusionError::External(inner) => {
             inner.downcast_ref::<Error>().map(|e| Error::new(e.kind(), format!("{}: {}", job.partition, e.chain())))
         }

@@ -37,13 +37,14 @@ pub(super) async fn write(rows: Rows, format: Format, path: &Path) -> Result<u64
     }
     let store = Store::open(&folder.display().to_string())?;
     let count = Arc::new(Mutex::new(None));
+    let place = shown.clone();
     let (counted, expected) = (Arc::clone(&count), Arc::clone(&count));
     let steps = Steps {
         write: Box::new(move |temporary: PathBuf| {
             Box::pin(async move {
                 let wrong = |e| Error::io(format!("{}: cannot be written", temporary.display()), e);
                 let mut file = BufWriter::new(File::create(&temporary).map_err(wrong)?);
-                let written = format::write(rows, format, &mut file).await?;
+                let written = format::write(rows, format, &mut file).await.map_err(|e| named(&place, e))?;
                 file.flush().map_err(wrong)?;
                 *counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
                 Ok(())
@@ -61,6 +62,14 @@ pub(super) async fn write(rows: Rows, format: Format, path: &Path) -> Result<u64
         before_visible: Box::new(|_| Box::pin(async { Ok(()) })),
     };
     Ok(*atomic::write(&store, name, folder, steps).await?.verified())
+}
+
+/// Which file it is that was not written: the writer of rows does not know where they go.
+fn named(shown: &str, error: Error) -> Error {
+    match error.kind() {
+        Kind::Io => Error::caused(Kind::Io, format!("--output {shown}: was not written"), error),
+        _ => error,
+    }
 }
 
 fn reads_back(file: &Path, format: Format, expected: Written) -> Result<bool> {
