@@ -23,6 +23,7 @@ mod crash;
 mod days;
 mod determinism;
 mod dry_run;
+mod full_disk;
 mod kinds;
 mod quarantine;
 mod refusals;

@@ -92,6 +92,23 @@ impl Place {
         finish(self.command(args, env))
     }
 
+    /// Runs `qlc` where a write fails that would make a file larger than `blocks` of 512 bytes, as on a full disk.
+    pub fn qlc_short_of_room(&self, blocks: u32, args: &[&str]) -> Ran {
+        let bare = self.command(args, &[]);
+        let mut command = Command::new("sh");
+        // The signal that comes with the limit is ignored, so that the write returns an error.
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let _ = command.args(["-c", &script]).arg(bare.get_program()).args(bare.get_args());
+        for (name, value) in bare.get_envs() {
+            let _ = match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let _ = command.current_dir(self.root()).stdin(Stdio::null());
+        finish(command)
+    }
+
     /// Begins `qlc` on this spool and archive, to be killed or signalled on its way.
     pub fn spawn(&self, args: &[&str], env: &[(&str, &str)]) -> Child {
         self.command(args, env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
