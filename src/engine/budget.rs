@@ -1,7 +1,7 @@
 //! What the memory limit buys: how many partitions at a time, how wide a merge, how large a pool.
 //!
 //! The limit is for the resident memory of the process. Decoders, merge buffers and encoders are not counted by the
-//! engine's pool, so their share is set aside here by what they were measured to need. Refuses to change anything that
+//! engine's pool, so their share is set aside here by estimates that `tests/rss.py` checks. Refuses to change anything that
 //! the bytes of the result depend on: batches and merges may differ, row groups and pages may not.
 
 use super::{
@@ -11,7 +11,8 @@ use super::{
 
 /// The smallest limit that is taken.
 pub const LEAST: u64 = 128_000_000;
-/// What the process has resident before any work: code, catalog, allocator.
+/// Set aside for the process before any work: code, footers, allocator. `tests/rss.py` holds the sum of these against
+/// the limit.
 const BASE: u64 = 60_000_000;
 /// What encoding and reading back needs: row groups under way, decoded and encoded.
 const ENCODER: u64 = 56_000_000;
@@ -46,7 +47,7 @@ impl Budget {
             reason = "a share of a size need not be exact"
         )]
         let planned = (free as f64 * PLANNED) as u64;
-        // A wider merge is no faster than two passes over half as many inputs, so the readers need not have it all.
+        // More would buy a wider merge than a day of one file a minute needs.
         Self {
             merge: planned.min(700_000_000),
             pool: planned,
