@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
+use super::stores;
 use crate::{
     cli::{
         args::{Compact, Format},
@@ -23,7 +24,7 @@ use crate::{
 /// Compacts, or says what would be compacted.
 pub(super) async fn run(typed: &Compact, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
     let options = meaning::compact(typed, settings, Utc::now())?;
-    let (spool, archive) = (super::present_spool(settings)?, super::archive(settings)?);
+    let (spool, archive) = (stores::present_spool(settings)?, stores::archive(settings)?);
     if typed.dry_run {
         return dry_run(&spool, &archive, &options, typed.format, console, signals).await;
     }

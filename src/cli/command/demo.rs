@@ -10,6 +10,7 @@ use std::{
 
 use chrono::Utc;
 
+use super::stores;
 use crate::{
     cli::{
         args::{Demo, Format},
@@ -59,7 +60,7 @@ pub(super) async fn run(typed: &Demo, settings: &Settings, console: &Console, si
     ))?;
 
     say(&format!("2. Its files become one per partition:\n   $ {}\n", command("compact --mode daily")))?;
-    let (spool, archive) = (super::present_spool(&settings)?, super::archive(&settings)?);
+    let (spool, archive) = (stores::present_spool(&settings)?, stores::archive(&settings)?);
     let options = compact::Options {
         mode: compact::Mode::Daily,
         selection: Selection::all(),

@@ -2,6 +2,7 @@
 
 use std::{io::Read, path::Path};
 
+use super::stores;
 use crate::{
     cli::{
         args::Query,
@@ -60,14 +61,14 @@ pub(super) async fn printed(
 
 /// Both stores. One may be absent, as before the first compaction or on a machine without a collector.
 fn stores(settings: &Settings) -> Result<(Store, Store)> {
-    let (spool, archive) = (Store::open(&settings.spool)?, super::archive(settings)?);
+    let (spool, archive) = (Store::open(&settings.spool)?, stores::archive(settings)?);
     if spool.is_absent() && archive.is_absent() {
         return Err(Error::usage(format!(
             "there is neither a spool at {} nor an archive at {}; name them with --spool and --archive",
             settings.spool, settings.archive
         )));
     }
-    super::refuse_file(&spool, "spool")?;
+    stores::refuse_file(&spool, "spool")?;
     Ok((spool, archive))
 }
 

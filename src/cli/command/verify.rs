@@ -1,5 +1,6 @@
 //! `qlc verify`
 
+use super::stores;
 use crate::{
     cli::{
         args::{Format, Verify},
@@ -20,8 +21,8 @@ use crate::{
 /// Verifies, and compacts again for comparison where that was asked for.
 pub(super) async fn run(typed: &Verify, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
     let options = meaning::verify(typed, settings)?;
-    let archive = super::present_archive(settings)?;
-    let spool = typed.rebuild.then(|| super::present_spool(settings)).transpose()?;
+    let archive = stores::present_archive(settings)?;
+    let spool = typed.rebuild.then(|| stores::present_spool(settings)).transpose()?;
     let mut report = Report::new(console, typed.format);
     let ended = match &spool {
         None => checked(&archive, &options, signals, &mut |one| report.add(one)).await,

@@ -1,0 +1,48 @@
+//! The stores that the settings name, as a command needs them: there already, or to be made.
+//!
+//! Refuses a file in the place of a folder.
+
+use crate::{
+    cli::settings::Settings,
+    error::{Error, Result},
+    storage::store::Store,
+};
+
+/// The spool, which must be there: an absent one is a typing error, or a disk that is not mounted.
+pub(super) fn present_spool(settings: &Settings) -> Result<Store> {
+    present(&settings.spool, "spool")
+}
+
+/// The archive, which must be there, since nothing is about to be written to it.
+pub(super) fn present_archive(settings: &Settings) -> Result<Store> {
+    present(&settings.archive, "archive")
+}
+
+/// The archive, which need not be there yet.
+pub(super) fn archive(settings: &Settings) -> Result<Store> {
+    let store = Store::open(&settings.archive)?;
+    refuse_file(&store, "archive")?;
+    Ok(store)
+}
+
+fn present(place: &str, noun: &str) -> Result<Store> {
+    let store = Store::open(place)?;
+    if store.is_absent() {
+        return Err(Error::usage(format!(
+            "{place}: there is no such folder; name the {noun} with --{noun} or QLC_{}",
+            noun.to_ascii_uppercase()
+        )));
+    }
+    refuse_file(&store, noun)?;
+    Ok(store)
+}
+
+/// Fails where a file stands in the place of a folder.
+pub(super) fn refuse_file(store: &Store, noun: &str) -> Result<()> {
+    match store.local_folder() {
+        Some(folder) if folder.is_file() => {
+            Err(Error::usage(format!("{}: is a file; the {noun} must be a folder", folder.display())))
+        }
+        _ => Ok(()),
+    }
+}
