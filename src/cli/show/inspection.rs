@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::Cell;
 
-use super::{bytes, count, rows, table};
+use super::parts::{bytes, count, rows, table};
 use crate::{cli::console::Look, inspect::Inspection};
 
 /// The text of one inspected file.

@@ -6,125 +6,15 @@ mod inspection;
 mod named;
 mod outcomes;
 mod outlooks;
+mod parts;
 mod verified;
-
-use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets};
-use indicatif::HumanCount;
 
 pub(crate) use inspection::inspection;
 pub(crate) use named::named;
 pub(crate) use outcomes::{outcome_line, outcomes};
 pub(crate) use outlooks::outlooks;
+pub(crate) use parts::{bytes, count, rows};
 pub(crate) use verified::{Checked, verified, verified_line};
-
-use super::console::Look;
-use crate::model::size;
-
-/// Lines of one kind that are printed one by one; of more, the number is told.
-const FEW: usize = 5;
-
-/// `1 partition`, `2 partitions`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{s}", HumanCount(number as u64))
-}
-
-/// `1,234,567 rows`
-pub(crate) fn rows(rows: u64) -> String {
-    let s = if rows == 1 { "" } else { "s" };
-    format!("{} row{s}", HumanCount(rows))
-}
-
-/// `1.23 MB`
-pub(crate) fn bytes(bytes: u64) -> String {
-    size::show(bytes)
-}
-
-/// `1.2 s`
-fn seconds(seconds: f64) -> String {
-    format!("{seconds:.1} s")
-}
-
-/// The beginning of a sha256: enough to tell objects apart by eye.
-fn short(sha256: &str) -> &str {
-    sha256.get(..12).unwrap_or(sha256)
-}
-
-/// A column: its header, and whether it holds numbers.
-type Column = (&'static str, bool);
-
-/// A table without lines. The first column gives way when the terminal is narrow, all others keep their width.
-fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<Cell>>, look: Look) -> String {
-    let mut table = Table::new();
-    let _ = table.load_preset(presets::NOTHING).force_no_tty();
-    let _ = table.set_header(columns.iter().map(|(name, _)| Cell::new(name)));
-    let _ = table.add_rows(rows);
-    if look.colour {
-        let _ = table.enforce_styling();
-    }
-    if let Some(width) = look.width {
-        let _ = table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
-    }
-    for (index, (column, (_, number))) in table.column_iter_mut().zip(columns).enumerate() {
-        if *number {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        if index > 0 {
-            let _ = column.set_constraint(ColumnConstraint::ContentWidth);
-        }
-        let _ = column.set_padding((0, 2));
-    }
-    let mut text = table.trim_fmt();
-    text.push('\n');
-    text
-}
-
-/// A cell that stands out, where colours are wanted.
-fn marked(text: &str, colour: Color) -> Cell {
-    Cell::new(text).fg(colour)
-}
-
-/// Values that have the same text, with that text, in the order of the first of each.
-fn grouped<T>(values: impl IntoIterator<Item = T>, text: impl Fn(&T) -> String) -> Vec<(String, Vec<T>)> {
-    let mut groups: Vec<(String, Vec<T>)> = Vec::new();
-    for value in values {
-        let text = text(&value);
-        match groups.iter_mut().find(|(known, _)| *known == text) {
-            Some((_, group)) => group.push(value),
-            None => groups.push((text, vec![value])),
-        }
-    }
-    groups
-}
-
-/// `nothing to do for …, because …`: a line each where they are few, else a line per reason.
-fn idle<T: std::fmt::Display>(idle: Vec<(T, String)>) -> String {
-    use std::fmt::Write;
-    let mut text = String::new();
-    if idle.len() <= FEW {
-        for (partition, reason) in idle {
-            let _ = writeln!(text, "nothing to do for {partition}, because {reason}");
-        }
-        return text;
-    }
-    let mut groups = grouped(idle, |(_, reason)| reason.clone());
-    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.len()));
-    let rest: usize = groups.iter().skip(FEW).map(|(_, group)| group.len()).sum();
-    for (reason, group) in groups.iter().take(FEW) {
-        match group.as_slice() {
-            [(partition, _)] => {
-                let _ = writeln!(text, "nothing to do for {partition}, because {reason}");
-            }
-            _ => {
-                let _ = writeln!(text, "nothing to do for {}, because {reason}", count(group.len(), "partition"));
-            }
-        }
-    }
-    if rest > 0 {
-        let _ = writeln!(text, "nothing to do for {} more; --format json tells why for each", count(rest, "partition"));
-    }
-    text
-}
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, Color};
 
-use super::{bytes, count, grouped, idle, marked, rows, seconds, short, table};
+use super::parts::{bytes, count, grouped, idle, marked, rows, seconds, short, table};
 use crate::{
     cli::console::Look,
     compact::{Outcome, Status},

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{bytes, count, grouped, idle, rows};
+use super::parts::{bytes, count, grouped, idle, rows};
 use crate::compact::Outlook;
 
 /// The text of a dry run.

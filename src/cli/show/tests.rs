@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    cli::console::Look,
     compact::{Outcome, Outlook, Status},
     model::partition::Partition,
 };

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 
-use super::{bytes, count, marked, rows, seconds, table};
+use super::parts::{bytes, count, marked, rows, seconds, table};
 use crate::{cli::console::Look, model::partition::Partition};
 
 /// A verified partition. This is the object that `--format json` prints.
