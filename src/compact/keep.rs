@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{decide::SpoolFile, prepare::accounting_day, survey};
 use crate::{
-    engine::{extract, fault::Problem, job::Tally, probe::Claims, reader::Handle},
+    engine::{claims::Claims, extract, fault::Problem, job::Tally, reader::Handle},
     error::{Error, Kind, Result},
     model::{
         layout,

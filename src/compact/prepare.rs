@@ -10,12 +10,13 @@ use super::decide::{Feeding, SpoolFile, is_entry_of, is_source, may_be_source};
 use crate::{
     engine::{
         budget::Budget,
+        claims::{Claims, Constant},
         examine::{days, examine},
         fault::Problem,
         job::{Order, Role, Source},
         layout::{Item, Layout},
         plan::Layouts,
-        probe::{Claims, probe},
+        probe::probe,
         reader::Handle,
         shape::Shape,
     },
@@ -149,7 +150,7 @@ pub fn unfit(claims: &Claims, partition: &Partition, schema: &arrow::datatypes::
         return Some(Fault::new(ErrorType::SchemaMismatch, what));
     }
     for name in ["exchange", "stream", "symbol"] {
-        if let Some(crate::engine::probe::Constant::Text(value)) = claims.constants.get(name)
+        if let Some(Constant::Text(value)) = claims.constants.get(name)
             && !belongs(name, value, &partition.series)
         {
             return Some(Fault::new(

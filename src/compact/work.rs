@@ -19,10 +19,11 @@ use super::{
 use crate::{
     engine::{
         budget::Budget,
+        claims::Claims,
         examine::examine,
         fault::Problem,
         job::{Job, Ledger, Tally},
-        probe::{Claims, probe},
+        probe::probe,
         reader::Handle,
         run::{Attempt, Setting, run},
         sink::Draft,

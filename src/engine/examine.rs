@@ -16,8 +16,8 @@ use arrow::{
 
 use super::{
     checker::permitted_day,
+    claims::{Claims, Span},
     fault::Problem,
-    probe::{Claims, Span},
     reader::Handle,
 };
 use crate::model::{

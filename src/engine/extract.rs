@@ -15,12 +15,7 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
-use super::{
-    checker::permitted_day,
-    fault::Problem,
-    probe::{Claims, probe},
-    reader::Handle,
-};
+use super::{checker::permitted_day, claims::Claims, fault::Problem, probe::probe, reader::Handle};
 use crate::{
     error::{Error, Kind},
     model::{

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use super::{fault::Problem, probe::Claims, reader::Handle, shape::Shape};
+use super::{claims::Claims, fault::Problem, reader::Handle, shape::Shape};
 use crate::model::{date::Date, partition::Partition, row_hash::RowHash};
 
 /// What must be done to a source's rows before they can be merged.

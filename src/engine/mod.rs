@@ -7,6 +7,7 @@
 
 pub mod budget;
 pub mod checker;
+pub mod claims;
 pub mod encode;
 pub mod error;
 pub mod examine;

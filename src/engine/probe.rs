@@ -1,7 +1,6 @@
-//! What a file's footer claims of its rows: spans, order, constants, sizes. Claims decide the plan; the rows are held
-//! against them as they are read.
+//! Reads what a file's footer claims of its rows.
 //!
-//! Refuses to fill gaps: what the footer does not say is `None` here, and [`super::examine`] finds it out.
+//! Refuses to fill gaps: what the footer does not say is `None`, and [`super::examine`] finds it out.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,84 +8,14 @@ use arrow::datatypes::SchemaRef;
 use parquet::file::{metadata::ParquetMetaData, statistics::Statistics};
 
 use super::{
+    claims::{Claims, Constant, Span},
     fault::Problem,
     reader::{Handle, schema_of},
 };
 use crate::model::{
-    row_hash::{FOOTER_KEY, RowHash},
+    row_hash::FOOTER_KEY,
     schema::{SEQ, TIME_COLUMNS, TS_EVENT},
-    time::Unit,
 };
-
-/// The smallest and the largest value of an integer column, nulls aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// The smallest.
-    pub min: i64,
-    /// The largest.
-    pub max: i64,
-}
-
-impl Span {
-    /// The span of this one and `other`.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self { min: self.min.min(other.min), max: self.max.max(other.max) }
-    }
-
-    /// The units of its two ends; `None` for an end that is no plausible time.
-    #[must_use]
-    pub fn units(self) -> [Option<Unit>; 2] {
-        [Unit::of(self.min), Unit::of(self.max)]
-    }
-}
-
-/// The only value that a column has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Constant {
-    /// A string.
-    Text(String),
-    /// An integer.
-    Int(i64),
-}
-
-/// What is known of a file before its rows are read.
-#[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a claim of its own")]
-pub struct Claims {
-    /// Its rows.
-    pub rows: u64,
-    /// Its columns.
-    pub schema: SchemaRef,
-    /// The span of `ts_event` as it is stored; `None` when the footer does not say, or there are no rows.
-    pub ts: Option<Span>,
-    /// Whether there is a column `seq`.
-    pub has_seq: bool,
-    /// The span of `seq`.
-    pub seq: Option<Span>,
-    /// Whether the rows are said to ascend by `(ts_event, seq)`, or by `ts_event` where there is no `seq`.
-    pub ordered: bool,
-    /// The row hash that the writer left.
-    pub row_hash: Option<RowHash>,
-    /// Columns that are said to have one value throughout, without nulls.
-    pub constants: BTreeMap<String, Constant>,
-    /// The spans of the time columns that have one.
-    pub times: BTreeMap<String, Span>,
-    /// Bytes of the largest row group as it is stored.
-    pub group_bytes: u64,
-    /// Bytes of the largest row group after decompression.
-    pub group_raw_bytes: u64,
-    /// Whether all of this was found by reading the rows, so that it cannot be false.
-    pub proven: bool,
-    /// Who wrote the file.
-    pub created_by: Option<String>,
-    /// Bytes of a row after decoding, as far as the footer lets guess; at least those of the stored row.
-    pub row_bytes: u64,
-    /// Whether the rows turned out too large to be sorted in memory.
-    pub heavy: bool,
-    /// The footer itself; `None` where it is read again when it is needed.
-    pub meta: Option<Arc<ParquetMetaData>>,
-}
 
 /// Reads the footer of a file and what it claims.
 ///

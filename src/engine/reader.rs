@@ -23,8 +23,8 @@ use parquet::{
 };
 
 use super::{
+    claims::Claims,
     fault::{Problem, diagnose, shielded},
-    probe::Claims,
 };
 use crate::{
     error::{Error, Kind},

@@ -11,7 +11,7 @@ use arrow::{
     datatypes::{DataType, Schema, SchemaRef},
 };
 
-use super::probe::{Claims, Constant};
+use super::claims::{Claims, Constant};
 use crate::{
     error::{Error, Kind, Result},
     model::{

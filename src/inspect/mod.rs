@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use crate::{
     engine::{
+        claims::{Claims, Span},
         examine::examine,
         fault::Problem,
-        probe::{Claims, Span, probe},
+        probe::probe,
         reader::Handle,
     },
     error::{Error, Result},

@@ -10,7 +10,7 @@ use arrow::{
 };
 
 use crate::{
-    engine::{checker::permitted_day, fault::Problem, probe::Claims, reader::Handle},
+    engine::{checker::permitted_day, claims::Claims, fault::Problem, reader::Handle},
     model::{
         layout::Placed,
         partition::belongs,

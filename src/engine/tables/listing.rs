@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Side;
 use crate::{
     error::Result,
     model::{
@@ -14,6 +13,15 @@ use crate::{
     },
     storage::store::{Object, Store},
 };
+
+/// Which of the two stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The spool.
+    Spool,
+    /// The archive.
+    Archive,
+}
 
 /// An object and what its path says of its rows.
 #[derive(Debug, Clone)]

@@ -27,6 +27,7 @@ use datafusion::{
 };
 use tokio::sync::OnceCell;
 
+pub use self::listing::Side;
 use self::{documents::Documents, listing::Listing, partitioned::PartitionedTable};
 use super::{functions, session::CATALOG};
 use crate::{error::Result, model::partition::Stream, storage::store::Store};
@@ -42,15 +43,6 @@ const QUARANTINE: &str = "quarantine";
 pub struct Tables {
     spool: Arc<Schema>,
     archive: Arc<Schema>,
-}
-
-/// Which of the two stores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The spool.
-    Spool,
-    /// The archive.
-    Archive,
 }
 
 /// Makes both stores known to `session`, with the functions of qlc. Nothing is listed or read yet.

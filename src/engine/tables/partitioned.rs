@@ -27,9 +27,8 @@ use datafusion::{
 use futures::StreamExt;
 
 use super::{
-    Side,
     columns::{self, FOOTERS_AT_A_TIME, Footer, without_path_columns},
-    listing::{Listed, Listing},
+    listing::{Listed, Listing, Side},
     prune,
 };
 use crate::{model::schema, storage::store::Store};
