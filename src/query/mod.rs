@@ -81,14 +81,10 @@ fn inferred(given: &[(String, String)]) -> Result<BTreeMap<String, Value>> {
             _ => Value::Text(text.clone()),
         };
         if values.insert(name.clone(), value).is_some() {
-            return Err(twice(name));
+            return Err(named::twice(name));
         }
     }
     Ok(values)
-}
-
-fn twice(name: &str) -> Error {
-    Error::usage(format!("--param {name} is given twice: give one value"))
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ impl Named {
                 return Err(Error::usage(format!("{} has no parameter {name:?}: it has {all}", self.name)));
             };
             if values.insert(name.clone(), param.value(text)?).is_some() {
-                return Err(super::twice(name));
+                return Err(twice(name));
             }
         }
         for param in self.params.iter().filter(|p| given.iter().all(|(name, _)| name != p.name)) {
@@ -149,4 +149,9 @@ impl Param {
             },
         }
     }
+}
+
+/// A parameter was given twice: whichever value were taken, the other would be ignored.
+pub(super) fn twice(name: &str) -> Error {
+    Error::usage(format!("--param {name} is given twice: give one value"))
 }
