@@ -1,6 +1,7 @@
 //! qlc turns recorded market data into a proven archive: thousands of small Parquet files a day become one sorted,
 //! verified file per exchange, stream, symbol and day. `ARCHITECTURE.md` is the map.
 
+pub mod clean;
 pub mod cli;
 pub mod compact;
 pub mod demo;
@@ -8,6 +9,8 @@ pub mod engine;
 pub mod error;
 pub mod inspect;
 pub mod model;
+pub mod prune;
+pub mod quarantine;
 pub mod query;
 pub mod storage;
 pub mod verify;

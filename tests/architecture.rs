@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 6] = [
     &["model"],
     &["storage"],
     &["engine"],
-    &["collect", "compact", "demo", "inspect", "query", "verify"],
+    &["clean", "collect", "compact", "demo", "inspect", "prune", "quarantine", "query", "verify"],
     &["cli"],
 ];
 

@@ -6,15 +6,17 @@
 //! | 1 | something failed or was interrupted |
 //! | 2 | the command line, the configuration or a statement is wrong |
 //! | 3 | done, but something was quarantined |
-//! | 4 | damage was found |
+//! | 4 | damage was found; `prune` and `quarantine retry`: what must be proven could not be |
 //!
 //! Damage beats failure (it is certain, and no second run mends it), failure beats quarantine.
 
 use std::process::ExitCode;
 
 use crate::{
+    clean,
     compact::{Outcome, Outlook, Status},
     error::{Error, Kind, Result},
+    prune, quarantine,
 };
 
 /// The code by which a second Ctrl-C ends the process, as shells number a death by SIGINT.
@@ -75,6 +77,32 @@ impl Exit {
             Err(error) if error.kind() == Kind::Damage => Self::Damage,
             Err(error) => Self::of_error(error),
         }
+    }
+
+    /// After a pruning: what is not proven any more is damage, wherever it lies.
+    pub(crate) fn of_pruned(report: &prune::Report) -> Self {
+        let worst = report.files.iter().map(|file| match file.outcome {
+            prune::Outcome::Unproven => Self::Damage,
+            prune::Outcome::Failed => Self::Failed,
+            _ => Self::Done,
+        });
+        worst.chain(report.stopped.then_some(Self::Failed)).max().unwrap_or(Self::Done)
+    }
+
+    /// After entries of QUARANTINE were tried again.
+    pub(crate) fn of_retried(retried: &[quarantine::Retried]) -> Self {
+        let one = |one: &quarantine::Retried| match one.tried {
+            quarantine::Tried::TakenIn => Self::Done,
+            quarantine::Tried::QuarantinedAgain => Self::Quarantined,
+            quarantine::Tried::Pending | quarantine::Tried::Refused => Self::Failed,
+            quarantine::Tried::Unproven => Self::Damage,
+        };
+        retried.iter().map(one).max().unwrap_or(Self::Done)
+    }
+
+    /// After a cleaning.
+    pub(crate) fn of_swept(swept: &[clean::Swept]) -> Self {
+        if swept.iter().any(|one| one.left == clean::Left::Failed) { Self::Failed } else { Self::Done }
     }
 
     /// The number.

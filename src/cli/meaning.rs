@@ -5,13 +5,18 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    args::{Compact, ModeName, OutputFormat, Query, Selection as TypedSelection, Verify},
+    args::{Chosen, Clean, Compact, ModeName, OutputFormat, Prune, Query, Selection as TypedSelection, Verify},
     settings::{Settings, nearest},
 };
 use crate::{
-    compact,
+    clean, compact,
     error::{Error, Result},
-    model::{date::Date, partition::Selection},
+    model::{
+        date::Date,
+        partition::{Selection, Series},
+    },
+    prune,
+    quarantine::{Filter, Retry},
     query, verify,
 };
 
@@ -40,6 +45,7 @@ pub(crate) fn compact(typed: &Compact, settings: &Settings, clock: DateTime<Utc>
         spill_dir: settings.spill_dir.clone(),
         now,
         force: typed.force,
+        salvage: typed.salvage,
     })
 }
 
@@ -96,6 +102,74 @@ pub(crate) fn verify(typed: &Verify, settings: &Settings) -> Result<verify::Opti
         quick: typed.quick,
         memory_limit: settings.memory_limit,
     })
+}
+
+/// The options of a pruning. `clock` is the present instant, for where none was typed.
+///
+/// # Errors
+/// When the instant has no day.
+pub(crate) fn prune(typed: &Prune, settings: &Settings, clock: DateTime<Utc>) -> Result<prune::Options> {
+    let now = typed.now.unwrap_or(clock);
+    let _ = Date::of(now)?;
+    Ok(prune::Options {
+        selection: selection(&typed.selection),
+        keep_days: typed.keep_days,
+        now,
+        spill_dir: settings.spill_dir.clone(),
+        dry_run: typed.dry_run,
+    })
+}
+
+/// The options of a cleaning.
+pub(crate) fn clean(typed: &Clean, settings: &Settings, clock: DateTime<Utc>) -> clean::Options {
+    clean::Options {
+        older_than: typed.older_than,
+        now: clock,
+        spill_dir: settings.spill_dir.clone(),
+        dry_run: typed.dry_run,
+    }
+}
+
+/// Which entries of QUARANTINE are meant.
+///
+/// # Errors
+/// When the first day comes after the last one.
+pub(crate) fn filter(typed: &Chosen) -> Result<Filter> {
+    let (start, end) = (typed.date.or(typed.start), typed.date.or(typed.end));
+    if let (Some(start), Some(end)) = (start, end) {
+        in_order(start, end)?;
+    }
+    Ok(Filter { selection: selection(&typed.selection), start, end, name: typed.name.clone() })
+}
+
+/// The compactions that try these entries again: of the day that each file belongs to and its neighbours, or of all days
+/// that are open where no name tells a day.
+pub(crate) fn compactions(
+    retries: &[Retry],
+    salvage: bool,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Vec<compact::Options> {
+    let tried = retries.iter().filter(|retry| retry.refused.is_none());
+    let mut wanted: Vec<(&Series, Option<Date>)> =
+        tried.map(|retry| (&retry.held.partition.series, retry.home)).collect();
+    wanted.sort();
+    wanted.dedup();
+    let options = wanted.into_iter().map(|(series, home)| compact::Options {
+        mode: home.map_or(compact::Mode::CatchUp, |day| compact::Mode::Backfill { start: day.pred(), end: day.succ() }),
+        selection: Selection {
+            exchanges: vec![series.exchange.clone()],
+            streams: vec![series.stream.clone()],
+            symbols: vec![series.symbol.clone()],
+        },
+        workers: settings.workers,
+        memory_limit: settings.memory_limit,
+        spill_dir: settings.spill_dir.clone(),
+        now,
+        force: false,
+        salvage,
+    });
+    options.collect()
 }
 
 /// What a query is to do. `text` is the content of `--file`, where one was typed.

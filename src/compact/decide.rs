@@ -7,7 +7,7 @@ use crate::{
     model::{
         date::Date,
         partition::Partition,
-        quarantine::Entry,
+        quarantine::{Entry, Extent},
         receipt::{Receipt, Source},
     },
     storage::store::Object,
@@ -66,6 +66,8 @@ pub struct Feeding {
     pub known: Option<usize>,
     /// Whether its bytes are in QUARANTINE.
     pub quarantined: bool,
+    /// The row groups that an earlier run left out because they do not read.
+    pub lost: Vec<usize>,
 }
 
 /// Whether `source` is this very file, by name, size and time; a copy with another time needs a look inside.
@@ -80,10 +82,16 @@ pub fn may_be_source(source: &Source, file: &SpoolFile) -> bool {
     source.name == file.object.key && source.size == file.object.size
 }
 
-/// Whether `entry` is about this very file as a whole.
+/// Whether `entry` is about this very file as a whole, and nobody asked for it to be tried again.
 #[must_use]
 pub fn is_entry_of(entry: &Entry, file: &SpoolFile) -> bool {
-    entry.rows.is_none() && entry.source_path == file.object.key && entry.size == file.object.size
+    entry.extent() == Extent::Whole && !entry.retry && entry.source_path == file.object.key && entry.size == file.object.size
+}
+
+/// Whether `entry` says which row groups of this very file do not read.
+#[must_use]
+pub fn is_salvage_of(entry: &Entry, file: &SpoolFile) -> bool {
+    entry.extent() == Extent::Groups && entry.source_path == file.object.key && entry.size == file.object.size
 }
 
 /// Decides on `partition`. `today` is never compacted unless `force`.
@@ -161,7 +169,8 @@ mod tests {
     fn file(name: &str, known: bool) -> Feeding {
         let known = known.then_some(0);
         let object = Object { key: name.to_owned(), size: 1, modified_us: 1, tag: None };
-        Feeding { file: SpoolFile { object, file: name.to_owned(), home: None }, known, quarantined: false }
+        let file = SpoolFile { object, file: name.to_owned(), home: None };
+        Feeding { file, known, quarantined: false, lost: Vec::new() }
     }
 
     fn receipt(sources: &[&str]) -> Box<Receipt> {

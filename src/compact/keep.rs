@@ -8,12 +8,13 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{decide::SpoolFile, prepare::accounting_day, survey};
 use crate::{
-    engine::{claims::Claims, extract, fault::Problem, job::Tally, reader::Handle},
+    engine::{claims::Claims, extract, fault::Problem, job::Tally, reader::Handle, salvage::Salvage},
     error::{Error, Kind, Result},
     model::{
         layout,
         partition::Partition,
-        quarantine::{Entry, ErrorFile, ErrorType, Fault},
+        quarantine::{Entry, ErrorFile, ErrorType, Extent, Fault, Salvaged},
+        time::to_ns,
     },
     storage::{atomic, store::Store},
 };
@@ -49,6 +50,68 @@ pub async fn file(places: &Places, partition: &Partition, file: &SpoolFile, faul
     note(places, &home, known, entry.clone()).await?;
     tracing::warn!(file = %places.spool.show(&file.object.key), error = %fault, kept = %places.archive.show(&key), "quarantined");
     Ok(entry)
+}
+
+/// Keeps `file` whole, of which the good row groups are taken in, and bills the others; `None` when that is done already.
+///
+/// # Errors
+/// When it cannot be copied.
+pub async fn salvaged(
+    places: &Places,
+    partition: &Partition,
+    file: &SpoolFile,
+    salvage: &Salvage,
+) -> Result<Option<Entry>> {
+    let home = partition.series.on(accounting_day(file, None).unwrap_or(partition.date));
+    let _turn = places.turn.lock().await;
+    let known = survey::quarantine_entries(&places.archive, &home).await?;
+    let (sha256, _) = places.spool.sha256(&file.object.key).await?;
+    let groups: Vec<usize> = salvage.lost.iter().map(|(group, _)| *group).collect();
+    let same = |e: &Entry| {
+        e.source_path == file.object.key
+            && e.sha256 == sha256
+            && e.salvaged.as_ref().is_some_and(|s| s.row_groups == groups)
+    };
+    if known.iter().any(same) {
+        // The run of a neighbouring day has found the same.
+        return Ok(None);
+    }
+    let Some(fault) = salvage_fault(salvage) else { return Ok(None) };
+    let name = ErrorFile::free_name(&known, stem(file), ".parquet", &file.object.key, &sha256);
+    let key = format!("{}/{name}", layout::quarantine_dir(&home));
+    let copy = atomic::copy(&places.spool, &file.object.key, &places.archive, &key, &places.staging).await?;
+    let kept = copy.verified().clone();
+    let in_ns = |value: i64| to_ns(value).map(|ns| ns.to_string());
+    let lost = Salvaged {
+        row_groups: groups,
+        ts_event_min: salvage.span.and_then(|span| in_ns(span.min)),
+        ts_event_max: salvage.span.and_then(|span| in_ns(span.max)),
+        unproven: salvage.unproven,
+    };
+    let entry = entry(places, file, &fault, kept.clone(), name, kept, Some(salvage.rows));
+    let entry = Entry { salvaged: Some(lost), ..entry };
+    note(places, &home, known, entry.clone()).await?;
+    tracing::warn!(file = %places.spool.show(&file.object.key), error = %fault, kept = %places.archive.show(&key), "salvaged in part");
+    Ok(Some(entry))
+}
+
+/// What is wrong with the lost row groups, all in one; its type is that of the first.
+fn salvage_fault(salvage: &Salvage) -> Option<Fault> {
+    let (_, first) = salvage.lost.first()?;
+    let each: Vec<&str> = salvage.lost.iter().map(|(_, fault)| fault.message.as_str()).collect();
+    let unproven = if salvage.unproven {
+        "; the row hash in the footer is of all rows, so that it cannot prove the rows that were taken in"
+    } else {
+        ""
+    };
+    let what = format!(
+        "{} of {} row groups do not read and are lost with {} rows, the others were taken in{unproven}: {}",
+        salvage.lost.len(),
+        salvage.groups,
+        salvage.rows,
+        each.join("; ")
+    );
+    Some(Fault::new(first.error_type, what))
 }
 
 fn stem(file: &SpoolFile) -> &str {
@@ -140,8 +203,17 @@ async fn are_kept(
     sha256: &str,
     tally: &Tally,
 ) -> Result<bool> {
-    let same = |e: &&Entry| e.rows == Some(tally.quarantined) && e.source_path == file.object.key && e.sha256 == sha256;
+    let same = |e: &&Entry| {
+        e.extent() == Extent::Rows
+            && e.rows == Some(tally.quarantined)
+            && e.source_path == file.object.key
+            && e.sha256 == sha256
+    };
     let Some(entry) = known.iter().find(same) else { return Ok(false) };
+    if entry.discarded {
+        // Someone has looked at them and let them go.
+        return Ok(true);
+    }
     let key = format!("{}/{}", layout::quarantine_dir(home), entry.kept_as);
     Ok(places.archive.head(&key).await?.is_some())
 }
@@ -196,6 +268,9 @@ fn entry(
         kept_sha256,
         rows,
         modified_us: file.object.modified_us,
+        salvaged: None,
+        retry: false,
+        discarded: false,
     }
 }
 

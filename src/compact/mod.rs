@@ -135,6 +135,7 @@ pub async fn rebuild(
         spill_dir: spill_dir.to_owned(),
         now: Utc::now(),
         force: true,
+        salvage: false,
     };
     let Archived::Published(receipt) = survey::archived(archive, partition).await? else {
         return Ok(Rebuilt::Impossible("it is not published with a receipt".to_owned()));
@@ -228,6 +229,7 @@ fn shared(
         },
         today: Date::of(options.now)?,
         force: options.force,
+        salvage: options.salvage,
         budget: Budget::of(options.memory_limit, workers),
         scratch: scratch.to_owned(),
         cores,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt, stream};
 
-use super::decide::{Feeding, SpoolFile, is_entry_of, is_source, may_be_source};
+use super::decide::{Feeding, SpoolFile, is_entry_of, is_salvage_of, is_source, may_be_source};
 use crate::{
     engine::{
         budget::Budget,
@@ -16,7 +16,7 @@ use crate::{
         job::{Order, Role, Source},
         layout::{Item, Layout},
         plan::Layouts,
-        probe::probe,
+        probe::{probe, without},
         reader::Handle,
         shape::Shape,
     },
@@ -51,7 +51,8 @@ pub struct Probed {
 
 /// Reads the footers of `files` and says which of them feed `partition`. Where a footer leaves open which days its rows
 /// are of, the rows are read. `settled` tells whether a file's rows without a permitted day are in QUARANTINE already,
-/// `sent` whether a neighbouring day's receipt says that the file has rows for this day.
+/// `sent` whether a neighbouring day's receipt says that the file has rows for this day, `lost` which of its row groups are
+/// left out.
 ///
 /// # Errors
 /// When a file is out of reach: a day must not be published without it.
@@ -61,15 +62,17 @@ pub async fn probe_all(
     files: Vec<SpoolFile>,
     settled: &(dyn Fn(&SpoolFile) -> bool + Sync),
     sent: &(dyn Fn(&SpoolFile) -> bool + Sync),
+    lost: &(dyn Fn(&SpoolFile) -> Vec<usize> + Sync),
 ) -> Result<Vec<Probed>> {
     let keep_footer = files.len() <= FOOTERS_KEPT;
     let probes = files.into_iter().map(|file| {
         let handle = Handle::new(spool, &file.object);
         async move {
-            let found = probe_one(&handle, partition, &file, settled, sent).await;
+            let found = probe_one(&handle, partition, &file, settled, sent, &lost(&file)).await;
             match found {
                 Ok((mut claims, feeds)) => {
-                    if !keep_footer {
+                    // A footer without some of its row groups cannot be read again.
+                    if !keep_footer && claims.lost.is_none() {
                         claims.meta = None;
                     }
                     Ok(Probed { file, claims: Ok(claims), feeds })
@@ -97,8 +100,12 @@ async fn probe_one(
     file: &SpoolFile,
     settled: &(dyn Fn(&SpoolFile) -> bool + Sync),
     sent: &(dyn Fn(&SpoolFile) -> bool + Sync),
+    lost: &[usize],
 ) -> std::result::Result<(Claims, bool), Problem> {
     let mut claims = probe(handle).await?;
+    if !lost.is_empty() {
+        claims = without(&claims, lost)?;
+    }
     if claims.rows == 0 {
         // Nothing to conserve; not even its columns count.
         return Ok((claims, false));
@@ -179,6 +186,12 @@ pub async fn feeding(
             quarantined |=
                 entry.modified_us == file.object.modified_us || spool.sha256(&file.object.key).await?.0 == entry.sha256;
         }
+        let mut lost = Vec::new();
+        for entry in entries.iter().filter(|e| is_salvage_of(e, &file)) {
+            if entry.modified_us == file.object.modified_us || spool.sha256(&file.object.key).await?.0 == entry.sha256 {
+                lost = entry.salvaged.as_ref().map(|s| s.row_groups.clone()).unwrap_or_default();
+            }
+        }
         let sources = receipt.map(|r| r.sources.as_slice()).unwrap_or_default();
         let mut known = sources.iter().position(|s| is_source(s, &file));
         if known.is_none()
@@ -187,8 +200,12 @@ pub async fn feeding(
             && let Some(source) = sources.get(nth)
         {
             let handle = Handle::new(spool, &file.object);
-            known = match probe(&handle).await {
-                Ok(claims) if claims.rows == source.rows => match examine(&handle, &claims).await {
+            let claims = match probe(&handle).await {
+                Ok(claims) if claims.rows == source.rows && !lost.is_empty() => without(&claims, &lost),
+                other => other,
+            };
+            known = match claims {
+                Ok(claims) if claims.rows + claims.lost.as_ref().map_or(0, |l| l.rows) == source.rows => match examine(&handle, &claims).await {
                     Ok(found) => (found.row_hash == source.row_hash).then_some(nth),
                     Err(Problem::Storage(error)) => return Err(error),
                     Err(_) => None,
@@ -197,7 +214,7 @@ pub async fn feeding(
                 _ => None,
             };
         }
-        all.push(Feeding { file, known, quarantined });
+        all.push(Feeding { file, known, quarantined, lost });
     }
     Ok(all)
 }

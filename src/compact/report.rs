@@ -54,6 +54,8 @@ pub struct Options {
     pub now: DateTime<Utc>,
     /// Compact again what is up to date, and today too.
     pub force: bool,
+    /// Take in the good row groups of a file of which some do not read.
+    pub salvage: bool,
 }
 
 /// A request to stop between two atomic steps; clones share it.

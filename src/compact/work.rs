@@ -4,7 +4,7 @@
 //! have been read, and to be stopped by a file that could not.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -26,6 +26,7 @@ use crate::{
         probe::probe,
         reader::Handle,
         run::{Attempt, Setting, run},
+        salvage::salvage,
         sink::Draft,
     },
     error::{Error, Kind, Result},
@@ -33,7 +34,7 @@ use crate::{
         date::Date,
         layout,
         partition::Partition,
-        quarantine::{Entry, Fault},
+        quarantine::{Entry, Extent, Fault},
         receipt::{Base, LeftOut, Receipt},
         schema,
     },
@@ -49,6 +50,8 @@ pub struct Run {
     pub today: Date,
     /// Whether to compact what is up to date, and today.
     pub force: bool,
+    /// Whether to take in the good row groups of a file of which some do not read.
+    pub salvage: bool,
     /// The memory of one partition.
     pub budget: Budget,
     /// Where runs are spilled.
@@ -119,13 +122,15 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     let sent = survey::sent_here(&run.places.archive, partition).await?;
     let rows_kept = |file: &SpoolFile| {
         let same = |e: &&Entry| e.source_path == file.object.key && e.size == file.object.size;
-        entries.iter().filter(same).any(|e| e.rows.is_some() && e.modified_us == file.object.modified_us)
+        let rows = |e: &Entry| e.extent() == Extent::Rows && e.modified_us == file.object.modified_us;
+        entries.iter().filter(same).any(rows)
     };
-    let probed =
-        probe_all(&run.places.spool, partition, open.iter().map(|f| f.file.clone()).collect(), &rows_kept, &|file| {
-            sent.contains(&(file.object.key.clone(), file.object.size))
-        })
-        .await?;
+    let files: Vec<SpoolFile> = open.iter().map(|f| f.file.clone()).collect();
+    let is_sent = |file: &SpoolFile| sent.contains(&(file.object.key.clone(), file.object.size));
+    let partly = open.iter().filter(|f| !f.lost.is_empty());
+    let partly: BTreeMap<&str, &Vec<usize>> = partly.map(|f| (f.file.object.key.as_str(), &f.lost)).collect();
+    let lost = |file: &SpoolFile| partly.get(file.object.key.as_str()).copied().cloned().unwrap_or_default();
+    let probed = probe_all(&run.places.spool, partition, files, &rows_kept, &is_sent, &lost).await?;
     let mut feeding = Vec::new();
     for (mark, Probed { claims, feeds, .. }) in open.into_iter().zip(probed) {
         if feeds || mark.known.is_some() {
@@ -233,6 +238,9 @@ impl<'a> Build<'a> {
     ) -> Result<Self> {
         let mut build = Self::plan(run, partition, look, chosen, base).await?;
         for (file, fault) in Self::unusable(look, chosen) {
+            if build.salvage(&file).await? {
+                continue;
+            }
             build.quarantine(&file, &fault).await?;
         }
         build.drop_unfit().await?;
@@ -283,6 +291,22 @@ impl<'a> Build<'a> {
         self.left_out.push(left_out(&entry));
         self.quarantined.push(entry);
         Ok(())
+    }
+
+    /// Goes on without the row groups of `file` that do not read, where that was asked for and leaves some; whether it did.
+    async fn salvage(&mut self, file: &SpoolFile) -> Result<bool> {
+        // Rows of a file that was compacted whole are in the archive: they must not be exchanged for a part of them.
+        if !self.run.salvage || self.known.contains(&file.object.key) {
+            return Ok(false);
+        }
+        let Some(salvage) = salvage(&Handle::new(&self.run.places.spool, &file.object)).await? else {
+            return Ok(false);
+        };
+        self.quarantined.extend(keep::salvaged(&self.run.places, self.partition, file, &salvage).await?);
+        self.files.retain(|(f, _)| f.object.key != file.object.key);
+        self.files.push((file.clone(), salvage.claims));
+        self.files.sort_by(|(a, _), (b, _)| a.object.key.cmp(&b.object.key));
+        Ok(true)
     }
 
     /// Files whose schema does not fit that of the partition; the schema is voted on by all that are left.
@@ -392,6 +416,9 @@ impl<'a> Build<'a> {
             }
         }
         for (file, fault) in bad {
+            if self.salvage(&file).await? {
+                continue;
+            }
             self.quarantine(&file, &fault).await?;
             self.files.retain(|(f, _)| f.object.key != file.object.key);
         }

@@ -42,6 +42,15 @@ pub enum Constant {
     Int(i64),
 }
 
+/// Row groups of a file that are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Which, counted from 0.
+    pub groups: Vec<usize>,
+    /// Their rows.
+    pub rows: u64,
+}
+
 /// What is known of a file before its rows are read.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a claim of its own")]
@@ -76,6 +85,8 @@ pub struct Claims {
     pub row_bytes: u64,
     /// Whether the rows turned out too large to be sorted in memory.
     pub heavy: bool,
+    /// Row groups that are left out, because they do not read; all else is said of the others.
+    pub lost: Option<Lost>,
     /// The footer itself; `None` where it is read again when it is needed.
     pub meta: Option<Arc<ParquetMetaData>>,
 }

@@ -6,10 +6,12 @@
 //! compacted: that is the verbs' business.
 
 pub mod budget;
+pub mod census;
 pub mod checker;
 pub mod claims;
 pub mod encode;
 pub mod error;
+pub mod evidence;
 pub mod examine;
 pub mod extract;
 pub mod fault;
@@ -19,9 +21,11 @@ pub mod layout;
 pub mod operators;
 pub mod plan;
 pub mod probe;
+pub mod proof;
 pub mod readback;
 pub mod reader;
 pub mod run;
+pub mod salvage;
 pub mod session;
 pub mod shape;
 pub mod sink;

@@ -5,16 +5,22 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
-use parquet::file::{metadata::ParquetMetaData, statistics::Statistics};
+use parquet::file::{
+    metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData},
+    statistics::Statistics,
+};
 
 use super::{
-    claims::{Claims, Constant, Span},
+    claims::{Claims, Constant, Lost, Span},
     fault::Problem,
     reader::{Handle, schema_of},
 };
-use crate::model::{
-    row_hash::FOOTER_KEY,
-    schema::{SEQ, TIME_COLUMNS, TS_EVENT},
+use crate::{
+    error::{Error, Kind},
+    model::{
+        row_hash::FOOTER_KEY,
+        schema::{SEQ, TIME_COLUMNS, TS_EVENT},
+    },
 };
 
 /// Reads the footer of a file and what it claims.
@@ -25,6 +31,45 @@ pub async fn probe(handle: &Handle) -> Result<Claims, Problem> {
     let meta = handle.footer().await?;
     let schema = schema_of(&meta)?;
     Ok(claims(meta, schema))
+}
+
+/// What the footer claims of a file without the row groups `groups`: as if it had never had them. Its row hash is of all
+/// rows, and so claims nothing.
+///
+/// # Errors
+/// When the footer is not at hand, or cannot be understood without them.
+pub fn without(claims: &Claims, groups: &[usize]) -> Result<Claims, Problem> {
+    let missing = || Problem::Storage(Error::new(Kind::Internal, "row groups are left out of a footer that is not there"));
+    let meta = claims.meta.as_ref().ok_or_else(missing)?;
+    let (rest, rows) = only(meta, |index| !groups.contains(&index));
+    let schema = schema_of(&rest)?;
+    let lost = Some(Lost { groups: groups.to_vec(), rows: claims.rows.saturating_sub(rows) });
+    Ok(Claims { lost, row_hash: None, ..self::claims(rest, schema) })
+}
+
+/// The span of `ts_event` in the row groups `groups`, as the footer tells.
+#[must_use]
+pub fn span_of_groups(claims: &Claims, groups: &[usize]) -> Option<Span> {
+    let (part, _) = only(claims.meta.as_ref()?, |index| groups.contains(&index));
+    let schema = schema_of(&part).ok()?;
+    self::claims(part, schema).ts
+}
+
+/// The footer with some of its row groups, and their rows.
+fn only(meta: &ParquetMetaData, keep: impl Fn(usize) -> bool) -> (Arc<ParquetMetaData>, u64) {
+    let groups = meta.row_groups().iter().enumerate().filter(|(index, _)| keep(*index));
+    let groups: Vec<RowGroupMetaData> = groups.map(|(_, group)| group.clone()).collect();
+    let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
+    let file = meta.file_metadata();
+    let file = FileMetaData::new(
+        file.version(),
+        rows,
+        file.created_by().map(str::to_owned),
+        file.key_value_metadata().cloned(),
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    );
+    (Arc::new(ParquetMetaData::new(file, groups)), u64::try_from(rows).unwrap_or(0))
 }
 
 fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
@@ -47,7 +92,7 @@ fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
         .file_metadata()
         .key_value_metadata()
         .and_then(|pairs| pairs.iter().find(|p| p.key == FOOTER_KEY).and_then(|p| p.value.as_deref()?.parse().ok()));
-    let sizes = |size: fn(&parquet::file::metadata::RowGroupMetaData) -> i64| {
+    let sizes = |size: fn(&RowGroupMetaData) -> i64| {
         meta.row_groups().iter().map(|g| u64::try_from(size(g)).unwrap_or(0)).max().unwrap_or(0)
     };
     Claims {
@@ -60,12 +105,13 @@ fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
         row_hash,
         constants,
         times,
-        group_bytes: sizes(parquet::file::metadata::RowGroupMetaData::compressed_size),
-        group_raw_bytes: sizes(parquet::file::metadata::RowGroupMetaData::total_byte_size),
+        group_bytes: sizes(RowGroupMetaData::compressed_size),
+        group_raw_bytes: sizes(RowGroupMetaData::total_byte_size),
         proven: false,
         created_by: meta.file_metadata().created_by().map(str::to_owned),
         row_bytes: row_bytes(&meta),
         heavy: false,
+        lost: None,
         schema,
         meta: Some(meta),
     }
@@ -90,13 +136,13 @@ fn span(meta: &ParquetMetaData, column: usize) -> Option<Span> {
 }
 
 fn without_nulls(meta: &ParquetMetaData, column: usize) -> bool {
-    let nulls = |g: &parquet::file::metadata::RowGroupMetaData| g.columns().get(column)?.statistics()?.null_count_opt();
+    let nulls = |g: &RowGroupMetaData| g.columns().get(column)?.statistics()?.null_count_opt();
     meta.row_groups().iter().filter(|g| g.num_rows() > 0).all(|g| nulls(g) == Some(0))
 }
 
 /// Bytes of a row in its widest row group, before encoding where the footer says it.
 fn row_bytes(meta: &ParquetMetaData) -> u64 {
-    let bytes = |g: &parquet::file::metadata::RowGroupMetaData| {
+    let bytes = |g: &RowGroupMetaData| {
         let columns = g.columns().iter().map(|c| {
             let stored = c.uncompressed_size();
             c.unencoded_byte_array_data_bytes().map_or(stored, |text| text.max(stored))

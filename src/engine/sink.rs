@@ -299,19 +299,23 @@ impl ArchiveSink {
     }
 
     fn sources(&self, tallies: &[Tally]) -> Vec<Source> {
-        let read =
-            self.job.sources.iter().zip(tallies).filter(|(s, _)| s.role == Role::Spool).map(|(source, tally)| Source {
+        let spool = self.job.sources.iter().zip(tallies).filter(|(s, _)| s.role == Role::Spool);
+        let read = spool.map(|(source, tally)| {
+            // Rows of row groups that were left out are in QUARANTINE with the file.
+            let lost = source.claims.lost.as_ref().map_or(0, |l| l.rows);
+            Source {
                 name: source.name.clone(),
                 size: source.handle.size(),
                 modified_us: source.modified_us,
-                rows: tally.rows,
+                rows: tally.rows + lost,
                 row_hash: tally.row_hash,
                 rows_here: tally.here,
                 rows_elsewhere: tally.elsewhere.clone(),
-                rows_quarantined: tally.quarantined,
+                rows_quarantined: tally.quarantined + lost,
                 seq_assigned: source.rank.is_some(),
                 by_base: false,
-            });
+            }
+        });
         let mut sources: Vec<Source> = self.draft.base_sources.iter().cloned().chain(read).collect();
         sources.sort_by(|a, b| a.name.cmp(&b.name));
         sources

@@ -13,6 +13,14 @@ use super::{
 pub const RECEIPTS: &str = "_receipts";
 /// The folder of the quarantine in an archive.
 pub const QUARANTINE: &str = "QUARANTINE";
+/// The folder of the journals of `qlc prune`.
+pub const PRUNED: &str = "_pruned";
+/// The folder of the journals of `qlc quarantine discard`.
+pub const DISCARDED: &str = "_discarded";
+/// The folder of the journals of `qlc quarantine retry`.
+pub const RETRIED: &str = "_retried";
+/// The folder of the objects by which it is found out what a store can do.
+pub const PROBES: &str = "_probe";
 /// The data of a partition.
 pub const DATA_FILE: &str = "data.parquet";
 /// What a partition says of its data.
@@ -60,6 +68,12 @@ pub fn receipt_key(partition: &Partition, sha256: &str) -> String {
 #[must_use]
 pub fn quarantine_dir(partition: &Partition) -> String {
     format!("{QUARANTINE}/{}", partition_dir(partition))
+}
+
+/// The folder of a day's journals: `folder` is [`PRUNED`], [`DISCARDED`] or [`RETRIED`], the day that of the run.
+#[must_use]
+pub fn journal_dir(folder: &str, today: Date) -> String {
+    format!("{folder}/date={today}")
 }
 
 /// A key below `exchange=…/stream=…/symbol=…[/date=…]`, taken apart.

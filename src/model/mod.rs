@@ -1,8 +1,9 @@
-//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, row hash.
+//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, row hash.
 //!
 //! Values only. Refuses I/O, the clock, randomness and async.
 
 pub mod date;
+pub mod journal;
 pub mod layout;
 pub mod meta;
 pub mod partition;

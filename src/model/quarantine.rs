@@ -96,11 +96,56 @@ pub struct Entry {
     pub kept_as: String,
     /// The sha256 of that file; the source's own where it was kept whole.
     pub kept_sha256: String,
-    /// How many rows it holds, where it is a row file.
+    /// How many rows it holds, where it is a row file; how many were lost, where the rest of the file was salvaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
     /// When the source was last changed, in microseconds since 1970 UTC.
     pub modified_us: i64,
+    /// What was lost, where the good row groups of the file were taken in.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub salvaged: Option<Salvaged>,
+    /// Whether the next compaction shall try the bytes again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry: bool,
+    /// Whether what was kept was discarded on request. The entry stays, so that the bytes are not taken in again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub discarded: bool,
+}
+
+/// The row groups that a salvage left out. The file is kept whole, its other row groups are in the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Salvaged {
+    /// The row groups that do not read, counted from 0.
+    pub row_groups: Vec<usize>,
+    /// The smallest `ts_event` among the lost rows in nanoseconds, written as in `meta.json`, where the footer tells.
+    pub ts_event_min: Option<String>,
+    /// The largest, likewise.
+    pub ts_event_max: Option<String>,
+    /// Whether the footer holds a row hash: it is of all rows, and can not prove those that were taken in.
+    pub unproven: bool,
+}
+
+/// What an entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The whole file.
+    Whole,
+    /// Rows of it, kept as a file of their own.
+    Rows,
+    /// Row groups of it; the file is kept whole.
+    Groups,
+}
+
+impl Entry {
+    /// What the entry is about.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        match (&self.salvaged, self.rows) {
+            (Some(_), _) => Extent::Groups,
+            (None, Some(_)) => Extent::Rows,
+            (None, None) => Extent::Whole,
+        }
+    }
 }
 
 /// `error.json`: the newest entry's keys at the top, and under `files` every entry of the folder.
@@ -146,6 +191,14 @@ impl ErrorFile {
         Self { newest: entry, files }
     }
 
+    /// A file of these entries; `None` when there are none.
+    #[must_use]
+    pub fn of(mut files: Vec<Entry>) -> Option<Self> {
+        files.sort_by(|a, b| a.kept_as.cmp(&b.kept_as));
+        let newest = files.iter().max_by(|a, b| a.time.cmp(&b.time))?.clone();
+        Some(Self { newest, files })
+    }
+
     /// The bytes of the file.
     ///
     /// # Errors
@@ -163,5 +216,48 @@ impl ErrorFile {
     /// When the bytes are not such a file.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         serde_json::from_slice(bytes).map_err(|e| Error::caused(Kind::Damage, "error.json is not readable", e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, time: &str) -> Entry {
+        Entry {
+            error_type: ErrorType::Truncated,
+            message: "cut off".to_owned(),
+            source_path: format!("exchange=x/stream=y/symbol=z/{name}"),
+            size: 12,
+            sha256: "b".repeat(64),
+            time: time.to_owned(),
+            qlc_version: "0.1.0".to_owned(),
+            reproduce: "qlc inspect".to_owned(),
+            kept_as: name.to_owned(),
+            kept_sha256: "b".repeat(64),
+            rows: None,
+            modified_us: 1,
+            salvaged: None,
+            retry: false,
+            discarded: false,
+        }
+    }
+
+    #[test]
+    fn what_an_entry_is_about_survives_the_file() {
+        let salvaged = Salvaged { row_groups: vec![1, 3], ts_event_min: None, ts_event_max: None, unproven: true };
+        let lost = Entry { rows: Some(5), salvaged: Some(salvaged), ..entry("c", "3") };
+        let rows = Entry { rows: Some(5), discarded: true, ..entry("b", "2") };
+        let whole = Entry { retry: true, ..entry("a", "1") };
+        let file = ErrorFile::of(vec![lost.clone(), rows.clone(), whole.clone()]).unwrap();
+        assert_eq!((&file.newest, &file.files), (&lost, &vec![whole.clone(), rows.clone(), lost.clone()]));
+        let json = file.to_json().unwrap();
+        assert_eq!(ErrorFile::from_json(&json).unwrap(), file);
+        assert_eq!([whole.extent(), rows.extent(), lost.extent()], [Extent::Whole, Extent::Rows, Extent::Groups]);
+        let text = String::from_utf8(ErrorFile::of(vec![entry("a", "1")]).unwrap().to_json().unwrap()).unwrap();
+        for key in ["row_groups", "retry", "discarded", "ts_event_min", "unproven"] {
+            assert!(!text.contains(key), "{key} stands only where it means something: {text}");
+        }
+        assert_eq!(ErrorFile::of(Vec::new()), None);
     }
 }

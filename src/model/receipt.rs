@@ -36,7 +36,8 @@ pub struct Source {
     pub modified_us: i64,
     /// All its rows.
     pub rows: u64,
-    /// The row hash of all its rows as they were read, before any change of unit and without a `seq` given by qlc.
+    /// The row hash of its rows as they were read, before any change of unit and without a `seq` given by qlc; rows that
+    /// could not be read have none.
     pub row_hash: RowHash,
     /// Its rows in this partition's data.
     pub rows_here: u64,

@@ -5,5 +5,7 @@
 
 pub mod atomic;
 pub mod crash;
+pub mod leftovers;
+pub mod remove;
 pub mod scratch;
 pub mod store;

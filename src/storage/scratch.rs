@@ -60,15 +60,29 @@ impl Drop for Scratch {
 /// Removes the scratch folders in `parent` whose process is dead; returns how many there were.
 #[must_use]
 pub fn sweep(parent: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(parent) else { return 0 };
-    let mut swept = 0;
-    for entry in entries.flatten() {
-        let ours = entry.file_name().to_str().is_some_and(|n| n.starts_with(PREFIX));
-        if ours && is_abandoned(&entry.path().join(LOCK)) && fs::remove_dir_all(entry.path()).is_ok() {
-            swept += 1;
-        }
+    abandoned(parent).iter().filter(|folder| remove(folder).is_ok_and(|gone| gone)).count()
+}
+
+/// The scratch folders in `parent` whose process is dead, in order.
+#[must_use]
+pub fn abandoned(parent: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    let ours = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(|n| n.starts_with(PREFIX)));
+    let mut found: Vec<PathBuf> = ours.map(|e| e.path()).filter(|folder| is_abandoned(&folder.join(LOCK))).collect();
+    found.sort();
+    found
+}
+
+/// Removes one of them; `false` when a process holds it after all.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove(folder: &Path) -> Result<bool> {
+    if !is_abandoned(&folder.join(LOCK)) {
+        return Ok(false);
     }
-    swept
+    let removed = fs::remove_dir_all(folder);
+    removed.map(|()| true).map_err(|e| Error::io(format!("{}: cannot be removed", folder.display()), e))
 }
 
 /// Whether no living process holds the lock on the file at `path`.
@@ -97,6 +111,8 @@ mod tests {
         fs::create_dir(&dead).unwrap();
         drop(File::create(dead.join(LOCK)).unwrap());
         fs::create_dir(parent.path().join("not-ours")).unwrap();
+        assert_eq!(abandoned(parent.path()), [dead.clone()]);
+        assert!(!remove(alive.path()).unwrap());
         assert_eq!(sweep(parent.path()), 1);
         assert!(alive.path().exists() && !dead.exists());
         let path = alive.path().to_owned();

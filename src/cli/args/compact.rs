@@ -51,6 +51,10 @@ pub(crate) struct Compact {
     /// Compact again what is up to date, and today too
     #[arg(long)]
     pub(crate) force: bool,
+    /// Of a file of which only some row groups are bad, take in the good ones; the file is kept in QUARANTINE as well,
+    /// and error.json tells which rows are lost
+    #[arg(long)]
+    pub(crate) salvage: bool,
     /// For a person, or for a program: one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
@@ -80,7 +84,11 @@ pub(crate) enum ModeName {
     Single,
 }
 
-fn instant(text: &str) -> Result<DateTime<Utc>> {
+/// An instant, from a text with its offset.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn instant(text: &str) -> Result<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text)
         .map(|instant| instant.to_utc())
         .map_err(|_| Error::usage("write an instant with its offset, as in 2026-02-04T01:00:00Z"))

@@ -4,7 +4,10 @@
 
 #![expect(clippy::doc_markdown, reason = "the comments on arguments are the text of --help")]
 
+mod clean;
 mod compact;
+mod prune;
+mod quarantine;
 mod query;
 mod shared;
 mod verify;
@@ -13,7 +16,10 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(crate) use clean::Clean;
 pub(crate) use compact::{Compact, ModeName, Selection, workers};
+pub(crate) use prune::Prune;
+pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
 pub(crate) use shared::{Format, Resources};
 pub(crate) use verify::Verify;
@@ -70,6 +76,12 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Runs SQL, or a named verification query, over archive and spool
     Query(Query),
+    /// Removes spool files whose every row is proven to be in the archive
+    Prune(Prune),
+    /// Shows what could not be compacted, tries it again, or lets it go
+    Quarantine(Quarantine),
+    /// Removes what interrupted runs left and nobody needs
+    Clean(Clean),
     /// Tells everything about single Parquet files, and what is wrong with them
     Inspect(Inspect),
     /// Makes a sample spool, compacts, verifies and queries it

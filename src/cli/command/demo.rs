@@ -68,6 +68,7 @@ pub(super) async fn run(typed: &Demo, settings: &Settings, console: &Console, si
         memory_limit: settings.memory_limit,
         spill_dir: settings.spill_dir.clone(),
         now,
+        salvage: false,
         force: false,
     };
     let outcomes = super::compact::watched(&spool, &archive, &options, Format::Text, console, signals).await?;

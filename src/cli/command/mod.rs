@@ -2,12 +2,17 @@
 //!
 //! Refuses to know the flags' rules (`meaning`), the forms of output (`show`) and the numbers of exit codes (`exit`).
 
+mod clean;
 mod compact;
 mod demo;
 mod inspect;
+mod prune;
+mod quarantine;
 mod query;
 mod stores;
 mod verify;
+
+use std::path::PathBuf;
 
 use super::{
     args::{Command, Resources, Typed},
@@ -17,6 +22,11 @@ use super::{
     signals::Signals,
 };
 use crate::error::Result;
+
+/// Of the resources, the one that a command without a memory limit has.
+fn spill(dir: &Option<PathBuf>) -> Resources {
+    Resources { memory_limit: None, spill_dir: dir.clone() }
+}
 
 /// Does what was typed.
 ///
@@ -30,6 +40,9 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
         }
         Command::Verify(typed) => verify::run(typed, &decide(&typed.resources, None)?, console, signals).await,
         Command::Query(typed) => query::run(typed, &decide(&typed.resources, None)?, console, signals).await,
+        Command::Prune(typed) => prune::run(typed, &decide(&spill(&typed.spill_dir), None)?, console, signals).await,
+        Command::Quarantine(typed) => quarantine::run(typed, &decide, console, signals).await,
+        Command::Clean(typed) => clean::run(typed, &decide(&spill(&typed.spill_dir), None)?, console, signals).await,
         Command::Inspect(typed) => inspect::run(typed, console, signals).await,
         Command::Demo(typed) => demo::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
     }

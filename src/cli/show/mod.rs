@@ -2,18 +2,24 @@
 //!
 //! Refuses colour as the only sign of anything, and to lose a message in a narrow table: messages stand below it.
 
+mod held;
 mod inspection;
 mod named;
 mod outcomes;
 mod outlooks;
 mod parts;
+mod pruned;
+mod swept;
 mod verified;
 
+pub(crate) use held::{entry, held, retried};
 pub(crate) use inspection::inspection;
 pub(crate) use named::named;
 pub(crate) use outcomes::{outcome_line, outcomes};
 pub(crate) use outlooks::outlooks;
 pub(crate) use parts::{bytes, count, rows};
+pub(crate) use pruned::pruned;
+pub(crate) use swept::swept;
 pub(crate) use verified::{Checked, verified, verified_line};
 
 #[cfg(test)]

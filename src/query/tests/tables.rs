@@ -181,6 +181,9 @@ async fn meta_and_quarantine_have_a_row_per_document_entry() {
         kept_sha256: "b".repeat(64),
         rows,
         modified_us: 1,
+        salvaged: None,
+        retry: false,
+        discarded: false,
     };
     let file = ErrorFile::with(Some(ErrorFile::with(None, entry("a.parquet", None))), entry("b.parquet", Some(5)));
     let dir = "archive/QUARANTINE/exchange=x/stream=bbo/symbol=y/date=20260203";

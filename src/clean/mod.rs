@@ -1,0 +1,104 @@
+//! `clean`: removes what interrupted runs left and nobody needs: receipts of data that was never published or was replaced,
+//! temporary files, scratch folders, probes, finished intents.
+//!
+//! Each kind has its rule for when it is nobody's; what is young stays, because a run may be about to need it. Refuses to
+//! touch `data.parquet`, `meta.json`, QUARANTINE, the spool's files and the journals.
+
+mod receipts;
+mod report;
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Duration, Utc};
+
+pub use report::{Kind, Left, Options, Swept};
+
+use crate::{
+    error::Result,
+    model::layout,
+    storage::{
+        leftovers,
+        remove::{Removal, remove},
+        scratch,
+        store::{Object, Store},
+    },
+};
+
+/// Removes what is left over, or says what would be removed.
+///
+/// # Errors
+/// When the archive does not answer. What could not be removed says so in the result.
+pub async fn run(
+    spool: Option<&Store>,
+    archive: &Store,
+    options: &Options,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<Swept>> {
+    let mut all = Vec::new();
+    let before = options.now - Duration::from_std(options.older_than).unwrap_or(Duration::MAX);
+    let old = |object: &Object| is_before(object, before);
+    if !archive.is_absent() {
+        for (object, why) in receipts::orphans(archive, &old, stop).await? {
+            all.push(object_goes(archive, object, Kind::Receipt, why, options).await);
+        }
+        for object in archive.list(layout::PROBES).await?.into_iter().filter(old) {
+            let why = "it showed what the store can do";
+            all.push(object_goes(archive, object, Kind::Probe, why.to_owned(), options).await);
+        }
+        for object in finished_intents(archive).await? {
+            let why = "its journal is written";
+            all.push(object_goes(archive, object, Kind::Intent, why.to_owned(), options).await);
+        }
+    }
+    for store in [Some(archive), spool].into_iter().flatten() {
+        for path in leftovers::abandoned(store) {
+            all.push(path_goes(path, Kind::Temporary, options, |path| leftovers::remove(path)));
+        }
+    }
+    for path in scratch::abandoned(&options.spill_dir) {
+        all.push(path_goes(path, Kind::Scratch, options, |path| scratch::remove(path)));
+    }
+    Ok(all)
+}
+
+fn is_before(object: &Object, before: DateTime<Utc>) -> bool {
+    object.modified_us < before.timestamp_micros()
+}
+
+/// Intents of prunings whose journal stands: the run ended between the two.
+async fn finished_intents(archive: &Store) -> Result<Vec<Object>> {
+    let all = archive.list(layout::PRUNED).await?;
+    let finished = |intent: &Object| {
+        let journal = intent.key.strip_suffix(".intent.ndjson").map(|run| format!("{run}.ndjson"));
+        journal.is_some_and(|key| all.iter().any(|o| o.key == key))
+    };
+    Ok(all.iter().filter(|o| finished(o)).cloned().collect())
+}
+
+async fn object_goes(archive: &Store, object: Object, kind: Kind, why: String, options: &Options) -> Swept {
+    let (place, bytes) = (archive.show(&object.key), object.size);
+    let swept = |left, why| Swept { kind, place: place.clone(), bytes: Some(bytes), left, why };
+    if options.dry_run {
+        return swept(Left::WouldGo, why);
+    }
+    match remove(archive, &object).await {
+        Ok(Removal::Removed | Removal::Absent) => swept(Left::Gone, why),
+        Ok(Removal::Changed) => swept(Left::Stays, "it was replaced meanwhile".to_owned()),
+        Err(error) => swept(Left::Failed, error.chain()),
+    }
+}
+
+fn path_goes(path: PathBuf, kind: Kind, options: &Options, remove: impl Fn(&PathBuf) -> Result<bool>) -> Swept {
+    let bytes = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
+    let place = path.display().to_string();
+    let swept = |left, why: String| Swept { kind, place, bytes, left, why };
+    let dead = "the process that made it is dead".to_owned();
+    if options.dry_run {
+        return swept(Left::WouldGo, dead);
+    }
+    match remove(&path) {
+        Ok(true) => swept(Left::Gone, dead),
+        Ok(false) => swept(Left::Stays, "a process has taken it up meanwhile".to_owned()),
+        Err(error) => swept(Left::Failed, error.chain()),
+    }
+}

@@ -1,0 +1,39 @@
+//! `qlc clean`
+
+use chrono::Utc;
+
+use super::stores;
+use crate::{
+    clean,
+    cli::{
+        args::{Clean, Format},
+        console::{Console, Look},
+        exit::Exit,
+        meaning,
+        settings::Settings,
+        show,
+        signals::Signals,
+    },
+    error::Result,
+    storage::store::Store,
+};
+
+/// Cleans, or says what would be cleaned. A machine without a spool has an archive to clean all the same.
+pub(super) async fn run(typed: &Clean, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+    let options = meaning::clean(typed, settings, Utc::now());
+    let archive = stores::archive(settings)?;
+    let spool = Store::open(&settings.spool).ok().filter(|spool| !spool.is_absent());
+    let stop = || signals.stop().asked();
+    let swept = clean::run(spool.as_ref(), &archive, &options, &stop).await?;
+    let mut out = console.out();
+    match typed.format {
+        Format::Text => out.lines(&show::swept(&swept, Look::of_stdout())),
+        Format::Json => {
+            for one in &swept {
+                out.json(one)?;
+            }
+        }
+    }
+    out.finish()?;
+    Ok(Exit::of_swept(&swept))
+}

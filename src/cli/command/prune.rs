@@ -1,0 +1,48 @@
+//! `qlc prune`
+
+use chrono::Utc;
+
+use super::stores;
+use crate::{
+    cli::{
+        args::{Format, Prune},
+        console::{Console, Look},
+        exit::Exit,
+        meaning,
+        settings::Settings,
+        show,
+        signals::Signals,
+    },
+    error::Result,
+    prune,
+};
+
+/// Prunes, or says what would be pruned.
+pub(super) async fn run(typed: &Prune, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+    let options = meaning::prune(typed, settings, Utc::now())?;
+    let (spool, archive) = (stores::present_spool(settings)?, stores::present_archive(settings)?);
+    let stop = || signals.stop().asked();
+    let ended = prune::run(&spool, &archive, &options, &stop).await;
+    let report = match ended {
+        Ok(report) => report,
+        Err(error) => {
+            console.line(&format!("qlc: {}", error.chain()));
+            return Ok(Exit::of_findings(0, &Err::<(), _>(error)));
+        }
+    };
+    let mut out = console.out();
+    match typed.format {
+        Format::Text => out.lines(&show::pruned(&report, typed.dry_run, Look::of_stdout())),
+        Format::Json => {
+            for file in &report.files {
+                out.json(file)?;
+            }
+        }
+    }
+    out.finish()?;
+    let exit = Exit::of_pruned(&report);
+    if exit == Exit::Damage {
+        console.line("qlc: not everything that must be proven could be; the lines above say what, qlc verify looks further");
+    }
+    Ok(exit)
+}

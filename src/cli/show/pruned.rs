@@ -1,0 +1,105 @@
+//! What a pruning removed, or would remove, and why the rest stays.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use comfy_table::Cell;
+
+use super::parts::{bytes, count, rows, table};
+use crate::{
+    cli::console::Look,
+    prune::{Judged, Outcome, Report},
+};
+
+/// Files of one kind that are named one by one; of more, the number is told.
+const FEW: usize = 10;
+
+/// The closing text of a pruning.
+pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
+    if report.files.is_empty() {
+        return "nothing to prune: the spool holds no file\n".to_owned();
+    }
+    let mut text = going(&report.files, look);
+    for outcome in Outcome::ALL {
+        let files: Vec<&Judged> = report.files.iter().filter(|f| f.outcome == outcome).collect();
+        if files.is_empty() {
+            continue;
+        }
+        let size = bytes(files.iter().map(|f| f.bytes).sum());
+        let _ = writeln!(text, "{} {} ({size}){}", verb(outcome), count(files.len(), "file"), because(outcome));
+        if names_each(outcome) {
+            for file in files.iter().take(FEW) {
+                let _ = writeln!(text, "  {}: {}", file.name, file.reason);
+            }
+            if files.len() > FEW {
+                let _ = writeln!(text, "  and {} more; --format json tells why for each", files.len() - FEW);
+            }
+        }
+    }
+    for key in &report.settled {
+        let _ = writeln!(text, "completed the journal of a run that was interrupted: {key}");
+    }
+    if let Some(key) = &report.journal {
+        let _ = writeln!(text, "journal: {key}");
+    }
+    if report.stopped {
+        text.push_str("the run ended early, as asked\n");
+    }
+    if dry_run {
+        text.push_str("a dry run removes nothing\n");
+    }
+    text
+}
+
+/// The table of what went, or would go: a line per series and day.
+fn going(files: &[Judged], look: Look) -> String {
+    let mut days: BTreeMap<(String, &'static str), (usize, u64, u64)> = BTreeMap::new();
+    for file in files.iter().filter(|f| matches!(f.outcome, Outcome::Removed | Outcome::Removable)) {
+        let day = file.date.map_or_else(|| "no day".to_owned(), |date| date.to_string());
+        let one = days.entry((format!("{}/{day}", file.series), verb(file.outcome))).or_default();
+        *one = (one.0 + 1, one.1 + file.rows.unwrap_or(0), one.2 + file.bytes);
+    }
+    if days.is_empty() {
+        return String::new();
+    }
+    let columns = [("spool files of", false), ("result", false), ("files", true), ("rows", true), ("bytes", true)];
+    let lines = days.into_iter().map(|((day, verb), (files, number, size))| {
+        vec![
+            Cell::new(day),
+            Cell::new(verb),
+            Cell::new(files),
+            Cell::new(rows(number).trim_end_matches(" rows").trim_end_matches(" row")),
+            Cell::new(bytes(size)),
+        ]
+    });
+    table(&columns, lines, look)
+}
+
+fn verb(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Removed => "removed",
+        Outcome::Removable => "would remove",
+        Outcome::Gone => "had gone:",
+        _ => "kept",
+    }
+}
+
+fn because(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Removed | Outcome::Removable => ": every row was read back from the archive",
+        Outcome::Gone => " before their turn came",
+        Outcome::Young => ", because not all their days are old enough",
+        Outcome::Quarantined => ", because they lie whole in QUARANTINE, or were discarded from it; these never go",
+        Outcome::Waiting => ", because a compaction has yet to do its part",
+        Outcome::Empty => ", because they have no rows, and nothing vouches for that",
+        Outcome::Changed => ", because they were replaced meanwhile",
+        Outcome::Unproven => ", because what must be proven could NOT be",
+        Outcome::Failed => ", because they could not be looked at, or removed",
+    }
+}
+
+fn names_each(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Quarantined | Outcome::Waiting | Outcome::Empty | Outcome::Changed | Outcome::Unproven | Outcome::Failed
+    )
+}

@@ -1,0 +1,96 @@
+//! The journal of a pruning: `_pruned/date=…/{run}.intent.ndjson` before the first removal, `{run}.ndjson` after the last.
+//!
+//! ```text
+//! intent   journal   spool          after a crash, the next run …
+//! absent   absent    all            prunes anew
+//! whole    absent    all, some, no  writes the journal from what is left of the spool, removes the intent, prunes anew
+//! whole    whole     no             removes the intent
+//! absent   whole     no             (nothing to do)
+//! ```
+//!
+//! Refuses to be read for a decision: what is left is proven anew.
+
+use std::path::Path;
+
+use crate::{
+    error::{Error, Kind, Result},
+    model::{
+        date::Date,
+        journal::{Ended, Pruned, from_lines, to_lines},
+        layout,
+    },
+    storage::{
+        atomic,
+        remove::{Removal, remove},
+        store::Store,
+    },
+};
+
+const INTENT: &str = ".intent.ndjson";
+const JOURNAL: &str = ".ndjson";
+
+/// Where a journal is written, and when.
+pub(super) struct Place<'a> {
+    /// The archive.
+    pub(super) archive: &'a Store,
+    /// Where an object of a bucket is put together.
+    pub(super) staging: &'a Path,
+    /// The day of the run.
+    pub(super) today: Date,
+    /// Its instant, RFC 3339 in UTC.
+    pub(super) time: &'a str,
+}
+
+/// Writes the intent; returns what the run is known by.
+pub(super) async fn announce(at: &Place<'_>, lines: &[Pruned]) -> Result<String> {
+    let time: String = at.time.chars().filter(char::is_ascii_alphanumeric).collect();
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let run = format!("{}/{time}-{}", layout::journal_dir(layout::PRUNED, at.today), id.get(..8).unwrap_or(&id));
+    let _ = atomic::write_bytes(at.archive, &format!("{run}{INTENT}"), at.staging, to_lines(lines)?).await?;
+    Ok(run)
+}
+
+/// Writes the journal and removes the intent; returns the key of the journal.
+pub(super) async fn complete(at: &Place<'_>, run: &str, lines: &[Pruned]) -> Result<String> {
+    let key = format!("{run}{JOURNAL}");
+    let _ = atomic::write_bytes(at.archive, &key, at.staging, to_lines(lines)?).await?;
+    retract(at.archive, &format!("{run}{INTENT}")).await?;
+    Ok(key)
+}
+
+async fn retract(archive: &Store, key: &str) -> Result<()> {
+    let Some(object) = archive.head(key).await? else { return Ok(()) };
+    match remove(archive, &object).await? {
+        Removal::Removed | Removal::Absent => Ok(()),
+        Removal::Changed => {
+            Err(Error::new(Kind::Io, format!("{}: is written by someone else at the same time", archive.show(key))))
+        }
+    }
+}
+
+/// Completes the journals of runs that were interrupted; returns their keys.
+pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Result<Vec<String>> {
+    let mut settled = Vec::new();
+    for object in archive.list(layout::PRUNED).await? {
+        let Some(run) = object.key.strip_suffix(INTENT) else { continue };
+        let key = format!("{run}{JOURNAL}");
+        if archive.head(&key).await?.is_none() {
+            let Some(bytes) = archive.read(&object.key).await? else { continue };
+            let mut lines: Vec<Pruned> = from_lines(&bytes)
+                .map_err(|e| Error::caused(e.kind(), format!("{}: mend or remove it", archive.show(&object.key)), e))?;
+            for line in &mut lines {
+                line.ended = Some(match spool.head(&line.name).await? {
+                    None => Ended::Gone,
+                    Some(found) if found.size == line.size && found.modified_us == line.modified_us => {
+                        Ended::NotReached
+                    }
+                    Some(_) => Ended::Changed,
+                });
+            }
+            let _ = atomic::write_bytes(archive, &key, staging, to_lines(&lines)?).await?;
+        }
+        retract(archive, &object.key).await?;
+        settled.push(key);
+    }
+    Ok(settled)
+}

@@ -1,0 +1,47 @@
+//! `prune`: spool files leave whose every row is proven to be in the archive.
+//!
+//! [`plan`] reads everything again and says of each file whether it may go, and why; [`apply`] announces the removals in a
+//! journal, does them and writes down what came of each. Refuses to remove a file of which anything is left to doubt, and
+//! to be told otherwise: there is no flag for it.
+
+mod apply;
+mod journal;
+mod plan;
+mod report;
+
+pub use report::{Judged, Options, Outcome, Report};
+
+use chrono::SecondsFormat;
+
+use crate::{
+    error::Result,
+    model::date::Date,
+    storage::{scratch::Scratch, store::Store},
+};
+
+/// Prunes what `options` mean; one judgement per file, in their order.
+///
+/// # Errors
+/// When the run cannot begin, or cannot write its journal; what is wrong with a file is in its judgement.
+pub async fn run(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Report> {
+    let today = Date::of(options.now)?;
+    let mut report = Report::default();
+    let scratch = if options.dry_run { None } else { Some(Scratch::new(&options.spill_dir)?) };
+    if let Some(scratch) = &scratch {
+        report.settled = journal::settle(spool, archive, scratch.path()).await?;
+    }
+    let mut planned = plan::plan(spool, archive, options, today, stop).await?;
+    if let Some(scratch) = &scratch {
+        let time = options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let at = journal::Place { archive, staging: scratch.path(), today, time: &time };
+        report.journal = apply::apply(spool, &at, &mut planned, options.keep_days, stop).await?;
+    }
+    report.files = planned.into_iter().map(|one| one.judged).collect();
+    report.stopped = stop();
+    Ok(report)
+}

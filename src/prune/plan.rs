@@ -1,0 +1,157 @@
+//! Which files may go: every file that is meant is looked at, and its every row looked for.
+//!
+//! Refuses to change anything: a dry run ends here.
+
+use std::collections::BTreeMap;
+
+use super::report::{Judged, Options, Outcome};
+use crate::{
+    engine::{
+        evidence::{Doubt, Evidence},
+        proof::{Proven, Subject, Verdict, prove},
+    },
+    error::{Error, Kind, Result},
+    model::{
+        date::Date,
+        layout::{self, Placed},
+        partition::{Partition, Selection, Series},
+        quarantine::{Entry, ErrorFile, Extent},
+    },
+    storage::store::Store,
+};
+
+/// A file, what is said of it, and the proof without which it cannot go.
+pub(super) struct Planned {
+    /// What is said of it.
+    pub(super) judged: Judged,
+    /// The proof.
+    pub(super) proven: Option<Box<Proven>>,
+}
+
+/// Judges every file of the spool that `options` mean.
+pub(super) async fn plan(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    today: Date,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<Planned>> {
+    let subjects = subjects(spool, &options.selection).await?;
+    if subjects.is_empty() && options.selection != Selection::all() {
+        return Err(Error::usage(
+            "no file of the spool matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
+        ));
+    }
+    let kept = kept_whole(archive, &options.selection).await?;
+    // The first day that stays.
+    let young = (0..options.keep_days).fold(today, |day, _| day.pred());
+    let mut evidence = Evidence::new(archive);
+    let mut series: Option<Series> = None;
+    let mut all = Vec::with_capacity(subjects.len());
+    for subject in subjects {
+        if stop() {
+            return Err(Error::new(Kind::Interrupted, "stopped as asked; nothing was removed"));
+        }
+        if series.as_ref() != Some(&subject.series) {
+            // Receipts of a series are of no use to the next.
+            evidence.forget();
+            series = Some(subject.series.clone());
+        }
+        let entries = kept.get(&subject.name).map(Vec::as_slice).unwrap_or_default();
+        let judged = judge(spool, &subject, entries, &mut evidence, young).await;
+        let (outcome, reason, proven) = judged.unwrap_or_else(|error| (outcome_of(&error), error.chain(), None));
+        let judged = Judged {
+            name: subject.name,
+            date: subject.home,
+            bytes: subject.object.size,
+            rows: proven.as_ref().map(|p| p.rows()),
+            series: subject.series,
+            outcome,
+            reason,
+        };
+        all.push(Planned { judged, proven });
+    }
+    Ok(all)
+}
+
+/// One file that is out of reach does not stop the others, nor does one `error.json` that cannot be read.
+fn outcome_of(error: &Error) -> Outcome {
+    if error.kind() == Kind::Damage { Outcome::Unproven } else { Outcome::Failed }
+}
+
+type Judgement = (Outcome, String, Option<Box<Proven>>);
+
+async fn judge(
+    spool: &Store,
+    subject: &Subject,
+    entries: &[Entry],
+    evidence: &mut Evidence,
+    young: Date,
+) -> Result<Judgement> {
+    let stays = |outcome, reason: String| Ok((outcome, reason, None));
+    let not_older = |day: Date| format!("{day} is not older than the days to keep");
+    if let Some(home) = subject.home.filter(|home| *home >= young) {
+        return stays(Outcome::Young, not_older(home));
+    }
+    for entry in entries.iter().filter(|e| e.size == subject.object.size) {
+        let same =
+            entry.modified_us == subject.object.modified_us || spool.sha256(&subject.object.key).await?.0 == entry.sha256;
+        if same {
+            let what = match (entry.discarded, entry.extent()) {
+                (true, _) => "was discarded from QUARANTINE, and is the last copy: remove it by hand if it is of no use",
+                (false, Extent::Groups) => "lies whole in QUARANTINE, because only some of its row groups read",
+                (false, _) => "lies whole in QUARANTINE",
+            };
+            return stays(Outcome::Quarantined, format!("{what} ({})", entry.error_type));
+        }
+    }
+    Ok(match prove(spool, subject, evidence, Some(young)).await? {
+        Verdict::Proven(proven) => (Outcome::Removable, proof_in_words(&proven), Some(proven)),
+        Verdict::Young(day) => (Outcome::Young, not_older(day), None),
+        Verdict::Empty => (Outcome::Empty, "has no rows, so that no receipt vouches for it".to_owned(), None),
+        Verdict::Doubt(Doubt::Waiting(why)) => (Outcome::Waiting, why, None),
+        Verdict::Doubt(Doubt::Damaged(why)) => (Outcome::Unproven, why, None),
+    })
+}
+
+fn proof_in_words(proven: &Proven) -> String {
+    let days: Vec<String> = proven.data().iter().map(|d| format!("{} in {}", d.rows, d.date)).collect();
+    let far = proven.quarantined().map(|q| format!(", {} in QUARANTINE", q.rows)).unwrap_or_default();
+    format!("all {} rows are in the archive: {}{far}", proven.rows(), days.join(", "))
+}
+
+/// The files of the spool, by series and name.
+async fn subjects(spool: &Store, selection: &Selection) -> Result<Vec<Subject>> {
+    let mut all = Vec::new();
+    for object in spool.list("").await? {
+        let Some(Ok(placed)) = Placed::parse(&object.key) else { continue };
+        if layout::is_input(&placed.file) && selection.takes(&placed.series) {
+            let home = placed.home();
+            all.push(Subject { name: object.key.clone(), object, series: placed.series, home });
+        }
+    }
+    all.sort_by(|a, b| (&a.series, &a.name).cmp(&(&b.series, &b.name)));
+    Ok(all)
+}
+
+/// The entries of files that lie whole in QUARANTINE, or did until they were discarded, by the name of the file.
+async fn kept_whole(archive: &Store, selection: &Selection) -> Result<BTreeMap<String, Vec<Entry>>> {
+    let mut all: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for object in archive.list(layout::QUARANTINE).await? {
+        let below = object.key.strip_prefix(layout::QUARANTINE).and_then(|rest| rest.strip_prefix('/'));
+        let Some(Some(Ok(Placed { series, date: Some(date), file }))) = below.map(Placed::parse) else { continue };
+        if file != layout::ERROR_FILE || !selection.takes(&series) {
+            continue;
+        }
+        let partition: Partition = series.on(date);
+        let Some(bytes) = archive.read(&object.key).await? else { continue };
+        // What cannot be read may name any file of the spool: none can go before it is mended.
+        let entries = ErrorFile::from_json(&bytes).map_err(|e| {
+            Error::caused(Kind::Damage, format!("{partition}: {}: mend it first", archive.show(&object.key)), e)
+        })?;
+        for entry in entries.files.into_iter().filter(|e| e.extent() != Extent::Rows) {
+            all.entry(entry.source_path.clone()).or_default().push(entry);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,101 @@
+//! What a pruning is told, and what it says of each file.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::model::{
+    date::Date,
+    partition::{Selection, Series},
+};
+
+/// What a pruning is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which series.
+    pub selection: Selection,
+    /// Whole days (UTC) that stay: a file goes when its days are older.
+    pub keep_days: u32,
+    /// The instant that decides what today is.
+    pub now: DateTime<Utc>,
+    /// Where objects of a bucket are put together.
+    pub spill_dir: PathBuf,
+    /// Whether only to say what would be done.
+    pub dry_run: bool,
+}
+
+/// What becomes of a file, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It was removed.
+    Removed,
+    /// It would be removed; this is a dry run, or the run was asked to stop before it did.
+    Removable,
+    /// It had gone when its turn came.
+    Gone,
+    /// It stays: its day, or one of its rows, is not older than the days to keep.
+    Young,
+    /// It stays: it lies whole in QUARANTINE, so that no archived data holds all its rows.
+    Quarantined,
+    /// It stays: a compaction has yet to do its part.
+    Waiting,
+    /// It stays: it has no rows, and nothing vouches for that.
+    Empty,
+    /// It stays: it was replaced while it was looked at.
+    Changed,
+    /// It stays: something that was proven once is not any more.
+    Unproven,
+    /// It stays: it could not be looked at, or could not be removed.
+    Failed,
+}
+
+impl Outcome {
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Self; 10] = [
+        Self::Removed,
+        Self::Removable,
+        Self::Gone,
+        Self::Young,
+        Self::Quarantined,
+        Self::Waiting,
+        Self::Empty,
+        Self::Changed,
+        Self::Unproven,
+        Self::Failed,
+    ];
+}
+
+/// What is said of one file. This is the object that `--format json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judged {
+    /// Its series.
+    #[serde(flatten)]
+    pub series: Series,
+    /// Its key below the spool's root.
+    pub name: String,
+    /// The day that its name or folder tells.
+    pub date: Option<Date>,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its rows, where they were read.
+    pub rows: Option<u64>,
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a pruning did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Every file that was meant, by series and name.
+    pub files: Vec<Judged>,
+    /// The journal of this run, where something was removed.
+    pub journal: Option<String>,
+    /// Journals of interrupted runs that were completed.
+    pub settled: Vec<String>,
+    /// Whether the run ended early because it was asked to.
+    pub stopped: bool,
+}

@@ -1,0 +1,46 @@
+//! `quarantine`: what could not be compacted, and what an operator does about it: look, try again, let go.
+//!
+//! Refuses to decide whether a file is good: that is for a compaction to find out. Refuses to remove what is kept before its
+//! rows are proven to be in the archive, unless it was told to discard it.
+
+mod discard;
+mod note;
+mod report;
+mod retry;
+
+pub use discard::discard;
+pub use report::{Filter, Held, Place, Retried, Retry, State, Tried};
+pub use retry::{mark, settle};
+
+use crate::{
+    engine::evidence,
+    error::{Error, Result},
+    model::layout::{self, Placed},
+    storage::store::Store,
+};
+
+/// The entries that `filter` means, by partition and name.
+///
+/// # Errors
+/// When the archive does not answer, an `error.json` cannot be understood, or nothing matches what was asked for.
+pub async fn list(archive: &Store, filter: &Filter) -> Result<Vec<Held>> {
+    let mut all = Vec::new();
+    for object in archive.list(layout::QUARANTINE).await? {
+        let below = object.key.strip_prefix(layout::QUARANTINE).and_then(|rest| rest.strip_prefix('/'));
+        let Some(Some(Ok(Placed { series, date: Some(date), file }))) = below.map(Placed::parse) else { continue };
+        if file != layout::ERROR_FILE || !filter.takes_day(&series, date) {
+            continue;
+        }
+        let partition = series.on(date);
+        let entries = evidence::entries(archive, &partition).await?.into_iter().filter(|e| filter.takes_name(e));
+        all.extend(entries.map(|entry| Held { partition: partition.clone(), state: State::of(&entry), entry }));
+    }
+    if all.is_empty() && filter.is_narrow() {
+        return Err(Error::usage(format!(
+            "{}: nothing in QUARANTINE matches; qlc quarantine list shows all there is",
+            archive.show("")
+        )));
+    }
+    all.sort_by(|a, b| (&a.partition, &a.entry.kept_as).cmp(&(&b.partition, &b.entry.kept_as)));
+    Ok(all)
+}

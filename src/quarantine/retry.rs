@@ -1,0 +1,175 @@
+//! Lets a compaction try kept bytes again, and lets go of them when their rows are in the archive.
+//!
+//! ```text
+//! entry             kept   spool          after a crash, the same command …
+//! kept              yes    gone           puts the bytes back, marks, compacts
+//! kept              yes    back           marks, compacts; a compaction alone would leave the file out as before
+//! retry             yes    there          compacts; good: its rows are in the archive; bad: a new entry without the mark
+//! retry             yes    in the archive proves that, writes the journal, removes what is kept, then the entry
+//! retry             no     in the archive proves that from the spool, removes the entry
+//! ```
+//!
+//! Whether a file is good is never decided here. Refuses what a compaction cannot try: rows without a permitted day, and
+//! files of which a part is in the archive already.
+
+use super::{
+    note::{change, drop_object, journal, time},
+    report::{Held, Place, Retried, Retry, Tried},
+};
+use crate::{
+    engine::{
+        evidence::{self, Doubt, Evidence},
+        proof::{Proven, Subject, Verdict, prove},
+    },
+    error::{Error, Kind, Result},
+    model::{
+        journal::Released,
+        layout::{self, Placed},
+        quarantine::{Entry, Extent},
+    },
+    storage::{
+        atomic,
+        store::{Object, Store},
+    },
+};
+
+/// Marks entries so that the next compaction tries their bytes; bytes that have left the spool are put back first.
+///
+/// # Errors
+/// When a store does not answer or refuses. What cannot be tried says so in the result.
+pub async fn mark(at: &Place<'_>, spool: &Store, all: Vec<Held>) -> Result<Vec<Retry>> {
+    let mut marked = Vec::with_capacity(all.len());
+    for held in all {
+        let home = Placed::parse(&held.entry.source_path).and_then(Result::ok).and_then(|placed| placed.home());
+        let mut retry = Retry { held, home, refused: None, put_back: false };
+        match input(at, spool, &retry.held).await? {
+            Ok(put_back) => {
+                retry.put_back = put_back;
+                if !retry.held.entry.retry {
+                    let mark = |entry| Some(Entry { retry: true, ..entry });
+                    change(at, &retry.held.partition, &retry.held.entry.kept_as, mark).await?;
+                }
+            }
+            Err(why) => retry.refused = Some(why),
+        }
+        marked.push(retry);
+    }
+    Ok(marked)
+}
+
+/// Sees to it that the spool has the bytes; `true` if they had to be put back, or why they cannot be tried.
+async fn input(at: &Place<'_>, spool: &Store, held: &Held) -> Result<std::result::Result<bool, String>> {
+    let entry = &held.entry;
+    let refuse = |why: &str| Ok(Err(why.to_owned()));
+    match (entry.discarded, entry.extent()) {
+        (true, _) => return refuse("it was discarded: nothing is kept of it"),
+        (false, Extent::Rows) => {
+            return refuse("it holds rows without a permitted day, which no compaction takes in; keep or discard them");
+        }
+        (false, Extent::Groups) => {
+            return refuse("its good row groups are in the archive; the others cannot be tried by themselves");
+        }
+        (false, Extent::Whole) => {}
+    }
+    if let Some(found) = spool.head(&entry.source_path).await? {
+        let same = found.size == entry.size && spool.sha256(&entry.source_path).await?.0 == entry.sha256;
+        return if same {
+            Ok(Ok(false))
+        } else {
+            Ok(Err(format!(
+                "{}: the spool has other bytes under this name; move them, or put {} there under another name yourself",
+                spool.show(&entry.source_path),
+                at.archive.show(&held.key())
+            )))
+        };
+    }
+    if at.archive.head(&held.key()).await?.is_none() {
+        return refuse("it has gone from the spool and from QUARANTINE");
+    }
+    if at.archive.sha256(&held.key()).await?.0 != entry.kept_sha256 {
+        return refuse("what is kept of it is not what error.json says");
+    }
+    let _ = atomic::copy(at.archive, &held.key(), spool, &entry.source_path, at.staging).await?;
+    Ok(Ok(true))
+}
+
+/// Looks what became of marked entries after a compaction of their days; what is kept goes only when every row of it is
+/// proven to be in the archive.
+///
+/// # Errors
+/// When a store does not answer or refuses.
+pub async fn settle(at: &Place<'_>, spool: &Store, all: Vec<Retry>) -> Result<Vec<Retried>> {
+    let mut evidence = Evidence::new(at.archive);
+    let mut retried = Vec::with_capacity(all.len());
+    for retry in all {
+        let (tried, reason) = match &retry.refused {
+            Some(why) => (Tried::Refused, why.clone()),
+            None => one(at, spool, &retry, &mut evidence).await?,
+        };
+        retried.push(Retried { held: retry.held, put_back: retry.put_back, tried, reason });
+    }
+    Ok(retried)
+}
+
+async fn one(at: &Place<'_>, spool: &Store, retry: &Retry, evidence: &mut Evidence) -> Result<(Tried, String)> {
+    let held = &retry.held;
+    let now = evidence::entries(at.archive, &held.partition).await?;
+    let Some(entry) = now.into_iter().find(|e| e.kept_as == held.entry.kept_as) else {
+        return Ok((Tried::Pending, "its entry has gone from error.json meanwhile".to_owned()));
+    };
+    if !entry.retry {
+        return Ok((Tried::QuarantinedAgain, format!("{}: {}", entry.error_type, entry.message)));
+    }
+    let Some((store, object)) = bytes_of(at.archive, spool, held).await? else {
+        return Ok((Tried::Unproven, "it has gone from the spool and from QUARANTINE".to_owned()));
+    };
+    let subject = Subject {
+        name: entry.source_path.clone(),
+        object,
+        series: held.partition.series.clone(),
+        home: retry.home,
+    };
+    Ok(match prove(store, &subject, evidence, None).await? {
+        Verdict::Proven(proven) => {
+            release(at, held, &entry, &proven).await?;
+            let days: Vec<String> = proven.data().iter().map(|d| format!("{} in {}", d.rows, d.date)).collect();
+            (Tried::TakenIn, format!("all {} rows are in the archive: {}", proven.rows(), days.join(", ")))
+        }
+        Verdict::Empty => (Tried::Pending, "it reads, but has no rows".to_owned()),
+        Verdict::Young(day) => (Tried::Pending, format!("it has rows of {day}")),
+        Verdict::Doubt(Doubt::Waiting(why)) => (Tried::Pending, why),
+        Verdict::Doubt(Doubt::Damaged(why)) => (Tried::Unproven, why),
+    })
+}
+
+/// What is kept, or where that has gone already, the same bytes in the spool.
+async fn bytes_of<'a>(archive: &'a Store, spool: &'a Store, held: &Held) -> Result<Option<(&'a Store, Object)>> {
+    let places = [(archive, held.key()), (spool, held.entry.source_path.clone())];
+    for (store, key) in places {
+        if let Some(object) = store.head(&key).await?
+            && object.size == held.entry.size
+            && store.sha256(&key).await?.0 == held.entry.sha256
+        {
+            return Ok(Some((store, object)));
+        }
+    }
+    Ok(None)
+}
+
+/// Lets go of what is kept. The proof is the price.
+async fn release(at: &Place<'_>, held: &Held, entry: &Entry, proven: &Proven) -> Result<()> {
+    if proven.sha256() != entry.sha256 {
+        return Err(Error::new(Kind::Proof, format!("{}: changed while it was proven", at.archive.show(&held.key()))));
+    }
+    let line = Released {
+        partition: held.partition.clone(),
+        entry: entry.clone(),
+        data: proven.data().to_vec(),
+        why: "every row was read back from the archive".to_owned(),
+        decided_at: time(at),
+        decided_by: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let _ = journal(at, layout::RETRIED, &[line]).await?;
+    drop_object(at, &held.key()).await?;
+    change(at, &held.partition, &entry.kept_as, |_| None).await
+}
