@@ -85,7 +85,10 @@ pub fn may_be_source(source: &Source, file: &SpoolFile) -> bool {
 /// Whether `entry` is about this very file as a whole, and nobody asked for it to be tried again.
 #[must_use]
 pub fn is_entry_of(entry: &Entry, file: &SpoolFile) -> bool {
-    entry.extent() == Extent::Whole && !entry.retry && entry.source_path == file.object.key && entry.size == file.object.size
+    entry.extent() == Extent::Whole
+        && !entry.retry
+        && entry.source_path == file.object.key
+        && entry.size == file.object.size
 }
 
 /// Whether `entry` says which row groups of this very file do not read.

@@ -205,11 +205,13 @@ pub async fn feeding(
                 other => other,
             };
             known = match claims {
-                Ok(claims) if claims.rows + claims.lost.as_ref().map_or(0, |l| l.rows) == source.rows => match examine(&handle, &claims).await {
-                    Ok(found) => (found.row_hash == source.row_hash).then_some(nth),
-                    Err(Problem::Storage(error)) => return Err(error),
-                    Err(_) => None,
-                },
+                Ok(claims) if claims.rows + claims.lost.as_ref().map_or(0, |l| l.rows) == source.rows => {
+                    match examine(&handle, &claims).await {
+                        Ok(found) => (found.row_hash == source.row_hash).then_some(nth),
+                        Err(Problem::Storage(error)) => return Err(error),
+                        Err(_) => None,
+                    }
+                }
                 Err(Problem::Storage(error)) => return Err(error),
                 _ => None,
             };

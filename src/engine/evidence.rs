@@ -110,7 +110,8 @@ impl Evidence {
         let damaged = |what: String| Ok(Err(Doubt::Damaged(format!("{}: {what}", self.archive.show(&key)))));
         if entry.discarded {
             return Ok(Err(Doubt::Waiting(
-                "rows of it were discarded from QUARANTINE, so nothing shows them any more; remove it by hand".to_owned(),
+                "rows of it were discarded from QUARANTINE, so nothing shows them any more; remove it by hand"
+                    .to_owned(),
             )));
         }
         let Some(object) = self.archive.head(&key).await? else { return damaged("has gone".to_owned()) };
@@ -120,7 +121,9 @@ impl Evidence {
         }
         match census(&Handle::new(&self.archive, &object), None).await {
             Ok(kept) if kept.rows == rows && kept.row_hash == row_hash => Ok(Ok(())),
-            Ok(kept) => damaged(format!("holds {} rows with hash {}, not {rows} with {row_hash}", kept.rows, kept.row_hash)),
+            Ok(kept) => {
+                damaged(format!("holds {} rows with hash {}, not {rows} with {row_hash}", kept.rows, kept.row_hash))
+            }
             Err(Problem::Storage(error)) => Err(error),
             Err(problem) => damaged(problem.to_string()),
         }

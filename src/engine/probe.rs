@@ -39,7 +39,8 @@ pub async fn probe(handle: &Handle) -> Result<Claims, Problem> {
 /// # Errors
 /// When the footer is not at hand, or cannot be understood without them.
 pub fn without(claims: &Claims, groups: &[usize]) -> Result<Claims, Problem> {
-    let missing = || Problem::Storage(Error::new(Kind::Internal, "row groups are left out of a footer that is not there"));
+    let missing =
+        || Problem::Storage(Error::new(Kind::Internal, "row groups are left out of a footer that is not there"));
     let meta = claims.meta.as_ref().ok_or_else(missing)?;
     let (rest, rows) = only(meta, |index| !groups.contains(&index));
     let schema = schema_of(&rest)?;

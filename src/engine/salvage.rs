@@ -58,7 +58,8 @@ async fn look(handle: &Handle) -> std::result::Result<Option<Salvage>, Problem> 
                 Ok(Some(batch)) => count += i64::try_from(batch.num_rows()).unwrap_or(i64::MAX),
                 Ok(None) if count == described.num_rows() => break None,
                 Ok(None) => {
-                    let what = format!("row group {group} has {count} rows, its footer claims {}", described.num_rows());
+                    let what =
+                        format!("row group {group} has {count} rows, its footer claims {}", described.num_rows());
                     break Some(Fault::new(ErrorType::PageCorrupt, what));
                 }
                 Err(Problem::Bad(fault)) => break Some(fault),

@@ -94,11 +94,13 @@ async fn judge(
         return stays(Outcome::Young, not_older(home));
     }
     for entry in entries.iter().filter(|e| e.size == subject.object.size) {
-        let same =
-            entry.modified_us == subject.object.modified_us || spool.sha256(&subject.object.key).await?.0 == entry.sha256;
+        let same = entry.modified_us == subject.object.modified_us
+            || spool.sha256(&subject.object.key).await?.0 == entry.sha256;
         if same {
             let what = match (entry.discarded, entry.extent()) {
-                (true, _) => "was discarded from QUARANTINE, and is the last copy: remove it by hand if it is of no use",
+                (true, _) => {
+                    "was discarded from QUARANTINE, and is the last copy: remove it by hand if it is of no use"
+                }
                 (false, Extent::Groups) => "lies whole in QUARANTINE, because only some of its row groups read",
                 (false, _) => "lies whole in QUARANTINE",
             };

@@ -123,12 +123,8 @@ async fn one(at: &Place<'_>, spool: &Store, retry: &Retry, evidence: &mut Eviden
     let Some((store, object)) = bytes_of(at.archive, spool, held).await? else {
         return Ok((Tried::Unproven, "it has gone from the spool and from QUARANTINE".to_owned()));
     };
-    let subject = Subject {
-        name: entry.source_path.clone(),
-        object,
-        series: held.partition.series.clone(),
-        home: retry.home,
-    };
+    let subject =
+        Subject { name: entry.source_path.clone(), object, series: held.partition.series.clone(), home: retry.home };
     Ok(match prove(store, &subject, evidence, None).await? {
         Verdict::Proven(proven) => {
             release(at, held, &entry, &proven).await?;

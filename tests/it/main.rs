@@ -19,14 +19,18 @@
 mod again;
 #[path = "../architecture.rs"]
 mod architecture;
+mod clean;
 mod crash;
 mod days;
 mod determinism;
 mod dry_run;
 mod full_disk;
 mod kinds;
+mod prune;
 mod quarantine;
+mod quarantine_commands;
 mod refusals;
 mod row_hash;
+mod salvage;
 mod smoke;
 mod support;

@@ -42,7 +42,9 @@ pub(super) async fn run(typed: &Prune, settings: &Settings, console: &Console, s
     out.finish()?;
     let exit = Exit::of_pruned(&report);
     if exit == Exit::Damage {
-        console.line("qlc: not everything that must be proven could be; the lines above say what, qlc verify looks further");
+        console.line(
+            "qlc: not everything that must be proven could be; the lines above say what, qlc verify looks further",
+        );
     }
     Ok(exit)
 }

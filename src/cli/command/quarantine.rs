@@ -67,8 +67,7 @@ async fn show(chosen: &Chosen, settings: &Settings, console: &Console, signals: 
     let mut out = console.out();
     for held in &all {
         let kept = archive.head(&held.key()).await?.is_some();
-        let inspection =
-            if kept { Some(signals.or_stop(inspect::run(&archive, &held.key())).await?) } else { None };
+        let inspection = if kept { Some(signals.or_stop(inspect::run(&archive, &held.key())).await?) } else { None };
         match chosen.format {
             Format::Json => out.json(&Shown { held, inspection })?,
             Format::Text => {
@@ -103,7 +102,10 @@ async fn retry(typed: &Retry, settings: &Settings, console: &Console, signals: &
     let mut exit = Exit::Done;
     for options in meaning::compactions(&marked, typed.salvage, settings, now) {
         if signals.stop().asked() {
-            return Err(Error::new(Kind::Interrupted, "stopped as asked; what was marked is tried by the next compaction"));
+            return Err(Error::new(
+                Kind::Interrupted,
+                "stopped as asked; what was marked is tried by the next compaction",
+            ));
         }
         let outcomes = watched(&spool, &archive, &options, Format::Text, console, signals).await?;
         exit = exit.max(Exit::of_outcomes(&outcomes));

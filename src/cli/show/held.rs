@@ -15,8 +15,15 @@ pub(crate) fn held(all: &[Held], look: Look) -> String {
     if all.is_empty() {
         return "nothing is in QUARANTINE\n".to_owned();
     }
-    let columns =
-        [("partition", false), ("kept as", false), ("error", false), ("state", false), ("size", true), ("rows", true), ("time", false)];
+    let columns = [
+        ("partition", false),
+        ("kept as", false),
+        ("error", false),
+        ("state", false),
+        ("size", true),
+        ("rows", true),
+        ("time", false),
+    ];
     let lines = all.iter().map(|one| {
         vec![
             Cell::new(&one.partition),

@@ -100,6 +100,11 @@ fn because(outcome: Outcome) -> &'static str {
 fn names_each(outcome: Outcome) -> bool {
     matches!(
         outcome,
-        Outcome::Quarantined | Outcome::Waiting | Outcome::Empty | Outcome::Changed | Outcome::Unproven | Outcome::Failed
+        Outcome::Quarantined
+            | Outcome::Waiting
+            | Outcome::Empty
+            | Outcome::Changed
+            | Outcome::Unproven
+            | Outcome::Failed
     )
 }

@@ -1,0 +1,128 @@
+//! What interrupted runs left goes; what anything still stands on stays.
+
+use std::{collections::BTreeMap, fs};
+
+use super::support::{
+    archive::{dir, listing, published},
+    events::{DAY, Events, SECOND, quotes},
+    run::{CATCH_UP, Place, SERIES},
+};
+
+fn put(place: &Place, name: &str, start: i64, seq: i64) {
+    let _ = place.put_quotes(name, &Events::sealed(quotes(start, SECOND, seq, 20)).bytes());
+}
+
+fn home() -> String {
+    dir("binance", "bbo", "btcusdt", "20260203")
+}
+
+fn receipts(place: &Place) -> usize {
+    listing(&place.archive()).keys().filter(|key| key.starts_with("_receipts/")).count()
+}
+
+/// Everything but receipts.
+fn others(place: &Place) -> BTreeMap<String, String> {
+    listing(&place.archive()).into_iter().filter(|(key, _)| !key.starts_with("_receipts/")).collect()
+}
+
+#[test]
+fn orphan_receipts_go_and_those_of_bases_stay() {
+    let place = Place::new();
+    put(&place, "2026-02-03_00.parquet", DAY, 0);
+    let _ = place.compact(&[]).ended(0);
+    // Replaced from all its files: nothing stands on the first data any more.
+    put(&place, "2026-02-03_01.parquet", DAY + 60 * SECOND, 60);
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(receipts(&place), 2);
+    // Replaced with the second data as its base.
+    fs::remove_file(place.spool().join(SERIES).join("2026-02-03_00.parquet")).unwrap();
+    put(&place, "2026-02-03_02.parquet", DAY + 120 * SECOND, 120);
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(receipts(&place), 3);
+    let before = others(&place);
+
+    let _ = place.qlc(&["clean"]).ended(0).says("nothing to clean");
+    let _ = place.qlc(&["clean", "--older-than", "0s", "--dry-run"]).ended(0).says("1 receipt would be removed");
+    assert_eq!(receipts(&place), 3);
+    let ran = place.qlc(&["clean", "--older-than", "0s", "--format", "json"]).ended(0);
+    let [swept] = ran.json().try_into().unwrap();
+    assert_eq!((&swept["kind"], &swept["left"]), (&"receipt".into(), &"gone".into()), "{swept}");
+    assert_eq!(receipts(&place), 2);
+    assert_eq!(others(&place), before);
+    place.verify();
+    let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0).says("nothing to clean");
+    let _ = place.compact(&[]).ended(0).says("nothing to do");
+}
+
+#[test]
+fn the_receipt_of_an_attempt_that_died_goes() {
+    // Every crash of a first publish, then another input: what is left of the first attempt is an orphan.
+    let mut swept = 0;
+    for nth in 1.. {
+        let place = Place::new();
+        put(&place, "2026-02-03_00.parquet", DAY, 0);
+        let ran = place.qlc_env(CATCH_UP, &[("QLC_CRASH_AT", &nth.to_string())]);
+        if ran.code.is_some() {
+            break;
+        }
+        let published_before = place.archive().join(home()).join("data.parquet").exists();
+        let had = receipts(&place);
+        put(&place, "2026-02-03_01.parquet", DAY + 60 * SECOND, 60);
+        // What is complete may be completed first; the data of a meta that is still to come is never an orphan.
+        let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
+        assert!(!published_before || receipts(&place) == had, "point {nth}: the receipt of the data has gone");
+        swept += usize::from(had > receipts(&place));
+        let _ = place.compact(&[]).ended(0);
+        assert_eq!(published(&place.archive(), &home()).quotes().len(), 40);
+        let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
+        assert_eq!(receipts(&place), 1, "point {nth}");
+        place.verify();
+        place.is_tidy();
+    }
+    assert!(swept > 0, "no crash left a receipt without its data");
+}
+
+#[test]
+fn a_partition_that_contradicts_itself_is_left_alone() {
+    let place = Place::new();
+    put(&place, "2026-02-03_00.parquet", DAY, 0);
+    let _ = place.compact(&[]).ended(0);
+    put(&place, "2026-02-03_01.parquet", DAY + 60 * SECOND, 60);
+    let _ = place.compact(&[]).ended(0);
+    let meta = place.archive().join(home()).join("meta.json");
+    let good = fs::read(&meta).unwrap();
+    for harm in [b"{".as_slice(), b""] {
+        fs::write(&meta, harm).unwrap();
+        let before = listing(&place.archive());
+        let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0).says("left alone");
+        assert_eq!(listing(&place.archive()), before);
+    }
+    fs::write(&meta, good).unwrap();
+    let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0).says("1 receipt removed");
+    place.verify();
+}
+
+#[test]
+fn temporary_files_and_scratch_folders_of_the_dead_go() {
+    let place = Place::new();
+    put(&place, "2026-02-03_00.parquet", DAY, 0);
+    let _ = place.compact(&[]).ended(0);
+    let left = place.archive().join("exchange=gone/.data.parquet.0123.qlc.tmp");
+    fs::create_dir_all(left.parent().unwrap()).unwrap();
+    fs::write(&left, b"half").unwrap();
+    let theirs = place.spool().join(SERIES).join("2026-02-03_00.parquet.tmp");
+    fs::write(&theirs, b"the collector is at it").unwrap();
+    let scratch = place.spill().join("qlc-scratch-dead");
+    fs::create_dir_all(&scratch).unwrap();
+    fs::write(scratch.join("lock"), b"").unwrap();
+    let probe = place.archive().join("_probe/1234");
+    fs::create_dir_all(probe.parent().unwrap()).unwrap();
+    fs::write(&probe, b"x").unwrap();
+    let ran = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
+    for text in ["1 probe removed", "1 temporary file removed", "1 scratch folder removed"] {
+        assert!(ran.stdout.contains(text), "{text}: {ran}");
+    }
+    assert!(!left.exists() && !scratch.exists() && !probe.exists() && theirs.exists());
+    place.verify();
+    place.is_tidy();
+}

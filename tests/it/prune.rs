@@ -1,0 +1,295 @@
+//! Spool files leave only when every row of them is proven to be in the archive; killed anywhere, nothing is lost.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use serde_json::Value;
+
+use super::support::{
+    archive::{dir, listing, published, sha256},
+    damage,
+    events::{DAY, Events, HOUR, Quote, SECOND, quotes},
+    run::{Place, Ran, SERIES},
+};
+
+const FIRST: &str = "2026-02-03_00-00-00.parquet";
+const SECOND_FILE: &str = "2026-02-03_00-01-00.parquet";
+/// A week after the files of the tests.
+const LATER: &str = "2026-02-10T06:00:00Z";
+
+fn prune(place: &Place, more: &[&str]) -> Ran {
+    place.qlc(&[&["prune", "--now", LATER], more].concat())
+}
+
+fn week(place: &Place) -> Ran {
+    prune(place, &["--keep-days", "6"])
+}
+
+fn put(place: &Place, name: &str, start: i64, seq: i64) {
+    let _ = place.put_quotes(name, &Events::sealed(quotes(start, SECOND, seq, 50)).bytes());
+}
+
+fn spool(place: &Place) -> Vec<String> {
+    let prefix = format!("{SERIES}/");
+    listing(&place.spool()).into_keys().map(|key| key.strip_prefix(&prefix).unwrap_or(&key).to_owned()).collect()
+}
+
+/// The lines of all journals, and the intents that are left.
+fn journals(place: &Place) -> (Vec<Value>, usize) {
+    let mut lines = Vec::new();
+    let mut intents = 0;
+    for key in listing(&place.archive()).keys().filter(|key| key.starts_with("_pruned/")) {
+        if key.ends_with(".intent.ndjson") {
+            intents += 1;
+            continue;
+        }
+        let text = fs::read_to_string(place.archive().join(key)).unwrap();
+        lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+    }
+    (lines, intents)
+}
+
+fn outcomes(ran: &Ran) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let file = |one: &Value| text(&one["name"]).rsplit('/').next().unwrap().to_owned();
+    ran.json().iter().map(|one| (file(one), text(&one["outcome"]))).collect()
+}
+
+#[test]
+fn proven_files_go_and_the_journal_says_why() {
+    let place = Place::new();
+    put(&place, FIRST, DAY, 0);
+    put(&place, SECOND_FILE, DAY + 60 * SECOND, 60);
+    let _ = place.compact(&[]).ended(0);
+    let before = listing(&place.spool());
+    let data = published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203"));
+
+    let _ = prune(&place, &["--keep-days", "6", "--dry-run"]).ended(0).says("would remove 2 files").says("dry run");
+    assert_eq!(listing(&place.spool()), before, "a dry run removes nothing");
+    assert_eq!(journals(&place).0.len(), 0);
+
+    let _ = prune(&place, &["--keep-days", "7"]).ended(0).says("kept 2 files").says("old enough");
+    assert_eq!(listing(&place.spool()), before, "seven days old is not older than seven days");
+
+    let _ = week(&place).ended(0).says("removed 2 files");
+    assert_eq!(spool(&place), Vec::<String>::new());
+    assert!(place.spool().join(SERIES).is_dir(), "folders stay");
+    let (lines, intents) = journals(&place);
+    assert_eq!((lines.len(), intents), (2, 0));
+    let line = &lines[0];
+    let key = format!("{SERIES}/{FIRST}");
+    assert_eq!((&line["name"], &line["sha256"]), (&key.as_str().into(), &before[&key].as_str().into()));
+    assert_eq!((&line["rows"], &line["ended"]), (&50.into(), &"removed".into()));
+    assert_eq!(line["data"][0]["data_sha256"], data.meta["sha256"]);
+    assert_eq!((&line["data"][0]["date"], &line["data"][0]["rows"]), (&"20260203".into(), &50.into()));
+    place.verify();
+
+    let _ = week(&place).ended(0).says("nothing to prune");
+    let _ = place.compact(&[]).ended(0).says("nothing to do");
+    // A late file still finds the archived rows.
+    put(&place, "2026-02-03_00-02-00.parquet", DAY + 120 * SECOND, 120);
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203")).quotes().len(), 150);
+    let _ = week(&place).ended(0).says("removed 1 file");
+    place.verify();
+    place.is_tidy();
+}
+
+#[test]
+fn only_the_series_that_is_meant() {
+    let place = Place::new();
+    put(&place, FIRST, DAY, 0);
+    let other = Events::sealed(quotes(DAY, SECOND, 0, 5)).series("okx", "bbo", "BTCUSDT").bytes();
+    let _ = place.put(&format!("exchange=okx/stream=bbo/symbol=btcusdt/{FIRST}"), &other);
+    let _ = place.compact(&[]).ended(0);
+    let _ = prune(&place, &["--keep-days", "0", "--exchange", "okx"]).ended(0).says("removed 1 file");
+    assert_eq!(spool(&place), [FIRST]);
+    let _ = prune(&place, &["--keep-days", "0", "--exchange", "kraken"]).ended(2).says("matches");
+    place.verify();
+}
+
+#[test]
+fn a_file_goes_only_when_all_its_days_are_published() {
+    let place = Place::new();
+    let midnight = DAY + 24 * HOUR;
+    put(&place, "2026-02-03_23-59-40.parquet", midnight - 20 * SECOND, 0);
+    let one = ["--symbol", "btcusdt", "--stream", "bbo"];
+    let single = [&["compact", "--mode", "single", "--date", "20260203"], &one[..]].concat();
+    let _ = place.qlc(&single).ended(0);
+    let ran = prune(&place, &["--keep-days", "5"]).ended(0).says("20260204 is not published yet");
+    assert_eq!(spool(&place).len(), 1, "{ran}");
+    let _ = place.compact(&[]).ended(0);
+    let young = place.qlc(&["prune", "--keep-days", "5", "--now", "2026-02-09T06:00:00Z", "--format", "json"]).ended(0);
+    assert_eq!(outcomes(&young).into_values().collect::<Vec<_>>(), ["young"]);
+    assert!(young.stdout.contains("20260204 is not older"), "{young}");
+    let _ = prune(&place, &["--keep-days", "5"]).ended(0).says("removed 1 file");
+    assert_eq!(journals(&place).0[0]["data"].as_array().unwrap().len(), 2);
+    place.verify();
+}
+
+#[test]
+fn what_was_not_compacted_stays() {
+    let place = Place::new();
+    put(&place, FIRST, DAY, 0);
+    let _ = place.compact(&[]).ended(0);
+    put(&place, SECOND_FILE, DAY + 60 * SECOND, 60);
+    let _ = place.put_quotes("2026-02-03_00-02-00.parquet", b"no Parquet at all, and never looked at");
+    let _ = place.put_quotes("2026-02-03_00-03-00.parquet", &Events::sealed(Vec::new()).bytes());
+    let ran = prune(&place, &["--keep-days", "6", "--format", "json"]).ended(0);
+    let expected = [
+        (FIRST, "removed"),
+        (SECOND_FILE, "waiting"),
+        ("2026-02-03_00-02-00.parquet", "waiting"),
+        ("2026-02-03_00-03-00.parquet", "empty"),
+    ];
+    let expected = expected.map(|(file, outcome)| (file.to_owned(), outcome.to_owned())).into();
+    assert_eq!(outcomes(&ran), expected, "{ran}");
+    place.verify();
+    let _ = place.compact(&[]).ended(3);
+    let ran = prune(&place, &["--keep-days", "6", "--format", "json"]).ended(0);
+    assert_eq!(outcomes(&ran)["2026-02-03_00-02-00.parquet"], "quarantined");
+    assert_eq!(outcomes(&ran)[SECOND_FILE], "removed");
+    place.verify();
+    place.is_tidy();
+}
+
+#[test]
+fn rows_in_quarantine_count_when_they_are_there() {
+    let place = Place::new();
+    let far = Quote { ts_event: DAY + 90 * HOUR, ..quotes(DAY, 1, 99, 1)[0] };
+    let rows = [quotes(DAY, SECOND, 0, 20), vec![far]].concat();
+    let _ = place.put_quotes(FIRST, &Events::sealed(rows).undeclared().bytes());
+    let _ = place.compact(&[]).ended(3);
+    let kept = place.archive().join("QUARANTINE").join(dir("binance", "bbo", "btcusdt", "20260203"));
+    let kept = kept.join(FIRST.replace(".parquet", ".rows.parquet"));
+    let bytes = fs::read(&kept).unwrap();
+
+    fs::remove_file(&kept).unwrap();
+    let _ = week(&place).ended(4).says("has gone");
+    let mut flipped = bytes.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    fs::write(&kept, &flipped).unwrap();
+    let _ = week(&place).ended(4).says("error.json says");
+    assert_eq!(spool(&place), [FIRST]);
+
+    fs::write(&kept, &bytes).unwrap();
+    let _ = week(&place).ended(0).says("removed 1 file");
+    assert_eq!(journals(&place).0[0]["quarantined"]["kept_sha256"], sha256(&bytes));
+    place.verify();
+}
+
+/// Damage that prune must not overlook: what is done to a compacted place, and what is said of it.
+#[track_caller]
+fn unproven(harm: impl FnOnce(&Place), says: &str) {
+    let place = Place::new();
+    put(&place, FIRST, DAY, 0);
+    let _ = place.compact(&[]).ended(0);
+    harm(&place);
+    let before = listing(&place.spool());
+    let _ = week(&place).ended(4).says(says);
+    assert_eq!(listing(&place.spool()), before);
+    assert_eq!(journals(&place), (Vec::new(), 0));
+}
+
+fn in_partition(place: &Place, file: &str) -> std::path::PathBuf {
+    place.archive().join(dir("binance", "bbo", "btcusdt", "20260203")).join(file)
+}
+
+fn flip(path: &std::path::Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(path, bytes).unwrap();
+}
+
+fn receipt(place: &Place) -> std::path::PathBuf {
+    let folder = place.archive().join("_receipts").join(dir("binance", "bbo", "btcusdt", "20260203"));
+    fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn nothing_goes_when_the_archive_is_not_what_it_says() {
+    unproven(|place| flip(&in_partition(place, "data.parquet")), "meta.json says");
+    unproven(|place| fs::remove_file(in_partition(place, "data.parquet")).unwrap(), "without its data.parquet");
+    unproven(|place| fs::write(in_partition(place, "meta.json"), b"{").unwrap(), "meta.json is not JSON");
+    unproven(|place| fs::remove_file(receipt(place)).unwrap(), "no receipt vouches");
+    unproven(
+        |place| {
+            let path = receipt(place);
+            let text = fs::read_to_string(&path).unwrap().replace("\"rows_here\": 50", "\"rows_here\": 49");
+            fs::write(path, text).unwrap();
+        },
+        "the receipt",
+    );
+}
+
+#[test]
+fn nothing_goes_when_the_file_is_not_what_was_compacted() {
+    let rotten = |harm: fn(&mut Vec<u8>)| {
+        move |place: &Place| {
+            let path = place.spool().join(SERIES).join(FIRST);
+            let time = fs::metadata(&path).unwrap().modified().unwrap();
+            let mut bytes = fs::read(&path).unwrap();
+            harm(&mut bytes);
+            fs::write(&path, bytes).unwrap();
+            fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        }
+    };
+    unproven(rotten(|bytes| damage::scramble_data_page(bytes, "bid_qty", 0)), "does not read any more");
+    // Other rows of the same size, under the same name and time.
+    unproven(
+        rotten(|bytes| {
+            let other = quotes(DAY, SECOND, 0, 50).into_iter().rev().collect();
+            let same_size = Events::sealed(other).undeclared().bytes();
+            bytes.truncate(0);
+            bytes.extend(same_size);
+        }),
+        "",
+    );
+}
+
+#[test]
+fn killed_anywhere_nothing_is_lost_and_the_next_run_completes_it() {
+    let begun = || {
+        let place = Place::new();
+        put(&place, FIRST, DAY, 0);
+        put(&place, SECOND_FILE, DAY + 60 * SECOND, 60);
+        let _ = place.compact(&[]).ended(0);
+        place
+    };
+    let mut seen = BTreeSet::new();
+    for nth in 1.. {
+        let place = begun();
+        let data = published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203")).bytes;
+        let nth = nth.to_string();
+        let ran = place.qlc_env(&["prune", "--keep-days", "6", "--now", LATER], &[("QLC_CRASH_AT", &nth)]);
+        if ran.code.is_some() {
+            let _ = ran.ended(0);
+            break;
+        }
+        let (left, (lines, intents)) = (spool(&place), journals(&place));
+        assert!(left.len() == 2 || intents == 1 || lines.len() == 2, "point {nth}: a file went unannounced\n{ran}");
+        let _ = seen.insert((left.len(), intents, lines.len()));
+        place.verify();
+
+        let _ = week(&place).ended(0);
+        assert_eq!(spool(&place), Vec::<String>::new(), "point {nth}");
+        let (lines, intents) = journals(&place);
+        let gone = |file: &str| {
+            let of_file = lines.iter().filter(|line| line["name"].as_str().unwrap().ends_with(file));
+            of_file.filter(|line| ["removed", "gone"].contains(&line["ended"].as_str().unwrap())).count()
+        };
+        assert_eq!((gone(FIRST), gone(SECOND_FILE), intents), (1, 1, 0), "point {nth}: {lines:#?}");
+        assert_eq!(published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203")).bytes, data);
+        let _ = week(&place).ended(0).says("nothing to prune");
+        let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
+        place.verify();
+        place.is_tidy();
+    }
+    for state in [(2, 0, 0), (2, 1, 0), (1, 1, 0), (0, 1, 0), (0, 1, 2)] {
+        assert!(seen.contains(&state), "a crash left {state:?} (files, intents, lines): {seen:?}");
+    }
+}

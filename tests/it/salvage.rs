@@ -1,0 +1,199 @@
+//! Of a file of which only some row groups are bad, the good ones are taken in where that is asked for, and every lost row
+//! is billed.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::support::{
+    archive::{dir, listing, published, quarantine, sha256},
+    damage,
+    events::{Claim, DAY, Events, HOUR, Quote, SECOND, quotes},
+    run::{Place, SERIES},
+};
+
+const GOOD: &str = "2026-02-03_00-00-00.parquet";
+const BAD: &str = "2026-02-03_01-00-00.parquet";
+
+fn home() -> String {
+    dir("binance", "bbo", "btcusdt", "20260203")
+}
+
+fn good() -> Vec<Quote> {
+    quotes(DAY, SECOND, 0, 100)
+}
+
+/// Four row groups of 100 rows, the second of which is broken in a page.
+fn rows() -> Vec<Quote> {
+    quotes(DAY + HOUR, SECOND, 1_000, 400)
+}
+
+fn file() -> Events {
+    Events::sealed(rows()).rows_per_group(100)
+}
+
+fn broken(file: &Events, nth: usize) -> Vec<u8> {
+    let mut bytes = file.bytes();
+    damage::scramble_data_page(&mut bytes, "bid_qty", nth);
+    bytes
+}
+
+fn saved() -> Vec<Quote> {
+    let rows = rows();
+    [good(), rows[..100].to_vec(), rows[200..].to_vec()].concat()
+}
+
+fn entry(place: &Place) -> Value {
+    quarantine(&place.archive(), &home()).expect("an error.json")
+}
+
+fn source(receipt: &Value, file: &str) -> Value {
+    let sources = receipt["sources"].as_array().unwrap();
+    sources.iter().find(|s| s["name"].as_str().unwrap().ends_with(file)).unwrap().clone()
+}
+
+#[test]
+fn good_row_groups_are_taken_in_and_the_bad_one_is_billed() {
+    for (claim, statistics) in [(Claim::True, true), (Claim::None, true), (Claim::None, false)] {
+        let place = Place::new();
+        let _ = place.put_quotes(GOOD, &Events::sealed(good()).bytes());
+        let file = if statistics { file() } else { file().without_statistics() };
+        let bad = broken(&file.hash(claim), 1);
+        let path = place.put_quotes(BAD, &bad);
+        let _ = place.compact(&["--salvage"]).ended(3).says("1 of 4 row groups");
+        let partition = published(&place.archive(), &home());
+        assert_eq!(partition.quotes(), saved());
+        let source = source(&partition.receipt, BAD);
+        assert_eq!((&source["rows"], &source["rows_here"]), (&400.into(), &300.into()));
+        assert_eq!(source["rows_quarantined"], 100);
+
+        let entry = entry(&place);
+        assert_eq!((&entry["row_groups"], &entry["rows"]), (&serde_json::json!([1]), &100.into()), "{entry:#}");
+        assert_eq!(
+            (&entry["error_type"], &entry["unproven"]),
+            (&"SNAPPY_CORRUPT".into(), &(claim == Claim::True).into())
+        );
+        let cannot_prove = entry["message"].as_str().unwrap().contains("cannot prove");
+        assert_eq!(cannot_prove, claim == Claim::True, "{entry:#}");
+        let (from, to) = (DAY + HOUR + 100 * SECOND, DAY + HOUR + 199 * SECOND);
+        let span =
+            if statistics { (from.to_string().into(), to.to_string().into()) } else { (Value::Null, Value::Null) };
+        assert_eq!((&entry["ts_event_min"], &entry["ts_event_max"]), (&span.0, &span.1));
+        assert_eq!((&entry["sha256"], &entry["kept_sha256"]), (&sha256(&bad).into(), &sha256(&bad).into()));
+        assert_eq!(fs::read(place.archive().join("QUARANTINE").join(home()).join(BAD)).unwrap(), bad, "kept whole");
+        place.verify();
+
+        // Decided once: with and without the flag, and under a new time, there is nothing more to do.
+        let before = listing(&place.archive());
+        let _ = place.compact(&["--salvage"]).ended(0).says("up to date");
+        let _ = place.compact(&[]).ended(0).says("up to date");
+        fs::write(&path, &bad).unwrap();
+        let _ = place.compact(&[]).ended(0).says("up to date");
+        assert_eq!(listing(&place.archive()), before);
+        let _ = place.compact(&["--force"]).ended(0);
+        assert_eq!(published(&place.archive(), &home()).bytes, partition.bytes);
+        let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
+        place.verify();
+        place.is_tidy();
+    }
+}
+
+#[test]
+fn a_late_file_finds_the_salvaged_rows() {
+    for gone in [false, true] {
+        let place = Place::new();
+        let path = place.put_quotes(BAD, &broken(&file(), 1));
+        let _ = place.compact(&["--salvage"]).ended(3);
+        if gone {
+            fs::remove_file(path).unwrap();
+        }
+        let _ = place.put_quotes(GOOD, &Events::sealed(good()).bytes());
+        let _ = place.compact(&[]).ended(0);
+        let partition = published(&place.archive(), &home());
+        assert_eq!(partition.quotes(), saved());
+        assert_eq!(source(&partition.receipt, BAD)["rows_quarantined"], 100);
+        place.verify();
+        let _ = place.compact(&[]).ended(0).says("up to date");
+    }
+}
+
+#[test]
+fn without_being_asked_the_whole_file_is_kept_out() {
+    let place = Place::new();
+    let _ = place.put_quotes(GOOD, &Events::sealed(good()).bytes());
+    let _ = place.put_quotes(BAD, &broken(&file(), 1));
+    let _ = place.compact(&[]).ended(3);
+    assert_eq!(published(&place.archive(), &home()).quotes(), good());
+    assert!(entry(&place)["row_groups"].is_null());
+    // The same bytes are not tried again until told.
+    let _ = place.compact(&["--salvage"]).ended(0).says("1 file in QUARANTINE");
+    let now = super::support::run::NOW;
+    let _ = place.qlc(&["quarantine", "retry", "--salvage", "--now", now]).ended(3).says("1 of 4 row groups");
+    assert_eq!(published(&place.archive(), &home()).quotes(), saved());
+    assert_eq!(entry(&place)["row_groups"], serde_json::json!([1]));
+    place.verify();
+    let _ = place.qlc(&["quarantine", "retry", BAD, "--now", now]).ended(1).says("its good row groups");
+    let _ = place.qlc(&["prune", "--keep-days", "0"]).ended(0).says("removed 1 file").says("kept 1 file");
+    assert!(place.spool().join(SERIES).join(BAD).exists());
+    place.verify();
+    place.is_tidy();
+}
+
+#[test]
+fn a_file_without_a_good_row_group_or_without_a_bad_one_is_kept_whole() {
+    let mut all_bad = file().bytes();
+    for nth in 0..4 {
+        damage::scramble_data_page(&mut all_bad, "bid_qty", nth);
+    }
+    let wrong_hash = file().hash(Claim::False).bytes();
+    let one_group = broken(&Events::sealed(rows()), 0);
+    let footer = damage::truncated(&file().bytes(), 900);
+    for bad in [all_bad, wrong_hash, one_group, footer] {
+        let place = Place::new();
+        let _ = place.put_quotes(GOOD, &Events::sealed(good()).bytes());
+        let _ = place.put_quotes(BAD, &bad);
+        let _ = place.compact(&["--salvage"]).ended(3);
+        assert_eq!(published(&place.archive(), &home()).quotes(), good());
+        assert!(entry(&place)["row_groups"].is_null());
+        place.verify();
+        place.is_tidy();
+    }
+}
+
+#[test]
+fn archived_rows_are_never_exchanged_for_a_part_of_them() {
+    let place = Place::new();
+    let path = place.put_quotes(BAD, &file().bytes());
+    let _ = place.compact(&["--salvage"]).ended(0);
+    // It rots in place: same size, same time.
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, broken(&file(), 1)).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    let _ = place.put_quotes(GOOD, &Events::sealed(good()).bytes());
+    let _ = place.compact(&["--salvage"]).ended(3);
+    assert_eq!(published(&place.archive(), &home()).quotes(), [good(), rows()].concat());
+    place.verify();
+    place.is_tidy();
+}
+
+#[test]
+fn a_salvaged_file_feeds_both_its_days() {
+    let place = Place::new();
+    let midnight = DAY + 24 * HOUR;
+    let rows = quotes(midnight - 150 * SECOND, SECOND, 0, 400);
+    let bad = broken(&Events::sealed(rows.clone()).rows_per_group(100), 2);
+    let _ = place.put_quotes("2026-02-03_23-57-30.parquet", &bad);
+    let _ = place.compact(&["--salvage"]).ended(3);
+    let next = dir("binance", "bbo", "btcusdt", "20260204");
+    let (first, second) = (published(&place.archive(), &home()), published(&place.archive(), &next));
+    assert_eq!(first.quotes(), rows[..150]);
+    assert_eq!(second.quotes(), [&rows[150..200], &rows[300..]].concat());
+    for receipt in [&first.receipt, &second.receipt] {
+        assert_eq!(receipt["sources"][0]["rows_quarantined"], 100);
+        assert_eq!(receipt["sources"][0]["rows"], 400);
+    }
+    assert_eq!(listing(&place.archive()).keys().filter(|k| k.starts_with("QUARANTINE")).count(), 2);
+    place.verify();
+    let _ = place.compact(&[]).ended(0).says("nothing to do");
+    place.is_tidy();
+}
