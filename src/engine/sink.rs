@@ -37,6 +37,7 @@ use crate::{
         time::Unit,
     },
     storage::{
+        Expect,
         atomic::{self, Steps, Written},
         store::Store,
     },
@@ -73,10 +74,14 @@ pub struct ArchiveSink {
     pub staging: PathBuf,
     /// What the receipt says.
     pub draft: Draft,
+    /// What the data may replace.
+    pub expect: Expect,
     /// How many columns, or row groups, are worked on at a time.
     pub cores: usize,
     /// Runs before anything is visible.
     pub before_visible: BeforeVisible,
+    /// The digest whose receipt stands, whatever becomes of the data.
+    pub vouched: Arc<Mutex<Option<String>>>,
     /// What came of it.
     pub result: Arc<Mutex<Option<Result<Written<Receipt>>>>>,
     /// Whether to stop short of publishing: the rebuild of `qlc verify` only wants the digest.
@@ -195,12 +200,14 @@ impl ArchiveSink {
                     }
                     (self.before_visible)(self.tallies()?).await?;
                     let key = layout::receipt_key(&self.job.partition, &sha256);
-                    let _ = atomic::write_bytes(&self.archive, &key, &self.staging, json?).await?;
+                    // Whoever vouches for the same bytes says the same of their rows.
+                    let _ = atomic::write_bytes(&self.archive, &key, &self.staging, &Expect::Anything, json?).await?;
+                    *self.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(sha256);
                     Ok(())
                 })
             }),
         };
-        atomic::write(&self.archive, &key, &self.staging, steps).await
+        atomic::write(&self.archive, &key, &self.staging, &self.expect, steps).await
     }
 
     fn tallies(&self) -> Result<Vec<Tally>> {
