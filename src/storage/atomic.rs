@@ -49,6 +49,12 @@ impl<T> Written<T> {
     pub fn verified(&self) -> &T {
         &self.verified
     }
+
+    /// The same object with less, or more, said of what was found.
+    #[must_use]
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Written<U> {
+        Written { key: self.key, tag: self.tag, verified: of(self.verified) }
+    }
 }
 
 /// Looks at what the verification found, and may still refuse.
