@@ -17,10 +17,12 @@ use crate::{
     error::Result,
     model::layout,
     storage::{
+        conditions::PROBE_DIR,
         leftovers,
         remove::{Removal, remove},
         scratch,
         store::{Object, Store},
+        uploads::{self, Unfinished},
     },
 };
 
@@ -41,7 +43,10 @@ pub async fn run(
         for (object, why) in receipts::orphans(archive, &old, stop).await? {
             all.push(object_goes(archive, object, Kind::Receipt, why, options).await);
         }
-        for object in archive.list(layout::PROBES).await?.into_iter().filter(old) {
+        for upload in uploads::list(archive, before).await? {
+            all.push(upload_goes(archive, &upload, options).await);
+        }
+        for object in archive.list(PROBE_DIR).await?.into_iter().filter(old) {
             let why = "it showed what the store can do";
             all.push(object_goes(archive, object, Kind::Probe, why.to_owned(), options).await);
         }
@@ -84,6 +89,19 @@ async fn object_goes(archive: &Store, object: Object, kind: Kind, why: String, o
     match remove(archive, &object).await {
         Ok(Removal::Removed | Removal::Absent) => swept(Left::Gone, why),
         Ok(Removal::Changed) => swept(Left::Stays, "it was replaced meanwhile".to_owned()),
+        Err(error) => swept(Left::Failed, error.chain()),
+    }
+}
+
+async fn upload_goes(archive: &Store, upload: &Unfinished, options: &Options) -> Swept {
+    let why = format!("it was begun at {} and never ended", upload.begun.to_rfc3339());
+    let place = archive.show(&upload.key);
+    let swept = |left, why| Swept { kind: Kind::Upload, place, bytes: None, left, why };
+    if options.dry_run {
+        return swept(Left::WouldGo, why);
+    }
+    match uploads::abort(archive, upload).await {
+        Ok(()) => swept(Left::Gone, why),
         Err(error) => swept(Left::Failed, error.chain()),
     }
 }

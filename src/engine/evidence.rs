@@ -181,8 +181,7 @@ async fn published(archive: &Store, partition: &Partition) -> Result<std::result
     if receipt.partition != *partition || receipt.outcome.sha256 != sha256 || receipt.outcome.bytes != bytes {
         return damaged(format!("{} is not the receipt of this data", archive.show(&receipt_key)));
     }
-    // The instant may differ: an interrupted publish is completed with the receipt's own.
-    if meta != (Meta { created_at: meta.created_at.clone(), ..receipt.meta() }) {
+    if meta != receipt.meta() {
         return damaged("meta.json and the receipt disagree".to_owned());
     }
     Ok(Ok(Published { receipt }))

@@ -19,8 +19,6 @@ pub const PRUNED: &str = "_pruned";
 pub const DISCARDED: &str = "_discarded";
 /// The folder of the journals of `qlc quarantine retry`.
 pub const RETRIED: &str = "_retried";
-/// The folder of the objects by which it is found out what a store can do.
-pub const PROBES: &str = "_probe";
 /// The data of a partition.
 pub const DATA_FILE: &str = "data.parquet";
 /// What a partition says of its data.

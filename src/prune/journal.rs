@@ -20,7 +20,7 @@ use crate::{
         layout,
     },
     storage::{
-        atomic,
+        Expect, atomic,
         remove::{Removal, remove},
         store::Store,
     },
@@ -46,14 +46,15 @@ pub(super) async fn announce(at: &Place<'_>, lines: &[Pruned]) -> Result<String>
     let time: String = at.time.chars().filter(char::is_ascii_alphanumeric).collect();
     let id = uuid::Uuid::new_v4().simple().to_string();
     let run = format!("{}/{time}-{}", layout::journal_dir(layout::PRUNED, at.today), id.get(..8).unwrap_or(&id));
-    let _ = atomic::write_bytes(at.archive, &format!("{run}{INTENT}"), at.staging, to_lines(lines)?).await?;
+    let _ = atomic::write_bytes(at.archive, &format!("{run}{INTENT}"), at.staging, &Expect::Absent, to_lines(lines)?)
+        .await?;
     Ok(run)
 }
 
 /// Writes the journal and removes the intent; returns the key of the journal.
 pub(super) async fn complete(at: &Place<'_>, run: &str, lines: &[Pruned]) -> Result<String> {
     let key = format!("{run}{JOURNAL}");
-    let _ = atomic::write_bytes(at.archive, &key, at.staging, to_lines(lines)?).await?;
+    let _ = atomic::write_bytes(at.archive, &key, at.staging, &Expect::Anything, to_lines(lines)?).await?;
     retract(at.archive, &format!("{run}{INTENT}")).await?;
     Ok(key)
 }
@@ -87,7 +88,7 @@ pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Re
                     Some(_) => Ended::Changed,
                 });
             }
-            let _ = atomic::write_bytes(archive, &key, staging, to_lines(&lines)?).await?;
+            let _ = atomic::write_bytes(archive, &key, staging, &Expect::Anything, to_lines(&lines)?).await?;
         }
         retract(archive, &object.key).await?;
         settled.push(key);

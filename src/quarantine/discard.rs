@@ -10,6 +10,7 @@ use super::{
 use crate::{
     error::Result,
     model::{journal::Released, layout, quarantine::Entry},
+    storage::conditions,
 };
 
 /// Discards what is kept of `all`; returns the key of the journal, and the entries that were discarded. Those of which
@@ -27,6 +28,7 @@ pub async fn discard(at: &Place<'_>, all: Vec<Held>) -> Result<(Option<String>, 
     if going.is_empty() {
         return Ok((None, going));
     }
+    conditions::probe(at.archive).await?;
     let lines: Vec<Released> = going
         .iter()
         .map(|held| Released {

@@ -1,12 +1,11 @@
 //! Changes one `error.json`, and writes the journals.
 //!
-//! Refuses to change it while another qlc is at work on the partition, as far as a folder can tell.
+//! Refuses to overwrite what another process wrote meanwhile: a folder is locked, in a bucket the write is conditional.
 
 use chrono::SecondsFormat;
 
 use super::report::Place;
 use crate::{
-    engine::evidence,
     error::{Error, Kind, Result},
     model::{
         date::Date,
@@ -16,50 +15,66 @@ use crate::{
         quarantine::{Entry, ErrorFile},
     },
     storage::{
-        atomic::{self, FolderLock},
+        Expect, atomic,
         remove::{Removal, remove},
     },
 };
 
-/// Keeps compactions of the partition away until the value is dropped; a bucket has no such lock.
-pub(super) fn hold(at: &Place<'_>, partition: &Partition) -> Result<Option<FolderLock>> {
-    if at.archive.local_folder().is_none() {
-        return Ok(None);
-    }
-    match atomic::lock(at.archive, &layout::partition_dir(partition))? {
-        Some(lock) => Ok(Some(lock)),
-        None => Err(Error::new(
-            Kind::Io,
-            format!("{partition}: another qlc is at work on this partition; try again when it is done"),
-        )),
-    }
-}
+/// How often the turn to write `error.json` is waited for: compactions write it as well.
+const TURNS: u32 = 250;
 
 /// Lets `change` alter the entry that is kept under this name, or take it out by returning `None`.
 ///
 /// # Errors
-/// When there is no such entry any more, or `error.json` cannot be written.
+/// When there is no such entry any more, `error.json` cannot be written, or another process keeps writing it.
 pub(super) async fn change(
     at: &Place<'_>,
     partition: &Partition,
     kept_as: &str,
     change: impl Fn(Entry) -> Option<Entry>,
 ) -> Result<()> {
-    let _lock = hold(at, partition)?;
-    let entries = evidence::entries(at.archive, partition).await?;
-    let before = entries.len();
-    let (mut same, mut others): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|e| e.kept_as == kept_as);
-    let Some(entry) = same.pop() else {
-        return Err(Error::new(Kind::Io, format!("{partition}: {kept_as} is not in QUARANTINE any more")));
-    };
-    others.extend(change(entry));
-    debug_assert!(others.len() <= before, "no entry is added here");
-    let key = format!("{}/{}", layout::quarantine_dir(partition), layout::ERROR_FILE);
-    match ErrorFile::of(others) {
-        Some(file) => {
-            let _ = atomic::write_bytes(at.archive, &key, at.staging, file.to_json()?).await?;
+    let dir = layout::quarantine_dir(partition);
+    let is_folder = at.archive.local_folder().is_some();
+    for _ in 0..TURNS {
+        let lock = if is_folder { atomic::lock(at.archive, &dir)? } else { None };
+        if lock.is_some() || !is_folder {
+            match changed(at, partition, kept_as, &change).await {
+                Err(error) if error.kind() == Kind::LostRace => {}
+                other => return other,
+            }
         }
-        None => drop_object(at, &key).await?,
+        drop(lock);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    Err(Error::new(Kind::Io, format!("{}: another process has held it for long; try again", at.archive.show(&dir))))
+}
+
+async fn changed(
+    at: &Place<'_>,
+    partition: &Partition,
+    kept_as: &str,
+    change: impl Fn(Entry) -> Option<Entry>,
+) -> Result<()> {
+    let key = format!("{}/{}", layout::quarantine_dir(partition), layout::ERROR_FILE);
+    let gone = || Error::new(Kind::Io, format!("{partition}: {kept_as} is not in QUARANTINE any more"));
+    let object = at.archive.head(&key).await?;
+    let Some((bytes, tag)) = at.archive.read_version(&key).await? else { return Err(gone()) };
+    let file = ErrorFile::from_json(&bytes)
+        .map_err(|e| Error::caused(Kind::Damage, format!("{}: mend it first", at.archive.show(&key)), e))?;
+    let (mut same, mut others): (Vec<Entry>, Vec<Entry>) = file.files.into_iter().partition(|e| e.kept_as == kept_as);
+    let entry = same.pop().ok_or_else(gone)?;
+    others.extend(change(entry));
+    match (ErrorFile::of(others), object) {
+        (Some(file), _) => {
+            let expect = tag.map_or(Expect::Anything, Expect::Version);
+            let _ = atomic::write_bytes(at.archive, &key, at.staging, &expect, file.to_json()?).await?;
+        }
+        // What was read is what was looked at, or it changed and the turn is taken again.
+        (None, Some(object)) if object.tag == tag => match remove(at.archive, &object).await? {
+            Removal::Removed | Removal::Absent => {}
+            Removal::Changed => return Err(Error::new(Kind::LostRace, "error.json has a new entry")),
+        },
+        (None, _) => return Err(Error::new(Kind::LostRace, "error.json has a new entry")),
     }
     Ok(())
 }
@@ -82,7 +97,7 @@ pub(super) async fn journal(at: &Place<'_>, folder: &str, lines: &[Released]) ->
     let id = uuid::Uuid::new_v4().simple().to_string();
     let dir = layout::journal_dir(folder, Date::of(at.now)?);
     let key = format!("{dir}/{time}-{}.ndjson", id.get(..8).unwrap_or(&id));
-    let _ = atomic::write_bytes(at.archive, &key, at.staging, to_lines(lines)?).await?;
+    let _ = atomic::write_bytes(at.archive, &key, at.staging, &Expect::Absent, to_lines(lines)?).await?;
     Ok(key)
 }
 

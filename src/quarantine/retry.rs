@@ -28,7 +28,7 @@ use crate::{
         quarantine::{Entry, Extent},
     },
     storage::{
-        atomic,
+        Expect, atomic, conditions,
         store::{Object, Store},
     },
 };
@@ -38,6 +38,9 @@ use crate::{
 /// # Errors
 /// When a store does not answer or refuses. What cannot be tried says so in the result.
 pub async fn mark(at: &Place<'_>, spool: &Store, all: Vec<Held>) -> Result<Vec<Retry>> {
+    if !all.is_empty() {
+        conditions::probe(at.archive).await?;
+    }
     let mut marked = Vec::with_capacity(all.len());
     for held in all {
         let home = Placed::parse(&held.entry.source_path).and_then(Result::ok).and_then(|placed| placed.home());
@@ -89,7 +92,7 @@ async fn input(at: &Place<'_>, spool: &Store, held: &Held) -> Result<std::result
     if at.archive.sha256(&held.key()).await?.0 != entry.kept_sha256 {
         return refuse("what is kept of it is not what error.json says");
     }
-    let _ = atomic::copy(at.archive, &held.key(), spool, &entry.source_path, at.staging).await?;
+    let _ = atomic::copy(at.archive, &held.key(), spool, &entry.source_path, at.staging, &Expect::Absent).await?;
     Ok(Ok(true))
 }
 

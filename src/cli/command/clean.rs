@@ -22,7 +22,7 @@ use crate::{
 pub(super) async fn run(typed: &Clean, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
     let options = meaning::clean(typed, settings, Utc::now());
     let archive = stores::archive(settings)?;
-    let spool = Store::open(&settings.spool).ok().filter(|spool| !spool.is_absent());
+    let spool = Store::open_with(&settings.spool, &settings.bucket).ok().filter(|spool| !spool.is_absent());
     let stop = || signals.stop().asked();
     let swept = clean::run(spool.as_ref(), &archive, &options, &stop).await?;
     let mut out = console.out();

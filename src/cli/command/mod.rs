@@ -34,6 +34,7 @@ fn spill(dir: &Option<PathBuf>) -> Resources {
 /// When the command could not be begun, or ended as a whole; what failed in a part of it is in the exit.
 pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> Result<Exit> {
     let decide = |resources: &Resources, workers| Settings::decide(&typed.global, resources, workers);
+    let archive_was_typed = typed.global.archive_was_typed;
     match &typed.command {
         Command::Compact(typed) => {
             compact::run(typed, &decide(&typed.resources, typed.workers)?, console, signals).await
@@ -43,7 +44,10 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
         Command::Prune(typed) => prune::run(typed, &decide(&spill(&typed.spill_dir), None)?, console, signals).await,
         Command::Quarantine(typed) => quarantine::run(typed, &decide, console, signals).await,
         Command::Clean(typed) => clean::run(typed, &decide(&spill(&typed.spill_dir), None)?, console, signals).await,
-        Command::Inspect(typed) => inspect::run(typed, console, signals).await,
-        Command::Demo(typed) => demo::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Demo(typed) => {
+            let settings = decide(&Resources::default(), None)?;
+            demo::run(typed, &settings, archive_was_typed, console, signals).await
+        }
     }
 }
