@@ -264,6 +264,7 @@ fn compacted(root: &Path, workers: usize, memory_limit: u64) -> [Vec<u8>; 2] {
         spill_dir: root.join("spill"),
         now: "2026-02-05T06:00:00Z".parse().unwrap(),
         force: false,
+        salvage: false,
     };
     let checks = verify::Options { selection: Selection::all(), start: None, end: None, quick: false, memory_limit };
     let (outcomes, verified) = wait(async {
