@@ -90,6 +90,7 @@ impl Exit {
         let worst = report.files.iter().map(|file| match file.outcome {
             prune::Outcome::Unproven => Self::Damage,
             prune::Outcome::Failed => Self::Failed,
+            prune::Outcome::Unknown => Self::Unknown,
             _ => Self::Done,
         });
         worst.chain(report.stopped.then_some(Self::Failed)).max().unwrap_or(Self::Done)

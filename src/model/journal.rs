@@ -18,8 +18,10 @@ pub enum Ended {
     Gone,
     /// It was another object by then, and stays.
     Changed,
-    /// The run ended before its turn came; it stays.
+    /// The run ended before its turn came, or it could not be removed; it stays.
     NotReached,
+    /// Whether it was removed is not known: the store did not say.
+    Unknown,
 }
 
 /// Where rows of a pruned file are: in the data of a day.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     engine::proof::Proven,
-    error::Result,
+    error::{Kind, Result},
     model::journal::{Ended, Pruned},
     storage::{
         remove::{Removal, remove},
@@ -46,7 +46,10 @@ pub(super) async fn apply(
             Ok(Removal::Changed) => (Ended::Changed, Outcome::Changed),
             Err(error) => {
                 one.judged.reason = error.chain();
-                (Ended::NotReached, Outcome::Failed)
+                match error.kind() {
+                    Kind::Unknown => (Ended::Unknown, Outcome::Unknown),
+                    _ => (Ended::NotReached, Outcome::Failed),
+                }
             }
         };
         if outcome == Outcome::Changed {

@@ -16,7 +16,10 @@ use chrono::SecondsFormat;
 use crate::{
     error::Result,
     model::date::Date,
-    storage::{scratch::Scratch, store::Store},
+    storage::{
+        scratch::{self, Scratch},
+        store::Store,
+    },
 };
 
 /// Prunes what `options` mean; one judgement per file, in their order.
@@ -33,6 +36,7 @@ pub async fn run(
     let mut report = Report::default();
     let scratch = if options.dry_run { None } else { Some(Scratch::new(&options.spill_dir)?) };
     if let Some(scratch) = &scratch {
+        let _ = scratch::sweep(&options.spill_dir);
         report.settled = journal::settle(spool, archive, scratch.path()).await?;
     }
     let mut planned = plan::plan(spool, archive, options, today, stop).await?;

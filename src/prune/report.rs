@@ -49,11 +49,13 @@ pub enum Outcome {
     Unproven,
     /// It stays: it could not be looked at, or could not be removed.
     Failed,
+    /// Whether it was removed is not known: the store did not say. Its rows are in the archive.
+    Unknown,
 }
 
 impl Outcome {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Removed,
         Self::Removable,
         Self::Gone,
@@ -64,6 +66,7 @@ impl Outcome {
         Self::Changed,
         Self::Unproven,
         Self::Failed,
+        Self::Unknown,
     ];
 }
 

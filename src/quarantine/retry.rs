@@ -92,8 +92,11 @@ async fn input(at: &Place<'_>, spool: &Store, held: &Held) -> Result<std::result
     if at.archive.sha256(&held.key()).await?.0 != entry.kept_sha256 {
         return refuse("what is kept of it is not what error.json says");
     }
-    let _ = atomic::copy(at.archive, &held.key(), spool, &entry.source_path, at.staging, &Expect::Absent).await?;
-    Ok(Ok(true))
+    match atomic::copy(at.archive, &held.key(), spool, &entry.source_path, at.staging, &Expect::Absent).await {
+        Ok(_) => Ok(Ok(true)),
+        Err(error) if error.kind() == Kind::LostRace => refuse("a file of its name came into the spool meanwhile"),
+        Err(error) => Err(error),
+    }
 }
 
 /// Looks what became of marked entries after a compaction of their days; what is kept goes only when every row of it is

@@ -11,7 +11,7 @@ use super::{
     crash,
     store::{Object, Store},
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// What came of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Removal {
 /// Removes `object`, if it still is what it was when it was listed; in a folder the removal is synced.
 ///
 /// # Errors
-/// When the store does not answer, or refuses. An error that comes after the object has gone is none.
+/// When the store does not answer, or refuses; [`Kind::Unknown`] when it may have taken effect. An error that comes after the object has gone is none.
 pub async fn remove(store: &Store, object: &Object) -> Result<Removal> {
     match store.head(&object.key).await? {
         None => return Ok(Removal::Absent),
@@ -39,8 +39,17 @@ pub async fn remove(store: &Store, object: &Object) -> Result<Removal> {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
         Err(error) => {
             // The answer may have been lost on its way, and the object with it.
-            if store.head(&object.key).await?.is_some() {
-                return Err(Error::io(format!("{}: cannot be removed", store.show(&object.key)), error));
+            let shown = store.show(&object.key);
+            match store.head(&object.key).await {
+                Ok(None) => {}
+                Ok(Some(_)) => return Err(Error::io(format!("{shown}: cannot be removed"), error)),
+                Err(unseen) => {
+                    let what = format!(
+                        "{shown}: whether it was removed is not known: the request ended in an error ({error}), and so did \
+                         looking for it"
+                    );
+                    return Err(Error::caused(Kind::Unknown, what, unseen));
+                }
             }
         }
     }

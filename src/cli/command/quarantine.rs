@@ -143,6 +143,7 @@ async fn discard(typed: &Discard, settings: &Settings, console: &Console) -> Res
     let (journal, gone) = quarantine::discard(&at, all).await?;
     let mut out = console.out();
     match typed.chosen.format {
+        Format::Text if gone.is_empty() => out.lines("nothing to discard: nothing is kept of it any more"),
         Format::Text => {
             out.lines(&show::held(&gone, Look::of_stdout()));
             if let Some(key) = journal {

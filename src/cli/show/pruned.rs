@@ -15,10 +15,10 @@ const FEW: usize = 10;
 
 /// The closing text of a pruning.
 pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
-    if report.files.is_empty() {
-        return "nothing to prune: the spool holds no file\n".to_owned();
-    }
     let mut text = going(&report.files, look);
+    if report.files.is_empty() {
+        text.push_str("nothing to prune: the spool holds no file\n");
+    }
     for outcome in Outcome::ALL {
         let files: Vec<&Judged> = report.files.iter().filter(|f| f.outcome == outcome).collect();
         if files.is_empty() {
@@ -78,7 +78,8 @@ fn verb(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Removed => "removed",
         Outcome::Removable => "would remove",
-        Outcome::Gone => "had gone:",
+        Outcome::Gone => "did not find",
+        Outcome::Unknown => "may have removed",
         _ => "kept",
     }
 }
@@ -86,7 +87,8 @@ fn verb(outcome: Outcome) -> &'static str {
 fn because(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Removed | Outcome::Removable => ": every row was read back from the archive",
-        Outcome::Gone => " before their turn came",
+        Outcome::Gone => " when their turn came: they had gone",
+        Outcome::Unknown => ": the store did not say; their rows are in the archive",
         Outcome::Young => ", because not all their days are old enough",
         Outcome::Quarantined => ", because they lie whole in QUARANTINE, or were discarded from it; these never go",
         Outcome::Waiting => ", because a compaction has yet to do its part",
@@ -106,5 +108,6 @@ fn names_each(outcome: Outcome) -> bool {
             | Outcome::Changed
             | Outcome::Unproven
             | Outcome::Failed
+            | Outcome::Unknown
     )
 }
