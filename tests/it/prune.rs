@@ -41,7 +41,9 @@ fn spool(place: &Place) -> Vec<String> {
 fn journals(place: &Place) -> (Vec<Value>, usize) {
     let mut lines = Vec::new();
     let mut intents = 0;
-    for key in listing(&place.archive()).keys().filter(|key| key.starts_with("_pruned/")) {
+    // What is half written has a name of its own.
+    let written = |key: &&String| key.starts_with("_pruned/") && key.ends_with(".ndjson");
+    for key in listing(&place.archive()).keys().filter(written) {
         if key.ends_with(".intent.ndjson") {
             intents += 1;
             continue;
