@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     engine::{
+        ahead::Ahead,
         budget::Budget,
         claims::Claims,
         examine::examine,
@@ -506,6 +507,7 @@ impl<'a> Build<'a> {
             batch_rows: prepared.batch_rows,
             eager: prepared.eager,
             sort_in_memory: self.run.budget.squeezed(self.squeezed).sort_in_memory,
+            ahead: self.run.places.spool.local_folder().is_none().then(|| Ahead::within(self.run.budget.ahead)),
             on_progress: Arc::new(move |rows, bytes| watch.progress(rows, bytes)),
             stop: Arc::new(move || stop.asked()),
             ledger: Ledger::default(),
