@@ -7,7 +7,7 @@
 mod receipts;
 mod report;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -41,27 +41,27 @@ pub async fn run(
     let old = |object: &Object| is_before(object, before);
     if !archive.is_absent() {
         for (object, why) in receipts::orphans(archive, &old, stop).await? {
-            all.push(object_goes(archive, object, Kind::Receipt, why, options).await);
+            all.push(object_goes(archive, &object, Kind::Receipt, why, options).await);
         }
         for upload in uploads::list(archive, before).await? {
             all.push(upload_goes(archive, &upload, options).await);
         }
         for object in archive.list(PROBE_DIR).await?.into_iter().filter(old) {
             let why = "it showed what the store can do";
-            all.push(object_goes(archive, object, Kind::Probe, why.to_owned(), options).await);
+            all.push(object_goes(archive, &object, Kind::Probe, why.to_owned(), options).await);
         }
         for object in finished_intents(archive).await? {
             let why = "its journal is written";
-            all.push(object_goes(archive, object, Kind::Intent, why.to_owned(), options).await);
+            all.push(object_goes(archive, &object, Kind::Intent, why.to_owned(), options).await);
         }
     }
     for store in [Some(archive), spool].into_iter().flatten() {
         for path in leftovers::abandoned(store) {
-            all.push(path_goes(path, Kind::Temporary, options, |path| leftovers::remove(path)));
+            all.push(path_goes(&path, Kind::Temporary, options, leftovers::remove));
         }
     }
     for path in scratch::abandoned(&options.spill_dir) {
-        all.push(path_goes(path, Kind::Scratch, options, |path| scratch::remove(path)));
+        all.push(path_goes(&path, Kind::Scratch, options, scratch::remove));
     }
     Ok(all)
 }
@@ -80,13 +80,13 @@ async fn finished_intents(archive: &Store) -> Result<Vec<Object>> {
     Ok(all.iter().filter(|o| finished(o)).cloned().collect())
 }
 
-async fn object_goes(archive: &Store, object: Object, kind: Kind, why: String, options: &Options) -> Swept {
+async fn object_goes(archive: &Store, object: &Object, kind: Kind, why: String, options: &Options) -> Swept {
     let (place, bytes) = (archive.show(&object.key), object.size);
     let swept = |left, why| Swept { kind, place: place.clone(), bytes: Some(bytes), left, why };
     if options.dry_run {
         return swept(Left::WouldGo, why);
     }
-    match remove(archive, &object).await {
+    match remove(archive, object).await {
         Ok(Removal::Removed | Removal::Absent) => swept(Left::Gone, why),
         Ok(Removal::Changed) => swept(Left::Stays, "it was replaced meanwhile".to_owned()),
         Err(error) => swept(Left::Failed, error.chain()),
@@ -106,15 +106,15 @@ async fn upload_goes(archive: &Store, upload: &Unfinished, options: &Options) ->
     }
 }
 
-fn path_goes(path: PathBuf, kind: Kind, options: &Options, remove: impl Fn(&PathBuf) -> Result<bool>) -> Swept {
-    let bytes = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
+fn path_goes(path: &Path, kind: Kind, options: &Options, remove: impl Fn(&Path) -> Result<bool>) -> Swept {
+    let bytes = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
     let place = path.display().to_string();
     let swept = |left, why: String| Swept { kind, place, bytes, left, why };
     let dead = "the process that made it is dead".to_owned();
     if options.dry_run {
         return swept(Left::WouldGo, dead);
     }
-    match remove(&path) {
+    match remove(path) {
         Ok(true) => swept(Left::Gone, dead),
         Ok(false) => swept(Left::Stays, "a process has taken it up meanwhile".to_owned()),
         Err(error) => swept(Left::Failed, error.chain()),

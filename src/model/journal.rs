@@ -148,7 +148,7 @@ mod tests {
         };
         let both = [line.clone(), Pruned { ended: Some(Ended::Removed), ..line }];
         let bytes = to_lines(&both).unwrap();
-        assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 2);
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap().lines().count(), 2);
         assert_eq!(from_lines::<Pruned>(&bytes).unwrap(), both);
         assert_eq!(from_lines::<Pruned>(b"{}\n").unwrap_err().kind(), Kind::Damage);
     }

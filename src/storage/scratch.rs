@@ -111,7 +111,7 @@ mod tests {
         fs::create_dir(&dead).unwrap();
         drop(File::create(dead.join(LOCK)).unwrap());
         fs::create_dir(parent.path().join("not-ours")).unwrap();
-        assert_eq!(abandoned(parent.path()), [dead.clone()]);
+        assert_eq!(abandoned(parent.path()), std::slice::from_ref(&dead));
         assert!(!remove(alive.path()).unwrap());
         assert_eq!(sweep(parent.path()), 1);
         assert!(alive.path().exists() && !dead.exists());

@@ -24,8 +24,8 @@ use super::{
 use crate::error::Result;
 
 /// Of the resources, the one that a command without a memory limit has.
-fn spill(dir: &Option<PathBuf>) -> Resources {
-    Resources { memory_limit: None, spill_dir: dir.clone() }
+fn spill(dir: Option<&PathBuf>) -> Resources {
+    Resources { memory_limit: None, spill_dir: dir.cloned() }
 }
 
 /// Does what was typed.
@@ -41,9 +41,13 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
         }
         Command::Verify(typed) => verify::run(typed, &decide(&typed.resources, None)?, console, signals).await,
         Command::Query(typed) => query::run(typed, &decide(&typed.resources, None)?, console, signals).await,
-        Command::Prune(typed) => prune::run(typed, &decide(&spill(&typed.spill_dir), None)?, console, signals).await,
+        Command::Prune(typed) => {
+            prune::run(typed, &decide(&spill(typed.spill_dir.as_ref()), None)?, console, signals).await
+        }
         Command::Quarantine(typed) => quarantine::run(typed, &decide, console, signals).await,
-        Command::Clean(typed) => clean::run(typed, &decide(&spill(&typed.spill_dir), None)?, console, signals).await,
+        Command::Clean(typed) => {
+            clean::run(typed, &decide(&spill(typed.spill_dir.as_ref()), None)?, console, signals).await
+        }
         Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
         Command::Demo(typed) => {
             let settings = decide(&Resources::default(), None)?;

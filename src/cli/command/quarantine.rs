@@ -32,7 +32,7 @@ pub(super) async fn run(typed: &Quarantine, decide: Decide<'_>, console: &Consol
         Verb::List(chosen) => list(chosen, &plain()?, console).await,
         Verb::Show(chosen) => show(chosen, &plain()?, console, signals).await,
         Verb::Retry(typed) => retry(typed, &decide(&typed.resources, None)?, console, signals).await,
-        Verb::Discard(typed) => discard(typed, &decide(&spill(&typed.spill_dir), None)?, console).await,
+        Verb::Discard(typed) => discard(typed, &decide(&spill(typed.spill_dir.as_ref()), None)?, console).await,
     }
 }
 
