@@ -28,5 +28,6 @@ mod kinds;
 mod quarantine;
 mod refusals;
 mod row_hash;
+mod s3;
 mod smoke;
 mod support;

@@ -199,7 +199,9 @@ impl Disk {
     async fn read_allowed(&self, bucket: &str, key: &str, if_match: Option<&dto::ETagCondition>) -> S3Result<()> {
         let tag = self.tag(bucket, key).await;
         match (if_match.and_then(dto::ETagCondition::as_etag), tag) {
-            (Some(wanted), Some(tag)) if *wanted != tag => Err(s3_error!(PreconditionFailed, "the object has another tag")),
+            (Some(wanted), Some(tag)) if *wanted != tag => {
+                Err(s3_error!(PreconditionFailed, "the object has another tag"))
+            }
             _ => Ok(()),
         }
     }
@@ -230,7 +232,11 @@ impl Disk {
 
     fn upload(&self, id: &str) -> S3Result<()> {
         let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        if uploads.contains_key(id) { Ok(()) } else { Err(s3_error!(NoSuchUpload, "completed, aborted or never begun")) }
+        if uploads.contains_key(id) {
+            Ok(())
+        } else {
+            Err(s3_error!(NoSuchUpload, "completed, aborted or never begun"))
+        }
     }
 
     fn end_upload(&self, id: &str) {
@@ -262,19 +268,13 @@ fn to_the_second(time: dto::Timestamp) -> dto::Timestamp {
 
 #[async_trait::async_trait]
 impl S3 for Disk {
-    async fn get_object(
-        &self,
-        req: S3Request<dto::GetObjectInput>,
-    ) -> S3Result<S3Response<dto::GetObjectOutput>> {
+    async fn get_object(&self, req: S3Request<dto::GetObjectInput>) -> S3Result<S3Response<dto::GetObjectOutput>> {
         let _turn = self.turn.read().await;
         self.read_allowed(&req.input.bucket, &req.input.key, req.input.if_match.as_ref()).await?;
         self.files.get_object(req).await
     }
 
-    async fn head_object(
-        &self,
-        req: S3Request<dto::HeadObjectInput>,
-    ) -> S3Result<S3Response<dto::HeadObjectOutput>> {
+    async fn head_object(&self, req: S3Request<dto::HeadObjectInput>) -> S3Result<S3Response<dto::HeadObjectOutput>> {
         let _turn = self.turn.read().await;
         self.read_allowed(&req.input.bucket, &req.input.key, req.input.if_match.as_ref()).await?;
         self.files.head_object(req).await
@@ -294,10 +294,7 @@ impl S3 for Disk {
         Ok(listed)
     }
 
-    async fn put_object(
-        &self,
-        mut req: S3Request<dto::PutObjectInput>,
-    ) -> S3Result<S3Response<dto::PutObjectOutput>> {
+    async fn put_object(&self, mut req: S3Request<dto::PutObjectInput>) -> S3Result<S3Response<dto::PutObjectOutput>> {
         let input = &mut req.input;
         self.write_allowed(&input.bucket, &input.key, &mut input.if_match, &mut input.if_none_match).await?;
         let _turn = self.turn.write().await;
@@ -315,10 +312,7 @@ impl S3 for Disk {
         Ok(created)
     }
 
-    async fn upload_part(
-        &self,
-        req: S3Request<dto::UploadPartInput>,
-    ) -> S3Result<S3Response<dto::UploadPartOutput>> {
+    async fn upload_part(&self, req: S3Request<dto::UploadPartInput>) -> S3Result<S3Response<dto::UploadPartOutput>> {
         self.upload(&req.input.upload_id)?;
         let checksum_sha256 = req.input.checksum_sha256.clone();
         let mut taken = self.files.upload_part(req).await?;
@@ -389,10 +383,7 @@ impl S3 for Disk {
         self.files.delete_objects(req).await
     }
 
-    async fn head_bucket(
-        &self,
-        req: S3Request<dto::HeadBucketInput>,
-    ) -> S3Result<S3Response<dto::HeadBucketOutput>> {
+    async fn head_bucket(&self, req: S3Request<dto::HeadBucketInput>) -> S3Result<S3Response<dto::HeadBucketOutput>> {
         self.files.head_bucket(req).await
     }
 
