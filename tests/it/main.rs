@@ -19,12 +19,16 @@
 mod again;
 #[path = "../architecture.rs"]
 mod architecture;
+mod bit_rot;
+mod clock;
 mod crash;
 mod days;
 mod determinism;
 mod dry_run;
 mod full_disk;
+mod io_faults;
 mod kinds;
+mod mutants;
 mod quarantine;
 mod refusals;
 mod row_hash;

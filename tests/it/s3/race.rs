@@ -33,7 +33,7 @@ fn one_publishes(place: &Place) {
     }
     let statuses = statuses(&all);
     assert_eq!(statuses.iter().filter(|s| *s == "done").count(), 1, "{statuses:?}");
-    let clean = |s: &String| ["done", "lost_race", "up_to_date", "completed"].contains(&s.as_str());
+    let clean = |s: &String| ["done", "lost-race", "up-to-date", "completed"].contains(&s.as_str());
     assert!(statuses.iter().all(clean), "{statuses:?}");
     assert_eq!(published(&place.archive(), &home()).quotes(), quotes(DAY, SECOND, 0, 5));
     place.verify();
@@ -115,9 +115,9 @@ fn overtaken(when: impl Fn(&Asked) -> bool + Send + 'static, same: bool, before:
 #[test]
 fn overtaken_by_another_with_the_same_file() {
     for before in [false, true] {
-        assert_eq!(overtaken(|a| a.is(Kind::Put, "/data.parquet"), true, before), "lost_race");
+        assert_eq!(overtaken(|a| a.is(Kind::Put, "/data.parquet"), true, before), "lost-race");
         let status = overtaken(|a| a.is(Kind::Put, "/meta.json"), true, before);
-        assert!(["lost_race", "done"].contains(&status.as_str()), "{status}");
+        assert!(["lost-race", "done"].contains(&status.as_str()), "{status}");
     }
 }
 
@@ -126,7 +126,7 @@ fn overtaken_by_another_with_a_late_file() {
     for before in [false, true] {
         assert_eq!(overtaken(|a| a.is(Kind::Put, "/data.parquet"), false, before), "done");
         let status = overtaken(|a| a.is(Kind::Put, "/meta.json"), false, before);
-        assert!(["lost_race", "done"].contains(&status.as_str()), "{status}");
+        assert!(["lost-race", "done"].contains(&status.as_str()), "{status}");
         let _ = overtaken(|a| a.kind == Kind::Put && a.key.contains("/_receipts/"), false, before);
     }
 }

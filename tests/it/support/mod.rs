@@ -7,6 +7,7 @@ pub mod archive;
 pub mod damage;
 pub mod events;
 pub mod faults;
+pub mod inside;
 pub mod pages;
 pub mod rewrite;
 pub mod run;

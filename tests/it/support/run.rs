@@ -139,7 +139,9 @@ impl Place {
     /// Likewise, without some environment variables that it would have.
     pub fn qlc_without(&self, without: &[&str], args: &[&str], env: &[(&str, &str)]) -> Ran {
         let mut command = self.command(args, env);
-        without.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in without {
+            let _ = command.env_remove(name);
+        }
         finish(command)
     }
 
