@@ -19,6 +19,8 @@ pub enum Kind {
     Io,
     /// Another process published first; its result stands.
     LostRace,
+    /// Whether a write to a bucket took effect is not known: nothing was deleted, and the next run finds out. Exit code 5.
+    Unknown,
     /// The run was asked to stop (Ctrl-C or SIGTERM) and did, between two atomic steps.
     Interrupted,
     /// A memory or disk limit is too small for the work.

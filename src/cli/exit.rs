@@ -7,8 +7,10 @@
 //! | 2 | the command line, the configuration or a statement is wrong |
 //! | 3 | done, but something was quarantined |
 //! | 4 | damage was found |
+//! | 5 | whether a write to a bucket took effect is not known; the next run finds out |
 //!
-//! Damage beats failure (it is certain, and no second run mends it), failure beats quarantine.
+//! Damage beats failure (it is certain, and no second run mends it), an unknown outcome beats a known failure, and
+//! failure beats quarantine.
 
 use std::process::ExitCode;
 
@@ -29,6 +31,8 @@ pub(crate) enum Exit {
     Quarantined,
     /// Something failed.
     Failed,
+    /// Whether something was done is not known.
+    Unknown,
     /// The command line, the configuration or a statement is wrong.
     Usage,
     /// Damage was found.
@@ -41,6 +45,7 @@ impl Exit {
         match error.kind() {
             Kind::Usage => Self::Usage,
             Kind::LostRace => Self::Done,
+            Kind::Unknown => Self::Unknown,
             Kind::BadInput
             | Kind::Damage
             | Kind::Proof
@@ -54,6 +59,7 @@ impl Exit {
     /// After a compaction.
     pub(crate) fn of_outcomes(outcomes: &[Outcome]) -> Self {
         let one = |outcome: &Outcome| match outcome.status {
+            Status::Unknown => Self::Unknown,
             Status::Failed | Status::Interrupted => Self::Failed,
             _ if outcome.quarantined > 0 => Self::Quarantined,
             Status::Done | Status::UpToDate | Status::Completed | Status::LostRace => Self::Done,
@@ -85,6 +91,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Quarantined => 3,
             Self::Damage => 4,
+            Self::Unknown => 5,
         }
     }
 }
@@ -135,6 +142,7 @@ mod tests {
         check(&[(Status::Done, 1), (Status::Failed, 0)], 1);
         check(&[(Status::Failed, 2)], 1);
         check(&[(Status::Interrupted, 0)], 1);
+        check(&[(Status::Unknown, 0), (Status::Failed, 0), (Status::Done, 1)], 5);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod defect;
 mod exit;
 mod log;
 mod meaning;
+mod profile;
 mod progress;
 mod settings;
 mod show;

@@ -6,14 +6,19 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use toml::{Table, Value};
 
-use super::args::{Global, Resources, workers};
+use super::{
+    args::{Bucket, Global, Resources, connections, duration, retries, workers},
+    profile,
+};
 use crate::{
     error::{Error, Kind, Result},
     model::size,
+    storage::bucket::BucketOptions,
 };
 
 /// Less than this and the engine's fixed costs alone would not fit.
@@ -21,7 +26,26 @@ const LEAST_MEMORY: u64 = 128_000_000;
 const DEFAULT_MEMORY: u64 = 2_500_000_000;
 const DEFAULT_SPOOL: &str = "/opt/quantlab/spool";
 const DEFAULT_ARCHIVE: &str = "s3://quantlab-compact";
-const KEYS: [&str; 5] = ["spool", "archive", "memory_limit", "spill_dir", "workers"];
+const KEYS: [&str; 18] = [
+    "spool",
+    "archive",
+    "memory_limit",
+    "spill_dir",
+    "workers",
+    "endpoint",
+    "region",
+    "profile",
+    "allow_http",
+    "path_style",
+    "single_writer",
+    "request_timeout",
+    "connect_timeout",
+    "retries",
+    "retry_timeout",
+    "connections",
+    "multipart_above",
+    "part_size",
+];
 
 /// What holds for this run, each value decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) spill_dir: PathBuf,
     /// Partitions at a time.
     pub(crate) workers: usize,
+    /// How to speak to stores that are buckets.
+    pub(crate) bucket: BucketOptions,
 }
 
 /// What a configuration file says; it may leave out anything.
@@ -46,6 +72,25 @@ pub(crate) struct FromFile {
     memory_limit: Option<u64>,
     spill_dir: Option<PathBuf>,
     workers: Option<usize>,
+    bucket: BucketFromFile,
+}
+
+/// What a configuration file says of buckets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct BucketFromFile {
+    endpoint: Option<String>,
+    region: Option<String>,
+    profile: Option<String>,
+    allow_http: Option<bool>,
+    path_style: Option<bool>,
+    single_writer: Option<bool>,
+    request_timeout: Option<Duration>,
+    connect_timeout: Option<Duration>,
+    retries: Option<usize>,
+    retry_timeout: Option<Duration>,
+    connections: Option<usize>,
+    multipart_above: Option<u64>,
+    part_size: Option<u64>,
 }
 
 impl Settings {
@@ -58,10 +103,18 @@ impl Settings {
             Some(path) => FromFile::read(path)?,
             None => FromFile::default(),
         };
-        Self::merge(global, resources, workers, file)
+        let home = std::env::home_dir();
+        Self::merge(global, resources, workers, file, home.as_deref())
     }
 
-    fn merge(global: &Global, resources: &Resources, workers: Option<usize>, file: FromFile) -> Result<Self> {
+    fn merge(
+        global: &Global,
+        resources: &Resources,
+        workers: Option<usize>,
+        file: FromFile,
+        home: Option<&Path>,
+    ) -> Result<Self> {
+        let bucket = bucket(&global.bucket, file.bucket, home)?;
         let settings = Self {
             spool: global.spool.clone().or(file.spool).unwrap_or_else(|| DEFAULT_SPOOL.to_owned()),
             archive: global.archive.clone().or(file.archive).unwrap_or_else(|| DEFAULT_ARCHIVE.to_owned()),
@@ -72,6 +125,7 @@ impl Settings {
                 .or(file.spill_dir)
                 .unwrap_or_else(|| std::env::temp_dir().join("qlc")),
             workers: workers.or(file.workers).unwrap_or_else(cores),
+            bucket,
         };
         for (value, name) in [(&settings.spool, "spool"), (&settings.archive, "archive")] {
             if value.trim().is_empty() {
@@ -90,6 +144,28 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+/// The options of buckets: typed, else from the file, else of the profile, else the usual ones.
+fn bucket(typed: &Bucket, file: BucketFromFile, home: Option<&Path>) -> Result<BucketOptions> {
+    let named = typed.profile.as_deref().or(file.profile.as_deref());
+    let profile = profile::read(typed, named, home)?;
+    let usual = BucketOptions::usual();
+    Ok(BucketOptions {
+        endpoint: typed.endpoint.clone().or(file.endpoint).or(profile.endpoint).filter(|url| !url.is_empty()),
+        region: typed.region.clone().or(file.region).or(profile.region).filter(|name| !name.is_empty()),
+        allow_http: typed.allow_http.or(file.allow_http).unwrap_or(usual.allow_http),
+        virtual_hosted: typed.path_style.or(file.path_style).map_or(usual.virtual_hosted, |path| !path),
+        request_timeout: typed.request_timeout.or(file.request_timeout).unwrap_or(usual.request_timeout),
+        connect_timeout: typed.connect_timeout.or(file.connect_timeout).unwrap_or(usual.connect_timeout),
+        retries: typed.retries.or(file.retries).unwrap_or(usual.retries),
+        retry_timeout: typed.retry_timeout.or(file.retry_timeout).unwrap_or(usual.retry_timeout),
+        connections: typed.connections.or(file.connections).unwrap_or(usual.connections),
+        credentials: profile.credentials,
+        single_writer: typed.single_writer.or(file.single_writer).unwrap_or(usual.single_writer),
+        multipart_above: typed.multipart_above.or(file.multipart_above).unwrap_or(usual.multipart_above),
+        part_bytes: typed.part_size.or(file.part_size).unwrap_or(usual.part_bytes),
+    })
 }
 
 impl FromFile {
@@ -123,12 +199,39 @@ impl FromFile {
             _ => text_of(key, example),
         };
         let in_key = |key: &'static str| move |e: Error| wrong(format!("{key}: {e}"));
+        let flag_of = |key: &str| match table.get(key) {
+            None => Ok(None),
+            Some(Value::Boolean(flag)) => Ok(Some(*flag)),
+            Some(other) => Err(wrong(format!("{key} is {}, not true or false", noun(other)))),
+        };
+        let time_of = |key: &'static str, example: &str| {
+            text_of(key, example)?.map(|text| duration(&text).map_err(in_key(key))).transpose()
+        };
+        let size_of = |key: &'static str, example: &str| {
+            number_of(key, example)?.map(|text| size::parse(&text).map_err(in_key(key))).transpose()
+        };
+        let bucket = BucketFromFile {
+            endpoint: text_of("endpoint", "https://s3.example.org")?,
+            region: text_of("region", "eu-central-1")?,
+            profile: text_of("profile", "default")?,
+            allow_http: flag_of("allow_http")?,
+            path_style: flag_of("path_style")?,
+            single_writer: flag_of("single_writer")?,
+            request_timeout: time_of("request_timeout", "30s")?,
+            connect_timeout: time_of("connect_timeout", "5s")?,
+            retries: number_of("retries", "10")?.map(|text| retries(&text).map_err(in_key("retries"))).transpose()?,
+            retry_timeout: time_of("retry_timeout", "3m")?,
+            connections: number_of("connections", "16")?
+                .map(|text| connections(&text).map_err(in_key("connections")))
+                .transpose()?,
+            multipart_above: size_of("multipart_above", "16MiB")?,
+            part_size: size_of("part_size", "8MiB")?,
+        };
         Ok(Self {
+            bucket,
             spool: text_of("spool", DEFAULT_SPOOL)?.map(|place| beside(folder, place)),
             archive: text_of("archive", DEFAULT_ARCHIVE)?.map(|place| beside(folder, place)),
-            memory_limit: number_of("memory_limit", "2.5GB")?
-                .map(|text| size::parse(&text).map_err(in_key("memory_limit")))
-                .transpose()?,
+            memory_limit: size_of("memory_limit", "2.5GB")?,
             spill_dir: text_of("spill_dir", "/var/tmp/qlc")?.map(|place| PathBuf::from(beside(folder, place))),
             workers: number_of("workers", "4")?.map(|text| workers(&text).map_err(in_key("workers"))).transpose()?,
         })
@@ -193,16 +296,17 @@ mod tests {
         let from_file = file("spool = \"/a\"\narchive = \"/b\"\nmemory_limit = \"1GB\"\nworkers = 3").unwrap();
         let typed = Global { spool: Some("/typed".to_owned()), ..Global::default() };
         let resources = Resources { memory_limit: Some(512_000_000), spill_dir: None };
-        let got = Settings::merge(&typed, &resources, None, from_file).unwrap();
+        let got = Settings::merge(&typed, &resources, None, from_file, None).unwrap();
         let want = Settings {
             spool: "/typed".to_owned(),
             archive: "/b".to_owned(),
             memory_limit: 512_000_000,
             spill_dir: std::env::temp_dir().join("qlc"),
             workers: 3,
+            bucket: BucketOptions::usual(),
         };
         assert_eq!(got, want);
-        let bare = Settings::merge(&Global::default(), &Resources::default(), None, FromFile::default()).unwrap();
+        let bare = Settings::merge(&Global::default(), &Resources::default(), None, FromFile::default(), None).unwrap();
         assert_eq!((bare.spool.as_str(), bare.archive.as_str()), (DEFAULT_SPOOL, DEFAULT_ARCHIVE));
         assert_eq!((bare.memory_limit, bare.workers), (DEFAULT_MEMORY, cores()));
     }
@@ -213,16 +317,23 @@ mod tests {
         check(
             "memory-limit = \"1GB\"",
             "/etc/qlc/qlc.toml: memory-limit is not a setting; did you mean memory_limit? the settings are spool, \
-             archive, memory_limit, spill_dir, workers",
+             archive, memory_limit, spill_dir, workers, endpoint, region, profile, allow_http, path_style, \
+             single_writer, request_timeout, connect_timeout, retries, retry_timeout, connections, multipart_above, \
+             part_size",
         );
         check(
             "colour = 1",
-            "/etc/qlc/qlc.toml: colour is not a setting; the settings are spool, archive, memory_limit, spill_dir, workers",
+            &format!("/etc/qlc/qlc.toml: colour is not a setting; the settings are {}", KEYS.join(", ")),
         );
         check("spool = 1", "/etc/qlc/qlc.toml: spool is a number, not a text; write spool = \"/opt/quantlab/spool\"");
         check(
             "memory_limit = \"much\"",
             "/etc/qlc/qlc.toml: memory_limit: \"much\" is not a size: write a number and a unit, as in 512MB or 2.5GB",
+        );
+        check("allow_http = 1", "/etc/qlc/qlc.toml: allow_http is a number, not true or false");
+        check(
+            "request_timeout = \"soon\"",
+            "/etc/qlc/qlc.toml: request_timeout: \"soon\" is not a time: write a number and a unit, as in 500ms, 30s or 3m",
         );
         check("workers = 0", "/etc/qlc/qlc.toml: workers: write a number from 1 to 1024");
         assert!(
@@ -241,10 +352,10 @@ mod tests {
     #[test]
     fn impossible_values_are_refused_wherever_they_come_from() {
         let small = Resources { memory_limit: Some(100_000_000), spill_dir: None };
-        let refused = Settings::merge(&Global::default(), &small, None, FromFile::default()).unwrap_err();
+        let refused = Settings::merge(&Global::default(), &small, None, FromFile::default(), None).unwrap_err();
         assert_eq!(refused.chain(), "a memory limit of 100 MB is too small to work in: give at least 128 MB");
         let empty = Global { archive: Some(String::new()), ..Global::default() };
-        let refused = Settings::merge(&empty, &Resources::default(), None, FromFile::default()).unwrap_err();
+        let refused = Settings::merge(&empty, &Resources::default(), None, FromFile::default(), None).unwrap_err();
         assert!(refused.chain().contains("QLC_ARCHIVE"), "{}", refused.chain());
     }
 

@@ -2,8 +2,6 @@
 //!
 //! Refuses to touch the spool: the file stays as it is.
 
-use std::path::Path;
-
 use futures::{StreamExt, TryStreamExt};
 
 use super::{decide::SpoolFile, prepare::accounting_day, survey};
@@ -15,7 +13,7 @@ use crate::{
         partition::Partition,
         quarantine::{Entry, ErrorFile, ErrorType, Fault},
     },
-    storage::{atomic, store::Store},
+    storage::{Expect, atomic, store::Store},
 };
 
 /// Where things are and what time it is.
@@ -44,9 +42,10 @@ pub async fn file(places: &Places, partition: &Partition, file: &SpoolFile, faul
     let (sha256, _) = places.spool.sha256(&file.object.key).await?;
     let name = ErrorFile::free_name(&known, stem(file), ".parquet", &file.object.key, &sha256);
     let key = format!("{}/{name}", layout::quarantine_dir(&home));
-    let copy = atomic::copy(&places.spool, &file.object.key, &places.archive, &key, &places.staging).await?;
+    let (from, to) = (&places.spool, &places.archive);
+    let copy = atomic::copy(from, &file.object.key, to, &key, &places.staging, &Expect::Anything).await?;
     let entry = entry(places, file, fault, copy.verified().clone(), name, copy.verified().clone(), None);
-    note(places, &home, known, entry.clone()).await?;
+    note(places, &home, &entry).await?;
     tracing::warn!(file = %places.spool.show(&file.object.key), error = %fault, kept = %places.archive.show(&key), "quarantined");
     Ok(entry)
 }
@@ -93,6 +92,7 @@ pub async fn rows(
         &places.archive,
         &key,
         &places.staging,
+        &Expect::Anything,
         atomic::Steps {
             write: Box::new(move |path| {
                 Box::pin(async move {
@@ -126,7 +126,7 @@ pub async fn rows(
     )
     .await?;
     let entry = entry(places, file, &fault, sha256, name, written.verified().clone(), Some(tally.quarantined));
-    note(places, &home, known, entry.clone()).await?;
+    note(places, &home, &entry).await?;
     tracing::warn!(file = %places.spool.show(&file.object.key), rows = tally.quarantined, kept = %places.archive.show(&key), "rows quarantined");
     Ok(Some(entry))
 }
@@ -205,10 +205,33 @@ fn quoted(text: &str) -> String {
     if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-async fn note(places: &Places, home: &Partition, known: Vec<Entry>, entry: Entry) -> Result<()> {
-    let known = known.first().cloned().map(|newest| ErrorFile { newest, files: known });
-    let key = format!("{}/{}", layout::quarantine_dir(home), layout::ERROR_FILE);
-    let json = ErrorFile::with(known, entry).to_json()?;
-    let _ = atomic::write_bytes(&places.archive, &key, Path::new(&places.staging), json).await?;
-    Ok(())
+/// Adds an entry to `error.json`, which other processes may be adding to as well.
+async fn note(places: &Places, home: &Partition, entry: &Entry) -> Result<()> {
+    let dir = layout::quarantine_dir(home);
+    let key = format!("{dir}/{}", layout::ERROR_FILE);
+    let is_folder = places.archive.local_folder().is_some();
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        let _lock = if is_folder { atomic::lock(&places.archive, &dir)? } else { None };
+        let free = !is_folder || _lock.is_some();
+        if free {
+            let (known, expect) = survey::quarantine_version(&places.archive, home).await?;
+            let known = known.first().cloned().map(|newest| ErrorFile { newest, files: known });
+            let json = ErrorFile::with(known, entry.clone()).to_json()?;
+            match atomic::write_bytes(&places.archive, &key, &places.staging, &expect, json).await {
+                Err(error) if error.kind() == Kind::LostRace && rounds < TURNS => {}
+                other => return other.map(|_| ()),
+            }
+        } else if rounds == TURNS {
+            return Err(Error::new(
+                Kind::Io,
+                format!("{}: another process has held it for long; run again", places.archive.show(&dir)),
+            ));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
+
+/// How often the turn to write `error.json` is waited for.
+const TURNS: u32 = 500;

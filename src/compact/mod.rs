@@ -4,6 +4,7 @@
 //! [`keep`] puts aside what could not be used. Refuses to remove anything from the spool.
 
 pub mod decide;
+pub mod footers;
 pub mod keep;
 pub mod prepare;
 mod report;
@@ -136,7 +137,7 @@ pub async fn rebuild(
         now: Utc::now(),
         force: true,
     };
-    let Archived::Published(receipt) = survey::archived(archive, partition).await? else {
+    let (Archived::Published(receipt), _) = survey::archived(archive, partition).await? else {
         return Ok(Rebuilt::Impossible("it is not published with a receipt".to_owned()));
     };
     if receipt.base.is_some() && receipt.outcome.seq != SeqOrigin::Source {
@@ -233,6 +234,8 @@ fn shared(
         cores,
         watch,
         stop: stop.clone(),
+        probed: Arc::default(),
+        footers: Arc::default(),
     })
 }
 
@@ -266,7 +269,11 @@ async fn one(run: &Run, partition: &Partition, files: &Spool, explicit: bool) ->
                 tell(&mut outcome, done);
             }
             Err(error) => {
-                outcome.status = if error.kind() == Kind::Interrupted { Status::Interrupted } else { Status::Failed };
+                outcome.status = match error.kind() {
+                    Kind::Interrupted => Status::Interrupted,
+                    Kind::Unknown => Status::Unknown,
+                    _ => Status::Failed,
+                };
                 outcome.message = error.chain();
             }
         }

@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt, stream};
 
-use super::decide::{Feeding, SpoolFile, is_entry_of, is_source, may_be_source};
+use super::{
+    decide::{Feeding, SpoolFile, is_entry_of, is_source, may_be_source},
+    footers::Footers,
+};
 use crate::{
     engine::{
         budget::Budget,
@@ -35,9 +38,6 @@ use crate::{
 /// Footers that are read at a time.
 const FOOTERS_AT_A_TIME: usize = 16;
 
-/// Footers that are kept in memory; of more files than this each footer is read again when its rows are.
-const FOOTERS_KEPT: usize = 1024;
-
 /// A candidate whose footer was read.
 #[derive(Debug, Clone)]
 pub struct Probed {
@@ -57,23 +57,18 @@ pub struct Probed {
 /// When a file is out of reach: a day must not be published without it.
 pub async fn probe_all(
     spool: &Store,
+    footers: &Footers,
     partition: &Partition,
     files: Vec<SpoolFile>,
     settled: &(dyn Fn(&SpoolFile) -> bool + Sync),
     sent: &(dyn Fn(&SpoolFile) -> bool + Sync),
 ) -> Result<Vec<Probed>> {
-    let keep_footer = files.len() <= FOOTERS_KEPT;
     let probes = files.into_iter().map(|file| {
         let handle = Handle::new(spool, &file.object);
         async move {
-            let found = probe_one(&handle, partition, &file, settled, sent).await;
+            let found = probe_one(&handle, footers, partition, &file, settled, sent).await;
             match found {
-                Ok((mut claims, feeds)) => {
-                    if !keep_footer {
-                        claims.meta = None;
-                    }
-                    Ok(Probed { file, claims: Ok(claims), feeds })
-                }
+                Ok((claims, feeds)) => Ok(Probed { file, claims: Ok(claims), feeds }),
                 Err(Problem::Bad(fault)) => {
                     let feeds = accounting_day(&file, None) == Some(partition.date);
                     Ok(Probed { file, claims: Err(fault), feeds })
@@ -93,12 +88,13 @@ pub async fn probe_all(
 
 async fn probe_one(
     handle: &Handle,
+    footers: &Footers,
     partition: &Partition,
     file: &SpoolFile,
     settled: &(dyn Fn(&SpoolFile) -> bool + Sync),
     sent: &(dyn Fn(&SpoolFile) -> bool + Sync),
 ) -> std::result::Result<(Claims, bool), Problem> {
-    let mut claims = probe(handle).await?;
+    let mut claims = footers.of(handle, file).await?;
     if claims.rows == 0 {
         // Nothing to conserve; not even its columns count.
         return Ok((claims, false));

@@ -112,6 +112,8 @@ pub enum Status {
     Interrupted,
     /// Failed; nothing was published.
     Failed,
+    /// Whether it was published is not known; nothing was deleted, and the next run finds out.
+    Unknown,
 }
 
 /// What came of one partition. This is the object that `--format json` prints.

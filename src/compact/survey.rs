@@ -21,7 +21,7 @@ use crate::{
         receipt::Receipt,
         row_hash::FOOTER_KEY,
     },
-    storage::store::Store,
+    storage::{Expect, store::Store},
 };
 
 /// The spool files of each series that is meant, by key.
@@ -168,26 +168,85 @@ pub async fn quarantined(archive: &Store, partition: &Partition, files: &[SpoolF
 /// # Errors
 /// When the archive does not answer.
 pub async fn quarantine_entries(archive: &Store, partition: &Partition) -> Result<Vec<Entry>> {
-    let key = format!("{}/{}", layout::quarantine_dir(partition), layout::ERROR_FILE);
-    match archive.read(&key).await? {
-        Some(bytes) => match ErrorFile::from_json(&bytes) {
-            Ok(file) => Ok(file.files),
-            Err(error) => {
-                tracing::warn!(file = %archive.show(&key), error = %error.chain(), "cannot be read; the files beside it will be tried again");
-                Ok(Vec::new())
-            }
-        },
-        None => Ok(Vec::new()),
-    }
+    Ok(quarantine_version(archive, partition).await?.0)
 }
 
-/// What the archive holds of `partition`.
+/// The same, with what the next version of the file may replace.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn quarantine_version(archive: &Store, partition: &Partition) -> Result<(Vec<Entry>, Expect)> {
+    let key = format!("{}/{}", layout::quarantine_dir(partition), layout::ERROR_FILE);
+    let Some((bytes, tag)) = archive.read_version(&key).await? else { return Ok((Vec::new(), Expect::Absent)) };
+    let entries = ErrorFile::from_json(&bytes).map_or_else(
+        |error| {
+            tracing::warn!(file = %archive.show(&key), error = %error.chain(), "cannot be read; the files beside it will be tried again");
+            Vec::new()
+        },
+        |file| file.files,
+    );
+    Ok((entries, version(Some(tag))))
+}
+
+/// The versions of a partition's two objects when they were looked at: what a publish may replace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stands {
+    /// Of `data.parquet`.
+    pub data: Expect,
+    /// Of `meta.json`.
+    pub meta: Expect,
+}
+
+/// How often a partition is looked at anew because it was being published meanwhile.
+const LOOKS: u32 = 5;
+
+/// What the archive holds of `partition`, and which versions of its objects say so.
 ///
 /// # Errors
 /// When the archive does not answer. What contradicts itself is told in the result.
-pub async fn archived(archive: &Store, partition: &Partition) -> Result<Archived> {
+pub async fn archived(archive: &Store, partition: &Partition) -> Result<(Archived, Stands)> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let data = archive.head(&layout::data_key(partition)).await?;
+        let meta = archive.read_version(&layout::meta_key(partition)).await?;
+        let stands = Stands {
+            data: version(data.as_ref().map(|d| d.tag.clone())),
+            meta: version(meta.as_ref().map(|(_, tag)| tag.clone())),
+        };
+        let found = held(archive, partition, data, meta.map(|(bytes, _)| bytes)).await;
+        let settled = matches!(found, Ok(Archived::Nothing | Archived::Published(_)));
+        // What does not fit together may have been looked at while another process was publishing.
+        if settled || looks == LOOKS || stands == versions(archive, partition).await? {
+            return Ok((found?, stands));
+        }
+    }
+}
+
+/// The versions of the two objects of `partition` as they are now.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn versions(archive: &Store, partition: &Partition) -> Result<Stands> {
     let data = archive.head(&layout::data_key(partition)).await?;
-    let meta = archive.read(&layout::meta_key(partition)).await?;
+    let meta = archive.head(&layout::meta_key(partition)).await?;
+    Ok(Stands { data: version(data.map(|d| d.tag)), meta: version(meta.map(|m| m.tag)) })
+}
+
+fn version(tag: Option<Option<String>>) -> Expect {
+    match tag {
+        None => Expect::Absent,
+        Some(None) => Expect::Anything,
+        Some(Some(tag)) => Expect::Version(tag),
+    }
+}
+
+async fn held(
+    archive: &Store,
+    partition: &Partition,
+    data: Option<crate::storage::store::Object>,
+    meta: Option<bytes::Bytes>,
+) -> Result<Archived> {
     let Some(data) = data else {
         return Ok(match meta {
             None => Archived::Nothing,
@@ -237,20 +296,43 @@ async fn footer_agrees(archive: &Store, data: &crate::storage::store::Object, re
         && value(VERSION_KEY).as_deref() == Some(receipt.qlc_version.as_str()))
 }
 
-/// The files (key and size) that the receipts of the neighbouring days say have rows of `partition`'s day: evidence that
-/// counts more than what the files' footers claim.
+/// What the receipts of the neighbouring days say of files that may have rows of a partition's day: evidence that counts
+/// more than what the files' footers claim.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Files (key and size) that have rows here.
+    pub here: BTreeSet<(String, u64)>,
+    /// Files whose rows are all accounted for, none of them here.
+    pub elsewhere: BTreeSet<Identity>,
+}
+
+/// What tells one version of a spool file from another: key, size and time.
+pub type Identity = (String, u64, i64);
+
+/// The identity of `file`.
+#[must_use]
+pub fn identity(file: &SpoolFile) -> Identity {
+    (file.object.key.clone(), file.object.size, file.object.modified_us)
+}
+
+/// Asks the receipts of the neighbouring days.
 ///
 /// # Errors
 /// When the archive does not answer.
-pub async fn sent_here(archive: &Store, partition: &Partition) -> Result<BTreeSet<(String, u64)>> {
-    let mut sent = BTreeSet::new();
+pub async fn neighbours(archive: &Store, partition: &Partition) -> Result<Said> {
+    let mut said = Said::default();
     for day in [partition.date.pred(), partition.date.succ()] {
         let neighbour = partition.series.on(day);
         let Some(meta) = archive.read(&layout::meta_key(&neighbour)).await? else { continue };
         let Ok(meta) = Meta::from_json(&meta) else { continue };
         let Ok(Some(receipt)) = receipt(archive, &neighbour, &meta.sha256).await else { continue };
-        let here = receipt.sources.into_iter().filter(|s| s.rows_elsewhere.contains_key(&partition.date));
-        sent.extend(here.map(|s| (s.name, s.size)));
+        for source in receipt.sources {
+            if source.rows_elsewhere.contains_key(&partition.date) {
+                let _ = said.here.insert((source.name, source.size));
+            } else if source.rows_here > 0 {
+                let _ = said.elsewhere.insert((source.name, source.size, source.modified_us));
+            }
+        }
     }
-    Ok(sent)
+    Ok(said)
 }

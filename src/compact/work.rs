@@ -11,10 +11,11 @@ use std::{
 
 use super::{
     decide::{Archived, Decision, Feeding, SpoolFile, decide},
+    footers::Footers,
     keep::{self, Places},
     prepare::{BaseData, Prepared, Probed, accounting_day, feeding, prepare, probe_all, unfit},
     report::Watch,
-    survey,
+    survey::{self, Stands},
 };
 use crate::{
     engine::{
@@ -32,13 +33,17 @@ use crate::{
     model::{
         date::Date,
         layout,
+        meta::Meta,
         partition::Partition,
         quarantine::{Entry, Fault},
         receipt::{Base, LeftOut, Receipt},
         schema,
     },
-    storage::atomic::{self, Written},
+    storage::{Expect, atomic, conditions, remove},
 };
+
+/// How many races for one partition are lost before it is left to the others.
+const RACES: u32 = 8;
 
 /// What every partition of a run shares.
 #[derive(Clone)]
@@ -59,6 +64,10 @@ pub struct Run {
     pub watch: Arc<dyn Watch>,
     /// Whether to stop.
     pub stop: super::report::Stop,
+    /// Set when the archive's conditional writes were found to work.
+    pub probed: Arc<tokio::sync::OnceCell<()>>,
+    /// The footers that were read in this run.
+    pub footers: Arc<Footers>,
 }
 
 /// What is known of a partition before anything is done.
@@ -70,6 +79,8 @@ pub struct Look {
     pub feeding: Vec<(Feeding, std::result::Result<Claims, Fault>)>,
     /// What the quarantine has of the candidates.
     pub entries: Vec<Entry>,
+    /// The versions of what the archive holds.
+    pub stands: Stands,
 }
 
 /// What was made of a partition.
@@ -106,8 +117,11 @@ pub struct Done {
 /// # Errors
 /// When spool or archive do not answer.
 pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Result<Look> {
-    let archived = survey::archived(&run.places.archive, partition).await?;
-    let candidates = survey::candidates(files, partition);
+    let (archived, stands) = survey::archived(&run.places.archive, partition).await?;
+    let said = survey::neighbours(&run.places.archive, partition).await?;
+    let mut candidates = survey::candidates(files, partition);
+    // A file that a neighbour's receipt accounts for to the last row, none of them here, need not be opened.
+    candidates.retain(|file| !said.elsewhere.contains(&survey::identity(file)));
     let entries = survey::quarantined(&run.places.archive, partition, &candidates).await?;
     let receipt = match &archived {
         Archived::Published(receipt) => Some(receipt.as_ref()),
@@ -116,16 +130,19 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     let marked = feeding(&run.places.spool, candidates, receipt, &entries).await?;
     // What is known feeds as its receipt says; what is in QUARANTINE is counted at its own day; the rest is looked into.
     let (held, open): (Vec<Feeding>, Vec<Feeding>) = marked.into_iter().partition(|f| f.quarantined);
-    let sent = survey::sent_here(&run.places.archive, partition).await?;
     let rows_kept = |file: &SpoolFile| {
         let same = |e: &&Entry| e.source_path == file.object.key && e.size == file.object.size;
         entries.iter().filter(same).any(|e| e.rows.is_some() && e.modified_us == file.object.modified_us)
     };
-    let probed =
-        probe_all(&run.places.spool, partition, open.iter().map(|f| f.file.clone()).collect(), &rows_kept, &|file| {
-            sent.contains(&(file.object.key.clone(), file.object.size))
-        })
-        .await?;
+    let probed = probe_all(
+        &run.places.spool,
+        &run.footers,
+        partition,
+        open.iter().map(|f| f.file.clone()).collect(),
+        &rows_kept,
+        &|file| said.here.contains(&(file.object.key.clone(), file.object.size)),
+    )
+    .await?;
     let mut feeding = Vec::new();
     for (mark, Probed { claims, feeds, .. }) in open.into_iter().zip(probed) {
         if feeds || mark.known.is_some() {
@@ -142,7 +159,7 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     }
     let marks: Vec<Feeding> = feeding.iter().map(|(mark, _)| mark.clone()).collect();
     let decision = decide(partition, run.today, &marks, &archived, run.force);
-    Ok(Look { decision, feeding, entries })
+    Ok(Look { decision, feeding, entries, stands })
 }
 
 /// Does with a partition what is to be done.
@@ -159,49 +176,133 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
         tracing::info!(%partition, swept, "removed what an interrupted run had left");
     }
     let nothing = |made| Ok(Done { made, quarantined: Vec::new() });
-    match look(run, partition, files).await?.decision {
-        Decision::Nothing(why) => return nothing(Made::Nothing(why)),
-        Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
-        Decision::Complete(_) | Decision::Build { .. } => {}
-    }
-    let _lock = match is_folder.then(|| atomic::lock(&run.places.archive, &dir)).transpose()? {
-        Some(None) => return nothing(Made::LostRace("another qlc is at work on this partition".to_owned())),
-        Some(lock) => lock,
-        None => None,
+    let held = if is_folder {
+        match look(run, partition, files).await?.decision {
+            Decision::Nothing(why) => return nothing(Made::Nothing(why)),
+            Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
+            Decision::Complete(_) | Decision::Build { .. } => {}
+        }
+        match atomic::lock(&run.places.archive, &dir)? {
+            None => return nothing(Made::LostRace("another qlc is at work on this partition".to_owned())),
+            held => held,
+        }
+    } else {
+        None
     };
-    // Under the lock nothing changes any more but by what is done here.
+    // Under the lock of a folder nothing changes any more but by what is done here. On a bucket the conditions of the
+    // writes find out, and the decision is made again on what stands there then.
     let mut completed: Option<Receipt> = None;
     let mut quarantined = Vec::new();
-    loop {
+    let mut lost = 0;
+    let made = loop {
+        if lost > RACES {
+            break Made::LostRace(
+                "others kept publishing this partition; the next run adds what is missing".to_owned(),
+            );
+        }
         let seen = look(run, partition, files).await?;
-        let made = match &seen.decision {
-            Decision::Nothing(why) => completed.map_or_else(|| Made::Nothing(why.clone()), Made::Completed),
+        if let Decision::Complete(_) | Decision::Build { .. } = &seen.decision {
+            probe_once(run).await?;
+        }
+        match &seen.decision {
+            Decision::Nothing(why) if lost > 0 => {
+                break Made::LostRace(format!("another process published it first; {why}"));
+            }
+            Decision::Nothing(why) => break completed.map_or_else(|| Made::Nothing(why.clone()), Made::Completed),
             Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
             Decision::Complete(receipt) => {
-                publish_meta(run, partition, receipt).await?;
+                match publish_meta(run, partition, receipt, &seen.stands.meta, None).await {
+                    Ok(()) => completed = Some(receipt.as_ref().clone()),
+                    Err(error) if error.kind() == Kind::LostRace => lost += 1,
+                    Err(error) => return Err(error),
+                }
                 // Files may have come since: look again.
-                completed = Some(receipt.as_ref().clone());
-                continue;
             }
             Decision::Build { files, base, reason } => {
-                let mut build = Build::begin(run, partition, &seen, files, base.as_deref()).await?;
-                let made = if build.restart { None } else { build.until_done(reason).await? };
+                let mut build = match Build::begin(run, partition, &seen, files, base.as_deref()).await {
+                    Ok(build) => build,
+                    Err(error) if error.kind() == Kind::LostRace => {
+                        lost += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                let made = if build.restart { Ok(None) } else { build.until_done(reason).await };
                 quarantined.append(&mut build.quarantined);
                 match made {
-                    Some(made) => made,
-                    None => continue,
+                    Ok(Some(made)) => break made,
+                    Ok(None) => {}
+                    Err(error) if error.kind() == Kind::LostRace => {
+                        lost += 1;
+                        tracing::info!(%partition, why = %error.chain(), "lost a race; looking again");
+                        retract(run, partition, build.vouched.as_deref()).await?;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
+        }
+    };
+    drop(held);
+    Ok(Done { made, quarantined })
+}
+
+/// Finds out, once in a run and before its first write, whether the archive's conditional writes can be relied on.
+async fn probe_once(run: &Run) -> Result<()> {
+    let _: &() = run.probed.get_or_try_init(|| conditions::probe(&run.places.archive)).await?;
+    Ok(())
+}
+
+/// Writes the meta of data whose receipt stands: the step that makes the partition exist. `mine` is the version of the
+/// data that this run wrote; while it stands, nobody else's meta is right.
+async fn publish_meta(
+    run: &Run,
+    partition: &Partition,
+    receipt: &Receipt,
+    expect: &Expect,
+    mine: Option<&str>,
+) -> Result<()> {
+    let (archive, key) = (&run.places.archive, layout::meta_key(partition));
+    let json = receipt.meta().to_json()?;
+    let mut expect = expect.clone();
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        let lost = match atomic::write_bytes(archive, &key, &run.places.staging, &expect, json.clone()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == Kind::LostRace => error,
+            Err(error) => return Err(error),
         };
-        return Ok(Done { made, quarantined });
+        let stands = archive.read_version(&key).await?;
+        if stands.as_ref().is_some_and(|(bytes, _)| bytes.as_ref() == json.as_slice()) {
+            // Someone who found the data with its receipt has completed the publish for us.
+            return Ok(());
+        }
+        let data = archive.head(&layout::data_key(partition)).await?.and_then(|object| object.tag);
+        if mine.is_none() || data.as_deref() != mine || rounds > RACES {
+            return Err(lost);
+        }
+        expect = stands.map_or(Expect::Absent, |(_, tag)| tag.map_or(Expect::Anything, Expect::Version));
     }
 }
 
-/// Writes the meta of data whose receipt stands: the step that makes the partition exist.
-async fn publish_meta(run: &Run, partition: &Partition, receipt: &Receipt) -> Result<()> {
-    let key = layout::meta_key(partition);
-    let _: Written<u64> =
-        atomic::write_bytes(&run.places.archive, &key, &run.places.staging, receipt.meta().to_json()?).await?;
+/// Removes the receipt of data that another process's data has forestalled, unless that vouches for what stands there.
+async fn retract(run: &Run, partition: &Partition, sha256: Option<&str>) -> Result<()> {
+    let Some(sha256) = sha256 else { return Ok(()) };
+    let archive = &run.places.archive;
+    let (Archived::Published(stands) | Archived::Unfinished(stands), _) = survey::archived(archive, partition).await?
+    else {
+        return Ok(());
+    };
+    let named = match archive.read(&layout::meta_key(partition)).await? {
+        Some(bytes) => Meta::from_json(&bytes).ok().map(|meta| meta.sha256),
+        None => None,
+    };
+    let bases = stands.base.as_ref().map(|base| base.sha256.as_str());
+    if stands.outcome.sha256 != sha256 && named.as_deref() != Some(sha256) && bases != Some(sha256) {
+        if let Some(receipt) = archive.head(&layout::receipt_key(partition, sha256)).await? {
+            let _ = remove::remove(archive, &receipt).await?;
+        }
+    }
     Ok(())
 }
 
@@ -220,6 +321,10 @@ pub struct Build<'a> {
     restart: bool,
     /// How often the merge was made narrower because memory ran out.
     squeezed: u32,
+    /// What the publish may replace.
+    stands: Stands,
+    /// The digest whose receipt was made although the data could not be written.
+    vouched: Option<String>,
 }
 
 impl<'a> Build<'a> {
@@ -254,7 +359,13 @@ impl<'a> Build<'a> {
             look.entries.iter().find(|e| super::decide::is_entry_of(e, &mark.file)).map(left_out)
         });
         let base = match base {
-            Some(receipt) => Some(base_data(run, partition, receipt).await?),
+            Some(receipt) => match base_data(run, partition, receipt).await {
+                Ok(base) => Some(base),
+                Err(error) => {
+                    overtaken(run, partition, &look.stands).await?;
+                    return Err(error);
+                }
+            },
             None => None,
         };
         let known =
@@ -269,6 +380,8 @@ impl<'a> Build<'a> {
             known: known.collect(),
             restart: false,
             squeezed: 0,
+            stands: look.stands.clone(),
+            vouched: None,
         })
     }
 
@@ -324,11 +437,18 @@ impl<'a> Build<'a> {
             let problems = match self.attempt(prepared, false).await {
                 Ok(Attempt::Written(written)) => {
                     let receipt = written.verified();
-                    publish_meta(self.run, self.partition, receipt).await?;
+                    publish_meta(self.run, self.partition, receipt, &self.stands.meta, written.tag()).await?;
                     let (receipt, reason) = (receipt.clone(), reason.to_owned());
                     return Ok(Some(Made::Published { receipt, reason, bytes_in }));
                 }
                 Ok(Attempt::NoRows) => return none(),
+                Ok(Attempt::LostRace { sha256 }) => {
+                    self.vouched = sha256;
+                    return Err(Error::new(
+                        Kind::LostRace,
+                        format!("{}: another process wrote its data", self.partition),
+                    ));
+                }
                 Ok(Attempt::Digest(_)) => return Err(Error::new(Kind::Internal, "a digest was not asked for")),
                 Ok(Attempt::Problems(problems)) => problems,
                 Err(error) if error.kind() == Kind::Resources && self.squeezed < 3 => {
@@ -353,6 +473,7 @@ impl<'a> Build<'a> {
         let all_heavy = problems.iter().all(|(_, p)| matches!(p, Problem::TooLarge));
         for (index, problem) in problems {
             let Some((file, claims)) = self.files.get_mut(index) else {
+                overtaken(self.run, self.partition, &self.stands).await?;
                 return Err(match problem {
                     Problem::Storage(error) => error,
                     other => Error::new(
@@ -437,6 +558,7 @@ impl<'a> Build<'a> {
         let setting = Setting {
             archive: self.run.places.archive.clone(),
             scratch: self.run.scratch.clone(),
+            expect: self.stands.data.clone(),
             budget: self.run.budget.squeezed(self.squeezed),
             cores: self.run.cores,
             before_visible: before_visible(&self.run.places, self.partition, &self.files, &kept),
@@ -471,6 +593,16 @@ fn before_visible(
 fn base_sources(base: &BaseData) -> Vec<crate::model::receipt::Source> {
     let by_base = |s: &crate::model::receipt::Source| crate::model::receipt::Source { by_base: true, ..s.clone() };
     base.receipt.sources.iter().map(by_base).collect()
+}
+
+/// Fails as a lost race when the archived data is not what it was when it was looked at: then nothing is wrong with it,
+/// another process has published meanwhile.
+async fn overtaken(run: &Run, partition: &Partition, stands: &Stands) -> Result<()> {
+    let now = survey::versions(&run.places.archive, partition).await?;
+    if now.data == stands.data {
+        return Ok(());
+    }
+    Err(Error::new(Kind::LostRace, format!("{partition}: another process published while its archived data was read")))
 }
 
 async fn base_data(run: &Run, partition: &Partition, receipt: &Receipt) -> Result<BaseData> {
@@ -552,7 +684,7 @@ pub async fn digest(run: &Run, partition: &Partition, look: &Look, chosen: &[usi
         match build.attempt(build.prepared()?, true).await? {
             Attempt::Digest(sha256) => return Ok(Some(sha256)),
             Attempt::Problems(_) => {}
-            Attempt::Written(_) | Attempt::NoRows => return Ok(None),
+            Attempt::Written(_) | Attempt::NoRows | Attempt::LostRace { .. } => return Ok(None),
         }
     }
     Ok(None)

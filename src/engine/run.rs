@@ -32,7 +32,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     model::receipt::Receipt,
-    storage::{atomic::Written, store::Store},
+    storage::{Expect, atomic::Written, store::Store},
 };
 
 /// What an attempt came to.
@@ -42,6 +42,11 @@ pub enum Attempt {
     Written(Box<Written<Receipt>>),
     /// The digest that the data would have; nothing was written.
     Digest(String),
+    /// Another process wrote the data first; the receipt of this digest was made for nothing.
+    LostRace {
+        /// The digest of what was not written.
+        sha256: Option<String>,
+    },
     /// Some sources could not be read as planned.
     Problems(Vec<(usize, Problem)>),
     /// No row of this day was there; what went to QUARANTINE went there.
@@ -57,6 +62,8 @@ pub struct Setting {
     pub scratch: std::path::PathBuf,
     /// The memory.
     pub budget: Budget,
+    /// What the data may replace.
+    pub expect: Expect,
     /// Columns or row groups that are worked on at a time.
     pub cores: usize,
     /// Runs when the proof holds, before anything is visible.
@@ -73,14 +80,16 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
     let session = session(&setting.budget, &setting.scratch, job.batch_rows)?;
     let internal = |e: DataFusionError| Error::caused(Kind::Internal, format!("{}: the plan", job.partition), e);
     let plan = rows(job, layouts, &setting.scratch).map_err(internal)?;
-    let result = Arc::new(Mutex::new(None));
+    let (result, vouched) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
     let table = ArchiveTable(ArchiveSink {
         job: Arc::clone(job),
         archive: setting.archive,
         staging: setting.scratch,
         draft,
+        expect: setting.expect,
         cores: setting.cores,
         before_visible: setting.before_visible,
+        vouched: Arc::clone(&vouched),
         result: Arc::clone(&result),
         dry: setting.dry,
     });
@@ -99,6 +108,9 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
             Ok(Attempt::Digest(error.to_string()))
         }
         (Some(Err(_)), _) if job.ledger.is_without_rows() => Ok(Attempt::NoRows),
+        (Some(Err(error)), _) if error.kind() == Kind::LostRace => {
+            Ok(Attempt::LostRace { sha256: vouched.lock().unwrap_or_else(PoisonError::into_inner).take() })
+        }
         (Some(Err(error)), _) => Err(own_error(error, job)),
         (None, Err(error)) => Err(classified(error, job)),
         (None, Ok(_)) => Err(Error::new(Kind::Internal, format!("{}: the sink never ran", job.partition))),

@@ -11,6 +11,7 @@ use std::{
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use bytes::Bytes;
 use datafusion::{
     catalog::{Session, TableProvider},
     common::{DataFusionError, Result as DfResult},
@@ -37,6 +38,7 @@ use crate::{
         time::Unit,
     },
     storage::{
+        Expect,
         atomic::{self, Steps, Written},
         store::Store,
     },
@@ -73,14 +75,27 @@ pub struct ArchiveSink {
     pub staging: PathBuf,
     /// What the receipt says.
     pub draft: Draft,
+    /// What the data may replace.
+    pub expect: Expect,
     /// How many columns, or row groups, are worked on at a time.
     pub cores: usize,
     /// Runs before anything is visible.
     pub before_visible: BeforeVisible,
+    /// The digest whose receipt stands, whatever becomes of the data.
+    pub vouched: Arc<Mutex<Option<String>>>,
     /// What came of it.
     pub result: Arc<Mutex<Option<Result<Written<Receipt>>>>>,
     /// Whether to stop short of publishing: the rebuild of `qlc verify` only wants the digest.
     pub dry: bool,
+}
+
+/// A receipt whose file was read back, and what stands in its place.
+struct Proven {
+    receipt: Receipt,
+    /// The receipt of the same data that is there already.
+    stands: Option<Bytes>,
+    /// What the new one may replace.
+    expect: Expect,
 }
 
 impl fmt::Debug for ArchiveSink {
@@ -186,21 +201,26 @@ impl ArchiveSink {
                     self.prove(&path, encoded.ok_or_else(|| Error::new(Kind::Internal, "nothing was encoded"))?).await
                 })
             }),
-            before_visible: Box::new(move |receipt: &Receipt| {
-                let (sha256, json) = (receipt.outcome.sha256.clone(), receipt.to_json());
+            before_visible: Box::new(move |proven: &Proven| {
+                let (sha256, json) = (proven.receipt.outcome.sha256.clone(), proven.receipt.to_json());
+                let (stands, expect) = (proven.stands.clone(), proven.expect.clone());
                 Box::pin(async move {
                     if self.dry {
                         // The digest is known; ending in an error removes the staged file.
                         return Err(Error::new(Kind::Interrupted, sha256));
                     }
                     (self.before_visible)(self.tallies()?).await?;
-                    let key = layout::receipt_key(&self.job.partition, &sha256);
-                    let _ = atomic::write_bytes(&self.archive, &key, &self.staging, json?).await?;
+                    let (key, json) = (layout::receipt_key(&self.job.partition, &sha256), json?);
+                    if stands.is_none_or(|stands| stands != json) {
+                        let _ = atomic::write_bytes(&self.archive, &key, &self.staging, &expect, json).await?;
+                    }
+                    *self.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(sha256);
                     Ok(())
                 })
             }),
         };
-        atomic::write(&self.archive, &key, &self.staging, steps).await
+        let written = atomic::write(&self.archive, &key, &self.staging, &self.expect, steps).await?;
+        Ok(written.map(|proven| proven.receipt))
     }
 
     fn tallies(&self) -> Result<Vec<Tally>> {
@@ -212,8 +232,19 @@ impl ArchiveSink {
         })
     }
 
+    /// What stands in the place of the receipt of data with this digest, and since when the digest is vouched for: the
+    /// time of the first receipt stays, so that `meta.json` says the same whoever of several makers writes it.
+    async fn vouched(&self, sha256: &str) -> Result<(Option<Bytes>, Expect, Option<String>)> {
+        let key = layout::receipt_key(&self.job.partition, sha256);
+        let Some((bytes, tag)) = self.archive.read_version(&key).await? else {
+            return Ok((None, Expect::Absent, None));
+        };
+        let since = Receipt::from_json(&bytes).ok().map(|receipt| receipt.created_at);
+        Ok((Some(bytes), tag.map_or(Expect::Anything, Expect::Version), since))
+    }
+
     /// Reads the staged file back and holds it against the bills.
-    async fn prove(&self, path: &std::path::Path, encoded: Encoded) -> Result<Receipt> {
+    async fn prove(&self, path: &std::path::Path, encoded: Encoded) -> Result<Proven> {
         let partition = &self.job.partition;
         let folder = Store::open(&path.parent().unwrap_or(path).display().to_string())?;
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
@@ -269,11 +300,12 @@ impl ArchiveSink {
         let (Some(ts_event_min_ns), Some(ts_event_max_ns)) = (back.ts_min_ns, back.ts_max_ns) else {
             return wrong("there are no rows of this day".to_owned());
         };
+        let (stands, expect, since) = self.vouched(&sha256).await?;
         let receipt = Receipt {
             receipt_version: RECEIPT_VERSION,
             qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
             partition: partition.clone(),
-            created_at: self.draft.created_at.clone(),
+            created_at: since.unwrap_or_else(|| self.draft.created_at.clone()),
             outcome: Outcome {
                 sha256,
                 bytes,
@@ -294,7 +326,7 @@ impl ArchiveSink {
         };
         match receipt.findings().first() {
             Some(finding) => wrong(finding.clone()),
-            None => Ok(receipt),
+            None => Ok(Proven { receipt, stands, expect }),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
     engine::sql::Rows,
     error::{Error, Kind, Result},
     storage::{
+        Expect,
         atomic::{self, Steps},
         store::Store,
     },
@@ -61,7 +62,7 @@ pub(super) async fn write(rows: Rows, format: Format, path: &Path) -> Result<u64
         }),
         before_visible: Box::new(|_| Box::pin(async { Ok(()) })),
     };
-    Ok(*atomic::write(&store, name, folder, steps).await?.verified())
+    Ok(*atomic::write(&store, name, folder, &Expect::Anything, steps).await?.verified())
 }
 
 /// Which file it is that was not written: the writer of rows does not know where they go.

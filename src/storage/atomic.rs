@@ -2,7 +2,7 @@
 //!
 //! Five steps, all in [`write()`], none to be had alone: write to a temporary name; fsync; read back and verify; make it
 //! visible under its name; fsync the folder. On a bucket the first three happen in a staging folder, then the object is
-//! uploaded under a checksum and appears whole or not at all.
+//! uploaded under a checksum and a condition, and appears whole or not at all.
 //!
 //! A temporary file is locked while its process lives, so [`sweep`] removes only those of dead ones.
 
@@ -12,19 +12,21 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
-use super::{crash, store::Store};
+use super::{
+    crash,
+    store::Store,
+    upload::{Expect, upload},
+};
 use crate::error::{Error, Kind, Result};
-
-/// Objects up to this size go to a bucket in one request.
-const ONE_REQUEST: u64 = 16 << 20;
 
 /// An object that stands complete under its key, made by [`write()`]; nothing else can make this value.
 #[derive(Debug)]
 pub struct Written<T> {
     key: String,
+    /// The tag of the version that was made, on a bucket.
+    tag: Option<String>,
     /// What the verification found.
     verified: T,
 }
@@ -36,10 +38,22 @@ impl<T> Written<T> {
         &self.key
     }
 
+    /// The tag of the version that was made, on a bucket.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
     /// What the verification found.
     #[must_use]
     pub fn verified(&self) -> &T {
         &self.verified
+    }
+
+    /// The same object with less, or more, said of what was found.
+    #[must_use]
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Written<U> {
+        Written { key: self.key, tag: self.tag, verified: of(self.verified) }
     }
 }
 
@@ -58,10 +72,18 @@ pub struct Steps<'a, T> {
 
 /// Makes the object at `key`: either all of it stands there afterwards, synced and verified, or what stood there before.
 /// `staging` is where the bytes of a bucket's object are put together; a folder's are put together beside their place.
+/// Nothing is made where something else stands than is expected.
 ///
 /// # Errors
-/// When a step fails; the temporary file is removed then.
-pub async fn write<T: Send>(store: &Store, key: &str, staging: &Path, steps: Steps<'_, T>) -> Result<Written<T>> {
+/// When a step fails; the temporary file is removed then. [`Kind::LostRace`] when something else stands there,
+/// [`Kind::Unknown`] when a bucket leaves open what came of it.
+pub async fn write<T: Send>(
+    store: &Store,
+    key: &str,
+    staging: &Path,
+    expect: &Expect,
+    steps: Steps<'_, T>,
+) -> Result<Written<T>> {
     let target = store.local_path(key);
     let temporary = Temporary::create(target.as_deref(), key, staging)?;
     crash::point("temporary file made");
@@ -73,19 +95,26 @@ pub async fn write<T: Send>(store: &Store, key: &str, staging: &Path, steps: Ste
     let verified = (steps.verify)(temporary.path.clone()).await?;
     crash::point("temporary file verified");
     (steps.before_visible)(&verified).await?;
-    match target {
-        Some(target) => temporary.rename(&target)?,
-        None => upload(store, key, &temporary.path).await?,
-    }
+    let tag = match (target, store.bucket()) {
+        (Some(target), _) => temporary.rename(&target, expect).map(|()| None)?,
+        (None, Some(bucket)) => upload(store, bucket, key, &temporary.path, expect).await?,
+        (None, None) => return Err(Error::new(Kind::Internal, "a store is a folder or a bucket")),
+    };
     crash::point("object visible and durable");
-    Ok(Written { key: key.to_owned(), verified })
+    Ok(Written { key: key.to_owned(), tag, verified })
 }
 
 /// Makes a small object of these bytes.
 ///
 /// # Errors
 /// As [`write()`]; also when other bytes are read back.
-pub async fn write_bytes(store: &Store, key: &str, staging: &Path, bytes: Vec<u8>) -> Result<Written<u64>> {
+pub async fn write_bytes(
+    store: &Store,
+    key: &str,
+    staging: &Path,
+    expect: &Expect,
+    bytes: Vec<u8>,
+) -> Result<Written<u64>> {
     let expected = bytes.clone();
     let shown = store.show(key);
     let steps = Steps {
@@ -113,14 +142,21 @@ pub async fn write_bytes(store: &Store, key: &str, staging: &Path, bytes: Vec<u8
         }),
         before_visible: Box::new(|_| Box::pin(async { Ok(()) })),
     };
-    write(store, key, staging, steps).await
+    write(store, key, staging, expect, steps).await
 }
 
 /// Makes an object that is a copy of a local or remote one, read through `read`; returns its sha256.
 ///
 /// # Errors
 /// As [`write()`].
-pub async fn copy(from: &Store, from_key: &str, to: &Store, key: &str, staging: &Path) -> Result<Written<String>> {
+pub async fn copy(
+    from: &Store,
+    from_key: &str,
+    to: &Store,
+    key: &str,
+    staging: &Path,
+    expect: &Expect,
+) -> Result<Written<String>> {
     let (expected, _) = from.sha256(from_key).await?;
     let shown = to.show(key);
     let steps = Steps {
@@ -157,7 +193,7 @@ pub async fn copy(from: &Store, from_key: &str, to: &Store, key: &str, staging: 
         }),
         before_visible: Box::new(|_| Box::pin(async { Ok(()) })),
     };
-    write(to, key, staging, steps).await
+    write(to, key, staging, expect, steps).await
 }
 
 /// Removes the temporary files that dead processes left in the folder of `key`; returns how many there were.
@@ -224,9 +260,29 @@ impl Temporary {
         Ok(temporary)
     }
 
-    fn rename(mut self, target: &Path) -> Result<()> {
-        fs::rename(&self.path, target)
-            .map_err(|e| Error::io(format!("{}: cannot be renamed to {}", self.path.display(), target.display()), e))?;
+    fn rename(mut self, target: &Path, expect: &Expect) -> Result<()> {
+        let wrong = |e: std::io::Error| {
+            Error::io(format!("{}: cannot be renamed to {}", self.path.display(), target.display()), e)
+        };
+        let exclusive = match expect {
+            Expect::Absent => renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE),
+            // Versions of a folder's objects are guarded by the caller's lock.
+            Expect::Anything | Expect::Version(_) => Err(rustix::io::Errno::INVAL),
+        };
+        match exclusive {
+            Ok(()) => {}
+            Err(rustix::io::Errno::EXIST) => {
+                return Err(Error::new(
+                    Kind::LostRace,
+                    format!("{}: another process wrote it first; its result stands", target.display()),
+                ));
+            }
+            // Not every file system can.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+                fs::rename(&self.path, target).map_err(wrong)?;
+            }
+            Err(e) => return Err(wrong(e.into())),
+        }
         self.kept = true;
         crash::point("renamed");
         target.parent().map_or(Ok(()), sync_dir)
@@ -259,32 +315,4 @@ fn sync_dir(folder: &Path) -> Result<()> {
     File::open(folder)
         .and_then(|f| f.sync_all())
         .map_err(|e| Error::io(format!("{}: the folder cannot be synced", folder.display()), e))
-}
-
-async fn upload(store: &Store, key: &str, path: &Path) -> Result<()> {
-    let shown = store.show(key);
-    let location = store.object_path(key);
-    let wrong = |e: object_store::Error| Error::io(format!("{shown}: cannot be uploaded"), e);
-    let unread = |e: std::io::Error| Error::io(format!("{}: cannot be read back", path.display()), e);
-    let size = fs::metadata(path).map_err(unread)?.len();
-    if size <= ONE_REQUEST {
-        let bytes = tokio::fs::read(path).await.map_err(unread)?;
-        let _ = store.object_store().put(&location, PutPayload::from(bytes)).await.map_err(wrong)?;
-        return Ok(());
-    }
-    let parts = store.object_store().put_multipart(&location).await.map_err(wrong)?;
-    let mut parts = WriteMultipart::new_with_chunk_size(parts, 8 << 20);
-    let mut file = tokio::fs::File::open(path).await.map_err(unread)?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        use tokio::io::AsyncReadExt;
-        let n = file.read(&mut buffer).await.map_err(unread)?;
-        if n == 0 {
-            break;
-        }
-        parts.wait_for_capacity(4).await.map_err(wrong)?;
-        parts.write(buffer.get(..n).unwrap_or_default());
-    }
-    let _ = parts.finish().await.map_err(wrong)?;
-    Ok(())
 }

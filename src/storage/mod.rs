@@ -4,6 +4,14 @@
 //! Refuses to know what is in the bytes: readers and writers of Parquet live in `engine`.
 
 pub mod atomic;
+pub mod bucket;
+pub mod conditions;
 pub mod crash;
+pub mod remove;
 pub mod scratch;
 pub mod store;
+mod upload;
+pub mod uploads;
+mod wire;
+
+pub use upload::Expect;

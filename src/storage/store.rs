@@ -9,12 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::{
-    ObjectMeta, ObjectStore, ObjectStoreExt, aws::AmazonS3Builder, aws::Checksum, local::LocalFileSystem,
-    path::Path as ObjectPath,
-};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
 use url::Url;
 
+use super::bucket::{Bucket, BucketOptions};
 use crate::error::{Error, Kind, Result};
 
 /// An object of a store, as its listing tells.
@@ -40,15 +38,26 @@ pub struct Store {
     root: ObjectPath,
     /// The folder, if it is one.
     folder: Option<PathBuf>,
+    /// The bucket, if it is one.
+    bucket: Option<Arc<Bucket>>,
     shown: String,
 }
 
 impl Store {
-    /// Opens the store at a path or a URL (`file://…` or `s3://bucket/prefix`). A folder need not exist.
+    /// Opens the store at a path or a URL (`file://…` or `s3://bucket/prefix`), a bucket with the usual options. A folder
+    /// need not exist.
     ///
     /// # Errors
     /// When the text is neither, or the store's settings are not complete.
     pub fn open(text: &str) -> Result<Self> {
+        Self::open_with(text, &BucketOptions::usual())
+    }
+
+    /// The same with options for the case that it is a bucket. No request is sent.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when the options are refused, such as plain HTTP that is not allowed.
+    pub fn open_with(text: &str, options: &BucketOptions) -> Result<Self> {
         if let Some((scheme, rest)) = text.split_once("://") {
             return match scheme {
                 "file" => {
@@ -57,7 +66,7 @@ impl Store {
                     })?;
                     Self::folder(&path)
                 }
-                "s3" => Self::bucket(text, rest),
+                "s3" => Self::open_bucket(text, rest, options),
                 _ => Err(Error::usage(format!(
                     "{text:?}: stores are local folders, file:// and s3:// URLs; {scheme}:// is none of them"
                 ))),
@@ -81,31 +90,32 @@ impl Store {
             root: ObjectPath::from_absolute_path(&absolute).map_err(wrong)?,
             shown: path.display().to_string(),
             folder: Some(absolute),
+            bucket: None,
         })
     }
 
-    fn bucket(text: &str, rest: &str) -> Result<Self> {
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() {
+    fn open_bucket(text: &str, rest: &str, options: &BucketOptions) -> Result<Self> {
+        let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if name.is_empty() {
             return Err(Error::usage(format!("{text:?} names no bucket: write s3://bucket or s3://bucket/prefix")));
         }
-        let wrong =
-            |e| Error::caused(Kind::Usage, format!("s3://{bucket}: the settings of the store are not complete"), e);
-        let object = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .with_checksum_algorithm(Checksum::SHA256)
-            .build()
-            .map_err(wrong)?;
-        let base = Url::parse(&format!("s3://{bucket}/"))
+        let base = Url::parse(&format!("s3://{name}/"))
             .map_err(|e| Error::caused(Kind::Usage, format!("{text:?} is not a URL"), e))?;
+        let bucket = Bucket::open(name, options)?;
         Ok(Self {
-            object: Arc::new(object),
+            object: Arc::clone(&bucket.object),
             base,
             root: ObjectPath::parse(prefix.trim_matches('/'))
                 .map_err(|e| Error::caused(Kind::Usage, format!("{text:?} has an impossible prefix"), e))?,
             folder: None,
+            bucket: Some(Arc::new(bucket)),
             shown: text.to_owned(),
         })
+    }
+
+    /// The bucket, where the store is one.
+    pub(super) fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_deref()
     }
 
     /// The store underneath.
@@ -200,9 +210,20 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+        Ok(self.read_version(key).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// The bytes at `key`, if there are any, and the tag of the version that they are of.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn read_version(&self, key: &str) -> Result<Option<(Bytes, Option<String>)>> {
         let wrong = |e| Error::io(format!("{}: cannot be read", self.show(key)), e);
         match self.object.get(&self.object_path(key)).await {
-            Ok(found) => found.bytes().await.map(Some).map_err(wrong),
+            Ok(found) => {
+                let tag = found.meta.e_tag.clone();
+                Ok(Some((found.bytes().await.map_err(wrong)?, tag)))
+            }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(e) => Err(wrong(e)),
         }

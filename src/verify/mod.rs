@@ -111,8 +111,10 @@ async fn one(archive: &Store, partition: &Partition, objects: &[Object], options
     }
     let (meta, data) = (find(layout::META_FILE), find(layout::DATA_FILE));
     let mut verified = Verified { partition: partition.clone(), rows: 0, bytes: 0, seconds: 0.0, findings: Vec::new() };
-    let meta = if meta.is_some() {
-        read_meta(archive, partition, &mut found).await?
+    let meta_bytes = if meta.is_some() { archive.read(&layout::meta_key(partition)).await? } else { None };
+    let meta = if let Some(bytes) = &meta_bytes {
+        found.extend(meta::findings(bytes));
+        Meta::from_json(bytes).ok()
     } else {
         found.push("there is no meta.json: the partition was never published, or its publishing was interrupted; qlc compact completes it".to_owned());
         None
@@ -128,7 +130,7 @@ async fn one(archive: &Store, partition: &Partition, objects: &[Object], options
         }
         let receipt = read_receipt(archive, partition, &sha256, &mut found).await?;
         if let Some(receipt) = &receipt {
-            check_receipt(receipt, data, meta.as_ref(), &mut found);
+            check_receipt(receipt, data, meta.as_ref().zip(meta_bytes.as_deref()), &mut found)?;
         }
         let handle = Handle::new(archive, data);
         if options.quick {
@@ -163,15 +165,6 @@ async fn one(archive: &Store, partition: &Partition, objects: &[Object], options
     Ok(verified)
 }
 
-async fn read_meta(archive: &Store, partition: &Partition, found: &mut Vec<String>) -> Result<Option<Meta>> {
-    let Some(bytes) = archive.read(&layout::meta_key(partition)).await? else {
-        found.push("meta.json has gone while it was looked at".to_owned());
-        return Ok(None);
-    };
-    found.extend(meta::findings(&bytes));
-    Ok(Meta::from_json(&bytes).ok())
-}
-
 async fn read_receipt(
     archive: &Store,
     partition: &Partition,
@@ -192,7 +185,12 @@ async fn read_receipt(
     }
 }
 
-fn check_receipt(receipt: &Receipt, data: &Object, meta: Option<&Meta>, found: &mut Vec<String>) {
+fn check_receipt(
+    receipt: &Receipt,
+    data: &Object,
+    meta: Option<(&Meta, &[u8])>,
+    found: &mut Vec<String>,
+) -> Result<()> {
     found.extend(receipt.findings());
     if receipt.outcome.bytes != data.size {
         found.push(format!("data.parquet has {} bytes, the receipt says {}", data.size, receipt.outcome.bytes));
@@ -200,17 +198,23 @@ fn check_receipt(receipt: &Receipt, data: &Object, meta: Option<&Meta>, found: &
     if data.key != layout::data_key(&receipt.partition) {
         found.push(format!("the receipt is that of {}", receipt.partition));
     }
-    if let Some(meta) = meta {
-        let expected = receipt.meta();
-        // The instant may differ: an interrupted publish is completed with the receipt's own.
-        let same = Meta { created_at: meta.created_at.clone(), ..expected };
-        if *meta != same {
-            found.push(format!(
-                "meta.json and the receipt disagree: {} rows of {} files against {} of {}",
-                meta.row_count, meta.source_files, same.row_count, same.source_files
-            ));
-        }
+    let Some((meta, bytes)) = meta else { return Ok(()) };
+    let expected = receipt.meta();
+    if *meta != expected {
+        found.push(format!(
+            "meta.json and the receipt disagree: {} rows of {} files made at {} against {} of {} at {}",
+            meta.row_count,
+            meta.source_files,
+            meta.created_at,
+            expected.row_count,
+            expected.source_files,
+            expected.created_at
+        ));
+    } else if receipt.qlc_version == env!("CARGO_PKG_VERSION") && bytes != expected.to_json()? {
+        // Another version may write the same values in another form; this one does not.
+        found.push("meta.json says what the receipt says, but not in the bytes that were written".to_owned());
     }
+    Ok(())
 }
 
 fn check_rows(back: &ReadBack, meta: Option<&Meta>, receipt: Option<&Receipt>, found: &mut Vec<String>) {

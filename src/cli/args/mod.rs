@@ -4,6 +4,7 @@
 
 #![expect(clippy::doc_markdown, reason = "the comments on arguments are the text of --help")]
 
+mod bucket;
 mod compact;
 mod query;
 mod shared;
@@ -13,6 +14,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(crate) use bucket::{Bucket, connections, duration, retries};
 pub(crate) use compact::{Compact, ModeName, Selection, workers};
 pub(crate) use query::{OutputFormat, Query};
 pub(crate) use shared::{Format, Resources};
@@ -36,7 +38,8 @@ Examples:
   qlc query \"SELECT * FROM archive.meta\"
 
 Exit codes: 0 done or nothing to do, 1 something failed, 2 usage or configuration,
-            3 done but something was quarantined, 4 damage was found";
+            3 done but something was quarantined, 4 damage was found,
+            5 whether a write to a bucket took effect is not known";
 
 /// What every command understands.
 #[derive(Debug, Clone, Default, Args)]
@@ -47,9 +50,14 @@ pub(crate) struct Global {
     /// Where compacted partitions are kept: a folder or a URL [default: s3://quantlab-compact]
     #[arg(long, global = true, value_name = "PATH|URL", env = "QLC_ARCHIVE", hide_env_values = true)]
     pub(crate) archive: Option<String>,
-    /// A TOML file with the settings spool, archive, memory_limit, spill_dir and workers
+    /// A TOML file with the settings: spool, archive, memory_limit, spill_dir, workers and those of buckets
     #[arg(long, global = true, value_name = "FILE", env = "QLC_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) bucket: Bucket,
+    /// Whether the archive was typed, and does not come from the environment.
+    #[arg(skip)]
+    pub(crate) archive_was_typed: bool,
     /// Log more: -v what is done, -vv how, -vvv everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -97,6 +105,7 @@ pub(crate) struct Inspect {
 Examples:
   qlc demo
   qlc demo --dir /tmp/qlc-demo
+  qlc demo --archive s3://my-bucket/demo
 
 The folder must be new, empty, or one that an earlier demo made; the latter is made anew.")]
 pub(crate) struct Demo {
@@ -110,7 +119,16 @@ pub(crate) struct Demo {
 /// # Errors
 /// clap's own, which is also how `--help` and `--version` end the program; see [`usage_line`].
 pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, clap::Error> {
-    Typed::try_parse_from(line)
+    let matches = <Typed as clap::CommandFactory>::command().try_get_matches_from(line)?;
+    let mut typed = <Typed as clap::FromArgMatches>::from_arg_matches(&matches)?;
+    typed.global.archive_was_typed = was_typed(&matches, "archive");
+    Ok(typed)
+}
+
+/// Whether a global flag stands on the command line, before or after the command.
+fn was_typed(matches: &clap::ArgMatches, id: &str) -> bool {
+    let here = matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+    here || matches.subcommand().is_some_and(|(_, inner)| was_typed(inner, id))
 }
 
 /// A clap error as one line: what is wrong, what would be right, where help is.

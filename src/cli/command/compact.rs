@@ -84,8 +84,11 @@ async fn dry_run(
 fn complaints(outcomes: &[Outcome]) -> Vec<String> {
     let number = |status: Status| outcomes.iter().filter(|o| o.status == status).count();
     let mut lines = Vec::new();
-    for (status, what) in [(Status::Failed, "failed"), (Status::Interrupted, "interrupted; the next run takes them up")]
-    {
+    for (status, what) in [
+        (Status::Failed, "failed"),
+        (Status::Unknown, "with an unknown outcome; nothing was deleted, and the next run finds out"),
+        (Status::Interrupted, "interrupted; the next run takes them up"),
+    ] {
         if number(status) > 0 {
             lines.push(format!("{} of {} {what}", number(status), show::count(outcomes.len(), "partition")));
         }

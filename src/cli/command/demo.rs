@@ -23,22 +23,35 @@ use crate::{
     compact, demo,
     error::{Error, Kind, Result},
     model::{date::Date, layout, partition::Selection},
-    query, verify,
+    query,
+    storage::{Expect, atomic, scratch::Scratch, store::Store},
+    verify,
 };
 
 /// Says that a folder is a demo's, and may be made anew.
 const MARK: &str = ".qlc-demo";
+/// The same for an archive elsewhere.
+const ARCHIVE_MARK: &str = "_demo";
 /// Any fixed number: everybody who runs the demo on a day sees the same rows.
 const SEED: u64 = 20_260_203;
 const QUERY: &str = "SELECT exchange, stream, symbol, date, row_count, source_files FROM archive.meta \
                      ORDER BY exchange, stream, symbol";
 
 /// Makes the sample, compacts, verifies and queries it.
-pub(super) async fn run(typed: &Demo, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+///
+/// The archive is one that was typed for the demo; that of the environment or the configuration is somebody's real one.
+pub(super) async fn run(
+    typed: &Demo,
+    settings: &Settings,
+    is_typed: bool,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     let dir = &typed.dir;
+    let beside = dir.join("archive").display().to_string();
     let settings = Settings {
         spool: dir.join("spool").display().to_string(),
-        archive: dir.join("archive").display().to_string(),
+        archive: if is_typed { settings.archive.clone() } else { beside },
         ..settings.clone()
     };
     // One look at the clock: midnight may pass between the steps.
@@ -61,6 +74,9 @@ pub(super) async fn run(typed: &Demo, settings: &Settings, console: &Console, si
 
     say(&format!("2. Its files become one per partition:\n   $ {}\n", command("compact --mode daily")))?;
     let (spool, archive) = (stores::present_spool(&settings)?, stores::archive(&settings)?);
+    if is_typed {
+        mark(&archive, &settings).await?;
+    }
     let options = compact::Options {
         mode: compact::Mode::Daily,
         selection: Selection::all(),
@@ -127,6 +143,23 @@ pub(super) async fn run(typed: &Demo, settings: &Settings, console: &Console, si
     }
     say(&text)?;
     Ok(Exit::Done)
+}
+
+/// Marks an archive that was typed as a demo's; refuses one that holds something and has no such mark.
+async fn mark(archive: &Store, settings: &Settings) -> Result<()> {
+    if archive.head(ARCHIVE_MARK).await?.is_some() {
+        return Ok(());
+    }
+    if !archive.list("").await?.is_empty() {
+        return Err(Error::usage(format!(
+            "{}: is not empty, and no demo made it; name another archive with --archive",
+            archive.show("")
+        )));
+    }
+    let scratch = Scratch::new(&settings.spill_dir)?;
+    let text = b"A demo of qlc made this archive.\n".to_vec();
+    let _ = atomic::write_bytes(archive, ARCHIVE_MARK, scratch.path(), &Expect::Anything, text).await?;
+    Ok(())
 }
 
 /// Makes `dir` an empty folder with the mark of a demo in it.

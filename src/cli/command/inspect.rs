@@ -7,20 +7,21 @@ use crate::{
         args::{Format, Inspect},
         console::{Console, Look},
         exit::Exit,
+        settings::Settings,
         show,
         signals::Signals,
     },
     error::{Error, Kind, Result},
     inspect,
-    storage::store::Store,
+    storage::{bucket::BucketOptions, store::Store},
 };
 
 /// Inspects each file by itself; one that cannot be opened does not stop the others.
-pub(super) async fn run(typed: &Inspect, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(typed: &Inspect, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
     let mut out = console.out();
     let mut exit = Exit::Done;
     for file in &typed.files {
-        let ended = match locate(file) {
+        let ended = match locate(file, &settings.bucket) {
             Ok((store, key)) => signals.or_stop(inspect::run(&store, &key)).await,
             Err(error) => Err(error),
         };
@@ -45,7 +46,7 @@ pub(super) async fn run(typed: &Inspect, console: &Console, signals: &Signals) -
 }
 
 /// The store that a file lies in, and its key there.
-fn locate(place: &str) -> Result<(Store, String)> {
+fn locate(place: &str, options: &BucketOptions) -> Result<(Store, String)> {
     let local = |path: &Path| -> Result<(Store, String)> {
         let absolute = std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?;
         if absolute.is_dir() {
@@ -66,7 +67,7 @@ fn locate(place: &str) -> Result<(Store, String)> {
         }
         Some((scheme, rest)) => match rest.split_once('/') {
             Some((bucket, key)) if !key.is_empty() => {
-                Ok((Store::open(&format!("{scheme}://{bucket}"))?, key.to_owned()))
+                Ok((Store::open_with(&format!("{scheme}://{bucket}"), options)?, key.to_owned()))
             }
             _ => Err(Error::usage(format!("{place}: names no object; write {scheme}://bucket/folder/file.parquet"))),
         },
@@ -84,15 +85,15 @@ mod tests {
         let file = folder.path().join("a.parquet");
         std::fs::write(&file, b"").unwrap();
         for place in [file.display().to_string(), format!("file://{}", file.display())] {
-            let (store, key) = locate(&place).unwrap();
+            let (store, key) = locate(&place, &BucketOptions::usual()).unwrap();
             assert_eq!((store.local_path(&key).unwrap(), key.as_str()), (file.clone(), "a.parquet"));
         }
-        let (store, key) = locate("s3://bucket/exchange=a/b.parquet").unwrap();
+        let (store, key) = locate("s3://bucket/exchange=a/b.parquet", &BucketOptions::usual()).unwrap();
         assert_eq!(store.show(&key), "s3://bucket/exchange=a/b.parquet");
         for place in
             [&folder.path().display().to_string(), "s3://bucket", "s3://bucket/", "/no/such.parquet", "http://a/b"]
         {
-            assert_eq!(locate(place).unwrap_err().kind(), Kind::Usage, "{place}");
+            assert_eq!(locate(place, &BucketOptions::usual()).unwrap_err().kind(), Kind::Usage, "{place}");
         }
     }
 }

@@ -24,13 +24,17 @@ use crate::error::Result;
 /// When the command could not be begun, or ended as a whole; what failed in a part of it is in the exit.
 pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> Result<Exit> {
     let decide = |resources: &Resources, workers| Settings::decide(&typed.global, resources, workers);
+    let archive_was_typed = typed.global.archive_was_typed;
     match &typed.command {
         Command::Compact(typed) => {
             compact::run(typed, &decide(&typed.resources, typed.workers)?, console, signals).await
         }
         Command::Verify(typed) => verify::run(typed, &decide(&typed.resources, None)?, console, signals).await,
         Command::Query(typed) => query::run(typed, &decide(&typed.resources, None)?, console, signals).await,
-        Command::Inspect(typed) => inspect::run(typed, console, signals).await,
-        Command::Demo(typed) => demo::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Demo(typed) => {
+            let settings = decide(&Resources::default(), None)?;
+            demo::run(typed, &settings, archive_was_typed, console, signals).await
+        }
     }
 }

@@ -10,23 +10,23 @@ use crate::{
 
 /// The spool, which must be there: an absent one is a typing error, or a disk that is not mounted.
 pub(super) fn present_spool(settings: &Settings) -> Result<Store> {
-    present(&settings.spool, "spool")
+    present(&settings.spool, settings, "spool")
 }
 
 /// The archive, which must be there, since nothing is about to be written to it.
 pub(super) fn present_archive(settings: &Settings) -> Result<Store> {
-    present(&settings.archive, "archive")
+    present(&settings.archive, settings, "archive")
 }
 
 /// The archive, which need not be there yet.
 pub(super) fn archive(settings: &Settings) -> Result<Store> {
-    let store = Store::open(&settings.archive)?;
+    let store = Store::open_with(&settings.archive, &settings.bucket)?;
     refuse_file(&store, "archive")?;
     Ok(store)
 }
 
-fn present(place: &str, noun: &str) -> Result<Store> {
-    let store = Store::open(place)?;
+fn present(place: &str, settings: &Settings, noun: &str) -> Result<Store> {
+    let store = Store::open_with(place, &settings.bucket)?;
     if store.is_absent() {
         return Err(Error::usage(format!(
             "{place}: there is no such folder; name the {noun} with --{noun} or QLC_{}",

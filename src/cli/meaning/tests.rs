@@ -12,6 +12,7 @@ fn settings() -> Settings {
         memory_limit: 1_000_000_000,
         spill_dir: "/spill".into(),
         workers: 3,
+        bucket: crate::storage::bucket::BucketOptions::usual(),
     }
 }
 

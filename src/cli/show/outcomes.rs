@@ -69,7 +69,7 @@ fn status(outcome: &Outcome) -> Cell {
         n => format!("{}, {n} quarantined", word(outcome.status)),
     };
     match outcome.status {
-        Status::Failed => marked(&text, Color::Red),
+        Status::Failed | Status::Unknown => marked(&text, Color::Red),
         Status::Interrupted | Status::LostRace => marked(&text, Color::Yellow),
         _ if outcome.quarantined > 0 => marked(&text, Color::Yellow),
         Status::Done | Status::Completed => marked(&text, Color::Green),
@@ -85,6 +85,7 @@ fn word(status: Status) -> &'static str {
         Status::LostRace => "lost race",
         Status::Interrupted => "interrupted",
         Status::Failed => "failed",
+        Status::Unknown => "unknown",
     }
 }
 

@@ -1,0 +1,96 @@
+//! How to speak to buckets, as typed: every command that opens a store understands these.
+//!
+//! Refuses to hold secrets: keys come from the environment or from a profile, never from the command line, which other
+//! users of the machine can read.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::error::{Error, Result};
+
+/// Settings of stores that are buckets; each can be in the configuration file too.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Buckets")]
+pub(crate) struct Bucket {
+    /// The URL of an S3 store that is not AWS, as in https://s3.example.org:9000
+    #[arg(long, global = true, value_name = "URL", env = "AWS_ENDPOINT_URL", hide_env_values = true)]
+    pub(crate) endpoint: Option<String>,
+    /// The region of the bucket [default: that of the profile, else us-east-1]
+    #[arg(long, global = true, value_name = "NAME", env = "AWS_REGION", hide_env_values = true)]
+    pub(crate) region: Option<String>,
+    /// The profile of ~/.aws whose keys, region and endpoint are used
+    #[arg(long, global = true, value_name = "NAME", env = "AWS_PROFILE", hide_env_values = true)]
+    pub(crate) profile: Option<String>,
+    /// Allow an endpoint without TLS
+    #[arg(long, global = true, env = "AWS_ALLOW_HTTP", hide_env_values = true, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_short_help = true)]
+    pub(crate) allow_http: Option<bool>,
+    /// Whether the bucket is named in the path of the URL, or in its host [default: true]
+    #[arg(long, global = true, env = "QLC_PATH_STYLE", hide_env_values = true, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_short_help = true)]
+    pub(crate) path_style: Option<bool>,
+    /// Say that nobody else writes to the archive, where the store does not keep conditional writes
+    #[arg(long, global = true, env = "QLC_SINGLE_WRITER", hide_env_values = true, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_short_help = true)]
+    pub(crate) single_writer: Option<bool>,
+    /// How long one request may take, its answer included [default: 30s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, env = "QLC_REQUEST_TIMEOUT",
+        hide_env_values = true, hide_short_help = true)]
+    pub(crate) request_timeout: Option<Duration>,
+    /// How long the making of a connection may take [default: 5s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, env = "QLC_CONNECT_TIMEOUT",
+        hide_env_values = true, hide_short_help = true)]
+    pub(crate) connect_timeout: Option<Duration>,
+    /// How often a failed request is repeated, with growing pauses [default: 10]
+    #[arg(long, global = true, value_name = "N", value_parser = retries, env = "QLC_RETRIES", hide_env_values = true,
+        hide_short_help = true)]
+    pub(crate) retries: Option<usize>,
+    /// How long one request with all its repetitions may take [default: 3m]
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, env = "QLC_RETRY_TIMEOUT",
+        hide_env_values = true, hide_short_help = true)]
+    pub(crate) retry_timeout: Option<Duration>,
+    /// Requests under way at a time [default: 16]
+    #[arg(long, global = true, value_name = "N", value_parser = connections, env = "QLC_CONNECTIONS",
+        hide_env_values = true, hide_short_help = true)]
+    pub(crate) connections: Option<usize>,
+    /// Objects larger than this are uploaded in parts [default: 16MiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = crate::model::size::parse,
+        env = "QLC_MULTIPART_ABOVE", hide_env_values = true, hide_short_help = true)]
+    pub(crate) multipart_above: Option<u64>,
+    /// Bytes of a part; S3 takes none below 5MiB but the last [default: 8MiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = crate::model::size::parse, env = "QLC_PART_SIZE",
+        hide_env_values = true, hide_short_help = true)]
+    pub(crate) part_size: Option<u64>,
+    // Where the profiles are; the variables of the AWS tools, without flags of their own.
+    #[arg(long = "aws-credentials-file", global = true, env = "AWS_SHARED_CREDENTIALS_FILE", hide = true)]
+    pub(crate) credentials_file: Option<PathBuf>,
+    #[arg(long = "aws-config-file", global = true, env = "AWS_CONFIG_FILE", hide = true)]
+    pub(crate) config_file: Option<PathBuf>,
+}
+
+/// A span of time from a text.
+///
+/// # Errors
+/// When it is not a number with a unit, or nothing at all.
+pub(crate) fn duration(text: &str) -> Result<Duration> {
+    let spelt = || Error::usage(format!("{text:?} is not a time: write a number and a unit, as in 500ms, 30s or 3m"));
+    let time = humantime::parse_duration(text).map_err(|_| spelt())?;
+    if time.is_zero() { Err(Error::usage("a time of nothing lets nothing happen: write 1s or more")) } else { Ok(time) }
+}
+
+/// How often to repeat, from a text.
+///
+/// # Errors
+/// When it is not a number from 0 to 100.
+pub(crate) fn retries(text: &str) -> Result<usize> {
+    text.parse().ok().filter(|n| *n <= 100).ok_or_else(|| Error::usage("write a number from 0 to 100"))
+}
+
+/// How many requests at a time, from a text.
+///
+/// # Errors
+/// When it is not a number from 2 to 1024.
+pub(crate) fn connections(text: &str) -> Result<usize> {
+    text.parse().ok().filter(|n| (2..=1024).contains(n)).ok_or_else(|| Error::usage("write a number from 2 to 1024"))
+}

@@ -1,0 +1,76 @@
+//! Removes one object: the only place where anything leaves a store for good.
+//!
+//! Refuses to remove what it was not shown: the object must be the one that was listed, by size, time and tag, at the last
+//! moment before it goes. Whether it may go is for the caller to prove.
+
+use std::fs::File;
+
+use object_store::ObjectStoreExt;
+
+use super::{
+    crash,
+    store::{Object, Store},
+};
+use crate::error::{Error, Result};
+
+/// What came of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone, durably.
+    Removed,
+    /// It was not there any more.
+    Absent,
+    /// Another object stands in its place, and was left.
+    Changed,
+}
+
+/// Removes `object`, if it still is what it was when it was listed; in a folder the removal is synced.
+///
+/// # Errors
+/// When the store does not answer, or refuses. An error that comes after the object has gone is none.
+pub async fn remove(store: &Store, object: &Object) -> Result<Removal> {
+    match store.head(&object.key).await? {
+        None => return Ok(Removal::Absent),
+        Some(found) if found != *object => return Ok(Removal::Changed),
+        Some(_) => {}
+    }
+    crash::point("about to remove an object");
+    match store.object_store().delete(&store.object_path(&object.key)).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+        Err(error) => {
+            // The answer may have been lost on its way, and the object with it.
+            if store.head(&object.key).await?.is_some() {
+                return Err(Error::io(format!("{}: cannot be removed", store.show(&object.key)), error));
+            }
+        }
+    }
+    if let Some(folder) = store.local_path(&object.key).as_deref().and_then(std::path::Path::parent) {
+        File::open(folder)
+            .and_then(|f| f.sync_all())
+            .map_err(|e| Error::io(format!("{}: the folder cannot be synced", folder.display()), e))?;
+    }
+    crash::point("object removed");
+    Ok(Removal::Removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_what_was_listed_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().display().to_string()).unwrap();
+        let path = folder.path().join("a/b.parquet");
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        std::fs::write(&path, b"old").unwrap();
+        let [listed] = store.list("").await.unwrap().try_into().unwrap();
+        std::fs::write(&path, b"newer").unwrap();
+        assert_eq!(remove(&store, &listed).await.unwrap(), Removal::Changed);
+        assert_eq!(std::fs::read(&path).unwrap(), b"newer");
+        let [listed] = store.list("").await.unwrap().try_into().unwrap();
+        assert_eq!(remove(&store, &listed).await.unwrap(), Removal::Removed);
+        assert!(!path.exists() && folder.path().join("a").is_dir(), "the folder stays");
+        assert_eq!(remove(&store, &listed).await.unwrap(), Removal::Absent);
+    }
+}
