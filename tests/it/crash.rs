@@ -46,10 +46,11 @@ fn state(place: &Place) -> (Option<String>, Option<String>) {
     (data, meta)
 }
 
-/// All objects of an archive; of receipts and `error.json` only the names, because they hold times of spool files.
+/// All objects of an archive but probes; of receipts and `error.json` only the names, because they hold times of spool
+/// files.
 fn objects(place: &Place) -> BTreeMap<String, String> {
     let varies = |key: &String| key.starts_with("_receipts/") || key.ends_with("error.json");
-    let all = listing(&place.archive()).into_iter();
+    let all = listing(&place.archive()).into_iter().filter(|(key, _)| !key.starts_with("_probe/"));
     all.map(|(key, sha256)| if varies(&key) { (key, String::new()) } else { (key, sha256) }).collect()
 }
 

@@ -40,7 +40,7 @@ fn alike(steps: impl Fn(&Place)) {
         let place = new();
         steps(&place);
         place.verify();
-        place.is_tidy();
+        place.leaves_nothing();
         let _ = place.compact(&[]).ended(0).says("nothing to do");
         place
     });

@@ -44,7 +44,7 @@ fn undisturbed(day: Day) -> &'static BTreeMap<String, String> {
         let place = day.begun();
         let _ = place.compact(&[]).ended(0);
         place.verify();
-        place.is_tidy();
+        place.leaves_nothing();
         objects(&place)
     }
     static NEW: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| made(Day::New));
@@ -73,13 +73,13 @@ fn check(day: Day, env: &[(&str, &str)], code: i32, faults: impl Fn(&Place)) -> 
         assert!(stands, "{key} was deleted or is neither old nor new\n{ran}");
     }
     if code != 5 {
-        place.is_tidy();
+        place.leaves_nothing();
     }
     place.server().calm();
     let _ = place.compact(&[]).ended(0);
     assert_eq!(&objects(&place), undisturbed(day), "after the next run\n{ran}");
     place.verify();
-    place.is_tidy();
+    place.leaves_nothing();
     let _ = place.compact(&[]).ended(0).says("nothing to do");
     ran
 }

@@ -37,7 +37,7 @@ fn one_publishes(place: &Place) {
     assert!(statuses.iter().all(clean), "{statuses:?}");
     assert_eq!(published(&place.archive(), &home()).quotes(), quotes(DAY, SECOND, 0, 5));
     place.verify();
-    place.is_tidy();
+    place.leaves_nothing();
     let _ = place.compact(&[]).ended(0).says("nothing to do");
     assert_eq!(listing(&place.archive()).len(), 3, "data, meta and one receipt");
 }
@@ -75,7 +75,7 @@ fn machines_with_other_files_converge() {
     }
     assert_eq!(published(&first.archive(), &home()).bytes, all_of(&[0, 1, 2, 3, 4, 5]));
     first.verify();
-    first.is_tidy();
+    first.leaves_nothing();
     for place in all {
         let _ = place.compact(&[]).ended(0).says("nothing to do");
     }
@@ -105,7 +105,7 @@ fn overtaken(when: impl Fn(&Asked) -> bool + Send + 'static, same: bool, before:
     seconds.extend(before.then_some(7));
     assert_eq!(published(&first.archive(), &home()).bytes, all_of(&seconds), "{ran}");
     first.verify();
-    first.is_tidy();
+    first.leaves_nothing();
     for place in [&first, &*other] {
         let _ = place.compact(&[]).ended(0).says("nothing to do");
     }
@@ -140,11 +140,11 @@ fn a_store_that_ignores_preconditions_is_refused() {
     assert!([Some(1), Some(2)].contains(&ran.code), "{ran}");
     let ran = ran.says("--single-writer").says("qlc-test-store").says("quant");
     assert_eq!(listing(&place.archive()).len(), 0, "{ran}");
-    place.is_tidy();
+    place.leaves_nothing();
     let _ = place.compact(&["--single-writer"]).ended(0);
     assert_eq!(published(&place.archive(), &home()).quotes(), quotes(DAY, SECOND, 0, 5));
     place.verify();
-    place.is_tidy();
+    place.leaves_nothing();
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn stormy(seed: u64) -> (Place, Ran, Vec<String>, usize) {
     put(&place, 0);
     put(&place, 3);
     place.server().storm(seed, 50);
-    let more: &[&str] = &["--workers", "1", "--connections", "1", "--retries", "4", "--request-timeout", "5s"];
+    let more: &[&str] = &["--workers", "1", "--connections", "2", "--retries", "4", "--request-timeout", "5s"];
     let mut child = place.spawn(&[CATCH_UP, more].concat(), &[]);
     let begun = std::time::Instant::now();
     while child.try_wait().unwrap().is_none() && begun.elapsed() < PATIENCE {

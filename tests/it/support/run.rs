@@ -116,14 +116,21 @@ impl Place {
     /// Fails if anything unfinished lies in the archive, or anything at all in the spill folder.
     #[track_caller]
     pub fn is_tidy(&self) {
-        let unfinished =
-            |path: &String| Path::new(path).extension().is_some_and(|e| e == "tmp") || path.starts_with("_probe/");
+        let unfinished = |path: &String| Path::new(path).extension().is_some_and(|e| e == "tmp");
         let left: Vec<String> = listing(&self.archive()).into_keys().filter(unfinished).collect();
         assert_eq!(left, Vec::<String>::new(), "temporary files are left");
         let left: Vec<_> = std::fs::read_dir(self.spill()).into_iter().flatten().map(|e| e.unwrap().path()).collect();
         assert_eq!(left, Vec::<PathBuf>::new(), "scratch folders are left");
+    }
+
+    /// Likewise, and fails if a bucket holds a probe or an upload that nobody will complete, as a killed run may leave it.
+    #[track_caller]
+    pub fn leaves_nothing(&self) {
+        self.is_tidy();
+        let probes: Vec<String> = listing(&self.archive()).into_keys().filter(|k| k.starts_with("_probe/")).collect();
+        assert_eq!(probes, Vec::<String>::new(), "probes are left");
         let uploads = self.server.as_ref().map(|server| server.uploads()).unwrap_or_default();
-        assert_eq!(uploads, Vec::<String>::new(), "uploads are left that nobody will complete");
+        assert_eq!(uploads, Vec::<String>::new(), "uploads are left");
     }
 
     /// Runs `qlc` on this spool and archive.
