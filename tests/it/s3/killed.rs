@@ -1,7 +1,7 @@
 //! The process is killed before and after every step on the bucket: as on a folder, the old state is left, or the new
 //! one, or one that is recognised as neither, and the next run ends where an undisturbed one does.
 
-use super::put;
+use super::{publish::IN_PARTS, put};
 use crate::{
     crash::{Scenario, check},
     support::{
@@ -18,13 +18,7 @@ fn killed_anywhere_in_a_first_publish() {
 
 #[test]
 fn killed_anywhere_in_a_first_publish_in_parts() {
-    check(&Scenario {
-        place: Place::on_s3,
-        env: &[("QLC_MULTIPART_ABOVE", "1")],
-        before: |_| {},
-        then: |place| put(place, 0),
-        code: 0,
-    });
+    check(&Scenario { place: Place::on_s3, env: IN_PARTS, before: |_| {}, then: |place| put(place, 0), code: 0 });
 }
 
 #[test]

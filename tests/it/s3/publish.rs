@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use super::{IMPATIENT, home, put};
 use crate::support::{
     archive::listing,
-    faults::{Answer, Fault, Kind, done, undone},
+    events::{DAY, Events, SECOND, quotes},
+    faults::{Answer, Asked, Fault, Kind, done, undone},
     run::{CATCH_UP, Place, Ran},
 };
 
-/// Every data file in parts, however small.
-const IN_PARTS: &[(&str, &str)] = &[("QLC_MULTIPART_ABOVE", "1")];
+/// The data in parts, which is larger than this here, and receipts and meta.json in one piece, which are smaller.
+pub(super) const IN_PARTS: &[(&str, &str)] = &[("QLC_MULTIPART_ABOVE", "2400")];
 
 /// A first publish, or one that replaces a published day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,8 @@ fn check(day: Day, env: &[(&str, &str)], code: i32, faults: impl Fn(&Place)) -> 
     faults(&place);
     let ran = place.qlc_env(&[CATCH_UP, IMPATIENT].concat(), env);
     assert_eq!(ran.code, Some(code), "{day:?}: {ran}");
+    let met = place.server().seen().iter().any(|seen| seen.fault.is_some());
+    assert!(met, "{day:?}: no request met the fault\n{ran}");
     assert!(!ran.stderr.contains("panicked"), "{ran}");
     let after = objects(&place);
     if code == 0 {
@@ -131,7 +134,7 @@ fn a_receipt_that_cannot_be_written_lets_nothing_be_published() {
     for day in DAYS {
         let _ = check_one(day, &[], 0, Kind::Put, ".json", undone(Answer::Status(500)));
         let ran = check(day, &[], 1, |place| {
-            let receipt = |a: &crate::support::faults::Asked| a.kind == Kind::Put && a.key.contains("/_receipts/");
+            let receipt = |a: &Asked| a.kind == Kind::Put && a.key.contains("/_receipts/");
             place.server().fault(receipt, 0..usize::MAX, undone(Answer::Status(503)));
         });
         let _ = ran.says("_receipts");
@@ -147,9 +150,8 @@ fn what_cannot_be_found_out_is_unknown_and_nothing_is_deleted() {
                     let ran = check(day, &[], 5, |place| {
                         let after_put = after(Kind::Put, object);
                         place.server().fault(move |a| a.is(Kind::Put, object), 0..usize::MAX, fault);
-                        let looks = move |a: &crate::support::faults::Asked| {
-                            after_put(a) && (a.is(Kind::Head, object) || a.is(Kind::Get, object))
-                        };
+                        let looks =
+                            move |a: &Asked| after_put(a) && (a.is(Kind::Head, object) || a.is(Kind::Get, object));
                         place.server().fault(looks, 0..usize::MAX, undone(Answer::Status(500)));
                     });
                     let _ = ran.says("unknown").says(object);
@@ -160,7 +162,7 @@ fn what_cannot_be_found_out_is_unknown_and_nothing_is_deleted() {
 }
 
 /// Whether a request of this kind for this object has been seen before.
-fn after(kind: Kind, object: &'static str) -> impl Fn(&crate::support::faults::Asked) -> bool + Send + use<> {
+fn after(kind: Kind, object: &'static str) -> impl Fn(&Asked) -> bool + Send + use<> {
     let seen = std::sync::atomic::AtomicBool::new(false);
     move |asked| {
         let before = seen.load(std::sync::atomic::Ordering::SeqCst);
@@ -214,9 +216,8 @@ fn an_upload_of_which_nothing_can_be_found_out_is_unknown() {
             let place = day.begun();
             let after_complete = after(Kind::Complete, "/data.parquet");
             place.server().fault(|a| a.is(Kind::Complete, "/data.parquet"), 0..usize::MAX, fault);
-            let looks = move |a: &crate::support::faults::Asked| {
-                after_complete(a) && [Kind::Head, Kind::Get].iter().any(|k| a.is(*k, "/data.parquet"))
-            };
+            let looks =
+                move |a: &Asked| after_complete(a) && [Kind::Head, Kind::Get].iter().any(|k| a.is(*k, "/data.parquet"));
             place.server().fault(looks, 0..usize::MAX, undone(Answer::Dropped));
             let ran = place.qlc_env(&[CATCH_UP, IMPATIENT].concat(), IN_PARTS).ended(5).says("unknown");
             place.server().calm();
@@ -240,4 +241,34 @@ fn what_somebody_else_put_there_is_left_alone() {
         assert_eq!(data, b"from elsewhere", "{ran}");
         let _ = place.qlc(&["verify"]).ended(4);
     }
+}
+
+#[test]
+fn data_of_several_parts() {
+    // Incompressible figures, so that the data is larger than the smallest part that S3 takes.
+    const ROWS: i64 = 400_000;
+    let figures = (0..ROWS as u64).map(|n| 1.0 + (twox_hash::XxHash64::oneshot(7, &n.to_le_bytes()) >> 12) as f64);
+    let figures: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::Float64Array::from_iter_values(figures));
+    let file = Events::sealed(quotes(DAY, SECOND / 10, 0, ROWS));
+    let file = file.replace("bid_qty", std::sync::Arc::clone(&figures)).replace("ask_qty", figures).bytes();
+    let data = |place: &Place| std::fs::read(place.archive().join(home()).join("data.parquet")).unwrap();
+    let folder = Place::new();
+    let _ = folder.put_quotes("2026-02-03_00.parquet", &file);
+    let _ = folder.compact(&[]).ended(0);
+    assert!(data(&folder).len() > 6 << 20, "{} bytes", data(&folder).len());
+    let parts: &[(&str, &str)] = &[("QLC_MULTIPART_ABOVE", "5MiB"), ("QLC_PART_SIZE", "5MiB")];
+
+    let place = Place::on_s3();
+    let _ = place.put_quotes("2026-02-03_00.parquet", &file);
+    place.server().fault(|a| a.is(Kind::Part, "/data.parquet"), 0..usize::MAX, undone(Answer::Status(503)));
+    let _ = place.qlc_env(&[CATCH_UP, IMPATIENT].concat(), parts).ended(1);
+    place.leaves_nothing();
+    place.server().calm();
+    place.server().fault(|a| a.is(Kind::Part, "/data.parquet"), 1..2, done(Answer::Dropped));
+    place.server().fault(|a| a.is(Kind::Complete, "/data.parquet"), 0..1, done(Answer::Status(500)));
+    let ran = place.qlc_env(&[CATCH_UP, IMPATIENT].concat(), parts).ended(0);
+    assert!(data(&place) == data(&folder), "{ran}");
+    assert!(place.server().count(|a| a.is(Kind::Part, "/data.parquet")) >= 3, "{ran}");
+    place.verify();
+    place.leaves_nothing();
 }

@@ -94,6 +94,7 @@ fn a_spool_file_that_is_replaced_while_it_is_read_gives_no_mixed_rows() {
             assert_eq!(listing(&place.archive()).len(), 0, "read {read}: {ran}");
         }
         place.leaves_nothing();
+        place.server().calm();
         let _ = place.compact(&[]).ended(0);
         place.verify();
         if !replaced {

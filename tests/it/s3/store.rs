@@ -103,10 +103,13 @@ fn a_wrong_signature_or_checksum_changes_nothing() {
 fn of_many_writers_with_one_precondition_one_wins() {
     check(|server| async move {
         let store = &client(&server, SECRET_KEY, 0);
+        let round = std::sync::atomic::AtomicU8::new(0);
         let race = async |options: PutOptions| {
+            // The same bytes would have the same tag, and all of them would win.
+            let round = round.fetch_add(16, std::sync::atomic::Ordering::SeqCst);
             let put = |n: u8| {
                 let options = options.clone();
-                async move { store.put_opts(&at("x"), PutPayload::from(vec![n; 100]), options).await }
+                async move { store.put_opts(&at("x"), PutPayload::from(vec![round + n; 100]), options).await }
             };
             futures::future::join_all((0..16).map(put)).await.into_iter().flatten().collect::<Vec<_>>()
         };

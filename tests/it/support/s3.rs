@@ -250,7 +250,7 @@ fn request<T>(input: T) -> S3Request<T> {
         method: hyper::Method::GET,
         uri: hyper::Uri::from_static("/"),
         headers: hyper::HeaderMap::new(),
-        extensions: hyper::http::Extensions::default(),
+        extensions: http::Extensions::default(),
         credentials: None,
         region: None,
         service: None,

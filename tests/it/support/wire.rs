@@ -119,7 +119,7 @@ async fn faulty(fault: Option<Fault>, done: (response::Parts, Bytes)) -> Result<
         let _ = head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     let sent = if cut { body.slice(..body.len() / 2) } else { body };
-    Ok(Response::from_parts(head, Reply { rest: Some(sent).filter(|b| !b.is_empty()), cut }))
+    Ok(Response::from_parts(head, Reply { rest: Some(sent).filter(|b| !b.is_empty()), cut, sent: false }))
 }
 
 fn empty(status: StatusCode) -> (response::Parts, Bytes) {
@@ -155,15 +155,24 @@ pub fn base64(bytes: &[u8], letters: &[u8; 64]) -> String {
 struct Reply {
     rest: Option<Bytes>,
     cut: bool,
+    /// Whether there was time to send the piece before the end of the connection.
+    sent: bool,
 }
 
 impl Body for Reply {
     type Data = Bytes;
     type Error = Gone;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Gone>>> {
-        let piece = self.rest.take().map(|piece| Ok(Frame::data(piece)));
-        Poll::Ready(piece.or_else(|| self.cut.then_some(Err(Gone))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Gone>>> {
+        if let Some(piece) = self.rest.take() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        if self.cut && !std::mem::replace(&mut self.sent, true) {
+            // What came before is sent while nothing comes.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.cut.then_some(Err(Gone)))
     }
 
     fn is_end_stream(&self) -> bool {
