@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     engine::{
+        ahead::Ahead,
         budget::Budget,
         claims::Claims,
         examine::examine,
@@ -33,13 +34,12 @@ use crate::{
     model::{
         date::Date,
         layout,
-        meta::Meta,
         partition::Partition,
         quarantine::{Entry, Fault},
         receipt::{Base, LeftOut, Receipt},
         schema,
     },
-    storage::{Expect, atomic, conditions, remove},
+    storage::{Expect, atomic, conditions},
 };
 
 /// How many races for one partition are lost before it is left to the others.
@@ -235,7 +235,6 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
                     Err(error) if error.kind() == Kind::LostRace => {
                         lost += 1;
                         tracing::info!(%partition, why = %error.chain(), "lost a race; looking again");
-                        retract(run, partition, build.vouched.as_deref()).await?;
                     }
                     Err(error) => return Err(error),
                 }
@@ -285,27 +284,6 @@ async fn publish_meta(
     }
 }
 
-/// Removes the receipt of data that another process's data has forestalled, unless that vouches for what stands there.
-async fn retract(run: &Run, partition: &Partition, sha256: Option<&str>) -> Result<()> {
-    let Some(sha256) = sha256 else { return Ok(()) };
-    let archive = &run.places.archive;
-    let (Archived::Published(stands) | Archived::Unfinished(stands), _) = survey::archived(archive, partition).await?
-    else {
-        return Ok(());
-    };
-    let named = match archive.read(&layout::meta_key(partition)).await? {
-        Some(bytes) => Meta::from_json(&bytes).ok().map(|meta| meta.sha256),
-        None => None,
-    };
-    let bases = stands.base.as_ref().map(|base| base.sha256.as_str());
-    if stands.outcome.sha256 != sha256 && named.as_deref() != Some(sha256) && bases != Some(sha256) {
-        if let Some(receipt) = archive.head(&layout::receipt_key(partition, sha256)).await? {
-            let _ = remove::remove(archive, &receipt).await?;
-        }
-    }
-    Ok(())
-}
-
 /// The attempts at one partition.
 pub struct Build<'a> {
     run: &'a Run,
@@ -323,8 +301,6 @@ pub struct Build<'a> {
     squeezed: u32,
     /// What the publish may replace.
     stands: Stands,
-    /// The digest whose receipt was made although the data could not be written.
-    vouched: Option<String>,
 }
 
 impl<'a> Build<'a> {
@@ -381,7 +357,6 @@ impl<'a> Build<'a> {
             restart: false,
             squeezed: 0,
             stands: look.stands.clone(),
-            vouched: None,
         })
     }
 
@@ -442,8 +417,8 @@ impl<'a> Build<'a> {
                     return Ok(Some(Made::Published { receipt, reason, bytes_in }));
                 }
                 Ok(Attempt::NoRows) => return none(),
-                Ok(Attempt::LostRace { sha256 }) => {
-                    self.vouched = sha256;
+                // Its receipt stays: another may be about to write the same bytes, and count on it.
+                Ok(Attempt::LostRace) => {
                     return Err(Error::new(
                         Kind::LostRace,
                         format!("{}: another process wrote its data", self.partition),
@@ -532,6 +507,7 @@ impl<'a> Build<'a> {
             batch_rows: prepared.batch_rows,
             eager: prepared.eager,
             sort_in_memory: self.run.budget.squeezed(self.squeezed).sort_in_memory,
+            ahead: self.run.places.spool.local_folder().is_none().then(|| Ahead::within(self.run.budget.ahead)),
             on_progress: Arc::new(move |rows, bytes| watch.progress(rows, bytes)),
             stop: Arc::new(move || stop.asked()),
             ledger: Ledger::default(),
@@ -684,7 +660,7 @@ pub async fn digest(run: &Run, partition: &Partition, look: &Look, chosen: &[usi
         match build.attempt(build.prepared()?, true).await? {
             Attempt::Digest(sha256) => return Ok(Some(sha256)),
             Attempt::Problems(_) => {}
-            Attempt::Written(_) | Attempt::NoRows | Attempt::LostRace { .. } => return Ok(None),
+            Attempt::Written(_) | Attempt::NoRows | Attempt::LostRace => return Ok(None),
         }
     }
     Ok(None)

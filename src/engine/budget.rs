@@ -30,6 +30,8 @@ pub struct Budget {
     pub pool: u64,
     /// A file whose rows take at most this is sorted in memory.
     pub sort_in_memory: u64,
+    /// Bytes that may be fetched from a bucket ahead of being read.
+    pub ahead: u64,
     /// How often memory ran out with what was planned.
     squeeze: u32,
 }
@@ -52,6 +54,7 @@ impl Budget {
             merge: planned.min(700_000_000),
             pool: planned,
             sort_in_memory: (planned / 8).min(64_000_000),
+            ahead: (planned / 16).min(32_000_000),
             squeeze: 0,
         }
     }

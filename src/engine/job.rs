@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use super::{claims::Claims, fault::Problem, reader::Handle, shape::Shape};
+use super::{ahead::Ahead, claims::Claims, fault::Problem, reader::Handle, shape::Shape};
 use crate::model::{date::Date, partition::Partition, row_hash::RowHash};
 
 /// What must be done to a source's rows before they can be merged.
@@ -97,6 +97,8 @@ pub struct Job {
     pub sort_in_memory: u64,
     /// Whether small files are decoded at once, so that a wide merge holds no open readers.
     pub eager: bool,
+    /// What is fetched ahead of being read, where the spool is a bucket.
+    pub ahead: Option<Ahead>,
     /// Who is told of progress.
     pub on_progress: OnProgress,
     /// Set when the run shall stop.

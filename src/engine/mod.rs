@@ -5,6 +5,7 @@
 //! [`operators`] merge, number and order it, [`sink`] encodes it and reads it back. Refuses to decide which partitions are
 //! compacted: that is the verbs' business.
 
+pub mod ahead;
 pub mod budget;
 pub mod checker;
 pub mod claims;

@@ -77,7 +77,20 @@ impl Handle {
         &self.shown
     }
 
-    async fn fetch(&self, range: Range<u64>) -> Result<Bytes, Problem> {
+    /// Where the columns of a row group lie in the file; `None` where there is nothing of them.
+    #[must_use]
+    pub fn row_group_range(meta: &ParquetMetaData, row_group: usize) -> Option<Range<u64>> {
+        let group = meta.row_groups().get(row_group)?;
+        let ranges = group.columns().iter().map(parquet::file::metadata::ColumnChunkMetaData::byte_range);
+        let (start, end) = ranges.fold((u64::MAX, 0), |(s, e), (start, length)| (s.min(start), e.max(start + length)));
+        (start < end).then_some(start..end)
+    }
+
+    /// Reads a range of the very version that was listed.
+    ///
+    /// # Errors
+    /// When the object is out of reach, was replaced, or is shorter than it was.
+    pub async fn fetch(&self, range: Range<u64>) -> Result<Bytes, Problem> {
         let lost = |e: object_store::Error| match e {
             object_store::Error::Precondition { .. } => {
                 Error::new(Kind::Io, format!("{}: was replaced while it was read; run again", self.shown))
@@ -195,7 +208,15 @@ impl Handle {
     /// When the footer's schema cannot be brought to Arrow.
     pub fn rows_of(&self, meta: &Arc<ParquetMetaData>, batch_size: usize, keyed: &[String]) -> Result<Rows, Problem> {
         let arrow = arrow_metadata(meta, keyed)?;
-        Ok(Rows { handle: self.clone(), arrow, batch_size, row_group: 0, end: meta.num_row_groups(), current: None })
+        Ok(Rows {
+            handle: self.clone(),
+            arrow,
+            batch_size,
+            row_group: 0,
+            end: meta.num_row_groups(),
+            current: None,
+            first: None,
+        })
     }
 }
 
@@ -245,6 +266,8 @@ pub struct Rows {
     row_group: usize,
     end: usize,
     current: Option<Current>,
+    /// The first row group, where it was fetched ahead.
+    first: Option<Bytes>,
 }
 
 #[derive(Debug)]
@@ -259,6 +282,11 @@ impl Rows {
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         self.arrow.schema()
+    }
+
+    /// Gives the bytes of the first row group, so that they need not be fetched.
+    pub fn begin_with(&mut self, first: Option<Bytes>) {
+        self.first = first;
     }
 
     /// Narrows the rows to those of one row group; call it before the first [`Self::next`].
@@ -301,11 +329,16 @@ impl Rows {
         let meta = Arc::clone(self.arrow.metadata());
         let group = meta.row_groups().get(self.row_group).filter(|_| self.row_group < self.end);
         let Some(group) = group else { return Ok(false) };
-        let ranges = group.columns().iter().map(parquet::file::metadata::ColumnChunkMetaData::byte_range);
-        let (start, end) = ranges.fold((u64::MAX, 0), |(s, e), (start, length)| (s.min(start), e.max(start + length)));
-        let bytes = if start < end { self.handle.fetch(start..end).await? } else { Bytes::new() };
+        let range = Handle::row_group_range(&meta, self.row_group);
+        let start = range.as_ref().map_or(0, |range| range.start);
+        let ready = self.first.take().filter(|_| self.row_group == 0);
+        let bytes = match (ready, range) {
+            (Some(bytes), _) => bytes,
+            (None, Some(range)) => self.handle.fetch(range).await?,
+            (None, None) => Bytes::new(),
+        };
         let fetched = bytes.len() as u64;
-        let window = Window { start: start.min(end), bytes };
+        let window = Window { start, bytes };
         let build = |window: Window| {
             ParquetRecordBatchReaderBuilder::new_with_metadata(window, self.arrow.clone())
                 // Arrays are made as large as a batch may get: for tiny row groups that would be mostly nothing.

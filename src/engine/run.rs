@@ -42,11 +42,8 @@ pub enum Attempt {
     Written(Box<Written<Receipt>>),
     /// The digest that the data would have; nothing was written.
     Digest(String),
-    /// Another process wrote the data first; the receipt of this digest was made for nothing.
-    LostRace {
-        /// The digest of what was not written.
-        sha256: Option<String>,
-    },
+    /// Another process wrote the data first.
+    LostRace,
     /// Some sources could not be read as planned.
     Problems(Vec<(usize, Problem)>),
     /// No row of this day was there; what went to QUARANTINE went there.
@@ -80,7 +77,7 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
     let session = session(&setting.budget, &setting.scratch, job.batch_rows)?;
     let internal = |e: DataFusionError| Error::caused(Kind::Internal, format!("{}: the plan", job.partition), e);
     let plan = rows(job, layouts, &setting.scratch).map_err(internal)?;
-    let (result, vouched) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
+    let result = Arc::new(Mutex::new(None));
     let table = ArchiveTable(ArchiveSink {
         job: Arc::clone(job),
         archive: setting.archive,
@@ -89,7 +86,6 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
         expect: setting.expect,
         cores: setting.cores,
         before_visible: setting.before_visible,
-        vouched: Arc::clone(&vouched),
         result: Arc::clone(&result),
         dry: setting.dry,
     });
@@ -109,7 +105,8 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
         }
         (Some(Err(_)), _) if job.ledger.is_without_rows() => Ok(Attempt::NoRows),
         (Some(Err(error)), _) if error.kind() == Kind::LostRace => {
-            Ok(Attempt::LostRace { sha256: vouched.lock().unwrap_or_else(PoisonError::into_inner).take() })
+            tracing::info!(partition = %job.partition, why = %error.chain(), "lost a race");
+            Ok(Attempt::LostRace)
         }
         (Some(Err(error)), _) => Err(own_error(error, job)),
         (None, Err(error)) => Err(classified(error, job)),

@@ -11,7 +11,6 @@ use std::{
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use bytes::Bytes;
 use datafusion::{
     catalog::{Session, TableProvider},
     common::{DataFusionError, Result as DfResult},
@@ -81,20 +80,16 @@ pub struct ArchiveSink {
     pub cores: usize,
     /// Runs before anything is visible.
     pub before_visible: BeforeVisible,
-    /// The digest whose receipt stands, whatever becomes of the data.
-    pub vouched: Arc<Mutex<Option<String>>>,
     /// What came of it.
     pub result: Arc<Mutex<Option<Result<Written<Receipt>>>>>,
     /// Whether to stop short of publishing: the rebuild of `qlc verify` only wants the digest.
     pub dry: bool,
 }
 
-/// A receipt whose file was read back, and what stands in its place.
+/// A receipt whose file was read back.
 struct Proven {
     receipt: Receipt,
-    /// The receipt of the same data that is there already.
-    stands: Option<Bytes>,
-    /// What the new one may replace.
+    /// What it may replace.
     expect: Expect,
 }
 
@@ -203,7 +198,7 @@ impl ArchiveSink {
             }),
             before_visible: Box::new(move |proven: &Proven| {
                 let (sha256, json) = (proven.receipt.outcome.sha256.clone(), proven.receipt.to_json());
-                let (stands, expect) = (proven.stands.clone(), proven.expect.clone());
+                let expect = proven.expect.clone();
                 Box::pin(async move {
                     if self.dry {
                         // The digest is known; ending in an error removes the staged file.
@@ -211,10 +206,8 @@ impl ArchiveSink {
                     }
                     (self.before_visible)(self.tallies()?).await?;
                     let (key, json) = (layout::receipt_key(&self.job.partition, &sha256), json?);
-                    if stands.is_none_or(|stands| stands != json) {
-                        let _ = atomic::write_bytes(&self.archive, &key, &self.staging, &expect, json).await?;
-                    }
-                    *self.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(sha256);
+                    // Written anew even where the same stands: `clean` removes receipts of no data by their age.
+                    let _ = atomic::write_bytes(&self.archive, &key, &self.staging, &expect, json).await?;
                     Ok(())
                 })
             }),
@@ -232,15 +225,13 @@ impl ArchiveSink {
         })
     }
 
-    /// What stands in the place of the receipt of data with this digest, and since when the digest is vouched for: the
-    /// time of the first receipt stays, so that `meta.json` says the same whoever of several makers writes it.
-    async fn vouched(&self, sha256: &str) -> Result<(Option<Bytes>, Expect, Option<String>)> {
+    /// What a receipt of data with this digest may replace, and since when the digest is vouched for: the time of the
+    /// first receipt stays, so that `meta.json` says the same whoever of several makers writes it.
+    async fn vouched(&self, sha256: &str) -> Result<(Expect, Option<String>)> {
         let key = layout::receipt_key(&self.job.partition, sha256);
-        let Some((bytes, tag)) = self.archive.read_version(&key).await? else {
-            return Ok((None, Expect::Absent, None));
-        };
+        let Some((bytes, tag)) = self.archive.read_version(&key).await? else { return Ok((Expect::Absent, None)) };
         let since = Receipt::from_json(&bytes).ok().map(|receipt| receipt.created_at);
-        Ok((Some(bytes), tag.map_or(Expect::Anything, Expect::Version), since))
+        Ok((tag.map_or(Expect::Anything, Expect::Version), since))
     }
 
     /// Reads the staged file back and holds it against the bills.
@@ -300,7 +291,7 @@ impl ArchiveSink {
         let (Some(ts_event_min_ns), Some(ts_event_max_ns)) = (back.ts_min_ns, back.ts_max_ns) else {
             return wrong("there are no rows of this day".to_owned());
         };
-        let (stands, expect, since) = self.vouched(&sha256).await?;
+        let (expect, since) = self.vouched(&sha256).await?;
         let receipt = Receipt {
             receipt_version: RECEIPT_VERSION,
             qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -326,7 +317,7 @@ impl ArchiveSink {
         };
         match receipt.findings().first() {
             Some(finding) => wrong(finding.clone()),
-            None => Ok(Proven { receipt, stands, expect }),
+            None => Ok(Proven { receipt, expect }),
         }
     }
 

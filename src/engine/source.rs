@@ -151,7 +151,11 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
         // Decoded in pieces of its own size where it is kept whole; never in one, for text may be large.
         let whole = usize::try_from(source.claims.rows).unwrap_or(usize::MAX).clamp(1, 32_768);
         let batch_rows = if sort || (job.eager && small) { whole } else { job.batch_rows };
-        let rows = source.handle.rows(&source.claims, batch_rows, &keyed).await?;
+        let mut rows = source.handle.rows(&source.claims, batch_rows, &keyed).await?;
+        if let Some(ahead) = &job.ahead {
+            ahead.begin(index, &job.sources);
+            rows.begin_with(ahead.take(index).await);
+        }
         let slice_rows = job.batch_rows;
         let most = if sort { 2 * job.sort_in_memory } else { 2 * EAGER_BYTES };
         let checked = Checked { checker: Checker::new(Arc::clone(&job), index), rows, job, index, stored: 0 };

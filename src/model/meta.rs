@@ -80,6 +80,12 @@ pub fn findings(bytes: &[u8]) -> Vec<String> {
     if found.is_empty() && keys_in_order(bytes).is_none_or(|keys| !keys.starts_with(&KEYS.map(str::to_owned))) {
         found.push(format!("meta.json has its keys in another order than {}", KEYS.join(", ")));
     }
+    if found.is_empty()
+        && let Err(error) = Meta::from_json(bytes)
+    {
+        // A key given twice, for one.
+        found.push(error.chain());
+    }
     found
 }
 

@@ -79,9 +79,7 @@ pub(super) async fn upload(
             Err(Failed::Store(error)) => error,
         };
         tracing::debug!(object = %shown, %error, round, "a write ended in an error; reading back");
-        if is_refusal(&error) {
-            return Err(Error::io(format!("{shown}: cannot be uploaded"), error));
-        }
+        // Whatever the last answer was, a request before it may have taken effect: the client repeats by itself.
         let conflict =
             matches!(error, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. });
         let standing = standing(store, key, path, &nonce).await.map_err(|e| {
@@ -107,21 +105,6 @@ pub(super) async fn upload(
             _ => return Err(Error::io(format!("{shown}: could not be uploaded; what stood there stands"), error)),
         }
     }
-}
-
-/// Whether the store said that it will not do it, whatever else happens.
-fn is_refusal(error: &object_store::Error) -> bool {
-    use object_store::Error as E;
-    matches!(
-        error,
-        E::PermissionDenied { .. }
-            | E::Unauthenticated { .. }
-            | E::NotFound { .. }
-            | E::NotSupported { .. }
-            | E::NotImplemented { .. }
-            | E::InvalidPath { .. }
-            | E::UnknownConfigurationKey { .. }
-    )
 }
 
 enum Failed {
