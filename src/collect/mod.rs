@@ -1,0 +1,5 @@
+//! Collect.
+mod journal;
+mod rows;
+mod seal;
+mod thread;
