@@ -2,12 +2,16 @@
 //! verified file per exchange, stream, symbol and day. `ARCHITECTURE.md` is the map.
 
 pub mod cli;
+pub mod collect;
 pub mod compact;
 pub mod demo;
 pub mod engine;
 pub mod error;
+pub mod feed;
 pub mod inspect;
 pub mod model;
 pub mod query;
+pub mod record;
+pub mod replay;
 pub mod storage;
 pub mod verify;

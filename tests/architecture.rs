@@ -17,8 +17,8 @@ const FLOORS: [&[&str]; 6] = [
     &["error"],
     &["model"],
     &["storage"],
-    &["engine"],
-    &["collect", "compact", "demo", "inspect", "query", "verify"],
+    &["engine", "feed"],
+    &["collect", "compact", "demo", "inspect", "query", "record", "replay", "verify"],
     &["cli"],
 ];
 

@@ -315,7 +315,8 @@ impl Journal {
             }
             let _ = self.earlier.pop_front();
         }
-        let told: BTreeSet<&String> = self.earlier.iter().flat_map(|(_, keys)| keys).chain(&self.current.keys).collect();
+        let told: BTreeSet<&String> =
+            self.earlier.iter().flat_map(|(_, keys)| keys).chain(&self.current.keys).collect();
         self.sealed = self.sealed.iter().filter(|key| told.contains(key)).cloned().collect();
         Ok(())
     }
@@ -362,7 +363,9 @@ impl Segment {
 /// When the spool is not a local folder.
 pub(crate) fn folder(spool: &Store) -> Result<PathBuf> {
     spool.local_path(FOLDER).ok_or_else(|| {
-        Error::usage("a collector writes to a local folder: name one with --spool, and copy from there what must go elsewhere")
+        Error::usage(
+            "a collector writes to a local folder: name one with --spool, and copy from there what must go elsewhere",
+        )
     })
 }
 
@@ -409,7 +412,11 @@ mod tests {
     }
 
     fn seqs(found: &Found) -> Vec<i64> {
-        found.records.iter().filter_map(|r| if let Record::Rows(h, _) = r { Some(h.memory.seq) } else { None }).collect()
+        found
+            .records
+            .iter()
+            .filter_map(|r| if let Record::Rows(h, _) = r { Some(h.memory.seq) } else { None })
+            .collect()
     }
 
     #[test]

@@ -6,9 +6,7 @@
 use std::{ops::Range, sync::Arc};
 
 use arrow::{
-    array::{
-        ArrayRef, AsArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray, StringBuilder,
-    },
+    array::{ArrayRef, AsArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray, StringBuilder},
     datatypes::{Float64Type, Int8Type, Int64Type, Schema, SchemaRef},
 };
 
@@ -217,7 +215,13 @@ fn narrow_schema(kind: Kind) -> Result<SchemaRef> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{feed::{event::Id, venue::{Venue, choose}}, model::row_hash};
+    use crate::{
+        feed::{
+            event::Id,
+            venue::{Venue, choose},
+        },
+        model::row_hash,
+    };
 
     fn event(ts_event: i64, body: Body) -> Event {
         Event { series: 0, ts_event, ts_recv: ts_event + 5, id: Id::Time, body }

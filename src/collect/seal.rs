@@ -53,13 +53,7 @@ pub(crate) type Ready = Box<dyn FnOnce() -> Result<()> + Send>;
 ///
 /// # Errors
 /// When it cannot be written, other rows are read back, or `ready` refuses.
-pub(crate) async fn seal(
-    spool: &Store,
-    key: &str,
-    wanted: &Wanted,
-    rows: &Arc<Rows>,
-    ready: Ready,
-) -> Result<Content> {
+pub(crate) async fn seal(spool: &Store, key: &str, wanted: &Wanted, rows: &Arc<Rows>, ready: Ready) -> Result<Content> {
     let shown = spool.show(key);
     let (wanted, rows) = (wanted.clone(), Arc::clone(rows));
     let made = Arc::new(std::sync::OnceLock::new());
@@ -166,9 +160,8 @@ pub(crate) fn read_back(path: &Path) -> Result<Content> {
         let batch = batch.map_err(|e| Error::io(format!("{}: does not read back", path.display()), e))?;
         rows += batch.num_rows();
         hash = hash.and(row_hash::of_batch(&batch)?);
-        last = in_order(&batch, last).ok_or_else(|| {
-            Error::new(Kind::Internal, format!("{}: the rows are not in order", path.display()))
-        })?;
+        last = in_order(&batch, last)
+            .ok_or_else(|| Error::new(Kind::Internal, format!("{}: the rows are not in order", path.display())))?;
     }
     Ok(Content { rows, row_hash: hash, bytes })
 }

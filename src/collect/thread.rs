@@ -77,7 +77,11 @@ impl Thread {
             },
             Id::Shared { order, unique } => {
                 let before = self.mark.last.is_some_and(|last| order < last) && event.ts_event <= self.mark.last_ts;
-                if self.mark.recent.contains(&unique) || (before && !same_line) { Verdict::Again } else { Verdict::Next }
+                if self.mark.recent.contains(&unique) || (before && !same_line) {
+                    Verdict::Again
+                } else {
+                    Verdict::Next
+                }
             }
             Id::Time => {
                 let before = self.mark.last.is_some() && event.ts_event <= self.mark.last_ts;

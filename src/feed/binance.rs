@@ -177,10 +177,9 @@ mod tests {
             Event { series: 0, ts_event: 1_568_014_460_891_000_000, ts_recv: 7, id: Id::Ascending(400_900_217), body };
         assert_eq!(events, [want.clone()]);
         // The order of the keys and added fields do not matter.
-        let turned = QUOTE.replace(r#""stream":"btcusdt@bookTicker","#, r#""new":[1,{}],"#).replace(
-            "}}",
-            r#","added":null},"stream":"btcusdt@bookTicker"}"#,
-        );
+        let turned = QUOTE
+            .replace(r#""stream":"btcusdt@bookTicker","#, r#""new":[1,{}],"#)
+            .replace("}}", r#","added":null},"stream":"btcusdt@bookTicker"}"#);
         assert_eq!(of(&turned).unwrap().1, [want]);
     }
 
@@ -193,10 +192,7 @@ mod tests {
         };
         let (_, events) = of(&frame(true)).unwrap();
         assert_eq!((events[0].series, events[0].id), (1, Id::Consecutive(5_933_014)));
-        assert_eq!(
-            events[0].body,
-            Body::Trade { price: 0.001, qty: 100.0, side: -1, id: TradeId::Number(5_933_014) }
-        );
+        assert_eq!(events[0].body, Body::Trade { price: 0.001, qty: 100.0, side: -1, id: TradeId::Number(5_933_014) });
         assert!(matches!(of(&frame(false)).unwrap().1[0].body, Body::Trade { side: 1, .. }));
     }
 

@@ -171,12 +171,7 @@ impl Trade<'_> {
             ts_event: millis(self.time)?,
             ts_recv,
             id: Id::Shared { order: self.seq.unwrap_or(0), unique: unique.finish() },
-            body: Body::Trade {
-                price: amount(self.p)?,
-                qty: amount(self.v)?,
-                side,
-                id: TradeId::Text(self.i.into()),
-            },
+            body: Body::Trade { price: amount(self.p)?, qty: amount(self.v)?, side, id: TradeId::Text(self.i.into()) },
         })
     }
 }
@@ -259,7 +254,9 @@ mod tests {
             Body::Bbo { bid_price: 16_493.5, bid_qty: 0.006, ask_price: 16_611.0, ask_qty: 0.029 }
         );
         let (_, events) = got[1].as_ref().unwrap();
-        assert!(matches!(events[0].body, Body::Bbo { ask_price, ask_qty, .. } if ask_price.is_nan() && ask_qty.is_nan()));
+        assert!(
+            matches!(events[0].body, Body::Bbo { ask_price, ask_qty, .. } if ask_price.is_nan() && ask_qty.is_nan())
+        );
     }
 
     #[test]

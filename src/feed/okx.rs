@@ -210,12 +210,32 @@ mod tests {
     fn every_channel_is_read() {
         let swap = "BTC-USDT-SWAP";
         let got = of(&[
-            &frame("bbo-tbt", swap, r#"{"asks":[["8476.98","415","0","13"]],"bids":[["8476.97","256","0","12"]],"ts":"1597026383085","checksum":0,"seqId":123456}"#),
-            &frame("trades", swap, r#"{"instId":"BTC-USDT-SWAP","tradeId":"130639474","px":"42219.9","sz":"0.12","side":"sell","ts":"1630048897897","count":"3"}"#),
+            &frame(
+                "bbo-tbt",
+                swap,
+                r#"{"asks":[["8476.98","415","0","13"]],"bids":[["8476.97","256","0","12"]],"ts":"1597026383085","checksum":0,"seqId":123456}"#,
+            ),
+            &frame(
+                "trades",
+                swap,
+                r#"{"instId":"BTC-USDT-SWAP","tradeId":"130639474","px":"42219.9","sz":"0.12","side":"sell","ts":"1630048897897","count":"3"}"#,
+            ),
             &frame("index-tickers", "BTC-USDT", r#"{"instId":"BTC-USDT","idxPx":"42300.1","ts":"1630048897000"}"#),
-            &frame("mark-price", swap, r#"{"instType":"SWAP","instId":"BTC-USDT-SWAP","markPx":"42310.6","ts":"1630049139746"}"#),
-            &frame("funding-rate", swap, r#"{"fundingRate":"-0.00018","fundingTime":"1703088000000","nextFundingTime":"1703116800000","instId":"BTC-USDT-SWAP","ts":"1703070685309"}"#),
-            &frame("open-interest", swap, r#"{"instId":"BTC-USDT-SWAP","oi":"2216113.01","oiCcy":"1","ts":"1743041250440"}"#),
+            &frame(
+                "mark-price",
+                swap,
+                r#"{"instType":"SWAP","instId":"BTC-USDT-SWAP","markPx":"42310.6","ts":"1630049139746"}"#,
+            ),
+            &frame(
+                "funding-rate",
+                swap,
+                r#"{"fundingRate":"-0.00018","fundingTime":"1703088000000","nextFundingTime":"1703116800000","instId":"BTC-USDT-SWAP","ts":"1703070685309"}"#,
+            ),
+            &frame(
+                "open-interest",
+                swap,
+                r#"{"instId":"BTC-USDT-SWAP","oi":"2216113.01","oiCcy":"1","ts":"1743041250440"}"#,
+            ),
         ]);
         let events: Vec<Event> = got.into_iter().flat_map(|one| one.unwrap().1).collect();
         assert_eq!(events.iter().map(|e| e.series).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
@@ -247,8 +267,11 @@ mod tests {
     #[test]
     fn a_wrong_row_refuses_the_whole_frame() {
         let good = r#"{"tradeId":"1","px":"1","sz":"1","side":"buy","ts":"1630048897897"}"#;
-        for bad in [good.replace("\"1\",\"sz\"", "\"NaN\",\"sz\""), good.replace("buy", "bought"), good.replace("\"ts\"", "\"tz\"")]
-        {
+        for bad in [
+            good.replace("\"1\",\"sz\"", "\"NaN\",\"sz\""),
+            good.replace("buy", "bought"),
+            good.replace("\"ts\"", "\"tz\""),
+        ] {
             let mut wanted = Directory::default();
             wanted.add("BTC-USDT-SWAP", Kind::Trade, 0);
             let mut decoder = crate::feed::decode::Decoder::new(crate::feed::venue::Venue::Okx, wanted);

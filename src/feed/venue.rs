@@ -126,9 +126,7 @@ impl Venue {
         Some(match (self, kind) {
             (Self::Binance, Kind::Bbo) => (BINANCE_PUBLIC, vec![format!("{lower}@bookTicker")]),
             (Self::Binance, Kind::Trade) => (BINANCE_MARKET, vec![format!("{lower}@aggTrade")]),
-            (Self::Binance, Kind::MarkPrice | Kind::Funding) => {
-                (BINANCE_MARKET, vec![format!("{lower}@markPrice@1s")])
-            }
+            (Self::Binance, Kind::MarkPrice | Kind::Funding) => (BINANCE_MARKET, vec![format!("{lower}@markPrice@1s")]),
             (Self::Binance, Kind::OpenInterest) => return None,
             (Self::Bybit, Kind::Bbo) => (BYBIT_LINEAR, vec![format!("orderbook.1.{wire}")]),
             (Self::Bybit, Kind::Trade) => (BYBIT_LINEAR, vec![format!("publicTrade.{wire}")]),
@@ -175,6 +173,16 @@ impl Venue {
                 topics.chunks(50).map(one).collect()
             }
         }
+    }
+}
+
+impl Wanted {
+    /// A series as an earlier process collected it, to be completed; it cannot be subscribed.
+    ///
+    /// # Errors
+    /// When its exchange is unknown to this version.
+    pub fn restored(series: Series, kind: Kind, symbol: String) -> Result<Self> {
+        Ok(Self { venue: series.exchange.as_str().parse()?, kind, series, symbol, wire: String::new() })
     }
 }
 
@@ -266,7 +274,9 @@ pub fn lines(wanted: &[Wanted], endpoints: &BTreeMap<String, String>) -> Result<
         let mut venue = None;
         // All topics of a symbol's mark price stay on one connection: the decoder joins them.
         for (place, one) in wanted.iter().enumerate() {
-            let Some((_, topics)) = one.venue.topics(one.kind, &one.wire).filter(|(r, _)| *r == route) else { continue };
+            let Some((_, topics)) = one.venue.topics(one.kind, &one.wire).filter(|(r, _)| *r == route) else {
+                continue;
+            };
             venue = Some(one.venue);
             // Two series can come by one topic, which is then subscribed once.
             if let Some((_, series)) = parts.iter_mut().find(|(known, _)| topics.iter().all(|t| known.contains(t))) {
@@ -357,7 +367,8 @@ mod tests {
             ]
         );
         let many: Vec<String> = (0..450).map(|n| format!("a{n}usdt")).collect();
-        let many = choose(&[Venue::Binance], &symbols(&many.iter().map(String::as_str).collect::<Vec<_>>()), &[Kind::Bbo]);
+        let many =
+            choose(&[Venue::Binance], &symbols(&many.iter().map(String::as_str).collect::<Vec<_>>()), &[Kind::Bbo]);
         let split = super::lines(&many.unwrap().series, &BTreeMap::new()).unwrap();
         assert_eq!(split.iter().map(|l| l.series.len()).collect::<Vec<_>>(), [200, 200, 50]);
         assert!(super::lines(&all, &BTreeMap::from([("okx.private".to_owned(), String::new())])).is_err());

@@ -4,6 +4,7 @@
 
 #![expect(clippy::doc_markdown, reason = "the comments on arguments are the text of --help")]
 
+mod collect;
 mod compact;
 mod query;
 mod shared;
@@ -13,6 +14,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed};
 pub(crate) use compact::{Compact, ModeName, Selection, workers};
 pub(crate) use query::{OutputFormat, Query};
 pub(crate) use shared::{Format, Resources};
@@ -72,6 +74,12 @@ pub(crate) enum Command {
     Query(Query),
     /// Tells everything about single Parquet files, and what is wrong with them
     Inspect(Inspect),
+    /// Collects exchange feeds into the spool
+    Collect(Collect),
+    /// Keeps the raw frames of exchange feeds in a file
+    Record(Record),
+    /// Plays a recording back as an exchange would
+    Replay(Replay),
     /// Makes a sample spool, compacts, verifies and queries it
     Demo(Demo),
 }

@@ -2,10 +2,13 @@
 //!
 //! Refuses to know the flags' rules (`meaning`), the forms of output (`show`) and the numbers of exit codes (`exit`).
 
+mod collect;
 mod compact;
 mod demo;
 mod inspect;
 mod query;
+mod record;
+mod replay;
 mod stores;
 mod verify;
 
@@ -31,6 +34,9 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
         Command::Verify(typed) => verify::run(typed, &decide(&typed.resources, None)?, console, signals).await,
         Command::Query(typed) => query::run(typed, &decide(&typed.resources, None)?, console, signals).await,
         Command::Inspect(typed) => inspect::run(typed, console, signals).await,
+        Command::Collect(typed) => collect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Record(typed) => record::run(typed, console, signals).await,
+        Command::Replay(typed) => replay::run(typed, console, signals).await,
         Command::Demo(typed) => demo::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
     }
 }
