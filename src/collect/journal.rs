@@ -271,16 +271,13 @@ impl Journal {
     /// Notes that the file at `key` stands in the spool; segments that nothing else needs go.
     ///
     /// # Errors
-    /// When a segment cannot be removed or begun.
-    pub(crate) fn sealed(&mut self, key: &str, memories: impl FnOnce() -> Vec<(Series, Memory)>) -> Result<()> {
+    /// When a segment cannot be removed.
+    pub(crate) fn sealed(&mut self, key: &str) -> Result<()> {
         let _ = self.sealed.insert(key.to_owned());
-        if self.current.length > SEGMENT {
-            self.roll(&memories())?;
-        }
         self.trim()
     }
 
-    /// Begins a new segment.
+    /// Begins a new segment. The memories must be those of committed rows: what they know, no restart takes again.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -462,9 +459,9 @@ mod tests {
         journal.roll(&[]).unwrap();
         journal.commit(&record("b", 2), ["b".to_owned()]).unwrap();
         journal.roll(&[]).unwrap();
-        journal.sealed("b", Vec::new).unwrap();
+        journal.sealed("b").unwrap();
         assert_eq!(segments(&folder).unwrap().len(), 3, "the first one is still needed");
-        journal.sealed("a", Vec::new).unwrap();
+        journal.sealed("a").unwrap();
         assert_eq!(segments(&folder).unwrap().len(), 1);
         assert!(journal.bytes() > 0);
     }

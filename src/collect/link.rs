@@ -52,6 +52,8 @@ pub struct Keeping {
     pub patience: Patience,
     /// A session is replaced when it is this old.
     pub renew_after: Duration,
+    /// A session without a word for so long is dead.
+    pub silence: Duration,
     /// Spreads waits.
     pub seed: u64,
     /// The clock for the time of receipt.
@@ -164,7 +166,7 @@ async fn lifetime(
         let number = sessions.fetch_add(1, Ordering::Relaxed) + 1;
         let (stage_to, stage) = watch::channel(Stage::Connecting);
         let (end, ended) = watch::channel(false);
-        let run = session(Arc::clone(line), place, number, keeping.clock, to.clone(), stage_to, ended);
+        let run = session(Arc::clone(line), place, number, keeping, to.clone(), stage_to, ended);
         (number, stage, end, tokio::spawn(run))
     };
     let lost = |joined: Result<Option<Ended>, tokio::task::JoinError>| {
@@ -238,7 +240,7 @@ async fn session(
     line: Arc<Line>,
     place: usize,
     number: u64,
-    clock: Clock,
+    keeping: Keeping,
     to: mpsc::Sender<News>,
     stage: watch::Sender<Stage>,
     mut asked: watch::Receiver<bool>,
@@ -261,17 +263,22 @@ async fn session(
         }
     }
     let pulse = line.venue.pulse();
-    let mut reader =
-        Reader { decoder: Decoder::new(line.venue, line.directory.clone()), clock, group: Group::default() };
+    let silence = keeping.silence;
+    let every = pulse.every.min(silence / 2);
+    let mut reader = Reader {
+        decoder: Decoder::new(line.venue, line.directory.clone()),
+        clock: keeping.clock,
+        group: Group::default(),
+    };
     let (mut heard_at, mut asked_at) = (Instant::now(), Instant::now());
     let send = |what| to.send(News { line: place, session: number, what });
     loop {
-        let due = (heard_at.max(asked_at) + pulse.every).min(heard_at + pulse.silence);
+        let due = (heard_at.max(asked_at) + every).min(heard_at + silence);
         let message = tokio::select! {
             message = socket.next() => message,
             () = tokio::time::sleep_until(due) => {
-                if heard_at.elapsed() >= pulse.silence {
-                    return Some(Ended { reason: format!("silent for {} s", pulse.silence.as_secs()), cause: "feed" });
+                if heard_at.elapsed() >= silence {
+                    return Some(Ended { reason: format!("silent for {} s", silence.as_secs_f64()), cause: "feed" });
                 }
                 asked_at = Instant::now();
                 let ping = pulse.text.map_or_else(|| Message::Ping(bytes::Bytes::new()), Message::from);
@@ -287,7 +294,7 @@ async fn session(
         };
         heard_at = Instant::now();
         // Bybit wants to hear from us even while it speaks.
-        if pulse.text.is_some() && asked_at.elapsed() >= pulse.every {
+        if pulse.text.is_some() && asked_at.elapsed() >= every {
             asked_at = heard_at;
             if let Some(text) = pulse.text {
                 let _ = socket.send(Message::from(text)).await;

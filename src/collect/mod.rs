@@ -67,7 +67,7 @@ pub async fn run(
     let remembered: Vec<_> = memories.clone().into_iter().collect();
     let journal = Arc::new(Mutex::new(journal::Journal::open(&spool, lock, &found, &remembered)?));
     let recovered = recover::recover(&spool, &journal, &found).await?;
-    journal.lock().unwrap_or_else(PoisonError::into_inner).sealed("", Vec::new)?;
+    journal.lock().unwrap_or_else(PoisonError::into_inner).sealed("")?;
     let now = (options.keeping.clock)();
     let mut diary = diary::Diary::new(folder.with_file_name(diary::FOLDER));
     diary.note(

@@ -84,6 +84,8 @@ pub(super) struct Writer {
     ticks: u64,
     full: watch::Sender<bool>,
     rate_events: u64,
+    /// Nothing more comes: everything must be sealed.
+    ending: bool,
 }
 
 /// What came of a run.
@@ -151,6 +153,7 @@ impl Writer {
             ticks: 0,
             full,
             rate_events: 0,
+            ending: false,
         }
     }
 
@@ -342,7 +345,7 @@ impl Writer {
         self.status.events += 1;
         let _ = self.uncommitted_since.get_or_insert(event.ts_recv);
         let series = event.series;
-        if book.must_rotate(&event, &self.options) {
+        if self.disk_trouble.is_none() && book.must_rotate(&event, &self.options) {
             self.rotate(series);
         }
         if let Some(book) = self.books.get_mut(series) {
@@ -352,7 +355,10 @@ impl Writer {
 
     /// Commits what is open, and lets one file be sealed.
     fn rotate(&mut self, place: usize) {
-        self.commit();
+        // Rows that are in no journal stay in the open file, or a later commit would remember what is nowhere.
+        if !self.commit() && !self.ending {
+            return;
+        }
         let frozen = self.books.get_mut(place).and_then(Book::freeze);
         if let Some((key, rows)) = frozen {
             self.frozen_bytes += rows.bytes();
@@ -400,8 +406,7 @@ impl Writer {
                 self.status.files_sealed += 1;
                 self.disk_trouble = None;
                 tracing::info!(file = frozen.key, rows = content.rows, bytes = content.bytes, "sealed");
-                let memories = self.memories();
-                let noted = tokio::task::block_in_place(|| self.journal().sealed(&frozen.key, || memories));
+                let noted = tokio::task::block_in_place(|| self.journal().sealed(&frozen.key));
                 if let Err(error) = noted {
                     tracing::warn!(error = %error.chain(), "the journal cannot be trimmed");
                 }
@@ -428,8 +433,8 @@ impl Writer {
         books.chain(self.others.iter().map(|(series, memory)| (series.clone(), memory.clone()))).collect()
     }
 
-    /// Writes all rows to the journal that are not there yet.
-    fn commit(&mut self) {
+    /// Writes all rows to the journal that are not there yet; whether it could.
+    fn commit(&mut self) -> bool {
         let mut records = Vec::new();
         let mut keys = Vec::new();
         for book in &self.books {
@@ -448,12 +453,13 @@ impl Writer {
             }
         }
         if keys.is_empty() {
-            return;
+            return true;
         }
         let committed = tokio::task::block_in_place(|| self.journal().commit(&records, keys));
         match committed {
             Ok(()) => {
                 self.uncommitted_since = None;
+                self.disk_trouble = None;
                 for book in &mut self.books {
                     book.committed();
                 }
@@ -463,15 +469,19 @@ impl Writer {
                         self.trouble(&error.chain());
                     }
                 }
+                true
             }
-            Err(error) => self.trouble(&error.chain()),
+            Err(error) => {
+                self.trouble(&error.chain());
+                false
+            }
         }
     }
 
     async fn tick(&mut self, queue: usize) {
         let now = (self.options.keeping.clock)();
         self.ticks += 1;
-        self.commit();
+        let _ = self.commit();
         self.begin_seals();
         if self.memory_bytes() as u64 > self.options.memory_limit / 2 && self.waiting.is_empty() {
             let largest = self.books.iter().enumerate().max_by_key(|(_, book)| book.open_bytes()).map(|(at, _)| at);
@@ -553,6 +563,7 @@ impl Writer {
 
     /// Seals everything; a file that cannot be sealed stays in the journal.
     async fn finish(&mut self) {
+        self.ending = true;
         for place in 0..self.books.len() {
             self.rotate(place);
         }
@@ -573,7 +584,7 @@ impl Writer {
             // A fresh segment with nothing but memories is all that is left of the journal.
             let memories = self.memories();
             let mut journal = self.journal();
-            if let Err(error) = journal.roll(&memories).and_then(|()| journal.sealed("", Vec::new)) {
+            if let Err(error) = journal.roll(&memories).and_then(|()| journal.sealed("")) {
                 tracing::warn!(error = %error.chain(), "the journal cannot be trimmed");
             }
         }

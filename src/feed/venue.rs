@@ -41,8 +41,6 @@ pub struct Pulse {
     pub every: Duration,
     /// The text that asks; `None` for a ping frame.
     pub text: Option<&'static str>,
-    /// After so long without a word the connection is dead.
-    pub silence: Duration,
 }
 
 /// A series to be collected, and its column values.
@@ -116,7 +114,7 @@ impl Venue {
             Self::Bybit => Some("{\"op\":\"ping\"}"),
             Self::Okx => Some("ping"),
         };
-        Pulse { every: Duration::from_secs(20), text, silence: Duration::from_secs(45) }
+        Pulse { every: Duration::from_secs(20), text }
     }
 
     /// Where a stream comes from, and the exchange's names of what must be subscribed; `None` where there is no such stream.

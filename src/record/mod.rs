@@ -23,6 +23,8 @@ use crate::{
 
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Without a word for so long a connection is dead.
+const SILENCE: Duration = Duration::from_secs(45);
 /// What was read can be read by others after so long.
 const FLUSH: Duration = Duration::from_secs(5);
 
@@ -112,7 +114,7 @@ async fn session(line: &Line, clock: fn() -> i64, to: &mpsc::Sender<Frame>) -> S
         let message = tokio::select! {
             message = socket.next() => message,
             _ = ping.tick() => {
-                if heard.elapsed() > pulse.silence {
+                if heard.elapsed() > SILENCE {
                     return "silent".to_owned();
                 }
                 let message = pulse.text.map_or_else(|| Message::Ping(bytes::Bytes::new()), Message::from);

@@ -19,6 +19,8 @@
 mod again;
 #[path = "../architecture.rs"]
 mod architecture;
+mod collect;
+mod collect_crash;
 mod crash;
 mod days;
 mod determinism;

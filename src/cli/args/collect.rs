@@ -60,6 +60,9 @@ pub(crate) struct Collect {
     /// A connection is replaced, without a hole, when it is this old
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "23h", help_heading = "Connections")]
     pub(crate) renew_after: Duration,
+    /// A connection that says nothing for so long, though it was asked, is given up
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "45s", help_heading = "Connections")]
+    pub(crate) silence: Duration,
     /// The longest wait between attempts to connect, until many have failed in a row
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s", help_heading = "Connections")]
     pub(crate) retry_cap: Duration,

@@ -43,6 +43,7 @@ pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console,
                 ..Patience::USUAL
             },
             renew_after: typed.renew_after,
+            silence: typed.silence,
             seed: rand::random(),
             clock: now_ns,
         },

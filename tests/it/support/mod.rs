@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod damage;
 pub mod events;
+pub mod exchange;
 pub mod pages;
 pub mod rewrite;
 pub mod run;
