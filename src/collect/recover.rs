@@ -51,9 +51,8 @@ pub(crate) async fn recover(spool: &Store, journal: &Arc<Mutex<Journal>>, found:
             Record::Memories(_) => {}
         }
     }
-    let mut recovered = Recovered::default();
+    let mut missing = Vec::new();
     for (key, (head, rows)) in files {
-        let unfinished = has_temporary(spool, key);
         let standing = spool.local_path(key).filter(|path| path.exists());
         let key = match standing.map(|path| seal::read_back(&path)) {
             // The tail that was not acknowledged can be in the file and not in the journal.
@@ -62,11 +61,20 @@ pub(crate) async fn recover(spool: &Store, journal: &Arc<Mutex<Journal>>, found:
                 tracing::warn!(file = %spool.show(key), "a sealed file holds other rows than it should; they are sealed beside it");
                 key.replace(".parquet", &format!("-{}.parquet", head.memory.seq))
             }
-            None if ready.contains(key) && !unfinished => continue,
+            None if ready.contains(key) && !has_temporary(spool, key) => continue,
             None => key.to_owned(),
         };
-        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let _ = atomic::sweep(spool, folder);
+        missing.push((key, head, rows));
+    }
+    // Temporary names are evidence: they go only when the journal does not need them any more.
+    for (key, _, _) in &missing {
+        journal.lock().unwrap_or_else(PoisonError::into_inner).unready(key)?;
+    }
+    let mut recovered = Recovered::default();
+    for (key, _, _) in &missing {
+        let _ = atomic::sweep(spool, key.rsplit_once('/').map_or("", |(folder, _)| folder));
+    }
+    for (key, head, rows) in missing {
         let wanted = Wanted::restored(head.series.clone(), head.kind, head.symbol.clone())?;
         let (noted, noted_key) = (Arc::clone(journal), key.clone());
         let note = move || noted.lock().unwrap_or_else(PoisonError::into_inner).ready(&noted_key);

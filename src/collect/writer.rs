@@ -281,7 +281,6 @@ impl Writer {
         }
         for event in group.events {
             if self.options.max_events.is_some_and(|most| self.status.events >= most) {
-                let _ = self.full.send(true);
                 return;
             }
             self.take_event(place, session, exchange, event);
@@ -294,11 +293,16 @@ impl Writer {
         if let Some(used) = used {
             self.status.memory_bytes = used;
         }
-        let Some(book) = self.books.get_mut(event.series) else { return };
+        let series = event.series;
+        // Before the thread knows of this event: what is committed must not remember what it does not hold.
+        if self.disk_trouble.is_none() && self.books.get(series).is_some_and(|b| b.must_rotate(&event, &self.options)) {
+            self.rotate(series);
+        }
+        let Some(book) = self.books.get_mut(series) else { return };
         let now = event.ts_recv;
         let tally = self.window.of(exchange);
         let verdict = book.thread.look(&event, session);
-        let series = || book.wanted.series.to_string();
+        let name = || book.wanted.series.to_string();
         match verdict {
             Verdict::Again => {
                 book.status.duplicates += 1;
@@ -308,12 +312,12 @@ impl Writer {
             Verdict::Next => {}
             Verdict::Late => {
                 tally.late += 1;
-                let what = json!({ "series": series(), "id": format!("{:?}", event.id), "session": session });
+                let what = json!({ "series": name(), "id": format!("{:?}", event.id), "session": session });
                 self.diary.note(now, "late", what);
                 book.status.late += 1;
             }
             Verdict::Anew => {
-                self.diary.note(now, "anew", json!({ "series": series(), "id": format!("{:?}", event.id) }));
+                self.diary.note(now, "anew", json!({ "series": name(), "id": format!("{:?}", event.id) }));
             }
             Verdict::AfterHole(first, last) => {
                 let missing = last - first + 1;
@@ -322,7 +326,7 @@ impl Writer {
                 self.diary.note(
                     now,
                     "gap",
-                    json!({ "series": series(), "exchange": exchange, "first": first, "last": last, "missing": missing,
+                    json!({ "series": name(), "exchange": exchange, "first": first, "last": last, "missing": missing,
                         "session": session }),
                 );
                 book.status.gaps += 1;
@@ -344,12 +348,9 @@ impl Writer {
         }
         self.status.events += 1;
         let _ = self.uncommitted_since.get_or_insert(event.ts_recv);
-        let series = event.series;
-        if self.disk_trouble.is_none() && book.must_rotate(&event, &self.options) {
-            self.rotate(series);
-        }
-        if let Some(book) = self.books.get_mut(series) {
-            book.push(event, &self.options.spool);
+        book.push(event, &self.options.spool);
+        if self.options.max_events.is_some_and(|most| self.status.events >= most) {
+            let _ = self.full.send(true);
         }
     }
 

@@ -45,6 +45,8 @@ fn check(nth: usize) -> bool {
     if code.is_some() {
         assert_eq!(code, Some(0), "{said}");
     }
+    // The recovery is killed too, somewhere on its way.
+    let (_, _) = collect(&place, Some(nth % 13 + 2));
     let (again, said_again) = collect(&place, None);
     assert_eq!(again, Some(0), "point {nth}: {said_again}");
     let got = trades(&place.spool(), "binance");
@@ -70,7 +72,7 @@ fn killed_anywhere_it_loses_and_doubles_nothing() {
         }
     });
     let killed = killed.load(Ordering::SeqCst);
-    assert!(killed > 40, "only {killed} points were reached");
+    assert!(killed > 25, "only {killed} points were reached");
 }
 
 #[test]
