@@ -22,6 +22,8 @@ mod architecture;
 mod bit_rot;
 mod clean;
 mod clock;
+mod collect;
+mod collect_crash;
 mod crash;
 mod days;
 mod determinism;

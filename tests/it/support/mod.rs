@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod damage;
 pub mod events;
+pub mod exchange;
 pub mod faults;
 pub mod inside;
 pub mod pages;
