@@ -24,6 +24,15 @@ pub struct SpoolFile {
     pub home: Option<Date>,
 }
 
+/// What tells one version of a spool file from another: key, size and time.
+pub type Identity = (String, u64, i64);
+
+/// The identity of `file`.
+#[must_use]
+pub fn identity(file: &SpoolFile) -> Identity {
+    (file.object.key.clone(), file.object.size, file.object.modified_us)
+}
+
 /// What the archive holds of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Archived {

@@ -12,10 +12,7 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{
-    decide::SpoolFile,
-    survey::{Identity, identity},
-};
+use super::decide::{Identity, SpoolFile, identity};
 use crate::engine::{claims::Claims, fault::Problem, probe::probe, reader::Handle};
 
 /// Files whose claims are remembered.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    decide::{Archived, SpoolFile},
+    decide::{Archived, Identity, SpoolFile},
     prepare::accounting_day,
     report::{Mode, Options},
 };
@@ -305,15 +305,6 @@ pub struct Said {
     pub here: BTreeSet<(String, u64)>,
     /// Files whose rows are all accounted for, none of them here.
     pub elsewhere: BTreeSet<Identity>,
-}
-
-/// What tells one version of a spool file from another: key, size and time.
-pub type Identity = (String, u64, i64);
-
-/// The identity of `file`.
-#[must_use]
-pub fn identity(file: &SpoolFile) -> Identity {
-    (file.object.key.clone(), file.object.size, file.object.modified_us)
 }
 
 /// Asks the receipts of the neighbouring days.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    decide::{Archived, Decision, Feeding, SpoolFile, decide},
+    decide::{Archived, Decision, Feeding, SpoolFile, decide, identity},
     footers::Footers,
     keep::{self, Places},
     prepare::{BaseData, Prepared, Probed, accounting_day, feeding, prepare, probe_all, unfit},
@@ -124,7 +124,7 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     let said = survey::neighbours(&run.places.archive, partition).await?;
     let mut candidates = survey::candidates(files, partition);
     // A file that a neighbour's receipt accounts for to the last row, none of them here, need not be opened.
-    candidates.retain(|file| !said.elsewhere.contains(&survey::identity(file)));
+    candidates.retain(|file| !said.elsewhere.contains(&identity(file)));
     let entries = survey::quarantined(&run.places.archive, partition, &candidates).await?;
     let receipt = match &archived {
         Archived::Published(receipt) => Some(receipt.as_ref()),

@@ -139,3 +139,56 @@ binance/bbo/ethusdt/20260203: sha256 differs
     assert!(verified(&all[..1], PLAIN).ends_with("1 partition sound; 10 rows, 2.00 kB\n"));
     assert_eq!(verified_line(&all[1]), "DAMAGED (2 findings) binance/bbo/ethusdt/20260203: 10 rows, 2.00 kB, 0.5 s");
 }
+
+#[test]
+fn a_pruning_tells_what_went_and_why_the_rest_stays() {
+    use crate::prune::{Judged, Outcome, Report};
+    let file = |name: &str, outcome, reason: &str| Judged {
+        series: partition("btcusdt").series,
+        name: name.to_owned(),
+        date: Some(partition("btcusdt").date),
+        bytes: 2_000,
+        rows: matches!(outcome, Outcome::Removed).then_some(1_500),
+        outcome,
+        reason: reason.to_owned(),
+    };
+    let report = Report {
+        files: vec![
+            file("a", Outcome::Removed, "all 1500 rows are in the archive"),
+            file("b", Outcome::Removed, "all 1500 rows are in the archive"),
+            file("c", Outcome::Young, "20260203 is not older than the days to keep"),
+            file("d", Outcome::Unproven, "data.parquet has another sha256"),
+        ],
+        journal: Some("_pruned/date=20260210/x.ndjson".to_owned()),
+        settled: Vec::new(),
+        stopped: false,
+    };
+    let want = "\
+spool files of                result   files   rows    bytes
+binance/bbo/btcusdt/20260203  removed      2  3,000  4.00 kB
+removed 2 files (4.00 kB): every row was read back from the archive
+kept 1 file (2.00 kB), because not all their days are old enough
+kept 1 file (2.00 kB), because what must be proven could NOT be
+  d: data.parquet has another sha256
+journal: _pruned/date=20260210/x.ndjson
+";
+    assert_eq!(pruned(&report, false, PLAIN), want);
+    assert_eq!(pruned(&Report::default(), false, PLAIN), "nothing to prune: the spool holds no file\n");
+}
+
+#[test]
+fn a_cleaning_tells_each_thing() {
+    use crate::clean::{Kind, Left, Swept};
+    let one =
+        |kind, place: &str, left| Swept { kind, place: place.to_owned(), bytes: Some(10), left, why: "x".to_owned() };
+    let all = [one(Kind::Receipt, "/a/r.json", Left::Gone), one(Kind::Temporary, "/a/.t", Left::Stays)];
+    let want = "\
+what            place      result   bytes
+receipt         /a/r.json  removed   10 B
+temporary file  /a/.t      stays     10 B
+/a/.t: x
+1 receipt removed, 1 temporary file stays
+";
+    assert_eq!(swept(&all, PLAIN), want);
+    assert_eq!(swept(&[], PLAIN), "nothing to clean: nothing was left over\n");
+}
