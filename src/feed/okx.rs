@@ -51,6 +51,7 @@ struct Book<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names are those of the exchange")]
 struct Trade<'a> {
     trade_id: &'a str,
     px: &'a str,
@@ -74,6 +75,7 @@ struct Index<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names are those of the exchange")]
 struct Funding<'a> {
     funding_rate: &'a str,
     funding_time: Option<&'a str>,

@@ -100,6 +100,10 @@ pub(crate) enum Command {
     Record(Record),
     /// Plays a recording back as an exchange would
     Replay(Replay),
+    /// Prints the completions of a shell
+    Completions(Completions),
+    /// Prints the manual page
+    Man,
     /// Makes a sample spool, compacts, verifies and queries it
     Demo(Demo),
 }
@@ -117,6 +121,24 @@ pub(crate) struct Inspect {
     /// For a person, or for a program: one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
+}
+
+/// `qlc completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc completions bash > /etc/bash_completion.d/qlc
+  qlc completions zsh > \"${fpath[1]}/_qlc\"
+  qlc completions fish > ~/.config/fish/completions/qlc.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// The grammar, for what is made of it.
+pub(crate) fn grammar() -> clap::Command {
+    <Typed as clap::CommandFactory>::command()
 }
 
 /// `qlc demo`

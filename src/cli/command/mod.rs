@@ -12,6 +12,7 @@ mod quarantine;
 mod query;
 mod record;
 mod replay;
+mod shell;
 mod stores;
 mod verify;
 
@@ -52,6 +53,8 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
             clean::run(typed, &decide(&spill(typed.spill_dir.as_ref()), None)?, console, signals).await
         }
         Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Completions(typed) => shell::completions(typed.shell, console),
+        Command::Man => shell::man(console),
         Command::Demo(typed) => {
             let settings = decide(&Resources::default(), None)?;
             demo::run(typed, &settings, archive_was_typed, console, signals).await

@@ -10,11 +10,11 @@ const SEEDS: std::ops::Range<u64> = 1..9;
 
 /// Of a hundred requests, so many meet a fault: half of them, and in every other storm a few, which most runs survive.
 fn strength(seed: u64) -> u64 {
-    if seed % 2 == 0 { 8 } else { 50 }
+    if seed.is_multiple_of(2) { 8 } else { 50 }
 }
 
 /// So long one run may take before it is taken for hung: far more than it needs.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(2);
 
 /// A run in the storm: how it ended, what the storm did, how many requests there were.
 fn stormy(seed: u64) -> (Place, Ran, Vec<String>, usize) {

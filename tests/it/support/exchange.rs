@@ -155,7 +155,7 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
             Act::Mute => {
                 let _ = socket.flush().await;
                 // The client gives up; nobody reads its pings until then.
-                tokio::time::sleep(Duration::from_secs(600)).await;
+                tokio::time::sleep(Duration::from_mins(10)).await;
                 return;
             }
             Act::Live => {
