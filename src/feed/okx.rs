@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::{
-    decode::{Directory, Heard, not_json},
+    directory::{Directory, Heard, not_json},
     event::{Body, Event, Id, Kind, TradeId},
     number::{amount, millis_text, rate, whole},
 };
