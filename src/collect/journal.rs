@@ -59,7 +59,7 @@ pub(crate) enum Record {
     /// What is remembered of the series at the beginning of a segment.
     Memories(Vec<(Series, Memory)>),
     /// Rows of the file at a key.
-    Rows(RowsHead, RecordBatch),
+    Rows(Box<RowsHead>, RecordBatch),
     /// The file at this key is complete and about to be made visible.
     Ready(String),
     /// It was not made visible after all.
@@ -130,8 +130,7 @@ pub(crate) fn lock(spool: &Store) -> Result<FolderLock> {
 /// # Errors
 /// When a segment cannot be read.
 pub(crate) fn read(folder: &Path) -> Result<Found> {
-    let mut found = Found::default();
-    found.segments = segments(folder)?;
+    let mut found = Found { segments: segments(folder)?, ..Found::default() };
     let last = found.segments.len().saturating_sub(1);
     for (number, path) in found.segments.iter().enumerate() {
         let bytes = fs::read(path).map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
@@ -439,13 +438,13 @@ mod tests {
             fs::write(&path, &bytes[..cut]).unwrap();
             let found = read(&folder).unwrap();
             assert!(seqs(&found).len() <= 2 && found.damaged.is_empty());
-            assert!(vec![1, 2].starts_with(&seqs(&found)), "cut at {cut}");
+            assert!([1, 2].starts_with(&seqs(&found)), "cut at {cut}");
         }
         for at in (0..bytes.len()).step_by(7) {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             fs::write(&path, &flipped).unwrap();
-            assert!(vec![1, 2].starts_with(&seqs(&read(&folder).unwrap())), "flipped at {at}");
+            assert!([1, 2].starts_with(&seqs(&read(&folder).unwrap())), "flipped at {at}");
         }
     }
 

@@ -24,7 +24,7 @@ impl Patience {
         first: Duration::from_millis(500),
         cap: Duration::from_secs(30),
         breaker_after: 20,
-        breaker: Duration::from_secs(120),
+        breaker: Duration::from_mins(2),
     };
 
     /// The wait after so many failures in a row; `draw` spreads it over half to all of its length.

@@ -289,7 +289,7 @@ impl Writer {
 
     fn take_event(&mut self, line: usize, session: u64, exchange: &'static str, event: Event) {
         // A limit is looked at rarely enough to cost nothing.
-        let used = if self.status.events % 256 == 0 { Some(self.memory_bytes() as u64) } else { None };
+        let used = if self.status.events.is_multiple_of(256) { Some(self.memory_bytes() as u64) } else { None };
         if let Some(used) = used {
             self.status.memory_bytes = used;
         }
@@ -496,7 +496,7 @@ impl Writer {
             self.rotate(place);
         }
         self.measure(now);
-        if self.window.is_over(now) || self.ticks % 240 == 0 {
+        if self.window.is_over(now) || self.ticks.is_multiple_of(240) {
             if let Err(error) = self.window.write(&self.options.spool).await {
                 self.trouble(&error.chain());
             }

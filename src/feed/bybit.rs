@@ -103,21 +103,20 @@ pub(super) fn decode(
     out: &mut Vec<Event>,
 ) -> Result<Heard, String> {
     let named = frame.strip_prefix("{\"topic\":\"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
-    let topic = match named {
-        Some(name) => name,
-        None => {
-            let any: Any = serde_json::from_str(frame).map_err(not_json)?;
-            match (any.topic, any.op) {
-                (Some(topic), _) => topic,
-                (None, Some("pong")) => return Ok(Heard::Pong),
-                (None, Some("ping")) if any.success != Some(false) => return Ok(Heard::Pong),
-                (None, Some("subscribe")) if any.success == Some(true) => return Ok(Heard::Subscribed),
-                (None, Some(op)) if any.success == Some(false) => {
-                    return Ok(Heard::Refused(format!("{op}: {}", any.ret_msg.unwrap_or("no reason given"))));
-                }
-                (None, Some(_)) => return Ok(Heard::Other),
-                (None, None) => return Err("has no topic".to_owned()),
+    let topic = if let Some(name) = named {
+        name
+    } else {
+        let any: Any = serde_json::from_str(frame).map_err(not_json)?;
+        match (any.topic, any.op) {
+            (Some(topic), _) => topic,
+            (None, Some("pong")) => return Ok(Heard::Pong),
+            (None, Some("ping")) if any.success != Some(false) => return Ok(Heard::Pong),
+            (None, Some("subscribe")) if any.success == Some(true) => return Ok(Heard::Subscribed),
+            (None, Some(op)) if any.success == Some(false) => {
+                return Ok(Heard::Refused(format!("{op}: {}", any.ret_msg.unwrap_or("no reason given"))));
             }
+            (None, Some(_)) => return Ok(Heard::Other),
+            (None, None) => return Err("has no topic".to_owned()),
         }
     };
     match topic.split('.').next() {

@@ -52,7 +52,8 @@ struct Book<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Trade<'a> {
-    trade_id: &'a str,
+    #[serde(rename = "tradeId")]
+    id: &'a str,
     px: &'a str,
     sz: &'a str,
     side: &'a str,
@@ -75,8 +76,10 @@ struct Index<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Funding<'a> {
-    funding_rate: &'a str,
-    funding_time: Option<&'a str>,
+    #[serde(rename = "fundingRate")]
+    rate: &'a str,
+    #[serde(rename = "fundingTime")]
+    time: Option<&'a str>,
     next_funding_time: Option<&'a str>,
     ts: &'a str,
 }
@@ -129,7 +132,7 @@ pub(super) fn decode(
         "trades" => {
             let series = wanted.wanted(symbol, Kind::Trade)?;
             for trade in read::<Trade>(frame)? {
-                let number = whole(trade.trade_id)?;
+                let number = whole(trade.id)?;
                 let side = match trade.side {
                     "buy" => 1,
                     "sell" => -1,
@@ -155,10 +158,10 @@ pub(super) fn decode(
         "funding-rate" => {
             let series = wanted.wanted(symbol, Kind::Funding)?;
             for funding in read::<Funding>(frame)? {
-                let next = [funding.funding_time, funding.next_funding_time].into_iter().flatten();
+                let next = [funding.time, funding.next_funding_time].into_iter().flatten();
                 let next = next.into_iter().find(|text| !text.is_empty());
                 let next_ns = millis_text(next.ok_or("tells no time of funding")?)?;
-                push(series, funding.ts, Id::Time, Body::Funding { rate: rate(funding.funding_rate)?, next_ns })?;
+                push(series, funding.ts, Id::Time, Body::Funding { rate: rate(funding.rate)?, next_ns })?;
             }
         }
         "open-interest" => {
