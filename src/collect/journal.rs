@@ -60,7 +60,7 @@ pub(crate) enum Record {
     /// What is remembered of the series at the beginning of a segment.
     Memories(Vec<(Series, Memory)>),
     /// Rows of the file at a key.
-    Rows(RowsHead, RecordBatch),
+    Rows(Box<RowsHead>, RecordBatch),
     /// The file at this key is complete and about to be made visible.
     Ready(String),
     /// It was not made visible after all.

@@ -26,11 +26,7 @@ use tokio_tungstenite::{
 };
 
 use super::patience::Patience;
-use crate::feed::{
-    decode::{Decoder, Heard},
-    event::Event,
-    venue::Line,
-};
+use crate::feed::{decode::Decoder, directory::Heard, event::Event, venue::Line};
 
 /// A group is handed over when it has so many events.
 const GROUP: usize = 1024;

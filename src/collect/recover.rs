@@ -43,7 +43,7 @@ pub(crate) async fn recover(spool: &Store, journal: &Arc<Mutex<Journal>>, found:
     for record in &found.records {
         match record {
             Record::Rows(head, batch) => {
-                let (_, rows) = files.entry(&head.key).or_insert_with(|| (head, Rows::new(head.kind)));
+                let (_, rows) = files.entry(&head.key).or_insert_with(|| (&**head, Rows::new(head.kind)));
                 rows.extend(batch)?;
             }
             Record::Ready(key) => drop(ready.insert(key.as_str())),

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::{
-    decode::{Directory, Heard, not_json},
+    directory::{Directory, Heard, not_json},
     event::{Body, Event, Id, Kind, TradeId},
     number::{amount, millis, rate},
 };

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use twox_hash::XxHash64;
 
 use super::{
-    decode::{Directory, Heard, not_json},
+    directory::{Directory, Heard, not_json},
     event::{Body, Event, Id, Kind, TradeId},
     number::{amount, millis, millis_text, rate},
 };

@@ -3,56 +3,13 @@
 //!
 //! Strict about types, lenient about added fields. A frame that cannot be decoded gives no event at all, never half.
 
-use std::collections::HashMap;
-
 use super::{
     binance, bybit,
-    event::{Event, Kind},
+    directory::{Directory, Heard},
+    event::Event,
     okx,
     venue::Venue,
 };
-
-/// What a frame was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
-    /// Events; they have been appended.
-    Data,
-    /// The answer to a ping.
-    Pong,
-    /// A subscription stands.
-    Subscribed,
-    /// The exchange refuses something that was asked for.
-    Refused(String),
-    /// The exchange will close this connection soon.
-    Closing(String),
-    /// Something else of no consequence.
-    Other,
-}
-
-/// Which series are wanted, by the exchange's name of the symbol.
-#[derive(Debug, Clone, Default)]
-pub struct Directory {
-    places: HashMap<String, [Option<usize>; Kind::ALL.len()]>,
-}
-
-impl Directory {
-    /// Notes that events of `kind` for `symbol`, as the exchange spells it, belong to the series at `place`.
-    pub fn add(&mut self, symbol: &str, kind: Kind, place: usize) {
-        if let Some(slot) = self.places.entry(symbol.to_owned()).or_default().get_mut(kind.index()) {
-            *slot = Some(place);
-        }
-    }
-
-    /// The place of a series; `None` when it was not asked for.
-    pub(super) fn place(&self, symbol: &str, kind: Kind) -> Option<usize> {
-        self.places.get(symbol)?.get(kind.index()).copied().flatten()
-    }
-
-    /// As [`Self::place`], for events that come only when they were asked for.
-    pub(super) fn wanted(&self, symbol: &str, kind: Kind) -> Result<usize, String> {
-        self.place(symbol, kind).ok_or_else(|| format!("{kind} of {symbol:?} was not asked for"))
-    }
-}
 
 /// Decodes the frames of one connection.
 #[derive(Debug)]
@@ -86,10 +43,4 @@ impl Decoder {
         }
         heard
     }
-}
-
-/// A JSON error as the reason of a refusal.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-pub(super) fn not_json(error: serde_json::Error) -> String {
-    error.to_string()
 }

@@ -6,6 +6,7 @@
 mod binance;
 mod bybit;
 pub mod decode;
+pub mod directory;
 pub mod event;
 mod number;
 mod okx;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::{
-    decode::{Directory, Heard, not_json},
+    directory::{Directory, Heard, not_json},
     event::{Body, Event, Id, Kind, TradeId},
     number::{amount, millis_text, rate, whole},
 };
@@ -53,7 +53,8 @@ struct Book<'a> {
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "the names are those of the exchange")]
 struct Trade<'a> {
-    trade_id: &'a str,
+    #[serde(rename = "tradeId")]
+    id: &'a str,
     px: &'a str,
     sz: &'a str,
     side: &'a str,
@@ -77,8 +78,10 @@ struct Index<'a> {
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "the names are those of the exchange")]
 struct Funding<'a> {
-    funding_rate: &'a str,
-    funding_time: Option<&'a str>,
+    #[serde(rename = "fundingRate")]
+    rate: &'a str,
+    #[serde(rename = "fundingTime")]
+    time: Option<&'a str>,
     next_funding_time: Option<&'a str>,
     ts: &'a str,
 }
@@ -131,7 +134,7 @@ pub(super) fn decode(
         "trades" => {
             let series = wanted.wanted(symbol, Kind::Trade)?;
             for trade in read::<Trade>(frame)? {
-                let number = whole(trade.trade_id)?;
+                let number = whole(trade.id)?;
                 let side = match trade.side {
                     "buy" => 1,
                     "sell" => -1,
@@ -157,10 +160,10 @@ pub(super) fn decode(
         "funding-rate" => {
             let series = wanted.wanted(symbol, Kind::Funding)?;
             for funding in read::<Funding>(frame)? {
-                let next = [funding.funding_time, funding.next_funding_time].into_iter().flatten();
+                let next = [funding.time, funding.next_funding_time].into_iter().flatten();
                 let next = next.into_iter().find(|text| !text.is_empty());
                 let next_ns = millis_text(next.ok_or("tells no time of funding")?)?;
-                push(series, funding.ts, Id::Time, Body::Funding { rate: rate(funding.funding_rate)?, next_ns })?;
+                push(series, funding.ts, Id::Time, Body::Funding { rate: rate(funding.rate)?, next_ns })?;
             }
         }
         "open-interest" => {

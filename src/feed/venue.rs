@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
-use super::{decode::Directory, event::Kind};
+use super::{directory::Directory, event::Kind};
 use crate::{
     error::{Error, Result},
     model::partition::{Exchange, Series, Stream, Symbol},

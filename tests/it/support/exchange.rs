@@ -8,7 +8,7 @@ use std::{
     process::Child,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -61,7 +61,6 @@ struct State {
     begun: Mutex<BTreeMap<String, usize>>,
     drained: AtomicUsize,
     listening: AtomicUsize,
-    seen_hello: AtomicBool,
 }
 
 impl Exchange {
@@ -75,7 +74,6 @@ impl Exchange {
             begun: Mutex::default(),
             drained: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
-            seen_hello: AtomicBool::new(false),
         });
         let (live, _) = broadcast::channel(100_000);
         let (shared, to_live) = (Arc::clone(&state), live.clone());
@@ -114,11 +112,6 @@ impl Exchange {
     /// Connections so far to a path.
     pub fn connections(&self, path: &str) -> usize {
         self.state.begun.lock().unwrap().get(path).copied().unwrap_or(0)
-    }
-
-    /// Whether any client sent a subscription.
-    pub fn was_subscribed(&self) -> bool {
-        self.state.seen_hello.load(Ordering::SeqCst)
     }
 }
 
@@ -169,10 +162,8 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
     // Whoever answers this has read everything before it.
     let _ = socket.send(Message::Ping(b"end".as_slice().into())).await;
     while let Some(Ok(message)) = socket.next().await {
-        match message {
-            Message::Pong(_) => drop(state.drained.fetch_add(1, Ordering::SeqCst)),
-            Message::Text(text) if text.contains("subscribe") => state.seen_hello.store(true, Ordering::SeqCst),
-            _ => {}
+        if matches!(message, Message::Pong(_)) {
+            let _ = state.drained.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
