@@ -3,14 +3,18 @@
 
 pub mod clean;
 pub mod cli;
+pub mod collect;
 pub mod compact;
 pub mod demo;
 pub mod engine;
 pub mod error;
+pub mod feed;
 pub mod inspect;
 pub mod model;
 pub mod prune;
 pub mod quarantine;
 pub mod query;
+pub mod record;
+pub mod replay;
 pub mod storage;
 pub mod verify;

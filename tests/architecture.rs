@@ -17,8 +17,8 @@ const FLOORS: [&[&str]; 6] = [
     &["error"],
     &["model"],
     &["storage"],
-    &["engine"],
-    &["clean", "collect", "compact", "demo", "inspect", "prune", "quarantine", "query", "verify"],
+    &["engine", "feed"],
+    &["clean", "collect", "compact", "demo", "inspect", "prune", "quarantine", "query", "record", "replay", "verify"],
     &["cli"],
 ];
 

@@ -65,21 +65,23 @@ impl Signals {
         &self.stop
     }
 
+    /// Completes when a stop is asked for.
+    pub(crate) async fn stopped(&self) {
+        let mut asked = self.asked.clone();
+        // When the listener has gone, nobody can ask any more.
+        if asked.wait_for(|asked| *asked).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Does work that changes nothing durable, and leaves it where it stands when a stop is asked for.
     ///
     /// # Errors
     /// The work's own, or [`Kind::Interrupted`].
     pub(crate) async fn or_stop<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let mut asked = self.asked.clone();
-        let stopped = async move {
-            // When the listener has gone, nobody can ask any more.
-            if asked.wait_for(|asked| *asked).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             result = work => result,
-            () = stopped => Err(Error::new(Kind::Interrupted, "stopped as asked, before it was done")),
+            () = self.stopped() => Err(Error::new(Kind::Interrupted, "stopped as asked, before it was done")),
         }
     }
 }

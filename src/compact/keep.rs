@@ -289,8 +289,8 @@ async fn note(places: &Places, home: &Partition, entry: &Entry) -> Result<()> {
     let mut rounds = 0;
     loop {
         rounds += 1;
-        let _lock = if is_folder { atomic::lock(&places.archive, &dir)? } else { None };
-        let free = !is_folder || _lock.is_some();
+        let held = if is_folder { atomic::lock(&places.archive, &dir)? } else { None };
+        let free = !is_folder || held.is_some();
         if free {
             let (known, expect) = survey::quarantine_version(&places.archive, home).await?;
             let known = known.first().cloned().map(|newest| ErrorFile { newest, files: known });
@@ -305,6 +305,7 @@ async fn note(places: &Places, home: &Partition, entry: &Entry) -> Result<()> {
                 format!("{}: another process has held it for long; run again", places.archive.show(&dir)),
             ));
         }
+        drop(held);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

@@ -233,6 +233,7 @@ pub async fn versions(archive: &Store, partition: &Partition) -> Result<Stands> 
     Ok(Stands { data: version(data.map(|d| d.tag)), meta: version(meta.map(|m| m.tag)) })
 }
 
+#[expect(clippy::option_option, reason = "no object, and an object without a tag, are two things")]
 fn version(tag: Option<Option<String>>) -> Expect {
     match tag {
         None => Expect::Absent,

@@ -78,7 +78,7 @@ impl BucketOptions {
             request_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             retries: 10,
-            retry_timeout: Duration::from_secs(180),
+            retry_timeout: Duration::from_mins(3),
             connections: 16,
             credentials: None,
             single_writer: false,

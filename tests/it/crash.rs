@@ -15,13 +15,17 @@ use super::support::{
 };
 
 /// A way to a state of the archive: what is done before, and the run that is killed.
-struct Scenario {
+pub struct Scenario {
+    /// Where: on a folder or on a bucket.
+    pub place: fn() -> Place,
+    /// The environment of the run that is killed, and of the one after it.
+    pub env: &'static [(&'static str, &'static str)],
     /// Puts and compacts what was there before.
-    before: fn(&Place),
+    pub before: fn(&Place),
     /// Puts what the run under test takes in.
-    then: fn(&Place),
+    pub then: fn(&Place),
     /// How the run under test ends when nobody disturbs it.
-    code: i32,
+    pub code: i32,
 }
 
 fn put(place: &Place, name: &str, start: i64, seq: i64) {
@@ -42,16 +46,17 @@ fn state(place: &Place) -> (Option<String>, Option<String>) {
     (data, meta)
 }
 
-/// All objects of an archive; of receipts and `error.json` only the names, because they hold times of spool files.
+/// All objects of an archive but probes; of receipts and `error.json` only the names, because they hold times of spool
+/// files.
 fn objects(place: &Place) -> BTreeMap<String, String> {
     let varies = |key: &String| key.starts_with("_receipts/") || key.ends_with("error.json");
-    let all = listing(&place.archive()).into_iter();
+    let all = listing(&place.archive()).into_iter().filter(|(key, _)| !key.starts_with("_probe/"));
     all.map(|(key, sha256)| if varies(&key) { (key, String::new()) } else { (key, sha256) }).collect()
 }
 
-fn check(scenario: &Scenario) {
+pub fn check(scenario: &Scenario) {
     let begun = || {
-        let place = Place::new();
+        let place = (scenario.place)();
         (scenario.before)(&place);
         let old = state(&place);
         (scenario.then)(&place);
@@ -67,7 +72,8 @@ fn check(scenario: &Scenario) {
     let mut seen = BTreeSet::new();
     for nth in 1.. {
         let (place, _) = begun();
-        let ran = place.qlc_env(CATCH_UP, &[("QLC_CRASH_AT", &nth.to_string())]);
+        let nth_point = nth.to_string();
+        let ran = place.qlc_env(CATCH_UP, &[&[("QLC_CRASH_AT", nth_point.as_str())], scenario.env].concat());
         if ran.code.is_some() {
             // There are not so many points: the run went through.
             let _ = ran.ended(scenario.code);
@@ -83,7 +89,7 @@ fn check(scenario: &Scenario) {
         }
         let _ = seen.insert((data == new.0, meta == new.1));
 
-        let again = place.compact(&[]);
+        let again = place.qlc_env(CATCH_UP, scenario.env);
         assert!([Some(0), Some(scenario.code)].contains(&again.code), "point {nth}: {again}");
         assert_eq!(objects(&place), expected, "point {nth}: {again}");
         place.verify();
@@ -97,6 +103,8 @@ fn check(scenario: &Scenario) {
 #[test]
 fn killed_anywhere_in_a_first_publish() {
     check(&Scenario {
+        place: Place::new,
+        env: &[],
         before: |_| {},
         then: |place| {
             put(place, "2026-02-03_00-00-00.parquet", DAY, 0);
@@ -109,6 +117,8 @@ fn killed_anywhere_in_a_first_publish() {
 #[test]
 fn killed_anywhere_while_a_file_and_rows_are_quarantined() {
     check(&Scenario {
+        place: Place::new,
+        env: &[],
         before: |_| {},
         then: |place| {
             put(place, "2026-02-03_00-00-00.parquet", DAY, 0);
@@ -125,6 +135,8 @@ fn killed_anywhere_while_a_file_and_rows_are_quarantined() {
 #[test]
 fn killed_anywhere_while_a_late_file_is_added() {
     check(&Scenario {
+        place: Place::new,
+        env: &[],
         before: |place| {
             put(place, "2026-02-03_00-00-00.parquet", DAY, 0);
             let _ = place.compact(&[]).ended(0);
@@ -137,6 +149,8 @@ fn killed_anywhere_while_a_late_file_is_added() {
 #[test]
 fn killed_anywhere_while_a_late_file_is_added_to_what_left_the_spool() {
     check(&Scenario {
+        place: Place::new,
+        env: &[],
         before: |place| {
             put(place, "2026-02-03_00-00-00.parquet", DAY, 0);
             let _ = place.compact(&[]).ended(0);

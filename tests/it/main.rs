@@ -19,18 +19,25 @@
 mod again;
 #[path = "../architecture.rs"]
 mod architecture;
+mod bit_rot;
 mod clean;
+mod clock;
+mod collect;
+mod collect_crash;
 mod crash;
 mod days;
 mod determinism;
 mod dry_run;
 mod full_disk;
+mod io_faults;
 mod kinds;
+mod mutants;
 mod prune;
 mod quarantine;
 mod quarantine_commands;
 mod refusals;
 mod row_hash;
+mod s3;
 mod salvage;
 mod smoke;
 mod support;

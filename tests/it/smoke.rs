@@ -5,7 +5,7 @@ use super::support::run::{Place, qlc};
 #[test]
 fn help_names_the_commands() {
     let ran = qlc(&["--help"]).ended(0);
-    for command in ["compact", "verify", "query", "inspect", "demo"] {
+    for command in ["compact", "verify", "query", "inspect", "demo", "collect", "record", "replay"] {
         assert!(ran.stdout.contains(command), "{command} is not in\n{ran}");
     }
 }

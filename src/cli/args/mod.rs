@@ -6,6 +6,7 @@
 
 mod bucket;
 mod clean;
+mod collect;
 mod compact;
 mod prune;
 mod quarantine;
@@ -19,6 +20,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use bucket::{Bucket, connections, duration, retries};
 pub(crate) use clean::Clean;
+pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed};
 pub(crate) use compact::{Compact, ModeName, Selection, workers};
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
@@ -92,6 +94,12 @@ pub(crate) enum Command {
     Clean(Clean),
     /// Tells everything about single Parquet files, and what is wrong with them
     Inspect(Inspect),
+    /// Collects exchange feeds into the spool
+    Collect(Collect),
+    /// Keeps the raw frames of exchange feeds in a file
+    Record(Record),
+    /// Plays a recording back as an exchange would
+    Replay(Replay),
     /// Makes a sample spool, compacts, verifies and queries it
     Demo(Demo),
 }

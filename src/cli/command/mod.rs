@@ -3,12 +3,15 @@
 //! Refuses to know the flags' rules (`meaning`), the forms of output (`show`) and the numbers of exit codes (`exit`).
 
 mod clean;
+mod collect;
 mod compact;
 mod demo;
 mod inspect;
 mod prune;
 mod quarantine;
 mod query;
+mod record;
+mod replay;
 mod stores;
 mod verify;
 
@@ -48,5 +51,8 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
             let settings = decide(&Resources::default(), None)?;
             demo::run(typed, &settings, archive_was_typed, console, signals).await
         }
+        Command::Collect(typed) => collect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Record(typed) => record::run(typed, console, signals).await,
+        Command::Replay(typed) => replay::run(typed, console, signals).await,
     }
 }

@@ -1,14 +1,18 @@
-//! Runs the real binary on a spool and an archive of its own.
+//! Runs the real binary on a spool and an archive of its own: in folders, or in a bucket of the tests' own store.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::Arc,
 };
 
 use tempfile::TempDir;
 
-use super::archive::listing;
+use super::{
+    archive::listing,
+    s3::{ARCHIVE, BUCKET, SPOOL, Server},
+};
 
 /// The instant at which the tests compact: 2026-02-03 and its neighbours are over.
 pub const NOW: &str = "2026-02-05T06:00:00Z";
@@ -18,29 +22,61 @@ pub const CATCH_UP: &[&str] = &["compact", "--mode", "catch-up", "--now", NOW];
 /// The folder of the series that most tests use.
 pub const SERIES: &str = "exchange=binance/stream=bbo/symbol=btcusdt";
 
-/// A spool, an archive and a spill folder in a folder that goes when this value does.
+/// A spool, an archive and a spill folder that go when this value does.
 pub struct Place {
     dir: TempDir,
+    /// The store of the archive, where that is not a folder.
+    server: Option<Arc<Server>>,
+    /// Whether the spool is in that store as well.
+    remote_spool: bool,
 }
 
 impl Place {
     pub fn new() -> Self {
-        let place = Self { dir: TempDir::new().unwrap() };
-        std::fs::create_dir(place.spool()).unwrap();
+        Self::of(None, false)
+    }
+
+    /// With the archive in a bucket.
+    pub fn on_s3() -> Self {
+        Self::of(Some(Arc::new(Server::new())), false)
+    }
+
+    /// With spool and archive in a bucket.
+    pub fn all_on_s3() -> Self {
+        Self::of(Some(Arc::new(Server::new())), true)
+    }
+
+    /// Another machine: a spool of its own, the same bucket.
+    pub fn beside(&self) -> Self {
+        Self::of(self.server.clone(), false)
+    }
+
+    fn of(server: Option<Arc<Server>>, remote_spool: bool) -> Self {
+        let place = Self { dir: TempDir::new().unwrap(), server, remote_spool };
+        std::fs::create_dir_all(place.spool()).unwrap();
         place
+    }
+
+    /// The store of the archive, which must be in a bucket.
+    pub fn server(&self) -> &Arc<Server> {
+        self.server.as_ref().expect("a store")
     }
 
     pub fn root(&self) -> &Path {
         self.dir.path()
     }
 
+    /// The files of the spool; those of a bucket are to be looked at only.
     pub fn spool(&self) -> PathBuf {
-        self.dir.path().join("spool")
+        match &self.server {
+            Some(server) if self.remote_spool => server.folder(SPOOL),
+            _ => self.dir.path().join("spool"),
+        }
     }
 
-    /// Not made beforehand.
+    /// The files of the archive; those of a bucket are to be looked at only. Not made beforehand.
     pub fn archive(&self) -> PathBuf {
-        self.dir.path().join("archive")
+        self.server.as_ref().map_or_else(|| self.dir.path().join("archive"), |server| server.folder(ARCHIVE))
     }
 
     /// Where runs are spilled, apart from those of all other tests. Not made beforehand.
@@ -56,8 +92,13 @@ impl Place {
     /// Puts a file into the spool, at `exchange=…/stream=…/symbol=…/…`.
     pub fn put(&self, key: &str, bytes: &[u8]) -> PathBuf {
         let path = self.spool().join(key);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, bytes).unwrap();
+        match &self.server {
+            Some(server) if self.remote_spool => server.put(&format!("{SPOOL}/{key}"), bytes),
+            _ => {
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(&path, bytes).unwrap();
+            }
+        }
         path
     }
 
@@ -82,6 +123,16 @@ impl Place {
         assert_eq!(left, Vec::<PathBuf>::new(), "scratch folders are left");
     }
 
+    /// Likewise, and fails if a bucket holds a probe or an upload that nobody will complete, as a killed run may leave it.
+    #[track_caller]
+    pub fn leaves_nothing(&self) {
+        self.is_tidy();
+        let probes: Vec<String> = listing(&self.archive()).into_keys().filter(|k| k.starts_with("_probe/")).collect();
+        assert_eq!(probes, Vec::<String>::new(), "probes are left");
+        let uploads = self.server.as_ref().map(|server| server.uploads()).unwrap_or_default();
+        assert_eq!(uploads, Vec::<String>::new(), "uploads are left");
+    }
+
     /// Runs `qlc` on this spool and archive.
     pub fn qlc(&self, args: &[&str]) -> Ran {
         self.qlc_env(args, &[])
@@ -90,6 +141,20 @@ impl Place {
     /// Likewise, with environment variables.
     pub fn qlc_env(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
         finish(self.command(args, env))
+    }
+
+    /// Likewise, without some environment variables that it would have.
+    pub fn qlc_without(&self, without: &[&str], args: &[&str], env: &[(&str, &str)]) -> Ran {
+        let mut command = self.command(args, env);
+        for name in without {
+            let _ = command.env_remove(name);
+        }
+        finish(command)
+    }
+
+    /// Runs `qlc` on this spool and another archive.
+    pub fn elsewhere(&self, archive: &str, args: &[&str]) -> Ran {
+        finish(self.command_on(archive.into(), args, &[]))
     }
 
     /// Runs `qlc` where a write fails that would make a file larger than `blocks` of 512 bytes, as on a full disk.
@@ -115,12 +180,26 @@ impl Place {
     }
 
     fn command(&self, args: &[&str], env: &[(&str, &str)]) -> Command {
+        let archive = if self.server.is_some() { url(ARCHIVE) } else { self.archive() };
+        self.command_on(archive, args, env)
+    }
+
+    fn command_on(&self, archive: PathBuf, args: &[&str], env: &[(&str, &str)]) -> Command {
         let mut command = bare();
-        let _ = command.arg("--spool").arg(self.spool()).arg("--archive").arg(self.archive());
+        let spool = if self.remote_spool { url(SPOOL) } else { self.spool() };
+        let _ = command.arg("--spool").arg(spool).arg("--archive").arg(archive);
         let _ = command.env("QLC_SPILL_DIR", self.spill());
+        if let Some(server) = &self.server {
+            // Nobody's own profile may reach into the tests.
+            let _ = command.env("HOME", self.root()).envs(server.env());
+        }
         let _ = command.args(args).envs(env.iter().copied()).current_dir(self.root());
         command
     }
+}
+
+fn url(key: &str) -> PathBuf {
+    PathBuf::from(format!("s3://{BUCKET}/{key}"))
 }
 
 /// Runs `qlc` with these arguments and nothing else.
@@ -134,7 +213,8 @@ pub fn qlc(args: &[&str]) -> Ran {
 fn bare() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qlc"));
     for (name, _) in std::env::vars_os() {
-        let told = name.to_str().is_some_and(|n| n.starts_with("QLC_") || n == "RUST_LOG");
+        let tells = |n: &str| n.starts_with("QLC_") || n.starts_with("AWS_") || n == "RUST_LOG";
+        let told = name.to_str().is_some_and(tells);
         if told {
             let _ = command.env_remove(name);
         }
@@ -145,12 +225,7 @@ fn bare() -> Command {
 
 fn finish(mut command: Command) -> Ran {
     let output = command.output().unwrap();
-    Ran {
-        said: format!("{command:?}"),
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ran::of(format!("{command:?}"), output)
 }
 
 /// What a run of the binary left behind.
@@ -163,6 +238,16 @@ pub struct Ran {
 }
 
 impl Ran {
+    fn of(said: String, output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { said, code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Waits for what was begun by [`Place::spawn`].
+    pub fn of_child(child: Child) -> Self {
+        Self::of("a run among others".to_owned(), child.wait_with_output().unwrap())
+    }
+
     /// Fails, showing everything, unless the exit code is this one.
     #[track_caller]
     pub fn ended(self, code: i32) -> Self {

@@ -1,0 +1,177 @@
+//! `qlc collect`, `qlc record` and `qlc replay` as typed.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::{
+    error::{Error, Result},
+    feed::{event::Kind, venue::Venue},
+    model::partition::Symbol,
+};
+
+/// Which feeds.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Feeds {
+    /// An exchange: binance, bybit or okx; repeatable
+    #[arg(long, required = true, value_name = "NAME", value_delimiter = ',', help_heading = "Feeds")]
+    pub(crate) exchange: Vec<Venue>,
+    /// A symbol, as in btcusdt; repeatable
+    #[arg(long, required = true, value_name = "NAME", value_delimiter = ',', help_heading = "Feeds")]
+    pub(crate) symbol: Vec<Symbol>,
+    /// A stream: bbo, trade, mark_price, funding or open_interest; repeatable
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "bbo,trade,mark_price,funding",
+        help_heading = "Feeds"
+    )]
+    pub(crate) stream: Vec<Kind>,
+    /// Another place for an endpoint, as in okx.public=ws://127.0.0.1:9001/okx.public; repeatable
+    #[arg(long, value_name = "NAME=URL", value_parser = endpoint, help_heading = "Feeds")]
+    pub(crate) endpoint: Vec<(String, String)>,
+}
+
+/// `qlc collect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc --spool ./spool collect --exchange binance,bybit,okx --symbol btcusdt,ethusdt
+  qlc collect --exchange okx --symbol btcusdt --stream bbo,open_interest --listen 127.0.0.1:9100
+  qlc collect --exchange bybit --symbol btcusdt --duration 10m
+
+SIGTERM and Ctrl-C seal what was taken and end with 0.")]
+pub(crate) struct Collect {
+    #[command(flatten)]
+    pub(crate) feeds: Feeds,
+    /// At most so much time passes before an event survives a crash
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "500ms", help_heading = "Files")]
+    pub(crate) commit_every: Duration,
+    /// A spool file is sealed when it is this old; at midnight UTC in any case
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "5m", help_heading = "Files")]
+    pub(crate) rotate_after: Duration,
+    /// A spool file is sealed when its rows take so much memory
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, default_value = "64MB", help_heading = "Files")]
+    pub(crate) rotate_size: u64,
+    /// Memory for rows that are not sealed yet
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, default_value = "512MB", help_heading = "Files")]
+    pub(crate) memory_limit: u64,
+    /// A connection is replaced, without a hole, when it is this old
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "23h", help_heading = "Connections")]
+    pub(crate) renew_after: Duration,
+    /// A connection that says nothing for so long, though it was asked, is given up
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "45s", help_heading = "Connections")]
+    pub(crate) silence: Duration,
+    /// The longest wait between attempts to connect, until many have failed in a row
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s", help_heading = "Connections")]
+    pub(crate) retry_cap: Duration,
+    /// End after this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) duration: Option<Duration>,
+    /// End after so many events
+    #[arg(long, value_name = "N")]
+    pub(crate) max_events: Option<u64>,
+    /// Serve /health, /metrics, /status and a page there, as in 127.0.0.1:9100
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// `qlc record`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc record --exchange okx --symbol btcusdt --duration 10m okx.ndjson.zst
+  zstd -dc okx.ndjson.zst | head -1")]
+pub(crate) struct Record {
+    #[command(flatten)]
+    pub(crate) feeds: Feeds,
+    /// End after this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) duration: Option<Duration>,
+    /// End after so many frames
+    #[arg(long, value_name = "N")]
+    pub(crate) max_frames: Option<u64>,
+    /// The recording; it must not exist yet
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// `qlc replay`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc replay okx.ndjson.zst --listen 127.0.0.1:9001 --speed max
+  qlc --spool ./spool collect --exchange okx --symbol btcusdt --endpoint okx.public=ws://127.0.0.1:9001/okx.public
+
+Every connection is played the recording from its beginning. The path of the URL is the name of the endpoint.")]
+pub(crate) struct Replay {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where to wait for connections; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
+    pub(crate) listen: SocketAddr,
+    /// How fast: a factor of the time at which the frames came, or max
+    #[arg(long, value_name = "FACTOR|max", value_parser = speed, default_value = "1")]
+    pub(crate) speed: Speed,
+}
+
+/// How fast a recording is played.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Speed {
+    /// As a factor of its own time.
+    Factor(f64),
+    /// As fast as it goes.
+    Max,
+}
+
+fn speed(text: &str) -> Result<Speed> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    let factor = text.parse().ok().filter(|factor: &f64| factor.is_finite() && *factor > 0.0);
+    factor.map(Speed::Factor).ok_or_else(|| Error::usage("write a factor above 0, as in 10, or max"))
+}
+
+fn endpoint(text: &str) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((name, url)) if url.starts_with("ws://") || url.starts_with("wss://") => {
+            Ok((name.to_owned(), url.to_owned()))
+        }
+        _ => Err(Error::usage("write a name and a URL, as in okx.public=ws://127.0.0.1:9001/okx.public")),
+    }
+}
+
+/// `250ms`, `30s`, `5m`, `23h`.
+fn time(text: &str) -> Result<Duration> {
+    let wrong = || Error::usage("write a time above 0 with its unit, as in 250ms, 30s, 5m or 23h");
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(number * seconds).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(time("250ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(time("1.5h").unwrap(), Duration::from_secs(5400));
+        for text in ["", "5", "0s", "-1s", "1d", "s", "1e9s"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+        assert_eq!(speed("max").unwrap(), Speed::Max);
+        assert!(speed("0").is_err() && speed("NaN").is_err());
+        assert!(endpoint("a=ws://b").is_ok() && endpoint("a=http://b").is_err());
+    }
+}

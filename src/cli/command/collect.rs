@@ -1,0 +1,184 @@
+//! `qlc collect`
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::watch;
+
+use super::stores;
+use crate::{
+    cli::{
+        args::{Collect, Feeds},
+        console::Console,
+        exit::Exit,
+        settings::Settings,
+        show,
+        signals::Signals,
+    },
+    collect::{self, Keeping, Options, Patience, Status, serve},
+    error::{Error, Result},
+    feed::venue::{self, Wanted},
+    storage::store::Store,
+};
+
+/// Between two lines of progress where no bars stand.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// Collects until it is asked to stop.
+pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+    let spool = Store::open(&settings.spool)?;
+    stores::refuse_file(&spool, "spool")?;
+    let options = Options {
+        spool,
+        wanted: wanted(&typed.feeds, console)?,
+        endpoints: endpoints(&typed.feeds),
+        commit_every: typed.commit_every,
+        rotate_after: typed.rotate_after,
+        rotate_bytes: typed.rotate_size,
+        memory_limit: typed.memory_limit,
+        keeping: Keeping {
+            patience: Patience {
+                cap: typed.retry_cap,
+                first: Patience::USUAL.first.min(typed.retry_cap),
+                ..Patience::USUAL
+            },
+            renew_after: typed.renew_after,
+            silence: typed.silence,
+            seed: rand::random(),
+            clock: now_ns,
+        },
+        duration: typed.duration,
+        max_events: typed.max_events,
+    };
+    let (told, status) = watch::channel(Arc::new(Status::default()));
+    let (gone, over) = watch::channel(());
+    let server = match typed.listen {
+        None => None,
+        Some(address) => {
+            let listener = serve::bind(address).await?;
+            let bound = listener.local_addr().map_err(|e| Error::io(format!("{address}: cannot be listened on"), e))?;
+            console.progress_line(&format!("status on http://{bound}/"));
+            let mut over = over.clone();
+            Some(tokio::spawn(serve::serve(listener, status.clone(), async move { drop(over.changed().await) })))
+        }
+    };
+    let viewer = tokio::spawn(view(console.clone(), status.clone()));
+    let keeper = tokio::spawn(notify(status));
+    let ended = collect::run(options, signals.stopped(), told).await;
+    drop(gone);
+    viewer.abort();
+    keeper.abort();
+    // A browser that keeps its connection open must not hold up the end.
+    if let Some(server) = server {
+        server.abort();
+    }
+    let _ = viewer.await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let summary = ended?;
+    let mut out = console.out();
+    out.lines(&format!(
+        "{} events in {}; {} missing by the exchanges' numbers, {} dropped, {} rejected",
+        summary.events,
+        show::count(usize::try_from(summary.files).unwrap_or(usize::MAX), "spool file"),
+        summary.missing,
+        summary.dropped,
+        show::count(usize::try_from(summary.rejected).unwrap_or(usize::MAX), "frame")
+    ));
+    out.finish()?;
+    Ok(Exit::Done)
+}
+
+/// The series that were asked for; what does not exist is said.
+pub(super) fn wanted(feeds: &Feeds, console: &Console) -> Result<Vec<Wanted>> {
+    let choice = venue::choose(&feeds.exchange, &feeds.symbol, &feeds.stream)?;
+    for (venue, kind) in &choice.left_out {
+        console.progress_line(&format!("{venue} has no {kind} by WebSocket; it is left out"));
+    }
+    Ok(choice.series)
+}
+
+/// The endpoints that were moved.
+pub(super) fn endpoints(feeds: &Feeds) -> BTreeMap<String, String> {
+    feeds.endpoint.iter().cloned().collect()
+}
+
+/// Nanoseconds since 1970 UTC.
+pub(super) fn now_ns() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A line per connection and the series of it on a terminal; now and then a line elsewhere.
+async fn view(console: Console, mut status: watch::Receiver<Arc<Status>>) {
+    let Some(bars) = console.bars().cloned() else {
+        loop {
+            tokio::time::sleep(QUIET).await;
+            console.progress_line(&total(&status.borrow()));
+        }
+    };
+    let mut lines: Vec<Cleared> = Vec::new();
+    while status.changed().await.is_ok() {
+        let now = status.borrow_and_update().clone();
+        let texts: Vec<String> = std::iter::once(total(&now)).chain(now.feeds.iter().map(|f| feed(f, &now))).collect();
+        while lines.len() < texts.len() {
+            let line = bars.add(ProgressBar::no_length());
+            line.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+            lines.push(Cleared(line));
+        }
+        for (line, text) in lines.iter().zip(texts) {
+            line.0.set_message(text);
+            line.0.tick();
+        }
+    }
+}
+
+/// A line that goes with its view.
+struct Cleared(ProgressBar);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn total(now: &Status) -> String {
+    let live = now.lines.iter().filter(|line| line.state == "live").count();
+    let trouble = now.troubles.first().map_or(String::new(), |t| format!("; {t}"));
+    format!(
+        "{live}/{} connections live, {} events, {:.0}/s, {} sealed, {} in memory, {} free{trouble}",
+        now.lines.len(),
+        now.events,
+        now.rate,
+        show::count(usize::try_from(now.files_sealed).unwrap_or(usize::MAX), "file"),
+        show::bytes(now.memory_bytes),
+        show::bytes(now.disk_free),
+    )
+}
+
+fn feed(feed: &collect::status::FeedStatus, now: &Status) -> String {
+    let state = match (now.now_ns - feed.last_recv_ns) / 1_000_000_000 {
+        _ if feed.last_recv_ns == 0 => "waiting".to_owned(),
+        0..=9 => "live".to_owned(),
+        age => format!("quiet for {age} s"),
+    };
+    let missing = if feed.missing > 0 { format!(", {} missing", feed.missing) } else { String::new() };
+    format!(
+        "  {}/{}/{}: {:.0}/s, lag {:.0} ms, {} events, {state}{missing}",
+        feed.exchange, feed.stream, feed.symbol, feed.rate, feed.lag_ms, feed.events
+    )
+}
+
+/// Tells systemd that the collector is ready, and at its interval that it is alive.
+async fn notify(mut status: watch::Receiver<Arc<Status>>) {
+    use sd_notify::{NotifyState, notify};
+    if status.changed().await.is_err() {
+        return;
+    }
+    let _ = notify(&[NotifyState::Ready]);
+    let Some(every) = sd_notify::watchdog_enabled() else { return };
+    // A status that does not change any more is a writer that stands still: no word, and systemd restarts it.
+    while tokio::time::timeout(every, status.changed()).await.is_ok_and(|changed| changed.is_ok()) {
+        let _ = notify(&[NotifyState::Watchdog]);
+        tokio::time::sleep(every / 3).await;
+    }
+}

@@ -1,0 +1,216 @@
+//! Rows become a sealed spool file: sorted, with the order and the row hash in the footer, written, synced, read back and
+//! only then visible.
+//!
+//! Refuses to let a file appear whose rows, read back, are not those that were to be written.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures::future::BoxFuture;
+use parquet::{
+    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
+    basic::{Compression, Encoding, ZstdLevel},
+    errors::ParquetError,
+    file::{
+        metadata::{KeyValue, SortingColumn},
+        properties::WriterProperties,
+    },
+};
+
+use super::rows::Rows;
+use crate::{
+    error::{Error, Kind, Result},
+    feed::venue::Wanted,
+    model::{
+        row_hash::{self, FOOTER_KEY, RowHash},
+        schema,
+    },
+    storage::{Expect, atomic, crash, store::Store},
+};
+
+/// Rows that are encoded at a time.
+const CHUNK: usize = 65_536;
+/// Rows of a row group, as in the archive.
+const GROUP: usize = 262_144;
+/// The key under which the footer says who wrote it.
+const VERSION_KEY: &str = "qlc.version";
+
+/// What stands in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) rows: usize,
+    pub(crate) row_hash: RowHash,
+    pub(crate) bytes: u64,
+}
+
+/// Called when the file is complete and not yet visible; what it does must be durable when it returns.
+pub(crate) type Ready = Box<dyn FnOnce() -> Result<()> + Send>;
+
+/// Makes the spool file at `key` of these rows.
+///
+/// # Errors
+/// When it cannot be written, other rows are read back, or `ready` refuses.
+pub(crate) async fn seal(spool: &Store, key: &str, wanted: &Wanted, rows: &Arc<Rows>, ready: Ready) -> Result<Content> {
+    let shown = spool.show(key);
+    let (wanted, rows) = (wanted.clone(), Arc::clone(rows));
+    let made = Arc::new(std::sync::OnceLock::new());
+    let expected = Arc::clone(&made);
+    let folder = spool.local_path(key).and_then(|path| path.parent().map(Path::to_owned));
+    let steps = atomic::Steps {
+        write: Box::new(move |path| {
+            blocking(move || {
+                let content = write(&path, &wanted, &rows)?;
+                made.set(content).map_err(|_| Error::new(Kind::Internal, "a file was written twice"))
+            })
+        }),
+        verify: Box::new(move |path| {
+            blocking(move || {
+                let found = read_back(&path)?;
+                match expected.get() {
+                    Some((count, hash)) if (found.rows, found.row_hash) == (*count, *hash) => Ok(found),
+                    _ => Err(Error::new(
+                        Kind::Io,
+                        format!("{shown}: other rows were read back than were written; check the disk"),
+                    )),
+                }
+            })
+        }),
+        before_visible: Box::new(move |_: &Content| {
+            blocking(move || {
+                // Recovery tells by the temporary name whether the file became visible, so that name must be durable.
+                if let Some(folder) = folder {
+                    File::open(&folder)
+                        .and_then(|f| f.sync_all())
+                        .map_err(|e| Error::io(format!("{}: the folder cannot be synced", folder.display()), e))?;
+                }
+                crash::point("temporary name durable");
+                ready()?;
+                crash::point("readiness noted");
+                Ok(())
+            })
+        }),
+    };
+    let staging = spool.local_folder().unwrap_or(Path::new("/"));
+    // Anything: a seal that was repeated after an error that came too late meets its own file.
+    let written = atomic::write(spool, key, staging, &Expect::Anything, steps).await?;
+    Ok(*written.verified())
+}
+
+fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> BoxFuture<'static, Result<T>> {
+    Box::pin(async move {
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::caused(Kind::Internal, "the sealing of a spool file", e))?
+    })
+}
+
+fn write(path: &PathBuf, wanted: &Wanted, rows: &Rows) -> Result<(usize, RowHash)> {
+    let wrong = |e: ParquetError| Error::io(format!("{}: cannot be written", path.display()), e);
+    let schema = schema::canonical(&wanted.series.stream);
+    let file = File::options()
+        .write(true)
+        .open(path)
+        .map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))?;
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()?)).map_err(wrong)?;
+    let order = rows.order();
+    let mut hash = RowHash::EMPTY;
+    for chunk in order.chunks(CHUNK) {
+        let batch = rows.full(wanted, chunk)?;
+        hash = hash.and(row_hash::of_batch(&batch)?);
+        writer.write(&batch).map_err(wrong)?;
+    }
+    writer.append_key_value_metadata(KeyValue::new(FOOTER_KEY.to_owned(), hash.to_string()));
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    writer.append_key_value_metadata(KeyValue::new(VERSION_KEY.to_owned(), version));
+    let _ = writer.close().map_err(wrong)?;
+    Ok((rows.len(), hash))
+}
+
+fn properties() -> Result<WriterProperties> {
+    let level = ZstdLevel::try_new(1).map_err(|e| Error::caused(Kind::Internal, "the zstd level", e))?;
+    let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: true };
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(GROUP))
+        .set_created_by(concat!("qlc version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_sorting_columns(Some(vec![ascending(0), ascending(1)]));
+    for column in [schema::TS_EVENT, schema::SEQ, "ts_recv"] {
+        properties = properties
+            .set_column_dictionary_enabled(column.into(), false)
+            .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
+    }
+    Ok(properties.build())
+}
+
+/// Reads a file to its end.
+///
+/// # Errors
+/// When it does not read back, or its rows are not in order.
+pub(crate) fn read_back(path: &Path) -> Result<Content> {
+    let wrong = |e: ParquetError| Error::io(format!("{}: does not read back", path.display()), e);
+    let file = File::open(path).map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
+    let bytes = file.metadata().map_err(|e| Error::io(path.display(), e))?.len();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.with_batch_size(CHUNK / 4).build())
+        .map_err(wrong)?;
+    let (mut rows, mut hash, mut last) = (0, RowHash::EMPTY, None);
+    for batch in reader {
+        let batch = batch.map_err(|e| Error::io(format!("{}: does not read back", path.display()), e))?;
+        rows += batch.num_rows();
+        hash = hash.and(row_hash::of_batch(&batch)?);
+        last = in_order(&batch, last)
+            .ok_or_else(|| Error::new(Kind::Internal, format!("{}: the rows are not in order", path.display())))?;
+    }
+    Ok(Content { rows, row_hash: hash, bytes })
+}
+
+/// The last key of a batch whose rows strictly ascend after `last`; `None` when they do not.
+#[expect(clippy::option_option, reason = "no rows so far, and no order, are two things")]
+fn in_order(batch: &arrow::array::RecordBatch, last: Option<(i64, i64)>) -> Option<Option<(i64, i64)>> {
+    use arrow::{array::AsArray, datatypes::Int64Type};
+    let column = |at: usize| batch.columns().get(at)?.as_primitive_opt::<Int64Type>();
+    let mut last = last;
+    for key in column(0)?.values().iter().copied().zip(column(1)?.values().iter().copied()) {
+        if last.is_some_and(|last| last >= key) {
+            return None;
+        }
+        last = Some(key);
+    }
+    Some(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::{
+        event::{Body, Event, Id, Kind as Stream},
+        venue::{Venue, choose},
+    };
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_sealed_file_is_sorted_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Store::open(dir.path().to_str().unwrap()).unwrap();
+        let wanted =
+            choose(&[Venue::Okx], &["btcusdt".parse().unwrap()], &[Stream::OpenInterest]).unwrap().series.remove(0);
+        let mut rows = Rows::new(Stream::OpenInterest);
+        for n in 0..100_i64 {
+            let body = Body::OpenInterest(1.5);
+            rows.push(Event { series: 0, ts_event: 1000 - n, ts_recv: n, id: Id::Time, body }, n);
+        }
+        let rows = Arc::new(rows);
+        let key = "exchange=okx/stream=open_interest/symbol=btcusdt/2026-02-03_00-00-00.parquet";
+        let refused = seal(&spool, key, &wanted, &rows, Box::new(|| Err(Error::usage("no")))).await;
+        assert!(refused.is_err() && !dir.path().join(key).exists());
+        let content = seal(&spool, key, &wanted, &rows, Box::new(|| Ok(()))).await.unwrap();
+        assert_eq!((content.rows, content), (100, read_back(&dir.path().join(key)).unwrap()));
+        let file = File::open(dir.path().join(key)).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        let pairs = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        assert!(pairs.iter().any(|p| p.key == FOOTER_KEY && p.value == Some(content.row_hash.to_string())));
+        assert_eq!(reader.metadata().row_group(0).sorting_columns().unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,263 @@
+//! Exchanges that misbehave to order: a WebSocket server that plays a script to each connection, and spool files read back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::Child,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arrow::{array::AsArray, datatypes::Int64Type};
+use futures::{SinkExt, StreamExt};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::broadcast,
+};
+use tokio_tungstenite::{
+    WebSocketStream, accept_hdr_async,
+    tungstenite::{
+        Message,
+        handshake::server::{ErrorResponse, Request, Response},
+    },
+};
+
+use super::archive::{Decoded, decode};
+
+/// Milliseconds of 2026-02-03, 00:00 UTC.
+pub const DAY_MS: i64 = 1_770_076_800_000;
+
+/// What a server does.
+#[derive(Debug, Clone)]
+pub enum Act {
+    Text(String),
+    Binary(Vec<u8>),
+    /// Sends the beginning of a frame and cuts the connection.
+    CutInFrame,
+    Close,
+    /// Neither sends nor answers any more.
+    Mute,
+    /// Sends whatever is published from now on.
+    Live,
+}
+
+/// A server whose connections to a path play that path's scripts, one after the other; the last one is played again for
+/// every further connection. When a script has ended, the connection stays.
+pub struct Exchange {
+    address: SocketAddr,
+    state: Arc<State>,
+    live: broadcast::Sender<String>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+struct State {
+    scripts: BTreeMap<String, Vec<Vec<Act>>>,
+    begun: Mutex<BTreeMap<String, usize>>,
+    drained: AtomicUsize,
+    listening: AtomicUsize,
+    seen_hello: AtomicBool,
+}
+
+impl Exchange {
+    /// Begins to listen.
+    pub fn new(scripts: &[(&str, Vec<Vec<Act>>)]) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            scripts: scripts.iter().map(|(path, acts)| ((*path).to_owned(), acts.clone())).collect(),
+            begun: Mutex::default(),
+            drained: AtomicUsize::new(0),
+            listening: AtomicUsize::new(0),
+            seen_hello: AtomicBool::new(false),
+        });
+        let (live, _) = broadcast::channel(100_000);
+        let (shared, to_live) = (Arc::clone(&state), live.clone());
+        drop(runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(tokio::spawn(serve(stream, Arc::clone(&shared), to_live.subscribe())));
+            }
+        }));
+        Self { address, state, live, _runtime: runtime }
+    }
+
+    /// The flags that point a collector here.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.state
+            .scripts
+            .keys()
+            .flat_map(|path| ["--endpoint".to_owned(), format!("{path}=ws://{}/{path}", self.address)])
+            .collect()
+    }
+
+    /// Sends a text to every connection that listens live.
+    pub fn publish(&self, text: String) {
+        let _ = self.live.send(text);
+    }
+
+    /// Scripts that clients have read to their ends.
+    pub fn drained(&self) -> usize {
+        self.state.drained.load(Ordering::SeqCst)
+    }
+
+    /// Connections that listen live.
+    pub fn listening(&self) -> usize {
+        self.state.listening.load(Ordering::SeqCst)
+    }
+
+    /// Connections so far to a path.
+    pub fn connections(&self, path: &str) -> usize {
+        self.state.begun.lock().unwrap().get(path).copied().unwrap_or(0)
+    }
+
+    /// Whether any client sent a subscription.
+    pub fn was_subscribed(&self) -> bool {
+        self.state.seen_hello.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiver<String>) {
+    let path = Mutex::new(String::new());
+    #[expect(clippy::result_large_err, reason = "the shape that the library wants")]
+    let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+        *path.lock().unwrap() = request.uri().path().trim_matches('/').to_owned();
+        Ok(response)
+    };
+    let Ok(mut socket) = accept_hdr_async(stream, look).await else { return };
+    let path = path.into_inner().unwrap();
+    let script = {
+        let mut begun = state.begun.lock().unwrap();
+        let number = begun.entry(path.clone()).or_default();
+        *number += 1;
+        let scripts = &state.scripts[&path];
+        scripts[(*number - 1).min(scripts.len() - 1)].clone()
+    };
+    for act in script {
+        match act {
+            Act::Text(text) => drop(socket.feed(Message::from(text)).await),
+            Act::Binary(bytes) => drop(socket.feed(Message::from(bytes)).await),
+            Act::CutInFrame => {
+                let _ = socket.flush().await;
+                // A text frame of 100 bytes, of which 3 come.
+                let _ = socket.get_mut().write_all(&[0x81, 100, b'{', b'"', b's']).await;
+                return;
+            }
+            Act::Close => {
+                let _ = socket.close(None).await;
+                return;
+            }
+            Act::Mute => {
+                let _ = socket.flush().await;
+                // The client gives up; nobody reads its pings until then.
+                tokio::time::sleep(Duration::from_secs(600)).await;
+                return;
+            }
+            Act::Live => {
+                let _ = state.listening.fetch_add(1, Ordering::SeqCst);
+                listen(&mut socket, &mut live).await;
+                let _ = state.listening.fetch_sub(1, Ordering::SeqCst);
+                return;
+            }
+        }
+    }
+    // Whoever answers this has read everything before it.
+    let _ = socket.send(Message::Ping(b"end".as_slice().into())).await;
+    while let Some(Ok(message)) = socket.next().await {
+        match message {
+            Message::Pong(_) => drop(state.drained.fetch_add(1, Ordering::SeqCst)),
+            Message::Text(text) if text.contains("subscribe") => state.seen_hello.store(true, Ordering::SeqCst),
+            _ => {}
+        }
+    }
+}
+
+async fn listen(socket: &mut WebSocketStream<TcpStream>, live: &mut broadcast::Receiver<String>) {
+    loop {
+        tokio::select! {
+            text = live.recv() => match text {
+                Ok(text) if socket.send(Message::from(text.clone())).await.is_ok() => {}
+                _ => return,
+            },
+            message = socket.next() => if !matches!(message, Some(Ok(_))) { return },
+        }
+    }
+}
+
+/// Asks a process to end, and returns its exit code and what it said on stderr.
+#[track_caller]
+pub fn terminate(child: Child) -> (Option<i32>, String) {
+    let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM);
+    ended(child)
+}
+
+/// Waits for a process to end by itself.
+pub fn ended(child: Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+}
+
+/// Waits until something holds, or the process has ended; there is no limit on time but the test runner's.
+pub fn until(child: &mut Child, mut holds: impl FnMut() -> bool) {
+    while !holds() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// All files of a stream in a spool, each read to its end.
+pub fn files(spool: &Path, exchange: &str, stream: &str) -> BTreeMap<String, Decoded> {
+    let folder = spool.join(format!("exchange={exchange}/stream={stream}/symbol=btcusdt"));
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(Path::new(&name).extension().is_some_and(|e| e == "parquet"), "{name} is left over");
+        let path = spool.join(format!("exchange={exchange}/stream={stream}/symbol=btcusdt/{name}"));
+        let _ = found.insert(name, decode(&fs::read(path).unwrap()).unwrap());
+    }
+    found
+}
+
+/// The numbers of all trades in a spool, in the order of `seq`, which must ascend strictly.
+#[track_caller]
+pub fn trades(spool: &Path, exchange: &str) -> Vec<u64> {
+    let mut rows: Vec<(i64, u64)> = Vec::new();
+    for file in files(spool, exchange, "trade").values() {
+        let seq = file.batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>().clone();
+        let ids = file.batch.column_by_name("trade_id").unwrap().as_string::<i32>().clone();
+        rows.extend(seq.values().iter().copied().zip(ids.iter().map(|id| id.unwrap().parse::<u64>().unwrap())));
+    }
+    rows.sort_unstable();
+    assert!(rows.windows(2).all(|pair| pair[0].0 < pair[1].0), "a seq was given twice");
+    rows.into_iter().map(|(_, id)| id).collect()
+}
+
+/// Lines of JSON of all files in a folder of the spool whose names begin so.
+pub fn notes(spool: &Path, begin: &str) -> Vec<serde_json::Value> {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(spool.join("_feed")).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with(begin) {
+            let text = fs::read_to_string(&path).unwrap();
+            lines.extend(text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))));
+        }
+    }
+    lines
+}
+
+/// A trade of Binance.
+pub fn binance_trade(id: u64) -> String {
+    let time = DAY_MS + i64::try_from(id).unwrap() * 10;
+    format!(
+        r#"{{"stream":"btcusdt@aggTrade","data":{{"e":"aggTrade","E":{time},"s":"BTCUSDT","a":{id},"p":"97000.{id}","q":"0.001","f":{id},"l":{id},"T":{time},"m":true}}}}"#
+    )
+}
+
+/// Several of them.
+pub fn binance_trades(ids: impl IntoIterator<Item = u64>) -> Vec<Act> {
+    ids.into_iter().map(|id| Act::Text(binance_trade(id))).collect()
+}
