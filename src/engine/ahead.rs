@@ -14,7 +14,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{job::Source, reader::Handle};
+use super::{claims::Claims, reader::Handle};
 
 /// Files that are fetched ahead of the one that is read.
 const FILES: usize = 8;
@@ -45,11 +45,11 @@ impl Ahead {
         Self { memory: Arc::new(Semaphore::new(units)), waiting: Mutex::default() }
     }
 
-    /// Begins to fetch for the files after the one at `index`, in the order of the sources.
-    pub fn begin(&self, index: usize, sources: &[Source]) {
-        let next = sources.iter().enumerate().skip(index + 1).take(FILES);
-        for (at, source) in next {
-            let Some(range) = source.claims.meta.as_ref().and_then(|meta| Handle::row_group_range(meta, 0)) else {
+    /// Begins to fetch for the files after the one at `index`, in the order of `files`.
+    pub fn begin<'a>(&self, index: usize, files: impl Iterator<Item = (&'a Handle, &'a Claims)>) {
+        let next = files.enumerate().skip(index + 1).take(FILES);
+        for (at, (handle, claims)) in next {
+            let Some(range) = claims.meta.as_ref().and_then(|meta| Handle::row_group_range(meta, 0)) else {
                 continue;
             };
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +58,7 @@ impl Ahead {
             }
             let units = u32::try_from((range.end - range.start).div_ceil(UNIT)).unwrap_or(u32::MAX);
             let Ok(permit) = Arc::clone(&self.memory).try_acquire_many_owned(units) else { return };
-            let handle = source.handle.clone();
+            let handle = handle.clone();
             let fetch = tokio::spawn(async move { Some((handle.fetch(range).await.ok()?, permit)) });
             let _ = waiting.insert(at, Fetch(fetch));
         }

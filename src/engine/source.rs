@@ -153,7 +153,7 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
         let batch_rows = if sort || (job.eager && small) { whole } else { job.batch_rows };
         let mut rows = source.handle.rows(&source.claims, batch_rows, &keyed).await?;
         if let Some(ahead) = &job.ahead {
-            ahead.begin(index, &job.sources);
+            ahead.begin(index, job.sources.iter().map(|s| (&s.handle, &s.claims)));
             rows.begin_with(ahead.take(index).await);
         }
         let slice_rows = job.batch_rows;

@@ -18,6 +18,13 @@ pub(crate) struct Resources {
     pub(crate) spill_dir: Option<PathBuf>,
 }
 
+impl Resources {
+    /// Those of a command that has no memory limit.
+    pub(crate) fn with_spill_dir(dir: Option<&PathBuf>) -> Self {
+        Self { memory_limit: None, spill_dir: dir.cloned() }
+    }
+}
+
 /// For a person, in lines and tables, or for a program, in one JSON object a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {

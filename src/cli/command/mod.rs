@@ -16,8 +16,6 @@ mod shell;
 mod stores;
 mod verify;
 
-use std::path::PathBuf;
-
 use super::{
     args::{Command, Resources, Typed},
     console::Console,
@@ -26,11 +24,6 @@ use super::{
     signals::Signals,
 };
 use crate::error::Result;
-
-/// Of the resources, the one that a command without a memory limit has.
-fn spill(dir: Option<&PathBuf>) -> Resources {
-    Resources { memory_limit: None, spill_dir: dir.cloned() }
-}
 
 /// Does what was typed.
 ///
@@ -46,11 +39,13 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
         Command::Verify(typed) => verify::run(typed, &decide(&typed.resources, None)?, console, signals).await,
         Command::Query(typed) => query::run(typed, &decide(&typed.resources, None)?, console, signals).await,
         Command::Prune(typed) => {
-            prune::run(typed, &decide(&spill(typed.spill_dir.as_ref()), None)?, console, signals).await
+            prune::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
+                .await
         }
         Command::Quarantine(typed) => quarantine::run(typed, &decide, console, signals).await,
         Command::Clean(typed) => {
-            clean::run(typed, &decide(&spill(typed.spill_dir.as_ref()), None)?, console, signals).await
+            clean::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
+                .await
         }
         Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
         Command::Completions(typed) => shell::completions(typed.shell, console),

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use chrono::Utc;
 use serde::Serialize;
 
-use super::{compact::watched, spill, stores};
+use super::{compact::watched, stores};
 use crate::{
     cli::{
         args::{Chosen, Discard, Format, Quarantine, Resources, Retry, Verb},
@@ -32,7 +32,9 @@ pub(super) async fn run(typed: &Quarantine, decide: Decide<'_>, console: &Consol
         Verb::List(chosen) => list(chosen, &plain()?, console).await,
         Verb::Show(chosen) => show(chosen, &plain()?, console, signals).await,
         Verb::Retry(typed) => retry(typed, &decide(&typed.resources, None)?, console, signals).await,
-        Verb::Discard(typed) => discard(typed, &decide(&spill(typed.spill_dir.as_ref()), None)?, console).await,
+        Verb::Discard(typed) => {
+            discard(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console).await
+        }
     }
 }
 
