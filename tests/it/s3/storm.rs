@@ -9,7 +9,7 @@ use crate::support::{
 const SEEDS: std::ops::Range<u64> = 1..9;
 
 /// So long one run may take before it is taken for hung: far more than it needs.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(2);
 
 /// A run in a storm that so many of a hundred requests meet: how it ended, what the storm did, how many requests there
 /// were.
