@@ -8,6 +8,7 @@ pub mod bucket;
 pub mod conditions;
 pub mod crash;
 pub mod leftovers;
+pub mod pinned;
 pub mod remove;
 pub mod scratch;
 pub mod store;

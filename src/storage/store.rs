@@ -12,7 +12,10 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
 use url::Url;
 
-use super::bucket::{Bucket, BucketOptions};
+use super::{
+    bucket::{Bucket, BucketOptions},
+    pinned::{Pinned, Pins},
+};
 use crate::error::{Error, Kind, Result};
 
 /// An object of a store, as its listing tells.
@@ -96,6 +99,13 @@ impl Store {
 
     fn open_bucket(text: &str, rest: &str, options: &BucketOptions) -> Result<Self> {
         let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if name.contains(['@', ':']) {
+            // Not repeated: it may hold a secret.
+            return Err(Error::usage(
+                "an s3:// URL is s3://bucket/prefix, with no keys in it: give them as AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY, or as a profile",
+            ));
+        }
         if name.is_empty() {
             return Err(Error::usage(format!("{text:?} names no bucket: write s3://bucket or s3://bucket/prefix")));
         }
@@ -116,6 +126,13 @@ impl Store {
     /// The bucket, where the store is one.
     pub(super) fn bucket(&self) -> Option<&Bucket> {
         self.bucket.as_deref()
+    }
+
+    /// The same store, only to be read: what its listing shows is read in that version, or not at all.
+    #[must_use]
+    pub fn pinned(&self, pins: &Pins) -> Self {
+        let object = Arc::new(Pinned { inner: Arc::clone(&self.object), pins: pins.clone() });
+        Self { object, ..self.clone() }
     }
 
     /// The store underneath.

@@ -30,7 +30,11 @@ use tokio::sync::OnceCell;
 pub use self::listing::Side;
 use self::{documents::Documents, listing::Listing, partitioned::PartitionedTable};
 use super::{functions, session::CATALOG};
-use crate::{error::Result, model::partition::Stream, storage::store::Store};
+use crate::{
+    error::Result,
+    model::partition::Stream,
+    storage::{pinned::Pins, store::Store},
+};
 
 /// The streams that have a table in both schemas even where no file of them exists.
 const STREAMS: [&str; 5] = ["bbo", "trade", "mark_price", "funding", "open_interest"];
@@ -48,6 +52,9 @@ pub struct Tables {
 /// Makes both stores known to `session`, with the functions of qlc. Nothing is listed or read yet.
 #[must_use]
 pub fn register(session: &SessionContext, spool: &Store, archive: &Store) -> Tables {
+    // One set of pins: stores may be folders of one file system, or prefixes of one bucket.
+    let pins = Pins::default();
+    let (spool, archive) = (&spool.pinned(&pins), &archive.pinned(&pins));
     for store in [spool, archive] {
         let _ = session.register_object_store(store.base_url(), Arc::clone(store.object_store()));
     }

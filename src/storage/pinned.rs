@@ -1,0 +1,105 @@
+//! A store whose listing is a promise: what was listed is read in that version, or not at all.
+//!
+//! A query reads a file in several requests, footer first; an object that is replaced between two of them would give a
+//! mixture. Refuses to write: queries only read.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream::BoxStream};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result, path::Path,
+};
+
+/// The versions that were listed, of several stores.
+#[derive(Debug, Clone, Default)]
+pub struct Pins(Arc<Mutex<HashMap<Path, String>>>);
+
+impl Pins {
+    fn note(&self, meta: &ObjectMeta) {
+        if let Some(tag) = &meta.e_tag {
+            let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(meta.location.clone(), tag.clone());
+        }
+    }
+
+    fn of(&self, location: &Path) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(location).cloned()
+    }
+}
+
+/// The store underneath, held to the versions that it listed.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    pub(super) inner: Arc<dyn ObjectStore>,
+    pub(super) pins: Pins,
+}
+
+impl fmt::Display for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.inner)
+    }
+}
+
+fn refused<T>(operation: &str) -> Result<T> {
+    Err(object_store::Error::NotSupported { source: format!("{operation}: this store is only read").into() })
+}
+
+#[async_trait]
+impl ObjectStore for Pinned {
+    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
+        refused("put")
+    }
+
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        refused("put")
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let if_match = options.if_match.clone().or_else(|| self.pins.of(location));
+        self.inner.get_opts(location, GetOptions { if_match, ..options }).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        locations.map(|_| refused("delete")).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let pins = self.pins.clone();
+        self.inner.list(prefix).inspect(move |found| found.iter().for_each(|meta| pins.note(meta))).boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let found = self.inner.list_with_delimiter(prefix).await?;
+        found.objects.iter().for_each(|meta| self.pins.note(meta));
+        Ok(found)
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        refused("copy")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::storage::store::Store;
+
+    #[tokio::test]
+    async fn what_was_replaced_since_the_listing_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), b"old").unwrap();
+        let store = Store::open(&folder.path().display().to_string()).unwrap();
+        let pinned = store.pinned(&super::Pins::default());
+        assert_eq!(pinned.read("a").await.unwrap().unwrap().as_ref(), b"old");
+        let _ = pinned.list("").await.unwrap();
+        assert_eq!(pinned.read("a").await.unwrap().unwrap().as_ref(), b"old");
+        std::fs::write(folder.path().join("b"), b"newer").unwrap();
+        std::fs::rename(folder.path().join("b"), folder.path().join("a")).unwrap();
+        assert!(pinned.read("a").await.is_err());
+        assert_eq!(store.read("a").await.unwrap().unwrap().as_ref(), b"newer");
+    }
+}
