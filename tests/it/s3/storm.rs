@@ -10,7 +10,7 @@ const SEEDS: std::ops::Range<u64> = 1..9;
 
 /// Of a hundred requests, so many meet a fault: half of them, and in every other storm a few, which most runs survive.
 fn strength(seed: u64) -> u64 {
-    if seed % 2 == 0 { 8 } else { 50 }
+    if seed.is_multiple_of(2) { 8 } else { 50 }
 }
 
 /// So long one run may take before it is taken for hung: far more than it needs.
