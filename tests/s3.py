@@ -324,11 +324,15 @@ def killed_and_run_again(server, qlc, work):
         killed = qlc(prefix, spool, "compact", "--mode", "daily", codes=None, QLC_CRASH_AT=str(nth))
         check(killed.returncode == -signal.SIGKILL, said(killed.args, killed))
         qlc(prefix, spool, "compact", "--mode", "daily", codes=(0, 3))
+        # A killed run may leave a probe or an upload; no run takes that for an archive's, and this removes it.
+        time.sleep(1)
+        qlc(prefix, spool, "clean", "--older-than", "0s")
         found = objects(server, prefix)
         is_whole(found)
         check(data(found) == expected, f"killed at point {nth}: other bytes than an undisturbed run")
         qlc(prefix, spool, "verify")
-    print("  killed at five points, run again: the same bytes")
+    no_uploads(server)
+    print("  killed at five points, run again and cleaned: the same bytes, and nothing else")
 
 
 def uploads_in_parts(server, qlc, work):

@@ -18,16 +18,19 @@ fn put(place: &Place, second: i64) -> std::path::PathBuf {
     place.put_quotes(&format!("2026-02-03_00-00-{second:02}.parquet"), &file.bytes())
 }
 
+/// Objects: keys and bytes.
+type Objects = Vec<(String, Vec<u8>)>;
+
 /// A day whose source has left the spool and that a late file is about to be added to, so that the archived data must be
 /// read; its objects; and the data with the late rows.
-fn begun() -> (Place, Vec<(String, Vec<u8>)>, Vec<u8>) {
+fn begun() -> (Place, Objects, Vec<u8>) {
     let place = Place::new();
     let gone = put(&place, 0);
     let _ = place.compact(&[]).ended(0);
     place.verify();
     fs::remove_file(gone).unwrap();
     let keys = listing(&place.archive()).into_keys();
-    let objects: Vec<_> = keys.map(|key| (key.clone(), fs::read(place.archive().join(key)).unwrap())).collect();
+    let objects: Objects = keys.map(|key| (key.clone(), fs::read(place.archive().join(key)).unwrap())).collect();
     let _ = put(&place, 30);
     let _ = place.compact(&[]).ended(0);
     place.verify();

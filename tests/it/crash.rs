@@ -94,6 +94,11 @@ pub fn check(scenario: &Scenario) {
         assert_eq!(objects(&place), expected, "point {nth}: {again}");
         place.verify();
         place.is_tidy();
+        if place.has_leftovers() {
+            let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
+            assert_eq!(objects(&place), expected, "point {nth}: cleaned away");
+            place.leaves_nothing();
+        }
         let _ = place.compact(&[]).ended(0).says("nothing to do");
     }
     let all = BTreeSet::from([(false, false), (true, false), (true, true)]);

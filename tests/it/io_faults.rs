@@ -127,7 +127,7 @@ fn short_reads_and_writes_everywhere_change_nothing() {
 
 #[test]
 fn a_bit_that_flips_on_its_way_to_the_disk_is_not_published() {
-    for text in ["data.parquet", "meta.json", "_receipts", "QUARANTINE"] {
+    for text in ["data.parquet", "meta.json", "_receipts"] {
         assert!(check("write", text, "flip") > 0, "{text}");
     }
 }

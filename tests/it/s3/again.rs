@@ -63,7 +63,9 @@ fn all_at_once() {
 #[test]
 fn a_late_file() {
     alike(|place| {
-        [0, 1, 3, 4].into_iter().for_each(|n| put(place, n));
+        for n in [0, 1, 3, 4] {
+            put(place, n);
+        }
         let _ = place.compact(&[]).ended(0);
         put(place, 2);
         let _ = place.compact(&[]).ended(0).says("1 new file");

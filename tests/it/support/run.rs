@@ -127,10 +127,17 @@ impl Place {
     #[track_caller]
     pub fn leaves_nothing(&self) {
         self.is_tidy();
-        let probes: Vec<String> = listing(&self.archive()).into_keys().filter(|k| k.starts_with("_probe/")).collect();
-        assert_eq!(probes, Vec::<String>::new(), "probes are left");
-        let uploads = self.server.as_ref().map(|server| server.uploads()).unwrap_or_default();
-        assert_eq!(uploads, Vec::<String>::new(), "uploads are left");
+        assert_eq!(self.left_in_bucket(), Vec::<String>::new(), "probes and uploads are left");
+    }
+
+    /// Whether the archive is in a bucket, and a probe or an upload is left there.
+    pub fn has_leftovers(&self) -> bool {
+        !self.left_in_bucket().is_empty()
+    }
+
+    fn left_in_bucket(&self) -> Vec<String> {
+        let probes = listing(&self.archive()).into_keys().filter(|key| key.starts_with("_probe/"));
+        probes.chain(self.server.iter().flat_map(|server| server.uploads())).collect()
     }
 
     /// Runs `qlc` on this spool and archive.

@@ -74,7 +74,7 @@ impl Server {
         let script = Arc::<Script>::default();
         let mut service = s3s::service::S3ServiceBuilder::new(disk);
         service.set_auth(s3s::auth::SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let _ = runtime.spawn(wire::serve(listener, service.build(), Arc::clone(&script)));
+        drop(runtime.spawn(wire::serve(listener, service.build(), Arc::clone(&script))));
         Self { root, port, script, conditions, uploads, runtime: Some(runtime) }
     }
 
@@ -259,7 +259,7 @@ fn request<T>(input: T) -> S3Request<T> {
 }
 
 /// S3 tells times in whole seconds.
-fn to_the_second(time: dto::Timestamp) -> dto::Timestamp {
+fn to_the_second(time: &dto::Timestamp) -> dto::Timestamp {
     let mut text = Vec::new();
     time.format(dto::TimestampFormat::EpochSeconds, &mut text).unwrap();
     let seconds: f64 = String::from_utf8(text).unwrap().parse().unwrap();
@@ -289,7 +289,7 @@ impl S3 for Disk {
         let mut listed = self.files.list_objects_v2(req).await?;
         for object in listed.output.contents.iter_mut().flatten() {
             object.e_tag = self.tag(&bucket, object.key.as_deref().unwrap_or_default()).await;
-            object.last_modified = object.last_modified.take().map(to_the_second);
+            object.last_modified = object.last_modified.as_ref().map(to_the_second);
         }
         Ok(listed)
     }
@@ -355,7 +355,7 @@ impl S3 for Disk {
         let of = |(id, (key, begun)): (&String, &(String, SystemTime))| dto::MultipartUpload {
             key: Some(key.clone()),
             upload_id: Some(id.clone()),
-            initiated: Some(to_the_second(dto::Timestamp::from(*begun))),
+            initiated: Some(to_the_second(&dto::Timestamp::from(*begun))),
             ..Default::default()
         };
         Ok(S3Response::new(dto::ListMultipartUploadsOutput {

@@ -40,11 +40,11 @@ pub async fn serve(listener: std::net::TcpListener, store: S3Service, script: Ar
         let Ok((socket, _)) = listener.accept().await else { continue };
         let _ = socket.set_nodelay(true);
         let (store, script) = (store.clone(), Arc::clone(&script));
-        let _ = tokio::spawn(async move {
+        drop(tokio::spawn(async move {
             let answer = service_fn(|request| answer(&store, &script, request));
             // Its error is the client's, or a fault.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
-        });
+        }));
     }
 }
 
