@@ -55,7 +55,6 @@ pub(crate) struct Memory {
 
 /// A record, as it is read back.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all records are of rows")]
 pub(crate) enum Record {
     /// What is remembered of the series at the beginning of a segment.
     Memories(Vec<(Series, Memory)>),

@@ -51,7 +51,6 @@ struct Book<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "the names are those of the exchange")]
 struct Trade<'a> {
     #[serde(rename = "tradeId")]
     id: &'a str,
@@ -76,7 +75,6 @@ struct Index<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "the names are those of the exchange")]
 struct Funding<'a> {
     #[serde(rename = "fundingRate")]
     rate: &'a str,
