@@ -1,6 +1,6 @@
 //! `prune`: spool files leave whose every row is proven to be in the archive.
 //!
-//! [`plan`] reads everything again and says of each file whether it may go, and why; [`apply`] announces the removals in a
+//! `plan` reads everything again and says of each file whether it may go, and why; `apply` announces the removals in a
 //! journal, does them and writes down what came of each. Refuses to remove a file of which anything is left to doubt, and
 //! to be told otherwise: there is no flag for it.
 

@@ -119,7 +119,7 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
     let path = Mutex::new(String::new());
     #[expect(clippy::result_large_err, reason = "the shape that the library wants")]
     let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-        *path.lock().unwrap() = request.uri().path().trim_matches('/').to_owned();
+        request.uri().path().trim_matches('/').clone_into(&mut path.lock().unwrap());
         Ok(response)
     };
     let Ok(mut socket) = accept_hdr_async(stream, look).await else { return };
