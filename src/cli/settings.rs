@@ -152,7 +152,7 @@ fn bucket(typed: &Bucket, file: BucketFromFile, home: Option<&Path>) -> Result<B
     let profile = profile::read(typed, named, home)?;
     let usual = BucketOptions::usual();
     Ok(BucketOptions {
-        endpoint: typed.endpoint.clone().or(file.endpoint).or(profile.endpoint).filter(|url| !url.is_empty()),
+        endpoint: typed.store().map(str::to_owned).or(file.endpoint).or(profile.endpoint).filter(|url| !url.is_empty()),
         region: typed.region.clone().or(file.region).or(profile.region).filter(|name| !name.is_empty()),
         allow_http: typed.allow_http.or(file.allow_http).unwrap_or(usual.allow_http),
         virtual_hosted: typed.path_style.or(file.path_style).map_or(usual.virtual_hosted, |path| !path),

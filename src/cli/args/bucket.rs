@@ -13,9 +13,11 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Buckets")]
 pub(crate) struct Bucket {
-    /// The URL of an S3 store that is not AWS, as in https://s3.example.org:9000
-    #[arg(long, global = true, value_name = "URL", env = "AWS_ENDPOINT_URL", hide_env_values = true)]
-    pub(crate) endpoint: Option<String>,
+    /// The URL of an S3 store that is not AWS, as in https://s3.example.org:9000; of a feed, after its name, as in
+    /// okx.public=ws://127.0.0.1:9001/okx.public
+    #[arg(long, global = true, value_name = "[NAME=]URL", value_parser = place, env = "AWS_ENDPOINT_URL",
+        hide_env_values = true)]
+    pub(crate) endpoint: Vec<Endpoint>,
     /// The region of the bucket [default: that of the profile, else us-east-1]
     #[arg(long, global = true, value_name = "NAME", env = "AWS_REGION", hide_env_values = true)]
     pub(crate) region: Option<String>,
@@ -67,6 +69,37 @@ pub(crate) struct Bucket {
     pub(crate) credentials_file: Option<PathBuf>,
     #[arg(long = "aws-config-file", global = true, env = "AWS_CONFIG_FILE", hide = true)]
     pub(crate) config_file: Option<PathBuf>,
+}
+
+/// What has another place than usual.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// The stores that are buckets.
+    Store(String),
+    /// The feed of this name.
+    Feed(String, String),
+}
+
+impl Bucket {
+    /// The place of the stores, if it was typed.
+    pub(crate) fn store(&self) -> Option<&str> {
+        self.endpoint
+            .iter()
+            .rev()
+            .find_map(|one| if let Endpoint::Store(url) = one { Some(url.as_str()) } else { None })
+    }
+}
+
+/// # Errors
+/// When it begins with a name and is not the place of a feed.
+fn place(text: &str) -> Result<Endpoint> {
+    let is_feed = text.split_once("://").is_some_and(|(before, _)| before.contains('='));
+    if is_feed {
+        let (name, url) = super::collect::endpoint(text)?;
+        return Ok(Endpoint::Feed(name, url));
+    }
+    // A URL is looked at when a bucket is opened; only then it is needed.
+    Ok(Endpoint::Store(text.to_owned()))
 }
 
 /// A span of time from a text.

@@ -28,8 +28,8 @@ pub(crate) struct Feeds {
         help_heading = "Feeds"
     )]
     pub(crate) stream: Vec<Kind>,
-    /// Another place for an endpoint, as in okx.public=ws://127.0.0.1:9001/okx.public; repeatable
-    #[arg(long, value_name = "NAME=URL", value_parser = endpoint, help_heading = "Feeds")]
+    /// The endpoints of feeds that were moved: `--endpoint` is a flag of all commands, which sorts them out.
+    #[arg(skip)]
     pub(crate) endpoint: Vec<(String, String)>,
 }
 
@@ -134,7 +134,7 @@ fn speed(text: &str) -> Result<Speed> {
     factor.map(Speed::Factor).ok_or_else(|| Error::usage("write a factor above 0, as in 10, or max"))
 }
 
-fn endpoint(text: &str) -> Result<(String, String)> {
+pub(super) fn endpoint(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
         Some((name, url)) if url.starts_with("ws://") || url.starts_with("wss://") => {
             Ok((name.to_owned(), url.to_owned()))

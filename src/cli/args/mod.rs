@@ -18,6 +18,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use bucket::Endpoint;
 pub(crate) use bucket::{Bucket, connections, duration, retries};
 pub(crate) use clean::Clean;
 pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed};
@@ -164,6 +165,15 @@ pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, cl
     let matches = <Typed as clap::CommandFactory>::command().try_get_matches_from(line)?;
     let mut typed = <Typed as clap::FromArgMatches>::from_arg_matches(&matches)?;
     typed.global.archive_was_typed = was_typed(&matches, "archive");
+    let moved = typed.global.bucket.endpoint.iter().filter_map(|one| match one {
+        Endpoint::Feed(name, url) => Some((name.clone(), url.clone())),
+        Endpoint::Store(_) => None,
+    });
+    match &mut typed.command {
+        Command::Collect(collect) => collect.feeds.endpoint = moved.collect(),
+        Command::Record(record) => record.feeds.endpoint = moved.collect(),
+        _ => {}
+    }
     Ok(typed)
 }
 
