@@ -104,6 +104,7 @@ pub(crate) enum Command {
     /// Prints the completions of a shell
     Completions(Completions),
     /// Prints the manual page
+    #[command(after_help = "Examples:\n  qlc man | man -l -")]
     Man,
     /// Makes a sample spool, compacts, verifies and queries it
     Demo(Demo),

@@ -60,7 +60,7 @@ fn every_mistake_is_one_line_that_says_what_would_be_right() {
     check("inspect", "the following required arguments were not provided: <FILE|URL>...; see 'qlc inspect --help'");
     check(
         "compcat",
-        "unrecognized subcommand 'compcat'; tip: a similar subcommand exists: 'compact'; see 'qlc --help'",
+        "unrecognized subcommand 'compcat'; tip: some similar subcommands exist: 'collect', 'completions', 'compact'; see 'qlc --help'",
     );
     check(
         "verify --quik",
