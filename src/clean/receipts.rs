@@ -51,8 +51,9 @@ type Receipts = BTreeMap<String, Object>;
 async fn receipts(archive: &Store) -> Result<BTreeMap<Partition, Receipts>> {
     let mut all: BTreeMap<Partition, Receipts> = BTreeMap::new();
     for object in archive.list(layout::RECEIPTS).await? {
-        let below = object.key.strip_prefix(layout::RECEIPTS).and_then(|rest| rest.strip_prefix('/'));
-        let Some(Some(Ok(Placed { series, date: Some(date), file }))) = below.map(Placed::parse) else { continue };
+        let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::RECEIPTS, &object.key) else {
+            continue;
+        };
         let Some(sha256) = file.strip_suffix(".json").filter(|name| meta::is_sha256(name)) else { continue };
         let _ = all.entry(series.on(date)).or_default().insert(sha256.to_owned(), object);
     }

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
+use super::args::Format;
 use crate::error::{Error, Result};
 
 /// Where lines for a person go while a command runs; clones share it.
@@ -84,6 +85,27 @@ impl Out {
         let line = serde_json::to_string(value)
             .map_err(|e| Error::caused(crate::error::Kind::Internal, "a result cannot be put in JSON", e))?;
         self.lines(&line);
+        Ok(())
+    }
+
+    /// Writes what came of a command: for a person as `text` says it, for a program one line of JSON for each.
+    ///
+    /// # Errors
+    /// As [`Self::json`].
+    pub(crate) fn list<T: serde::Serialize>(
+        &mut self,
+        format: Format,
+        all: &[T],
+        text: impl FnOnce() -> String,
+    ) -> Result<()> {
+        match format {
+            Format::Text => self.lines(&text()),
+            Format::Json => {
+                for one in all {
+                    self.json(one)?;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Kind, Result},
     feed::venue::Wanted,
     model::{
-        row_hash::{self, FOOTER_KEY, RowHash},
+        row_hash::{self, FOOTER_KEY, RowHash, VERSION_KEY},
         schema,
     },
     storage::{Expect, atomic, crash, store::Store},
@@ -35,8 +35,6 @@ use crate::{
 const CHUNK: usize = 65_536;
 /// Rows of a row group, as in the archive.
 const GROUP: usize = 262_144;
-/// The key under which the footer says who wrote it.
-const VERSION_KEY: &str = "qlc.version";
 
 /// What stands in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

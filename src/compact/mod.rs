@@ -24,7 +24,7 @@ use futures::{StreamExt, stream};
 pub use report::{Mode, Options, Outcome, Outlook, Silent, Status, Stop, Watch};
 
 use crate::{
-    engine::{budget::Budget, examine, fault::Problem, layout::plural, probe::probe, reader::Handle},
+    engine::{budget::Budget, examine, fault::Problem, layout::plural, reader::Handle},
     error::{Error, Kind, Result},
     model::{
         date::Date,
@@ -38,6 +38,7 @@ use crate::{
     },
 };
 use decide::{Archived, Decision};
+use footers::Footers;
 use keep::Places;
 use survey::Spool;
 use work::{Done, Made, Run};
@@ -59,10 +60,12 @@ pub async fn run(
         tracing::info!(swept, folder = %options.spill_dir.display(), "removed scratch folders of dead processes");
     }
     let scratch = Scratch::new(&options.spill_dir)?;
-    let (files, partitions) = meant(spool, archive, options).await?;
+    let footers = Arc::<Footers>::default();
+    let (files, partitions) = meant(spool, archive, options, &footers).await?;
     let files = Arc::new(files);
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
-    let shared = shared(spool, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
+    let run = shared(spool, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
+    let shared = Run { footers, ..run };
     watch.begin(partitions.len());
     let tasks = partitions.into_iter().map(|partition| {
         let (shared, files, explicit) =
@@ -85,9 +88,11 @@ pub async fn run(
 /// # Errors
 /// As [`run`].
 pub async fn dry_run(spool: &Store, archive: &Store, options: &Options) -> Result<Vec<Outlook>> {
-    let (files, partitions) = meant(spool, archive, options).await?;
+    let footers = Arc::<Footers>::default();
+    let (files, partitions) = meant(spool, archive, options, &footers).await?;
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
-    let shared = shared(spool, archive, options, &options.spill_dir, workers, Arc::new(Silent), &Stop::default())?;
+    let run = shared(spool, archive, options, &options.spill_dir, workers, Arc::new(Silent), &Stop::default())?;
+    let shared = Run { footers, ..run };
     let mut outlooks = Vec::new();
     for partition in partitions {
         let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
@@ -171,7 +176,12 @@ pub async fn rebuild(
 }
 
 /// The spool files and the partitions that are meant.
-async fn meant(spool: &Store, archive: &Store, options: &Options) -> Result<(Spool, Vec<Partition>)> {
+async fn meant(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    footers: &Footers,
+) -> Result<(Spool, Vec<Partition>)> {
     if let Mode::Backfill { start, end } = options.mode
         && start > end
     {
@@ -179,20 +189,20 @@ async fn meant(spool: &Store, archive: &Store, options: &Options) -> Result<(Spo
     }
     let files = survey::spool_files(spool, &options.selection).await?;
     let archived = survey::archived_days(archive, &options.selection).await?;
-    let unnamed = unnamed_days(spool, &files).await?;
+    let unnamed = unnamed_days(spool, &files, footers).await?;
     let partitions = survey::partitions(&files, &archived, options, &unnamed)?;
     Ok((files, partitions))
 }
 
 /// The days of files whose names do not tell any: their footers do.
-async fn unnamed_days(spool: &Store, files: &Spool) -> Result<BTreeMap<Series, BTreeSet<Date>>> {
+async fn unnamed_days(spool: &Store, files: &Spool, footers: &Footers) -> Result<BTreeMap<Series, BTreeSet<Date>>> {
     let mut days: BTreeMap<Series, BTreeSet<Date>> = BTreeMap::new();
     for (series, files) in files {
         for file in files.iter().filter(|f| f.home.is_none()) {
             let handle = Handle::new(spool, &file.object);
             let entry = days.entry(series.clone()).or_default();
             // Neither name nor footer may tell the day of rows that go to QUARANTINE, so one day accounts for them.
-            let found = match probe(&handle).await {
+            let found = match footers.of(&handle, file).await {
                 Ok(claims) => {
                     entry.extend(prepare::accounting_day(file, Some(&claims)));
                     examine::days(&handle, &claims, None).await

@@ -283,7 +283,7 @@ async fn receipt(archive: &Store, partition: &Partition, sha256: &str) -> Result
 
 /// Whether the footer of archived data names the rows and the version that the receipt vouches for.
 async fn footer_agrees(archive: &Store, data: &crate::storage::store::Object, receipt: &Receipt) -> Result<bool> {
-    use crate::engine::{encode::VERSION_KEY, fault::Problem};
+    use crate::{engine::fault::Problem, model::row_hash::VERSION_KEY};
     let meta = match Handle::new(archive, data).footer().await {
         Ok(meta) => meta,
         Err(Problem::Storage(error)) => return Err(error),

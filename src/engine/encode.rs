@@ -34,7 +34,7 @@ use super::shape::{Column, Shape};
 use crate::{
     error::{Error, Kind, Result},
     model::{
-        row_hash::{FOOTER_KEY, RowHash, RowSums},
+        row_hash::{FOOTER_KEY, RowHash, RowSums, VERSION_KEY},
         schema::SEQ,
         time::Unit,
     },
@@ -51,8 +51,6 @@ const GROUP_BYTES: usize = 24 << 20;
 const ZSTD_LEVEL: i32 = 1;
 /// The version of the writer in every footer; another version may give other bytes for the same rows.
 pub const WRITER: &str = concat!("qlc version ", env!("CARGO_PKG_VERSION"));
-/// The key under which the footer says who wrote it.
-pub const VERSION_KEY: &str = "qlc.version";
 /// The key under which the footer says that time columns were brought to one unit.
 pub const UNIT_KEY: &str = "qlc.time_unit";
 

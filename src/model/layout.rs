@@ -86,6 +86,15 @@ pub struct Placed {
 }
 
 impl Placed {
+    /// Takes apart a key that has the layout below `folder`, such as [`QUARANTINE`]; `None` when it does not lie there.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    #[must_use]
+    pub fn below(folder: &str, key: &str) -> Option<Result<Self>> {
+        Self::parse(key.strip_prefix(folder)?.strip_prefix('/')?)
+    }
+
     /// Takes `key` apart; `None` when it does not lie in the layout.
     ///
     /// # Errors

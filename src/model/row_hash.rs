@@ -36,6 +36,8 @@ use crate::error::{Error, Kind, Result};
 
 /// The key under which a Parquet footer holds the row hash of its rows.
 pub const FOOTER_KEY: &str = "qlc.row_hash";
+/// The key under which a Parquet footer says which version of qlc wrote the file.
+pub const VERSION_KEY: &str = "qlc.version";
 
 /// The row hash of a set of rows; adding two of them is the hash of both sets together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

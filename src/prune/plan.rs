@@ -140,8 +140,9 @@ async fn subjects(spool: &Store, selection: &Selection) -> Result<Vec<Subject>> 
 async fn kept_whole(archive: &Store, selection: &Selection) -> Result<BTreeMap<String, Vec<Entry>>> {
     let mut all: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     for object in archive.list(layout::QUARANTINE).await? {
-        let below = object.key.strip_prefix(layout::QUARANTINE).and_then(|rest| rest.strip_prefix('/'));
-        let Some(Some(Ok(Placed { series, date: Some(date), file }))) = below.map(Placed::parse) else { continue };
+        let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::QUARANTINE, &object.key) else {
+            continue;
+        };
         if file != layout::ERROR_FILE || !selection.takes(&series) {
             continue;
         }

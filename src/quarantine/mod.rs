@@ -26,8 +26,9 @@ use crate::{
 pub async fn list(archive: &Store, filter: &Filter) -> Result<Vec<Held>> {
     let mut all = Vec::new();
     for object in archive.list(layout::QUARANTINE).await? {
-        let below = object.key.strip_prefix(layout::QUARANTINE).and_then(|rest| rest.strip_prefix('/'));
-        let Some(Some(Ok(Placed { series, date: Some(date), file }))) = below.map(Placed::parse) else { continue };
+        let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::QUARANTINE, &object.key) else {
+            continue;
+        };
         if file != layout::ERROR_FILE || !filter.takes_day(&series, date) {
             continue;
         }

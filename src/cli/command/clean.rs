@@ -6,7 +6,7 @@ use super::stores;
 use crate::{
     clean,
     cli::{
-        args::{Clean, Format},
+        args::Clean,
         console::{Console, Look},
         exit::Exit,
         meaning,
@@ -26,14 +26,7 @@ pub(super) async fn run(typed: &Clean, settings: &Settings, console: &Console, s
     let stop = || signals.stop().asked();
     let swept = clean::run(spool.as_ref(), &archive, &options, &stop).await?;
     let mut out = console.out();
-    match typed.format {
-        Format::Text => out.lines(&show::swept(&swept, Look::of_stdout())),
-        Format::Json => {
-            for one in &swept {
-                out.json(one)?;
-            }
-        }
-    }
+    out.list(typed.format, &swept, || show::swept(&swept, Look::of_stdout()))?;
     out.finish()?;
     Ok(Exit::of_swept(&swept))
 }

@@ -68,14 +68,7 @@ async fn dry_run(
 ) -> Result<Exit> {
     let outlooks = signals.or_stop(compact::dry_run(spool, archive, options)).await?;
     let mut out = console.out();
-    match format {
-        Format::Text => out.lines(&show::outlooks(&outlooks)),
-        Format::Json => {
-            for outlook in &outlooks {
-                out.json(outlook)?;
-            }
-        }
-    }
+    out.list(format, &outlooks, || show::outlooks(&outlooks))?;
     out.finish()?;
     Ok(Exit::of_outlooks(&outlooks))
 }

@@ -5,7 +5,7 @@ use chrono::Utc;
 use super::stores;
 use crate::{
     cli::{
-        args::{Format, Prune},
+        args::Prune,
         console::{Console, Look},
         exit::Exit,
         meaning,
@@ -31,14 +31,7 @@ pub(super) async fn run(typed: &Prune, settings: &Settings, console: &Console, s
         }
     };
     let mut out = console.out();
-    match typed.format {
-        Format::Text => out.lines(&show::pruned(&report, typed.dry_run, Look::of_stdout())),
-        Format::Json => {
-            for file in &report.files {
-                out.json(file)?;
-            }
-        }
-    }
+    out.list(typed.format, &report.files, || show::pruned(&report, typed.dry_run, Look::of_stdout()))?;
     out.finish()?;
     let exit = Exit::of_pruned(&report);
     if exit == Exit::Damage {

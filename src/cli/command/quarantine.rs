@@ -42,14 +42,7 @@ async fn list(chosen: &Chosen, settings: &Settings, console: &Console) -> Result
     let archive = stores::present_archive(settings)?;
     let all = quarantine::list(&archive, &meaning::filter(chosen)?).await?;
     let mut out = console.out();
-    match chosen.format {
-        Format::Text => out.lines(&show::held(&all, Look::of_stdout())),
-        Format::Json => {
-            for one in &all {
-                out.json(one)?;
-            }
-        }
-    }
+    out.list(chosen.format, &all, || show::held(&all, Look::of_stdout()))?;
     out.finish()?;
     Ok(Exit::Done)
 }
@@ -117,14 +110,7 @@ async fn retry(typed: &Retry, settings: &Settings, console: &Console, signals: &
     }
     let retried = quarantine::settle(&at, &spool, marked).await?;
     let mut out = console.out();
-    match typed.chosen.format {
-        Format::Text => out.lines(&show::retried(&retried, Look::of_stdout())),
-        Format::Json => {
-            for one in &retried {
-                out.json(one)?;
-            }
-        }
-    }
+    out.list(typed.chosen.format, &retried, || show::retried(&retried, Look::of_stdout()))?;
     out.finish()?;
     Ok(exit.max(Exit::of_retried(&retried)))
 }
