@@ -46,6 +46,7 @@ pub(crate) fn compact(typed: &Compact, settings: &Settings, clock: DateTime<Utc>
         now,
         force: typed.force,
         salvage: typed.salvage,
+        zstd_level: typed.zstd_level,
     })
 }
 
@@ -168,6 +169,7 @@ pub(crate) fn compactions(
         now,
         force: false,
         salvage,
+        zstd_level: None,
     });
     options.collect()
 }

@@ -212,6 +212,7 @@ mod tests {
                 ts_event_max_ns: 0,
                 seq: SeqOrigin::Source,
                 brought_to: None,
+                zstd_level: None,
             },
             rows_in: 5 * sources.len() as u64,
             row_hash_in: RowHash::EMPTY,

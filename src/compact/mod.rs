@@ -142,6 +142,7 @@ pub async fn rebuild(
         now: Utc::now(),
         force: true,
         salvage: false,
+        zstd_level: None,
     };
     let (Archived::Published(receipt), _) = survey::archived(archive, partition).await? else {
         return Ok(Rebuilt::Impossible("it is not published with a receipt".to_owned()));
@@ -149,6 +150,8 @@ pub async fn rebuild(
     if receipt.base.is_some() && receipt.outcome.seq != SeqOrigin::Source {
         return Ok(Rebuilt::Impossible("its rows were numbered in more than one run".to_owned()));
     }
+    // The bytes are to be those of the run that published them, so its level of compression counts, not this run's.
+    let options = Options { zstd_level: receipt.outcome.zstd_level, ..options };
     let files = survey::spool_files(spool, &options.selection).await?;
     let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
     let shared = shared(spool, archive, &options, scratch.path(), 1, Arc::new(Silent), &Stop::default())?;
@@ -241,6 +244,7 @@ fn shared(
         today: Date::of(options.now)?,
         force: options.force,
         salvage: options.salvage,
+        zstd_level: options.zstd_level,
         budget: Budget::of(options.memory_limit, workers),
         scratch: scratch.to_owned(),
         cores,

@@ -56,6 +56,8 @@ pub struct Options {
     pub force: bool,
     /// Take in the good row groups of a file of which some do not read.
     pub salvage: bool,
+    /// The level of zstd, 1 to 22, where it is not the default; other levels give other bytes for the same rows.
+    pub zstd_level: Option<i32>,
 }
 
 /// A request to stop between two atomic steps; clones share it.

@@ -63,6 +63,8 @@ pub struct Run {
     pub scratch: PathBuf,
     /// Columns that are encoded at a time.
     pub cores: usize,
+    /// The level of zstd, where it is not the default.
+    pub zstd_level: Option<i32>,
     /// Who watches.
     pub watch: Arc<dyn Watch>,
     /// Whether to stop.
@@ -560,6 +562,7 @@ impl<'a> Build<'a> {
             expect: self.stands.data.clone(),
             budget: self.run.budget.squeezed(self.squeezed),
             cores: self.run.cores,
+            zstd_level: self.run.zstd_level,
             before_visible: before_visible(&self.run.places, self.partition, &self.files, &kept),
             dry,
         };

@@ -3,7 +3,7 @@
 //! Refuses to trust the file: ranges are checked against its size before they are fetched, an object that was replaced
 //! since it was listed is an error, a panic of the decoder is the file's fault.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -29,7 +29,10 @@ use super::{
 use crate::{
     error::{Error, Kind},
     model::quarantine::ErrorType,
-    storage::store::{Object, Store},
+    storage::{
+        cached,
+        store::{Object, Store},
+    },
 };
 
 /// The first read of a footer: enough for the footer of a spool file in one request.
@@ -41,6 +44,8 @@ const MAGIC: &[u8] = b"PAR1";
 pub struct Handle {
     store: Arc<dyn ObjectStore>,
     path: ObjectPath,
+    /// Where it lies in the file system, if it does.
+    local: Option<PathBuf>,
     shown: String,
     size: u64,
     tag: Option<String>,
@@ -53,6 +58,7 @@ impl Handle {
         Self {
             store: Arc::clone(store.object_store()),
             path: store.object_path(&object.key),
+            local: store.local_path(&object.key),
             shown: store.show(&object.key),
             size: object.size,
             tag: object.tag.clone(),
@@ -91,6 +97,11 @@ impl Handle {
     /// # Errors
     /// When the object is out of reach, was replaced, or is shorter than it was.
     pub async fn fetch(&self, range: Range<u64>) -> Result<Bytes, Problem> {
+        if let (Some(path), Some(tag)) = (&self.local, &self.tag)
+            && let Some(bytes) = cached::read(path, &range, tag)
+        {
+            return Ok(bytes);
+        }
         let lost = |e: object_store::Error| match e {
             object_store::Error::Precondition { .. } => {
                 Error::new(Kind::Io, format!("{}: was replaced while it was read; run again", self.shown))

@@ -63,6 +63,8 @@ pub struct Setting {
     pub expect: Expect,
     /// Columns or row groups that are worked on at a time.
     pub cores: usize,
+    /// The level of zstd, where it is not the default.
+    pub zstd_level: Option<i32>,
     /// Runs when the proof holds, before anything is visible.
     pub before_visible: BeforeVisible,
     /// Whether only the digest is wanted.
@@ -85,6 +87,7 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
         draft,
         expect: setting.expect,
         cores: setting.cores,
+        zstd_level: setting.zstd_level,
         before_visible: setting.before_visible,
         result: Arc::clone(&result),
         dry: setting.dry,

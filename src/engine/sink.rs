@@ -22,7 +22,7 @@ use datafusion::{
 use futures::{TryStreamExt, future::BoxFuture};
 
 use super::{
-    encode::{Encoded, encode},
+    encode::{Encoded, Manner, encode},
     fault::Problem,
     job::{Job, Role, Tally},
     readback::read_back,
@@ -78,6 +78,8 @@ pub struct ArchiveSink {
     pub expect: Expect,
     /// How many columns, or row groups, are worked on at a time.
     pub cores: usize,
+    /// The level of zstd, where it is not the default.
+    pub zstd_level: Option<i32>,
     /// Runs before anything is visible.
     pub before_visible: BeforeVisible,
     /// What came of it.
@@ -184,7 +186,9 @@ impl ArchiveSink {
                     });
                     let rows = futures::stream::unfold(receive, |mut r| async move { r.recv().await.map(|i| (i, r)) });
                     let shape = Arc::new(self.job.shape.clone());
-                    let done = encode(Box::pin(rows), &shape, self.brought_to(), &path, self.cores).await;
+                    let manner =
+                        Manner { brought_to: self.brought_to(), zstd_level: self.zstd_level, cores: self.cores };
+                    let done = encode(Box::pin(rows), &shape, manner, &path).await;
                     reading.await.map_err(|e| Error::new(Kind::Internal, format!("the merge ended early: {e}")))?;
                     *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(done?);
                     Ok(())
@@ -306,6 +310,7 @@ impl ArchiveSink {
                 ts_event_max_ns,
                 seq: self.draft.seq,
                 brought_to: self.brought_to(),
+                zstd_level: self.zstd_level,
             },
             rows_in,
             row_hash_in,

@@ -104,6 +104,9 @@ pub struct Outcome {
     /// The unit that its time columns were brought to, where the sources differed in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brought_to: Option<Unit>,
+    /// The level of zstd that was asked for, where it was not the default: the bytes depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zstd_level: Option<i32>,
 }
 
 /// The proof itself: on the left all sources, on the right the outcome, and the sums that must agree.

@@ -5,6 +5,7 @@
 
 pub mod atomic;
 pub mod bucket;
+pub mod cached;
 pub mod conditions;
 pub mod crash;
 pub mod leftovers;

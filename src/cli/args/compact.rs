@@ -55,6 +55,9 @@ pub(crate) struct Compact {
     /// and error.json tells which rows are lost
     #[arg(long)]
     pub(crate) salvage: bool,
+    /// How hard zstd tries, 1 to 22; the same rows have other bytes at another level [default: 2 and 4, by the kind of column]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=22), env = "QLC_ZSTD_LEVEL", hide_env_values = true, help_heading = "Resources")]
+    pub(crate) zstd_level: Option<i32>,
     /// For a person, or for a program: one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,

@@ -85,6 +85,7 @@ pub(super) async fn run(
         spill_dir: settings.spill_dir.clone(),
         now,
         salvage: false,
+        zstd_level: None,
         force: false,
     };
     let outcomes = super::compact::watched(&spool, &archive, &options, Format::Text, console, signals).await?;
