@@ -26,7 +26,7 @@ pub(crate) use compact::{Compact, ModeName, Selection, workers};
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
-pub(crate) use shared::{Format, Resources};
+pub(crate) use shared::{Days, Format, Resources};
 pub(crate) use verify::Verify;
 
 /// Turns recorded market data into a proven archive: one sorted, verified file per exchange, stream, symbol and day.
