@@ -5,6 +5,7 @@
 mod clean;
 mod collect;
 mod compact;
+mod config;
 mod demo;
 mod inspect;
 mod prune;
@@ -17,7 +18,7 @@ mod stores;
 mod verify;
 
 use super::{
-    args::{Command, Resources, Typed},
+    args::{Command, ConfigVerb, Resources, Typed},
     console::Console,
     exit::Exit,
     settings::Settings,
@@ -48,6 +49,10 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
                 .await
         }
         Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Config(config) => {
+            let ConfigVerb::Show(show) = &config.verb;
+            config::show(show, &typed.global, &decide(&show.resources, show.workers)?, console)
+        }
         Command::Completions(typed) => shell::completions(typed.shell, console),
         Command::Man => shell::man(console),
         Command::Demo(typed) => {
@@ -55,7 +60,7 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
             demo::run(typed, &settings, archive_was_typed, console, signals).await
         }
         Command::Collect(typed) => collect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
-        Command::Record(typed) => record::run(typed, console, signals).await,
+        Command::Record(typed) => record::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
         Command::Replay(typed) => replay::run(typed, console, signals).await,
     }
 }

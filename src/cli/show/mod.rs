@@ -9,6 +9,7 @@ mod outcomes;
 mod outlooks;
 mod parts;
 mod pruned;
+mod settings;
 mod swept;
 mod verified;
 
@@ -19,6 +20,7 @@ pub(crate) use outcomes::{outcome_line, outcomes};
 pub(crate) use outlooks::outlooks;
 pub(crate) use parts::{bytes, count, rows};
 pub(crate) use pruned::pruned;
+pub(crate) use settings::settings;
 pub(crate) use swept::swept;
 pub(crate) use verified::{Checked, verified, verified_line};
 
