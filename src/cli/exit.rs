@@ -112,6 +112,18 @@ impl Exit {
         if swept.iter().any(|one| one.left == clean::Left::Failed) { Self::Failed } else { Self::Done }
     }
 
+    /// The meaning, in words.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done, or nothing to do",
+            Self::Failed => "something failed or was interrupted",
+            Self::Usage => "the command line, the configuration or a statement is wrong",
+            Self::Quarantined => "done, but something was quarantined",
+            Self::Damage => "damage was found",
+            Self::Unknown => "whether a write to a bucket took effect is not known",
+        }
+    }
+
     /// The number.
     pub(crate) fn code(self) -> u8 {
         match self {

@@ -18,6 +18,7 @@ mod stores;
 mod verify;
 
 use super::{
+    account::Account,
     args::{Command, ConfigVerb, Resources, Typed},
     console::Console,
     exit::Exit,
@@ -30,23 +31,35 @@ use crate::error::Result;
 ///
 /// # Errors
 /// When the command could not be begun, or ended as a whole; what failed in a part of it is in the exit.
-pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, account: &Account) -> Result<Exit> {
     let decide = |resources: &Resources, workers| Settings::decide(&typed.global, resources, workers);
     let archive_was_typed = typed.global.archive_was_typed;
     match &typed.command {
         Command::Compact(typed) => {
-            compact::run(typed, &decide(&typed.resources, typed.workers)?, console, signals).await
+            compact::run(typed, &decide(&typed.resources, typed.workers)?, console, signals, account).await
         }
-        Command::Verify(typed) => verify::run(typed, &decide(&typed.resources, None)?, console, signals).await,
+        Command::Verify(typed) => verify::run(typed, &decide(&typed.resources, None)?, console, signals, account).await,
         Command::Query(typed) => query::run(typed, &decide(&typed.resources, None)?, console, signals).await,
         Command::Prune(typed) => {
-            prune::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
-                .await
+            prune::run(
+                typed,
+                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?,
+                console,
+                signals,
+                account,
+            )
+            .await
         }
         Command::Quarantine(typed) => quarantine::run(typed, &decide, console, signals).await,
         Command::Clean(typed) => {
-            clean::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
-                .await
+            clean::run(
+                typed,
+                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?,
+                console,
+                signals,
+                account,
+            )
+            .await
         }
         Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
         Command::Config(config) => {
