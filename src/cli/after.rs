@@ -6,42 +6,28 @@
 mod metrics;
 mod notice;
 mod post;
+mod run;
 
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
+use run::Run;
+
 use super::{
-    account::{Account, Sums},
+    account::Account,
     args::{Command, Typed},
     exit::Exit,
-    settings::Told,
+    settings::{self, Told},
 };
 use crate::{
     error::{Error, Kind, Result},
     model::metric,
 };
 
-/// A run that has ended.
-#[derive(Debug, Clone)]
-pub(crate) struct Run {
-    /// The command.
-    command: &'static str,
-    /// How it ended.
-    exit: Exit,
-    /// When it began.
-    began: DateTime<Utc>,
-    /// When it ended.
-    ended: DateTime<Utc>,
-    /// What it told.
-    sums: Sums,
-    /// Its largest resident memory, where the system tells.
-    peak_memory: Option<u64>,
-}
-
 /// Tells whoever the settings name how the command ended.
 pub(crate) fn tell(typed: &Typed, account: &Account, began: DateTime<Utc>, exit: Exit) {
-    let (Some(command), told) = (heard(&typed.command), Told::decide(&typed.global)) else { return };
+    let (Some(command), told) = (heard(&typed.command), settings::told(&typed.global)) else { return };
     let run = Run { command, exit, began, ended: Utc::now(), sums: account.told(), peak_memory: peak_memory() };
     if told == Told::default() {
         return;

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use crate::{
     clean,
     compact::{Outcome, Outlook, Status},
+    doctor::{Check, Level},
     error::{Error, Kind, Result},
     prune, quarantine,
 };
@@ -105,6 +106,11 @@ impl Exit {
             quarantine::Tried::Unproven => Self::Damage,
         };
         retried.iter().map(one).max().unwrap_or(Self::Done)
+    }
+
+    /// After an examination.
+    pub(crate) fn of_checks(checks: &[Check]) -> Self {
+        if checks.iter().any(|check| check.level == Level::Problem) { Self::Failed } else { Self::Done }
     }
 
     /// After a cleaning.

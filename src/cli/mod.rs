@@ -20,6 +20,7 @@ mod profile;
 mod progress;
 mod settings;
 mod show;
+mod shown;
 mod signals;
 
 use std::{

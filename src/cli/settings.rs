@@ -8,15 +8,16 @@ mod file;
 mod keys;
 mod near;
 mod section;
-mod shown;
+mod told;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use collecting::{Collecting, feeds};
 pub(crate) use file::CollectFile;
 use file::{BucketFile, File};
+pub(crate) use keys::{COLLECT, SECTION, TOP};
 pub(crate) use near::nearest;
-pub(crate) use shown::{Shown, shown};
+pub(crate) use told::{Told, http_url};
 
 use super::{
     args::{Bucket, Global, Resources},
@@ -54,17 +55,6 @@ pub(crate) struct Settings {
     pub(crate) told: Told,
     /// What the file says of the collector, whose own flags are merged with it by [`Collecting::decide`].
     pub(crate) collect: CollectFile,
-}
-
-/// Where it is told how a run of a batch command ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Told {
-    /// The file of metrics, for the textfile collector of a node exporter.
-    pub(crate) metrics_file: Option<PathBuf>,
-    /// The gateway that metrics are pushed to.
-    pub(crate) metrics_push: Option<String>,
-    /// The webhook that hears of failures and quarantines.
-    pub(crate) notify: Option<String>,
 }
 
 impl Settings {
@@ -110,16 +100,7 @@ impl Settings {
                 )));
             }
         }
-        for (url, name) in [(&settings.told.notify, "notify"), (&settings.told.metrics_push, "metrics_push")] {
-            // Not repeated: the URL of a webhook is a secret.
-            if url.as_deref().is_some_and(|url| shown::http_url(url).is_none()) {
-                return Err(Error::usage(format!(
-                    "{name} is not a URL with http:// or https://: check --{}, QLC_{} and the configuration",
-                    name.replace('_', "-"),
-                    name.to_ascii_uppercase()
-                )));
-            }
-        }
+        settings.told.check()?;
         if settings.memory_limit < LEAST_MEMORY {
             return Err(Error::usage(format!(
                 "a memory limit of {} is too small to work in: give at least {}",
@@ -131,21 +112,18 @@ impl Settings {
     }
 }
 
-impl Told {
-    /// Decides it without anything else, for the end of a run that could not begin: a file that cannot be read says nothing.
-    pub(crate) fn decide(global: &Global) -> Self {
-        Self::merge(global, File::of(global).unwrap_or_default().told)
-    }
+/// Who hears how a run ended, decided without anything else: a run that could not begin is told too. A file that cannot be
+/// read names nobody.
+pub(crate) fn told(global: &Global) -> Told {
+    Told::merge(global, File::of(global).unwrap_or_default().told)
+}
 
-    fn merge(global: &Global, file: Self) -> Self {
-        // An empty variable is how a setting of the file is turned off for one run.
-        let text = |typed: &Option<String>, file| typed.clone().or(file).filter(|url: &String| !url.trim().is_empty());
-        Self {
-            metrics_file: global.metrics_file.clone().or(file.metrics_file).filter(|path| !path.as_os_str().is_empty()),
-            metrics_push: text(&global.metrics_push, file.metrics_push),
-            notify: text(&global.notify, file.notify),
-        }
-    }
+/// The keys that the configuration file has, with their lines.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn lines(global: &Global) -> Result<Vec<(String, usize)>> {
+    Ok(File::of(global)?.lines)
 }
 
 /// The options of buckets: typed, else from the file, else of the profile, else the usual ones.

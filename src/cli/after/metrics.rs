@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::Run;
+use super::run::Run;
 use crate::{
     cli::exit::Exit,
     error::{Error, Kind, Result},

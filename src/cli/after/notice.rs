@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::Run;
+use super::run::Run;
 use crate::cli::account::Trouble;
 
 /// So many partitions are named.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::{Client, StatusCode, header::CONTENT_TYPE};
 use url::Url;
 
+use crate::cli::settings::http_url;
 use crate::error::{Error, Kind, Result};
 
 /// Bounds one attempt, its answer included.
@@ -19,8 +20,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 /// # Errors
 /// When the text is none.
 pub(super) fn url(text: &str) -> Result<Url> {
-    let url = Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
-    url.ok_or_else(|| Error::usage("the URL is not one with http:// or https://"))
+    http_url(text).ok_or_else(|| Error::usage("the URL is not one with http:// or https://"))
 }
 
 /// Posts these bytes; repeats what may go better another time.

@@ -9,6 +9,7 @@ mod clean;
 mod collect;
 mod compact;
 mod config;
+mod doctor;
 mod prune;
 mod quarantine;
 mod query;
@@ -24,6 +25,7 @@ pub(crate) use clean::Clean;
 pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed, endpoint as feed_url, time as feed_time};
 pub(crate) use compact::{Compact, ModeName, Selection, workers};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};
+pub(crate) use doctor::Doctor;
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
@@ -147,6 +149,8 @@ pub(crate) enum Command {
     Replay(Replay),
     /// Prints the settings that hold, and where each comes from
     Config(Config),
+    /// Checks that a run has all that it needs, and says what would mend it
+    Doctor(Doctor),
     /// Prints the completions of a shell
     Completions(Completions),
     /// Prints the manual page

@@ -7,8 +7,9 @@ use crate::{
         args::{self, Command, ConfigShow, Global},
         console::{Console, Look},
         exit::Exit,
-        settings::{self, Collecting, Settings},
+        settings::{Collecting, Settings},
         show,
+        shown::shown,
     },
     error::{Error, Kind, Result},
 };
@@ -25,7 +26,7 @@ pub(super) fn show(typed: &ConfigShow, global: &Global, settings: &Settings, con
     collect.feeds.endpoint = global.bucket.feeds();
     let collecting = Collecting::merge(&collect, &settings.collect);
     let has_keys = std::env::var_os("AWS_ACCESS_KEY_ID").is_some_and(|key| !key.is_empty());
-    let all = settings::shown(global, settings, &collecting, &read.global.sources, has_keys)?;
+    let all = shown(global, settings, &collecting, &read.global.sources, has_keys)?;
     let mut out = console.out();
     out.list(typed.format, &all, || show::settings(&all, Look::of_stdout()))?;
     out.finish()?;

@@ -7,6 +7,7 @@ mod collect;
 mod compact;
 mod config;
 mod demo;
+mod doctor;
 mod inspect;
 mod prune;
 mod quarantine;
@@ -65,6 +66,9 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
         Command::Config(config) => {
             let ConfigVerb::Show(show) = &config.verb;
             config::show(show, &typed.global, &decide(&show.resources, show.workers)?, console)
+        }
+        Command::Doctor(doctor) => {
+            doctor::run(doctor, &typed.global, decide(&doctor.resources, None), console, signals).await
         }
         Command::Completions(typed) => shell::completions(typed.shell, console),
         Command::Man => shell::man(console),

@@ -13,8 +13,9 @@ use std::{
 use toml::{Table, Value};
 
 use super::{
-    Told, keys,
+    keys,
     section::{Section, noun},
+    told::Told,
 };
 use crate::{
     cli::args::{Global, connections, duration, feed_time, retries, workers},

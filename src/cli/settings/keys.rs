@@ -3,7 +3,7 @@
 //! Each is also the name of the argument that clap knows it by, which is how `config show` finds flag and variable.
 
 /// The settings at the top of the file.
-pub(super) const TOP: [&str; 21] = [
+pub(crate) const TOP: [&str; 21] = [
     "spool",
     "archive",
     "memory_limit",
@@ -28,10 +28,10 @@ pub(super) const TOP: [&str; 21] = [
 ];
 
 /// The section of the collector.
-pub(super) const SECTION: &str = "collect";
+pub(crate) const SECTION: &str = "collect";
 
 /// The settings in it.
-pub(super) const COLLECT: [&str; 12] = [
+pub(crate) const COLLECT: [&str; 12] = [
     "exchange",
     "symbol",
     "stream",

@@ -44,7 +44,7 @@ fn what_is_wrong_in_the_file_is_said_with_its_name() {
         "colour = 1",
         &format!(
             "/etc/qlc/qlc.toml: colour is not a setting; the settings are {}, and the section [collect]",
-            keys::TOP.join(", ")
+            TOP.join(", ")
         ),
     );
     check("spool = 1", "/etc/qlc/qlc.toml: spool is a number, not a text; write spool = \"/opt/quantlab/spool\"");
@@ -83,9 +83,9 @@ fn impossible_values_are_refused_wherever_they_come_from() {
 
 #[test]
 fn suggestions_are_near() {
-    assert_eq!(nearest("spol", keys::TOP), Some("spool"));
-    assert_eq!(nearest("worker", keys::TOP), Some("workers"));
-    assert_eq!(nearest("bucket", keys::TOP), None);
+    assert_eq!(nearest("spol", TOP), Some("spool"));
+    assert_eq!(nearest("worker", TOP), Some("workers"));
+    assert_eq!(nearest("bucket", TOP), None);
     assert_eq!((near::distance("", "abc"), near::distance("kitten", "sitting")), (3, 3));
 }
 
@@ -102,8 +102,8 @@ fn the_file_to_install_has_every_setting_and_no_other() {
     let all = file(&uncommented.collect::<Vec<_>>().join("\n")).unwrap();
     let mut got: Vec<&str> = all.lines.iter().map(|(key, _)| key.as_str()).collect();
     got.retain(|key| *key != "collect" && !key.starts_with("collect.endpoints."));
-    let section = keys::COLLECT.map(|key| format!("{}.{key}", keys::SECTION));
-    let want: Vec<&str> = keys::TOP.into_iter().chain(section.iter().map(String::as_str)).collect();
+    let section = COLLECT.map(|key| format!("{}.{key}", SECTION));
+    let want: Vec<&str> = TOP.into_iter().chain(section.iter().map(String::as_str)).collect();
     assert_eq!(got, want);
     // What stands there as the usual value is the usual value.
     let usual = Settings::merge(&Global::default(), &Resources::default(), None, File::default(), None).unwrap();

@@ -2,6 +2,7 @@
 //!
 //! Refuses colour as the only sign of anything, and to lose a message in a narrow table: messages stand below it.
 
+mod checks;
 mod held;
 mod inspection;
 mod named;
@@ -13,6 +14,7 @@ mod settings;
 mod swept;
 mod verified;
 
+pub(crate) use checks::checks;
 pub(crate) use held::{entry, held, retried};
 pub(crate) use inspection::inspection;
 pub(crate) use named::named;

@@ -3,7 +3,7 @@
 use comfy_table::Cell;
 
 use super::parts::table;
-use crate::cli::{console::Look, settings::Shown};
+use crate::cli::{console::Look, shown::Shown};
 
 /// A line for each setting.
 pub(crate) fn settings(all: &[Shown], look: Look) -> String {

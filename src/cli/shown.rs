@@ -5,11 +5,11 @@
 use serde::Serialize;
 use url::Url;
 
-use super::{Collecting, Settings, file::File, keys};
-use crate::{
-    cli::args::{Global, Sources},
-    error::Result,
+use super::{
+    args::{Global, Sources},
+    settings::{self, COLLECT, Collecting, SECTION, Settings, TOP, http_url},
 };
+use crate::error::Result;
 
 /// One setting. This is the object that `--format json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,13 +34,13 @@ pub(crate) fn shown(
     sources: &Sources,
     has_keys: bool,
 ) -> Result<Vec<Shown>> {
-    let file = File::of(global)?;
+    let lines = settings::lines(global)?;
     let path = global.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     let line = |key: &str| {
-        let exact = file.lines.iter().find(|(name, _)| name == key).map(|(_, line)| format!("{path}, line {line}"));
+        let exact = lines.iter().find(|(name, _)| name == key).map(|(_, line)| format!("{path}, line {line}"));
         exact.or_else(|| {
             let below = format!("{key}.");
-            let (_, line) = file.lines.iter().find(|(name, _)| name.starts_with(&below))?;
+            let (_, line) = lines.iter().find(|(name, _)| name.starts_with(&below))?;
             Some(format!("{path}, line {line}"))
         })
     };
@@ -52,7 +52,7 @@ pub(crate) fn shown(
         Some(format!("environment {variable}"))
     };
     let mut all = Vec::new();
-    for key in keys::TOP {
+    for key in TOP {
         let value = top(key, settings);
         // The flag --endpoint also moves feeds, which is another setting.
         let said = if key == "endpoint" && global.bucket.store().is_none() { None } else { of(&global.sources, key) };
@@ -73,8 +73,8 @@ pub(crate) fn shown(
         value: credentials.map(|_| "***".to_owned()),
         from: credentials.unwrap_or("none found").to_owned(),
     });
-    for key in keys::COLLECT {
-        let setting = format!("{}.{key}", keys::SECTION);
+    for key in COLLECT {
+        let setting = format!("{}.{key}", SECTION);
         let typed = key == "endpoints" && !global.bucket.feeds().is_empty();
         let said = if typed { Some("flag --endpoint".to_owned()) } else { of(sources, key) };
         let from = said.or_else(|| line(&setting)).unwrap_or_else(|| "default".to_owned());
@@ -136,11 +136,6 @@ fn collect(key: &str, collecting: &Collecting) -> Option<String> {
         }
         _ => return None,
     })
-}
-
-/// A URL of the web, if the text is one.
-pub(super) fn http_url(text: &str) -> Option<Url> {
-    Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
 }
 
 /// A path, or a URL without what may be secret in it.
