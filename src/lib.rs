@@ -6,6 +6,7 @@ pub mod cli;
 pub mod collect;
 pub mod compact;
 pub mod demo;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod feed;

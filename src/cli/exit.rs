@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use crate::{
     clean,
     compact::{Outcome, Outlook, Status},
+    doctor::{Check, Level},
     error::{Error, Kind, Result},
     prune, quarantine,
 };
@@ -107,9 +108,26 @@ impl Exit {
         retried.iter().map(one).max().unwrap_or(Self::Done)
     }
 
+    /// After an examination.
+    pub(crate) fn of_checks(checks: &[Check]) -> Self {
+        if checks.iter().any(|check| check.level == Level::Problem) { Self::Failed } else { Self::Done }
+    }
+
     /// After a cleaning.
     pub(crate) fn of_swept(swept: &[clean::Swept]) -> Self {
         if swept.iter().any(|one| one.left == clean::Left::Failed) { Self::Failed } else { Self::Done }
+    }
+
+    /// The meaning, in words.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done, or nothing to do",
+            Self::Failed => "something failed or was interrupted",
+            Self::Usage => "the command line, the configuration or a statement is wrong",
+            Self::Quarantined => "done, but something was quarantined",
+            Self::Damage => "damage was found",
+            Self::Unknown => "whether a write to a bucket took effect is not known",
+        }
     }
 
     /// The number.

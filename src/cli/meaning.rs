@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    args::{Chosen, Clean, Compact, ModeName, OutputFormat, Prune, Query, Selection as TypedSelection, Verify},
+    args::{Chosen, Clean, Compact, Days, ModeName, OutputFormat, Prune, Query, Selection as TypedSelection, Verify},
     settings::{Settings, nearest},
 };
 use crate::{
@@ -92,10 +92,7 @@ fn mode(typed: &Compact) -> Result<compact::Mode> {
 /// # Errors
 /// When the first day comes after the last one.
 pub(crate) fn verify(typed: &Verify, settings: &Settings) -> Result<verify::Options> {
-    let (start, end) = (typed.date.or(typed.start), typed.date.or(typed.end));
-    if let (Some(start), Some(end)) = (start, end) {
-        in_order(start, end)?;
-    }
+    let (start, end) = days(&typed.days)?;
     Ok(verify::Options {
         selection: selection(&typed.selection),
         start,
@@ -136,10 +133,7 @@ pub(crate) fn clean(typed: &Clean, settings: &Settings, clock: DateTime<Utc>) ->
 /// # Errors
 /// When the first day comes after the last one.
 pub(crate) fn filter(typed: &Chosen) -> Result<Filter> {
-    let (start, end) = (typed.date.or(typed.start), typed.date.or(typed.end));
-    if let (Some(start), Some(end)) = (start, end) {
-        in_order(start, end)?;
-    }
+    let (start, end) = days(&typed.days)?;
     Ok(Filter { selection: selection(&typed.selection), start, end, name: typed.name.clone() })
 }
 
@@ -249,6 +243,18 @@ fn form(typed: &Query) -> query::Format {
 
 fn selection(typed: &TypedSelection) -> Selection {
     Selection { exchanges: typed.exchange.clone(), streams: typed.stream.clone(), symbols: typed.symbol.clone() }
+}
+
+/// The first and the last day that are meant; `None` where that end is open.
+///
+/// # Errors
+/// When the first day comes after the last one.
+fn days(typed: &Days) -> Result<(Option<Date>, Option<Date>)> {
+    let (start, end) = (typed.date.or(typed.start), typed.date.or(typed.end));
+    if let (Some(start), Some(end)) = (start, end) {
+        in_order(start, end)?;
+    }
+    Ok((start, end))
 }
 
 fn in_order(start: Date, end: Date) -> Result<()> {

@@ -1,11 +1,14 @@
 //! The command line: what was typed, what is printed, which exit code.
 //!
-//! Each step has its file: `args` (typed) → `settings` and `meaning` (meant) → `command` (done) → `show` (printed) → `exit`.
+//! Each step has its file: `args` (typed) → `settings` and `meaning` (meant) → `command` (done) → `show` (printed) → `exit`,
+//! and `after` tells others how it ended.
 //! The only floor that knows clap, stdout and the environment. Refuses to do a verb's work: it calls verbs and prints what
 //! they return.
 
 #![expect(clippy::disallowed_methods, reason = "the floor that reads the environment for all others")]
 
+mod account;
+mod after;
 mod args;
 mod command;
 mod console;
@@ -17,6 +20,7 @@ mod profile;
 mod progress;
 mod settings;
 mod show;
+mod shown;
 mod signals;
 
 use std::{
@@ -25,6 +29,7 @@ use std::{
     process::ExitCode,
 };
 
+use account::Account;
 use console::Console;
 use exit::Exit;
 
@@ -42,14 +47,18 @@ pub fn main() -> ExitCode {
         Err(error) => return not_run(&error, &line).into(),
     };
     let console = Console::new(typed.global.quiet > 0);
-    let ended = defect::caught(|| run(&typed, &console));
+    let (account, began) = (Account::default(), chrono::Utc::now());
+    let ended = defect::caught(|| run(&typed, &console, &account));
     if let Err(error) = &ended {
         console.line(&format!("qlc: {}", error.chain()));
+        account.failed(error.chain());
     }
-    ended.unwrap_or_else(|error| Exit::of_error(&error)).into()
+    let exit = ended.unwrap_or_else(|error| Exit::of_error(&error));
+    after::tell(&typed, &account, began, exit);
+    exit.into()
 }
 
-fn run(typed: &args::Typed, console: &Console) -> Result<Exit> {
+fn run(typed: &args::Typed, console: &Console, account: &Account) -> Result<Exit> {
     log::start(&typed.global, console)?;
     arm_crash()?;
     let signals = signals::listen(console)?;
@@ -59,7 +68,7 @@ fn run(typed: &args::Typed, console: &Console) -> Result<Exit> {
         .enable_all()
         .build()
         .map_err(|e| Error::io("the worker threads cannot be started", e))?;
-    let exit = runtime.block_on(command::run(typed, console, &signals));
+    let exit = runtime.block_on(command::run(typed, console, &signals, account));
     // Blocking calls that an interrupted query left behind must not hold up the end.
     runtime.shutdown_background();
     exit

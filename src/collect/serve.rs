@@ -134,7 +134,10 @@ fn metrics(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::status::{FeedStatus, LineStatus};
+    use crate::{
+        collect::status::{FeedStatus, LineStatus},
+        model::metric,
+    };
 
     #[test]
     fn metrics_are_those_of_the_status() {
@@ -149,6 +152,8 @@ mod tests {
             ..FeedStatus::default()
         };
         let text = metrics(&Status { healthy: true, lines: vec![line], feeds: vec![feed], ..Status::default() });
+        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        assert_eq!(families.collect::<Vec<_>>(), metric::COLLECT);
         for want in [
             "qlc_collect_up 1\n",
             "qlc_collect_events_total{exchange=\"okx\",stream=\"bbo\",symbol=\"btcusdt\"} 7\n",

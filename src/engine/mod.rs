@@ -33,3 +33,6 @@ pub mod sink;
 pub mod source;
 pub mod sql;
 pub mod tables;
+
+/// The version of the engine underneath.
+pub use datafusion::DATAFUSION_VERSION;

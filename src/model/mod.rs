@@ -1,4 +1,4 @@
-//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, row hash.
+//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, row hash, metrics.
 //!
 //! Values only. Refuses I/O, the clock, randomness and async.
 
@@ -6,6 +6,7 @@ pub mod date;
 pub mod journal;
 pub mod layout;
 pub mod meta;
+pub mod metric;
 pub mod partition;
 pub mod quarantine;
 pub mod receipt;

@@ -81,6 +81,15 @@ pub(crate) enum Endpoint {
 }
 
 impl Bucket {
+    /// The feeds that have another place than usual.
+    pub(crate) fn feeds(&self) -> Vec<(String, String)> {
+        let one = |one: &Endpoint| match one {
+            Endpoint::Feed(name, url) => Some((name.clone(), url.clone())),
+            Endpoint::Store(_) => None,
+        };
+        self.endpoint.iter().filter_map(one).collect()
+    }
+
     /// The place of the stores, if it was typed.
     pub(crate) fn store(&self) -> Option<&str> {
         self.endpoint

@@ -10,22 +10,37 @@ use crate::{
     model::partition::Symbol,
 };
 
-/// Which feeds.
-#[derive(Debug, Clone, Args)]
+/// Which feeds; each can be below `[collect]` of the configuration file too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct Feeds {
     /// An exchange: binance, bybit or okx; repeatable
-    #[arg(long, required = true, value_name = "NAME", value_delimiter = ',', help_heading = "Feeds")]
-    pub(crate) exchange: Vec<Venue>,
-    /// A symbol, as in btcusdt; repeatable
-    #[arg(long, required = true, value_name = "NAME", value_delimiter = ',', help_heading = "Feeds")]
-    pub(crate) symbol: Vec<Symbol>,
-    /// A stream: bbo, trade, mark_price, funding or open_interest; repeatable
     #[arg(
         long,
         value_name = "NAME",
         value_delimiter = ',',
-        default_value = "bbo,trade,mark_price,funding",
-        help_heading = "Feeds"
+        help_heading = "Feeds",
+        env = "QLC_COLLECT_EXCHANGE",
+        hide_env_values = true
+    )]
+    pub(crate) exchange: Vec<Venue>,
+    /// A symbol, as in btcusdt; repeatable
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Feeds",
+        env = "QLC_COLLECT_SYMBOL",
+        hide_env_values = true
+    )]
+    pub(crate) symbol: Vec<Symbol>,
+    /// A stream: bbo, trade, mark_price, funding or open_interest; repeatable [default: bbo,trade,mark_price,funding]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Feeds",
+        env = "QLC_COLLECT_STREAM",
+        hide_env_values = true
     )]
     pub(crate) stream: Vec<Kind>,
     /// The endpoints of feeds that were moved: `--endpoint` is a flag of all commands, which sorts them out.
@@ -45,27 +60,34 @@ SIGTERM and Ctrl-C seal what was taken and end with 0.")]
 pub(crate) struct Collect {
     #[command(flatten)]
     pub(crate) feeds: Feeds,
-    /// At most so much time passes before an event survives a crash
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "500ms", help_heading = "Files")]
-    pub(crate) commit_every: Duration,
-    /// A spool file is sealed when it is this old; at midnight UTC in any case
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "5m", help_heading = "Files")]
-    pub(crate) rotate_after: Duration,
-    /// A spool file is sealed when its rows take so much memory
-    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, default_value = "64MB", help_heading = "Files")]
-    pub(crate) rotate_size: u64,
-    /// Memory for rows that are not sealed yet
-    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, default_value = "512MB", help_heading = "Files")]
-    pub(crate) memory_limit: u64,
-    /// A connection is replaced, without a hole, when it is this old
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "23h", help_heading = "Connections")]
-    pub(crate) renew_after: Duration,
-    /// A connection that says nothing for so long, though it was asked, is given up
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "45s", help_heading = "Connections")]
-    pub(crate) silence: Duration,
-    /// The longest wait between attempts to connect, until many have failed in a row
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s", help_heading = "Connections")]
-    pub(crate) retry_cap: Duration,
+    /// At most so much time passes before an event survives a crash [default: 500ms]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_COMMIT_EVERY",
+        hide_env_values = true)]
+    pub(crate) commit_every: Option<Duration>,
+    /// A spool file is sealed when it is this old; at midnight UTC in any case [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_ROTATE_AFTER",
+        hide_env_values = true)]
+    pub(crate) rotate_after: Option<Duration>,
+    /// A spool file is sealed when its rows take so much memory [default: 64MB]
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Files", env = "QLC_COLLECT_ROTATE_SIZE",
+        hide_env_values = true)]
+    pub(crate) rotate_size: Option<u64>,
+    /// Memory for rows that are not sealed yet [default: 512MB]
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Files", env = "QLC_COLLECT_MEMORY_LIMIT",
+        hide_env_values = true)]
+    pub(crate) memory_limit: Option<u64>,
+    /// A connection is replaced, without a hole, when it is this old [default: 23h]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_RENEW_AFTER",
+        hide_env_values = true)]
+    pub(crate) renew_after: Option<Duration>,
+    /// A connection that says nothing for so long, though it was asked, is given up [default: 45s]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_SILENCE",
+        hide_env_values = true)]
+    pub(crate) silence: Option<Duration>,
+    /// The longest wait between attempts to connect, until many have failed in a row [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_RETRY_CAP",
+        hide_env_values = true)]
+    pub(crate) retry_cap: Option<Duration>,
     /// End after this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) duration: Option<Duration>,
@@ -73,7 +95,7 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "N")]
     pub(crate) max_events: Option<u64>,
     /// Serve /health, /metrics, /status and a page there, as in 127.0.0.1:9100
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", env = "QLC_COLLECT_LISTEN", hide_env_values = true)]
     pub(crate) listen: Option<SocketAddr>,
 }
 
@@ -134,7 +156,11 @@ fn speed(text: &str) -> Result<Speed> {
     factor.map(Speed::Factor).ok_or_else(|| Error::usage("write a factor above 0, as in 10, or max"))
 }
 
-pub(super) fn endpoint(text: &str) -> Result<(String, String)> {
+/// The endpoint of a feed, from `NAME=URL`.
+///
+/// # Errors
+/// When it is not that, or no URL of a WebSocket.
+pub(crate) fn endpoint(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
         Some((name, url)) if url.starts_with("ws://") || url.starts_with("wss://") => {
             Ok((name.to_owned(), url.to_owned()))
@@ -143,8 +169,11 @@ pub(super) fn endpoint(text: &str) -> Result<(String, String)> {
     }
 }
 
-/// `250ms`, `30s`, `5m`, `23h`.
-fn time(text: &str) -> Result<Duration> {
+/// A time of the collector, from a text: `250ms`, `30s`, `5m`, `23h`.
+///
+/// # Errors
+/// When it is not a number with one of these units, or nothing at all.
+pub(crate) fn time(text: &str) -> Result<Duration> {
     let wrong = || Error::usage("write a time above 0 with its unit, as in 250ms, 30s, 5m or 23h");
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);

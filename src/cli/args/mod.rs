@@ -8,6 +8,8 @@ mod bucket;
 mod clean;
 mod collect;
 mod compact;
+mod config;
+mod doctor;
 mod prune;
 mod quarantine;
 mod query;
@@ -18,15 +20,16 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use bucket::Endpoint;
 pub(crate) use bucket::{Bucket, connections, duration, retries};
 pub(crate) use clean::Clean;
-pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed};
+pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed, endpoint as feed_url, time as feed_time};
 pub(crate) use compact::{Compact, ModeName, Selection, workers};
+pub(crate) use config::{Config, ConfigShow, ConfigVerb};
+pub(crate) use doctor::Doctor;
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
-pub(crate) use shared::{Format, Resources};
+pub(crate) use shared::{Days, Format, Resources};
 pub(crate) use verify::Verify;
 
 /// Turns recorded market data into a proven archive: one sorted, verified file per exchange, stream, symbol and day.
@@ -59,14 +62,48 @@ pub(crate) struct Global {
     /// Where compacted partitions are kept: a folder or a URL [default: s3://quantlab-compact]
     #[arg(long, global = true, value_name = "PATH|URL", env = "QLC_ARCHIVE", hide_env_values = true)]
     pub(crate) archive: Option<String>,
-    /// A TOML file with the settings: spool, archive, memory_limit, spill_dir, workers and those of buckets
+    /// A TOML file with the settings; deploy/qlc.toml explains all of them, qlc config show prints what holds
     #[arg(long, global = true, value_name = "FILE", env = "QLC_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
+    /// Keep the metrics of compact, verify, prune and clean in this file, as the textfile collector of a node exporter
+    /// reads it
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "QLC_METRICS_FILE",
+        hide_env_values = true,
+        help_heading = "Monitoring"
+    )]
+    pub(crate) metrics_file: Option<PathBuf>,
+    /// Push them to this Pushgateway
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "QLC_METRICS_PUSH",
+        hide_env_values = true,
+        help_heading = "Monitoring"
+    )]
+    pub(crate) metrics_push: Option<String>,
+    /// When compact, verify, prune or clean do not end with 0, post what happened to this webhook, as JSON
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "QLC_NOTIFY",
+        hide_env_values = true,
+        help_heading = "Monitoring"
+    )]
+    pub(crate) notify: Option<String>,
     #[command(flatten)]
     pub(crate) bucket: Bucket,
     /// Whether the archive was typed, and does not come from the environment.
     #[arg(skip)]
     pub(crate) archive_was_typed: bool,
+    /// The names of what was typed, and of what the environment says.
+    #[arg(skip)]
+    pub(crate) sources: Sources,
     /// Log more: -v what is done, -vv how, -vvv everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -76,6 +113,15 @@ pub(crate) struct Global {
     /// The log on stderr: for a person, or one JSON object a line
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) log_format: Format,
+}
+
+/// Where arguments come from, by their names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    /// Those of the command line.
+    pub(crate) typed: Vec<String>,
+    /// Those of the environment, with the variable.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// The commands.
@@ -101,6 +147,10 @@ pub(crate) enum Command {
     Record(Record),
     /// Plays a recording back as an exchange would
     Replay(Replay),
+    /// Prints the settings that hold, and where each comes from
+    Config(Config),
+    /// Checks that a run has all that it needs, and says what would mend it
+    Doctor(Doctor),
     /// Prints the completions of a shell
     Completions(Completions),
     /// Prints the manual page
@@ -165,23 +215,42 @@ pub(crate) struct Demo {
 pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, clap::Error> {
     let matches = <Typed as clap::CommandFactory>::command().try_get_matches_from(line)?;
     let mut typed = <Typed as clap::FromArgMatches>::from_arg_matches(&matches)?;
-    typed.global.archive_was_typed = was_typed(&matches, "archive");
-    let moved = typed.global.bucket.endpoint.iter().filter_map(|one| match one {
-        Endpoint::Feed(name, url) => Some((name.clone(), url.clone())),
-        Endpoint::Store(_) => None,
-    });
+    typed.global.sources = sources(&matches);
+    typed.global.archive_was_typed = typed.global.sources.typed.iter().any(|id| id == "archive");
+    let moved = typed.global.bucket.feeds();
     match &mut typed.command {
-        Command::Collect(collect) => collect.feeds.endpoint = moved.collect(),
-        Command::Record(record) => record.feeds.endpoint = moved.collect(),
+        Command::Collect(collect) => collect.feeds.endpoint = moved,
+        Command::Record(record) => record.feeds.endpoint = moved,
         _ => {}
     }
     Ok(typed)
 }
 
-/// Whether a global flag stands on the command line, before or after the command.
-fn was_typed(matches: &clap::ArgMatches, id: &str) -> bool {
-    let here = matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
-    here || matches.subcommand().is_some_and(|(_, inner)| was_typed(inner, id))
+/// Where every argument comes from, whether it stands before or after the command.
+fn sources(matches: &clap::ArgMatches) -> Sources {
+    use clap::parser::ValueSource::{CommandLine, EnvVariable};
+    let mut found = Sources::default();
+    let mut command = grammar();
+    command.build();
+    let mut level = Some(matches);
+    while let Some(matches) = level {
+        for id in matches.ids().map(clap::Id::as_str) {
+            match matches.value_source(id) {
+                Some(CommandLine) => found.typed.push(id.to_owned()),
+                Some(EnvVariable) => {
+                    let arg = command.get_arguments().find(|arg| arg.get_id() == id);
+                    let variable = arg.and_then(clap::Arg::get_env).map(|name| name.to_string_lossy().into_owned());
+                    found.environment.extend(variable.map(|name| (id.to_owned(), name)));
+                }
+                _ => {}
+            }
+        }
+        level = matches.subcommand().map(|(name, inner)| {
+            command = command.find_subcommand(name).cloned().unwrap_or_default();
+            inner
+        });
+    }
+    found
 }
 
 /// A clap error as one line: what is wrong, what would be right, where help is.

@@ -7,9 +7,8 @@ use clap::{Args, Subcommand};
 
 use super::{
     compact::{Selection, instant},
-    shared::{Format, Resources},
+    shared::{Days, Format, Resources},
 };
-use crate::model::date::Date;
 
 /// `qlc quarantine`
 #[derive(Debug, Args)]
@@ -43,15 +42,8 @@ pub(crate) struct Chosen {
     /// Only this: the name that it is kept under, that of the spool file, or its key in the spool
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Only this day, as in 20260203
-    #[arg(long, value_name = "DATE", conflicts_with_all = ["start", "end"], help_heading = "Days")]
-    pub(crate) date: Option<Date>,
-    /// From this day on
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
-    pub(crate) start: Option<Date>,
-    /// Up to this day
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
-    pub(crate) end: Option<Date>,
+    #[command(flatten)]
+    pub(crate) days: Days,
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// For a person, or for a program: one JSON object a line

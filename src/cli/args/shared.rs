@@ -1,10 +1,26 @@
-//! What several commands have in common as typed: memory, spill folder and the form of the output.
+//! What several commands have in common as typed: days, memory, spill folder and the form of the output.
 //!
 //! Refuses to know the commands.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+
+use crate::model::date::Date;
+
+/// A range of days, both ends included; open where an end is not named.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Days {
+    /// Only this day, as in 20260203
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["start", "end"], help_heading = "Days")]
+    pub(crate) date: Option<Date>,
+    /// From this day on
+    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    pub(crate) start: Option<Date>,
+    /// Up to this day
+    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    pub(crate) end: Option<Date>,
+}
 
 /// Settings of how much of the machine may be used; each can be in the configuration file too.
 #[derive(Debug, Clone, Default, Args)]

@@ -4,9 +4,8 @@ use clap::Args;
 
 use super::{
     compact::Selection,
-    shared::{Format, Resources},
+    shared::{Days, Format, Resources},
 };
-use crate::model::date::Date;
 
 /// `qlc verify`
 #[derive(Debug, Args)]
@@ -17,15 +16,8 @@ Examples:
   qlc verify --start 20260101 --end 20260131 --quick
   qlc verify --date 20260203 --rebuild      against a new compaction of the spool")]
 pub(crate) struct Verify {
-    /// Only this day, as in 20260203
-    #[arg(long, value_name = "DATE", conflicts_with_all = ["start", "end"], help_heading = "Days")]
-    pub(crate) date: Option<Date>,
-    /// From this day on
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
-    pub(crate) start: Option<Date>,
-    /// Up to this day
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
-    pub(crate) end: Option<Date>,
+    #[command(flatten)]
+    pub(crate) days: Days,
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// Do not decode the data: only meta.json, footer, sha256 and receipt

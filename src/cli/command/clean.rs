@@ -6,6 +6,7 @@ use super::stores;
 use crate::{
     clean,
     cli::{
+        account::Account,
         args::Clean,
         console::{Console, Look},
         exit::Exit,
@@ -19,7 +20,13 @@ use crate::{
 };
 
 /// Cleans, or says what would be cleaned. A machine without a spool has an archive to clean all the same.
-pub(super) async fn run(typed: &Clean, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Clean,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+    account: &Account,
+) -> Result<Exit> {
     let options = meaning::clean(typed, settings, Utc::now());
     let archive = stores::archive(settings)?;
     let spool = Store::open_with(&settings.spool, &settings.bucket).ok().filter(|spool| !spool.is_absent());
@@ -28,5 +35,6 @@ pub(super) async fn run(typed: &Clean, settings: &Settings, console: &Console, s
     let mut out = console.out();
     out.list(typed.format, &swept, || show::swept(&swept, Look::of_stdout()))?;
     out.finish()?;
+    account.cleaned(&swept);
     Ok(Exit::of_swept(&swept))
 }

@@ -11,7 +11,7 @@ use crate::{
         args::{Collect, Feeds},
         console::Console,
         exit::Exit,
-        settings::Settings,
+        settings::{Collecting, Settings},
         show,
         signals::Signals,
     },
@@ -26,24 +26,25 @@ const QUIET: Duration = Duration::from_secs(30);
 
 /// Collects until it is asked to stop.
 pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+    let decided = Collecting::decide(typed, &settings.collect)?;
     let spool = Store::open(&settings.spool)?;
     stores::refuse_file(&spool, "spool")?;
     let options = Options {
         spool,
-        wanted: wanted(&typed.feeds, console)?,
-        endpoints: endpoints(&typed.feeds),
-        commit_every: typed.commit_every,
-        rotate_after: typed.rotate_after,
-        rotate_bytes: typed.rotate_size,
-        memory_limit: typed.memory_limit,
+        wanted: wanted(&decided.feeds, console)?,
+        endpoints: endpoints(&decided.feeds),
+        commit_every: decided.commit_every,
+        rotate_after: decided.rotate_after,
+        rotate_bytes: decided.rotate_size,
+        memory_limit: decided.memory_limit,
         keeping: Keeping {
             patience: Patience {
-                cap: typed.retry_cap,
-                first: Patience::USUAL.first.min(typed.retry_cap),
+                cap: decided.retry_cap,
+                first: Patience::USUAL.first.min(decided.retry_cap),
                 ..Patience::USUAL
             },
-            renew_after: typed.renew_after,
-            silence: typed.silence,
+            renew_after: decided.renew_after,
+            silence: decided.silence,
             seed: rand::random(),
             clock: now_ns,
         },
@@ -52,7 +53,7 @@ pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console,
     };
     let (told, status) = watch::channel(Arc::new(Status::default()));
     let (gone, over) = watch::channel(());
-    let server = match typed.listen {
+    let server = match decided.listen {
         None => None,
         Some(address) => {
             let listener = serve::bind(address).await?;

@@ -7,6 +7,7 @@ use chrono::Utc;
 use super::stores;
 use crate::{
     cli::{
+        account::Account,
         args::{Compact, Format},
         console::{Console, Look, Out},
         exit::Exit,
@@ -22,13 +23,21 @@ use crate::{
 };
 
 /// Compacts, or says what would be compacted.
-pub(super) async fn run(typed: &Compact, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Compact,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+    account: &Account,
+) -> Result<Exit> {
+    account.allowed(settings.memory_limit);
     let options = meaning::compact(typed, settings, Utc::now())?;
     let (spool, archive) = (stores::present_spool(settings)?, stores::archive(settings)?);
     if typed.dry_run {
         return dry_run(&spool, &archive, &options, typed.format, console, signals).await;
     }
     let outcomes = watched(&spool, &archive, &options, typed.format, console, signals).await?;
+    account.compacted(&outcomes);
     if typed.format == Format::Text {
         let mut out = console.out();
         out.lines(&show::outcomes(&outcomes, Look::of_stdout()));

@@ -5,7 +5,9 @@
 mod clean;
 mod collect;
 mod compact;
+mod config;
 mod demo;
+mod doctor;
 mod inspect;
 mod prune;
 mod quarantine;
@@ -17,7 +19,8 @@ mod stores;
 mod verify;
 
 use super::{
-    args::{Command, Resources, Typed},
+    account::Account,
+    args::{Command, ConfigVerb, Resources, Typed},
     console::Console,
     exit::Exit,
     settings::Settings,
@@ -29,25 +32,44 @@ use crate::error::Result;
 ///
 /// # Errors
 /// When the command could not be begun, or ended as a whole; what failed in a part of it is in the exit.
-pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, account: &Account) -> Result<Exit> {
     let decide = |resources: &Resources, workers| Settings::decide(&typed.global, resources, workers);
     let archive_was_typed = typed.global.archive_was_typed;
     match &typed.command {
         Command::Compact(typed) => {
-            compact::run(typed, &decide(&typed.resources, typed.workers)?, console, signals).await
+            compact::run(typed, &decide(&typed.resources, typed.workers)?, console, signals, account).await
         }
-        Command::Verify(typed) => verify::run(typed, &decide(&typed.resources, None)?, console, signals).await,
+        Command::Verify(typed) => verify::run(typed, &decide(&typed.resources, None)?, console, signals, account).await,
         Command::Query(typed) => query::run(typed, &decide(&typed.resources, None)?, console, signals).await,
         Command::Prune(typed) => {
-            prune::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
-                .await
+            prune::run(
+                typed,
+                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?,
+                console,
+                signals,
+                account,
+            )
+            .await
         }
         Command::Quarantine(typed) => quarantine::run(typed, &decide, console, signals).await,
         Command::Clean(typed) => {
-            clean::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
-                .await
+            clean::run(
+                typed,
+                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?,
+                console,
+                signals,
+                account,
+            )
+            .await
         }
         Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Config(config) => {
+            let ConfigVerb::Show(show) = &config.verb;
+            config::show(show, &typed.global, &decide(&show.resources, show.workers)?, console)
+        }
+        Command::Doctor(doctor) => {
+            doctor::run(doctor, &typed.global, decide(&doctor.resources, None), console, signals).await
+        }
         Command::Completions(typed) => shell::completions(typed.shell, console),
         Command::Man => shell::man(console),
         Command::Demo(typed) => {
@@ -55,7 +77,7 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
             demo::run(typed, &settings, archive_was_typed, console, signals).await
         }
         Command::Collect(typed) => collect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
-        Command::Record(typed) => record::run(typed, console, signals).await,
+        Command::Record(typed) => record::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
         Command::Replay(typed) => replay::run(typed, console, signals).await,
     }
 }

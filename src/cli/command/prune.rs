@@ -5,6 +5,7 @@ use chrono::Utc;
 use super::stores;
 use crate::{
     cli::{
+        account::Account,
         args::Prune,
         console::{Console, Look},
         exit::Exit,
@@ -18,7 +19,13 @@ use crate::{
 };
 
 /// Prunes, or says what would be pruned.
-pub(super) async fn run(typed: &Prune, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Prune,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+    account: &Account,
+) -> Result<Exit> {
     let options = meaning::prune(typed, settings, Utc::now())?;
     let (spool, archive) = (stores::present_spool(settings)?, stores::present_archive(settings)?);
     let stop = || signals.stop().asked();
@@ -27,12 +34,14 @@ pub(super) async fn run(typed: &Prune, settings: &Settings, console: &Console, s
         Ok(report) => report,
         Err(error) => {
             console.line(&format!("qlc: {}", error.chain()));
+            account.failed(error.chain());
             return Ok(Exit::of_findings(0, &Err::<(), _>(error)));
         }
     };
     let mut out = console.out();
     out.list(typed.format, &report.files, || show::pruned(&report, typed.dry_run, Look::of_stdout()))?;
     out.finish()?;
+    account.pruned(&report.files);
     let exit = Exit::of_pruned(&report);
     if exit == Exit::Damage {
         console.line(

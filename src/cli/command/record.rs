@@ -2,15 +2,23 @@
 
 use super::collect::{endpoints, now_ns, wanted};
 use crate::{
-    cli::{args::Record, console::Console, exit::Exit, show, signals::Signals},
+    cli::{
+        args::Record,
+        console::Console,
+        exit::Exit,
+        settings::{self, Settings},
+        show,
+        signals::Signals,
+    },
     error::Result,
     feed::venue,
     record,
 };
 
 /// Records until it is asked to stop.
-pub(super) async fn run(typed: &Record, console: &Console, signals: &Signals) -> Result<Exit> {
-    let lines = venue::lines(&wanted(&typed.feeds, console)?, &endpoints(&typed.feeds))?;
+pub(super) async fn run(typed: &Record, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+    let feeds = settings::feeds(&typed.feeds, &settings.collect)?;
+    let lines = venue::lines(&wanted(&feeds, console)?, &endpoints(&feeds))?;
     let options = record::Options {
         lines,
         file: typed.file.clone(),

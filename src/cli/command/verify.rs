@@ -3,6 +3,7 @@
 use super::stores;
 use crate::{
     cli::{
+        account::Account,
         args::{Format, Verify},
         console::{Console, Look, Out},
         exit::Exit,
@@ -19,7 +20,14 @@ use crate::{
 };
 
 /// Verifies, and compacts again for comparison where that was asked for.
-pub(super) async fn run(typed: &Verify, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Verify,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+    account: &Account,
+) -> Result<Exit> {
+    account.allowed(settings.memory_limit);
     let options = meaning::verify(typed, settings)?;
     let archive = stores::present_archive(settings)?;
     let spool = typed.rebuild.then(|| stores::present_spool(settings)).transpose()?;
@@ -28,10 +36,12 @@ pub(super) async fn run(typed: &Verify, settings: &Settings, console: &Console, 
         None => checked(&archive, &options, signals, &mut |one| report.add(one)).await,
         Some(spool) => rebuilt(spool, &archive, &options, settings, signals, &mut report).await,
     };
+    account.verified(&report.all);
     let findings = report.finish()?;
     let exit = Exit::of_findings(findings, &ended);
     if let Err(error) = ended {
         console.line(&format!("qlc: {}", error.chain()));
+        account.failed(error.chain());
     }
     Ok(exit)
 }

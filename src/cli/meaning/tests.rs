@@ -13,6 +13,9 @@ fn settings() -> Settings {
         spill_dir: "/spill".into(),
         workers: 3,
         bucket: crate::storage::bucket::BucketOptions::usual(),
+        profile: None,
+        told: crate::cli::settings::Told::default(),
+        collect: crate::cli::settings::CollectFile::default(),
     }
 }
 

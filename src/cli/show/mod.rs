@@ -2,6 +2,7 @@
 //!
 //! Refuses colour as the only sign of anything, and to lose a message in a narrow table: messages stand below it.
 
+mod checks;
 mod held;
 mod inspection;
 mod named;
@@ -9,9 +10,11 @@ mod outcomes;
 mod outlooks;
 mod parts;
 mod pruned;
+mod settings;
 mod swept;
 mod verified;
 
+pub(crate) use checks::checks;
 pub(crate) use held::{entry, held, retried};
 pub(crate) use inspection::inspection;
 pub(crate) use named::named;
@@ -19,6 +22,7 @@ pub(crate) use outcomes::{outcome_line, outcomes};
 pub(crate) use outlooks::outlooks;
 pub(crate) use parts::{bytes, count, rows};
 pub(crate) use pruned::pruned;
+pub(crate) use settings::settings;
 pub(crate) use swept::swept;
 pub(crate) use verified::{Checked, verified, verified_line};
 

@@ -9,6 +9,7 @@ pub mod events;
 pub mod exchange;
 pub mod faults;
 pub mod inside;
+pub mod listener;
 pub mod pages;
 pub mod rewrite;
 pub mod run;

@@ -1,0 +1,156 @@
+//! What a run tells of itself while it works, for those who hear of it when it has ended.
+//!
+//! Commands add to it as soon as they know something, so that it is there even where they end with an error. Refuses to
+//! judge: that is the exit code's.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use serde::Serialize;
+
+use super::show::Checked;
+use crate::{
+    clean::{Left, Swept},
+    compact::{Outcome, Status},
+    model::partition::Partition,
+    prune::{self, Judged},
+};
+
+/// An account that is still written; shared by reference.
+#[derive(Debug, Default)]
+pub(crate) struct Account(Mutex<Sums>);
+
+/// What stands in it. What a command has no notion of is nothing, not 0.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Sums {
+    /// Partitions by how they ended.
+    pub(crate) partitions: Option<BTreeMap<&'static str, u64>>,
+    /// Rows of the partitions.
+    pub(crate) rows: Option<u64>,
+    /// Bytes that were read.
+    pub(crate) input_bytes: Option<u64>,
+    /// Bytes that were published.
+    pub(crate) output_bytes: Option<u64>,
+    /// What went to QUARANTINE.
+    pub(crate) quarantined: Option<u64>,
+    /// What a verification found.
+    pub(crate) findings: Option<u64>,
+    /// Bytes that may be resident.
+    pub(crate) memory_limit: Option<u64>,
+    /// The partitions that are not well.
+    pub(crate) troubles: Vec<Trouble>,
+    /// What ended the run, or a part of it.
+    pub(crate) errors: Vec<String>,
+}
+
+/// A partition that is not well.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Trouble {
+    /// Which.
+    #[serde(flatten)]
+    pub(crate) partition: Partition,
+    /// `failed`, `quarantined` and so on.
+    pub(crate) status: &'static str,
+    /// Why.
+    pub(crate) message: String,
+}
+
+impl Account {
+    /// The memory that the run may use.
+    pub(crate) fn allowed(&self, memory_limit: u64) {
+        self.sums().memory_limit = Some(memory_limit);
+    }
+
+    /// A compaction ended.
+    pub(crate) fn compacted(&self, outcomes: &[Outcome]) {
+        let mut partitions: BTreeMap<&'static str, u64> = ALL.map(|status| (name(status), 0)).into();
+        for outcome in outcomes {
+            *partitions.entry(name(outcome.status)).or_default() += 1;
+        }
+        let sum = |of: fn(&Outcome) -> u64| Some(outcomes.iter().map(of).sum());
+        let trouble = |outcome: &Outcome| {
+            let status = match outcome.status {
+                Status::Failed | Status::Unknown | Status::Interrupted => name(outcome.status),
+                _ if outcome.quarantined > 0 => "quarantined",
+                _ => return None,
+            };
+            Some(Trouble { partition: outcome.partition.clone(), status, message: outcome.message.clone() })
+        };
+        let mut sums = self.sums();
+        sums.partitions = Some(partitions);
+        sums.rows = sum(|outcome| outcome.rows);
+        sums.input_bytes = sum(|outcome| outcome.bytes_in);
+        sums.output_bytes = sum(|outcome| outcome.bytes_out);
+        sums.quarantined = sum(|outcome| outcome.quarantined);
+        sums.troubles = outcomes.iter().filter_map(trouble).collect();
+    }
+
+    /// A verification ended: what it looked at was sound, or was not.
+    pub(crate) fn verified(&self, all: &[Checked]) {
+        let unsound = all.iter().filter(|one| !one.sound);
+        let (failed, all_of_them) = (unsound.clone().count() as u64, all.len() as u64);
+        let mut sums = self.sums();
+        sums.partitions = Some([(name(Status::Done), all_of_them - failed), (name(Status::Failed), failed)].into());
+        sums.rows = Some(all.iter().map(|one| one.rows).sum());
+        sums.input_bytes = Some(all.iter().map(|one| one.bytes).sum());
+        sums.findings = Some(all.iter().map(|one| one.findings.len() as u64).sum());
+        let trouble = |one: &Checked| Trouble {
+            partition: one.partition.clone(),
+            status: name(Status::Failed),
+            message: one.findings.join("; "),
+        };
+        sums.troubles = unsound.map(trouble).collect();
+    }
+
+    /// A pruning ended: the files of which it could not be said, or done, what was asked.
+    pub(crate) fn pruned(&self, files: &[Judged]) {
+        use prune::Outcome::{Failed, Unknown, Unproven};
+        let bad = files.iter().filter(|file| matches!(file.outcome, Failed | Unknown | Unproven));
+        self.sums().errors.extend(bad.map(|file| format!("{}: {}", file.name, file.reason)));
+    }
+
+    /// A cleaning ended: what could not be removed.
+    pub(crate) fn cleaned(&self, swept: &[Swept]) {
+        let stuck = swept.iter().filter(|one| one.left == Left::Failed);
+        self.sums().errors.extend(stuck.map(|one| format!("{}: {}", one.place, one.why)));
+    }
+
+    /// Something ended with an error.
+    pub(crate) fn failed(&self, chain: String) {
+        self.sums().errors.push(chain);
+    }
+
+    /// What stands in it now.
+    pub(crate) fn told(&self) -> Sums {
+        self.sums().clone()
+    }
+
+    fn sums(&self) -> MutexGuard<'_, Sums> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const ALL: [Status; 7] = [
+    Status::Done,
+    Status::UpToDate,
+    Status::Completed,
+    Status::LostRace,
+    Status::Failed,
+    Status::Interrupted,
+    Status::Unknown,
+];
+
+/// The label of a metric.
+fn name(status: Status) -> &'static str {
+    match status {
+        Status::Done => "done",
+        Status::UpToDate => "up_to_date",
+        Status::Completed => "completed",
+        Status::LostRace => "lost_race",
+        Status::Failed => "failed",
+        Status::Interrupted => "interrupted",
+        Status::Unknown => "unknown",
+    }
+}

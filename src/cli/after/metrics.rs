@@ -1,0 +1,92 @@
+//! The metrics of a run, and the file that keeps them.
+//!
+//! Refuses to write over a file that holds something else, and to lose what other commands have written to it.
+
+use std::{path::Path, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::run::Run;
+use crate::{
+    cli::exit::Exit,
+    error::{Error, Kind, Result},
+    model::metric::{self, BUILD, LAST_SUCCESS, Sample},
+    storage::{Expect, atomic, store::Store},
+};
+
+/// How often, and with which pauses, another command is given time to write the same file.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The values of a run.
+pub(super) fn samples(run: &Run) -> Vec<Sample> {
+    let one = |name, value: String| Sample { name, label: None, value };
+    let took = (run.ended - run.began).to_std().unwrap_or_default();
+    let mut all = vec![
+        Sample { name: BUILD, label: Some(("version", env!("CARGO_PKG_VERSION"))), value: "1".to_owned() },
+        one("qlc_run_start_time_seconds", seconds(run.began)),
+        one("qlc_run_end_time_seconds", seconds(run.ended)),
+        one("qlc_run_duration_seconds", format!("{:.3}", took.as_secs_f64())),
+        one("qlc_run_success", u8::from(run.exit == Exit::Done).to_string()),
+        one("qlc_run_exit_code", run.exit.code().to_string()),
+    ];
+    if run.exit == Exit::Done {
+        all.push(one(LAST_SUCCESS, seconds(run.ended)));
+    }
+    for (status, number) in run.sums.partitions.iter().flatten() {
+        let label = Some(("status", *status));
+        all.push(Sample { name: "qlc_run_partitions", label, value: number.to_string() });
+    }
+    let sums = &run.sums;
+    for (name, value) in [
+        ("qlc_run_rows", sums.rows),
+        ("qlc_run_input_bytes", sums.input_bytes),
+        ("qlc_run_output_bytes", sums.output_bytes),
+        ("qlc_run_quarantined_files", sums.quarantined),
+        ("qlc_run_peak_memory_bytes", run.peak_memory),
+        ("qlc_run_memory_limit_bytes", sums.memory_limit),
+        ("qlc_run_findings", sums.findings),
+    ] {
+        all.extend(value.map(|value| one(name, value.to_string())));
+    }
+    all
+}
+
+/// Puts the metrics of a run into the file at `path`, beside those of other commands.
+///
+/// # Errors
+/// When the file holds something else, or cannot be written.
+pub(super) async fn keep(path: &Path, run: &Run) -> Result<()> {
+    let shown = path.display();
+    let absolute = std::path::absolute(path).map_err(|e| Error::io(&shown, e))?;
+    let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name().and_then(|name| name.to_str())) else {
+        return Err(Error::usage(format!("{shown}: is not the path of a file")));
+    };
+    let store = Store::open(&folder.display().to_string())?;
+    // Two commands that end at the same time must not lose each other's part.
+    let mut lock = atomic::lock(&store, "")?;
+    for _ in 0..TRIES {
+        if lock.is_some() {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        lock = atomic::lock(&store, "")?;
+    }
+    if lock.is_none() {
+        return Err(Error::new(Kind::Io, format!("{}: another process holds the folder", folder.display())));
+    }
+    let earlier = match std::fs::read_to_string(&absolute) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(e) => return Err(Error::io(format!("{shown}: cannot be read"), e)),
+    };
+    let text = metric::page(&earlier, run.command, &samples(run))
+        .map_err(|e| Error::caused(e.kind(), shown.to_string(), e))?;
+    let _ = atomic::write_bytes(&store, name, folder, &Expect::Anything, text.into_bytes()).await?;
+    Ok(())
+}
+
+/// Seconds since 1970 UTC.
+fn seconds(instant: DateTime<Utc>) -> String {
+    format!("{}.{:03}", instant.timestamp(), instant.timestamp_subsec_millis())
+}

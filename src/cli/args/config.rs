@@ -1,0 +1,40 @@
+//! `qlc config` as typed.
+
+use clap::{Args, Subcommand};
+
+use super::{
+    compact::workers,
+    shared::{Format, Resources},
+};
+
+/// `qlc config`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc config show
+  qlc --config /etc/quantlab/qlc.toml config show
+  qlc config show --format json")]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) verb: ConfigVerb,
+}
+
+/// What is done with the settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Prints every setting as it holds for a run with these flags, and where it comes from; secrets are masked
+    Show(ConfigShow),
+}
+
+/// `qlc config show`
+#[derive(Debug, Args)]
+pub(crate) struct ConfigShow {
+    /// How many partitions at a time [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = workers, env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
+    pub(crate) workers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+    /// For a person, or for a program: one JSON object a line
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) format: Format,
+}

@@ -1,0 +1,47 @@
+//! The names of all settings, as they stand in a configuration file.
+//!
+//! Each is also the name of the argument that clap knows it by, which is how `config show` finds flag and variable.
+
+/// The settings at the top of the file.
+pub(crate) const TOP: [&str; 21] = [
+    "spool",
+    "archive",
+    "memory_limit",
+    "spill_dir",
+    "workers",
+    "endpoint",
+    "region",
+    "profile",
+    "allow_http",
+    "path_style",
+    "single_writer",
+    "request_timeout",
+    "connect_timeout",
+    "retries",
+    "retry_timeout",
+    "connections",
+    "multipart_above",
+    "part_size",
+    "metrics_file",
+    "metrics_push",
+    "notify",
+];
+
+/// The section of the collector.
+pub(crate) const SECTION: &str = "collect";
+
+/// The settings in it.
+pub(crate) const COLLECT: [&str; 12] = [
+    "exchange",
+    "symbol",
+    "stream",
+    "commit_every",
+    "rotate_after",
+    "rotate_size",
+    "memory_limit",
+    "renew_after",
+    "silence",
+    "retry_cap",
+    "listen",
+    "endpoints",
+];

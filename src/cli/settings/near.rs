@@ -1,0 +1,26 @@
+//! The word that was probably meant.
+//!
+//! Refuses to guess from afar: no suggestion is better than a strange one.
+
+/// The one of `known` that `word` was probably meant to be: at most a third of its letters differ.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.into_iter().map(|name| (distance(word, name), name)).min()?;
+    (near.0 * 3 <= near.1.chars().count()).then_some(near.1)
+}
+
+/// How many letters must be put in, taken out or replaced to make one word of the other.
+pub(super) fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (taken, letter) in from.chars().enumerate() {
+        let mut next = Vec::with_capacity(row.len());
+        let mut left = taken + 1;
+        next.push(left);
+        for ((wanted, diagonal), above) in to.iter().zip(&row).zip(row.iter().skip(1)) {
+            left = (diagonal + usize::from(*wanted != letter)).min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}

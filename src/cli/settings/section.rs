@@ -1,0 +1,140 @@
+//! One section of the configuration file: reads its values by name and kind.
+//!
+//! Refuses a value of another kind, and says what would be right.
+
+use std::{path::Path, str::FromStr};
+
+use toml::{Table, Value};
+
+use super::near::nearest;
+use crate::{
+    cli::args::feed_url,
+    error::{Error, Result},
+    model::size,
+};
+
+/// A part of the file, which names its keys in complaints.
+pub(super) struct Section<'a> {
+    pub(super) path: &'a Path,
+    /// What stands before its keys.
+    pub(super) name: &'static str,
+    pub(super) table: Table,
+}
+
+impl Section<'_> {
+    pub(super) fn wrong(&self, what: String) -> Error {
+        Error::usage(format!("{}: {what}", self.path.display()))
+    }
+
+    pub(super) fn knows(&self, known: &[&'static str]) -> Result<()> {
+        let Some(key) = self.table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+        let name = self.name;
+        let hint =
+            nearest(key, known.iter().copied()).map_or_else(String::new, |near| format!(" did you mean {name}{near}?"));
+        let section = if name.is_empty() { ", and the section [collect]" } else { "" };
+        Err(self.wrong(format!(
+            "{name}{key} is not a setting;{hint} the settings{} are {}{section}",
+            if name.is_empty() { "" } else { " of [collect]" },
+            known.join(", ")
+        )))
+    }
+
+    pub(super) fn text(&self, key: &str, example: &str) -> Result<Option<String>> {
+        match self.table.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => Err(self.wrong(format!(
+                "{}{key} is {}, not a text; write {key} = \"{example}\"",
+                self.name,
+                noun(other)
+            ))),
+        }
+    }
+
+    /// A path, which begins where the file lies unless it is a URL or empty.
+    pub(super) fn place(&self, key: &str, example: &str) -> Result<Option<String>> {
+        let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
+        Ok(self.text(key, example)?.map(|place| {
+            let stays = place.is_empty() || place.contains("://");
+            if stays { place } else { folder.join(place).display().to_string() }
+        }))
+    }
+
+    pub(super) fn parsed<T>(&self, key: &str, example: &str, read: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+        self.text(key, example)?.map(|text| read(&text).map_err(|e| self.in_key(key, &e))).transpose()
+    }
+
+    /// A number, as one or as a text: both go the same way, so that they have the same range and message.
+    pub(super) fn number<T>(&self, key: &str, example: &str, read: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+        match self.table.get(key) {
+            Some(Value::Integer(number)) => read(&number.to_string()).map(Some).map_err(|e| self.in_key(key, &e)),
+            _ => self.parsed(key, example, read),
+        }
+    }
+
+    pub(super) fn size(&self, key: &str, example: &str) -> Result<Option<u64>> {
+        self.number(key, example, size::parse)
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>> {
+        match self.table.get(key) {
+            None => Ok(None),
+            Some(Value::Boolean(flag)) => Ok(Some(*flag)),
+            Some(other) => Err(self.wrong(format!("{}{key} is {}, not true or false", self.name, noun(other)))),
+        }
+    }
+
+    /// Names: a list of texts, or one text with commas.
+    pub(super) fn list<T: FromStr<Err = Error>>(&self, key: &str, example: &str) -> Result<Vec<T>> {
+        let one = |text: &str| text.trim().parse::<T>().map_err(|e| self.in_key(key, &e));
+        match self.table.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::String(text)) => text.split(',').map(one).collect(),
+            Some(Value::Array(all)) if all.iter().all(Value::is_str) => {
+                all.iter().filter_map(Value::as_str).map(one).collect()
+            }
+            Some(other) => Err(self.wrong(format!(
+                "{}{key} is {}, not a list of texts; write {key} = [\"{example}\"]",
+                self.name,
+                noun(other)
+            ))),
+        }
+    }
+
+    /// Names with their URLs.
+    pub(super) fn urls(&self, key: &str) -> Result<Vec<(String, String)>> {
+        let wrong = |what: &str| {
+            self.wrong(format!(
+                "{}{key}: {what}; write \"okx.public\" = \"ws://127.0.0.1:9001/okx.public\" below [collect.{key}]",
+                self.name
+            ))
+        };
+        match self.table.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Table(all)) => {
+                let one = |(name, url): (&String, &Value)| match url {
+                    Value::String(url) => feed_url(&format!("{name}={url}")).map_err(|e| self.in_key(key, &e)),
+                    other => Err(wrong(&format!("{name} is {}", noun(other)))),
+                };
+                all.iter().map(one).collect()
+            }
+            Some(other) => Err(wrong(&format!("is {}", noun(other)))),
+        }
+    }
+
+    fn in_key(&self, key: &str, error: &Error) -> Error {
+        self.wrong(format!("{}{key}: {error}", self.name))
+    }
+}
+
+/// What a value is, in words.
+pub(super) fn noun(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a text",
+        Value::Integer(_) | Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a section",
+    }
+}

@@ -1,0 +1,182 @@
+//! Every setting as it holds, and where it comes from: what `config show` prints.
+//!
+//! Refuses to show secrets: of a webhook only its host, of other URLs neither names, passwords nor queries.
+
+use serde::Serialize;
+use url::Url;
+
+use super::{
+    args::{Global, Sources},
+    settings::{self, COLLECT, Collecting, SECTION, Settings, TOP, http_url},
+};
+use crate::error::Result;
+
+/// One setting. This is the object that `--format json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Shown {
+    /// Its name in the configuration file.
+    pub(crate) setting: String,
+    /// Its value; nothing where it has none.
+    pub(crate) value: Option<String>,
+    /// The flag, variable or line that says so.
+    pub(crate) from: String,
+}
+
+/// All settings in the order of the configuration file. `sources` tells of the flags of the collector, which have names
+/// that others have too; `has_keys` whether the environment has the keys of a bucket.
+///
+/// # Errors
+/// When the configuration file cannot be read any more.
+pub(crate) fn shown(
+    global: &Global,
+    settings: &Settings,
+    collecting: &Collecting,
+    sources: &Sources,
+    has_keys: bool,
+) -> Result<Vec<Shown>> {
+    let lines = settings::lines(global)?;
+    let path = global.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let line = |key: &str| {
+        let exact = lines.iter().find(|(name, _)| name == key).map(|(_, line)| format!("{path}, line {line}"));
+        exact.or_else(|| {
+            let below = format!("{key}.");
+            let (_, line) = lines.iter().find(|(name, _)| name.starts_with(&below))?;
+            Some(format!("{path}, line {line}"))
+        })
+    };
+    let of = |sources: &Sources, id: &str| {
+        if sources.typed.iter().any(|typed| typed == id) {
+            return Some(format!("flag --{}", id.replace('_', "-")));
+        }
+        let (_, variable) = sources.environment.iter().find(|(name, _)| name == id)?;
+        Some(format!("environment {variable}"))
+    };
+    let mut all = Vec::new();
+    for key in TOP {
+        let value = top(key, settings);
+        // The flag --endpoint also moves feeds, which is another setting.
+        let said = if key == "endpoint" && global.bucket.store().is_none() { None } else { of(&global.sources, key) };
+        let of_profile = || {
+            let named = settings.bucket.credentials.is_some() || global.bucket.profile.is_some();
+            (["endpoint", "region"].contains(&key) && value.is_some() && named).then(|| "profile".to_owned())
+        };
+        let from = said.or_else(|| line(key)).or_else(of_profile).unwrap_or_else(|| "default".to_owned());
+        all.push(Shown { setting: key.to_owned(), value, from });
+    }
+    let credentials = match &settings.bucket.credentials {
+        Some(keys) if keys.first || !has_keys => Some("profile"),
+        _ if has_keys => Some("environment AWS_ACCESS_KEY_ID"),
+        _ => None,
+    };
+    all.push(Shown {
+        setting: "credentials".to_owned(),
+        value: credentials.map(|_| "***".to_owned()),
+        from: credentials.unwrap_or("none found").to_owned(),
+    });
+    for key in COLLECT {
+        let setting = format!("{}.{key}", SECTION);
+        let typed = key == "endpoints" && !global.bucket.feeds().is_empty();
+        let said = if typed { Some("flag --endpoint".to_owned()) } else { of(sources, key) };
+        let from = said.or_else(|| line(&setting)).unwrap_or_else(|| "default".to_owned());
+        all.push(Shown { value: collect(key, collecting), setting, from });
+    }
+    Ok(all)
+}
+
+fn top(key: &str, settings: &Settings) -> Option<String> {
+    let (bucket, told) = (&settings.bucket, &settings.told);
+    let time = |time| humantime::format_duration(time).to_string();
+    Some(match key {
+        "spool" => masked(&settings.spool),
+        "archive" => masked(&settings.archive),
+        "memory_limit" => settings.memory_limit.to_string(),
+        "spill_dir" => settings.spill_dir.display().to_string(),
+        "workers" => settings.workers.to_string(),
+        "endpoint" => masked(bucket.endpoint.as_ref()?),
+        "region" => bucket.region.clone()?,
+        "profile" => settings.profile.clone()?,
+        "allow_http" => bucket.allow_http.to_string(),
+        "path_style" => (!bucket.virtual_hosted).to_string(),
+        "single_writer" => bucket.single_writer.to_string(),
+        "request_timeout" => time(bucket.request_timeout),
+        "connect_timeout" => time(bucket.connect_timeout),
+        "retries" => bucket.retries.to_string(),
+        "retry_timeout" => time(bucket.retry_timeout),
+        "connections" => bucket.connections.to_string(),
+        "multipart_above" => bucket.multipart_above.to_string(),
+        "part_size" => bucket.part_bytes.to_string(),
+        "metrics_file" => told.metrics_file.as_ref()?.display().to_string(),
+        "metrics_push" => masked(told.metrics_push.as_ref()?),
+        "notify" => host_only(told.notify.as_ref()?),
+        _ => return None,
+    })
+}
+
+fn collect(key: &str, collecting: &Collecting) -> Option<String> {
+    fn names<T: ToString>(all: &[T]) -> Option<String> {
+        (!all.is_empty()).then(|| all.iter().map(T::to_string).collect::<Vec<_>>().join(","))
+    }
+    let time = |time| humantime::format_duration(time).to_string();
+    let feeds = &collecting.feeds;
+    Some(match key {
+        "exchange" => names(&feeds.exchange)?,
+        "symbol" => names(&feeds.symbol)?,
+        "stream" => names(&feeds.stream)?,
+        "commit_every" => time(collecting.commit_every),
+        "rotate_after" => time(collecting.rotate_after),
+        "rotate_size" => collecting.rotate_size.to_string(),
+        "memory_limit" => collecting.memory_limit.to_string(),
+        "renew_after" => time(collecting.renew_after),
+        "silence" => time(collecting.silence),
+        "retry_cap" => time(collecting.retry_cap),
+        "listen" => collecting.listen?.to_string(),
+        "endpoints" => {
+            let all: Vec<_> = feeds.endpoint.iter().map(|(name, url)| format!("{name}={}", masked(url))).collect();
+            names(&all)?
+        }
+        _ => return None,
+    })
+}
+
+/// A path, or a URL without what may be secret in it.
+fn masked(text: &str) -> String {
+    if !text.contains("://") {
+        return text.to_owned();
+    }
+    let Ok(mut url) = Url::parse(text) else { return "***".to_owned() };
+    let is_named = !url.username().is_empty() || url.password().is_some();
+    if !is_named && url.query().is_none() {
+        return text.to_owned();
+    }
+    if is_named {
+        let _ = url.set_password(None);
+        let _ = url.set_username("***");
+    }
+    if url.query().is_some() {
+        url.set_query(Some("***"));
+    }
+    url.to_string()
+}
+
+/// The host of a webhook: whoever knows the rest may post there.
+fn host_only(text: &str) -> String {
+    http_url(text).map_or_else(|| "***".to_owned(), |url| format!("{}/***", url.origin().ascii_serialization()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked() {
+        let check = |text: &str, want: &str| assert_eq!(masked(text), want);
+        check("/opt/spool", "/opt/spool");
+        check("s3://bucket/prefix", "s3://bucket/prefix");
+        check("http://127.0.0.1:9091", "http://127.0.0.1:9091");
+        check("https://me:pass@host/x?token=1", "https://***@host/x?***");
+        check("https://:pass@host/x", "https://***@host/x");
+        assert_eq!(host_only("https://me:pass@hooks.example.org:8443/T1/B2?x=3"), "https://hooks.example.org:8443/***");
+        assert_eq!(host_only("no url"), "***");
+        assert!(http_url("ftp://x/").is_none() && http_url("https://x").is_some());
+    }
+}

@@ -1,0 +1,37 @@
+//! `doctor`: is everything there that a run needs, and if not, what would mend it?
+//!
+//! Facts are gathered (`places`, `machine`) and judged apart from that (`judge`). Refuses to leave anything behind: what is
+//! written to find out whether writing works is removed again, and no folder is made.
+
+mod facts;
+mod judge;
+mod machine;
+mod places;
+mod report;
+
+use std::path::PathBuf;
+
+pub use report::{Check, Level, Options};
+
+/// Examines everything. What cannot be examined is a finding too, never an error.
+pub async fn run(options: &Options) -> Vec<Check> {
+    let mut all = vec![judge::versions()];
+    let spool = places::spool(options).await;
+    let load = spool.as_ref().map(|spool| spool.load).unwrap_or_default();
+    all.extend(judge::spool(&options.spool, spool.as_ref(), options.now));
+    let archive = places::archive(options).await;
+    all.extend(judge::archive(&options.archive, archive.as_ref()));
+    let disk = machine::disk(&options.spill_dir);
+    all.extend(judge::disk("spill_dir", &options.spill_dir, disk.as_ref(), load));
+    if let Some(folder) = archive.as_ref().ok().and_then(|archive| archive.folder.as_ref()) {
+        all.extend(judge::disk("archive disk", folder, machine::disk(folder).as_ref(), load));
+    }
+    if let Some(path) = &options.metrics_file {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(".".into(), PathBuf::from);
+        all.push(judge::metrics_file(path, machine::disk(&folder).as_ref()));
+    }
+    all.push(judge::memory(options.memory_limit, &machine::memory()));
+    all.push(judge::open_files(machine::open_files()));
+    all.push(judge::clock(machine::clock()));
+    all
+}
