@@ -9,6 +9,7 @@ pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod feed;
+pub mod import;
 pub mod inspect;
 pub mod model;
 pub mod prune;

@@ -18,7 +18,20 @@ const FLOORS: [&[&str]; 6] = [
     &["model"],
     &["storage"],
     &["engine", "feed"],
-    &["clean", "collect", "compact", "demo", "inspect", "prune", "quarantine", "query", "record", "replay", "verify"],
+    &[
+        "clean",
+        "collect",
+        "compact",
+        "demo",
+        "import",
+        "inspect",
+        "prune",
+        "quarantine",
+        "query",
+        "record",
+        "replay",
+        "verify",
+    ],
     &["cli"],
 ];
 

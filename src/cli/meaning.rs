@@ -5,12 +5,13 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    args::{Chosen, Clean, Compact, ModeName, OutputFormat, Prune, Query, Selection as TypedSelection, Verify},
+    args::{Chosen, Clean, Compact, Import, ModeName, OutputFormat, Prune, Query, Selection as TypedSelection, Verify},
     settings::{Settings, nearest},
 };
 use crate::{
     clean, compact,
     error::{Error, Result},
+    import,
     model::{
         date::Date,
         partition::{Selection, Series},
@@ -116,6 +117,26 @@ pub(crate) fn prune(typed: &Prune, settings: &Settings, clock: DateTime<Utc>) ->
         keep_days: typed.keep_days,
         now,
         spill_dir: settings.spill_dir.clone(),
+        dry_run: typed.dry_run,
+    })
+}
+
+/// The options of an import.
+///
+/// # Errors
+/// When the first day comes after the last one.
+pub(crate) fn import(typed: &Import, settings: &Settings, clock: DateTime<Utc>) -> Result<import::Options> {
+    let (start, end) = (typed.date.or(typed.start), typed.date.or(typed.end));
+    if let (Some(start), Some(end)) = (start, end) {
+        in_order(start, end)?;
+    }
+    Ok(import::Options {
+        selection: selection(&typed.selection),
+        start,
+        end,
+        now: clock,
+        spill_dir: settings.spill_dir.clone(),
+        spool: settings.spool.clone(),
         dry_run: typed.dry_run,
     })
 }

@@ -8,6 +8,7 @@ mod bucket;
 mod clean;
 mod collect;
 mod compact;
+mod import;
 mod prune;
 mod quarantine;
 mod query;
@@ -23,6 +24,7 @@ pub(crate) use bucket::{Bucket, connections, duration, retries};
 pub(crate) use clean::Clean;
 pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed};
 pub(crate) use compact::{Compact, ModeName, Selection, workers};
+pub(crate) use import::Import;
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
@@ -95,6 +97,8 @@ pub(crate) enum Command {
     Clean(Clean),
     /// Tells everything about single Parquet files, and what is wrong with them
     Inspect(Inspect),
+    /// Takes over an archive that another program made, without rewriting data that is right
+    Import(Import),
     /// Collects exchange feeds into the spool
     Collect(Collect),
     /// Keeps the raw frames of exchange feeds in a file

@@ -6,6 +6,7 @@ mod clean;
 mod collect;
 mod compact;
 mod demo;
+mod import;
 mod inspect;
 mod prune;
 mod quarantine;
@@ -45,6 +46,10 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
         Command::Quarantine(typed) => quarantine::run(typed, &decide, console, signals).await,
         Command::Clean(typed) => {
             clean::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
+                .await
+        }
+        Command::Import(typed) => {
+            import::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
                 .await
         }
         Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,

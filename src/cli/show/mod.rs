@@ -3,6 +3,7 @@
 //! Refuses colour as the only sign of anything, and to lose a message in a narrow table: messages stand below it.
 
 mod held;
+mod imported;
 mod inspection;
 mod named;
 mod outcomes;
@@ -13,6 +14,7 @@ mod swept;
 mod verified;
 
 pub(crate) use held::{entry, held, retried};
+pub(crate) use imported::{imported, imported_line};
 pub(crate) use inspection::inspection;
 pub(crate) use named::named;
 pub(crate) use outcomes::{outcome_line, outcomes};
