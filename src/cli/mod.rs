@@ -15,6 +15,7 @@ mod log;
 mod meaning;
 mod profile;
 mod progress;
+mod prompt;
 mod settings;
 mod show;
 mod signals;
