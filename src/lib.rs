@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod feed;
+pub mod import;
 pub mod inspect;
 pub mod model;
 pub mod prune;

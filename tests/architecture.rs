@@ -24,6 +24,7 @@ const FLOORS: [&[&str]; 6] = [
         "compact",
         "demo",
         "doctor",
+        "import",
         "inspect",
         "prune",
         "quarantine",

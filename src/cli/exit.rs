@@ -6,7 +6,7 @@
 //! | 1 | something failed or was interrupted |
 //! | 2 | the command line, the configuration or a statement is wrong |
 //! | 3 | done, but something was quarantined |
-//! | 4 | damage was found; `prune` and `quarantine retry`: what must be proven could not be |
+//! | 4 | damage was found (`verify`, `inspect`, `import`); `prune` and `quarantine retry`: what must be proven could not be |
 //! | 5 | whether a write to a bucket took effect is not known; the next run finds out |
 //!
 //! Damage beats failure (it is certain, and no second run mends it), an unknown outcome beats a known failure, and
@@ -19,7 +19,7 @@ use crate::{
     compact::{Outcome, Outlook, Status},
     doctor::{Check, Level},
     error::{Error, Kind, Result},
-    prune, quarantine,
+    import, prune, quarantine,
 };
 
 /// The code by which a second Ctrl-C ends the process, as shells number a death by SIGINT.
@@ -111,6 +111,21 @@ impl Exit {
     /// After an examination.
     pub(crate) fn of_checks(checks: &[Check]) -> Self {
         if checks.iter().any(|check| check.level == Level::Problem) { Self::Failed } else { Self::Done }
+    }
+
+    /// After an import: what could not be adopted counts as failed, what does not read or contradicts its meta as damage.
+    pub(crate) fn of_imported(imported: &[import::Imported]) -> Self {
+        let one = |one: &import::Imported| match one.outcome {
+            import::Outcome::Adopted
+            | import::Outcome::Adoptable
+            | import::Outcome::Completed
+            | import::Outcome::UpToDate
+            | import::Outcome::LostRace => Self::Done,
+            import::Outcome::Unfit | import::Outcome::Failed => Self::Failed,
+            import::Outcome::Damaged => Self::Damage,
+            import::Outcome::Unknown => Self::Unknown,
+        };
+        imported.iter().map(one).max().unwrap_or(Self::Done)
     }
 
     /// After a cleaning.

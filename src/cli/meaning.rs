@@ -5,12 +5,15 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    args::{Chosen, Clean, Compact, Days, ModeName, OutputFormat, Prune, Query, Selection as TypedSelection, Verify},
+    args::{
+        Chosen, Clean, Compact, Days, Import, ModeName, OutputFormat, Prune, Query, Selection as TypedSelection, Verify,
+    },
     settings::{Settings, nearest},
 };
 use crate::{
     clean, compact,
     error::{Error, Result},
+    import,
     model::{
         date::Date,
         partition::{Selection, Series},
@@ -25,8 +28,21 @@ use crate::{
 pub(crate) enum Asked {
     /// Print the named queries.
     List,
-    /// Run one.
-    Run(query::Options),
+    /// Run these, one after the other.
+    Run(Vec<query::Options>),
+    /// Ask for statements; the options are those of each, with this form of results.
+    Prompt(query::Options, OutputFormat),
+}
+
+/// Where a statement may come from besides the command line.
+#[derive(Debug)]
+pub(crate) enum Given {
+    /// From nowhere.
+    Nothing,
+    /// From a file, or from what is not a terminal.
+    Text(String),
+    /// From a person at a terminal.
+    Terminal,
 }
 
 /// The options of a compaction. `clock` is the present instant, for where none was typed.
@@ -118,6 +134,26 @@ pub(crate) fn prune(typed: &Prune, settings: &Settings, clock: DateTime<Utc>) ->
     })
 }
 
+/// The options of an import.
+///
+/// # Errors
+/// When the first day comes after the last one.
+pub(crate) fn import(typed: &Import, settings: &Settings, clock: DateTime<Utc>) -> Result<import::Options> {
+    let (start, end) = (typed.date.or(typed.start), typed.date.or(typed.end));
+    if let (Some(start), Some(end)) = (start, end) {
+        in_order(start, end)?;
+    }
+    Ok(import::Options {
+        selection: selection(&typed.selection),
+        start,
+        end,
+        now: clock,
+        spill_dir: settings.spill_dir.clone(),
+        spool: settings.spool.clone(),
+        dry_run: typed.dry_run,
+    })
+}
+
 /// The options of a cleaning.
 pub(crate) fn clean(typed: &Clean, settings: &Settings, clock: DateTime<Utc>) -> clean::Options {
     clean::Options {
@@ -168,14 +204,21 @@ pub(crate) fn compactions(
     options.collect()
 }
 
-/// What a query is to do. `text` is the content of `--file`, where one was typed.
+/// What a query is to do. `given` is the content of `--file` or stdin, or who sits there.
 ///
 /// # Errors
 /// When not exactly one statement was given, a name or parameter is unknown or given twice, or the file names a form that
-/// is not that of `--format`.
-pub(crate) fn query(typed: &Query, text: Option<String>, settings: &Settings) -> Result<Asked> {
+/// is not that of `--format`, or several statements share what is meant for one.
+pub(crate) fn query(typed: &Query, given: Given, settings: &Settings) -> Result<Asked> {
     let chosen = [typed.sql.is_some(), typed.file.is_some(), typed.name.is_some(), typed.list];
-    if chosen.iter().filter(|is| **is).count() != 1 {
+    let chosen = chosen.iter().filter(|is| **is).count();
+    let is_asked = chosen == 0
+        && match &given {
+            Given::Nothing => false,
+            Given::Text(text) => !text.trim().is_empty(),
+            Given::Terminal => true,
+        };
+    if chosen != 1 && !is_asked {
         return Err(Error::usage(
             "give one statement: either \"SQL\", or --file F, or --name N (--list prints the names)",
         ));
@@ -183,13 +226,28 @@ pub(crate) fn query(typed: &Query, text: Option<String>, settings: &Settings) ->
     if typed.list {
         return Ok(Asked::List);
     }
-    let statement = match (&typed.name, text.or_else(|| typed.sql.clone())) {
-        (Some(name), _) => query::Statement::Named(known(name, &typed.param)?),
-        (None, Some(sql)) if !sql.trim().is_empty() => query::Statement::Sql(sql),
-        (None, _) => {
-            return Err(Error::usage("the statement is empty: write a query, as in \"SELECT * FROM archive.meta\""));
+    if is_asked && matches!(given, Given::Terminal) {
+        if typed.output.is_some() || !typed.param.is_empty() || typed.format == Some(OutputFormat::Parquet) {
+            return Err(Error::usage("--output, --param and --format parquet need a statement: write it after query"));
         }
+        let form = typed.format.unwrap_or(OutputFormat::Table);
+        return Ok(Asked::Prompt(options(typed, query::Statement::Sql(String::new()), Vec::new(), settings), form));
+    }
+    let statements: Vec<query::Statement> = match (&typed.name, &typed.sql, given) {
+        (Some(name), ..) => vec![query::Statement::Named(known(name, &typed.param)?)],
+        (None, Some(sql), _) if !sql.trim().is_empty() => vec![query::Statement::Sql(sql.clone())],
+        (None, None, Given::Text(text)) => query::split(&text).all().into_iter().map(query::Statement::Sql).collect(),
+        (None, ..) => Vec::new(),
     };
+    if statements.is_empty() {
+        return Err(Error::usage("the statement is empty: write a query, as in \"SELECT * FROM archive.meta\""));
+    }
+    if statements.len() > 1 && (typed.output.is_some() || !typed.param.is_empty()) {
+        return Err(Error::usage(format!(
+            "--output and --param are for one statement, here are {}: run them one at a time",
+            statements.len()
+        )));
+    }
     let mut params: Vec<(String, String)> = Vec::new();
     for (key, value) in &typed.param {
         if params.iter().any(|(known, _)| known == key) {
@@ -197,14 +255,24 @@ pub(crate) fn query(typed: &Query, text: Option<String>, settings: &Settings) ->
         }
         params.push((key.clone(), value.clone()));
     }
-    Ok(Asked::Run(query::Options {
+    let all = statements.into_iter().map(|statement| options(typed, statement, params.clone(), settings));
+    Ok(Asked::Run(all.collect()))
+}
+
+fn options(
+    typed: &Query,
+    statement: query::Statement,
+    params: Vec<(String, String)>,
+    settings: &Settings,
+) -> query::Options {
+    query::Options {
         statement,
         params,
         format: form(typed),
         output: typed.output.clone(),
         memory_limit: settings.memory_limit,
         spill_dir: settings.spill_dir.clone(),
-    }))
+    }
 }
 
 /// The name, if there is such a query and it has all these parameters.
@@ -232,12 +300,18 @@ fn form(typed: &Query) -> query::Format {
         let extension = typed.output.as_ref()?.extension()?.to_str()?;
         <OutputFormat as clap::ValueEnum>::from_str(extension, true).ok()
     };
-    match typed.format.or_else(by_name).unwrap_or(OutputFormat::Table) {
-        OutputFormat::Table => query::Format::Table,
-        OutputFormat::Csv => query::Format::Csv,
-        OutputFormat::Json => query::Format::Json,
-        OutputFormat::Ndjson => query::Format::Ndjson,
-        OutputFormat::Parquet => query::Format::Parquet,
+    typed.format.or_else(by_name).unwrap_or(OutputFormat::Table).into()
+}
+
+impl From<OutputFormat> for query::Format {
+    fn from(typed: OutputFormat) -> Self {
+        match typed {
+            OutputFormat::Table => Self::Table,
+            OutputFormat::Csv => Self::Csv,
+            OutputFormat::Json => Self::Json,
+            OutputFormat::Ndjson => Self::Ndjson,
+            OutputFormat::Parquet => Self::Parquet,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod log;
 mod meaning;
 mod profile;
 mod progress;
+mod prompt;
 mod settings;
 mod show;
 mod shown;

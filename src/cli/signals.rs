@@ -3,11 +3,17 @@
 //! A thread of its own listens, because all others may be busy with rows. Ending at once is safe too: what is half written
 //! has a temporary name, and the next run removes it.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
 };
 
 use super::{console::Console, exit::ON_SECOND_SIGNAL};
@@ -21,6 +27,31 @@ use crate::{
 pub(crate) struct Signals {
     stop: Stop,
     asked: watch::Receiver<bool>,
+    prompt: Arc<AtPrompt>,
+}
+
+/// What Ctrl-C means at a prompt: the end of the statement that runs, not of the program.
+#[derive(Debug, Default)]
+struct AtPrompt {
+    mode: AtomicU8,
+    cancel: Notify,
+}
+
+/// No prompt: a command does its work.
+const AT_WORK: u8 = 0;
+/// The line editor waits for a line; its terminal does not make Ctrl-C a signal.
+const READING: u8 = 1;
+/// A statement runs, or its result is looked at.
+const RUNNING: u8 = 2;
+
+/// While it lives, the prompt waits for a line.
+#[must_use]
+pub(crate) struct Reading<'a>(&'a AtPrompt);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.mode.store(RUNNING, Ordering::SeqCst);
+    }
 }
 
 /// Begins to listen.
@@ -36,16 +67,24 @@ pub(crate) fn listen(console: &Console) -> Result<Signals> {
         let _inside = runtime.enter();
         (signal(SignalKind::interrupt()).map_err(wrong)?, signal(SignalKind::terminate()).map_err(wrong)?)
     };
-    let (console, signals) = (console.clone(), Signals { stop: stop.clone(), asked });
+    let prompt = Arc::<AtPrompt>::default();
+    let (console, signals) = (console.clone(), Signals { stop: stop.clone(), asked, prompt: Arc::clone(&prompt) });
     let listener = move || {
         runtime.block_on(async {
-            for count in 0_u8.. {
+            let mut asked_before = false;
+            loop {
                 let name = tokio::select! {
                     Some(()) = interrupts.recv() => "Ctrl-C",
                     Some(()) = terminations.recv() => "SIGTERM",
                     else => return,
                 };
-                if count > 0 {
+                let mode = prompt.mode.load(Ordering::SeqCst);
+                if name == "Ctrl-C" && mode != AT_WORK {
+                    prompt.cancel.notify_waiters();
+                    continue;
+                }
+                // A prompt that waits for a line has nothing under way, and nobody to look at a request.
+                if std::mem::replace(&mut asked_before, true) || mode == READING {
                     #[expect(clippy::exit, reason = "asked for twice: nothing may hold up the end")]
                     std::process::exit(ON_SECOND_SIGNAL);
                 }
@@ -63,6 +102,28 @@ impl Signals {
     /// The request that a compaction looks at.
     pub(crate) fn stop(&self) -> &Stop {
         &self.stop
+    }
+
+    /// Whether a stop was asked for.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.asked()
+    }
+
+    /// Says that a prompt waits for a line, and from the first time on that this is a prompt.
+    pub(crate) fn reading(&self) -> Reading<'_> {
+        self.prompt.mode.store(READING, Ordering::SeqCst);
+        Reading(&self.prompt)
+    }
+
+    /// As [`Self::or_stop`], and leaves the work on Ctrl-C at a prompt as well.
+    ///
+    /// # Errors
+    /// The work's own, or [`Kind::Interrupted`].
+    pub(crate) async fn or_cancel<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            result = self.or_stop(work) => result,
+            () = self.prompt.cancel.notified() => Err(Error::new(Kind::Interrupted, "stopped by Ctrl-C")),
+        }
     }
 
     /// Completes when a stop is asked for.

@@ -203,6 +203,7 @@ mod tests {
             qlc_version: "0".to_owned(),
             partition: partition(),
             created_at: String::new(),
+            adopted: false,
             outcome: Outcome {
                 sha256: "a".repeat(64),
                 bytes: 1,

@@ -12,6 +12,7 @@ use crate::{
         layout,
         partition::Partition,
         quarantine::{Entry, ErrorFile, ErrorType, Extent, Fault, Salvaged},
+        shell::word,
         time::to_ns,
     },
     storage::{Expect, atomic, store::Store},
@@ -264,7 +265,7 @@ fn entry(
         sha256,
         time: places.time.clone(),
         qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
-        reproduce: format!("qlc inspect {}", quoted(&places.spool.show(&file.object.key))),
+        reproduce: format!("qlc inspect {}", word(&places.spool.show(&file.object.key))),
         kept_as,
         kept_sha256,
         rows,
@@ -275,39 +276,17 @@ fn entry(
     }
 }
 
-/// `text` as one word of a shell command.
-fn quoted(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-=:".contains(&b);
-    if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
 /// Adds an entry to `error.json`, which other processes may be adding to as well.
 async fn note(places: &Places, home: &Partition, entry: &Entry) -> Result<()> {
     let dir = layout::quarantine_dir(home);
     let key = format!("{dir}/{}", layout::ERROR_FILE);
-    let is_folder = places.archive.local_folder().is_some();
-    let mut rounds = 0;
-    loop {
-        rounds += 1;
-        let held = if is_folder { atomic::lock(&places.archive, &dir)? } else { None };
-        let free = !is_folder || held.is_some();
-        if free {
-            let (known, expect) = survey::quarantine_version(&places.archive, home).await?;
-            let known = known.first().cloned().map(|newest| ErrorFile { newest, files: known });
-            let json = ErrorFile::with(known, entry.clone()).to_json()?;
-            match atomic::write_bytes(&places.archive, &key, &places.staging, &expect, json).await {
-                Err(error) if error.kind() == Kind::LostRace && rounds < TURNS => {}
-                other => return other.map(|_| ()),
-            }
-        } else if rounds == TURNS {
-            return Err(Error::new(
-                Kind::Io,
-                format!("{}: another process has held it for long; run again", places.archive.show(&dir)),
-            ));
-        }
-        drop(held);
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    atomic::in_turn(&places.archive, &dir, TURNS, || async {
+        let (known, expect) = survey::quarantine_version(&places.archive, home).await?;
+        let known = known.first().cloned().map(|newest| ErrorFile { newest, files: known });
+        let json = ErrorFile::with(known, entry.clone()).to_json()?;
+        atomic::write_bytes(&places.archive, &key, &places.staging, &expect, json).await.map(|_| ())
+    })
+    .await
 }
 
 /// How often the turn to write `error.json` is waited for.

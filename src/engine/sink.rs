@@ -301,6 +301,7 @@ impl ArchiveSink {
             qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
             partition: partition.clone(),
             created_at: since.unwrap_or_else(|| self.draft.created_at.clone()),
+            adopted: false,
             outcome: Outcome {
                 sha256,
                 bytes,

@@ -12,5 +12,6 @@ pub mod quarantine;
 pub mod receipt;
 pub mod row_hash;
 pub mod schema;
+pub mod shell;
 pub mod size;
 pub mod time;

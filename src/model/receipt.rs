@@ -114,13 +114,17 @@ pub struct Outcome {
 pub struct Receipt {
     /// [`RECEIPT_VERSION`].
     pub receipt_version: u32,
-    /// The version of qlc that made the data.
+    /// The version of qlc that made the data, or adopted it.
     pub qlc_version: String,
     /// The partition.
     #[serde(flatten)]
     pub partition: Partition,
     /// When the receipt was made, RFC 3339 in UTC.
     pub created_at: String,
+    /// Whether the data was made by another program and stands as it was found. Its footer says nothing of the receipt then,
+    /// and its only source is the data itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
     /// What is in the data.
     pub outcome: Outcome,
     /// Rows that the sources gave to this partition; equals `outcome.rows`.

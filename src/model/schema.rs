@@ -124,6 +124,32 @@ pub fn misfit(file: &Schema, partition: &Schema) -> Option<String> {
     None
 }
 
+/// Everything in which the columns of a data file that another program wrote are not those of the archive. Columns have
+/// names, so their order does not count.
+#[must_use]
+pub fn deviations(file: &Schema, stream: &Stream) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for field in file.fields() {
+        if !seen.insert(field.name()) {
+            found.push(format!("column {} occurs twice", field.name()));
+        }
+    }
+    for field in of_partition(stream, [(file, 1)]).fields() {
+        match file.field_with_name(field.name()) {
+            Err(_) => found.push(format!("there is no column {}", field.name())),
+            Ok(is) if logical(is.data_type()) != *field.data_type() => found.push(format!(
+                "column {} is {}, but {} in the archive",
+                field.name(),
+                is.data_type(),
+                field.data_type()
+            )),
+            Ok(_) => {}
+        }
+    }
+    found
+}
+
 /// The schema of a partition's archive file: canonical columns first, then the columns that the files add, by name.
 /// An added column has the type that most rows have; of types with equally many rows, the first by its name.
 #[must_use]
@@ -175,6 +201,28 @@ mod tests {
         let got = of_partition(&"depth".parse().unwrap(), [(&a, 10), (&b, 20)]);
         let names: Vec<_> = got.fields().iter().skip(7).map(|f| format!("{} {}", f.name(), f.data_type())).collect();
         assert_eq!(names, ["alpha Utf8", "zeta Float64"]);
+    }
+
+    #[test]
+    fn deviations_from_the_columns_of_the_archive_are_all_told() {
+        let stream = "open_interest".parse().unwrap();
+        let right = canonical(&stream);
+        let mut fields: Vec<Field> = right.fields().iter().rev().map(|f| f.as_ref().clone()).collect();
+        fields.push(Field::new("note", DataType::LargeUtf8, true));
+        assert_eq!(deviations(&Schema::new(fields.clone()), &stream), Vec::<String>::new());
+        fields.retain(|f| f.name() != SEQ);
+        fields.push(Field::new("note", DataType::Utf8, true));
+        if let Some(price) = fields.first_mut() {
+            *price = Field::new("open_interest", DataType::Float32, true);
+        }
+        assert_eq!(
+            deviations(&Schema::new(fields), &stream),
+            [
+                "column note occurs twice",
+                "there is no column seq",
+                "column open_interest is Float32, but Float64 in the archive"
+            ]
+        );
     }
 
     #[test]

@@ -34,19 +34,7 @@ pub(super) async fn change(
     change: impl Fn(Entry) -> Option<Entry>,
 ) -> Result<()> {
     let dir = layout::quarantine_dir(partition);
-    let is_folder = at.archive.local_folder().is_some();
-    for _ in 0..TURNS {
-        let lock = if is_folder { atomic::lock(at.archive, &dir)? } else { None };
-        if lock.is_some() || !is_folder {
-            match changed(at, partition, kept_as, &change).await {
-                Err(error) if error.kind() == Kind::LostRace => {}
-                other => return other,
-            }
-        }
-        drop(lock);
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    Err(Error::new(Kind::Io, format!("{}: another process has held it for long; try again", at.archive.show(&dir))))
+    atomic::in_turn(at.archive, &dir, TURNS, || changed(at, partition, kept_as, &change)).await
 }
 
 async fn changed(

@@ -65,6 +65,8 @@ pub(super) async fn write(mut rows: Rows, format: Format, out: &mut (dyn Write +
                 break Err(error);
             }
             written += batch.num_rows() as u64;
+            // Rows that are always at hand would never let a request to stop be heard.
+            tokio::task::yield_now().await;
         },
         Err(error) => Err(error),
     };

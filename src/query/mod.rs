@@ -4,13 +4,17 @@
 
 mod format;
 mod named;
+mod names;
 mod output;
+mod split;
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf};
 
 pub use self::{
     format::{Format, TABLE_ROWS},
     named::{Named, Param, ParamKind, named},
+    names::{Names, names},
+    split::{Split, split},
 };
 use crate::{
     engine::sql::{self, Value},

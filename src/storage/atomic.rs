@@ -158,6 +158,24 @@ pub async fn copy(
     expect: &Expect,
 ) -> Result<Written<String>> {
     let (expected, _) = from.sha256(from_key).await?;
+    copy_of(from, from_key, to, key, staging, expect, expected, Box::new(|_| Box::pin(async { Ok(()) }))).await
+}
+
+/// The same of an object that is known to have the sha256 `expected`, with a step before the copy is visible.
+///
+/// # Errors
+/// As [`write()`]; also when the object has other bytes by now.
+#[expect(clippy::too_many_arguments, reason = "two places, and the three things that every atomic write is told")]
+pub async fn copy_of<'a>(
+    from: &'a Store,
+    from_key: &'a str,
+    to: &'a Store,
+    key: &'a str,
+    staging: &'a Path,
+    expect: &'a Expect,
+    expected: String,
+    before_visible: BeforeVisible<'a, String>,
+) -> Result<Written<String>> {
     let shown = to.show(key);
     let steps = Steps {
         write: Box::new(move |path| {
@@ -191,7 +209,7 @@ pub async fn copy(
                 }
             })
         }),
-        before_visible: Box::new(|_| Box::pin(async { Ok(()) })),
+        before_visible,
     };
     write(to, key, staging, expect, steps).await
 }
@@ -233,6 +251,31 @@ pub fn lock(store: &Store, dir_key: &str) -> Result<Option<FolderLock>> {
     make_durable_dir(&folder)?;
     let handle = File::open(&folder).map_err(|e| Error::io(format!("{}: cannot be opened", folder.display()), e))?;
     Ok(flock(&handle, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(FolderLock { _folder: handle }))
+}
+
+/// Lets `change` read an object of the folder `dir_key`, alter it and write it back, while others may be doing the same:
+/// a local folder is locked meanwhile, and where the write is conditional and its race is lost, `change` is called anew.
+/// `turns` is how often the turn is waited for, 20 milliseconds at a time.
+///
+/// # Errors
+/// Those of `change` but a lost race; [`Kind::Io`] when others were at it for all turns.
+pub async fn in_turn<T, F>(store: &Store, dir_key: &str, turns: u32, change: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let is_folder = store.local_folder().is_some();
+    for _ in 0..turns {
+        let held = if is_folder { lock(store, dir_key)? } else { None };
+        if held.is_some() || !is_folder {
+            match change().await {
+                Err(error) if error.kind() == Kind::LostRace => {}
+                other => return other,
+            }
+        }
+        drop(held);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    Err(Error::new(Kind::Io, format!("{}: another process has held it for long; run again", store.show(dir_key))))
 }
 
 /// A locked temporary file, removed when dropped unless it was renamed.

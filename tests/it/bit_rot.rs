@@ -3,15 +3,11 @@
 use std::fs;
 
 use super::support::{
-    archive::{dir, listing, published},
+    archive::{home, listing, published},
     events::{DAY, Events, SECOND, quotes},
     inside::{self, Dice},
     run::Place,
 };
-
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
-}
 
 fn put(place: &Place, second: i64) -> std::path::PathBuf {
     let file = Events::sealed(quotes(DAY + second * SECOND, SECOND, second, 200));

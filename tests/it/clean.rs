@@ -3,17 +3,13 @@
 use std::{collections::BTreeMap, fs};
 
 use super::support::{
-    archive::{dir, listing, published},
+    archive::{home, listing, published},
     events::{DAY, Events, SECOND, quotes},
     run::{CATCH_UP, Place, SERIES},
 };
 
 fn put(place: &Place, name: &str, start: i64, seq: i64) {
     let _ = place.put_quotes(name, &Events::sealed(quotes(start, SECOND, seq, 20)).bytes());
-}
-
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
 }
 
 fn receipts(place: &Place) -> usize {

@@ -13,15 +13,11 @@ use qlc::{
 };
 
 use super::support::{
-    archive::{dir, published},
+    archive::{dir, home, published},
     events::{DAY, Events, HOUR, SECOND, quotes},
     inside,
     run::{Place, SERIES},
 };
-
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
-}
 
 fn put(place: &Place, second: i64) -> PathBuf {
     let file = Events::sealed(quotes(DAY + second * SECOND, SECOND, second, 50));

@@ -3,14 +3,10 @@
 use std::fs;
 
 use super::support::{
-    archive::{dir, listing, published},
+    archive::{home, listing, published},
     events::{DAY, Events, SECOND, quotes},
     run::{CATCH_UP, Place},
 };
-
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
-}
 
 #[test]
 fn no_room_for_a_first_publish_or_for_a_later_one() {

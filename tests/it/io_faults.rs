@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, process::Command, sync::LazyLock};
 use tempfile::TempDir;
 
 use super::support::{
-    archive::{dir, listing, published},
+    archive::{home, listing, published},
     events::{DAY, Events, HOUR, Quote, SECOND, quotes},
     run::{CATCH_UP, Place, Ran},
 };
@@ -22,10 +22,6 @@ static SHIM: LazyLock<(TempDir, String)> = LazyLock::new(|| {
     let library = library.display().to_string();
     (folder, library)
 });
-
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
-}
 
 /// Published once, with a late file; a far row makes QUARANTINE take part.
 fn begun() -> Place {

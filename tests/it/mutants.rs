@@ -8,7 +8,7 @@ use parquet::basic::Compression;
 use qlc::compact::Status;
 
 use super::support::{
-    archive::{decode, dir, quarantine, sha256},
+    archive::{decode, home, quarantine, sha256},
     events::{DAY, Events, MINUTE, SECOND, quotes},
     inside::{self, Dice},
     run::{Place, SERIES},
@@ -16,10 +16,6 @@ use super::support::{
 
 const RUNS: usize = 40;
 const FILES: usize = 25;
-
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
-}
 
 fn name(n: usize) -> String {
     format!("2026-02-03_00-{n:02}-00.parquet")

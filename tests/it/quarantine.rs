@@ -8,7 +8,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use serde_json::Value;
 
 use super::support::{
-    archive::{decode, dir, listing, published, quarantine, quotes_of, sha256},
+    archive::{decode, dir, home, listing, published, quarantine, quotes_of, sha256},
     damage,
     events::{Claim, DAY, Events, HOUR, Quote, SECOND, quotes},
     rewrite::{self, Checksum},
@@ -32,10 +32,6 @@ const KEYS: [&str; 13] = [
     "files",
     "rows",
 ];
-
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
-}
 
 fn good() -> Vec<Quote> {
     quotes(DAY, SECOND, 0, 300)

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use serde_json::Value;
 
 use super::support::{
-    archive::{dir, listing, published, quarantine, sha256},
+    archive::{home, listing, published, quarantine, sha256},
     damage,
     events::{DAY, Events, HOUR, Quote, SECOND, quotes},
     run::{NOW, Place, Ran, SERIES},
@@ -13,10 +13,6 @@ use super::support::{
 
 const GOOD: &str = "2026-02-03_00-00-00.parquet";
 const BAD: &str = "2026-02-03_01-00-00.parquet";
-
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
-}
 
 fn good() -> Vec<Quote> {
     quotes(DAY, SECOND, 0, 100)

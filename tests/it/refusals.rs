@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::support::{
-    archive::{dir, listing, published},
+    archive::{home, listing, published},
     events::{DAY, Events, SECOND, quotes},
     run::{NOW, Place, qlc},
 };
@@ -12,10 +12,6 @@ fn place() -> Place {
     let place = Place::new();
     let _ = place.put_quotes("2026-02-03_00.parquet", &Events::sealed(quotes(DAY, SECOND, 0, 50)).bytes());
     place
-}
-
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
 }
 
 /// One line on stderr with all of `words`, nothing on stdout, the exit code, and no archive.

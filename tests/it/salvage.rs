@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::support::{
-    archive::{dir, listing, published, quarantine, sha256},
+    archive::{dir, home, listing, published, quarantine, sha256},
     damage,
     events::{Claim, DAY, Events, HOUR, Quote, SECOND, quotes},
     run::{Place, SERIES},
@@ -14,10 +14,6 @@ use super::support::{
 
 const GOOD: &str = "2026-02-03_00-00-00.parquet";
 const BAD: &str = "2026-02-03_01-00-00.parquet";
-
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
-}
 
 fn good() -> Vec<Quote> {
     quotes(DAY, SECOND, 0, 100)

@@ -10,6 +10,7 @@ mod collect;
 mod compact;
 mod config;
 mod doctor;
+mod import;
 mod prune;
 mod quarantine;
 mod query;
@@ -26,6 +27,7 @@ pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed, endpoint as feed
 pub(crate) use compact::{Compact, ModeName, Selection, workers};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};
 pub(crate) use doctor::Doctor;
+pub(crate) use import::Import;
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
@@ -141,6 +143,8 @@ pub(crate) enum Command {
     Clean(Clean),
     /// Tells everything about single Parquet files, and what is wrong with them
     Inspect(Inspect),
+    /// Takes over an archive that another program made, without rewriting data that is right
+    Import(Import),
     /// Collects exchange feeds into the spool
     Collect(Collect),
     /// Keeps the raw frames of exchange feeds in a file

@@ -20,12 +20,13 @@ Examples:
   qlc query \"SELECT count(*) FROM archive.bbo WHERE date = '20260203'\"
   qlc query --name gaps --param stream=bbo --param seconds=10
   qlc query --file report.sql --output report.parquet
-  echo 'SELECT * FROM archive.meta' | qlc query --file - --format csv")]
+  echo 'SELECT * FROM archive.meta' | qlc query --format csv
+  qlc query                          on a terminal: a prompt; \\? lists its commands")]
 pub(crate) struct Query {
-    /// A statement
+    /// A statement; without one, statements are read from stdin, or asked for on a terminal
     #[arg(value_name = "SQL")]
     pub(crate) sql: Option<String>,
-    /// Read the statement from this file, or from stdin if it is -
+    /// Read statements from this file, or from stdin if it is -
     #[arg(long, value_name = "F")]
     pub(crate) file: Option<PathBuf>,
     /// Run this named query

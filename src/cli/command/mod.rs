@@ -8,6 +8,7 @@ mod compact;
 mod config;
 mod demo;
 mod doctor;
+mod import;
 mod inspect;
 mod prune;
 mod quarantine;
@@ -61,6 +62,10 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
                 account,
             )
             .await
+        }
+        Command::Import(typed) => {
+            import::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
+                .await
         }
         Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
         Command::Config(config) => {

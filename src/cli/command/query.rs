@@ -1,6 +1,9 @@
 //! `qlc query`
 
-use std::{io::Read, path::Path};
+use std::{
+    io::{IsTerminal, Read},
+    path::Path,
+};
 
 use super::stores;
 use crate::{
@@ -8,7 +11,8 @@ use crate::{
         args::Query,
         console::Console,
         exit::Exit,
-        meaning::{self, Asked},
+        meaning::{self, Asked, Given},
+        prompt,
         settings::Settings,
         show,
         signals::Signals,
@@ -18,10 +22,10 @@ use crate::{
     storage::store::Store,
 };
 
-/// Runs a statement, or prints the named queries.
+/// Runs a statement or several, asks for them, or prints the named queries.
 pub(super) async fn run(typed: &Query, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
-    let text = typed.file.as_deref().map(statement).transpose()?;
-    match meaning::query(typed, text, settings)? {
+    let given = given(typed)?;
+    match meaning::query(typed, given, settings)? {
         Asked::List => {
             let mut out = console.out();
             out.lines(&show::named(query::named()));
@@ -29,7 +33,14 @@ pub(super) async fn run(typed: &Query, settings: &Settings, console: &Console, s
         }
         Asked::Run(options) => {
             let (spool, archive) = stores(settings)?;
-            printed(&spool, &archive, &options, console, signals).await?;
+            for options in options {
+                printed(&spool, &archive, &options, console, signals).await?;
+            }
+        }
+        Asked::Prompt(options, format) => {
+            let (spool, archive) = stores(settings)?;
+            let setting = prompt::Setting { stores: (&spool, &archive), options, format };
+            prompt::run(setting, console, signals).await?;
         }
     }
     Ok(Exit::Done)
@@ -70,6 +81,20 @@ fn stores(settings: &Settings) -> Result<(Store, Store)> {
     }
     stores::refuse_file(&spool, "spool")?;
     Ok((spool, archive))
+}
+
+/// What is to be read besides the command line: `--file`, or stdin where nothing says what to run.
+fn given(typed: &Query) -> Result<Given> {
+    if let Some(file) = &typed.file {
+        return statement(file).map(Given::Text);
+    }
+    let is_said = typed.sql.is_some() || typed.name.is_some() || typed.list;
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    match (is_said, stdin.is_terminal(), stdout.is_terminal()) {
+        (false, true, true) => Ok(Given::Terminal),
+        (false, false, _) => statement(Path::new("-")).map(Given::Text),
+        _ => Ok(Given::Nothing),
+    }
 }
 
 fn statement(file: &Path) -> Result<String> {

@@ -43,9 +43,13 @@ fn verified(line: &str) -> Result<verify::Options> {
 }
 
 fn queried(words: &[&str], text: Option<&str>) -> Result<Asked> {
+    given(words, text.map_or(Given::Nothing, |text| Given::Text(text.to_owned())))
+}
+
+fn given(words: &[&str], given: Given) -> Result<Asked> {
     let line = ["qlc", "query"].iter().chain(words).map(OsString::from);
     match args::read(line).unwrap().command {
-        Command::Query(typed) => query(&typed, text.map(str::to_owned), &settings()),
+        Command::Query(typed) => query(&typed, given, &settings()),
         _ => panic!("{words:?}"),
     }
 }
@@ -124,8 +128,8 @@ fn a_verification_has_a_day_or_a_range() {
 #[test]
 fn a_query_is_exactly_one_statement() {
     let run = |words: &[&str], text| match queried(words, text).unwrap() {
-        Asked::Run(options) => options,
-        Asked::List => panic!("{words:?}"),
+        Asked::Run(options) => <[query::Options; 1]>::try_from(options).unwrap().into_iter().next().unwrap(),
+        other => panic!("{words:?}: {other:?}"),
     };
     let name = query::named().first().unwrap();
     assert_eq!(run(&["SELECT 1"], None).statement, query::Statement::Sql("SELECT 1".to_owned()));
@@ -138,6 +142,23 @@ fn a_query_is_exactly_one_statement() {
     }
     assert!(queried(&[" "], None).unwrap_err().chain().starts_with("the statement is empty"));
     assert!(queried(&["--file", "f"], Some("\n")).is_err());
+}
+
+#[test]
+fn without_a_statement_stdin_is_read_or_a_terminal_asked() {
+    let several = |words: &[&str], text: &str| match queried(words, Some(text)) {
+        Ok(Asked::Run(options)) => options.len().to_string(),
+        Ok(other) => panic!("{words:?}: {other:?}"),
+        Err(error) => error.chain(),
+    };
+    assert_eq!(several(&[], "SELECT 1; SELECT ';' ; -- no more"), "2");
+    assert_eq!(several(&["--output", "a.csv"], "SELECT 1;"), "1");
+    assert!(several(&["--output", "a.csv"], "SELECT 1; SELECT 2").starts_with("--output and --param are for one"));
+    assert!(several(&[], " ").starts_with("give one statement"));
+    let asked = |words: &[&str]| given(words, Given::Terminal).map_err(|e| e.chain());
+    assert!(matches!(asked(&["--format", "csv"]), Ok(Asked::Prompt(_, OutputFormat::Csv))));
+    assert!(asked(&["--output", "a.csv"]).unwrap_err().starts_with("--output, --param"));
+    assert!(matches!(asked(&["SELECT 1"]), Ok(Asked::Run(_))));
 }
 
 #[test]
@@ -155,8 +176,8 @@ fn names_and_parameters_must_be_known() {
 #[test]
 fn the_form_follows_the_file_unless_it_is_said() {
     let form = |words: &[&str]| match queried(words, None).unwrap() {
-        Asked::Run(options) => options.format,
-        Asked::List => panic!("{words:?}"),
+        Asked::Run(options) => options.first().unwrap().format,
+        other => panic!("{words:?}: {other:?}"),
     };
     assert_eq!(form(&["SELECT 1"]), query::Format::Table);
     assert_eq!(form(&["SELECT 1", "--output", "a.parquet"]), query::Format::Parquet);

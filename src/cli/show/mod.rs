@@ -4,6 +4,7 @@
 
 mod checks;
 mod held;
+mod imported;
 mod inspection;
 mod named;
 mod outcomes;
@@ -16,6 +17,7 @@ mod verified;
 
 pub(crate) use checks::checks;
 pub(crate) use held::{entry, held, retried};
+pub(crate) use imported::{imported, imported_line};
 pub(crate) use inspection::inspection;
 pub(crate) use named::named;
 pub(crate) use outcomes::{outcome_line, outcomes};

@@ -15,15 +15,10 @@ mod storm;
 use serde_json::Value;
 
 use super::support::{
-    archive::dir,
+    archive::home,
     events::{DAY, Events, SECOND, quotes},
     run::{Place, Ran},
 };
-
-/// The partition that most tests make.
-fn home() -> String {
-    dir("binance", "bbo", "btcusdt", "20260203")
-}
 
 /// Puts a file of five quotes, an instant after one another from `second` on, into the spool.
 fn put(place: &Place, second: i64) {

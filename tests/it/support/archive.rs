@@ -62,6 +62,11 @@ pub fn dir(exchange: &str, stream: &str, symbol: &str, date: &str) -> String {
     format!("exchange={exchange}/stream={stream}/symbol={symbol}/date={date}")
 }
 
+/// The partition that most tests make, that of the files that [`super::run::Place::put_quotes`] puts.
+pub fn home() -> String {
+    dir("binance", "bbo", "btcusdt", "20260203")
+}
+
 /// Reads the partition in the folder `dir` of an archive and checks that meta and receipt speak of its data.
 #[track_caller]
 pub fn published(archive: &Path, dir: &str) -> Published {

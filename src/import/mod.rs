@@ -1,0 +1,298 @@
+//! `import`: takes over an archive that another program made, in its place or from elsewhere: what is as the contract wants
+//! it gets a receipt and the meta of the contract, and the bytes of its data stay.
+//!
+//! Refuses to rewrite data, to replace a partition that is there, and to guess: what is not right is left alone, with all
+//! reasons and the commands that have its rows compacted.
+
+mod adopt;
+mod check;
+mod claims;
+mod mend;
+mod report;
+
+use std::{collections::BTreeMap, path::Path};
+
+use bytes::Bytes;
+use chrono::SecondsFormat;
+
+pub use self::report::{Imported, Options, Outcome};
+use self::{
+    adopt::Place,
+    check::{Verdict, check},
+    mend::Way,
+};
+use crate::{
+    engine::reader::Handle,
+    error::{Error, Kind, Result},
+    model::{
+        date::Date,
+        layout::{self, Placed},
+        meta::Meta,
+        partition::{Partition, Selection},
+        receipt::Receipt,
+    },
+    storage::{
+        Expect, atomic, conditions,
+        scratch::{self, Scratch},
+        store::{Object, Store},
+    },
+};
+
+/// Takes over the partitions of `from`, or of the archive itself, that `options` mean, in order; `each` is called with
+/// every one as it is done.
+///
+/// # Errors
+/// When a store does not answer, nothing matches, or the run is stopped. What is wrong with a partition is in its result.
+pub async fn run(
+    from: Option<&Store>,
+    archive: &Store,
+    options: &Options,
+    stop: &(dyn Fn() -> bool + Sync),
+    each: &mut (dyn FnMut(&Imported) + Send),
+) -> Result<()> {
+    let source = from.unwrap_or(archive);
+    let partitions = partitions(source, options).await?;
+    let chosen = options.selection != Selection::all() || options.start.is_some() || options.end.is_some();
+    if partitions.is_empty() && chosen {
+        return Err(Error::usage(format!(
+            "{}: nothing there matches; check exchange, stream, symbol and dates",
+            source.show("")
+        )));
+    }
+    let _ = scratch::sweep(&options.spill_dir);
+    let scratch = if options.dry_run { None } else { Some(Scratch::new(&options.spill_dir)?) };
+    let mut import = Import { from, archive, options, staging: scratch.as_ref().map(Scratch::path), probed: false };
+    for (partition, beside) in partitions {
+        if stop() {
+            return Err(Error::new(Kind::Interrupted, "stopped as asked, before all partitions were looked at"));
+        }
+        each(&import.one(&partition, &beside).await);
+    }
+    Ok(())
+}
+
+/// The partitions that have a data file or a meta, and what else lies in the folder of each.
+async fn partitions(source: &Store, options: &Options) -> Result<BTreeMap<Partition, Vec<String>>> {
+    let mut all: BTreeMap<Partition, Vec<String>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for object in source.list("").await? {
+        let Some(Ok(Placed { series, date: Some(date), file })) = Placed::parse(&object.key) else { continue };
+        let in_time = options.start.is_none_or(|s| date >= s) && options.end.is_none_or(|e| date <= e);
+        if !in_time || !options.selection.takes(&series) {
+            continue;
+        }
+        let partition = series.on(date);
+        if file == layout::DATA_FILE || file == layout::META_FILE {
+            let _ = all.entry(partition).or_default();
+        } else {
+            others.push((partition, file));
+        }
+    }
+    for (partition, file) in others {
+        if let Some(beside) = all.get_mut(&partition) {
+            beside.push(file);
+        }
+    }
+    Ok(all)
+}
+
+/// What stands of a partition in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stands {
+    data: Option<Object>,
+    meta: Option<(Bytes, Option<String>)>,
+}
+
+impl Stands {
+    async fn of(archive: &Store, partition: &Partition) -> Result<Self> {
+        let data = archive.head(&layout::data_key(partition)).await?;
+        let meta = archive.read_version(&layout::meta_key(partition)).await?;
+        Ok(Self { data, meta })
+    }
+
+    /// What the new meta may replace.
+    fn expect(&self) -> Expect {
+        match &self.meta {
+            None => Expect::Absent,
+            Some((_, tag)) => tag.clone().map_or(Expect::Anything, Expect::Version),
+        }
+    }
+}
+
+/// What is to be done with a partition.
+enum Decision {
+    Nothing(Receipt),
+    Complete(Receipt),
+    Adopt(Receipt),
+    Leave { outcome: Outcome, reasons: Vec<String>, rows: u64, mend: Vec<String> },
+}
+
+struct Import<'a> {
+    from: Option<&'a Store>,
+    archive: &'a Store,
+    options: &'a Options,
+    /// Absent in a dry run, which writes nothing.
+    staging: Option<&'a Path>,
+    /// Whether the archive's conditional writes were found to work.
+    probed: bool,
+}
+
+impl Import<'_> {
+    /// One partition, whatever happens to it.
+    async fn one(&mut self, partition: &Partition, beside: &[String]) -> Imported {
+        let mut imported = Imported {
+            partition: partition.clone(),
+            outcome: Outcome::Failed,
+            rows: 0,
+            bytes: 0,
+            sha256: None,
+            reasons: Vec::new(),
+            mend: Vec::new(),
+        };
+        if let Err(error) = self.attempt(partition, beside, &mut imported).await {
+            imported.outcome = match error.kind() {
+                Kind::LostRace => Outcome::LostRace,
+                Kind::Unknown => Outcome::Unknown,
+                _ => Outcome::Failed,
+            };
+            imported.reasons = vec![error.chain()];
+        }
+        imported
+    }
+
+    async fn attempt(&mut self, partition: &Partition, beside: &[String], imported: &mut Imported) -> Result<()> {
+        let source = self.from.unwrap_or(self.archive);
+        let stands = Stands::of(self.archive, partition).await?;
+        let data = source.head(&layout::data_key(partition)).await?;
+        imported.bytes = data.as_ref().map_or(0, |data| data.size);
+        let decision = self.decide(partition, &stands, data.as_ref()).await?;
+        let (receipt, is_new) = match decision {
+            // What another program left there would be a finding of every verification to come.
+            Decision::Adopt(receipt) if self.from.is_none() && !beside.is_empty() => {
+                (imported.outcome, imported.rows) = (Outcome::Unfit, receipt.outcome.rows);
+                let away = |name: &String| format!("{name} does not belong in a partition's folder: move it away");
+                imported.reasons = beside.iter().map(away).collect();
+                return Ok(());
+            }
+            Decision::Leave { outcome, reasons, rows, mend } => {
+                (imported.outcome, imported.reasons) = (outcome, reasons);
+                (imported.rows, imported.mend) = (rows, mend);
+                return Ok(());
+            }
+            Decision::Nothing(receipt) => {
+                imported.outcome = Outcome::UpToDate;
+                (imported.rows, imported.sha256) = (receipt.outcome.rows, Some(receipt.outcome.sha256));
+                return Ok(());
+            }
+            Decision::Complete(receipt) => (receipt, false),
+            Decision::Adopt(receipt) => (receipt, true),
+        };
+        (imported.rows, imported.sha256) = (receipt.outcome.rows, Some(receipt.outcome.sha256.clone()));
+        let Some(staging) = self.staging else {
+            imported.outcome = if is_new { Outcome::Adoptable } else { Outcome::Completed };
+            return Ok(());
+        };
+        if !self.probed {
+            conditions::probe(self.archive).await?;
+            self.probed = true;
+        }
+        let is_folder = self.archive.local_folder().is_some();
+        let dir = layout::partition_dir(partition);
+        let lock = if is_folder { atomic::lock(self.archive, &dir)? } else { None };
+        if is_folder && lock.is_none() {
+            return Err(Error::new(Kind::LostRace, "another qlc is at work on this partition"));
+        }
+        // On a bucket the conditions of the writes find out about the archive; nothing but a second look does in a folder.
+        let now = Stands::of(self.archive, partition).await?;
+        if now != stands || source.head(&layout::data_key(partition)).await? != data {
+            return Err(Error::new(Kind::LostRace, "it changed while it was looked at; run again"));
+        }
+        let place = Place { archive: self.archive, staging };
+        if is_new {
+            match self.from {
+                None => place.vouch(&receipt).await?,
+                Some(from) => place.copy(from, &receipt).await?,
+            }
+        }
+        place.meta(&receipt, &stands.expect()).await?;
+        drop(lock);
+        imported.outcome = if is_new { Outcome::Adopted } else { Outcome::Completed };
+        Ok(())
+    }
+
+    /// Looks at a partition and says what is to be done with it.
+    async fn decide(&self, partition: &Partition, stands: &Stands, data: Option<&Object>) -> Result<Decision> {
+        let source = self.from.unwrap_or(self.archive);
+        let leave = |outcome, reason: &str| {
+            Ok(Decision::Leave { outcome, reasons: vec![reason.to_owned()], rows: 0, mend: Vec::new() })
+        };
+        let Some(data) = data else { return leave(Outcome::Unfit, "there is no data.parquet") };
+        let (sha256, _) = source.sha256(&data.key).await?;
+        let archived = match (&self.from, &stands.data) {
+            (None, Some(_)) => Some(sha256.clone()),
+            (Some(_), Some(object)) => Some(self.archive.sha256(&object.key).await?.0),
+            (_, None) => None,
+        };
+        if archived.as_deref() == Some(sha256.as_str())
+            && let Some(receipt) = self.receipt(partition, &sha256).await?
+        {
+            let meta = stands.meta.as_ref().and_then(|(bytes, _)| Meta::from_json(bytes).ok());
+            let is_published = meta == Some(receipt.meta());
+            return Ok(if is_published { Decision::Nothing(receipt) } else { Decision::Complete(receipt) });
+        }
+        let meta_key = layout::meta_key(partition);
+        let meta = match self.from {
+            None => stands.meta.as_ref().map(|(bytes, _)| bytes.clone()),
+            Some(from) => from.read(&meta_key).await?,
+        };
+        let mend = |days| self.mend(partition, data, days);
+        if self.from.is_some() && (archived.is_some() || stands.meta.is_some()) {
+            let reason = if archived.as_deref() == Some(sha256.as_str()) {
+                "the archive has this very data, but no receipt of it: import it in its place, without --from"
+            } else {
+                "the archive has this day already, with other data, which is never replaced; the commands add the rows"
+            };
+            let mend = if archived.as_deref() == Some(sha256.as_str()) { Vec::new() } else { mend(None) };
+            return Ok(Decision::Leave { outcome: Outcome::Unfit, reasons: vec![reason.to_owned()], rows: 0, mend });
+        }
+        let Some(meta) = meta else {
+            let reason = "there is no meta.json: nothing says that the data was finished";
+            return Ok(Decision::Leave {
+                outcome: Outcome::Unfit,
+                reasons: vec![reason.to_owned()],
+                rows: 0,
+                mend: mend(None),
+            });
+        };
+        Ok(match check(&Handle::new(source, data), partition, &meta, &sha256).await? {
+            Verdict::Right(back) => {
+                let time = self.options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
+                Decision::Adopt(adopt::receipt(partition, data, &sha256, &back, &time))
+            }
+            Verdict::Unfit { reasons, rows, days } => {
+                let mend = if rows == 0 { Vec::new() } else { mend(days) };
+                Decision::Leave { outcome: Outcome::Unfit, reasons, rows, mend }
+            }
+            Verdict::Damaged(reasons) => {
+                Decision::Leave { outcome: Outcome::Damaged, reasons, rows: 0, mend: Vec::new() }
+            }
+        })
+    }
+
+    /// The receipt that vouches for the data with this sha256, if there is one.
+    async fn receipt(&self, partition: &Partition, sha256: &str) -> Result<Option<Receipt>> {
+        let key = layout::receipt_key(partition, sha256);
+        let Some(bytes) = self.archive.read(&key).await? else { return Ok(None) };
+        let receipt = Receipt::from_json(&bytes)
+            .map_err(|e| Error::caused(Kind::Damage, format!("{}: cannot be used", self.archive.show(&key)), e))?;
+        Ok((receipt.partition == *partition && receipt.outcome.sha256 == sha256).then_some(receipt))
+    }
+
+    fn mend(&self, partition: &Partition, data: &Object, days: Option<(Date, Date)>) -> Vec<String> {
+        let source = self.from.unwrap_or(self.archive);
+        let meta = self.archive.show(&layout::meta_key(partition));
+        let meta = self.from.is_none().then_some(meta.as_str());
+        let way = Way { data: &source.show(&data.key), meta, spool: &self.options.spool, days };
+        mend::commands(partition, way)
+    }
+}
