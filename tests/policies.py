@@ -169,7 +169,6 @@ def main():
                     enough(door, "compact")
                     used, granted = used | door.used, granted | set(door.grants)
                     check("13 done" in said_first, said_first)
-                    # What interrupted runs leave, for clean to find: an upload, and a receipt of data that is not there.
                     door.denied.clear()
                     qlc("clean", code=1)
                     check(any("ListBucketMultipartUploads" in d for d in door.denied), "compact may clean")
