@@ -134,13 +134,13 @@ if [[ -z $root && $changed = 1 ]] && [[ -d /run/systemd/system ]]; then
     act systemctl daemon-reload
 fi
 if [[ -n $root || -d /run/systemd/system ]]; then
+    # A collector that runs goes on with the old program until it is started anew; a moment, and its journal bridges it.
+    [[ $renewed = 0 || -n $root ]] || act systemctl try-restart quantlab-collector.service
     enabled quantlab-compact.timer "$([[ $scheduler = timer ]] && echo 1 || echo 0)"
     enabled quantlab-verify.timer "$([[ $scheduler = none ]] && echo 0 || echo 1)"
     # Only ever switched on here: who switched them on before is not to lose them by an update.
     [[ $prune = 0 ]] || enabled quantlab-prune.timer 1
     [[ $collector = 0 ]] || enabled quantlab-collector.service 1
-    # A collector that runs goes on with the old program until it is started anew; a moment, and its journal bridges it.
-    [[ $renewed = 0 || -n $root ]] || act systemctl try-restart quantlab-collector.service
 elif [[ $scheduler != cron ]]; then
     echo "systemd does not run here: nothing was enabled; use --scheduler cron, or enable the timers yourself"
 fi
