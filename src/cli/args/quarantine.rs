@@ -27,12 +27,30 @@ pub(crate) struct Quarantine {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Lists what is in QUARANTINE, and why
+    #[command(after_help = "\
+Examples:
+  qlc quarantine list
+  qlc quarantine list --date 20260203 --exchange binance
+  qlc quarantine list --format json")]
     List(Chosen),
     /// Shows all that is known of entries, and what is wrong with the files that are kept
+    #[command(after_help = "\
+Examples:
+  qlc quarantine show 2026-02-03_14-30-00.parquet
+  qlc quarantine show --date 20260203 --stream bbo")]
     Show(Chosen),
     /// Tries kept files again: their days are compacted, and what is readable now is taken in
+    #[command(after_help = "\
+Examples:
+  qlc quarantine retry 2026-02-03_14-30-00.parquet
+  qlc quarantine retry --exchange binance       after an update of qlc, or of a schema
+  qlc quarantine retry --date 20260203 --salvage")]
     Retry(Retry),
     /// Removes what is kept; the entry stays, so that the file in the spool is not tried again
+    #[command(after_help = "\
+Examples:
+  qlc quarantine discard 2026-02-03_14-30-00.parquet
+  qlc quarantine discard --date 20260203 --yes")]
     Discard(Discard),
 }
 

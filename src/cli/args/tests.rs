@@ -101,4 +101,9 @@ fn the_grammar_is_sound_and_every_command_has_examples() {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         assert!(help.contains("Examples:"), "{}", command.get_name());
     }
+    let quarantine = grammar.find_subcommand("quarantine").unwrap();
+    for verb in quarantine.get_subcommands() {
+        let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("Examples:"), "quarantine {}", verb.get_name());
+    }
 }

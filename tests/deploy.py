@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+"""Checks what an operator installs: units, scripts, manifests, alert rules, dashboard.
+
+    deploy.py QLC --promtool PATH
+
+Wants the packages of .ci/deploy-requirements.txt beside its interpreter, and systemd-analyze. Says what was checked, one line
+each; ends with the first thing that is wrong and exit code 1. Installs below a temporary folder only, and knows of qlc
+only its command line. tests/alerts.yml holds the cases of the alert rules; that the metrics exist in the code is a test
+of the crate's own.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DEPLOY = ROOT / "deploy"
+BIN = pathlib.Path(sys.executable).parent
+# systemd-analyze counts in tenths: an exposure of 2.0.
+EXPOSURE = 20
+HARDENING = "# --- hardening"
+
+
+class Wrong(Exception):
+    """Something that does not hold."""
+
+
+def check(holds, message):
+    if not holds:
+        raise Wrong(message)
+
+
+def run(*command, code=0, env=None, cwd=None):
+    """Runs a program; anything but the expected exit code is wrong. Returns what it said."""
+    ran = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, cwd=cwd, env=os.environ | (env or {})
+    )
+    said = ran.stdout + ran.stderr
+    check(ran.returncode == code, f"{shlex.join(map(str, command))}\nended with {ran.returncode} instead of {code}\n{said}")
+    return said
+
+
+def files_below(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+# --- units -----------------------------------------------------------------------------------------------------------
+
+
+def units(qlc, work):
+    """The units as systemd reads them, with the program where it is on this machine."""
+    folder = work / "units"
+    folder.mkdir()
+    sources = sorted((DEPLOY / "systemd").iterdir())
+    for source in sources:
+        text = source.read_text().replace("/usr/local/bin/qlc", str(qlc))
+        # That the guide is installed is for the script to see to.
+        (folder / source.name).write_text(text)
+    said = run("systemd-analyze", "verify", "--man=no", *sorted(folder.iterdir()))
+    ours = [line for line in said.splitlines() if "quantlab" in line]
+    check(not ours, "systemd-analyze verify says:\n" + "\n".join(ours))
+    services = [s for s in sources if s.suffix == ".service"]
+    for service in services:
+        run("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", folder / service.name)
+    blocks = {s.name: s.read_text().split(HARDENING, 1)[1].split("\n\n", 1)[0].strip() for s in services}
+    check(len(set(blocks.values())) == 1, f"the hardening differs among {sorted(blocks)}")
+    for timer in sources:
+        if timer.suffix == ".timer":
+            [when] = re.findall(r"^OnCalendar=(.*)$", timer.read_text(), re.M)
+            run("systemd-analyze", "calendar", when)
+            check(when.endswith(" UTC"), f"{timer.name}: {when} is not in UTC")
+            check(timer.with_suffix(".service").exists(), f"{timer.name} starts nothing")
+    return f"{len(sources)} units verified, exposure of {len(services)} below {EXPOSURE / 10}"
+
+
+# --- scripts and image ----------------------------------------------------------------------------------------------
+
+
+def scripts():
+    found = sorted([*DEPLOY.glob("*.sh"), ROOT / ".ci" / "run", ROOT / ".ci" / "promtool"])
+    run(BIN / "shellcheck", *found)
+    run(BIN / "hadolint", DEPLOY / "Dockerfile")
+    return f"{len(found)} scripts and the Dockerfile are clean"
+
+
+def manifests():
+    paths = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+    for path in paths:
+        run(BIN / "kubernetes-validate", "--strict", path)
+    kinds = [doc["kind"] for path in paths for doc in yaml.safe_load_all(path.read_text())]
+    check({"CronJob", "StatefulSet"} <= set(kinds), f"only {kinds}")
+    return f"{len(kinds)} Kubernetes objects fit their schemas"
+
+
+# --- alerts and dashboard -------------------------------------------------------------------------------------------
+
+
+def heading(name):
+    """The anchor of a heading, as hosts of Markdown make it."""
+    return re.sub(r"[^a-z0-9 -]", "", name.lower()).replace(" ", "-")
+
+
+def alerts(promtool, work):
+    run(promtool, "check", "rules", DEPLOY / "alerts.yml")
+    run(promtool, "test", "rules", ROOT / "tests" / "alerts.yml")
+    rules = [r for g in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"] for r in g["rules"]]
+    cases = yaml.safe_load((ROOT / "tests" / "alerts.yml").read_text())["tests"]
+    names = {r["alert"] for r in rules}
+    fired = {c["alertname"] for t in cases for c in t["alert_rule_test"] if c.get("exp_alerts")}
+    check(names == fired, f"without a case in which it fires: {sorted(names - fired)}")
+    # A runbook per alert, and no runbook for what is no alert.
+    guide = (ROOT / "docs" / "operators-guide.md").read_text()
+    anchors = {heading(h) for h in re.findall(r"^#+ (.*)$", guide, re.M)}
+    for rule in rules:
+        page, anchor = rule["annotations"]["runbook"].split("#")
+        check((ROOT / page).exists() and anchor in anchors, f"{rule['alert']} has no runbook at {page}#{anchor}")
+    told = set(re.findall(r"^#+ (Qlc\w+)$", guide, re.M))
+    check(told == names, f"runbooks and alerts differ: {sorted(told ^ names)}")
+
+    dashboard = json.loads((DEPLOY / "grafana.json").read_text())
+    expressions = [t["expr"] for p in dashboard["panels"] for t in p.get("targets", [])]
+    plain = [e.replace("$__rate_interval", "5m").replace("$instance", ".*") for e in expressions]
+    path = work / "dashboard-rules.yml"
+    rules = [{"record": f"panel:{i}", "expr": e} for i, e in enumerate(plain)]
+    path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    run(promtool, "check", "rules", path)
+    ids = [p["id"] for p in dashboard["panels"]]
+    check(len(ids) == len(set(ids)), "two panels have one id")
+    return f"{len(names)} alerts fire in their cases and have runbooks; {len(plain)} expressions of the dashboard parse"
+
+
+# --- installation and backfill --------------------------------------------------------------------------------------
+
+
+def installation(qlc, work):
+    root = work / "root"
+    script = [DEPLOY / "install.sh", "--root", root, "--binary", qlc]
+    said = run(*script, "--dry-run")
+    check("/usr/local/bin/qlc" in said and not root.exists(), f"a dry run does something:\n{said}")
+    run(*script)
+    done = files_below(root)
+    check("everything is as it should be" in run(*script), "a second installation does something")
+    check(files_below(root) == done, "a second installation changes something")
+    toml = root / "etc/quantlab/qlc.toml"
+    toml.write_text(toml.read_text() + "# mine\n")
+    check("kept" in run(*script) and toml.read_text().endswith("# mine\n"), "settings of the operator were replaced")
+    check((root / "etc/quantlab/qlc.env").stat().st_mode & 0o077 == 0, "others may read qlc.env")
+    check(run(root / "usr/local/bin/qlc", "--version").startswith("qlc "), "no qlc was installed")
+    check(not (root / "etc/cron.d").exists(), "timer and cron at the same time")
+    run(*script, "--scheduler", "cron")
+    check((root / "etc/cron.d/quantlab-compact").exists(), "no line of cron")
+    run(*script)
+    check(not (root / "etc/cron.d/quantlab-compact").exists(), "the line of cron stayed beside the timer")
+    run(*script, "--scheduler", "at", code=2)
+    return f"installed {len(done)} files below a root, twice, and kept what the operator wrote"
+
+
+def started(qlc, work):
+    """What the units and cron start does what it should, on a demo spool; and so does the backfill."""
+    run(qlc, "demo", "--dir", work / "demo", "--quiet")
+    spool = work / "demo" / "spool"
+    # The settings as installed, but for the places.
+    text = (DEPLOY / "qlc.toml").read_text()
+    places = {"/opt/quantlab/spool": spool, "/opt/quantlab/archive": work / "archive", "/var/tmp/qlc": work / "spill"}
+    for place, here in places.items():
+        check(f'"{place}"' in text, f"{place} is not in qlc.toml")
+        text = text.replace(f'"{place}"', f'"{here}"')
+    (work / "qlc.toml").write_text(text)
+    env = {"QLC_CONFIG": str(work / "qlc.toml"), "QLC": str(qlc)}
+
+    # cron: five fields, a user, a command for sh; run with the places of this test.
+    [line] = [l for l in (DEPLOY / "quantlab-compact.cron").read_text().splitlines() if l and l[0] != "#"]
+    *when, user, command = line.split(None, 6)
+    check(when == "0 1 * * *".split() and user == "quantlab", line)
+    check(command.endswith(">> /var/log/quantlab-compact.log 2>&1"), line)
+    (work / "metrics").mkdir()
+    here = {
+        "/etc/quantlab/qlc.toml": work / "qlc.toml",
+        "/var/lib/quantlab/metrics": work / "metrics",
+        "/usr/local/bin/qlc": qlc,
+        "/var/log/quantlab-compact.log": work / "cron.log",
+    }
+    for place, mine in here.items():
+        check(place in command, f"{place} is not in {command}")
+        command = command.replace(place, str(mine))
+    run("sh", "-c", command, code=3)
+    check("13 partitions: 13 done, 1 quarantined" in (work / "cron.log").read_text(), "the log of cron does not tell")
+    [day] = {path.name.removeprefix("date=") for path in work.glob("archive/exchange=*/stream=*/symbol=*/date=*")}
+    shutil.rmtree(work / "archive")
+
+    backfill = DEPLOY / "backfill.sh"
+    run(backfill, code=2)
+    run(backfill, "20260231", "20260301", code=2)
+    run(backfill, "20260302", "20260301", code=2)
+    run(backfill, day, day, "--dry-run", env=env)
+    check(not list(work.glob("archive/exchange=*")), "a dry run of the backfill publishes")
+    said = run(backfill, day, day, env=env, code=3)
+    check("13 partitions sound" in said, said)
+    said = run(backfill, day, day, env=env)
+    check("up to date" in said, said)
+
+    # The commands of the units, in their order, on what stands now.
+    commands = 0
+    for name in ["compact", "verify", "prune"]:
+        for line in re.findall(r"^ExecStart=(.*)$", (DEPLOY / "systemd" / f"quantlab-{name}.service").read_text(), re.M):
+            words = shlex.split(line.replace("/usr/local/bin/qlc", str(qlc)).replace("${QLC_KEEP_DAYS}", "7"))
+            run(*words, env=env)
+            commands += 1
+    return f"cron's line, the backfill and {commands} commands of units do their work on a demo spool"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("qlc", type=pathlib.Path)
+    parser.add_argument("--promtool", type=pathlib.Path, required=True)
+    typed = parser.parse_args()
+    qlc = typed.qlc.resolve()
+    with tempfile.TemporaryDirectory(prefix="qlc-deploy-") as folder:
+        work = pathlib.Path(folder)
+        steps = [
+            lambda: units(qlc, work),
+            scripts,
+            manifests,
+            lambda: alerts(typed.promtool, work),
+            lambda: installation(qlc, work),
+            lambda: started(qlc, work),
+        ]
+        try:
+            for step in steps:
+                print(f"ok   {step()}", flush=True)
+        except Wrong as wrong:
+            print(f"FAIL {wrong}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
