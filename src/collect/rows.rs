@@ -75,6 +75,13 @@ impl Rows {
         self.len() * row + self.names.len()
     }
 
+    /// Bytes of memory that are taken for the rows, those for rows to come included.
+    pub(crate) fn held(&self) -> usize {
+        let ints = self.ts_event.capacity() + self.seq.capacity() + self.ts_recv.capacity() + self.next.capacity();
+        let floats: usize = self.floats.iter().map(Vec::capacity).sum();
+        8 * (ints + floats + self.ends.capacity()) + self.sides.capacity() + self.names.capacity()
+    }
+
     /// Adds an event under the number `seq`.
     pub(crate) fn push(&mut self, event: Event, seq: i64) {
         let floats = match event.body {
