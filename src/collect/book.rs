@@ -78,7 +78,15 @@ impl Book {
             symbol: wanted.series.symbol.to_string(),
             ..FeedStatus::default()
         };
-        Self { thread: Thread::new(memory.thread.clone()), wanted, memory, status, dropped: None, open: None, measured: 0 }
+        Self {
+            thread: Thread::new(memory.thread.clone()),
+            wanted,
+            memory,
+            status,
+            dropped: None,
+            open: None,
+            measured: 0,
+        }
     }
 
     /// What must not be forgotten.
@@ -88,6 +96,11 @@ impl Book {
 
     pub(crate) fn open_bytes(&self) -> usize {
         self.open.as_ref().map_or(0, |open| open.rows.held())
+    }
+
+    /// Bytes that another event will take.
+    pub(crate) fn growth(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.rows.growth())
     }
 
     /// Whether the open file must be ended before `event`: it is of a later day, or far from the day of the file.

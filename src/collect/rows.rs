@@ -22,6 +22,11 @@ use crate::{
 /// The version of the streams' columns.
 const STREAM_VERSION: i8 = 1;
 
+/// At most so many bytes of a row, where a step is planned.
+const ROW_BYTES: usize = 72;
+/// Room for the name of a trade; longer ones make more.
+const NAME_BYTES: usize = 16;
+
 /// Rows in the order in which they came.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rows {
@@ -82,8 +87,36 @@ impl Rows {
         8 * (ints + floats + self.ends.capacity()) + self.sides.capacity() + self.names.capacity()
     }
 
+    /// Bytes that one more row will take: none, or those of a step.
+    pub(crate) fn growth(&self) -> usize {
+        if self.len() < self.ts_event.capacity() { 0 } else { step(self.len()) * ROW_BYTES }
+    }
+
+    /// Makes room for a step of rows, so that memory grows by what a limit can bear instead of being doubled.
+    fn grow(&mut self) {
+        let more = step(self.len());
+        for column in [&mut self.ts_event, &mut self.seq, &mut self.ts_recv] {
+            column.reserve_exact(more);
+        }
+        for column in &mut self.floats {
+            column.reserve_exact(more);
+        }
+        match self.kind {
+            Kind::Trade => {
+                self.sides.reserve_exact(more);
+                self.ends.reserve_exact(more);
+                self.names.reserve_exact(more * NAME_BYTES);
+            }
+            Kind::Funding => self.next.reserve_exact(more),
+            Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest => {}
+        }
+    }
+
     /// Adds an event under the number `seq`.
     pub(crate) fn push(&mut self, event: Event, seq: i64) {
+        if self.len() == self.ts_event.capacity() {
+            self.grow();
+        }
         let floats = match event.body {
             Body::Bbo { bid_price, bid_qty, ask_price, ask_qty } => [bid_price, bid_qty, ask_price, ask_qty],
             Body::Trade { price, qty, side, id } => {
@@ -206,6 +239,11 @@ impl Rows {
         let end = self.ends.get(row).copied().unwrap_or(begin);
         self.names.get(begin..end).unwrap_or_default()
     }
+}
+
+/// Rows that room is made for where there are so many.
+fn step(rows: usize) -> usize {
+    rows.clamp(64, 4096)
 }
 
 fn batch(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {

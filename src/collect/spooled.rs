@@ -98,7 +98,9 @@ mod tests {
         };
         check("2026-02-03_14-30-00.parquet", Some((1_770_129_000, None)));
         check("2026-02-03_14-30-00-77.parquet", Some((1_770_129_000, Some(77))));
-        for other in ["2026-02-03_14-30-00-x.parquet", "2026-02-03.parquet", "part-0.parquet", ".2026-02-03_14-30-00.tmp"] {
+        for other in
+            ["2026-02-03_14-30-00-x.parquet", "2026-02-03.parquet", "part-0.parquet", ".2026-02-03_14-30-00.tmp"]
+        {
             check(other, None);
         }
     }

@@ -47,6 +47,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 const GROUP: usize = 8 << 20;
 /// While the disk refuses, dropped events are noted so often.
 const NOTE_NS: i64 = 60_000_000_000;
+/// At the end every file is tried so often.
+const ATTEMPTS: u32 = 3;
 /// Lines of the feed log about one line's rejects in a second.
 const SAMPLES: u32 = 5;
 
@@ -81,6 +83,8 @@ pub(super) struct Writer {
     seals: JoinSet<Sealed>,
     /// Bytes of rows in files that are being sealed or wait.
     frozen_bytes: usize,
+    /// Bytes of rows in open files.
+    open_bytes: usize,
     diary: Diary,
     window: Window,
     status: Status,
@@ -152,6 +156,7 @@ impl Writer {
             waiting: VecDeque::new(),
             seals: JoinSet::new(),
             frozen_bytes: 0,
+            open_bytes: 0,
             diary,
             window,
             status,
@@ -201,7 +206,8 @@ impl Writer {
             rejected: self.status.rejected,
             missing: sum(|book| book.status.missing),
             dropped: sum(|book| book.status.dropped),
-            left_in_journal: self.waiting.iter().map(|(frozen, _)| frozen.rows.len() as u64).sum::<u64>() - self.at_risk(),
+            left_in_journal: self.waiting.iter().map(|(frozen, _)| frozen.rows.len() as u64).sum::<u64>()
+                - self.at_risk(),
             lost: self.at_risk(),
         }
     }
@@ -216,7 +222,7 @@ impl Writer {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.frozen_bytes + self.books.iter().map(Book::open_bytes).sum::<usize>()
+        self.frozen_bytes + self.open_bytes
     }
 
     /// Whether sealing must catch up before more is taken.
@@ -302,11 +308,6 @@ impl Writer {
     }
 
     fn take_event(&mut self, line: usize, session: u64, exchange: &'static str, event: Event) {
-        // A limit is looked at rarely enough to cost nothing.
-        let used = if self.status.events.is_multiple_of(256) { Some(self.memory_bytes() as u64) } else { None };
-        if let Some(used) = used {
-            self.status.memory_bytes = used;
-        }
         let series = event.series;
         // Before the thread knows of this event: what is committed must not remember what it does not hold.
         if self.disk_trouble.is_none() && self.books.get(series).is_some_and(|b| b.must_rotate(&event, &self.options)) {
@@ -348,7 +349,8 @@ impl Writer {
                 book.status.last_gap_ns = now;
             }
         }
-        if !admits(book.wanted.kind, self.status.memory_bytes, self.options.memory_limit) {
+        let used = (self.frozen_bytes + self.open_bytes + book.growth()) as u64;
+        if !admits(book.wanted.kind, used, self.options.memory_limit) {
             book.drop_one(now);
             tally.dropped += 1;
             return;
@@ -362,7 +364,9 @@ impl Writer {
         }
         self.status.events += 1;
         let _ = self.uncommitted_since.get_or_insert(event.ts_recv);
+        let before = book.open_bytes();
         book.push(event, &self.options.spool);
+        self.open_bytes += book.open_bytes() - before;
         if self.options.max_events.is_some_and(|most| self.status.events >= most) {
             let _ = self.full.send(true);
         }
@@ -378,6 +382,7 @@ impl Writer {
         let frozen = self.books.get_mut(place).and_then(Book::freeze);
         if let Some((key, rows)) = frozen {
             self.frozen_bytes += rows.held();
+            self.open_bytes = self.books.iter().map(Book::open_bytes).sum();
             self.waiting.push_back((Frozen { place, key, rows: Arc::new(rows), at_risk }, Instant::now()));
             self.begin_seals();
         }
@@ -463,7 +468,9 @@ impl Writer {
         let (mut records, mut ends) = (Vec::new(), Vec::new());
         for place in 0..self.books.len() {
             while let Some(piece) = self.books.get(place).and_then(Book::uncommitted) {
-                let Some(Wanted { series, kind, symbol, .. }) = self.books.get(place).map(|book| &book.wanted) else { break };
+                let Some(Wanted { series, kind, symbol, .. }) = self.books.get(place).map(|book| &book.wanted) else {
+                    break;
+                };
                 let key = piece.key.to_owned();
                 let head = RowsHead {
                     series: series.clone(),
@@ -630,17 +637,14 @@ impl Writer {
         for place in 0..self.books.len() {
             self.rotate(place);
         }
-        let mut attempts = 0;
-        while !(self.seals.is_empty() && self.waiting.is_empty()) && attempts < 3 {
+        for _ in 0..ATTEMPTS {
+            for (_, when) in &mut self.waiting {
+                *when = Instant::now();
+            }
+            self.begin_seals();
+            // Until nothing is under way: what failed waits, and is counted.
             while let Some(sealed) = self.seals.join_next().await {
                 self.take_sealed(sealed);
-            }
-            if !self.waiting.is_empty() {
-                attempts += 1;
-                for (_, when) in &mut self.waiting {
-                    *when = Instant::now();
-                }
-                self.begin_seals();
             }
         }
         let now = (self.options.keeping.clock)();

@@ -1,7 +1,7 @@
 /* Lets system calls of a process under test fail, where QLC_TEST_IO says so: "OP TEXT NTH FAULT" is the fault of the
  * NTH call (from 1; 0: every call) of OP (read, write, fsync) on a file whose path holds TEXT. Faults: eio; short, half
  * of the bytes; flip, a turned bit; full, no space; slow, 20 ms. With QLC_TEST_IO_WHILE, only while that file exists.
- * Loaded by LD_PRELOAD. Anything else is passed on. */
+ * QLC_TEST_CLOCK moves the wall clock by so many seconds. Loaded by LD_PRELOAD. Anything else is passed on. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -112,3 +113,10 @@ ssize_t pread(int fd, void *to, size_t length, off_t at) { return pread64(fd, to
 int fsync(int fd) { return fault_of("fsync", fd) == EIO_ ? (int)failed() : (int)syscall(SYS_fsync, fd); }
 
 int fdatasync(int fd) { return fault_of("fsync", fd) == EIO_ ? (int)failed() : (int)syscall(SYS_fdatasync, fd); }
+
+int clock_gettime(clockid_t which, struct timespec *at) {
+    int code = (int)syscall(SYS_clock_gettime, which, at);
+    const char *moved = which == CLOCK_REALTIME ? getenv("QLC_TEST_CLOCK") : NULL;
+    if (!code && moved) at->tv_sec += atol(moved);
+    return code;
+}
