@@ -1,6 +1,6 @@
 """WebSocket servers that play exchanges on the loopback interface, from the standard library alone.
 
-`Feed` sends frames at a rate and counts them; `blast` sends prepared frames as fast as the other side reads. Refuses to be a
+`Feed` sends frames at a rate and counts them, `blast` sends prepared frames as fast as the other side reads. Refuses to be a
 complete server: it answers the handshake, sends, and reads what it is sent only to throw it away.
 """
 
@@ -99,11 +99,33 @@ class Feed:
                         events[key] = events.get(key, 0) + 1
                     # Binance's trades are numbered one after the other.
                     out.append(frame(fill(template, symbol, self.sent.get(key, 0) + events[key], at_ms)))
-                connection.sendall(b"".join(out))
+                try:
+                    connection.sendall(b"".join(out))
+                except OSError:
+                    return
                 self.frames += count
                 for key, more in events.items():
                     self.sent[key] = self.sent.get(key, 0) + more
             time.sleep(0.005)
+
+
+def blast(frames, ready):
+    """Sends all of `frames` to every connection as fast as it reads, and waits until it is closed."""
+    blocks = [b"".join(frames[at:at + 400]) for at in range(0, len(frames), 400)]
+    listener, port = listen()
+    ready.send(port)
+    while True:
+        connection, _ = listener.accept()
+        try:
+            handshake(connection)
+            reader = threading.Thread(target=throw_away, args=(connection,), daemon=True)
+            reader.start()
+            for block in blocks:
+                connection.sendall(block)
+            reader.join()
+        except OSError:
+            pass
+        connection.close()
 
 
 def serve(feeds, ready, stop):
@@ -122,7 +144,10 @@ def serve(feeds, ready, stop):
 
     threading.Thread(target=take, daemon=True).start()
     ready.send(port)
-    stop.recv()
+    try:
+        stop.recv()
+    except EOFError:
+        return
     for feed in feeds:
         feed.stopping.set()
     for thread in list(threads):

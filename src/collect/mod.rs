@@ -18,7 +18,7 @@ mod options;
 mod patience;
 mod quality;
 mod recover;
-mod rows;
+pub mod rows;
 mod seal;
 pub mod serve;
 mod spooled;

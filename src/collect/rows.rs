@@ -29,7 +29,7 @@ const NAME_BYTES: usize = 16;
 
 /// Rows in the order in which they came.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Rows {
+pub struct Rows {
     kind: Kind,
     ts_event: Vec<i64>,
     seq: Vec<i64>,
@@ -46,7 +46,9 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) fn new(kind: Kind) -> Self {
+    /// No rows of a stream.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
         let floats = match kind {
             Kind::Bbo => 4,
             Kind::Trade | Kind::MarkPrice => 2,
@@ -65,11 +67,15 @@ impl Rows {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.ts_event.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.ts_event.is_empty()
     }
 
@@ -113,7 +119,7 @@ impl Rows {
     }
 
     /// Adds an event under the number `seq`.
-    pub(crate) fn push(&mut self, event: Event, seq: i64) {
+    pub fn push(&mut self, event: Event, seq: i64) {
         if self.len() == self.ts_event.capacity() {
             self.grow();
         }
@@ -186,7 +192,8 @@ impl Rows {
     }
 
     /// All rows by `(ts_event, seq)`, as their places.
-    pub(crate) fn order(&self) -> Vec<usize> {
+    #[must_use]
+    pub fn order(&self) -> Vec<usize> {
         let key = |row: usize| (self.ts_event.get(row).copied(), self.seq.get(row).copied());
         let mut order: Vec<usize> = (0..self.len()).collect();
         // Nearly in order already, which this sort makes use of.
@@ -195,7 +202,10 @@ impl Rows {
     }
 
     /// The rows at these places with every column of the contract.
-    pub(crate) fn full(&self, wanted: &Wanted, order: &[usize]) -> Result<RecordBatch> {
+    ///
+    /// # Errors
+    /// When they do not fit the columns, which is a defect.
+    pub fn full(&self, wanted: &Wanted, order: &[usize]) -> Result<RecordBatch> {
         let mut columns = self.varying(order);
         let own = columns.split_off(3);
         let text = |value: &str| Arc::new(StringArray::from_iter_values(order.iter().map(|_| value))) as ArrayRef;
