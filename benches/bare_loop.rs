@@ -34,14 +34,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [url, frames] = args.as_slice() else { return Ok(()) };
     let wanted: u64 = frames.parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (seen, sum) = runtime.block_on(read(url, wanted))?;
-    println!("{seen} frames, {sum}");
+    let (seen, sum, ids) = runtime.block_on(read(url, wanted))?;
+    println!("{seen} frames, {sum} {ids}");
     Ok(())
 }
 
-async fn read(url: &str, wanted: u64) -> Result<(u64, f64), Box<dyn std::error::Error>> {
+async fn read(url: &str, wanted: u64) -> Result<(u64, f64, u64), Box<dyn std::error::Error>> {
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await?;
-    let (mut seen, mut sum) = (0, 0.0);
+    let (mut seen, mut sum, mut ids) = (0, 0.0, 0);
     while seen < wanted
         && let Some(message) = socket.next().await
     {
@@ -49,8 +49,9 @@ async fn read(url: &str, wanted: u64) -> Result<(u64, f64), Box<dyn std::error::
         let Quote { u, s, b, bid_qty, a, ask_qty, time } = serde_json::from_str::<Frame<'_>>(&text)?.data;
         // Everything is used, so that nothing of the work can be left out.
         let numbers: [f64; 4] = [b.parse()?, bid_qty.parse()?, a.parse()?, ask_qty.parse()?];
-        sum += numbers.iter().sum::<f64>() + (u % 7 + s.len() as u64) as f64 + (time % 5) as f64;
+        sum += numbers.iter().sum::<f64>();
+        ids ^= u ^ s.len() as u64 ^ time.unsigned_abs();
         seen += 1;
     }
-    Ok((seen, sum))
+    Ok((seen, sum, ids))
 }
