@@ -3,7 +3,7 @@
 //! A file is named by the second in which it was opened. Where that second has a name already (a restart, a clock that
 //! went back), the number of the first row is added to it: no name is ever given twice.
 
-use std::{path::Path, time::Duration};
+use std::{collections::VecDeque, ops::Range, path::Path, time::Duration};
 
 use arrow::array::RecordBatch;
 use chrono::DateTime;
@@ -20,6 +20,9 @@ use crate::{
 /// recording is being played, or one of the clocks is wrong.
 const FAR_NS: i64 = 12 * 3_600_000_000_000;
 
+/// So many rows go to the journal at a time: while the disk refuses, an attempt must not take as much memory as the rows.
+const PIECE: usize = 65_536;
+
 #[derive(Debug)]
 pub(crate) struct Book {
     pub(crate) wanted: Wanted,
@@ -27,8 +30,31 @@ pub(crate) struct Book {
     /// Without the thread's mark, which is put in when it is asked for.
     pub(crate) memory: Memory,
     pub(crate) status: FeedStatus,
+    /// Events that had no room and are not in the feed log yet.
+    pub(crate) dropped: Option<Dropped>,
     open: Option<Open>,
     measured: u64,
+}
+
+/// Events that had no room, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    pub(crate) events: u64,
+    /// When the first of them was read.
+    pub(crate) from_ns: i64,
+    /// When the last of them was read.
+    pub(crate) to_ns: i64,
+}
+
+/// Rows on their way to the journal.
+#[derive(Debug)]
+pub(crate) struct Piece<'a> {
+    /// The file that they will stand in.
+    pub(crate) key: &'a str,
+    pub(crate) rows: Range<usize>,
+    /// What must not be forgotten once they are there.
+    pub(crate) memory: Memory,
+    pub(crate) batch: Result<RecordBatch>,
 }
 
 #[derive(Debug)]
@@ -40,6 +66,8 @@ struct Open {
     rows: Rows,
     /// Rows that are in the journal.
     committed: usize,
+    /// What was remembered after so many rows, where more than [`PIECE`] wait for the journal.
+    marks: VecDeque<(usize, Memory)>,
 }
 
 impl Book {
@@ -50,7 +78,15 @@ impl Book {
             symbol: wanted.series.symbol.to_string(),
             ..FeedStatus::default()
         };
-        Self { thread: Thread::new(memory.thread.clone()), wanted, memory, status, open: None, measured: 0 }
+        Self {
+            thread: Thread::new(memory.thread.clone()),
+            wanted,
+            memory,
+            status,
+            dropped: None,
+            open: None,
+            measured: 0,
+        }
     }
 
     /// What must not be forgotten.
@@ -59,7 +95,12 @@ impl Book {
     }
 
     pub(crate) fn open_bytes(&self) -> usize {
-        self.open.as_ref().map_or(0, |open| open.rows.bytes())
+        self.open.as_ref().map_or(0, |open| open.rows.held())
+    }
+
+    /// Bytes that another event will take.
+    pub(crate) fn growth(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.rows.growth())
     }
 
     /// Whether the open file must be ended before `event`: it is of a later day, or far from the day of the file.
@@ -89,7 +130,7 @@ impl Book {
                 self.name(stamp(&event), seq, |key| spool.local_path(key).is_some_and(|path: _| Path::exists(&path)));
             let home = Date::of_ns(stamp(&event));
             let rows = Rows::new(self.wanted.kind);
-            self.open = Some(Open { key, home, since: event.ts_recv, rows, committed: 0 });
+            self.open = Some(Open { key, home, since: event.ts_recv, rows, committed: 0, marks: VecDeque::new() });
         }
         self.memory.seq = seq;
         self.memory.ts_recv = self.memory.ts_recv.max(event.ts_recv);
@@ -98,9 +139,21 @@ impl Book {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds for a person")]
         let lag_ms = (event.ts_recv - event.ts_event) as f64 / 1e6;
         self.status.lag_ms = lag_ms;
-        if let Some(open) = &mut self.open {
-            open.rows.push(event, seq);
+        let Some(open) = &mut self.open else { return };
+        open.rows.push(event, seq);
+        let marked = open.marks.back().map_or(open.committed, |(rows, _)| *rows);
+        if open.rows.len() - marked >= PIECE {
+            let memory = Memory { thread: self.thread.mark().clone(), ..self.memory.clone() };
+            open.marks.push_back((open.rows.len(), memory));
         }
+    }
+
+    /// Counts an event that has no room.
+    pub(crate) fn drop_one(&mut self, at: i64) {
+        self.status.dropped += 1;
+        let dropped = self.dropped.get_or_insert(Dropped { events: 0, from_ns: at, to_ns: at });
+        dropped.events += 1;
+        dropped.to_ns = at;
     }
 
     fn name(&mut self, opened_ns: i64, seq: i64, taken: impl Fn(&str) -> bool) -> String {
@@ -114,16 +167,29 @@ impl Book {
         format!("{}/{name}-{seq}.parquet", layout::series_dir(&self.wanted.series))
     }
 
-    /// The rows that are not in the journal yet, and the file that they will stand in.
-    pub(crate) fn uncommitted(&self) -> Option<(&str, Result<RecordBatch>)> {
+    /// The first rows that are not in the journal yet.
+    pub(crate) fn uncommitted(&self) -> Option<Piece<'_>> {
         let open = self.open.as_ref().filter(|open| open.rows.len() > open.committed)?;
-        Some((&open.key, open.rows.narrow(open.committed..open.rows.len())))
+        let (end, memory) = open.marks.front().cloned().unwrap_or_else(|| (open.rows.len(), self.remembered()));
+        let rows = open.committed..end;
+        Some(Piece { key: &open.key, rows: rows.clone(), memory, batch: open.rows.narrow(rows) })
     }
 
-    /// Notes that all rows are in the journal.
-    pub(crate) fn committed(&mut self) {
+    /// Whether the open file has no rows behind `end`.
+    pub(crate) fn is_whole(&self, end: usize) -> bool {
+        self.open.as_ref().is_none_or(|open| open.rows.len() <= end)
+    }
+
+    /// Rows that are not in the journal yet.
+    pub(crate) fn at_risk(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.rows.len() - open.committed)
+    }
+
+    /// Notes that the rows before `end` are in the journal.
+    pub(crate) fn committed(&mut self, end: usize) {
         if let Some(open) = &mut self.open {
-            open.committed = open.rows.len();
+            open.committed = end;
+            open.marks.retain(|(rows, _)| *rows > end);
         }
     }
 

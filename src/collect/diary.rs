@@ -72,7 +72,7 @@ impl Diary {
     ///
     /// # Errors
     /// When the disk refuses; what was not written still waits.
-    pub(crate) fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self, now: i64) -> Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
         }
@@ -91,7 +91,8 @@ impl Diary {
         }
         if self.lost > 0 {
             tracing::warn!(lines = self.lost, "lines of the feed log were lost while the disk was full");
-            self.lost = 0;
+            let lines = std::mem::take(&mut self.lost);
+            self.note(now, "lines lost", json!({ "lines": lines }));
         }
         Ok(())
     }

@@ -18,9 +18,10 @@ mod options;
 mod patience;
 mod quality;
 mod recover;
-mod rows;
+pub mod rows;
 mod seal;
 pub mod serve;
+mod spooled;
 pub mod status;
 mod thread;
 mod writer;
@@ -63,11 +64,15 @@ pub async fn run(
     let folder = journal::folder(&spool)?;
     let lock = journal::lock(&spool)?;
     let found = journal::read(&folder)?;
-    let memories = journal::memories(&found.records);
+    let mut memories = journal::memories(&found.records);
     let remembered: Vec<_> = memories.clone().into_iter().collect();
     let journal = Arc::new(Mutex::new(journal::Journal::open(&spool, lock, &found, &remembered)?));
     let recovered = recover::recover(&spool, &journal, &found).await?;
     journal.lock().unwrap_or_else(PoisonError::into_inner).sealed("")?;
+    for wanted in &options.wanted {
+        let memory = memories.entry(wanted.series.clone()).or_default();
+        *memory = spooled::joined(&spool, &wanted.series, memory);
+    }
     let now = (options.keeping.clock)();
     let mut diary = diary::Diary::new(folder.with_file_name(diary::FOLDER));
     diary.note(
@@ -114,6 +119,18 @@ pub async fn run(
         summary = writer.run(from, &told) => summary,
         () = ended => return Err(Error::new(Kind::Internal, "the collector ended without its writer")),
     };
+    if summary.lost > 0 {
+        return Err(Error::new(
+            Kind::Io,
+            format!(
+                "{} rows are lost, because the disk took neither files nor the journal of {}; {} more are in the journal. \
+                 Make room and start qlc collect again",
+                summary.lost,
+                spool.show(""),
+                summary.left_in_journal
+            ),
+        ));
+    }
     if summary.left_in_journal > 0 {
         return Err(Error::new(
             Kind::Io,

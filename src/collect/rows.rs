@@ -22,9 +22,14 @@ use crate::{
 /// The version of the streams' columns.
 const STREAM_VERSION: i8 = 1;
 
+/// At most so many bytes of a row, where a step is planned.
+const ROW_BYTES: usize = 72;
+/// Room for the name of a trade; longer ones make more.
+const NAME_BYTES: usize = 16;
+
 /// Rows in the order in which they came.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Rows {
+pub struct Rows {
     kind: Kind,
     ts_event: Vec<i64>,
     seq: Vec<i64>,
@@ -41,7 +46,9 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) fn new(kind: Kind) -> Self {
+    /// No rows of a stream.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
         let floats = match kind {
             Kind::Bbo => 4,
             Kind::Trade | Kind::MarkPrice => 2,
@@ -60,11 +67,15 @@ impl Rows {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.ts_event.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.ts_event.is_empty()
     }
 
@@ -75,8 +86,43 @@ impl Rows {
         self.len() * row + self.names.len()
     }
 
+    /// Bytes of memory that are taken for the rows, those for rows to come included.
+    pub(crate) fn held(&self) -> usize {
+        let ints = self.ts_event.capacity() + self.seq.capacity() + self.ts_recv.capacity() + self.next.capacity();
+        let floats: usize = self.floats.iter().map(Vec::capacity).sum();
+        8 * (ints + floats + self.ends.capacity()) + self.sides.capacity() + self.names.capacity()
+    }
+
+    /// Bytes that one more row will take: none, or those of a step.
+    pub(crate) fn growth(&self) -> usize {
+        if self.len() < self.ts_event.capacity() { 0 } else { step(self.len()) * ROW_BYTES }
+    }
+
+    /// Makes room for a step of rows, so that memory grows by what a limit can bear instead of being doubled.
+    fn grow(&mut self) {
+        let more = step(self.len());
+        for column in [&mut self.ts_event, &mut self.seq, &mut self.ts_recv] {
+            column.reserve_exact(more);
+        }
+        for column in &mut self.floats {
+            column.reserve_exact(more);
+        }
+        match self.kind {
+            Kind::Trade => {
+                self.sides.reserve_exact(more);
+                self.ends.reserve_exact(more);
+                self.names.reserve_exact(more * NAME_BYTES);
+            }
+            Kind::Funding => self.next.reserve_exact(more),
+            Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest => {}
+        }
+    }
+
     /// Adds an event under the number `seq`.
-    pub(crate) fn push(&mut self, event: Event, seq: i64) {
+    pub fn push(&mut self, event: Event, seq: i64) {
+        if self.len() == self.ts_event.capacity() {
+            self.grow();
+        }
         let floats = match event.body {
             Body::Bbo { bid_price, bid_qty, ask_price, ask_qty } => [bid_price, bid_qty, ask_price, ask_qty],
             Body::Trade { price, qty, side, id } => {
@@ -146,7 +192,8 @@ impl Rows {
     }
 
     /// All rows by `(ts_event, seq)`, as their places.
-    pub(crate) fn order(&self) -> Vec<usize> {
+    #[must_use]
+    pub fn order(&self) -> Vec<usize> {
         let key = |row: usize| (self.ts_event.get(row).copied(), self.seq.get(row).copied());
         let mut order: Vec<usize> = (0..self.len()).collect();
         // Nearly in order already, which this sort makes use of.
@@ -155,7 +202,10 @@ impl Rows {
     }
 
     /// The rows at these places with every column of the contract.
-    pub(crate) fn full(&self, wanted: &Wanted, order: &[usize]) -> Result<RecordBatch> {
+    ///
+    /// # Errors
+    /// When they do not fit the columns, which is a defect.
+    pub fn full(&self, wanted: &Wanted, order: &[usize]) -> Result<RecordBatch> {
         let mut columns = self.varying(order);
         let own = columns.split_off(3);
         let text = |value: &str| Arc::new(StringArray::from_iter_values(order.iter().map(|_| value))) as ArrayRef;
@@ -199,6 +249,11 @@ impl Rows {
         let end = self.ends.get(row).copied().unwrap_or(begin);
         self.names.get(begin..end).unwrap_or_default()
     }
+}
+
+/// Rows that room is made for where there are so many.
+fn step(rows: usize) -> usize {
+    rows.clamp(64, 4096)
 }
 
 fn batch(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    book::Book,
+    book::{Book, Dropped},
     diary::Diary,
     journal::{Journal, Memory, RowsHead, rows_record},
     link::{Group, News, What},
@@ -43,6 +43,12 @@ use crate::{
 const SEALS: usize = 2;
 /// After a failed seal.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Records are written to the journal when they are so many bytes.
+const GROUP: usize = 8 << 20;
+/// While the disk refuses, dropped events are noted so often.
+const NOTE_NS: i64 = 60_000_000_000;
+/// At the end every file is tried so often.
+const ATTEMPTS: u32 = 3;
 /// Lines of the feed log about one line's rejects in a second.
 const SAMPLES: u32 = 5;
 
@@ -51,6 +57,8 @@ struct Frozen {
     place: usize,
     key: String,
     rows: Arc<Rows>,
+    /// Rows that are not in the journal either: only at the end, when the disk refuses.
+    at_risk: usize,
 }
 
 type Sealed = (Frozen, Result<Content>);
@@ -75,6 +83,8 @@ pub(super) struct Writer {
     seals: JoinSet<Sealed>,
     /// Bytes of rows in files that are being sealed or wait.
     frozen_bytes: usize,
+    /// Bytes of rows in open files.
+    open_bytes: usize,
     diary: Diary,
     window: Window,
     status: Status,
@@ -103,6 +113,8 @@ pub struct Summary {
     pub dropped: u64,
     /// Rows that are in the journal still, because they could not be sealed.
     pub left_in_journal: u64,
+    /// Rows that are nowhere, because neither the journal nor a file could be written.
+    pub lost: u64,
 }
 
 impl Writer {
@@ -144,6 +156,7 @@ impl Writer {
             waiting: VecDeque::new(),
             seals: JoinSet::new(),
             frozen_bytes: 0,
+            open_bytes: 0,
             diary,
             window,
             status,
@@ -193,8 +206,15 @@ impl Writer {
             rejected: self.status.rejected,
             missing: sum(|book| book.status.missing),
             dropped: sum(|book| book.status.dropped),
-            left_in_journal: self.waiting.iter().map(|(frozen, _)| frozen.rows.len() as u64).sum(),
+            left_in_journal: self.waiting.iter().map(|(frozen, _)| frozen.rows.len() as u64).sum::<u64>()
+                - self.at_risk(),
+            lost: self.at_risk(),
         }
+    }
+
+    /// Rows of files that wait for a seal and are not in the journal.
+    fn at_risk(&self) -> u64 {
+        self.waiting.iter().map(|(frozen, _)| frozen.at_risk as u64).sum()
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -202,7 +222,7 @@ impl Writer {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.frozen_bytes + self.books.iter().map(Book::open_bytes).sum::<usize>()
+        self.frozen_bytes + self.open_bytes
     }
 
     /// Whether sealing must catch up before more is taken.
@@ -288,11 +308,6 @@ impl Writer {
     }
 
     fn take_event(&mut self, line: usize, session: u64, exchange: &'static str, event: Event) {
-        // A limit is looked at rarely enough to cost nothing.
-        let used = if self.status.events.is_multiple_of(256) { Some(self.memory_bytes() as u64) } else { None };
-        if let Some(used) = used {
-            self.status.memory_bytes = used;
-        }
         let series = event.series;
         // Before the thread knows of this event: what is committed must not remember what it does not hold.
         if self.disk_trouble.is_none() && self.books.get(series).is_some_and(|b| b.must_rotate(&event, &self.options)) {
@@ -334,8 +349,9 @@ impl Writer {
                 book.status.last_gap_ns = now;
             }
         }
-        if !admits(book.wanted.kind, self.status.memory_bytes, self.options.memory_limit) {
-            book.status.dropped += 1;
+        let used = (self.frozen_bytes + self.open_bytes + book.growth()) as u64;
+        if !admits(book.wanted.kind, used, self.options.memory_limit) {
+            book.drop_one(now);
             tally.dropped += 1;
             return;
         }
@@ -348,7 +364,9 @@ impl Writer {
         }
         self.status.events += 1;
         let _ = self.uncommitted_since.get_or_insert(event.ts_recv);
+        let before = book.open_bytes();
         book.push(event, &self.options.spool);
+        self.open_bytes += book.open_bytes() - before;
         if self.options.max_events.is_some_and(|most| self.status.events >= most) {
             let _ = self.full.send(true);
         }
@@ -360,10 +378,12 @@ impl Writer {
         if !self.commit() && !self.ending {
             return;
         }
+        let at_risk = self.books.get(place).map_or(0, Book::at_risk);
         let frozen = self.books.get_mut(place).and_then(Book::freeze);
         if let Some((key, rows)) = frozen {
-            self.frozen_bytes += rows.bytes();
-            self.waiting.push_back((Frozen { place, key, rows: Arc::new(rows) }, Instant::now()));
+            self.frozen_bytes += rows.held();
+            self.open_bytes = self.books.iter().map(Book::open_bytes).sum();
+            self.waiting.push_back((Frozen { place, key, rows: Arc::new(rows), at_risk }, Instant::now()));
             self.begin_seals();
         }
     }
@@ -403,9 +423,9 @@ impl Writer {
         };
         match sealed {
             Ok(content) => {
-                self.frozen_bytes = self.frozen_bytes.saturating_sub(frozen.rows.bytes());
+                self.frozen_bytes = self.frozen_bytes.saturating_sub(frozen.rows.held());
                 self.status.files_sealed += 1;
-                self.disk_trouble = None;
+                self.relieved();
                 tracing::info!(file = frozen.key, rows = content.rows, bytes = content.bytes, "sealed");
                 let noted = tokio::task::block_in_place(|| self.journal().sealed(&frozen.key));
                 if let Err(error) = noted {
@@ -424,9 +444,18 @@ impl Writer {
         if self.disk_trouble.is_none() {
             tracing::error!(error = text, "the disk refuses; rows are kept in memory and tried again");
             let now = (self.options.keeping.clock)();
-            self.diary.note(now, "disk", json!({ "error": text }));
+            self.diary.note(now, "disk", json!({ "state": "refuses", "error": text }));
         }
         self.disk_trouble = Some(text.to_owned());
+    }
+
+    /// The disk took something.
+    fn relieved(&mut self) {
+        if self.disk_trouble.take().is_some() {
+            tracing::warn!("the disk takes rows again");
+            let now = (self.options.keeping.clock)();
+            self.diary.note(now, "disk", json!({ "state": "takes again" }));
+        }
     }
 
     fn memories(&self) -> Vec<(Series, Memory)> {
@@ -436,45 +465,79 @@ impl Writer {
 
     /// Writes all rows to the journal that are not there yet; whether it could.
     fn commit(&mut self) -> bool {
-        let mut records = Vec::new();
-        let mut keys = Vec::new();
-        for book in &self.books {
-            let Some((key, rows)) = book.uncommitted() else { continue };
-            let Wanted { series, kind, symbol, .. } = &book.wanted;
-            let head = RowsHead {
-                series: series.clone(),
-                kind: *kind,
-                symbol: symbol.clone(),
-                key: key.to_owned(),
-                memory: book.remembered(),
-            };
-            match rows.and_then(|batch| rows_record(&head, &batch, &mut records)) {
-                Ok(()) => keys.push(key.to_owned()),
-                Err(error) => tracing::error!(error = %error.chain(), "rows cannot be put in the journal"),
+        let (mut records, mut ends) = (Vec::new(), Vec::new());
+        for place in 0..self.books.len() {
+            while let Some(piece) = self.books.get(place).and_then(Book::uncommitted) {
+                let Some(Wanted { series, kind, symbol, .. }) = self.books.get(place).map(|book| &book.wanted) else {
+                    break;
+                };
+                let key = piece.key.to_owned();
+                let head = RowsHead {
+                    series: series.clone(),
+                    kind: *kind,
+                    symbol: symbol.clone(),
+                    key: key.clone(),
+                    memory: piece.memory,
+                };
+                if let Err(error) = piece.batch.and_then(|batch| rows_record(&head, &batch, &mut records)) {
+                    tracing::error!(error = %error.chain(), "rows cannot be put in the journal");
+                    break;
+                }
+                let end = piece.rows.end;
+                ends.push((place, end, key));
+                let all = self.books.get(place).is_none_or(|book| book.is_whole(end));
+                if (records.len() > GROUP || !all) && !self.append(&mut records, &mut ends) {
+                    return false;
+                }
+                if all {
+                    break;
+                }
             }
         }
-        if keys.is_empty() {
+        if !self.append(&mut records, &mut ends) {
+            return false;
+        }
+        self.uncommitted_since = None;
+        if self.journal().is_long() {
+            let memories = self.memories();
+            if let Err(error) = tokio::task::block_in_place(|| self.journal().roll(&memories)) {
+                self.trouble(&error.chain());
+            }
+        }
+        true
+    }
+
+    /// Writes records to the journal, of rows up to these ends; whether it could.
+    fn append(&mut self, records: &mut Vec<u8>, ends: &mut Vec<(usize, usize, String)>) -> bool {
+        if ends.is_empty() {
             return true;
         }
-        let committed = tokio::task::block_in_place(|| self.journal().commit(&records, keys));
-        match committed {
-            Ok(()) => {
-                self.uncommitted_since = None;
-                self.disk_trouble = None;
-                for book in &mut self.books {
-                    book.committed();
-                }
-                if self.journal().is_long() {
-                    let memories = self.memories();
-                    if let Err(error) = tokio::task::block_in_place(|| self.journal().roll(&memories)) {
-                        self.trouble(&error.chain());
-                    }
-                }
-                true
+        let keys: Vec<String> = ends.iter().map(|(_, _, key)| key.clone()).collect();
+        if let Err(error) = tokio::task::block_in_place(|| self.journal().commit(records, keys)) {
+            self.trouble(&error.chain());
+            return false;
+        }
+        if self.waiting.is_empty() {
+            self.relieved();
+        }
+        for (place, end, _) in ends.drain(..) {
+            if let Some(book) = self.books.get_mut(place) {
+                book.committed(end);
             }
-            Err(error) => {
-                self.trouble(&error.chain());
-                false
+        }
+        records.clear();
+        true
+    }
+
+    /// Puts on record which events had no room: when there is room again, and now and then before.
+    fn note_drops(&mut self, now: i64) {
+        for book in &mut self.books {
+            let due = |d: &Dropped| self.disk_trouble.is_none() || self.ending || now - d.from_ns > NOTE_NS;
+            if let Some(Dropped { events, from_ns, to_ns }) = book.dropped.take_if(|d| due(d)) {
+                tracing::error!(series = %book.wanted.series, events, "events had no room and are lost");
+                let what = json!({ "series": book.wanted.series.to_string(), "exchange": book.wanted.venue.name(),
+                    "events": events, "from_ns": from_ns, "to_ns": to_ns });
+                self.diary.note(now, "dropped", what);
             }
         }
     }
@@ -482,6 +545,9 @@ impl Writer {
     async fn tick(&mut self, queue: usize) {
         let now = (self.options.keeping.clock)();
         self.ticks += 1;
+        // Before the commit: what the journal remembers as dealt with is on record by then.
+        self.note_drops(now);
+        self.write_diary(now);
         let _ = self.commit();
         self.begin_seals();
         if self.memory_bytes() as u64 > self.options.memory_limit / 2 && self.waiting.is_empty() {
@@ -504,12 +570,15 @@ impl Writer {
                 self.window = Window::at(&self.options.spool, now).await;
             }
         }
+        self.show(now, queue);
+    }
+
+    fn write_diary(&mut self, now: i64) {
         if !self.diary.is_empty()
-            && let Err(error) = tokio::task::block_in_place(|| self.diary.flush())
+            && let Err(error) = tokio::task::block_in_place(|| self.diary.flush(now))
         {
             self.trouble(&error.chain());
         }
-        self.show(now, queue);
     }
 
     /// Counts what a tick's length adds to: time offline, rates.
@@ -568,18 +637,22 @@ impl Writer {
         for place in 0..self.books.len() {
             self.rotate(place);
         }
-        let mut attempts = 0;
-        while !(self.seals.is_empty() && self.waiting.is_empty()) && attempts < 3 {
+        for _ in 0..ATTEMPTS {
+            for (_, when) in &mut self.waiting {
+                *when = Instant::now();
+            }
+            self.begin_seals();
+            // Until nothing is under way: what failed waits, and is counted.
             while let Some(sealed) = self.seals.join_next().await {
                 self.take_sealed(sealed);
             }
-            if !self.waiting.is_empty() {
-                attempts += 1;
-                for (_, when) in &mut self.waiting {
-                    *when = Instant::now();
-                }
-                self.begin_seals();
-            }
+        }
+        let now = (self.options.keeping.clock)();
+        for (frozen, _) in self.waiting.iter().filter(|(frozen, _)| frozen.at_risk > 0) {
+            let Some(series) = self.books.get(frozen.place).map(|book| &book.wanted.series) else { continue };
+            let what = json!({ "series": series.to_string(), "exchange": series.exchange.to_string(),
+                "events": frozen.at_risk, "to_ns": now });
+            self.diary.note(now, "dropped", what);
         }
         if self.waiting.is_empty() && self.seals.is_empty() {
             // A fresh segment with nothing but memories is all that is left of the journal.

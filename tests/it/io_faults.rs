@@ -2,26 +2,14 @@
 //!
 //! The faults are made by `support/faulty_io.c`, which the C compiler that a build needs anyway turns into a library.
 
-use std::{collections::BTreeMap, fs, process::Command, sync::LazyLock};
-
-use tempfile::TempDir;
+use std::{collections::BTreeMap, fs};
 
 use super::support::{
     archive::{home, listing, published},
     events::{DAY, Events, HOUR, Quote, SECOND, quotes},
+    faulty,
     run::{CATCH_UP, Place, Ran},
 };
-
-/// The library that is loaded into the process under test.
-static SHIM: LazyLock<(TempDir, String)> = LazyLock::new(|| {
-    let folder = TempDir::new().unwrap();
-    let library = folder.path().join("faulty_io.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/faulty_io.c");
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
-    assert!(compiled.expect("a C compiler, called cc").success());
-    let library = library.display().to_string();
-    (folder, library)
-});
 
 /// Published once, with a late file; a far row makes QUARANTINE take part.
 fn begun() -> Place {
@@ -35,8 +23,7 @@ fn begun() -> Place {
 }
 
 fn faulty(place: &Place, fault: &str, args: &[&str]) -> Ran {
-    let library = SHIM.1.as_str();
-    let ran = place.qlc_env(args, &[("LD_PRELOAD", library), ("QLC_TEST_IO", fault)]);
+    let ran = place.qlc_env(args, &[("LD_PRELOAD", faulty::library()), ("QLC_TEST_IO", fault)]);
     assert!(!ran.stderr.contains("panicked"), "{fault}: {ran}");
     ran
 }

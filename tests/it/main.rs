@@ -24,6 +24,8 @@ mod clean;
 mod clock;
 mod collect;
 mod collect_crash;
+mod collect_room;
+mod collect_same;
 mod config;
 mod crash;
 mod days;

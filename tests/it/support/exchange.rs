@@ -200,6 +200,37 @@ pub fn until(child: &mut Child, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// An address that nobody listens on.
+pub fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// What a collector's server answers, if it does.
+pub fn get(address: &str, path: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// Its status.
+pub fn status(address: &str) -> Option<serde_json::Value> {
+    let answer = get(address, "/status")?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+}
+
+/// Events that a collector has dealt with in some way: taken, known already, or without room.
+pub fn dealt_with(address: &str) -> u64 {
+    let Some(status) = status(address) else { return 0 };
+    let feeds = status["feeds"].as_array().cloned().unwrap_or_default();
+    let of = |feed: &serde_json::Value| {
+        ["events", "duplicates", "dropped"].map(|key| feed[key].as_u64().unwrap()).iter().sum::<u64>()
+    };
+    feeds.iter().map(of).sum()
+}
+
 /// All files of a stream in a spool, each read to its end.
 pub fn files(spool: &Path, exchange: &str, stream: &str) -> BTreeMap<String, Decoded> {
     let folder = spool.join(format!("exchange={exchange}/stream={stream}/symbol=btcusdt"));
@@ -248,7 +279,23 @@ pub fn binance_trade(id: u64) -> String {
     )
 }
 
-/// Several of them.
+/// A mark price, and with it a funding rate, of Binance.
+pub fn binance_mark(nth: u64) -> String {
+    let time = DAY_MS + i64::try_from(nth).unwrap() * 1000;
+    format!(
+        r#"{{"stream":"btcusdt@markPrice@1s","data":{{"e":"markPriceUpdate","E":{time},"s":"BTCUSDT","p":"97000.{nth}","i":"97001.5","P":"1","r":"0.0001","T":{time}}}}}"#
+    )
+}
+
+/// A trade of OKX.
+pub fn okx_trade(id: u64) -> String {
+    let time = DAY_MS + i64::try_from(id).unwrap() * 10;
+    format!(
+        r#"{{"arg":{{"channel":"trades","instId":"BTC-USDT-SWAP"}},"data":[{{"instId":"BTC-USDT-SWAP","tradeId":"{id}","px":"97000.5","sz":"1","side":"buy","ts":"{time}"}}]}}"#
+    )
+}
+
+/// Several trades of Binance.
 pub fn binance_trades(ids: impl IntoIterator<Item = u64>) -> Vec<Act> {
     ids.into_iter().map(|id| Act::Text(binance_trade(id))).collect()
 }

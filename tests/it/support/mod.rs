@@ -8,6 +8,7 @@ pub mod damage;
 pub mod events;
 pub mod exchange;
 pub mod faults;
+pub mod faulty;
 pub mod inside;
 pub mod listener;
 pub mod pages;

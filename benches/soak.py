@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Drives `qlc collect` at a steady rate and checks that it loses nothing and that its memory stays where it is.
+
+    soak.py QLC [--seconds 3600] [--rate 20000] [--work DIR] [--json FILE]
+
+The exchanges are played by a process of its own. At the end every event that was sent must be in the spool or be
+recorded as dropped, `compact` and `verify` must pass, the archive must have as many rows as the spool; the collector must
+have ended with 0, and no connection may have been lost. Resident memory is sampled every two seconds: after a warm-up of a
+sixth of the time (at least two rotations), no sample may be above the median of the first half of the rest by more than
+`--tolerance` (a quarter) plus 16 MB, which is the saw of rows that wait for their file to be sealed. Nothing is
+judged by how long it took: a machine that is too slow makes the mock send later, which is shown.
+"""
+
+import argparse
+import glob
+import json
+import multiprocessing
+import os
+import pathlib
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import mock
+
+SYMBOLS = ["btcusdt", "ethusdt", "solusdt", "xrpusdt", "bnbusdt"]
+# Shares of the rate, by endpoint; a mark price is also a funding rate.
+SHARES = {
+    "binance.public": (0.60, [(mock.QUOTE, ["bbo"])]),
+    "binance.market": (0.20, [(mock.TRADE, ["trade"])] * 19 + [(mock.MARK, ["mark_price", "funding"])]),
+    "bybit.linear": (0.10, [(mock.BYBIT_QUOTE, ["bbo"])]),
+    "okx.public": (0.10, [(mock.OKX_TRADE, ["trade"])]),
+}
+SAMPLE_S = 2
+
+
+def resident(pid):
+    """Bytes of resident memory of a process."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1)) * 1024
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def status(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=30) as answer:
+        return json.load(answer)
+
+
+def ran(command):
+    """Runs to the end; returns stdout, or ends everything."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"soak: {command[0]} {command[-1]} ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def dealt_with(now):
+    return sum(feed["events"] + feed["dropped"] + feed["duplicates"] for feed in now["feeds"])
+
+
+def judged(samples, seconds, rotate, tolerance):
+    """(median of the first part, most after the warm-up, the limit)."""
+    warm = max(seconds / 6, 2 * rotate)
+    after = [(at, rss) for at, rss in samples if at >= warm]
+    half = warm + (seconds - warm) / 2
+    median = statistics.median(rss for at, rss in after if at < half)
+    return median, max(rss for _, rss in after), median * (1 + tolerance) + (16 << 20)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("qlc", type=pathlib.Path, help="the binary")
+    parser.add_argument("--seconds", type=int, default=3600)
+    parser.add_argument("--rate", type=int, default=20_000, help="frames a second")
+    parser.add_argument("--rotate", type=int, default=10, help="a spool file is sealed after so many seconds")
+    parser.add_argument("--tolerance", type=float, default=0.25)
+    parser.add_argument("--work", help="folder for spool and archive; a temporary one otherwise")
+    parser.add_argument("--json", type=pathlib.Path, help="where the figures go")
+    args = parser.parse_args()
+    qlc = args.qlc.resolve()
+    with tempfile.TemporaryDirectory(prefix="qlc-soak-", dir=args.work) as folder:
+        work = pathlib.Path(folder)
+        feeds = [mock.Feed(name, kinds, SYMBOLS, args.rate * share) for name, (share, kinds) in SHARES.items()]
+        ready, tell_ready = multiprocessing.Pipe(False)
+        control, controlled = multiprocessing.Pipe()
+        server = multiprocessing.Process(target=mock.serve, args=(feeds, tell_ready, controlled), daemon=True)
+        server.start()
+        port, web = ready.recv(), free_port()
+        base = [qlc, "--spool", work / "spool", "--archive", work / "archive"]
+        command = [*base, "collect", "--exchange", "binance,bybit,okx", "--symbol", ",".join(SYMBOLS),
+                   "--rotate-after", f"{args.rotate}s", "--listen", f"127.0.0.1:{web}"]
+        for name in SHARES:
+            command += ["--endpoint", f"{name}=ws://127.0.0.1:{port}/{name}"]
+        log = work / "collect.log"
+        with open(log, "wb") as out:
+            collector = subprocess.Popen([str(part) for part in command], stdout=out, stderr=subprocess.STDOUT)
+        began, samples, told = time.monotonic(), [], 0
+        while (now := time.monotonic() - began) < args.seconds:
+            time.sleep(SAMPLE_S)
+            if collector.poll() is not None:
+                sys.exit(f"soak: the collector ended with {collector.returncode}\n{log.read_text()[-3000:]}")
+            samples.append((now, resident(collector.pid)))
+            if now - told >= 60:
+                told = now
+                print(f"{now:6.0f} s: RSS {samples[-1][1] / 1e6:.0f} MB, {status(web)['events']} events", flush=True)
+        control.send("stop")
+        played = control.recv()
+        expected = sum(row[3] for row in played["sent"])
+        # What is in the sockets is read; a collector that lost some never gets there, so it must also stand still.
+        last = -1
+        while (seen := dealt_with(status(web))) < expected and seen != last:
+            last = seen
+            time.sleep(3)
+        final, cpu = status(web), cpu_seconds(collector.pid)
+        collector.send_signal(signal.SIGTERM)
+        code = collector.wait()
+        control.send("end")
+        wrong = []
+        if code != 0:
+            wrong.append(f"the collector ended with {code}\n{log.read_text()[-3000:]}")
+
+        dropped = 0
+        for path in glob.glob(str(work / "spool/_feed/20*.ndjson")):
+            with open(path, encoding="utf-8") as lines:
+                notes = [json.loads(line) for line in lines]
+            dropped += sum(note["events"] for note in notes if note["kind"] == "dropped")
+            wrong += [f"feed log: {note}" for note in notes if note["kind"] in ("gap", "lost", "disk", "late", "anew")]
+        query = "SELECT exchange, stream, symbol, count(*) AS n FROM spool.events GROUP BY exchange, stream, symbol"
+        rows = [json.loads(line) for line in ran([*base, "query", "--format", "ndjson", query]).splitlines()]
+        spool = {(row["exchange"], row["stream"], row["symbol"]): row["n"] for row in rows}
+        sent = {(exchange, stream, symbol): n for exchange, stream, symbol, n in played["sent"]}
+        if dropped == 0 and spool != sent:
+            wrong.append(f"sent and spool differ: {[(k, sent.get(k), spool.get(k)) for k in sent.keys() | spool.keys() if sent.get(k) != spool.get(k)]}")
+        if sum(spool.values()) + dropped != expected:
+            wrong.append(f"{expected} events were sent, {sum(spool.values())} are in the spool, {dropped} recorded as dropped")
+        later = time.strftime("%Y-%m-%dT06:00:00Z", time.gmtime(time.time() + 2 * 86400))
+        ran([*base, "compact", "--mode", "catch-up", "--now", later])
+        ran([*base, "verify"])
+        archived = sum(json.loads(pathlib.Path(meta).read_text())["row_count"]
+                       for meta in glob.glob(str(work / "archive/exchange=*/*/*/*/meta.json")))
+        if archived != sum(spool.values()):
+            wrong.append(f"{archived} rows are in the archive")
+        median, most, limit = judged(samples, args.seconds, args.rotate, args.tolerance)
+        if most > limit:
+            wrong.append(f"RSS rose to {most / 1e6:.1f} MB; the median of the first part was {median / 1e6:.1f} MB")
+        figures = {"seconds": args.seconds, "rate": args.rate, "sent": expected, "spool": sum(spool.values()), "dropped": dropped,
+                   "files": final["files_sealed"], "rss_median_first": median, "rss_most": most, "rss_limit": limit,
+                   "cpu_seconds": cpu, "mock_late_seconds": played["late"], "samples": samples}
+        if args.json:
+            args.json.write_text(json.dumps(figures) + "\n")
+        print(f"{args.seconds} s at {args.rate}/s: {expected} events sent, {sum(spool.values())} in the spool, {dropped} dropped; "
+              f"{archived} in the archive, verified; {cpu:.0f} s of CPU; RSS {median / 1e6:.0f} MB at first, at most "
+              f"{most / 1e6:.0f} MB after the warm-up; the mock was up to {played['late']:.1f} s late")
+        if wrong:
+            sys.exit("soak: " + "\nsoak: ".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
