@@ -369,7 +369,11 @@ fn row_hash(shape: &Shape, chunks: &[RecordBatch]) -> Result<RowHash> {
     Ok(hash)
 }
 
-fn properties(schema: &Schema) -> Result<WriterPropertiesPtr> {
+/// How the columns of `schema` are written.
+///
+/// # Errors
+/// Never in practice: the level is one that there is.
+pub fn properties(schema: &Schema) -> Result<WriterPropertiesPtr> {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(parquet_error)?;
     let order = [crate::model::schema::TS_EVENT, SEQ].iter().filter_map(|name| {
         let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
