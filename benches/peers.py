@@ -89,7 +89,7 @@ def programs(args):
     if not args.programs:
         return {}
     found = {}
-    command = ["cargo", "bench", "--no-run", "--locked", "--bench", "floor", "--bench", "unproven", "--message-format", "json"]
+    command = [os.environ.get("CARGO", "cargo"), "bench", "--no-run", "--locked", "--bench", "floor", "--bench", "unproven", "--message-format", "json"]
     built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE.parent).stdout
     for line in built.splitlines():
         message = json.loads(line)

@@ -18,7 +18,7 @@ DUCKDB = """
 import sys, os, duckdb
 threads, memory, spill, *pairs = sys.argv[1:]
 con = duckdb.connect()
-con.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET temp_directory = '{spill}'")
+con.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET temp_directory = '{spill}'; SET enable_progress_bar = false")
 for source, target in zip(pairs[::2], pairs[1::2]):
     con.execute(f'''COPY (SELECT * FROM read_parquet('{source}', hive_partitioning = false) ORDER BY ts_event, seq)
                     TO '{target}' (FORMAT parquet, COMPRESSION zstd)''')
@@ -43,7 +43,7 @@ for source, target in zip(pairs[::2], pairs[1::2]):
 LOOK = """
 import sys, json, duckdb
 con = duckdb.connect()
-con.execute("SET threads = 2; SET memory_limit = '2.5GB'")
+con.execute("SET threads = 2; SET memory_limit = '2.5GB'; SET enable_progress_bar = false")
 columns = ('ts_event, seq, ts_recv, exchange, symbol, stream, stream_version, bid_price, bid_qty, ask_price, ask_qty')
 for nth, pattern in enumerate(sys.argv[1:]):
     data = f"read_parquet('{pattern}', hive_partitioning = false, file_row_number = true)"
