@@ -1,143 +1,217 @@
 #!/usr/bin/env python3
-"""Runs qlc and DuckDB in turn on the same files and compares wall time, CPU time, peak memory and size of the result.
+"""Measures qlc beside its peers on the same files, and against its own promises about memory, growth and bytes.
 
-    peers.py QLC DATA [--kinds clean,overlap,hostile,unsorted] [--rounds 3] [--json FILE]
+    peers.py --qlc PATH [--rounds 3] [--workload clean,overlap] [--parts workloads,limits,growth,query] [--out DIR]
 
-DATA holds the spools that workloads.py made. Every run is a process of its own, measured by the kernel (`wait4`); this
-process imports nothing but the standard library, because a child is charged with what its parent had resident. qlc
-hashes, verifies, fsyncs and writes its receipt in the measured time; DuckDB sorts and writes. The first round checks
-that both results hold equal rows in equal order. Compare ratios of one run on an idle machine, never seconds across
-machines.
+`benches/run` starts it with everything that it needs. The workloads are made once, with a fixed seed, and kept. In
+every round each tool works on each workload once, in turn; each goes first as often as last. Each run is a process of
+its own, counted by the kernel. All results must hold the same rows at the same places. The table, all single
+measurements and a plot are put into --out; --readme puts the table into README.md as well.
+
+Compare ratios of one run on an idle machine, never seconds across machines. Nothing fails for being slow; a run fails
+when results differ, or when memory goes beyond its limit.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
-DATE = "20260203"
-SERIES = "exchange=binance/stream=bbo/symbol=btcusdt"
+import measure
+import promises
+import questions
+import report
+import tools
 
-# Each runs in a child of its own, with its arguments in sys.argv.
-DUCKDB_SORT = """
-import sys, duckdb
-source, target, threads, memory, spill = sys.argv[1:]
-con = duckdb.connect()
-con.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET temp_directory = '{spill}'")
-con.execute(f'''COPY (SELECT * FROM read_parquet('{source}', hive_partitioning = false) ORDER BY ts_event, seq)
-                TO '{target}' (FORMAT parquet, COMPRESSION zstd)''')
-"""
-DUCKDB_LOOK = """
-import sys, json, duckdb
-con = duckdb.connect()
-columns = ['ts_event', 'seq', 'ts_recv', 'exchange', 'symbol', 'stream', 'stream_version', 'bid_price', 'bid_qty', 'ask_price', 'ask_qty']
-for path in sys.argv[1:]:
-    rows, total, xor = con.execute(f'''SELECT count(*), sum(hash({', '.join(columns)})::HUGEINT)::VARCHAR, bit_xor(hash({', '.join(columns)}))::VARCHAR
-                                   FROM read_parquet('{path}', hive_partitioning = false)''').fetchone()
-    late = con.execute(f'''SELECT count(*) FROM (
-        SELECT (ts_event, seq) < lag((ts_event, seq)) OVER (ORDER BY file_row_number) AS late
-        FROM read_parquet('{path}', hive_partitioning = false, file_row_number = true)) WHERE late''').fetchone()[0]
-    print(json.dumps({'rows': rows, 'sum': total, 'xor': xor, 'rows out of order': late}))
-"""
+HERE = pathlib.Path(__file__).resolve().parent
+PARTS = ("workloads", "limits", "growth", "query")
+# What is compared, and what is aimed at: ratios to the best peer in wall time, CPU time, peak memory, bytes a row.
+WORKLOADS = {
+    "clean": ("clean", 480, (0.6, 0.7, 0.12, 0.75)),
+    "overlap": ("overlap", 480, (0.6, 0.7, 0.15, 0.75)),
+    "hostile": ("hostile", 480, (0.9, 1.0, 0.4, 0.75)),
+    "hostile-2880": ("hostile", 2880, (0.9, 1.0, 0.4, 0.75)),
+    "unsorted": ("unsorted", 480, (1.0, 1.0, 0.5, 0.75)),
+    "fleet": ("fleet", 50, (0.5, None, None, None)),
+}
+FULL_ROWS, FLEET_ROWS, FLEET_SYMBOLS = 10_000_000, 20_000, 300
 
 
-def measured(command):
-    """Runs `command`; returns what the kernel counted for it, or ends everything if it fails."""
-    with tempfile.TemporaryFile() as log:
-        began = time.monotonic()
-        child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.monotonic() - began
-        if status != 0:
-            log.seek(0)
-            text = log.read().decode(errors="replace")[-4000:]
-            sys.exit(f"peers: {command[0]} ended with {os.waitstatus_to_exitcode(status)}\n{text}")
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "rss": usage.ru_maxrss * 1024}
+class Bench:
+    """What all parts share: the settings, the workloads, and the measurements so far."""
+
+    def __init__(self, args):
+        self.args, self.found = args, {"settings": {}, "runs": [], "limits": [], "growth": [], "query": []}
+        self.limits = tools.Limits(args.threads, args.memory)
+
+    def spool(self, kind, rows, files, symbols=1):
+        """The folder of a workload, made if it is not there."""
+        folder = self.args.data / f"{kind}-{rows}-{files}-{symbols}"
+        stamp = hashlib.sha256((HERE / "workloads.py").read_bytes()).hexdigest()
+        mark = folder / "made"
+        if not mark.exists() or mark.read_text() != stamp:
+            shutil.rmtree(folder, ignore_errors=True)
+            command = [sys.executable, HERE / "workloads.py", folder, "--kinds", kind, "--rows", rows, "--files", files]
+            say(subprocess.run([*map(str, command), "--symbols", str(symbols)], check=True, capture_output=True, text=True).stdout.strip())
+            mark.write_text(stamp)
+        return folder / kind
+
+    def workload(self, name):
+        """The spool of a workload by its name."""
+        kind, files, _ = WORKLOADS[name]
+        if kind == "fleet":
+            symbols = max(3, FLEET_SYMBOLS * self.args.rows // FULL_ROWS)
+            return self.spool(kind, FLEET_ROWS, files, symbols)
+        return self.spool(kind, self.args.rows, files)
+
+    def folder(self):
+        """A folder for results, gone after its use."""
+        return tempfile.TemporaryDirectory(prefix="qlc-bench-", dir=self.args.work)
+
+    def note(self, part, **what):
+        """Keeps a measurement; all are on disk at any time."""
+        self.found[part].append(what)
+        self.args.out.mkdir(parents=True, exist_ok=True)
+        (self.args.out / "figures.json").write_text(json.dumps(self.found, indent=1) + "\n")
 
 
-def run_qlc(args, spool, out):
-    archive = out / "archive"
-    command = [args.qlc, "--spool", spool, "--archive", archive, "compact", "--mode", "backfill"]
-    command += ["--start", DATE, "--end", DATE, "--memory-limit", args.memory, "--spill-dir", out / "spill"]
-    return measured(command), archive / SERIES / f"date={DATE}" / "data.parquet"
+def say(text):
+    print(text, file=sys.stderr, flush=True)
 
 
-def run_duckdb(args, spool, out):
-    target = out / "duckdb.parquet"
-    source = spool / SERIES / "*.parquet"
-    return measured([sys.executable, "-c", DUCKDB_SORT, source, target, args.threads, args.memory, out / "spill"]), target
+def programs(args):
+    """The measuring programs in Rust by name: the floor, and qlc's work without its proof."""
+    if not args.programs:
+        return {}
+    found = {}
+    command = [os.environ.get("CARGO", "cargo"), "bench", "--no-run", "--locked", "--bench", "floor", "--bench", "unproven", "--message-format", "json"]
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE.parent).stdout
+    for line in built.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["kind"] == ["bench"]:
+            found[message["target"]["name"]] = message["executable"]
+    return found
 
 
-TOOLS = {"qlc": run_qlc, "duckdb": run_duckdb}
+def contestants(bench, name, built):
+    """What runs on a workload, in its order: (tool, function of spool and folder, whether its result is compared)."""
+    args = bench.args
+    found = [("qlc", lambda spool, out: tools.qlc(args.qlc, spool, out), True)]
+    # A loop over hundreds of small partitions is what the peer with the shortest start is asked for.
+    peers = [peer for peer in args.peers if name != "fleet" or peer == "duckdb"]
+    found += [(peer, lambda spool, out, peer=peer: tools.PEERS[peer](bench.limits, spool, out), True) for peer in peers]
+
+    def program(which, *options):
+        def one(spool, out):
+            target = out / "scratch.parquet"
+            folder = next(iter(tools.series(spool).values()))
+            return measure.run([built[which], folder, target, "--threads", args.threads, *options])[0], target
+
+        return one
+
+    if "floor" in built and name == "clean":
+        found += [("floor", program("floor"), False), ("floor-carried", program("floor", "--carried"), False)]
+    if "unproven" in built and name != "fleet":
+        found.append(("unproven", program("unproven"), False))
+    return found
 
 
-def compare(paths):
-    """Fails unless all files hold equal rows in equal order; returns their number."""
-    command = [sys.executable, "-c", DUCKDB_LOOK, *map(str, paths)]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    looks = [json.loads(line) for line in lines]
-    if any(look != looks[0] or look["rows out of order"] for look in looks):
-        sys.exit("peers: the results differ\n" + "\n".join(f"{p}: {look}" for p, look in zip(paths, looks)))
-    return looks[0]["rows"]
+def workloads(bench, built):
+    args = bench.args
+    for number in range(args.rounds):
+        for name in args.workload:
+            spool, size = bench.workload(name), 0
+            entries = contestants(bench, name, built)
+            size = measure.warm(spool)
+            with bench.folder() as folder:
+                results, used = {}, {}
+                for tool, run, compared in entries[:: 1 if number % 2 == 0 else -1]:
+                    out = pathlib.Path(folder) / tool
+                    (out / "spill").mkdir(parents=True)
+                    used[tool], pattern = run(spool, out)
+                    used[tool]["bytes"] = tools.written(pattern)
+                    if compared:
+                        results[tool] = pattern
+                    shutil.rmtree(out / "spill")
+                    say(f"round {number + 1} of {args.rounds}  {name:<13} {tool:<14} {used[tool]['wall']:7.2f} s")
+                rows = tools.compare(results) if number == 0 else rows_before(bench, name)
+            for tool, counted in used.items():
+                bench.note("runs", workload=name, tool=tool, round=number, rows=rows, bytes_in=size, **counted)
+
+
+def rows_before(bench, name):
+    return next(run["rows"] for run in bench.found["runs"] if run["workload"] == name)
+
+
+def over_budget(bench):
+    """Runs of qlc that went beyond the memory that they may have at the default."""
+    limit = measure.size_of(promises.DEFAULT)
+    beyond = [run for run in bench.found["runs"] if run["tool"] == "qlc" and run["rss"] >= limit]
+    return [f"{run['workload']}: peak RSS {run['rss']} bytes is not below {promises.DEFAULT}" for run in beyond]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target"))
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "qlc"
+    parser.add_argument("--qlc", type=pathlib.Path, default=target / "release" / "qlc", help="the binary")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workload", type=lambda text: text.split(","), default=list(WORKLOADS), help=", ".join(WORKLOADS))
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS), help=", ".join(PARTS))
+    parser.add_argument("--peers", type=lambda text: text.split(","), default=list(tools.PEERS), help=", ".join(tools.PEERS))
+    parser.add_argument("--rows", type=int, default=FULL_ROWS, help="of a workload")
+    parser.add_argument("--long", action="store_true", help="growth up to 100 million rows")
+    parser.add_argument("--small", action="store_true", help="one round of few rows beside DuckDB: what CI holds against the budget")
+    parser.add_argument("--programs", action=argparse.BooleanOptionalAction, default=True, help="build and run floor and unproven")
+    parser.add_argument("--threads", type=int, default=2, help="cores for every tool")
+    parser.add_argument("--memory", default="2.5GB", help="what the peers are told; qlc runs at its default")
+    parser.add_argument("--data", type=pathlib.Path, default=cache / "bench", help="the workloads are kept here")
+    parser.add_argument("--work", type=pathlib.Path, help="for results while they are compared; by default in --data")
+    parser.add_argument("--out", type=pathlib.Path, default=target / "peers", help="for the table, the figures and the plot")
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md and the plot beside it")
+    args = parser.parse_args()
+    if args.small:
+        args.rounds, args.rows, args.peers, args.programs = 1, min(args.rows, 500_000), ["duckdb"], False
+        args.parts = [part for part in args.parts if part != "growth"]
+    for given, known, what in ((args.workload, WORKLOADS, "workload"), (args.parts, PARTS, "part"), (args.peers, tools.PEERS, "peer")):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"there is no {what} {unknown[0]!r}: choose from {', '.join(known)}")
+    args.qlc, args.data, args.out = args.qlc.resolve(), args.data.resolve(), args.out.resolve()
+    args.work = (args.work or args.data).resolve()
+    if not args.qlc.exists():
+        parser.error(f"{args.qlc} is not there: cargo build --release, or say --qlc PATH")
+    return args
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("qlc", type=lambda p: pathlib.Path(p).resolve(), help="the binary")
-    parser.add_argument("data", type=pathlib.Path, help="the folder with a spool per kind")
-    parser.add_argument("--kinds", default="clean,overlap,hostile,unsorted", help="which, separated by commas")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2, help="of DuckDB; qlc takes what the machine has")
-    parser.add_argument("--memory", default="2.5GB")
-    parser.add_argument("--work", help="folder for the results; a temporary one otherwise")
-    parser.add_argument("--json", type=pathlib.Path, help="file for every single measurement")
-    args = parser.parse_args()
-    runs, rows = [], {}
-    for number in range(args.rounds):
-        for kind in args.kinds.split(","):
-            spool = args.data / kind
-            # Read once, so that every run finds the files in the page cache.
-            size = sum(len(path.read_bytes()) for path in (spool / SERIES).glob("*.parquet"))
-            if not size:
-                sys.exit(f"peers: {spool / SERIES} has no files; make them with workloads.py {args.data}")
-            with tempfile.TemporaryDirectory(prefix="qlc-peers-", dir=args.work) as folder:
-                results = {}
-                # Each tool goes first as often as last.
-                for tool in list(TOOLS)[:: 1 if number % 2 == 0 else -1]:
-                    out = pathlib.Path(folder) / tool
-                    out.mkdir()
-                    found, results[tool] = TOOLS[tool](args, spool, out)
-                    written = results[tool].stat().st_size
-                    runs.append({"kind": kind, "tool": tool, "round": number, "bytes_in": size, "bytes_out": written} | found)
-                    shutil.rmtree(out / "spill", ignore_errors=True)
-                if number == 0:
-                    rows[kind] = compare(list(results.values()))
-    for run in runs:
-        run["rows"] = rows[run["kind"]]
-    if args.json:
-        args.json.write_text(json.dumps(runs, indent=1) + "\n")
-    show(runs, args.kinds.split(","))
-
-
-def show(runs, kinds):
-    print(f"medians of {1 + max(run['round'] for run in runs)} rounds; ratios are qlc : duckdb")
-    print(f"{'':<10} {'tool':<7} {'wall s':>7} {'CPU s':>7} {'RSS GB':>7} {'bytes/row':>10}")
-    for kind in kinds:
-        medians = {}
-        for tool in TOOLS:
-            mine = [run for run in runs if run["kind"] == kind and run["tool"] == tool]
-            values = {key: statistics.median(run[key] for run in mine) for key in ("wall", "cpu", "rss")}
-            values["row"] = mine[0]["bytes_out"] / mine[0]["rows"]
-            medians[tool] = values
-            print(f"{kind:<10} {tool:<7} {values['wall']:>7.2f} {values['cpu']:>7.2f} {values['rss'] / 1e9:>7.2f} {values['row']:>10.2f}")
-        ratio = {key: medians["qlc"][key] / medians["duckdb"][key] for key in medians["qlc"]}
-        print(f"{'':<10} {'ratio':<7} {ratio['wall']:>7.2f} {ratio['cpu']:>7.2f} {ratio['rss']:>7.2f} {ratio['row']:>10.2f}")
+    args = arguments()
+    for folder in (args.data, args.work, args.out):
+        folder.mkdir(parents=True, exist_ok=True)
+    measure.keep_to(args.threads)
+    bench = Bench(args)
+    bench.found["settings"] = report.settings(args)
+    wrong = []
+    if "workloads" in args.parts:
+        workloads(bench, programs(args))
+        wrong += over_budget(bench)
+    if "limits" in args.parts:
+        wrong += promises.limits(bench, say)
+    if "growth" in args.parts:
+        wrong += promises.growth(bench, say)
+    if "query" in args.parts:
+        questions.ask(bench, say)
+    aims = {name: aim for name, (_, _, aim) in WORKLOADS.items()}
+    report.write(bench.found, aims, args.out)
+    print((args.out / "figures.md").read_text())
+    if args.readme:
+        report.into_readme(args.out, HERE)
+    if wrong:
+        sys.exit("peers: " + "\npeers: ".join(wrong))
 
 
 if __name__ == "__main__":

@@ -392,7 +392,11 @@ fn row_hash(shape: &Shape, chunks: &[RecordBatch]) -> Result<RowHash> {
     Ok(hash)
 }
 
-fn properties(schema: &Schema, zstd_level: Option<i32>) -> Result<WriterPropertiesPtr> {
+/// How the columns of `schema` are written, with `zstd_level` for all columns or the level of each kind.
+///
+/// # Errors
+/// When there is no such level.
+pub fn properties(schema: &Schema, zstd_level: Option<i32>) -> Result<WriterPropertiesPtr> {
     let zstd = |default: i32| -> Result<Compression> {
         Ok(Compression::ZSTD(ZstdLevel::try_new(zstd_level.unwrap_or(default)).map_err(parquet_error)?))
     };
