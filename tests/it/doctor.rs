@@ -79,8 +79,8 @@ fn what_is_wrong_is_said_with_what_mends_it() {
     fs::remove_dir_all(place.spool()).unwrap();
 
     let place = with_a_day(place);
-    let _ = place.put_quotes("2999-01-01_00.parquet", b"PAR1");
-    let ran = examined(&place, &[]).ended(0).says("2999-01-01_00.parquet");
+    let _ = place.put_quotes("2099-01-01_00.parquet", b"PAR1");
+    let ran = examined(&place, &[]).ended(0).says("2099-01-01_00.parquet");
     assert_eq!(level(&ran, "files of the future"), "warning");
 
     fs::write(place.archive(), "a file").unwrap();
@@ -122,7 +122,9 @@ fn a_folder_that_may_not_be_written_is_found() {
     let _ = fs::remove_file(place.archive().join("probe"));
     let ran = examined(&place, &[]);
     assert_eq!(level(&ran, "archive"), if may { "ok" } else { "problem" }, "{ran}");
-    let nowhere =
-        place.elsewhere("/proc/qlc-archive", &["doctor", "--memory-limit", SMALL, "--format", "json"]).ended(1);
+    // A folder cannot be made below a file, whoever asks.
+    fs::write(place.root().join("file"), "").unwrap();
+    let below = place.root().join("file/archive").display().to_string();
+    let nowhere = place.elsewhere(&below, &["doctor", "--memory-limit", SMALL, "--format", "json"]).ended(1);
     assert_eq!(level(&nowhere, "archive"), "problem");
 }
