@@ -195,6 +195,8 @@ def started(qlc, work):
     run("sh", "-c", command, code=3)
     check("13 partitions: 13 done, 1 quarantined" in (work / "cron.log").read_text(), "the log of cron does not tell")
     [day] = {path.name.removeprefix("date=") for path in work.glob("archive/exchange=*/stream=*/symbol=*/date=*")}
+    told = (work / "metrics" / "qlc.prom").read_text()
+    check('qlc_run_exit_code{command="compact"} 3\n' in told, f"the metrics do not tell:\n{told}")
     shutil.rmtree(work / "archive")
 
     backfill = DEPLOY / "backfill.sh"
