@@ -18,7 +18,21 @@ const FLOORS: [&[&str]; 6] = [
     &["model"],
     &["storage"],
     &["engine", "feed"],
-    &["clean", "collect", "compact", "demo", "inspect", "prune", "quarantine", "query", "record", "replay", "verify"],
+    &[
+        "clean",
+        "collect",
+        "compact",
+        "demo",
+        "inspect",
+        "prune",
+        "quarantine",
+        "query",
+        "record",
+        "replay",
+        "report",
+        "status",
+        "verify",
+    ],
     &["cli"],
 ];
 

@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | done, or nothing to do; another process that published first has done it too |
-//! | 1 | something failed or was interrupted |
+//! | 1 | something failed or was interrupted; `status --strict`: not everything is complete |
 //! | 2 | the command line, the configuration or a statement is wrong |
 //! | 3 | done, but something was quarantined |
 //! | 4 | damage was found; `prune` and `quarantine retry`: what must be proven could not be |
@@ -18,6 +18,7 @@ use crate::{
     clean,
     compact::{Outcome, Outlook, Status},
     error::{Error, Kind, Result},
+    model::coverage::Coverage,
     prune, quarantine,
 };
 
@@ -107,6 +108,11 @@ impl Exit {
         retried.iter().map(one).max().unwrap_or(Self::Done)
     }
 
+    /// After a look at the coverage that was asked to be complete.
+    pub(crate) fn of_coverage(coverage: &Coverage) -> Self {
+        if coverage.is_complete() { Self::Done } else { Self::Failed }
+    }
+
     /// After a cleaning.
     pub(crate) fn of_swept(swept: &[clean::Swept]) -> Self {
         if swept.iter().any(|one| one.left == clean::Left::Failed) { Self::Failed } else { Self::Done }
@@ -156,6 +162,7 @@ mod tests {
             bytes_out: 0,
             seconds: 0.0,
             sha256: None,
+            plan: Vec::new(),
         }
     }
 

@@ -1,15 +1,18 @@
-//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, row hash.
+//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, records of runs, row hash.
 //!
 //! Values only. Refuses I/O, the clock, randomness and async.
 
+pub mod coverage;
 pub mod date;
 pub mod journal;
 pub mod layout;
 pub mod meta;
 pub mod partition;
+pub mod quality;
 pub mod quarantine;
 pub mod receipt;
 pub mod row_hash;
+pub mod run;
 pub mod schema;
 pub mod size;
 pub mod time;

@@ -6,13 +6,16 @@ mod clean;
 mod collect;
 mod compact;
 mod demo;
+mod history;
 mod inspect;
 mod prune;
 mod quarantine;
 mod query;
 mod record;
 mod replay;
+mod report;
 mod shell;
+mod status;
 mod stores;
 mod verify;
 
@@ -47,6 +50,8 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals) -> 
             clean::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
                 .await
         }
+        Command::Status(typed) => status::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Report(typed) => report::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
         Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
         Command::Completions(typed) => shell::completions(typed.shell, console),
         Command::Man => shell::man(console),

@@ -2,6 +2,7 @@
 //!
 //! Refuses colour as the only sign of anything, and to lose a message in a narrow table: messages stand below it.
 
+mod coverage;
 mod held;
 mod inspection;
 mod named;
@@ -12,6 +13,7 @@ mod pruned;
 mod swept;
 mod verified;
 
+pub(crate) use coverage::coverage;
 pub(crate) use held::{entry, held, retried};
 pub(crate) use inspection::inspection;
 pub(crate) use named::named;
