@@ -2,7 +2,7 @@
 // Everything that comes from the data is put into the document as text, never as HTML.
 (function () {
   const data = JSON.parse(document.getElementById('data').textContent);
-  const signs = { 'complete': '■', 'gaps': '▤', 'quarantined': 'Q', 'new-files': '+', 'pending': '◌', 'missing': '×', 'unproven': '!' };
+  const signs = { 'complete': '✓', 'gaps': '▤', 'quarantined': 'Q', 'new-files': '+', 'pending': '◌', 'missing': '×', 'unproven': '!' };
   const words = Object.fromEntries(data.states.map(s => [s.key, s.word]));
   const $ = id => document.getElementById(id);
   const series = c => c.exchange + '/' + c.stream + '/' + c.symbol;
@@ -56,11 +56,13 @@
       shade.append(svg('title', {}, `${gap.from} to ${gap.to}: ${gap.why}`));
       picture.append(shade);
     }
-    let path = '';
+    // One outline instead of a bar each: bars side by side shimmer.
+    let path = `M0 ${bottom}`;
     events.forEach((count, nth) => {
-      if (count > 0) path += `M${(nth + 0.5) * minutes} ${bottom}V${(bottom - Math.max(1, count / most * (bottom - 14))).toFixed(1)}`;
+      const top = count > 0 ? (bottom - Math.max(1, count / most * (bottom - 14))).toFixed(1) : bottom;
+      path += `V${top}H${(nth + 1) * minutes}`;
     });
-    picture.append(svg('path', { class: 'bars', d: path, 'stroke-width': minutes }));
+    picture.append(svg('path', { class: 'bars', d: path + `V${bottom}Z` }));
     picture.append(svg('path', { class: 'axis', d: `M0 ${bottom}H${width}` }));
     for (let hour = 0; hour <= 24; hour += 3) {
       const anchor = hour === 0 ? 'start' : hour === 24 ? 'end' : 'middle';
@@ -177,7 +179,7 @@
     if (!rows.length) return $('open').replaceChildren(empty(cells.length ? 'Every partition is complete.' : 'Nothing matches the filters.'));
     $('open').replaceChildren(table('Partitions that are not complete', [
       ['Partition', '', c => series(c)],
-      ['Day', '', c => iso(c.date)],
+      ['Day', 'day', c => iso(c.date)],
       ['State', '', c => el('span', { class: 'word ' + c.state }, signs[c.state] + ' ' + words[c.state])],
       ['Why, and what to do', 'long', c => el('span', {}, c.reasons.join('; '), c.command ? el('code', { class: 'command' }, c.command) : null)],
     ], rows));
@@ -201,7 +203,7 @@
     if (!rows.length) return $('days').replaceChildren(empty('Nothing is published.'));
     const most = Math.max(...rows.map(d => d.bytes), 1);
     $('days').replaceChildren(table('Rows and bytes per day', [
-      ['Day', '', d => iso(d.day)],
+      ['Day', 'day', d => iso(d.day)],
       ['Partitions', 'n', d => number(d.n)],
       ['Rows', 'n', d => number(d.rows)],
       ['Spool', 'n', d => bytes(d.bytesIn)],
@@ -216,7 +218,7 @@
     if (!rows.length) return $('quarantine').replaceChildren(empty('Nothing is in quarantine.'));
     $('quarantine').replaceChildren(table('Quarantined files', [
       ['Partition', '', q => q.series],
-      ['Day', '', q => iso(q.date)],
+      ['Day', 'day', q => iso(q.date)],
       ['Error', '', q => q.error_type + (q.discarded ? ' (discarded)' : '')],
       ['Size', 'n', q => bytes(q.size)],
       ['File and message', 'long', q => el('span', {}, el('code', {}, q.source), el('br', {}), q.message)],
@@ -228,7 +230,7 @@
     if (!rows.length) return $('slowest').replaceChildren(empty('No compaction of this range is on record.'));
     $('slowest').replaceChildren(table('Partitions whose compaction took longest', [
       ['Partition', '', s => s.series],
-      ['Day', '', s => iso(s.date)],
+      ['Day', 'day', s => iso(s.date)],
       ['Seconds', 'n', s => s.seconds.toFixed(2)],
       ['Rows', 'n', s => number(s.rows)],
       ['Read', 'n', s => bytes(s.bytes_in)],

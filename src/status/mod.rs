@@ -74,11 +74,13 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
     for partition in expected {
         cells.push(cell(partition, today, &gathered, &found, &counted));
     }
+    // A range that nobody named begins where there is something to show.
+    let first = cells.iter().map(|cell| cell.partition.date).min().filter(|_| options.start.is_none());
     let quarantine = found.quarantine.into_iter().flat_map(|(partition, entries)| {
         entries.into_iter().map(move |entry| (partition.clone(), entry)).collect::<Vec<_>>()
     });
     Ok(Coverage {
-        start: range.start,
+        start: first.unwrap_or(range.start),
         end: range.end,
         cells,
         ended,

@@ -79,7 +79,7 @@ fn every_state_shows() {
         "missing binance/bbo/btcusdt 20260202: neither the archive nor the spool has anything of it",
         "gaps binance/bbo/btcusdt 20260203: no events 03:00 to 07:00: 3 of 3 other days have events then",
         "  qlc compact --mode single --date 20260204 --exchange binance --stream bbo --symbol btcusdt",
-        "1 of 6 partitions complete from 20260105 to 20260204; 1 gaps, 1 quarantined, 1 new files, 1 pending, 1 missing",
+        "1 of 6 partitions complete from 20260130 to 20260204; 1 with gaps, 1 quarantined, 1 with new files, 1 pending, 1 missing",
     ];
     for line in lines {
         assert!(ran.stdout.lines().any(|said| said == line), "{line:?} is not a line of\n{ran}");

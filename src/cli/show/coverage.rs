@@ -62,11 +62,20 @@ fn summary(coverage: &Coverage) -> String {
     let others: Vec<String> = others
         .filter_map(|state| match cells.iter().filter(|cell| cell.state == *state).count() {
             0 => None,
-            n => Some(format!("{n} {}", state.word())),
+            n => Some(format!("{n} {}", with_number(*state))),
         })
         .collect();
     let rest = if others.is_empty() { String::new() } else { format!("; {}", others.join(", ")) };
     format!("{complete} of {all} complete from {start} to {end}{rest}\n")
+}
+
+/// The word for a state behind a number of partitions.
+fn with_number(state: State) -> &'static str {
+    match state {
+        State::Gaps => "with gaps",
+        State::NewFiles => "with new files",
+        other => other.word(),
+    }
 }
 
 fn calendar(text: &mut String, coverage: &Coverage, look: Look) {
