@@ -37,21 +37,10 @@ pub fn page(input: &Input<'_>) -> Result<String> {
 /// # Errors
 /// When there is no folder for it, or it cannot be written; what was there stands then.
 pub async fn write(input: &Input<'_>, path: &Path) -> Result<u64> {
-    let shown = path.display().to_string();
-    let absolute = std::path::absolute(path).map_err(|e| Error::io(&shown, e))?;
-    let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name().and_then(|n| n.to_str())) else {
-        return Err(Error::usage(format!("--html {shown} is not the path of a file")));
-    };
-    if !folder.is_dir() {
-        let folder = folder.display();
-        return Err(Error::usage(format!("--html {shown}: there is no folder {folder}; make it first")));
-    }
-    if absolute.is_dir() {
-        return Err(Error::usage(format!("--html {shown} is a folder: name a file in it")));
-    }
-    let store = Store::open(&folder.display().to_string())?;
+    let (store, name) = Store::of_file(path, "--html")?;
+    let staging = path.parent().unwrap_or(path);
     let bytes = page(input)?.into_bytes();
-    Ok(*atomic::write_bytes(&store, name, folder, &Expect::Anything, bytes).await?.verified())
+    Ok(*atomic::write_bytes(&store, &name, staging, &Expect::Anything, bytes).await?.verified())
 }
 
 #[cfg(test)]

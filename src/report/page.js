@@ -35,21 +35,26 @@
 
   // columns: [header, class, cell of a row]
   function table(caption, columns, rows) {
-    const head = el('tr', {}, ...columns.map(([name, kind]) => el('th', { scope: 'col', class: kind || '' }, name)));
-    const body = rows.map(row => el('tr', {}, ...columns.map(([, kind, of], nth) => {
+    // A table with long texts becomes a list of cards on a phone; the roles keep it a table for who does not see it.
+    const stack = columns.some(([, kind]) => kind === 'long') ? 'stack' : '';
+    const head = el('tr', { role: 'row' }, ...columns.map(([name, kind]) => el('th', { scope: 'col', role: 'columnheader', class: kind || '' }, name)));
+    const body = rows.map(row => el('tr', { role: 'row' }, ...columns.map(([name, kind, of], nth) => {
       const cell = of(row);
-      return nth === 0 ? el('th', { scope: 'row' }, cell) : el('td', { class: kind || '' }, cell);
+      return nth === 0 ? el('th', { scope: 'row', role: 'rowheader' }, cell) : el('td', { class: kind || '', role: 'cell', 'data-name': name }, cell);
     })));
-    const made = el('table', {}, el('caption', { class: 'hidden' }, caption), el('thead', {}, head), el('tbody', {}, ...body));
+    const made = el('table', { class: stack, role: 'table' }, el('caption', { class: 'hidden' }, caption),
+      el('thead', { role: 'rowgroup' }, head), el('tbody', { role: 'rowgroup' }, ...body));
     return el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption }, made);
   }
 
   function plot(cell, label) {
-    const width = 1440, height = 150, bottom = 126, events = cell.events;
-    const minutes = 1440 / events.length;
+    // On a phone a pixel is three minutes wide; the height and the letters stay.
+    const narrow = innerWidth < 640 ? 3 : 1;
+    const width = 1440 / narrow, height = 150, bottom = 126, events = cell.events;
+    const minutes = width / events.length;
     const most = events.reduce((a, b) => Math.max(a, b), 1);
     const picture = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': label });
-    const at = time => { const [h, m] = time.split(':').map(Number); return h * 60 + m; };
+    const at = time => { const [h, m] = time.split(':').map(Number); return (h * 60 + m) / narrow; };
     for (const gap of cell.gaps) {
       const from = at(gap.from), to = at(gap.to);
       const shade = svg('rect', { class: 'gap', x: from, y: 0, width: Math.max(1, to - from), height: bottom });
@@ -64,11 +69,11 @@
     });
     picture.append(svg('path', { class: 'bars', d: path + `V${bottom}Z` }));
     picture.append(svg('path', { class: 'axis', d: `M0 ${bottom}H${width}` }));
-    for (let hour = 0; hour <= 24; hour += 3) {
+    for (let hour = 0; hour <= 24; hour += 3 * (narrow > 1 ? 2 : 1)) {
       const anchor = hour === 0 ? 'start' : hour === 24 ? 'end' : 'middle';
-      picture.append(svg('text', { x: hour * 60, y: height - 6, 'text-anchor': anchor, style: 'font-size:18px' }, String(hour).padStart(2, '0') + ':00'));
+      picture.append(svg('text', { x: hour * 60 / narrow, y: height - 6, 'text-anchor': anchor, class: narrow > 1 ? '' : 'large' }, String(hour).padStart(2, '0') + ':00'));
     }
-    const unit = minutes === 1 ? 'minute' : 'hour';
+    const unit = events.length === 1440 ? 'minute' : 'hour';
     return el('figure', {}, picture, el('figcaption', {}, `events per ${unit}, at most ${number(most)}; UTC`));
   }
 
@@ -234,7 +239,7 @@
       ['Seconds', 'n', s => s.seconds.toFixed(2)],
       ['Rows', 'n', s => number(s.rows)],
       ['Read', 'n', s => bytes(s.bytes_in)],
-      ['Run began', '', s => s.started_at],
+      ['Run began', 'day', s => s.started_at],
     ], rows));
   }
 
