@@ -184,6 +184,7 @@ fn receipt(files: u64) -> Receipt {
         qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
         partition: partition(),
         created_at: "2026-02-04T01:00:00Z".to_owned(),
+        adopted: false,
         outcome: Outcome {
             sha256: "0".repeat(64),
             bytes: 80_000_000,
@@ -193,6 +194,7 @@ fn receipt(files: u64) -> Receipt {
             ts_event_max_ns: 1_770_163_199_999_999_999,
             seq: SeqOrigin::Source,
             brought_to: None,
+            zstd_level: None,
         },
         rows_in: rows * files,
         row_hash_in: RowHash::EMPTY,

@@ -18,5 +18,7 @@ pub mod quarantine;
 pub mod query;
 pub mod record;
 pub mod replay;
+pub mod report;
+pub mod status;
 pub mod storage;
 pub mod verify;

@@ -31,6 +31,8 @@ const FLOORS: [&[&str]; 6] = [
         "query",
         "record",
         "replay",
+        "report",
+        "status",
         "verify",
     ],
     &["cli"],

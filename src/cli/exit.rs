@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | done, or nothing to do; another process that published first has done it too |
-//! | 1 | something failed or was interrupted |
+//! | 1 | something failed or was interrupted; `status --strict`: not everything is complete |
 //! | 2 | the command line, the configuration or a statement is wrong |
 //! | 3 | done, but something was quarantined |
 //! | 4 | damage was found (`verify`, `inspect`, `import`); `prune` and `quarantine retry`: what must be proven could not be |
@@ -19,7 +19,9 @@ use crate::{
     compact::{Outcome, Outlook, Status},
     doctor::{Check, Level},
     error::{Error, Kind, Result},
-    import, prune, quarantine,
+    import,
+    model::coverage::Coverage,
+    prune, quarantine,
 };
 
 /// The code by which a second Ctrl-C ends the process, as shells number a death by SIGINT.
@@ -128,6 +130,11 @@ impl Exit {
         imported.iter().map(one).max().unwrap_or(Self::Done)
     }
 
+    /// After a look at the coverage that was asked to be complete.
+    pub(crate) fn of_coverage(coverage: &Coverage) -> Self {
+        if coverage.is_complete() { Self::Done } else { Self::Failed }
+    }
+
     /// After a cleaning.
     pub(crate) fn of_swept(swept: &[clean::Swept]) -> Self {
         if swept.iter().any(|one| one.left == clean::Left::Failed) { Self::Failed } else { Self::Done }
@@ -189,6 +196,7 @@ mod tests {
             bytes_out: 0,
             seconds: 0.0,
             sha256: None,
+            plan: Vec::new(),
         }
     }
 

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::{
     args::{
-        Chosen, Clean, Compact, Days, Import, ModeName, OutputFormat, Prune, Query, Selection as TypedSelection, Verify,
+        Chosen, Clean, Compact, Covered, Days, Import, ModeName, OutputFormat, Prune, Query,
+        Selection as TypedSelection, Verify,
     },
     settings::{Settings, nearest},
 };
@@ -20,7 +21,7 @@ use crate::{
     },
     prune,
     quarantine::{Filter, Retry},
-    query, verify,
+    query, status, verify,
 };
 
 /// What `qlc query` is to do.
@@ -116,6 +117,25 @@ pub(crate) fn verify(typed: &Verify, settings: &Settings) -> Result<verify::Opti
         quick: typed.quick,
         memory_limit: settings.memory_limit,
     })
+}
+
+/// What a coverage is about. `clock` is the present instant, for where none was typed.
+///
+/// # Errors
+/// When the first day comes after the last one, or the instant has no day.
+pub(crate) fn status(typed: &Covered, detail: status::Detail, clock: DateTime<Utc>) -> Result<status::Options> {
+    let now = typed.now.unwrap_or(clock);
+    let today = Date::of(now)?;
+    let (start, end) = (typed.date.or(typed.start), typed.date.or(typed.end));
+    if let (Some(start), Some(end)) = (start, end) {
+        in_order(start, end)?;
+    }
+    if let (Some(start), None) = (start, end)
+        && start > today
+    {
+        return Err(Error::usage(format!("--start {start} lies in the future")));
+    }
+    Ok(status::Options { selection: selection(&typed.selection), start, end, now, detail })
 }
 
 /// The options of a pruning. `clock` is the present instant, for where none was typed.

@@ -4,58 +4,7 @@
 
 use serde::Serialize;
 
-/// The upper ends of the classes of lag, in milliseconds; a last class holds what is longer.
-pub const LAG_MS: [i64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
-
-/// How often events were how late.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Lags {
-    /// Events per class of [`LAG_MS`], and a last one for longer lags.
-    pub counts: [u64; LAG_MS.len() + 1],
-    /// The sum of all lags in milliseconds; clocks that are ahead count as 0.
-    pub sum_ms: u64,
-}
-
-impl Lags {
-    /// Counts an event that was read so many nanoseconds after it happened.
-    pub(crate) fn add(&mut self, ns: i64) {
-        let ms = ns.max(0) / 1_000_000;
-        let class = LAG_MS.partition_point(|end| *end < ms);
-        if let Some(count) = self.counts.get_mut(class) {
-            *count += 1;
-        }
-        self.sum_ms = self.sum_ms.saturating_add(ms.unsigned_abs());
-    }
-
-    /// Adds those of another span of time.
-    pub(crate) fn join(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(other.counts) {
-            *count += more;
-        }
-        self.sum_ms += other.sum_ms;
-    }
-
-    /// Events.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// The end of the class in which the given share (in thousandths) of all events lies; `None` without events, or where
-    /// it is beyond the last class.
-    #[must_use]
-    pub fn quantile_ms(&self, thousandths: u64) -> Option<i64> {
-        let wanted = (self.total() * thousandths).div_ceil(1000);
-        let mut seen = 0;
-        for (count, end) in self.counts.iter().zip(LAG_MS) {
-            seen += count;
-            if seen >= wanted && wanted > 0 {
-                return Some(end);
-            }
-        }
-        None
-    }
-}
+pub use crate::model::quality::{LAG_MS, Lags};
 
 /// A collector at an instant.
 #[derive(Debug, Clone, Default, Serialize)]

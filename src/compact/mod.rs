@@ -269,6 +269,7 @@ async fn one(run: &Run, partition: &Partition, files: &Spool, explicit: bool) ->
         bytes_out: 0,
         seconds: 0.0,
         sha256: None,
+        plan: Vec::new(),
     };
     let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
     if !run.stop.asked() {
@@ -338,6 +339,7 @@ fn tell(outcome: &mut Outcome, done: Done) {
     outcome.rows = receipt.outcome.rows;
     outcome.bytes_out = receipt.outcome.bytes;
     outcome.sha256 = Some(receipt.outcome.sha256);
+    outcome.plan = receipt.plan;
 }
 
 async fn outlook(

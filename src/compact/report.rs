@@ -144,6 +144,9 @@ pub struct Outcome {
     pub seconds: f64,
     /// The sha256 of `data.parquet`, if it stands.
     pub sha256: Option<String>,
+    /// The steps that were run, for the record of the run; the receipt has them as well.
+    #[serde(skip)]
+    pub plan: Vec<String>,
 }
 
 /// What a dry run says of one partition.

@@ -10,6 +10,7 @@ pub mod budget;
 pub mod census;
 pub mod checker;
 pub mod claims;
+pub mod density;
 pub mod encode;
 pub mod error;
 pub mod evidence;

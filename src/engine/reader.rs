@@ -372,12 +372,17 @@ impl Rows {
 
 /// The bytes of one row group at their place in the file.
 #[derive(Debug, Clone)]
-struct Window {
+pub(super) struct Window {
     start: u64,
     bytes: Bytes,
 }
 
 impl Window {
+    /// The bytes from `start` on.
+    pub(super) fn new(start: u64, bytes: Bytes) -> Self {
+        Self { start, bytes }
+    }
+
     fn from(&self, at: u64) -> parquet::errors::Result<Bytes> {
         let outside = || ParquetError::EOF(format!("offset {at} lies outside the row group"));
         let skip = at.checked_sub(self.start).and_then(|n| usize::try_from(n).ok()).ok_or_else(outside)?;

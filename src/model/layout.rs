@@ -19,6 +19,8 @@ pub const PRUNED: &str = "_pruned";
 pub const DISCARDED: &str = "_discarded";
 /// The folder of the journals of `qlc quarantine retry`.
 pub const RETRIED: &str = "_retried";
+/// The folder of the records of runs.
+pub const RUNS: &str = "_runs";
 /// The data of a partition.
 pub const DATA_FILE: &str = "data.parquet";
 /// What a partition says of its data.
@@ -68,7 +70,7 @@ pub fn quarantine_dir(partition: &Partition) -> String {
     format!("{QUARANTINE}/{}", partition_dir(partition))
 }
 
-/// The folder of a day's journals: `folder` is [`PRUNED`], [`DISCARDED`] or [`RETRIED`], the day that of the run.
+/// The folder of a day's journals: `folder` is [`PRUNED`], [`DISCARDED`], [`RETRIED`] or [`RUNS`], the day that of the run.
 #[must_use]
 pub fn journal_dir(folder: &str, today: Date) -> String {
     format!("{folder}/date={today}")

@@ -1,16 +1,19 @@
-//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, row hash, metrics.
+//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, records of runs, row hash, metrics.
 //!
 //! Values only. Refuses I/O, the clock, randomness and async.
 
+pub mod coverage;
 pub mod date;
 pub mod journal;
 pub mod layout;
 pub mod meta;
 pub mod metric;
 pub mod partition;
+pub mod quality;
 pub mod quarantine;
 pub mod receipt;
 pub mod row_hash;
+pub mod run;
 pub mod schema;
 pub mod shell;
 pub mod size;

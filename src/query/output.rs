@@ -25,18 +25,8 @@ use crate::{
 /// Writes all rows to `path`, replacing what was there; returns how many there were.
 pub(super) async fn write(rows: Rows, format: Format, path: &Path) -> Result<u64> {
     let shown = path.display().to_string();
-    let absolute = std::path::absolute(path).map_err(|e| Error::io(&shown, e))?;
-    let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name().and_then(|n| n.to_str())) else {
-        return Err(Error::usage(format!("--output {shown} is not the path of a file")));
-    };
-    if !folder.is_dir() {
-        let folder = folder.display();
-        return Err(Error::usage(format!("--output {shown}: there is no folder {folder}; make it first")));
-    }
-    if absolute.is_dir() {
-        return Err(Error::usage(format!("--output {shown} is a folder: name a file in it")));
-    }
-    let store = Store::open(&folder.display().to_string())?;
+    let (store, name) = Store::of_file(path, "--output")?;
+    let staging = path.parent().unwrap_or(path);
     let count = Arc::new(Mutex::new(None));
     let place = shown.clone();
     let (counted, expected) = (Arc::clone(&count), Arc::clone(&count));
@@ -62,7 +52,7 @@ pub(super) async fn write(rows: Rows, format: Format, path: &Path) -> Result<u64
         }),
         before_visible: Box::new(|_| Box::pin(async { Ok(()) })),
     };
-    Ok(*atomic::write(&store, name, folder, &Expect::Anything, steps).await?.verified())
+    Ok(*atomic::write(&store, &name, staging, &Expect::Anything, steps).await?.verified())
 }
 
 /// Which file it is that was not written: the writer of rows does not know where they go.

@@ -11,6 +11,7 @@ pub mod crash;
 pub mod leftovers;
 pub mod pinned;
 pub mod remove;
+pub mod runs;
 pub mod scratch;
 pub mod store;
 mod upload;

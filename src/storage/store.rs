@@ -81,6 +81,27 @@ impl Store {
         Self::folder(Path::new(text))
     }
 
+    /// The folder that a file is to be written to, as a store, and the file's name in it: for results that a person wants
+    /// somewhere. `flag` is where the path was typed.
+    ///
+    /// # Errors
+    /// When the path is not that of a file, or there is no such folder: a mistyped path should be seen, not made.
+    pub fn of_file(path: &Path, flag: &str) -> Result<(Self, String)> {
+        let shown = path.display();
+        let absolute = std::path::absolute(path).map_err(|e| Error::io(&shown, e))?;
+        let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name().and_then(|n| n.to_str())) else {
+            return Err(Error::usage(format!("{flag} {shown} is not the path of a file")));
+        };
+        if !folder.is_dir() {
+            let folder = folder.display();
+            return Err(Error::usage(format!("{flag} {shown}: there is no folder {folder}; make it first")));
+        }
+        if absolute.is_dir() {
+            return Err(Error::usage(format!("{flag} {shown} is a folder: name a file in it")));
+        }
+        Ok((Self::open(&folder.display().to_string())?, name.to_owned()))
+    }
+
     fn folder(path: &Path) -> Result<Self> {
         let absolute = plain(&std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?);
         let wrong = |e: object_store::path::Error| {

@@ -265,6 +265,7 @@ fn compacted(root: &Path, workers: usize, memory_limit: u64) -> [Vec<u8>; 2] {
         now: "2026-02-05T06:00:00Z".parse().unwrap(),
         force: false,
         salvage: false,
+        zstd_level: None,
     };
     let checks = verify::Options { selection: Selection::all(), start: None, end: None, quick: false, memory_limit };
     let (outcomes, verified) = wait(async {

@@ -15,6 +15,7 @@ mod prune;
 mod quarantine;
 mod query;
 mod shared;
+mod status;
 mod verify;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -32,6 +33,7 @@ pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
 pub(crate) use shared::{Days, Format, Resources};
+pub(crate) use status::{Covered, Report, Status};
 pub(crate) use verify::Verify;
 
 /// Turns recorded market data into a proven archive: one sorted, verified file per exchange, stream, symbol and day.
@@ -141,6 +143,10 @@ pub(crate) enum Command {
     Quarantine(Quarantine),
     /// Removes what interrupted runs left and nobody needs
     Clean(Clean),
+    /// Shows which days are complete, and what mends those that are not
+    Status(Status),
+    /// Writes a page about coverage, sizes, gaps, quarantine and runs
+    Report(Report),
     /// Tells everything about single Parquet files, and what is wrong with them
     Inspect(Inspect),
     /// Takes over an archive that another program made, without rewriting data that is right

@@ -14,6 +14,7 @@ Tables:
   archive.<stream>, spool.<stream>   the rows, with exchange, stream, symbol, date
   archive.meta                       all meta.json
   archive.quarantine                 all error.json
+  archive.runs                       what runs of qlc did, a row per run and partition
 
 Examples:
   qlc query --list                   the named queries and their parameters

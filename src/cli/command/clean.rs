@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 
-use super::stores;
+use super::{history, stores};
 use crate::{
     clean,
     cli::{
@@ -30,11 +30,17 @@ pub(super) async fn run(
     let options = meaning::clean(typed, settings, Utc::now());
     let archive = stores::archive(settings)?;
     let spool = Store::open_with(&settings.spool, &settings.bucket).ok().filter(|spool| !spool.is_absent());
+    let begun = history::begin();
     let stop = || signals.stop().asked();
     let swept = clean::run(spool.as_ref(), &archive, &options, &stop).await?;
     let mut out = console.out();
     out.list(typed.format, &swept, || show::swept(&swept, Look::of_stdout()))?;
     out.finish()?;
     account.cleaned(&swept);
-    Ok(Exit::of_swept(&swept))
+    let exit = Exit::of_swept(&swept);
+    // An archive that is not there yet is not made for a record.
+    if !typed.dry_run && !archive.is_absent() {
+        history::leave(&archive, settings, &begun, exit, history::of_clean(&swept)).await;
+    }
+    Ok(exit)
 }

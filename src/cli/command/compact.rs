@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::stores;
+use super::{history, stores};
 use crate::{
     cli::{
         account::Account,
@@ -36,7 +36,7 @@ pub(super) async fn run(
     if typed.dry_run {
         return dry_run(&spool, &archive, &options, typed.format, console, signals).await;
     }
-    let outcomes = watched(&spool, &archive, &options, typed.format, console, signals).await?;
+    let outcomes = watched(&spool, &archive, &options, settings, typed.format, console, signals).await?;
     account.compacted(&outcomes);
     if typed.format == Format::Text {
         let mut out = console.out();
@@ -49,20 +49,24 @@ pub(super) async fn run(
     Ok(Exit::of_outcomes(&outcomes))
 }
 
-/// Compacts under the eyes of a person, or of a program that reads the outcomes as they come.
+/// Compacts under the eyes of a person, or of a program that reads the outcomes as they come, and records the run.
 pub(super) async fn watched(
     spool: &Store,
     archive: &Store,
     options: &Options,
+    settings: &Settings,
     format: Format,
     console: &Console,
     signals: &Signals,
 ) -> Result<Vec<Outcome>> {
+    let begun = history::begin();
     let progress = Arc::new(Progress::new(console, (format == Format::Json).then(|| console.out())));
     let watch = Arc::clone(&progress);
     let ended = compact::run(spool, archive, options, watch, signals.stop()).await;
     let written = progress.finish().map_or(Ok(()), Out::finish);
     let outcomes = ended?;
+    let about = history::of_compact(options, &outcomes);
+    history::leave(archive, settings, &begun, Exit::of_outcomes(&outcomes), about).await;
     written?;
     Ok(outcomes)
 }

@@ -88,7 +88,8 @@ pub(super) async fn run(
         zstd_level: None,
         force: false,
     };
-    let outcomes = super::compact::watched(&spool, &archive, &options, Format::Text, console, signals).await?;
+    let outcomes =
+        super::compact::watched(&spool, &archive, &options, &settings, Format::Text, console, signals).await?;
     say(&show::outcomes(&outcomes, Look::of_stdout()))?;
     let exit = Exit::of_outcomes(&outcomes);
     if exit > Exit::Quarantined {

@@ -8,6 +8,7 @@ mod compact;
 mod config;
 mod demo;
 mod doctor;
+mod history;
 mod import;
 mod inspect;
 mod prune;
@@ -15,7 +16,9 @@ mod quarantine;
 mod query;
 mod record;
 mod replay;
+mod report;
 mod shell;
+mod status;
 mod stores;
 mod verify;
 
@@ -67,6 +70,8 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
             import::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
                 .await
         }
+        Command::Status(typed) => status::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Report(typed) => report::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
         Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
         Command::Config(config) => {
             let ConfigVerb::Show(show) = &config.verb;

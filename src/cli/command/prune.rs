@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 
-use super::stores;
+use super::{history, stores};
 use crate::{
     cli::{
         account::Account,
@@ -28,6 +28,7 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     let options = meaning::prune(typed, settings, Utc::now())?;
     let (spool, archive) = (stores::present_spool(settings)?, stores::present_archive(settings)?);
+    let begun = history::begin();
     let stop = || signals.stop().asked();
     let ended = prune::run(&spool, &archive, &options, &stop).await;
     let report = match ended {
@@ -43,6 +44,9 @@ pub(super) async fn run(
     out.finish()?;
     account.pruned(&report.files);
     let exit = Exit::of_pruned(&report);
+    if !typed.dry_run {
+        history::leave(&archive, settings, &begun, exit, history::of_prune(&options, &report)).await;
+    }
     if exit == Exit::Damage {
         console.line(
             "qlc: not everything that must be proven could be; the lines above say what, qlc verify looks further",

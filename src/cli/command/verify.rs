@@ -1,6 +1,6 @@
 //! `qlc verify`
 
-use super::stores;
+use super::{history, stores};
 use crate::{
     cli::{
         account::Account,
@@ -31,14 +31,23 @@ pub(super) async fn run(
     let options = meaning::verify(typed, settings)?;
     let archive = stores::present_archive(settings)?;
     let spool = typed.rebuild.then(|| stores::present_spool(settings)).transpose()?;
+    let begun = history::begin();
     let mut report = Report::new(console, typed.format);
     let ended = match &spool {
         None => checked(&archive, &options, signals, &mut |one| report.add(one)).await,
         Some(spool) => rebuilt(spool, &archive, &options, settings, signals, &mut report).await,
     };
     account.verified(&report.all);
-    let findings = report.finish()?;
-    let exit = Exit::of_findings(findings, &ended);
+    let checked = report.finish()?;
+    let exit = Exit::of_findings(checked.iter().map(|one| one.findings.len()).sum(), &ended);
+    if ended.is_ok() {
+        let mode = match (typed.quick, typed.rebuild) {
+            (true, _) => "quick",
+            (false, true) => "rebuild",
+            (false, false) => "full",
+        };
+        history::leave(&archive, settings, &begun, exit, history::of_verify(&options, mode, checked)).await;
+    }
     if let Err(error) = ended {
         console.line(&format!("qlc: {}", error.chain()));
         account.failed(error.chain());
@@ -141,13 +150,13 @@ impl Report {
         self.all.push(one);
     }
 
-    /// Prints what is left to print; returns the number of findings.
-    fn finish(mut self) -> Result<usize> {
+    /// Prints what is left to print; returns what was verified.
+    fn finish(mut self) -> Result<Vec<Checked>> {
         self.tally.finish();
         if self.format == Format::Text {
             self.out.lines(&show::verified(&self.all, Look::of_stdout()));
         }
         self.out.finish()?;
-        Ok(self.all.iter().map(|one| one.findings.len()).sum())
+        Ok(self.all)
     }
 }

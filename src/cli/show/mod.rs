@@ -3,6 +3,7 @@
 //! Refuses colour as the only sign of anything, and to lose a message in a narrow table: messages stand below it.
 
 mod checks;
+mod coverage;
 mod held;
 mod imported;
 mod inspection;
@@ -16,6 +17,7 @@ mod swept;
 mod verified;
 
 pub(crate) use checks::checks;
+pub(crate) use coverage::coverage;
 pub(crate) use held::{entry, held, retried};
 pub(crate) use imported::{imported, imported_line};
 pub(crate) use inspection::inspection;

@@ -29,6 +29,7 @@ fn outcome(symbol: &str, status: Status, message: &str) -> Outcome {
         bytes_out: if done { 10_100_000 } else { 0 },
         seconds: if done { 1.25 } else { 0.0 },
         sha256: done.then(|| "0123456789abcdef".repeat(4)),
+        plan: Vec::new(),
     }
 }
 

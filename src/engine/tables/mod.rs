@@ -1,13 +1,13 @@
 //! The tables that SQL sees: schemas `archive` and `spool`, each with one table per stream found in its store, the five
 //! known streams whether found or not, and `events`, the common columns of all streams. Besides, `archive.meta` has a row
-//! per `meta.json` and `archive.quarantine` a row per quarantined file. A name without a schema means `archive`.
+//! per `meta.json`, `archive.quarantine` a row per quarantined file and `archive.runs` a row per run and partition. A name without a schema means `archive`.
 //!
 //! Every table ends in the columns `exchange`, `stream`, `symbol` and `date`, which come from the path and decide which
 //! files are read; columns of these names *in* a file are not shown (`verify` compares the two). `date` is text such as
 //! `20260203`; in the spool it is the day that the file's folder or name tells, else null, and a file that spans midnight
 //! has rows of the next day under it.
 //!
-//! A stream named `events`, `meta` or `quarantine` is found through `events` only. Refuses to list a store that no
+//! A stream named `events`, `meta`, `quarantine` or `runs` is found through `events` only. Refuses to list a store that no
 //! statement asks about, and to write anything.
 
 mod columns;
@@ -15,6 +15,7 @@ mod documents;
 mod listing;
 mod partitioned;
 mod prune;
+mod runs;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ const STREAMS: [&str; 5] = ["bbo", "trade", "mark_price", "funding", "open_inter
 const EVENTS: &str = "events";
 const META: &str = "meta";
 const QUARANTINE: &str = "quarantine";
+const RUNS: &str = "runs";
 
 /// The two stores as schemas of a session.
 #[derive(Debug, Clone)]
@@ -119,6 +121,7 @@ impl Schema {
         Ok(match name {
             META if archive => Some(Arc::new(Documents::meta(&self.store, listing)) as _),
             QUARANTINE if archive => Some(Arc::new(Documents::quarantine(&self.store, listing)) as _),
+            RUNS if archive => Some(runs::table(&self.store).await?),
             EVENTS => Some(Arc::new(PartitionedTable::events(&self.store, self.side, listing)) as _),
             _ => {
                 let files = listing.stream(name);
@@ -139,7 +142,7 @@ impl SchemaProvider for Schema {
         let mut names: Vec<String> = STREAMS.iter().map(|s| (*s).to_owned()).collect();
         names.push(EVENTS.to_owned());
         if self.side == Side::Archive {
-            names.extend([META.to_owned(), QUARANTINE.to_owned()]);
+            names.extend([META.to_owned(), QUARANTINE.to_owned(), RUNS.to_owned()]);
         }
         if let Some(listing) = self.listing.get() {
             names.extend(listing.streams().map(str::to_owned));

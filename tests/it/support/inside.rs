@@ -34,6 +34,7 @@ pub fn options(root: &Path) -> Options {
         now: NOW.parse().unwrap(),
         force: false,
         salvage: false,
+        zstd_level: None,
     }
 }
 

@@ -1,0 +1,65 @@
+//! `qlc status` and `qlc report` as typed.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+use super::{
+    compact::{Selection, instant},
+    shared::Format,
+};
+use crate::model::date::Date;
+
+/// Which days of which series a coverage is about.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Covered {
+    /// Only this day, as in 20260203
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["start", "end"], help_heading = "Days")]
+    pub(crate) date: Option<Date>,
+    /// From this day on; days before the first of a series count as missing then [default: 30 days before the last]
+    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    pub(crate) start: Option<Date>,
+    /// Up to this day [default: yesterday]
+    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    pub(crate) end: Option<Date>,
+    /// The instant that decides what yesterday and today are [default: the clock's]
+    #[arg(long, value_name = "RFC3339", value_parser = instant, help_heading = "Days")]
+    pub(crate) now: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+}
+
+/// `qlc status`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc status                                the last 31 days
+  qlc status --start 20260101 --end 20260131 --exchange binance
+  qlc status --date 20260203 --format json
+  qlc status --strict && echo complete      exit code 1 unless every day is complete")]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) covered: Covered,
+    /// End with 1 unless every partition of the range is complete
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// For a person, or for a program: one JSON object a line
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) format: Format,
+}
+
+/// `qlc report`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc report --html coverage.html           the last 31 days
+  qlc report --html january.html --start 20260101 --end 20260131
+  qlc report --html btc.html --symbol btcusdt")]
+pub(crate) struct Report {
+    /// The file for the page, which needs no network and no server
+    #[arg(long, value_name = "F")]
+    pub(crate) html: PathBuf,
+    #[command(flatten)]
+    pub(crate) covered: Covered,
+}

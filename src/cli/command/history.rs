@@ -1,0 +1,181 @@
+//! The record that a run leaves in the archive when it has ended: what was asked, what came of it, time and memory.
+//!
+//! A record is history, nothing more: where it cannot be written, the run is what it was, and a warning says so. Refuses
+//! to record dry runs, and runs that could not begin.
+
+use std::{collections::BTreeMap, path::Path, time::Instant};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::{
+    clean,
+    cli::{exit::Exit, settings::Settings, show::Checked},
+    compact,
+    error::Result,
+    model::{
+        date::Date,
+        partition::Selection,
+        run::{Asked, Memory, Part, RUN_VERSION, Run},
+    },
+    prune,
+    storage::{runs, scratch::Scratch, store::Store},
+    verify,
+};
+
+/// When a run began, by the wall clock and by one that nobody sets.
+#[derive(Debug)]
+pub(super) struct Begun {
+    at: DateTime<Utc>,
+    clock: Instant,
+}
+
+/// A run begins now.
+pub(super) fn begin() -> Begun {
+    Begun { at: Utc::now(), clock: Instant::now() }
+}
+
+/// What a run was about.
+#[derive(Debug)]
+pub(super) struct About {
+    command: &'static str,
+    asked: Asked,
+    memory_limit: Option<u64>,
+    workers: Option<usize>,
+    counts: BTreeMap<String, u64>,
+    partitions: Vec<Part>,
+}
+
+/// Writes the record of a run that ends now.
+pub(super) async fn leave(archive: &Store, settings: &Settings, begun: &Begun, exit: Exit, about: About) {
+    if let Err(error) = written(archive, &settings.spill_dir, begun, exit, about).await {
+        tracing::warn!(why = %error.chain(), "this run is not in the history of the archive; what it did stands");
+    }
+}
+
+async fn written(archive: &Store, spill_dir: &Path, begun: &Begun, exit: Exit, about: About) -> Result<String> {
+    let now = Utc::now();
+    let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let run = Run {
+        run_version: RUN_VERSION,
+        id: runs::id(now),
+        qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: about.command.to_owned(),
+        asked: about.asked,
+        started_at: text(begun.at),
+        ended_at: text(now),
+        seconds: begun.clock.elapsed().as_secs_f64(),
+        exit_code: exit.code(),
+        error: None,
+        workers: about.workers,
+        memory: Memory { limit: about.memory_limit, peak: peak_memory() },
+        counts: about.counts,
+        partitions: about.partitions,
+    };
+    let today = Date::of(now)?;
+    // A folder's objects are put together in their place.
+    let scratch = if archive.local_folder().is_some() { None } else { Some(Scratch::new(spill_dir)?) };
+    runs::write(archive, &run, today, scratch.as_ref().map_or(spill_dir, Scratch::path)).await
+}
+
+/// The most that was resident of this process, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn selected(selection: &Selection) -> Asked {
+    Asked {
+        exchanges: selection.exchanges.clone(),
+        streams: selection.streams.clone(),
+        symbols: selection.symbols.clone(),
+        ..Asked::default()
+    }
+}
+
+/// The word that a value is written as in JSON, such as a status.
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// What a compaction was about.
+pub(super) fn of_compact(options: &compact::Options, outcomes: &[compact::Outcome]) -> About {
+    let (mode, start, end) = match options.mode {
+        compact::Mode::Daily => ("daily", None, None),
+        compact::Mode::CatchUp => ("catch-up", None, None),
+        compact::Mode::Backfill { start, end } => ("backfill", Some(start), Some(end)),
+        compact::Mode::Single { date } => ("single", Some(date), Some(date)),
+    };
+    let part = |o: &compact::Outcome| Part {
+        partition: o.partition.clone(),
+        status: word(&o.status),
+        message: o.message.clone(),
+        files: o.files,
+        quarantined: o.quarantined,
+        rows: o.rows,
+        bytes_in: o.bytes_in,
+        bytes_out: o.bytes_out,
+        seconds: o.seconds,
+        sha256: o.sha256.clone(),
+        plan: o.plan.clone(),
+    };
+    About {
+        command: "compact",
+        asked: Asked { mode: Some(mode.to_owned()), start, end, ..selected(&options.selection) },
+        memory_limit: Some(options.memory_limit),
+        workers: Some(options.workers),
+        counts: BTreeMap::new(),
+        partitions: outcomes.iter().map(part).collect(),
+    }
+}
+
+/// What a verification was about.
+pub(super) fn of_verify(options: &verify::Options, mode: &str, checked: Vec<Checked>) -> About {
+    let part = |one: Checked| Part {
+        partition: one.partition,
+        status: if one.sound { "sound" } else { "damaged" }.to_owned(),
+        message: one.findings.join("; "),
+        files: 0,
+        quarantined: 0,
+        rows: one.rows,
+        bytes_in: one.bytes,
+        bytes_out: 0,
+        seconds: one.seconds,
+        sha256: None,
+        plan: Vec::new(),
+    };
+    About {
+        command: "verify",
+        asked: Asked {
+            mode: Some(mode.to_owned()),
+            start: options.start,
+            end: options.end,
+            ..selected(&options.selection)
+        },
+        memory_limit: None,
+        workers: None,
+        counts: BTreeMap::new(),
+        partitions: checked.into_iter().map(part).collect(),
+    }
+}
+
+/// What a pruning was about: so many files of each outcome.
+pub(super) fn of_prune(options: &prune::Options, report: &prune::Report) -> About {
+    let outcomes = report.files.iter().map(|file| word(&file.outcome));
+    of_things("prune", selected(&options.selection), outcomes)
+}
+
+/// What a cleaning was about: so many things of each kind and what became of them.
+pub(super) fn of_clean(swept: &[clean::Swept]) -> About {
+    let things = swept.iter().map(|one| format!("{} {}", word(&one.kind), word(&one.left)));
+    of_things("clean", Asked::default(), things)
+}
+
+fn of_things(command: &'static str, asked: Asked, things: impl Iterator<Item = String>) -> About {
+    let mut counts = BTreeMap::new();
+    for thing in things {
+        *counts.entry(thing).or_default() += 1;
+    }
+    About { command, asked, memory_limit: None, workers: None, counts, partitions: Vec::new() }
+}

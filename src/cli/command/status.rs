@@ -1,0 +1,50 @@
+//! `qlc status`
+
+use chrono::Utc;
+
+use super::stores;
+use crate::{
+    cli::{
+        args::{Format, Status},
+        console::{Console, Look},
+        exit::Exit,
+        meaning,
+        settings::Settings,
+        show,
+        signals::Signals,
+    },
+    error::Result,
+    status::{self, Detail},
+    storage::store::Store,
+};
+
+/// Says what is there. A machine without a spool has an archive to look at all the same.
+pub(super) async fn run(typed: &Status, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+    let options = meaning::status(&typed.covered, Detail::WhereNeeded, Utc::now())?;
+    let archive = stores::archive(settings)?;
+    let spool = spool(settings, console);
+    let coverage = signals.or_stop(status::run(spool.as_ref(), &archive, &options)).await?;
+    let mut out = console.out();
+    match typed.format {
+        Format::Json => {
+            for cell in &coverage.cells {
+                out.json(cell)?;
+            }
+        }
+        Format::Text => out.lines(&show::coverage(&coverage, Look::of_stdout())),
+    }
+    out.finish()?;
+    Ok(if typed.strict { Exit::of_coverage(&coverage) } else { Exit::Done })
+}
+
+/// The spool, if there is one here; without it nothing is known of what waits.
+pub(super) fn spool(settings: &Settings, console: &Console) -> Option<Store> {
+    let spool = Store::open_with(&settings.spool, &settings.bucket).ok().filter(|spool| !spool.is_absent());
+    if spool.is_none() {
+        console.line(&format!(
+            "qlc: {}: there is no such spool here, so files that wait and quality windows are not known",
+            settings.spool
+        ));
+    }
+    spool
+}

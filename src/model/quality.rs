@@ -1,0 +1,191 @@
+//! Quality windows: what a collector notes of each fifteen minutes at an exchange, as data beside the spool.
+//!
+//! Grades: A nothing is missing and the exchange was always there; B it was away for less than 5 seconds, or frames were
+//! rejected; C less than 60 seconds, or events had no room; D less than 300 seconds; F more, or nothing came at all. A hole
+//! in the exchange's own numbers is a C at best. Refuses to grade a symbol: a window is about all of an exchange.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::date::Date;
+
+/// The folder of the windows in a spool.
+pub const DIR: &str = "quality";
+
+/// The upper ends of the classes of lag, in milliseconds; a last class holds what is longer.
+pub const LAG_MS: [i64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+
+/// How often events were how late.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lags {
+    /// Events per class of [`LAG_MS`], and a last one for longer lags.
+    pub counts: [u64; LAG_MS.len() + 1],
+    /// The sum of all lags in milliseconds; clocks that are ahead count as 0.
+    pub sum_ms: u64,
+}
+
+impl Lags {
+    /// Counts an event that was read so many nanoseconds after it happened.
+    pub(crate) fn add(&mut self, ns: i64) {
+        let ms = ns.max(0) / 1_000_000;
+        let class = LAG_MS.partition_point(|end| *end < ms);
+        if let Some(count) = self.counts.get_mut(class) {
+            *count += 1;
+        }
+        self.sum_ms = self.sum_ms.saturating_add(ms.unsigned_abs());
+    }
+
+    /// Adds those of another span of time.
+    pub(crate) fn join(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        self.sum_ms += other.sum_ms;
+    }
+
+    /// Events.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The end of the class in which the given share (in thousandths) of all events lies; `None` without events, or where
+    /// it is beyond the last class.
+    #[must_use]
+    pub fn quantile_ms(&self, thousandths: u64) -> Option<i64> {
+        let wanted = (self.total() * thousandths).div_ceil(1000);
+        let mut seen = 0;
+        for (count, end) in self.counts.iter().zip(LAG_MS) {
+            seen += count;
+            if seen >= wanted && wanted > 0 {
+                return Some(end);
+            }
+        }
+        None
+    }
+}
+
+/// The length of a window.
+pub const WINDOW_NS: i64 = 900_000_000_000;
+
+/// What happened in a window at an exchange.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tally {
+    /// The exchange.
+    pub exchange: String,
+    /// The beginning of the window, in nanoseconds since 1970 UTC.
+    pub window_start_ns: i64,
+    /// Its end.
+    pub window_end_ns: i64,
+    /// The grade, A to F.
+    pub grade: String,
+    /// Events that came.
+    pub events: u64,
+    /// Those of each stream.
+    pub events_by_stream: BTreeMap<String, u64>,
+    /// Frames that came.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Holes in the exchange's numbers.
+    pub gaps: u64,
+    /// Events that are missing in them.
+    pub missing: u64,
+    /// Events that came again.
+    pub duplicates: u64,
+    /// Events that came late.
+    pub late: u64,
+    /// Connections that were made anew.
+    pub reconnects: u64,
+    /// Seconds without a connection.
+    pub offline_seconds: f64,
+    /// Frames that could not be decoded.
+    pub rejected: u64,
+    /// Events that there was no room for.
+    pub dropped: u64,
+    /// The class of lag in which half of the events are.
+    pub lag_ms_p50: Option<i64>,
+    /// Likewise for 99 of 100.
+    pub lag_ms_p99: Option<i64>,
+    /// How late events were.
+    pub lags: Lags,
+}
+
+impl Tally {
+    /// Adds what was counted of the same window by another process.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.events += other.events;
+        for (stream, count) in &other.events_by_stream {
+            *self.events_by_stream.entry(stream.clone()).or_default() += count;
+        }
+        self.frames += other.frames;
+        self.bytes += other.bytes;
+        self.gaps += other.gaps;
+        self.missing += other.missing;
+        self.duplicates += other.duplicates;
+        self.late += other.late;
+        self.reconnects += other.reconnects;
+        self.offline_seconds += other.offline_seconds;
+        self.rejected += other.rejected;
+        self.dropped += other.dropped;
+        self.lags.join(&other.lags);
+    }
+
+    /// The grade of what was counted.
+    #[must_use]
+    pub fn grade(&self) -> &'static str {
+        let by_absence = match self.offline_seconds {
+            s if s <= 0.0 => "A",
+            s if s < 5.0 => "B",
+            s if s < 60.0 => "C",
+            s if s < 300.0 => "D",
+            _ => "F",
+        };
+        let by_loss = match self {
+            Self { events: 0, .. } => "F",
+            _ if self.missing > 0 || self.dropped > 0 => "C",
+            _ if self.rejected > 0 => "B",
+            _ => "A",
+        };
+        by_absence.max(by_loss)
+    }
+}
+
+/// The key of the window that begins at `start_ns`; `None` outside the supported years.
+#[must_use]
+pub fn key(start_ns: i64) -> Option<String> {
+    let date = Date::of_ns(start_ns)?;
+    let minutes = (start_ns - date.start_ns()) / 60_000_000_000;
+    Some(format!("{}/window={:02}{:02}.json", day_dir(date), minutes / 60, minutes % 60))
+}
+
+/// The folder of a day's windows.
+#[must_use]
+pub fn day_dir(date: Date) -> String {
+    format!("{DIR}/date={date}")
+}
+
+/// The lines of a window; one that cannot be read is left out, for the others tell of other exchanges.
+#[must_use]
+pub fn from_lines(bytes: &[u8]) -> Vec<Tally> {
+    bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grades() {
+        let good = Tally { events: 10, ..Tally::default() };
+        let check = |tally: Tally, grade: &str| assert_eq!(tally.grade(), grade, "{tally:?}");
+        check(good.clone(), "A");
+        check(Tally { rejected: 1, ..good.clone() }, "B");
+        check(Tally { offline_seconds: 0.5, ..good.clone() }, "B");
+        check(Tally { missing: 1, ..good.clone() }, "C");
+        check(Tally { offline_seconds: 100.0, missing: 1, ..good }, "D");
+        check(Tally::default(), "F");
+    }
+}

@@ -1,0 +1,233 @@
+//! What both stores hold that bears on coverage: one listing of each, then the small documents of the days in question.
+//!
+//! Refuses to read rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, TryStreamExt};
+
+use crate::{
+    error::Result,
+    model::{
+        coverage::{Archived, Figures},
+        date::Date,
+        layout::{self, DATA_FILE, ERROR_FILE, META_FILE, Placed},
+        meta::Meta,
+        partition::{Partition, Selection, Series},
+        quality::{self, Tally},
+        quarantine::{Entry, ErrorFile},
+        receipt::Receipt,
+    },
+    storage::store::{Object, Store},
+};
+
+/// Documents that are read at a time.
+const AT_A_TIME: usize = 32;
+
+/// The two objects of a partition, as far as they are there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stands {
+    /// `data.parquet`
+    pub(super) data: Option<Object>,
+    meta: Option<Object>,
+}
+
+/// What is known of a series.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// What stands in the archive.
+    pub(super) archived: BTreeMap<Date, Stands>,
+    /// Files of the spool by the day they belong to.
+    files: BTreeMap<Date, Vec<Object>>,
+    quarantined: BTreeSet<Date>,
+}
+
+impl Known {
+    /// The days of which anything is known.
+    pub(super) fn days(&self) -> impl Iterator<Item = Date> {
+        self.archived.keys().chain(self.files.keys()).chain(&self.quarantined).copied()
+    }
+}
+
+impl FromIterator<Date> for Known {
+    fn from_iter<I: IntoIterator<Item = Date>>(days: I) -> Self {
+        Self { quarantined: days.into_iter().collect(), ..Self::default() }
+    }
+}
+
+/// Both stores as they are listed.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// What is known of each series that is meant.
+    pub(super) series: BTreeMap<Series, Known>,
+    /// Files of the spool that tell no day.
+    pub(super) without_day: u64,
+}
+
+/// Lists both stores.
+pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Selection) -> Result<Gathered> {
+    let mut gathered = Gathered::default();
+    for object in archive.list("").await? {
+        let kept = Placed::below(layout::QUARANTINE, &object.key);
+        let is_kept = kept.is_some();
+        let Some(Ok(Placed { series, date: Some(date), file })) = kept.or_else(|| Placed::parse(&object.key)) else {
+            continue;
+        };
+        let of_interest = if is_kept { file == ERROR_FILE } else { file == DATA_FILE || file == META_FILE };
+        if !of_interest || !selection.takes(&series) {
+            continue;
+        }
+        let known = gathered.series.entry(series).or_default();
+        if is_kept {
+            let _ = known.quarantined.insert(date);
+            continue;
+        }
+        let stands = known.archived.entry(date).or_default();
+        *(if file == DATA_FILE { &mut stands.data } else { &mut stands.meta }) = Some(object);
+    }
+    let Some(spool) = spool else { return Ok(gathered) };
+    for object in spool.list("").await? {
+        let Some(Ok(placed)) = Placed::parse(&object.key) else { continue };
+        if !layout::is_input(&placed.file) || !selection.takes(&placed.series) {
+            continue;
+        }
+        match placed.home() {
+            Some(day) => {
+                gathered.series.entry(placed.series).or_default().files.entry(day).or_default().push(object);
+            }
+            None => gathered.without_day += 1,
+        }
+    }
+    Ok(gathered)
+}
+
+/// What the documents of the expected partitions say.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What stands in the archive.
+    pub(super) archived: BTreeMap<Partition, Archived>,
+    /// What lies in QUARANTINE.
+    pub(super) quarantine: BTreeMap<Partition, Vec<Entry>>,
+    /// The quality windows of each day.
+    pub(super) windows: BTreeMap<Date, Vec<Tally>>,
+    /// What published partitions were made of; days beside the expected ones are among them.
+    receipts: BTreeMap<Partition, Receipt>,
+}
+
+/// Reads the documents of the expected partitions, and the receipts of the days beside them.
+pub(super) async fn read(
+    spool: Option<&Store>,
+    archive: &Store,
+    gathered: &Gathered,
+    expected: &[Partition],
+) -> Result<Found> {
+    let near = |p: &Partition| [p.date.pred(), p.date, p.date.succ()].map(|day| p.series.on(day));
+    let wanted: BTreeSet<Partition> = expected.iter().flat_map(near).collect();
+    let (mut stands, mut errors) = (Vec::new(), Vec::new());
+    for partition in &wanted {
+        let Some(known) = gathered.series.get(&partition.series) else { continue };
+        if let Some(found) = known.archived.get(&partition.date) {
+            stands.push(async move { Ok((partition.clone(), published(archive, partition, found).await?)) });
+        }
+        if known.quarantined.contains(&partition.date) {
+            let key = format!("{}/{ERROR_FILE}", layout::quarantine_dir(partition));
+            errors.push(async move { archive.read(&key).await.map(|bytes| (partition.clone(), bytes)) });
+        }
+    }
+    let mut found = Found::default();
+    let stands: Vec<(Partition, (Archived, Option<Receipt>))> =
+        futures::stream::iter(stands).buffered(AT_A_TIME).try_collect().await?;
+    for (partition, (archived, receipt)) in stands {
+        found.receipts.extend(receipt.map(|receipt| (partition.clone(), receipt)));
+        let _ = found.archived.insert(partition, archived);
+    }
+    let errors: Vec<_> = futures::stream::iter(errors).buffered(AT_A_TIME).try_collect().await?;
+    for (partition, bytes) in errors {
+        match ErrorFile::from_json(bytes.as_deref().unwrap_or_default()) {
+            Ok(file) => {
+                let _ = found.quarantine.insert(partition, file.files);
+            }
+            Err(error) => tracing::warn!(%partition, error = %error.chain(), "its error.json cannot be read"),
+        }
+    }
+    if let Some(spool) = spool {
+        found.windows = windows(spool, expected).await?;
+    }
+    Ok(found)
+}
+
+async fn windows(spool: &Store, expected: &[Partition]) -> Result<BTreeMap<Date, Vec<Tally>>> {
+    let days: BTreeSet<Date> = expected.iter().map(|partition| partition.date).collect();
+    let listed = spool.list(quality::DIR).await?;
+    let mut reads = Vec::new();
+    for object in &listed {
+        let day = object.key.strip_prefix(quality::DIR).and_then(|rest| rest.strip_prefix("/date=")?.split('/').next());
+        let Some(day) = day.and_then(|day| day.parse::<Date>().ok()).filter(|day| days.contains(day)) else { continue };
+        reads.push(async move { spool.read(&object.key).await.map(|bytes| (day, bytes)) });
+    }
+    let mut windows: BTreeMap<Date, Vec<Tally>> = BTreeMap::new();
+    let mut reads = futures::stream::iter(reads).buffered(AT_A_TIME);
+    while let Some((day, bytes)) = reads.try_next().await? {
+        windows.entry(day).or_default().extend(quality::from_lines(bytes.as_deref().unwrap_or_default()));
+    }
+    Ok(windows)
+}
+
+/// What stands of a partition, by its small documents and the size of its data.
+async fn published(archive: &Store, partition: &Partition, stands: &Stands) -> Result<(Archived, Option<Receipt>)> {
+    let unproven = |why: &str| Ok((Archived::Unproven(why.to_owned()), None));
+    let (data, meta) = match (&stands.data, &stands.meta) {
+        (Some(data), Some(_)) => (data, archive.read(&layout::meta_key(partition)).await?),
+        (Some(_), None) => return unproven("data.parquet stands without meta.json: qlc compact completes it"),
+        (None, _) => return unproven("meta.json stands without data.parquet"),
+    };
+    let Ok(meta) = Meta::from_json(meta.as_deref().unwrap_or_default()) else {
+        return unproven("meta.json cannot be read");
+    };
+    let receipt = archive.read(&layout::receipt_key(partition, &meta.sha256)).await?;
+    let Some(receipt) = receipt.and_then(|bytes| Receipt::from_json(&bytes).ok()) else {
+        return unproven("no receipt vouches for it");
+    };
+    if receipt.outcome.bytes != data.size {
+        return unproven("data.parquet has another size than its receipt says");
+    }
+    let share = |source: &crate::model::receipt::Source| {
+        let bytes = u128::from(source.size) * u128::from(source.rows_here) / u128::from(source.rows.max(1));
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    };
+    let figures = Figures {
+        rows: meta.row_count,
+        bytes: data.size,
+        bytes_in: Some(receipt.sources.iter().map(share).sum()),
+        files: meta.source_files,
+        published_at: meta.created_at,
+    };
+    Ok((Archived::Published(figures), Some(receipt)))
+}
+
+impl Found {
+    /// The receipts of a day and its neighbours.
+    fn around(&self, partition: &Partition) -> impl Iterator<Item = &Receipt> {
+        let days = [partition.date.pred(), partition.date, partition.date.succ()];
+        days.into_iter().filter_map(|day| self.receipts.get(&partition.series.on(day)))
+    }
+
+    /// Files of the spool that belong to the day and that nothing in the archive accounts for, by name and size.
+    pub(super) fn waiting(&self, gathered: &Gathered, partition: &Partition) -> u64 {
+        let files = gathered.series.get(&partition.series).and_then(|known| known.files.get(&partition.date));
+        let mut known: BTreeSet<(&str, u64)> = BTreeSet::new();
+        for receipt in self.around(partition) {
+            known.extend(receipt.sources.iter().map(|source| (source.name.as_str(), source.size)));
+        }
+        let days = [partition.date.pred(), partition.date, partition.date.succ()];
+        let entries = days.into_iter().filter_map(|day| self.quarantine.get(&partition.series.on(day))).flatten();
+        known.extend(entries.filter(|entry| !entry.retry).map(|entry| (entry.source_path.as_str(), entry.size)));
+        files.into_iter().flatten().filter(|file| !known.contains(&(file.key.as_str(), file.size))).count() as u64
+    }
+
+    /// Rows of the day that the receipts of its neighbours tell of.
+    pub(super) fn rows_nearby(&self, partition: &Partition) -> u64 {
+        let sources = self.around(partition).flat_map(|receipt| &receipt.sources);
+        sources.filter(|s| !s.by_base).filter_map(|source| source.rows_elsewhere.get(&partition.date)).sum()
+    }
+}

@@ -1,0 +1,213 @@
+//! `status`: is every day of every series there, and all of it?
+//!
+//! [`gather`] lists both stores once and reads the small documents of the range, [`days`] says which days are expected, and
+//! [`crate::model::coverage`] judges each. Of the data one column is read, where the collector left no quality windows.
+//! Refuses to prove anything and to change anything: that is for `verify` and `compact`.
+
+mod days;
+mod gather;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+
+use crate::{
+    engine::{density, fault::Problem, reader::Handle},
+    error::{Error, Result},
+    model::{
+        coverage::{self, Archived, Cell, Coverage, Facts, Minutes, OTHERS, judge},
+        date::Date,
+        partition::{Partition, Selection, Series},
+    },
+    storage::store::Store,
+};
+use days::Range;
+use gather::{Found, Gathered};
+
+/// Partitions whose events are counted at a time.
+const AT_A_TIME: usize = 8;
+
+/// Of which partitions events are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Of those that are not judged otherwise.
+    WhereNeeded,
+    /// Of all that are published.
+    All,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which series.
+    pub selection: Selection,
+    /// The first day; where none is named, a month before the last one, or the first day of the series.
+    pub start: Option<Date>,
+    /// The last day; where none is named, yesterday.
+    pub end: Option<Date>,
+    /// The instant that decides what today is.
+    pub now: DateTime<Utc>,
+    /// Of which partitions events are counted.
+    pub detail: Detail,
+}
+
+/// Judges every partition that is expected in the range. Without a spool, what waits there is not known.
+///
+/// # Errors
+/// When a store does not answer, or nothing matches the selection; what is wrong with a partition is in its cell.
+pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> Result<Coverage> {
+    let today = Date::of(options.now)?;
+    let gathered = gather::list(spool, archive, &options.selection).await?;
+    if gathered.series.is_empty() && options.selection != Selection::all() {
+        return Err(Error::usage(
+            "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
+        ));
+    }
+    let range = Range::of(options.start, options.end, today);
+    let (expected, ended) = days::expected(&gathered, &range);
+    let found = gather::read(spool, archive, &gathered, &expected).await?;
+    let mut counted = count(archive, &gathered, &found, &expected, options.detail).await?;
+    compare(archive, &gathered, &found, &mut counted).await?;
+
+    let mut cells = Vec::with_capacity(expected.len());
+    for partition in expected {
+        cells.push(cell(partition, today, &gathered, &found, &counted));
+    }
+    // A range that nobody named begins where there is something to show.
+    let first = cells.iter().map(|cell| cell.partition.date).min().filter(|_| options.start.is_none());
+    let quarantine = found.quarantine.into_iter().flat_map(|(partition, entries)| {
+        entries.into_iter().map(move |entry| (partition.clone(), entry)).collect::<Vec<_>>()
+    });
+    Ok(Coverage {
+        start: first.unwrap_or(range.start),
+        end: range.end,
+        cells,
+        ended,
+        without_day: gathered.without_day,
+        quarantine: quarantine.collect(),
+    })
+}
+
+/// The events of partitions, or what is wrong with their data.
+type Counted = BTreeMap<Partition, std::result::Result<Minutes, String>>;
+
+fn cell(partition: Partition, today: Date, gathered: &Gathered, found: &Found, counted: &Counted) -> Cell {
+    let mut archived = found.archived.get(&partition).cloned().unwrap_or(Archived::Nothing);
+    let own = counted.get(&partition);
+    if let Some(Err(why)) = own {
+        archived = Archived::Unproven(format!("data.parquet cannot be read: {why}"));
+    }
+    let minutes = own.and_then(|own| own.as_ref().ok());
+    let entries = found.quarantine.get(&partition).map_or(&[][..], Vec::as_slice);
+    let quarantined = entries.iter().filter(|entry| !entry.discarded).count() as u64;
+    let others = others(&partition, counted);
+    let facts = Facts {
+        partition: &partition,
+        today,
+        archived: &archived,
+        waiting: found.waiting(gathered, &partition),
+        quarantined,
+        rows_nearby: found.rows_nearby(&partition),
+        minutes,
+        others: &others,
+        windows: found.windows.get(&partition.date).map_or(&[][..], Vec::as_slice),
+    };
+    let (state, reasons, gaps) = judge(&facts);
+    let (waiting, minutes) = (facts.waiting, minutes.cloned());
+    let published = match archived {
+        Archived::Published(figures) => Some(figures),
+        Archived::Nothing | Archived::Unproven(_) => None,
+    };
+    let command = coverage::command(state, &partition.series, partition.date, partition.date);
+    Cell { partition, state, reasons, gaps, published, waiting, quarantined, command, minutes }
+}
+
+/// The nearest other days of the series whose events are counted.
+fn others<'a>(partition: &Partition, counted: &'a Counted) -> Vec<&'a Minutes> {
+    let mut days: Vec<(i64, &Minutes)> = counted
+        .iter()
+        .filter(|(other, _)| other.series == partition.series && other.date != partition.date)
+        .filter_map(|(other, minutes)| Some((other.date.days_since(partition.date).abs(), minutes.as_ref().ok()?)))
+        .collect();
+    days.sort_by_key(|(distance, _)| *distance);
+    days.into_iter().take(OTHERS).map(|(_, minutes)| minutes).collect()
+}
+
+/// Counts the events of the expected partitions.
+async fn count(
+    archive: &Store,
+    gathered: &Gathered,
+    found: &Found,
+    expected: &[Partition],
+    detail: Detail,
+) -> Result<Counted> {
+    let wanted = expected.iter().filter(|partition| {
+        let windows = found.windows.get(&partition.date).map_or(&[][..], Vec::as_slice);
+        matches!(found.archived.get(partition), Some(Archived::Published(_)))
+            && (detail == Detail::All || !coverage::is_judged(partition, windows))
+    });
+    count_all(archive, gathered, wanted.cloned().collect()).await
+}
+
+/// Counts days outside the range, where those inside are too few to compare a day that has a silence with.
+async fn compare(archive: &Store, gathered: &Gathered, found: &Found, counted: &mut Counted) -> Result<()> {
+    let mut more: Vec<Partition> = Vec::new();
+    let mut inside: BTreeMap<&Series, Vec<&Partition>> = BTreeMap::new();
+    for partition in counted.keys() {
+        inside.entry(&partition.series).or_default().push(partition);
+    }
+    for (series, days) in inside {
+        let judged = |day: &&&Partition| {
+            let windows = found.windows.get(&day.date).map_or(&[][..], Vec::as_slice);
+            let archived = found.archived.get(day);
+            let minutes = counted.get(day).and_then(|minutes| minutes.as_ref().ok());
+            let (Some(archived), Some(minutes)) = (archived, minutes) else { return false };
+            // Compared with a day that is never silent, every silence shows.
+            let always = Minutes::always();
+            let facts = Facts {
+                partition: day,
+                today: day.date.succ(),
+                archived,
+                waiting: 0,
+                quarantined: 0,
+                rows_nearby: 0,
+                minutes: Some(minutes),
+                others: &[&always],
+                windows,
+            };
+            !judge(&facts).2.is_empty()
+        };
+        let Some(silent) = days.iter().find(judged) else { continue };
+        let known = gathered.series.get(series).map(|known| &known.archived);
+        let mut near: Vec<Date> =
+            known.into_iter().flat_map(BTreeMap::keys).copied().filter(|d| days.iter().all(|p| p.date != *d)).collect();
+        near.sort_by_key(|day| day.days_since(silent.date).abs());
+        near.truncate((OTHERS + 1).saturating_sub(days.len()));
+        more.extend(near.into_iter().map(|day| series.on(day)));
+    }
+    counted.extend(count_all(archive, gathered, more).await?);
+    Ok(())
+}
+
+async fn count_all(archive: &Store, gathered: &Gathered, wanted: Vec<Partition>) -> Result<Counted> {
+    let tasks = wanted.into_iter().filter_map(|partition| {
+        let data = gathered.series.get(&partition.series)?.archived.get(&partition.date)?.data.as_ref()?;
+        let handle = Handle::new(archive, data);
+        let task = tokio::spawn(async move { (density::minutes(&handle, partition.date).await, partition) });
+        Some(async move { task.await })
+    });
+    let mut running = futures::stream::iter(tasks).buffered(AT_A_TIME);
+    let mut counted = Counted::new();
+    while let Some(joined) = running.next().await {
+        let ended_early = |e| Error::new(crate::error::Kind::Internal, format!("a count of events ended early: {e}"));
+        let (minutes, partition) = joined.map_err(ended_early)?;
+        let minutes = match minutes {
+            Ok(minutes) => Ok(minutes),
+            Err(Problem::Storage(error)) => return Err(error),
+            Err(problem) => Err(problem.to_string()),
+        };
+        let _ = counted.insert(partition, minutes);
+    }
+    Ok(counted)
+}

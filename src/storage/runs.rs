@@ -1,0 +1,67 @@
+//! The records of runs in an archive: written once at the end of each, read for history.
+//!
+//! Refuses to fail a run for its record, which is for the caller to hold to: an error here says only that history has a
+//! hole. One record that cannot be read hides no other.
+
+use std::path::Path;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::StreamExt;
+
+use super::{Expect, atomic, store::Store};
+use crate::{
+    error::Result,
+    model::{date::Date, layout, run::Run},
+};
+
+/// Records that are read at a time.
+const AT_A_TIME: usize = 32;
+
+/// What a run that ends now is known by.
+#[must_use]
+pub fn id(now: DateTime<Utc>) -> String {
+    let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let time: String = time.chars().filter(char::is_ascii_alphanumeric).collect();
+    let chance = uuid::Uuid::new_v4().simple().to_string();
+    format!("{time}-{}", chance.get(..8).unwrap_or(&chance))
+}
+
+/// Writes the record of `run`, which ended on the day `today`; returns its key. `staging` is where an object of a bucket
+/// is put together.
+///
+/// # Errors
+/// When it cannot be written.
+pub async fn write(archive: &Store, run: &Run, today: Date, staging: &Path) -> Result<String> {
+    let dir = layout::journal_dir(layout::RUNS, today);
+    let _ = atomic::sweep(archive, &dir);
+    let key = format!("{dir}/{}.json", run.id);
+    // The name holds chance, so nothing can stand there; a store without conditions can hold records as well.
+    let _ = atomic::write_bytes(archive, &key, staging, &Expect::Anything, run.to_json()?).await?;
+    Ok(key)
+}
+
+/// The records of the runs that ended from the day `start` on, or of all, in the order of their ends. One that cannot be
+/// read is told in the log.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn read(archive: &Store, start: Option<Date>) -> Result<Vec<Run>> {
+    let since = start.map(|day| layout::journal_dir(layout::RUNS, day));
+    let listed = archive.list(layout::RUNS).await?;
+    let wanted = listed.iter().filter(|o| since.as_deref().is_none_or(|since| o.key.as_str() >= since));
+    let mut reads = Vec::new();
+    for object in wanted {
+        reads.push(async move { (&object.key, archive.read(&object.key).await) });
+    }
+    let mut reads = futures::stream::iter(reads).buffered(AT_A_TIME);
+    let mut runs = Vec::new();
+    while let Some((key, bytes)) = reads.next().await {
+        // Absent: removed since it was listed.
+        let Some(bytes) = bytes? else { continue };
+        match Run::from_json(&bytes) {
+            Ok(run) => runs.push(run),
+            Err(error) => tracing::warn!(file = %archive.show(key), error = %error.chain(), "left out of the history"),
+        }
+    }
+    Ok(runs)
+}
