@@ -63,7 +63,7 @@ pub(crate) fn compact(typed: &Compact, settings: &Settings, clock: DateTime<Utc>
         now,
         force: typed.force,
         salvage: typed.salvage,
-        zstd_level: typed.zstd_level,
+        zstd_level: settings.zstd_level,
     })
 }
 
@@ -219,7 +219,7 @@ pub(crate) fn compactions(
         now,
         force: false,
         salvage,
-        zstd_level: None,
+        zstd_level: settings.zstd_level,
     });
     options.collect()
 }

@@ -20,7 +20,7 @@ pub(crate) use near::nearest;
 pub(crate) use told::{Told, http_url};
 
 use super::{
-    args::{Bucket, Global, Resources},
+    args::{Bucket, Global, Resources, Tuning},
     profile,
 };
 use crate::{
@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) spill_dir: PathBuf,
     /// Partitions at a time.
     pub(crate) workers: usize,
+    /// The level of zstd, where it is not the default.
+    pub(crate) zstd_level: Option<i32>,
     /// How to speak to stores that are buckets.
     pub(crate) bucket: BucketOptions,
     /// The profile that was named for them.
@@ -62,19 +64,13 @@ impl Settings {
     ///
     /// # Errors
     /// When the configuration file cannot be read or is wrong, or a value is out of its range.
-    pub(crate) fn decide(global: &Global, resources: &Resources, workers: Option<usize>) -> Result<Self> {
+    pub(crate) fn decide(global: &Global, resources: &Resources, tuning: &Tuning) -> Result<Self> {
         let file = File::of(global)?;
         let home = std::env::home_dir();
-        Self::merge(global, resources, workers, file, home.as_deref())
+        Self::merge(global, resources, tuning, file, home.as_deref())
     }
 
-    fn merge(
-        global: &Global,
-        resources: &Resources,
-        workers: Option<usize>,
-        file: File,
-        home: Option<&Path>,
-    ) -> Result<Self> {
+    fn merge(global: &Global, resources: &Resources, tuning: &Tuning, file: File, home: Option<&Path>) -> Result<Self> {
         let profile = global.bucket.profile.clone().or_else(|| file.bucket.profile.clone());
         let bucket = bucket(&global.bucket, file.bucket, home)?;
         let settings = Self {
@@ -86,7 +82,8 @@ impl Settings {
                 .clone()
                 .or(file.spill_dir)
                 .unwrap_or_else(|| std::env::temp_dir().join("qlc")),
-            workers: workers.or(file.workers).unwrap_or_else(cores),
+            workers: tuning.workers.or(file.workers).unwrap_or_else(cores),
+            zstd_level: tuning.zstd_level.or(file.zstd_level),
             bucket,
             profile,
             told: Told::merge(global, file.told),

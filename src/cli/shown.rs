@@ -92,6 +92,7 @@ fn top(key: &str, settings: &Settings) -> Option<String> {
         "memory_limit" => settings.memory_limit.to_string(),
         "spill_dir" => settings.spill_dir.display().to_string(),
         "workers" => settings.workers.to_string(),
+        "zstd_level" => settings.zstd_level?.to_string(),
         "endpoint" => masked(bucket.endpoint.as_ref()?),
         "region" => bucket.region.clone()?,
         "profile" => settings.profile.clone()?,

@@ -210,3 +210,21 @@ fn damaged_archived_data_is_not_taken_in_again() {
     let _ = place.qlc(&["verify"]).ended(4);
     place.is_tidy();
 }
+
+#[test]
+fn another_level_of_compression_gives_other_bytes_and_the_same_rows() {
+    let (parts, place) = (parts(), Place::new());
+    put(&place, &parts, [0, 1]);
+    let _ = run(&place);
+    let path = place.archive().join(dir("binance", "bbo", "btcusdt", "20260203")).join("data.parquet");
+    let usual = fs::read(&path).unwrap();
+    let _ = place.compact(&["--force", "--zstd-level", "19"]).ended(0);
+    assert_ne!(fs::read(&path).unwrap(), usual);
+    assert_eq!(partition(&place).quotes().len(), 200);
+    // The receipt says the level, so that a rebuild gives the same bytes without being told.
+    let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
+    let _ = place.compact(&["--force"]).ended(0);
+    assert_eq!(fs::read(&path).unwrap(), usual);
+    let _ = place.compact(&["--zstd-level", "23"]).ended(2).says("from 1 to 22");
+    place.is_tidy();
+}

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 
-use super::shared::{Format, Resources};
+use super::shared::{Format, Resources, Tuning};
 use crate::{
     error::{Error, Result},
     model::{
@@ -40,9 +40,8 @@ pub(crate) struct Compact {
     pub(crate) now: Option<DateTime<Utc>>,
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// How many partitions at a time [default: the number of cores]
-    #[arg(long, value_name = "N", value_parser = workers, env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
-    pub(crate) workers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) tuning: Tuning,
     #[command(flatten)]
     pub(crate) resources: Resources,
     /// Say what would be done, and why, and do nothing
@@ -55,9 +54,6 @@ pub(crate) struct Compact {
     /// and error.json tells which rows are lost
     #[arg(long)]
     pub(crate) salvage: bool,
-    /// How hard zstd tries, 1 to 22; the same rows have other bytes at another level [default: 2 and 4, by the kind of column]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=22), env = "QLC_ZSTD_LEVEL", hide_env_values = true, help_heading = "Resources")]
-    pub(crate) zstd_level: Option<i32>,
     /// For a person, or for a program: one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
@@ -95,12 +91,4 @@ pub(super) fn instant(text: &str) -> Result<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text)
         .map(|instant| instant.to_utc())
         .map_err(|_| Error::usage("write an instant with its offset, as in 2026-02-04T01:00:00Z"))
-}
-
-/// How many partitions at a time, from a text.
-///
-/// # Errors
-/// When it is not a number from 1 to 1024.
-pub(crate) fn workers(text: &str) -> Result<usize> {
-    text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| Error::usage("write a number from 1 to 1024"))
 }

@@ -2,10 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{
-    compact::workers,
-    shared::{Format, Resources},
-};
+use super::shared::{Format, Resources, Tuning};
 
 /// `qlc config`
 #[derive(Debug, Args)]
@@ -29,9 +26,8 @@ pub(crate) enum ConfigVerb {
 /// `qlc config show`
 #[derive(Debug, Args)]
 pub(crate) struct ConfigShow {
-    /// How many partitions at a time [default: the number of cores]
-    #[arg(long, value_name = "N", value_parser = workers, env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
-    pub(crate) workers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) tuning: Tuning,
     #[command(flatten)]
     pub(crate) resources: Resources,
     /// For a person, or for a program: one JSON object a line

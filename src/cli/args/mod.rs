@@ -25,14 +25,14 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 pub(crate) use bucket::{Bucket, connections, duration, retries};
 pub(crate) use clean::Clean;
 pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed, endpoint as feed_url, time as feed_time};
-pub(crate) use compact::{Compact, ModeName, Selection, workers};
+pub(crate) use compact::{Compact, ModeName, Selection};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};
 pub(crate) use doctor::Doctor;
 pub(crate) use import::Import;
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
-pub(crate) use shared::{Days, Format, Resources};
+pub(crate) use shared::{Days, Format, Resources, Tuning, workers, zstd_level};
 pub(crate) use status::{Covered, Report, Status};
 pub(crate) use verify::Verify;
 

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::model::date::Date;
+use crate::{
+    error::{Error, Result},
+    model::date::Date,
+};
 
 /// A range of days, both ends included; open where an end is not named.
 #[derive(Debug, Clone, Copy, Default, Args)]
@@ -48,4 +51,31 @@ pub(crate) enum Format {
     #[default]
     Text,
     Json,
+}
+
+/// How a compaction works; each can be in the configuration file too.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Tuning {
+    /// How many partitions at a time [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = workers, env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
+    pub(crate) workers: Option<usize>,
+    /// How hard zstd tries, 1 to 22; at another level the same rows have other bytes [default: 2 for times and counters, else 4]
+    #[arg(long, value_name = "N", value_parser = zstd_level, env = "QLC_ZSTD_LEVEL", hide_env_values = true, help_heading = "Resources")]
+    pub(crate) zstd_level: Option<i32>,
+}
+
+/// How many partitions at a time, from a text.
+///
+/// # Errors
+/// When it is not a number from 1 to 1024.
+pub(crate) fn workers(text: &str) -> Result<usize> {
+    text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| Error::usage("write a number from 1 to 1024"))
+}
+
+/// A level of zstd, from a text.
+///
+/// # Errors
+/// When it is not a number from 1 to 22.
+pub(crate) fn zstd_level(text: &str) -> Result<i32> {
+    text.parse().ok().filter(|n| (1..=22).contains(n)).ok_or_else(|| Error::usage("write a number from 1 to 22"))
 }

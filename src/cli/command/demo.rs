@@ -85,7 +85,7 @@ pub(super) async fn run(
         spill_dir: settings.spill_dir.clone(),
         now,
         salvage: false,
-        zstd_level: None,
+        zstd_level: settings.zstd_level,
         force: false,
     };
     let outcomes =

@@ -24,7 +24,7 @@ mod verify;
 
 use super::{
     account::Account,
-    args::{Command, ConfigVerb, Resources, Typed},
+    args::{Command, ConfigVerb, Resources, Tuning, Typed},
     console::Console,
     exit::Exit,
     settings::Settings,
@@ -37,18 +37,22 @@ use crate::error::Result;
 /// # Errors
 /// When the command could not be begun, or ended as a whole; what failed in a part of it is in the exit.
 pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, account: &Account) -> Result<Exit> {
-    let decide = |resources: &Resources, workers| Settings::decide(&typed.global, resources, workers);
+    let decide = |resources: &Resources, tuning: &Tuning| Settings::decide(&typed.global, resources, tuning);
     let archive_was_typed = typed.global.archive_was_typed;
     match &typed.command {
         Command::Compact(typed) => {
-            compact::run(typed, &decide(&typed.resources, typed.workers)?, console, signals, account).await
+            compact::run(typed, &decide(&typed.resources, &typed.tuning)?, console, signals, account).await
         }
-        Command::Verify(typed) => verify::run(typed, &decide(&typed.resources, None)?, console, signals, account).await,
-        Command::Query(typed) => query::run(typed, &decide(&typed.resources, None)?, console, signals).await,
+        Command::Verify(typed) => {
+            verify::run(typed, &decide(&typed.resources, &Tuning::default())?, console, signals, account).await
+        }
+        Command::Query(typed) => {
+            query::run(typed, &decide(&typed.resources, &Tuning::default())?, console, signals).await
+        }
         Command::Prune(typed) => {
             prune::run(
                 typed,
-                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?,
+                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), &Tuning::default())?,
                 console,
                 signals,
                 account,
@@ -59,7 +63,7 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
         Command::Clean(typed) => {
             clean::run(
                 typed,
-                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?,
+                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), &Tuning::default())?,
                 console,
                 signals,
                 account,
@@ -67,27 +71,42 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
             .await
         }
         Command::Import(typed) => {
-            import::run(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), None)?, console, signals)
-                .await
+            import::run(
+                typed,
+                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), &Tuning::default())?,
+                console,
+                signals,
+            )
+            .await
         }
-        Command::Status(typed) => status::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
-        Command::Report(typed) => report::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
-        Command::Inspect(typed) => inspect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Status(typed) => {
+            status::run(typed, &decide(&Resources::default(), &Tuning::default())?, console, signals).await
+        }
+        Command::Report(typed) => {
+            report::run(typed, &decide(&Resources::default(), &Tuning::default())?, console, signals).await
+        }
+        Command::Inspect(typed) => {
+            inspect::run(typed, &decide(&Resources::default(), &Tuning::default())?, console, signals).await
+        }
         Command::Config(config) => {
             let ConfigVerb::Show(show) = &config.verb;
-            config::show(show, &typed.global, &decide(&show.resources, show.workers)?, console)
+            config::show(show, &typed.global, &decide(&show.resources, &show.tuning)?, console)
         }
         Command::Doctor(doctor) => {
-            doctor::run(doctor, &typed.global, decide(&doctor.resources, None), console, signals).await
+            doctor::run(doctor, &typed.global, decide(&doctor.resources, &Tuning::default()), console, signals).await
         }
         Command::Completions(typed) => shell::completions(typed.shell, console),
         Command::Man => shell::man(console),
         Command::Demo(typed) => {
-            let settings = decide(&Resources::default(), None)?;
+            let settings = decide(&Resources::default(), &Tuning::default())?;
             demo::run(typed, &settings, archive_was_typed, console, signals).await
         }
-        Command::Collect(typed) => collect::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
-        Command::Record(typed) => record::run(typed, &decide(&Resources::default(), None)?, console, signals).await,
+        Command::Collect(typed) => {
+            collect::run(typed, &decide(&Resources::default(), &Tuning::default())?, console, signals).await
+        }
+        Command::Record(typed) => {
+            record::run(typed, &decide(&Resources::default(), &Tuning::default())?, console, signals).await
+        }
         Command::Replay(typed) => replay::run(typed, console, signals).await,
     }
 }

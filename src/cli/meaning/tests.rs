@@ -12,6 +12,7 @@ fn settings() -> Settings {
         memory_limit: 1_000_000_000,
         spill_dir: "/spill".into(),
         workers: 3,
+        zstd_level: None,
         bucket: crate::storage::bucket::BucketOptions::usual(),
         profile: None,
         told: crate::cli::settings::Told::default(),

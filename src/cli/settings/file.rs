@@ -18,7 +18,7 @@ use super::{
     told::Told,
 };
 use crate::{
-    cli::args::{Global, connections, duration, feed_time, retries, workers},
+    cli::args::{Global, connections, duration, feed_time, retries, workers, zstd_level},
     error::{Error, Kind, Result},
     feed::{event, venue::Venue},
     model::partition::Symbol,
@@ -32,6 +32,7 @@ pub(crate) struct File {
     pub(super) memory_limit: Option<u64>,
     pub(super) spill_dir: Option<PathBuf>,
     pub(super) workers: Option<usize>,
+    pub(super) zstd_level: Option<i32>,
     pub(super) bucket: BucketFile,
     pub(super) told: Told,
     pub(super) collect: CollectFile,
@@ -113,6 +114,7 @@ impl File {
             memory_limit: top.size("memory_limit", "2.5GB")?,
             spill_dir: top.place("spill_dir", "/var/tmp/qlc")?.map(PathBuf::from),
             workers: top.number("workers", "4", workers)?,
+            zstd_level: top.number("zstd_level", "6", zstd_level)?,
             bucket: BucketFile {
                 endpoint: top.text("endpoint", "https://s3.example.org")?,
                 region: top.text("region", "eu-central-1")?,

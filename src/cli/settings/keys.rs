@@ -3,12 +3,13 @@
 //! Each is also the name of the argument that clap knows it by, which is how `config show` finds flag and variable.
 
 /// The settings at the top of the file.
-pub(crate) const TOP: [&str; 21] = [
+pub(crate) const TOP: [&str; 22] = [
     "spool",
     "archive",
     "memory_limit",
     "spill_dir",
     "workers",
+    "zstd_level",
     "endpoint",
     "region",
     "profile",

@@ -12,20 +12,22 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
     let from_file = file("spool = \"/a\"\narchive = \"/b\"\nmemory_limit = \"1GB\"\nworkers = 3").unwrap();
     let typed = Global { spool: Some("/typed".to_owned()), ..Global::default() };
     let resources = Resources { memory_limit: Some(512_000_000), spill_dir: None };
-    let got = Settings::merge(&typed, &resources, None, from_file, None).unwrap();
+    let got = Settings::merge(&typed, &resources, &Tuning::default(), from_file, None).unwrap();
     let want = Settings {
         spool: "/typed".to_owned(),
         archive: "/b".to_owned(),
         memory_limit: 512_000_000,
         spill_dir: std::env::temp_dir().join("qlc"),
         workers: 3,
+        zstd_level: None,
         bucket: BucketOptions::usual(),
         profile: None,
         told: Told::default(),
         collect: CollectFile::default(),
     };
     assert_eq!(got, want);
-    let bare = Settings::merge(&Global::default(), &Resources::default(), None, File::default(), None).unwrap();
+    let bare =
+        Settings::merge(&Global::default(), &Resources::default(), &Tuning::default(), File::default(), None).unwrap();
     assert_eq!((bare.spool.as_str(), bare.archive.as_str()), (DEFAULT_SPOOL, DEFAULT_ARCHIVE));
     assert_eq!((bare.memory_limit, bare.workers), (DEFAULT_MEMORY, cores()));
 }
@@ -36,7 +38,7 @@ fn what_is_wrong_in_the_file_is_said_with_its_name() {
     check(
         "memory-limit = \"1GB\"",
         "/etc/qlc/qlc.toml: memory-limit is not a setting; did you mean memory_limit? the settings are spool, \
-         archive, memory_limit, spill_dir, workers, endpoint, region, profile, allow_http, path_style, \
+         archive, memory_limit, spill_dir, workers, zstd_level, endpoint, region, profile, allow_http, path_style, \
          single_writer, request_timeout, connect_timeout, retries, retry_timeout, connections, multipart_above, \
          part_size, metrics_file, metrics_push, notify, and the section [collect]",
     );
@@ -74,10 +76,11 @@ fn relative_paths_of_the_file_begin_where_it_lies() {
 #[test]
 fn impossible_values_are_refused_wherever_they_come_from() {
     let small = Resources { memory_limit: Some(100_000_000), spill_dir: None };
-    let refused = Settings::merge(&Global::default(), &small, None, File::default(), None).unwrap_err();
+    let refused = Settings::merge(&Global::default(), &small, &Tuning::default(), File::default(), None).unwrap_err();
     assert_eq!(refused.chain(), "a memory limit of 100 MB is too small to work in: give at least 128 MB");
     let empty = Global { archive: Some(String::new()), ..Global::default() };
-    let refused = Settings::merge(&empty, &Resources::default(), None, File::default(), None).unwrap_err();
+    let refused =
+        Settings::merge(&empty, &Resources::default(), &Tuning::default(), File::default(), None).unwrap_err();
     assert!(refused.chain().contains("QLC_ARCHIVE"), "{}", refused.chain());
 }
 
@@ -106,8 +109,9 @@ fn the_file_to_install_has_every_setting_and_no_other() {
     let want: Vec<&str> = TOP.into_iter().chain(section.iter().map(String::as_str)).collect();
     assert_eq!(got, want);
     // What stands there as the usual value is the usual value.
-    let usual = Settings::merge(&Global::default(), &Resources::default(), None, File::default(), None).unwrap();
-    let written = Settings::merge(&Global::default(), &Resources::default(), None, all.clone(), None);
+    let usual =
+        Settings::merge(&Global::default(), &Resources::default(), &Tuning::default(), File::default(), None).unwrap();
+    let written = Settings::merge(&Global::default(), &Resources::default(), &Tuning::default(), all.clone(), None);
     assert!(written.unwrap_err().chain().contains("profile \"archive\""));
     assert_eq!(all.memory_limit, Some(usual.memory_limit));
     let collecting = |file| Collecting::merge(&typed_collect(), file);
@@ -151,12 +155,12 @@ fn the_section_of_the_collector_is_read_like_its_flags() {
 #[test]
 fn a_webhook_must_be_a_url_and_is_not_repeated() {
     let from_file = file("notify = \"secret\"").unwrap();
-    let merged = Settings::merge(&Global::default(), &Resources::default(), None, from_file, None);
+    let merged = Settings::merge(&Global::default(), &Resources::default(), &Tuning::default(), from_file, None);
     let said = merged.unwrap_err().chain();
     assert!(said.contains("QLC_NOTIFY") && !said.contains("secret"), "{said}");
     // An empty variable turns off what the file says.
     let typed = Global { notify: Some(String::new()), ..Global::default() };
     let from_file = file("notify = \"http://x\"").unwrap();
-    let got = Settings::merge(&typed, &Resources::default(), None, from_file, None).unwrap();
+    let got = Settings::merge(&typed, &Resources::default(), &Tuning::default(), from_file, None).unwrap();
     assert_eq!(got.told, Told::default());
 }
