@@ -30,7 +30,6 @@ import mock
 
 CRYPTOFEED = """
 import os, sys
-import websockets
 from cryptofeed import FeedHandler, connection
 from cryptofeed.connection import WebsocketEndpoint
 from cryptofeed.defines import TICKER
@@ -54,6 +53,8 @@ async def count(ticker, received):
         os._exit(0)
 
 handler = FeedHandler(config={"log": {"filename": os.devnull, "level": "WARNING"}, "uvloop": True})
+import asyncio
+asyncio.set_event_loop(asyncio.new_event_loop())
 handler.add_feed(Local(symbols=["BTC-USDT-PERP"], channels=[TICKER], callbacks={TICKER: count}))
 handler.run()
 """

@@ -11,6 +11,7 @@ use std::{
 
 use chrono::NaiveDateTime;
 use parquet::file::{
+    metadata::RowGroupMetaData,
     reader::{FileReader, SerializedFileReader},
     statistics::Statistics,
 };
@@ -77,7 +78,7 @@ fn greatest(path: &Path, columns: [&str; 2]) -> [Option<i64>; 2] {
     };
     let of = |name: &str| {
         let groups = reader.metadata().row_groups().iter();
-        let chunks = groups.flat_map(|group| group.columns()).filter(|chunk| chunk.column_path().string() == name);
+        let chunks = groups.flat_map(RowGroupMetaData::columns).filter(|chunk| chunk.column_path().string() == name);
         let greatest = chunks.filter_map(|chunk| match chunk.statistics() {
             Some(Statistics::Int64(of)) => of.max_opt().copied(),
             _ => None,

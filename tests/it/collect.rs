@@ -243,7 +243,10 @@ fn an_announced_close_costs_and_doubles_nothing() {
         both && exchange.listening() == 1
     });
     assert!(both && exchange.connections("okx.public") == 2);
-    let last = (0..50).map(|_| publish()).last().unwrap();
+    let mut last = 0;
+    for _ in 0..50 {
+        last = publish();
+    }
     until(&mut child, || {
         std::thread::sleep(std::time::Duration::from_millis(20));
         notes(&place.spool(), "20").len() >= 4
