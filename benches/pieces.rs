@@ -3,6 +3,8 @@
 //! `cargo bench --bench pieces`. The rows are made here, with a fixed seed, and look like quotes. Refuses to stand for
 //! the whole: what a compaction takes is measured by `benches/run`.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up ends at once")]
+
 #[path = "support/quotes.rs"]
 mod quotes;
 
@@ -164,7 +166,11 @@ fn vouching(criterion: &mut Criterion) {
 fn receipt(files: u64) -> Receipt {
     let rows = 20_000;
     let source = |nth| Source {
-        name: format!("exchange=binance/stream=bbo/symbol=btcusdt/2026-02-03_{:02}-{:02}-00.parquet", nth / 60, nth % 60),
+        name: format!(
+            "exchange=binance/stream=bbo/symbol=btcusdt/2026-02-03_{:02}-{:02}-00.parquet",
+            nth / 60,
+            nth % 60
+        ),
         size: 600_000,
         modified_us: 1_770_076_800_000_000,
         rows,

@@ -9,11 +9,8 @@ mod encode;
 
 use std::{
     fs,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use arrow::{
@@ -47,8 +44,14 @@ use qlc::{
         survey::spool_files,
     },
     engine::{
-        budget::Budget, claims::Claims, job::Order, layout::Node, operators::{Does, Operator}, probe::probe,
-        reader::Handle, session::session,
+        budget::Budget,
+        claims::Claims,
+        job::Order,
+        layout::Node,
+        operators::{Does, Operator},
+        probe::probe,
+        reader::Handle,
+        session::session,
     },
     model::{
         date::Date,
@@ -66,19 +69,21 @@ const LIMIT: u64 = 2_500_000_000;
 const WHOLE_BYTES: u64 = 8 << 20;
 
 fn main() -> Outcome<()> {
-    let Some(asked) = Asked::read()? else { return Ok(()) };
+    let Some((asked, flags)) = Asked::read()? else { return Ok(()) };
+    if !flags.is_empty() {
+        return Err("the only flag is --threads".into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(asked.threads).enable_all().build()?;
     let scratch = Scratch::new(asked.target.parent().ok_or("the target has no folder")?)?;
-    let (schema, mut stream) = runtime.block_on(async {
+    let (work, mut stream) = runtime.block_on(async {
         let work = Arc::new(Work::look(&asked).await?);
         let context = session(Budget::of(LIMIT, 1).pool, 1, scratch.path())?.task_ctx();
-        let plan = work.plan(scratch.path().to_owned())?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((plan.schema(), execute_stream(plan, context)?))
+        let stream = execute_stream(work.plan(scratch.path())?, context)?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((work, stream))
     })?;
     let rows = std::iter::from_fn(|| runtime.block_on(stream.next()).map(|batch| Ok(batch?)));
-    let (rows, bytes) = encode(rows, &schema, &asked.target, asked.threads)?;
-    eprintln!("{rows} rows, {bytes} bytes");
-    Ok(())
+    let rows = encode(rows, &work.prepared.shape.carried, &asked.target, asked.threads)?;
+    if rows == work.prepared.rows() { Ok(()) } else { Err("rows were lost on the way".into()) }
 }
 
 /// The files of a symbol, and what qlc would do with them.
@@ -112,8 +117,8 @@ impl Work {
         Ok(Self { prepared, paths, written: Arc::default() })
     }
 
-    fn plan(self: &Arc<Self>, spill: PathBuf) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let merged = self.merged(&self.prepared.layouts.own.inputs, &spill)?;
+    fn plan(self: &Arc<Self>, spill: &Path) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let merged = self.merged(&self.prepared.layouts.own.inputs, spill)?;
         Ok(self.operator(Does::Ties, merged))
     }
 
@@ -122,8 +127,9 @@ impl Work {
     }
 
     /// One ascending sequence of all that `nodes` hold.
-    fn merged(self: &Arc<Self>, nodes: &[Node], spill: &PathBuf) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let chains = nodes.iter().filter_map(|node| if let Node::Chain(files) = node { Some(files.clone()) } else { None });
+    fn merged(self: &Arc<Self>, nodes: &[Node], spill: &Path) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let chains =
+            nodes.iter().filter_map(|node| if let Node::Chain(files) = node { Some(files.clone()) } else { None });
         let chains: Vec<_> = chains.collect();
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !chains.is_empty() {
@@ -138,7 +144,7 @@ impl Work {
                 }
                 Node::Run(inner) => {
                     let (turn, written) = (Arc::clone(&turn), Arc::clone(&self.written));
-                    let does = Does::Spill { folder: spill.clone(), turn, written };
+                    let does = Does::Spill { folder: spill.to_owned(), turn, written };
                     parts.push(self.operator(does, self.merged(inner, spill)?));
                 }
             }
@@ -160,7 +166,9 @@ impl Work {
 
     fn scan(self: &Arc<Self>, chains: Vec<Vec<usize>>, in_order: bool) -> DfResult<Arc<dyn ExecutionPlan>> {
         let schema = Arc::clone(&self.prepared.shape.carried);
-        let chains = chains.into_iter().map(|files| Arc::new(Chain { work: Arc::clone(self), files }) as Arc<dyn PartitionStream>);
+        let chains = chains
+            .into_iter()
+            .map(|files| Arc::new(Chain { work: Arc::clone(self), files }) as Arc<dyn PartitionStream>);
         let order = if in_order { vec![self.ordering()?] } else { Vec::new() };
         Ok(Arc::new(StreamingTableExec::try_new(schema, chains.collect(), None, order, false, None)?))
     }
@@ -205,6 +213,7 @@ struct Chain {
 }
 
 impl PartitionStream for Chain {
+    #[expect(clippy::misnamed_getters, reason = "a chain gives the carried columns only")]
     fn schema(&self) -> &SchemaRef {
         &self.work.prepared.shape.carried
     }
@@ -229,13 +238,4 @@ fn sorted(schema: &SchemaRef, batches: &[RecordBatch]) -> Outcome<RecordBatch> {
     order.sort_unstable();
     let indices: UInt32Array = order.into_iter().map(|(_, _, row)| row).collect();
     Ok(take_record_batch(&all, &indices)?)
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        let spilled = self.written.load(Ordering::Relaxed);
-        if spilled > 0 {
-            eprintln!("{spilled} bytes in spilled runs");
-        }
-    }
 }
