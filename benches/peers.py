@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -190,6 +191,8 @@ def arguments():
 
 def main():
     args = arguments()
+    # Ends as Ctrl-C does: the tool at work is ended too, and its files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("peers: stopped on request"))
     for folder in (args.data, args.work, args.out):
         folder.mkdir(parents=True, exist_ok=True)
     measure.keep_to(args.threads)

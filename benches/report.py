@@ -158,15 +158,15 @@ def write(found, aims, out):
     first, missed = compared(by_workload, aims)
     questions, later = asked(found["query"])
     text = [
-        f"One run of `benches/run` on {said['machine']}: {said['rounds']} rounds, medians with the smallest and largest value,"
-        f" whole processes from start to end, all on the same {said['threads']} cores. A workload is one day of"
+        f"One run of `benches/run` on {said['machine']}: {said['rounds']} {'round' if said['rounds'] == 1 else 'rounds'},"
+        f" medians with the smallest and largest value, whole processes from start to end, all on the same {said['threads']} cores. A workload is one day of"
         f" {said['rows']:,} quotes in 480 snappy files (hostile-2880: in 2,880), a fleet has symbols of 20,000 rows in 50 files"
         " each. qlc runs at its defaults, with hashing, read-back, fsync and receipt; the peers sort and write,"
         f" and are told to use {said['threads']} threads and {said['memory of peers']}. A ratio is qlc's median to that of the best"
-        " peer in that column. All results held the same rows at the same places.\n"
+        " peer in that column.\n"
     ]
     if by_workload:
-        text += [first, plot.NOTE]
+        text += ["All results of a workload held the same rows at the same places.\n", first, plot.NOTE]
     parts = {
         "Against the floor: the same columns decoded and encoded with the same settings on all cores, without order or proof;"
         " and qlc's own work without row hash, read-back, receipt and fsync:": extras(by_workload),
