@@ -8,6 +8,7 @@ import os
 import pathlib
 import platform
 import re
+import textwrap
 
 import plot
 from measure import summary
@@ -157,14 +158,16 @@ def write(found, aims, out):
     by_workload = summaries(found["runs"])
     first, missed = compared(by_workload, aims)
     questions, later = asked(found["query"])
-    text = [
-        f"One run of `benches/run` on {said['machine']}: {said['rounds']} {'round' if said['rounds'] == 1 else 'rounds'},"
-        f" medians with the smallest and largest value, whole processes from start to end, all on the same {said['threads']} cores. A workload is one day of"
+    rounds = "1 round" if said["rounds"] == 1 else f"{said['rounds']} rounds"
+    how = (
+        f"One run of `benches/run` on {said['machine']}: {rounds}, medians with the smallest and largest value, whole"
+        f" processes from start to end, all on the same {said['threads']} cores. A workload is one day of"
         f" {said['rows']:,} quotes in 480 snappy files (hostile-2880: in 2,880), a fleet has symbols of 20,000 rows in 50 files"
         " each. qlc runs at its defaults, with hashing, read-back, fsync and receipt; the peers sort and write,"
-        f" and are told to use {said['threads']} threads and {said['memory of peers']}. A ratio is qlc's median to that of the best"
-        " peer in that column.\n"
-    ]
+        f" and are told to use {said['threads']} threads and {said['memory of peers']}. A ratio is qlc's median to that of the"
+        " best peer in that column."
+    )
+    text = [textwrap.fill(how, 120) + "\n"]
     if by_workload:
         text += ["All results of a workload held the same rows at the same places.\n", first, plot.NOTE]
     parts = {
@@ -177,7 +180,7 @@ def write(found, aims, out):
     }
     for title, part in parts.items():
         if part:
-            text += [title + "\n", part]
+            text += [textwrap.fill(title, 120) + "\n", part]
     if missed + later:
         text += ["Where qlc is not best, or misses its aim:\n", "\n".join(f"- {what}" for what in missed + later) + "\n"]
     out.mkdir(parents=True, exist_ok=True)
