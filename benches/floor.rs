@@ -7,7 +7,10 @@
 #[path = "support/encode.rs"]
 mod encode;
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use encode::{Asked, Outcome, encode};
@@ -21,15 +24,28 @@ use qlc::engine::encode::CHUNK_ROWS;
 const CONSTANTS: [&str; 4] = ["exchange", "symbol", "stream", "stream_version"];
 
 fn main() -> Outcome<()> {
-    let Some(asked) = Asked::read()? else { return Ok(()) };
-    let files = asked.files()?;
+    let Some((asked, flags)) = Asked::read()? else { return Ok(()) };
+    let carried = match flags.as_slice() {
+        [] => false,
+        [flag] if flag == "--carried" => true,
+        _ => return Err("the only flags are --threads and --carried".into()),
+    };
+    let files = files(&asked.folder)?;
     let first = files.first().ok_or("the folder has no files")?;
-    let schema: SchemaRef = open(first, asked.carried)?.0;
-    let carried = asked.carried;
+    let schema: SchemaRef = open(first, carried)?.0;
     let rows = files.iter().flat_map(move |path| batches(path, carried));
-    let (rows, bytes) = encode(rows, &schema, &asked.target, asked.threads)?;
-    eprintln!("{rows} rows, {bytes} bytes");
-    Ok(())
+    match encode(rows, &schema, &asked.target, asked.threads)? {
+        0 => Err("the files have no rows".into()),
+        _ => Ok(()),
+    }
+}
+
+/// The files of the folder, by name.
+fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
+    let mut files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Outcome<Vec<_>>>()?;
+    files.retain(|path| path.extension().is_some_and(|e| e == "parquet"));
+    files.sort();
+    Ok(files)
 }
 
 fn open(path: &Path, carried: bool) -> Outcome<(SchemaRef, ParquetRecordBatchReader)> {

@@ -3,6 +3,8 @@
 //! `cargo bench --bench pieces`. The rows are made here, with a fixed seed, and look like quotes. Refuses to stand for
 //! the whole: what a compaction takes is measured by `benches/run`.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up ends at once")]
+
 #[path = "support/quotes.rs"]
 mod quotes;
 

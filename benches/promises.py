@@ -12,8 +12,8 @@ import tools
 
 DEFAULT = "2.5GB"
 LIMITS = ("256MB", "512MB", "1GB", DEFAULT)
-SIZES = (10_000_000, 30_000_000)
-LONG_SIZES = (*SIZES, 100_000_000)
+# How many times the rows of a workload a day has.
+SIZES, LONG_SIZES = (1, 3), (1, 3, 10)
 # Files of a day in the growth measurement, whatever its rows.
 FILES = 480
 
@@ -54,7 +54,8 @@ def growth(bench, say):
     for kind in ("clean", "overlap", "hostile"):
         if kind not in bench.args.workload:
             continue
-        for rows in LONG_SIZES if bench.args.long else SIZES:
+        for times in LONG_SIZES if bench.args.long else SIZES:
+            rows = times * bench.args.rows
             spool = bench.spool(kind, rows, FILES)
             _ = measure.warm(spool)
             for number in range(bench.args.rounds):

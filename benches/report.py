@@ -8,6 +8,7 @@ import os
 import pathlib
 import platform
 import re
+import textwrap
 
 import plot
 from measure import summary
@@ -85,13 +86,17 @@ def compared(found, aims):
         if not ratio:
             continue
         rows.append(["", "**qlc : best peer**", *(f"**{ratio[m]:.2f}**" for m in METRICS)])
-        rows.append(["", "aim", *("" if aim is None else f"≤ {aim:g}" for aim in aims[workload])])
-        for (metric, name), aim in zip(METRICS.items(), aims[workload]):
+        wanted = aims.get(workload, [None] * len(METRICS))
+        if workload in aims:
+            rows.append(["", "aim", *("" if aim is None else f"≤ {aim:g}" for aim in wanted)])
+        short = []
+        for (metric, name), aim in zip(METRICS.items(), wanted):
             value = round(ratio[metric], 2)
-            if value > 1:
-                missed.append(f"{workload}: the best peer has less in {name} ({ratio[metric]:.2f})")
-            if aim is not None and value > aim:
-                missed.append(f"{workload}: {name} {ratio[metric]:.2f}, aimed at {aim:g}")
+            aimed = f", aim {aim:g}" if aim is not None and value > aim else ""
+            if value > 1 or aimed:
+                short.append(f"{name} {value:.2f} ({'a peer needs less' if value > 1 else 'less than every peer'}{aimed})")
+        if short:
+            missed.append(f"{workload}: {'; '.join(short)}")
     return table(["workload", "", *METRICS.values()], rows), missed
 
 
@@ -120,7 +125,7 @@ def grown(found):
         first = next(size for name, size in cases if name == kind)
         base = {m: summary([run[m] for run in cases[kind, first]])["median"] for m in values}
         per_row = values["wall"]["median"] / count / (base["wall"] / first)
-        cells = [f"{count // 1_000_000} million", *(shown(m, values[m]) for m in values), f"{per_row:.2f}"]
+        cells = [f"{count / 1e6:g} million", *(shown(m, values[m]) for m in values), f"{per_row:.2f}"]
         rows.append([kind, *cells, f"{values['rss']['median'] / base['rss']:.2f}"])
     head = ["workload", "rows", "wall", "peak RSS", "time a row, to the first", "peak RSS, to the first"]
     return table(head, rows) if rows else ""
@@ -153,16 +158,18 @@ def write(found, aims, out):
     by_workload = summaries(found["runs"])
     first, missed = compared(by_workload, aims)
     questions, later = asked(found["query"])
-    text = [
-        f"One run of `benches/run` on {said['machine']}: {said['rounds']} rounds, medians with the smallest and largest value,"
-        f" whole processes from start to end, all on the same {said['threads']} cores. A workload is one day of"
+    rounds = "1 round" if said["rounds"] == 1 else f"{said['rounds']} rounds"
+    how = (
+        f"One run of `benches/run` on {said['machine']}: {rounds}, medians with the smallest and largest value, whole"
+        f" processes from start to end, all on the same {said['threads']} cores. A workload is one day of"
         f" {said['rows']:,} quotes in 480 snappy files (hostile-2880: in 2,880), a fleet has symbols of 20,000 rows in 50 files"
         " each. qlc runs at its defaults, with hashing, read-back, fsync and receipt; the peers sort and write,"
-        f" and are told to use {said['threads']} threads and {said['memory of peers']}. A ratio is qlc's median to that of the best"
-        " peer in that column. All results held the same rows at the same places.\n"
-    ]
+        f" and are told to use {said['threads']} threads and {said['memory of peers']}. A ratio is qlc's median to that of the"
+        " best peer in that column."
+    )
+    text = [textwrap.fill(how, 120) + "\n"]
     if by_workload:
-        text += [first, plot.NOTE]
+        text += ["All results of a workload held the same rows at the same places.\n", first, plot.NOTE]
     parts = {
         "Against the floor: the same columns decoded and encoded with the same settings on all cores, without order or proof;"
         " and qlc's own work without row hash, read-back, receipt and fsync:": extras(by_workload),
@@ -173,7 +180,7 @@ def write(found, aims, out):
     }
     for title, part in parts.items():
         if part:
-            text += [title + "\n", part]
+            text += [textwrap.fill(title, 120) + "\n", part]
     if missed + later:
         text += ["Where qlc is not best, or misses its aim:\n", "\n".join(f"- {what}" for what in missed + later) + "\n"]
     out.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,8 @@ mod encode;
 
 use std::{
     fs,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use arrow::{
@@ -72,19 +69,21 @@ const LIMIT: u64 = 2_500_000_000;
 const WHOLE_BYTES: u64 = 8 << 20;
 
 fn main() -> Outcome<()> {
-    let Some(asked) = Asked::read()? else { return Ok(()) };
+    let Some((asked, flags)) = Asked::read()? else { return Ok(()) };
+    if !flags.is_empty() {
+        return Err("the only flag is --threads".into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(asked.threads).enable_all().build()?;
     let scratch = Scratch::new(asked.target.parent().ok_or("the target has no folder")?)?;
-    let (schema, mut stream) = runtime.block_on(async {
+    let (work, mut stream) = runtime.block_on(async {
         let work = Arc::new(Work::look(&asked).await?);
         let context = session(Budget::of(LIMIT, 1).pool, 1, scratch.path())?.task_ctx();
-        let plan = work.plan(scratch.path().to_owned())?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((plan.schema(), execute_stream(plan, context)?))
+        let stream = execute_stream(work.plan(scratch.path())?, context)?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((work, stream))
     })?;
     let rows = std::iter::from_fn(|| runtime.block_on(stream.next()).map(|batch| Ok(batch?)));
-    let (rows, bytes) = encode(rows, &schema, &asked.target, asked.threads)?;
-    eprintln!("{rows} rows, {bytes} bytes");
-    Ok(())
+    let rows = encode(rows, &work.prepared.shape.carried, &asked.target, asked.threads)?;
+    if rows == work.prepared.rows() { Ok(()) } else { Err("rows were lost on the way".into()) }
 }
 
 /// The files of a symbol, and what qlc would do with them.
@@ -118,8 +117,8 @@ impl Work {
         Ok(Self { prepared, paths, written: Arc::default() })
     }
 
-    fn plan(self: &Arc<Self>, spill: PathBuf) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let merged = self.merged(&self.prepared.layouts.own.inputs, &spill)?;
+    fn plan(self: &Arc<Self>, spill: &Path) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let merged = self.merged(&self.prepared.layouts.own.inputs, spill)?;
         Ok(self.operator(Does::Ties, merged))
     }
 
@@ -128,7 +127,7 @@ impl Work {
     }
 
     /// One ascending sequence of all that `nodes` hold.
-    fn merged(self: &Arc<Self>, nodes: &[Node], spill: &PathBuf) -> DfResult<Arc<dyn ExecutionPlan>> {
+    fn merged(self: &Arc<Self>, nodes: &[Node], spill: &Path) -> DfResult<Arc<dyn ExecutionPlan>> {
         let chains =
             nodes.iter().filter_map(|node| if let Node::Chain(files) = node { Some(files.clone()) } else { None });
         let chains: Vec<_> = chains.collect();
@@ -145,7 +144,7 @@ impl Work {
                 }
                 Node::Run(inner) => {
                     let (turn, written) = (Arc::clone(&turn), Arc::clone(&self.written));
-                    let does = Does::Spill { folder: spill.clone(), turn, written };
+                    let does = Does::Spill { folder: spill.to_owned(), turn, written };
                     parts.push(self.operator(does, self.merged(inner, spill)?));
                 }
             }
@@ -214,6 +213,7 @@ struct Chain {
 }
 
 impl PartitionStream for Chain {
+    #[expect(clippy::misnamed_getters, reason = "a chain gives the carried columns only")]
     fn schema(&self) -> &SchemaRef {
         &self.work.prepared.shape.carried
     }
@@ -238,13 +238,4 @@ fn sorted(schema: &SchemaRef, batches: &[RecordBatch]) -> Outcome<RecordBatch> {
     order.sort_unstable();
     let indices: UInt32Array = order.into_iter().map(|(_, _, row)| row).collect();
     Ok(take_record_batch(&all, &indices)?)
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        let spilled = self.written.load(Ordering::Relaxed);
-        if spilled > 0 {
-            eprintln!("{spilled} bytes in spilled runs");
-        }
-    }
 }

@@ -27,7 +27,7 @@ use qlc::engine::encode::{CHUNK_ROWS, GROUP_ROWS, properties};
 /// What goes wrong in a measuring program ends it.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What the program was asked for: `FOLDER TARGET [--threads N] [--carried]`.
+/// What the program was asked for: `FOLDER TARGET [--threads N]`, and flags of its own.
 pub(crate) struct Asked {
     /// The folder of one symbol's files.
     pub(crate) folder: PathBuf,
@@ -35,39 +35,27 @@ pub(crate) struct Asked {
     pub(crate) target: PathBuf,
     /// Threads that encode.
     pub(crate) threads: usize,
-    /// Whether columns with one value are left out.
-    #[allow(dead_code, reason = "each program includes this file, and not each one asks")]
-    pub(crate) carried: bool,
 }
 
 impl Asked {
-    /// What was asked on the command line; nothing when cargo runs the program among all benches.
-    pub(crate) fn read() -> Outcome<Option<Self>> {
-        let mut paths = Vec::new();
-        let (mut threads, mut carried) = (2, false);
+    /// What was asked on the command line, with the flags that are the program's own; nothing when cargo runs the
+    /// program among all benches.
+    pub(crate) fn read() -> Outcome<Option<(Self, Vec<String>)>> {
+        let (mut paths, mut flags, mut threads) = (Vec::new(), Vec::new(), 2);
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--bench" => {}
-                "--carried" => carried = true,
                 "--threads" => threads = words.next().ok_or("--threads needs a number")?.parse()?,
+                flag if flag.starts_with("--") => flags.push(word),
                 path => paths.push(PathBuf::from(path)),
             }
         }
         match <[PathBuf; 2]>::try_from(paths) {
-            Ok([folder, target]) => Ok(Some(Self { folder, target, threads, carried })),
+            Ok([folder, target]) => Ok(Some((Self { folder, target, threads }, flags))),
             Err(none) if none.is_empty() => Ok(None),
             Err(_) => Err("say the folder of a symbol's files, and the file to write".into()),
         }
-    }
-
-    /// The files of the folder, by name.
-    #[allow(dead_code, reason = "each program includes this file, and not each one asks")]
-    pub(crate) fn files(&self) -> Outcome<Vec<PathBuf>> {
-        let mut files = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path())).collect::<Outcome<Vec<_>>>()?;
-        files.retain(|path| path.extension().is_some_and(|e| e == "parquet"));
-        files.sort();
-        Ok(files)
     }
 }
 
@@ -107,18 +95,18 @@ impl<I: Iterator<Item = Outcome<RecordBatch>>> Iterator for Groups<I> {
     }
 }
 
-/// Writes `rows` to `target` and removes it again; returns how many there were and the bytes that they took.
+/// Writes `rows` to `target` and removes it again; returns how many there were.
 pub(crate) fn encode(
     rows: impl Iterator<Item = Outcome<RecordBatch>> + Send,
     schema: &SchemaRef,
     target: &Path,
     threads: usize,
-) -> Outcome<(u64, u64)> {
+) -> Outcome<u64> {
     let descriptor = ArrowSchemaConverter::new().convert(schema)?;
     let file = BufWriter::with_capacity(1 << 18, File::create(target)?);
     let mut writer = SerializedFileWriter::new(file, descriptor.root_schema_ptr(), properties(schema, None)?)?;
-    let factory = ArrowRowGroupWriterFactory::new(&writer, schema.clone());
-    let groups = Groups { rows, coalescer: BatchCoalescer::new(schema.clone(), CHUNK_ROWS), ended: false };
+    let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(schema));
+    let groups = Groups { rows, coalescer: BatchCoalescer::new(Arc::clone(schema), CHUNK_ROWS), ended: false };
     let (give, take) = mpsc::sync_channel(1);
     let (done, finished) = mpsc::channel();
     // Gone with the last encoder, so that whoever still has rows to give hears of it.
@@ -160,9 +148,8 @@ pub(crate) fn encode(
     let _ = writer.finish()?;
     writer.flush()?;
     drop(writer);
-    let bytes = fs::metadata(target)?.len();
     fs::remove_file(target)?;
-    Ok((written, bytes))
+    Ok(written)
 }
 
 fn rows_of(group: &[RecordBatch]) -> u64 {

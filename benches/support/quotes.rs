@@ -35,15 +35,15 @@ pub(crate) fn partition() -> Partition {
 pub(crate) fn quotes(rows: usize) -> RecordBatch {
     let mut random = StdRng::seed_from_u64(7);
     let step = 86_300_000_000_000 / i64::try_from(rows).unwrap();
-    let ts: Int64Array = (0..rows as i64).map(|n| DAY + n * step / 1_000_000 * 1_000_000).collect();
+    let ts: Int64Array = (0_i64..).take(rows).map(|n| DAY + n * step / 1_000_000 * 1_000_000).collect();
     let received: Int64Array = ts.values().iter().map(|t| t + random.random_range(300..4_000) * 1_000).collect();
-    let seq: Int64Array = (0..rows as i64).map(|n| 90_000_000_000 + 7 * n).collect();
-    let mut ticks = 1_002_500_i64;
+    let seq: Int64Array = (0_i64..).take(rows).map(|n| 90_000_000_000 + 7 * n).collect();
+    let mut ticks = 1_002_500_i32;
     let mut walk = || {
         if random.random_bool(0.12) {
             ticks += random.random_range(-6..7);
         }
-        ticks as f64 / 10.0
+        f64::from(ticks) / 10.0
     };
     let bid: Float64Array = (0..rows).map(|_| walk()).collect();
     let ask: Float64Array = bid.values().iter().map(|price| price + 0.1).collect();
