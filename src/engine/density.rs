@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use parquet::{
     column::reader::{ColumnReader, get_column_reader},
-    data_type::Int64Type,
     file::{metadata::ParquetMetaData, serialized_reader::SerializedPageReader},
 };
 
@@ -62,7 +61,6 @@ fn count(
     else {
         return Err(format!("{TS_EVENT} is not a column of 64-bit integers"));
     };
-    let _: &parquet::column::reader::ColumnReaderImpl<Int64Type> = &reader;
     let (mut values, mut levels) = (Vec::with_capacity(AT_A_TIME), Vec::with_capacity(AT_A_TIME));
     loop {
         values.clear();

@@ -72,7 +72,7 @@ async fn every_known_stream_has_a_table_and_every_found_one() {
     );
     let known = ["bbo", "events", "funding", "mark_price", "open_interest", "trade"];
     let mut expected: Vec<String> =
-        known.iter().chain(&["meta", "quarantine"]).map(|t| format!("archive,{t}")).collect();
+        known.iter().chain(&["meta", "quarantine", "runs"]).map(|t| format!("archive,{t}")).collect();
     expected.extend(known.iter().chain(&["depth"]).map(|t| format!("spool,{t}")));
     expected.sort();
     assert_eq!(tables.await, expected);

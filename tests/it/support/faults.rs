@@ -80,10 +80,9 @@ impl Asked {
 
     /// The same in every run: names that are drawn by chance are left out.
     fn fingerprint(&self) -> String {
-        let key = match self.key.split_once("_probe/") {
-            Some((before, _)) => format!("{before}_probe/"),
-            None => self.key.clone(),
-        };
+        let by_chance = ["_probe/", "_runs/"];
+        let cut = by_chance.iter().find_map(|folder| Some(format!("{}{folder}", self.key.split_once(folder)?.0)));
+        let key = cut.unwrap_or_else(|| self.key.clone());
         let condition = self.condition.as_deref().and_then(|c| c.split(' ').next()).unwrap_or_default();
         format!("{:?} {key} {} {condition}", self.kind, self.range.as_deref().unwrap_or_default())
     }
