@@ -2,7 +2,7 @@
 //!
 //! Refuses a value of another kind, and says what would be right.
 
-use std::{path::Path, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
 use toml::{Table, Value};
 
@@ -22,7 +22,7 @@ pub(super) struct Section<'a> {
 }
 
 impl Section<'_> {
-    pub(super) fn wrong(&self, what: String) -> Error {
+    pub(super) fn wrong(&self, what: impl fmt::Display) -> Error {
         Error::usage(format!("{}: {what}", self.path.display()))
     }
 
