@@ -11,8 +11,9 @@ pub(super) struct Way<'a> {
     pub(super) data: &'a str,
     /// Its meta, where the two stand in the archive itself: no data without a receipt may stay there.
     pub(super) meta: Option<&'a str>,
-    /// The spool as commands name it.
+    /// Spool and archive as commands name them.
     pub(super) spool: &'a str,
+    pub(super) archive: &'a str,
     /// The first and the last day that rows are of.
     pub(super) days: Option<(Date, Date)>,
 }
@@ -40,8 +41,9 @@ pub(super) fn commands(partition: &Partition, way: Way<'_>) -> Vec<String> {
     let (start, end) = (first.clamp(date.pred(), date), last.clamp(date, date.succ()));
     let series = &partition.series;
     lines.push(format!(
-        "qlc --spool {} compact --mode backfill --start {start} --end {end} --exchange {} --stream {} --symbol {}",
+        "qlc --spool {} --archive {} compact --mode backfill --start {start} --end {end} --exchange {} --stream {} --symbol {}",
         word(way.spool),
+        word(way.archive),
         series.exchange,
         series.stream,
         series.symbol
@@ -60,23 +62,33 @@ mod tests {
         let dir = "exchange=okx/stream=bbo/symbol=btcusdt/date=20260203";
         let select = "--exchange okx --stream bbo --symbol btcusdt";
         let date = partition.date;
-        let way = Way { data: "/a b/data.parquet", meta: Some("/a b/meta.json"), spool: "/spool/", days: None };
+        let way = Way {
+            data: "/a b/data.parquet",
+            meta: Some("/a b/meta.json"),
+            spool: "/spool/",
+            archive: "/a b",
+            days: None,
+        };
         assert_eq!(
             commands(&partition, way),
             [
                 format!("mkdir -p /spool/{dir}"),
                 format!("mv '/a b/data.parquet' /spool/{dir}/data.parquet"),
                 "rm '/a b/meta.json'".to_owned(),
-                format!("qlc --spool /spool/ compact --mode backfill --start 20260203 --end 20260203 {select}"),
+                format!(
+                    "qlc --spool /spool/ --archive '/a b' compact --mode backfill --start 20260203 --end 20260203 {select}"
+                ),
             ]
         );
         let far = Some((date.pred().pred(), date));
-        let way = Way { data: "s3://old/data.parquet", meta: None, spool: "/spool", days: far };
+        let way = Way { data: "s3://old/data.parquet", meta: None, spool: "/spool", archive: "/new", days: far };
         assert_eq!(
             commands(&partition, way),
             [
                 format!("aws s3 cp s3://old/data.parquet /spool/{dir}/data.parquet"),
-                format!("qlc --spool /spool compact --mode backfill --start 20260202 --end 20260203 {select}"),
+                format!(
+                    "qlc --spool /spool --archive /new compact --mode backfill --start 20260202 --end 20260203 {select}"
+                ),
             ]
         );
     }

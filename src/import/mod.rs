@@ -292,7 +292,8 @@ impl Import<'_> {
         let source = self.from.unwrap_or(self.archive);
         let meta = self.archive.show(&layout::meta_key(partition));
         let meta = self.from.is_none().then_some(meta.as_str());
-        let way = Way { data: &source.show(&data.key), meta, spool: &self.options.spool, days };
+        let (data, archive) = (source.show(&data.key), self.archive.show(""));
+        let way = Way { data: &data, meta, spool: &self.options.spool, archive: &archive, days };
         mend::commands(partition, way)
     }
 }
