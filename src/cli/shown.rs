@@ -74,7 +74,7 @@ pub(crate) fn shown(
         from: credentials.unwrap_or("none found").to_owned(),
     });
     for key in COLLECT {
-        let setting = format!("{}.{key}", SECTION);
+        let setting = format!("{SECTION}.{key}");
         let typed = key == "endpoints" && !global.bucket.feeds().is_empty();
         let said = if typed { Some("flag --endpoint".to_owned()) } else { of(sources, key) };
         let from = said.or_else(|| line(&setting)).unwrap_or_else(|| "default".to_owned());

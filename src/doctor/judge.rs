@@ -15,7 +15,7 @@ use crate::{engine, error::Error, model::size};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Clocks that differ by more are not kept, in seconds.
 const SKEW: i64 = 60;
-/// S3 refuses requests that are further away (RequestTimeTooSkewed), in seconds.
+/// S3 refuses requests that are further away (`RequestTimeTooSkewed`), in seconds.
 const REFUSED: i64 = 15 * 60;
 /// The usual limit of open files on Linux; less was somebody's decision.
 const OPEN_FILES: u64 = 1024;

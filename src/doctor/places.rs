@@ -140,10 +140,7 @@ fn now() -> chrono::DateTime<Utc> {
 
 /// The versions that the newest receipts name; one that cannot be read names none, which `verify` tells.
 async fn versions(store: &Store, objects: &[Object]) -> Vec<String> {
-    let mut receipts: Vec<&Object> = objects
-        .iter()
-        .filter(|object| object.key.starts_with(layout::RECEIPTS) && object.key.ends_with(".json"))
-        .collect();
+    let mut receipts: Vec<&Object> = objects.iter().filter(|object| object.key.starts_with(layout::RECEIPTS)).collect();
     receipts.sort_by_key(|object| std::cmp::Reverse(object.modified_us));
     let mut found = Vec::new();
     for object in receipts.into_iter().take(RECEIPTS) {

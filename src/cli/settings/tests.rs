@@ -105,7 +105,7 @@ fn the_file_to_install_has_every_setting_and_no_other() {
     let all = file(&uncommented.collect::<Vec<_>>().join("\n")).unwrap();
     let mut got: Vec<&str> = all.lines.iter().map(|(key, _)| key.as_str()).collect();
     got.retain(|key| *key != "collect" && !key.starts_with("collect.endpoints."));
-    let section = COLLECT.map(|key| format!("{}.{key}", SECTION));
+    let section = COLLECT.map(|key| format!("{SECTION}.{key}"));
     let want: Vec<&str> = TOP.into_iter().chain(section.iter().map(String::as_str)).collect();
     assert_eq!(got, want);
     // What stands there as the usual value is the usual value.
