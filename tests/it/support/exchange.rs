@@ -61,6 +61,7 @@ struct State {
     begun: Mutex<BTreeMap<String, usize>>,
     drained: AtomicUsize,
     listening: AtomicUsize,
+    most_listening: AtomicUsize,
 }
 
 impl Exchange {
@@ -74,6 +75,7 @@ impl Exchange {
             begun: Mutex::default(),
             drained: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
+            most_listening: AtomicUsize::new(0),
         });
         let (live, _) = broadcast::channel(100_000);
         let (shared, to_live) = (Arc::clone(&state), live.clone());
@@ -107,6 +109,11 @@ impl Exchange {
     /// Connections that listen live.
     pub fn listening(&self) -> usize {
         self.state.listening.load(Ordering::SeqCst)
+    }
+
+    /// The most that listened live at a time.
+    pub fn most_listening(&self) -> usize {
+        self.state.most_listening.load(Ordering::SeqCst)
     }
 
     /// Connections so far to a path.
@@ -152,7 +159,8 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
                 return;
             }
             Act::Live => {
-                let _ = state.listening.fetch_add(1, Ordering::SeqCst);
+                let now = state.listening.fetch_add(1, Ordering::SeqCst) + 1;
+                let _ = state.most_listening.fetch_max(now, Ordering::SeqCst);
                 listen(&mut socket, &mut live).await;
                 let _ = state.listening.fetch_sub(1, Ordering::SeqCst);
                 return;
