@@ -417,7 +417,9 @@ mod tests {
     /// Events in these minutes only.
     fn only(busy: &[i64]) -> Minutes {
         let mut minutes = Minutes::none();
-        busy.iter().for_each(|minute| minutes.count(minute * MINUTE_NS));
+        for minute in busy {
+            minutes.count(minute * MINUTE_NS);
+        }
         minutes
     }
 
