@@ -214,7 +214,9 @@ def check(browser, page, shots):
     holds("text of the data stays text", browser.text("#quarantine"), HOSTILE)
     same("and makes no element", browser.js("document.querySelectorAll('img').length"), 0)
     holds("runs", browser.text("#runs"), "compact catch-up")
-    holds("slowest", browser.text("#slowest"), "okx/trade/ethusdt")
+    same("the slowest", browser.js("document.querySelectorAll('#slowest tbody tr').length"), 20)
+    same("are in order", browser.js("(s => s.every((n, at) => !at || n <= s[at - 1]))([...document.querySelectorAll"
+                                    "('#slowest tbody tr')].map(row => Number(row.children[2].textContent)))"), True)
     holds("compression", browser.text("#days"), " : 1")
     browser.shot(shots / "desktop.png")
 

@@ -194,6 +194,7 @@ async fn count_all(archive: &Store, gathered: &Gathered, wanted: Vec<Partition>)
     let tasks = wanted.into_iter().filter_map(|partition| {
         let data = gathered.series.get(&partition.series)?.archived.get(&partition.date)?.data.as_ref()?;
         let handle = Handle::new(archive, data);
+        // Begun when its turn comes: the iterator is as lazy as the stream over it.
         Some(tokio::spawn(async move { (density::minutes(&handle, partition.date).await, partition) }))
     });
     let mut running = futures::stream::iter(tasks).buffered(AT_A_TIME);

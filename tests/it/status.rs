@@ -135,7 +135,9 @@ fn quality_windows_judge_before_density() {
         let _ = place.put(&format!("quality/date=20260203/window={hour:02}{minute:02}.json"), line.as_bytes());
     };
     // The collector was there all day: the symbol was quiet.
-    (0..96).for_each(|nth| window(nth, "A"));
+    for nth in 0..96 {
+        window(nth, "A");
+    }
     assert_eq!(state(), "complete");
     window(50, "D");
     let ran = status(&place, &["--date", "20260203"]).ended(0);
