@@ -13,7 +13,7 @@ use super::support::{
 };
 
 /// How long an answer may take before a test gives up; a test that passes never waits for it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A prompt that was begun, with all that it has shown.
 struct Terminal {
@@ -91,8 +91,7 @@ impl Terminal {
         self.shows(&format!("ended {code}"));
         drop(self.keys.take());
         let _ = self.child.wait().unwrap();
-        let shown = self.shown.lock().unwrap().clone();
-        shown
+        self.shown.lock().unwrap().clone()
     }
 }
 
