@@ -1,6 +1,6 @@
 //! `status`: is every day of every series there, and all of it?
 //!
-//! [`gather`] lists both stores once and reads the small documents of the range, [`days`] says which days are expected, and
+//! `gather` lists both stores once and reads the small documents of the range, `days` says which days are expected, and
 //! [`crate::model::coverage`] judges each. Of the data one column is read, where the collector left no quality windows.
 //! Refuses to prove anything and to change anything: that is for `verify` and `compact`.
 
