@@ -126,10 +126,7 @@ pub(crate) fn verify(typed: &Verify, settings: &Settings) -> Result<verify::Opti
 pub(crate) fn status(typed: &Covered, detail: status::Detail, clock: DateTime<Utc>) -> Result<status::Options> {
     let now = typed.now.unwrap_or(clock);
     let today = Date::of(now)?;
-    let (start, end) = (typed.date.or(typed.start), typed.date.or(typed.end));
-    if let (Some(start), Some(end)) = (start, end) {
-        in_order(start, end)?;
-    }
+    let (start, end) = days(&typed.days)?;
     if let (Some(start), None) = (start, end)
         && start > today
     {
@@ -159,10 +156,7 @@ pub(crate) fn prune(typed: &Prune, settings: &Settings, clock: DateTime<Utc>) ->
 /// # Errors
 /// When the first day comes after the last one.
 pub(crate) fn import(typed: &Import, settings: &Settings, clock: DateTime<Utc>) -> Result<import::Options> {
-    let (start, end) = (typed.date.or(typed.start), typed.date.or(typed.end));
-    if let (Some(start), Some(end)) = (start, end) {
-        in_order(start, end)?;
-    }
+    let (start, end) = days(&typed.days)?;
     Ok(import::Options {
         selection: selection(&typed.selection),
         start,

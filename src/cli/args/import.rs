@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{compact::Selection, shared::Format};
-use crate::model::date::Date;
+use super::{
+    compact::Selection,
+    shared::{Days, Format},
+};
 
 /// `qlc import`
 #[derive(Debug, Args)]
@@ -23,15 +25,8 @@ pub(crate) struct Import {
     /// Take partitions from this archive and copy them; without it, those that stand in the archive are adopted
     #[arg(long, value_name = "PATH|URL")]
     pub(crate) from: Option<String>,
-    /// Only this day, as in 20260203
-    #[arg(long, value_name = "DATE", conflicts_with_all = ["start", "end"], help_heading = "Days")]
-    pub(crate) date: Option<Date>,
-    /// From this day on
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
-    pub(crate) start: Option<Date>,
-    /// Up to this day
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
-    pub(crate) end: Option<Date>,
+    #[command(flatten)]
+    pub(crate) days: Days,
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// Say what would be done, and do nothing

@@ -7,22 +7,15 @@ use clap::Args;
 
 use super::{
     compact::{Selection, instant},
-    shared::Format,
+    shared::{Days, Format},
 };
-use crate::model::date::Date;
 
-/// Which days of which series a coverage is about.
+/// Which days of which series a coverage is about; the last 31 where none are named. Days before the first of a series count
+/// as missing from a named start on.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Covered {
-    /// Only this day, as in 20260203
-    #[arg(long, value_name = "DATE", conflicts_with_all = ["start", "end"], help_heading = "Days")]
-    pub(crate) date: Option<Date>,
-    /// From this day on; days before the first of a series count as missing then [default: 30 days before the last]
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
-    pub(crate) start: Option<Date>,
-    /// Up to this day [default: yesterday]
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
-    pub(crate) end: Option<Date>,
+    #[command(flatten)]
+    pub(crate) days: Days,
     /// The instant that decides what yesterday and today are [default: the clock's]
     #[arg(long, value_name = "RFC3339", value_parser = instant, help_heading = "Days")]
     pub(crate) now: Option<DateTime<Utc>>,
@@ -36,6 +29,7 @@ pub(crate) struct Covered {
 Examples:
   qlc status                                the last 31 days
   qlc status --start 20260101 --end 20260131 --exchange binance
+  qlc status --start 20260101               days before a series began count as missing then
   qlc status --date 20260203 --format json
   qlc status --strict && echo complete      exit code 1 unless every day is complete")]
 pub(crate) struct Status {
