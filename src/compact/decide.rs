@@ -106,6 +106,12 @@ pub fn is_salvage_of(entry: &Entry, file: &SpoolFile) -> bool {
     entry.extent() == Extent::Groups && entry.source_path == file.object.key && entry.size == file.object.size
 }
 
+/// Whether adopted data may have been made from `file` among others: its receipt names no files, so their ages must tell.
+/// Taken in once more, the rows would be there twice.
+fn may_be_adopted(receipt: &Receipt, file: &SpoolFile) -> bool {
+    receipt.adopted && receipt.sources.iter().any(|data| file.object.modified_us <= data.modified_us)
+}
+
 /// Decides on `partition`. `today` is never compacted unless `force`.
 #[must_use]
 pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], archived: &Archived, force: bool) -> Decision {
@@ -150,6 +156,14 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], archived:
         return Decision::Nothing(format!(
             "{} left the spool, so the archived data is all there is to compact{in_quarantine}",
             plural(gone, "source")
+        ));
+    }
+    let doubtful = new.iter().filter(|i| feeding.get(**i).is_some_and(|f| may_be_adopted(receipt, &f.file))).count();
+    if doubtful > 0 && !force {
+        return Decision::Fail(format!(
+            "{} of the spool is not younger than the adopted data, which may hold its rows already: move it out of the spool, \
+             or have it taken in with --force",
+            plural(doubtful, "file")
         ));
     }
     let why = if new.is_empty() { "forced".to_owned() } else { plural(new.len(), "new file") };
@@ -265,6 +279,28 @@ mod tests {
         check(
             &[file("a", false)],
             &published(&["a"]),
+            false,
+            "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
+        );
+        let adopted = Archived::Published(Box::new(Receipt { adopted: true, ..*receipt(&["data"]) }));
+        let mut late = file("b", false);
+        check(
+            &[late.clone()],
+            &adopted,
+            false,
+            "fail: 1 file of the spool is not younger than the adopted data, which may hold its rows already: move it out of \
+             the spool, or have it taken in with --force",
+        );
+        check(
+            &[late.clone()],
+            &adopted,
+            true,
+            "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
+        );
+        late.file.object.modified_us = 2;
+        check(
+            &[late],
+            &adopted,
             false,
             "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
         );

@@ -86,6 +86,11 @@ fn a_late_file_is_merged_with_adopted_data() {
         put(&place.archive(), &home(), &data, &meta_of(&good()));
         let _ = place.qlc(&["import"]).ended(0);
         place.verify();
+        // A file that was there before the data was made may be in it.
+        let early = place.put_quotes("2026-02-03_00-30-00.parquet", &Events::sealed(good()[..10].to_vec()).bytes());
+        fs::File::options().write(true).open(&early).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        let _ = place.compact(&[]).ended(1).says("may hold its rows already");
+        fs::remove_file(&early).unwrap();
         let late = quotes(DAY + 100 * SECOND + 1, SECOND, 1_000, 50);
         let _ = place.put_quotes("2026-02-03_01-00-00.parquet", &Events::sealed(late.clone()).bytes());
         let _ = place.compact(&[]).ended(0).says("the archived data stands for 1 file");
