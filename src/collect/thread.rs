@@ -43,17 +43,38 @@ pub(crate) struct Mark {
 #[derive(Debug, Clone)]
 pub(crate) struct Thread {
     mark: Mark,
-    /// The connection that brought the last event; 0 before the first one of this process.
-    owner: u64,
+    /// What the latest connections have brought, oldest first.
+    spans: Vec<Span>,
     below: u32,
     /// Where in `mark.recent` the next number goes.
     slot: usize,
 }
 
+/// So many connections are remembered one by one; what earlier ones brought counts as everything up to its end.
+const SPANS: usize = 3;
+
+/// What a connection has brought: everything from its first number to its last, also what another one had brought before.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    line: u64,
+    first: u64,
+    last: u64,
+}
+
 impl Thread {
     pub(crate) fn new(mark: Mark) -> Self {
         let slot = mark.recent.len() % RECENT;
-        Self { mark, owner: 0, below: 0, slot }
+        Self { mark, spans: Vec::new(), below: 0, slot }.with_past()
+    }
+
+    /// What came before this process was by no connection of its own.
+    fn with_past(mut self) -> Self {
+        if let Some(last) = self.mark.last {
+            // Where there are no numbers, times take their place.
+            let last = if last == 0 { of_time(self.mark.last_ts) } else { last };
+            self.spans.push(Span { line: 0, first: 0, last });
+        }
+        self
     }
 
     pub(crate) fn mark(&self) -> &Mark {
@@ -62,7 +83,15 @@ impl Thread {
 
     /// Looks at an event that came by the connection `line` and remembers it.
     pub(crate) fn look(&mut self, event: &Event, line: u64) -> Verdict {
-        let same_line = self.owner == line;
+        let order = match event.id {
+            Id::Consecutive(id) | Id::Ascending(id) => id,
+            Id::Shared { order, .. } => order,
+            Id::Time => of_time(event.ts_event),
+        };
+        let past = event.ts_event <= self.mark.last_ts;
+        // A slower connection may still bring what came before another one began: that is new, however late.
+        let covered = past && self.spans.iter().any(|s| s.line != line && (s.first..=s.last).contains(&order));
+        let went_back = self.spans.iter().any(|s| s.line == line && order <= s.last);
         let verdict = match event.id {
             Id::Consecutive(id) | Id::Ascending(id) => match self.mark.last {
                 None => Verdict::Next,
@@ -70,28 +99,42 @@ impl Thread {
                     let hole = matches!(event.id, Id::Consecutive(_)) && id > last.saturating_add(1);
                     if hole { Verdict::AfterHole(last + 1, id - 1) } else { Verdict::Next }
                 }
-                Some(last) if id == last || self.mark.recent.contains(&id) => Verdict::Again,
-                Some(_) if same_line => Verdict::Late,
-                Some(_) if event.ts_event <= self.mark.last_ts => Verdict::Again,
+                Some(last) if id == last || self.mark.recent.contains(&id) || covered => Verdict::Again,
+                Some(_) if went_back || past => Verdict::Late,
                 Some(_) => Verdict::Anew,
             },
             Id::Shared { order, unique } => {
-                let before = self.mark.last.is_some_and(|last| order < last) && event.ts_event <= self.mark.last_ts;
-                if self.mark.recent.contains(&unique) || (before && !same_line) {
-                    Verdict::Again
-                } else {
-                    Verdict::Next
-                }
+                let before = self.mark.last.is_some_and(|last| order < last);
+                if self.mark.recent.contains(&unique) || (before && covered) { Verdict::Again } else { Verdict::Next }
             }
-            Id::Time => {
-                let before = self.mark.last.is_some() && event.ts_event <= self.mark.last_ts;
-                if before && !same_line { Verdict::Again } else { Verdict::Next }
-            }
+            Id::Time if self.mark.last.is_some() && covered => Verdict::Again,
+            Id::Time => Verdict::Next,
         };
-        self.remember(event, line, verdict)
+        let verdict = self.remember(event, went_back, verdict);
+        self.span(line, order, verdict);
+        verdict
     }
 
-    fn remember(&mut self, event: &Event, line: u64, verdict: Verdict) -> Verdict {
+    /// Notes that a connection has brought this number.
+    fn span(&mut self, line: u64, order: u64, verdict: Verdict) {
+        if verdict == Verdict::Anew {
+            self.spans.clear();
+        }
+        if let Some(span) = self.spans.iter_mut().find(|span| span.line == line) {
+            span.last = span.last.max(order);
+            return;
+        }
+        self.spans.push(Span { line, first: order, last: order });
+        if self.spans.len() > SPANS {
+            let gone = self.spans.remove(0);
+            if let Some(oldest) = self.spans.first_mut() {
+                // The older ones have ended: nothing new comes from before.
+                (oldest.first, oldest.last) = (0, oldest.last.max(gone.last));
+            }
+        }
+    }
+
+    fn remember(&mut self, event: &Event, went_back: bool, verdict: Verdict) -> Verdict {
         let (order, unique) = match event.id {
             Id::Consecutive(id) | Id::Ascending(id) => (id, id),
             Id::Shared { order, unique } => (order, unique),
@@ -100,6 +143,8 @@ impl Thread {
         let mut verdict = verdict;
         match verdict {
             Verdict::Again => return verdict,
+            // Only a connection that goes back by itself tells that the exchange counts anew.
+            Verdict::Late if !went_back => {}
             Verdict::Late => {
                 self.below += 1;
                 if self.below >= ANEW {
@@ -117,7 +162,6 @@ impl Thread {
             self.mark.last = Some(self.mark.last.map_or(order, |last| last.max(order)));
             self.mark.last_ts = self.mark.last_ts.max(event.ts_event);
         }
-        self.owner = line;
         if event.id != Id::Time {
             match self.mark.recent.get_mut(self.slot) {
                 Some(slot) => *slot = unique,
@@ -127,6 +171,11 @@ impl Thread {
         }
         verdict
     }
+}
+
+/// A time as a number that ascends.
+fn of_time(ns: i64) -> u64 {
+    ns.max(0).unsigned_abs()
 }
 
 #[cfg(test)]
@@ -197,6 +246,37 @@ mod tests {
             (T, 2, 2, Again),
             (T, 3, 2, Next),
             (T, 3, 1, Again),
+        ]);
+    }
+
+    #[test]
+    fn what_a_slower_connection_brings_from_before_another_began_is_kept() {
+        use Id::{Ascending as A, Consecutive as C, Time as T};
+        let s = |id| Id::Shared { order: id, unique: id };
+        // The second connection begins with 25 while 22 to 24 are on their way by the first one.
+        check(&[
+            (s(21), 21, 1, Next),
+            (s(25), 25, 2, Next),
+            (s(26), 26, 2, Next),
+            (s(22), 22, 1, Next),
+            (s(24), 24, 1, Next),
+            (s(25), 25, 1, Again),
+            (s(26), 26, 1, Again),
+            (s(27), 27, 1, Next),
+            (s(27), 27, 2, Again),
+        ]);
+        check(&[(C(21), 21, 1, Next), (C(25), 25, 2, AfterHole(22, 24)), (C(22), 22, 1, Late), (C(25), 25, 1, Again)]);
+        let mut many = vec![(A(1), 1, 1, Next), (A(500), 500, 2, Next)];
+        many.extend((2..100).map(|n| (A(n), i64::try_from(n).unwrap(), 1, Late)));
+        many.extend([(A(500), 500, 1, Again), (A(501), 501, 2, Next), (A(2), 2, 3, Again)]);
+        check(&many);
+        check(&[
+            (T, 1, 1, Next),
+            (T, 9, 2, Next),
+            (T, 5, 1, Next),
+            (T, 9, 1, Again),
+            (T, 10, 1, Next),
+            (T, 10, 2, Again),
         ]);
     }
 
