@@ -25,7 +25,7 @@ DUCKDB = r"""
 import sys, json, re, time, duckdb
 threads, memory, spill, archive, sql, params = sys.argv[1:]
 con = duckdb.connect()
-con.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET temp_directory = '{spill}'; SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+con.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET temp_directory = '{spill}'; SET TimeZone = 'UTC'; SET enable_progress_bar = false; SET integer_division = true")
 con.execute('CREATE SCHEMA archive')
 hive = 'hive_partitioning = true, hive_types_autocast = false'
 for table, stream in (('events', '*'), ('bbo', 'bbo')):
