@@ -132,6 +132,13 @@ impl Account {
     }
 }
 
+/// The largest resident memory of this process so far, in bytes; `None` where the system does not tell.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 const ALL: [Status; 7] = [
     Status::Done,
     Status::UpToDate,

@@ -8,14 +8,12 @@ mod notice;
 mod post;
 mod run;
 
-use std::path::Path;
-
 use chrono::{DateTime, Utc};
 
 use run::Run;
 
 use super::{
-    account::Account,
+    account::{Account, peak_memory},
     args::{Command, Typed},
     exit::Exit,
     settings::{self, Told},
@@ -28,10 +26,10 @@ use crate::{
 /// Tells whoever the settings name how the command ended.
 pub(crate) fn tell(typed: &Typed, account: &Account, began: DateTime<Utc>, exit: Exit) {
     let (Some(command), told) = (heard(&typed.command), settings::told(&typed.global)) else { return };
-    let run = Run { command, exit, began, ended: Utc::now(), sums: account.told(), peak_memory: peak_memory() };
     if told == Told::default() {
         return;
     }
+    let run = Run { command, exit, began, ended: Utc::now(), sums: account.told(), peak_memory: peak_memory() };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::warn!(%error, "it could not be told how the run ended"),
@@ -91,11 +89,4 @@ async fn notify(url: &str, run: &Run) -> Result<()> {
 
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// The largest resident memory of this process so far; `None` where the system does not tell.
-fn peak_memory() -> Option<u64> {
-    let text = std::fs::read_to_string(Path::new("/proc/self/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::reader::Handle,
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     model::{
         date::Date,
         layout::{self, Placed},
@@ -21,7 +21,7 @@ use crate::{
         receipt::Receipt,
         row_hash::FOOTER_KEY,
     },
-    storage::{Expect, store::Store},
+    storage::{Expect, receipts, store::Store},
 };
 
 /// The spool files of each series that is meant, by key.
@@ -256,7 +256,7 @@ async fn held(
     };
     if let Some(bytes) = &meta
         && let Ok(meta) = Meta::from_json(bytes)
-        && let Some(receipt) = receipt(archive, partition, &meta.sha256).await?
+        && let Some(receipt) = receipts::vouching(archive, partition, &meta.sha256).await?
         && receipt.outcome.bytes == data.size
         && footer_agrees(archive, &data, &receipt).await?
     {
@@ -264,21 +264,13 @@ async fn held(
     }
     // The meta is absent, or not of this data: the data's own digest finds the receipt that was written before it.
     let (sha256, _) = archive.sha256(&data.key).await?;
-    Ok(match receipt(archive, partition, &sha256).await? {
+    Ok(match receipts::vouching(archive, partition, &sha256).await? {
         Some(receipt) => Archived::Unfinished(Box::new(receipt)),
         None => Archived::Foreign(format!(
             "{} is vouched for by no receipt (sha256 {sha256}); qlc verify tells what is wrong with it",
             archive.show(&data.key)
         )),
     })
-}
-
-async fn receipt(archive: &Store, partition: &Partition, sha256: &str) -> Result<Option<Receipt>> {
-    let key = layout::receipt_key(partition, sha256);
-    let Some(bytes) = archive.read(&key).await? else { return Ok(None) };
-    let receipt = Receipt::from_json(&bytes)
-        .map_err(|e| Error::caused(Kind::Damage, format!("{}: cannot be used", archive.show(&key)), e))?;
-    Ok((receipt.partition == *partition && receipt.outcome.sha256 == sha256).then_some(receipt))
 }
 
 /// Whether the footer of archived data is that of the data that the receipt vouches for: it names the row hash and the
@@ -323,7 +315,7 @@ pub async fn neighbours(archive: &Store, partition: &Partition) -> Result<Said> 
         let neighbour = partition.series.on(day);
         let Some(meta) = archive.read(&layout::meta_key(&neighbour)).await? else { continue };
         let Ok(meta) = Meta::from_json(&meta) else { continue };
-        let Ok(Some(receipt)) = receipt(archive, &neighbour, &meta.sha256).await else { continue };
+        let Ok(Some(receipt)) = receipts::vouching(archive, &neighbour, &meta.sha256).await else { continue };
         for source in receipt.sources {
             if source.rows_elsewhere.contains_key(&partition.date) {
                 let _ = said.here.insert((source.name, source.size));

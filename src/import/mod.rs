@@ -32,7 +32,7 @@ use crate::{
         receipt::Receipt,
     },
     storage::{
-        Expect, atomic, conditions,
+        Expect, atomic, conditions, receipts,
         scratch::{self, Scratch},
         store::{Object, Store},
     },
@@ -77,8 +77,7 @@ async fn partitions(source: &Store, options: &Options) -> Result<BTreeMap<Partit
     let mut others = Vec::new();
     for object in source.list("").await? {
         let Some(Ok(Placed { series, date: Some(date), file })) = Placed::parse(&object.key) else { continue };
-        let in_time = options.start.is_none_or(|s| date >= s) && options.end.is_none_or(|e| date <= e);
-        if !in_time || !options.selection.takes(&series) {
+        if !date.is_within(options.start, options.end) || !options.selection.takes(&series) {
             continue;
         }
         let partition = series.on(date);
@@ -234,7 +233,7 @@ impl Import<'_> {
             (_, None) => None,
         };
         if archived.as_deref() == Some(sha256.as_str())
-            && let Some(receipt) = self.receipt(partition, &sha256).await?
+            && let Some(receipt) = receipts::vouching(self.archive, partition, &sha256).await?
         {
             let meta = stands.meta.as_ref().and_then(|(bytes, _)| Meta::from_json(bytes).ok());
             let is_published = meta == Some(receipt.meta());
@@ -277,15 +276,6 @@ impl Import<'_> {
                 Decision::Leave { outcome: Outcome::Damaged, reasons, rows: 0, mend: Vec::new() }
             }
         })
-    }
-
-    /// The receipt that vouches for the data with this sha256, if there is one.
-    async fn receipt(&self, partition: &Partition, sha256: &str) -> Result<Option<Receipt>> {
-        let key = layout::receipt_key(partition, sha256);
-        let Some(bytes) = self.archive.read(&key).await? else { return Ok(None) };
-        let receipt = Receipt::from_json(&bytes)
-            .map_err(|e| Error::caused(Kind::Damage, format!("{}: cannot be used", self.archive.show(&key)), e))?;
-        Ok((receipt.partition == *partition && receipt.outcome.sha256 == sha256).then_some(receipt))
     }
 
     fn mend(&self, partition: &Partition, data: &Object, days: Option<(Date, Date)>) -> Vec<String> {

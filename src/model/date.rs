@@ -69,6 +69,12 @@ impl Date {
         self.0.signed_duration_since(other.0).num_days()
     }
 
+    /// Whether the day lies in a range, both ends included, that is open where an end is not named.
+    #[must_use]
+    pub fn is_within(self, start: Option<Self>, end: Option<Self>) -> bool {
+        start.is_none_or(|start| self >= start) && end.is_none_or(|end| self <= end)
+    }
+
     /// All days from this one to `last`, both included.
     pub fn through(self, last: Self) -> impl Iterator<Item = Self> {
         std::iter::successors(Some(self), |d| Some(d.succ())).take_while(move |d| *d <= last)

@@ -22,6 +22,7 @@ use crate::{
     storage::{
         Expect, atomic,
         remove::{Removal, remove},
+        runs,
         store::Store,
     },
 };
@@ -43,9 +44,7 @@ pub(super) struct Place<'a> {
 
 /// Writes the intent; returns what the run is known by.
 pub(super) async fn announce(at: &Place<'_>, lines: &[Pruned]) -> Result<String> {
-    let time: String = at.time.chars().filter(char::is_ascii_alphanumeric).collect();
-    let id = uuid::Uuid::new_v4().simple().to_string();
-    let run = format!("{}/{time}-{}", layout::journal_dir(layout::PRUNED, at.today), id.get(..8).unwrap_or(&id));
+    let run = format!("{}/{}", layout::journal_dir(layout::PRUNED, at.today), runs::name(at.time));
     let _ = atomic::write_bytes(at.archive, &format!("{run}{INTENT}"), at.staging, &Expect::Absent, to_lines(lines)?)
         .await?;
     Ok(run)

@@ -17,6 +17,7 @@ use crate::{
     storage::{
         Expect, atomic,
         remove::{Removal, remove},
+        runs,
     },
 };
 
@@ -81,10 +82,8 @@ pub(super) async fn drop_object(at: &Place<'_>, key: &str) -> Result<()> {
 
 /// Writes a journal of its own into `folder`; returns its key.
 pub(super) async fn journal(at: &Place<'_>, folder: &str, lines: &[Released]) -> Result<String> {
-    let time: String = time(at).chars().filter(char::is_ascii_alphanumeric).collect();
-    let id = uuid::Uuid::new_v4().simple().to_string();
     let dir = layout::journal_dir(folder, Date::of(at.now)?);
-    let key = format!("{dir}/{time}-{}.ndjson", id.get(..8).unwrap_or(&id));
+    let key = format!("{dir}/{}.ndjson", runs::name(&time(at)));
     let _ = atomic::write_bytes(at.archive, &key, at.staging, &Expect::Absent, to_lines(lines)?).await?;
     Ok(key)
 }

@@ -47,8 +47,7 @@ impl Filter {
     }
 
     pub(super) fn takes_day(&self, series: &Series, date: Date) -> bool {
-        let in_time = self.start.is_none_or(|s| date >= s) && self.end.is_none_or(|e| date <= e);
-        in_time && self.selection.takes(series)
+        date.is_within(self.start, self.end) && self.selection.takes(series)
     }
 
     pub(super) fn takes_name(&self, entry: &Entry) -> bool {

@@ -62,6 +62,8 @@ pub(super) struct Gathered {
     pub(super) series: BTreeMap<Series, Known>,
     /// Files of the spool that tell no day.
     pub(super) without_day: u64,
+    /// The keys of the collector's quality windows, by day.
+    windows: BTreeMap<Date, Vec<String>>,
 }
 
 /// Lists both stores.
@@ -87,7 +89,12 @@ pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Sel
     }
     let Some(spool) = spool else { return Ok(gathered) };
     for object in spool.list("").await? {
-        let Some(Ok(placed)) = Placed::parse(&object.key) else { continue };
+        let Some(Ok(placed)) = Placed::parse(&object.key) else {
+            if let Some(day) = window_day(&object.key) {
+                gathered.windows.entry(day).or_default().push(object.key);
+            }
+            continue;
+        };
         if !layout::is_input(&placed.file) || !selection.takes(&placed.series) {
             continue;
         }
@@ -99,6 +106,11 @@ pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Sel
         }
     }
     Ok(gathered)
+}
+
+/// The day of a quality window.
+fn window_day(key: &str) -> Option<Date> {
+    key.strip_prefix(quality::DIR)?.strip_prefix("/date=")?.split('/').next()?.parse().ok()
 }
 
 /// What the documents of the expected partitions say.
@@ -151,19 +163,16 @@ pub(super) async fn read(
         }
     }
     if let Some(spool) = spool {
-        found.windows = windows(spool, expected).await?;
+        found.windows = windows(spool, gathered, expected).await?;
     }
     Ok(found)
 }
 
-async fn windows(spool: &Store, expected: &[Partition]) -> Result<BTreeMap<Date, Vec<Tally>>> {
+async fn windows(spool: &Store, gathered: &Gathered, expected: &[Partition]) -> Result<BTreeMap<Date, Vec<Tally>>> {
     let days: BTreeSet<Date> = expected.iter().map(|partition| partition.date).collect();
-    let listed = spool.list(quality::DIR).await?;
     let mut reads = Vec::new();
-    for object in &listed {
-        let day = object.key.strip_prefix(quality::DIR).and_then(|rest| rest.strip_prefix("/date=")?.split('/').next());
-        let Some(day) = day.and_then(|day| day.parse::<Date>().ok()).filter(|day| days.contains(day)) else { continue };
-        reads.push(async move { spool.read(&object.key).await.map(|bytes| (day, bytes)) });
+    for (day, keys) in gathered.windows.iter().filter(|(day, _)| days.contains(day)) {
+        reads.extend(keys.iter().map(|key| async move { spool.read(key).await.map(|bytes| (*day, bytes)) }));
     }
     let mut windows: BTreeMap<Date, Vec<Tally>> = BTreeMap::new();
     let mut reads = futures::stream::iter(reads).buffered(AT_A_TIME);

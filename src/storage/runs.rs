@@ -20,7 +20,12 @@ const AT_A_TIME: usize = 32;
 /// What a run that ends now is known by.
 #[must_use]
 pub fn id(now: DateTime<Utc>) -> String {
-    let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+    name(&now.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+/// A name for what a run leaves, a record or a journal: its time, RFC 3339 in UTC, and chance.
+#[must_use]
+pub fn name(time: &str) -> String {
     let time: String = time.chars().filter(char::is_ascii_alphanumeric).collect();
     let chance = uuid::Uuid::new_v4().simple().to_string();
     format!("{time}-{}", chance.get(..8).unwrap_or(&chance))

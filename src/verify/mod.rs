@@ -91,8 +91,7 @@ async fn partitions(archive: &Store, options: &Options) -> Result<BTreeMap<Parti
     let mut all: BTreeMap<Partition, Vec<Object>> = BTreeMap::new();
     for object in archive.list("").await? {
         let Some(Ok(Placed { series, date: Some(date), .. })) = Placed::parse(&object.key) else { continue };
-        let in_time = options.start.is_none_or(|s| date >= s) && options.end.is_none_or(|e| date <= e);
-        if in_time && options.selection.takes(&series) {
+        if date.is_within(options.start, options.end) && options.selection.takes(&series) {
             all.entry(series.on(date)).or_default().push(object);
         }
     }

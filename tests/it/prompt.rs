@@ -29,9 +29,13 @@ impl Terminal {
     fn new(place: &Place) -> Self {
         let quoted = |path: std::path::PathBuf| format!("'{}'", path.display());
         let (qlc, spool, archive) = (env!("CARGO_BIN_EXE_qlc"), quoted(place.spool()), quoted(place.archive()));
-        let line = format!("stty rows 24 cols 100; '{qlc}' --spool {spool} --archive {archive} query; echo ended $?");
+        // Ctrl-C reaches the shell as well: without the trap, a shell such as dash ends there and never tells the code.
+        let line = format!(
+            "trap : INT; stty rows 24 cols 100; '{qlc}' --spool {spool} --archive {archive} query; echo ended $?"
+        );
         let mut child = Command::new("script")
             .args(["--quiet", "--flush", "--command", &line, "/dev/null"])
+            .env("SHELL", "/bin/sh")
             .env("XDG_STATE_HOME", place.root().join("state"))
             .env("QLC_SPILL_DIR", place.spill())
             .env("TERM", "xterm")

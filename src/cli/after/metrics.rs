@@ -2,21 +2,20 @@
 //!
 //! Refuses to write over a file that holds something else, and to lose what other commands have written to it.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
 use super::run::Run;
 use crate::{
     cli::exit::Exit,
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     model::metric::{self, BUILD, LAST_SUCCESS, Sample},
     storage::{Expect, atomic, store::Store},
 };
 
-/// How often, and with which pauses, another command is given time to write the same file.
-const TRIES: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(100);
+/// How often the turn is waited for while another command writes the same file: five seconds.
+const TURNS: u32 = 250;
 
 /// The values of a run.
 pub(super) fn samples(run: &Run) -> Vec<Sample> {
@@ -64,26 +63,18 @@ pub(super) async fn keep(path: &Path, run: &Run) -> Result<()> {
     };
     let store = Store::open(&folder.display().to_string())?;
     // Two commands that end at the same time must not lose each other's part.
-    let mut lock = atomic::lock(&store, "")?;
-    for _ in 0..TRIES {
-        if lock.is_some() {
-            break;
-        }
-        tokio::time::sleep(PAUSE).await;
-        lock = atomic::lock(&store, "")?;
-    }
-    if lock.is_none() {
-        return Err(Error::new(Kind::Io, format!("{}: another process holds the folder", folder.display())));
-    }
-    let earlier = match std::fs::read_to_string(&absolute) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(e) => return Err(Error::io(format!("{shown}: cannot be read"), e)),
-    };
-    let text = metric::page(&earlier, run.command, &samples(run))
-        .map_err(|e| Error::caused(e.kind(), shown.to_string(), e))?;
-    let _ = atomic::write_bytes(&store, name, folder, &Expect::Anything, text.into_bytes()).await?;
-    Ok(())
+    atomic::in_turn(&store, "", TURNS, || async {
+        let earlier = match std::fs::read_to_string(&absolute) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(Error::io(format!("{shown}: cannot be read"), e)),
+        };
+        let text = metric::page(&earlier, run.command, &samples(run))
+            .map_err(|e| Error::caused(e.kind(), shown.to_string(), e))?;
+        let _ = atomic::write_bytes(&store, name, folder, &Expect::Anything, text.into_bytes()).await?;
+        Ok(())
+    })
+    .await
 }
 
 /// Seconds since 1970 UTC.

@@ -16,7 +16,6 @@ use crate::{
         signals::Signals,
     },
     error::Result,
-    storage::store::Store,
 };
 
 /// Cleans, or says what would be cleaned. A machine without a spool has an archive to clean all the same.
@@ -29,7 +28,7 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     let options = meaning::clean(typed, settings, Utc::now());
     let archive = stores::archive(settings)?;
-    let spool = Store::open_with(&settings.spool, &settings.bucket).ok().filter(|spool| !spool.is_absent());
+    let spool = stores::spool_if_any(settings);
     let begun = history::begin();
     let stop = || signals.stop().asked();
     let swept = clean::run(spool.as_ref(), &archive, &options, &stop).await?;

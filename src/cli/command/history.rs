@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
     clean,
-    cli::{exit::Exit, settings::Settings, show::Checked},
+    cli::{account::peak_memory, exit::Exit, settings::Settings, show::Checked},
     compact,
     error::Result,
     model::{
@@ -75,14 +75,6 @@ async fn written(archive: &Store, spill_dir: &Path, begun: &Begun, exit: Exit, a
     // A folder's objects are put together in their place.
     let scratch = if archive.local_folder().is_some() { None } else { Some(Scratch::new(spill_dir)?) };
     runs::write(archive, &run, today, scratch.as_ref().map_or(spill_dir, Scratch::path)).await
-}
-
-/// The most that was resident of this process, in bytes, where the system tells.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024)
 }
 
 fn selected(selection: &Selection) -> Asked {

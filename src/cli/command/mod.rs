@@ -22,6 +22,8 @@ mod status;
 mod stores;
 mod verify;
 
+use std::path::PathBuf;
+
 use super::{
     account::Account,
     args::{Command, ConfigVerb, Resources, Tuning, Typed},
@@ -38,75 +40,39 @@ use crate::error::Result;
 /// When the command could not be begun, or ended as a whole; what failed in a part of it is in the exit.
 pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, account: &Account) -> Result<Exit> {
     let decide = |resources: &Resources, tuning: &Tuning| Settings::decide(&typed.global, resources, tuning);
+    // Most commands compact nothing, and many hold nothing in memory that a limit would be about.
+    let within = |resources: &Resources| decide(resources, &Tuning::default());
+    let staged = |spill_dir: Option<&PathBuf>| within(&Resources::with_spill_dir(spill_dir));
+    let plain = || within(&Resources::default());
     let archive_was_typed = typed.global.archive_was_typed;
     match &typed.command {
         Command::Compact(typed) => {
             compact::run(typed, &decide(&typed.resources, &typed.tuning)?, console, signals, account).await
         }
-        Command::Verify(typed) => {
-            verify::run(typed, &decide(&typed.resources, &Tuning::default())?, console, signals, account).await
-        }
-        Command::Query(typed) => {
-            query::run(typed, &decide(&typed.resources, &Tuning::default())?, console, signals).await
-        }
-        Command::Prune(typed) => {
-            prune::run(
-                typed,
-                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), &Tuning::default())?,
-                console,
-                signals,
-                account,
-            )
-            .await
-        }
-        Command::Quarantine(typed) => quarantine::run(typed, &decide, console, signals).await,
-        Command::Clean(typed) => {
-            clean::run(
-                typed,
-                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), &Tuning::default())?,
-                console,
-                signals,
-                account,
-            )
-            .await
-        }
-        Command::Import(typed) => {
-            import::run(
-                typed,
-                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), &Tuning::default())?,
-                console,
-                signals,
-            )
-            .await
-        }
-        Command::Status(typed) => {
-            status::run(typed, &decide(&Resources::default(), &Tuning::default())?, console, signals).await
-        }
-        Command::Report(typed) => {
-            report::run(typed, &decide(&Resources::default(), &Tuning::default())?, console, signals).await
-        }
-        Command::Inspect(typed) => {
-            inspect::run(typed, &decide(&Resources::default(), &Tuning::default())?, console, signals).await
-        }
+        Command::Verify(typed) => verify::run(typed, &within(&typed.resources)?, console, signals, account).await,
+        Command::Query(typed) => query::run(typed, &within(&typed.resources)?, console, signals).await,
+        Command::Prune(typed) => prune::run(typed, &staged(typed.spill_dir.as_ref())?, console, signals, account).await,
+        Command::Quarantine(typed) => quarantine::run(typed, &within, console, signals).await,
+        Command::Clean(typed) => clean::run(typed, &staged(typed.spill_dir.as_ref())?, console, signals, account).await,
+        Command::Import(typed) => import::run(typed, &staged(typed.spill_dir.as_ref())?, console, signals).await,
+        Command::Status(typed) => status::run(typed, &plain()?, console, signals).await,
+        Command::Report(typed) => report::run(typed, &plain()?, console, signals).await,
+        Command::Inspect(typed) => inspect::run(typed, &plain()?, console, signals).await,
         Command::Config(config) => {
             let ConfigVerb::Show(show) = &config.verb;
             config::show(show, &typed.global, &decide(&show.resources, &show.tuning)?, console)
         }
         Command::Doctor(doctor) => {
-            doctor::run(doctor, &typed.global, decide(&doctor.resources, &Tuning::default()), console, signals).await
+            doctor::run(doctor, &typed.global, within(&doctor.resources), console, signals).await
         }
         Command::Completions(typed) => shell::completions(typed.shell, console),
         Command::Man => shell::man(console),
         Command::Demo(typed) => {
-            let settings = decide(&Resources::default(), &Tuning::default())?;
+            let settings = plain()?;
             demo::run(typed, &settings, archive_was_typed, console, signals).await
         }
-        Command::Collect(typed) => {
-            collect::run(typed, &decide(&Resources::default(), &Tuning::default())?, console, signals).await
-        }
-        Command::Record(typed) => {
-            record::run(typed, &decide(&Resources::default(), &Tuning::default())?, console, signals).await
-        }
+        Command::Collect(typed) => collect::run(typed, &plain()?, console, signals).await,
+        Command::Record(typed) => record::run(typed, &plain()?, console, signals).await,
         Command::Replay(typed) => replay::run(typed, console, signals).await,
     }
 }

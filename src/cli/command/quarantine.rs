@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{compact::watched, stores};
 use crate::{
     cli::{
-        args::{Chosen, Discard, Format, Quarantine, Resources, Retry, Tuning, Verb},
+        args::{Chosen, Discard, Format, Quarantine, Resources, Retry, Verb},
         console::{Console, Look},
         exit::Exit,
         meaning,
@@ -23,18 +23,17 @@ use crate::{
 };
 
 /// Decides the settings from what was typed for one command.
-type Decide<'a> = &'a (dyn Fn(&Resources, &Tuning) -> Result<Settings> + Sync);
+type Decide<'a> = &'a (dyn Fn(&Resources) -> Result<Settings> + Sync);
 
 /// Does what the second word says.
 pub(super) async fn run(typed: &Quarantine, decide: Decide<'_>, console: &Console, signals: &Signals) -> Result<Exit> {
-    let plain = || decide(&Resources::default(), &Tuning::default());
+    let plain = || decide(&Resources::default());
     match &typed.verb {
         Verb::List(chosen) => list(chosen, &plain()?, console).await,
         Verb::Show(chosen) => show(chosen, &plain()?, console, signals).await,
-        Verb::Retry(typed) => retry(typed, &decide(&typed.resources, &Tuning::default())?, console, signals).await,
+        Verb::Retry(typed) => retry(typed, &decide(&typed.resources)?, console, signals).await,
         Verb::Discard(typed) => {
-            discard(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()), &Tuning::default())?, console)
-                .await
+            discard(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()))?, console).await
         }
     }
 }

@@ -5,7 +5,7 @@ use chrono::Utc;
 use super::stores;
 use crate::{
     cli::{
-        args::{Format, Status},
+        args::Status,
         console::{Console, Look},
         exit::Exit,
         meaning,
@@ -25,21 +25,14 @@ pub(super) async fn run(typed: &Status, settings: &Settings, console: &Console, 
     let spool = spool(settings, console);
     let coverage = signals.or_stop(status::run(spool.as_ref(), &archive, &options)).await?;
     let mut out = console.out();
-    match typed.format {
-        Format::Json => {
-            for cell in &coverage.cells {
-                out.json(cell)?;
-            }
-        }
-        Format::Text => out.lines(&show::coverage(&coverage, Look::of_stdout())),
-    }
+    out.list(typed.format, &coverage.cells, || show::coverage(&coverage, Look::of_stdout()))?;
     out.finish()?;
     Ok(if typed.strict { Exit::of_coverage(&coverage) } else { Exit::Done })
 }
 
 /// The spool, if there is one here; without it nothing is known of what waits.
 pub(super) fn spool(settings: &Settings, console: &Console) -> Option<Store> {
-    let spool = Store::open_with(&settings.spool, &settings.bucket).ok().filter(|spool| !spool.is_absent());
+    let spool = stores::spool_if_any(settings);
     if spool.is_none() {
         console.line(&format!(
             "qlc: {}: there is no such spool here, so files that wait and quality windows are not known",

@@ -13,6 +13,11 @@ pub(super) fn present_spool(settings: &Settings) -> Result<Store> {
     present(&settings.spool, settings, "spool")
 }
 
+/// The spool, if there is one on this machine.
+pub(super) fn spool_if_any(settings: &Settings) -> Option<Store> {
+    Store::open_with(&settings.spool, &settings.bucket).ok().filter(|spool| !spool.is_absent())
+}
+
 /// The archive, which must be there, since nothing is about to be written to it.
 pub(super) fn present_archive(settings: &Settings) -> Result<Store> {
     present(&settings.archive, settings, "archive")
