@@ -20,7 +20,7 @@ use qlc::{
     },
     engine::{
         budget::Budget,
-        encode::{Manner, encode},
+        encode::{Beside, Manner, encode},
         job::{Job, Ledger},
         plan,
         probe::probe,
@@ -94,7 +94,7 @@ fn flowing(criterion: &mut Criterion) {
     let encoded = || {
         let rows = stream::iter(batches.clone()).map(Ok);
         let _ = std::fs::File::create(&file).unwrap();
-        encode(rows, &shape, Manner { brought_to: None, zstd_level: None, cores: 2 }, &file)
+        encode(rows, &shape, Manner { brought_to: None, zstd_level: None, cores: 2 }, Beside::nothing(), &file)
     };
     let _ = group.bench_function("encode", |b| b.to_async(&runtime).iter(|| async { encoded().await.unwrap() }));
 

@@ -71,14 +71,12 @@ impl Checker {
         // The hash of the rows as they are; the proof's hash differs from it only in `seq` and in changed units.
         self.sums.begin(rows);
         self.add_sums(&job, &columns, false)?;
-        let bare = self.sums.hash();
-        let mut full = bare;
         if source.claims.has_seq
             && let Some(seq) = &raw_seq
         {
             self.sums.add(SEQ, seq)?;
-            full = self.sums.hash();
         }
+        let mut hash = self.sums.hash();
 
         let raw_ts = columns.get(job.shape.ts).cloned();
         let changed = job.to_ns && bring_to_ns(&job, &mut columns);
@@ -98,7 +96,7 @@ impl Checker {
             .map_err(|e| Problem::Storage(Error::caused(Kind::Internal, "carried columns", e)))?;
 
         self.tally.rows += rows as u64;
-        self.tally.row_hash = self.tally.row_hash.and(full);
+        self.tally.row_hash = self.tally.row_hash.and(hash);
         if let Placing::Split { quarantined, .. } = &placing {
             self.tally.quarantined_hash = self.tally.quarantined_hash.and(self.sums.hash_where(quarantined));
         }
@@ -106,11 +104,12 @@ impl Checker {
         if changed || (job.numbers && source.claims.has_seq) {
             self.sums.begin(rows);
             self.add_sums(&job, carried.columns(), !job.numbers)?;
+            hash = self.sums.hash();
         }
         match placing {
             Placing::Here => {
                 self.tally.here += rows as u64;
-                self.tally.here_hash = self.tally.here_hash.and(self.sums.hash());
+                self.tally.here_hash = self.tally.here_hash.and(hash);
                 Ok(carried)
             }
             Placing::Split { here, elsewhere, quarantined } => {

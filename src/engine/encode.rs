@@ -4,7 +4,7 @@
 //! setting reaches these figures. Integers are delta-encoded, prices and sizes go through dictionaries. Refuses to make
 //! anything durable: that is the atomic write's part.
 
-use std::{collections::HashMap, fs::File, io::BufWriter, path::Path, sync::Arc};
+use std::{collections::HashMap, fmt, fs::File, io::BufWriter, path::Path, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, RecordBatch},
@@ -22,7 +22,7 @@ use parquet::{
     column::writer::ColumnCloseResult,
     errors::ParquetError,
     file::{
-        metadata::{KeyValue, SortingColumn},
+        metadata::{KeyValue, RowGroupMetaDataPtr, SortingColumn},
         properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr},
         writer::SerializedFileWriter,
     },
@@ -71,6 +71,40 @@ pub struct Manner {
     pub cores: usize,
 }
 
+/// A row group whose bytes the system has, though perhaps not yet the disk.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// What the footer will say of it, but for its page indexes.
+    pub group: RowGroupMetaDataPtr,
+    /// Where it ends in the file.
+    pub end: u64,
+}
+
+/// Gives the row hash of all rows, after the last one.
+pub type GivesHash = Box<dyn FnOnce() -> Result<RowHash> + Send>;
+
+/// What goes on beside the encoding.
+pub struct Beside {
+    /// Whoever knows the row hash of the rows; without it, it is computed as they are encoded.
+    pub row_hash: Option<GivesHash>,
+    /// Told of every row group.
+    pub appended: Box<dyn FnMut(Appended) + Send>,
+}
+
+impl Beside {
+    /// Nothing.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { row_hash: None, appended: Box::new(|_| {}) }
+    }
+}
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beside").field("knows the row hash", &self.row_hash.is_some()).finish_non_exhaustive()
+    }
+}
+
 /// What was encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoded {
@@ -88,9 +122,10 @@ pub async fn encode(
     mut rows: impl Stream<Item = Result<RecordBatch>> + Unpin + Send,
     shape: &Arc<Shape>,
     manner: Manner,
+    beside: Beside,
     path: &Path,
 ) -> Result<Encoded> {
-    let mut file = OutFile::create(shape, manner, path)?;
+    let mut file = OutFile::create(shape, manner, beside, path)?;
     let permits = Arc::new(Semaphore::new(manner.cores.max(1)));
     let mut coalescer = BatchCoalescer::new(Arc::clone(&shape.carried), CHUNK_ROWS);
     let mut group: Vec<RecordBatch> = Vec::new();
@@ -173,13 +208,15 @@ struct OutFile {
     groups: usize,
     rows: u64,
     row_hash: RowHash,
+    beside: Beside,
     constants: Constants,
 }
 
 /// A row group whose columns are being encoded.
 struct Group {
     columns: Vec<Encoding1>,
-    hash: JoinHandle<Result<RowHash>>,
+    /// Its row hash, where nobody else knows it.
+    hash: Option<JoinHandle<Result<RowHash>>>,
     rows: usize,
 }
 
@@ -192,7 +229,7 @@ enum Encoding1 {
 }
 
 impl OutFile {
-    fn create(shape: &Arc<Shape>, manner: Manner, path: &Path) -> Result<Self> {
+    fn create(shape: &Arc<Shape>, manner: Manner, beside: Beside, path: &Path) -> Result<Self> {
         let file = File::options()
             .write(true)
             .open(path)
@@ -216,6 +253,7 @@ impl OutFile {
             groups: 0,
             rows: 0,
             row_hash: RowHash::EMPTY,
+            beside,
             constants: Constants::default(),
         })
     }
@@ -255,7 +293,8 @@ impl OutFile {
             });
         }
         let shape = Arc::clone(&self.shape);
-        let hash = tokio::task::spawn_blocking(move || row_hash(&shape, &chunks));
+        let hash = || tokio::task::spawn_blocking(move || row_hash(&shape, &chunks));
+        let hash = self.beside.row_hash.is_none().then(hash);
         Ok(Group { columns, hash, rows })
     }
 
@@ -269,7 +308,9 @@ impl OutFile {
                 Encoding1::Known(constant) => Err(constant),
             });
         }
-        self.row_hash = self.row_hash.and(group.hash.await.map_err(lost_task)??);
+        if let Some(hash) = group.hash {
+            self.row_hash = self.row_hash.and(hash.await.map_err(lost_task)??);
+        }
         self.rows += group.rows as u64;
         let shown = self.shown.clone();
         let disk = |e: ParquetError| disk_error(&shown, e);
@@ -284,12 +325,17 @@ impl OutFile {
                 Err(constant) => writer.append_column(&constant.bytes, constant.close.clone()).map_err(disk)?,
             }
         }
-        let _ = writer.close().map_err(disk)?;
+        let group = writer.close().map_err(disk)?;
+        self.writer.flush().map_err(|e| disk(e.into()))?;
+        (self.beside.appended)(Appended { group, end: self.writer.bytes_written() as u64 });
         Ok(())
     }
 
     fn close(mut self) -> Result<Encoded> {
         let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
+        if let Some(known) = self.beside.row_hash.take() {
+            self.row_hash = known()?;
+        }
         self.writer.append_key_value_metadata(pair(FOOTER_KEY, self.row_hash.to_string()));
         self.writer.append_key_value_metadata(pair(VERSION_KEY, env!("CARGO_PKG_VERSION").to_owned()));
         if let Some(unit) = self.manner.brought_to {

@@ -1,18 +1,20 @@
 //! Reads a partition's data file to its last page and says whether it is what a partition's data must be.
 //!
-//! The staged file goes through it before it is published, and `qlc verify` sends published ones through the same code.
-//! All findings are listed, not only the first. Refuses to compare with anything outside the file.
+//! The staged file goes through it before it is published, its row groups as soon as they are written ([`Follower`]), and
+//! `qlc verify` sends published ones through the same code. All findings are listed, not only the first. Refuses to compare
+//! with anything outside the file.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, path::Path, sync::Arc};
 
 use arrow::{
     array::{Array, AsArray, DynComparator, Int64Array, RecordBatch, make_comparator},
     compute::{SortOptions, concat_batches},
     datatypes::Int64Type,
 };
+use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, ParquetMetaData, RowGroupMetaData};
 use tokio::sync::Semaphore;
 
-use super::{fault::Problem, reader::Handle};
+use super::{encode::Appended, fault::Problem, reader::Handle};
 use crate::{
     error::{Error, Kind, Result},
     model::{
@@ -21,7 +23,26 @@ use crate::{
         schema::{SEQ, TS_EVENT},
         time::to_ns,
     },
+    storage::{
+        store::{Object, Store},
+        trail::{Synced, Trail},
+    },
 };
+
+/// Rows that are decoded at a time.
+const BATCH_ROWS: usize = 8192;
+/// Columns that hardly change within a partition: read as dictionaries, they cost nothing.
+const NAMES: [&str; 3] = ["exchange", "stream", "symbol"];
+
+/// Which row hashes are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hashes {
+    /// That of the rows.
+    #[default]
+    Whole,
+    /// Also that of the rows without `seq`.
+    AndWithoutSeq,
+}
 
 /// What is in a data file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +51,8 @@ pub struct ReadBack {
     pub rows: u64,
     /// Their row hash.
     pub row_hash: RowHash,
-    /// Their row hash without `seq`.
-    pub row_hash_without_seq: RowHash,
+    /// Their row hash without `seq`, where it was asked for.
+    pub row_hash_without_seq: Option<RowHash>,
     /// The smallest `ts_event` in nanoseconds; `None` without rows.
     pub ts_min_ns: Option<i64>,
     /// The largest.
@@ -51,7 +72,7 @@ pub async fn read_back(handle: &Handle, partition: &Partition, cores: usize) -> 
     let permits = Arc::new(Semaphore::new(cores.max(1)));
     let mut tasks = Vec::with_capacity(meta.num_row_groups());
     for group in 0..meta.num_row_groups() {
-        let mut rows = handle.rows_of(&meta, 8192, &[])?;
+        let mut rows = handle.rows_of(&meta, BATCH_ROWS, &names())?;
         rows.only(group);
         let (permits, partition) = (Arc::clone(&permits), partition.clone());
         tasks.push(tokio::spawn(async move {
@@ -68,6 +89,126 @@ pub async fn read_back(handle: &Handle, partition: &Partition, cores: usize) -> 
         let ended = |e| Problem::Storage(Error::new(Kind::Internal, format!("a reader ended early: {e}")));
         all.append(task.await.map_err(ended)??)?;
     }
+    Ok(concluded(&meta, &all))
+}
+
+/// Reads a data file back while it is being written, so that little is left to do when its last row is there: a row group
+/// is synced, hashed and decoded when the next one stands behind it, the last one when the whole file is synced.
+///
+/// What it decodes is what it read from the file, at the places that the writer told; at the end the footer must tell the
+/// same places.
+#[derive(Debug)]
+pub struct Follower {
+    trail: Trail,
+    folder: Store,
+    name: String,
+    partition: Partition,
+    waiting: Option<Appended>,
+    groups: Vec<Arc<RowGroupMetaData>>,
+    all: Part,
+}
+
+impl Follower {
+    /// Follows the staged file at `path`, the data of `partition`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn of(path: &Path, partition: &Partition, hashes: Hashes) -> Result<Self> {
+        Ok(Self {
+            trail: Trail::of(path)?,
+            folder: Store::open(&path.parent().unwrap_or(path).display().to_string())?,
+            name: path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned(),
+            partition: partition.clone(),
+            waiting: None,
+            groups: Vec::new(),
+            all: Part { hashes, ..Part::default() },
+        })
+    }
+
+    /// Takes note of a row group; reads the one before it.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub async fn take(&mut self, appended: Appended) -> std::result::Result<(), Problem> {
+        match self.waiting.replace(appended) {
+            Some(before) => self.read(before, Synced::First).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reads what is left of the file, which must be whole and synced; gives also its sha256 and size.
+    ///
+    /// # Errors
+    /// When the file cannot be read to its end.
+    pub async fn finish(mut self) -> std::result::Result<(ReadBack, String, u64), Problem> {
+        if let Some(last) = self.waiting.take() {
+            self.read(last, Synced::Already).await?;
+        }
+        let size = self.trail.size()?;
+        let _ = self.trail.next(size, Synced::Already).await?;
+        let handle = self.handle(size);
+        let meta = handle.footer().await?;
+        let as_told = meta.num_row_groups() == self.groups.len()
+            && meta.row_groups().iter().zip(&self.groups).all(|(footer, told)| is_same_group(footer, told));
+        if !as_told {
+            return Err(Problem::Storage(Error::new(
+                Kind::Proof,
+                format!("{}: its footer does not tell the row groups that were written", self.partition),
+            )));
+        }
+        let (sha256, size) = self.trail.finish();
+        Ok((concluded(&meta, &self.all), sha256, size))
+    }
+
+    fn handle(&self, size: u64) -> Handle {
+        Handle::new(&self.folder, &Object { key: self.name.clone(), size, modified_us: 0, tag: None })
+    }
+
+    async fn read(&mut self, told: Appended, synced: Synced) -> std::result::Result<(), Problem> {
+        let Appended { group, end } = told;
+        let from = self.trail.at();
+        let bytes = self.trail.next(end, synced).await?;
+        let file = FileMetaData::new(2, group.num_rows(), None, None, group.schema_descr_ptr(), None);
+        let meta = Arc::new(ParquetMetaData::new(file, vec![group.as_ref().clone()]));
+        let mut rows = self.handle(end).rows_of(&meta, BATCH_ROWS, &names())?;
+        let outside = || Problem::Storage(Error::new(Kind::Proof, "a row group lies elsewhere than it was written"));
+        if let Some(range) = Handle::row_group_range(&meta, 0) {
+            let skip = usize::try_from(range.start.checked_sub(from).ok_or_else(outside)?).map_err(|_| outside())?;
+            let until = usize::try_from(range.end.checked_sub(from).ok_or_else(outside)?).map_err(|_| outside())?;
+            rows.begin_with(Some(bytes.get(skip..until).map(|part| bytes.slice_ref(part)).ok_or_else(outside)?));
+        }
+        let mut part = Part { hashes: self.all.hashes, ..Part::default() };
+        while let Some(batch) = rows.next().await? {
+            part.take(&batch, &self.partition)?;
+        }
+        self.all.append(part)?;
+        self.groups.push(group);
+        Ok(())
+    }
+}
+
+fn names() -> Vec<String> {
+    NAMES.map(str::to_owned).to_vec()
+}
+
+/// Whether two say the same of where the values of a row group are and how they are to be decoded.
+fn is_same_group(a: &RowGroupMetaData, b: &RowGroupMetaData) -> bool {
+    let same_column = |(a, b): (&ColumnChunkMetaData, &ColumnChunkMetaData)| {
+        a.column_path() == b.column_path()
+            && a.column_type() == b.column_type()
+            && a.byte_range() == b.byte_range()
+            && a.num_values() == b.num_values()
+            && a.compression() == b.compression()
+            && a.dictionary_page_offset() == b.dictionary_page_offset()
+            && a.data_page_offset() == b.data_page_offset()
+    };
+    a.num_rows() == b.num_rows()
+        && a.num_columns() == b.num_columns()
+        && a.columns().iter().zip(b.columns()).all(same_column)
+}
+
+/// What a file with this footer holds, all its rows being those of `all`.
+fn concluded(meta: &ParquetMetaData, all: &Part) -> ReadBack {
     let pairs = meta.file_metadata().key_value_metadata();
     let footer_row_hash: Option<RowHash> =
         pairs.and_then(|p| p.iter().find(|kv| kv.key == FOOTER_KEY)?.value.as_deref()?.parse().ok());
@@ -82,22 +223,24 @@ pub async fn read_back(handle: &Handle, partition: &Partition, cores: usize) -> 
         }
         _ => {}
     }
-    Ok(ReadBack {
+    ReadBack {
         rows: all.rows,
         row_hash: all.full,
-        row_hash_without_seq: all.bare,
+        row_hash_without_seq: (all.hashes == Hashes::AndWithoutSeq).then_some(all.bare),
         ts_min_ns: all.ts_ns.map(|(min, _)| min),
         ts_max_ns: all.ts_ns.map(|(_, max)| max),
         footer_row_hash,
         findings,
-    })
+    }
 }
 
 /// What is known of a stretch of rows.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Part {
+    hashes: Hashes,
     rows: u64,
     full: RowHash,
+    /// The row hash without `seq`, if it is wanted.
     bare: RowHash,
     ts_ns: Option<(i64, i64)>,
     /// The first and the last row.
@@ -110,7 +253,7 @@ struct Part {
 }
 
 /// How often something was found, and how it looked first.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Count {
     times: u64,
     first: Option<String>,
@@ -201,7 +344,9 @@ impl Part {
         for (field, column) in named().filter(|(f, _)| f.name() != SEQ) {
             self.sums.add(field.name(), column)?;
         }
-        self.bare = self.bare.and(self.sums.hash());
+        if self.hashes == Hashes::AndWithoutSeq {
+            self.bare = self.bare.and(self.sums.hash());
+        }
         if let Some(seq) = batch.column_by_name(SEQ) {
             self.sums.add(SEQ, seq)?;
         }
@@ -227,18 +372,29 @@ impl Part {
     }
 
     fn names(&mut self, batch: &RecordBatch, partition: &Partition) {
-        for name in ["exchange", "stream", "symbol"] {
+        for name in NAMES {
             let Some(column) = batch.column_by_name(name) else { continue };
-            let Some(text) = column.as_string_opt::<i32>() else { continue };
-            let mut known: Option<&str> = None;
-            for value in text.iter().flatten() {
-                if known == Some(value) {
-                    continue;
+            let mut found = |text: &str, rows: usize| {
+                if !belongs(name, text, &partition.series) {
+                    self.other_name.found(rows as u64, || format!("{name} {text:?}"));
                 }
-                if belongs(name, value, &partition.series) {
-                    known = Some(value);
-                } else {
-                    self.other_name.found(1, || format!("{name} {value:?}"));
+            };
+            let Some(keyed) = column.as_any_dictionary_opt() else { continue };
+            let Some(values) = keyed.values().as_string_opt::<i32>() else { continue };
+            let mut times = vec![0_usize; values.len()];
+            if values.len() == 1 && column.null_count() == 0 {
+                times = vec![column.len()];
+            } else if !times.is_empty() {
+                let used = keyed.normalized_keys().into_iter().enumerate().filter(|(row, _)| column.is_valid(*row));
+                for (_, key) in used {
+                    if let Some(count) = times.get_mut(key) {
+                        *count += 1;
+                    }
+                }
+            }
+            for (text, count) in values.iter().zip(times).filter(|(_, count)| *count > 0) {
+                if let Some(text) = text {
+                    found(text, count);
                 }
             }
         }

@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -20,13 +20,13 @@ use datafusion::{
     physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan},
 };
 use futures::{TryStreamExt, future::BoxFuture};
+use tokio::task::JoinSet;
 
 use super::{
-    encode::{Encoded, Manner, encode},
+    encode::{Beside, Encoded, Manner, encode},
     fault::Problem,
     job::{Job, Role, Tally},
-    readback::read_back,
-    reader::Handle,
+    readback::{Follower, Hashes},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -159,6 +159,16 @@ impl TableProvider for ArchiveTable {
     }
 }
 
+/// The bills of all sources.
+fn tallies(job: &Job) -> Result<Vec<Tally>> {
+    job.ledger.complete(job.sources.len()).ok_or_else(|| {
+        Error::new(
+            Kind::Proof,
+            format!("{}: not every source was read exactly once; nothing was published", job.partition),
+        )
+    })
+}
+
 impl ArchiveSink {
     fn brought_to(&self) -> Option<Unit> {
         self.job.to_ns.then_some(Unit::Nano)
@@ -166,38 +176,22 @@ impl ArchiveSink {
 
     async fn write(&self, data: SendableRecordBatchStream) -> Result<Written<Receipt>> {
         let key = layout::data_key(&self.job.partition);
-        let encoded: Arc<Mutex<Option<Encoded>>> = Arc::default();
-        let noted = Arc::clone(&encoded);
+        let staged: Arc<Mutex<Option<(Encoded, Follower)>>> = Arc::default();
+        let noted = Arc::clone(&staged);
         let steps = Steps {
             write: Box::new(move |path| {
                 Box::pin(async move {
-                    // Decoding goes on in its own task while columns are encoded in others.
-                    let (send, receive) = tokio::sync::mpsc::channel(4);
-                    let reading = tokio::spawn(async move {
-                        let mut data = data.map_err(|e| Error::caused(Kind::Internal, "the merge ended early", e));
-                        loop {
-                            let item = data.try_next().await.transpose();
-                            let Some(item) = item else { return };
-                            let last = item.is_err();
-                            if send.send(item).await.is_err() || last {
-                                return;
-                            }
-                        }
-                    });
-                    let rows = futures::stream::unfold(receive, |mut r| async move { r.recv().await.map(|i| (i, r)) });
-                    let shape = Arc::new(self.job.shape.clone());
-                    let manner =
-                        Manner { brought_to: self.brought_to(), zstd_level: self.zstd_level, cores: self.cores };
-                    let done = encode(Box::pin(rows), &shape, manner, &path).await;
-                    reading.await.map_err(|e| Error::new(Kind::Internal, format!("the merge ended early: {e}")))?;
-                    *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(done?);
+                    let done = self.stage(data, &path).await?;
+                    *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
                     Ok(())
                 })
             }),
-            verify: Box::new(move |path| {
+            verify: Box::new(move |_| {
                 Box::pin(async move {
-                    let encoded = *encoded.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.prove(&path, encoded.ok_or_else(|| Error::new(Kind::Internal, "nothing was encoded"))?).await
+                    let staged = staged.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    let (encoded, follower) =
+                        staged.ok_or_else(|| Error::new(Kind::Internal, "nothing was encoded"))?;
+                    self.prove(encoded, follower).await
                 })
             }),
             before_visible: Box::new(move |proven: &Proven| {
@@ -220,13 +214,70 @@ impl ArchiveSink {
         Ok(written.map(|proven| proven.receipt))
     }
 
-    fn tallies(&self) -> Result<Vec<Tally>> {
-        self.job.ledger.complete(self.job.sources.len()).ok_or_else(|| {
-            Error::new(
+    /// Encodes the rows into the file at `path` and reads it back on the way.
+    async fn stage(&self, data: SendableRecordBatchStream, path: &Path) -> Result<(Encoded, Follower)> {
+        // Decoding goes on in its own task while columns are encoded in others.
+        let (send, receive) = tokio::sync::mpsc::channel(4);
+        let reading = tokio::spawn(async move {
+            let mut data = data.map_err(|e| Error::caused(Kind::Internal, "the merge ended early", e));
+            loop {
+                let item = data.try_next().await.transpose();
+                let Some(item) = item else { return };
+                let last = item.is_err();
+                if send.send(item).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        let rows = futures::stream::unfold(receive, |mut r| async move { r.recv().await.map(|i| (i, r)) });
+        let hashes = if self.job.numbers { Hashes::AndWithoutSeq } else { Hashes::Whole };
+        let mut follower = Follower::of(path, &self.job.partition, hashes)?;
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        // A set, so that the task ends with this one.
+        let mut following = JoinSet::new();
+        let _ = following.spawn(async move {
+            while let Some(appended) = told.recv().await {
+                follower.take(appended).await?;
+            }
+            Ok::<_, Problem>(follower)
+        });
+        // Rows that keep their numbers have the row hash that their sources were billed for; that the file has it too is
+        // proven when it is read back.
+        let job = Arc::clone(&self.job);
+        let billed = move || Ok(tallies(&job)?.iter().map(|t| t.here_hash).sum());
+        let beside = Beside {
+            row_hash: (!self.job.numbers).then_some(Box::new(billed)),
+            appended: Box::new(move |appended| {
+                // Whoever follows no more has failed, and is asked for it below.
+                let _ = tell.send(appended);
+            }),
+        };
+        let shape = Arc::new(self.job.shape.clone());
+        let manner = Manner { brought_to: self.brought_to(), zstd_level: self.zstd_level, cores: self.cores };
+        let done = encode(Box::pin(rows), &shape, manner, beside, path).await;
+        reading.await.map_err(|e| Error::new(Kind::Internal, format!("the merge ended early: {e}")))?;
+        let encoded = done?;
+        let followed = following.join_next().await.transpose();
+        let followed = followed.map_err(|e| Error::new(Kind::Internal, format!("reading back ended early: {e}")))?;
+        let followed = followed.ok_or_else(|| Error::new(Kind::Internal, "nobody read the file back"))?;
+        Ok((encoded, followed.map_err(|problem| self.unreadable(problem))?))
+    }
+
+    fn unreadable(&self, problem: Problem) -> Error {
+        match problem {
+            Problem::Storage(error) => error,
+            other => Error::new(
                 Kind::Proof,
-                format!("{}: not every source was read exactly once; nothing was published", self.job.partition),
-            )
-        })
+                format!(
+                    "{}: the staged file does not read back ({other}); nothing was published, check the disk",
+                    self.job.partition
+                ),
+            ),
+        }
+    }
+
+    fn tallies(&self) -> Result<Vec<Tally>> {
+        tallies(&self.job)
     }
 
     /// What a receipt of data with this digest may replace, and since when the digest is vouched for: the time of the
@@ -238,31 +289,10 @@ impl ArchiveSink {
         Ok((tag.map_or(Expect::Anything, Expect::Version), since))
     }
 
-    /// Reads the staged file back and holds it against the bills.
-    async fn prove(&self, path: &std::path::Path, encoded: Encoded) -> Result<Proven> {
+    /// Reads the rest of the staged file back and holds all of it against the bills.
+    async fn prove(&self, encoded: Encoded, follower: Follower) -> Result<Proven> {
         let partition = &self.job.partition;
-        let folder = Store::open(&path.parent().unwrap_or(path).display().to_string())?;
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let size = std::fs::metadata(path)
-            .map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?
-            .len();
-        let object = crate::storage::store::Object { key: name.to_owned(), size, modified_us: 0, tag: None };
-        let handle = Handle::new(&folder, &object);
-        let digest = {
-            let (folder, name) = (folder.clone(), name.to_owned());
-            tokio::spawn(async move { folder.sha256(&name).await })
-        };
-        let back = read_back(&handle, partition, self.cores).await.map_err(|problem| match problem {
-            Problem::Storage(error) => error,
-            other => Error::new(
-                Kind::Proof,
-                format!(
-                    "{partition}: the staged file does not read back ({other}); nothing was published, check the disk"
-                ),
-            ),
-        })?;
-        let (sha256, bytes) =
-            digest.await.map_err(|e| Error::new(Kind::Internal, format!("hashing ended early: {e}")))??;
+        let (back, sha256, bytes) = follower.finish().await.map_err(|problem| self.unreadable(problem))?;
 
         let tallies = self.tallies()?;
         if back.rows == 0 && encoded.rows == 0 && tallies.iter().all(|t| t.here == 0) {
@@ -285,7 +315,7 @@ impl ArchiveSink {
         }
         let rows_in: u64 = tallies.iter().map(|t| t.here).sum();
         let row_hash_in: RowHash = tallies.iter().map(|t| t.here_hash).sum();
-        let row_hash_out = if self.job.numbers { back.row_hash_without_seq } else { back.row_hash };
+        let row_hash_out = back.row_hash_without_seq.unwrap_or(back.row_hash);
         if rows_in != back.rows {
             return wrong(format!("the sources gave {rows_in} rows, the staged file has {}", back.rows));
         }

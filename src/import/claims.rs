@@ -84,7 +84,7 @@ mod tests {
         ReadBack {
             rows: 2,
             row_hash: RowHash::EMPTY,
-            row_hash_without_seq: RowHash::EMPTY,
+            row_hash_without_seq: None,
             ts_min_ns: Some(1_770_076_800_000_000_000),
             ts_max_ns: Some(1_770_076_801_000_000_000),
             footer_row_hash: None,

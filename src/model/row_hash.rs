@@ -14,7 +14,7 @@
 //! It is written `1:` and 16 hex digits. Refuses to be a defence against forgery: it finds accidents, with a chance of
 //! 2⁻⁶⁴ to miss one; against intent there is the sha256 of the file.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use arrow::{
     array::{
@@ -95,6 +95,8 @@ impl From<RowHash> for String {
 #[derive(Debug, Default)]
 pub struct RowSums {
     sums: Vec<u64>,
+    /// What every row has besides: the hashes of columns of one value.
+    common: u64,
 }
 
 impl RowSums {
@@ -102,6 +104,7 @@ impl RowSums {
     pub fn begin(&mut self, rows: usize) {
         self.sums.clear();
         self.sums.resize(rows, 0);
+        self.common = 0;
     }
 
     /// Adds a column; `array` has as many values as there are rows.
@@ -109,7 +112,10 @@ impl RowSums {
     /// # Errors
     /// When the column's type has no hash (unions, intervals).
     pub fn add(&mut self, name: &str, array: &dyn Array) -> Result<()> {
-        add_values(&mut self.sums, seed(name), array)
+        match one_value(array) {
+            Some(one) => self.add_constant(name, &one),
+            None => add_values(&mut self.sums, seed(name), array),
+        }
     }
 
     /// Adds a column that has the only value of `one` in every row.
@@ -119,24 +125,28 @@ impl RowSums {
     pub fn add_constant(&mut self, name: &str, one: &dyn Array) -> Result<()> {
         let mut value = [0];
         add_values(&mut value, seed(name), one)?;
-        for sum in &mut self.sums {
-            *sum = sum.wrapping_add(value[0]);
-        }
+        self.common = self.common.wrapping_add(value[0]);
         Ok(())
     }
 
     /// The hash of the rows with the columns added so far; more columns may follow.
     #[must_use]
     pub fn hash(&self) -> RowHash {
-        RowHash(self.sums.iter().fold(0, |all, sum| all.wrapping_add(mix(*sum))))
+        RowHash(self.sums.iter().fold(0, |all, sum| all.wrapping_add(mix(sum.wrapping_add(self.common)))))
     }
 
     /// The hash of those rows for which `keep` is true.
     #[must_use]
     pub fn hash_where(&self, keep: &BooleanArray) -> RowHash {
         let kept = self.sums.iter().zip(keep.values()).filter(|(_, keep)| *keep);
-        RowHash(kept.fold(0, |all, (sum, _)| all.wrapping_add(mix(*sum))))
+        RowHash(kept.fold(0, |all, (sum, _)| all.wrapping_add(mix(sum.wrapping_add(self.common)))))
     }
+}
+
+/// The value of a dictionary that has no other, where it is in every row.
+fn one_value(array: &dyn Array) -> Option<ArrayRef> {
+    let keyed = array.as_any_dictionary_opt()?;
+    (array.null_count() == 0 && keyed.values().len() == 1).then(|| Arc::clone(keyed.values()))
 }
 
 /// The row hash of a batch.

@@ -15,6 +15,7 @@ pub mod remove;
 pub mod runs;
 pub mod scratch;
 pub mod store;
+pub mod trail;
 mod upload;
 pub mod uploads;
 mod wire;
