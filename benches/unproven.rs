@@ -10,25 +10,19 @@ mod encode;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
 };
 
-use arrow::{
-    array::{AsArray, RecordBatch, UInt32Array},
-    compute::{SortOptions, concat_batches, take_record_batch},
-    datatypes::{Int64Type, SchemaRef},
-};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
 use datafusion::{
     common::{DataFusionError, Result as DfResult},
     execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
+    physical_expr::LexOrdering,
     physical_plan::{
-        ExecutionPlan, ExecutionPlanProperties, execute_stream,
-        sorts::{sort::SortExec, sort_preserving_merge::SortPreservingMergeExec},
+        ExecutionPlan, execute_stream,
         stream::RecordBatchStreamAdapter,
         streaming::{PartitionStream, StreamingTableExec},
-        union::UnionExec,
     },
 };
 use encode::{Asked, Outcome, encode};
@@ -47,8 +41,9 @@ use qlc::{
         budget::Budget,
         claims::Claims,
         job::Order,
-        layout::Node,
-        operators::{Does, Operator},
+        operators::Does,
+        order::Sorted,
+        plan::Builder,
         probe::probe,
         reader::Handle,
         session::session,
@@ -56,12 +51,10 @@ use qlc::{
     model::{
         date::Date,
         partition::Selection,
-        schema::{SEQ, TS_EVENT},
         time::to_ns,
     },
     storage::{scratch::Scratch, store::Store},
 };
-use tokio::sync::Semaphore;
 
 /// What qlc may have resident at its default.
 const LIMIT: u64 = 2_500_000_000;
@@ -78,7 +71,7 @@ fn main() -> Outcome<()> {
     let (work, mut stream) = runtime.block_on(async {
         let work = Arc::new(Work::look(&asked).await?);
         let context = session(Budget::of(LIMIT, 1).pool, 1, scratch.path())?.task_ctx();
-        let stream = execute_stream(work.plan(scratch.path())?, context)?;
+        let stream = execute_stream(work.plan(scratch.path(), asked.threads)?, context)?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>((work, stream))
     })?;
     let rows = std::iter::from_fn(|| runtime.block_on(stream.next()).map(|batch| Ok(batch?)));
@@ -91,7 +84,6 @@ fn main() -> Outcome<()> {
 struct Work {
     prepared: Prepared,
     paths: Vec<PathBuf>,
-    written: Arc<AtomicU64>,
 }
 
 impl Work {
@@ -114,63 +106,22 @@ impl Work {
         if prepared.numbers || prepared.to_ns {
             return Err("only for files with seq and one unit of time".into());
         }
-        Ok(Self { prepared, paths, written: Arc::default() })
+        Ok(Self { prepared, paths })
     }
 
-    fn plan(self: &Arc<Self>, spill: &Path) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let merged = self.merged(&self.prepared.layouts.own.inputs, spill)?;
-        Ok(self.operator(Does::Ties, merged))
+    fn plan(self: &Arc<Self>, spill: &Path, cores: usize) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let scan = |chains: &[&[usize]], claimed| self.scan(chains, claimed);
+        let builder = Builder::new(Arc::new(self.prepared.shape.clone()), spill, self.prepared.batch_rows, cores, &scan);
+        let merged = builder.merge(&self.prepared.layouts.own.inputs)?;
+        Ok(builder.operator(Does::Ties, merged))
     }
 
-    fn operator(&self, does: Does, input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Operator::new(does, Arc::new(self.prepared.shape.clone()), input))
-    }
-
-    /// One ascending sequence of all that `nodes` hold.
-    fn merged(self: &Arc<Self>, nodes: &[Node], spill: &Path) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let chains =
-            nodes.iter().filter_map(|node| if let Node::Chain(files) = node { Some(files.clone()) } else { None });
-        let chains: Vec<_> = chains.collect();
-        let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
-        if !chains.is_empty() {
-            parts.push(self.scan(chains, true)?);
-        }
-        let turn = Arc::new(Semaphore::new(1));
-        for node in nodes {
-            match node {
-                Node::Chain(_) => {}
-                Node::Sort(file) => {
-                    parts.push(Arc::new(SortExec::new(self.ordering()?, self.scan(vec![vec![*file]], false)?)));
-                }
-                Node::Run(inner) => {
-                    let (turn, written) = (Arc::clone(&turn), Arc::clone(&self.written));
-                    let does = Does::Spill { folder: spill.to_owned(), turn, written };
-                    parts.push(self.operator(does, self.merged(inner, spill)?));
-                }
-            }
-        }
-        let input = if parts.len() == 1 { parts.swap_remove(0) } else { UnionExec::try_new(parts)? };
-        if input.output_partitioning().partition_count() == 1 {
-            return Ok(input);
-        }
-        Ok(Arc::new(SortPreservingMergeExec::new(self.ordering()?, input).with_round_robin_repartition(false)))
-    }
-
-    fn ordering(&self) -> DfResult<LexOrdering> {
-        let options = SortOptions { descending: false, nulls_first: true };
-        let shape = &self.prepared.shape;
-        let by = |name: &str, at| PhysicalSortExpr::new(Arc::new(Column::new(name, at)), options);
-        LexOrdering::new([by(TS_EVENT, shape.ts), by(SEQ, shape.seq)])
-            .ok_or_else(|| DataFusionError::Internal("an order of two columns".to_owned()))
-    }
-
-    fn scan(self: &Arc<Self>, chains: Vec<Vec<usize>>, in_order: bool) -> DfResult<Arc<dyn ExecutionPlan>> {
+    fn scan(self: &Arc<Self>, chains: &[&[usize]], claimed: Vec<LexOrdering>) -> DfResult<Arc<dyn ExecutionPlan>> {
         let schema = Arc::clone(&self.prepared.shape.carried);
         let chains = chains
-            .into_iter()
-            .map(|files| Arc::new(Chain { work: Arc::clone(self), files }) as Arc<dyn PartitionStream>);
-        let order = if in_order { vec![self.ordering()?] } else { Vec::new() };
-        Ok(Arc::new(StreamingTableExec::try_new(schema, chains.collect(), None, order, false, None)?))
+            .iter()
+            .map(|files| Arc::new(Chain { work: Arc::clone(self), files: files.to_vec() }) as Arc<dyn PartitionStream>);
+        Ok(Arc::new(StreamingTableExec::try_new(schema, chains.collect(), None, claimed, false, None)?))
     }
 
     /// The carried columns of a file, decoded as they are, in batches of the merge.
@@ -179,8 +130,8 @@ impl Work {
         let meta = Arc::clone(source.claims.meta.as_ref().ok_or("a footer was not kept")?);
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let arrow = ArrowReaderMetadata::try_new(meta, options)?;
-        let carried = &self.prepared.shape.carried;
-        let names = carried.fields().iter().map(|field| field.name().as_str());
+        let shape = &self.prepared.shape;
+        let names = shape.carried.fields().iter().map(|field| field.name().as_str());
         let mask = ProjectionMask::columns(arrow.parquet_schema(), names);
         let (slice, sort) = (self.prepared.batch_rows, source.order == Order::SortInMemory);
         let bytes = source.claims.rows * self.prepared.shape.row_bytes().max(source.claims.row_bytes);
@@ -195,7 +146,7 @@ impl Work {
         }
         let mut batches = reader.collect::<Result<Vec<_>, _>>()?;
         if sort {
-            batches = vec![sorted(carried, &batches)?];
+            batches = Sorted::of(&batches, shape.ts, shape.seq)?.batches(usize::MAX).collect::<Result<_, _>>()?;
         }
         let slices = move |batch: RecordBatch| {
             let total = batch.num_rows();
@@ -227,15 +178,4 @@ impl PartitionStream for Chain {
         let stream = futures::stream::iter(batches);
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(self.schema()), stream))
     }
-}
-
-/// All rows in one batch, ascending by `(ts_event, seq)`.
-fn sorted(schema: &SchemaRef, batches: &[RecordBatch]) -> Outcome<RecordBatch> {
-    let all = concat_batches(schema, batches)?;
-    let key = |name| all.column_by_name(name).map(|c| c.as_primitive::<Int64Type>().values().clone());
-    let (ts, seq) = key(TS_EVENT).zip(key(SEQ)).ok_or("the columns of the order are missing")?;
-    let mut order: Vec<_> = (0_u32..).zip(ts.iter().zip(seq.iter())).map(|(row, (ts, seq))| (*ts, *seq, row)).collect();
-    order.sort_unstable();
-    let indices: UInt32Array = order.into_iter().map(|(_, _, row)| row).collect();
-    Ok(take_record_batch(&all, &indices)?)
 }

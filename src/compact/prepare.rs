@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     engine::{
-        budget::Budget,
+        budget::{Budget, decoded_bytes},
         claims::{Claims, Constant},
         examine::{days, examine},
         fault::Problem,
         job::{Order, Role, Source},
-        layout::{Item, Layout},
+        layout::{Item, Layout, Room},
         plan::Layouts,
         probe::{probe, without},
         reader::Handle,
@@ -324,15 +324,17 @@ pub fn prepare(
     let keeps = base.is_some_and(|b| b.receipt.outcome.seq == SeqOrigin::Mixed);
     let first_number =
         if numbers && keeps { base.and_then(|b| b.claims.seq).map_or(0, |span| span.max.saturating_add(1)) } else { 0 };
-    let (width, batch_rows) = budget.merge_width(&sources, &shape);
-    let both = numbers && sources.iter().any(|s| s.rank.is_none());
-    let width = if both { (width / 2).max(2) } else { width };
+    let (mut room, batch_rows) = budget.room(&sources, &shape);
+    if numbers && sources.iter().any(|s| s.rank.is_none()) {
+        // Both merges are open at the same time.
+        room = Room { sources: room.sources / 2, runs: room.runs / 2, ..room };
+    }
     let items = |numbered: bool| -> Vec<Item> {
         let chosen = sources.iter().enumerate().filter(|(_, s)| s.claims.rows > 0 && s.rank.is_some() == numbered);
-        chosen.map(|(index, source)| item(index, source, to_ns)).collect()
+        chosen.map(|(index, source)| item(index, source, to_ns, &shape)).collect()
     };
-    let layouts = Layouts { own: Layout::of(&items(false), width), numbered: Layout::of(&items(true), width) };
-    let eager = layouts.groups() > 4;
+    let layouts = Layouts { own: Layout::of(&items(false), room), numbered: Layout::of(&items(true), room) };
+    let eager = layouts.open() > 4;
     Ok(Prepared { sources, shape, to_ns, seq, numbers, first_number, layouts, batch_rows, eager })
 }
 
@@ -392,7 +394,7 @@ fn number(sources: &mut [Source], base: Option<&BaseData>) -> SeqOrigin {
     if all { SeqOrigin::Assigned } else { SeqOrigin::Mixed }
 }
 
-fn item(index: usize, source: &Source, to_nanos: bool) -> Item {
+fn item(index: usize, source: &Source, to_nanos: bool, shape: &Shape) -> Item {
     let unit = |v: i64| if to_nanos { to_ns(v).unwrap_or(v) } else { v };
     // Where the ends differ in unit, the stored span is not the span of time.
     let plain = source.claims.ts.filter(|s| !to_nanos || s.units()[0] == s.units()[1]);
@@ -402,5 +404,6 @@ fn item(index: usize, source: &Source, to_nanos: bool) -> Item {
         (None, Some(span)) => (span.min, span.max),
         (None, None) => (i64::MIN, i64::MAX),
     };
-    Item { index, first: (min, first), last: (max, last), sort: source.order == Order::SortSpilling }
+    let bytes = decoded_bytes(source, shape.row_bytes());
+    Item { index, first: (min, first), last: (max, last), sort: source.order == Order::SortSpilling, bytes }
 }

@@ -6,6 +6,7 @@
 
 use super::{
     job::{Order, Source},
+    layout::Room,
     shape::Shape,
 };
 
@@ -18,6 +19,12 @@ const BASE: u64 = 60_000_000;
 const ENCODER: u64 = 56_000_000;
 /// Of what remains, this share may be planned for; the rest is for what cannot be foreseen.
 const PLANNED: f64 = 0.62;
+/// Rows that are sorted together in memory, at most; their order and the rows of a batch come on top.
+const SORTED_TOGETHER: u64 = 32_000_000;
+/// What a merge adds to each row of a batch while it compares it.
+const KEY_BYTES: u64 = 16;
+/// What reading a spilled run holds besides its rows.
+const RUN_BUFFER: u64 = 256 << 10;
 /// Decoded rows that a reader holds at a time: under decode, in its channel, in the merge.
 const BATCHES_HELD: u64 = 4;
 
@@ -78,28 +85,44 @@ impl Budget {
         }
     }
 
-    /// How many inputs a merge may have, and how many rows a batch has in it.
+    /// How many inputs merges may have, how many bytes are sorted in memory at a time, and how many rows a batch has.
     #[must_use]
-    pub fn merge_width(&self, sources: &[Source], shape: &Shape) -> (usize, usize) {
+    pub fn room(&self, sources: &[Source], shape: &Shape) -> (Room, usize) {
         let row = shape.row_bytes().max(8);
-        let mut best = (2, 1024);
+        let sorting = self.sort_in_memory.min(SORTED_TOGETHER);
+        let is_small = |s: &Source| s.order != Order::SortSpilling && decoded_bytes(s, row) <= sorting;
+        let mut best = (Room { sources: 2, runs: 2, sorting }, 1024);
         for batch_rows in [8192_usize, 2048].map(|rows| (rows >> (2 * self.squeeze)).max(64)) {
-            let widest = sources.iter().map(|s| reader_bytes(s, row, batch_rows as u64)).max().unwrap_or(1);
-            let width = usize::try_from(self.merge / widest.max(1)).unwrap_or(2).clamp(2, 1024);
-            if width >= sources.len() || width >= 16 && batch_rows == 8192 && sources.len() <= width {
-                return (width, batch_rows);
+            let hold = |source| reader_bytes(source, row, batch_rows as u64);
+            let run = (BATCHES_HELD * batch_rows as u64 * (row + KEY_BYTES)).max(200_000) + RUN_BUFFER;
+            let width = |widest: u64| usize::try_from(self.merge / widest.max(1)).unwrap_or(2).clamp(2, 1024);
+            let room = Room {
+                sources: width(sources.iter().map(hold).max().unwrap_or(1)),
+                runs: width(sources.iter().filter(|s| !is_small(s)).map(hold).chain([run]).max().unwrap_or(1)),
+                sorting,
+            };
+            let fits = room.sources >= sources.len() || (room.runs >= 32 && batch_rows == 8192);
+            best = (room, batch_rows);
+            if fits {
+                break;
             }
-            best = (width, batch_rows);
         }
         best
     }
 }
 
+/// What the rows of `source` take in memory.
+#[must_use]
+pub fn decoded_bytes(source: &Source, row: u64) -> u64 {
+    let row = row.max(source.claims.row_bytes.min(row.saturating_mul(1000)));
+    source.claims.rows.saturating_mul(row)
+}
+
 /// What an open reader of `source` holds at its worst.
 fn reader_bytes(source: &Source, row: u64, batch_rows: u64) -> u64 {
     let claims = &source.claims;
-    let row = row.max(claims.row_bytes.min(row.saturating_mul(1000)));
-    let decoded = claims.rows.saturating_mul(row);
+    let decoded = decoded_bytes(source, row);
+    let row = row.max(claims.row_bytes.min(row.saturating_mul(1000))) + KEY_BYTES;
     let batches = BATCHES_HELD * batch_rows * row;
     if source.order == Order::SortInMemory {
         // All rows, and once more while they are put in order.

@@ -19,7 +19,24 @@ pub struct Item {
     pub last: (i64, i64),
     /// Whether it must be sorted by the engine before it can be merged.
     pub sort: bool,
+    /// What its rows take in memory, in bytes.
+    pub bytes: u64,
 }
+
+/// What there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Inputs of a merge of sources.
+    pub sources: usize,
+    /// Inputs of a merge of runs, and of those sources that are too large to be sorted in memory together with others.
+    pub runs: usize,
+    /// Bytes of rows that are sorted in memory at a time.
+    pub sorting: u64,
+}
+
+/// More sequences than these are not merged as they are: rows then pass through so many comparisons, and come from so many
+/// places in memory, that sorting small files together and merging few runs costs less, although the runs go over the disk.
+const WIDE: usize = 64;
 
 /// A sorted sequence of rows on its way into a merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +45,8 @@ pub enum Node {
     Chain(Vec<usize>),
     /// A source that the engine sorts, spilling.
     Sort(usize),
+    /// Small sources that are sorted together in memory and spilled to disk before they are read.
+    Together(Vec<usize>),
     /// A merge of these, spilled to disk before it is read.
     Run(Vec<Node>),
 }
@@ -40,15 +59,24 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays `items` out for merges of at most `fan_in` inputs (2 at least).
+    /// Lays `items` out within `room`; a merge has two inputs at least.
     #[must_use]
-    pub fn of(items: &[Item], fan_in: usize) -> Self {
-        let fan_in = fan_in.max(2);
+    pub fn of(items: &[Item], room: Room) -> Self {
         let mut nodes = chains(items);
-        while nodes.len() > fan_in {
-            nodes = reduce(nodes, fan_in);
+        if nodes.len() > room.sources.clamp(2, WIDE) {
+            nodes = together(items, room.sorting);
+            let fan_in = room.runs.max(2);
+            while nodes.len() > fan_in {
+                nodes = reduce(nodes, fan_in);
+            }
         }
         Self { inputs: nodes }
+    }
+
+    /// Sequences of sources that are open at the same time, each with a reader.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.inputs.iter().map(open).sum()
     }
 
     /// Merge passes over the rows, the last one included; 0 when there is nothing to merge.
@@ -71,15 +99,24 @@ impl Layout {
         for node in &self.inputs {
             count(node, &mut steps);
         }
-        let chains = self.inputs.iter().map(|n| leaf_counts(n).0).sum::<usize>();
-        let chained = self.inputs.iter().map(|n| leaf_counts(n).1).sum::<usize>();
-        let sorts = self.inputs.iter().map(|n| leaf_counts(n).2).sum::<usize>();
+        let mut leaves = Leaves::default();
+        for node in &self.inputs {
+            leaves.count(node);
+        }
+        let Leaves { chains, chained, sorts, runs, together } = leaves;
         let mut lines = Vec::new();
         if chained > 0 {
             lines.push(format!("scan {} in {}", plural(chained, "file"), plural(chains, "sequential chain")));
         }
         if sorts > 0 {
             lines.push(format!("sort {} with spilling", plural(sorts, "file")));
+        }
+        if runs > 0 {
+            lines.push(format!(
+                "pass 1: sort {} in memory into {} on disk",
+                plural(together, "file"),
+                plural(runs, "spilled run")
+            ));
         }
         for (level, (runs, inputs)) in steps {
             lines.push(format!("pass {level}: merge {inputs} inputs into {} on disk", plural(runs, "spilled run")));
@@ -106,23 +143,54 @@ pub fn plural(n: usize, noun: &str) -> String {
 fn depth(node: &Node) -> usize {
     match node {
         Node::Chain(_) | Node::Sort(_) => 0,
+        Node::Together(_) => 1,
         Node::Run(nodes) => 1 + nodes.iter().map(depth).max().unwrap_or(0),
     }
 }
 
 fn leaves(node: &Node) -> usize {
     match node {
-        Node::Chain(_) | Node::Sort(_) => 1,
+        Node::Chain(_) | Node::Sort(_) | Node::Together(_) => 1,
         Node::Run(nodes) => nodes.iter().map(leaves).sum(),
     }
 }
 
-/// Chains, files in them, sorted files.
-fn leaf_counts(node: &Node) -> (usize, usize, usize) {
+fn open(node: &Node) -> usize {
     match node {
-        Node::Chain(files) => (1, files.len(), 0),
-        Node::Sort(_) => (0, 0, 1),
-        Node::Run(nodes) => nodes.iter().map(leaf_counts).fold((0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2)),
+        Node::Chain(_) | Node::Sort(_) => 1,
+        Node::Together(_) => 0,
+        Node::Run(nodes) => nodes.iter().map(open).sum(),
+    }
+}
+
+/// What a layout is made of.
+#[derive(Default)]
+struct Leaves {
+    chains: usize,
+    /// Files in chains.
+    chained: usize,
+    /// Files sorted by the engine.
+    sorts: usize,
+    /// Runs of files sorted in memory.
+    runs: usize,
+    /// The files in them.
+    together: usize,
+}
+
+impl Leaves {
+    fn count(&mut self, node: &Node) {
+        match node {
+            Node::Chain(files) => {
+                self.chains += 1;
+                self.chained += files.len();
+            }
+            Node::Sort(_) => self.sorts += 1,
+            Node::Together(files) => {
+                self.runs += 1;
+                self.together += files.len();
+            }
+            Node::Run(nodes) => nodes.iter().for_each(|node| self.count(node)),
+        }
     }
 }
 
@@ -136,6 +204,24 @@ fn count(node: &Node, steps: &mut BTreeMap<usize, (usize, usize)>) {
             count(inner, steps);
         }
     }
+}
+
+/// Sources that follow in time sorted together, as many as make up `bytes`; the larger ones in chains.
+fn together(items: &[Item], bytes: u64) -> Vec<Node> {
+    let (mut small, large): (Vec<Item>, Vec<Item>) = items.iter().partition(|i| !i.sort && i.bytes <= bytes);
+    small.sort_by_key(|i| (i.first, i.last, i.index));
+    let mut runs: Vec<(u64, Vec<usize>)> = Vec::new();
+    for item in small {
+        match runs.last_mut().filter(|(held, _)| held.saturating_add(item.bytes) <= bytes) {
+            Some((held, files)) => {
+                *held += item.bytes;
+                files.push(item.index);
+            }
+            None => runs.push((item.bytes, vec![item.index])),
+        }
+    }
+    let runs = runs.into_iter().map(|(_, files)| if files.len() == 1 { Node::Chain(files) } else { Node::Together(files) });
+    chains(&large).into_iter().chain(runs).collect()
 }
 
 /// The fewest chains: each source joins the chain that ended earliest, if that ended before the source begins.
@@ -187,55 +273,83 @@ mod tests {
     use super::*;
 
     fn item(index: usize, from: i64, to: i64) -> Item {
-        Item { index, first: (from, 0), last: (to, 0), sort: false }
+        Item { index, first: (from, 0), last: (to, 0), sort: false, bytes: 10 }
     }
 
-    fn check(items: &[Item], fan_in: usize, expected: &str) {
+    /// Room for merges of `fan_in` inputs, and for nothing that is sorted together.
+    fn merging(fan_in: usize) -> Room {
+        Room { sources: fan_in, runs: fan_in, sorting: 0 }
+    }
+
+    fn check(items: &[Item], room: Room, expected: &str) {
         let lines: Vec<&str> = expected.lines().map(str::trim).collect();
-        assert_eq!(Layout::of(items, fan_in).lines(), lines);
+        assert_eq!(Layout::of(items, room).lines(), lines);
     }
 
     #[test]
     fn files_that_follow_one_another_are_one_chain() {
         let day: Vec<Item> = (0..480).map(|i| item(usize::try_from(i).unwrap(), i * 10, i * 10 + 9)).collect();
-        check(&day, 16, "scan 480 files in 1 sequential chain");
-        assert_eq!(Layout::of(&day, 16).passes(), 0);
+        check(&day, merging(16), "scan 480 files in 1 sequential chain");
+        assert_eq!(Layout::of(&day, merging(16)).passes(), 0);
     }
 
     #[test]
     fn neighbours_that_overlap_are_two_chains() {
         let day: Vec<Item> = (0..480).map(|i| item(usize::try_from(i).unwrap(), i * 10, i * 10 + 12)).collect();
-        check(&day, 16, "scan 480 files in 2 sequential chains\npass 1: merge 2 inputs");
+        check(&day, merging(16), "scan 480 files in 2 sequential chains\npass 1: merge 2 inputs");
     }
 
     #[test]
     fn files_that_meet_in_one_key_still_follow() {
-        check(&[item(0, 0, 10), item(1, 10, 20)], 16, "scan 2 files in 1 sequential chain");
+        check(&[item(0, 0, 10), item(1, 10, 20)], merging(16), "scan 2 files in 1 sequential chain");
     }
 
     #[test]
     fn more_files_mean_more_passes() {
         let all = |n: usize| (0..n).map(|i| item(i, 0, 100)).collect::<Vec<_>>();
-        check(&all(16), 16, "scan 16 files in 16 sequential chains\npass 1: merge 16 inputs");
+        check(&all(16), merging(16), "scan 16 files in 16 sequential chains\npass 1: merge 16 inputs");
         check(
             &all(20),
-            16,
+            merging(16),
             "scan 20 files in 20 sequential chains\npass 1: merge 5 inputs into 1 spilled run on disk\npass 2: merge 16 inputs",
         );
-        assert_eq!(Layout::of(&all(2880), 64).passes(), 2);
-        assert_eq!(Layout::of(&all(10_000), 16).passes(), 4);
+        assert_eq!(Layout::of(&all(2880), merging(64)).passes(), 2);
+        assert_eq!(Layout::of(&all(10_000), merging(16)).passes(), 4);
     }
 
     #[test]
     fn a_file_out_of_order_is_sorted_on_its_own() {
         let mut files = vec![item(0, 0, 10), item(1, 11, 20)];
         files.push(Item { sort: true, ..item(2, 0, 20) });
-        check(&files, 16, "scan 2 files in 1 sequential chain\nsort 1 file with spilling\npass 1: merge 2 inputs");
+        check(&files, merging(16), "scan 2 files in 1 sequential chain\nsort 1 file with spilling\npass 1: merge 2 inputs");
+    }
+
+    #[test]
+    fn many_small_files_are_sorted_together() {
+        let all = |n: usize| (0..n).map(|i| item(i, 0, 100)).collect::<Vec<_>>();
+        let room = Room { sources: 100, runs: 100, sorting: 1000 };
+        check(&all(64), room, "scan 64 files in 64 sequential chains\npass 1: merge 64 inputs");
+        check(
+            &all(480),
+            room,
+            "pass 1: sort 480 files in memory into 5 spilled runs on disk\npass 2: merge 5 inputs",
+        );
+        // Large ones are merged with the runs; more runs than there is room for are merged first.
+        let mut files = all(480);
+        files.extend([Item { bytes: 5000, ..item(480, 0, 50) }, Item { bytes: 5000, ..item(481, 60, 99) }]);
+        check(
+            &files,
+            Room { runs: 4, ..room },
+            "scan 2 files in 1 sequential chain
+             pass 1: sort 480 files in memory into 5 spilled runs on disk
+             pass 2: merge 3 inputs into 1 spilled run on disk
+             pass 3: merge 4 inputs",
+        );
     }
 
     fn members(node: &Node, into: &mut Vec<usize>) {
         match node {
-            Node::Chain(files) => into.extend(files),
+            Node::Chain(files) | Node::Together(files) => into.extend(files),
             Node::Sort(file) => into.push(*file),
             Node::Run(nodes) => nodes.iter().for_each(|n| members(n, into)),
         }
@@ -252,6 +366,7 @@ mod tests {
         match node {
             Node::Chain(files) => files.windows(2).all(|w| items[w[0]].last <= items[w[1]].first),
             Node::Sort(_) => true,
+            Node::Together(files) => files.len() > 1 && files.iter().all(|i| !items[*i].sort),
             Node::Run(nodes) => nodes.iter().all(|n| chains_ascend(n, items)),
         }
     }
@@ -261,10 +376,12 @@ mod tests {
         fn every_file_is_read_once_in_order_within_the_fan_in(
             spans in prop::collection::vec((0_i64..200, 0_i64..50, prop::bool::weighted(0.1)), 0..300),
             fan_in in 2_usize..20,
+            sorting in 0_u64..200,
         ) {
             let items: Vec<Item> = spans.iter().enumerate()
                 .map(|(i, (from, len, sort))| Item { sort: *sort, ..item(i, *from, from + len) }).collect();
-            let layout = Layout::of(&items, fan_in);
+            let room = Room { sources: fan_in, runs: fan_in, sorting };
+            let layout = Layout::of(&items, room);
             prop_assert!(layout.inputs.len() <= fan_in);
             let mut seen = Vec::new();
             for node in &layout.inputs {

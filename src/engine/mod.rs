@@ -21,6 +21,7 @@ pub mod functions;
 pub mod job;
 pub mod layout;
 pub mod operators;
+pub mod order;
 pub mod plan;
 pub mod probe;
 pub mod proof;

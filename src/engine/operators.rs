@@ -1,13 +1,14 @@
-//! The operators of a compaction that the engine does not have: spill a sorted sequence, number rows, order ties.
+//! The operators of a compaction that the engine does not have: sort small files together, spill a sorted sequence, number
+//! rows, order ties.
 //!
-//! All three take one ascending sequence and give one, row for row. Refuses to sort what does not fit in memory: that is
-//! the engine's `SortExec`.
+//! Each gives one ascending sequence, row for row what it takes. Refuses to sort what does not fit in memory: that is the
+//! engine's `SortExec`.
 
 use std::{
     fmt,
     fs::File,
     io::{BufReader, BufWriter},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -18,6 +19,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch},
     compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch},
     datatypes::{Int64Type, SchemaRef},
+    error::ArrowError,
     ipc::{reader::StreamReader, writer::StreamWriter},
 };
 use datafusion::{
@@ -33,24 +35,33 @@ use datafusion::{
         stream::RecordBatchStreamAdapter,
     },
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use tokio::sync::Semaphore;
 
-use super::shape::Shape;
+use super::{order::Sorted, shape::Shape};
 use crate::error::{Error, Kind};
+
+/// Bytes that are written to and read from a run at a time.
+const RUN_BUFFER: usize = 1 << 18;
 
 /// What an operator does.
 #[derive(Debug, Clone)]
 pub enum Does {
+    /// Sorts its whole input in memory and writes it to a run on disk before it gives the first row.
+    Sort {
+        /// Where runs go; the permits keep too many from being in memory at the same time.
+        runs: Runs,
+        /// Rows of the run's batches.
+        batch_rows: usize,
+    },
     /// Writes its input to a run on disk before it gives the first row. The permit keeps runs of one level from being
     /// made at the same time, so that only one merge has its readers open.
     Spill {
-        /// Where runs are written.
-        folder: PathBuf,
-        /// One permit for all runs of a level.
-        turn: Arc<Semaphore>,
-        /// Bytes written, for the log.
-        written: Arc<AtomicU64>,
+        /// Where runs go.
+        runs: Runs,
     },
     /// Puts consecutive numbers into `seq`.
     Number {
@@ -61,7 +72,18 @@ pub enum Does {
     Ties,
 }
 
-/// An operator over one ascending sequence.
+/// Where runs are spilled, and in whose turn.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    /// Where they are written.
+    pub folder: PathBuf,
+    /// The permits to make one.
+    pub turn: Arc<Semaphore>,
+    /// Bytes written, for the log.
+    pub written: Arc<AtomicU64>,
+}
+
+/// An operator that gives one ascending sequence.
 #[derive(Debug)]
 pub struct Operator {
     does: Does,
@@ -87,6 +109,7 @@ impl Operator {
 impl DisplayAs for Operator {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.does {
+            Does::Sort { .. } => "SortRun: (ts_event, seq)",
             Does::Spill { .. } => "SpillRun",
             Does::Number { .. } => "NumberRows: seq",
             Does::Ties => "OrderTies: (ts_event, seq), then all columns",
@@ -108,7 +131,7 @@ impl ExecutionPlan for Operator {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![!matches!(self.does, Does::Sort { .. })]
     }
 
     fn apply_expressions(
@@ -140,24 +163,11 @@ impl ExecutionPlan for Operator {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let schema = self.input.schema();
         let stream = match &self.does {
-            Does::Spill { folder, turn, written } => {
-                let run = Run {
-                    input: Arc::clone(&self.input),
-                    partition,
-                    context,
-                    path: folder.join(format!("{}.run", uuid::Uuid::new_v4().simple())),
-                    written: Arc::clone(written),
-                };
-                let turn = Arc::clone(turn);
-                stream::once(async move {
-                    let permit = turn.acquire_owned().await;
-                    let read = run.write_then_read().await;
-                    drop(permit);
-                    read
-                })
-                .try_flatten()
-                .boxed()
+            Does::Sort { runs, batch_rows } => {
+                let (run, batch_rows) = (self.run(runs, partition, context), *batch_rows);
+                run.in_turn(move |run| run.sort(batch_rows))
             }
+            Does::Spill { runs } => self.run(runs, partition, context).in_turn(Run::spill),
             Does::Number { next } => {
                 let (seq, next) = (self.shape.seq, Arc::clone(next));
                 self.input.execute(partition, context)?.map(move |batch| numbered(&batch?, seq, &next)).boxed()
@@ -192,40 +202,111 @@ fn numbered(batch: &RecordBatch, seq: usize, next: &AtomicI64) -> DfResult<Recor
 /// A run on its way to disk and back.
 struct Run {
     input: Arc<dyn ExecutionPlan>,
+    shape: Arc<Shape>,
     partition: usize,
     context: Arc<TaskContext>,
+    runs: Runs,
+    path: PathBuf,
+}
+
+/// A run that is being written. Its name is gone already: it lives as long as its handles, and a crash leaves nothing.
+struct Writing {
+    writer: StreamWriter<BufWriter<File>>,
+    reader: File,
     path: PathBuf,
     written: Arc<AtomicU64>,
 }
 
+impl Operator {
+    fn run(&self, runs: &Runs, partition: usize, context: Arc<TaskContext>) -> Run {
+        let path = runs.folder.join(format!("{}.run", uuid::Uuid::new_v4().simple()));
+        let (input, shape) = (Arc::clone(&self.input), Arc::clone(&self.shape));
+        Run { input, shape, partition, context, runs: runs.clone(), path }
+    }
+}
+
 impl Run {
-    async fn write_then_read(self) -> DfResult<stream::BoxStream<'static, DfResult<RecordBatch>>> {
-        let disk = |e: std::io::Error, path: &PathBuf| {
-            DataFusionError::External(Box::new(Error::io(
-                format!("{}: a run cannot be spilled; make room or choose another --spill-dir", path.display()),
-                e,
-            )))
-        };
-        let file = File::create_new(&self.path).map_err(|e| disk(e, &self.path))?;
-        // The name goes at once: the run lives as long as this handle, and a crash leaves nothing.
-        let reader = File::open(&self.path).map_err(|e| disk(e, &self.path))?;
-        std::fs::remove_file(&self.path).map_err(|e| disk(e, &self.path))?;
-        let schema: SchemaRef = self.input.schema();
-        let mut writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 18, file), &schema)?;
-        let mut input = self.input.execute(self.partition, self.context)?;
+    /// Makes the run when it is its turn, and gives its rows.
+    fn in_turn<F>(self, make: impl FnOnce(Self) -> F + Send + 'static) -> BoxStream<'static, DfResult<RecordBatch>>
+    where
+        F: Future<Output = DfResult<Writing>> + Send + 'static,
+    {
+        stream::once(async move {
+            let permit = Arc::clone(&self.runs.turn).acquire_owned().await;
+            let read = make(self).await?.read();
+            drop(permit);
+            read
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    /// Writes the rows as they come, which is in order.
+    async fn spill(self) -> DfResult<Writing> {
+        let mut input = self.input.execute(self.partition, Arc::clone(&self.context))?;
+        let mut writing = Writing::begin(&self)?;
         while let Some(batch) = input.try_next().await? {
-            let bytes = batch.get_array_memory_size() as u64;
-            let _ = self.written.fetch_add(bytes, Ordering::Relaxed);
-            writer.write(&batch).map_err(|e| match e {
-                arrow::error::ArrowError::IoError(_, e) => disk(e, &self.path),
-                other => other.into(),
-            })?;
+            writing.write(&batch)?;
         }
-        let buffered = writer.into_inner()?;
+        Ok(writing)
+    }
+
+    /// Holds all rows in memory, and writes them in order.
+    async fn sort(self, batch_rows: usize) -> DfResult<Writing> {
+        let reservation = MemoryConsumer::new("files sorted together").register(self.context.memory_pool());
+        let mut input = self.input.execute(self.partition, Arc::clone(&self.context))?;
+        let mut batches = Vec::new();
+        while let Some(batch) = input.try_next().await? {
+            reservation.try_grow(batch.get_array_memory_size())?;
+            batches.push(batch);
+        }
+        drop(input);
+        let mut writing = Writing::begin(&self)?;
+        if !batches.is_empty() {
+            let sorted = Sorted::of(&batches, self.shape.ts, self.shape.seq)?;
+            drop(batches);
+            for batch in sorted.batches(batch_rows) {
+                writing.write(&batch?)?;
+            }
+        }
+        drop(reservation);
+        Ok(writing)
+    }
+}
+
+impl Writing {
+    fn begin(run: &Run) -> DfResult<Self> {
+        let path = &run.path;
+        let file = File::create_new(path).map_err(|e| disk(e, path))?;
+        let reader = File::open(path).map_err(|e| disk(e, path))?;
+        std::fs::remove_file(path).map_err(|e| disk(e, path))?;
+        let schema: SchemaRef = run.input.schema();
+        let writer = StreamWriter::try_new(BufWriter::with_capacity(RUN_BUFFER, file), &schema)?;
+        Ok(Self { writer, reader, path: path.clone(), written: Arc::clone(&run.runs.written) })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> DfResult<()> {
+        let _ = self.written.fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
+        self.writer.write(batch).map_err(|e| match e {
+            ArrowError::IoError(_, e) => disk(e, &self.path),
+            other => other.into(),
+        })
+    }
+
+    /// The rows again.
+    fn read(self) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
+        let buffered = self.writer.into_inner()?;
         drop(buffered.into_inner().map_err(|e| disk(e.into_error(), &self.path))?);
-        let reader = StreamReader::try_new(BufReader::with_capacity(1 << 18, reader), None)?;
+        let reader = StreamReader::try_new(BufReader::with_capacity(RUN_BUFFER, self.reader), None)?;
         Ok(stream::iter(reader.map(|batch| batch.map_err(DataFusionError::from))).boxed())
     }
+}
+
+fn disk(e: std::io::Error, path: &Path) -> DataFusionError {
+    DataFusionError::External(Box::new(Error::io(
+        format!("{}: a run cannot be spilled; make room or choose another --spill-dir", path.display()),
+        e,
+    )))
 }
 
 /// The state of ordering ties: rows held back because the next batch may begin with the same key.

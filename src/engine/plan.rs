@@ -4,14 +4,14 @@
 //! claims, and would sort the whole day where they overlap. Refuses to run anything.
 
 use std::{
-    path::Path,
+    fmt,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64},
     },
 };
 
-use arrow::compute::SortOptions;
 use datafusion::{
     common::{DataFusionError, Result as DfResult},
     datasource::{
@@ -20,9 +20,9 @@ use datafusion::{
         source::DataSourceExec,
     },
     execution::object_store::ObjectStoreUrl,
-    physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
+    physical_expr::LexOrdering,
     physical_plan::{
-        ExecutionPlan,
+        ExecutionPlan, ExecutionPlanProperties,
         sorts::{sort::SortExec, sort_preserving_merge::SortPreservingMergeExec},
         union::UnionExec,
     },
@@ -33,11 +33,11 @@ use tokio::sync::Semaphore;
 use super::{
     job::Job,
     layout::{Layout, Node},
-    operators::{Does, Operator},
+    operators::{Does, Operator, Runs},
+    order::{merge_ordering, ordering},
     shape::Shape,
     source::{Index, SpoolSource},
 };
-use crate::model::schema::{SEQ, TS_EVENT};
 
 /// The two layouts of a partition: of sources with numbers of their own, and of those that qlc numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,20 +75,23 @@ impl Layouts {
     pub fn groups(&self) -> usize {
         self.own.groups() + self.numbered.groups()
     }
+
+    /// Sequences of files that are open at the same time.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.own.open() + self.numbered.open()
+    }
 }
 
-/// Builds the plan whose only partition is the day's rows in their final order, with the carried columns.
+/// Builds the plan whose only partition is the day's rows in their final order, with the carried columns. At most `cores`
+/// sorts go on in memory at a time.
 ///
 /// # Errors
 /// When the engine refuses a part of it, which is a defect.
-pub fn rows(job: &Arc<Job>, layouts: &Layouts, spill: &Path) -> DfResult<Arc<dyn ExecutionPlan>> {
-    let builder = Builder {
-        job: Arc::clone(job),
-        shape: Arc::new(job.shape.clone()),
-        spill: spill.to_owned(),
-        written: Arc::new(AtomicU64::new(0)),
-        turns: (0..64).map(|_| Arc::new(Semaphore::new(1))).collect(),
-    };
+pub fn rows(job: &Arc<Job>, layouts: &Layouts, spill: &Path, cores: usize) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let shape = Arc::new(job.shape.clone());
+    let scan = |chains: &[&[usize]], claimed: Vec<LexOrdering>| Ok(scan(job, chains, claimed));
+    let builder = Builder::new(Arc::clone(&shape), spill, job.batch_rows, cores, &scan);
     let mut inputs = Vec::new();
     if !layouts.numbered.inputs.is_empty() {
         let merged = builder.merge(&layouts.numbered.inputs)?;
@@ -104,29 +107,55 @@ pub fn rows(job: &Arc<Job>, layouts: &Layouts, spill: &Path) -> DfResult<Arc<dyn
     Ok(builder.operator(Does::Ties, input))
 }
 
-/// The order of every sequence: `ts_event`, then `seq`, ascending, nulls first.
-fn ordering(shape: &Shape) -> DfResult<LexOrdering> {
-    let options = SortOptions { descending: false, nulls_first: true };
-    let by = |name: &str, at: usize| PhysicalSortExpr::new(Arc::new(Column::new(name, at)), options);
-    LexOrdering::new([by(TS_EVENT, shape.ts), by(SEQ, shape.seq)])
-        .ok_or_else(|| DataFusionError::Internal("an order of two columns".to_owned()))
-}
+/// Reads chains of sources, each as one partition, whose rows are in the given order.
+pub type Scan<'a> = &'a dyn Fn(&[&[usize]], Vec<LexOrdering>) -> DfResult<Arc<dyn ExecutionPlan>>;
 
-struct Builder {
-    job: Arc<Job>,
+/// Turns a layout into a plan.
+pub struct Builder<'a> {
     shape: Arc<Shape>,
-    spill: std::path::PathBuf,
+    spill: PathBuf,
+    batch_rows: usize,
     written: Arc<AtomicU64>,
     /// One for each level of spilled runs.
     turns: Vec<Arc<Semaphore>>,
+    /// One for each sort in memory.
+    sorts: Arc<Semaphore>,
+    scan: Scan<'a>,
 }
 
-impl Builder {
-    fn operator(&self, does: Does, input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+impl fmt::Debug for Builder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("spill", &self.spill).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Builder<'a> {
+    /// A builder of plans over sources that `scan` reads, in batches of `batch_rows`, with runs in the folder `spill` and
+    /// at most `cores` sorts in memory at a time.
+    #[must_use]
+    pub fn new(shape: Arc<Shape>, spill: &Path, batch_rows: usize, cores: usize, scan: Scan<'a>) -> Self {
+        Self {
+            shape,
+            spill: spill.to_owned(),
+            batch_rows,
+            written: Arc::new(AtomicU64::new(0)),
+            turns: (0..64).map(|_| Arc::new(Semaphore::new(1))).collect(),
+            sorts: Arc::new(Semaphore::new(cores.max(1))),
+            scan,
+        }
+    }
+
+    /// An operator over `input`.
+    #[must_use]
+    pub fn operator(&self, does: Does, input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
         Arc::new(Operator::new(does, Arc::clone(&self.shape), input))
     }
 
-    fn merge(&self, nodes: &[Node]) -> DfResult<Arc<dyn ExecutionPlan>> {
+    /// One ascending sequence of all that `nodes` hold.
+    ///
+    /// # Errors
+    /// When the engine refuses a part of it, which is a defect.
+    pub fn merge(&self, nodes: &[Node]) -> DfResult<Arc<dyn ExecutionPlan>> {
         self.merged(self.parts(nodes)?)
     }
 
@@ -137,16 +166,14 @@ impl Builder {
             1 => parts.swap_remove(0),
             _ => UnionExec::try_new(parts)?,
         };
-        let partitions =
-            datafusion::physical_plan::ExecutionPlanProperties::output_partitioning(&input).partition_count();
-        if partitions == 1 {
+        if input.output_partitioning().partition_count() == 1 {
             return Ok(input);
         }
-        let merge = SortPreservingMergeExec::new(ordering(&self.shape)?, input).with_round_robin_repartition(false);
-        Ok(Arc::new(merge))
+        // Rows of one key are ordered by `OrderTies`; the merge may give them in any order, and shall not spend time on it.
+        let merge = SortPreservingMergeExec::new(merge_ordering(&self.shape)?, input);
+        Ok(Arc::new(merge.with_round_robin_repartition(false)))
     }
 
-    /// The chains among `nodes` as one scan with a partition each, every other node as a plan of its own.
     fn parts(&self, nodes: &[Node]) -> DfResult<Vec<Arc<dyn ExecutionPlan>>> {
         let mut parts = Vec::new();
         let chains: Vec<&[usize]> = nodes
@@ -154,56 +181,60 @@ impl Builder {
             .filter_map(|n| if let Node::Chain(files) = n { Some(files.as_slice()) } else { None })
             .collect();
         if !chains.is_empty() {
-            parts.push(self.scan(&chains, vec![ordering(&self.shape)?]));
+            parts.push((self.scan)(&chains, vec![ordering(&self.shape)?])?);
         }
         for node in nodes {
             match node {
                 Node::Chain(_) => {}
                 Node::Sort(file) => {
                     // Without an order: a sort over a scan that claims one passes the rows on as they are.
-                    let scan = self.scan(&[&[*file]], Vec::new());
+                    let scan = (self.scan)(&[&[*file]], Vec::new())?;
                     parts.push(Arc::new(SortExec::new(ordering(&self.shape)?, scan)));
                 }
+                Node::Together(files) => {
+                    let does = Does::Sort { runs: self.runs(&self.sorts), batch_rows: self.batch_rows };
+                    parts.push(self.operator(does, (self.scan)(&[files], Vec::new())?));
+                }
                 Node::Run(inner) => {
-                    let level = level(node);
-                    let turn = self.turns.get(level).map_or_else(|| Arc::new(Semaphore::new(1)), Arc::clone);
-                    let does = Does::Spill { folder: self.spill.clone(), turn, written: Arc::clone(&self.written) };
-                    parts.push(self.operator(does, self.merge(inner)?));
+                    let turn = self.turns.get(level(node)).map_or_else(|| Arc::new(Semaphore::new(1)), Arc::clone);
+                    parts.push(self.operator(Does::Spill { runs: self.runs(&turn) }, self.merge(inner)?));
                 }
             }
         }
         Ok(parts)
     }
 
-    /// Reads each chain as one partition, whose rows are in the order `claimed`.
-    fn scan(&self, chains: &[&[usize]], claimed: Vec<LexOrdering>) -> Arc<dyn ExecutionPlan> {
-        let file = |index: &usize| {
-            let source = self.job.sources.get(*index)?;
-            let meta = ObjectMeta {
-                location: source.handle.path().clone(),
-                last_modified: chrono::DateTime::default(),
-                size: source.handle.size(),
-                e_tag: None,
-                version: None,
-            };
-            Some(PartitionedFile::new_from_meta(meta).with_extension(Index(*index)))
+    fn runs(&self, turn: &Arc<Semaphore>) -> Runs {
+        Runs { folder: self.spill.clone(), turn: Arc::clone(turn), written: Arc::clone(&self.written) }
+    }
+}
+
+/// Reads each chain as one partition, whose rows are in the order `claimed`.
+fn scan(job: &Arc<Job>, chains: &[&[usize]], claimed: Vec<LexOrdering>) -> Arc<dyn ExecutionPlan> {
+    let file = |index: &usize| {
+        let source = job.sources.get(*index)?;
+        let meta = ObjectMeta {
+            location: source.handle.path().clone(),
+            last_modified: chrono::DateTime::default(),
+            size: source.handle.size(),
+            e_tag: None,
+            version: None,
         };
-        let groups = chains.iter().map(|chain| FileGroup::new(chain.iter().filter_map(file).collect())).collect();
-        let config = FileScanConfigBuilder::new(
-            ObjectStoreUrl::local_filesystem(),
-            Arc::new(SpoolSource::new(Arc::clone(&self.job))),
-        )
+        Some(PartitionedFile::new_from_meta(meta).with_extension(Index(*index)))
+    };
+    let groups = chains.iter().map(|chain| FileGroup::new(chain.iter().filter_map(file).collect())).collect();
+    let source = Arc::new(SpoolSource::new(Arc::clone(job)));
+    let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
         .with_file_groups(groups)
         .with_preserve_order(true)
         .with_output_ordering(claimed)
         .build();
-        DataSourceExec::from_data_source(config)
-    }
+    DataSourceExec::from_data_source(config)
 }
 
 fn level(node: &Node) -> usize {
     match node {
         Node::Run(inner) => 1 + inner.iter().map(level).max().unwrap_or(0),
-        Node::Chain(_) | Node::Sort(_) => 0,
+        Node::Chain(_) | Node::Sort(_) | Node::Together(_) => 0,
     }
 }

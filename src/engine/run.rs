@@ -78,7 +78,7 @@ pub struct Setting {
 pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setting) -> Result<Attempt> {
     let session = session(&setting.budget, &setting.scratch, job.batch_rows)?;
     let internal = |e: DataFusionError| Error::caused(Kind::Internal, format!("{}: the plan", job.partition), e);
-    let plan = rows(job, layouts, &setting.scratch).map_err(internal)?;
+    let plan = rows(job, layouts, &setting.scratch, setting.cores).map_err(internal)?;
     let result = Arc::new(Mutex::new(None));
     let table = ArchiveTable(ArchiveSink {
         job: Arc::clone(job),

@@ -6,11 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use arrow::{
-    array::{AsArray, RecordBatch, UInt32Array},
-    compute::{concat_batches, take_record_batch},
-    datatypes::Int64Type,
-};
+use arrow::array::RecordBatch;
 use datafusion::{
     common::{DataFusionError, Result as DfResult, tree_node::TreeNodeRecursion},
     datasource::{
@@ -28,6 +24,7 @@ use super::{
     checker::Checker,
     fault::Problem,
     job::{Job, Order},
+    order::Sorted,
     reader::Rows,
     shape::Column,
 };
@@ -158,7 +155,7 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
         }
         let slice_rows = job.batch_rows;
         let most = if sort { 2 * job.sort_in_memory } else { 2 * EAGER_BYTES };
-        let checked = Checked { checker: Checker::new(Arc::clone(&job), index), rows, job, index, stored: 0 };
+        let checked = Checked { checker: Checker::new(Arc::clone(&job), index), rows, job: Arc::clone(&job), index, stored: 0 };
         let mut stream = checked.stream().boxed();
         if !sort && batch_rows != whole {
             return Ok(stream);
@@ -178,7 +175,11 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
                 return Ok(first.chain(rest).boxed());
             }
         }
-        let batches = if sort && !batches.is_empty() { vec![sorted(&batches)?] } else { batches };
+        if sort && !batches.is_empty() {
+            let wrong = |e| Problem::Storage(Error::caused(Kind::Internal, "sorting a file in memory", e));
+            let sorted = Sorted::of(&batches, job.shape.ts, job.shape.seq).map_err(wrong)?;
+            batches = sorted.batches(usize::MAX).collect::<Result<_, _>>().map_err(wrong)?;
+        }
         Ok::<_, Problem>(stream::iter(batches.into_iter().flat_map(move |b| slices(b, slice_rows)).map(Ok)).boxed())
     })
     .try_flatten()
@@ -225,27 +226,4 @@ impl Checked {
 fn slices(batch: RecordBatch, rows: usize) -> impl Iterator<Item = RecordBatch> {
     let total = batch.num_rows();
     (0..total).step_by(rows.max(1)).map(move |at| batch.slice(at, rows.min(total - at)))
-}
-
-/// All rows in one batch, ascending by `(ts_event, seq)`, nulls first; rows equal in both stay as they came.
-fn sorted(batches: &[RecordBatch]) -> Result<RecordBatch, Problem> {
-    let wrong = |e| Problem::Storage(Error::caused(Kind::Internal, "sorting a file in memory", e));
-    let Some(first) = batches.first() else {
-        return Err(Problem::Storage(Error::new(Kind::Internal, "an empty file needs no sorting")));
-    };
-    let all = concat_batches(first.schema_ref(), batches).map_err(wrong)?;
-    let key = |name| all.column_by_name(name).map(|c| c.as_primitive::<Int64Type>().clone());
-    let (Some(ts), Some(seq)) = (key(crate::model::schema::TS_EVENT), key(crate::model::schema::SEQ)) else {
-        return Err(Problem::Storage(Error::new(Kind::Internal, "the carried columns have no ts_event or no seq")));
-    };
-    let mut order: Vec<(i64, Option<i64>, u32)> = Vec::with_capacity(all.num_rows());
-    for (row, (t, s)) in (0_u32..).zip(ts.iter().zip(seq.iter())) {
-        order.push((t.unwrap_or(i64::MIN), s, row));
-    }
-    if order.is_sorted() {
-        return Ok(all);
-    }
-    order.sort_unstable();
-    let indices: UInt32Array = order.into_iter().map(|(_, _, row)| row).collect();
-    take_record_batch(&all, &indices).map_err(wrong)
 }
