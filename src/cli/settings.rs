@@ -82,7 +82,8 @@ impl Settings {
                 .clone()
                 .or(file.spill_dir)
                 .unwrap_or_else(|| std::env::temp_dir().join("qlc")),
-            workers: tuning.workers.or(file.workers).unwrap_or_else(cores),
+            // Twice the cores: while one partition waits for a disk or a bucket, another one has work to do.
+            workers: tuning.workers.or(file.workers).unwrap_or_else(|| 2 * cores()),
             zstd_level: tuning.zstd_level.or(file.zstd_level),
             bucket,
             profile,

@@ -53,4 +53,16 @@ impl Footers {
             .await?;
         Ok(claims.clone())
     }
+
+    /// Keeps less of files whose partition is made: should a neighbouring day ask for one of them, what it claims is known,
+    /// and its footer is read again if its rows are.
+    pub fn done_with<'a>(&self, files: impl Iterator<Item = &'a SpoolFile>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for file in files {
+            let Some(cell) = known.get_mut(&identity(file)) else { continue };
+            let Some(claims) = cell.get().filter(|claims| claims.meta.is_some()) else { continue };
+            *cell = Arc::new(OnceCell::new_with(Some(Claims { meta: None, ..claims.clone() })));
+            let _ = self.whole.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1)));
+        }
+    }
 }

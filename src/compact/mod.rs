@@ -19,7 +19,7 @@ use std::{
 };
 
 use chrono::{SecondsFormat, Utc};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 pub use report::{Mode, Options, Outcome, Outlook, Silent, Status, Stop, Watch};
 
@@ -67,20 +67,19 @@ pub async fn run(
     let run = shared(spool, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
     let shared = Run { footers, ..run };
     watch.begin(partitions.len());
-    let tasks = partitions.into_iter().map(|partition| {
+    let tasks = partitions.into_iter().enumerate().map(|(nth, partition)| {
         let (shared, files, explicit) =
             (shared.clone(), Arc::clone(&files), matches!(options.mode, Mode::Single { .. }));
         async move {
             let task = tokio::spawn(async move { one(&shared, &partition, &files, explicit).await });
-            task.await.map_err(|e| Error::new(Kind::Internal, format!("a worker ended early: {e}")))
+            let done = task.await.map_err(|e| Error::new(Kind::Internal, format!("a worker ended early: {e}")));
+            done.map(|outcome| (nth, outcome))
         }
     });
-    let mut outcomes = Vec::new();
-    let mut running = stream::iter(tasks).buffered(workers);
-    while let Some(outcome) = running.next().await {
-        outcomes.extend(outcome?);
-    }
-    Ok(outcomes)
+    // As they end: a large partition must not hold up the small ones behind it.
+    let mut outcomes: Vec<(usize, Option<Outcome>)> = stream::iter(tasks).buffer_unordered(workers).try_collect().await?;
+    outcomes.sort_by_key(|(nth, _)| *nth);
+    Ok(outcomes.into_iter().filter_map(|(_, outcome)| outcome).collect())
 }
 
 /// Says what [`run`] would do.
@@ -295,6 +294,7 @@ async fn one(run: &Run, partition: &Partition, files: &Spool, explicit: bool) ->
             }
         }
     }
+    run.footers.done_with(files.iter().filter(|file| file.home.is_none_or(|home| home == partition.date)));
     outcome.seconds = began.elapsed().as_secs_f64();
     run.watch.partition_ends(&outcome);
     Some(outcome)

@@ -236,6 +236,9 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn head(&self, key: &str) -> Result<Option<Object>> {
+        if self.is_nothing_at(key) {
+            return Ok(None);
+        }
         match self.object.head(&self.object_path(key)).await {
             Ok(meta) => Ok(self.object_of(&meta)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -256,6 +259,9 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn read_version(&self, key: &str) -> Result<Option<(Bytes, Option<String>)>> {
+        if self.is_nothing_at(key) {
+            return Ok(None);
+        }
         let wrong = |e| Error::io(format!("{}: cannot be read", self.show(key)), e);
         match self.object.get(&self.object_path(key)).await {
             Ok(found) => {
@@ -265,6 +271,12 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(e) => Err(wrong(e)),
         }
+    }
+
+    /// Whether a folder has nothing at `key`, which it says at once; anything else is asked of the store underneath.
+    fn is_nothing_at(&self, key: &str) -> bool {
+        let looked = self.local_path(key).map(|path| path.symlink_metadata());
+        looked.is_some_and(|found| found.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound))
     }
 
     /// Calls `each` with the bytes at `key`, piece by piece; returns whether there is such an object.

@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 use super::store::hex;
 use crate::error::{Error, Kind, Result};
 
+/// Bytes of a stretch that is read and hashed where it is asked for.
+const SHORT: usize = 1 << 20;
+
 /// Whether a stretch is brought to the disk before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Synced {
@@ -77,9 +80,14 @@ impl Trail {
             digest.update(&bytes);
             Ok::<_, std::io::Error>((Bytes::from(bytes), digest))
         };
-        let done = tokio::task::spawn_blocking(read)
-            .await
-            .map_err(|e| Error::new(Kind::Internal, format!("reading back ended early: {e}")))?;
+        // What was just written is in memory: for a short stretch another thread costs more than it saves.
+        let done = if length <= SHORT && synced == Synced::Already {
+            read()
+        } else {
+            tokio::task::spawn_blocking(read)
+                .await
+                .map_err(|e| Error::new(Kind::Internal, format!("reading back ended early: {e}")))?
+        };
         let (bytes, digest) = done.map_err(|e| Error::io(format!("{}: cannot be read back", self.path.display()), e))?;
         self.digest = digest;
         self.at = end.max(from);

@@ -56,7 +56,7 @@ pub(crate) enum Format {
 /// How a compaction works; each can be in the configuration file too.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Tuning {
-    /// How many partitions at a time [default: the number of cores]
+    /// How many partitions at a time [default: twice the number of cores]
     #[arg(long, value_name = "N", value_parser = workers, env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
     pub(crate) workers: Option<usize>,
     /// How hard zstd tries, 1 to 22; at another level the same rows have other bytes [default: 2 for times and counters, else 4]
