@@ -3,6 +3,8 @@
 
 pub mod clean;
 pub mod cli;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod collect;
 pub mod compact;
 pub mod demo;

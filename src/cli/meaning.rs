@@ -286,6 +286,7 @@ fn options(
         output: typed.output.clone(),
         memory_limit: settings.memory_limit,
         spill_dir: settings.spill_dir.clone(),
+        remote: None,
     }
 }
 

@@ -62,6 +62,10 @@ pub fn main() -> ExitCode {
 fn run(typed: &args::Typed, console: &Console, account: &Account) -> Result<Exit> {
     log::start(&typed.global, console)?;
     arm_crash()?;
+    #[cfg(feature = "cluster")]
+    if let Ok(version) = std::env::var("QLC_PRETEND_VERSION") {
+        crate::cluster::pretend_version(version);
+    }
     let signals = signals::listen(console)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings::cores())

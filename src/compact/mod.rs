@@ -3,6 +3,7 @@
 //! [`survey`] lists, [`decide`] says what is to be done and why, [`prepare`] lays the files out, [`work`] does it and
 //! [`keep`] puts aside what could not be used. Refuses to remove anything from the spool.
 
+pub mod apart;
 pub mod decide;
 pub mod footers;
 pub mod keep;
@@ -257,19 +258,8 @@ fn shared(
 /// Works on one partition; `None` when it turned out that nobody meant it.
 async fn one(run: &Run, partition: &Partition, files: &Spool, explicit: bool) -> Option<Outcome> {
     let began = Instant::now();
-    let mut outcome = Outcome {
-        partition: partition.clone(),
-        status: Status::Interrupted,
-        message: "stopped on request before it began".to_owned(),
-        files: 0,
-        quarantined: 0,
-        rows: 0,
-        bytes_in: 0,
-        bytes_out: 0,
-        seconds: 0.0,
-        sha256: None,
-        plan: Vec::new(),
-    };
+    let mut outcome =
+        Outcome::without(partition, Status::Interrupted, "stopped on request before it began");
     let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
     if !run.stop.asked() {
         match work::work(run, partition, files).await {

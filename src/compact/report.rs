@@ -9,7 +9,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{
     date::Date,
@@ -101,7 +101,7 @@ impl Watch for Silent {
 }
 
 /// How a partition ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Compacted and published.
@@ -121,7 +121,7 @@ pub enum Status {
 }
 
 /// What came of one partition. This is the object that `--format json` prints.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The partition.
     #[serde(flatten)]
@@ -147,6 +147,26 @@ pub struct Outcome {
     /// The steps that were run, for the record of the run; the receipt has them as well.
     #[serde(skip)]
     pub plan: Vec<String>,
+}
+
+impl Outcome {
+    /// That of a partition of which no more is known than how it ended.
+    #[must_use]
+    pub fn without(partition: &Partition, status: Status, message: &str) -> Self {
+        Self {
+            partition: partition.clone(),
+            status,
+            message: message.to_owned(),
+            files: 0,
+            quarantined: 0,
+            rows: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            seconds: 0.0,
+            sha256: None,
+            plan: Vec::new(),
+        }
+    }
 }
 
 /// What a dry run says of one partition.

@@ -35,3 +35,10 @@ pub async fn run(options: &Options) -> Vec<Check> {
     all.push(judge::clock(machine::clock()));
     all
 }
+
+/// The memory of the machine, or what its control group allows of it; 0 where the system does not tell.
+#[must_use]
+pub fn machine_memory() -> u64 {
+    let memory = machine::memory();
+    memory.physical.into_iter().chain(memory.group).min().unwrap_or(0)
+}

@@ -210,7 +210,7 @@ impl Handle {
             Some(meta) => Arc::clone(meta),
             None => self.footer().await?,
         };
-        self.rows_of(&meta, batch_size, keyed)
+        self.rows_as(&meta, Some(&claims.schema), batch_size, keyed)
     }
 
     /// The same with the footer at hand.
@@ -218,7 +218,17 @@ impl Handle {
     /// # Errors
     /// When the footer's schema cannot be brought to Arrow.
     pub fn rows_of(&self, meta: &Arc<ParquetMetaData>, batch_size: usize, keyed: &[String]) -> Result<Rows, Problem> {
-        let arrow = arrow_metadata(meta, keyed)?;
+        self.rows_as(meta, None, batch_size, keyed)
+    }
+
+    fn rows_as(
+        &self,
+        meta: &Arc<ParquetMetaData>,
+        schema: Option<&SchemaRef>,
+        batch_size: usize,
+        keyed: &[String],
+    ) -> Result<Rows, Problem> {
+        let arrow = arrow_metadata(meta, schema, keyed)?;
         Ok(Rows {
             handle: self.clone(),
             arrow,
@@ -236,10 +246,15 @@ impl Handle {
 /// # Errors
 /// When there is none.
 pub fn schema_of(meta: &Arc<ParquetMetaData>) -> Result<SchemaRef, Problem> {
-    arrow_metadata(meta, &[]).map(|m| Arc::clone(m.schema()))
+    arrow_metadata(meta, None, &[]).map(|m| Arc::clone(m.schema()))
 }
 
-fn arrow_metadata(meta: &Arc<ParquetMetaData>, keyed: &[String]) -> Result<ArrowReaderMetadata, Problem> {
+/// `schema` is what [`schema_of`] said, where that is known already.
+fn arrow_metadata(
+    meta: &Arc<ParquetMetaData>,
+    schema: Option<&SchemaRef>,
+    keyed: &[String],
+) -> Result<ArrowReaderMetadata, Problem> {
     let build = |schema: Option<SchemaRef>| {
         let mut options =
             ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
@@ -254,8 +269,8 @@ fn arrow_metadata(meta: &Arc<ParquetMetaData>, keyed: &[String]) -> Result<Arrow
             }
         }
     };
-    let plain = build(None)?;
-    let schema = plain.schema();
+    let plain = if schema.is_some() { None } else { Some(build(None)?) };
+    let Some(schema) = schema.or(plain.as_ref().map(ArrowReaderMetadata::schema)) else { return build(None) };
     let as_keys = |f: &Arc<Field>| {
         let keyed = f.data_type() == &DataType::Utf8 && keyed.iter().any(|name| name == f.name());
         let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
@@ -263,7 +278,7 @@ fn arrow_metadata(meta: &Arc<ParquetMetaData>, keyed: &[String]) -> Result<Arrow
     };
     let wanted: Vec<Arc<Field>> = schema.fields().iter().map(as_keys).collect();
     if wanted.iter().zip(schema.fields()).all(|(a, b)| a == b) {
-        return Ok(plain);
+        return plain.map_or_else(|| build(None), Ok);
     }
     build(Some(Arc::new(Schema::new(wanted))))
 }

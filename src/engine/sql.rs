@@ -8,15 +8,16 @@ use std::{
     ops::ControlFlow,
     panic::AssertUnwindSafe,
     path::Path,
+    sync::Arc,
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
     common::TableReference,
-    error::DataFusionError,
+    error::{DataFusionError, Result as DfResult},
     execution::context::SQLOptions,
     logical_expr::LogicalPlan,
-    physical_plan::SendableRecordBatchStream,
+    physical_plan::{ExecutionPlan, SendableRecordBatchStream},
     prelude::SessionContext,
     sql::{
         parser::{DFParserBuilder, Statement},
@@ -26,7 +27,7 @@ use datafusion::{
         },
     },
 };
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 
 use super::{
     error::from_datafusion,
@@ -55,6 +56,34 @@ pub enum Value {
     Float(f64),
     /// Text.
     Text(String),
+}
+
+/// Where the rows of statements are made, if not here.
+#[derive(Clone)]
+pub struct Remote {
+    /// How many partitions a plan shall have.
+    pub partitions: usize,
+    /// Whether a plan can travel there.
+    pub travels: Arc<dyn Fn(&Arc<dyn ExecutionPlan>) -> bool + Send + Sync>,
+    /// Runs a plan there.
+    pub run: Arc<dyn Fn(Arc<dyn ExecutionPlan>) -> BoxFuture<'static, DfResult<SendableRecordBatchStream>> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote").field("partitions", &self.partitions).finish_non_exhaustive()
+    }
+}
+
+/// What a statement may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Means<'a> {
+    /// Bytes that the process may have resident.
+    pub memory_limit: u64,
+    /// Where sorts and aggregations that do not fit in memory are spilled.
+    pub spill_dir: &'a Path,
+    /// Where its rows are made, if not here.
+    pub remote: Option<&'a Remote>,
 }
 
 /// The rows of a statement, batch by batch. Its memory and its spilled files are given back when it is dropped.
@@ -114,23 +143,30 @@ pub async fn rows(
     archive: &Store,
     sql: &str,
     params: &BTreeMap<String, Value>,
-    memory_limit: u64,
-    spill_dir: &Path,
+    means: Means<'_>,
 ) -> Result<Rows> {
+    let Means { memory_limit, spill_dir, remote } = means;
     let mut statement = parse(sql)?;
     check_read_only(&statement)?;
     bind(&mut statement, params)?;
 
     let _ = scratch::sweep(spill_dir);
     let scratch = Scratch::new(spill_dir)?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = remote.map_or_else(threads, |remote| remote.partitions);
     let session = session(memory_limit / POOL_SHARE, threads, scratch.path())?;
     let tables = tables::register(&session, spool, archive);
     check_tables(&session, &tables, &statement, spool, archive).await?;
 
     let plan = session.state().statement_to_plan(statement).await.map_err(|e| from_datafusion(e, QUERY))?;
     check_plan(&plan)?;
-    let run = async { session.execute_logical_plan(plan).await?.execute_stream().await };
+    let run = async {
+        let plan = session.execute_logical_plan(plan).await?.create_physical_plan().await?;
+        match remote {
+            Some(remote) if (remote.travels)(&plan) => (remote.run)(plan).await,
+            _ => datafusion::physical_plan::execute_stream(plan, session.task_ctx()),
+        }
+    };
     let stream = run.await.map_err(|e| from_datafusion(e, QUERY))?;
     Ok(Rows { stream, ended: false, _scratch: scratch })
 }

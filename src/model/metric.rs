@@ -70,6 +70,25 @@ pub const COLLECT: [&str; 21] = [
     "qlc_collect_lag_seconds",
 ];
 
+/// The metrics of a cluster's scheduler, which serves them while it runs.
+pub const CLUSTER: [Metric; 4] = [
+    metric("qlc_cluster_executors", "Executors that are thought alive."),
+    metric("qlc_cluster_task_slots", "Tasks that they take at a time."),
+    metric("qlc_cluster_pending_jobs", "Jobs that wait to be planned."),
+    metric("qlc_cluster_running_jobs", "Jobs under way."),
+];
+
+/// The metrics of an executor, which serves them while it runs.
+pub const EXECUTOR: [Metric; 7] = [
+    metric("qlc_executor_task_slots", "Tasks that the executor takes at a time."),
+    metric("qlc_executor_running_tasks", "Partitions under way."),
+    metric("qlc_executor_waiting_tasks", "Partitions that wait for memory."),
+    metric("qlc_executor_done_tasks_total", "Partitions that were worked on, whatever came of them but a failure."),
+    metric("qlc_executor_failed_tasks_total", "Partitions that failed."),
+    metric("qlc_executor_memory_bytes", "Memory that all tasks may have together."),
+    metric("qlc_executor_memory_taken_bytes", "Memory that is set aside for tasks under way."),
+];
+
 /// One value of a metric of runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {

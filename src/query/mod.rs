@@ -17,7 +17,7 @@ pub use self::{
     split::{Split, split},
 };
 use crate::{
-    engine::sql::{self, Value},
+    engine::sql::{self, Remote, Value},
     error::{Error, Result},
     storage::store::Store,
 };
@@ -46,6 +46,15 @@ pub struct Options {
     pub memory_limit: u64,
     /// Where sorts and aggregations that do not fit in memory are spilled.
     pub spill_dir: PathBuf,
+    /// Where the rows are made, if not here.
+    pub remote: Option<Remote>,
+}
+
+impl Options {
+    fn means(&self) -> sql::Means<'_> {
+        let Self { memory_limit, spill_dir, remote, .. } = self;
+        sql::Means { memory_limit: *memory_limit, spill_dir, remote: remote.as_ref() }
+    }
 }
 
 /// Runs the statement and writes its rows to `out` or to the output file; returns how many there were. A reader of `out`
@@ -65,7 +74,7 @@ pub async fn run(spool: &Store, archive: &Store, options: &Options, out: &mut (d
             (named.sql, named.values(&options.params)?)
         }
     };
-    let rows = sql::rows(spool, archive, text, &params, options.memory_limit, &options.spill_dir).await?;
+    let rows = sql::rows(spool, archive, text, &params, options.means()).await?;
     match &options.output {
         None => format::write(rows, options.format, out).await.map(|written| written.rows),
         Some(path) => output::write(rows, options.format, path).await,

@@ -20,7 +20,8 @@ const ALL: &str = "SELECT table_schema, table_name, column_name FROM information
 /// # Errors
 /// When a store cannot be listed.
 pub async fn names(spool: &Store, archive: &Store, memory_limit: u64, spill_dir: &Path) -> Result<Names> {
-    let mut rows = sql::rows(spool, archive, ALL, &BTreeMap::new(), memory_limit, spill_dir).await?;
+    let means = sql::Means { memory_limit, spill_dir, remote: None };
+    let mut rows = sql::rows(spool, archive, ALL, &BTreeMap::new(), means).await?;
     let mut names = Names::new();
     while let Some(batch) = rows.next().await? {
         let columns: Vec<_> = batch.columns().iter().filter_map(|c| c.as_string_opt::<i32>()).collect();

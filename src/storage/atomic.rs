@@ -277,6 +277,17 @@ where
     Err(Error::new(Kind::Io, format!("{}: another process has held it for long; run again", store.show(dir_key))))
 }
 
+/// Tries whether objects can be made in `folder`, or in the nearest folder above it where it does not exist yet; nothing is
+/// left.
+///
+/// # Errors
+/// When they cannot.
+pub fn try_folder(folder: &Path) -> Result<()> {
+    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or_else(|| Path::new("/"));
+    let made = tempfile::Builder::new().prefix(".qlc-try-").suffix(".qlc.tmp").tempfile_in(there);
+    made.map(drop).map_err(|e| Error::io(format!("{}: cannot be written to", there.display()), e))
+}
+
 /// A locked temporary file, removed when dropped unless it was renamed.
 struct Temporary {
     path: PathBuf,

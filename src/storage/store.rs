@@ -231,6 +231,26 @@ impl Store {
         Ok(objects)
     }
 
+    /// Some object, if there is any.
+    ///
+    /// # Errors
+    /// When the store cannot be listed. A folder that does not exist has no objects.
+    pub async fn first(&self) -> Result<Option<Object>> {
+        let mut listing = self.object.list(Some(&self.root));
+        while let Some(item) = listing.next().await {
+            match item {
+                Ok(meta) => {
+                    if let Some(object) = self.object_of(&meta) {
+                        return Ok(Some(object));
+                    }
+                }
+                Err(object_store::Error::NotFound { .. } | object_store::Error::InvalidPath { .. }) => {}
+                Err(e) => return Err(Error::io(format!("{}: cannot be listed", self.show("")), e)),
+            }
+        }
+        Ok(None)
+    }
+
     /// The object at `key`, if there is one.
     ///
     /// # Errors

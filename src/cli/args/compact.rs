@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 
-use super::shared::{Format, Resources, Tuning};
+use super::{
+    cluster::OnCluster,
+    shared::{Format, Resources, Tuning},
+};
 use crate::{
     error::{Error, Result},
     model::{
@@ -44,6 +47,8 @@ pub(crate) struct Compact {
     pub(crate) tuning: Tuning,
     #[command(flatten)]
     pub(crate) resources: Resources,
+    #[command(flatten)]
+    pub(crate) on: OnCluster,
     /// Say what would be done, and why, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

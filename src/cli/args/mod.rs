@@ -6,6 +6,7 @@
 
 mod bucket;
 mod clean;
+mod cluster;
 mod collect;
 mod compact;
 mod config;
@@ -24,6 +25,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use bucket::{Bucket, connections, duration, retries};
 pub(crate) use clean::Clean;
+pub(crate) use cluster::{Cluster, ClusterVerb, ExecutorTyped, SchedulerTyped};
 pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed, endpoint as feed_url, time as feed_time};
 pub(crate) use compact::{Compact, ModeName, Selection};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};
@@ -157,6 +159,8 @@ pub(crate) enum Command {
     Record(Record),
     /// Plays a recording back as an exchange would
     Replay(Replay),
+    /// Runs the processes of a cluster, for more partitions than one machine can do in a night
+    Cluster(Cluster),
     /// Prints the settings that hold, and where each comes from
     Config(Config),
     /// Checks that a run has all that it needs, and says what would mend it

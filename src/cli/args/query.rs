@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::shared::Resources;
+use super::{cluster::OnCluster, shared::Resources};
 use crate::error::{Error, Result};
 
 /// `qlc query`
@@ -47,6 +47,8 @@ pub(crate) struct Query {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) resources: Resources,
+    #[command(flatten)]
+    pub(crate) on: OnCluster,
 }
 
 /// The forms of a result.

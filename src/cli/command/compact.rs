@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::{history, stores};
+use super::{cluster, history, stores};
 use crate::{
     cli::{
         account::Account,
@@ -36,7 +36,8 @@ pub(super) async fn run(
     if typed.dry_run {
         return dry_run(&spool, &archive, &options, typed.format, console, signals).await;
     }
-    let outcomes = watched(&spool, &archive, &options, settings, typed.format, console, signals).await?;
+    let on = typed.on.cluster.as_deref();
+    let outcomes = watched(&spool, &archive, &options, on, settings, typed.format, console, signals).await?;
     account.compacted(&outcomes);
     if typed.format == Format::Text {
         let mut out = console.out();
@@ -49,11 +50,14 @@ pub(super) async fn run(
     Ok(Exit::of_outcomes(&outcomes))
 }
 
-/// Compacts under the eyes of a person, or of a program that reads the outcomes as they come, and records the run.
+/// Compacts, here or on a cluster, under the eyes of a person, or of a program that reads the outcomes as they come, and
+/// records the run.
+#[expect(clippy::too_many_arguments, reason = "what a run is told, and everyone who watches it")]
 pub(super) async fn watched(
     spool: &Store,
     archive: &Store,
     options: &Options,
+    on: Option<&str>,
     settings: &Settings,
     format: Format,
     console: &Console,
@@ -62,7 +66,10 @@ pub(super) async fn watched(
     let begun = history::begin();
     let progress = Arc::new(Progress::new(console, (format == Format::Json).then(|| console.out())));
     let watch = Arc::clone(&progress);
-    let ended = compact::run(spool, archive, options, watch, signals.stop()).await;
+    let ended = match on {
+        None => compact::run(spool, archive, options, watch, signals.stop()).await,
+        Some(url) => cluster::compact(url, spool, archive, options, watch, signals.stop()).await,
+    };
     let written = progress.finish().map_or(Ok(()), Out::finish);
     let outcomes = ended?;
     let about = history::of_compact(options, &outcomes);

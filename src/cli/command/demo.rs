@@ -89,7 +89,7 @@ pub(super) async fn run(
         force: false,
     };
     let outcomes =
-        super::compact::watched(&spool, &archive, &options, &settings, Format::Text, console, signals).await?;
+        super::compact::watched(&spool, &archive, &options, None, &settings, Format::Text, console, signals).await?;
     say(&show::outcomes(&outcomes, Look::of_stdout()))?;
     let exit = Exit::of_outcomes(&outcomes);
     if exit > Exit::Quarantined {
@@ -130,6 +130,7 @@ pub(super) async fn run(
         output: None,
         memory_limit: settings.memory_limit,
         spill_dir: settings.spill_dir.clone(),
+        remote: None,
     };
     super::query::printed(&spool, &archive, &options, console, signals).await?;
 

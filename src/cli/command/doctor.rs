@@ -2,6 +2,7 @@
 
 use chrono::Utc;
 
+use super::cluster;
 use crate::{
     cli::{
         args::{Doctor, Global},
@@ -28,6 +29,10 @@ pub(super) async fn run(
     let all = match settings {
         Err(error) => vec![Check::problem(NAME, error.chain(), "mend the setting; qlc config show prints what holds")],
         Ok(settings) => {
+            let executors = match &typed.on.cluster {
+                Some(url) => signals.or_stop(async { Ok(cluster::checks(url, &settings).await) }).await?,
+                None => Vec::new(),
+            };
             let from = match &global.config {
                 Some(path) => path.display().to_string(),
                 None => "flags, environment and defaults; no file is named with --config or QLC_CONFIG".to_owned(),
@@ -42,7 +47,7 @@ pub(super) async fn run(
                 now: Utc::now(),
             };
             let found = signals.or_stop(async { Ok(doctor::run(&options).await) }).await?;
-            std::iter::once(Check::ok(NAME, from)).chain(found).collect()
+            std::iter::once(Check::ok(NAME, from)).chain(found).chain(executors).collect()
         }
     };
     let mut out = console.out();

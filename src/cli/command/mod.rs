@@ -3,6 +3,7 @@
 //! Refuses to know the flags' rules (`meaning`), the forms of output (`show`) and the numbers of exit codes (`exit`).
 
 mod clean;
+mod cluster;
 mod collect;
 mod compact;
 mod config;
@@ -58,6 +59,7 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
         Command::Status(typed) => status::run(typed, &plain()?, console, signals).await,
         Command::Report(typed) => report::run(typed, &plain()?, console, signals).await,
         Command::Inspect(typed) => inspect::run(typed, &plain()?, console, signals).await,
+        Command::Cluster(typed) => cluster::run(typed, &plain()?, console, signals).await,
         Command::Config(config) => {
             let ConfigVerb::Show(show) = &config.verb;
             config::show(show, &typed.global, &decide(&show.resources, &show.tuning)?, console)

@@ -102,7 +102,7 @@ async fn retry(typed: &Retry, settings: &Settings, console: &Console, signals: &
                 "stopped as asked; what was marked is tried by the next compaction",
             ));
         }
-        let outcomes = watched(&spool, &archive, &options, settings, Format::Text, console, signals).await?;
+        let outcomes = watched(&spool, &archive, &options, None, settings, Format::Text, console, signals).await?;
         exit = exit.max(Exit::of_outcomes(&outcomes));
         for outcome in outcomes.iter().filter(|o| o.status == crate::compact::Status::Failed) {
             console.line(&format!("qlc: {}: {}", outcome.partition, outcome.message));

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::stores;
+use super::{cluster, stores};
 use crate::{
     cli::{
         args::Query,
@@ -17,6 +17,7 @@ use crate::{
         show,
         signals::Signals,
     },
+    engine::sql::Remote,
     error::{Error, Kind, Result},
     query::{self, Options},
     storage::store::Store,
@@ -33,17 +34,28 @@ pub(super) async fn run(typed: &Query, settings: &Settings, console: &Console, s
         }
         Asked::Run(options) => {
             let (spool, archive) = stores(settings)?;
+            let remote = remote(typed, settings, &spool, &archive).await?;
             for options in options {
+                let options = Options { remote: remote.clone(), ..options };
                 printed(&spool, &archive, &options, console, signals).await?;
             }
         }
         Asked::Prompt(options, format) => {
             let (spool, archive) = stores(settings)?;
+            let options = Options { remote: remote(typed, settings, &spool, &archive).await?, ..options };
             let setting = prompt::Setting { stores: (&spool, &archive), options, format };
             prompt::run(setting, console, signals).await?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// Where rows are made, if not here.
+async fn remote(typed: &Query, settings: &Settings, spool: &Store, archive: &Store) -> Result<Option<Remote>> {
+    match &typed.on.cluster {
+        None => Ok(None),
+        Some(url) => cluster::remote(url, spool, archive, settings).await.map(Some),
+    }
 }
 
 /// Runs a statement and lets its result appear on stdout, or in the file that the options name.

@@ -116,6 +116,7 @@ impl Stores {
             output: None,
             memory_limit: 256 << 20,
             spill_dir: self.path("spill"),
+            remote: None,
         }
     }
 

@@ -1,0 +1,107 @@
+//! `qlc cluster` as typed, and the flag by which other commands name a cluster. Options that Ballista has bear its names.
+
+use clap::{Args, Subcommand};
+
+
+/// Which cluster.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct OnCluster {
+    /// Do it on the cluster of this scheduler, as in df://host:50050; --memory-limit is then for each partition
+    #[arg(long, value_name = "URL", env = "QLC_CLUSTER", hide_env_values = true, help_heading = "Resources")]
+    pub(crate) cluster: Option<String>,
+}
+
+/// `qlc cluster`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc cluster scheduler
+  qlc cluster executor --scheduler-host localhost --memory-pool-size 10GB
+  qlc compact --mode daily --cluster df://localhost:50050
+
+All three read the same configuration; executors speak to buckets with settings and credentials of their own. Ports are
+open to whoever reaches them: keep them in a network of their own.")]
+pub(crate) struct Cluster {
+    #[command(subcommand)]
+    pub(crate) verb: ClusterVerb,
+}
+
+/// The processes of a cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterVerb {
+    /// Gives partitions and parts of statements to executors
+    Scheduler(SchedulerTyped),
+    /// Works on them
+    Executor(ExecutorTyped),
+}
+
+/// `qlc cluster scheduler`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc cluster scheduler
+  qlc cluster scheduler --bind-host 0.0.0.0 --external-host scheduler.internal")]
+#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "read only where the cluster is built in"))]
+pub(crate) struct SchedulerTyped {
+    /// The address to listen on
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) bind_host: String,
+    /// The port to listen on
+    #[arg(long, value_name = "PORT", default_value_t = 50050)]
+    pub(crate) bind_port: u16,
+    /// The name by which executors and clients reach it
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    pub(crate) external_host: String,
+    /// After so long without a sign of life an executor is thought dead, and its work is given to others
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) executor_timeout_seconds: u64,
+    /// How often a task is tried
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) task_max_failures: usize,
+}
+
+/// `qlc cluster executor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc cluster executor
+  qlc cluster executor --scheduler-host scheduler.internal --bind-host 0.0.0.0 --vcores 8 --memory-pool-size 24GB
+  qlc cluster executor --bind-port 50061 --bind-grpc-port 50062     a second one on a machine")]
+#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "read only where the cluster is built in"))]
+pub(crate) struct ExecutorTyped {
+    /// The scheduler's host
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    pub(crate) scheduler_host: String,
+    /// The scheduler's port
+    #[arg(long, value_name = "PORT", default_value_t = 50050)]
+    pub(crate) scheduler_port: u16,
+    /// How long the scheduler is waited for at the start
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) scheduler_connect_timeout_seconds: u16,
+    /// The address to listen on
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) bind_host: String,
+    /// The port for results and questions
+    #[arg(long, value_name = "PORT", default_value_t = 50051)]
+    pub(crate) bind_port: u16,
+    /// The port for tasks
+    #[arg(long, value_name = "PORT", default_value_t = 50052)]
+    pub(crate) bind_grpc_port: u16,
+    /// The name by which scheduler and clients reach it [default: the address that it connects from]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) external_host: Option<String>,
+    /// Tasks at a time [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = super::shared::workers)]
+    pub(crate) vcores: Option<usize>,
+    /// Memory that all tasks may have together; a partition takes what --memory-limit of its run says [default: 70% of
+    /// what the machine or the container has]
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse)]
+    pub(crate) memory_pool_size: Option<u64>,
+    /// How often the scheduler is told that the executor lives
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) executor_heartbeat_interval_seconds: u64,
+    /// The folder for what does not fit in memory, and for results until they are fetched [default: qlc in the folder for
+    /// temporary files]
+    #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true)]
+    pub(crate) spill_dir: Option<std::path::PathBuf>,
+}

@@ -1,0 +1,136 @@
+//! What a qlc with the cluster does.
+
+use std::{sync::Arc, time::Duration};
+
+use super::NAME;
+use crate::{
+    cli::{
+        args::{Cluster as Typed, ClusterVerb, ExecutorTyped, SchedulerTyped},
+        console::Console,
+        exit::Exit,
+        settings::{Settings, cores},
+        signals::Signals,
+    },
+    cluster::{self, Cluster, Executor, Reach, Scheduler},
+    compact::{Options, Outcome, Stop, Watch},
+    doctor::{Check, machine_memory},
+    engine::sql::Remote,
+    error::Result,
+    model::size,
+    storage::store::Store,
+};
+
+/// The share of the machine's memory that an executor takes where nobody says how much, in percent.
+const SHARE: u64 = 70;
+
+/// Runs a process of a cluster until it is told to stop.
+pub(in super::super) async fn run(
+    typed: &Typed,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
+    match &typed.verb {
+        ClusterVerb::Scheduler(typed) => scheduler(typed, settings, console, signals).await?,
+        ClusterVerb::Executor(typed) => executor(typed, settings, console).await?,
+    }
+    Ok(Exit::Done)
+}
+
+async fn scheduler(typed: &SchedulerTyped, settings: &Settings, console: &Console, signals: &Signals) -> Result<()> {
+    let asked = Scheduler {
+        bind_host: typed.bind_host.clone(),
+        bind_port: typed.bind_port,
+        external_host: typed.external_host.clone(),
+        executor_timeout: Duration::from_secs(typed.executor_timeout_seconds),
+        task_max_failures: typed.task_max_failures,
+        bucket: settings.bucket.clone(),
+    };
+    let external = typed.external_host.clone();
+    let started = |bound: std::net::SocketAddr| {
+        console.line(&format!("qlc: scheduler on {bound}; clients say --cluster df://{external}:{}", bound.port()));
+    };
+    let signals = signals.clone();
+    cluster::run_scheduler(asked, started, async move { signals.stopped().await }).await
+}
+
+async fn executor(typed: &ExecutorTyped, settings: &Settings, console: &Console) -> Result<()> {
+    let asked = Executor {
+        scheduler_host: typed.scheduler_host.clone(),
+        scheduler_port: typed.scheduler_port,
+        connect_timeout: Duration::from_secs(typed.scheduler_connect_timeout_seconds.into()),
+        bind_host: typed.bind_host.clone(),
+        port: typed.bind_port,
+        grpc_port: typed.bind_grpc_port,
+        external_host: typed.external_host.clone(),
+        vcores: typed.vcores.unwrap_or_else(cores),
+        memory: typed.memory_pool_size.unwrap_or_else(|| machine_memory().saturating_mul(SHARE) / 100),
+        heartbeat: Duration::from_secs(typed.executor_heartbeat_interval_seconds),
+        bucket: settings.bucket.clone(),
+        spill_dir: typed.spill_dir.clone().unwrap_or_else(|| settings.spill_dir.clone()),
+    };
+    let (vcores, memory) = (asked.vcores, size::show(asked.memory));
+    let started =
+        |name: &str| console.line(&format!("qlc: executor {name}: {vcores} tasks at a time, {memory} for all of them"));
+    cluster::run_executor(asked, started).await
+}
+
+/// Compacts on the cluster at `url`.
+pub(in super::super) async fn compact(
+    url: &str,
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    watch: Arc<dyn Watch>,
+    stop: &Stop,
+) -> Result<Vec<Outcome>> {
+    cluster::compact(&url.parse()?, spool, archive, options, watch, stop).await
+}
+
+/// The cluster at `url` as a place for statements, if all its executors see the stores.
+pub(in super::super) async fn remote(url: &str, spool: &Store, archive: &Store, _: &Settings) -> Result<Remote> {
+    let cluster: Cluster = url.parse()?;
+    let members = cluster::check(&cluster, &Reach::of(spool, archive, false).await?, 0).await?;
+    Ok(cluster::remote(&cluster, &members))
+}
+
+/// What `doctor` says of each executor.
+pub(in super::super) async fn checks(url: &str, settings: &Settings) -> Vec<Check> {
+    match examined(url, settings).await {
+        Ok(checks) => checks,
+        Err(error) => {
+            vec![Check::problem(NAME, error.chain(), "start it with qlc cluster scheduler, or mend --cluster")]
+        }
+    }
+}
+
+async fn examined(url: &str, settings: &Settings) -> Result<Vec<Check>> {
+    let cluster: Cluster = url.parse()?;
+    let open = |text: &str| Store::open_with(text, &settings.bucket);
+    let reach = Reach::of(&open(&settings.spool)?, &open(&settings.archive)?, true).await?;
+    let (members, wrong) = cluster::examined(&cluster, &reach, settings.memory_limit).await?;
+    if members.is_empty() {
+        let found = format!("{cluster} answers, and has no executors");
+        return Ok(vec![Check::problem(NAME, found, "start some with qlc cluster executor")]);
+    }
+    let slots: usize = members.iter().map(|member| member.slots(settings.memory_limit)).sum();
+    let all = format!("{cluster}: {} executors, {slots} partitions at a time", members.len());
+    let each = members.iter().map(|member| {
+        let troubles: Vec<&str> =
+            wrong.iter().filter(|(name, _)| *name == member.name).map(|(_, what)| what.as_str()).collect();
+        let about = format!(
+            "{}: qlc {}, {} for {} tasks",
+            member.name,
+            member.qlc_version,
+            size::show(member.memory),
+            member.vcores
+        );
+        if troubles.is_empty() {
+            Check::ok("executor", about)
+        } else {
+            let mend = "mend it there, or stop that executor: a run begins only when all can do their part";
+            Check::problem("executor", format!("{about}; {}", troubles.join("; ")), mend)
+        }
+    });
+    Ok(std::iter::once(Check::ok(NAME, all)).chain(each).collect())
+}

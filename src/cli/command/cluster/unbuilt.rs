@@ -1,0 +1,40 @@
+//! What a qlc without the cluster says.
+
+use std::sync::Arc;
+
+use super::NAME;
+use crate::{
+    cli::{args::Cluster, console::Console, exit::Exit, settings::Settings, signals::Signals},
+    compact::{Options, Outcome, Stop, Watch},
+    doctor::Check,
+    engine::sql::Remote,
+    error::{Error, Result},
+    storage::store::Store,
+};
+
+fn missing() -> Error {
+    Error::usage("this qlc was built without the cluster: cargo build --release --features cluster")
+}
+
+pub(in super::super) async fn run(_: &Cluster, _: &Settings, _: &Console, _: &Signals) -> Result<Exit> {
+    Err(missing())
+}
+
+pub(in super::super) async fn compact(
+    _: &str,
+    _: &Store,
+    _: &Store,
+    _: &Options,
+    _: Arc<dyn Watch>,
+    _: &Stop,
+) -> Result<Vec<Outcome>> {
+    Err(missing())
+}
+
+pub(in super::super) async fn remote(_: &str, _: &Store, _: &Store, _: &Settings) -> Result<Remote> {
+    Err(missing())
+}
+
+pub(in super::super) async fn checks(_: &str, _: &Settings) -> Vec<Check> {
+    vec![Check::problem(NAME, missing().chain(), "use a qlc that has it")]
+}

@@ -1,0 +1,130 @@
+//! The client: which partitions a run means, a job for each, and what came of them.
+//!
+//! Refuses to begin before every executor can do its part, and to go on when the scheduler has gone: what is under way
+//! ends where it is, and the next run finds it.
+
+use std::sync::Arc;
+
+use ballista_core::{execution_plans::execute_physical_plan, extension::SessionConfigExt};
+use datafusion::{
+    common::DataFusionError,
+    physical_plan::{ExecutionPlan, SendableRecordBatchStream},
+    prelude::SessionConfig,
+};
+use datafusion_proto::protobuf::PhysicalPlanNode;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    address::Cluster,
+    codec::Codec,
+    exec::TaskExec,
+    http::get,
+    members::{Member, Reach, check},
+    task::{Report, Task},
+};
+use crate::{
+    compact::{Options, Outcome, Status, Stop, Watch, apart},
+    error::{Error, Kind, Result},
+    model::partition::Partition,
+    storage::store::Store,
+};
+
+/// Whether the scheduler still answers.
+async fn is_there(cluster: &Cluster) -> bool {
+    get::<serde_json::Value>(&cluster.url("qlc/executors")).await.is_ok()
+}
+
+/// Runs `plan` on `cluster` as the job `name`; the rows come as they are asked for.
+///
+/// # Errors
+/// When the plan cannot travel, or the job fails.
+pub(super) async fn run(
+    cluster: &Cluster,
+    plan: Arc<dyn ExecutionPlan>,
+    name: &str,
+    partitions: usize,
+) -> std::result::Result<SendableRecordBatchStream, DataFusionError> {
+    let config = SessionConfig::new_with_ballista()
+        .with_target_partitions(partitions.max(1))
+        .set_str("ballista.job.name", name);
+    let url = cluster.url("");
+    let ballista = config.ballista_config();
+    let session = uuid::Uuid::new_v4().to_string();
+    execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &Codec::default(), session, config).await
+}
+
+/// Compacts what `options` mean on `cluster`: as [`crate::compact::run`], with the memory limit for each partition.
+///
+/// # Errors
+/// As there; also when an executor cannot do its part, or the scheduler does not answer any more.
+pub async fn compact(
+    cluster: &Cluster,
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    watch: Arc<dyn Watch>,
+    stop: &Stop,
+) -> Result<Vec<Outcome>> {
+    let members = check(cluster, &Reach::of(spool, archive, true).await?, options.memory_limit).await?;
+    let partitions = apart::partitions(spool, archive, options).await?;
+    watch.begin(partitions.len());
+    let slots: usize = members.iter().map(|member: &Member| member.slots(options.memory_limit)).sum();
+    // Some more jobs than there are slots, so that an executor that is done finds the next one waiting.
+    let at_a_time = slots.saturating_add(slots / 2 + 1);
+    let tasks = partitions.into_iter().enumerate().map(|(nth, partition)| {
+        let (cluster, watch, stop) = (cluster.clone(), Arc::clone(&watch), stop.clone());
+        let task = Task::of(spool, archive, partition, options);
+        async move {
+            let outcome = if stop.asked() {
+                Some(Outcome::without(&task.partition, Status::Interrupted, "stopped on request before it began"))
+            } else {
+                one(&cluster, task).await?
+            };
+            if let Some(outcome) = &outcome {
+                watch.partition_ends(outcome);
+            }
+            Ok::<_, Error>((nth, outcome))
+        }
+    });
+    let mut outcomes: Vec<(usize, Option<Outcome>)> =
+        stream::iter(tasks).buffer_unordered(at_a_time).try_collect().await?;
+    outcomes.sort_by_key(|(nth, _)| *nth);
+    Ok(outcomes.into_iter().filter_map(|(_, outcome)| outcome).collect())
+}
+
+/// The job of one partition.
+async fn one(cluster: &Cluster, task: Task) -> Result<Option<Outcome>> {
+    let partition = task.partition.clone();
+    match job(cluster, task).await {
+        Ok(report) => {
+            tracing::info!(%partition, executor = %report.executor, "done");
+            Ok(report.outcome.map(|outcome| Outcome { plan: report.plan, ..outcome }))
+        }
+        Err(error) if is_there(cluster).await => {
+            Ok(Some(Outcome::without(&partition, Status::Failed, &format!("its job failed: {}", error.chain()))))
+        }
+        Err(error) => Err(gone(cluster, &partition, error)),
+    }
+}
+
+fn gone(cluster: &Cluster, partition: &Partition, error: Error) -> Error {
+    let what = format!(
+        "{cluster}: the scheduler has gone while {partition} was under way; what executors have begun ends there, and \
+         the next run takes up the rest"
+    );
+    Error::caused(Kind::Io, what, error)
+}
+
+async fn job(cluster: &Cluster, task: Task) -> Result<Report> {
+    let wrong = |e: DataFusionError| Error::caused(Kind::Io, "the cluster", e);
+    let name = task.partition.to_string();
+    let plan = Arc::new(TaskExec::new(task, None));
+    let batches: Vec<_> = run(cluster, plan, &name, 1).await.map_err(wrong)?.try_collect().await.map_err(wrong)?;
+    let texts = batches.iter().flat_map(|batch| {
+        use arrow::array::AsArray;
+        let column = batch.columns().first().and_then(|column| column.as_string_opt::<i32>());
+        column.into_iter().flat_map(|texts| texts.iter().flatten())
+    });
+    let report = texts.last().ok_or_else(|| Error::new(Kind::Internal, "a job without a report"))?;
+    serde_json::from_str(report).map_err(|e| Error::caused(Kind::Internal, "a report that cannot be read", e))
+}

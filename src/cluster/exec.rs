@@ -1,0 +1,100 @@
+//! A task as a physical plan of one node without inputs: where it is executed, the partition is compacted, and its report
+//! is the only row.
+//!
+//! It never fails for what is in the files: that is told in the report, so that nobody tries the same bytes again and
+//! again. Refuses to run where no executor is, as on the scheduler, which only passes it on.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{
+    array::{RecordBatch, StringArray},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use datafusion::{
+    common::{DataFusionError, Result as DfResult, tree_node::TreeNodeRecursion},
+    execution::{SendableRecordBatchStream, TaskContext},
+    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_plan::{
+        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+        execution_plan::{Boundedness, EmissionType},
+        stream::RecordBatchStreamAdapter,
+    },
+};
+
+use super::{host::Host, task::Task};
+
+/// The plan of a task.
+#[derive(Debug)]
+pub(super) struct TaskExec {
+    task: Task,
+    /// Where it is executed, on an executor.
+    host: Option<Arc<Host>>,
+    properties: Arc<PlanProperties>,
+}
+
+impl TaskExec {
+    pub(super) fn new(task: Task, host: Option<Arc<Host>>) -> Self {
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("report", DataType::Utf8, false)]));
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self { task, host, properties: Arc::new(properties) }
+    }
+
+    pub(super) fn task(&self) -> &Task {
+        &self.task
+    }
+}
+
+impl DisplayAs for TaskExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CompactPartition: {}", self.task.partition)
+    }
+}
+
+impl ExecutionPlan for TaskExec {
+    fn name(&self) -> &'static str {
+        "CompactPartition"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let host = self.host.clone().ok_or_else(|| DataFusionError::Execution("a task runs on an executor".to_owned()))?;
+        let (task, schema) = (self.task.clone(), self.schema());
+        let row = futures::stream::once(async move {
+            let report = host.work(&task).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+            let json = serde_json::to_string(&report).map_err(|e| DataFusionError::External(Box::new(e)))?;
+            Ok(RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(vec![json]))])?)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), row)))
+    }
+}

@@ -1,0 +1,43 @@
+//! Questions to schedulers and executors, and their answers as JSON.
+//!
+//! Refuses to wait for long, and to go through a proxy: a cluster is a network of its own.
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::error::{Error, Kind, Result};
+
+/// How long a question may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+fn client() -> Result<reqwest::Client> {
+    let agent = concat!("qlc/", env!("CARGO_PKG_VERSION"));
+    reqwest::Client::builder()
+        .timeout(ANSWER_WITHIN)
+        .user_agent(agent)
+        .no_proxy()
+        .build()
+        .map_err(|e| Error::io("a client for HTTP cannot be made", e))
+}
+
+async fn answer<T: DeserializeOwned>(url: &str, asked: reqwest::RequestBuilder) -> Result<T> {
+    let wrong = |e: reqwest::Error| Error::io(format!("{url}: does not answer"), e.without_url());
+    let answer = asked.send().await.map_err(wrong)?;
+    if !answer.status().is_success() {
+        return Err(Error::new(Kind::Io, format!("{url}: answers {}; is it qlc's?", answer.status())));
+    }
+    let bytes = answer.bytes().await.map_err(wrong)?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::caused(Kind::BadInput, format!("{url}: is not qlc's"), e))
+}
+
+/// The answer to a question without a body.
+pub(super) async fn get<T: DeserializeOwned>(url: &str) -> Result<T> {
+    answer(url, client()?.get(url)).await
+}
+
+/// The answer to a question with one.
+pub(super) async fn post<B: Serialize, T: DeserializeOwned>(url: &str, body: &B) -> Result<T> {
+    let body = serde_json::to_vec(body).map_err(|e| Error::caused(Kind::Internal, "a question as JSON", e))?;
+    answer(url, client()?.post(url).header(reqwest::header::CONTENT_TYPE, "application/json").body(body)).await
+}

@@ -1,0 +1,210 @@
+//! Who is in the cluster, and whether each of them can do what a run is about to ask: the same version, the memory, the
+//! stores.
+//!
+//! Refuses to count an executor that does not answer; Ballista gives its tasks to others.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    address::Cluster,
+    http::{get, post},
+    task::address,
+    version::version,
+};
+use crate::{
+    error::{Error, Result},
+    model::size,
+    storage::{
+        bucket::BucketOptions,
+        store::{Object, Store},
+    },
+};
+
+/// An executor as the scheduler knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Registered {
+    /// Its id.
+    pub id: String,
+    /// Where it is.
+    pub host: String,
+    /// Its port for results and questions.
+    pub port: u16,
+    /// Tasks that it takes at a time.
+    pub vcores: u32,
+    /// Seconds since it was last heard of.
+    pub last_seen_seconds: Option<u64>,
+}
+
+/// An executor as it describes itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name: host and port.
+    pub name: String,
+    /// The version of its qlc.
+    pub qlc_version: String,
+    /// Tasks that it takes at a time.
+    pub vcores: usize,
+    /// Bytes that its tasks may have resident together.
+    pub memory: u64,
+    /// Partitions under way.
+    pub running: usize,
+}
+
+impl Member {
+    /// Partitions that it works on at a time, if each may have `memory_limit` bytes.
+    #[must_use]
+    pub fn slots(&self, memory_limit: u64) -> usize {
+        let fit = usize::try_from(self.memory / memory_limit.max(1)).unwrap_or(usize::MAX);
+        self.vcores.min(fit)
+    }
+}
+
+/// What a run will need of the stores.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// The spool: an absolute path or a URL; absent where it is not needed.
+    pub spool: Option<String>,
+    /// The archive.
+    pub archive: Option<String>,
+    /// Objects that must be there, by store: what another folder or bucket of the same name would not hold.
+    pub samples: BTreeMap<String, Sample>,
+    /// Whether the archive will be written to.
+    pub writes: bool,
+}
+
+/// An object that the client sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What is wrong with the stores from where an executor stands, by store; empty when nothing is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached(pub BTreeMap<String, String>);
+
+impl Reach {
+    /// What is asked for these stores; one that is absent is asked for where `needed` says so.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn of(spool: &Store, archive: &Store, writes: bool) -> Result<Self> {
+        let mut samples = BTreeMap::new();
+        for store in [spool, archive] {
+            if let Some(Object { key, size, .. }) = store.first().await? {
+                let _ = samples.insert(address(store), Sample { key, size });
+            }
+        }
+        let needed = |store: &Store| (writes || !store.is_absent()).then(|| address(store));
+        Ok(Self { spool: needed(spool), archive: needed(archive), samples, writes })
+    }
+
+    /// Tries all of it from here.
+    pub(super) async fn tried(&self, options: &BucketOptions) -> Reached {
+        let mut wrong = BTreeMap::new();
+        for (place, is_archive) in [(&self.spool, false), (&self.archive, true)] {
+            let Some(place) = place else { continue };
+            if let Err(error) = self.one(place, is_archive, options).await {
+                let _ = wrong.insert(place.clone(), error.chain());
+            }
+        }
+        Reached(wrong)
+    }
+
+    async fn one(&self, place: &str, is_archive: bool, options: &BucketOptions) -> Result<()> {
+        let store = Store::open_with(place, options)?;
+        let made_by_a_run = is_archive && self.writes;
+        if store.is_absent() && !made_by_a_run {
+            return Err(Error::usage(format!("{place}: there is no such folder")));
+        }
+        if let (Some(folder), true) = (store.local_folder(), made_by_a_run) {
+            crate::storage::atomic::try_folder(folder)?;
+        }
+        match self.samples.get(place) {
+            Some(sample) => match store.head(&sample.key).await? {
+                Some(found) if found.size == sample.size => Ok(()),
+                _ => Err(Error::usage(format!("{place}: does not hold {}: it is another place there", sample.key))),
+            },
+            None => store.first().await.map(|_| ()),
+        }
+    }
+}
+
+/// The executors that answer. Of those that do not, it is logged.
+///
+/// # Errors
+/// When the scheduler does not answer.
+pub(super) async fn members(cluster: &Cluster) -> Result<Vec<Member>> {
+    let registered: Vec<Registered> = get(&cluster.url("qlc/executors")).await?;
+    let asked = registered.iter().map(|executor| async move {
+        let about: Result<Member> = get(&format!("http://{}:{}/qlc/about", executor.host, executor.port)).await;
+        (executor, about)
+    });
+    let mut found = Vec::new();
+    for (executor, about) in join_all(asked).await {
+        match about {
+            Ok(about) => found.push(Member { name: format!("{}:{}", executor.host, executor.port), ..about }),
+            Err(error) => {
+                tracing::warn!(executor = %format!("{}:{}", executor.host, executor.port), error = %error.chain(), "does not answer; its work goes to others");
+            }
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// What is wrong with the executors for a run that needs `reach` and `memory_limit` bytes a partition: by executor, in
+/// words. The executors themselves.
+///
+/// # Errors
+/// When the scheduler does not answer.
+pub async fn examined(
+    cluster: &Cluster,
+    reach: &Reach,
+    memory_limit: u64,
+) -> Result<(Vec<Member>, Vec<(String, String)>)> {
+    let members = members(cluster).await?;
+    let own = version();
+    let asked = members.iter().map(|member| async {
+        let mut wrong = Vec::new();
+        if member.qlc_version != own {
+            wrong.push(format!("is qlc {}, this is qlc {own}; one version makes one archive", member.qlc_version));
+            return (member.name.clone(), wrong);
+        }
+        if member.slots(memory_limit) == 0 {
+            let (has, needs) = (size::show(member.memory), size::show(memory_limit));
+            wrong.push(format!("has {has} for its tasks, --memory-limit is {needs} a partition"));
+        }
+        match post::<_, Reached>(&format!("http://{}/qlc/reach", member.name), reach).await {
+            Ok(reached) => wrong.extend(reached.0.into_values()),
+            Err(error) => wrong.push(error.chain()),
+        }
+        (member.name.clone(), wrong)
+    });
+    let findings = join_all(asked).await;
+    let findings =
+        findings.into_iter().flat_map(|(name, wrong)| wrong.into_iter().map(move |what| (name.clone(), what)));
+    let findings = findings.collect();
+    Ok((members, findings))
+}
+
+/// The executors, if all of them can do a run that needs `reach` and `memory_limit` bytes a partition.
+///
+/// # Errors
+/// When one of them cannot, which is named; when nobody is there.
+pub async fn check(cluster: &Cluster, reach: &Reach, memory_limit: u64) -> Result<Vec<Member>> {
+    let (members, wrong) = examined(cluster, reach, memory_limit).await?;
+    if members.is_empty() {
+        return Err(Error::usage(format!("{cluster} has no executors: start some with qlc cluster executor")));
+    }
+    if wrong.is_empty() {
+        return Ok(members);
+    }
+    let lines: Vec<String> = wrong.into_iter().map(|(name, what)| format!("executor {name}: {what}")).collect();
+    Err(Error::usage(format!("nothing was begun: {}", lines.join("; "))))
+}

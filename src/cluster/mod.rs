@@ -1,0 +1,42 @@
+//! More than one machine: partitions are compacted, and statements answered, on a Ballista cluster.
+//!
+//! ```text
+//!  client                        scheduler                  executor (one or more)
+//!  lists both stores             Ballista's, and what       Ballista's, with qlc's codec:
+//!  asks who is there ──────────► it knows of executors      a task is one partition, done as a local run does it:
+//!  and whether they can  ────────────────────────────────►  list, plan, merge, prove, receipt, data, meta
+//!  one job per partition ──────► one task ────────────────► its outcome is the job's only row
+//! ```
+//!
+//! What travels is plain data ([`task::Task`]) in a physical plan of one node ([`exec::TaskExec`]); the plan of a partition
+//! is made where its footers are read. Scheduling, retries and results are Ballista's. A task that is done twice, because
+//! its first executor was thought dead, publishes once: conditional writes decide, or the lock of the partition's folder.
+//!
+//! Refuses to send credentials, and to begin when an executor is of another version, lacks memory or does not see the
+//! stores.
+
+mod address;
+mod client;
+mod codec;
+mod exec;
+mod executor;
+mod host;
+mod http;
+mod members;
+mod registry;
+mod scheduler;
+mod statement;
+mod task;
+mod version;
+mod web;
+
+pub use self::{
+    address::{Cluster, SCHEDULER_PORT},
+    client::compact,
+    executor::{Executor, run as run_executor},
+    members::{Member, Reach, Reached, check, examined},
+    scheduler::{Scheduler, run as run_scheduler},
+    statement::remote,
+    task::Task,
+    version::pretend_version,
+};

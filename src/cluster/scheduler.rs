@@ -1,0 +1,166 @@
+//! The scheduler: Ballista's process, with qlc's codec, and what it knows of the executors for whoever asks.
+//!
+//! Refuses to keep anything: when it dies, its jobs are forgotten, and the runs that they belong to end and are run again.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{Router, extract::State, routing::get};
+use ballista_core::{
+    config::TaskSchedulingPolicy, extension::SessionConfigExt,
+    serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer,
+};
+use ballista_scheduler::{
+    cluster::{BallistaCluster, ClusterState},
+    config::SchedulerConfig,
+    scheduler_process::create_scheduler,
+    scheduler_server::SchedulerServer,
+};
+use datafusion::{
+    execution::{SessionStateBuilder, session_state::SessionState},
+    prelude::SessionConfig,
+};
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use tokio::net::TcpListener;
+use tonic::service::RoutesBuilder;
+
+use super::{codec::Codec, members::Registered, registry::runtimes, web};
+use crate::{
+    engine::functions,
+    error::{Error, Kind, Result},
+    model::metric,
+    storage::bucket::BucketOptions,
+};
+
+/// What a scheduler is told.
+#[derive(Debug, Clone)]
+pub struct Scheduler {
+    /// The address to listen on.
+    pub bind_host: String,
+    /// The port to listen on.
+    pub bind_port: u16,
+    /// How executors and clients reach it.
+    pub external_host: String,
+    /// An executor that was not heard of for so long is thought dead, and its tasks are given to others.
+    pub executor_timeout: Duration,
+    /// How often a task is tried that ends with an error, as by the death of its executor.
+    pub task_max_failures: usize,
+    /// How buckets are spoken to.
+    pub bucket: BucketOptions,
+}
+
+/// The largest message: a plan over a hundred thousand files.
+const MESSAGE_BYTES: u32 = 256 << 20;
+
+type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
+
+/// What the routes tell of.
+#[derive(Clone)]
+struct Known {
+    state: Arc<dyn ClusterState>,
+    server: Server,
+    timeout: Duration,
+}
+
+/// Runs a scheduler until `stop` completes.
+///
+/// # Errors
+/// When it cannot listen.
+pub async fn run(
+    asked: Scheduler,
+    started: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let wrong = |e: ballista_core::error::BallistaError| Error::caused(Kind::Io, "the scheduler", e);
+    let address = format!("{}:{}", asked.bind_host, asked.bind_port);
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|e| Error::io(format!("{address}: cannot be listened on; choose another --bind-port"), e))?;
+    let bound = listener.local_addr().map_err(|e| Error::io(&address, e))?;
+    let runtimes = runtimes(&asked.bucket, None);
+    let sessions = move |config: SessionConfig| -> datafusion::error::Result<SessionState> {
+        let runtime = runtimes(&config)?;
+        let mut state =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+        for function in functions::all() {
+            let _ = datafusion::execution::FunctionRegistry::register_udf(&mut state, Arc::new(function))?;
+        }
+        Ok(state)
+    };
+    let config = SchedulerConfig {
+        bind_host: asked.bind_host,
+        bind_port: bound.port(),
+        external_host: asked.external_host,
+        scheduling_policy: TaskSchedulingPolicy::PushStaged,
+        executor_timeout_seconds: asked.executor_timeout.as_secs().max(1),
+        expire_dead_executor_interval_seconds: (asked.executor_timeout.as_secs() / 3).max(1),
+        task_max_failures: asked.task_max_failures,
+        grpc_server_max_decoding_message_size: MESSAGE_BYTES,
+        grpc_server_max_encoding_message_size: MESSAGE_BYTES,
+        override_config_producer: Some(Arc::new(SessionConfig::new_with_ballista)),
+        override_session_builder: Some(Arc::new(sessions)),
+        override_physical_codec: Some(Arc::new(Codec::default())),
+        ..SchedulerConfig::default()
+    };
+    config.validate().map_err(wrong)?;
+    let cluster = BallistaCluster::new_from_config(&config).await.map_err(wrong)?;
+    let state = cluster.cluster_state();
+    let server: Server = create_scheduler(cluster, Arc::new(config)).await.map_err(wrong)?;
+    let known = Known { state, server: server.clone(), timeout: asked.executor_timeout };
+    let questions = Router::new()
+        .route("/health", get(|| async { "ok\n" }))
+        .route("/metrics", get(metrics))
+        .route("/qlc/executors", get(|State(known): State<Known>| async move { web::json(&known.executors().await) }))
+        .with_state(known);
+    let grpc = SchedulerGrpcServer::new(server)
+        .max_decoding_message_size(MESSAGE_BYTES as usize)
+        .max_encoding_message_size(MESSAGE_BYTES as usize);
+    let mut routes = RoutesBuilder::default();
+    let _ = routes.add_service(grpc);
+    let router = routes.routes().into_axum_router().merge(questions);
+    started(bound);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::select! {
+        served = axum::serve(web::prompt(listener), service) => served.map_err(|e| Error::io("the scheduler cannot answer", e)),
+        () = stop => Ok(()),
+    }
+}
+
+impl Known {
+    /// The executors that are thought alive.
+    async fn executors(&self) -> Vec<Registered> {
+        let heartbeats = self.state.executor_heartbeats();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut found: Vec<Registered> = self
+            .state
+            .registered_executor_metadata()
+            .await
+            .into_iter()
+            .map(|executor| Registered {
+                last_seen_seconds: heartbeats.get(&executor.id).map(|heard| now.saturating_sub(heard.timestamp)),
+                vcores: executor.specification.vcores,
+                id: executor.id,
+                host: executor.host,
+                port: executor.port,
+            })
+            .filter(|executor| executor.last_seen_seconds.is_some_and(|seen| seen <= self.timeout.as_secs()))
+            .collect();
+        found.sort_by(|a, b| (&a.host, a.port).cmp(&(&b.host, b.port)));
+        found
+    }
+}
+
+async fn metrics(State(known): State<Known>) -> axum::response::Response {
+    let executors = known.executors().await;
+    let slots: u64 = executors.iter().map(|executor| u64::from(executor.vcores)).sum();
+    let values = [
+        executors.len() as u64,
+        slots,
+        known.server.pending_job_number() as u64,
+        known.server.running_job_number() as u64,
+    ];
+    web::metrics(&metric::CLUSTER.into_iter().zip(values).collect::<Vec<_>>())
+}

@@ -1,0 +1,31 @@
+//! A statement on the cluster: it is planned where it is written, over the same tables, and its physical plan travels.
+//!
+//! Refuses nothing that the cluster cannot do: a plan that cannot travel, such as one over what only this process knows,
+//! runs here.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::{physical_plan::AsExecutionPlan, protobuf::PhysicalPlanNode};
+
+use super::{address::Cluster, client, codec::Codec, members::Member};
+use crate::engine::sql::Remote;
+
+/// Runs statements on `cluster`, whose executors are `members`.
+#[must_use]
+pub fn remote(cluster: &Cluster, members: &[Member]) -> Remote {
+    let partitions = members.iter().map(|member| member.vcores).sum::<usize>().max(1);
+    let cluster = cluster.clone();
+    let travels = |plan: &Arc<dyn ExecutionPlan>| {
+        let encoded = PhysicalPlanNode::try_from_physical_plan(Arc::clone(plan), &Codec::default());
+        if let Err(error) = &encoded {
+            tracing::info!(%error, "the plan cannot travel; it runs here");
+        }
+        encoded.is_ok()
+    };
+    let run = move |plan: Arc<dyn ExecutionPlan>| {
+        let cluster = cluster.clone();
+        Box::pin(async move { client::run(&cluster, plan, "qlc query", partitions).await }) as _
+    };
+    Remote { partitions, travels: Arc::new(travels), run: Arc::new(run) }
+}

@@ -1,0 +1,119 @@
+//! The work of one partition as plain data, and what comes back of it.
+//!
+//! Refuses to hold credentials or anything open: an executor speaks to buckets with settings of its own.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    compact::{Mode, Options, Outcome},
+    error::{Error, Kind, Result},
+    model::partition::Partition,
+    storage::store::Store,
+};
+
+/// One partition of a run, on its way to an executor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// The version of the qlc that asks.
+    pub qlc_version: String,
+    /// The spool: an absolute path or a URL.
+    pub spool: String,
+    /// The archive: an absolute path or a URL.
+    pub archive: String,
+    /// The partition.
+    pub partition: Partition,
+    /// The instant that decides what "today" is, and that the receipt bears.
+    pub now: DateTime<Utc>,
+    /// Whether the partition was asked for by name.
+    pub explicit: bool,
+    /// Compact again what is up to date, and today too.
+    pub force: bool,
+    /// Take in the good row groups of a file of which some do not read.
+    pub salvage: bool,
+    /// The level of zstd, where it is not the default.
+    pub zstd_level: Option<i32>,
+    /// Bytes that the work on this partition may have resident.
+    pub memory_limit: u64,
+}
+
+/// What came of a task: the only row of its job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Report {
+    /// What came of the partition; `None` when it turned out that nobody meant it.
+    pub outcome: Option<Outcome>,
+    /// The steps that were run.
+    pub plan: Vec<String>,
+    /// The executor.
+    pub executor: String,
+}
+
+impl Task {
+    /// The task of `partition` in a run with `options` over these stores.
+    #[must_use]
+    pub fn of(spool: &Store, archive: &Store, partition: Partition, options: &Options) -> Self {
+        Self {
+            qlc_version: super::version::version(),
+            spool: address(spool),
+            archive: address(archive),
+            partition,
+            now: options.now,
+            explicit: matches!(options.mode, Mode::Single { .. }),
+            force: options.force,
+            salvage: options.salvage,
+            zstd_level: options.zstd_level,
+            memory_limit: options.memory_limit,
+        }
+    }
+
+    /// The task as bytes.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::caused(Kind::Internal, "a task as JSON", e))
+    }
+
+    /// The task of these bytes.
+    ///
+    /// # Errors
+    /// When they are not those of a task, as another version may write it.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|e| Error::caused(Kind::BadInput, "not a task of this version of qlc", e))
+    }
+}
+
+/// How another machine would name `store`.
+#[must_use]
+pub(super) fn address(store: &Store) -> String {
+    store.local_folder().map_or_else(|| store.show(""), |folder| folder.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::partition::Series;
+
+    #[test]
+    fn a_task_survives_its_way() {
+        let task = Task {
+            qlc_version: "0.1.0".to_owned(),
+            spool: "/spool".to_owned(),
+            archive: "s3://archive/prefix".to_owned(),
+            partition: Series {
+                exchange: "binance".parse().unwrap(),
+                stream: "bbo".parse().unwrap(),
+                symbol: "btcusdt".parse().unwrap(),
+            }
+            .on("20260203".parse().unwrap()),
+            now: DateTime::UNIX_EPOCH,
+            explicit: true,
+            force: false,
+            salvage: true,
+            zstd_level: Some(7),
+            memory_limit: 1 << 30,
+        };
+        assert_eq!(Task::from_json(&task.to_json().unwrap()).unwrap(), task);
+        assert!(Task::from_json(b"{\"spool\": 1}").is_err());
+    }
+}

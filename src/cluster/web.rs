@@ -1,0 +1,41 @@
+//! The small web server of scheduler and executors, beside Ballista's gRPC on the same port.
+//!
+//! Refuses to change anything: every route only tells.
+
+use std::fmt::Write;
+
+use axum::{
+    http::header,
+    response::{IntoResponse, Response},
+    serve::{ListenerExt, TapIo},
+};
+use serde::Serialize;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::model::metric::Metric;
+
+/// A listener whose answers leave at once: small ones would else wait for more, 40 milliseconds a partition.
+pub(super) fn prompt(listener: TcpListener) -> TapIo<TcpListener, fn(&mut TcpStream)> {
+    listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "answers may wait");
+        }
+    })
+}
+
+/// A value as JSON.
+pub(super) fn json<T: Serialize>(value: &T) -> Response {
+    let body = serde_json::to_string(value).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Metrics as Prometheus reads them; those that count end in `_total`.
+pub(super) fn metrics(values: &[(Metric, u64)]) -> Response {
+    let mut text = String::new();
+    for (metric, value) in values {
+        let kind = if metric.name.ends_with("_total") { "counter" } else { "gauge" };
+        let Metric { name, help } = metric;
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
