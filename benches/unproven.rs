@@ -38,21 +38,10 @@ use qlc::{
         survey::spool_files,
     },
     engine::{
-        budget::Budget,
-        claims::Claims,
-        job::Order,
-        operators::Does,
-        order::Sorted,
-        plan::Builder,
-        probe::probe,
-        reader::Handle,
-        session::session,
+        budget::Budget, claims::Claims, job::Order, operators::Does, order::Sorted, plan::Builder, probe::probe,
+        reader::Handle, session::session,
     },
-    model::{
-        date::Date,
-        partition::Selection,
-        time::to_ns,
-    },
+    model::{date::Date, partition::Selection, time::to_ns},
     storage::{scratch::Scratch, store::Store},
 };
 
@@ -111,7 +100,8 @@ impl Work {
 
     fn plan(self: &Arc<Self>, spill: &Path, cores: usize) -> DfResult<Arc<dyn ExecutionPlan>> {
         let scan = |chains: &[&[usize]], claimed| self.scan(chains, claimed);
-        let builder = Builder::new(Arc::new(self.prepared.shape.clone()), spill, self.prepared.batch_rows, cores, &scan);
+        let builder =
+            Builder::new(Arc::new(self.prepared.shape.clone()), spill, self.prepared.batch_rows, cores, &scan);
         let merged = builder.merge(&self.prepared.layouts.own.inputs)?;
         Ok(builder.operator(Does::Ties, merged))
     }

@@ -197,6 +197,7 @@ mod tests {
             seconds: 0.0,
             sha256: None,
             plan: Vec::new(),
+            error: None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Refuses to begin before every executor can do its part, and to go on when the scheduler has gone: what is under way
 //! ends where it is, and the next run finds it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ballista_core::{execution_plans::execute_physical_plan, extension::SessionConfigExt};
 use datafusion::{
@@ -34,22 +34,27 @@ async fn is_there(cluster: &Cluster) -> bool {
     get::<serde_json::Value>(&cluster.url("qlc/executors")).await.is_ok()
 }
 
-/// Runs `plan` on `cluster` as the job `name`; the rows come as they are asked for.
+/// A name for what belongs together on the scheduler: the jobs of a run.
+pub(super) fn session() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// Runs `plan` on `cluster` as the job `name` of `session`; the rows come as they are asked for.
 ///
 /// # Errors
 /// When the plan cannot travel, or the job fails.
 pub(super) async fn run(
     cluster: &Cluster,
+    session: &str,
     plan: Arc<dyn ExecutionPlan>,
     name: &str,
     partitions: usize,
 ) -> std::result::Result<SendableRecordBatchStream, DataFusionError> {
-    let config = SessionConfig::new_with_ballista()
-        .with_target_partitions(partitions.max(1))
-        .set_str("ballista.job.name", name);
+    let config =
+        SessionConfig::new_with_ballista().with_target_partitions(partitions.max(1)).set_str("ballista.job.name", name);
     let url = cluster.url("");
     let ballista = config.ballista_config();
-    let session = uuid::Uuid::new_v4().to_string();
+    let session = session.to_owned();
     execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &Codec::default(), session, config).await
 }
 
@@ -71,14 +76,15 @@ pub async fn compact(
     let slots: usize = members.iter().map(|member: &Member| member.slots(options.memory_limit)).sum();
     // Some more jobs than there are slots, so that an executor that is done finds the next one waiting.
     let at_a_time = slots.saturating_add(slots / 2 + 1);
+    let session = session();
     let tasks = partitions.into_iter().enumerate().map(|(nth, partition)| {
-        let (cluster, watch, stop) = (cluster.clone(), Arc::clone(&watch), stop.clone());
+        let (cluster, watch, stop, session) = (cluster.clone(), Arc::clone(&watch), stop.clone(), session.clone());
         let task = Task::of(spool, archive, partition, options);
         async move {
             let outcome = if stop.asked() {
                 Some(Outcome::without(&task.partition, Status::Interrupted, "stopped on request before it began"))
             } else {
-                one(&cluster, task).await?
+                one(&cluster, &session, task).await?
             };
             if let Some(outcome) = &outcome {
                 watch.partition_ends(outcome);
@@ -92,18 +98,36 @@ pub async fn compact(
     Ok(outcomes.into_iter().filter_map(|(_, outcome)| outcome).collect())
 }
 
-/// The job of one partition.
-async fn one(cluster: &Cluster, task: Task) -> Result<Option<Outcome>> {
+/// How often a partition is tried that fails for want of something on an executor, or whose outcome is lost with one. A
+/// partition that was published all the same is found to be so.
+const TRIES: usize = 4;
+/// How long the outcome of a job that has ended may take on its way: an executor that hangs does not give it away.
+const OUTCOME_WITHIN: Duration = Duration::from_secs(15);
+
+/// The job of one partition, once more elsewhere where an executor lacks something.
+async fn one(cluster: &Cluster, session: &str, task: Task) -> Result<Option<Outcome>> {
     let partition = task.partition.clone();
-    match job(cluster, task).await {
-        Ok(report) => {
-            tracing::info!(%partition, executor = %report.executor, "done");
-            Ok(report.outcome.map(|outcome| Outcome { plan: report.plan, ..outcome }))
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match job(cluster, session, task.clone()).await {
+            Ok(Report { executor, outcome: Some(outcome), local: true, .. }) if tries < TRIES => {
+                tracing::warn!(%partition, %executor, why = %outcome.message, "failed there; once more");
+            }
+            Ok(Report { executor, outcome, plan, local }) => {
+                tracing::info!(%partition, %executor, "done");
+                let named = |message: String| if local { format!("executor {executor}: {message}") } else { message };
+                return Ok(outcome.map(|o| Outcome { plan, message: named(o.message.clone()), ..o }));
+            }
+            Err(error) if !is_there(cluster).await => return Err(gone(cluster, &partition, error)),
+            Err(error) if tries < TRIES => {
+                tracing::warn!(%partition, why = %error.chain(), "its outcome is not known; once more");
+            }
+            Err(error) => {
+                let what = format!("its job failed: {}", error.chain());
+                return Ok(Some(Outcome::without(&partition, Status::Failed, &what)));
+            }
         }
-        Err(error) if is_there(cluster).await => {
-            Ok(Some(Outcome::without(&partition, Status::Failed, &format!("its job failed: {}", error.chain()))))
-        }
-        Err(error) => Err(gone(cluster, &partition, error)),
     }
 }
 
@@ -115,11 +139,14 @@ fn gone(cluster: &Cluster, partition: &Partition, error: Error) -> Error {
     Error::caused(Kind::Io, what, error)
 }
 
-async fn job(cluster: &Cluster, task: Task) -> Result<Report> {
+async fn job(cluster: &Cluster, session: &str, task: Task) -> Result<Report> {
     let wrong = |e: DataFusionError| Error::caused(Kind::Io, "the cluster", e);
     let name = task.partition.to_string();
     let plan = Arc::new(TaskExec::new(task, None));
-    let batches: Vec<_> = run(cluster, plan, &name, 1).await.map_err(wrong)?.try_collect().await.map_err(wrong)?;
+    let rows = run(cluster, session, plan, &name, 1).await.map_err(wrong)?;
+    let fetched = tokio::time::timeout(OUTCOME_WITHIN, rows.try_collect::<Vec<_>>()).await;
+    let late = |e| Error::caused(Kind::Io, "the executor does not give the outcome away", e);
+    let batches = fetched.map_err(late)?.map_err(wrong)?;
     let texts = batches.iter().flat_map(|batch| {
         use arrow::array::AsArray;
         let column = batch.columns().first().and_then(|column| column.as_string_opt::<i32>());

@@ -88,7 +88,8 @@ impl ExecutionPlan for TaskExec {
     }
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let host = self.host.clone().ok_or_else(|| DataFusionError::Execution("a task runs on an executor".to_owned()))?;
+        let host =
+            self.host.clone().ok_or_else(|| DataFusionError::Execution("a task runs on an executor".to_owned()))?;
         let (task, schema) = (self.task.clone(), self.schema());
         let row = futures::stream::once(async move {
             let report = host.work(&task).await.map_err(|e| DataFusionError::External(Box::new(e)))?;

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::{OnceCell, Semaphore};
@@ -30,6 +31,8 @@ use crate::{
     },
 };
 
+/// How long an executor keeps a slot from being taken again after it failed for a reason of its own.
+const PAUSE: Duration = Duration::from_secs(2);
 /// Memory is handed out in pieces of this size.
 const PIECE: u64 = 1 << 20;
 /// What all tasks of an executor share.
@@ -93,12 +96,17 @@ impl Host {
     pub(super) async fn work(&self, task: &Task) -> Result<Report> {
         let report = |outcome: Option<Outcome>| {
             let plan = outcome.as_ref().map(|outcome| outcome.plan.clone()).unwrap_or_default();
-            Report { outcome, plan, executor: self.name.clone() }
+            let error = outcome.as_ref().and_then(|outcome| outcome.error);
+            let local = matches!(error, Some(Kind::Io | Kind::Resources));
+            Report { outcome, plan, executor: self.name.clone(), local }
         };
-        let failed = |what: String| report(Some(Outcome::without(&task.partition, Status::Failed, &what)));
+        let failed = |what: String, error: Kind| {
+            report(Some(Outcome { error: Some(error), ..Outcome::without(&task.partition, Status::Failed, &what) }))
+        };
         if task.memory_limit > self.memory {
             let (needs, has) = (size::show(task.memory_limit), size::show(self.memory));
-            return Ok(failed(format!("it may have {needs}, but executor {} has {has} for all tasks", self.name)));
+            let what = format!("it may have {needs}, but executor {} has {has} for all tasks", self.name);
+            return Ok(failed(what, Kind::Resources));
         }
         let room = {
             let _waiting = Counted::one(&self.counts.waiting);
@@ -110,11 +118,15 @@ impl Host {
         drop((room, running));
         let report = match outcome {
             Ok(outcome) => report(outcome),
-            Err(error) => failed(format!("executor {}: {}", self.name, error.chain())),
+            Err(error) => failed(error.chain(), error.kind()),
         };
         let went_wrong = report.outcome.as_ref().is_some_and(|o| matches!(o.status, Status::Failed | Status::Unknown));
         let count = if went_wrong { &self.counts.failed } else { &self.counts.done };
         let _ = count.fetch_add(1, Ordering::Relaxed);
+        if report.local {
+            // Who fails fast is free soon, and would be given everything.
+            tokio::time::sleep(PAUSE).await;
+        }
         Ok(report)
     }
 
@@ -200,4 +212,3 @@ impl Drop for Counted<'_> {
         let _ = self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
-

@@ -149,9 +149,7 @@ pub(super) async fn members(cluster: &Cluster) -> Result<Vec<Member>> {
     for (executor, about) in join_all(asked).await {
         match about {
             Ok(about) => found.push(Member { name: format!("{}:{}", executor.host, executor.port), ..about }),
-            Err(error) => {
-                tracing::warn!(executor = %format!("{}:{}", executor.host, executor.port), error = %error.chain(), "does not answer; its work goes to others");
-            }
+            Err(error) => unanswered(&format!("{}:{}", executor.host, executor.port), &error),
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -168,13 +166,13 @@ pub async fn examined(
     reach: &Reach,
     memory_limit: u64,
 ) -> Result<(Vec<Member>, Vec<(String, String)>)> {
-    let members = members(cluster).await?;
+    let found = members(cluster).await?;
     let own = version();
-    let asked = members.iter().map(|member| async {
+    let asked = found.into_iter().map(|member| async {
         let mut wrong = Vec::new();
         if member.qlc_version != own {
             wrong.push(format!("is qlc {}, this is qlc {own}; one version makes one archive", member.qlc_version));
-            return (member.name.clone(), wrong);
+            return Some((member, wrong));
         }
         if member.slots(memory_limit) == 0 {
             let (has, needs) = (size::show(member.memory), size::show(memory_limit));
@@ -182,15 +180,23 @@ pub async fn examined(
         }
         match post::<_, Reached>(&format!("http://{}/qlc/reach", member.name), reach).await {
             Ok(reached) => wrong.extend(reached.0.into_values()),
-            Err(error) => wrong.push(error.chain()),
+            // It has died since it was first asked.
+            Err(error) => {
+                unanswered(&member.name, &error);
+                return None;
+            }
         }
-        (member.name.clone(), wrong)
+        Some((member, wrong))
     });
-    let findings = join_all(asked).await;
+    let answers: Vec<(Member, Vec<String>)> = join_all(asked).await.into_iter().flatten().collect();
     let findings =
-        findings.into_iter().flat_map(|(name, wrong)| wrong.into_iter().map(move |what| (name.clone(), what)));
+        answers.iter().flat_map(|(member, wrong)| wrong.iter().map(|what| (member.name.clone(), what.clone())));
     let findings = findings.collect();
-    Ok((members, findings))
+    Ok((answers.into_iter().map(|(member, _)| member).collect(), findings))
+}
+
+fn unanswered(name: &str, error: &Error) {
+    tracing::warn!(executor = name, error = %error.chain(), "does not answer; its work goes to others");
 }
 
 /// The executors, if all of them can do a run that needs `reach` and `memory_limit` bytes a partition.

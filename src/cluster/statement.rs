@@ -25,7 +25,7 @@ pub fn remote(cluster: &Cluster, members: &[Member]) -> Remote {
     };
     let run = move |plan: Arc<dyn ExecutionPlan>| {
         let cluster = cluster.clone();
-        Box::pin(async move { client::run(&cluster, plan, "qlc query", partitions).await }) as _
+        Box::pin(async move { client::run(&cluster, &client::session(), plan, "qlc query", partitions).await }) as _
     };
     Remote { partitions, travels: Arc::new(travels), run: Arc::new(run) }
 }

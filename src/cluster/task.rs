@@ -46,6 +46,8 @@ pub(super) struct Report {
     pub plan: Vec<String>,
     /// The executor.
     pub executor: String,
+    /// Whether it failed for want of disk, memory or network there: another executor may have more luck.
+    pub local: bool,
 }
 
 impl Task {

@@ -7,13 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use tokio::sync::OnceCell;
 
-use super::{
-    Options, Outcome, Silent, Stop, meant, one,
-    report::Mode,
-    shared,
-    survey,
-    work::Run,
-};
+use super::{Options, Outcome, Silent, Stop, meant, one, report::Mode, shared, survey, work::Run};
 use crate::{
     error::Result,
     model::partition::{Partition, Selection},

@@ -78,7 +78,8 @@ pub async fn run(
         }
     });
     // As they end: a large partition must not hold up the small ones behind it.
-    let mut outcomes: Vec<(usize, Option<Outcome>)> = stream::iter(tasks).buffer_unordered(workers).try_collect().await?;
+    let mut outcomes: Vec<(usize, Option<Outcome>)> =
+        stream::iter(tasks).buffer_unordered(workers).try_collect().await?;
     outcomes.sort_by_key(|(nth, _)| *nth);
     Ok(outcomes.into_iter().filter_map(|(_, outcome)| outcome).collect())
 }
@@ -258,8 +259,7 @@ fn shared(
 /// Works on one partition; `None` when it turned out that nobody meant it.
 async fn one(run: &Run, partition: &Partition, files: &Spool, explicit: bool) -> Option<Outcome> {
     let began = Instant::now();
-    let mut outcome =
-        Outcome::without(partition, Status::Interrupted, "stopped on request before it began");
+    let mut outcome = Outcome::without(partition, Status::Interrupted, "stopped on request before it began");
     let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
     if !run.stop.asked() {
         match work::work(run, partition, files).await {
@@ -281,6 +281,7 @@ async fn one(run: &Run, partition: &Partition, files: &Spool, explicit: bool) ->
                     _ => Status::Failed,
                 };
                 outcome.message = error.chain();
+                outcome.error = Some(error.kind());
             }
         }
     }

@@ -11,9 +11,12 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    date::Date,
-    partition::{Partition, Selection},
+use crate::{
+    error::Kind,
+    model::{
+        date::Date,
+        partition::{Partition, Selection},
+    },
 };
 
 /// Which days are meant.
@@ -147,6 +150,9 @@ pub struct Outcome {
     /// The steps that were run, for the record of the run; the receipt has them as well.
     #[serde(skip)]
     pub plan: Vec<String>,
+    /// What kind of error it failed with, if it failed.
+    #[serde(skip)]
+    pub error: Option<Kind>,
 }
 
 impl Outcome {
@@ -165,6 +171,7 @@ impl Outcome {
             seconds: 0.0,
             sha256: None,
             plan: Vec::new(),
+            error: None,
         }
     }
 }

@@ -38,6 +38,7 @@ use crate::{
         schema::SEQ,
         time::Unit,
     },
+    storage::trail::Summed,
 };
 
 /// Rows that are encoded at a time; pages end where chunks do.
@@ -80,6 +81,8 @@ pub struct Appended {
     pub group: RowGroupMetaDataPtr,
     /// Where it ends in the file.
     pub end: u64,
+    /// The checksum of the file up to there, made before the bytes were handed to the system.
+    pub sum: u64,
 }
 
 /// Gives the row hash of all rows, after the last one.
@@ -114,6 +117,8 @@ pub struct Encoded {
     pub rows: u64,
     /// Their row hash over all columns.
     pub row_hash: RowHash,
+    /// The checksum of the file, made before its bytes were handed to the system.
+    pub sum: u64,
 }
 
 /// Writes `rows` (the carried columns, in their final order) with all columns to the empty file at `path`.
@@ -203,7 +208,7 @@ fn constant_bytes(shape: &Shape) -> usize {
 struct OutFile {
     shape: Arc<Shape>,
     manner: Manner,
-    writer: SerializedFileWriter<BufWriter<File>>,
+    writer: SerializedFileWriter<Summed<BufWriter<File>>>,
     factory: ArrowRowGroupWriterFactory,
     properties: WriterPropertiesPtr,
     shown: String,
@@ -251,7 +256,7 @@ impl OutFile {
         let properties = properties(&shape.schema, manner.zstd_level)?;
         let descriptor = ArrowSchemaConverter::new().convert(&shape.schema).map_err(parquet_error)?;
         let writer = SerializedFileWriter::new(
-            BufWriter::with_capacity(1 << 18, file),
+            Summed::new(BufWriter::with_capacity(1 << 18, file)),
             descriptor.root_schema_ptr(),
             Arc::clone(&properties),
         )
@@ -344,7 +349,8 @@ impl OutFile {
         }
         let group = writer.close().map_err(disk)?;
         self.writer.flush().map_err(|e| disk(e.into()))?;
-        (self.beside.appended)(Appended { group, end: self.writer.bytes_written() as u64 });
+        let (end, sum) = (self.writer.bytes_written() as u64, self.writer.inner().sum());
+        (self.beside.appended)(Appended { group, end, sum });
         Ok(())
     }
 
@@ -363,7 +369,7 @@ impl OutFile {
         }
         let _ = self.writer.finish().map_err(|e| disk_error(&self.shown, e))?;
         self.writer.flush().map_err(|e| disk_error(&self.shown, e.into()))?;
-        Ok(Encoded { rows: self.rows, row_hash: self.row_hash })
+        Ok(Encoded { rows: self.rows, row_hash: self.row_hash, sum: self.writer.inner().sum() })
     }
 }
 

@@ -220,7 +220,8 @@ fn together(items: &[Item], bytes: u64) -> Vec<Node> {
             None => runs.push((item.bytes, vec![item.index])),
         }
     }
-    let runs = runs.into_iter().map(|(_, files)| if files.len() == 1 { Node::Chain(files) } else { Node::Together(files) });
+    let runs =
+        runs.into_iter().map(|(_, files)| if files.len() == 1 { Node::Chain(files) } else { Node::Together(files) });
     chains(&large).into_iter().chain(runs).collect()
 }
 
@@ -321,7 +322,11 @@ mod tests {
     fn a_file_out_of_order_is_sorted_on_its_own() {
         let mut files = vec![item(0, 0, 10), item(1, 11, 20)];
         files.push(Item { sort: true, ..item(2, 0, 20) });
-        check(&files, merging(16), "scan 2 files in 1 sequential chain\nsort 1 file with spilling\npass 1: merge 2 inputs");
+        check(
+            &files,
+            merging(16),
+            "scan 2 files in 1 sequential chain\nsort 1 file with spilling\npass 1: merge 2 inputs",
+        );
     }
 
     #[test]
@@ -329,11 +334,7 @@ mod tests {
         let all = |n: usize| (0..n).map(|i| item(i, 0, 100)).collect::<Vec<_>>();
         let room = Room { sources: 100, runs: 100, sorting: 1000 };
         check(&all(64), room, "scan 64 files in 64 sequential chains\npass 1: merge 64 inputs");
-        check(
-            &all(480),
-            room,
-            "pass 1: sort 480 files in memory into 5 spilled runs on disk\npass 2: merge 5 inputs",
-        );
+        check(&all(480), room, "pass 1: sort 480 files in memory into 5 spilled runs on disk\npass 2: merge 5 inputs");
         // Large ones are merged with the runs; more runs than there is room for are merged first.
         let mut files = all(480);
         files.extend([Item { bytes: 5000, ..item(480, 0, 50) }, Item { bytes: 5000, ..item(481, 60, 99) }]);

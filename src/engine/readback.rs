@@ -136,16 +136,18 @@ impl Follower {
         }
     }
 
-    /// Reads what is left of the file, which must be whole and synced; gives also its sha256 and size.
+    /// Reads what is left of the file, which must be whole and synced, and must have the checksum `sum`; gives also its
+    /// sha256 and size.
     ///
     /// # Errors
-    /// When the file cannot be read to its end.
-    pub async fn finish(mut self) -> std::result::Result<(ReadBack, String, u64), Problem> {
+    /// When the file cannot be read to its end, or other bytes are read than were written.
+    pub async fn finish(mut self, sum: u64) -> std::result::Result<(ReadBack, String, u64), Problem> {
         if let Some(last) = self.waiting.take() {
             self.read(last, Synced::Already).await?;
         }
         let size = self.trail.size()?;
         let _ = self.trail.next(size, Synced::Already).await?;
+        self.as_written(sum)?;
         let handle = self.handle(size);
         let meta = handle.footer().await?;
         let as_told = meta.num_row_groups() == self.groups.len()
@@ -164,10 +166,25 @@ impl Follower {
         Handle::new(&self.folder, &Object { key: self.name.clone(), size, modified_us: 0, tag: None })
     }
 
+    /// Holds the bytes that were read so far against those that were written.
+    fn as_written(&self, sum: u64) -> std::result::Result<(), Problem> {
+        if self.trail.sum() == sum {
+            return Ok(());
+        }
+        Err(Problem::Storage(Error::new(
+            Kind::Proof,
+            format!(
+                "{}: other bytes are read back than were written; nothing was published, check the disk",
+                self.partition
+            ),
+        )))
+    }
+
     async fn read(&mut self, told: Appended, synced: Synced) -> std::result::Result<(), Problem> {
-        let Appended { group, end } = told;
+        let Appended { group, end, sum } = told;
         let from = self.trail.at();
         let bytes = self.trail.next(end, synced).await?;
+        self.as_written(sum)?;
         let file = FileMetaData::new(2, group.num_rows(), None, None, group.schema_descr_ptr(), None);
         let meta = Arc::new(ParquetMetaData::new(file, vec![group.as_ref().clone()]));
         let mut rows = self.handle(end).rows_of(&meta, BATCH_ROWS, &names())?;

@@ -292,7 +292,7 @@ impl ArchiveSink {
     /// Reads the rest of the staged file back and holds all of it against the bills.
     async fn prove(&self, encoded: Encoded, follower: Follower) -> Result<Proven> {
         let partition = &self.job.partition;
-        let (back, sha256, bytes) = follower.finish().await.map_err(|problem| self.unreadable(problem))?;
+        let (back, sha256, bytes) = follower.finish(encoded.sum).await.map_err(|problem| self.unreadable(problem))?;
 
         let tallies = self.tallies()?;
         if back.rows == 0 && encoded.rows == 0 && tallies.iter().all(|t| t.here == 0) {

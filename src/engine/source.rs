@@ -155,7 +155,8 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
         }
         let slice_rows = job.batch_rows;
         let most = if sort { 2 * job.sort_in_memory } else { 2 * EAGER_BYTES };
-        let checked = Checked { checker: Checker::new(Arc::clone(&job), index), rows, job: Arc::clone(&job), index, stored: 0 };
+        let checked =
+            Checked { checker: Checker::new(Arc::clone(&job), index), rows, job: Arc::clone(&job), index, stored: 0 };
         let mut stream = checked.stream().boxed();
         if !sort && batch_rows != whole {
             return Ok(stream);

@@ -66,7 +66,8 @@ pub struct Remote {
     /// Whether a plan can travel there.
     pub travels: Arc<dyn Fn(&Arc<dyn ExecutionPlan>) -> bool + Send + Sync>,
     /// Runs a plan there.
-    pub run: Arc<dyn Fn(Arc<dyn ExecutionPlan>) -> BoxFuture<'static, DfResult<SendableRecordBatchStream>> + Send + Sync>,
+    pub run:
+        Arc<dyn Fn(Arc<dyn ExecutionPlan>) -> BoxFuture<'static, DfResult<SendableRecordBatchStream>> + Send + Sync>,
 }
 
 impl std::fmt::Debug for Remote {

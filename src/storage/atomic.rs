@@ -121,14 +121,13 @@ pub async fn write_bytes(
         write: Box::new(move |path| {
             Box::pin(async move {
                 // A few kilobytes, into memory: that is done before another thread could take it over.
-                fs::write(&path, bytes)
-                    .map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))
+                fs::write(&path, bytes).map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))
             })
         }),
         verify: Box::new(move |path| {
             Box::pin(async move {
-                let read = fs::read(&path)
-                    .map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
+                let read =
+                    fs::read(&path).map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
                 if read == expected {
                     Ok(read.len() as u64)
                 } else {

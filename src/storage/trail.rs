@@ -5,6 +5,8 @@
 
 use std::{
     fs::File,
+    hash::Hasher,
+    io::Write,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use twox_hash::XxHash64;
 
 use super::store::hex;
 use crate::error::{Error, Kind, Result};
@@ -34,7 +37,41 @@ pub struct Trail {
     path: PathBuf,
     file: Arc<File>,
     digest: Sha256,
+    sum: XxHash64,
     at: u64,
+}
+
+/// The checksum of bytes on their way to a file, which those that are read back must have: a cheap one, since it is of
+/// bytes that nobody wants to forge.
+#[derive(Debug)]
+pub struct Summed<W> {
+    inner: W,
+    sum: XxHash64,
+}
+
+impl<W> Summed<W> {
+    /// A checksum of what goes into `inner`.
+    pub fn new(inner: W) -> Self {
+        Self { inner, sum: XxHash64::with_seed(0) }
+    }
+
+    /// That of all bytes so far.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.sum.finish()
+    }
+}
+
+impl<W: Write> Write for Summed<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.sum.write(bytes.get(..written).unwrap_or(bytes));
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 impl Trail {
@@ -44,7 +81,13 @@ impl Trail {
     /// When it cannot be opened.
     pub fn of(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
-        Ok(Self { path: path.to_owned(), file: Arc::new(file), digest: Sha256::new(), at: 0 })
+        Ok(Self {
+            path: path.to_owned(),
+            file: Arc::new(file),
+            digest: Sha256::new(),
+            sum: XxHash64::with_seed(0),
+            at: 0,
+        })
     }
 
     /// Where the next stretch begins.
@@ -70,7 +113,7 @@ impl Trail {
         let (file, from) = (Arc::clone(&self.file), self.at);
         let length = usize::try_from(end.saturating_sub(from))
             .map_err(|e| Error::caused(Kind::Internal, "a stretch of a file", e))?;
-        let mut digest = std::mem::take(&mut self.digest);
+        let (mut digest, mut sum) = (std::mem::take(&mut self.digest), std::mem::take(&mut self.sum));
         let read = move || {
             if synced == Synced::First {
                 file.sync_data()?;
@@ -78,7 +121,8 @@ impl Trail {
             let mut bytes = vec![0; length];
             file.read_exact_at(&mut bytes, from)?;
             digest.update(&bytes);
-            Ok::<_, std::io::Error>((Bytes::from(bytes), digest))
+            sum.write(&bytes);
+            Ok::<_, std::io::Error>((Bytes::from(bytes), digest, sum))
         };
         // What was just written is in memory: for a short stretch another thread costs more than it saves.
         let done = if length <= SHORT && synced == Synced::Already {
@@ -88,10 +132,18 @@ impl Trail {
                 .await
                 .map_err(|e| Error::new(Kind::Internal, format!("reading back ended early: {e}")))?
         };
-        let (bytes, digest) = done.map_err(|e| Error::io(format!("{}: cannot be read back", self.path.display()), e))?;
+        let (bytes, digest, sum) =
+            done.map_err(|e| Error::io(format!("{}: cannot be read back", self.path.display()), e))?;
         self.digest = digest;
+        self.sum = sum;
         self.at = end.max(from);
         Ok(bytes)
+    }
+
+    /// The checksum of all bytes so far, as [`Summed`] makes it.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.sum.finish()
     }
 
     /// The sha256 of all bytes so far, and how many they are.
@@ -116,6 +168,9 @@ mod tests {
         let mut trail = Trail::of(&path).unwrap();
         assert_eq!(trail.next(2, Synced::First).await.unwrap(), "ab");
         file.write_all(b"def").unwrap();
+        let mut summed = Summed::new(std::io::sink());
+        summed.write_all(b"ab").unwrap();
+        assert_eq!(trail.sum(), summed.sum());
         assert_eq!(trail.next(6, Synced::Already).await.unwrap(), "cdef");
         assert!(trail.next(7, Synced::Already).await.is_err());
     }

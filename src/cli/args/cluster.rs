@@ -2,7 +2,6 @@
 
 use clap::{Args, Subcommand};
 
-
 /// Which cluster.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OnCluster {
@@ -41,7 +40,6 @@ pub(crate) enum ClusterVerb {
 Examples:
   qlc cluster scheduler
   qlc cluster scheduler --bind-host 0.0.0.0 --external-host scheduler.internal")]
-#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "read only where the cluster is built in"))]
 pub(crate) struct SchedulerTyped {
     /// The address to listen on
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
@@ -67,7 +65,6 @@ Examples:
   qlc cluster executor
   qlc cluster executor --scheduler-host scheduler.internal --bind-host 0.0.0.0 --vcores 8 --memory-pool-size 24GB
   qlc cluster executor --bind-port 50061 --bind-grpc-port 50062     a second one on a machine")]
-#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "read only where the cluster is built in"))]
 pub(crate) struct ExecutorTyped {
     /// The scheduler's host
     #[arg(long, value_name = "HOST", default_value = "localhost")]

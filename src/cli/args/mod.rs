@@ -25,7 +25,9 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use bucket::{Bucket, connections, duration, retries};
 pub(crate) use clean::Clean;
-pub(crate) use cluster::{Cluster, ClusterVerb, ExecutorTyped, SchedulerTyped};
+pub(crate) use cluster::Cluster;
+#[cfg(feature = "cluster")]
+pub(crate) use cluster::{ClusterVerb, ExecutorTyped, SchedulerTyped};
 pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed, endpoint as feed_url, time as feed_time};
 pub(crate) use compact::{Compact, ModeName, Selection};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};

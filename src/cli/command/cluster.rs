@@ -11,6 +11,3 @@ mod unbuilt;
 pub(super) use built::{checks, compact, remote, run};
 #[cfg(not(feature = "cluster"))]
 pub(super) use unbuilt::{checks, compact, remote, run};
-
-/// The name of what is said of a cluster by `qlc doctor`.
-const NAME: &str = "cluster";

@@ -29,7 +29,7 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
     let bare =
         Settings::merge(&Global::default(), &Resources::default(), &Tuning::default(), File::default(), None).unwrap();
     assert_eq!((bare.spool.as_str(), bare.archive.as_str()), (DEFAULT_SPOOL, DEFAULT_ARCHIVE));
-    assert_eq!((bare.memory_limit, bare.workers), (DEFAULT_MEMORY, cores()));
+    assert_eq!((bare.memory_limit, bare.workers), (DEFAULT_MEMORY, 2 * cores()));
 }
 
 #[test]

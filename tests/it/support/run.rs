@@ -59,7 +59,12 @@ impl Place {
 
     /// The store of the archive, which must be in a bucket.
     pub fn server(&self) -> &Arc<Server> {
-        self.server.as_ref().expect("a store")
+        self.store().expect("a store")
+    }
+
+    /// The same, where there is one.
+    pub fn store(&self) -> Option<&Arc<Server>> {
+        self.server.as_ref()
     }
 
     pub fn root(&self) -> &Path {

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::NAME;
 use crate::{
     cli::{
         args::{Cluster as Typed, ClusterVerb, ExecutorTyped, SchedulerTyped},
@@ -19,6 +18,9 @@ use crate::{
     model::size,
     storage::store::Store,
 };
+
+/// The name of what is said of a cluster by `qlc doctor`.
+const NAME: &str = "cluster";
 
 /// The share of the machine's memory that an executor takes where nobody says how much, in percent.
 const SHARE: u64 = 70;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::NAME;
 use crate::{
     cli::{args::Cluster, console::Console, exit::Exit, settings::Settings, signals::Signals},
     compact::{Options, Outcome, Stop, Watch},
@@ -11,6 +10,9 @@ use crate::{
     error::{Error, Result},
     storage::store::Store,
 };
+
+/// The name of what is said of a cluster by `qlc doctor`.
+const NAME: &str = "cluster";
 
 fn missing() -> Error {
     Error::usage("this qlc was built without the cluster: cargo build --release --features cluster")

@@ -1,0 +1,170 @@
+//! Executors that die, hang, lack something or are of another version; a scheduler that dies.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    processes::{Cluster, Kind},
+    same::{fleet, objects, reference},
+    support::run::{CATCH_UP, Place, Ran},
+};
+
+/// Random, and the same in every run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+/// Begins a run on the cluster.
+fn begin(place: &Place, cluster: &Cluster) -> std::process::Child {
+    place.spawn(&[CATCH_UP, &["--cluster", &cluster.url()]].concat(), &[])
+}
+
+#[test]
+fn executors_killed_at_random_moments_lose_and_double_nothing() {
+    let place = Place::new();
+    fleet(&place, 16, 3, 20_000);
+    let want = reference(&place);
+    let mut cluster = Cluster::new(&place, 2);
+    let mut chance = Chance(0x5eed_1234_abcd_0001);
+    // How long a run takes that nobody disturbs: the moments lie within it.
+    let began = Instant::now();
+    let _ = place.compact(&["--cluster", &cluster.url()]).ended(0);
+    let whole = began.elapsed().as_millis().max(200) as u64;
+    for round in 0..20 {
+        let _ = std::fs::remove_dir_all(place.archive());
+        let run = begin(&place, &cluster);
+        std::thread::sleep(Duration::from_millis(chance.below(whole)));
+        let victim = chance.below(cluster.executors.len() as u64) as usize;
+        drop(cluster.executors.swap_remove(victim));
+        let ran = Ran::of_child(run).ended(0);
+        assert_eq!(objects(&place), want, "round {round}: {ran}");
+        let _ = cluster.join(&place, Kind::default());
+    }
+    place.verify();
+    let _ = place.compact(&["--cluster", &cluster.url()]).ended(0).says("16 nothing to do");
+    place.is_tidy();
+}
+
+#[test]
+fn an_executor_that_hangs_is_replaced_and_does_no_harm_when_it_wakes() {
+    for place in [Place::new(), Place::on_s3()] {
+        fleet(&place, 8, 3, 20_000);
+        let want = reference(&place);
+        let mut cluster = Cluster::new(&place, 2);
+        let run = begin(&place, &cluster);
+        std::thread::sleep(Duration::from_millis(150));
+        cluster.executors[0].signal("-STOP");
+        // Its partitions are held: on a folder by its locks, which whoever comes second reports as a lost race.
+        let ran = Ran::of_child(run);
+        assert_eq!(ran.code, Some(0), "{ran}");
+        cluster.executors[0].signal("-CONT");
+        let began = Instant::now();
+        while objects(&place) != want {
+            assert!(began.elapsed() < Duration::from_mins(1), "the archive did not become whole: {ran}");
+            std::thread::sleep(Duration::from_millis(100));
+            let _ = place.compact(&[]).ended(0);
+        }
+        place.verify();
+        let _ = cluster.executors.pop();
+    }
+}
+
+#[test]
+fn without_its_scheduler_a_run_ends_and_the_next_one_takes_it_up() {
+    let place = Place::new();
+    fleet(&place, 16, 3, 20_000);
+    let want = reference(&place);
+    let mut cluster = Cluster::new(&place, 2);
+    let run = begin(&place, &cluster);
+    std::thread::sleep(Duration::from_millis(200));
+    cluster.scheduler.signal("-KILL");
+    let _ = cluster.scheduler.ended();
+    let _ = Ran::of_child(run).ended(1).says("the scheduler has gone");
+    drop(cluster);
+    let cluster = Cluster::new(&place, 2);
+    let _ = place.compact(&["--cluster", &cluster.url()]).ended(0);
+    assert_eq!(objects(&place), want);
+    place.verify();
+    // And where none is, that is said at once.
+    let _ = place.compact(&["--cluster", "df://127.0.0.1:1"]).ended(1).says("does not answer");
+    let _ = place.compact(&["--cluster", "127.0.0.1:1"]).ended(2).says("write df://host:50050");
+    let cluster = Cluster::without_executors();
+    let _ = place.compact(&["--cluster", &cluster.url()]).ended(2).says("has no executors");
+}
+
+#[test]
+fn another_version_is_refused_by_name() {
+    let place = Place::new();
+    fleet(&place, 2, 1, 50);
+    let mut cluster = Cluster::new(&place, 1);
+    let other = Kind { env: vec![("QLC_PRETEND_VERSION".to_owned(), "9.9.9".to_owned())], ..Kind::default() };
+    let name = cluster.join(&place, other);
+    let ran = place.compact(&["--cluster", &cluster.url()]).ended(2);
+    assert!(ran.stderr.contains(&format!("executor {name}: is qlc 9.9.9")), "{ran}");
+    assert!(objects(&place).is_empty(), "something was written");
+    // A client of another version is refused as well.
+    let pretend = [("QLC_PRETEND_VERSION", "9.9.9")];
+    let ran = place.qlc_env(&[CATCH_UP, &["--cluster", &cluster.url()]].concat(), &pretend).ended(2);
+    assert!(ran.stderr.contains("one version makes one archive"), "{ran}");
+}
+
+#[test]
+fn an_executor_that_does_not_see_the_stores_is_named_before_work_begins() {
+    let place = Place::all_on_s3();
+    fleet(&place, 2, 1, 50);
+    let mut cluster = Cluster::new(&place, 1);
+    let blind = Kind { env: vec![("AWS_SECRET_ACCESS_KEY".to_owned(), "wrong".to_owned())], ..Kind::default() };
+    let name = cluster.join(&place, blind);
+    let ran = place.compact(&["--cluster", &cluster.url()]).ended(2);
+    assert!(ran.stderr.contains(&format!("executor {name}: ")), "{ran}");
+    assert!(objects(&place).is_empty(), "something was written");
+
+    // A folder that is another one there.
+    let place = Place::new();
+    fleet(&place, 2, 1, 50);
+    let gone = place.root().join("elsewhere");
+    std::fs::create_dir_all(&gone).unwrap();
+    let cluster = Cluster::new(&place, 1);
+    let ran = place.elsewhere("/proc/qlc-archive", &[CATCH_UP, &["--cluster", &cluster.url()]].concat());
+    assert!(ran.stderr.contains("cannot be written to"), "{ran}");
+    assert_eq!(ran.code, Some(2), "{ran}");
+}
+
+#[test]
+fn an_executor_without_the_memory_is_named_before_work_begins() {
+    let place = Place::new();
+    fleet(&place, 2, 1, 50);
+    let mut cluster = Cluster::new(&place, 0);
+    let name = cluster.join(&place, Kind { memory: Some("300MB"), ..Kind::default() });
+    let run = |limit: &str| place.compact(&["--memory-limit", limit, "--cluster", &cluster.url()]);
+    let ran = run("1GB").ended(2);
+    assert!(ran.stderr.contains(&format!("executor {name}: has 300 MB for its tasks")), "{ran}");
+    let _ = run("256MB").ended(0);
+    place.verify();
+}
+
+#[test]
+fn an_executor_with_a_full_disk_leaves_its_work_to_others() {
+    let place = Place::new();
+    fleet(&place, 6, 3, 20_000);
+    let want = reference(&place);
+    let mut cluster = Cluster::new(&place, 1);
+    let name = cluster.join(&place, Kind { blocks: Some(64), ..Kind::default() });
+    let ran = place.compact(&["-v", "--cluster", &cluster.url()]).ended(0);
+    assert!(ran.stderr.contains(&name), "the executor was never asked: {ran}");
+    assert_eq!(objects(&place), want);
+    place.verify();
+    // Where all of them are full, the partition fails and says where.
+    drop(cluster.executors.remove(0));
+    let _ = std::fs::remove_dir_all(place.archive());
+    let ran = place.compact(&["--symbol", "s00usdt", "--cluster", &cluster.url()]).ended(1);
+    assert!(ran.stdout.contains(&format!("executor {name}: ")) || ran.stderr.contains("1 of "), "{ran}");
+    assert!(objects(&place).is_empty());
+    place.is_tidy();
+}

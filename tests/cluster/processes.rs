@@ -1,0 +1,171 @@
+//! A scheduler and its executors, each a process of its own on ports of its own.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::support::run::Place;
+
+/// How long anything may take before a test gives up; a test that passes never waits for it.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A process that dies with this value.
+pub struct Process {
+    pub child: Child,
+}
+
+impl Process {
+    fn begin(mut command: Command) -> (Self, BufReader<std::process::ChildStderr>) {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap());
+        (Self { child }, lines)
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success(), "kill {name}");
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A stopped process dies of this too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Scheduler and executors.
+pub struct Cluster {
+    pub scheduler: Process,
+    pub executors: Vec<Process>,
+    pub port: u16,
+    dir: TempDir,
+}
+
+/// What an executor is told, and how it is started.
+#[derive(Default)]
+pub struct Kind<'a> {
+    /// What all its tasks may have.
+    pub memory: Option<&'a str>,
+    pub env: Vec<(String, String)>,
+    /// The largest file that it can write, in blocks of 512 bytes.
+    pub blocks: Option<u32>,
+}
+
+impl Cluster {
+    /// A scheduler with `executors` executors that speak to the stores of `place`.
+    pub fn new(place: &Place, executors: usize) -> Self {
+        let mut cluster = Self::without_executors();
+        for _ in 0..executors {
+            cluster.join(place, Kind::default());
+        }
+        cluster
+    }
+
+    /// Only a scheduler, which soon thinks executors dead that are not heard of.
+    pub fn without_executors() -> Self {
+        let mut command = qlc();
+        let _ = command.args(["cluster", "scheduler", "--bind-port", "0", "--executor-timeout-seconds", "3"]);
+        let (scheduler, mut lines) = Process::begin(command);
+        let mut line = String::new();
+        let _ = lines.read_line(&mut line).unwrap();
+        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or_default();
+        let port = port.parse().unwrap_or_else(|_| panic!("the scheduler said {line:?}"));
+        drain(lines);
+        Self { scheduler, executors: Vec::new(), port, dir: TempDir::new().unwrap() }
+    }
+
+    /// Starts one more executor and waits until the scheduler knows it; returns its name.
+    pub fn join(&mut self, place: &Place, kind: Kind<'_>) -> String {
+        let (port, grpc) = (free(), free());
+        let bare = qlc();
+        let mut command = match kind.blocks {
+            None => bare,
+            Some(blocks) => {
+                let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+                let mut command = Command::new("sh");
+                let _ = command.args(["-c", &script]).arg(bare.get_program());
+                command
+            }
+        };
+        let _ = command
+            .args(["cluster", "executor", "--vcores", "2", "--memory-pool-size", kind.memory.unwrap_or("8GB")])
+            .args(["--executor-heartbeat-interval-seconds", "1"])
+            .args(["--scheduler-port", &self.port.to_string()])
+            .args(["--bind-port", &port.to_string(), "--bind-grpc-port", &grpc.to_string()])
+            .arg("--spill-dir")
+            .arg(self.dir.path().join(port.to_string()));
+        if let Some(server) = place.store() {
+            let _ = command.envs(server.env()).env("HOME", place.root());
+        }
+        let _ = command.envs(kind.env);
+        let (executor, lines) = Process::begin(command);
+        drain(lines);
+        self.executors.push(executor);
+        let name = format!("127.0.0.1:{port}");
+        self.knows(&name);
+        name
+    }
+
+    /// Waits until the scheduler knows the executor `name`, and it answers.
+    fn knows(&self, name: &str) {
+        let port = name.rsplit(':').next().unwrap_or_default();
+        let began = Instant::now();
+        loop {
+            let known = get(self.port, "/qlc/executors").is_some_and(|text| text.contains(&format!("\"port\":{port}")));
+            if known && get(port.parse().unwrap(), "/qlc/about").is_some() {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "executor {name} did not join");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The address for `--cluster`.
+    pub fn url(&self) -> String {
+        format!("df://127.0.0.1:{}", self.port)
+    }
+}
+
+/// The body of an answer to GET, if there is one with 200.
+pub fn get(port: u16, path: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text).ok()?;
+    text.starts_with("HTTP/1.1 200").then(|| text.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
+}
+
+/// The binary without what the environment of the tests might tell it.
+fn qlc() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qlc"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|n| n.starts_with("QLC_") || n.starts_with("AWS_") || n == "RUST_LOG") {
+            let _ = command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Reads what a process says, so that it is never held up, and shows it with the test's own output.
+fn drain(lines: BufReader<std::process::ChildStderr>) {
+    drop(std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(|line| eprintln!("{line}"))));
+}
+
+/// A port that nobody listens on.
+fn free() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
