@@ -77,7 +77,7 @@ fn flowing(criterion: &mut Criterion) {
     let merged = || async {
         let job = Arc::new(job(prepared.clone()));
         let session = session(Budget::of(LIMIT, 1).pool, 1, folder.path()).unwrap();
-        let rows = plan::rows(&job, &prepared.layouts, folder.path()).unwrap();
+        let rows = plan::rows(&job, &prepared.layouts, folder.path(), 2).unwrap();
         let batches: Vec<RecordBatch> = plan_rows(rows, &session).await;
         assert!(job.ledger.problems().is_empty(), "the files are good");
         batches

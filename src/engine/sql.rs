@@ -58,16 +58,21 @@ pub enum Value {
     Text(String),
 }
 
+/// Whether a plan can travel.
+pub type Travels = dyn Fn(&Arc<dyn ExecutionPlan>) -> bool + Send + Sync;
+
+/// Runs a plan elsewhere.
+pub type Runs = dyn Fn(Arc<dyn ExecutionPlan>) -> BoxFuture<'static, DfResult<SendableRecordBatchStream>> + Send + Sync;
+
 /// Where the rows of statements are made, if not here.
 #[derive(Clone)]
 pub struct Remote {
     /// How many partitions a plan shall have.
     pub partitions: usize,
     /// Whether a plan can travel there.
-    pub travels: Arc<dyn Fn(&Arc<dyn ExecutionPlan>) -> bool + Send + Sync>,
+    pub travels: Arc<Travels>,
     /// Runs a plan there.
-    pub run:
-        Arc<dyn Fn(Arc<dyn ExecutionPlan>) -> BoxFuture<'static, DfResult<SendableRecordBatchStream>> + Send + Sync>,
+    pub run: Arc<Runs>,
 }
 
 impl std::fmt::Debug for Remote {

@@ -68,7 +68,7 @@ impl Cluster {
     pub fn new(place: &Place, executors: usize) -> Self {
         let mut cluster = Self::without_executors();
         for _ in 0..executors {
-            cluster.join(place, Kind::default());
+            let _ = cluster.join(place, Kind::default());
         }
         cluster
     }
@@ -161,6 +161,7 @@ fn qlc() -> Command {
 }
 
 /// Reads what a process says, so that it is never held up, and shows it with the test's own output.
+#[expect(clippy::print_stderr, reason = "a test that fails shows what its processes said")]
 fn drain(lines: BufReader<std::process::ChildStderr>) {
     drop(std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(|line| eprintln!("{line}"))));
 }

@@ -51,7 +51,10 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
             compact::run(typed, &decide(&typed.resources, &typed.tuning)?, console, signals, account).await
         }
         Command::Verify(typed) => verify::run(typed, &within(&typed.resources)?, console, signals, account).await,
-        Command::Query(typed) => query::run(typed, &within(&typed.resources)?, console, signals).await,
+        Command::Query(typed) => {
+            // Large, because a statement's plan is made in it.
+            Box::pin(query::run(typed, &within(&typed.resources)?, console, signals)).await
+        }
         Command::Prune(typed) => prune::run(typed, &staged(typed.spill_dir.as_ref())?, console, signals, account).await,
         Command::Quarantine(typed) => quarantine::run(typed, &within, console, signals).await,
         Command::Clean(typed) => clean::run(typed, &staged(typed.spill_dir.as_ref())?, console, signals, account).await,

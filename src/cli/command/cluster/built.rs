@@ -26,12 +26,7 @@ const NAME: &str = "cluster";
 const SHARE: u64 = 70;
 
 /// Runs a process of a cluster until it is told to stop.
-pub(in super::super) async fn run(
-    typed: &Typed,
-    settings: &Settings,
-    console: &Console,
-    signals: &Signals,
-) -> Result<Exit> {
+pub(crate) async fn run(typed: &Typed, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
     match &typed.verb {
         ClusterVerb::Scheduler(typed) => scheduler(typed, settings, console, signals).await?,
         ClusterVerb::Executor(typed) => executor(typed, settings, console).await?,
@@ -78,7 +73,7 @@ async fn executor(typed: &ExecutorTyped, settings: &Settings, console: &Console)
 }
 
 /// Compacts on the cluster at `url`.
-pub(in super::super) async fn compact(
+pub(crate) async fn compact(
     url: &str,
     spool: &Store,
     archive: &Store,
@@ -90,14 +85,14 @@ pub(in super::super) async fn compact(
 }
 
 /// The cluster at `url` as a place for statements, if all its executors see the stores.
-pub(in super::super) async fn remote(url: &str, spool: &Store, archive: &Store, _: &Settings) -> Result<Remote> {
+pub(crate) async fn remote(url: &str, spool: &Store, archive: &Store, _: &Settings) -> Result<Remote> {
     let cluster: Cluster = url.parse()?;
     let members = cluster::check(&cluster, &Reach::of(spool, archive, false).await?, 0).await?;
     Ok(cluster::remote(&cluster, &members))
 }
 
 /// What `doctor` says of each executor.
-pub(in super::super) async fn checks(url: &str, settings: &Settings) -> Vec<Check> {
+pub(crate) async fn checks(url: &str, settings: &Settings) -> Vec<Check> {
     match examined(url, settings).await {
         Ok(checks) => checks,
         Err(error) => {

@@ -18,11 +18,11 @@ fn missing() -> Error {
     Error::usage("this qlc was built without the cluster: cargo build --release --features cluster")
 }
 
-pub(in super::super) async fn run(_: &Cluster, _: &Settings, _: &Console, _: &Signals) -> Result<Exit> {
+pub(crate) async fn run(_: &Cluster, _: &Settings, _: &Console, _: &Signals) -> Result<Exit> {
     Err(missing())
 }
 
-pub(in super::super) async fn compact(
+pub(crate) async fn compact(
     _: &str,
     _: &Store,
     _: &Store,
@@ -33,10 +33,10 @@ pub(in super::super) async fn compact(
     Err(missing())
 }
 
-pub(in super::super) async fn remote(_: &str, _: &Store, _: &Store, _: &Settings) -> Result<Remote> {
+pub(crate) async fn remote(_: &str, _: &Store, _: &Store, _: &Settings) -> Result<Remote> {
     Err(missing())
 }
 
-pub(in super::super) async fn checks(_: &str, _: &Settings) -> Vec<Check> {
+pub(crate) async fn checks(_: &str, _: &Settings) -> Vec<Check> {
     vec![Check::problem(NAME, missing().chain(), "use a qlc that has it")]
 }
