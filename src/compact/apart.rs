@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use tokio::sync::OnceCell;
 
-use super::{Options, Outcome, Silent, Stop, meant, one, report::Mode, shared, survey, work::Run};
+use super::{Options, Outcome, Silent, Stop, footers::Footers, meant, one, report::Mode, shared, survey, work::Run};
 use crate::{
     error::Result,
     model::partition::{Partition, Selection},
@@ -19,7 +19,7 @@ use crate::{
 /// # Errors
 /// When a store cannot be listed, or nothing matches the selection.
 pub async fn partitions(spool: &Store, archive: &Store, options: &Options) -> Result<Vec<Partition>> {
-    let (_, partitions) = meant(spool, archive, options, &Arc::default()).await?;
+    let (_, partitions) = meant(spool, archive, options, &Footers::within(options.memory_limit)).await?;
     Ok(partitions)
 }
 

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -18,17 +18,53 @@ use crate::engine::{claims::Claims, fault::Problem, probe::probe, reader::Handle
 /// Files whose claims are remembered.
 const FILES: usize = 4096;
 
-/// Footers that are kept whole; of more files than this each footer is read again when its rows are.
-const WHOLE: usize = 1024;
+/// Footers that are kept whole, at most; of more files than this each footer is read again when its rows are.
+const WHOLE: u64 = 1024;
+/// What a whole footer of a spool file takes in memory, about.
+const WHOLE_BYTES: u64 = 20_000;
+/// The share of the memory limit that whole footers may take.
+const SHARE: u64 = 50;
 
 /// What is known of the files of a run. Two who ask for one file at a time read it once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Footers {
     known: Mutex<HashMap<Identity, Arc<OnceCell<Claims>>>>,
-    whole: AtomicUsize,
+    whole: AtomicU64,
+    most_whole: u64,
+    /// What the last file had in common with those before it, and probably with the next.
+    usual: Mutex<Option<Claims>>,
 }
 
 impl Footers {
+    /// Nothing is known yet; the process may have `memory_limit` bytes resident.
+    #[must_use]
+    pub fn within(memory_limit: u64) -> Self {
+        Self {
+            known: Mutex::default(),
+            whole: AtomicU64::new(0),
+            most_whole: (memory_limit / SHARE / WHOLE_BYTES).min(WHOLE),
+            usual: Mutex::default(),
+        }
+    }
+
+    /// The files of a day are alike: what is equal in their footers is kept once.
+    fn sharing(&self, mut claims: Claims) -> Claims {
+        let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
+        match usual.as_ref().filter(|usual| usual.schema == claims.schema) {
+            Some(usual) => {
+                claims.schema = Arc::clone(&usual.schema);
+                if usual.constants == claims.constants {
+                    claims.constants = Arc::clone(&usual.constants);
+                }
+                if usual.created_by == claims.created_by {
+                    claims.created_by.clone_from(&usual.created_by);
+                }
+            }
+            None => *usual = Some(Claims { meta: None, ..claims.clone() }),
+        }
+        claims
+    }
+
     /// What the footer of `file` claims.
     ///
     /// # Errors
@@ -44,8 +80,8 @@ impl Footers {
         };
         let claims = cell
             .get_or_try_init(|| async {
-                let mut claims = probe(handle).await?;
-                if self.whole.fetch_add(1, Ordering::Relaxed) >= WHOLE {
+                let mut claims = self.sharing(probe(handle).await?);
+                if self.whole.fetch_add(1, Ordering::Relaxed) >= self.most_whole {
                     claims.meta = None;
                 }
                 Ok::<_, Problem>(claims)

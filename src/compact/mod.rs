@@ -61,7 +61,7 @@ pub async fn run(
         tracing::info!(swept, folder = %options.spill_dir.display(), "removed scratch folders of dead processes");
     }
     let scratch = Scratch::new(&options.spill_dir)?;
-    let footers = Arc::<Footers>::default();
+    let footers = Arc::new(Footers::within(options.memory_limit));
     let (files, partitions) = meant(spool, archive, options, &footers).await?;
     let files = Arc::new(files);
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
@@ -89,7 +89,7 @@ pub async fn run(
 /// # Errors
 /// As [`run`].
 pub async fn dry_run(spool: &Store, archive: &Store, options: &Options) -> Result<Vec<Outlook>> {
-    let footers = Arc::<Footers>::default();
+    let footers = Arc::new(Footers::within(options.memory_limit));
     let (files, partitions) = meant(spool, archive, options, &footers).await?;
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
     let run = shared(spool, archive, options, &options.spill_dir, workers, Arc::new(Silent), &Stop::default())?;
@@ -252,7 +252,7 @@ fn shared(
         watch,
         stop: stop.clone(),
         probed: Arc::default(),
-        footers: Arc::default(),
+        footers: Arc::new(Footers::within(options.memory_limit)),
     })
 }
 

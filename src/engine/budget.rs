@@ -24,7 +24,7 @@ const SORTED_TOGETHER: u64 = 32_000_000;
 /// What a merge adds to each row of a batch while it compares it.
 const KEY_BYTES: u64 = 16;
 /// What reading a spilled run holds besides its rows.
-const RUN_BUFFER: u64 = 256 << 10;
+const RUN_BUFFER: u64 = 64 << 10;
 /// Decoded rows that a reader holds at a time: under decode, in its channel, in the merge.
 const BATCHES_HELD: u64 = 4;
 
@@ -91,19 +91,22 @@ impl Budget {
         let row = shape.row_bytes().max(8);
         let sorting = self.sort_in_memory.min(SORTED_TOGETHER);
         let is_small = |s: &Source| s.order != Order::SortSpilling && decoded_bytes(s, row) <= sorting;
+        let (small, large): (Vec<&Source>, Vec<&Source>) = sources.iter().partition(|s| is_small(s));
+        let to_sort: u64 = small.iter().map(|s| decoded_bytes(s, row)).sum();
+        let runs = usize::try_from(to_sort / sorting.max(1)).unwrap_or(usize::MAX).saturating_add(1 + large.len());
         let mut best = (Room { sources: 2, runs: 2, sorting }, 1024);
         for batch_rows in [8192_usize, 2048].map(|rows| (rows >> (2 * self.squeeze)).max(64)) {
-            let hold = |source| reader_bytes(source, row, batch_rows as u64);
+            let hold = |source: &Source| reader_bytes(source, row, batch_rows as u64);
             let run = (BATCHES_HELD * batch_rows as u64 * (row + KEY_BYTES)).max(200_000) + RUN_BUFFER;
             let width = |widest: u64| usize::try_from(self.merge / widest.max(1)).unwrap_or(2).clamp(2, 1024);
             let room = Room {
                 sources: width(sources.iter().map(hold).max().unwrap_or(1)),
-                runs: width(sources.iter().filter(|s| !is_small(s)).map(hold).chain([run]).max().unwrap_or(1)),
+                runs: width(large.iter().map(|source| hold(source)).chain([run]).max().unwrap_or(1)),
                 sorting,
             };
-            let fits = room.sources >= sources.len() || (room.runs >= 32 && batch_rows == 8192);
             best = (room, batch_rows);
-            if fits {
+            // Smaller batches make merges wider, and cost more: only where that saves a pass.
+            if room.sources >= sources.len() || room.runs >= runs {
                 break;
             }
         }

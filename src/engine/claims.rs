@@ -70,9 +70,9 @@ pub struct Claims {
     /// The row hash that the writer left.
     pub row_hash: Option<RowHash>,
     /// Columns that are said to have one value throughout, without nulls.
-    pub constants: BTreeMap<String, Constant>,
+    pub constants: Arc<BTreeMap<String, Constant>>,
     /// The spans of the time columns that have one.
-    pub times: BTreeMap<String, Span>,
+    pub times: Arc<BTreeMap<String, Span>>,
     /// Bytes of the largest row group as it is stored.
     pub group_bytes: u64,
     /// Bytes of the largest row group after decompression.
@@ -80,7 +80,7 @@ pub struct Claims {
     /// Whether all of this was found by reading the rows, so that it cannot be false.
     pub proven: bool,
     /// Who wrote the file.
-    pub created_by: Option<String>,
+    pub created_by: Option<Arc<str>>,
     /// Bytes of a row after decoding, as far as the footer lets guess; at least those of the stored row.
     pub row_bytes: u64,
     /// Whether the rows turned out too large to be sorted in memory.

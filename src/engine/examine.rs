@@ -95,8 +95,8 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
         seq: found.seq.filter(|_| found.seq_nulls == 0),
         ordered,
         // A constant that the footer claims may be what was false; without it the column just travels.
-        constants: BTreeMap::new(),
-        times: found.times.into_iter().filter_map(|(name, span)| Some((name, span?))).collect(),
+        constants: Arc::default(),
+        times: Arc::new(found.times.into_iter().filter_map(|(name, span)| Some((name, span?))).collect()),
         proven: true,
         ..claims.clone()
     };

@@ -45,7 +45,7 @@ use super::{order::Sorted, shape::Shape};
 use crate::error::{Error, Kind};
 
 /// Bytes that are written to and read from a run at a time.
-const RUN_BUFFER: usize = 1 << 18;
+const RUN_BUFFER: usize = 1 << 16;
 
 /// What an operator does.
 #[derive(Debug, Clone)]

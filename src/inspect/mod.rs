@@ -99,7 +99,7 @@ pub async fn run(store: &Store, key: &str) -> Result<Inspection> {
     };
     inspection.rows = claims.rows;
     inspection.row_groups = claims.meta.as_ref().map_or(0, |m| m.num_row_groups());
-    inspection.created_by.clone_from(&claims.created_by);
+    inspection.created_by = claims.created_by.as_deref().map(str::to_owned);
     inspection.columns = columns(&claims);
     inspection.order_declared = claims.ordered && claims.rows > 0;
     inspection.row_hash_in_footer = claims.row_hash.map(|h| h.to_string());
