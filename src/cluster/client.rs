@@ -34,28 +34,35 @@ async fn is_there(cluster: &Cluster) -> bool {
     get::<serde_json::Value>(&cluster.url("qlc/executors")).await.is_ok()
 }
 
-/// A name for what belongs together on the scheduler: the jobs of a run.
-pub(super) fn session() -> String {
-    uuid::Uuid::new_v4().to_string()
+/// What the jobs of a run, or the plan of a statement, have in common.
+#[derive(Clone)]
+pub(super) struct Session {
+    cluster: Cluster,
+    id: String,
+    config: SessionConfig,
 }
 
-/// Runs `plan` on `cluster` as the job `name` of `session`; the rows come as they are asked for.
-///
-/// # Errors
-/// When the plan cannot travel, or the job fails.
-pub(super) async fn run(
-    cluster: &Cluster,
-    session: &str,
-    plan: Arc<dyn ExecutionPlan>,
-    name: &str,
-    partitions: usize,
-) -> std::result::Result<SendableRecordBatchStream, DataFusionError> {
-    let config =
-        SessionConfig::new_with_ballista().with_target_partitions(partitions.max(1)).set_str("ballista.job.name", name);
-    let url = cluster.url("");
-    let ballista = config.ballista_config();
-    let session = session.to_owned();
-    execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &Codec::default(), session, config).await
+impl Session {
+    /// A session on `cluster` for plans of so many partitions.
+    pub(super) fn new(cluster: &Cluster, partitions: usize) -> Self {
+        let config = SessionConfig::new_with_ballista().with_target_partitions(partitions.max(1));
+        Self { cluster: cluster.clone(), id: uuid::Uuid::new_v4().to_string(), config }
+    }
+
+    /// Runs `plan` as the job `name`; the rows come as they are asked for.
+    ///
+    /// # Errors
+    /// When the plan cannot travel, or the job fails.
+    pub(super) async fn run(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        name: &str,
+    ) -> std::result::Result<SendableRecordBatchStream, DataFusionError> {
+        let config = self.config.clone().set_str("ballista.job.name", name);
+        let (url, ballista) = (self.cluster.url(""), config.ballista_config());
+        execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &Codec::default(), self.id.clone(), config)
+            .await
+    }
 }
 
 /// Compacts what `options` mean on `cluster`: as [`crate::compact::run`], with the memory limit for each partition.
@@ -76,15 +83,15 @@ pub async fn compact(
     let slots: usize = members.iter().map(|member: &Member| member.slots(options.memory_limit)).sum();
     // Some more jobs than there are slots, so that an executor that is done finds the next one waiting.
     let at_a_time = slots.saturating_add(slots / 2 + 1);
-    let session = session();
+    let session = Session::new(cluster, 1);
     let tasks = partitions.into_iter().enumerate().map(|(nth, partition)| {
-        let (cluster, watch, stop, session) = (cluster.clone(), Arc::clone(&watch), stop.clone(), session.clone());
+        let (session, watch, stop) = (session.clone(), Arc::clone(&watch), stop.clone());
         let task = Task::of(spool, archive, partition, options);
         async move {
             let outcome = if stop.asked() {
                 Some(Outcome::without(&task.partition, Status::Interrupted, "stopped on request before it began"))
             } else {
-                one(&cluster, &session, task).await?
+                one(&session, task).await?
             };
             if let Some(outcome) = &outcome {
                 watch.partition_ends(outcome);
@@ -105,12 +112,12 @@ const TRIES: usize = 4;
 const OUTCOME_WITHIN: Duration = Duration::from_secs(15);
 
 /// The job of one partition, once more elsewhere where an executor lacks something.
-async fn one(cluster: &Cluster, session: &str, task: Task) -> Result<Option<Outcome>> {
+async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
     let partition = task.partition.clone();
     let mut tries = 0;
     loop {
         tries += 1;
-        match job(cluster, session, task.clone()).await {
+        match job(session, task.clone()).await {
             Ok(Report { executor, outcome: Some(outcome), local: true, .. }) if tries < TRIES => {
                 tracing::warn!(%partition, %executor, why = %outcome.message, "failed there; once more");
             }
@@ -119,7 +126,7 @@ async fn one(cluster: &Cluster, session: &str, task: Task) -> Result<Option<Outc
                 let named = |message: String| if local { format!("executor {executor}: {message}") } else { message };
                 return Ok(outcome.map(|o| Outcome { plan, message: named(o.message.clone()), ..o }));
             }
-            Err(error) if !is_there(cluster).await => return Err(gone(cluster, &partition, error)),
+            Err(error) if !is_there(&session.cluster).await => return Err(gone(&session.cluster, &partition, error)),
             Err(error) if tries < TRIES => {
                 tracing::warn!(%partition, why = %error.chain(), "its outcome is not known; once more");
             }
@@ -139,11 +146,11 @@ fn gone(cluster: &Cluster, partition: &Partition, error: Error) -> Error {
     Error::caused(Kind::Io, what, error)
 }
 
-async fn job(cluster: &Cluster, session: &str, task: Task) -> Result<Report> {
+async fn job(session: &Session, task: Task) -> Result<Report> {
     let wrong = |e: DataFusionError| Error::caused(Kind::Io, "the cluster", e);
     let name = task.partition.to_string();
     let plan = Arc::new(TaskExec::new(task, None));
-    let rows = run(cluster, session, plan, &name, 1).await.map_err(wrong)?;
+    let rows = session.run(plan, &name).await.map_err(wrong)?;
     let fetched = tokio::time::timeout(OUTCOME_WITHIN, rows.try_collect::<Vec<_>>()).await;
     let late = |e| Error::caused(Kind::Io, "the executor does not give the outcome away", e);
     let batches = fetched.map_err(late)?.map_err(wrong)?;

@@ -20,7 +20,7 @@ use ballista_scheduler::{
     scheduler_server::SchedulerServer,
 };
 use datafusion::{
-    execution::{SessionStateBuilder, session_state::SessionState},
+    execution::{FunctionRegistry, SessionStateBuilder},
     prelude::SessionConfig,
 };
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
@@ -81,14 +81,16 @@ pub async fn run(
         .map_err(|e| Error::io(format!("{address}: cannot be listened on; choose another --bind-port"), e))?;
     let bound = listener.local_addr().map_err(|e| Error::io(&address, e))?;
     let runtimes = runtimes(&asked.bucket, None);
-    let sessions = move |config: SessionConfig| -> datafusion::error::Result<SessionState> {
+    // Every job has a session: they are copies of one, because making one anew costs more than planning most jobs.
+    let mut first = SessionStateBuilder::new().with_default_features().build();
+    for function in functions::all() {
+        let _ = FunctionRegistry::register_udf(&mut first, Arc::new(function))
+            .map_err(|e| Error::caused(Kind::Internal, "the functions of statements", e))?;
+    }
+    let sessions = move |config: SessionConfig| {
         let runtime = runtimes(&config)?;
-        let mut state =
-            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
-        for function in functions::all() {
-            let _ = datafusion::execution::FunctionRegistry::register_udf(&mut state, Arc::new(function))?;
-        }
-        Ok(state)
+        let state = SessionStateBuilder::new_from_existing(first.clone());
+        Ok(state.with_config(config).with_runtime_env(runtime).build())
     };
     let config = SchedulerConfig {
         bind_host: asked.bind_host,

@@ -146,7 +146,8 @@ pub fn page(earlier: &str, command: &str, samples: &[Sample]) -> Result<String> 
 /// Every name that Prometheus may know from qlc.
 pub fn names() -> impl Iterator<Item = String> {
     let lag = ["_bucket", "_sum", "_count"].map(|ending| format!("qlc_collect_lag_seconds{ending}"));
-    RUN.into_iter().map(|metric| metric.name.to_owned()).chain(COLLECT.map(str::to_owned)).chain(lag)
+    let told = RUN.into_iter().chain(CLUSTER).chain(EXECUTOR).map(|metric| metric.name.to_owned());
+    told.chain(COLLECT.map(str::to_owned)).chain(lag)
 }
 
 #[cfg(test)]
