@@ -239,9 +239,12 @@ struct Carried {
 }
 
 impl Carried {
-    fn encode(mut self, chunks: &[RecordBatch]) -> Result<Vec<ArrowColumnChunk>> {
+    /// Encodes the column on the thread that asks, which others may want in between. Threads of their own would each keep
+    /// memory that the allocator does not give back.
+    async fn encode(mut self, chunks: &[RecordBatch]) -> Result<Vec<ArrowColumnChunk>> {
         for chunk in chunks {
             write_leaves(&self.field, chunk.column(self.at), &mut self.leaves)?;
+            tokio::task::yield_now().await;
         }
         close_all(self.leaves)
     }
@@ -312,12 +315,15 @@ impl OutFile {
             let (chunks, permits) = (Arc::clone(&chunks), Arc::clone(permits));
             under_way.push(tokio::spawn(async move {
                 let _permit = permits.acquire_owned().await;
-                let encode = move || several.into_iter().map(|column| column.encode(&chunks)).collect();
-                tokio::task::spawn_blocking(encode).await.map_err(lost_task)?
+                let mut encoded = Vec::with_capacity(several.len());
+                for column in several {
+                    encoded.push(column.encode(&chunks).await?);
+                }
+                Ok(encoded)
             }));
         }
         let shape = Arc::clone(&self.shape);
-        let hash = || tokio::task::spawn_blocking(move || row_hash(&shape, &chunks));
+        let hash = || tokio::spawn(async move { row_hash(&shape, &chunks).await });
         let hash = self.beside.row_hash.is_none().then(hash);
         Ok(Group { columns, under_way, hash, rows })
     }
@@ -445,7 +451,7 @@ fn close_all(writers: Vec<ArrowColumnWriter>) -> Result<Vec<ArrowColumnChunk>> {
     writers.into_iter().map(|w| w.close().map_err(parquet_error)).collect()
 }
 
-fn row_hash(shape: &Shape, chunks: &[RecordBatch]) -> Result<RowHash> {
+async fn row_hash(shape: &Shape, chunks: &[RecordBatch]) -> Result<RowHash> {
     let mut sums = RowSums::default();
     let mut hash = RowHash::EMPTY;
     for chunk in chunks {
@@ -457,6 +463,7 @@ fn row_hash(shape: &Shape, chunks: &[RecordBatch]) -> Result<RowHash> {
             }
         }
         hash = hash.and(sums.hash());
+        tokio::task::yield_now().await;
     }
     Ok(hash)
 }
