@@ -4,8 +4,8 @@
     cluster.py QLC [--rounds 3] [--symbols 300] [--rows 20000] [--files 50] [--out DIR]
 
 QLC is a binary with the feature `cluster`. A fleet of small partitions is made with a fixed seed and kept in the user's cache. In
-every round each way works on it once, in turn, into an archive of its own; all archives must hold the same data. The scheduler
-and the client have no core of their own when there are two executors: on a machine of two cores that is part of what is measured.
+every round each way works on it once, in turn, into an archive of its own; all archives must hold the same data. "2 cores" and
+"1 core" are those of the whole cluster, scheduler and client included.
 
 Prints a table and puts it with all single measurements into --out. Nothing fails for being slow.
 """
@@ -30,12 +30,20 @@ import tools
 HERE = pathlib.Path(__file__).resolve().parent
 TICK = os.sysconf("SC_CLK_TCK")
 PATIENCE = 60
+# Local workers, executors, and the cores that scheduler and client run on. With two executors on two cores there is none left for
+# those, so one executor is measured both with a second core for them and with none.
 WAYS = {
-    "local, 1 worker": (1, 0),
-    "local, 2 workers": (2, 0),
-    "cluster, 1 executor": (0, 1),
-    "cluster, 2 executors": (0, 2),
+    "local, 1 worker": (1, 0, ""),
+    "local, 2 workers": (2, 0, ""),
+    "cluster, 1 executor, 2 cores": (0, 1, "1"),
+    "cluster, 1 executor, 1 core": (0, 1, "0"),
+    "cluster, 2 executors, 2 cores": (0, 2, "0,1"),
 }
+PAIRS = [
+    ("local, 1 worker", "local, 2 workers"),
+    ("cluster, 1 executor, 2 cores", "cluster, 2 executors, 2 cores"),
+    ("cluster, 1 executor, 1 core", "cluster, 2 executors, 2 cores"),
+]
 
 
 def free_port():
@@ -89,10 +97,8 @@ def compaction(spool, archive):
     return ["--spool", spool, "--archive", archive, "compact", "--mode", "backfill", "--start", date, "--end", date, "--quiet"]
 
 
-def clustered(qlc, spool, archive, executors, work):
+def clustered(qlc, spool, archive, executors, rest, work):
     port = free_port()
-    # With one executor the other core is for the scheduler and the client; with two there is none left.
-    rest = "1" if executors == 1 else "0,1"
     services = {"scheduler": Service(qlc, rest, "scheduler", "--bind-port", port)}
     try:
         waited(lambda: asked(port, "health"), "the scheduler")
@@ -136,12 +142,14 @@ def table(found, partitions):
                 cells.append("")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines.append("")
-    if {"local, 1 worker", "cluster, 1 executor"} <= wall.keys():
-        over = (wall["cluster, 1 executor"] - wall["local, 1 worker"]) / partitions * 1000
-        lines.append(f"- A partition takes {over:+.1f} ms more on one executor than in a local run of one worker ({partitions} partitions).")
-    for one, two in (("local, 1 worker", "local, 2 workers"), ("cluster, 1 executor", "cluster, 2 executors")):
+    alone = "local, 1 worker"
+    for name in wall:
+        if alone in wall and WAYS[name][1] == 1:
+            over = (wall[name] - wall[alone]) / partitions * 1000
+            lines.append(f"- A partition takes {over:+.1f} ms more with {name} than with {alone} ({partitions} partitions).")
+    for one, two in PAIRS:
         if {one, two} <= wall.keys():
-            lines.append(f"- From {one} to {two.split(', ')[1]}: {wall[one] / wall[two]:.2f} times as fast, {wall[one] / wall[two] / 2:.2f} of linear.")
+            lines.append(f"- From {one} to {two}: {wall[one] / wall[two]:.2f} times as fast, {wall[one] / wall[two] / 2:.2f} of linear.")
     return "\n".join(lines)
 
 
@@ -168,17 +176,17 @@ def main():
     found, digests = {}, set()
     for number in range(args.rounds):
         for name in args.way or WAYS:
-            workers, executors = WAYS[name]
+            workers, executors, rest = WAYS[name]
             with tempfile.TemporaryDirectory(prefix="qlc-cluster-", dir=args.data) as folder:
                 work = pathlib.Path(folder)
                 archive = work / "archive"
                 if workers:
                     run = local(qlc, spool / "fleet", archive, workers)
                 else:
-                    run = clustered(qlc, spool / "fleet", archive, executors, work)
+                    run = clustered(qlc, spool / "fleet", archive, executors, rest, work)
                 digests.add(digest(archive))
             found.setdefault(name, []).append(run)
-            print(f"round {number + 1} of {args.rounds}  {name:22} {run['wall']:.2f} s", file=sys.stderr, flush=True)
+            print(f"round {number + 1} of {args.rounds}  {name:30} {run['wall']:.2f} s", file=sys.stderr, flush=True)
     if len(digests) != 1:
         sys.exit("the archives differ")
     text = table(found, args.symbols)
