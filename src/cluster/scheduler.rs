@@ -52,6 +52,8 @@ pub struct Scheduler {
     pub bucket: BucketOptions,
 }
 
+/// How long a job that has ended is remembered: who waits for it is told at once, and each keeps twenty kilobytes.
+const REMEMBERED: Duration = Duration::from_mins(1);
 /// The largest message: a plan over a hundred thousand files.
 const MESSAGE_BYTES: u32 = 256 << 20;
 
@@ -100,6 +102,9 @@ pub async fn run(
         executor_timeout_seconds: asked.executor_timeout.as_secs().max(1),
         expire_dead_executor_interval_seconds: (asked.executor_timeout.as_secs() / 3).max(1),
         task_max_failures: asked.task_max_failures,
+        finished_job_state_clean_up_interval_seconds: REMEMBERED.as_secs(),
+        // Never: it would be a request to every executor for every job, and ends what is still read. They do it themselves.
+        finished_job_data_clean_up_interval_seconds: 0,
         grpc_server_max_decoding_message_size: MESSAGE_BYTES,
         grpc_server_max_encoding_message_size: MESSAGE_BYTES,
         override_config_producer: Some(Arc::new(SessionConfig::new_with_ballista)),

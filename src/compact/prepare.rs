@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Footers that are read at a time.
-const FOOTERS_AT_A_TIME: usize = 16;
+const FOOTERS_AT_A_TIME: usize = 32;
 
 /// A candidate whose footer was read.
 #[derive(Debug, Clone)]

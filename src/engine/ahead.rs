@@ -17,7 +17,7 @@ use tokio::{
 use super::{claims::Claims, reader::Handle};
 
 /// Files that are fetched ahead of the one that is read.
-const FILES: usize = 8;
+const FILES: usize = 32;
 /// The unit in which memory is handed out.
 const UNIT: u64 = 4096;
 

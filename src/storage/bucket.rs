@@ -79,7 +79,7 @@ impl BucketOptions {
             connect_timeout: Duration::from_secs(5),
             retries: 10,
             retry_timeout: Duration::from_mins(3),
-            connections: 16,
+            connections: 64,
             credentials: None,
             single_writer: false,
             multipart_above: 16 << 20,

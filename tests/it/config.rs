@@ -36,7 +36,7 @@ fn flags_beat_the_environment_and_the_environment_beats_the_file() {
     check("memory_limit", "1000000000", &line(2));
     check("workers", "5", "environment QLC_WORKERS");
     check("retries", "9", "flag --retries");
-    check("connections", "16", "default");
+    check("connections", "64", "default");
     check("spool", &place.spool().display().to_string(), "flag --spool");
     check("spill_dir", &place.spill().display().to_string(), "environment QLC_SPILL_DIR");
     check("notify", "-", "default");

@@ -52,7 +52,7 @@ pub(crate) struct Bucket {
     #[arg(long, global = true, value_name = "TIME", value_parser = duration, env = "QLC_RETRY_TIMEOUT",
         hide_env_values = true, hide_short_help = true)]
     pub(crate) retry_timeout: Option<Duration>,
-    /// Requests under way at a time [default: 16]
+    /// Requests under way at a time [default: 64]
     #[arg(long, global = true, value_name = "N", value_parser = connections, env = "QLC_CONNECTIONS",
         hide_env_values = true, hide_short_help = true)]
     pub(crate) connections: Option<usize>,

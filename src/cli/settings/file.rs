@@ -126,7 +126,7 @@ impl File {
                 connect_timeout: top.parsed("connect_timeout", "5s", duration)?,
                 retries: top.number("retries", "10", retries)?,
                 retry_timeout: top.parsed("retry_timeout", "3m", duration)?,
-                connections: top.number("connections", "16", connections)?,
+                connections: top.number("connections", "64", connections)?,
                 multipart_above: top.size("multipart_above", "16MiB")?,
                 part_size: top.size("part_size", "8MiB")?,
             },
