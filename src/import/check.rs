@@ -98,7 +98,7 @@ async fn unfit(handle: &Handle, footer: &Footer, reasons: Vec<String>) -> Result
 async fn mixed_units(handle: &Handle, footer: Footer) -> std::result::Result<Vec<String>, Problem> {
     let times = || schema::TIME_COLUMNS.iter().filter(|name| footer.schema.column_with_name(name).is_some());
     let facts = if times().all(|name| footer.times.contains_key(*name)) {
-        footer.times.clone()
+        footer.times
     } else {
         examine(handle, &footer).await?.claims.times
     };
