@@ -185,20 +185,8 @@ mod tests {
             stream: "bbo".parse().unwrap(),
             symbol: "btcusdt".parse().unwrap(),
         };
-        Outcome {
-            partition: Partition { series, date: Date::from_ymd(2026, 2, 3).unwrap() },
-            status,
-            message: String::new(),
-            files: 0,
-            quarantined,
-            rows: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            seconds: 0.0,
-            sha256: None,
-            plan: Vec::new(),
-            error: None,
-        }
+        let partition = Partition { series, date: Date::from_ymd(2026, 2, 3).unwrap() };
+        Outcome { quarantined, ..Outcome::without(&partition, status, "") }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //!  one job per partition ──────► one task ────────────────► its outcome is the job's only row
 //! ```
 //!
-//! What travels is plain data ([`task::Task`]) in a physical plan of one node ([`exec::TaskExec`]); the plan of a partition
+//! What travels is plain data ([`task::Task`]) in a physical plan of one node (`exec::TaskExec`); the plan of a partition
 //! is made where its footers are read. Scheduling, retries and results are Ballista's. A task that is done twice, because
 //! its first executor was thought dead, publishes once: conditional writes decide, or the lock of the partition's folder.
 //!

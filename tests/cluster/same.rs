@@ -150,7 +150,7 @@ fn processes_tell_of_themselves() {
     assert!(told.contains("qlc_executor_done_tasks_total 6\n"), "three days of two symbols were looked at: {told}");
     assert!(told.contains("qlc_executor_memory_taken_bytes 0\n"), "{told}");
     let checked = place.qlc(&["doctor", "--cluster", &cluster.url()]);
-    let checked = checked.says("1 executors, 2 partitions at a time").says(&format!("127.0.0.1:{port}: qlc"));
+    let checked = checked.says("executors: 1, partitions at a time: 2").says(&format!("127.0.0.1:{port}: qlc"));
     assert!(checked.code.is_some());
     // Told to stop, both end well.
     let executor = cluster.executors.last_mut().unwrap();

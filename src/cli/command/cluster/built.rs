@@ -111,7 +111,7 @@ async fn examined(url: &str, settings: &Settings) -> Result<Vec<Check>> {
         return Ok(vec![Check::problem(NAME, found, "start some with qlc cluster executor")]);
     }
     let slots: usize = members.iter().map(|member| member.slots(settings.memory_limit)).sum();
-    let all = format!("{cluster}: {} executors, {slots} partitions at a time", members.len());
+    let all = format!("{cluster}: executors: {}, partitions at a time: {slots}", members.len());
     let each = members.iter().map(|member| {
         let troubles: Vec<&str> =
             wrong.iter().filter(|(name, _)| *name == member.name).map(|(_, what)| what.as_str()).collect();
