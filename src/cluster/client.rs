@@ -12,7 +12,7 @@ use datafusion::{
     prelude::SessionConfig,
 };
 use datafusion_proto::protobuf::PhysicalPlanNode;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::FuturesUnordered};
 
 use super::{
     address::Cluster,
@@ -107,19 +107,24 @@ pub async fn compact(
 
 /// How often a partition is tried that fails for want of something on an executor, or whose outcome is lost with one. A
 /// partition that was published all the same is found to be so.
-const TRIES: usize = 4;
+const TRIES: usize = 5;
+/// When a try is doubled that follows a failure of that kind: one that waits on an executor that lacks something keeps its
+/// place there, so that the other goes elsewhere. Whoever is second finds the partition published.
+const DOUBLED_AFTER: Duration = Duration::from_secs(1);
 /// How long the outcome of a job that has ended may take on its way: an executor that hangs does not give it away.
 const OUTCOME_WITHIN: Duration = Duration::from_secs(15);
 
 /// The job of one partition, once more elsewhere where an executor lacks something.
 async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
     let partition = task.partition.clone();
-    let mut tries = 0;
+    let (mut tries, mut elsewhere) = (0, false);
     loop {
         tries += 1;
-        match job(session, task.clone()).await {
+        let done = if elsewhere { twice(session, &task).await } else { job(session, task.clone()).await };
+        match done {
             Ok(Report { executor, outcome: Some(outcome), local: true, .. }) if tries < TRIES => {
                 tracing::warn!(%partition, %executor, why = %outcome.message, "failed there; once more");
+                elsewhere = true;
             }
             Ok(Report { executor, outcome, plan, local }) => {
                 tracing::info!(%partition, %executor, "done");
@@ -136,6 +141,26 @@ async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
             }
         }
     }
+}
+
+/// A job that is given out once more when it takes its time: what ends first, and well where one of them does.
+async fn twice(session: &Session, task: &Task) -> Result<Report> {
+    let mut jobs: FuturesUnordered<BoxFuture<'_, Result<Report>>> = FuturesUnordered::new();
+    jobs.push(job(session, task.clone()).boxed());
+    let second = async {
+        tokio::time::sleep(DOUBLED_AFTER).await;
+        job(session, task.clone()).await
+    };
+    jobs.push(second.boxed());
+    let mut last = Err(Error::new(Kind::Internal, "a job without an end"));
+    while let Some(done) = jobs.next().await {
+        let failed = done.as_ref().is_ok_and(|report| report.local) || done.is_err();
+        last = done;
+        if !failed {
+            break;
+        }
+    }
+    last
 }
 
 fn gone(cluster: &Cluster, partition: &Partition, error: Error) -> Error {

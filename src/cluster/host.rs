@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OnceCell, Semaphore};
@@ -31,8 +31,11 @@ use crate::{
     },
 };
 
-/// How long an executor keeps a slot from being taken again after it failed for a reason of its own.
-const PAUSE: Duration = Duration::from_secs(2);
+/// How long an executor that failed for a reason of its own is thought to lack something still.
+const UNWELL: Duration = Duration::from_mins(1);
+/// How long it waits then before it begins with a task. Who fails fast is free soon, and would be given everything; the
+/// client does not wait so long, and its second try finds another one.
+const PAUSE: Duration = Duration::from_secs(4);
 /// Memory is handed out in pieces of this size.
 const PIECE: u64 = 1 << 20;
 /// What all tasks of an executor share.
@@ -47,6 +50,8 @@ pub(super) struct Host {
     free: Semaphore,
     /// Archives whose conditional writes were found to work.
     probed: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
+    /// When it last failed for a reason of its own.
+    unwell: Mutex<Option<Instant>>,
     counts: Counts,
 }
 
@@ -80,6 +85,7 @@ impl Host {
             memory,
             free: Semaphore::new(pieces(memory) as usize),
             probed: Mutex::default(),
+            unwell: Mutex::default(),
             counts: Counts::default(),
         })
     }
@@ -110,6 +116,10 @@ impl Host {
         }
         let room = {
             let _waiting = Counted::one(&self.counts.waiting);
+            let since = *self.unwell.lock().unwrap_or_else(PoisonError::into_inner);
+            if since.is_some_and(|since| since.elapsed() < UNWELL) {
+                tokio::time::sleep(PAUSE).await;
+            }
             let room = self.free.acquire_many(pieces(task.memory_limit)).await;
             room.map_err(|e| Error::caused(Kind::Internal, "memory for a task", e))?
         };
@@ -124,8 +134,7 @@ impl Host {
         let count = if went_wrong { &self.counts.failed } else { &self.counts.done };
         let _ = count.fetch_add(1, Ordering::Relaxed);
         if report.local {
-            // Who fails fast is free soon, and would be given everything.
-            tokio::time::sleep(PAUSE).await;
+            *self.unwell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         Ok(report)
     }

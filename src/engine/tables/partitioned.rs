@@ -145,7 +145,8 @@ impl TableProvider for PartitionedTable {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
         }
         files.sort_by(|a, b| (&a.series, a.date).cmp(&(&b.series, b.date)));
-        let order = if self.side == Side::Archive { self.order() } else { None };
+        let in_order = self.side == Side::Archive && state.config_options().optimizer.prefer_existing_sort;
+        let order = if in_order { self.order() } else { None };
         let spans = order.as_ref().map(|_| self.spans());
         let partitioned = files.into_iter().map(|file| {
             let part = PartitionedFile::new_from_meta(columns::object_meta(&self.store, &file.object))
