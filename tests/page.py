@@ -108,7 +108,8 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("."), help="where the picture goes")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="qlc-page-") as folder:
+    # Processes of Chromium may outlive it for a moment and still write into their profile.
+    with tempfile.TemporaryDirectory(prefix="qlc-page-", ignore_cleanup_errors=True) as folder:
         dom, picture, now = look(args.qlc.resolve(), args.out.resolve(), pathlib.Path(folder))
     text = Text()
     text.feed(dom)

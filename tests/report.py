@@ -266,7 +266,8 @@ def main():
     args = parser.parse_args()
     if not args.browser:
         sys.exit("no Chromium here: apt-get install chromium")
-    with tempfile.TemporaryDirectory(prefix="qlc-report-") as folder:
+    # Processes of Chromium may outlive it for a moment and still write into their profile.
+    with tempfile.TemporaryDirectory(prefix="qlc-report-", ignore_cleanup_errors=True) as folder:
         work = pathlib.Path(folder)
         shots = args.shots or work
         shots.mkdir(parents=True, exist_ok=True)
