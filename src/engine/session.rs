@@ -44,8 +44,6 @@ pub fn session(memory_bytes: u64, target_partitions: usize, spill_dir: &Path) ->
         .with_information_schema(true)
         .with_collect_statistics(true)
         .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA);
-    // The archive's rows are in order: what can be done in one pass over them is, rather than sorting parts of them anew.
-    config.options_mut().optimizer.prefer_existing_sort = true;
     let parquet = &mut config.options_mut().execution.parquet;
     parquet.pruning = true;
     parquet.enable_page_index = true;

@@ -161,10 +161,6 @@ pub async fn rows(
     let threads = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = remote.map_or_else(threads, |remote| remote.partitions);
     let session = session(memory_limit / POOL_SHARE, threads, scratch.path())?;
-    if remote.is_some() {
-        // Rows that go from one executor to another do not keep their order, so no plan may count on it.
-        session.state_ref().write().config_mut().options_mut().optimizer.prefer_existing_sort = false;
-    }
     let tables = tables::register(&session, spool, archive);
     check_tables(&session, &tables, &statement, spool, archive).await?;
 

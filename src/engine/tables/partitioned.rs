@@ -6,14 +6,11 @@
 
 use std::sync::Arc;
 
-use arrow::{
-    compute::SortOptions,
-    datatypes::{Schema, SchemaRef},
-};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{ScalarValue, Statistics, project_schema, stats::Precision},
+    common::{Statistics, project_schema, stats::Precision},
     config::TableParquetOptions,
     datasource::{
         TableType,
@@ -25,7 +22,6 @@ use datafusion::{
     error::Result,
     execution::object_store::ObjectStoreUrl,
     logical_expr::{Expr, TableProviderFilterPushDown},
-    physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
     physical_plan::{ExecutionPlan, empty::EmptyExec},
 };
 use futures::StreamExt;
@@ -59,33 +55,6 @@ impl PartitionedTable {
     /// The table of the common columns of all streams.
     pub(super) fn events(store: &Store, side: Side, listing: &Listing) -> Self {
         Self::stream(store, side, Arc::new(Schema::new(schema::common())), listing.all())
-    }
-
-    /// The order of an archive's rows: files by their path, rows in a file by `(ts_event, seq)`, as they were proven to be
-    /// when they were published. `None` where the stream has no such columns.
-    fn order(&self) -> Option<LexOrdering> {
-        let columns = self.columns.table_schema();
-        // Only seq may be null; where nulls stand is said of the others as a statement says it that does not say.
-        let by = |name: &str| {
-            let at = columns.index_of(name).ok()?;
-            let options = SortOptions { descending: false, nulls_first: name == schema::SEQ };
-            Some(PhysicalSortExpr::new(Arc::new(Column::new(name, at)), options))
-        };
-        let path = prune::COLUMNS.iter().map(|name| by(name));
-        LexOrdering::new(path.chain([by(schema::TS_EVENT), by(schema::SEQ)]).collect::<Option<Vec<_>>>()?)
-    }
-
-    /// What must be told of every file for its order to be believed next to that of others. Their paths tell them apart
-    /// already, so that nothing needs to be known of their columns.
-    fn spans(&self) -> Arc<Statistics> {
-        let mut statistics = Statistics::new_unknown(self.columns.file_schema());
-        for (field, column) in self.columns.file_schema().fields().iter().zip(&mut statistics.column_statistics) {
-            if [schema::TS_EVENT, schema::SEQ].contains(&field.name().as_str()) {
-                column.min_value = Precision::Inexact(ScalarValue::from(i64::MIN));
-                column.max_value = Precision::Inexact(ScalarValue::from(i64::MAX));
-            }
-        }
-        Arc::new(statistics)
     }
 
     /// The files of the spool that can be read, and how many rows they have.
@@ -144,17 +113,9 @@ impl TableProvider for PartitionedTable {
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
         }
-        files.sort_by(|a, b| (&a.series, a.date).cmp(&(&b.series, b.date)));
-        let in_order = self.side == Side::Archive && state.config_options().optimizer.prefer_existing_sort;
-        let order = if in_order { self.order() } else { None };
-        let spans = order.as_ref().map(|_| self.spans());
         let partitioned = files.into_iter().map(|file| {
-            let part = PartitionedFile::new_from_meta(columns::object_meta(&self.store, &file.object))
-                .with_partition_values(prune::values(file));
-            match &spans {
-                Some(spans) => part.with_statistics(Arc::clone(spans)),
-                None => part,
-            }
+            PartitionedFile::new_from_meta(columns::object_meta(&self.store, &file.object))
+                .with_partition_values(prune::values(file))
         });
         let groups = FileGroup::new(partitioned.collect()).split_files(state.config().target_partitions());
         let options = TableParquetOptions {
@@ -165,7 +126,6 @@ impl TableProvider for PartitionedTable {
         let url = ObjectStoreUrl::parse(self.store.base_url())?;
         let scan = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(groups)
-            .with_output_ordering(order.into_iter().collect())
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)

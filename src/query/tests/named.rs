@@ -88,6 +88,7 @@ async fn duplicates_gaps_and_crossed_quotes() {
     );
     assert_eq!(stores.named("gaps", &[]).await, ["okx,bbo,btcusdt,2026-02-03T00:00:02Z,2026-02-03T02:00:00Z,7198.0"]);
     assert_eq!(stores.named("gaps", &[("seconds", "7198")]).await, Vec::<String>::new());
+    assert_eq!(stores.named("gaps", &[("seconds", "0.5"), ("symbol", "btc%")]).await.len(), 4);
     let crossed = stores.named("crossed_quotes", &[]).await;
     assert_eq!(crossed.len(), 2, "{crossed:?}");
     assert!(crossed.iter().all(|line| line.starts_with(&format!("okx,btcusdt,20260203,{s2},2,"))));
@@ -95,7 +96,6 @@ async fn duplicates_gaps_and_crossed_quotes() {
 
 #[tokio::test]
 async fn gaps_are_between_neighbours_of_a_series() {
-    // Rows in order, as all that is published: the query counts on it.
     let stores = Stores::new();
     let at = [DAY, DAY + SECOND, DAY + 2 * SECOND, DAY + 2 * SECOND, DAY + 2 * HOUR];
     let rows: Vec<_> = (0..).zip(at).map(|(seq, ts)| (ts, seq, 1.0, 2.0)).collect();
