@@ -1,14 +1,20 @@
 -- Silences of more than $seconds between neighbouring events of a series, also across midnight. The silence before the
 -- first event and after the last one of the selection is not a gap: coverage shows these.
 WITH events AS (
-    SELECT exchange, stream, symbol, to_ns(ts_event) AS ns
+    SELECT exchange, stream, symbol, date, ts_event, to_ns(ts_event) AS ns
     FROM archive.events
     WHERE exchange LIKE $exchange AND stream LIKE $stream AND symbol LIKE $symbol AND date LIKE $date
+        AND ts_event IS NOT NULL
 ),
 neighbours AS (
-    SELECT exchange, stream, symbol, ns, lag(ns) OVER (PARTITION BY exchange, stream, symbol ORDER BY ns) AS ns_before
+    -- By day and time as they are stored, which is the order of the files: where receipts vouch for it, no row is sorted.
+    SELECT
+        exchange,
+        stream,
+        symbol,
+        ns,
+        lag(ns) OVER (PARTITION BY exchange, stream, symbol ORDER BY date, ts_event) AS ns_before
     FROM events
-    WHERE ns IS NOT NULL
 )
 SELECT
     exchange,

@@ -77,7 +77,7 @@ fn first(error: DataFusionError) -> DataFusionError {
 }
 
 /// The error and everything that caused it.
-fn causes(error: &DataFusionError) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+pub(super) fn causes(error: &DataFusionError) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     std::iter::from_fn(move || {
         let cause = next?;

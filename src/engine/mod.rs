@@ -9,6 +9,7 @@ pub mod ahead;
 pub mod budget;
 pub mod census;
 pub mod checker;
+pub mod claimed;
 pub mod claims;
 pub mod density;
 pub mod encode;

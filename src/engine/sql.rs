@@ -13,11 +13,14 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
-    common::TableReference,
+    common::{
+        TableReference,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     error::{DataFusionError, Result as DfResult},
     execution::context::SQLOptions,
     logical_expr::LogicalPlan,
-    physical_plan::{ExecutionPlan, SendableRecordBatchStream},
+    physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream, sorts::sort::SortExec},
     prelude::SessionContext,
     sql::{
         parser::{DFParserBuilder, Statement},
@@ -30,8 +33,9 @@ use datafusion::{
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 
 use super::{
+    claimed::OutOfOrder,
     error::from_datafusion,
-    session::{CATALOG, DEFAULT_SCHEMA, session},
+    session::{CATALOG, DEFAULT_SCHEMA, claim, session},
     tables::{self, Side, Tables},
 };
 use crate::{
@@ -95,6 +99,8 @@ pub struct Means<'a> {
 /// The rows of a statement, batch by batch. Its memory and its spilled files are given back when it is dropped.
 pub struct Rows {
     stream: SendableRecordBatchStream,
+    /// For another plan that counts on no order, until rows were given; `None` where the plan counts on none.
+    again: Option<(SessionContext, LogicalPlan)>,
     ended: bool,
     /// Keeps the spill folder while rows flow; after the stream, which has files in it.
     _scratch: Scratch,
@@ -122,8 +128,20 @@ impl Rows {
             // A damaged file can make a Parquet reader panic: that is a bad file, not the end of the process.
             match AssertUnwindSafe(self.stream.next()).catch_unwind().await {
                 Ok(Some(Ok(batch))) if batch.num_rows() == 0 => {}
-                Ok(Some(Ok(batch))) => return Ok(Some(batch)),
+                Ok(Some(Ok(batch))) => {
+                    self.again = None;
+                    return Ok(Some(batch));
+                }
                 Ok(Some(Err(error))) => {
+                    if let Some((session, plan)) = self.again.take()
+                        && begins_anew(&error)
+                    {
+                        claim(&session, false);
+                        let plan = physical(&session, plan).await.map_err(|e| from_datafusion(e, QUERY))?;
+                        let stream = execute_stream(plan, session.task_ctx());
+                        self.stream = stream.map_err(|e| from_datafusion(e, QUERY))?;
+                        continue;
+                    }
                     self.ended = true;
                     return Err(failed(error));
                 }
@@ -167,19 +185,64 @@ pub async fn rows(
     let plan = session.state().statement_to_plan(statement).await.map_err(|e| from_datafusion(e, QUERY))?;
     check_plan(&plan)?;
     let run = async {
-        let plan = session.execute_logical_plan(plan).await?.create_physical_plan().await?;
-        match remote {
-            Some(remote) if (remote.travels)(&plan) => (remote.run)(plan).await,
-            _ => datafusion::physical_plan::execute_stream(plan, session.task_ctx()),
-        }
+        // Rows that go from one executor to another do not keep their order.
+        let counts = remote.is_none() && order_spares_a_sort(&session, &plan).await?;
+        claim(&session, counts);
+        let physical = physical(&session, plan.clone()).await?;
+        let stream = match remote {
+            Some(remote) if (remote.travels)(&physical) => (remote.run)(physical).await?,
+            _ => execute_stream(physical, session.task_ctx())?,
+        };
+        Ok((stream, counts.then(|| (session.clone(), plan))))
     };
-    let stream = run.await.map_err(|e| from_datafusion(e, QUERY))?;
-    Ok(Rows { stream, ended: false, _scratch: scratch })
+    let (stream, again) = run.await.map_err(|e| from_datafusion(e, QUERY))?;
+    Ok(Rows { stream, again, ended: false, _scratch: scratch })
 }
 
-/// DataFusion does not say which file a Parquet error is about, so the message names who does.
+/// Whether the archive's order saves `plan` a sort. Where it does not, counting on it costs more than it gives: groups are
+/// made in order, and rows from several threads merged.
+async fn order_spares_a_sort(session: &SessionContext, plan: &LogicalPlan) -> DfResult<bool> {
+    let plan = match plan {
+        LogicalPlan::Explain(explain) => &explain.plan,
+        LogicalPlan::Analyze(analyze) => &analyze.input,
+        plan => plan,
+    };
+    let mut sorts = [0, 0];
+    for (counts, number) in [false, true].into_iter().zip(&mut sorts) {
+        claim(session, counts);
+        let physical = physical(session, plan.clone()).await?;
+        let _ = physical.apply(|node| {
+            *number += usize::from(node.downcast_ref::<SortExec>().is_some());
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if *number == 0 {
+            break;
+        }
+    }
+    let [without, with] = sorts;
+    Ok(with < without)
+}
+
+async fn physical(session: &SessionContext, plan: LogicalPlan) -> DfResult<Arc<dyn ExecutionPlan>> {
+    session.execute_logical_plan(plan).await?.create_physical_plan().await
+}
+
+/// Whether the same may end well without counting on the order of rows: they have another, or a merge of them, which cannot
+/// spill, had too little memory where a sort spills.
+fn begins_anew(error: &DataFusionError) -> bool {
+    let disorder = OutOfOrder::caused(error);
+    if disorder {
+        tracing::warn!(why = %OutOfOrder, "the query begins anew; `qlc verify` names the file");
+    }
+    disorder || matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
+/// DataFusion does not say which file an error is about, so the message names who does.
 fn failed(error: DataFusionError) -> Error {
     let damaged = matches!(error.find_root(), DataFusionError::ParquetError(_));
+    if OutOfOrder::caused(&error) {
+        return Error::new(Kind::BadInput, format!("{QUERY}: {OutOfOrder}; `qlc verify` names the file"));
+    }
     from_datafusion(error, if damaged { "the query (`qlc verify` names the damaged file)" } else { QUERY })
 }
 

@@ -9,8 +9,9 @@ use std::{
 
 use arrow::{
     array::RecordBatch,
+    compute::cast,
     csv,
-    datatypes::{DataType, SchemaRef},
+    datatypes::{DataType, Field, Fields, Schema, SchemaRef},
     error::ArrowError,
     json::{self, writer::JsonArray, writer::LineDelimited},
     util::{display::FormatOptions, pretty::pretty_format_batches_with_options},
@@ -163,7 +164,7 @@ impl<'a> Encoder<'a> {
             Format::Parquet => {
                 let zstd = Compression::ZSTD(ZstdLevel::default());
                 let properties = WriterProperties::builder().set_compression(zstd).build();
-                ArrowWriter::try_new(pipe, Arc::clone(schema), Some(properties))
+                ArrowWriter::try_new(pipe, without_views(schema), Some(properties))
                     .map(|writer| Self::Parquet(Box::new(writer)))
                     .map_err(parquet_error)
             }
@@ -184,7 +185,15 @@ impl<'a> Encoder<'a> {
             Self::Csv(writer) => writer.write(batch),
             Self::Json(writer) => writer.write(batch),
             Self::Ndjson(writer) => writer.write(batch),
-            Self::Parquet(writer) => writer.write(batch).map_err(parquet_error),
+            Self::Parquet(writer) => {
+                let schema = without_views(batch.schema_ref());
+                if schema == *batch.schema_ref() {
+                    return writer.write(batch).map_err(parquet_error);
+                }
+                let columns = batch.columns().iter().zip(schema.fields());
+                let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<Encoded<_>>()?;
+                writer.write(&RecordBatch::try_new(schema, columns)?).map_err(parquet_error)
+            }
         }
     }
 
@@ -224,6 +233,17 @@ impl<'a> Encoder<'a> {
 /// A dictionary counts as nested, but of plain values it is one column of values.
 fn is_plain(kind: &DataType) -> bool {
     matches!(kind, DataType::Dictionary(_, value) if !value.is_nested())
+}
+
+/// Views as the plain types that they show: the writer notes Arrow's types in the file, and not every reader knows views.
+fn without_views(schema: &SchemaRef) -> SchemaRef {
+    let plain = |field: &Arc<Field>| match field.data_type() {
+        DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        DataType::BinaryView => Arc::new(field.as_ref().clone().with_data_type(DataType::Binary)),
+        _ => Arc::clone(field),
+    };
+    let fields: Fields = schema.fields().iter().map(plain).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 fn parquet_error(error: ParquetError) -> ArrowError {

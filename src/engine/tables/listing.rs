@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     model::{
         date::Date,
-        layout::{DATA_FILE, ERROR_FILE, META_FILE, Placed, QUARANTINE, is_input},
+        layout::{DATA_FILE, ERROR_FILE, META_FILE, Placed, QUARANTINE, RECEIPTS, is_input},
         partition::Series,
     },
     storage::store::{Object, Store},
@@ -32,6 +32,8 @@ pub(super) struct Listed {
     pub(super) series: Series,
     /// The day of its folder or, in the spool, of its name.
     pub(super) date: Option<Date>,
+    /// Whether a receipt lies in the archive for its partition, as of all that qlc published or imported.
+    pub(super) vouched: bool,
 }
 
 /// The objects of a store that tables are made of, each list by key.
@@ -56,7 +58,7 @@ impl Listing {
                     let Some((placed, object)) = place(store, &object.key.clone(), object) else { continue };
                     if is_input(&placed.file) {
                         let date = placed.home();
-                        listing.add(Listed { object, series: placed.series, date });
+                        listing.add(Listed { object, series: placed.series, date, vouched: false });
                     }
                 }
             }
@@ -67,13 +69,18 @@ impl Listing {
 
     fn add_archive(&mut self, store: &Store, objects: Vec<Object>) {
         let mut data = Vec::new();
+        let mut vouched = BTreeSet::new();
         for object in objects {
+            if let Some(Ok(Placed { series, date, .. })) = Placed::below(RECEIPTS, &object.key) {
+                let _ = vouched.insert((series, date));
+                continue;
+            }
             let quarantined = object.key.strip_prefix(QUARANTINE).and_then(|rest| rest.strip_prefix('/'));
             let layout_key = quarantined.unwrap_or(&object.key).to_owned();
             let is_error = quarantined.is_some();
             let Some((placed, object)) = place(store, &layout_key, object) else { continue };
             let Placed { series, date: Some(date), file } = placed else { continue };
-            let listed = Listed { object, series, date: Some(date) };
+            let listed = Listed { object, series, date: Some(date), vouched: false };
             match (is_error, file.as_str()) {
                 (true, ERROR_FILE) => self.errors.push(listed),
                 (false, META_FILE) => self.metas.push((listed, None)),
@@ -87,7 +94,8 @@ impl Listing {
         }
         let published: BTreeSet<_> = self.metas.iter().map(|(meta, _)| meta.partition()).collect();
         data.retain(|d| published.contains(&d.partition()));
-        for listed in data {
+        for mut listed in data {
+            listed.vouched = vouched.contains(&listed.partition());
             self.add(listed);
         }
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch, StringArray},
+    array::{Array, AsArray, RecordBatch, StringViewArray},
     datatypes::{DataType, Field, Fields, Schema},
 };
 use datafusion::{
@@ -23,24 +23,25 @@ use super::listing::Listed;
 /// The columns that come from the path, in their order at the end of every table.
 pub(super) const COLUMNS: [&str; 4] = ["exchange", "stream", "symbol", "date"];
 
-/// The fields of [`COLUMNS`].
+/// The fields of [`COLUMNS`]. Views, because names this short are compared, hashed and copied like numbers in them.
 pub(super) fn fields() -> Fields {
-    COLUMNS.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect()
+    COLUMNS.iter().map(|name| Field::new(*name, DataType::Utf8View, true)).collect()
 }
 
 /// The values of [`COLUMNS`] for one object.
 pub(super) fn values(listed: &Listed) -> Vec<ScalarValue> {
     vec![
-        ScalarValue::from(listed.series.exchange.as_str()),
-        ScalarValue::from(listed.series.stream.as_str()),
-        ScalarValue::from(listed.series.symbol.as_str()),
-        ScalarValue::Utf8(listed.date.map(|d| d.to_string())),
+        ScalarValue::Utf8View(Some(listed.series.exchange.to_string())),
+        ScalarValue::Utf8View(Some(listed.series.stream.to_string())),
+        ScalarValue::Utf8View(Some(listed.series.symbol.to_string())),
+        ScalarValue::Utf8View(listed.date.map(|d| d.to_string())),
     ]
 }
 
 /// The values of [`COLUMNS`] for several objects.
 pub(super) fn batch(listed: &[&Listed]) -> Result<RecordBatch> {
-    let texts = |each: fn(&Listed) -> Option<String>| Arc::new(listed.iter().map(|l| each(l)).collect::<StringArray>());
+    let texts =
+        |each: fn(&Listed) -> Option<String>| Arc::new(listed.iter().map(|l| each(l)).collect::<StringViewArray>());
     let columns: Vec<Arc<dyn Array>> = vec![
         texts(|l| Some(l.series.exchange.to_string())),
         texts(|l| Some(l.series.stream.to_string())),

@@ -56,6 +56,13 @@ async fn an_output_file_is_complete_or_absent() {
     let batch = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().next().unwrap().unwrap();
     assert_eq!((batch.num_rows(), batch.column(1).as_string::<i32>().value(0)), (2, "a"));
 
+    options.statement = Statement::Sql("SELECT arrow_cast('a', 'Utf8View') AS s, 1 AS n".to_owned());
+    assert_eq!(stores.run(&options).await.unwrap().0, 1);
+    let file = fs::File::open(folder.join("two.parquet")).unwrap();
+    let batch = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().next().unwrap().unwrap();
+    assert_eq!(batch.column(0).as_string::<i32>().value(0), "a", "a view is plain text in a file");
+    options.statement = Statement::Sql(TWO.to_owned());
+
     options.output = Some(folder.join("two.csv"));
     options.format = Format::Csv;
     let _ = stores.run(&options).await.unwrap();

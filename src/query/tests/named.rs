@@ -114,7 +114,13 @@ async fn a_gap_across_midnight_is_found_though_the_days_differ_in_unit() {
     stores.publish(&partition("okx/bbo/btcusdt/20260203"), &quotes(&[(late, 0, 1.0, 2.0)]));
     let next_ms = (DAY + 24 * HOUR + 120 * SECOND) / 1_000_000;
     stores.publish(&partition("okx/bbo/btcusdt/20260204"), &quotes(&[(next_ms, 0, 1.0, 2.0)]));
-    assert_eq!(stores.named("gaps", &[]).await, ["okx,bbo,btcusdt,2026-02-03T23:59:59Z,2026-02-04T00:02:00Z,121.0"]);
+    for vouched in [None, Some("20260203"), Some("20260204")] {
+        if let Some(date) = vouched {
+            stores.vouch(&partition(&format!("okx/bbo/btcusdt/{date}")));
+        }
+        let gaps = stores.named("gaps", &[]).await;
+        assert_eq!(gaps, ["okx,bbo,btcusdt,2026-02-03T23:59:59Z,2026-02-04T00:02:00Z,121.0"], "{vouched:?}");
+    }
 }
 
 #[tokio::test]

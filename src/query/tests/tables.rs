@@ -10,7 +10,10 @@ use arrow::{
 use super::fixture::{DAY, SECOND, Stores, batch, floats, ints, partition, quotes};
 use crate::{
     error::Kind,
-    model::quarantine::{Entry, ErrorFile, ErrorType},
+    model::{
+        layout,
+        quarantine::{Entry, ErrorFile, ErrorType},
+    },
 };
 
 fn filled() -> Stores {
@@ -200,4 +203,68 @@ async fn meta_and_quarantine_have_a_row_per_document_entry() {
             "z,20260203,,,,,true",
         ]
     );
+}
+
+/// Two days of quotes, those of the first as told.
+fn two_days(first: &[i64]) -> Stores {
+    let stores = Stores::new();
+    let rows = |at: &[i64]| quotes(&(0..).zip(at).map(|(seq, ts)| (*ts, seq, 1.0, 2.0)).collect::<Vec<_>>());
+    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &rows(first));
+    stores.publish(&partition("okx/bbo/btcusdt/20260204"), &rows(&[DAY + 86_400 * SECOND, DAY + 86_401 * SECOND]));
+    stores
+}
+
+const BY_PATH: &str =
+    "SELECT ts_event - 1770076800000000000 FROM bbo ORDER BY exchange, stream, symbol, date, ts_event";
+const BY_TIME: &str = "SELECT ts_event - 1770076800000000000 FROM bbo WHERE date = '20260203' ORDER BY ts_event";
+
+#[tokio::test]
+async fn the_order_that_receipts_vouch_for_spares_a_sort() {
+    let stores = two_days(&[DAY, DAY + 1, DAY + 2]);
+    let plan = async |sql: &str| stores.lines(&format!("EXPLAIN {sql}")).await.join("\n");
+    for sql in [BY_PATH, BY_TIME] {
+        assert!(plan(sql).await.contains("SortExec"), "nothing vouches");
+    }
+    stores.vouch(&partition("okx/bbo/btcusdt/20260203"));
+    let all = plan(BY_PATH).await;
+    assert!(all.contains("SortExec"), "one of two is vouched for: {all}");
+    let one = plan(BY_TIME).await;
+    assert!(!one.contains("SortExec") && one.contains("HoldClaims"), "{one}");
+    stores.vouch(&partition("okx/bbo/btcusdt/20260204"));
+    let all = plan(BY_PATH).await;
+    assert!(!all.contains("SortExec") && all.contains("HoldClaims"), "{all}");
+    assert_eq!(stores.lines(BY_PATH).await, ["0", "1", "2", "86400000000000", "86401000000000"]);
+    assert_eq!(stores.lines(BY_TIME).await, ["0", "1", "2"]);
+}
+
+#[tokio::test]
+async fn rows_that_are_not_in_the_order_that_is_vouched_for_are_found_out() {
+    let stores = two_days(&[DAY, DAY + 2, DAY + 1]);
+    for date in ["20260203", "20260204"] {
+        stores.vouch(&partition(&format!("okx/bbo/btcusdt/{date}")));
+    }
+    assert_eq!(stores.lines(BY_PATH).await, ["0", "1", "2", "86400000000000", "86401000000000"], "sorted after all");
+    assert_eq!(stores.lines(BY_TIME).await, ["0", "1", "2"]);
+    assert_eq!(stores.named("order", &[]).await.len(), 1);
+    // Rows that were given cannot be taken back: the first day is in order for many batches.
+    let mut rows: Vec<_> = (0..100_000).map(|i| (DAY + i, i, 1.0, 2.0)).collect();
+    rows.swap(90_000, 90_001);
+    let data = format!("archive/{}", layout::data_key(&partition("okx/bbo/btcusdt/20260203")));
+    stores.put_groups(&data, &quotes(&rows), 100_000);
+    let error = stores.error(BY_TIME, &[]).await;
+    assert_eq!(error.kind(), Kind::BadInput, "{}", error.chain());
+    assert!(error.chain().contains("qlc verify"), "{}", error.chain());
+}
+
+#[tokio::test]
+async fn a_merge_that_does_not_fit_in_memory_is_a_sort_after_all() {
+    // Batches of four rows take as much memory as full ones, and a merge of two parts of the file holds very many.
+    let stores = Stores::new();
+    let rows: Vec<_> = (0..12_000).map(|i| (DAY + i, i, 1.0, 2.0)).collect();
+    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &quotes(&rows));
+    stores.vouch(&partition("okx/bbo/btcusdt/20260203"));
+    assert!(stores.lines(&format!("EXPLAIN {BY_TIME}")).await.join("\n").contains("SortPreservingMerge"));
+    let sorted = stores.lines(BY_TIME).await;
+    assert_eq!(sorted.len(), 12_000);
+    assert!(sorted.is_sorted_by_key(|line| line.parse::<i64>().unwrap()));
 }

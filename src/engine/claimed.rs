@@ -1,0 +1,323 @@
+//! Holds the rows of a scan against the order that the scan claims, as they pass.
+//!
+//! A claimed order spares a statement its sorts, and makes it wrong without a word where the claim is. So nothing is
+//! believed: the last rule of a plan puts a [`Held`] on every scan that claims an order. Refuses to mend: rows out of
+//! order end the plan with [`OutOfOrder`].
+
+use std::{cmp::Ordering, fmt, sync::Arc};
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Int64Type, Schema},
+};
+use datafusion::{
+    common::{
+        DataFusionError, Result as DfResult,
+        config::ConfigOptions,
+        tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
+    },
+    datasource::source::DataSourceExec,
+    execution::{SendableRecordBatchStream, TaskContext},
+    physical_expr::{LexOrdering, PhysicalExpr},
+    physical_optimizer::PhysicalOptimizerRule,
+    physical_plan::{
+        DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+        execution_plan::ChildrenPropertiesMode, stream::RecordBatchStreamAdapter,
+    },
+    scalar::ScalarValue,
+};
+use futures::StreamExt;
+
+use super::error::causes;
+
+/// Rows are not in the order that was claimed for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfOrder;
+
+impl fmt::Display for OutOfOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("rows are not in the order that their receipt vouches for")
+    }
+}
+
+impl std::error::Error for OutOfOrder {}
+
+impl OutOfOrder {
+    /// Whether that is what `error` is about.
+    #[must_use]
+    pub fn caused(error: &DataFusionError) -> bool {
+        causes(error).any(<dyn std::error::Error + 'static>::is::<Self>)
+    }
+
+    fn error() -> DataFusionError {
+        DataFusionError::External(Box::new(Self))
+    }
+}
+
+/// The rule: it comes last, when what scans claim is settled.
+#[derive(Debug)]
+pub struct HoldClaims;
+
+impl PhysicalOptimizerRule for HoldClaims {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            let scan = node.downcast_ref::<DataSourceExec>().is_some();
+            let claimed =
+                if scan { node.properties().equivalence_properties().oeq_class().to_vec() } else { Vec::new() };
+            Ok(if claimed.is_empty() {
+                Transformed::no(node)
+            } else {
+                Transformed::yes(Arc::new(Held::new(node, claimed)) as _)
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &'static str {
+        "hold_claims"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Gives what its scan gives, as long as that is in order.
+#[derive(Debug)]
+struct Held {
+    scan: Arc<dyn ExecutionPlan>,
+    /// All hold at the same time.
+    orders: Vec<LexOrdering>,
+    properties: Arc<PlanProperties>,
+}
+
+impl Held {
+    fn new(scan: Arc<dyn ExecutionPlan>, orders: Vec<LexOrdering>) -> Self {
+        let properties = Arc::clone(scan.properties());
+        Self { scan, orders, properties }
+    }
+}
+
+impl DisplayAs for Held {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let orders: Vec<_> = self.orders.iter().map(|order| format!("[{order}]")).collect();
+        write!(f, "HoldClaims: orders=[{}]", orders.join(", "))
+    }
+}
+
+impl ExecutionPlan for Held {
+    fn name(&self) -> &'static str {
+        "HoldClaims"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.scan]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        for by in self.orders.iter().flatten() {
+            if f(&by.expr)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let scan = children.pop().filter(|_| children.is_empty());
+        let scan = scan.ok_or_else(|| DataFusionError::Internal("claims are held of one scan".to_owned()))?;
+        Ok(Arc::new(Self::new(scan, self.orders.clone())))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let schema = self.scan.schema();
+        let mut claim = Claim::new(&self.orders, &schema)?;
+        let rows = self.scan.execute(partition, context)?.map(move |batch| {
+            let batch = batch?;
+            claim.hold(&batch)?;
+            Ok(batch)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+}
+
+/// What is claimed of a sequence of batches, and where it has come to.
+#[derive(Default)]
+struct Claim {
+    /// Text at the head of an order comes from the path of a file. The rows of a batch are of one file, so it is enough to
+    /// look at one row of each batch.
+    path: Vec<Arc<dyn PhysicalExpr>>,
+    /// One or two numbers.
+    numbers: Vec<Arc<dyn PhysicalExpr>>,
+    /// Whether the numbers ascend also from file to file.
+    across: bool,
+    at: Option<(Vec<ScalarValue>, Key)>,
+}
+
+/// The first number is never null; nulls of the second come first.
+type Key = (i64, Option<i64>);
+
+impl Claim {
+    fn new(orders: &[LexOrdering], schema: &Schema) -> DfResult<Self> {
+        let mut claim = Self::default();
+        for order in orders {
+            let mut exprs: Vec<_> = order.iter().map(|by| Arc::clone(&by.expr)).collect();
+            let types = exprs.iter().map(|expr| expr.data_type(schema)).collect::<DfResult<Vec<_>>>()?;
+            let numbers = exprs.split_off(types.iter().take_while(|kind| **kind == DataType::Utf8View).count());
+            claim.across |= exprs.is_empty();
+            let ascending = order.iter().all(|by| !by.options.descending);
+            if !(ascending
+                && numbers.len() < 3
+                && longer(&mut claim.path, exprs)
+                && longer(&mut claim.numbers, numbers))
+            {
+                return Err(DataFusionError::Internal(format!("an order that nobody claims: {order}")));
+            }
+        }
+        Ok(claim)
+    }
+
+    fn hold(&mut self, batch: &RecordBatch) -> DfResult<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let first = batch.slice(0, 1);
+        let value = |expr: &Arc<dyn PhysicalExpr>| {
+            ScalarValue::try_from_array(expr.evaluate(&first)?.into_array(1)?.as_ref(), 0)
+        };
+        let path = self.path.iter().map(value).collect::<DfResult<Vec<_>>>()?;
+        let columns = self
+            .numbers
+            .iter()
+            .map(|expr| Ok(cast(&expr.evaluate(batch)?.into_array(batch.num_rows())?, &DataType::Int64)?))
+            .collect::<DfResult<Vec<_>>>()?;
+        let mut columns = columns.iter().map(AsArray::as_primitive::<Int64Type>);
+        let (ts, seq) = (columns.next(), columns.next());
+        if ts.is_some_and(|ts| ts.null_count() > 0) {
+            return Err(OutOfOrder::error());
+        }
+        let key = |row: usize| -> Key {
+            let seq = seq.filter(|seq| seq.is_valid(row)).map(|seq| seq.value(row));
+            (ts.map_or(0, |ts| ts.value(row)), seq)
+        };
+        let ascends = match (ts, seq) {
+            (Some(ts), Some(seq)) if seq.null_count() == 0 => ts.values().iter().zip(seq.values()).is_sorted(),
+            (Some(ts), Some(seq)) => ts.values().iter().zip(seq).is_sorted(),
+            (Some(ts), None) => ts.values().is_sorted(),
+            (None, _) => true,
+        };
+        let follows = match &self.at {
+            None => true,
+            Some((before, last)) => match before.partial_cmp(&path) {
+                Some(Ordering::Equal) => *last <= key(0),
+                Some(Ordering::Less) => !self.across || *last <= key(0),
+                Some(Ordering::Greater) | None => false,
+            },
+        };
+        if !ascends || !follows {
+            return Err(OutOfOrder::error());
+        }
+        self.at = Some((path, key(batch.num_rows() - 1)));
+        Ok(())
+    }
+}
+
+/// Makes `known` the longer of two orders; `false` when neither begins as the other.
+fn longer(known: &mut Vec<Arc<dyn PhysicalExpr>>, other: Vec<Arc<dyn PhysicalExpr>>) -> bool {
+    let agree = known.iter().zip(&other).all(|(a, b)| a == b);
+    if other.len() > known.len() {
+        *known = other;
+    }
+    agree
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{Int64Array, StringViewArray},
+        compute::SortOptions,
+    };
+    use datafusion::physical_expr::{PhysicalSortExpr, expressions::col};
+
+    use super::*;
+
+    /// `(path, ts, seq)`
+    type Row = (&'static str, Option<i64>, Option<i64>);
+
+    /// Whether the batches are in order.
+    fn ascend(orders: &[&[&str]], batches: &[&[Row]]) -> bool {
+        let batches: Vec<RecordBatch> = batches
+            .iter()
+            .map(|rows| {
+                let path: StringViewArray = rows.iter().map(|r| Some(r.0)).collect();
+                let (ts, seq) = rows.iter().map(|r| (r.1, r.2)).unzip::<_, _, Vec<_>, Vec<_>>();
+                RecordBatch::try_from_iter([
+                    ("path", Arc::new(path) as Arc<dyn Array>),
+                    ("ts", Arc::new(Int64Array::from(ts)) as _),
+                    ("seq", Arc::new(Int64Array::from(seq)) as _),
+                ])
+                .unwrap()
+            })
+            .collect();
+        let schema = batches[0].schema();
+        let by = |name: &&str| PhysicalSortExpr::new(col(name, &schema).unwrap(), SortOptions::default());
+        let orders: Vec<_> = orders.iter().map(|columns| LexOrdering::new(columns.iter().map(by)).unwrap()).collect();
+        let mut claim = Claim::new(&orders, &schema).unwrap();
+        batches.iter().all(|batch| match claim.hold(batch) {
+            Ok(()) => true,
+            Err(error) => {
+                assert!(OutOfOrder::caused(&error), "{error}");
+                false
+            }
+        })
+    }
+
+    #[test]
+    fn rows_ascend_within_a_batch_and_from_one_to_the_next() {
+        const ALL: &[&[&str]] = &[&["path", "ts", "seq"]];
+        let row = |path, ts, seq| (path, Some(ts), Some(seq));
+        assert!(ascend(ALL, &[&[row("a", 1, 1), row("a", 1, 1), row("a", 1, 2), row("a", 2, 0)], &[row("a", 2, 0)]]));
+        assert!(!ascend(ALL, &[&[row("a", 1, 2), row("a", 1, 1)]]), "seq descends");
+        assert!(!ascend(ALL, &[&[row("a", 2, 1), row("a", 1, 2)]]), "ts descends");
+        assert!(!ascend(ALL, &[&[row("a", 2, 1)], &[row("a", 1, 2)]]), "ts descends between batches");
+        assert!(!ascend(ALL, &[&[row("a", 2, 1)], &[], &[row("a", 2, 0)]]), "seq descends between batches");
+        assert!(ascend(ALL, &[&[row("a", 2, 1)], &[row("b", 1, 0)]]), "another file begins anew");
+        assert!(!ascend(ALL, &[&[row("b", 1, 1)], &[row("a", 2, 2)]]), "files in another order");
+        assert!(ascend(ALL, &[&[("a", Some(1), None), row("a", 1, 0)], &[("a", Some(2), None)]]), "nulls come first");
+        assert!(!ascend(ALL, &[&[row("a", 1, 0), ("a", Some(1), None)]]), "a null comes after");
+        assert!(!ascend(ALL, &[&[row("a", 1, 0)], &[("a", Some(1), None)]]), "a null comes after, between batches");
+        assert!(!ascend(ALL, &[&[("a", None, Some(1))]]), "no time");
+    }
+
+    #[test]
+    fn only_what_is_claimed_is_held() {
+        let rows: &[_] = &[("a", Some(1), Some(2)), ("a", Some(1), Some(1))];
+        assert!(ascend(&[&["path", "ts"]], &[rows, rows]));
+        assert!(!ascend(&[&["ts", "seq"]], &[rows]));
+        assert!(ascend(&[&["path"]], &[rows, &[("b", Some(0), Some(0))]]));
+        assert!(!ascend(&[&["path", "ts"], &["ts", "seq"]], &[rows]), "all of them");
+        let earlier: &[_] = &[("b", Some(0), Some(0))];
+        assert!(ascend(&[&["path", "ts"]], &[&rows[..1], earlier]));
+        assert!(!ascend(&[&["path", "ts"], &["ts", "seq"]], &[&rows[..1], earlier]), "from file to file");
+    }
+}
