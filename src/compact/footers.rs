@@ -13,7 +13,12 @@ use std::{
 use tokio::sync::OnceCell;
 
 use super::decide::{Identity, SpoolFile, identity};
-use crate::engine::{claims::Claims, fault::Problem, probe::probe, reader::Handle};
+use crate::engine::{
+    claims::Claims,
+    fault::Problem,
+    probe::{Columns, probe_like},
+    reader::Handle,
+};
 
 /// Files whose claims are remembered.
 const FILES: usize = 4096;
@@ -32,7 +37,13 @@ pub struct Footers {
     whole: AtomicU64,
     most_whole: u64,
     /// What the last file had in common with those before it, and probably with the next.
-    usual: Mutex<Option<Claims>>,
+    usual: Mutex<Option<Usual>>,
+}
+
+#[derive(Debug)]
+struct Usual {
+    columns: Option<Columns>,
+    claims: Claims,
 }
 
 impl Footers {
@@ -50,7 +61,7 @@ impl Footers {
     /// The files of a day are alike: what is equal in their footers is kept once.
     fn sharing(&self, mut claims: Claims) -> Claims {
         let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
-        match usual.as_ref().filter(|usual| usual.schema == claims.schema) {
+        match usual.as_ref().map(|usual| &usual.claims).filter(|usual| usual.schema == claims.schema) {
             Some(usual) => {
                 claims.schema = Arc::clone(&usual.schema);
                 if usual.constants == claims.constants {
@@ -60,9 +71,17 @@ impl Footers {
                     claims.created_by.clone_from(&usual.created_by);
                 }
             }
-            None => *usual = Some(Claims { meta: None, ..claims.clone() }),
+            None => {
+                let columns = Columns::of(&claims);
+                *usual = Some(Usual { columns, claims: Claims { meta: None, ..claims.clone() } });
+            }
         }
         claims
+    }
+
+    fn usual_columns(&self) -> Option<Columns> {
+        let usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
+        usual.as_ref().and_then(|usual| usual.columns.clone())
     }
 
     /// What the footer of `file` claims.
@@ -80,7 +99,7 @@ impl Footers {
         };
         let claims = cell
             .get_or_try_init(|| async {
-                let mut claims = self.sharing(probe(handle).await?);
+                let mut claims = self.sharing(probe_like(handle, self.usual_columns().as_ref()).await?);
                 if self.whole.fetch_add(1, Ordering::Relaxed) >= self.most_whole {
                     claims.meta = None;
                 }

@@ -183,6 +183,10 @@ impl Store {
     /// `key` as the store underneath knows it.
     #[must_use]
     pub fn object_path(&self, key: &str) -> ObjectPath {
+        // The usual key is one that a listing gave.
+        if let Ok(path) = ObjectPath::parse(format!("{}/{key}", self.root).trim_start_matches('/')) {
+            return path;
+        }
         let mut path = self.root.clone();
         for part in key.split('/').filter(|p| !p.is_empty()) {
             // `parse` keeps a part as it is; `join` would escape what a file name may hold.
