@@ -61,20 +61,18 @@ impl Footers {
     /// The files of a day are alike: what is equal in their footers is kept once.
     fn sharing(&self, mut claims: Claims) -> Claims {
         let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
-        match usual.as_ref().map(|usual| &usual.claims).filter(|usual| usual.schema == claims.schema) {
-            Some(usual) => {
-                claims.schema = Arc::clone(&usual.schema);
-                if usual.constants == claims.constants {
-                    claims.constants = Arc::clone(&usual.constants);
-                }
-                if usual.created_by == claims.created_by {
-                    claims.created_by.clone_from(&usual.created_by);
-                }
+        let alike = usual.as_ref().map(|usual| &usual.claims).filter(|usual| usual.schema == claims.schema);
+        if let Some(usual) = alike {
+            claims.schema = Arc::clone(&usual.schema);
+            if usual.constants == claims.constants {
+                claims.constants = Arc::clone(&usual.constants);
             }
-            None => {
-                let columns = Columns::of(&claims);
-                *usual = Some(Usual { columns, claims: Claims { meta: None, ..claims.clone() } });
+            if usual.created_by == claims.created_by {
+                claims.created_by.clone_from(&usual.created_by);
             }
+        } else {
+            let columns = Columns::of(&claims);
+            *usual = Some(Usual { columns, claims: Claims { meta: None, ..claims.clone() } });
         }
         claims
     }

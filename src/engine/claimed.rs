@@ -1,8 +1,9 @@
 //! Holds the rows of a scan against the order that the scan claims, as they pass.
 //!
 //! A claimed order spares a statement its sorts, and makes it wrong without a word where the claim is. So nothing is
-//! believed: the last rule of a plan puts a [`Held`] on every scan that claims an order. Refuses to mend: rows out of
-//! order end the plan with [`OutOfOrder`].
+//! believed: whoever makes a scan that claims an order puts a [`Held`] on it. It stays there: an optimizer that could move a
+//! projection below it would take away the columns that it looks at. Refuses to mend: rows out of order end the plan with
+//! [`OutOfOrder`].
 
 use std::{cmp::Ordering, fmt, sync::Arc};
 
@@ -12,18 +13,14 @@ use arrow::{
     datatypes::{DataType, Int64Type, Schema},
 };
 use datafusion::{
-    common::{
-        DataFusionError, Result as DfResult,
-        config::ConfigOptions,
-        tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
-    },
-    datasource::source::DataSourceExec,
+    common::{DataFusionError, Result as DfResult, config::ConfigOptions, tree_node::TreeNodeRecursion},
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{LexOrdering, PhysicalExpr},
-    physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-        execution_plan::ChildrenPropertiesMode, stream::RecordBatchStreamAdapter,
+        execution_plan::{CardinalityEffect, ChildrenPropertiesMode},
+        filter_pushdown::{ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation},
+        stream::RecordBatchStreamAdapter,
     },
     scalar::ScalarValue,
 };
@@ -55,37 +52,9 @@ impl OutOfOrder {
     }
 }
 
-/// The rule: it comes last, when what scans claim is settled.
-#[derive(Debug)]
-pub struct HoldClaims;
-
-impl PhysicalOptimizerRule for HoldClaims {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let scan = node.downcast_ref::<DataSourceExec>().is_some();
-            let claimed =
-                if scan { node.properties().equivalence_properties().oeq_class().to_vec() } else { Vec::new() };
-            Ok(if claimed.is_empty() {
-                Transformed::no(node)
-            } else {
-                Transformed::yes(Arc::new(Held::new(node, claimed)) as _)
-            })
-        })
-        .data()
-    }
-
-    fn name(&self) -> &'static str {
-        "hold_claims"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
 /// Gives what its scan gives, as long as that is in order.
-#[derive(Debug)]
-struct Held {
+#[derive(Debug, Clone)]
+pub struct Held {
     scan: Arc<dyn ExecutionPlan>,
     /// All hold at the same time.
     orders: Vec<LexOrdering>,
@@ -93,9 +62,12 @@ struct Held {
 }
 
 impl Held {
-    fn new(scan: Arc<dyn ExecutionPlan>, orders: Vec<LexOrdering>) -> Self {
+    /// `scan`, held against what it claims, if it claims anything.
+    #[must_use]
+    pub fn over(scan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
         let properties = Arc::clone(scan.properties());
-        Self { scan, orders, properties }
+        let orders = properties.equivalence_properties().oeq_class().to_vec();
+        if orders.is_empty() { scan } else { Arc::new(Self { scan, orders, properties }) }
     }
 }
 
@@ -140,13 +112,41 @@ impl ExecutionPlan for Held {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let scan = children.pop().filter(|_| children.is_empty());
+        let scan = children.pop().filter(|scan| children.is_empty() && scan.schema() == self.scan.schema());
         let scan = scan.ok_or_else(|| DataFusionError::Internal("claims are held of one scan".to_owned()))?;
-        Ok(Arc::new(Self::new(scan, self.orders.clone())))
+        let properties = Arc::clone(scan.properties());
+        // What was claimed once may have been counted on since.
+        Ok(Arc::new(Self { scan, properties, orders: self.orders.clone() }))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        true
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        CardinalityEffect::Equal
+    }
+
+    fn gather_filters_for_pushdown(
+        &self,
+        _: FilterPushdownPhase,
+        filters: Vec<Arc<dyn PhysicalExpr>>,
+        _: &ConfigOptions,
+    ) -> DfResult<FilterDescription> {
+        FilterDescription::from_children(filters, &self.children())
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        _: FilterPushdownPhase,
+        result: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> DfResult<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        Ok(FilterPushdownPropagation::if_all(result))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {

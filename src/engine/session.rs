@@ -10,12 +10,11 @@ use datafusion::{
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::{FairSpillPool, TrackConsumersPool},
         runtime_env::RuntimeEnvBuilder,
-        session_state::SessionStateBuilder,
     },
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{claimed::HoldClaims, error::from_datafusion};
+use super::error::from_datafusion;
 use crate::error::Result;
 
 /// The catalog of all sessions.
@@ -52,15 +51,20 @@ pub fn session(memory_bytes: u64, target_partitions: usize, spill_dir: &Path) ->
     // A filter on time reads the column of times first and of the others only the pages with matching rows.
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;
-    let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
-    Ok(SessionContext::new_with_state(state.with_physical_optimizer_rule(Arc::new(HoldClaims)).build()))
+    Ok(SessionContext::new_with_config_rt(config, runtime))
 }
 
 /// Whether the scans of `session` claim the order that receipts vouch for, from now on, so that its plans count on it. They
 /// do not before they are told to.
-pub fn claim(session: &SessionContext, whether: bool) {
-    // What can be done in one pass then is, rather than sorting parts of the rows anew.
-    session.state_ref().write().config_mut().options_mut().optimizer.prefer_existing_sort = whether;
+///
+/// Such plans have one partition: several that are kept in order are merged somewhere, and where each has another stretch
+/// of time, all but the first wait in memory or on disk. Otherwise plans have `partitions`.
+pub fn claim(session: &SessionContext, whether: bool, partitions: usize) {
+    let state = session.state_ref();
+    let mut state = state.write();
+    let options = state.config_mut().options_mut();
+    options.optimizer.prefer_existing_sort = whether;
+    options.execution.target_partitions = if whether { 1 } else { partitions };
 }
 
 /// Whether the scans of a session with these options claim the order that is vouched for.

@@ -100,7 +100,7 @@ pub struct Means<'a> {
 pub struct Rows {
     stream: SendableRecordBatchStream,
     /// For another plan that counts on no order, until rows were given; `None` where the plan counts on none.
-    again: Option<(SessionContext, LogicalPlan)>,
+    again: Option<(SessionContext, LogicalPlan, usize)>,
     ended: bool,
     /// Keeps the spill folder while rows flow; after the stream, which has files in it.
     _scratch: Scratch,
@@ -133,10 +133,10 @@ impl Rows {
                     return Ok(Some(batch));
                 }
                 Ok(Some(Err(error))) => {
-                    if let Some((session, plan)) = self.again.take()
+                    if let Some((session, plan, threads)) = self.again.take()
                         && begins_anew(&error)
                     {
-                        claim(&session, false);
+                        claim(&session, false, threads);
                         let plan = physical(&session, plan).await.map_err(|e| from_datafusion(e, QUERY))?;
                         let stream = execute_stream(plan, session.task_ctx());
                         self.stream = stream.map_err(|e| from_datafusion(e, QUERY))?;
@@ -186,14 +186,14 @@ pub async fn rows(
     check_plan(&plan)?;
     let run = async {
         // Rows that go from one executor to another do not keep their order.
-        let counts = remote.is_none() && order_spares_a_sort(&session, &plan).await?;
-        claim(&session, counts);
+        let counts = remote.is_none() && order_spares_a_sort(&session, &plan, threads).await?;
+        claim(&session, counts, threads);
         let physical = physical(&session, plan.clone()).await?;
         let stream = match remote {
             Some(remote) if (remote.travels)(&physical) => (remote.run)(physical).await?,
             _ => execute_stream(physical, session.task_ctx())?,
         };
-        Ok((stream, counts.then(|| (session.clone(), plan))))
+        Ok((stream, counts.then(|| (session.clone(), plan, threads))))
     };
     let (stream, again) = run.await.map_err(|e| from_datafusion(e, QUERY))?;
     Ok(Rows { stream, again, ended: false, _scratch: scratch })
@@ -201,7 +201,7 @@ pub async fn rows(
 
 /// Whether the archive's order saves `plan` a sort. Where it does not, counting on it costs more than it gives: groups are
 /// made in order, and rows from several threads merged.
-async fn order_spares_a_sort(session: &SessionContext, plan: &LogicalPlan) -> DfResult<bool> {
+async fn order_spares_a_sort(session: &SessionContext, plan: &LogicalPlan, threads: usize) -> DfResult<bool> {
     let plan = match plan {
         LogicalPlan::Explain(explain) => &explain.plan,
         LogicalPlan::Analyze(analyze) => &analyze.input,
@@ -209,7 +209,7 @@ async fn order_spares_a_sort(session: &SessionContext, plan: &LogicalPlan) -> Df
     };
     let mut sorts = [0, 0];
     for (counts, number) in [false, true].into_iter().zip(&mut sorts) {
-        claim(session, counts);
+        claim(session, counts, threads);
         let physical = physical(session, plan.clone()).await?;
         let _ = physical.apply(|node| {
             *number += usize::from(node.downcast_ref::<SortExec>().is_some());

@@ -38,7 +38,11 @@ use super::{
     listing::{Listed, Listing, Side},
     prune,
 };
-use crate::{engine::session, model::schema, storage::store::Store};
+use crate::{
+    engine::{claimed::Held, session},
+    model::schema,
+    storage::store::Store,
+};
 
 /// The table.
 #[derive(Debug)]
@@ -185,6 +189,7 @@ impl TableProvider for PartitionedTable {
             .with_limit(limit)
             .build();
         // Through the format, because it puts the session's cache of footers in front of the reader.
-        ParquetFormat::default().with_options(options).create_physical_plan(state, scan).await
+        let scan = ParquetFormat::default().with_options(options).create_physical_plan(state, scan).await?;
+        Ok(if spans.is_some() { Held::over(scan) } else { scan })
     }
 }

@@ -258,13 +258,19 @@ async fn rows_that_are_not_in_the_order_that_is_vouched_for_are_found_out() {
 
 #[tokio::test]
 async fn a_merge_that_does_not_fit_in_memory_is_a_sort_after_all() {
-    // Batches of four rows take as much memory as full ones, and a merge of two parts of the file holds very many.
+    // Batches of four rows take as much memory as full ones, and a merge of two days holds very many.
     let stores = Stores::new();
-    let rows: Vec<_> = (0..12_000).map(|i| (DAY + i, i, 1.0, 2.0)).collect();
-    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &quotes(&rows));
-    stores.vouch(&partition("okx/bbo/btcusdt/20260203"));
-    assert!(stores.lines(&format!("EXPLAIN {BY_TIME}")).await.join("\n").contains("SortPreservingMerge"));
-    let sorted = stores.lines(BY_TIME).await;
-    assert_eq!(sorted.len(), 12_000);
+    for date in ["20260203", "20260204"] {
+        let day = partition(&format!("okx/bbo/btcusdt/{date}"));
+        let rows: Vec<_> = (0..12_000).map(|i| (day.date.start_ns() + i, i, 1.0, 2.0)).collect();
+        stores.publish(&day, &quotes(&rows));
+        stores.vouch(&day);
+    }
+    let day = |date| format!("SELECT ts_event FROM bbo WHERE date = '{date}'");
+    let both = format!("{} UNION ALL {} ORDER BY ts_event", day("20260203"), day("20260204"));
+    let plan = stores.lines(&format!("EXPLAIN {both}")).await.join("\n");
+    assert!(plan.contains("SortPreservingMerge") && !plan.contains("SortExec"), "{plan}");
+    let sorted = stores.lines(&both).await;
+    assert_eq!(sorted.len(), 24_000);
     assert!(sorted.is_sorted_by_key(|line| line.parse::<i64>().unwrap()));
 }
