@@ -13,12 +13,7 @@ use std::{
 use tokio::sync::OnceCell;
 
 use super::decide::{Identity, SpoolFile, identity};
-use crate::engine::{
-    claims::Claims,
-    fault::Problem,
-    probe::{Columns, probe_like},
-    reader::Handle,
-};
+use crate::engine::{claims::Claims, fault::Problem, probe::probe_like, reader::Handle};
 
 /// Files whose claims are remembered.
 const FILES: usize = 4096;
@@ -37,13 +32,7 @@ pub struct Footers {
     whole: AtomicU64,
     most_whole: u64,
     /// What the last file had in common with those before it, and probably with the next.
-    usual: Mutex<Option<Usual>>,
-}
-
-#[derive(Debug)]
-struct Usual {
-    columns: Option<Columns>,
-    claims: Claims,
+    usual: Mutex<Option<Claims>>,
 }
 
 impl Footers {
@@ -61,8 +50,7 @@ impl Footers {
     /// The files of a day are alike: what is equal in their footers is kept once.
     fn sharing(&self, mut claims: Claims) -> Claims {
         let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
-        let alike = usual.as_ref().map(|usual| &usual.claims).filter(|usual| usual.schema == claims.schema);
-        if let Some(usual) = alike {
+        if let Some(usual) = usual.as_ref().filter(|usual| usual.schema == claims.schema) {
             claims.schema = Arc::clone(&usual.schema);
             if usual.constants == claims.constants {
                 claims.constants = Arc::clone(&usual.constants);
@@ -71,15 +59,13 @@ impl Footers {
                 claims.created_by.clone_from(&usual.created_by);
             }
         } else {
-            let columns = Columns::of(&claims);
-            *usual = Some(Usual { columns, claims: Claims { meta: None, ..claims.clone() } });
+            *usual = Some(claims.clone());
         }
         claims
     }
 
-    fn usual_columns(&self) -> Option<Columns> {
-        let usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
-        usual.as_ref().and_then(|usual| usual.columns.clone())
+    fn usual(&self) -> Option<Claims> {
+        self.usual.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the footer of `file` claims.
@@ -97,7 +83,7 @@ impl Footers {
         };
         let claims = cell
             .get_or_try_init(|| async {
-                let mut claims = self.sharing(probe_like(handle, self.usual_columns().as_ref()).await?);
+                let mut claims = self.sharing(probe_like(handle, self.usual().as_ref()).await?);
                 if self.whole.fetch_add(1, Ordering::Relaxed) >= self.most_whole {
                     claims.meta = None;
                 }

@@ -18,7 +18,7 @@ use datafusion::{
     physical_expr::{LexOrdering, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-        execution_plan::{CardinalityEffect, ChildrenPropertiesMode},
+        execution_plan::{CardinalityEffect, ChildrenPropertiesMode, apply_expression_roots},
         filter_pushdown::{ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation},
         stream::RecordBatchStreamAdapter,
     },
@@ -26,7 +26,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 
-use super::error::causes;
+use super::{error::causes, operators::only};
 
 /// Rows are not in the order that was claimed for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,21 +99,18 @@ impl ExecutionPlan for Held {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
     ) -> DfResult<TreeNodeRecursion> {
-        for by in self.orders.iter().flatten() {
-            if f(&by.expr)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
+        apply_expression_roots(self.orders.iter().flatten().map(|by| &by.expr), f)
     }
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let scan = children.pop().filter(|scan| children.is_empty() && scan.schema() == self.scan.schema());
-        let scan = scan.ok_or_else(|| DataFusionError::Internal("claims are held of one scan".to_owned()))?;
+        let scan = only(children)?;
+        if scan.schema() != self.scan.schema() {
+            return Err(DataFusionError::Internal("claims are held of other columns".to_owned()));
+        }
         let properties = Arc::clone(scan.properties());
         // What was claimed once may have been counted on since.
         Ok(Arc::new(Self { scan, properties, orders: self.orders.clone() }))

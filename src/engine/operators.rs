@@ -143,14 +143,10 @@ impl ExecutionPlan for Operator {
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let input = children
-            .pop()
-            .filter(|_| children.is_empty())
-            .ok_or_else(|| DataFusionError::Internal("an operator has one input".to_owned()))?;
-        Ok(Arc::new(Self::new(self.does.clone(), Arc::clone(&self.shape), input)))
+        Ok(Arc::new(Self::new(self.does.clone(), Arc::clone(&self.shape), only(children)?)))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
@@ -180,6 +176,12 @@ impl ExecutionPlan for Operator {
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }
+}
+
+/// The input of an operator that has one.
+pub(super) fn only(mut children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let input = children.pop().filter(|_| children.is_empty());
+    input.ok_or_else(|| DataFusionError::Internal("an operator has one input".to_owned()))
 }
 
 fn numbered(batch: &RecordBatch, seq: usize, next: &AtomicI64) -> DfResult<RecordBatch> {

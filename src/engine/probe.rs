@@ -5,12 +5,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
-use parquet::{
-    file::{
-        metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData},
-        statistics::Statistics,
-    },
-    schema::types::SchemaDescPtr,
+use parquet::file::{
+    metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData},
+    statistics::Statistics,
 };
 
 use super::{
@@ -34,31 +31,16 @@ pub async fn probe(handle: &Handle) -> Result<Claims, Problem> {
     probe_like(handle, None).await
 }
 
-/// The same, where another file is known that probably has the same columns.
+/// The same, where the claims of another file are known that probably has the same columns: they are brought to Arrow once.
 ///
 /// # Errors
 /// When there is no usable footer.
-pub async fn probe_like(handle: &Handle, other: Option<&Columns>) -> Result<Claims, Problem> {
+pub async fn probe_like(handle: &Handle, other: Option<&Claims>) -> Result<Claims, Problem> {
     let meta = handle.footer().await?;
-    let known = other.filter(|other| *other.stored == *meta.file_metadata().schema_descr());
+    let stored = |meta: &ParquetMetaData| meta.file_metadata().schema_descr_ptr();
+    let known = other.filter(|other| other.meta.as_deref().map(stored) == Some(stored(&meta)));
     let schema = known.map_or_else(|| schema_of(&meta), |other| Ok(Arc::clone(&other.schema)))?;
     Ok(claims(meta, schema))
-}
-
-/// The columns of a file as they are stored, and what they are in Arrow.
-#[derive(Debug, Clone)]
-pub struct Columns {
-    stored: SchemaDescPtr,
-    schema: SchemaRef,
-}
-
-impl Columns {
-    /// Those of the file that made these claims, if its footer is at hand.
-    #[must_use]
-    pub fn of(claims: &Claims) -> Option<Self> {
-        let stored = claims.meta.as_ref()?.file_metadata().schema_descr_ptr();
-        Some(Self { stored, schema: Arc::clone(&claims.schema) })
-    }
 }
 
 /// What the footer claims of a file without the row groups `groups`: as if it had never had them. Its row hash is of all

@@ -185,10 +185,11 @@ pub async fn rows(
     let plan = session.state().statement_to_plan(statement).await.map_err(|e| from_datafusion(e, QUERY))?;
     check_plan(&plan)?;
     let run = async {
-        // Rows that go from one executor to another do not keep their order.
-        let counts = remote.is_none() && order_spares_a_sort(&session, &plan, threads).await?;
-        claim(&session, counts, threads);
-        let physical = physical(&session, plan.clone()).await?;
+        let (physical, counts) = match remote {
+            None => planned(&session, &plan, threads).await?,
+            // Rows that go from one executor to another do not keep their order, so nothing is claimed.
+            Some(_) => (physical(&session, plan.clone()).await?, false),
+        };
         let stream = match remote {
             Some(remote) if (remote.travels)(&physical) => (remote.run)(physical).await?,
             _ => execute_stream(physical, session.task_ctx())?,
@@ -199,28 +200,38 @@ pub async fn rows(
     Ok(Rows { stream, again, ended: false, _scratch: scratch })
 }
 
-/// Whether the archive's order saves `plan` a sort. Where it does not, counting on it costs more than it gives: groups are
-/// made in order, and rows from several threads merged.
-async fn order_spares_a_sort(session: &SessionContext, plan: &LogicalPlan, threads: usize) -> DfResult<bool> {
-    let plan = match plan {
-        LogicalPlan::Explain(explain) => &explain.plan,
-        LogicalPlan::Analyze(analyze) => &analyze.input,
-        plan => plan,
-    };
-    let mut sorts = [0, 0];
-    for (counts, number) in [false, true].into_iter().zip(&mut sorts) {
-        claim(session, counts, threads);
-        let physical = physical(session, plan.clone()).await?;
-        let _ = physical.apply(|node| {
-            *number += usize::from(node.downcast_ref::<SortExec>().is_some());
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        if *number == 0 {
-            break;
-        }
+/// How `plan` is carried out here, and whether that counts on the archive's order: where it saves a sort. Elsewhere that
+/// costs more than it gives, as groups are made in order then, and by one thread.
+async fn planned(
+    session: &SessionContext,
+    plan: &LogicalPlan,
+    threads: usize,
+) -> DfResult<(Arc<dyn ExecutionPlan>, bool)> {
+    if let LogicalPlan::Explain(explain) = plan {
+        // It holds the plan that it is about as text, so that one is made to decide.
+        let (_, counts) = Box::pin(planned(session, &explain.plan, threads)).await?;
+        return Ok((physical(session, plan.clone()).await?, counts));
     }
-    let [without, with] = sorts;
-    Ok(with < without)
+    claim(session, false, threads);
+    let sorted = physical(session, plan.clone()).await?;
+    let most = sorts(&sorted)?;
+    if most == 0 {
+        return Ok((sorted, false));
+    }
+    claim(session, true, threads);
+    let claimed = physical(session, plan.clone()).await?;
+    let counts = sorts(&claimed)? < most;
+    claim(session, counts, threads);
+    Ok((if counts { claimed } else { sorted }, counts))
+}
+
+fn sorts(plan: &Arc<dyn ExecutionPlan>) -> DfResult<usize> {
+    let mut number = 0;
+    let _ = plan.apply(|node| {
+        number += usize::from(node.downcast_ref::<SortExec>().is_some());
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(number)
 }
 
 async fn physical(session: &SessionContext, plan: LogicalPlan) -> DfResult<Arc<dyn ExecutionPlan>> {

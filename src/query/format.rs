@@ -131,7 +131,7 @@ enum Encoder<'a> {
     Csv(Box<csv::Writer<Pipe<'a>>>),
     Json(Box<json::Writer<Pipe<'a>, JsonArray>>),
     Ndjson(Box<json::Writer<Pipe<'a>, LineDelimited>>),
-    Parquet(Box<ArrowWriter<Pipe<'a>>>),
+    Parquet { writer: Box<ArrowWriter<Pipe<'a>>>, schema: SchemaRef },
 }
 
 type Encoded<T> = std::result::Result<T, ArrowError>;
@@ -164,8 +164,9 @@ impl<'a> Encoder<'a> {
             Format::Parquet => {
                 let zstd = Compression::ZSTD(ZstdLevel::default());
                 let properties = WriterProperties::builder().set_compression(zstd).build();
-                ArrowWriter::try_new(pipe, without_views(schema), Some(properties))
-                    .map(|writer| Self::Parquet(Box::new(writer)))
+                let schema = without_views(schema);
+                ArrowWriter::try_new(pipe, Arc::clone(&schema), Some(properties))
+                    .map(|writer| Self::Parquet { writer: Box::new(writer), schema })
                     .map_err(parquet_error)
             }
         })
@@ -185,14 +186,13 @@ impl<'a> Encoder<'a> {
             Self::Csv(writer) => writer.write(batch),
             Self::Json(writer) => writer.write(batch),
             Self::Ndjson(writer) => writer.write(batch),
-            Self::Parquet(writer) => {
-                let schema = without_views(batch.schema_ref());
-                if schema == *batch.schema_ref() {
+            Self::Parquet { writer, schema } => {
+                if *schema == *batch.schema_ref() {
                     return writer.write(batch).map_err(parquet_error);
                 }
                 let columns = batch.columns().iter().zip(schema.fields());
                 let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<Encoded<_>>()?;
-                writer.write(&RecordBatch::try_new(schema, columns)?).map_err(parquet_error)
+                writer.write(&RecordBatch::try_new(Arc::clone(schema), columns)?).map_err(parquet_error)
             }
         }
     }
@@ -222,7 +222,7 @@ impl<'a> Encoder<'a> {
                 writer.finish()?;
                 Ok(writer.into_inner().flush()?)
             }
-            Self::Parquet(writer) => {
+            Self::Parquet { writer, .. } => {
                 let mut pipe = writer.into_inner().map_err(parquet_error)?;
                 Ok(pipe.flush()?)
             }

@@ -9,7 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
+use object_store::{
+    ObjectMeta, ObjectStore, ObjectStoreExt,
+    local::LocalFileSystem,
+    path::{Path as ObjectPath, PathPart},
+};
 use url::Url;
 
 use super::{
@@ -183,19 +187,10 @@ impl Store {
     /// `key` as the store underneath knows it.
     #[must_use]
     pub fn object_path(&self, key: &str) -> ObjectPath {
-        // The usual key is one that a listing gave.
-        if let Ok(path) = ObjectPath::parse(format!("{}/{key}", self.root).trim_start_matches('/')) {
-            return path;
-        }
-        let mut path = self.root.clone();
-        for part in key.split('/').filter(|p| !p.is_empty()) {
-            // `parse` keeps a part as it is; `join` would escape what a file name may hold.
-            path = match ObjectPath::parse(format!("{path}/{part}").trim_start_matches('/')) {
-                Ok(joined) => joined,
-                Err(_) => path.join(part),
-            };
-        }
-        path
+        let parts = key.split('/').filter(|part| !part.is_empty());
+        // `parse` keeps a part as it is; `from` would escape what a file name may hold.
+        let parts = parts.map(|part| PathPart::parse(part).unwrap_or_else(|_| PathPart::from(part)));
+        self.root.parts().chain(parts).collect()
     }
 
     /// `key` as a person would type it.

@@ -76,8 +76,8 @@ impl PartitionedTable {
         let columns = self.columns.table_schema();
         // Only seq may be null; where nulls stand is said of the others as a statement says it that does not say.
         let by = |name: &str| {
-            let at = columns.index_of(name).ok()?;
-            let _ = [DataType::Int64, DataType::Utf8View].iter().find(|kind| *kind == columns.field(at).data_type())?;
+            let usual = |at: &usize| matches!(columns.field(*at).data_type(), DataType::Int64 | DataType::Utf8View);
+            let at = columns.index_of(name).ok().filter(usual)?;
             let options = SortOptions { descending: false, nulls_first: name == schema::SEQ };
             Some(PhysicalSortExpr::new(Arc::new(Column::new(name, at)), options))
         };
@@ -189,7 +189,6 @@ impl TableProvider for PartitionedTable {
             .with_limit(limit)
             .build();
         // Through the format, because it puts the session's cache of footers in front of the reader.
-        let scan = ParquetFormat::default().with_options(options).create_physical_plan(state, scan).await?;
-        Ok(if spans.is_some() { Held::over(scan) } else { scan })
+        ParquetFormat::default().with_options(options).create_physical_plan(state, scan).await.map(Held::over)
     }
 }
