@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -166,7 +167,15 @@ fn drain(lines: BufReader<std::process::ChildStderr>) {
     drop(std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(|line| eprintln!("{line}"))));
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, nor will: it is given once, and lies below those that the system gives to whoever asks for
+/// none in particular, such as the other side of a connection.
 fn free() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let nth = std::process::id().wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(20_000 + nth % 12_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
