@@ -18,7 +18,7 @@ use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
 };
-use qlc::engine::encode::CHUNK_ROWS;
+use qlc::file::encode::CHUNK_ROWS;
 
 /// The columns that have one value in every row of a symbol.
 const CONSTANTS: [&str; 4] = ["exchange", "symbol", "stream", "stream_version"];

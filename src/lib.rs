@@ -1,6 +1,7 @@
 //! qlc turns recorded market data into a proven archive: thousands of small Parquet files a day become one sorted,
 //! verified file per exchange, stream, symbol and day. `ARCHITECTURE.md` is the map.
 
+pub mod archive;
 pub mod clean;
 pub mod cli;
 #[cfg(feature = "cluster")]
@@ -12,6 +13,7 @@ pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod feed;
+pub mod file;
 pub mod import;
 pub mod inspect;
 pub mod model;

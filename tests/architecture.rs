@@ -13,10 +13,12 @@ use std::{
 mod imports;
 
 /// The floors from the ground up; modules on one floor do not know each other.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 9] = [
     &["error"],
     &["model"],
     &["storage"],
+    &["file"],
+    &["archive"],
     &["engine", "feed"],
     &[
         "clean",
@@ -42,7 +44,7 @@ const FLOORS: [&[&str]; 7] = [
 /// Crates and parts of `std` that only these floors may name.
 const KEPT: [(&[&str], &[&str]); 4] = [
     (&["datafusion"], &["engine", "cluster"]),
-    (&["object_store"], &["storage", "engine", "cluster"]),
+    (&["object_store"], &["storage", "file", "engine", "cluster"]),
     (&["clap"], &["cli", "main"]),
     (&["std", "env"], &["cli", "main"]),
 ];

@@ -22,7 +22,7 @@ use parquet::{
     errors::ParquetError,
     file::writer::SerializedFileWriter,
 };
-use qlc::engine::encode::{CHUNK_ROWS, GROUP_ROWS, properties};
+use qlc::file::encode::{CHUNK_ROWS, GROUP_ROWS, properties};
 
 /// What goes wrong in a measuring program ends it.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;

@@ -24,7 +24,7 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
         *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
     }));
     // On top of it: a panic of the decoder is told with its file, place included.
-    crate::engine::fault::install_panic_hook();
+    crate::file::fault::install_panic_hook();
     // Nothing of `work` is looked at after a panic, so nothing half changed can be seen.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let text = LAST.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();

@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::OnceCell;
 
 use super::decide::{Identity, SpoolFile, identity};
-use crate::engine::{claims::Claims, fault::Problem, probe::probe_like, reader::Handle};
+use crate::file::{claims::Claims, fault::Problem, probe::probe_like, reader::Handle};
 
 /// Files whose claims are remembered.
 const FILES: usize = 4096;

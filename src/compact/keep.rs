@@ -6,8 +6,9 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{decide::SpoolFile, prepare::accounting_day, survey};
 use crate::{
-    engine::{claims::Claims, extract, fault::Problem, job::Tally, reader::Handle, salvage::Salvage},
+    engine::job::Tally,
     error::{Error, Kind, Result},
+    file::{claims::Claims, extract, fault::Problem, reader::Handle, salvage::Salvage},
     model::{
         layout,
         partition::Partition,

@@ -25,8 +25,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 pub use report::{Mode, Options, Outcome, Outlook, Silent, Status, Stop, Watch};
 
 use crate::{
-    engine::{budget::Budget, examine, fault::Problem, layout::plural, reader::Handle},
+    engine::{budget::Budget, layout::plural},
     error::{Error, Kind, Result},
+    file::{examine, fault::Problem, reader::Handle},
     model::{
         date::Date,
         layout,

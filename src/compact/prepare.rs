@@ -13,17 +13,19 @@ use super::{
 use crate::{
     engine::{
         budget::{Budget, decoded_bytes},
-        claims::{Claims, Constant},
-        examine::{days, examine},
-        fault::Problem,
         job::{Order, Role, Source},
         layout::{Item, Layout, Room},
         plan::Layouts,
+    },
+    error::{Error, Kind, Result},
+    file::{
+        claims::{Claims, Constant},
+        examine::{days, examine},
+        fault::Problem,
         probe::{probe, without},
         reader::Handle,
         shape::Shape,
     },
-    error::{Error, Kind, Result},
     model::{
         date::Date,
         partition::{Partition, belongs},

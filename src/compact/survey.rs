@@ -10,8 +10,8 @@ use super::{
     report::{Mode, Options},
 };
 use crate::{
-    engine::reader::Handle,
     error::{Error, Result},
+    file::reader::Handle,
     model::{
         date::Date,
         layout::{self, Placed},
@@ -276,7 +276,7 @@ async fn held(
 /// Whether the footer of archived data is that of the data that the receipt vouches for: it names the row hash and the
 /// version.
 async fn footer_agrees(archive: &Store, data: &crate::storage::store::Object, receipt: &Receipt) -> Result<bool> {
-    use crate::{engine::fault::Problem, model::row_hash::VERSION_KEY};
+    use crate::{file::fault::Problem, model::row_hash::VERSION_KEY};
     let meta = match Handle::new(archive, data).footer().await {
         Ok(meta) => meta,
         Err(Problem::Storage(error)) => return Err(error),

@@ -19,19 +19,15 @@ use super::{
 };
 use crate::{
     engine::{
-        ahead::Ahead,
         budget::Budget,
-        claims::Claims,
-        examine::examine,
-        fault::Problem,
         job::{Job, Ledger, Tally},
-        probe::probe,
-        reader::Handle,
         run::{Attempt, Setting, run},
-        salvage::salvage,
         sink::Draft,
     },
     error::{Error, Kind, Result},
+    file::{
+        ahead::Ahead, claims::Claims, examine::examine, fault::Problem, probe::probe, reader::Handle, salvage::salvage,
+    },
     model::{
         date::Date,
         layout,

@@ -7,8 +7,8 @@
 use super::{
     job::{Order, Source},
     layout::Room,
-    shape::Shape,
 };
+use crate::file::shape::Shape;
 
 /// The smallest limit that is taken.
 pub const LEAST: u64 = 128_000_000;

@@ -12,15 +12,12 @@ use arrow::{
     util::display::FormatOptions,
 };
 
-use super::{
-    fault::Problem,
-    job::{Job, Order, Role, Source, Tally},
-    shape::Column,
-};
+use super::job::{Job, Order, Role, Source, Tally};
 use crate::{
     error::{Error, Kind},
+    file::{fault::Problem, shape::Column},
     model::{
-        date::Date,
+        date::{Date, permitted_day},
         partition::belongs,
         quarantine::ErrorType,
         row_hash::RowSums,
@@ -318,13 +315,6 @@ fn provisional_numbers(rank: u32, before: u64, rows: usize) -> Result<Int64Array
     }
     let first = (i64::from(rank) << ROW_BITS) + first;
     Ok((first..first + rows).collect())
-}
-
-/// The day of a row, if it has one that a file of day `home` may hold: that day or a neighbour.
-#[must_use]
-pub fn permitted_day(ts_event: Option<i64>, home: Option<Date>) -> Option<Date> {
-    let date = ts_event.and_then(to_ns).and_then(Date::of_ns);
-    date.filter(|d| home.is_none_or(|home| d.days_since(home).abs() <= 1))
 }
 
 fn place(ts: &Int64Array, day: Date, source: &Source) -> Placing {

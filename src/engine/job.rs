@@ -11,8 +11,10 @@ use std::{
     },
 };
 
-use super::{ahead::Ahead, claims::Claims, fault::Problem, reader::Handle, shape::Shape};
-use crate::model::{date::Date, partition::Partition, row_hash::RowHash};
+use crate::{
+    file::{ahead::Ahead, claims::Claims, fault::Problem, reader::Handle, shape::Shape},
+    model::{date::Date, partition::Partition, row_hash::RowHash},
+};
 
 /// What must be done to a source's rows before they can be merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

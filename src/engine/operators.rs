@@ -41,8 +41,11 @@ use futures::{
 };
 use tokio::sync::Semaphore;
 
-use super::{order::Sorted, shape::Shape};
-use crate::error::{Error, Kind};
+use super::order::Sorted;
+use crate::{
+    error::{Error, Kind},
+    file::shape::Shape,
+};
 
 /// Bytes that are written to and read from a run at a time.
 const RUN_BUFFER: usize = 1 << 16;

@@ -18,8 +18,10 @@ use datafusion::{
     physical_plan::ColumnarValue,
 };
 
-use super::shape::Shape;
-use crate::model::schema::{SEQ, TS_EVENT};
+use crate::{
+    file::shape::Shape,
+    model::schema::{SEQ, TS_EVENT},
+};
 
 const OPTIONS: SortOptions = SortOptions { descending: false, nulls_first: true };
 

@@ -35,9 +35,9 @@ use super::{
     layout::{Layout, Node},
     operators::{Does, Operator, Runs},
     order::{merge_ordering, ordering},
-    shape::Shape,
     source::{Index, SpoolSource},
 };
+use crate::file::shape::Shape;
 
 /// The two layouts of a partition: of sources with numbers of their own, and of those that qlc numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,13 +24,13 @@ use datafusion::{
 
 use super::{
     budget::Budget,
-    fault::Problem,
     job::Job,
     plan::{Layouts, rows},
     sink::{ArchiveSink, ArchiveTable, BeforeVisible, Draft},
 };
 use crate::{
     error::{Error, Kind, Result},
+    file::fault::Problem,
     model::receipt::Receipt,
     storage::{Expect, atomic::Written, store::Store},
 };

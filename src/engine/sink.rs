@@ -22,14 +22,14 @@ use datafusion::{
 use futures::{TryStreamExt, future::BoxFuture};
 use tokio::task::JoinSet;
 
-use super::{
-    encode::{Beside, Encoded, Manner, encode},
-    fault::Problem,
-    job::{Job, Role, Tally},
-    readback::{Follower, Hashes},
-};
+use super::job::{Job, Role, Tally};
 use crate::{
     error::{Error, Kind, Result},
+    file::{
+        encode::{Beside, Encoded, Manner, encode},
+        fault::Problem,
+        readback::{Follower, Hashes},
+    },
     model::{
         layout,
         receipt::{Base, LeftOut, Outcome, RECEIPT_VERSION, Receipt, SeqOrigin, Source},

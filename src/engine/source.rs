@@ -1,4 +1,4 @@
-//! The scan: a DataFusion file source whose opener reads spool files through [`super::reader`] and bills their rows
+//! The scan: a DataFusion file source whose opener reads spool files through [`crate::file::reader`] and bills their rows
 //! through [`super::checker`].
 //!
 //! Why not the engine's own Parquet source: it neither says which file an error came from, nor survives a panic of the
@@ -22,13 +22,13 @@ use object_store::ObjectStore;
 
 use super::{
     checker::Checker,
-    fault::Problem,
     job::{Job, Order},
     order::Sorted,
-    reader::Rows,
-    shape::Column,
 };
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    file::{fault::Problem, reader::Rows, shape::Column},
+};
 
 /// Files whose rows take less than this in memory are decoded at once in a wide merge.
 const EAGER_BYTES: u64 = 8 << 20;

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use crate::{
-    engine::readback::ReadBack,
     error::Result,
+    file::readback::ReadBack,
     model::{
         layout,
         partition::Partition,

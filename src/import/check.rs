@@ -5,7 +5,8 @@
 
 use super::claims::Claims;
 use crate::{
-    engine::{
+    error::{Error, Kind, Result},
+    file::{
         claims::Claims as Footer,
         examine::examine,
         fault::Problem,
@@ -13,7 +14,6 @@ use crate::{
         readback::{ReadBack, read_back},
         reader::Handle,
     },
-    error::{Error, Kind, Result},
     model::{date::Date, partition::Partition, quarantine::ErrorType, schema, time::to_ns},
 };
 

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use crate::{
-    engine::readback::ReadBack,
+    file::readback::ReadBack,
     model::{meta::Meta, schema::SCHEMA_VERSION, time::to_ns},
 };
 

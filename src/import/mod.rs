@@ -22,8 +22,8 @@ use self::{
     mend::Way,
 };
 use crate::{
-    engine::reader::Handle,
     error::{Error, Kind, Result},
+    file::reader::Handle,
     model::{
         date::Date,
         layout::{self, Placed},

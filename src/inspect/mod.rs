@@ -8,14 +8,14 @@ mod place;
 use serde::Serialize;
 
 use crate::{
-    engine::{
+    error::{Error, Result},
+    file::{
         claims::{Claims, Span},
         examine::examine,
         fault::Problem,
         probe::probe,
         reader::Handle,
     },
-    error::{Error, Result},
     model::{
         schema::TS_EVENT,
         time::{Unit, to_ns},

@@ -10,8 +10,9 @@ use arrow::{
 };
 
 use crate::{
-    engine::{checker::permitted_day, claims::Claims, fault::Problem, reader::Handle},
+    file::{claims::Claims, fault::Problem, reader::Handle},
     model::{
+        date::permitted_day,
         layout::Placed,
         partition::belongs,
         quarantine::{ErrorType, Fault},

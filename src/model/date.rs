@@ -7,6 +7,7 @@ use std::{fmt, str::FromStr};
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::time::to_ns;
 use crate::error::{Error, Result};
 
 /// Nanoseconds of a day.
@@ -122,6 +123,13 @@ impl From<Date> for String {
     fn from(date: Date) -> String {
         date.to_string()
     }
+}
+
+/// The day of a row, if it has one that a file of day `home` may hold: that day or a neighbour.
+#[must_use]
+pub fn permitted_day(ts_event: Option<i64>, home: Option<Date>) -> Option<Date> {
+    let date = ts_event.and_then(to_ns).and_then(Date::of_ns);
+    date.filter(|d| home.is_none_or(|home| d.days_since(home).abs() <= 1))
 }
 
 #[cfg(test)]

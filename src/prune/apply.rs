@@ -8,7 +8,7 @@ use super::{
     report::Outcome,
 };
 use crate::{
-    engine::proof::Proven,
+    archive::proof::Proven,
     error::{Kind, Result},
     model::journal::{Ended, Pruned},
     storage::{

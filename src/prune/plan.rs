@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::report::{Judged, Options, Outcome};
 use crate::{
-    engine::{
+    archive::{
         evidence::{Doubt, Evidence},
         proof::{Proven, Subject, Verdict, prove},
     },

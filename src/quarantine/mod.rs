@@ -13,7 +13,7 @@ pub use report::{Filter, Held, Place, Retried, Retry, State, Tried};
 pub use retry::{mark, settle};
 
 use crate::{
-    engine::evidence,
+    archive::evidence,
     error::{Error, Result},
     model::layout::{self, Placed},
     storage::store::Store,

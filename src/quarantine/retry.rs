@@ -17,7 +17,7 @@ use super::{
     report::{Held, Place, Retried, Retry, Tried},
 };
 use crate::{
-    engine::{
+    archive::{
         evidence::{self, Doubt, Evidence},
         proof::{Proven, Subject, Verdict, prove},
     },

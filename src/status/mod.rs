@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
 use crate::{
-    engine::{density, fault::Problem, reader::Handle},
     error::{Error, Result},
+    file::{density, fault::Problem, reader::Handle},
     model::{
         coverage::{self, Archived, Cell, Coverage, Facts, Minutes, OTHERS, judge},
         date::Date,

@@ -7,12 +7,12 @@ use std::{collections::BTreeMap, time::Instant};
 use serde::Serialize;
 
 use crate::{
-    engine::{
+    error::{Error, Kind, Result},
+    file::{
         fault::Problem,
         readback::{ReadBack, read_back},
         reader::Handle,
     },
-    error::{Error, Kind, Result},
     model::{
         date::Date,
         layout::{self, Placed},

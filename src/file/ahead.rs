@@ -78,11 +78,9 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array, RecordBatch};
     use parquet::arrow::ArrowWriter;
 
+    use super::probe::probe;
     use super::*;
-    use crate::{
-        engine::probe::probe,
-        storage::store::{Object, Store},
-    };
+    use crate::storage::store::{Object, Store};
 
     async fn files(folder: &std::path::Path, number: i64) -> Vec<(Handle, Claims)> {
         let store = Store::open(folder.to_str().unwrap()).unwrap();

@@ -15,11 +15,11 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
-use super::{checker::permitted_day, claims::Claims, fault::Problem, probe::probe, reader::Handle};
+use super::{claims::Claims, fault::Problem, probe::probe, reader::Handle};
 use crate::{
     error::{Error, Kind},
     model::{
-        date::Date,
+        date::{Date, permitted_day},
         row_hash::{RowHash, of_batch},
         schema::TS_EVENT,
     },

@@ -10,9 +10,9 @@ use arrow::{
     datatypes::{DataType, Int64Type},
 };
 
-use super::{checker::permitted_day, fault::Problem, probe::probe, reader::Handle};
+use super::{fault::Problem, probe::probe, reader::Handle};
 use crate::model::{
-    date::Date,
+    date::{Date, permitted_day},
     quarantine::ErrorType,
     row_hash::{RowHash, RowSums},
     schema::TS_EVENT,

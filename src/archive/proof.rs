@@ -6,14 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    census::{Census, census},
-    evidence::{Doubt, Evidence, Published},
-    fault::Problem,
-    reader::Handle,
-};
+use super::evidence::{Doubt, Evidence, Published};
 use crate::{
     error::Result,
+    file::{
+        census::{Census, census},
+        fault::Problem,
+        reader::Handle,
+    },
     model::{
         date::Date,
         journal::{InData, InQuarantine},

@@ -15,13 +15,12 @@ use arrow::{
 };
 
 use super::{
-    checker::permitted_day,
     claims::{Claims, Span},
     fault::Problem,
     reader::Handle,
 };
 use crate::model::{
-    date::Date,
+    date::{Date, permitted_day},
     quarantine::ErrorType,
     row_hash::{RowHash, RowSums},
     schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{census::census, fault::Problem, reader::Handle};
 use crate::{
     error::{Error, Kind, Result},
+    file::{census::census, fault::Problem, reader::Handle},
     model::{
         layout,
         meta::{self, Meta},

@@ -1,0 +1,20 @@
+//! One Parquet file: its footer and what it claims, its rows, its pages and what is wrong with them, the encoder, the
+//! read-back.
+//!
+//! [`reader`] decodes, [`probe`] reads what a footer claims, [`examine`] finds out what is true, [`encode`] writes bytes that
+//! depend on the rows alone and [`readback`] reads them again. Knows arrow and parquet; does not know DataFusion, and not
+//! what a partition is made of.
+
+pub mod ahead;
+pub mod census;
+pub mod claims;
+pub mod density;
+pub mod encode;
+pub mod examine;
+pub mod extract;
+pub mod fault;
+pub mod probe;
+pub mod readback;
+pub mod reader;
+pub mod salvage;
+pub mod shape;
