@@ -9,7 +9,7 @@ use std::{
 
 use super::support::{
     events::{DAY, Events, SECOND, quotes},
-    run::Place,
+    run::{Place, program},
 };
 
 /// How long an answer may take before a test gives up; a test that passes never waits for it.
@@ -28,7 +28,7 @@ impl Terminal {
     /// `qlc query` on a terminal of 24 lines.
     fn new(place: &Place) -> Self {
         let quoted = |path: std::path::PathBuf| format!("'{}'", path.display());
-        let (qlc, spool, archive) = (env!("CARGO_BIN_EXE_qlc"), quoted(place.spool()), quoted(place.archive()));
+        let (qlc, spool, archive) = (program(), quoted(place.spool()), quoted(place.archive()));
         // Ctrl-C reaches the shell as well: without the trap, a shell such as dash ends there and never tells the code.
         let line = format!(
             "trap : INT; stty rows 24 cols 100; '{qlc}' --spool {spool} --archive {archive} query; echo ended $?"
@@ -198,7 +198,7 @@ fn a_result_longer_than_the_screen_goes_through_the_pager() {
 fn without_a_terminal_statements_come_from_stdin() {
     let place = place();
     let run = |text: &str, args: &[&str]| {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_qlc"))
+        let mut child = Command::new(program())
             .arg("--spool")
             .arg(place.spool())
             .arg("--archive")

@@ -221,9 +221,15 @@ pub fn qlc(args: &[&str]) -> Ran {
     finish(command)
 }
 
+/// The program under test: the one that cargo built beside the tests, or the one that `TEST_QLC` names, such as an
+/// installed package's.
+pub fn program() -> String {
+    std::env::var("TEST_QLC").unwrap_or_else(|_| env!("CARGO_BIN_EXE_qlc").to_owned())
+}
+
 /// The binary without what the environment of the tests might tell it.
 fn bare() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_qlc"));
+    let mut command = Command::new(program());
     for (name, _) in std::env::vars_os() {
         let tells = |n: &str| n.starts_with("QLC_") || n.starts_with("AWS_") || n == "RUST_LOG";
         let told = name.to_str().is_some_and(tells);
