@@ -20,13 +20,15 @@ use qlc::{
     },
     engine::{
         budget::Budget,
-        encode::{Beside, Manner, encode},
         job::{Job, Ledger},
         plan,
+        session::session,
+    },
+    file::{
+        encode::{Beside, Manner, encode},
         probe::probe,
         readback::read_back,
         reader::Handle,
-        session::session,
     },
     model::{
         partition::Selection,

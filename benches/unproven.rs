@@ -37,10 +37,8 @@ use qlc::{
         prepare::{Prepared, prepare},
         survey::spool_files,
     },
-    engine::{
-        budget::Budget, claims::Claims, job::Order, operators::Does, order::Sorted, plan::Builder, probe::probe,
-        reader::Handle, session::session,
-    },
+    engine::{budget::Budget, job::Order, operators::Does, order::Sorted, plan::Builder, session::session},
+    file::{claims::Claims, probe::probe, reader::Handle},
     model::{date::Date, partition::Selection, time::to_ns},
     storage::{scratch::Scratch, store::Store},
 };

@@ -78,7 +78,7 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array, RecordBatch};
     use parquet::arrow::ArrowWriter;
 
-    use super::probe::probe;
+    use super::super::probe::probe;
     use super::*;
     use crate::storage::store::{Object, Store};
 
