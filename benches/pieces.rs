@@ -15,7 +15,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use futures::{StreamExt, stream};
 use qlc::{
     compact::{
-        prepare::{Prepared, prepare},
+        prepare::{Input, Prepared, prepare},
         survey::spool_files,
     },
     engine::{
@@ -125,7 +125,7 @@ async fn prepared(spool: &Store) -> Prepared {
     let mut files = Vec::new();
     for file in all.into_values().flatten() {
         let claims = probe(&Handle::new(spool, &file.object)).await.unwrap();
-        files.push((file, claims));
+        files.push(Input { file, claims, known_groups: Vec::new() });
     }
     assert_eq!(files.len(), FILES, "all files are found");
     prepare(spool, spool, &partition(), &files, None, &Budget::of(LIMIT, 1)).unwrap()
@@ -180,6 +180,8 @@ fn receipt(files: u64) -> Receipt {
         rows_here: rows,
         rows_elsewhere: BTreeMap::new(),
         rows_quarantined: 0,
+        rows_known: 0,
+        row_groups: Vec::new(),
         seq_assigned: false,
         by_base: false,
     };
@@ -189,6 +191,9 @@ fn receipt(files: u64) -> Receipt {
         partition: partition(),
         created_at: "2026-02-04T01:00:00Z".to_owned(),
         adopted: false,
+        generation: 1,
+        replaces: None,
+        accepted_loss: Vec::new(),
         outcome: Outcome {
             sha256: "0".repeat(64),
             bytes: 80_000_000,
@@ -207,5 +212,6 @@ fn receipt(files: u64) -> Receipt {
         base: None,
         sources: (0..files).map(source).collect(),
         left_out: Vec::new(),
+        copies: Vec::new(),
     }
 }

@@ -33,12 +33,11 @@ use parquet::arrow::{
 };
 use qlc::{
     compact::{
-        decide::SpoolFile,
-        prepare::{Prepared, prepare},
+        prepare::{Input, Prepared, prepare},
         survey::spool_files,
     },
     engine::{budget::Budget, job::Order, operators::Does, order::Sorted, plan::Builder, session::session},
-    file::{claims::Claims, probe::probe, reader::Handle},
+    file::{probe::probe, reader::Handle},
     model::{date::Date, partition::Selection, time::to_ns},
     storage::{scratch::Scratch, store::Store},
 };
@@ -80,14 +79,14 @@ impl Work {
         let spool = Store::open(&root.display().to_string())?;
         let all = spool_files(&spool, &Selection::all()).await?;
         let (series, files) = all.into_iter().next().ok_or("the spool has no files")?;
-        let mut known: Vec<(SpoolFile, Claims)> = Vec::new();
+        let mut known = Vec::new();
         for file in files {
             let claims = probe(&Handle::new(&spool, &file.object)).await.map_err(|problem| problem.to_string())?;
-            known.push((file, claims));
+            known.push(Input { file, claims, known_groups: Vec::new() });
         }
-        let first = known.iter().filter_map(|(_, claims)| to_ns(claims.ts?.min)).min();
+        let first = known.iter().filter_map(|input| to_ns(input.claims.ts?.min)).min();
         let date = first.and_then(Date::of_ns).ok_or("the files tell no day")?;
-        let paths = known.iter().map(|(file, _)| spool.local_path(&file.object.key).ok_or("the spool is no folder"));
+        let paths = known.iter().map(|input| spool.local_path(&input.file.object.key).ok_or("the spool is no folder"));
         let paths = paths.collect::<Result<Vec<_>, _>>()?;
         let prepared = prepare(&spool, &spool, &series.on(date), &known, None, &Budget::of(LIMIT, 1))?;
         if prepared.numbers || prepared.to_ns {

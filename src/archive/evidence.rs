@@ -1,19 +1,25 @@
 //! What the archive itself proves: published partitions whose data was read again, and rows that QUARANTINE still has.
 //!
-//! Each partition's data is read once, however many files ask for it. Refuses to take a name, a size or a time for proof:
-//! the bytes of `data.parquet` must have the sha256 that both `meta.json` and the receipt say.
+//! Each partition's data is read once, however many files ask for it. A name, a size or a time proves nothing: the bytes of
+//! `data.parquet` must have the sha256 that both `meta.json` and the receipt say.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
+use super::{
+    partition::PartitionHandle,
+    quarantine,
+    state::{self, Depth, Inspection, Published, State, advice},
+};
 use crate::{
-    error::{Error, Kind, Result},
+    error::Result,
     file::{census::census, fault::Problem, reader::Handle},
     model::{
-        layout,
-        meta::{self, Meta},
         partition::Partition,
-        quarantine::{Entry, ErrorFile},
-        receipt::Receipt,
+        quarantine::Entry,
+        receipt::{Content, Source},
         row_hash::RowHash,
     },
     storage::store::Store,
@@ -28,17 +34,30 @@ pub enum Doubt {
     Damaged(String),
 }
 
-/// A partition whose data, meta and receipt agree to the byte; only [`Evidence::of`] makes this value.
+/// A published partition whose data was read to the last byte, and its sources by content.
 #[derive(Debug, Clone)]
-pub struct Published {
-    receipt: Receipt,
+pub struct Witness {
+    published: Published,
+    by_content: HashMap<Content, usize>,
 }
 
-impl Published {
+impl Witness {
+    fn of(published: Published) -> Self {
+        let sources = published.receipt().sources.iter().enumerate();
+        let by_content = sources.map(|(nth, source)| (source.content(), nth)).collect();
+        Self { published, by_content }
+    }
+
     /// The receipt.
     #[must_use]
-    pub fn receipt(&self) -> &Receipt {
-        &self.receipt
+    pub fn receipt(&self) -> &crate::model::receipt::Receipt {
+        self.published.receipt()
+    }
+
+    /// The source that has these rows, whatever its name.
+    #[must_use]
+    pub fn source(&self, content: Content) -> Option<&Source> {
+        self.by_content.get(&content).and_then(|nth| self.receipt().sources.get(*nth))
     }
 }
 
@@ -46,7 +65,7 @@ impl Published {
 #[derive(Debug)]
 pub struct Evidence {
     archive: Store,
-    days: BTreeMap<Partition, std::result::Result<Published, Doubt>>,
+    days: BTreeMap<Partition, std::result::Result<Arc<Witness>, Doubt>>,
     entries: BTreeMap<Partition, Vec<Entry>>,
 }
 
@@ -73,11 +92,11 @@ impl Evidence {
     ///
     /// # Errors
     /// When the archive does not answer.
-    pub async fn of(&mut self, partition: &Partition) -> Result<std::result::Result<Published, Doubt>> {
+    pub async fn of(&mut self, partition: &Partition) -> Result<std::result::Result<Arc<Witness>, Doubt>> {
         if let Some(known) = self.days.get(partition) {
             return Ok(known.clone());
         }
-        let found = published(&self.archive, partition).await?;
+        let found = witness(&self.archive, partition).await?;
         let _ = self.days.insert(partition.clone(), found.clone());
         Ok(found)
     }
@@ -90,7 +109,7 @@ impl Evidence {
         if let Some(known) = self.entries.get(partition) {
             return Ok(known.clone());
         }
-        let found = entries(&self.archive, partition).await?;
+        let found = quarantine::entries(&PartitionHandle::new(&self.archive, partition)).await?;
         let _ = self.entries.insert(partition.clone(), found.clone());
         Ok(found)
     }
@@ -106,7 +125,7 @@ impl Evidence {
         rows: u64,
         row_hash: RowHash,
     ) -> Result<std::result::Result<(), Doubt>> {
-        let key = format!("{}/{}", layout::quarantine_dir(partition), entry.kept_as);
+        let key = PartitionHandle::new(&self.archive, partition).kept_key(&entry.kept_as);
         let damaged = |what: String| Ok(Err(Doubt::Damaged(format!("{}: {what}", self.archive.show(&key)))));
         if entry.discarded {
             return Ok(Err(Doubt::Waiting(
@@ -130,59 +149,20 @@ impl Evidence {
     }
 }
 
-/// The entries of a partition's quarantine folder.
-///
-/// # Errors
-/// When the archive does not answer, or `error.json` cannot be understood: to act as if it said nothing would be a guess.
-pub async fn entries(archive: &Store, partition: &Partition) -> Result<Vec<Entry>> {
-    let key = format!("{}/{}", layout::quarantine_dir(partition), layout::ERROR_FILE);
-    let Some(bytes) = archive.read(&key).await? else { return Ok(Vec::new()) };
-    ErrorFile::from_json(&bytes)
-        .map(|file| file.files)
-        .map_err(|e| Error::caused(Kind::Damage, format!("{}: mend it first", archive.show(&key)), e))
-}
-
-async fn published(archive: &Store, partition: &Partition) -> Result<std::result::Result<Published, Doubt>> {
-    let damaged = |what: String| Ok(Err(Doubt::Damaged(format!("{partition}: {what}"))));
-    let waiting = |what: &str| Ok(Err(Doubt::Waiting(format!("{partition} {what}"))));
-    let Some(bytes) = archive.read(&layout::meta_key(partition)).await? else {
-        return waiting("is not published yet");
-    };
-    if let Some(finding) = meta::findings(&bytes).into_iter().next() {
-        return damaged(finding);
-    }
-    let meta = match Meta::from_json(&bytes) {
-        Ok(meta) => meta,
-        Err(error) => return damaged(error.chain()),
-    };
-    let data_key = layout::data_key(partition);
-    if archive.head(&data_key).await?.is_none() {
-        return damaged("meta.json stands without its data.parquet".to_owned());
-    }
-    let (sha256, bytes) = archive.sha256(&data_key).await?;
-    let receipt_key = layout::receipt_key(partition, &sha256);
-    let receipt = archive.read(&receipt_key).await?;
-    if sha256 != meta.sha256 {
-        if receipt.is_some() {
-            return waiting("is being replaced, or that was interrupted; qlc compact completes it");
+async fn witness(archive: &Store, partition: &Partition) -> Result<std::result::Result<Arc<Witness>, Doubt>> {
+    let Inspection { state, .. } = state::inspect(&PartitionHandle::new(archive, partition), Depth::Bytes).await?;
+    let what_to_do = advice(&state).map(|advice| format!("; {advice}")).unwrap_or_default();
+    let damaged = |what: String| Ok(Err(Doubt::Damaged(format!("{partition}: {what}{what_to_do}"))));
+    match state {
+        State::Published(published) => match published.receipt().findings().into_iter().next() {
+            Some(finding) => damaged(finding),
+            None => Ok(Ok(Arc::new(Witness::of(published)))),
+        },
+        State::Empty => Ok(Err(Doubt::Waiting(format!("{partition} is not published yet")))),
+        State::Interrupted(_) => {
+            Ok(Err(Doubt::Waiting(format!("{partition} is being replaced, or that was interrupted{what_to_do}"))))
         }
-        return damaged(format!("data.parquet has sha256 {sha256}, meta.json says {}", meta.sha256));
+        State::Lost(loss) => damaged(loss.to_string()),
+        State::Unproven(unproven) => damaged(unproven.to_string()),
     }
-    let Some(receipt) = receipt else {
-        return damaged(format!("no receipt vouches for the data: {} is absent", archive.show(&receipt_key)));
-    };
-    let receipt = match Receipt::from_json(&receipt) {
-        Ok(receipt) => receipt,
-        Err(error) => return damaged(format!("{}: {}", archive.show(&receipt_key), error.chain())),
-    };
-    if let Some(finding) = receipt.findings().into_iter().next() {
-        return damaged(finding);
-    }
-    if receipt.partition != *partition || receipt.outcome.sha256 != sha256 || receipt.outcome.bytes != bytes {
-        return damaged(format!("{} is not the receipt of this data", archive.show(&receipt_key)));
-    }
-    if meta != receipt.meta() {
-        return damaged("meta.json and the receipt disagree".to_owned());
-    }
-    Ok(Ok(Published { receipt }))
 }

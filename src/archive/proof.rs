@@ -4,9 +4,9 @@
 //! retires a file asks for a [`Proven`], and nothing but [`prove`] makes one. Refuses to prove anything of a file without
 //! rows: there is nothing that could vouch for it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::evidence::{Doubt, Evidence, Published};
+use super::evidence::{Doubt, Evidence, Witness};
 use crate::{
     error::Result,
     file::{
@@ -19,7 +19,7 @@ use crate::{
         journal::{InData, InQuarantine},
         partition::Series,
         quarantine::{Entry, Extent},
-        receipt::Source,
+        receipt::{Content, Source},
         row_hash::RowHash,
     },
     storage::store::{Object, Store},
@@ -123,10 +123,10 @@ pub async fn prove(store: &Store, subject: &Subject, evidence: &mut Evidence, yo
     if let Some(day) = found.days.keys().find(|day| young.is_some_and(|young| **day >= young)) {
         return Ok(Verdict::Young(*day));
     }
-    let mut days: BTreeMap<Date, Published> = BTreeMap::new();
+    let mut days: BTreeMap<Date, Arc<Witness>> = BTreeMap::new();
     for date in found.days.keys() {
         match evidence.of(&subject.series.on(*date)).await? {
-            Ok(published) => drop(days.insert(*date, published)),
+            Ok(witness) => drop(days.insert(*date, witness)),
             Err(doubt) => return Ok(Verdict::Doubt(doubt)),
         }
     }
@@ -153,8 +153,8 @@ pub async fn prove(store: &Store, subject: &Subject, evidence: &mut Evidence, yo
 /// A file that does not read has no rows to look for; whether it once had is for the receipts to say.
 async fn unreadable(subject: &Subject, evidence: &mut Evidence, problem: &Problem) -> Result<Doubt> {
     for date in subject.home.into_iter().flat_map(|home| [home.pred(), home, home.succ()]) {
-        if let Ok(published) = evidence.of(&subject.series.on(date)).await?
-            && published.receipt().sources.iter().any(|s| has_name(s, subject))
+        if let Ok(witness) = evidence.of(&subject.series.on(date)).await?
+            && witness.receipt().sources.iter().any(|s| has_name(s, subject))
         {
             return Ok(Doubt::Damaged(format!("was compacted, but does not read any more ({problem})")));
         }
@@ -171,33 +171,37 @@ fn has_name(source: &Source, subject: &Subject) -> bool {
 fn in_data(
     subject: &Subject,
     found: &Census,
-    days: &BTreeMap<Date, Published>,
+    days: &BTreeMap<Date, Arc<Witness>>,
 ) -> std::result::Result<Vec<InData>, Doubt> {
     let mut data = Vec::with_capacity(days.len());
-    for (date, published) in days {
-        let receipt = published.receipt();
-        let named: Vec<&Source> = receipt.sources.iter().filter(|s| has_name(s, subject)).collect();
-        let same = |s: &&&Source| s.rows == found.rows && s.row_hash == found.row_hash;
-        let Some(source) = named.iter().find(same) else {
-            return Err(match named.iter().find(|s| s.modified_us == subject.object.modified_us) {
+    for (date, witness) in days {
+        let receipt = witness.receipt();
+        // The rows tell which source it is: a file may have been renamed, moved or touched since.
+        let content = Content { rows: found.rows, row_hash: found.row_hash };
+        let Some(source) = witness.source(content) else {
+            let named = || receipt.sources.iter().filter(|s| has_name(s, subject));
+            return Err(match named().find(|s| s.modified_us == subject.object.modified_us) {
                 Some(s) => Doubt::Damaged(format!(
                     "has {} rows with hash {}, but the receipt of {date} took in {} with {}",
                     found.rows, found.row_hash, s.rows, s.row_hash
                 )),
-                None if named.is_empty() => Doubt::Waiting(format!("the receipt of {date} does not name it")),
+                None if named().next().is_none() => {
+                    Doubt::Waiting(format!("the receipt of {date} names no file with its rows"))
+                }
                 None => Doubt::Waiting(format!("the receipt of {date} names other rows under its name")),
             });
         };
         let expected = found.days.get(date).copied().unwrap_or(0);
         let elsewhere = found.days.iter().filter(|(day, _)| *day != date);
         let same_elsewhere = elsewhere.map(|(day, rows)| (*day, *rows)).eq(source.rows_elsewhere.clone());
-        if source.rows_here != expected || !same_elsewhere || source.rows_quarantined != found.unplaced {
+        let here = source.rows_here + source.rows_known;
+        if here != expected || !same_elsewhere || source.rows_quarantined != found.unplaced {
             return Err(Doubt::Damaged(format!(
                 "has {expected} rows of {date} and {} without a day, the receipt bills {} and {}",
-                found.unplaced, source.rows_here, source.rows_quarantined
+                found.unplaced, here, source.rows_quarantined
             )));
         }
-        data.push(InData { date: *date, rows: source.rows_here, data_sha256: receipt.outcome.sha256.clone() });
+        data.push(InData { date: *date, rows: here, data_sha256: receipt.outcome.sha256.clone() });
     }
     let placed: u64 = data.iter().map(|d| d.rows).sum::<u64>() + found.unplaced;
     if placed == found.rows {

@@ -2,18 +2,23 @@
 //! either of these was built upon.
 //!
 //! A receipt is written before its data. When the attempt dies in between, and the next one has other input, the receipt is
-//! left; so is that of data that was replaced. The receipts of bases stay: the rows of files that left the spool were proven
-//! there. Refuses to judge a partition of which anything cannot be read.
+//! left; so is that of data that was replaced. What the history needs stays: the receipt of the newest published generation,
+//! whether its data stands or not, and those of the bases: the rows of files that left the spool were proven there. A
+//! partition of which anything cannot be read is left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    archive::{
+        history::Generation,
+        partition::{PartitionHandle, receipt_sha256},
+    },
     error::{Error, Kind, Result},
     model::{
         layout::{self, Placed},
-        meta::{self, Meta},
+        meta::Meta,
         partition::Partition,
-        receipt::Receipt,
+        receipt::{Receipt, WITHOUT_HISTORY},
     },
     storage::store::{Object, Store},
 };
@@ -30,12 +35,13 @@ pub(super) async fn orphans(
             return Err(Error::new(Kind::Interrupted, "stopped as asked, before everything was looked at"));
         }
         // Most partitions have one receipt, and it is that of their meta: nothing else is read then.
-        if !receipts.iter().any(|(_, object)| old(object)) {
+        if !receipts.by_sha256.values().any(old) {
             continue;
         }
-        match needed(archive, &partition, &receipts).await? {
+        match needed(&PartitionHandle::new(archive, &partition), &receipts).await? {
             Ok(needed) => {
-                let orphans = receipts.into_iter().filter(|(sha256, object)| !needed.contains(sha256) && old(object));
+                let orphans =
+                    receipts.by_sha256.into_iter().filter(|(sha256, object)| !needed.contains(sha256) && old(object));
                 let why = "neither the data nor meta.json nor a base of them is what it vouches for";
                 all.extend(orphans.map(|(_, object)| (object, why.to_owned())));
             }
@@ -45,7 +51,12 @@ pub(super) async fn orphans(
     Ok(all)
 }
 
-type Receipts = BTreeMap<String, Object>;
+/// The receipts of a partition by the sha256 that names them, and its history.
+#[derive(Debug, Default)]
+struct Receipts {
+    by_sha256: BTreeMap<String, Object>,
+    generations: Vec<Generation>,
+}
 
 /// The receipts of each partition, by the sha256 that names them.
 async fn receipts(archive: &Store) -> Result<BTreeMap<Partition, Receipts>> {
@@ -54,41 +65,57 @@ async fn receipts(archive: &Store) -> Result<BTreeMap<Partition, Receipts>> {
         let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::RECEIPTS, &object.key) else {
             continue;
         };
-        let Some(sha256) = file.strip_suffix(".json").filter(|name| meta::is_sha256(name)) else { continue };
-        let _ = all.entry(series.on(date)).or_default().insert(sha256.to_owned(), object);
+        let receipts = all.entry(series.on(date)).or_default();
+        if let Some(sha256) = receipt_sha256(&file) {
+            let _ = receipts.by_sha256.insert(sha256.to_owned(), object);
+        } else if let Some(generation) = Generation::of_file(&file) {
+            receipts.generations.push(generation);
+        }
     }
     Ok(all)
 }
 
 /// The receipts of a partition that must stay, by sha256; or why that cannot be told.
 async fn needed(
-    archive: &Store,
-    partition: &Partition,
+    handle: &PartitionHandle,
     receipts: &Receipts,
 ) -> Result<std::result::Result<BTreeSet<String>, String>> {
-    let mut open: Vec<String> = Vec::new();
-    let meta = match archive.read(&layout::meta_key(partition)).await? {
-        Some(bytes) => match Meta::from_json(&bytes) {
+    let archive = handle.archive();
+    let newest = receipts.generations.iter().max().and_then(|newest| newest.sha256.clone());
+    let mut open: Vec<String> = newest.into_iter().collect();
+    let meta = match handle.meta().await? {
+        Some((bytes, _)) => match Meta::from_json(&bytes) {
             Ok(meta) => Some(meta.sha256),
             Err(error) => return Ok(Err(error.chain())),
         },
         None => None,
     };
-    let data = archive.head(&layout::data_key(partition)).await?;
+    let data = archive.head(&handle.data_key()).await?;
     if meta.is_some() && data.is_none() {
         return Ok(Err("meta.json stands without its data.parquet".to_owned()));
     }
-    let only = receipts.len() == 1 && meta.as_ref().is_some_and(|sha256| receipts.contains_key(sha256));
+    let only =
+        receipts.by_sha256.len() == 1 && meta.as_ref().is_some_and(|sha256| receipts.by_sha256.contains_key(sha256));
     if data.is_some() && !only {
-        open.push(archive.sha256(&layout::data_key(partition)).await?.0);
+        open.push(archive.sha256(&handle.data_key()).await?.0);
     }
     open.extend(meta);
+    let legacy = data.is_none() && receipts.generations.is_empty();
+    if legacy {
+        for object in receipts.by_sha256.values() {
+            let bytes = archive.read(&object.key).await?.unwrap_or_default();
+            let receipt = Receipt::from_json(&bytes);
+            if receipt.map_or(true, |receipt| receipt.receipt_version == WITHOUT_HISTORY) {
+                return Ok(Err("a receipt of a version without history may be of data that is gone".to_owned()));
+            }
+        }
+    }
     let mut needed = BTreeSet::new();
     while let Some(sha256) = open.pop() {
         if !needed.insert(sha256.clone()) {
             continue;
         }
-        let Some(object) = receipts.get(&sha256) else {
+        let Some(object) = receipts.by_sha256.get(&sha256) else {
             return Ok(Err(format!("the receipt {sha256}.json is absent")));
         };
         let Some(bytes) = archive.read(&object.key).await? else {

@@ -62,6 +62,7 @@ pub(crate) fn compact(typed: &Compact, settings: &Settings, clock: DateTime<Utc>
         spill_dir: settings.spill_dir.clone(),
         now,
         force: typed.force,
+        accept_loss: typed.accept_loss,
         salvage: typed.salvage,
         zstd_level: settings.zstd_level,
     })
@@ -212,6 +213,7 @@ pub(crate) fn compactions(
         spill_dir: settings.spill_dir.clone(),
         now,
         force: false,
+        accept_loss: false,
         salvage,
         zstd_level: settings.zstd_level,
     });

@@ -29,6 +29,8 @@ pub struct Task {
     pub explicit: bool,
     /// Compact again what is up to date, and today too.
     pub force: bool,
+    /// Go on where a published generation is gone, without the rows of it that are nowhere.
+    pub accept_loss: bool,
     /// Take in the good row groups of a file of which some do not read.
     pub salvage: bool,
     /// The level of zstd, where it is not the default.
@@ -62,6 +64,7 @@ impl Task {
             now: options.now,
             explicit: matches!(options.mode, Mode::Single { .. }),
             force: options.force,
+            accept_loss: options.accept_loss,
             salvage: options.salvage,
             zstd_level: options.zstd_level,
             memory_limit: options.memory_limit,

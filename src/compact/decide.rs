@@ -1,14 +1,17 @@
 //! What is to be done with a partition: a pure decision from what lies in spool, archive and quarantine.
 //!
-//! Refuses to look at anything itself; "nothing to do" always carries its reason.
+//! Looks at nothing itself; "nothing to do" always carries its reason.
+
+use std::collections::BTreeMap;
 
 use crate::{
+    archive::state::{Loss, State, advice},
     engine::layout::plural,
     model::{
         date::Date,
         partition::Partition,
         quarantine::{Entry, Extent},
-        receipt::{Receipt, Source},
+        receipt::{Content, FileCopy, LostSource, Receipt, SeqOrigin, Source},
     },
     storage::store::Object,
 };
@@ -24,26 +27,14 @@ pub struct SpoolFile {
     pub home: Option<Date>,
 }
 
-/// What tells one version of a spool file from another: key, size and time.
+/// Key, size and time of a spool file. They may spare reading a file that nothing is to be done with; that a file's rows
+/// are in the archive is told by the rows.
 pub type Identity = (String, u64, i64);
 
 /// The identity of `file`.
 #[must_use]
 pub fn identity(file: &SpoolFile) -> Identity {
     (file.object.key.clone(), file.object.size, file.object.modified_us)
-}
-
-/// What the archive holds of a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Archived {
-    /// Nothing.
-    Nothing,
-    /// Data, meta and receipt that agree.
-    Published(Box<Receipt>),
-    /// Data and its receipt, but no meta, or that of the data before it: a publish was interrupted.
-    Unfinished(Box<Receipt>),
-    /// Data that no receipt vouches for; why.
-    Foreign(String),
 }
 
 /// What is to be done.
@@ -54,56 +45,105 @@ pub enum Decision {
     /// Write the meta of data that an interrupted run has left.
     Complete(Box<Receipt>),
     /// Compact.
-    Build {
-        /// The files to read, as indices into the feeding files.
-        files: Vec<usize>,
-        /// Archived data to read besides them, because some of its sources have gone.
-        base: Option<Box<Receipt>>,
-        /// Why.
-        reason: String,
+    Build(Build),
+    /// Record that an operator accepts a loss, then decide again.
+    AcceptLoss {
+        /// The generation that is gone.
+        loss: Box<Loss>,
+        /// What of it is nowhere.
+        lost: Vec<LostSource>,
     },
     /// Touch nothing, because.
     Fail(String),
 }
 
-/// A file that may hold rows of the partition's day, and whether the receipt knows its content.
+/// What a new generation is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// The files to read, as indices into the feeding files.
+    pub files: Vec<usize>,
+    /// Archived data to read besides them.
+    pub base: Option<Box<Receipt>>,
+    /// The generation whose every row the new one must have.
+    pub replaces: Option<Box<Receipt>>,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is known of the rows of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Knowledge {
+    /// The archive does not have them, but for those of these row groups.
+    New {
+        /// Row groups that were taken in from an earlier, damaged version of the file.
+        known_groups: Vec<usize>,
+    },
+    /// The archive has them: they are those of a source of the receipt.
+    Known {
+        /// The source.
+        content: Content,
+        /// Whether only name, size and time say so. It has to be read before anything is built.
+        unread: bool,
+    },
+    /// Its bytes are in QUARANTINE.
+    Quarantined,
+}
+
+/// A file that may hold rows of the partition's day, and what is known of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feeding {
     /// The file.
     pub file: SpoolFile,
-    /// The source of the receipt that is this very content, by its place in the receipt.
-    pub known: Option<usize>,
-    /// Whether its bytes are in QUARANTINE.
-    pub quarantined: bool,
-    /// The row groups that an earlier run left out because they do not read.
+    /// What is known of its rows.
+    pub knowledge: Knowledge,
+    /// What its rows are known by, where it was read.
+    pub content: Option<Content>,
+    /// The row groups that are left out because they do not read.
     pub lost: Vec<usize>,
 }
 
-/// Whether `source` is this very file, by name, size and time; a copy with another time needs a look inside.
+impl Feeding {
+    fn is_new(&self) -> bool {
+        matches!(self.knowledge, Knowledge::New { .. })
+    }
+
+    fn known(&self) -> Option<Content> {
+        match self.knowledge {
+            Knowledge::Known { content, .. } => Some(content),
+            Knowledge::New { .. } | Knowledge::Quarantined => None,
+        }
+    }
+
+    fn is_quarantined(&self) -> bool {
+        self.knowledge == Knowledge::Quarantined
+    }
+}
+
+/// Whether `source` has the name, size and time of this file.
 #[must_use]
 pub fn is_source(source: &Source, file: &SpoolFile) -> bool {
-    may_be_source(source, file) && source.modified_us == file.object.modified_us
+    (source.name.as_str(), source.size, source.modified_us)
+        == (file.object.key.as_str(), file.object.size, file.object.modified_us)
 }
 
-/// Whether `source` may be this file: only its time differs.
+/// The same of a copy of a source.
 #[must_use]
-pub fn may_be_source(source: &Source, file: &SpoolFile) -> bool {
-    source.name == file.object.key && source.size == file.object.size
+pub fn is_copy(copy: &FileCopy, file: &SpoolFile) -> bool {
+    (copy.name.as_str(), copy.size, copy.modified_us)
+        == (file.object.key.as_str(), file.object.size, file.object.modified_us)
 }
 
-/// Whether `entry` is about this very file as a whole, and nobody asked for it to be tried again.
+/// Whether `entry` may be about the bytes of this file as a whole, and nobody asked for them to be tried again; the sha256
+/// tells whether it is.
 #[must_use]
-pub fn is_entry_of(entry: &Entry, file: &SpoolFile) -> bool {
-    entry.extent() == Extent::Whole
-        && !entry.retry
-        && entry.source_path == file.object.key
-        && entry.size == file.object.size
+pub fn may_be_entry_of(entry: &Entry, file: &SpoolFile) -> bool {
+    entry.extent() == Extent::Whole && !entry.retry && entry.size == file.object.size
 }
 
-/// Whether `entry` says which row groups of this very file do not read.
+/// Whether `entry` may say which row groups of this file do not read.
 #[must_use]
-pub fn is_salvage_of(entry: &Entry, file: &SpoolFile) -> bool {
-    entry.extent() == Extent::Groups && entry.source_path == file.object.key && entry.size == file.object.size
+pub fn may_be_salvage_of(entry: &Entry, file: &SpoolFile) -> bool {
+    entry.extent() == Extent::Groups && entry.size == file.object.size
 }
 
 /// Whether adopted data may have been made from `file` among others: its receipt names no files, so their ages must tell.
@@ -112,39 +152,55 @@ fn may_be_adopted(receipt: &Receipt, file: &SpoolFile) -> bool {
     receipt.adopted && receipt.sources.iter().any(|data| file.object.modified_us <= data.modified_us)
 }
 
-/// Decides on `partition`. `today` is never compacted unless `force`.
+/// Whether adopted data was made from just these files: together they have its rows.
+fn make_up(receipt: &Receipt, files: &[&Feeding]) -> bool {
+    let contents: Option<Vec<Content>> = files.iter().map(|file| file.content).collect();
+    receipt.adopted
+        && contents.is_some_and(|contents| {
+            let rows = contents.iter().map(|content| content.rows).sum();
+            let row_hash = contents.iter().map(|content| content.row_hash).sum();
+            receipt.content() == Content { rows, row_hash }
+        })
+}
+
+/// What an operator wants besides what is usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wishes {
+    /// Compact what is up to date, and today.
+    pub force: bool,
+    /// Go on where a published generation is gone, without the rows of it that are nowhere.
+    pub accept_loss: bool,
+}
+
+/// Decides on `partition`. `today` is never compacted unless that is forced.
 #[must_use]
-pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], archived: &Archived, force: bool) -> Decision {
-    if partition.date >= today && !force {
+pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &State, wishes: Wishes) -> Decision {
+    if partition.date >= today && !wishes.force {
         let day = if partition.date == today { "today is not over" } else { "the day lies in the future" };
         return Decision::Nothing(format!("{day}; --force compacts what is there"));
     }
-    let good = || feeding.iter().enumerate().filter(|(_, f)| !f.quarantined);
-    let all: Vec<usize> = good().map(|(i, _)| i).collect();
-    let held = feeding.len() - all.len();
+    let held = feeding.iter().filter(|f| f.is_quarantined()).count();
     let in_quarantine = if held == 0 { String::new() } else { format!("; {} in QUARANTINE", plural(held, "file")) };
-    let receipt = match archived {
-        Archived::Nothing if all.is_empty() => {
+    let usable: Vec<usize> = feeding.iter().enumerate().filter(|(_, f)| !f.is_quarantined()).map(|(i, _)| i).collect();
+    let receipt = match state {
+        State::Empty if usable.is_empty() => {
             return Decision::Nothing(format!("no file of the spool holds rows of this day{in_quarantine}"));
         }
-        Archived::Nothing => {
-            return Decision::Build {
-                files: all,
-                base: None,
-                reason: format!("not in the archive yet{in_quarantine}"),
-            };
+        State::Empty => {
+            let reason = format!("not in the archive yet{in_quarantine}");
+            return Decision::Build(Build { files: usable, base: None, replaces: None, reason });
         }
-        Archived::Unfinished(receipt) => return Decision::Complete(receipt.clone()),
-        Archived::Foreign(why) => return Decision::Fail(why.clone()),
-        Archived::Published(receipt) => receipt,
+        State::Interrupted(receipt) => return Decision::Complete(receipt.clone()),
+        State::Lost(loss) => return after_loss(feeding, loss, state, wishes, &in_quarantine),
+        State::Unproven(why) => {
+            return Decision::Fail(format!("{why}; {}", advice(state).unwrap_or_default()));
+        }
+        State::Published(published) => published.receipt(),
     };
-    let new: Vec<usize> = good().filter(|(_, f)| f.known.is_none()).map(|(i, _)| i).collect();
-    // By content, not by name: a file that was replaced under its name has left the spool.
-    let gone = (0_usize..)
-        .zip(&receipt.sources)
-        .filter(|(nth, s)| s.rows_here > 0 && !good().any(|(_, f)| f.known == Some(*nth)))
-        .count();
-    if new.is_empty() && !force {
+    let new: Vec<usize> = usable.iter().copied().filter(|i| feeding.get(*i).is_some_and(Feeding::is_new)).collect();
+    let at_hand = feeding.iter().filter_map(Feeding::known).map(|content| (content, u64::MAX));
+    let gone = receipt.missing_from(at_hand).len();
+    if new.is_empty() && !wishes.force {
         let sources = plural(usize::try_from(receipt.source_files()).unwrap_or(usize::MAX), "file");
         let left = if gone == 0 { String::new() } else { format!(", {gone} of which left the spool since") };
         return Decision::Nothing(format!(
@@ -152,14 +208,16 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], archived:
             receipt.outcome.rows
         ));
     }
-    if new.is_empty() && gone > 0 {
+    let new_files: Vec<&Feeding> = new.iter().filter_map(|i| feeding.get(*i)).collect();
+    if !new_files.is_empty() && make_up(receipt, &new_files) {
         return Decision::Nothing(format!(
-            "{} left the spool, so the archived data is all there is to compact{in_quarantine}",
-            plural(gone, "source")
+            "up to date: the adopted data holds all {} rows of {}{in_quarantine}",
+            receipt.outcome.rows,
+            plural(new.len(), "file")
         ));
     }
-    let doubtful = new.iter().filter(|i| feeding.get(**i).is_some_and(|f| may_be_adopted(receipt, &f.file))).count();
-    if doubtful > 0 && !force {
+    let doubtful = new_files.iter().filter(|f| may_be_adopted(receipt, &f.file)).count();
+    if doubtful > 0 && !wishes.force {
         return Decision::Fail(format!(
             "{} of the spool is not younger than the adopted data, which may hold its rows already: move it out of the spool, \
              or have it taken in with --force",
@@ -167,65 +225,134 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], archived:
         ));
     }
     let why = if new.is_empty() { "forced".to_owned() } else { plural(new.len(), "new file") };
-    if gone == 0 {
-        return Decision::Build { files: all, base: None, reason: format!("{why}{in_quarantine}") };
+    let replaces = Some(Box::new(receipt.clone()));
+    // Archived rows are taken from the archive: whatever has become of their files since, they stay as they are. Only
+    // numbers that qlc gave depend on all files without `seq`, so while these are there they are numbered together.
+    if gone == 0 && receipt.outcome.seq != SeqOrigin::Source {
+        let files = once_each(feeding, &usable);
+        return Decision::Build(Build { files, base: None, replaces, reason: format!("{why}{in_quarantine}") });
     }
-    Decision::Build {
-        files: new,
-        base: Some(receipt.clone()),
-        reason: format!(
-            "{why}; the archived data stands for {} that left the spool{in_quarantine}",
-            plural(gone, "file")
-        ),
+    let left = match gone {
+        0 => String::new(),
+        n => format!("; the archived data stands for {} that left the spool", plural(n, "file")),
+    };
+    let reason = format!("{why}{left}{in_quarantine}");
+    Decision::Build(Build { files: new, base: replaces.clone(), replaces, reason })
+}
+
+/// Of files of the same content the first, so that known rows are read once.
+fn once_each(feeding: &[Feeding], chosen: &[usize]) -> Vec<usize> {
+    let mut seen = std::collections::BTreeSet::new();
+    let is_first = |index: &usize| match feeding.get(*index).and_then(Feeding::known) {
+        Some(content) => seen.insert(content),
+        None => true,
+    };
+    chosen.iter().copied().filter(is_first).collect()
+}
+
+/// A published generation is gone: it is built anew where all of its rows are at hand, and given up only on request.
+fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, in_quarantine: &str) -> Decision {
+    let what_to_do = advice(state).unwrap_or_default();
+    let Some(newest) = &loss.newest else {
+        if wishes.accept_loss {
+            return Decision::AcceptLoss { loss: Box::new(loss.clone()), lost: Vec::new() };
+        }
+        return Decision::Fail(format!("{loss}, and so is its receipt; {what_to_do}"));
+    };
+    let standing: BTreeMap<Content, u64> =
+        loss.standing.iter().flat_map(|s| &s.sources).map(|source| (source.content(), source.rows_here)).collect();
+    let usable: Vec<usize> =
+        (0..feeding.len()).filter(|i| feeding.get(*i).is_some_and(|f| !f.is_quarantined())).collect();
+    let files: Vec<usize> = once_each(feeding, &usable)
+        .into_iter()
+        .filter(|i| feeding.get(*i).and_then(Feeding::known).is_none_or(|content| !standing.contains_key(&content)))
+        .collect();
+    let read = files.iter().filter_map(|i| feeding.get(*i)?.known()).map(|content| (content, u64::MAX));
+    let lost = newest.missing_from(read.chain(standing.iter().map(|(content, rows)| (*content, *rows))));
+    if lost.is_empty() {
+        return Decision::Build(Build {
+            files,
+            base: loss.standing.clone().map(Box::new),
+            replaces: Some(Box::new(newest.clone())),
+            reason: format!("{loss}; all of its rows are at hand{in_quarantine}"),
+        });
     }
+    if wishes.accept_loss {
+        return Decision::AcceptLoss { loss: Box::new(loss.clone()), lost };
+    }
+    let rows: u64 = lost.iter().map(|source| source.rows_here).sum();
+    let first = lost.first().map(|source| source.name.as_str()).unwrap_or_default();
+    let others = if lost.len() > 1 { format!(" and {} others", lost.len() - 1) } else { String::new() };
+    Decision::Fail(format!("{loss}; {rows} rows of {first}{others} are nowhere else; {what_to_do}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        receipt::{Outcome, RECEIPT_VERSION, SeqOrigin},
-        row_hash::RowHash,
+    use crate::{
+        archive::state::{Data, Facts, Unproven, judge},
+        model::{
+            receipt::{Outcome, RECEIPT_VERSION},
+            row_hash::RowHash,
+        },
     };
 
     fn partition() -> Partition {
         serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt","date":"20260203"}"#).unwrap()
     }
 
-    fn file(name: &str, known: bool) -> Feeding {
-        let known = known.then_some(0);
-        let object = Object { key: name.to_owned(), size: 1, modified_us: 1, tag: None };
-        let file = SpoolFile { object, file: name.to_owned(), home: None };
-        Feeding { file, known, quarantined: false, lost: Vec::new() }
+    /// The content of the file or source of this name.
+    fn content(name: &str) -> Content {
+        let hash = name.bytes().next().unwrap();
+        Content { rows: 5, row_hash: format!("1:{hash:016x}").parse().unwrap() }
     }
 
-    fn receipt(sources: &[&str]) -> Box<Receipt> {
+    fn file(name: &str, knowledge: Knowledge) -> Feeding {
+        let object = Object { key: name.to_owned(), size: 1, modified_us: 1, tag: None };
+        let file = SpoolFile { object, file: name.to_owned(), home: None };
+        Feeding { file, knowledge, content: Some(content(name)), lost: Vec::new() }
+    }
+
+    fn new(name: &str) -> Feeding {
+        file(name, Knowledge::New { known_groups: Vec::new() })
+    }
+
+    fn known(name: &str) -> Feeding {
+        file(name, Knowledge::Known { content: content(name), unread: false })
+    }
+
+    fn receipt(sources: &[&str], seq: SeqOrigin) -> Receipt {
         let source = |name: &&str| Source {
             name: (*name).to_owned(),
             size: 1,
             modified_us: 1,
             rows: 5,
-            row_hash: RowHash::EMPTY,
+            row_hash: content(name).row_hash,
             rows_here: 5,
-            rows_elsewhere: std::collections::BTreeMap::default(),
+            rows_elsewhere: BTreeMap::default(),
             rows_quarantined: 0,
+            rows_known: 0,
+            row_groups: Vec::new(),
             seq_assigned: false,
             by_base: false,
         };
-        Box::new(Receipt {
+        Receipt {
             receipt_version: RECEIPT_VERSION,
             qlc_version: "0".to_owned(),
             partition: partition(),
             created_at: String::new(),
             adopted: false,
+            generation: 1,
+            replaces: None,
+            accepted_loss: Vec::new(),
             outcome: Outcome {
                 sha256: "a".repeat(64),
                 bytes: 1,
                 rows: 5 * sources.len() as u64,
-                row_hash: RowHash::EMPTY,
+                row_hash: sources.iter().map(|name| content(name).row_hash).sum(),
                 ts_event_min_ns: 0,
                 ts_event_max_ns: 0,
-                seq: SeqOrigin::Source,
+                seq,
                 brought_to: None,
                 zstd_level: None,
             },
@@ -236,95 +363,139 @@ mod tests {
             base: None,
             sources: sources.iter().map(source).collect(),
             left_out: Vec::new(),
-        })
+            copies: Vec::new(),
+        }
     }
 
-    fn check(feeding: &[Feeding], archived: &Archived, force: bool, expected: &str) {
+    fn published(receipt: Receipt) -> State {
+        let meta = Some(Some(receipt.meta()));
+        judge(Facts { data: Some(Data::Vouched(Box::new(receipt))), meta, ..Facts::default() })
+    }
+
+    fn check(feeding: &[Feeding], state: &State, wishes: Wishes, expected: &str) {
         let today = "20260204".parse().unwrap();
-        let told = match decide(&partition(), today, feeding, archived, force) {
+        let told = match decide(&partition(), today, feeding, state, wishes) {
             Decision::Nothing(why) => format!("nothing: {why}"),
             Decision::Complete(_) => "complete".to_owned(),
-            Decision::Build { files, base, reason } => format!("build {files:?} base {}: {reason}", base.is_some()),
+            Decision::Build(Build { files, base, replaces, reason }) => {
+                assert_eq!(replaces.is_some(), !matches!(state, State::Empty), "{reason}");
+                format!("build {files:?} base {}: {reason}", base.is_some())
+            }
+            Decision::AcceptLoss { lost, .. } => format!("accept the loss of {}", lost.len()),
             Decision::Fail(why) => format!("fail: {why}"),
         };
         assert_eq!(told, expected);
     }
 
+    const USUAL: Wishes = Wishes { force: false, accept_loss: false };
+    const FORCE: Wishes = Wishes { force: true, accept_loss: false };
+    const ACCEPT_LOSS: Wishes = Wishes { force: false, accept_loss: true };
+
     #[test]
     fn every_state_has_its_decision() {
-        let published = |names: &[&str]| Archived::Published(receipt(names));
-        check(&[], &Archived::Nothing, false, "nothing: no file of the spool holds rows of this day");
-        check(&[file("a", false)], &Archived::Nothing, false, "build [0] base false: not in the archive yet");
-        check(
-            &[file("a", true)],
-            &published(&["a"]),
-            false,
-            "nothing: up to date: the archive holds all 5 rows of 1 file",
-        );
+        let of = |names: &[&str]| published(receipt(names, SeqOrigin::Source));
+        check(&[], &State::Empty, USUAL, "nothing: no file of the spool holds rows of this day");
+        check(&[new("a")], &State::Empty, USUAL, "build [0] base false: not in the archive yet");
+        check(&[known("a")], &of(&["a"]), USUAL, "nothing: up to date: the archive holds all 5 rows of 1 file");
         check(
             &[],
-            &published(&["a"]),
-            false,
+            &of(&["a"]),
+            USUAL,
             "nothing: up to date: the archive holds all 5 rows of 1 file, 1 of which left the spool since",
         );
-        check(&[file("a", true)], &published(&["a"]), true, "build [0] base false: forced");
-        check(&[file("a", true), file("b", false)], &published(&["a"]), false, "build [0, 1] base false: 1 new file");
+        // Archived rows come from the archive, whether their files are still there or not.
+        check(&[known("a")], &of(&["a"]), FORCE, "build [] base true: forced");
+        check(&[known("a"), new("b")], &of(&["a"]), USUAL, "build [1] base true: 1 new file");
+        let gone = "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool";
+        check(&[new("b")], &of(&["a"]), USUAL, gone);
+        let interrupted = State::Interrupted(Box::new(receipt(&["a"], SeqOrigin::Source)));
+        check(&[known("a")], &interrupted, USUAL, "complete");
+        let unproven = State::Unproven(Unproven::MetaWithoutData);
         check(
-            &[file("b", false)],
-            &published(&["a"]),
-            false,
-            "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
+            &[new("a")],
+            &unproven,
+            FORCE,
+            "fail: meta.json stands without its data.parquet; restore the data from a backup, or remove meta.json",
         );
-        // A file of the same name with other content: the old rows are only in the archive.
+        let bad = file("b", Knowledge::Quarantined);
         check(
-            &[file("a", false)],
-            &published(&["a"]),
-            false,
-            "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
-        );
-        let adopted = Archived::Published(Box::new(Receipt { adopted: true, ..*receipt(&["data"]) }));
-        let mut late = file("b", false);
-        check(
-            &[late.clone()],
-            &adopted,
-            false,
-            "fail: 1 file of the spool is not younger than the adopted data, which may hold its rows already: move it out of \
-             the spool, or have it taken in with --force",
-        );
-        check(
-            &[late.clone()],
-            &adopted,
-            true,
-            "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
-        );
-        late.file.object.modified_us = 2;
-        check(
-            &[late],
-            &adopted,
-            false,
-            "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool",
-        );
-        check(&[file("a", true)], &Archived::Unfinished(receipt(&["a"])), false, "complete");
-        check(&[file("a", true)], &Archived::Foreign("no receipt".to_owned()), false, "fail: no receipt");
-        let bad = Feeding { quarantined: true, ..file("b", false) };
-        check(
-            &[file("a", true), bad.clone()],
-            &published(&["a"]),
-            false,
+            &[known("a"), bad.clone()],
+            &of(&["a"]),
+            USUAL,
             "nothing: up to date: the archive holds all 5 rows of 1 file; 1 file in QUARANTINE",
         );
+        let only_bad = "nothing: no file of the spool holds rows of this day; 1 file in QUARANTINE";
+        check(&[bad], &State::Empty, USUAL, only_bad);
+    }
+
+    #[test]
+    fn files_that_are_numbered_are_numbered_together_while_they_are_there() {
+        let of = |names: &[&str]| published(receipt(names, SeqOrigin::Assigned));
+        check(&[known("a"), new("b")], &of(&["a"]), USUAL, "build [0, 1] base false: 1 new file");
+        check(&[known("a"), known("a"), new("b")], &of(&["a"]), USUAL, "build [0, 2] base false: 1 new file");
+        let gone = "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool";
+        check(&[new("b")], &of(&["a"]), USUAL, gone);
+    }
+
+    #[test]
+    fn adopted_rows_are_not_taken_in_again() {
+        let adopted = |names: &[&str]| published(Receipt { adopted: true, ..receipt(names, SeqOrigin::Source) });
+        let doubtful = "fail: 1 file of the spool is not younger than the adopted data, which may hold its rows already: \
+                        move it out of the spool, or have it taken in with --force";
+        let late = "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool";
+        check(&[new("b")], &adopted(&["d"]), USUAL, doubtful);
+        check(&[new("b")], &adopted(&["d"]), FORCE, late);
+        let mut younger = new("b");
+        younger.file.object.modified_us = 2;
+        check(&[younger.clone()], &adopted(&["d"]), USUAL, late);
+        // Whatever their age, files that together have its rows are those that it was made of.
+        let both = Receipt { adopted: true, ..receipt(&["b", "c"], SeqOrigin::Source) };
         check(
-            &[bad],
-            &Archived::Nothing,
-            false,
-            "nothing: no file of the spool holds rows of this day; 1 file in QUARANTINE",
+            &[younger, new("c")],
+            &published(both),
+            USUAL,
+            "nothing: up to date: the adopted data holds all 10 rows of 2 files",
         );
+    }
+
+    #[test]
+    fn a_lost_generation_is_built_anew_or_given_up_on_request() {
+        let newest = receipt(&["a", "b"], SeqOrigin::Source);
+        let lost = |standing: Option<&[&str]>| {
+            State::Lost(Box::new(Loss {
+                generation: 2,
+                sha256: "b".repeat(64),
+                newest: Some(newest.clone()),
+                standing: standing.map(|names| receipt(names, SeqOrigin::Source)),
+            }))
+        };
+        let begins = |feeding: &[Feeding], state: &State, expected: &str| {
+            let Decision::Fail(why) = decide(&partition(), "20260204".parse().unwrap(), feeding, state, USUAL) else {
+                panic!("not refused")
+            };
+            assert!(why.contains(expected), "{why}");
+        };
+        begins(&[], &lost(None), "10 rows of a and 1 others are nowhere else");
+        begins(&[known("a")], &lost(None), "5 rows of b are nowhere else");
+        begins(&[new("c")], &lost(Some(&["a"])), "5 rows of b are nowhere else");
+        check(&[known("a")], &lost(None), ACCEPT_LOSS, "accept the loss of 1");
+        let gone =
+            format!("generation 2 of 10 rows was published and its data.parquet is gone (sha256 {})", "b".repeat(64));
+        let at_hand = format!("{gone}; all of its rows are at hand");
+        check(&[known("a"), known("b")], &lost(None), USUAL, &format!("build [0, 1] base false: {at_hand}"));
+        check(&[known("a"), known("b")], &lost(None), ACCEPT_LOSS, &format!("build [0, 1] base false: {at_hand}"));
+        let Decision::Build(build) =
+            decide(&partition(), "20260204".parse().unwrap(), &[known("a"), known("b")], &lost(Some(&["a"])), USUAL)
+        else {
+            panic!("refused")
+        };
+        assert_eq!((build.files, build.base.is_some()), (vec![1], true), "what stands is not read from the spool");
     }
 
     #[test]
     fn today_is_left_alone() {
         let today = partition().date;
-        let decision = decide(&partition(), today, &[file("a", false)], &Archived::Nothing, false);
+        let decision = decide(&partition(), today, &[new("a")], &State::Empty, USUAL);
         assert!(matches!(decision, Decision::Nothing(why) if why.starts_with("today")));
     }
 }

@@ -2,15 +2,24 @@
 //!
 //! Refuses to touch the spool: the file stays as it is.
 
-use futures::{StreamExt, TryStreamExt};
+use std::collections::BTreeMap;
 
-use super::{decide::SpoolFile, prepare::accounting_day, survey};
+use futures::future::BoxFuture;
+
+use super::{
+    decide::SpoolFile,
+    prepare::{Input, accounting_day},
+};
 use crate::{
+    archive::{
+        partition::PartitionHandle,
+        quarantine::{self, Place},
+    },
     engine::job::Tally,
     error::{Error, Kind, Result},
     file::{claims::Claims, extract, fault::Problem, reader::Handle, salvage::Salvage},
     model::{
-        layout,
+        date::Date,
         partition::Partition,
         quarantine::{Entry, ErrorFile, ErrorType, Extent, Fault, Salvaged},
         shell::word,
@@ -34,23 +43,35 @@ pub struct Places {
     pub turn: std::sync::Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Keeps `file` whole, with the reason; returns its entry.
+/// Keeps `files` whole, each with the reason; returns their entries. `error.json` is written once for all of a day.
 ///
 /// # Errors
-/// When it cannot be copied.
-pub async fn file(places: &Places, partition: &Partition, file: &SpoolFile, fault: &Fault) -> Result<Entry> {
-    let home = partition.series.on(accounting_day(file, None).unwrap_or(partition.date));
-    let _turn = places.turn.lock().await;
-    let known = survey::quarantine_entries(&places.archive, &home).await?;
-    let (sha256, _) = places.spool.sha256(&file.object.key).await?;
-    let name = ErrorFile::free_name(&known, stem(file), ".parquet", &file.object.key, &sha256);
-    let key = format!("{}/{name}", layout::quarantine_dir(&home));
-    let (from, to) = (&places.spool, &places.archive);
-    let copy = atomic::copy(from, &file.object.key, to, &key, &places.staging, &Expect::Anything).await?;
-    let entry = entry(places, file, fault, copy.verified().clone(), name, copy.verified().clone(), None);
-    note(places, &home, &entry).await?;
-    tracing::warn!(file = %places.spool.show(&file.object.key), error = %fault, kept = %places.archive.show(&key), "quarantined");
-    Ok(entry)
+/// When one cannot be copied.
+pub async fn files(places: &Places, partition: &Partition, files: &[(SpoolFile, Fault)]) -> Result<Vec<Entry>> {
+    let mut by_home: BTreeMap<Date, Vec<&(SpoolFile, Fault)>> = BTreeMap::new();
+    for bad in files {
+        by_home.entry(accounting_day(&bad.0, None).unwrap_or(partition.date)).or_default().push(bad);
+    }
+    let mut all = Vec::with_capacity(files.len());
+    for (day, files) in by_home {
+        let home = PartitionHandle::new(&places.archive, &partition.series.on(day));
+        let _turn = places.turn.lock().await;
+        let mut known = quarantine::entries(&home).await?;
+        let mut new = Vec::with_capacity(files.len());
+        for (file, fault) in files {
+            let (sha256, _) = places.spool.sha256(&file.object.key).await?;
+            let names = ErrorFile::names(stem(file), ".parquet", &sha256);
+            let (spool, key) = (&places.spool, &file.object.key);
+            let name = quarantine::keep(&home, &places.staging, spool, key, &sha256, &known, names).await?;
+            tracing::warn!(file = %spool.show(key), error = %fault, kept = %places.archive.show(&home.kept_key(&name)), "quarantined");
+            let entry = entry(places, file, fault, sha256.clone(), name, sha256, None);
+            known.push(entry.clone());
+            new.push(entry);
+        }
+        quarantine::add(&home, &places.staging, &new).await?;
+        all.extend(new);
+    }
+    Ok(all)
 }
 
 /// Keeps `file` whole, of which the good row groups are taken in, and bills the others; `None` when that is done already.
@@ -63,9 +84,10 @@ pub async fn salvaged(
     file: &SpoolFile,
     salvage: &Salvage,
 ) -> Result<Option<Entry>> {
-    let home = partition.series.on(accounting_day(file, None).unwrap_or(partition.date));
+    let day = accounting_day(file, None).unwrap_or(partition.date);
+    let home = PartitionHandle::new(&places.archive, &partition.series.on(day));
     let _turn = places.turn.lock().await;
-    let known = survey::quarantine_entries(&places.archive, &home).await?;
+    let known = quarantine::entries(&home).await?;
     let (sha256, _) = places.spool.sha256(&file.object.key).await?;
     let groups: Vec<usize> = salvage.lost.iter().map(|(group, _)| *group).collect();
     let same = |e: &Entry| {
@@ -78,11 +100,10 @@ pub async fn salvaged(
         return Ok(None);
     }
     let Some(fault) = salvage_fault(salvage) else { return Ok(None) };
-    let name = ErrorFile::free_name(&known, stem(file), ".parquet", &file.object.key, &sha256);
-    let key = format!("{}/{name}", layout::quarantine_dir(&home));
-    let (from, to) = (&places.spool, &places.archive);
-    let copy = atomic::copy(from, &file.object.key, to, &key, &places.staging, &Expect::Anything).await?;
-    let kept = copy.verified().clone();
+    let names = ErrorFile::names(stem(file), ".parquet", &sha256);
+    let (spool, key) = (&places.spool, &file.object.key);
+    let name = quarantine::keep(&home, &places.staging, spool, key, &sha256, &known, names).await?;
+    let kept = home.kept_key(&name);
     let in_ns = |value: i64| to_ns(value).map(|ns| ns.to_string());
     let lost = Salvaged {
         row_groups: groups,
@@ -90,10 +111,10 @@ pub async fn salvaged(
         ts_event_max: salvage.span.and_then(|span| in_ns(span.max)),
         unproven: salvage.unproven,
     };
-    let entry = entry(places, file, &fault, kept.clone(), name, kept, Some(salvage.rows));
+    let entry = entry(places, file, &fault, sha256.clone(), name, sha256, Some(salvage.rows));
     let entry = Entry { salvaged: Some(lost), ..entry };
-    note(places, &home, &entry).await?;
-    tracing::warn!(file = %places.spool.show(&file.object.key), error = %fault, kept = %places.archive.show(&key), "salvaged in part");
+    quarantine::add(&home, &places.staging, std::slice::from_ref(&entry)).await?;
+    tracing::warn!(file = %spool.show(key), error = %fault, kept = %places.archive.show(&kept), "salvaged in part");
     Ok(Some(entry))
 }
 
@@ -140,25 +161,44 @@ pub async fn rows(
         ),
     );
     if tally.quarantined == tally.rows {
-        return self::file(places, partition, file, &fault).await.map(Some);
+        return Ok(files(places, partition, &[(file.clone(), fault)]).await?.pop());
     }
-    let home = partition.series.on(accounting_day(file, Some(claims)).unwrap_or(partition.date));
+    let day = accounting_day(file, Some(claims)).unwrap_or(partition.date);
+    let home = PartitionHandle::new(&places.archive, &partition.series.on(day));
     let _turn = places.turn.lock().await;
-    let known = survey::quarantine_entries(&places.archive, &home).await?;
+    let known = quarantine::entries(&home).await?;
     let (sha256, _) = places.spool.sha256(&file.object.key).await?;
-    if are_kept(places, &home, &known, file, &sha256, tally).await? {
+    if are_kept(&home, &known, file, &sha256, tally).await? {
         return Ok(None);
     }
-    let name = ErrorFile::free_name(&known, stem(file), ".rows.parquet", &file.object.key, &sha256);
-    let key = format!("{}/{name}", layout::quarantine_dir(&home));
+    let expected = (tally.quarantined, tally.quarantined_hash);
+    let names = ErrorFile::names(stem(file), ".rows.parquet", &sha256);
+    let of_source = (file.object.key.as_str(), sha256.as_str());
+    // A run that was killed before it could write the entry may have left the rows.
+    let is_same: &(dyn for<'a> Fn(&'a str) -> BoxFuture<'a, Result<bool>> + Send + Sync) = &|key| {
+        let (archive, key) = (places.archive.clone(), key.to_owned());
+        Box::pin(async move { Ok(extract::count_in(&archive, &key).await == Some(expected)) })
+    };
+    let place = quarantine::place_for(&home, &known, names, of_source, is_same).await?;
+    let (name, is_kept) = match place {
+        Place::Free(name) => (name, false),
+        Place::Kept(name) => (name, true),
+    };
+    let key = home.kept_key(&name);
+    if is_kept {
+        let (kept_sha256, _) = places.archive.sha256(&key).await?;
+        let entry = entry(places, file, &fault, sha256, name, kept_sha256, Some(tally.quarantined));
+        quarantine::add(&home, &places.staging, std::slice::from_ref(&entry)).await?;
+        return Ok(Some(entry));
+    }
     let handle = Handle::new(&places.spool, &file.object);
-    let (claims, day, expected) = (claims.clone(), file.home, (tally.quarantined, tally.quarantined_hash));
+    let (claims, day) = (claims.clone(), file.home);
     let shown = places.spool.show(&file.object.key);
     let written = atomic::write(
         &places.archive,
         &key,
         &places.staging,
-        &Expect::Anything,
+        &Expect::Absent,
         atomic::Steps {
             write: Box::new(move |path| {
                 Box::pin(async move {
@@ -192,15 +232,14 @@ pub async fn rows(
     )
     .await?;
     let entry = entry(places, file, &fault, sha256, name, written.verified().clone(), Some(tally.quarantined));
-    note(places, &home, &entry).await?;
+    quarantine::add(&home, &places.staging, std::slice::from_ref(&entry)).await?;
     tracing::warn!(file = %places.spool.show(&file.object.key), rows = tally.quarantined, kept = %places.archive.show(&key), "rows quarantined");
     Ok(Some(entry))
 }
 
 /// Whether the quarantine has just these rows of this very file: a day that is compacted again must not report them anew.
 async fn are_kept(
-    places: &Places,
-    home: &Partition,
+    home: &PartitionHandle,
     known: &[Entry],
     file: &SpoolFile,
     sha256: &str,
@@ -217,29 +256,25 @@ async fn are_kept(
         // Someone has looked at them and let them go.
         return Ok(true);
     }
-    let key = format!("{}/{}", layout::quarantine_dir(home), entry.kept_as);
-    Ok(places.archive.head(&key).await?.is_some())
+    Ok(home.archive().head(&home.kept_key(&entry.kept_as)).await?.is_some())
 }
 
-/// The entries of several files' far rows. A file that belongs to another day is left to the run of that day, which
-/// reads it as well: two runs that keep the same rows would report them twice.
+/// The entries of several files' far rows. Whoever bills such rows sees to it that they are kept before anything is
+/// published; where the run of another day has kept the same ones, there is nothing to add.
 ///
 /// # Errors
 /// As [`rows`].
 pub async fn all_rows(
     places: &Places,
     partition: &Partition,
-    files: &[(SpoolFile, Claims)],
+    inputs: &[Input],
     tallies: &[Tally],
 ) -> Result<Vec<Entry>> {
-    // One run accounts for them: that of the file's own day.
-    let mine = |file: &SpoolFile, claims: &Claims| accounting_day(file, Some(claims)) == Some(partition.date);
-    let far = files.iter().zip(tallies).filter(|((f, c), tally)| tally.quarantined > 0 && mine(f, c));
-    let kept: Vec<Option<Entry>> = futures::stream::iter(far)
-        .then(|((file, claims), tally)| rows(places, partition, file, claims, tally))
-        .try_collect()
-        .await?;
-    Ok(kept.into_iter().flatten().collect())
+    let mut kept = Vec::new();
+    for (input, tally) in inputs.iter().zip(tallies).filter(|(_, tally)| tally.quarantined > 0) {
+        kept.extend(rows(places, partition, &input.file, &input.claims, tally).await?);
+    }
+    Ok(kept)
 }
 
 fn storage(problem: Problem) -> Error {
@@ -259,7 +294,7 @@ fn entry(
     rows: Option<u64>,
 ) -> Entry {
     Entry {
-        error_type: fault.error_type,
+        error_type: fault.error_type.into(),
         message: fault.message.clone(),
         source_path: file.object.key.clone(),
         size: file.object.size,
@@ -274,21 +309,6 @@ fn entry(
         salvaged: None,
         retry: false,
         discarded: false,
+        later: serde_json::Map::new(),
     }
 }
-
-/// Adds an entry to `error.json`, which other processes may be adding to as well.
-async fn note(places: &Places, home: &Partition, entry: &Entry) -> Result<()> {
-    let dir = layout::quarantine_dir(home);
-    let key = format!("{dir}/{}", layout::ERROR_FILE);
-    atomic::in_turn(&places.archive, &dir, TURNS, || async {
-        let (known, expect) = survey::quarantine_version(&places.archive, home).await?;
-        let known = known.first().cloned().map(|newest| ErrorFile { newest, files: known });
-        let json = ErrorFile::with(known, entry.clone()).to_json()?;
-        atomic::write_bytes(&places.archive, &key, &places.staging, &expect, json).await.map(|_| ())
-    })
-    .await
-}
-
-/// How often the turn to write `error.json` is waited for.
-const TURNS: u32 = 500;

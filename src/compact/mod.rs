@@ -8,6 +8,7 @@ pub mod decide;
 pub mod footers;
 pub mod keep;
 pub mod prepare;
+pub mod recognise;
 mod report;
 pub mod survey;
 pub mod work;
@@ -25,6 +26,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 pub use report::{Mode, Options, Outcome, Outlook, Silent, Status, Stop, Watch};
 
 use crate::{
+    archive::{
+        partition::PartitionHandle,
+        state::{self, Depth, State},
+    },
     engine::{budget::Budget, layout::plural},
     error::{Error, Kind, Result},
     file::{examine, fault::Problem, reader::Handle},
@@ -32,14 +37,14 @@ use crate::{
         date::Date,
         layout,
         partition::{Partition, Selection, Series},
-        receipt::SeqOrigin,
+        receipt::{Content, SeqOrigin, Source},
     },
     storage::{
         scratch::{self, Scratch},
         store::Store,
     },
 };
-use decide::{Archived, Decision};
+use decide::{Decision, Knowledge, Wishes};
 use footers::Footers;
 use keep::Places;
 use survey::Spool;
@@ -115,6 +120,8 @@ pub enum Rebuilt {
         /// Of what was made again.
         rebuilt: String,
     },
+    /// A source in the spool does not have the rows any more that were archived from it; which. The archive is not to blame.
+    SourceChanged(String),
     /// It could not be made again; why.
     Impossible(String),
 }
@@ -143,12 +150,15 @@ pub async fn rebuild(
         spill_dir: spill_dir.to_owned(),
         now: Utc::now(),
         force: true,
+        accept_loss: false,
         salvage: false,
         zstd_level: None,
     };
-    let (Archived::Published(receipt), _) = survey::archived(archive, partition).await? else {
+    let handle = PartitionHandle::new(archive, partition);
+    let State::Published(published) = state::inspect(&handle, Depth::Footer).await?.state else {
         return Ok(Rebuilt::Impossible("it is not published with a receipt".to_owned()));
     };
+    let receipt = published.receipt();
     if receipt.base.is_some() && receipt.outcome.seq != SeqOrigin::Source {
         return Ok(Rebuilt::Impossible("its rows were numbered in more than one run".to_owned()));
     }
@@ -158,22 +168,41 @@ pub async fn rebuild(
     let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
     let shared = shared(spool, archive, &options, scratch.path(), 1, Arc::new(Silent), &Stop::default())?;
     let look = work::look(&shared, partition, files).await?;
-    // Exactly the files that the receipt names: what came later is not in the archived data either.
-    let chosen: Vec<usize> = (0_usize..)
-        .zip(&look.feeding)
-        .filter(|(_, (mark, claims))| mark.known.is_some() && claims.is_ok())
-        .map(|(index, _)| index)
-        .collect();
-    let needed = receipt.sources.iter().filter(|s| s.rows_here > 0).count();
-    let found = chosen
-        .iter()
-        .filter_map(|i| look.feeding.get(*i))
-        .filter(|(mark, _)| mark.known.and_then(|nth| receipt.sources.get(nth)).is_some_and(|s| s.rows_here > 0));
-    let missing = needed - found.count().min(needed);
-    if missing > 0 {
-        return Ok(Rebuilt::Impossible(format!("{} of its {needed} sources left the spool", plural(missing, "file"))));
+    // Exactly the rows that the receipt names: what came later is not in the archived data either.
+    let mut needed: BTreeSet<Content> =
+        receipt.sources.iter().filter(|s| s.rows_here > 0).map(Source::content).collect();
+    let sources = needed.len();
+    let mut changed = Vec::new();
+    let mut chosen = Vec::new();
+    for (index, (mark, claims)) in look.feeding.iter().enumerate() {
+        let Knowledge::Known { content, unread } = mark.knowledge else { continue };
+        let reads = match claims {
+            Ok(claims) if unread => recognise::still_has(spool, &mark.file, claims, content).await?,
+            Ok(_) => Ok(()),
+            Err(fault) => Err(fault.to_string()),
+        };
+        match reads {
+            // Of files with the same rows, one is enough.
+            Ok(()) if needed.remove(&content) => chosen.push(index),
+            Ok(()) => {}
+            Err(what) => changed.push(format!("{}: {what}", mark.file.object.key)),
+        }
     }
-    match work::digest(&shared, partition, &look, &chosen).await? {
+    if let Some(first) = changed.first().filter(|_| !needed.is_empty()) {
+        // The archived rows are those that were proven; it is the file in the spool that is another.
+        return Ok(Rebuilt::SourceChanged(format!(
+            "{} of its {sources} sources changed in the spool since they were archived: {first}",
+            plural(changed.len(), "file")
+        )));
+    }
+    if !needed.is_empty() {
+        return Ok(Rebuilt::Impossible(format!(
+            "{} of its {sources} sources left the spool",
+            plural(needed.len(), "file")
+        )));
+    }
+    let build = decide::Build { files: chosen, base: None, replaces: None, reason: String::new() };
+    match work::digest(&shared, partition, &look, &build).await? {
         Some(rebuilt) if rebuilt == receipt.outcome.sha256 => Ok(Rebuilt::Same),
         Some(rebuilt) => Ok(Rebuilt::Differs { archived: receipt.outcome.sha256.clone(), rebuilt }),
         None => Ok(Rebuilt::Impossible("its sources can no longer be read".to_owned())),
@@ -244,7 +273,7 @@ fn shared(
             turn: Arc::default(),
         },
         today: Date::of(options.now)?,
-        force: options.force,
+        wishes: Wishes { force: options.force, accept_loss: options.accept_loss },
         salvage: options.salvage,
         zstd_level: options.zstd_level,
         budget: Budget::of(options.memory_limit, workers),
@@ -370,11 +399,16 @@ async fn outlook(
             "complete".clone_into(&mut outlook.action);
             "an interrupted publish".clone_into(&mut outlook.reason);
         }
-        Decision::Build { files, base, reason } => {
-            let foreseen = work::foresee(run, &outlook.partition, &look, files, base.as_deref()).await?;
+        Decision::AcceptLoss { loss, lost } => {
+            "accept-loss".clone_into(&mut outlook.action);
+            let rows: u64 = lost.iter().map(|source| source.rows_here).sum();
+            outlook.reason = format!("{loss}; {rows} rows are nowhere else");
+        }
+        Decision::Build(build) => {
+            let foreseen = work::foresee(run, &outlook.partition, &look, build).await?;
             let prepared = &foreseen.prepared;
             "compact".clone_into(&mut outlook.action);
-            outlook.reason.clone_from(reason);
+            outlook.reason.clone_from(&build.reason);
             outlook.files = prepared.sources.len();
             outlook.rows = prepared.rows();
             outlook.bytes = prepared.sources.iter().map(|s| s.handle.size()).sum();

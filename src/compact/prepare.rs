@@ -6,10 +6,7 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt, stream};
 
-use super::{
-    decide::{Feeding, SpoolFile, is_entry_of, is_salvage_of, is_source, may_be_source},
-    footers::Footers,
-};
+use super::{decide::SpoolFile, footers::Footers};
 use crate::{
     engine::{
         budget::{Budget, decoded_bytes},
@@ -29,7 +26,7 @@ use crate::{
     model::{
         date::Date,
         partition::{Partition, belongs},
-        quarantine::{Entry, ErrorType, Fault},
+        quarantine::{ErrorType, Fault},
         receipt::{Receipt, SeqOrigin},
         schema,
         time::to_ns,
@@ -169,58 +166,6 @@ pub fn unfit(claims: &Claims, partition: &Partition, schema: &arrow::datatypes::
     None
 }
 
-/// Marks what the receipt knows and what is in QUARANTINE. A file whose time alone changed is looked into.
-///
-/// # Errors
-/// When a file is out of reach.
-pub async fn feeding(
-    spool: &Store,
-    files: Vec<SpoolFile>,
-    receipt: Option<&Receipt>,
-    entries: &[Entry],
-) -> Result<Vec<Feeding>> {
-    let mut all = Vec::with_capacity(files.len());
-    for file in files {
-        let mut quarantined = false;
-        for entry in entries.iter().filter(|e| is_entry_of(e, &file)) {
-            quarantined |=
-                entry.modified_us == file.object.modified_us || spool.sha256(&file.object.key).await?.0 == entry.sha256;
-        }
-        let mut lost = Vec::new();
-        for entry in entries.iter().filter(|e| is_salvage_of(e, &file)) {
-            if entry.modified_us == file.object.modified_us || spool.sha256(&file.object.key).await?.0 == entry.sha256 {
-                lost = entry.salvaged.as_ref().map(|s| s.row_groups.clone()).unwrap_or_default();
-            }
-        }
-        let sources = receipt.map(|r| r.sources.as_slice()).unwrap_or_default();
-        let mut known = sources.iter().position(|s| is_source(s, &file));
-        if known.is_none()
-            && !quarantined
-            && let Some(nth) = sources.iter().position(|s| may_be_source(s, &file))
-            && let Some(source) = sources.get(nth)
-        {
-            let handle = Handle::new(spool, &file.object);
-            let claims = match probe(&handle).await {
-                Ok(claims) if claims.rows == source.rows && !lost.is_empty() => without(&claims, &lost),
-                other => other,
-            };
-            known = match claims {
-                Ok(claims) if claims.rows + claims.lost.as_ref().map_or(0, |l| l.rows) == source.rows => {
-                    match examine(&handle, &claims).await {
-                        Ok(found) => (found.row_hash == source.row_hash).then_some(nth),
-                        Err(Problem::Storage(error)) => return Err(error),
-                        Err(_) => None,
-                    }
-                }
-                Err(Problem::Storage(error)) => return Err(error),
-                _ => None,
-            };
-        }
-        all.push(Feeding { file, known, quarantined, lost });
-    }
-    Ok(all)
-}
-
 /// Everything that a run needs besides the places.
 #[derive(Debug, Clone)]
 pub struct Prepared {
@@ -267,6 +212,17 @@ impl Prepared {
     }
 }
 
+/// A file that is read.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The file.
+    pub file: SpoolFile,
+    /// What is known of it.
+    pub claims: Claims,
+    /// Row groups whose rows the archive has already.
+    pub known_groups: Vec<usize>,
+}
+
 /// Archived data that is read as one more source.
 #[derive(Debug, Clone)]
 pub struct BaseData {
@@ -286,16 +242,17 @@ pub fn prepare(
     spool: &Store,
     archive: &Store,
     partition: &Partition,
-    files: &[(SpoolFile, Claims)],
+    files: &[Input],
     base: Option<&BaseData>,
     budget: &Budget,
 ) -> Result<Prepared> {
     // Archived columns have their type for good: late files fit in, or are left out.
-    let votes = files.iter().map(|(_, c)| (c, c.rows)).chain(base.map(|b| (&b.claims, u64::MAX / 2)));
+    let votes =
+        files.iter().map(|input| (&input.claims, input.claims.rows)).chain(base.map(|b| (&b.claims, u64::MAX / 2)));
     let shape = Shape::of(&partition.series.stream, votes)?;
     let mut sources: Vec<Source> = files
         .iter()
-        .map(|(file, claims)| Source {
+        .map(|Input { file, claims, known_groups }| Source {
             name: file.object.key.clone(),
             handle: Handle::new(spool, &file.object),
             home: file.home,
@@ -304,6 +261,7 @@ pub fn prepare(
             order: Order::Claimed,
             rank: None,
             modified_us: file.object.modified_us,
+            known_groups: known_groups.clone(),
         })
         .collect();
     sources.extend(base.map(|base| Source {
@@ -315,6 +273,7 @@ pub fn prepare(
         order: Order::Claimed,
         rank: None,
         modified_us: base.object.modified_us,
+        known_groups: Vec::new(),
     }));
     let to_ns = units_differ(&sources) || base.is_some_and(|b| b.receipt.outcome.brought_to.is_some());
     for source in &mut sources {

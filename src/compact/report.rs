@@ -57,6 +57,8 @@ pub struct Options {
     pub now: DateTime<Utc>,
     /// Compact again what is up to date, and today too.
     pub force: bool,
+    /// Go on where a published generation is gone, without the rows of it that are nowhere.
+    pub accept_loss: bool,
     /// Take in the good row groups of a file of which some do not read.
     pub salvage: bool,
     /// The level of zstd, 1 to 22, where it is not the default; other levels give other bytes for the same rows.
@@ -182,7 +184,7 @@ pub struct Outlook {
     /// The partition.
     #[serde(flatten)]
     pub partition: Partition,
-    /// What would be done: `compact`, `nothing`, `complete` or `fail`.
+    /// What would be done: `compact`, `nothing`, `complete`, `accept-loss` or `fail`.
     pub action: String,
     /// Why.
     pub reason: String,

@@ -10,17 +10,24 @@ use std::{
 };
 
 use super::{
-    decide::{Archived, Decision, Feeding, SpoolFile, decide, identity},
+    decide::{self, Decision, Feeding, Knowledge, SpoolFile, Wishes, decide, identity, may_be_entry_of},
     footers::Footers,
     keep::{self, Places},
-    prepare::{BaseData, Prepared, Probed, accounting_day, feeding, prepare, probe_all, unfit},
+    prepare::{BaseData, Input, Prepared, accounting_day, prepare, probe_all, unfit},
+    recognise::{self, Against},
     report::Watch,
-    survey::{self, Stands},
+    survey,
 };
 use crate::{
+    archive::{
+        commit,
+        partition::{PartitionHandle, Versions},
+        state::{self, Depth, Inspection, State},
+    },
     engine::{
         budget::Budget,
-        job::{Job, Ledger, Tally},
+        job::{FoundCopy, Job, Ledger, Tally},
+        layout::plural,
         run::{Attempt, Setting, run},
         sink::Draft,
     },
@@ -32,11 +39,11 @@ use crate::{
         date::Date,
         layout,
         partition::Partition,
-        quarantine::{Entry, Extent, Fault},
-        receipt::{Base, LeftOut, Receipt},
+        quarantine::{Entry, ErrorType, Extent, Fault, RecordedType},
+        receipt::{Base, FileCopy, LeftOut, LostSource, Receipt, Source, WITHOUT_HISTORY},
         schema,
     },
-    storage::{Expect, atomic, conditions},
+    storage::{atomic, conditions},
 };
 
 /// How many races for one partition are lost before it is left to the others.
@@ -49,8 +56,8 @@ pub struct Run {
     pub places: Places,
     /// Today in UTC, as the run understands it.
     pub today: Date,
-    /// Whether to compact what is up to date, and today.
-    pub force: bool,
+    /// What the operator wants besides what is usual.
+    pub wishes: Wishes,
     /// Whether to take in the good row groups of a file of which some do not read.
     pub salvage: bool,
     /// The memory of one partition.
@@ -76,12 +83,12 @@ pub struct Run {
 pub struct Look {
     /// What is to be done.
     pub decision: Decision,
+    /// What the archive holds.
+    pub archived: Inspection,
     /// The files that feed the partition, with their claims where they can be used.
     pub feeding: Vec<(Feeding, std::result::Result<Claims, Fault>)>,
     /// What the quarantine has of the candidates.
     pub entries: Vec<Entry>,
-    /// The versions of what the archive holds.
-    pub stands: Stands,
 }
 
 /// What was made of a partition.
@@ -118,19 +125,26 @@ pub struct Done {
 /// # Errors
 /// When spool or archive do not answer.
 pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Result<Look> {
-    let (archived, stands) = survey::archived(&run.places.archive, partition).await?;
-    let said = survey::neighbours(&run.places.archive, partition).await?;
+    let archive = &run.places.archive;
+    let archived = state::inspect(&PartitionHandle::new(archive, partition), Depth::Footer).await?;
+    let said = survey::neighbours(archive, partition).await?;
     let mut candidates = survey::candidates(files, partition);
     // A file that a neighbour's receipt accounts for to the last row, none of them here, need not be opened.
     candidates.retain(|file| !said.elsewhere.contains(&identity(file)));
-    let entries = survey::quarantined(&run.places.archive, partition, &candidates).await?;
-    let receipt = match &archived {
-        Archived::Published(receipt) => Some(receipt.as_ref()),
-        _ => None,
+    let entries = survey::quarantined(archive, partition, &candidates).await?;
+    let (receipt, stands) = match &archived.state {
+        State::Published(published) => (Some(published.receipt()), true),
+        State::Lost(loss) => (loss.newest.as_ref(), false),
+        State::Empty | State::Interrupted(_) | State::Unproven(_) => (None, false),
     };
-    let marked = feeding(&run.places.spool, candidates, receipt, &entries).await?;
+    let against = Against { receipt, stands, entries: &entries };
+    let mut marked = Vec::with_capacity(candidates.len());
+    for file in candidates {
+        marked.push(recognise::by_name(&run.places.spool, file, against).await?);
+    }
     // What is known feeds as its receipt says; what is in QUARANTINE is counted at its own day; the rest is looked into.
-    let (held, open): (Vec<Feeding>, Vec<Feeding>) = marked.into_iter().partition(|f| f.quarantined);
+    let (held, open): (Vec<Feeding>, Vec<Feeding>) =
+        marked.into_iter().partition(|f| f.knowledge == Knowledge::Quarantined);
     let rows_kept = |file: &SpoolFile| {
         let same = |e: &&Entry| e.source_path == file.object.key && e.size == file.object.size;
         let rows = |e: &Entry| e.extent() == Extent::Rows && e.modified_us == file.object.modified_us;
@@ -142,23 +156,21 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     let partly: BTreeMap<&str, &Vec<usize>> = partly.map(|f| (f.file.object.key.as_str(), &f.lost)).collect();
     let lost = |file: &SpoolFile| partly.get(file.object.key.as_str()).copied().cloned().unwrap_or_default();
     let probed = probe_all(&run.places.spool, &run.footers, partition, files, &rows_kept, &is_sent, &lost).await?;
-    let mut feeding = Vec::new();
-    for (mark, Probed { claims, feeds, .. }) in open.into_iter().zip(probed) {
-        if feeds || mark.known.is_some() {
-            feeding.push((mark, claims));
-        }
-    }
+    let is_known = |mark: &Feeding| matches!(mark.knowledge, Knowledge::Known { .. });
+    let feeds = open.into_iter().zip(probed).filter(|(mark, probed)| probed.feeds || is_known(mark)).collect();
+    let mut feeding = recognise::by_rows(&run.places.spool, feeds, receipt).await?;
     for mark in held.into_iter().filter(|f| accounting_day(&f.file, None) == Some(partition.date)) {
-        let entry = entries.iter().find(|e| super::decide::is_entry_of(e, &mark.file));
-        let fault = entry.map_or_else(
-            || Fault::new(crate::model::quarantine::ErrorType::FooterCorrupt, "in QUARANTINE"),
-            |e| Fault::new(e.error_type, e.message.clone()),
-        );
+        let entry = entries.iter().find(|e| may_be_entry_of(e, &mark.file));
+        let in_quarantine = || Fault::new(ErrorType::FooterCorrupt, "in QUARANTINE");
+        let fault = entry.map_or_else(in_quarantine, |e| match &e.error_type {
+            RecordedType::Known(error_type) => Fault::new(*error_type, e.message.clone()),
+            RecordedType::Later(_) => in_quarantine(),
+        });
         feeding.push((mark, Err(fault)));
     }
     let marks: Vec<Feeding> = feeding.iter().map(|(mark, _)| mark.clone()).collect();
-    let decision = decide(partition, run.today, &marks, &archived, run.force);
-    Ok(Look { decision, feeding, entries, stands })
+    let decision = decide(partition, run.today, &marks, &archived.state, run.wishes);
+    Ok(Look { decision, archived, feeding, entries })
 }
 
 /// Does with a partition what is to be done.
@@ -166,22 +178,25 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
 /// # Errors
 /// When it could not be done; the archive is as it was, or will be recognised and completed by the next run.
 pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Result<Done> {
-    let dir = layout::partition_dir(partition);
+    let handle = PartitionHandle::new(&run.places.archive, partition);
     let is_folder = run.places.archive.local_folder().is_some();
-    let swept = atomic::sweep(&run.places.archive, &dir)
-        + atomic::sweep(&run.places.archive, &layout::receipts_dir(partition))
-        + atomic::sweep(&run.places.archive, &layout::quarantine_dir(partition));
+    let folders = [handle.dir(), handle.receipts_dir(), handle.quarantine_dir()];
+    let swept: usize = folders.iter().map(|folder| atomic::sweep(&run.places.archive, folder)).sum();
     if swept > 0 {
         tracing::info!(%partition, swept, "removed what an interrupted run had left");
     }
     let nothing = |made| Ok(Done { made, quarantined: Vec::new() });
     let held = if is_folder {
-        match look(run, partition, files).await?.decision {
-            Decision::Nothing(why) => return nothing(Made::Nothing(why)),
+        let seen = look(run, partition, files).await?;
+        match seen.decision {
+            Decision::Nothing(why) => {
+                mark_if_lacking(run, &handle, &seen.archived).await?;
+                return nothing(Made::Nothing(why));
+            }
             Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
-            Decision::Complete(_) | Decision::Build { .. } => {}
+            Decision::Complete(_) | Decision::Build(_) | Decision::AcceptLoss { .. } => {}
         }
-        match atomic::lock(&run.places.archive, &dir)? {
+        match atomic::lock(&run.places.archive, &handle.dir())? {
             None => return nothing(Made::LostRace("another qlc is at work on this partition".to_owned())),
             held => held,
         }
@@ -191,6 +206,7 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     // Under the lock of a folder nothing changes any more but by what is done here. On a bucket the conditions of the
     // writes find out, and the decision is made again on what stands there then.
     let mut completed: Option<Receipt> = None;
+    let mut accepted: Vec<LostSource> = Vec::new();
     let mut quarantined = Vec::new();
     let mut lost = 0;
     let made = loop {
@@ -200,34 +216,46 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
             );
         }
         let seen = look(run, partition, files).await?;
-        if let Decision::Complete(_) | Decision::Build { .. } = &seen.decision {
+        if !matches!(seen.decision, Decision::Nothing(_) | Decision::Fail(_)) {
             probe_once(run).await?;
         }
         match &seen.decision {
-            Decision::Nothing(why) if lost > 0 => {
-                break Made::LostRace(format!("another process published it first; {why}"));
+            Decision::Nothing(why) => {
+                mark_if_lacking(run, &handle, &seen.archived).await?;
+                if lost > 0 {
+                    break Made::LostRace(format!("another process published it first; {why}"));
+                }
+                let nothing = || Made::Nothing(format!("{}{why}", in_words(&accepted)));
+                break completed.map_or_else(nothing, Made::Completed);
             }
-            Decision::Nothing(why) => break completed.map_or_else(|| Made::Nothing(why.clone()), Made::Completed),
             Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
+            Decision::AcceptLoss { loss, lost } => {
+                let number = seen.archived.next_generation();
+                tracing::warn!(%partition, %loss, sources = lost.len(), "its loss is accepted on request");
+                commit::accept_loss(&handle, &run.places.staging, loss, lost.clone(), number).await?;
+                accepted.clone_from(lost);
+            }
             Decision::Complete(receipt) => {
-                match publish_meta(run, partition, receipt, &seen.stands.meta, None).await {
-                    Ok(()) => completed = Some(receipt.as_ref().clone()),
+                let expect = &seen.archived.versions.meta;
+                match commit::publish(&handle, &run.places.staging, receipt, expect, None).await {
+                    Ok(published) => completed = Some(published.receipt().clone()),
                     Err(error) if error.kind() == Kind::LostRace => lost += 1,
                     Err(error) => return Err(error),
                 }
                 // Files may have come since: look again.
             }
-            Decision::Build { files, base, reason } => {
-                let mut build = match Build::begin(run, partition, &seen, files, base.as_deref()).await {
-                    Ok(build) => build,
+            Decision::Build(build) => {
+                let mut attempts = match Attempts::begin(run, partition, &seen, build, &accepted).await {
+                    Ok(attempts) => attempts,
                     Err(error) if error.kind() == Kind::LostRace => {
                         lost += 1;
                         continue;
                     }
                     Err(error) => return Err(error),
                 };
-                let made = if build.restart { Ok(None) } else { build.until_done(reason).await };
-                quarantined.append(&mut build.quarantined);
+                let reason = format!("{}{}", in_words(&accepted), build.reason);
+                let made = if attempts.restart { Ok(None) } else { attempts.until_done(&reason).await };
+                quarantined.append(&mut attempts.quarantined);
                 match made {
                     Ok(Some(made)) => break made,
                     Ok(None) => {}
@@ -244,138 +272,162 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     Ok(Done { made, quarantined })
 }
 
+fn in_words(accepted: &[LostSource]) -> String {
+    if accepted.is_empty() {
+        return String::new();
+    }
+    let rows: u64 = accepted.iter().map(|source| source.rows_here).sum();
+    format!("accepted as lost: {rows} rows of {}; ", plural(accepted.len(), "file"))
+}
+
+/// Writes the mark that the run which published the partition was too short for, or that its version did not write.
+async fn mark_if_lacking(run: &Run, handle: &PartitionHandle, archived: &Inspection) -> Result<()> {
+    if let State::Published(published) = &archived.state
+        && archived.lacks_mark()
+    {
+        probe_once(run).await?;
+        commit::mark(handle, &run.places.staging, published).await;
+    }
+    Ok(())
+}
+
 /// Finds out, once in a run and before its first write, whether the archive's conditional writes can be relied on.
 async fn probe_once(run: &Run) -> Result<()> {
     let _: &() = run.probed.get_or_try_init(|| conditions::probe(&run.places.archive)).await?;
     Ok(())
 }
 
-/// Writes the meta of data whose receipt stands: the step that makes the partition exist. `mine` is the version of the
-/// data that this run wrote; while it stands, nobody else's meta is right.
-async fn publish_meta(
-    run: &Run,
-    partition: &Partition,
-    receipt: &Receipt,
-    expect: &Expect,
-    mine: Option<&str>,
-) -> Result<()> {
-    let (archive, key) = (&run.places.archive, layout::meta_key(partition));
-    let json = receipt.meta().to_json()?;
-    let mut expect = expect.clone();
-    let mut rounds = 0;
-    loop {
-        rounds += 1;
-        let lost = match atomic::write_bytes(archive, &key, &run.places.staging, &expect, json.clone()).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == Kind::LostRace => error,
-            Err(error) => return Err(error),
-        };
-        let stands = archive.read_version(&key).await?;
-        if stands.as_ref().is_some_and(|(bytes, _)| bytes.as_ref() == json.as_slice()) {
-            // Someone who found the data with its receipt has completed the publish for us.
-            return Ok(());
-        }
-        let data = archive.head(&layout::data_key(partition)).await?.and_then(|object| object.tag);
-        if mine.is_none() || data.as_deref() != mine || rounds > RACES {
-            return Err(lost);
-        }
-        expect = stands.map_or(Expect::Absent, |(_, tag)| tag.map_or(Expect::Anything, Expect::Version));
-    }
-}
-
 /// The attempts at one partition.
-pub struct Build<'a> {
+pub struct Attempts<'a> {
     run: &'a Run,
     partition: &'a Partition,
     /// Files that can still be used.
-    files: Vec<(SpoolFile, Claims)>,
+    files: Vec<Input>,
     base: Option<BaseData>,
+    /// The generation whose every row the new one must have.
+    replaces: Option<Box<Receipt>>,
+    /// Which generation this will be.
+    generation: u64,
+    /// What an operator accepted as lost.
+    accepted: Vec<LostSource>,
     left_out: Vec<LeftOut>,
+    copies: Vec<FileCopy>,
     quarantined: Vec<Entry>,
-    /// Files whose rows are in the archive already. When one of them turns out bad, its archived rows must stay: the
-    /// decision is made again, with the file in QUARANTINE and the archived data as the base.
+    /// Files that are read again although their rows are in the archive. When one of them turns out bad, its archived rows
+    /// must stay: the decision is made again, with the file in QUARANTINE and the archived data as the base.
     known: BTreeSet<String>,
     restart: bool,
     /// How often the merge was made narrower because memory ran out.
     squeezed: u32,
     /// What the publish may replace.
-    stands: Stands,
+    versions: Versions,
 }
 
-impl<'a> Build<'a> {
-    /// Takes the files that `chosen` names; those that cannot be used are quarantined.
+impl<'a> Attempts<'a> {
+    /// Takes the files that `build` names; those that cannot be used are quarantined.
     async fn begin(
         run: &'a Run,
         partition: &'a Partition,
         look: &Look,
-        chosen: &[usize],
-        base: Option<&Receipt>,
+        build: &decide::Build,
+        accepted: &[LostSource],
     ) -> Result<Self> {
-        let mut build = Self::plan(run, partition, look, chosen, base).await?;
-        for (file, fault) in Self::unusable(look, chosen) {
-            if build.salvage(&file).await? {
-                continue;
+        let mut attempts = Self::plan(run, partition, look, build).await?;
+        attempts.accepted = accepted.to_vec();
+        let mut bad = Vec::new();
+        for (file, fault) in Self::unusable(look, build) {
+            if !attempts.salvage(&file).await? {
+                bad.push((file, fault));
             }
-            build.quarantine(&file, &fault).await?;
         }
-        build.drop_unfit().await?;
-        Ok(build)
+        bad.extend(attempts.changed_in_place(look, build).await?);
+        attempts.quarantine(bad).await?;
+        attempts.drop_unfit().await?;
+        Ok(attempts)
     }
 
     /// The same without touching anything: files that cannot be used are left in place.
-    async fn plan(
-        run: &'a Run,
-        partition: &'a Partition,
-        look: &Look,
-        chosen: &[usize],
-        base: Option<&Receipt>,
-    ) -> Result<Self> {
-        let chosen = chosen.iter().filter_map(|i| look.feeding.get(*i));
-        let files =
-            chosen.filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().ok()?.clone()))).collect();
-        let left_out = look.feeding.iter().filter(|(mark, _)| mark.quarantined).filter_map(|(mark, _)| {
-            look.entries.iter().find(|e| super::decide::is_entry_of(e, &mark.file)).map(left_out)
+    async fn plan(run: &'a Run, partition: &'a Partition, look: &Look, build: &decide::Build) -> Result<Self> {
+        let chosen: Vec<&(Feeding, _)> = build.files.iter().filter_map(|i| look.feeding.get(*i)).collect();
+        let usable = chosen.iter().filter_map(|(mark, claims)| {
+            let known_groups = match &mark.knowledge {
+                Knowledge::New { known_groups } => known_groups.clone(),
+                Knowledge::Known { .. } | Knowledge::Quarantined => Vec::new(),
+            };
+            Some(Input { file: mark.file.clone(), claims: claims.as_ref().ok()?.clone(), known_groups })
         });
-        let base = match base {
+        let left_out = look.feeding.iter().filter(|(mark, _)| mark.knowledge == Knowledge::Quarantined);
+        let left_out = left_out
+            .filter_map(|(mark, _)| look.entries.iter().find(|e| may_be_entry_of(e, &mark.file)).map(left_out_by));
+        let versions = look.archived.versions.clone();
+        let base = match &build.base {
             Some(receipt) => match base_data(run, partition, receipt).await {
                 Ok(base) => Some(base),
                 Err(error) => {
-                    overtaken(run, partition, &look.stands).await?;
+                    overtaken(run, partition, &versions).await?;
                     return Err(error);
                 }
             },
             None => None,
         };
-        let known =
-            look.feeding.iter().filter(|(mark, _)| mark.known.is_some()).map(|(mark, _)| mark.file.object.key.clone());
+        let known = chosen.iter().filter(|(mark, _)| matches!(mark.knowledge, Knowledge::Known { .. }));
+        // Copies that an earlier run found stay on record while their original is a source.
+        let before = build.replaces.as_ref().map(|replaced| replaced.copies.clone()).unwrap_or_default();
         Ok(Self {
             run,
             partition,
-            files,
+            files: usable.collect(),
             base,
+            replaces: build.replaces.clone(),
+            generation: look.archived.next_generation(),
+            accepted: Vec::new(),
             left_out: left_out.collect(),
+            copies: before,
             quarantined: Vec::new(),
-            known: known.collect(),
+            known: known.map(|(mark, _)| mark.file.object.key.clone()).collect(),
             restart: false,
             squeezed: 0,
-            stands: look.stands.clone(),
+            versions,
         })
     }
 
-    fn unusable(look: &Look, chosen: &[usize]) -> Vec<(SpoolFile, Fault)> {
-        let chosen = chosen.iter().filter_map(|i| look.feeding.get(*i));
+    fn unusable(look: &Look, build: &decide::Build) -> Vec<(SpoolFile, Fault)> {
+        let chosen = build.files.iter().filter_map(|i| look.feeding.get(*i));
         chosen.filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().err()?.clone()))).collect()
     }
 
-    async fn quarantine(&mut self, file: &SpoolFile, fault: &Fault) -> Result<()> {
-        let entry = keep::file(&self.run.places, self.partition, file, fault).await?;
-        self.restart |= self.known.contains(&file.object.key);
-        self.left_out.push(left_out(&entry));
-        self.quarantined.push(entry);
+    /// Files with the name, size and time of an archived source that do not have its rows any more. The archived rows stay;
+    /// the file goes to QUARANTINE beside them.
+    async fn changed_in_place(&self, look: &Look, build: &decide::Build) -> Result<Vec<(SpoolFile, Fault)>> {
+        let mut changed = Vec::new();
+        for (index, (mark, claims)) in look.feeding.iter().enumerate() {
+            let Knowledge::Known { content, unread: true } = mark.knowledge else { continue };
+            if build.files.contains(&index) {
+                // It is read in any case, and held against the receipt at the end.
+                continue;
+            }
+            let what = match claims {
+                Err(fault) => Err(fault.to_string()),
+                Ok(claims) => recognise::still_has(&self.run.places.spool, &mark.file, claims, content).await?,
+            };
+            if let Err(what) = what {
+                changed.push((mark.file.clone(), source_changed(&what)));
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn quarantine(&mut self, bad: Vec<(SpoolFile, Fault)>) -> Result<()> {
+        let entries = keep::files(&self.run.places, self.partition, &bad).await?;
+        self.restart |= bad.iter().any(|(file, _)| self.known.contains(&file.object.key));
+        self.files.retain(|input| !bad.iter().any(|(file, _)| file.object.key == input.file.object.key));
+        self.left_out.extend(entries.iter().map(left_out_by));
+        self.quarantined.extend(entries);
         Ok(())
     }
 
-    /// Goes on without the row groups of `file` that do not read, where that was asked for and leaves some; whether it did.
+    /// Goes on without the row groups of `file` that do not read, where that was asked for and leaves some that the archive
+    /// does not have yet; whether it did.
     async fn salvage(&mut self, file: &SpoolFile) -> Result<bool> {
         // Rows of a file that was compacted whole are in the archive: they must not be exchanged for a part of them.
         if !self.run.salvage || self.known.contains(&file.object.key) {
@@ -384,27 +436,39 @@ impl<'a> Build<'a> {
         let Some(salvage) = salvage(&Handle::new(&self.run.places.spool, &file.object)).await? else {
             return Ok(false);
         };
+        let mut known_groups = Vec::new();
+        if let Some(replaced) = &self.replaces {
+            let name = |key: &str| key.rsplit('/').next().map(str::to_owned);
+            let namesake = |source: &Source| name(&source.name) == name(&file.object.key);
+            if replaced.receipt_version == WITHOUT_HISTORY && replaced.sources.iter().any(namesake) {
+                // That receipt does not tell which row groups it has: some may be those of this very file.
+                return Ok(false);
+            }
+            known_groups = replaced.known().from_any(&salvage.good);
+            if known_groups.len() == salvage.good.len() {
+                // A damaged copy of what the archive has.
+                return Ok(false);
+            }
+        }
         self.quarantined.extend(keep::salvaged(&self.run.places, self.partition, file, &salvage).await?);
-        self.files.retain(|(f, _)| f.object.key != file.object.key);
-        self.files.push((file.clone(), salvage.claims));
-        self.files.sort_by(|(a, _), (b, _)| a.object.key.cmp(&b.object.key));
+        self.files.retain(|input| input.file.object.key != file.object.key);
+        self.files.push(Input { file: file.clone(), claims: salvage.claims, known_groups });
+        self.files.sort_by(|a, b| a.file.object.key.cmp(&b.file.object.key));
         Ok(true)
     }
 
     /// Files whose schema does not fit that of the partition; the schema is voted on by all that are left.
     fn misfits(&self) -> Vec<(SpoolFile, Fault)> {
-        let files = self.files.iter().map(|(_, c)| (c.schema.as_ref(), c.rows));
+        let files = self.files.iter().map(|input| (input.claims.schema.as_ref(), input.claims.rows));
         let votes = files.chain(self.base.iter().map(|b| (b.claims.schema.as_ref(), u64::MAX / 2)));
         let schema = schema::of_partition(&self.partition.series.stream, votes);
-        self.files.iter().filter_map(|(f, c)| Some((f.clone(), unfit(c, self.partition, &schema)?))).collect()
+        let misfit = |input: &Input| Some((input.file.clone(), unfit(&input.claims, self.partition, &schema)?));
+        self.files.iter().filter_map(misfit).collect()
     }
 
     async fn drop_unfit(&mut self) -> Result<()> {
-        for (file, fault) in self.misfits() {
-            self.quarantine(&file, &fault).await?;
-            self.files.retain(|(f, _)| f != &file);
-        }
-        Ok(())
+        let misfits = self.misfits();
+        self.quarantine(misfits).await
     }
 
     fn prepared(&self) -> Result<Prepared> {
@@ -416,9 +480,10 @@ impl<'a> Build<'a> {
     /// Attempts until the partition is made; `None` when the decision must be made again.
     async fn until_done(&mut self, reason: &str) -> Result<Option<Made>> {
         let none = || Ok(Some(Made::Nothing("none of the readable files holds rows of this day".to_owned())));
+        let had_files = !self.files.is_empty();
         let mut proven = false;
         loop {
-            if self.files.is_empty() && self.base.is_some() {
+            if self.files.is_empty() && self.base.is_some() && (had_files || !self.run.wishes.force) {
                 return Ok(Some(Made::Nothing("none of the new files can be used".to_owned())));
             }
             let prepared = self.prepared()?;
@@ -429,9 +494,10 @@ impl<'a> Build<'a> {
             self.run.watch.partition_begins(self.partition, prepared.rows(), bytes_in);
             let problems = match self.attempt(prepared, false).await {
                 Ok(Attempt::Written(written)) => {
-                    let receipt = written.verified();
-                    publish_meta(self.run, self.partition, receipt, &self.stands.meta, written.tag()).await?;
-                    let (receipt, reason) = (receipt.clone(), reason.to_owned());
+                    let handle = PartitionHandle::new(&self.run.places.archive, self.partition);
+                    let (staging, meta) = (&self.run.places.staging, &self.versions.meta);
+                    let published = commit::publish(&handle, staging, written.verified(), meta, written.tag()).await?;
+                    let (receipt, reason) = (published.receipt().clone(), reason.to_owned());
                     return Ok(Some(Made::Published { receipt, reason, bytes_in }));
                 }
                 Ok(Attempt::NoRows) => return none(),
@@ -443,6 +509,14 @@ impl<'a> Build<'a> {
                     ));
                 }
                 Ok(Attempt::Digest(_)) => return Err(Error::new(Kind::Internal, "a digest was not asked for")),
+                Ok(Attempt::Copies(copies)) => {
+                    self.leave_out_copies(&copies);
+                    continue;
+                }
+                Ok(Attempt::Unaccounted(lost)) => {
+                    self.blame_changed(&lost).await?;
+                    return Ok(None);
+                }
                 Ok(Attempt::Problems(problems)) => problems,
                 Err(error) if error.kind() == Kind::Resources && self.squeezed < 3 => {
                     // Footers do not tell how large rows are in memory: a narrower merge needs less.
@@ -460,13 +534,53 @@ impl<'a> Build<'a> {
         }
     }
 
+    /// Goes on without the files that hold the same rows as others.
+    fn leave_out_copies(&mut self, copies: &[FoundCopy]) {
+        let mut names = BTreeSet::new();
+        for FoundCopy { index, copy_of } in copies {
+            let Some(input) = self.files.get(*index) else { continue };
+            let object = &input.file.object;
+            tracing::warn!(file = %self.run.places.spool.show(&object.key), %copy_of, "holds the same rows as another file: they count once");
+            let _ = names.insert(object.key.clone());
+            self.copies.push(FileCopy {
+                name: object.key.clone(),
+                size: object.size,
+                modified_us: object.modified_us,
+                copy_of: copy_of.clone(),
+            });
+        }
+        self.files.retain(|input| !names.contains(&input.file.object.key));
+    }
+
+    /// Published rows would be dropped: the files that they came from do not have them any more. These go to QUARANTINE, and
+    /// the decision is made again, upon the archived rows.
+    async fn blame_changed(&mut self, lost: &[LostSource]) -> Result<()> {
+        let named = |file: &SpoolFile| lost.iter().any(|source| source.name == file.object.key);
+        let what = "its rows are others than were archived from it";
+        let changed = self.files.iter().filter(|input| named(&input.file));
+        let changed: Vec<(SpoolFile, Fault)> =
+            changed.map(|input| (input.file.clone(), source_changed(what))).collect();
+        if changed.is_empty() {
+            let names: Vec<&str> = lost.iter().map(|source| source.name.as_str()).collect();
+            return Err(Error::new(
+                Kind::Proof,
+                format!(
+                    "{}: published rows of {} would be dropped; nothing was published",
+                    self.partition,
+                    names.join(", ")
+                ),
+            ));
+        }
+        self.quarantine(changed).await
+    }
+
     /// Makes the next attempt different from this one: bad files go to QUARANTINE, and no footer is believed any more.
     async fn learn(&mut self, problems: Vec<(usize, Problem)>, proven: bool) -> Result<()> {
         let mut bad: Vec<(SpoolFile, Fault)> = Vec::new();
         let all_heavy = problems.iter().all(|(_, p)| matches!(p, Problem::TooLarge));
         for (index, problem) in problems {
-            let Some((file, claims)) = self.files.get_mut(index) else {
-                overtaken(self.run, self.partition, &self.stands).await?;
+            let Some(Input { file, claims, .. }) = self.files.get_mut(index) else {
+                overtaken(self.run, self.partition, &self.versions).await?;
                 return Err(match problem {
                     Problem::Storage(error) => error,
                     other => Error::new(
@@ -494,7 +608,7 @@ impl<'a> Build<'a> {
             return Ok(());
         }
         let bad_keys: BTreeSet<String> = bad.iter().map(|(f, _)| f.object.key.clone()).collect();
-        for (file, claims) in &mut self.files {
+        for Input { file, claims, .. } in &mut self.files {
             if claims.proven || bad_keys.contains(&file.object.key) || self.run.stop.asked() {
                 continue;
             }
@@ -505,13 +619,13 @@ impl<'a> Build<'a> {
                 Err(other) => return Err(Error::new(Kind::Internal, other.to_string())),
             }
         }
+        let mut lost = Vec::new();
         for (file, fault) in bad {
-            if self.salvage(&file).await? {
-                continue;
+            if !self.salvage(&file).await? {
+                lost.push((file, fault));
             }
-            self.quarantine(&file, &fault).await?;
-            self.files.retain(|(f, _)| f.object.key != file.object.key);
         }
+        self.quarantine(lost).await?;
         self.drop_unfit().await
     }
 
@@ -549,13 +663,17 @@ impl<'a> Build<'a> {
             }),
             base_sources: self.base.as_ref().map(base_sources).unwrap_or_default(),
             left_out: self.left_out.clone(),
+            copies: self.copies.clone(),
+            generation: self.generation,
+            replaces: self.replaces.as_deref().cloned(),
+            accepted_loss: self.accepted.clone(),
             seq: prepared.seq,
         };
         let kept: Arc<Mutex<Vec<Entry>>> = Arc::default();
         let setting = Setting {
             archive: self.run.places.archive.clone(),
             scratch: self.run.scratch.clone(),
-            expect: self.stands.data.clone(),
+            expect: self.versions.data.clone(),
             budget: self.run.budget.squeezed(self.squeezed),
             cores: self.run.cores,
             zstd_level: self.run.zstd_level,
@@ -568,11 +686,16 @@ impl<'a> Build<'a> {
     }
 }
 
+fn source_changed(what: &str) -> Fault {
+    let what = format!("it has the name, size and time of a file whose rows are archived, but changed since: {what}");
+    Fault::new(ErrorType::SourceChanged, what)
+}
+
 /// The step between proof and publishing: rows without a permitted day are kept.
 fn before_visible(
     places: &Places,
     partition: &Partition,
-    files: &[(SpoolFile, Claims)],
+    files: &[Input],
     kept: &Arc<Mutex<Vec<Entry>>>,
 ) -> crate::engine::sink::BeforeVisible {
     let (places, partition, kept) = (places.clone(), partition.clone(), Arc::clone(kept));
@@ -588,16 +711,16 @@ fn before_visible(
     })
 }
 
-fn base_sources(base: &BaseData) -> Vec<crate::model::receipt::Source> {
-    let by_base = |s: &crate::model::receipt::Source| crate::model::receipt::Source { by_base: true, ..s.clone() };
+fn base_sources(base: &BaseData) -> Vec<Source> {
+    let by_base = |s: &Source| Source { by_base: true, ..s.clone() };
     base.receipt.sources.iter().map(by_base).collect()
 }
 
 /// Fails as a lost race when the archived data is not what it was when it was looked at: then nothing is wrong with it,
 /// another process has published meanwhile.
-async fn overtaken(run: &Run, partition: &Partition, stands: &Stands) -> Result<()> {
-    let now = survey::versions(&run.places.archive, partition).await?;
-    if now.data == stands.data {
+async fn overtaken(run: &Run, partition: &Partition, versions: &Versions) -> Result<()> {
+    let now = PartitionHandle::new(&run.places.archive, partition).versions().await?;
+    if now.data == versions.data {
         return Ok(());
     }
     Err(Error::new(Kind::LostRace, format!("{partition}: another process published while its archived data was read")))
@@ -628,7 +751,7 @@ async fn base_data(run: &Run, partition: &Partition, receipt: &Receipt) -> Resul
     Ok(BaseData { object, claims, receipt: Box::new(receipt.clone()) })
 }
 
-fn left_out(entry: &Entry) -> LeftOut {
+fn left_out_by(entry: &Entry) -> LeftOut {
     LeftOut {
         name: entry.source_path.clone(),
         size: entry.size,
@@ -649,40 +772,38 @@ pub struct Foreseen {
 ///
 /// # Errors
 /// When the archived data cannot be read.
-pub async fn foresee(
-    run: &Run,
-    partition: &Partition,
-    look: &Look,
-    chosen: &[usize],
-    base: Option<&Receipt>,
-) -> Result<Foreseen> {
-    let mut build = Build::plan(run, partition, look, chosen, base).await?;
-    let misfits = build.misfits();
-    let unusable = Build::unusable(look, chosen).len() + misfits.len();
-    build.files.retain(|(f, _)| !misfits.iter().any(|(m, _)| m == f));
-    Ok(Foreseen { prepared: build.prepared()?, unusable })
+pub async fn foresee(run: &Run, partition: &Partition, look: &Look, build: &decide::Build) -> Result<Foreseen> {
+    let mut attempts = Attempts::plan(run, partition, look, build).await?;
+    let misfits = attempts.misfits();
+    let unusable = Attempts::unusable(look, build).len() + misfits.len();
+    attempts.files.retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
+    Ok(Foreseen { prepared: attempts.prepared()?, unusable })
 }
 
 /// The digest that a partition made from these files of the spool would have.
 ///
 /// # Errors
 /// When it cannot be made.
-pub async fn digest(run: &Run, partition: &Partition, look: &Look, chosen: &[usize]) -> Result<Option<String>> {
-    let mut build = Build::plan(run, partition, look, chosen, None).await?;
-    let misfits = build.misfits();
-    build.files.retain(|(f, _)| !misfits.iter().any(|(m, _)| m == f));
+pub async fn digest(run: &Run, partition: &Partition, look: &Look, build: &decide::Build) -> Result<Option<String>> {
+    let mut attempts = Attempts::plan(run, partition, look, build).await?;
+    let misfits = attempts.misfits();
+    attempts.files.retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
     for distrust in [false, true] {
         if distrust {
-            for (file, claims) in &mut build.files {
+            for Input { file, claims, .. } in &mut attempts.files {
                 if let Ok(found) = examine(&Handle::new(&run.places.spool, &file.object), claims).await {
                     *claims = found.claims;
                 }
             }
         }
-        match build.attempt(build.prepared()?, true).await? {
+        match attempts.attempt(attempts.prepared()?, true).await? {
             Attempt::Digest(sha256) => return Ok(Some(sha256)),
             Attempt::Problems(_) => {}
-            Attempt::Written(_) | Attempt::NoRows | Attempt::LostRace => return Ok(None),
+            Attempt::Written(_)
+            | Attempt::NoRows
+            | Attempt::LostRace
+            | Attempt::Copies(_)
+            | Attempt::Unaccounted(_) => return Ok(None),
         }
     }
     Ok(None)

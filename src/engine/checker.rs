@@ -37,6 +37,8 @@ pub struct Checker {
     tally: Tally,
     last: Option<(i64, Option<i64>)>,
     sums: RowSums,
+    /// The row group that the rows are of, and whether the archive has its rows already.
+    row_group: (usize, bool),
 }
 
 /// Where the rows of a batch go.
@@ -51,7 +53,14 @@ impl Checker {
     /// Begins the source at `index`.
     #[must_use]
     pub fn new(job: Arc<Job>, index: usize) -> Self {
-        Self { job, index, tally: Tally::default(), last: None, sums: RowSums::default() }
+        Self { job, index, tally: Tally::default(), last: None, sums: RowSums::default(), row_group: (0, false) }
+    }
+
+    /// Says that the next rows are of the `nth` row group that is read of the file.
+    pub fn enter_row_group(&mut self, nth: usize) {
+        let Some(source) = self.job.sources.get(self.index) else { return };
+        let index = source.row_group(nth);
+        self.row_group = (index, source.known_groups.contains(&index));
     }
 
     /// Takes the next rows as they were read; gives those of this partition, with the carried columns.
@@ -94,6 +103,8 @@ impl Checker {
 
         self.tally.rows += rows as u64;
         self.tally.row_hash = self.tally.row_hash.and(hash);
+        let (row_group, is_known) = self.row_group;
+        self.tally.add_to_group(row_group, rows as u64, hash);
         if let Placing::Split { quarantined, .. } = &placing {
             self.tally.quarantined_hash = self.tally.quarantined_hash.and(self.sums.hash_where(quarantined));
         }
@@ -104,6 +115,10 @@ impl Checker {
             hash = self.sums.hash();
         }
         match placing {
+            Placing::Here if is_known => {
+                self.tally.known += rows as u64;
+                Ok(carried.slice(0, 0))
+            }
             Placing::Here => {
                 self.tally.here += rows as u64;
                 self.tally.here_hash = self.tally.here_hash.and(hash);
@@ -116,11 +131,18 @@ impl Checker {
                         format!("{}: holds rows of another day; look at it with qlc verify", source.handle.shown()),
                     )));
                 }
-                self.tally.here += here.true_count() as u64;
-                self.tally.here_hash = self.tally.here_hash.and(self.sums.hash_where(&here));
+                if is_known {
+                    self.tally.known += here.true_count() as u64;
+                } else {
+                    self.tally.here += here.true_count() as u64;
+                    self.tally.here_hash = self.tally.here_hash.and(self.sums.hash_where(&here));
+                }
                 self.tally.quarantined += quarantined.true_count() as u64;
                 for (date, count) in elsewhere {
                     *self.tally.elsewhere.entry(date).or_default() += count;
+                }
+                if is_known {
+                    return Ok(carried.slice(0, 0));
                 }
                 filter_record_batch(&carried, &here)
                     .map_err(|e| Problem::Storage(Error::caused(Kind::Internal, "filtering a batch by day", e)))

@@ -13,7 +13,12 @@ use std::{
 
 use crate::{
     file::{ahead::Ahead, claims::Claims, fault::Problem, reader::Handle, shape::Shape},
-    model::{date::Date, partition::Partition, row_hash::RowHash},
+    model::{
+        date::Date,
+        partition::Partition,
+        receipt::{LostSource, RowGroup},
+        row_hash::RowHash,
+    },
 };
 
 /// What must be done to a source's rows before they can be merged.
@@ -55,6 +60,18 @@ pub struct Source {
     pub rank: Option<u32>,
     /// When it was last changed.
     pub modified_us: i64,
+    /// Row groups whose rows the archive has already, from an earlier, damaged version of the file: they are read and
+    /// accounted for, and not taken in again.
+    pub known_groups: Vec<usize>,
+}
+
+impl Source {
+    /// The place in the file of the `nth` row group that is read: some may be left out.
+    #[must_use]
+    pub fn row_group(&self, nth: usize) -> usize {
+        let Some(lost) = &self.claims.lost else { return nth };
+        (0..).filter(|index| !lost.groups.contains(index)).nth(nth).unwrap_or(nth)
+    }
 }
 
 /// What one source turned out to hold.
@@ -68,12 +85,29 @@ pub struct Tally {
     pub here: u64,
     /// Their row hash over the columns that the proof compares, after any change of unit.
     pub here_hash: RowHash,
+    /// Rows of this partition that the archive has already.
+    pub known: u64,
+    /// Its row groups, as they were read.
+    pub row_groups: Vec<RowGroup>,
     /// Rows of other days.
     pub elsewhere: BTreeMap<Date, u64>,
     /// Rows without a plausible or permitted day.
     pub quarantined: u64,
     /// The row hash of these rows as they were read.
     pub quarantined_hash: RowHash,
+}
+
+impl Tally {
+    /// Adds rows of the row group at `index` of the file.
+    pub fn add_to_group(&mut self, index: usize, rows: u64, row_hash: RowHash) {
+        match self.row_groups.last_mut().filter(|group| group.index == index) {
+            Some(group) => {
+                group.rows += rows;
+                group.row_hash = group.row_hash.and(row_hash);
+            }
+            None => self.row_groups.push(RowGroup { index, rows, row_hash }),
+        }
+    }
 }
 
 /// Called with rows and bytes as they are read.
@@ -118,11 +152,22 @@ impl fmt::Debug for Job {
     }
 }
 
+/// A source that holds the same rows as another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundCopy {
+    /// Its place among the sources.
+    pub index: usize,
+    /// The key of the source whose rows count.
+    pub copy_of: String,
+}
+
 /// What the sources of a partition turned out to hold, and what went wrong with them.
 #[derive(Debug, Default)]
 pub struct Ledger {
     tallies: Mutex<BTreeMap<usize, Tally>>,
     problems: Mutex<Vec<(usize, Problem)>>,
+    copies: Mutex<Vec<FoundCopy>>,
+    unaccounted: Mutex<Vec<LostSource>>,
     broken: AtomicBool,
     without_rows: AtomicBool,
 }
@@ -151,6 +196,26 @@ impl Ledger {
     #[must_use]
     pub fn is_without_rows(&self) -> bool {
         self.without_rows.load(Ordering::SeqCst)
+    }
+
+    /// Notes which sources hold the same rows as another one.
+    pub fn note_copies(&self, copies: Vec<FoundCopy>) {
+        *self.copies.lock().unwrap_or_else(PoisonError::into_inner) = copies;
+    }
+
+    /// Takes these out.
+    pub fn copies(&self) -> Vec<FoundCopy> {
+        std::mem::take(&mut self.copies.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes which sources of the standing generation the new one would not account for.
+    pub fn note_unaccounted(&self, sources: Vec<LostSource>) {
+        *self.unaccounted.lock().unwrap_or_else(PoisonError::into_inner) = sources;
+    }
+
+    /// Takes these sources out.
+    pub fn unaccounted(&self) -> Vec<LostSource> {
+        std::mem::take(&mut self.unaccounted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes the problems out.

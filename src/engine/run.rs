@@ -24,14 +24,14 @@ use datafusion::{
 
 use super::{
     budget::Budget,
-    job::Job,
+    job::{FoundCopy, Job},
     plan::{Layouts, rows},
     sink::{ArchiveSink, ArchiveTable, BeforeVisible, Draft},
 };
 use crate::{
     error::{Error, Kind, Result},
     file::fault::Problem,
-    model::receipt::Receipt,
+    model::receipt::{LostSource, Receipt},
     storage::{Expect, atomic::Written, store::Store},
 };
 
@@ -46,6 +46,10 @@ pub enum Attempt {
     LostRace,
     /// Some sources could not be read as planned.
     Problems(Vec<(usize, Problem)>),
+    /// Some sources hold the same rows as others; nothing was written.
+    Copies(Vec<FoundCopy>),
+    /// The new generation would drop or alter published rows of these sources; nothing was written.
+    Unaccounted(Vec<LostSource>),
     /// No row of this day was there; what went to QUARANTINE went there.
     NoRows,
 }
@@ -99,6 +103,14 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
     let problems = job.ledger.problems();
     if !problems.is_empty() {
         return Ok(Attempt::Problems(problems));
+    }
+    let copies = job.ledger.copies();
+    if !copies.is_empty() {
+        return Ok(Attempt::Copies(copies));
+    }
+    let unaccounted = job.ledger.unaccounted();
+    if !unaccounted.is_empty() {
+        return Ok(Attempt::Unaccounted(unaccounted));
     }
     let sunk = result.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (sunk, collected) {

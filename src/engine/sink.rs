@@ -4,6 +4,7 @@
 //! Its state is plain data besides the job it belongs to. Refuses to make anything visible that the proof does not cover.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -22,8 +23,9 @@ use datafusion::{
 use futures::{TryStreamExt, future::BoxFuture};
 use tokio::task::JoinSet;
 
-use super::job::{Job, Role, Tally};
+use super::job::{self, FoundCopy, Job, Role, Tally};
 use crate::{
+    archive::{commit, partition::PartitionHandle},
     error::{Error, Kind, Result},
     file::{
         encode::{Beside, Encoded, Manner, encode},
@@ -32,7 +34,7 @@ use crate::{
     },
     model::{
         layout,
-        receipt::{Base, LeftOut, Outcome, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
+        receipt::{Base, Content, FileCopy, LeftOut, LostSource, Outcome, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
         row_hash::RowHash,
         time::Unit,
     },
@@ -50,12 +52,20 @@ pub struct Draft {
     pub created_at: String,
     /// The plan, one line per step.
     pub plan: Vec<String>,
-    /// Archived data that is read in the place of sources that have gone.
+    /// Archived data that is read with the new files.
     pub base: Option<Base>,
     /// The sources of that data.
     pub base_sources: Vec<Source>,
     /// Files left out.
     pub left_out: Vec<LeftOut>,
+    /// Files that hold the same rows as a source.
+    pub copies: Vec<FileCopy>,
+    /// Which generation this will be.
+    pub generation: u64,
+    /// The generation that it replaces: every row of it must be there again.
+    pub replaces: Option<Receipt>,
+    /// What an operator accepted as lost.
+    pub accepted_loss: Vec<LostSource>,
     /// Where `seq` comes from.
     pub seq: SeqOrigin,
 }
@@ -89,6 +99,7 @@ pub struct ArchiveSink {
 }
 
 /// A receipt whose file was read back.
+#[derive(Clone)]
 struct Proven {
     receipt: Receipt,
     /// What it may replace.
@@ -159,6 +170,11 @@ impl TableProvider for ArchiveTable {
     }
 }
 
+/// The rows of a source, those included that could not be read.
+fn source_rows(source: &job::Source, tally: &Tally) -> u64 {
+    tally.rows + source.claims.lost.as_ref().map_or(0, |lost| lost.rows)
+}
+
 /// The bills of all sources.
 fn tallies(job: &Job) -> Result<Vec<Tally>> {
     job.ledger.complete(job.sources.len()).ok_or_else(|| {
@@ -170,12 +186,16 @@ fn tallies(job: &Job) -> Result<Vec<Tally>> {
 }
 
 impl ArchiveSink {
+    fn handle(&self) -> PartitionHandle {
+        PartitionHandle::new(&self.archive, &self.job.partition)
+    }
+
     fn brought_to(&self) -> Option<Unit> {
         self.job.to_ns.then_some(Unit::Nano)
     }
 
     async fn write(&self, data: SendableRecordBatchStream) -> Result<Written<Receipt>> {
-        let key = layout::data_key(&self.job.partition);
+        let key = self.handle().data_key();
         let staged: Arc<Mutex<Option<(Encoded, Follower)>>> = Arc::default();
         let noted = Arc::clone(&staged);
         let steps = Steps {
@@ -195,18 +215,14 @@ impl ArchiveSink {
                 })
             }),
             before_visible: Box::new(move |proven: &Proven| {
-                let (sha256, json) = (proven.receipt.outcome.sha256.clone(), proven.receipt.to_json());
-                let expect = proven.expect.clone();
+                let Proven { receipt, expect } = proven.clone();
                 Box::pin(async move {
                     if self.dry {
                         // The digest is known; ending in an error removes the staged file.
-                        return Err(Error::new(Kind::Interrupted, sha256));
+                        return Err(Error::new(Kind::Interrupted, receipt.outcome.sha256));
                     }
                     (self.before_visible)(self.tallies()?).await?;
-                    let (key, json) = (layout::receipt_key(&self.job.partition, &sha256), json?);
-                    // Written anew even where the same stands: `clean` removes receipts of no data by their age.
-                    let _ = atomic::write_bytes(&self.archive, &key, &self.staging, &expect, json).await?;
-                    Ok(())
+                    commit::vouch(&self.handle(), &self.staging, &receipt, &expect).await
                 })
             }),
         };
@@ -280,15 +296,6 @@ impl ArchiveSink {
         tallies(&self.job)
     }
 
-    /// What a receipt of data with this digest may replace, and since when the digest is vouched for: the time of the
-    /// first receipt stays, so that `meta.json` says the same whoever of several makers writes it.
-    async fn vouched(&self, sha256: &str) -> Result<(Expect, Option<String>)> {
-        let key = layout::receipt_key(&self.job.partition, sha256);
-        let Some((bytes, tag)) = self.archive.read_version(&key).await? else { return Ok((Expect::Absent, None)) };
-        let since = Receipt::from_json(&bytes).ok().map(|receipt| receipt.created_at);
-        Ok((tag.map_or(Expect::Anything, Expect::Version), since))
-    }
-
     /// Reads the rest of the staged file back and holds all of it against the bills.
     async fn prove(&self, encoded: Encoded, follower: Follower) -> Result<Proven> {
         let partition = &self.job.partition;
@@ -304,6 +311,11 @@ impl ArchiveSink {
             return Err(Error::new(Kind::BadInput, format!("{partition}: none of the files holds rows of this day")));
         }
         let wrong = |what: String| Err(Error::new(Kind::Proof, format!("{partition}: {what}; nothing was published")));
+        let copies = self.copies(&tallies);
+        if !copies.is_empty() {
+            self.job.ledger.note_copies(copies);
+            return wrong("some of its files hold the same rows".to_owned());
+        }
         if let Some(finding) = back.findings.first() {
             return wrong(format!("the staged file is not as it must be: {finding}"));
         }
@@ -325,13 +337,16 @@ impl ArchiveSink {
         let (Some(ts_event_min_ns), Some(ts_event_max_ns)) = (back.ts_min_ns, back.ts_max_ns) else {
             return wrong("there are no rows of this day".to_owned());
         };
-        let (expect, since) = self.vouched(&sha256).await?;
+        let (expect, since) = commit::vouched_since(&self.handle(), &sha256).await?;
         let receipt = Receipt {
             receipt_version: RECEIPT_VERSION,
             qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
             partition: partition.clone(),
             created_at: since.unwrap_or_else(|| self.draft.created_at.clone()),
             adopted: false,
+            generation: self.draft.generation,
+            replaces: self.draft.replaces.as_ref().map(|replaced| replaced.outcome.sha256.clone()),
+            accepted_loss: self.draft.accepted_loss.clone(),
             outcome: Outcome {
                 sha256,
                 bytes,
@@ -350,11 +365,45 @@ impl ArchiveSink {
             base: self.draft.base.clone(),
             sources: self.sources(&tallies),
             left_out: self.draft.left_out.clone(),
+            copies: self.draft.copies.clone(),
         };
-        match receipt.findings().first() {
-            Some(finding) => wrong(finding.clone()),
-            None => Ok(Proven { receipt, expect }),
+        if let Some(finding) = receipt.findings().first() {
+            return wrong(finding.clone());
         }
+        // No published row is dropped or altered: each source of the standing generation is read again with the same rows,
+        // or comes with the archived data.
+        let unaccounted =
+            self.draft.replaces.as_ref().map(|replaced| replaced.unaccounted(&receipt)).unwrap_or_default();
+        if !unaccounted.is_empty() {
+            let names: Vec<&str> = unaccounted.iter().map(|source| source.name.as_str()).collect();
+            let what = format!("published rows of {} would be dropped or altered", names.join(", "));
+            self.job.ledger.note_unaccounted(unaccounted);
+            return wrong(what);
+        }
+        Ok(Proven { receipt, expect })
+    }
+
+    /// The files that hold the same rows as another one. The one whose name comes first is the file, the others are its
+    /// copies.
+    fn copies(&self, tallies: &[Tally]) -> Vec<FoundCopy> {
+        let mut firsts: BTreeMap<Content, (usize, &str)> = BTreeMap::new();
+        let mut copies = Vec::new();
+        let by_name = |name: &str| (name.rsplit('/').next().unwrap_or_default().to_owned(), name.to_owned());
+        for (index, (source, tally)) in self.job.sources.iter().zip(tallies).enumerate() {
+            if source.role != Role::Spool || tally.rows == 0 {
+                continue;
+            }
+            let content = Content { rows: source_rows(source, tally), row_hash: tally.row_hash };
+            match firsts.get_mut(&content) {
+                None => drop(firsts.insert(content, (index, &source.name))),
+                Some(first) if by_name(&source.name) < by_name(first.1) => {
+                    copies.push(FoundCopy { index: first.0, copy_of: source.name.clone() });
+                    *first = (index, &source.name);
+                }
+                Some(first) => copies.push(FoundCopy { index, copy_of: first.1.to_owned() }),
+            }
+        }
+        copies
     }
 
     fn sources(&self, tallies: &[Tally]) -> Vec<Source> {
@@ -362,15 +411,18 @@ impl ArchiveSink {
         let read = spool.map(|(source, tally)| {
             // Rows of row groups that were left out are in QUARANTINE with the file.
             let lost = source.claims.lost.as_ref().map_or(0, |l| l.rows);
+            let one_group = tally.row_groups.len() <= 1 && lost == 0;
             Source {
                 name: source.name.clone(),
                 size: source.handle.size(),
                 modified_us: source.modified_us,
-                rows: tally.rows + lost,
+                rows: source_rows(source, tally),
                 row_hash: tally.row_hash,
                 rows_here: tally.here,
                 rows_elsewhere: tally.elsewhere.clone(),
                 rows_quarantined: tally.quarantined + lost,
+                rows_known: tally.known,
+                row_groups: if one_group { Vec::new() } else { tally.row_groups.clone() },
                 seq_assigned: source.rank.is_some(),
                 by_base: false,
             }

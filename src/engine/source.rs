@@ -215,6 +215,7 @@ impl Checked {
                 let fetched = state.rows.fetched();
                 let done = if fetched == state.stored { 0 } else { std::mem::replace(&mut state.stored, fetched) };
                 (state.job.on_progress)(batch.num_rows() as u64, done);
+                state.checker.enter_row_group(state.rows.row_group());
                 let here = state.checker.take(&batch)?;
                 if here.num_rows() > 0 {
                     return Ok(Some((here, state)));

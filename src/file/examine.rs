@@ -22,6 +22,7 @@ use super::{
 use crate::model::{
     date::{Date, permitted_day},
     quarantine::ErrorType,
+    receipt::RowGroup,
     row_hash::{RowHash, RowSums},
     schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},
     time::to_ns,
@@ -34,6 +35,8 @@ pub struct Examined {
     pub claims: Claims,
     /// The row hash of its rows.
     pub row_hash: RowHash,
+    /// Its row groups: those that were read, counted in the file.
+    pub row_groups: Vec<RowGroup>,
     /// Rows without `ts_event`, or with one that is no plausible time.
     pub implausible: u64,
 }
@@ -48,12 +51,20 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
     let mut found = Found::default();
     let mut sums = RowSums::default();
     let mut hash = RowHash::EMPTY;
+    let lost = claims.lost.as_ref().map(|lost| lost.groups.as_slice()).unwrap_or_default();
+    let mut row_groups: Vec<RowGroup> = Vec::new();
     while let Some(batch) = rows.next().await? {
         sums.begin(batch.num_rows());
         for (field, column) in schema.fields().iter().zip(batch.columns()) {
             sums.add(field.name(), column)?;
         }
-        hash = hash.and(sums.hash());
+        let (read, batch_hash) = (batch.num_rows() as u64, sums.hash());
+        hash = hash.and(batch_hash);
+        let index = (0..).filter(|index| !lost.contains(index)).nth(rows.row_group()).unwrap_or_default();
+        match row_groups.last_mut().filter(|group| group.index == index) {
+            Some(group) => (group.rows, group.row_hash) = (group.rows + read, group.row_hash.and(batch_hash)),
+            None => row_groups.push(RowGroup { index, rows: read, row_hash: batch_hash }),
+        }
         let ints = |name: &str| {
             let column = batch.column_by_name(name)?;
             let fits =
@@ -99,7 +110,7 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
         proven: true,
         ..claims.clone()
     };
-    Ok(Examined { claims, row_hash: hash, implausible: found.implausible })
+    Ok(Examined { claims, row_hash: hash, row_groups, implausible: found.implausible })
 }
 
 /// The days of a file's rows.

@@ -71,8 +71,17 @@ pub async fn count(path: &Path) -> Result<(u64, RowHash), Problem> {
         .len();
     let store = Store::open(&path.parent().unwrap_or(path).display().to_string())?;
     let key = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
-    let handle = Handle::new(&store, &Object { key, size, modified_us: 0, tag: None });
-    let claims = probe(&handle).await?;
+    count_of(&Handle::new(&store, &Object { key, size, modified_us: 0, tag: None })).await
+}
+
+/// The same of an object of a store; `None` where it is none, or does not read.
+pub async fn count_in(store: &Store, key: &str) -> Option<(u64, RowHash)> {
+    let object = store.head(key).await.ok()??;
+    count_of(&Handle::new(store, &object)).await.ok()
+}
+
+async fn count_of(handle: &Handle) -> Result<(u64, RowHash), Problem> {
+    let claims = probe(handle).await?;
     let mut rows = handle.rows(&claims, 8192, &[]).await?;
     let (mut count, mut hash) = (0, RowHash::EMPTY);
     while let Some(batch) = rows.next().await? {

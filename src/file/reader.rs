@@ -345,6 +345,12 @@ impl Rows {
         }
     }
 
+    /// The row group that the last rows are of, counted among those that the footer at hand has.
+    #[must_use]
+    pub fn row_group(&self) -> usize {
+        self.row_group
+    }
+
     /// Bytes of the row group that is being read; 0 between two.
     #[must_use]
     pub fn fetched(&self) -> u64 {

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     error::Result,
-    model::quarantine::{ErrorType, Fault},
+    model::{
+        quarantine::{ErrorType, Fault},
+        receipt::RowGroup,
+    },
 };
 
 /// What can be saved of a file.
@@ -20,6 +23,8 @@ use crate::{
 pub struct Salvage {
     /// What is true of its good row groups.
     pub claims: Claims,
+    /// Its good row groups.
+    pub good: Vec<RowGroup>,
     /// The row groups that are lost, and what is wrong with each.
     pub lost: Vec<(usize, Fault)>,
     /// Their rows.
@@ -76,6 +81,14 @@ async fn look(handle: &Handle) -> std::result::Result<Option<Salvage>, Problem> 
     let rest = without(&claims, &bad)?;
     let rows = rest.lost.as_ref().map_or(0, |l| l.rows);
     let span = span_of_groups(&claims, &bad);
-    let claims_of_rest = examine(handle, &rest).await?.claims;
-    Ok(Some(Salvage { claims: claims_of_rest, lost, rows, span, groups, unproven: claims.row_hash.is_some() }))
+    let rest = examine(handle, &rest).await?;
+    Ok(Some(Salvage {
+        claims: rest.claims,
+        good: rest.row_groups,
+        lost,
+        rows,
+        span,
+        groups,
+        unproven: claims.row_hash.is_some(),
+    }))
 }

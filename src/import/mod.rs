@@ -12,27 +12,29 @@ mod report;
 
 use std::{collections::BTreeMap, path::Path};
 
-use bytes::Bytes;
 use chrono::SecondsFormat;
 
 pub use self::report::{Imported, Options, Outcome};
 use self::{
-    adopt::Place,
     check::{Verdict, check},
     mend::Way,
 };
 use crate::{
+    archive::{
+        commit,
+        partition::PartitionHandle,
+        state::{self, Depth, Inspection, State, Unproven, advice},
+    },
     error::{Error, Kind, Result},
     file::reader::Handle,
     model::{
         date::Date,
         layout::{self, Placed},
-        meta::Meta,
         partition::{Partition, Selection},
         receipt::Receipt,
     },
     storage::{
-        Expect, atomic, conditions, receipts,
+        atomic, conditions,
         scratch::{self, Scratch},
         store::{Object, Store},
     },
@@ -95,29 +97,6 @@ async fn partitions(source: &Store, options: &Options) -> Result<BTreeMap<Partit
     Ok(all)
 }
 
-/// What stands of a partition in the archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stands {
-    data: Option<Object>,
-    meta: Option<(Bytes, Option<String>)>,
-}
-
-impl Stands {
-    async fn of(archive: &Store, partition: &Partition) -> Result<Self> {
-        let data = archive.head(&layout::data_key(partition)).await?;
-        let meta = archive.read_version(&layout::meta_key(partition)).await?;
-        Ok(Self { data, meta })
-    }
-
-    /// What the new meta may replace.
-    fn expect(&self) -> Expect {
-        match &self.meta {
-            None => Expect::Absent,
-            Some((_, tag)) => tag.clone().map_or(Expect::Anything, Expect::Version),
-        }
-    }
-}
-
 /// What is to be done with a partition.
 enum Decision {
     Nothing(Receipt),
@@ -161,10 +140,11 @@ impl Import<'_> {
 
     async fn attempt(&mut self, partition: &Partition, beside: &[String], imported: &mut Imported) -> Result<()> {
         let source = self.from.unwrap_or(self.archive);
-        let stands = Stands::of(self.archive, partition).await?;
-        let data = source.head(&layout::data_key(partition)).await?;
+        let handle = PartitionHandle::new(self.archive, partition);
+        let archived = state::inspect(&handle, Depth::Bytes).await?;
+        let data = source.head(&handle.data_key()).await?;
         imported.bytes = data.as_ref().map_or(0, |data| data.size);
-        let decision = self.decide(partition, &stands, data.as_ref()).await?;
+        let decision = self.decide(&handle, &archived, data.as_ref()).await?;
         let (receipt, is_new) = match decision {
             // What another program left there would be a finding of every verification to come.
             Decision::Adopt(receipt) if self.from.is_none() && !beside.is_empty() => {
@@ -196,77 +176,96 @@ impl Import<'_> {
             self.probed = true;
         }
         let is_folder = self.archive.local_folder().is_some();
-        let dir = layout::partition_dir(partition);
-        let lock = if is_folder { atomic::lock(self.archive, &dir)? } else { None };
+        let lock = if is_folder { atomic::lock(self.archive, &handle.dir())? } else { None };
         if is_folder && lock.is_none() {
             return Err(Error::new(Kind::LostRace, "another qlc is at work on this partition"));
         }
         // On a bucket the conditions of the writes find out about the archive; nothing but a second look does in a folder.
-        let now = Stands::of(self.archive, partition).await?;
-        if now != stands || source.head(&layout::data_key(partition)).await? != data {
+        let is_same = handle.versions().await? == archived.versions
+            && self.archive.head(&handle.data_key()).await? == archived.listed.data
+            && source.head(&handle.data_key()).await? == data;
+        if !is_same {
             return Err(Error::new(Kind::LostRace, "it changed while it was looked at; run again"));
         }
-        let place = Place { archive: self.archive, staging };
         if is_new {
+            let (replaced, _) = commit::vouched_since(&handle, &receipt.outcome.sha256).await?;
             match self.from {
-                None => place.vouch(&receipt).await?,
-                Some(from) => place.copy(from, &receipt).await?,
+                None => commit::vouch(&handle, staging, &receipt, &replaced).await?,
+                Some(from) => adopt::copy(&handle, staging, from, &receipt, &replaced).await?,
             }
         }
-        place.meta(&receipt, &stands.expect()).await?;
+        let _ = commit::publish(&handle, staging, &receipt, &archived.versions.meta, None).await?;
         drop(lock);
         imported.outcome = if is_new { Outcome::Adopted } else { Outcome::Completed };
         Ok(())
     }
 
     /// Looks at a partition and says what is to be done with it.
-    async fn decide(&self, partition: &Partition, stands: &Stands, data: Option<&Object>) -> Result<Decision> {
+    async fn decide(&self, handle: &PartitionHandle, archived: &Inspection, data: Option<&Object>) -> Result<Decision> {
+        let partition = handle.partition();
         let source = self.from.unwrap_or(self.archive);
-        let leave = |outcome, reason: &str| {
-            Ok(Decision::Leave { outcome, reasons: vec![reason.to_owned()], rows: 0, mend: Vec::new() })
+        let leave = |outcome, reasons, mend| Ok(Decision::Leave { outcome, reasons, rows: 0, mend });
+        let Some(data) = data else {
+            return match (&archived.state, self.from) {
+                (State::Lost(loss), None) => {
+                    let reason = format!("{loss}; {}", advice(&archived.state).unwrap_or_default());
+                    leave(Outcome::Damaged, vec![reason], Vec::new())
+                }
+                _ => leave(Outcome::Unfit, vec!["there is no data.parquet".to_owned()], Vec::new()),
+            };
         };
-        let Some(data) = data else { return leave(Outcome::Unfit, "there is no data.parquet") };
         let (sha256, _) = source.sha256(&data.key).await?;
-        let archived = match (&self.from, &stands.data) {
-            (None, Some(_)) => Some(sha256.clone()),
-            (Some(_), Some(object)) => Some(self.archive.sha256(&object.key).await?.0),
-            (_, None) => None,
-        };
-        if archived.as_deref() == Some(sha256.as_str())
-            && let Some(receipt) = receipts::vouching(self.archive, partition, &sha256).await?
-        {
-            let meta = stands.meta.as_ref().and_then(|(bytes, _)| Meta::from_json(bytes).ok());
-            let is_published = meta == Some(receipt.meta());
-            return Ok(if is_published { Decision::Nothing(receipt) } else { Decision::Complete(receipt) });
+        match &archived.state {
+            State::Published(published) if published.receipt().outcome.sha256 == sha256 => {
+                return Ok(Decision::Nothing(published.receipt().clone()));
+            }
+            State::Interrupted(receipt) if receipt.outcome.sha256 == sha256 => {
+                return Ok(Decision::Complete(receipt.as_ref().clone()));
+            }
+            // What was published and is gone comes back from a copy of it.
+            State::Lost(loss) if self.from.is_some() && loss.sha256 == sha256 && loss.standing.is_none() => {
+                if let Some(newest) = &loss.newest {
+                    return Ok(Decision::Adopt(newest.clone()));
+                }
+            }
+            State::Lost(loss) => {
+                let reason = format!("{loss}; {}", advice(&archived.state).unwrap_or_default());
+                return leave(Outcome::Damaged, vec![reason], Vec::new());
+            }
+            State::Unproven(unproven) if archived.listed.newest().is_some() => {
+                let reason = format!("{unproven}, but qlc published this day before: the data is not what it wrote");
+                return leave(Outcome::Damaged, vec![reason], Vec::new());
+            }
+            State::Empty | State::Published(_) | State::Interrupted(_) | State::Unproven(_) => {}
         }
-        let meta_key = layout::meta_key(partition);
-        let meta = match self.from {
-            None => stands.meta.as_ref().map(|(bytes, _)| bytes.clone()),
-            Some(from) => from.read(&meta_key).await?,
-        };
+        let stands = handle.meta().await?.map(|(bytes, _)| bytes);
         let mend = |days| self.mend(partition, data, days);
-        if self.from.is_some() && (archived.is_some() || stands.meta.is_some()) {
-            let reason = if archived.as_deref() == Some(sha256.as_str()) {
+        if self.from.is_some() && (archived.listed.data.is_some() || stands.is_some()) {
+            let is_this = match &archived.state {
+                State::Unproven(Unproven::NoReceipt(Some(archived))) => *archived == sha256,
+                _ => false,
+            };
+            let reason = if is_this {
                 "the archive has this very data, but no receipt of it: import it in its place, without --from"
             } else {
                 "the archive has this day already, with other data, which is never replaced; the commands add the rows"
             };
-            let mend = if archived.as_deref() == Some(sha256.as_str()) { Vec::new() } else { mend(None) };
-            return Ok(Decision::Leave { outcome: Outcome::Unfit, reasons: vec![reason.to_owned()], rows: 0, mend });
+            let mend = if is_this { Vec::new() } else { mend(None) };
+            return leave(Outcome::Unfit, vec![reason.to_owned()], mend);
         }
+        let meta = match self.from {
+            None => stands,
+            Some(from) => from.read(&handle.meta_key()).await?,
+        };
         let Some(meta) = meta else {
             let reason = "there is no meta.json: nothing says that the data was finished";
-            return Ok(Decision::Leave {
-                outcome: Outcome::Unfit,
-                reasons: vec![reason.to_owned()],
-                rows: 0,
-                mend: mend(None),
-            });
+            return leave(Outcome::Unfit, vec![reason.to_owned()], mend(None));
         };
         Ok(match check(&Handle::new(source, data), partition, &meta, &sha256).await? {
             Verdict::Right(back) => {
                 let time = self.options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
-                Decision::Adopt(adopt::receipt(partition, data, &sha256, &back, &time))
+                let generation = archived.next_generation();
+                Decision::Adopt(adopt::receipt(partition, generation, data, &sha256, &back, &time))
             }
             Verdict::Unfit { reasons, rows, days } => {
                 let mend = if rows == 0 { Vec::new() } else { mend(days) };

@@ -28,6 +28,8 @@ pub enum ErrorType {
     RowHashMismatch,
     /// The reader panicked; the message says where.
     ReaderPanic,
+    /// The file has the name, size and time of one that was archived, but other rows: it changed in its place.
+    SourceChanged,
     /// The rows say that they are of another exchange, stream or symbol than the folder.
     WrongPartition,
     /// Rows whose `ts_event` is null, implausible, or further than a day from where their file belongs.
@@ -45,9 +47,35 @@ impl fmt::Display for ErrorType {
             Self::PageCorrupt => "PAGE_CORRUPT",
             Self::RowHashMismatch => "ROW_HASH_MISMATCH",
             Self::ReaderPanic => "READER_PANIC",
+            Self::SourceChanged => "SOURCE_CHANGED",
             Self::WrongPartition => "WRONG_PARTITION",
             Self::TimeOutOfRange => "TIME_OUT_OF_RANGE",
         })
+    }
+}
+
+/// The kind of error as an entry records it: one that this version knows, or one of a later version, which is kept as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RecordedType {
+    /// A kind that this version knows.
+    Known(ErrorType),
+    /// The name of a kind that it does not know.
+    Later(String),
+}
+
+impl From<ErrorType> for RecordedType {
+    fn from(error_type: ErrorType) -> Self {
+        Self::Known(error_type)
+    }
+}
+
+impl fmt::Display for RecordedType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(error_type) => error_type.fmt(f),
+            Self::Later(name) => f.write_str(name),
+        }
     }
 }
 
@@ -77,7 +105,7 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The kind of error.
-    pub error_type: ErrorType,
+    pub error_type: RecordedType,
     /// What was found.
     pub message: String,
     /// The key of the source below the spool's root.
@@ -110,6 +138,9 @@ pub struct Entry {
     /// Whether what was kept was discarded on request. The entry stays, so that the bytes are not taken in again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub discarded: bool,
+    /// What a later version says besides, kept as it is.
+    #[serde(flatten)]
+    pub later: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The row groups that a salvage left out. The file is kept whole, its other row groups are in the archive.
@@ -159,36 +190,13 @@ pub struct ErrorFile {
 }
 
 impl ErrorFile {
-    /// The name under which a file is kept whose natural name is `stem` + `suffix`: that one, unless a file of other
-    /// content or from another place has it; then a piece of the digest tells them apart.
-    #[must_use]
-    pub fn free_name(known: &[Entry], stem: &str, suffix: &str, source_path: &str, sha256: &str) -> String {
-        let natural = format!("{stem}{suffix}");
-        let taken = |name: &str| {
-            known.iter().any(|e| e.kept_as == name && (e.source_path != source_path || e.sha256 != sha256))
-        };
-        if !taken(&natural) {
-            return natural;
-        }
-        let marked = format!("{stem}.{}{suffix}", sha256.get(..12).unwrap_or(sha256));
-        if !taken(&marked) {
-            return marked;
-        }
-        // The same bytes from another place.
-        (2_u32..10_000)
-            .map(|n| format!("{stem}.{}.{n}{suffix}", sha256.get(..12).unwrap_or(sha256)))
-            .find(|n| !taken(n))
-            .unwrap_or(marked)
-    }
-
-    /// `known` with `entry` added; an entry of the same file name is replaced.
-    #[must_use]
-    pub fn with(known: Option<Self>, entry: Entry) -> Self {
-        let mut files = known.map(|k| k.files).unwrap_or_default();
-        files.retain(|e| e.kept_as != entry.kept_as);
-        files.push(entry.clone());
-        files.sort_by(|a, b| a.kept_as.cmp(&b.kept_as));
-        Self { newest: entry, files }
+    /// The names under which a file can be kept whose natural name is `stem` + `suffix`, in the order in which they are
+    /// tried: that one, then with a piece of the digest, then with a number as well.
+    pub fn names<'a>(stem: &'a str, suffix: &'a str, sha256: &'a str) -> impl Iterator<Item = String> + 'a {
+        let piece = sha256.get(..12).unwrap_or(sha256);
+        [format!("{stem}{suffix}"), format!("{stem}.{piece}{suffix}")]
+            .into_iter()
+            .chain((2_u32..10_000).map(move |n| format!("{stem}.{piece}.{n}{suffix}")))
     }
 
     /// A file of these entries; `None` when there are none.
@@ -225,7 +233,7 @@ mod tests {
 
     fn entry(name: &str, time: &str) -> Entry {
         Entry {
-            error_type: ErrorType::Truncated,
+            error_type: ErrorType::Truncated.into(),
             message: "cut off".to_owned(),
             source_path: format!("exchange=x/stream=y/symbol=z/{name}"),
             size: 12,
@@ -240,6 +248,7 @@ mod tests {
             salvaged: None,
             retry: false,
             discarded: false,
+            later: serde_json::Map::new(),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The receipt: the proof, made before publishing, that no row was lost, added or changed.
 //!
-//! It is an object of its own, named by the sha256 of the data it vouches for. Refuses to hold anything that is needed to
-//! read the data: an archive without its receipts is readable, but unproven.
+//! It is an object of its own, named by the sha256 of the data it vouches for. Receipts form a history: each names the
+//! generation that it replaces. An archive without its receipts is readable, but unproven.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,10 @@ use super::{date::Date, meta::Meta, partition::Partition, row_hash::RowHash, sch
 use crate::error::{Error, Kind, Result};
 
 /// The version of the receipt's form.
-pub const RECEIPT_VERSION: u32 = 1;
+pub const RECEIPT_VERSION: u32 = 2;
+
+/// The version of receipts that name no generation and no row groups.
+pub const WITHOUT_HISTORY: u32 = 1;
 
 /// Where the numbers in the column `seq` come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,12 +50,85 @@ pub struct Source {
     /// Its rows that went to QUARANTINE.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rows_quarantined: u64,
+    /// Its rows of this day that the archive had already, from row groups of an earlier, damaged version of the file.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_known: u64,
+    /// Its row groups that were read, where it has more than one: a damaged copy is recognised by them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub row_groups: Vec<RowGroup>,
     /// Whether its `seq` was given by qlc.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seq_assigned: bool,
     /// Whether it was read for this data, or for the archived data that was read in its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_base: bool,
+}
+
+/// A row group of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RowGroup {
+    /// Its place in the file, counted from 0.
+    pub index: usize,
+    /// Its rows.
+    pub rows: u64,
+    /// Their row hash, as they were read.
+    pub row_hash: RowHash,
+}
+
+impl Source {
+    /// What its rows are known by, whatever its name, size and time: their number and their row hash.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        Content { rows: self.rows, row_hash: self.row_hash }
+    }
+
+    /// The row groups that were read. A file of one row group needs no list of them.
+    #[must_use]
+    pub fn row_groups(&self) -> Vec<RowGroup> {
+        if self.row_groups.is_empty() && !self.is_partial() {
+            return vec![RowGroup { index: 0, rows: self.rows, row_hash: self.row_hash }];
+        }
+        self.row_groups.clone()
+    }
+
+    /// Whether some of its rows could not be read: they are in QUARANTINE with the file, and the row hash is of the others.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        !self.row_groups.is_empty() && self.row_groups.iter().map(|group| group.rows).sum::<u64>() != self.rows
+    }
+}
+
+/// What rows are known by: two sources of one collector with the same content are a file and its copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Content {
+    /// How many.
+    pub rows: u64,
+    /// Their row hash.
+    pub row_hash: RowHash,
+}
+
+/// A spool file that holds the rows of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileCopy {
+    /// Its key below the spool's root.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last changed, in microseconds since 1970 UTC, as its store says.
+    pub modified_us: i64,
+    /// The key of the file whose rows were taken in.
+    pub copy_of: String,
+}
+
+/// A source of a published generation whose rows the next generation does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostSource {
+    /// Its key below the spool's root.
+    pub name: String,
+    /// Its rows that the lost generation had.
+    pub rows_here: u64,
+    /// The sha256 of the generation that had them.
+    pub generation: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
@@ -125,6 +201,15 @@ pub struct Receipt {
     /// and its only source is the data itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
+    /// Which generation of the partition this is, counted from 1.
+    #[serde(default = "first_generation")]
+    pub generation: u64,
+    /// The sha256 of the generation that it replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// What an operator accepted as lost when this generation was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted_loss: Vec<LostSource>,
     /// What is in the data.
     pub outcome: Outcome,
     /// Rows that the sources gave to this partition; equals `outcome.rows`.
@@ -143,6 +228,14 @@ pub struct Receipt {
     /// Files that were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// Files that hold the same rows as a source, which count once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<FileCopy>,
+}
+
+/// Receipts of version 1 do not count generations.
+const fn first_generation() -> u64 {
+    1
 }
 
 impl Receipt {
@@ -212,11 +305,94 @@ impl Receipt {
             found.push(format!("the receipt's sources have {all} rows for this day, but it bills {}", self.rows_in));
         }
         for source in &self.sources {
-            let placed = source.rows_here + source.rows_elsewhere.values().sum::<u64>() + source.rows_quarantined;
+            let placed = source.rows_here
+                + source.rows_known
+                + source.rows_elsewhere.values().sum::<u64>()
+                + source.rows_quarantined;
             if placed != source.rows {
                 found.push(format!("of the {} rows of {} the receipt places {placed}", source.rows, source.name));
             }
         }
         found
+    }
+
+    /// What the data is known by.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        Content { rows: self.outcome.rows, row_hash: self.outcome.row_hash }
+    }
+
+    /// The sources of `self` whose rows of this day `next` does not account for: each must be a source of `next` as well,
+    /// with the same rows and the same row hash, and must give this day at least as many of them. No generation may
+    /// replace this one while there are any, unless they were accepted as lost.
+    #[must_use]
+    pub fn unaccounted(&self, next: &Self) -> Vec<LostSource> {
+        self.missing_from(next.sources.iter().map(|source| (source.content(), source.rows_here)))
+    }
+
+    /// The same for what is at hand before a generation is made: the content of sources, and their rows of this day.
+    #[must_use]
+    pub fn missing_from(&self, at_hand: impl Iterator<Item = (Content, u64)>) -> Vec<LostSource> {
+        let mut have: BTreeMap<Content, Vec<u64>> = BTreeMap::new();
+        for (content, rows_here) in at_hand {
+            have.entry(content).or_default().push(rows_here);
+        }
+        let needed = self.sources.iter().filter(|source| source.rows_here > 0);
+        let missing = needed.filter(|source| {
+            // Each source at hand stands for one: two sources of one content are told apart by their number alone.
+            let Some(rows) = have.get_mut(&source.content()) else { return true };
+            let Some(at) = rows.iter().position(|rows| *rows >= source.rows_here) else { return true };
+            let _ = rows.swap_remove(at);
+            false
+        });
+        missing
+            .map(|source| LostSource {
+                name: source.name.clone(),
+                rows_here: source.rows_here,
+                generation: self.outcome.sha256.clone(),
+            })
+            .collect()
+    }
+
+    /// What is known of the rows that the archive has of this day, by content and by row group.
+    #[must_use]
+    pub fn known(&self) -> KnownRows {
+        let groups = self.sources.iter().flat_map(Source::row_groups).collect();
+        let partial = self.sources.iter().filter(|source| source.is_partial());
+        KnownRows {
+            contents: self.sources.iter().map(Source::content).collect(),
+            groups,
+            partial_groups: partial.flat_map(Source::row_groups).collect(),
+        }
+    }
+}
+
+/// The rows that a generation has, as its receipt tells: what a file is held against to find out whether it is new.
+#[derive(Debug, Clone, Default)]
+pub struct KnownRows {
+    contents: BTreeSet<Content>,
+    groups: BTreeSet<RowGroup>,
+    /// Row groups of files that were taken in without some of their row groups.
+    partial_groups: BTreeSet<RowGroup>,
+}
+
+impl KnownRows {
+    /// Whether a file with this content was taken in.
+    #[must_use]
+    pub fn has(&self, content: Content) -> bool {
+        self.contents.contains(&content)
+    }
+
+    /// Which row groups of a whole file were taken in from a damaged version of it. A row group of a file that was taken
+    /// in whole does not count: another file may hold the same rows rightly.
+    #[must_use]
+    pub fn from_partial(&self, groups: &[RowGroup]) -> Vec<usize> {
+        groups.iter().filter(|group| self.partial_groups.contains(group)).map(|group| group.index).collect()
+    }
+
+    /// Which of the readable row groups of a damaged file were taken in already, from whatever file.
+    #[must_use]
+    pub fn from_any(&self, groups: &[RowGroup]) -> Vec<usize> {
+        groups.iter().filter(|group| self.groups.contains(group)).map(|group| group.index).collect()
     }
 }

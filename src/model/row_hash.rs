@@ -40,7 +40,7 @@ pub const FOOTER_KEY: &str = "qlc.row_hash";
 pub const VERSION_KEY: &str = "qlc.version";
 
 /// The row hash of a set of rows; adding two of them is the hash of both sets together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RowHash(u64);
 

@@ -13,7 +13,7 @@ pub use report::{Filter, Held, Place, Retried, Retry, State, Tried};
 pub use retry::{mark, settle};
 
 use crate::{
-    archive::evidence,
+    archive::{partition::PartitionHandle, quarantine},
     error::{Error, Result},
     model::layout::{self, Placed},
     storage::store::Store,
@@ -33,7 +33,10 @@ pub async fn list(archive: &Store, filter: &Filter) -> Result<Vec<Held>> {
             continue;
         }
         let partition = series.on(date);
-        let entries = evidence::entries(archive, &partition).await?.into_iter().filter(|e| filter.takes_name(e));
+        let entries = quarantine::entries(&PartitionHandle::new(archive, &partition))
+            .await?
+            .into_iter()
+            .filter(|e| filter.takes_name(e));
         all.extend(entries.map(|entry| Held { partition: partition.clone(), state: State::of(&entry), entry }));
     }
     if all.is_empty() && filter.is_narrow() {

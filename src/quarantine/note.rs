@@ -6,13 +6,14 @@ use chrono::SecondsFormat;
 
 use super::report::Place;
 use crate::{
+    archive::{partition::PartitionHandle, quarantine},
     error::{Error, Kind, Result},
     model::{
         date::Date,
         journal::{Released, to_lines},
         layout,
         partition::Partition,
-        quarantine::{Entry, ErrorFile},
+        quarantine::Entry,
     },
     storage::{
         Expect, atomic,
@@ -20,9 +21,6 @@ use crate::{
         runs,
     },
 };
-
-/// How often the turn to write `error.json` is waited for: compactions write it as well.
-const TURNS: u32 = 250;
 
 /// Lets `change` alter the entry that is kept under this name, or take it out by returning `None`.
 ///
@@ -32,40 +30,9 @@ pub(super) async fn change(
     at: &Place<'_>,
     partition: &Partition,
     kept_as: &str,
-    change: impl Fn(Entry) -> Option<Entry>,
+    change: impl Fn(Entry) -> Option<Entry> + Send + Sync,
 ) -> Result<()> {
-    let dir = layout::quarantine_dir(partition);
-    atomic::in_turn(at.archive, &dir, TURNS, || changed(at, partition, kept_as, &change)).await
-}
-
-async fn changed(
-    at: &Place<'_>,
-    partition: &Partition,
-    kept_as: &str,
-    change: impl Fn(Entry) -> Option<Entry>,
-) -> Result<()> {
-    let key = format!("{}/{}", layout::quarantine_dir(partition), layout::ERROR_FILE);
-    let gone = || Error::new(Kind::Io, format!("{partition}: {kept_as} is not in QUARANTINE any more"));
-    let object = at.archive.head(&key).await?;
-    let Some((bytes, tag)) = at.archive.read_version(&key).await? else { return Err(gone()) };
-    let file = ErrorFile::from_json(&bytes)
-        .map_err(|e| Error::caused(Kind::Damage, format!("{}: mend it first", at.archive.show(&key)), e))?;
-    let (mut same, mut others): (Vec<Entry>, Vec<Entry>) = file.files.into_iter().partition(|e| e.kept_as == kept_as);
-    let entry = same.pop().ok_or_else(gone)?;
-    others.extend(change(entry));
-    match (ErrorFile::of(others), object) {
-        (Some(file), _) => {
-            let expect = tag.map_or(Expect::Anything, Expect::Version);
-            let _ = atomic::write_bytes(at.archive, &key, at.staging, &expect, file.to_json()?).await?;
-        }
-        // What was read is what was looked at, or it changed and the turn is taken again.
-        (None, Some(object)) if object.tag == tag => match remove(at.archive, &object).await? {
-            Removal::Removed | Removal::Absent => {}
-            Removal::Changed => return Err(Error::new(Kind::LostRace, "error.json has a new entry")),
-        },
-        (None, _) => return Err(Error::new(Kind::LostRace, "error.json has a new entry")),
-    }
-    Ok(())
+    quarantine::change(&PartitionHandle::new(at.archive, partition), at.staging, kept_as, change).await
 }
 
 /// Removes an object of QUARANTINE, if it is there.

@@ -18,8 +18,10 @@ use super::{
 };
 use crate::{
     archive::{
-        evidence::{self, Doubt, Evidence},
+        evidence::{Doubt, Evidence},
+        partition::PartitionHandle,
         proof::{Proven, Subject, Verdict, prove},
+        quarantine,
     },
     error::{Error, Kind, Result},
     model::{
@@ -119,7 +121,7 @@ pub async fn settle(at: &Place<'_>, spool: &Store, all: Vec<Retry>) -> Result<Ve
 
 async fn one(at: &Place<'_>, spool: &Store, retry: &Retry, evidence: &mut Evidence) -> Result<(Tried, String)> {
     let held = &retry.held;
-    let now = evidence::entries(at.archive, &held.partition).await?;
+    let now = quarantine::entries(&PartitionHandle::new(at.archive, &held.partition)).await?;
     let Some(entry) = now.into_iter().find(|e| e.kept_as == held.entry.kept_as) else {
         return Ok((Tried::Pending, "its entry has gone from error.json meanwhile".to_owned()));
     };

@@ -7,12 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::{
-    error::Result,
+    archive::{
+        partition::{Listed, PartitionHandle},
+        state::{self, Depth, State, advice},
+    },
+    error::{Kind, Result},
     model::{
         coverage::{Archived, Figures},
         date::Date,
         layout::{self, DATA_FILE, ERROR_FILE, META_FILE, Placed},
-        meta::Meta,
         partition::{Partition, Selection, Series},
         quality::{self, Tally},
         quarantine::{Entry, ErrorFile},
@@ -24,19 +27,11 @@ use crate::{
 /// Documents that are read at a time.
 const AT_A_TIME: usize = 32;
 
-/// The two objects of a partition, as far as they are there.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Stands {
-    /// `data.parquet`
-    pub(super) data: Option<Object>,
-    meta: Option<Object>,
-}
-
 /// What is known of a series.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// What stands in the archive.
-    pub(super) archived: BTreeMap<Date, Stands>,
+    pub(super) archived: BTreeMap<Date, Listed>,
     /// Files of the spool by the day they belong to.
     files: BTreeMap<Date, Vec<Object>>,
     quarantined: BTreeSet<Date>,
@@ -70,6 +65,12 @@ pub(super) struct Gathered {
 pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Selection) -> Result<Gathered> {
     let mut gathered = Gathered::default();
     for object in archive.list("").await? {
+        if let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::RECEIPTS, &object.key)
+            && selection.takes(&series)
+        {
+            gathered.series.entry(series).or_default().archived.entry(date).or_default().take_receipt(&file);
+            continue;
+        }
         let kept = Placed::below(layout::QUARANTINE, &object.key);
         let is_kept = kept.is_some();
         let Some(Ok(Placed { series, date: Some(date), file })) = kept.or_else(|| Placed::parse(&object.key)) else {
@@ -147,9 +148,10 @@ pub(super) async fn read(
         }
     }
     let mut found = Found::default();
-    let stands: Vec<(Partition, (Archived, Option<Receipt>))> =
+    let stands: Vec<(Partition, Option<(Archived, Option<Receipt>)>)> =
         futures::stream::iter(stands).buffered(AT_A_TIME).try_collect().await?;
-    for (partition, (archived, receipt)) in stands {
+    for (partition, stands) in stands {
+        let Some((archived, receipt)) = stands else { continue };
         found.receipts.extend(receipt.map(|receipt| (partition.clone(), receipt)));
         let _ = found.archived.insert(partition, archived);
     }
@@ -182,36 +184,42 @@ async fn windows(spool: &Store, gathered: &Gathered, expected: &[Partition]) -> 
     Ok(windows)
 }
 
-/// What stands of a partition, by its small documents and the size of its data.
-async fn published(archive: &Store, partition: &Partition, stands: &Stands) -> Result<(Archived, Option<Receipt>)> {
-    let unproven = |why: &str| Ok((Archived::Unproven(why.to_owned()), None));
-    let (data, meta) = match (&stands.data, &stands.meta) {
-        (Some(data), Some(_)) => (data, archive.read(&layout::meta_key(partition)).await?),
-        (Some(_), None) => return unproven("data.parquet stands without meta.json: qlc compact completes it"),
-        (None, _) => return unproven("meta.json stands without data.parquet"),
+/// What stands of a partition, by its small documents and the size of its data; `None` where nothing was ever published.
+async fn published(
+    archive: &Store,
+    partition: &Partition,
+    listed: &Listed,
+) -> Result<Option<(Archived, Option<Receipt>)>> {
+    let handle = PartitionHandle::new(archive, partition);
+    let state = match state::inspect_listed(&handle, listed.clone(), Depth::Documents).await {
+        Ok(inspection) => inspection.state,
+        Err(error) if error.kind() == Kind::Damage => return Ok(Some((Archived::Unproven(error.chain()), None))),
+        Err(error) => return Err(error),
     };
-    let Ok(meta) = Meta::from_json(meta.as_deref().unwrap_or_default()) else {
-        return unproven("meta.json cannot be read");
+    let what_to_do = advice(&state).unwrap_or_default();
+    let unproven = |why: String| Ok(Some((Archived::Unproven(format!("{why}: {what_to_do}")), None)));
+    let receipt = match &state {
+        State::Empty => return Ok(None),
+        State::Published(published) => published.receipt().clone(),
+        State::Interrupted(_) if listed.meta.is_none() => {
+            return unproven("data.parquet stands without meta.json".to_owned());
+        }
+        State::Interrupted(_) => return unproven("meta.json is that of other data".to_owned()),
+        State::Lost(loss) => return unproven(loss.to_string()),
+        State::Unproven(why) => return unproven(why.to_string()),
     };
-    let receipt = archive.read(&layout::receipt_key(partition, &meta.sha256)).await?;
-    let Some(receipt) = receipt.and_then(|bytes| Receipt::from_json(&bytes).ok()) else {
-        return unproven("no receipt vouches for it");
-    };
-    if receipt.outcome.bytes != data.size {
-        return unproven("data.parquet has another size than its receipt says");
-    }
     let share = |source: &crate::model::receipt::Source| {
         let bytes = u128::from(source.size) * u128::from(source.rows_here) / u128::from(source.rows.max(1));
         u64::try_from(bytes).unwrap_or(u64::MAX)
     };
     let figures = Figures {
-        rows: meta.row_count,
-        bytes: data.size,
+        rows: receipt.outcome.rows,
+        bytes: receipt.outcome.bytes,
         bytes_in: Some(receipt.sources.iter().map(share).sum()),
-        files: meta.source_files,
-        published_at: meta.created_at,
+        files: receipt.source_files(),
+        published_at: receipt.created_at.clone(),
     };
-    Ok((Archived::Published(figures), Some(receipt)))
+    Ok(Some((Archived::Published(figures), Some(receipt))))
 }
 
 impl Found {

@@ -10,7 +10,6 @@ pub mod conditions;
 pub mod crash;
 pub mod leftovers;
 pub mod pinned;
-pub mod receipts;
 pub mod remove;
 pub mod runs;
 pub mod scratch;

@@ -264,6 +264,7 @@ fn compacted(root: &Path, workers: usize, memory_limit: u64) -> [Vec<u8>; 2] {
         spill_dir: root.join("spill"),
         now: "2026-02-05T06:00:00Z".parse().unwrap(),
         force: false,
+        accept_loss: false,
         salvage: false,
         zstd_level: None,
     };

@@ -55,6 +55,10 @@ pub(crate) struct Compact {
     /// Compact again what is up to date, and today too
     #[arg(long)]
     pub(crate) force: bool,
+    /// Where a published generation of a day is gone or was rolled back, go on without those of its rows that are neither
+    /// in the archive nor in the spool; the receipt records the loss
+    #[arg(long)]
+    pub(crate) accept_loss: bool,
     /// Of a file of which only some row groups are bad, take in the good ones; the file is kept in QUARANTINE as well,
     /// and error.json tells which rows are lost
     #[arg(long)]

@@ -87,6 +87,7 @@ pub(super) async fn run(
         salvage: false,
         zstd_level: settings.zstd_level,
         force: false,
+        accept_loss: false,
     };
     let outcomes =
         super::compact::watched(&spool, &archive, &options, None, &settings, Format::Text, console, signals).await?;

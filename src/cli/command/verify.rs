@@ -88,7 +88,7 @@ async fn rebuilt(
             Ok(Rebuilt::Differs { archived, rebuilt }) => one.find(format!(
                 "compacted again from the spool it has sha256 {rebuilt}, but the archive has {archived}"
             )),
-            Ok(Rebuilt::Impossible(why)) => {
+            Ok(Rebuilt::Impossible(why) | Rebuilt::SourceChanged(why)) => {
                 report.console.line(&format!("{}: cannot be rebuilt: {why}", one.partition));
             }
             Err(error) => {

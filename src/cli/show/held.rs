@@ -28,7 +28,7 @@ pub(crate) fn held(all: &[Held], look: Look) -> String {
         vec![
             Cell::new(&one.partition),
             Cell::new(&one.entry.kept_as),
-            Cell::new(one.entry.error_type),
+            Cell::new(&one.entry.error_type),
             Cell::new(state(one.state)),
             Cell::new(bytes(one.entry.size)),
             Cell::new(one.entry.rows.map_or_else(|| "all".to_owned(), |n| indicatif::HumanCount(n).to_string())),

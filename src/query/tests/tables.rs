@@ -172,7 +172,7 @@ async fn meta_and_quarantine_have_a_row_per_document_entry() {
     assert_eq!(stores.lines("SELECT symbol FROM archive.meta WHERE exchange = 'okx'").await, ["btcusdt"]);
 
     let entry = |name: &str, rows| Entry {
-        error_type: ErrorType::SchemaMismatch,
+        error_type: ErrorType::SchemaMismatch.into(),
         message: "no ts_event".to_owned(),
         source_path: format!("exchange=x/stream=bbo/symbol=y/{name}"),
         size: 12,
@@ -187,8 +187,9 @@ async fn meta_and_quarantine_have_a_row_per_document_entry() {
         salvaged: None,
         retry: false,
         discarded: false,
+        later: serde_json::Map::new(),
     };
-    let file = ErrorFile::with(Some(ErrorFile::with(None, entry("a.parquet", None))), entry("b.parquet", Some(5)));
+    let file = ErrorFile::of(vec![entry("a.parquet", None), entry("b.parquet", Some(5))]).unwrap();
     let dir = "archive/QUARANTINE/exchange=x/stream=bbo/symbol=y/date=20260203";
     stores.put(&format!("{dir}/error.json"), &file.to_json().unwrap());
     stores.put("archive/QUARANTINE/exchange=z/stream=bbo/symbol=y/date=20260203/error.json", b"{");

@@ -33,6 +33,7 @@ pub fn options(root: &Path) -> Options {
         spill_dir: root.join("spill"),
         now: NOW.parse().unwrap(),
         force: false,
+        accept_loss: false,
         salvage: false,
         zstd_level: None,
     }

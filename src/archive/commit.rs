@@ -1,0 +1,127 @@
+//! The steps that publish a partition: receipt, data, `meta.json`, mark. Nobody else writes them.
+//!
+//! ```text
+//! killed after …   what stands                        what the next run does
+//! receipt          the old generation                 builds anew; the receipt is nobody's until then
+//! data             new data beside the old meta.json  writes meta.json from the receipt of the data, and the mark
+//! meta.json        the new generation, no mark        writes the mark
+//! ```
+//!
+//! The data itself is written by the sink of the compaction, which proves it first, or copied by an import.
+
+use std::path::Path;
+
+use super::{
+    history::{Generation, Mark},
+    partition::{PartitionHandle, version},
+    state::{Loss, Published},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    model::receipt::{LostSource, Receipt},
+    storage::{Expect, atomic},
+};
+
+/// How often a race for one `meta.json` is lost before it is left to the others.
+const RACES: u32 = 8;
+
+/// Writes the receipt, which must be durable before its data is visible. It is written anew even where the same stands:
+/// `clean` removes receipts of no data by their age.
+///
+/// # Errors
+/// When it cannot be written.
+pub async fn vouch(handle: &PartitionHandle, staging: &Path, receipt: &Receipt, expect: &Expect) -> Result<()> {
+    let key = handle.receipt_key(&receipt.outcome.sha256);
+    let _ = atomic::write_bytes(handle.archive(), &key, staging, expect, receipt.to_json()?).await?;
+    Ok(())
+}
+
+/// What a receipt of data with this sha256 may replace, and since when the digest is vouched for: the time of the first
+/// receipt stays, so that `meta.json` says the same whoever of several makers writes it.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn vouched_since(handle: &PartitionHandle, sha256: &str) -> Result<(Expect, Option<String>)> {
+    let stands = handle.archive().read_version(&handle.receipt_key(sha256)).await?;
+    let since = stands.as_ref().and_then(|(bytes, _)| Receipt::from_json(bytes).ok()).map(|r| r.created_at);
+    Ok((version(stands.map(|(_, tag)| tag)), since))
+}
+
+/// Writes the `meta.json` of data that stands with its receipt, which makes the partition exist, and then the mark.
+/// `expect` is what the `meta.json` may replace, `mine` the version of the data that this process wrote: while it stands,
+/// nobody else's `meta.json` is right.
+///
+/// # Errors
+/// [`Kind::LostRace`] when another process published meanwhile, others when `meta.json` cannot be written.
+pub async fn publish(
+    handle: &PartitionHandle,
+    staging: &Path,
+    receipt: &Receipt,
+    expect: &Expect,
+    mine: Option<&str>,
+) -> Result<Published> {
+    let (archive, key) = (handle.archive(), handle.meta_key());
+    let json = receipt.meta().to_json()?;
+    let mut expect = expect.clone();
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        let lost = match atomic::write_bytes(archive, &key, staging, &expect, json.clone()).await {
+            Ok(_) => break,
+            Err(error) if error.kind() == Kind::LostRace => error,
+            Err(error) => return Err(error),
+        };
+        let stands = handle.meta().await?;
+        if stands.as_ref().is_some_and(|(bytes, _)| bytes.as_ref() == json.as_slice()) {
+            // Someone who found the data with its receipt has completed the publish for us.
+            break;
+        }
+        let data = archive.head(&handle.data_key()).await?.and_then(|object| object.tag);
+        if mine.is_none() || data.as_deref() != mine || rounds > RACES {
+            return Err(lost);
+        }
+        expect = version(stands.map(|(_, tag)| tag));
+    }
+    let published = Published::new(receipt.clone());
+    mark(handle, staging, &published).await;
+    Ok(published)
+}
+
+/// Writes the mark of a published partition. The partition is published without it: where it cannot be written, the next
+/// run does it.
+pub async fn mark(handle: &PartitionHandle, staging: &Path, published: &Published) {
+    let receipt = published.receipt();
+    let mark = Mark {
+        generation: receipt.generation,
+        sha256: Some(receipt.outcome.sha256.clone()),
+        accepted_loss: receipt.accepted_loss.clone(),
+    };
+    if let Err(error) = write_mark(handle, staging, &mark).await {
+        tracing::warn!(partition = %handle.partition(), error = %error.chain(), "published, but its mark could not be written; the next run writes it");
+    }
+}
+
+/// Records that an operator accepts the loss of a generation: what stands, if anything, is the newest generation then.
+/// Returns its number.
+///
+/// # Errors
+/// When the record cannot be written.
+pub async fn accept_loss(
+    handle: &PartitionHandle,
+    staging: &Path,
+    loss: &Loss,
+    lost: Vec<LostSource>,
+    number: u64,
+) -> Result<()> {
+    let sha256 = loss.standing.as_ref().map(|standing| standing.outcome.sha256.clone());
+    write_mark(handle, staging, &Mark { generation: number, sha256, accepted_loss: lost }).await
+}
+
+async fn write_mark(handle: &PartitionHandle, staging: &Path, mark: &Mark) -> Result<()> {
+    let key = handle.mark_key(&Generation { number: mark.generation, sha256: mark.sha256.clone() });
+    let mut json = serde_json::to_vec_pretty(mark)
+        .map_err(|e| Error::caused(Kind::Internal, "a mark could not be written as JSON", e))?;
+    json.push(b'\n');
+    let _ = atomic::write_bytes(handle.archive(), &key, staging, &Expect::Anything, json).await?;
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! The QUARANTINE of a partition: `error.json`, and the bytes beside it.
+//!
+//! The only place that reads and writes either. An `error.json` that cannot be understood is an error for whoever asks, and
+//! is never replaced; bytes that are kept are never overwritten, whether an entry tells of them or not.
+
+use std::path::Path;
+
+use futures::future::BoxFuture;
+
+use super::partition::{PartitionHandle, version};
+use crate::{
+    error::{Error, Kind, Result},
+    model::quarantine::{Entry, ErrorFile},
+    storage::{
+        Expect, atomic,
+        remove::{Removal, remove},
+        store::Store,
+    },
+};
+
+/// How often the turn to write an `error.json` is waited for, 20 milliseconds at a time.
+const TURNS: u32 = 500;
+
+/// The entries of a partition.
+///
+/// # Errors
+/// When the archive does not answer, or `error.json` cannot be understood: to act as if it said nothing would be a guess.
+pub async fn entries(handle: &PartitionHandle) -> Result<Vec<Entry>> {
+    Ok(entries_and_version(handle).await?.0)
+}
+
+async fn entries_and_version(handle: &PartitionHandle) -> Result<(Vec<Entry>, Expect)> {
+    let stands = handle.archive().read_version(&handle.error_key()).await?;
+    let Some((bytes, tag)) = stands else { return Ok((Vec::new(), Expect::Absent)) };
+    let file = ErrorFile::from_json(&bytes).map_err(|e| {
+        let shown = handle.archive().show(&handle.error_key());
+        Error::caused(Kind::Damage, format!("{shown}: repair it first, or move it and what lies beside it away"), e)
+    })?;
+    Ok((file.files, version(Some(tag))))
+}
+
+/// Adds entries, which other processes may be doing as well; an entry of the same kept file is replaced.
+///
+/// # Errors
+/// As [`entries`], and when `error.json` cannot be written.
+pub async fn add(handle: &PartitionHandle, staging: &Path, new: &[Entry]) -> Result<()> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    update(handle, staging, |mut known| {
+        known.retain(|entry| !new.iter().any(|n| n.kept_as == entry.kept_as));
+        known.extend(new.iter().cloned());
+        Ok(known)
+    })
+    .await
+}
+
+/// Lets `change` alter the entry that is kept under this name, or take it out by returning `None`.
+///
+/// # Errors
+/// When there is no such entry any more, and as [`add`].
+pub async fn change(
+    handle: &PartitionHandle,
+    staging: &Path,
+    kept_as: &str,
+    change: impl Fn(Entry) -> Option<Entry> + Send + Sync,
+) -> Result<()> {
+    update(handle, staging, |known| {
+        let (mut same, mut others): (Vec<Entry>, Vec<Entry>) = known.into_iter().partition(|e| e.kept_as == kept_as);
+        let gone = || Error::new(Kind::Io, format!("{}: {kept_as} is not in QUARANTINE any more", handle.partition()));
+        others.extend(change(same.pop().ok_or_else(gone)?));
+        Ok(others)
+    })
+    .await
+}
+
+async fn update(
+    handle: &PartitionHandle,
+    staging: &Path,
+    change: impl Fn(Vec<Entry>) -> Result<Vec<Entry>> + Send + Sync,
+) -> Result<()> {
+    let (archive, key, dir) = (handle.archive(), handle.error_key(), handle.quarantine_dir());
+    atomic::in_turn(archive, &dir, TURNS, || async {
+        let object = archive.head(&key).await?;
+        let (known, expect) = entries_and_version(handle).await?;
+        let raced = || Error::new(Kind::LostRace, "error.json has a new entry");
+        match (ErrorFile::of(change(known)?), object) {
+            (Some(file), _) => {
+                let _ = atomic::write_bytes(archive, &key, staging, &expect, file.to_json()?).await?;
+                Ok(())
+            }
+            (None, None) => Ok(()),
+            // What was read is what was looked at, or it changed and the turn is taken again.
+            (None, Some(object)) if version(Some(object.tag.clone())) == expect => {
+                match remove(archive, &object).await? {
+                    Removal::Removed | Removal::Absent => Ok(()),
+                    Removal::Changed => Err(raced()),
+                }
+            }
+            (None, Some(_)) => Err(raced()),
+        }
+    })
+    .await
+}
+
+/// A name under which something can be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing is kept under this name.
+    Free(String),
+    /// These very bytes are kept under this name already.
+    Kept(String),
+}
+
+/// The first name that is free, or that has these bytes already. An object without an entry is left by a run that was
+/// killed: what it is is told by its bytes, which `is_same` is asked for.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn place_for(
+    handle: &PartitionHandle,
+    known: &[Entry],
+    names: impl Iterator<Item = String> + Send,
+    of_source: (&str, &str),
+    is_same: &(dyn for<'a> Fn(&'a str) -> BoxFuture<'a, Result<bool>> + Send + Sync),
+) -> Result<Place> {
+    let (source_path, sha256) = of_source;
+    for name in names {
+        let entry = known.iter().find(|entry| entry.kept_as == name);
+        if entry.is_some_and(|entry| entry.source_path != source_path || entry.sha256 != sha256) {
+            continue;
+        }
+        let key = handle.kept_key(&name);
+        if handle.archive().head(&key).await?.is_none() {
+            return Ok(Place::Free(name));
+        }
+        if is_same(&key).await? {
+            return Ok(Place::Kept(name));
+        }
+    }
+    Err(Error::new(Kind::Io, format!("{}: no name is free in QUARANTINE", handle.partition())))
+}
+
+/// Keeps a file whole, unless it is kept already; returns the name.
+///
+/// # Errors
+/// When it cannot be copied.
+pub async fn keep(
+    handle: &PartitionHandle,
+    staging: &Path,
+    from: &Store,
+    from_key: &str,
+    sha256: &str,
+    known: &[Entry],
+    names: impl Iterator<Item = String> + Send,
+) -> Result<String> {
+    let archive = handle.archive();
+    let is_same: &(dyn for<'a> Fn(&'a str) -> BoxFuture<'a, Result<bool>> + Send + Sync) = &|key| {
+        let (archive, key, sha256) = (archive.clone(), key.to_owned(), sha256.to_owned());
+        Box::pin(async move { Ok(archive.sha256(&key).await?.0 == sha256) })
+    };
+    match place_for(handle, known, names, (from_key, sha256), is_same).await? {
+        Place::Kept(name) => Ok(name),
+        Place::Free(name) => {
+            let key = handle.kept_key(&name);
+            let copied = atomic::copy_of(
+                from,
+                from_key,
+                archive,
+                &key,
+                staging,
+                &Expect::Absent,
+                sha256.to_owned(),
+                Box::new(|_| Box::pin(async { Ok(()) })),
+            )
+            .await;
+            match copied {
+                Ok(_) => Ok(name),
+                // Another process keeps the same file at the same time.
+                Err(error) if error.kind() == Kind::LostRace && archive.sha256(&key).await?.0 == sha256 => Ok(name),
+                Err(error) => Err(error),
+            }
+        }
+    }
+}

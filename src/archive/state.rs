@@ -1,0 +1,360 @@
+//! What an archive holds of a partition: the only judge of it.
+//!
+//! [`inspect`] fetches the facts as deep as it is asked to, [`judge`] decides on them. Every verb maps the [`State`] to
+//! words of its own, and none decides by other rules. A [`Published`] partition is made here and in [`super::commit`] only.
+
+use std::fmt;
+
+use super::{
+    history::Generation,
+    partition::{Listed, PartitionHandle, Versions},
+};
+use crate::{
+    error::Result,
+    file::{fault::Problem, reader::Handle},
+    model::{
+        meta::Meta,
+        receipt::Receipt,
+        row_hash::{FOOTER_KEY, VERSION_KEY},
+    },
+    storage::store::Object,
+};
+
+/// How much of a partition is read to find out what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// `meta.json`, the receipt, and the size of the data.
+    Documents,
+    /// The footer of the data as well.
+    Footer,
+    /// All bytes of the data.
+    Bytes,
+}
+
+/// A partition that is published: its receipt vouches for the data that stands, and `meta.json` says the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    receipt: Box<Receipt>,
+}
+
+impl Published {
+    pub(super) fn new(receipt: Receipt) -> Self {
+        Self { receipt: Box::new(receipt) }
+    }
+
+    /// Its receipt.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+}
+
+/// What a partition is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Nothing was ever published, or an operator accepted that it is lost.
+    Empty,
+    /// Data, receipt and `meta.json` agree.
+    Published(Published),
+    /// The data stands with its receipt; `meta.json` is absent, or that of another generation.
+    Interrupted(Box<Receipt>),
+    /// A published generation does not stand any more.
+    Lost(Box<Loss>),
+    /// Something stands that nothing vouches for.
+    Unproven(Unproven),
+}
+
+/// A published generation that is gone, and what stands in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The number of the lost generation.
+    pub generation: u64,
+    /// The sha256 of its data.
+    pub sha256: String,
+    /// Its receipt, if that is there.
+    pub newest: Option<Receipt>,
+    /// The receipt of the older generation that stands.
+    pub standing: Option<Receipt>,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = self.newest.as_ref().map(|receipt| format!(" of {} rows", receipt.outcome.rows));
+        let rows = rows.unwrap_or_default();
+        let number = self.generation;
+        match &self.standing {
+            None => write!(f, "generation {number}{rows} was published and its data.parquet is gone")?,
+            Some(standing) => write!(
+                f,
+                "generation {number}{rows} was published, but an older one of {} rows stands in its place",
+                standing.outcome.rows
+            )?,
+        }
+        write!(f, " (sha256 {})", self.sha256)
+    }
+}
+
+/// Why nothing vouches for what stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unproven {
+    /// `meta.json` stands, its data does not, and no receipt tells of it.
+    MetaWithoutData,
+    /// No receipt is that of the data, whose sha256 this is, where it was read.
+    NoReceipt(Option<String>),
+    /// The data has another size than its receipt says.
+    OtherSize,
+}
+
+impl fmt::Display for Unproven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MetaWithoutData => f.write_str("meta.json stands without its data.parquet"),
+            Self::NoReceipt(None) => f.write_str("no receipt vouches for data.parquet"),
+            Self::NoReceipt(Some(sha256)) => write!(f, "no receipt vouches for data.parquet (sha256 {sha256})"),
+            Self::OtherSize => f.write_str("data.parquet has another size than its receipt says"),
+        }
+    }
+}
+
+/// What to do about a partition that is neither published nor empty. One place says it, so that no two commands contradict
+/// each other.
+#[must_use]
+pub fn advice(state: &State) -> Option<&'static str> {
+    match state {
+        State::Empty | State::Published(_) => None,
+        State::Interrupted(_) => Some("qlc compact completes it"),
+        State::Lost(_) => Some(
+            "restore it from a backup; qlc compact builds it anew where the spool still has all of its rows, and goes on \
+             without the others with --accept-loss",
+        ),
+        State::Unproven(Unproven::MetaWithoutData) => Some("restore the data from a backup, or remove meta.json"),
+        State::Unproven(_) => Some(
+            "qlc verify tells what is wrong with it; qlc import adopts the data of another program; else restore it from a \
+             backup, or move it away",
+        ),
+    }
+}
+
+/// The facts that a partition is judged by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What is known of `data.parquet`, if it is there.
+    pub data: Option<Data>,
+    /// What `meta.json` says; `Some(None)` where it cannot be understood.
+    #[expect(clippy::option_option, reason = "no meta.json, and one that cannot be understood, are two things")]
+    pub meta: Option<Option<Meta>>,
+    /// The newest generation that was published.
+    pub newest: Option<Generation>,
+    /// Its receipt, where it was needed and is there.
+    pub newest_receipt: Option<Receipt>,
+    /// Where nothing stands and no mark either: the newest receipt of a version without marks.
+    pub without_history: Option<Receipt>,
+}
+
+/// What is known of a `data.parquet`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// A receipt is that of this data.
+    Vouched(Box<Receipt>),
+    /// None is; its sha256, where it was read.
+    Unvouched(Option<String>),
+    /// The receipt that `meta.json` leads to is of data of another size.
+    OtherSize,
+}
+
+/// Decides what a partition is.
+#[must_use]
+pub fn judge(facts: Facts) -> State {
+    let Facts { data, meta, newest, newest_receipt, without_history } = facts;
+    let lost = |newest: &Generation, receipt: Option<Receipt>, standing: Option<Receipt>| {
+        let sha256 = newest.sha256.clone()?;
+        Some(State::Lost(Box::new(Loss { generation: newest.number, sha256, newest: receipt, standing })))
+    };
+    match data {
+        None => {
+            if let Some(newest) = newest {
+                return lost(&newest, newest_receipt, None).unwrap_or(State::Empty);
+            }
+            match without_history {
+                Some(receipt) => State::Lost(Box::new(Loss {
+                    generation: receipt.generation,
+                    sha256: receipt.outcome.sha256.clone(),
+                    newest: Some(receipt),
+                    standing: None,
+                })),
+                None if meta.is_some() => State::Unproven(Unproven::MetaWithoutData),
+                None => State::Empty,
+            }
+        }
+        Some(Data::OtherSize) => State::Unproven(Unproven::OtherSize),
+        Some(Data::Unvouched(sha256)) => State::Unproven(Unproven::NoReceipt(sha256)),
+        Some(Data::Vouched(receipt)) => {
+            let is_newest = |newest: &Generation| {
+                newest.sha256.as_deref() == Some(receipt.outcome.sha256.as_str()) || receipt.generation > newest.number
+            };
+            if let Some(newest) = newest.filter(|newest| !is_newest(newest))
+                && let Some(state) = lost(&newest, newest_receipt, Some(receipt.as_ref().clone()))
+            {
+                return state;
+            }
+            // A meta.json of the same data that says something else is written again from the receipt.
+            if meta.flatten().is_some_and(|meta| meta == receipt.meta()) {
+                State::Published(Published { receipt })
+            } else {
+                State::Interrupted(receipt)
+            }
+        }
+    }
+}
+
+/// What a partition is, and which versions of its objects say so.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// What it is.
+    pub state: State,
+    /// The versions of its objects.
+    pub versions: Versions,
+    /// Its objects as they were listed.
+    pub listed: Listed,
+}
+
+impl Inspection {
+    /// The number that the next generation has.
+    #[must_use]
+    pub fn next_generation(&self) -> u64 {
+        let standing = match &self.state {
+            State::Published(published) => published.receipt().generation,
+            State::Interrupted(receipt) => receipt.generation,
+            State::Lost(loss) => loss.generation,
+            State::Empty | State::Unproven(_) => 0,
+        };
+        self.listed.newest().map_or(0, |newest| newest.number).max(standing) + 1
+    }
+
+    /// Whether the partition is published and no mark says so yet: the run that published it ended before it wrote one.
+    #[must_use]
+    pub fn lacks_mark(&self) -> bool {
+        let State::Published(published) = &self.state else { return false };
+        let sha256 = Some(published.receipt().outcome.sha256.as_str());
+        !self.listed.generations.iter().any(|generation| generation.sha256.as_deref() == sha256)
+    }
+}
+
+/// How often a partition is looked at anew because it was being published meanwhile.
+const LOOKS: u32 = 5;
+
+/// Finds out what a partition is.
+///
+/// # Errors
+/// When the archive does not answer, or a receipt cannot be understood.
+pub async fn inspect(handle: &PartitionHandle, depth: Depth) -> Result<Inspection> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let inspection = inspect_listed(handle, handle.list().await?, depth).await;
+        let settled = inspection.as_ref().is_ok_and(|i| matches!(i.state, State::Empty | State::Published(_)));
+        // What does not fit together may have been looked at while another process was publishing.
+        if settled || looks == LOOKS {
+            return inspection;
+        }
+        let now = handle.versions().await?;
+        match inspection {
+            Ok(inspection) if inspection.versions == now => return Ok(inspection),
+            Err(error) if looks > 1 => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+/// The same of a partition whose objects are listed already.
+///
+/// # Errors
+/// As [`inspect`].
+pub async fn inspect_listed(handle: &PartitionHandle, listed: Listed, depth: Depth) -> Result<Inspection> {
+    let meta = if listed.meta.is_some() { handle.meta().await? } else { None };
+    let versions =
+        Versions::of(listed.data.as_ref().map(|data| data.tag.clone()), meta.as_ref().map(|(_, tag)| tag.clone()));
+    let mut facts = Facts {
+        meta: meta.map(|(bytes, _)| Meta::from_json(&bytes).ok()),
+        newest: listed.newest().cloned(),
+        ..Facts::default()
+    };
+    if let Some(data) = &listed.data {
+        let said = facts.meta.as_ref().and_then(Option::as_ref).map(|meta| meta.sha256.clone());
+        facts.data = Some(data_of(handle, &listed, data, said, depth).await?);
+    }
+    let standing = match &facts.data {
+        Some(Data::Vouched(receipt)) => Some(receipt.outcome.sha256.as_str()),
+        _ => None,
+    };
+    match facts.newest.as_ref().and_then(|newest| newest.sha256.as_deref()) {
+        Some(sha256) if standing != Some(sha256) => facts.newest_receipt = handle.receipt(sha256).await.ok().flatten(),
+        None if facts.newest.is_none() && listed.data.is_none() => {
+            facts.without_history = handle.newest_without_history(&listed).await?;
+        }
+        _ => {}
+    }
+    Ok(Inspection { state: judge(facts), versions, listed })
+}
+
+/// Which receipt is that of the data that stands; `said` is the sha256 that `meta.json` says.
+async fn data_of(
+    handle: &PartitionHandle,
+    listed: &Listed,
+    data: &Object,
+    said: Option<String>,
+    depth: Depth,
+) -> Result<Data> {
+    let vouched = |receipt| Data::Vouched(Box::new(receipt));
+    if depth == Depth::Documents {
+        // Without the bytes, the size tells which receipt it may be.
+        let Some(sha256) = said else {
+            for sha256 in &listed.receipts {
+                let receipt = handle.receipt(sha256).await?;
+                if let Some(receipt) = receipt.filter(|receipt| receipt.outcome.bytes == data.size) {
+                    return Ok(vouched(receipt));
+                }
+            }
+            return Ok(Data::Unvouched(None));
+        };
+        return Ok(match handle.receipt(&sha256).await? {
+            Some(receipt) if receipt.outcome.bytes == data.size => vouched(receipt),
+            Some(_) => Data::OtherSize,
+            None => Data::Unvouched(None),
+        });
+    }
+    if depth == Depth::Footer
+        && let Some(sha256) = said
+        && let Some(receipt) = handle.receipt(&sha256).await?
+        && receipt.outcome.bytes == data.size
+        && footer_agrees(handle, data, &receipt).await?
+    {
+        return Ok(vouched(receipt));
+    }
+    let (sha256, _) = handle.archive().sha256(&data.key).await?;
+    Ok(match handle.receipt(&sha256).await? {
+        Some(receipt) => vouched(receipt),
+        None => Data::Unvouched(Some(sha256)),
+    })
+}
+
+/// Whether the footer of archived data is that of the data that the receipt vouches for: it names the row hash and the
+/// version.
+async fn footer_agrees(handle: &PartitionHandle, data: &Object, receipt: &Receipt) -> Result<bool> {
+    let meta = match Handle::new(handle.archive(), data).footer().await {
+        Ok(meta) => meta,
+        Err(Problem::Storage(error)) => return Err(error),
+        Err(_) => return Ok(false),
+    };
+    let value = |key: &str| {
+        let pairs = meta.file_metadata().key_value_metadata()?;
+        pairs.iter().find(|p| p.key == key)?.value.clone()
+    };
+    if receipt.adopted {
+        // Another program wrote the footer: what it can be asked for is the number of rows.
+        let rows = u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0);
+        return Ok(rows == receipt.outcome.rows);
+    }
+    Ok(value(FOOTER_KEY) == Some(receipt.outcome.row_hash.to_string())
+        && value(VERSION_KEY).as_deref() == Some(receipt.qlc_version.as_str()))
+}

@@ -1,0 +1,146 @@
+//! Which files hold rows that the archive has already, and which bytes are in QUARANTINE: told by rows and bytes.
+//!
+//! ```text
+//! what is equal                                    what that means
+//! name, size, time of a source or of a copy of one  known, but unread: enough to do nothing, not to build
+//! number and row hash of a source's rows            known, whatever its name, size and time
+//! a row group of a damaged version of the file      known, that row group
+//! sha256 of an entry of QUARANTINE                  quarantined; other bytes of the same name, size and time are not
+//! ```
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    decide::{Feeding, Knowledge, SpoolFile, is_copy, is_source, may_be_entry_of, may_be_salvage_of},
+    prepare::Probed,
+};
+use crate::{
+    error::Result,
+    file::{claims::Claims, examine::examine, fault::Problem, reader::Handle},
+    model::{
+        quarantine::{Entry, Fault},
+        receipt::{Content, KnownRows, Receipt},
+    },
+    storage::store::Store,
+};
+
+/// Files that are read at a time to find out what rows they have.
+const READ_AT_A_TIME: usize = 2;
+
+/// What a partition has, as far as files are held against it.
+#[derive(Debug, Clone, Copy)]
+pub struct Against<'a> {
+    /// The receipt of the published generation, or of the one that should stand.
+    pub receipt: Option<&'a Receipt>,
+    /// Whether that generation stands: only then do name, size and time count.
+    pub stands: bool,
+    /// What QUARANTINE has.
+    pub entries: &'a [Entry],
+}
+
+/// What can be told of a file without reading its rows.
+///
+/// # Errors
+/// When a file is out of reach.
+pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Result<Feeding> {
+    let entries = against.entries.iter();
+    let (whole, salvaged): (Vec<&Entry>, Vec<&Entry>) = entries
+        .filter(|entry| may_be_entry_of(entry, &file) || may_be_salvage_of(entry, &file))
+        .partition(|entry| may_be_entry_of(entry, &file));
+    let mut feeding =
+        Feeding { file, knowledge: Knowledge::New { known_groups: Vec::new() }, content: None, lost: Vec::new() };
+    if !whole.is_empty() || !salvaged.is_empty() {
+        let (sha256, _) = spool.sha256(&feeding.file.object.key).await?;
+        if let Some(entry) = salvaged.iter().find(|entry| entry.sha256 == sha256) {
+            feeding.lost = entry.salvaged.as_ref().map(|s| s.row_groups.clone()).unwrap_or_default();
+        }
+        if whole.iter().any(|entry| entry.sha256 == sha256) {
+            feeding.knowledge = Knowledge::Quarantined;
+            return Ok(feeding);
+        }
+    }
+    let Some(receipt) = against.receipt.filter(|_| against.stands) else { return Ok(feeding) };
+    let source = receipt.sources.iter().find(|source| is_source(source, &feeding.file));
+    let original = receipt.copies.iter().find(|copy| is_copy(copy, &feeding.file)).map(|copy| &copy.copy_of);
+    let source = source.or_else(|| receipt.sources.iter().find(|source| Some(&source.name) == original));
+    if let Some(source) = source {
+        if !feeding.lost.is_empty() && !source.is_partial() {
+            // It was archived whole, and was salvaged for another day since: here it counts no more.
+            feeding.knowledge = Knowledge::Quarantined;
+            return Ok(feeding);
+        }
+        feeding.knowledge = Knowledge::Known { content: source.content(), unread: true };
+    }
+    Ok(feeding)
+}
+
+/// Reads the files that are not known by name and holds their rows against those of the receipt.
+///
+/// # Errors
+/// When a file is out of reach.
+pub async fn by_rows(
+    spool: &Store,
+    files: Vec<(Feeding, Probed)>,
+    receipt: Option<&Receipt>,
+) -> Result<Vec<(Feeding, std::result::Result<Claims, Fault>)>> {
+    let Some(receipt) = receipt else {
+        return Ok(files.into_iter().map(|(feeding, probed)| (feeding, probed.claims)).collect());
+    };
+    let known = receipt.known();
+    let reads = files.into_iter().map(|(feeding, probed)| read(spool, feeding, probed.claims, &known));
+    stream::iter(reads).buffered(READ_AT_A_TIME).try_collect().await
+}
+
+async fn read(
+    spool: &Store,
+    mut feeding: Feeding,
+    claims: std::result::Result<Claims, Fault>,
+    known: &KnownRows,
+) -> Result<(Feeding, std::result::Result<Claims, Fault>)> {
+    let claims = match claims {
+        Ok(claims) if matches!(feeding.knowledge, Knowledge::New { .. }) => claims,
+        other => return Ok((feeding, other)),
+    };
+    let examined = match examine(&Handle::new(spool, &feeding.file.object), &claims).await {
+        Ok(examined) => examined,
+        Err(Problem::Bad(fault)) => return Ok((feeding, Err(fault))),
+        Err(Problem::Storage(error)) => return Err(error),
+        // What else there is to say of it is found out when it is read to be compacted.
+        Err(_) => return Ok((feeding, Ok(claims))),
+    };
+    let rows = claims.rows + claims.lost.as_ref().map_or(0, |lost| lost.rows);
+    let content = Content { rows, row_hash: examined.row_hash };
+    feeding.content = Some(content);
+    let known_groups = known.from_partial(&examined.row_groups);
+    feeding.knowledge =
+        if known.has(content) { Knowledge::Known { content, unread: false } } else { Knowledge::New { known_groups } };
+    Ok((feeding, Ok(examined.claims)))
+}
+
+/// Whether a file that only name, size and time know has the rows that its source had. If not, what is wrong with it.
+///
+/// # Errors
+/// When the file is out of reach.
+pub async fn still_has(
+    spool: &Store,
+    file: &SpoolFile,
+    claims: &Claims,
+    content: Content,
+) -> Result<std::result::Result<(), String>> {
+    match examine(&Handle::new(spool, &file.object), claims).await {
+        Ok(examined) => {
+            let rows = claims.rows + claims.lost.as_ref().map_or(0, |lost| lost.rows);
+            let found = Content { rows, row_hash: examined.row_hash };
+            Ok(if found == content {
+                Ok(())
+            } else {
+                Err(format!(
+                    "it has {} rows with hash {}, {} with {} were archived from it",
+                    found.rows, found.row_hash, content.rows, content.row_hash
+                ))
+            })
+        }
+        Err(Problem::Storage(error)) => Err(error),
+        Err(problem) => Ok(Err(problem.to_string())),
+    }
+}
