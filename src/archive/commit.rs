@@ -52,7 +52,7 @@ pub async fn vouched_since(handle: &PartitionHandle, sha256: &str) -> Result<(Ex
 /// nobody else's `meta.json` is right.
 ///
 /// # Errors
-/// [`Kind::LostRace`] when another process published meanwhile, others when `meta.json` cannot be written.
+/// [`Kind::LostRace`] when another process published meanwhile, others when `meta.json` or the mark cannot be written.
 pub async fn publish(
     handle: &PartitionHandle,
     staging: &Path,
@@ -83,22 +83,27 @@ pub async fn publish(
         expect = version(stands.map(|(_, tag)| tag));
     }
     let published = Published::new(receipt.clone());
-    mark(handle, staging, &published).await;
+    mark(handle, staging, &published).await?;
     Ok(published)
 }
 
-/// Writes the mark of a published partition. The partition is published without it: where it cannot be written, the next
-/// run does it.
-pub async fn mark(handle: &PartitionHandle, staging: &Path, published: &Published) {
+/// Writes the mark of a published partition. The partition is published without it, and the next run writes it where this
+/// one cannot.
+///
+/// # Errors
+/// When it cannot be written.
+pub async fn mark(handle: &PartitionHandle, staging: &Path, published: &Published) -> Result<()> {
     let receipt = published.receipt();
     let mark = Mark {
         generation: receipt.generation,
         sha256: Some(receipt.outcome.sha256.clone()),
         accepted_loss: receipt.accepted_loss.clone(),
     };
-    if let Err(error) = write_mark(handle, staging, &mark).await {
-        tracing::warn!(partition = %handle.partition(), error = %error.chain(), "published, but its mark could not be written; the next run writes it");
-    }
+    write_mark(handle, staging, &mark).await.map_err(|error| {
+        let what =
+            format!("{}: it is published, but the mark of that could not be written; run again", handle.partition());
+        Error::caused(error.kind(), what, error)
+    })
 }
 
 /// Records that an operator accepts the loss of a generation: what stands, if anything, is the newest generation then.

@@ -17,6 +17,7 @@ use crate::{
     error::Result,
     file::{census::census, fault::Problem, reader::Handle},
     model::{
+        meta::{self, Meta},
         partition::Partition,
         quarantine::Entry,
         receipt::{Content, Source},
@@ -159,8 +160,21 @@ async fn witness(archive: &Store, partition: &Partition) -> Result<std::result::
             None => Ok(Ok(Arc::new(Witness::of(published)))),
         },
         State::Empty => Ok(Err(Doubt::Waiting(format!("{partition} is not published yet")))),
-        State::Interrupted(_) => {
-            Ok(Err(Doubt::Waiting(format!("{partition} is being replaced, or that was interrupted{what_to_do}"))))
+        State::Interrupted(receipt) => {
+            // A meta.json of other data is that of the generation before. One that is no meta.json, or says something else of
+            // this very data, was damaged.
+            let meta = PartitionHandle::new(archive, partition).meta().await?.map(|(bytes, _)| bytes);
+            let finding = meta.as_ref().and_then(|bytes| meta::findings(bytes).into_iter().next());
+            let said = meta.and_then(|bytes| Meta::from_json(&bytes).ok()).map(|meta| meta.sha256);
+            match finding {
+                Some(finding) => damaged(finding),
+                None if said.as_ref() == Some(&receipt.outcome.sha256) => {
+                    damaged("meta.json and the receipt disagree".to_owned())
+                }
+                None => Ok(Err(Doubt::Waiting(format!(
+                    "{partition} is being replaced, or that was interrupted{what_to_do}"
+                )))),
+            }
         }
         State::Lost(loss) => damaged(loss.to_string()),
         State::Unproven(unproven) => damaged(unproven.to_string()),

@@ -64,6 +64,20 @@ pub enum State {
     Unproven(Unproven),
 }
 
+impl State {
+    /// The sha256 of the data that stands. It is that of its bytes where they were read.
+    #[must_use]
+    pub fn data_sha256(&self) -> Option<&str> {
+        match self {
+            Self::Empty | Self::Unproven(Unproven::MetaWithoutData | Unproven::OtherSize) => None,
+            Self::Published(published) => Some(&published.receipt.outcome.sha256),
+            Self::Interrupted(receipt) => Some(&receipt.outcome.sha256),
+            Self::Lost(loss) => loss.standing.as_ref().map(|standing| standing.outcome.sha256.as_str()),
+            Self::Unproven(Unproven::NoReceipt(sha256)) => sha256.as_deref(),
+        }
+    }
+}
+
 /// A published generation that is gone, and what stands in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
@@ -287,6 +301,14 @@ pub async fn inspect_listed(handle: &PartitionHandle, listed: Listed, depth: Dep
         Some(Data::Vouched(receipt)) => Some(receipt.outcome.sha256.as_str()),
         _ => None,
     };
+    // On a store that lets two writers publish at once, two generations have the newest number: the one that stands counts.
+    if let Some(newest) = &mut facts.newest
+        && let Some(twin) =
+            listed.generations.iter().find(|g| g.number == newest.number && g.sha256.as_deref() == standing)
+        && standing.is_some()
+    {
+        *newest = twin.clone();
+    }
     match facts.newest.as_ref().and_then(|newest| newest.sha256.as_deref()) {
         Some(sha256) if standing != Some(sha256) => facts.newest_receipt = handle.receipt(sha256).await.ok().flatten(),
         None if facts.newest.is_none() && listed.data.is_none() => {

@@ -286,7 +286,7 @@ async fn mark_if_lacking(run: &Run, handle: &PartitionHandle, archived: &Inspect
         && archived.lacks_mark()
     {
         probe_once(run).await?;
-        commit::mark(handle, &run.places.staging, published).await;
+        commit::mark(handle, &run.places.staging, published).await?;
     }
     Ok(())
 }

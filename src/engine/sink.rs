@@ -170,6 +170,15 @@ impl TableProvider for ArchiveTable {
     }
 }
 
+/// Whether a receipt says nothing that the one of the standing generation does not say: the same bytes, of the same sources.
+fn is_the_same(receipt: &Receipt, standing: &Receipt) -> bool {
+    let known = standing.known();
+    receipt.outcome.sha256 == standing.outcome.sha256
+        && receipt.sources.iter().all(|source| known.has(source.content()))
+        && receipt.copies == standing.copies
+        && receipt.accepted_loss.is_empty()
+}
+
 /// The rows of a source, those included that could not be read.
 fn source_rows(source: &job::Source, tally: &Tally) -> u64 {
     tally.rows + source.claims.lost.as_ref().map_or(0, |lost| lost.rows)
@@ -369,6 +378,9 @@ impl ArchiveSink {
         };
         if let Some(finding) = receipt.findings().first() {
             return wrong(finding.clone());
+        }
+        if let Some(replaced) = self.draft.replaces.as_ref().filter(|replaced| is_the_same(&receipt, replaced)) {
+            return Ok(Proven { receipt: replaced.clone(), expect });
         }
         // No published row is dropped or altered: each source of the standing generation is read again with the same rows,
         // or comes with the archived data.

@@ -140,8 +140,9 @@ pub fn is_input(file: &str) -> bool {
     file.ends_with(".parquet") && !file.starts_with('.')
 }
 
-/// The day at the beginning of a name such as `2026-02-03_14-30-00.parquet` or `20260203T1430.parquet`.
-fn date_of_name(file: &str) -> Option<Date> {
+/// The day at the beginning of a file's name, such as `2026-02-03_14-30-00.parquet` or `20260203T1430.parquet`.
+#[must_use]
+pub fn date_of_name(file: &str) -> Option<Date> {
     let dashed = file
         .get(..10)
         .filter(|s| s.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() }));

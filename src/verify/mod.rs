@@ -2,11 +2,19 @@
 //!
 //! All findings of a partition are told, not only the first. Refuses to change anything.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use serde::Serialize;
 
 use crate::{
+    archive::{
+        partition::{Listed, PartitionHandle},
+        quarantine,
+        state::{self, Depth, Inspection, State, advice},
+    },
     error::{Error, Kind, Result},
     file::{
         fault::Problem,
@@ -18,7 +26,8 @@ use crate::{
         layout::{self, Placed},
         meta::{self, Meta},
         partition::{Partition, Selection},
-        receipt::Receipt,
+        quarantine::Entry,
+        receipt::{Receipt, Source},
     },
     storage::store::{Object, Store},
 };
@@ -75,45 +84,151 @@ pub async fn run(
         )));
     }
     let mut all = Vec::with_capacity(partitions.len());
-    for (partition, objects) in partitions {
+    let mut kept = Kept { archive, entries: BTreeMap::new() };
+    for (partition, shown) in partitions {
         if stop() {
             return Err(Error::new(Kind::Interrupted, "stopped as asked, before all partitions were verified"));
         }
-        let verified = one(archive, &partition, &objects, options).await?;
-        each(&verified);
-        all.push(verified);
+        if let Some(verified) = one(archive, &partition, &shown, &mut kept, options).await? {
+            each(&verified);
+            all.push(verified);
+        }
     }
     Ok(all)
 }
 
-/// The objects in each partition's folder.
-async fn partitions(archive: &Store, options: &Options) -> Result<BTreeMap<Partition, Vec<Object>>> {
-    let mut all: BTreeMap<Partition, Vec<Object>> = BTreeMap::new();
+/// What a listing shows of a partition.
+#[derive(Debug, Default)]
+struct Shown {
+    listed: Listed,
+    /// Files in its folder that do not belong there.
+    others: Vec<String>,
+    /// Whether QUARANTINE has a folder for it.
+    is_quarantined: bool,
+}
+
+/// What is there of each partition: in its folder, among the receipts, and in QUARANTINE. A day of which only receipts are
+/// left was published once.
+async fn partitions(archive: &Store, options: &Options) -> Result<BTreeMap<Partition, Shown>> {
+    let mut all: BTreeMap<Partition, Shown> = BTreeMap::new();
     for object in archive.list("").await? {
-        let Some(Ok(Placed { series, date: Some(date), .. })) = Placed::parse(&object.key) else { continue };
-        if date.is_within(options.start, options.end) && options.selection.takes(&series) {
-            all.entry(series.on(date)).or_default().push(object);
+        let (below, placed) = [layout::RECEIPTS, layout::QUARANTINE]
+            .into_iter()
+            .find_map(|folder| Some((folder, Placed::below(folder, &object.key)?)))
+            .map_or_else(|| ("", Placed::parse(&object.key)), |(folder, placed)| (folder, Some(placed)));
+        let Some(Ok(Placed { series, date: Some(date), file })) = placed else { continue };
+        if !date.is_within(options.start, options.end) || !options.selection.takes(&series) {
+            continue;
+        }
+        let shown = all.entry(series.on(date)).or_default();
+        match (below, file.as_str()) {
+            (layout::RECEIPTS, file) => shown.listed.take_receipt(file),
+            (layout::QUARANTINE, layout::ERROR_FILE) => shown.is_quarantined = true,
+            (layout::QUARANTINE, _) => {}
+            (_, layout::DATA_FILE) => shown.listed.data = Some(object),
+            (_, layout::META_FILE) => shown.listed.meta = Some(object),
+            _ => shown.others.push(file),
         }
     }
     Ok(all)
 }
 
-async fn one(archive: &Store, partition: &Partition, objects: &[Object], options: &Options) -> Result<Verified> {
-    let began = Instant::now();
-    let mut found = Vec::new();
-    let find = |name: &str| objects.iter().find(|o| o.key.rsplit('/').next() == Some(name));
-    for object in objects {
-        let name = object.key.rsplit('/').next().unwrap_or_default();
-        if name != layout::DATA_FILE && name != layout::META_FILE {
-            found.push(format!("{name} does not belong in a partition's folder"));
+/// The entries of QUARANTINE, read when they are asked for.
+struct Kept<'a> {
+    archive: &'a Store,
+    entries: BTreeMap<Partition, std::result::Result<Vec<Entry>, String>>,
+}
+
+impl Kept<'_> {
+    async fn of(&mut self, partition: &Partition) -> Result<std::result::Result<Vec<Entry>, String>> {
+        if let Some(known) = self.entries.get(partition) {
+            return Ok(known.clone());
         }
+        let found = match quarantine::entries(&PartitionHandle::new(self.archive, partition)).await {
+            Ok(entries) => Ok(entries),
+            Err(error) if error.kind() == Kind::Damage => Err(error.chain()),
+            Err(error) => return Err(error),
+        };
+        let _ = self.entries.insert(partition.clone(), found.clone());
+        Ok(found)
     }
-    let (meta, data) = (find(layout::META_FILE), find(layout::DATA_FILE));
+
+    /// Whether an entry tells of rows of `source`, which a receipt of `partition` bills to QUARANTINE. They lie where the
+    /// file belongs: at the day of its name, of its first rows, or of its last change.
+    async fn has(&mut self, partition: &Partition, source: &Source) -> Result<bool> {
+        let by_name = source.name.rsplit('/').next().and_then(layout::date_of_name);
+        let by_time = Date::of_ns(source.modified_us.saturating_mul(1000));
+        let days = [Some(partition.date), by_name, by_time].into_iter().flatten();
+        let days: BTreeSet<Date> = days.chain(source.rows_elsewhere.keys().copied()).collect();
+        for day in days {
+            if let Ok(entries) = self.of(&partition.series.on(day)).await?
+                && entries.iter().any(|entry| entry.source_path == source.name)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What is wrong with what is kept of a partition.
+    async fn findings(&mut self, partition: &Partition, quick: bool) -> Result<Vec<String>> {
+        let entries = match self.of(partition).await? {
+            Ok(entries) => entries,
+            Err(what) => return Ok(vec![what]),
+        };
+        let mut found = Vec::new();
+        let handle = PartitionHandle::new(self.archive, partition);
+        // What is to be tried again may have been taken in and removed, and its entry left by a run that was killed.
+        for entry in entries.iter().filter(|entry| !entry.discarded && !entry.retry) {
+            let key = handle.kept_key(&entry.kept_as);
+            if self.archive.head(&key).await?.is_none() {
+                found.push(format!("QUARANTINE: {} is gone, error.json tells of it", entry.kept_as));
+            } else if !quick && self.archive.sha256(&key).await?.0 != entry.kept_sha256 {
+                found.push(format!("QUARANTINE: {} is not what error.json says", entry.kept_as));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What one partition turns out to be; `None` where nothing of it is expected to be there.
+async fn one(
+    archive: &Store,
+    partition: &Partition,
+    shown: &Shown,
+    kept: &mut Kept<'_>,
+    options: &Options,
+) -> Result<Option<Verified>> {
+    let began = Instant::now();
+    let mut found: Vec<String> =
+        shown.others.iter().map(|name| format!("{name} does not belong in a partition's folder")).collect();
+    if shown.is_quarantined {
+        found.extend(kept.findings(partition, options.quick).await?);
+    }
+    let handle = PartitionHandle::new(archive, partition);
+    let (is_lost, known_sha256) = match state::inspect_listed(&handle, shown.listed.clone(), Depth::Bytes).await {
+        Ok(Inspection { state: State::Empty, .. }) => {
+            let verified = Verified { partition: partition.clone(), rows: 0, bytes: 0, seconds: 0.0, findings: found };
+            return Ok((!verified.findings.is_empty()).then_some(verified));
+        }
+        Ok(Inspection { state, .. }) => {
+            if let State::Lost(loss) = &state {
+                found.push(format!("{loss}; {}", advice(&state).unwrap_or_default()));
+            }
+            (matches!(state, State::Lost(_)), state.data_sha256().map(str::to_owned))
+        }
+        // What is wrong with the receipt is told below.
+        Err(error) if error.kind() == Kind::Damage => (false, None),
+        Err(error) => return Err(error),
+    };
+    let (meta, data) = (&shown.listed.meta, &shown.listed.data);
     let mut verified = Verified { partition: partition.clone(), rows: 0, bytes: 0, seconds: 0.0, findings: Vec::new() };
     let meta_bytes = if meta.is_some() { archive.read(&layout::meta_key(partition)).await? } else { None };
     let meta = if let Some(bytes) = &meta_bytes {
         found.extend(meta::findings(bytes));
         Meta::from_json(bytes).ok()
+    } else if is_lost && data.is_none() {
+        None
     } else {
         found.push("there is no meta.json: the partition was never published, or its publishing was interrupted; qlc compact completes it".to_owned());
         None
@@ -121,7 +236,10 @@ async fn one(archive: &Store, partition: &Partition, objects: &[Object], options
     if let Some(data) = data {
         verified.bytes = data.size;
         verified.rows = meta.as_ref().map_or(0, |m| m.row_count);
-        let (sha256, _) = archive.sha256(&data.key).await?;
+        let sha256 = match known_sha256 {
+            Some(sha256) => sha256,
+            None => archive.sha256(&data.key).await?.0,
+        };
         if let Some(meta) = &meta
             && meta.sha256 != sha256
         {
@@ -129,6 +247,14 @@ async fn one(archive: &Store, partition: &Partition, objects: &[Object], options
         }
         let receipt = read_receipt(archive, partition, &sha256, &mut found).await?;
         if let Some(receipt) = &receipt {
+            for source in receipt.sources.iter().filter(|source| source.rows_quarantined > 0) {
+                if !kept.has(partition, source).await? {
+                    found.push(format!(
+                        "the receipt bills {} rows of {} to QUARANTINE, which has no entry of it",
+                        source.rows_quarantined, source.name
+                    ));
+                }
+            }
             check_receipt(receipt, data, meta.as_ref().zip(meta_bytes.as_deref()), &mut found)?;
         }
         let handle = Handle::new(archive, data);
@@ -156,12 +282,12 @@ async fn one(archive: &Store, partition: &Partition, objects: &[Object], options
                 Err(problem) => found.push(format!("data.parquet: {problem}")),
             }
         }
-    } else {
+    } else if !is_lost {
         found.push("there is no data.parquet".to_owned());
     }
     verified.findings = found;
     verified.seconds = began.elapsed().as_secs_f64();
-    Ok(verified)
+    Ok(Some(verified))
 }
 
 async fn read_receipt(

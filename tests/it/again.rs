@@ -170,13 +170,20 @@ fn a_file_of_a_known_name_with_other_content_is_a_new_file() {
 }
 
 #[test]
-fn the_same_rows_under_another_name_are_rows_of_their_own() {
-    // Nobody can tell a copy from two equal events; what is in the spool is in the archive.
+fn the_same_rows_under_another_name_count_once() {
     let (parts, place) = (parts(), Place::new());
     put(&place, &parts, [0]);
     let _ = place.put_quotes("2026-02-03_copy.parquet", &Events::sealed(parts[0].clone()).bytes());
     let _ = run(&place);
-    assert_eq!(partition(&place).quotes().len(), 200);
+    let published = partition(&place);
+    assert_eq!(published.quotes(), parts[0]);
+    let copy = &published.receipt["copies"][0];
+    assert!(copy["name"].as_str().unwrap().ends_with("2026-02-03_copy.parquet"), "{copy}");
+    let _ = run(&place).says("nothing to do");
+    // One that comes late is known by its rows as well.
+    let _ = place.put_quotes("2026-02-03_later.parquet", &Events::sealed(parts[0].clone()).bytes());
+    let _ = run(&place).says("nothing to do");
+    assert_eq!(partition(&place).bytes, published.bytes);
 }
 
 #[test]

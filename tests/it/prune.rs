@@ -210,13 +210,17 @@ fn flip(path: &std::path::Path) {
 
 fn receipt(place: &Place) -> std::path::PathBuf {
     let folder = place.archive().join("_receipts").join(dir("binance", "bbo", "btcusdt", "20260203"));
-    fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
+    let mut paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.find(|path| path.extension().is_some_and(|end| end == "json")).unwrap()
 }
 
 #[test]
 fn nothing_goes_when_the_archive_is_not_what_it_says() {
-    unproven(|place| flip(&in_partition(place, "data.parquet")), "meta.json says");
-    unproven(|place| fs::remove_file(in_partition(place, "data.parquet")).unwrap(), "without its data.parquet");
+    unproven(|place| flip(&in_partition(place, "data.parquet")), "no receipt vouches");
+    unproven(
+        |place| fs::remove_file(in_partition(place, "data.parquet")).unwrap(),
+        "was published and its data.parquet is gone",
+    );
     unproven(|place| fs::write(in_partition(place, "meta.json"), b"{").unwrap(), "meta.json is not JSON");
     unproven(|place| fs::remove_file(receipt(place)).unwrap(), "no receipt vouches");
     unproven(

@@ -39,7 +39,7 @@ fn one_publishes(place: &Place) {
     place.verify();
     place.leaves_nothing();
     let _ = place.compact(&[]).ended(0).says("nothing to do");
-    assert_eq!(listing(&place.archive()).len(), 3, "data, meta and one receipt");
+    assert_eq!(listing(&place.archive()).len(), 4, "data, meta, one receipt and its mark");
 }
 
 #[test]
