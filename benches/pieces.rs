@@ -123,7 +123,7 @@ async fn plan_rows(
 async fn prepared(spool: &Store) -> Prepared {
     let all = spool_files(spool, &Selection::all()).await.unwrap();
     let mut files = Vec::new();
-    for file in all.into_values().flatten() {
+    for file in all.files.into_values().flatten() {
         let claims = probe(&Handle::new(spool, &file.object)).await.unwrap();
         files.push(Input { file, claims, known_groups: Vec::new() });
     }

@@ -78,7 +78,7 @@ impl Work {
         let root = asked.folder.ancestors().nth(3).ok_or("the folder is not one of a spool")?;
         let spool = Store::open(&root.display().to_string())?;
         let all = spool_files(&spool, &Selection::all()).await?;
-        let (series, files) = all.into_iter().next().ok_or("the spool has no files")?;
+        let (series, files) = all.files.into_iter().next().ok_or("the spool has no files")?;
         let mut known = Vec::new();
         for file in files {
             let claims = probe(&Handle::new(&spool, &file.object)).await.map_err(|problem| problem.to_string())?;

@@ -151,7 +151,7 @@ impl PartitionHandle {
             meta: self.archive.head(&self.meta_key()).await?,
             ..Listed::default()
         };
-        for object in self.archive.list(&self.receipts_dir()).await? {
+        for object in self.archive.list(&self.receipts_dir()).await?.whole()? {
             listed.take_receipt(object.key.rsplit('/').next().unwrap_or_default());
         }
         Ok(listed)

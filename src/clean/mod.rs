@@ -19,6 +19,7 @@ use crate::{
     storage::{
         conditions::PROBE_DIR,
         leftovers,
+        listing::Unlisted,
         remove::{Removal, remove},
         scratch,
         store::{Object, Store},
@@ -40,13 +41,17 @@ pub async fn run(
     let before = options.now - Duration::from_std(options.older_than).unwrap_or(Duration::MAX);
     let old = |object: &Object| is_before(object, before);
     if !archive.is_absent() {
-        for (object, why) in receipts::orphans(archive, &old, stop).await? {
+        let (orphans, missing) = receipts::orphans(archive, &old, stop).await?;
+        all.extend(missing.into_all().into_iter().map(|one| unlisted(Kind::Receipt, one)));
+        for (object, why) in orphans {
             all.push(object_goes(archive, &object, Kind::Receipt, why, options).await);
         }
         for upload in uploads::list(archive, before).await? {
             all.push(upload_goes(archive, &upload, options).await);
         }
-        for object in archive.list(PROBE_DIR).await?.into_iter().filter(old) {
+        let (probes, missing) = archive.list(PROBE_DIR).await?.apart();
+        all.extend(missing.into_all().into_iter().map(|one| unlisted(Kind::Probe, one)));
+        for object in probes.into_iter().filter(old) {
             let why = "it showed what the store can do";
             all.push(object_goes(archive, &object, Kind::Probe, why.to_owned(), options).await);
         }
@@ -56,7 +61,9 @@ pub async fn run(
         }
     }
     for store in [Some(archive), spool].into_iter().flatten() {
-        for path in leftovers::abandoned(store) {
+        let (abandoned, missing) = leftovers::abandoned(store);
+        all.extend(missing.into_all().into_iter().map(|one| unlisted(Kind::Temporary, one)));
+        for path in abandoned {
             all.push(path_goes(&path, Kind::Temporary, options, leftovers::remove));
         }
     }
@@ -66,13 +73,18 @@ pub async fn run(
     Ok(all)
 }
 
+/// What could not be looked for.
+fn unlisted(kind: Kind, folder: Unlisted) -> Swept {
+    Swept { kind, place: folder.folder, bytes: None, left: Left::Failed, why: folder.reason }
+}
+
 fn is_before(object: &Object, before: DateTime<Utc>) -> bool {
     object.modified_us < before.timestamp_micros()
 }
 
 /// Intents of prunings whose journal stands: the run ended between the two.
 async fn finished_intents(archive: &Store) -> Result<Vec<Object>> {
-    let all = archive.list(layout::PRUNED).await?;
+    let all = archive.list(layout::PRUNED).await?.whole()?;
     let finished = |intent: &Object| {
         let journal = intent.key.strip_suffix(".intent.ndjson").map(|run| format!("{run}.ndjson"));
         journal.is_some_and(|key| all.iter().any(|o| o.key == key))

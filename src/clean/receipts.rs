@@ -20,17 +20,25 @@ use crate::{
         partition::Partition,
         receipt::{Receipt, WITHOUT_HISTORY},
     },
-    storage::store::{Object, Store},
+    storage::{
+        listing::Missing,
+        store::{Object, Store},
+    },
 };
 
-/// The orphans that are `old`, and why each is one.
+/// The orphans that are `old`, and why each is one; and the folders in which there may be more.
 pub(super) async fn orphans(
     archive: &Store,
     old: &(dyn Fn(&Object) -> bool + Sync),
     stop: &(dyn Fn() -> bool + Sync),
-) -> Result<Vec<(Object, String)>> {
+) -> Result<(Vec<(Object, String)>, Missing)> {
     let mut all = Vec::new();
-    for (partition, receipts) in receipts(archive).await? {
+    let (found, missing) = receipts(archive).await?;
+    for (partition, receipts) in found {
+        // A receipt that could not be listed may be the one that names a base.
+        if missing.of(layout::RECEIPTS, &partition.series).is_some() {
+            continue;
+        }
         if stop() {
             return Err(Error::new(Kind::Interrupted, "stopped as asked, before everything was looked at"));
         }
@@ -48,7 +56,7 @@ pub(super) async fn orphans(
             Err(why) => tracing::warn!(%partition, why, "its receipts are left alone; see qlc verify"),
         }
     }
-    Ok(all)
+    Ok((all, missing))
 }
 
 /// The receipts of a partition by the sha256 that names them, and its history.
@@ -59,9 +67,10 @@ struct Receipts {
 }
 
 /// The receipts of each partition, by the sha256 that names them.
-async fn receipts(archive: &Store) -> Result<BTreeMap<Partition, Receipts>> {
+async fn receipts(archive: &Store) -> Result<(BTreeMap<Partition, Receipts>, Missing)> {
     let mut all: BTreeMap<Partition, Receipts> = BTreeMap::new();
-    for object in archive.list(layout::RECEIPTS).await? {
+    let (objects, missing) = archive.list(layout::RECEIPTS).await?.apart();
+    for object in objects {
         let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::RECEIPTS, &object.key) else {
             continue;
         };
@@ -72,7 +81,7 @@ async fn receipts(archive: &Store) -> Result<BTreeMap<Partition, Receipts>> {
             receipts.generations.push(generation);
         }
     }
-    Ok(all)
+    Ok((all, missing))
 }
 
 /// The receipts of a partition that must stay, by sha256; or why that cannot be told.

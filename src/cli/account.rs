@@ -13,9 +13,10 @@ use serde::Serialize;
 use super::show::Checked;
 use crate::{
     clean::{Left, Swept},
-    compact::{Outcome, Status},
+    compact::{Outcome, RunSummary, Status},
     model::partition::Partition,
     prune::{self, Judged},
+    storage::listing::Ignored,
 };
 
 /// An account that is still written; shared by reference.
@@ -35,6 +36,10 @@ pub(crate) struct Sums {
     pub(crate) output_bytes: Option<u64>,
     /// What went to QUARANTINE.
     pub(crate) quarantined: Option<u64>,
+    /// Parquet files that were seen in the spool.
+    pub(crate) files_seen: Option<u64>,
+    /// Those that nobody takes in.
+    pub(crate) files_ignored: Option<u64>,
     /// What a verification found.
     pub(crate) findings: Option<u64>,
     /// Bytes that may be resident.
@@ -64,7 +69,8 @@ impl Account {
     }
 
     /// A compaction ended.
-    pub(crate) fn compacted(&self, outcomes: &[Outcome]) {
+    pub(crate) fn compacted(&self, summary: &RunSummary) {
+        let RunSummary { outcomes, input } = summary;
         let mut partitions: BTreeMap<&'static str, u64> = ALL.map(|status| (name(status), 0)).into();
         for outcome in outcomes {
             *partitions.entry(name(outcome.status)).or_default() += 1;
@@ -85,6 +91,13 @@ impl Account {
         sums.output_bytes = sum(|outcome| outcome.bytes_out);
         sums.quarantined = sum(|outcome| outcome.quarantined);
         sums.troubles = outcomes.iter().filter_map(trouble).collect();
+        sums.files_seen = Some(input.files);
+        sums.files_ignored = Some(input.ignored.len() as u64);
+        sums.errors.extend(input.unlisted.iter().map(|folder| folder.reason.clone()));
+        if let Some(first) = input.ignored.first() {
+            let (number, Ignored { file, reason }) = (input.ignored.len(), first);
+            sums.errors.push(format!("{number} files of the spool ignored, such as {file}: {reason}"));
+        }
     }
 
     /// A verification ended: what it looked at was sound, or was not.

@@ -5,7 +5,7 @@
 //! | 0 | done, or nothing to do; another process that published first has done it too |
 //! | 1 | something failed or was interrupted; `status --strict`: not everything is complete |
 //! | 2 | the command line, the configuration or a statement is wrong |
-//! | 3 | done, but something was quarantined |
+//! | 3 | done, but something was quarantined, or files of the spool were ignored |
 //! | 4 | damage was found (`verify`, `inspect`, `import`); `prune` and `quarantine retry`: what must be proven could not be |
 //! | 5 | whether a write to a bucket took effect is not known; the next run finds out |
 //!
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use crate::{
     clean,
-    compact::{Outcome, Outlook, Status},
+    compact::{InputSummary, Outcome, Outlook, RunSummary, Status},
     doctor::{Check, Level},
     error::{Error, Kind, Result},
     import,
@@ -32,7 +32,7 @@ pub(crate) const ON_SECOND_SIGNAL: i32 = 130;
 pub(crate) enum Exit {
     /// Done, or nothing to do.
     Done,
-    /// Done, but something was quarantined.
+    /// Done, but something was quarantined or ignored.
     Quarantined,
     /// Something failed.
     Failed,
@@ -72,6 +72,23 @@ impl Exit {
         outcomes.iter().map(one).max().unwrap_or(Self::Done)
     }
 
+    /// After a look at the input: what could not be listed may be data that is missing, what is ignored is data that nobody
+    /// takes in.
+    pub(crate) fn of_input(input: &InputSummary) -> Self {
+        if !input.unlisted.is_empty() {
+            Self::Failed
+        } else if !input.ignored.is_empty() {
+            Self::Quarantined
+        } else {
+            Self::Done
+        }
+    }
+
+    /// After a compaction and the look at its input.
+    pub(crate) fn of_run(summary: &RunSummary) -> Self {
+        Self::of_outcomes(&summary.outcomes).max(Self::of_input(&summary.input))
+    }
+
     /// After a dry run: a partition that could not even be planned counts as failed, an intended quarantine does not count.
     pub(crate) fn of_outlooks(outlooks: &[Outlook]) -> Self {
         if outlooks.iter().any(|outlook| outlook.action == "fail") { Self::Failed } else { Self::Done }
@@ -96,7 +113,8 @@ impl Exit {
             prune::Outcome::Unknown => Self::Unknown,
             _ => Self::Done,
         });
-        worst.chain(report.stopped.then_some(Self::Failed)).max().unwrap_or(Self::Done)
+        let is_short = report.stopped || !report.unlisted.is_empty();
+        worst.chain(is_short.then_some(Self::Failed)).max().unwrap_or(Self::Done)
     }
 
     /// After entries of QUARANTINE were tried again.
@@ -130,9 +148,10 @@ impl Exit {
         imported.iter().map(one).max().unwrap_or(Self::Done)
     }
 
-    /// After a look at the coverage that was asked to be complete.
-    pub(crate) fn of_coverage(coverage: &Coverage) -> Self {
-        if coverage.is_complete() { Self::Done } else { Self::Failed }
+    /// After a look at the coverage; `strict` asks for it to be complete.
+    pub(crate) fn of_coverage(coverage: &Coverage, strict: bool) -> Self {
+        let is_fine = coverage.unlisted.is_empty() && (!strict || coverage.is_complete());
+        if is_fine { Self::Done } else { Self::Failed }
     }
 
     /// After a cleaning.
@@ -146,7 +165,7 @@ impl Exit {
             Self::Done => "done, or nothing to do",
             Self::Failed => "something failed or was interrupted",
             Self::Usage => "the command line, the configuration or a statement is wrong",
-            Self::Quarantined => "done, but something was quarantined",
+            Self::Quarantined => "done, but something was quarantined or ignored",
             Self::Damage => "damage was found",
             Self::Unknown => "whether a write to a bucket took effect is not known",
         }
@@ -174,9 +193,12 @@ impl From<Exit> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        date::Date,
-        partition::{Partition, Series},
+    use crate::{
+        model::{
+            date::Date,
+            partition::{Partition, Series},
+        },
+        storage::listing::{Ignored, Unlisted},
     };
 
     fn outcome(status: Status, quarantined: u64) -> Outcome {
@@ -202,6 +224,21 @@ mod tests {
         check(&[(Status::Failed, 2)], 1);
         check(&[(Status::Interrupted, 0)], 1);
         check(&[(Status::Unknown, 0), (Status::Failed, 0), (Status::Done, 1)], 5);
+    }
+
+    #[test]
+    fn input_that_nobody_takes_in_is_no_success() {
+        let ignored = vec![Ignored { file: "a.parquet".to_owned(), reason: String::new() }];
+        let unlisted = vec![Unlisted { folder: "a".to_owned(), reason: String::new() }];
+        let check = |ignored: &[Ignored], unlisted: &[Unlisted], status, code: u8| {
+            let input = InputSummary { files: 1, ignored: ignored.to_vec(), unlisted: unlisted.to_vec() };
+            let summary = RunSummary { outcomes: vec![outcome(status, 0)], input };
+            assert_eq!(Exit::of_run(&summary).code(), code, "{summary:?}");
+        };
+        check(&[], &[], Status::Done, 0);
+        check(&ignored, &[], Status::Done, 3);
+        check(&ignored, &unlisted, Status::Done, 1);
+        check(&ignored, &[], Status::Failed, 1);
     }
 
     #[test]

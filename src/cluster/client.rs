@@ -23,7 +23,7 @@ use super::{
     task::{Report, Task},
 };
 use crate::{
-    compact::{Options, Outcome, Status, Stop, Watch, apart},
+    compact::{Options, Outcome, RunSummary, Status, Stop, Watch, apart},
     error::{Error, Kind, Result},
     model::partition::Partition,
     storage::store::Store,
@@ -76,10 +76,14 @@ pub async fn compact(
     options: &Options,
     watch: Arc<dyn Watch>,
     stop: &Stop,
-) -> Result<Vec<Outcome>> {
+) -> Result<RunSummary> {
     let members = check(cluster, &Reach::of(spool, archive, true).await?, options.memory_limit).await?;
-    let partitions = apart::partitions(spool, archive, options).await?;
-    watch.begin(partitions.len());
+    let mut agenda = apart::agenda(spool, archive, options).await?;
+    let partitions = std::mem::take(&mut agenda.partitions);
+    watch.begin(partitions.len() + agenda.unknown.len());
+    for outcome in &agenda.unknown {
+        watch.partition_ends(outcome);
+    }
     let slots: usize = members.iter().map(|member: &Member| member.slots(options.memory_limit)).sum();
     // Some more jobs than there are slots, so that an executor that is done finds the next one waiting.
     let at_a_time = slots.saturating_add(slots / 2 + 1);
@@ -102,7 +106,7 @@ pub async fn compact(
     let mut outcomes: Vec<(usize, Option<Outcome>)> =
         stream::iter(tasks).buffer_unordered(at_a_time).try_collect().await?;
     outcomes.sort_by_key(|(nth, _)| *nth);
-    Ok(outcomes.into_iter().filter_map(|(_, outcome)| outcome).collect())
+    Ok(agenda.done(outcomes.into_iter().filter_map(|(_, outcome)| outcome)))
 }
 
 /// How often a partition is tried that fails for want of something on an executor, or whose outcome is lost with one. A

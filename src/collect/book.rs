@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(book.name(at + 1, 10, |_| true), format!("{dir}/2026-02-03_14-30-00-10.parquet"));
         let mut later = Book::new(wanted, book.remembered());
         assert_eq!(later.name(at, 11, |_| false), format!("{dir}/2026-02-03_14-29-59-11.parquet"));
-        let placed = layout::Placed::parse(&later.name(at, 12, |_| false)).unwrap().unwrap();
+        let placed = layout::Placed::in_spool(&later.name(at, 12, |_| false)).unwrap().unwrap();
         assert!(layout::is_input(&placed.file) && placed.home().unwrap().to_string() == "20260203");
     }
 }

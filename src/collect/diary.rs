@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use crate::{
     error::{Error, Result},
-    model::date::Date,
+    model::{date::Date, layout},
 };
 
 /// The folder in a spool.
-pub(crate) const FOLDER: &str = "_feed";
+pub(crate) const FOLDER: &str = layout::FEED;
 /// Bytes of lines that wait for the disk.
 const WAITING: usize = 16 << 20;
 

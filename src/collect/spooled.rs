@@ -38,8 +38,12 @@ struct Named {
 pub(crate) fn joined(spool: &Store, series: &Series, memory: &Memory) -> Memory {
     let mut memory = memory.clone();
     let Some(folder) = spool.local_path(&layout::series_dir(series)) else { return memory };
-    let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-    let mut names: Vec<Named> = entries.filter_map(|entry| named(entry.file_name().to_str()?)).collect();
+    let entries = entries(&folder).unwrap_or_else(|error| {
+        // Collecting goes on: an event that is not taken now is lost, a number that is given again can be told later.
+        tracing::error!(folder = %folder.display(), %error, "cannot be listed; what its files tell of numbers and names is not known");
+        Vec::new()
+    });
+    let mut names: Vec<Named> = entries.iter().filter_map(|entry| named(entry.file_name().to_str()?)).collect();
     names.sort();
     for name in &names {
         memory.opened_s = memory.opened_s.max(name.opened_s);
@@ -55,6 +59,15 @@ pub(crate) fn joined(spool: &Store, series: &Series, memory: &Memory) -> Memory 
         memory.ts_recv = memory.ts_recv.max(ts_recv.unwrap_or(0));
     }
     memory
+}
+
+/// All that lies in a folder, which need not be there yet.
+fn entries(folder: &Path) -> std::io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.collect(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
 }
 
 /// Takes `2026-02-03_14-30-00.parquet` or `2026-02-03_14-30-00-{seq}.parquet` apart.

@@ -7,20 +7,42 @@ use std::{path::Path, sync::Arc};
 
 use tokio::sync::OnceCell;
 
-use super::{Options, Outcome, Silent, Stop, footers::Footers, meant, one, report::Mode, shared, survey, work::Run};
+use super::{
+    InputSummary, Meant, Options, Outcome, RunSummary, Silent, Status, Stop, footers::Footers, joined, meant, one,
+    report::Mode, shared, survey, work::Run,
+};
 use crate::{
-    error::Result,
+    error::{Kind, Result},
     model::partition::{Partition, Selection},
     storage::store::Store,
 };
 
-/// The partitions that `options` mean.
+/// What a run is to do.
+#[derive(Debug)]
+pub struct Agenda {
+    /// The partitions to be worked on, in order.
+    pub partitions: Vec<Partition>,
+    /// Those that have failed already, because not all of their series is known.
+    pub unknown: Vec<Outcome>,
+    input: InputSummary,
+}
+
+impl Agenda {
+    /// What came of the run whose partitions had these outcomes.
+    #[must_use]
+    pub fn done(self, outcomes: impl Iterator<Item = Outcome>) -> RunSummary {
+        RunSummary { outcomes: joined(outcomes, self.unknown), input: self.input }
+    }
+}
+
+/// What `options` mean.
 ///
 /// # Errors
-/// When a store cannot be listed, or nothing matches the selection.
-pub async fn partitions(spool: &Store, archive: &Store, options: &Options) -> Result<Vec<Partition>> {
-    let (_, partitions) = meant(spool, archive, options, &Footers::within(options.memory_limit)).await?;
-    Ok(partitions)
+/// When a store does not answer, or nothing matches the selection.
+pub async fn agenda(spool: &Store, archive: &Store, options: &Options) -> Result<Agenda> {
+    let meant = meant(spool, archive, options, &Footers::within(options.memory_limit)).await?;
+    let Meant { partitions, unknown, input, .. } = meant;
+    Ok(Agenda { partitions, unknown, input })
 }
 
 /// Does with `partition` what is to be done, as [`super::run`] does with each of its partitions; `None` when it turns out
@@ -44,7 +66,11 @@ pub async fn one_of_many(
         streams: vec![series.stream.clone()],
         symbols: vec![series.symbol.clone()],
     };
-    let files = survey::spool_files(spool, &selection).await?;
+    let survey::Input { files, missing, .. } = survey::spool_files(spool, &selection).await?;
+    if let Err(error) = missing.fail() {
+        let outcome = Outcome::without(partition, Status::Failed, &error.chain());
+        return Ok(Some(Outcome { error: Some(Kind::Io), ..outcome }));
+    }
     let run = Run { probed, ..shared(spool, archive, options, scratch, 1, Arc::new(Silent), stop)? };
     Ok(one(&run, partition, &files, matches!(options.mode, Mode::Single { .. })).await)
 }

@@ -23,7 +23,7 @@ use std::{
 use chrono::{SecondsFormat, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 
-pub use report::{Mode, Options, Outcome, Outlook, Silent, Status, Stop, Watch};
+pub use report::{InputSummary, Mode, Options, Outcome, Outlook, RunSummary, Silent, Status, Stop, Watch};
 
 use crate::{
     archive::{
@@ -40,6 +40,7 @@ use crate::{
         receipt::{Content, SeqOrigin, Source},
     },
     storage::{
+        listing::Unlisted,
         scratch::{self, Scratch},
         store::Store,
     },
@@ -50,30 +51,34 @@ use keep::Places;
 use survey::Spool;
 use work::{Done, Made, Run};
 
-/// Compacts what `options` mean; one outcome per partition that was looked at, in their order.
+/// Compacts what `options` mean. A series of which not everything could be listed fails, with every partition that is known
+/// of it.
 ///
 /// # Errors
-/// When the run cannot begin (a store cannot be listed, nothing matches the selection); what fails in a partition is in
-/// its outcome.
+/// When the run cannot begin (a store does not answer, nothing matches the selection); what fails in a partition is in its
+/// outcome.
 pub async fn run(
     spool: &Store,
     archive: &Store,
     options: &Options,
     watch: Arc<dyn Watch>,
     stop: &Stop,
-) -> Result<Vec<Outcome>> {
+) -> Result<RunSummary> {
     let swept = scratch::sweep(&options.spill_dir);
     if swept > 0 {
         tracing::info!(swept, folder = %options.spill_dir.display(), "removed scratch folders of dead processes");
     }
     let scratch = Scratch::new(&options.spill_dir)?;
     let footers = Arc::new(Footers::within(options.memory_limit));
-    let (files, partitions) = meant(spool, archive, options, &footers).await?;
+    let Meant { files, partitions, unknown, input } = meant(spool, archive, options, &footers).await?;
     let files = Arc::new(files);
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
     let run = shared(spool, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
     let shared = Run { footers, ..run };
-    watch.begin(partitions.len());
+    watch.begin(partitions.len() + unknown.len());
+    for outcome in &unknown {
+        watch.partition_ends(outcome);
+    }
     let tasks = partitions.into_iter().enumerate().map(|(nth, partition)| {
         let (shared, files, explicit) =
             (shared.clone(), Arc::clone(&files), matches!(options.mode, Mode::Single { .. }));
@@ -87,25 +92,35 @@ pub async fn run(
     let mut outcomes: Vec<(usize, Option<Outcome>)> =
         stream::iter(tasks).buffer_unordered(workers).try_collect().await?;
     outcomes.sort_by_key(|(nth, _)| *nth);
-    Ok(outcomes.into_iter().filter_map(|(_, outcome)| outcome).collect())
+    let outcomes = outcomes.into_iter().filter_map(|(_, outcome)| outcome);
+    Ok(RunSummary { outcomes: joined(outcomes, unknown), input })
+}
+
+/// All outcomes in the order of their partitions.
+fn joined(outcomes: impl Iterator<Item = Outcome>, unknown: Vec<Outcome>) -> Vec<Outcome> {
+    let mut all: Vec<Outcome> = outcomes.chain(unknown).collect();
+    all.sort_by(|a, b| a.partition.cmp(&b.partition));
+    all
 }
 
 /// Says what [`run`] would do.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn dry_run(spool: &Store, archive: &Store, options: &Options) -> Result<Vec<Outlook>> {
+pub async fn dry_run(spool: &Store, archive: &Store, options: &Options) -> Result<(Vec<Outlook>, InputSummary)> {
     let footers = Arc::new(Footers::within(options.memory_limit));
-    let (files, partitions) = meant(spool, archive, options, &footers).await?;
+    let Meant { files, partitions, unknown, input } = meant(spool, archive, options, &footers).await?;
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
     let run = shared(spool, archive, options, &options.spill_dir, workers, Arc::new(Silent), &Stop::default())?;
     let shared = Run { footers, ..run };
-    let mut outlooks = Vec::new();
+    let mut outlooks: Vec<Outlook> =
+        unknown.into_iter().map(|one| Outlook::without(one.partition, "fail", one.message)).collect();
     for partition in partitions {
         let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
         outlooks.extend(outlook(&shared, partition, files, matches!(options.mode, Mode::Single { .. })).await?);
     }
-    Ok(outlooks)
+    outlooks.sort_by(|a, b| a.partition.cmp(&b.partition));
+    Ok((outlooks, input))
 }
 
 /// What a rebuild from the spool showed.
@@ -164,8 +179,9 @@ pub async fn rebuild(
     }
     // The bytes are to be those of the run that published them, so its level of compression counts, not this run's.
     let options = Options { zstd_level: receipt.outcome.zstd_level, ..options };
-    let files = survey::spool_files(spool, &options.selection).await?;
-    let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
+    let input = survey::spool_files(spool, &options.selection).await?;
+    input.missing.fail()?;
+    let files = input.files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
     let shared = shared(spool, archive, &options, scratch.path(), 1, Arc::new(Silent), &Stop::default())?;
     let look = work::look(&shared, partition, files).await?;
     // Exactly the rows that the receipt names: what came later is not in the archived data either.
@@ -209,46 +225,92 @@ pub async fn rebuild(
     }
 }
 
-/// The spool files and the partitions that are meant.
-async fn meant(
-    spool: &Store,
-    archive: &Store,
-    options: &Options,
-    footers: &Footers,
-) -> Result<(Spool, Vec<Partition>)> {
+/// What a run is about.
+struct Meant {
+    /// The spool files.
+    files: Spool,
+    /// The partitions to be looked at, in order.
+    partitions: Vec<Partition>,
+    /// Those of which not all is known, so that nothing may be published: failed already.
+    unknown: Vec<Outcome>,
+    /// What was seen of the input.
+    input: InputSummary,
+}
+
+async fn meant(spool: &Store, archive: &Store, options: &Options, footers: &Footers) -> Result<Meant> {
     if let Mode::Backfill { start, end } = options.mode
         && start > end
     {
         return Err(Error::usage(format!("the backfill would start on {start}, after its end on {end}")));
     }
-    let files = survey::spool_files(spool, &options.selection).await?;
-    let archived = survey::archived_days(archive, &options.selection).await?;
-    let unnamed = unnamed_days(spool, &files, footers).await?;
-    let partitions = survey::partitions(&files, &archived, options, &unnamed)?;
-    Ok((files, partitions))
+    let survey::Input { files, ignored, missing } = survey::spool_files(spool, &options.selection).await?;
+    let (archived, gaps) = survey::archived_days(archive, &options.selection).await?;
+    let is_nothing = files.is_empty() && archived.is_empty() && missing.all().is_empty() && gaps.all().is_empty();
+    if is_nothing && options.selection != Selection::all() {
+        return Err(Error::usage(
+            "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
+        ));
+    }
+    let unlisted = |series: &Series| {
+        let folder =
+            missing.of("", series).or_else(|| gaps.of("", series)).or_else(|| gaps.of(layout::RECEIPTS, series))?;
+        Some(format!("not everything of {series} could be listed, so nothing is published: {}", folder.reason))
+    };
+    let mut unnamed: BTreeMap<Series, BTreeSet<Date>> = BTreeMap::new();
+    let mut unread: BTreeMap<Series, String> = BTreeMap::new();
+    for (series, files) in &files {
+        match unnamed_days(spool, files, footers).await {
+            Ok(days) => {
+                let _ = unnamed.insert(series.clone(), days);
+            }
+            Err(error) => {
+                let _ = unread.insert(series.clone(), error.chain());
+            }
+        }
+    }
+    let (mut partitions, mut unknown) = (Vec::new(), Vec::new());
+    for partition in survey::partitions(&files, &archived, options, &unnamed)? {
+        match unlisted(&partition.series).or_else(|| unread.get(&partition.series).cloned()) {
+            Some(why) => {
+                // The days beside those of files were to be looked at for rows that nobody knows of yet.
+                let series = &partition.series;
+                let is_known = files.get(series).is_some_and(|all| all.iter().any(|f| f.home == Some(partition.date)))
+                    || archived.get(series).is_some_and(|days| days.contains_key(&partition.date))
+                    || matches!(options.mode, Mode::Single { .. });
+                if !is_known {
+                    continue;
+                }
+                let outcome = Outcome::without(&partition, Status::Failed, &why);
+                unknown.push(Outcome { error: Some(Kind::Io), ..outcome });
+            }
+            None => partitions.push(partition),
+        }
+    }
+    let seen = files.values().map(Vec::len).sum::<usize>() + ignored.len();
+    let unread = unread.into_iter().map(|(series, reason)| Unlisted { folder: layout::series_dir(&series), reason });
+    let unlisted = missing.into_all().into_iter().chain(gaps.into_all()).chain(unread).collect();
+    let input = InputSummary { files: seen as u64, ignored, unlisted };
+    Ok(Meant { files, partitions, unknown, input })
 }
 
-/// The days of files whose names do not tell any: their footers do.
-async fn unnamed_days(spool: &Store, files: &Spool, footers: &Footers) -> Result<BTreeMap<Series, BTreeSet<Date>>> {
-    let mut days: BTreeMap<Series, BTreeSet<Date>> = BTreeMap::new();
-    for (series, files) in files {
-        for file in files.iter().filter(|f| f.home.is_none()) {
-            let handle = Handle::new(spool, &file.object);
-            let entry = days.entry(series.clone()).or_default();
-            // Neither name nor footer may tell the day of rows that go to QUARANTINE, so one day accounts for them.
-            let found = match footers.of(&handle, file).await {
-                Ok(claims) => {
-                    entry.extend(prepare::accounting_day(file, Some(&claims)));
-                    examine::days(&handle, &claims, None).await
-                }
-                Err(problem) => Err(problem),
-            };
-            entry.extend(prepare::accounting_day(file, None));
-            match found {
-                Ok(found) => entry.extend(found.permitted),
-                Err(Problem::Storage(error)) => return Err(error),
-                Err(problem) => tracing::warn!(file = %spool.show(&file.object.key), %problem, "cannot be used"),
+/// The days of the files of a series whose names do not tell any: their footers do.
+async fn unnamed_days(spool: &Store, files: &[decide::SpoolFile], footers: &Footers) -> Result<BTreeSet<Date>> {
+    let mut days = BTreeSet::new();
+    for file in files.iter().filter(|f| f.home.is_none()) {
+        let handle = Handle::new(spool, &file.object);
+        // Neither name nor footer may tell the day of rows that go to QUARANTINE, so one day accounts for them.
+        let found = match footers.of(&handle, file).await {
+            Ok(claims) => {
+                days.extend(prepare::accounting_day(file, Some(&claims)));
+                examine::days(&handle, &claims, None).await
             }
+            Err(problem) => Err(problem),
+        };
+        days.extend(prepare::accounting_day(file, None));
+        match found {
+            Ok(found) => days.extend(found.permitted),
+            Err(Problem::Storage(error)) => return Err(error),
+            Err(problem) => tracing::warn!(file = %spool.show(&file.object.key), %problem, "cannot be used"),
         }
     }
     Ok(days)
@@ -370,18 +432,7 @@ async fn outlook(
     explicit: bool,
 ) -> Result<Option<Outlook>> {
     let look = work::look(run, &partition, files).await?;
-    let mut outlook = Outlook {
-        partition,
-        action: String::new(),
-        reason: String::new(),
-        files: 0,
-        rows: 0,
-        bytes: 0,
-        groups: 0,
-        passes: 0,
-        quarantined: 0,
-        plan: Vec::new(),
-    };
+    let mut outlook = Outlook::without(partition, "", String::new());
     match &look.decision {
         Decision::Nothing(why) => {
             let meant = explicit || look.feeding.iter().any(|(f, _)| f.file.home == Some(outlook.partition.date));

@@ -17,6 +17,7 @@ use crate::{
         date::Date,
         partition::{Partition, Selection},
     },
+    storage::listing::{Ignored, Unlisted},
 };
 
 /// Which days are meant.
@@ -178,6 +179,27 @@ impl Outcome {
     }
 }
 
+/// What a run saw of its input besides the partitions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputSummary {
+    /// Parquet files that were seen in the spool, the ignored ones included.
+    pub files: u64,
+    /// Those that belong to no series or cannot be used, and links, which are not followed.
+    pub ignored: Vec<Ignored>,
+    /// Folders of spool and archive that could not be listed. No partition of a series that may have files there was
+    /// published.
+    pub unlisted: Vec<Unlisted>,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunSummary {
+    /// One outcome per partition that was looked at, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// What was seen of the input.
+    pub input: InputSummary,
+}
+
 /// What a dry run says of one partition.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outlook {
@@ -202,4 +224,22 @@ pub struct Outlook {
     pub quarantined: usize,
     /// The plan, one line per step, as the receipt will hold it.
     pub plan: Vec<String>,
+}
+
+impl Outlook {
+    /// That of a partition of which no more is known.
+    pub(super) fn without(partition: Partition, action: &str, reason: String) -> Self {
+        Self {
+            partition,
+            action: action.to_owned(),
+            reason,
+            files: 0,
+            rows: 0,
+            bytes: 0,
+            groups: 0,
+            passes: 0,
+            quarantined: 0,
+            plan: Vec::new(),
+        }
+    }
 }

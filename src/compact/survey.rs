@@ -19,54 +19,65 @@ use crate::{
         partition::{Partition, Selection, Series},
         quarantine::Entry,
     },
-    storage::store::Store,
+    storage::{
+        listing::{Ignored, Missing, SpoolListing},
+        store::Store,
+    },
 };
 
 /// The spool files of each series that is meant, by key.
 pub type Spool = BTreeMap<Series, Vec<SpoolFile>>;
 
+/// What lies in the spool.
+#[derive(Debug, Default)]
+pub struct Input {
+    /// The files of series that are meant.
+    pub files: Spool,
+    /// What no run takes in, among the folders that are meant.
+    pub ignored: Vec<Ignored>,
+    /// The folders that could not be listed.
+    pub missing: Missing,
+}
+
 /// Lists the spool files that `selection` means.
 ///
 /// # Errors
-/// When the spool cannot be listed.
-pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<Spool> {
+/// When the spool cannot be listed at all; a folder that cannot be listed is told in the result.
+pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<Input> {
     if spool.is_absent() {
         return Err(Error::usage(format!(
             "{}: there is no such spool folder; name it with --spool or QLC_SPOOL",
             spool.show("")
         )));
     }
-    let mut all = Spool::new();
-    for object in spool.list(&prefix(selection)).await? {
-        match Placed::parse(&object.key) {
-            Some(Ok(placed)) if layout::is_input(&placed.file) && selection.takes(&placed.series) => {
-                let home = placed.home();
-                let file = SpoolFile { object, file: placed.file, home };
-                all.entry(placed.series).or_default().push(file);
-            }
-            Some(Err(error)) => {
-                tracing::warn!(file = %spool.show(&object.key), error = %error.chain(), "left alone: its folder is not one of the layout");
-            }
-            _ => {}
+    let SpoolListing { files, ignored, missing, .. } = spool.list(&prefix(selection)).await?.spool();
+    let ignored = ignored.into_iter().filter(|one| one.is_meant(selection)).collect();
+    let mut input = Input { files: Spool::new(), ignored, missing: missing.near(selection) };
+    for (placed, object) in files {
+        if selection.takes(&placed.series) {
+            let home = placed.home();
+            let file = SpoolFile { object, file: placed.file, home };
+            input.files.entry(placed.series).or_default().push(file);
         }
     }
-    Ok(all)
+    Ok(input)
 }
 
 /// The days of each series, and how many of its two objects each has.
 pub type Days = BTreeMap<Series, BTreeMap<Date, u8>>;
 
-/// The days that the archive has of each series that is meant.
+/// The days that the archive has of each series that is meant, and the folders in which there may be more of them.
 ///
 /// # Errors
-/// When the archive cannot be listed.
-pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<Days> {
+/// When the archive cannot be listed at all.
+pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<(Days, Missing)> {
     let mut all = Days::new();
     if archive.is_absent() {
-        return Ok(all);
+        return Ok((all, Missing::default()));
     }
     let from = prefix(selection);
-    for object in archive.list(&from).await? {
+    let (objects, missing) = archive.list(&from).await?.apart();
+    for object in objects {
         if let Some(Ok(Placed { series, date: Some(date), file })) = Placed::parse(&object.key)
             && selection.takes(&series)
             && (file == layout::DATA_FILE || file == layout::META_FILE)
@@ -76,14 +87,15 @@ pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<Day
         }
     }
     // A day of which only the receipts are left was published once.
-    for object in archive.list(&format!("{}/{from}", layout::RECEIPTS)).await? {
+    let (receipts, hidden) = archive.list(&format!("{}/{from}", layout::RECEIPTS)).await?.apart();
+    for object in receipts {
         if let Some(Ok(Placed { series, date: Some(date), .. })) = Placed::below(layout::RECEIPTS, &object.key)
             && selection.takes(&series)
         {
             let _ = all.entry(series).or_default().entry(date).or_insert(0_u8);
         }
     }
-    Ok(all)
+    Ok((all, missing.meant("", selection).and(hidden.meant(layout::RECEIPTS, selection))))
 }
 
 /// The longest folder under which everything that is meant lies.
@@ -104,7 +116,7 @@ fn prefix(selection: &Selection) -> String {
 /// later, when their footers are known.
 ///
 /// # Errors
-/// When nothing matches the selection.
+/// When the instant of the run has no day.
 pub fn partitions(
     spool: &Spool,
     archived: &Days,
@@ -113,11 +125,6 @@ pub fn partitions(
 ) -> Result<Vec<Partition>> {
     let today = Date::of(options.now)?;
     let all: BTreeSet<&Series> = spool.keys().chain(archived.keys()).collect();
-    if all.is_empty() && options.selection != Selection::all() {
-        return Err(Error::usage(
-            "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
-        ));
-    }
     let mut partitions = Vec::new();
     for series in all {
         let mut days: BTreeSet<Date> = BTreeSet::new();

@@ -20,8 +20,10 @@ pub(super) struct Spool {
     pub(super) files: u64,
     /// Their bytes.
     pub(super) bytes: u64,
-    /// Parquet files elsewhere.
+    /// Parquet files elsewhere, and links.
     pub(super) elsewhere: u64,
+    /// What of it cannot be listed.
+    pub(super) unlisted: Option<String>,
     /// Files that were changed in the future, or whose day begins tomorrow or later.
     pub(super) future: Vec<String>,
     /// Why the newest file cannot be read.
@@ -39,6 +41,8 @@ pub(super) struct Archive {
     pub(super) absent: bool,
     /// Its partitions.
     pub(super) partitions: u64,
+    /// What of it cannot be listed.
+    pub(super) unlisted: Option<String>,
     /// What was wrong with writing, reading back and removing.
     pub(super) writing: Option<String>,
     /// By how many seconds the store's clock is ahead of ours.

@@ -10,7 +10,7 @@ use super::{
     facts::{Archive, Disk, Load, Memory, Spool},
     report::Check,
 };
-use crate::{engine, error::Error, model::size};
+use crate::{engine, error::Error, model::size, storage::store::Overlap};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Clocks that differ by more are not kept, in seconds.
@@ -45,6 +45,12 @@ pub(super) fn spool(place: &str, spool: Result<&Spool, &Error>, now: DateTime<Ut
         )
     } else if let Some(why) = &spool.unreadable {
         Check::problem(NAME, format!("{holds}, and the newest cannot be read: {why}"), "let this user read the spool")
+    } else if let Some(why) = &spool.unlisted {
+        Check::problem(
+            NAME,
+            format!("{holds}, but {why}"),
+            "let this user read the folder, or move it out of the spool",
+        )
     } else if spool.files == 0 && spool.elsewhere > 0 {
         Check::problem(
             NAME,
@@ -92,6 +98,8 @@ pub(super) fn archive(place: &str, archive: Result<&Archive, &Error>) -> Vec<Che
             None => "the keys need s3:PutObject, s3:GetObject and s3:DeleteObject below the prefix",
         };
         all.push(Check::problem(NAME, why, mend));
+    } else if let Some(why) = &archive.unlisted {
+        all.push(Check::problem(NAME, why, "let this user read the folder; qlc makes no links in an archive"));
     } else if archive.absent {
         all.push(Check::ok(NAME, format!("{place} is not there yet, and can be made")));
     } else {
@@ -107,6 +115,16 @@ pub(super) fn archive(place: &str, archive: Result<&Archive, &Error>) -> Vec<Che
     all.extend(archive.skew.map(skew));
     all.extend(newer(&archive.versions));
     all
+}
+
+pub(super) fn overlap(spool: &str, archive: &str, overlap: Overlap) -> Check {
+    let found = match overlap {
+        Overlap::Same => format!("{spool} and {archive} are the same place"),
+        Overlap::Inside => format!("the spool {spool} lies in the archive {archive}"),
+        Overlap::Around => format!("the archive {archive} lies in the spool {spool}"),
+    };
+    let mend = "name another archive: what a run publishes would be input of the next, so no command works on these";
+    Check::problem("spool and archive", found, mend)
 }
 
 fn skew(seconds: i64) -> Check {

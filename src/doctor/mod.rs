@@ -21,6 +21,7 @@ pub async fn run(options: &Options) -> Vec<Check> {
     all.extend(judge::spool(&options.spool, spool.as_ref(), options.now));
     let archive = places::archive(options).await;
     all.extend(judge::archive(&options.archive, archive.as_ref()));
+    all.extend(places::apart(options).map(|overlap| judge::overlap(&options.spool, &options.archive, overlap)));
     let disk = machine::disk(&options.spill_dir);
     all.extend(judge::disk("spill_dir", &options.spill_dir, disk.as_ref(), load));
     if let Some(folder) = archive.as_ref().ok().and_then(|archive| archive.folder.as_ref()) {

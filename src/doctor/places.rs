@@ -13,16 +13,13 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    model::{
-        date::Date,
-        layout::{self, Placed},
-        receipt::Receipt,
-    },
+    model::{date::Date, layout, partition::Selection, receipt::Receipt},
     storage::{
         Expect, atomic,
         conditions::{self, PROBE_DIR},
+        listing::SpoolListing,
         remove,
-        store::{Object, Store},
+        store::{Object, Overlap, Store},
     },
 };
 
@@ -31,6 +28,12 @@ const RECEIPTS: usize = 20;
 /// A file that is changed so much later than now was not changed by this clock, in microseconds.
 const AHEAD_US: i64 = 60_000_000;
 
+/// How spool and archive overlap, where both can be opened.
+pub(super) fn apart(options: &Options) -> Option<Overlap> {
+    let open = |place: &str| Store::open_with(place, &options.bucket).ok();
+    open(&options.spool)?.overlap(&open(&options.archive)?)
+}
+
 /// Looks at the spool.
 ///
 /// # Errors
@@ -38,14 +41,15 @@ const AHEAD_US: i64 = 60_000_000;
 pub(super) async fn spool(options: &Options) -> Result<Spool> {
     let store = Store::open_with(&options.spool, &options.bucket)?;
     refuse_file(&store)?;
-    let objects = store.list("").await?;
+    let SpoolListing { files, ignored, missing, .. } = store.list("").await?.spool();
     let today = Date::of(options.now)?;
     let now_us = options.now.timestamp_micros();
     let mut found = Spool {
         absent: store.is_absent(),
         files: 0,
         bytes: 0,
-        elsewhere: 0,
+        elsewhere: ignored.len() as u64,
+        unlisted: missing.fail().err().map(|e| e.chain()),
         future: Vec::new(),
         unreadable: None,
         load: Load::default(),
@@ -53,11 +57,7 @@ pub(super) async fn spool(options: &Options) -> Result<Spool> {
     let mut partitions: BTreeMap<(String, Option<Date>), u64> = BTreeMap::new();
     let mut days: BTreeMap<Option<Date>, u64> = BTreeMap::new();
     let mut newest: Option<&Object> = None;
-    for object in objects.iter().filter(|object| layout::is_input(file_name(&object.key))) {
-        let Some(Ok(placed)) = Placed::parse(&object.key) else {
-            found.elsewhere += 1;
-            continue;
-        };
+    for (placed, object) in &files {
         found.files += 1;
         found.bytes += object.size;
         let home = placed.home();
@@ -83,7 +83,7 @@ pub(super) async fn spool(options: &Options) -> Result<Spool> {
 pub(super) async fn archive(options: &Options) -> Result<Archive> {
     let store = Store::open_with(&options.archive, &options.bucket)?;
     refuse_file(&store)?;
-    let objects = store.list("").await?;
+    let (objects, missing) = store.list("").await?.apart();
     let is_meta = |object: &&Object| object.key.starts_with("exchange=") && object.key.ends_with(layout::META_FILE);
     let partitions = objects.iter().filter(is_meta).count() as u64;
     let versions = versions(&store, &objects).await;
@@ -105,7 +105,8 @@ pub(super) async fn archive(options: &Options) -> Result<Archive> {
         Ok(skew) => (None, skew),
         Err(error) => (Some(error.chain()), None),
     };
-    Ok(Archive { folder, absent, partitions, writing, skew, conditions, versions })
+    let unlisted = missing.meant("", &Selection::all()).fail().err().map(|e| e.chain());
+    Ok(Archive { folder, absent, partitions, unlisted, writing, skew, conditions, versions })
 }
 
 /// Writes and removes a hidden file; returns by how many seconds the disk's clock is ahead, as that of a server can be.
@@ -161,8 +162,4 @@ fn refuse_file(store: &Store) -> Result<()> {
         Some(folder) if folder.is_file() => Err(Error::usage(format!("{}: is a file, not a folder", folder.display()))),
         _ => Ok(()),
     }
-}
-
-fn file_name(key: &str) -> &str {
-    key.rsplit('/').next().unwrap_or(key)
 }

@@ -35,6 +35,7 @@ use crate::{
     },
     storage::{
         atomic, conditions,
+        listing::Missing,
         scratch::{self, Scratch},
         store::{Object, Store},
     },
@@ -53,9 +54,9 @@ pub async fn run(
     each: &mut (dyn FnMut(&Imported) + Send),
 ) -> Result<()> {
     let source = from.unwrap_or(archive);
-    let partitions = partitions(source, options).await?;
+    let (partitions, missing) = partitions(source, options).await?;
     let chosen = options.selection != Selection::all() || options.start.is_some() || options.end.is_some();
-    if partitions.is_empty() && chosen {
+    if partitions.is_empty() && missing.all().is_empty() && chosen {
         return Err(Error::usage(format!(
             "{}: nothing there matches; check exchange, stream, symbol and dates",
             source.show("")
@@ -70,16 +71,19 @@ pub async fn run(
         }
         each(&import.one(&partition, &beside).await);
     }
-    Ok(())
+    missing.fail()
 }
 
-/// The partitions that have a data file or a meta, and what else lies in the folder of each.
-async fn partitions(source: &Store, options: &Options) -> Result<BTreeMap<Partition, Vec<String>>> {
+/// The partitions that have a data file or a meta, and what else lies in the folder of each; and the folders in which there
+/// may be more. A series that may have some there is left out.
+async fn partitions(source: &Store, options: &Options) -> Result<(BTreeMap<Partition, Vec<String>>, Missing)> {
     let mut all: BTreeMap<Partition, Vec<String>> = BTreeMap::new();
     let mut others = Vec::new();
-    for object in source.list("").await? {
+    let (objects, missing) = source.list("").await?.apart();
+    for object in objects {
         let Some(Ok(Placed { series, date: Some(date), file })) = Placed::parse(&object.key) else { continue };
-        if !date.is_within(options.start, options.end) || !options.selection.takes(&series) {
+        let is_meant = date.is_within(options.start, options.end) && options.selection.takes(&series);
+        if !is_meant || missing.of("", &series).is_some() {
             continue;
         }
         let partition = series.on(date);
@@ -94,7 +98,7 @@ async fn partitions(source: &Store, options: &Options) -> Result<BTreeMap<Partit
             beside.push(file);
         }
     }
-    Ok(all)
+    Ok((all, missing.meant("", &options.selection)))
 }
 
 /// What is to be done with a partition.

@@ -63,10 +63,8 @@ pub(super) async fn faults(handle: &Handle, claims: &Claims) -> Result<Vec<Fault
 /// The place of a file whose path ends as the layout says, in the spool, the archive or QUARANTINE.
 fn placed(path: &str) -> Option<Placed> {
     let parts: Vec<&str> = path.split('/').collect();
-    [5, 4].into_iter().find_map(|length| {
-        let key = parts.get(parts.len().checked_sub(length)?..)?.join("/");
-        Placed::parse(&key)?.ok()
-    })
+    let first = parts.iter().rposition(|part| part.starts_with("exchange="))?;
+    Placed::in_spool(&parts.get(first..)?.join("/"))?.ok()
 }
 
 #[cfg(test)]

@@ -240,15 +240,23 @@ pub struct Coverage {
     pub ended: BTreeMap<Series, Date>,
     /// Files of the spool whose names and folders tell no day; they are not in the cells.
     pub without_day: u64,
+    /// Parquet files of the spool that belong to no series, and why.
+    pub ignored: Vec<String>,
+    /// Folders that could not be listed, and why: a series that may have files there is in no cell.
+    pub unlisted: Vec<String>,
     /// What lies in QUARANTINE.
     pub quarantine: Vec<(Partition, Entry)>,
 }
 
 impl Coverage {
-    /// Whether all is there. A range of which nothing is known is not complete.
+    /// Whether all is there. A range of which nothing is known is not complete, nor is one to which a file may belong that no
+    /// run takes in.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        !self.cells.is_empty() && self.cells.iter().all(|cell| cell.state == State::Complete)
+        self.ignored.is_empty()
+            && self.unlisted.is_empty()
+            && !self.cells.is_empty()
+            && self.cells.iter().all(|cell| cell.state == State::Complete)
     }
 }
 

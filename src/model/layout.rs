@@ -2,11 +2,12 @@
 //!
 //! Refuses to know what holds the keys: a folder and a bucket have the same ones.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 use super::{
     date::Date,
-    partition::{Partition, Series},
+    partition::{Partition, Selection, Series},
+    quality,
 };
 
 /// The folder of the receipts in an archive.
@@ -21,6 +22,10 @@ pub const DISCARDED: &str = "_discarded";
 pub const RETRIED: &str = "_retried";
 /// The folder of the records of runs.
 pub const RUNS: &str = "_runs";
+/// The folder of the collector's feed log in a spool.
+pub const FEED: &str = "_feed";
+/// The folder in which file systems keep what a check found; it is often readable for root only.
+pub const LOST_AND_FOUND: &str = "lost+found";
 /// The data of a partition.
 pub const DATA_FILE: &str = "data.parquet";
 /// What a partition says of its data.
@@ -126,6 +131,37 @@ impl Placed {
         Some(build())
     }
 
+    /// Takes apart the key of a Parquet file of the spool; `None` when it is no input: another kind of file, an unfinished or
+    /// hidden one, or one in a folder of the collector's own. Every Parquet file below a `symbol=` folder belongs to that
+    /// series, at whatever depth, and the last `date=` folder that names a day tells its day.
+    ///
+    /// # Errors
+    /// When it belongs to no series: it lies elsewhere, or the folders bear names that no exchange, stream or symbol can have.
+    #[must_use]
+    pub fn in_spool(key: &str) -> Option<Result<Self>> {
+        let (folders, file) = key.rsplit_once('/').unwrap_or(("", key));
+        if !is_input(file) || is_own_folder(folders) {
+            return None;
+        }
+        let mut parts = folders.split('/');
+        let mut name_of = |folder: &str| parts.next().and_then(|part| part.strip_prefix(folder));
+        let (Some(exchange), Some(stream), Some(symbol)) =
+            (name_of("exchange="), name_of("stream="), name_of("symbol="))
+        else {
+            return Some(Err(Error::usage(
+                "it does not lie below exchange=…/stream=…/symbol=…, so it belongs to no series",
+            )));
+        };
+        let build = || {
+            Ok(Self {
+                series: Series { exchange: exchange.parse()?, stream: stream.parse()?, symbol: symbol.parse()? },
+                date: parts.filter_map(|part| date_of_folder(part.strip_prefix("date=")?)).next_back(),
+                file: file.to_owned(),
+            })
+        };
+        Some(build())
+    }
+
     /// The day that this spool file belongs to by its folder or its name; `None` when neither tells.
     #[must_use]
     pub fn home(&self) -> Option<Date> {
@@ -140,14 +176,79 @@ pub fn is_input(file: &str) -> bool {
     file.ends_with(".parquet") && !file.starts_with('.')
 }
 
-/// The day at the beginning of a file's name, such as `2026-02-03_14-30-00.parquet` or `20260203T1430.parquet`.
+/// Whether a folder of the spool holds what the collector or the file system keeps for itself.
+#[must_use]
+pub fn is_own_folder(folder: &str) -> bool {
+    [FEED, quality::DIR, LOST_AND_FOUND].contains(&folder.split('/').next().unwrap_or_default())
+}
+
+/// The day that a `date=` folder names: `20260203`, as qlc writes it, or `2026-02-03`.
+fn date_of_folder(text: &str) -> Option<Date> {
+    text.parse().ok().or_else(|| dashed(text)?.parse().ok())
+}
+
+/// The digits of a text such as `2026-02-03`.
+fn dashed(text: &str) -> Option<String> {
+    let is_right = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    (text.len() == 10 && text.bytes().enumerate().all(is_right)).then(|| text.replace('-', ""))
+}
+
+/// Which series may have files in or below a folder: those that bear the names which its path tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach<'a> {
+    exchange: Option<&'a str>,
+    stream: Option<&'a str>,
+    symbol: Option<&'a str>,
+}
+
+impl<'a> Reach<'a> {
+    /// That of `folder`, where the layout begins in the folder `base` (empty for the root); `None` when no series can have
+    /// files there.
+    #[must_use]
+    pub fn of(base: &str, folder: &'a str) -> Option<Self> {
+        let all = Self { exchange: None, stream: None, symbol: None };
+        let mut parts = folder.split('/').filter(|part| !part.is_empty());
+        for wanted in base.split('/').filter(|part| !part.is_empty()) {
+            match parts.next() {
+                None => return Some(all),
+                Some(part) if part == wanted => {}
+                Some(_) => return None,
+            }
+        }
+        let mut reach = all;
+        let names =
+            [(&mut reach.exchange, "exchange="), (&mut reach.stream, "stream="), (&mut reach.symbol, "symbol=")];
+        for ((name, prefix), part) in names.into_iter().zip(parts) {
+            *name = Some(part.strip_prefix(prefix)?);
+        }
+        Some(reach)
+    }
+
+    /// Whether `series` is one of them.
+    #[must_use]
+    pub fn has(&self, series: &Series) -> bool {
+        self.exchange.is_none_or(|name| name == series.exchange.as_str())
+            && self.stream.is_none_or(|name| name == series.stream.as_str())
+            && self.symbol.is_none_or(|name| name == series.symbol.as_str())
+    }
+
+    /// Whether `selection` may mean one of them.
+    #[must_use]
+    pub fn meets(&self, selection: &Selection) -> bool {
+        let meant =
+            |name: Option<&str>, names: &[&str]| names.is_empty() || name.is_none_or(|name| names.contains(&name));
+        let exchanges: Vec<&str> = selection.exchanges.iter().map(super::partition::Exchange::as_str).collect();
+        let streams: Vec<&str> = selection.streams.iter().map(super::partition::Stream::as_str).collect();
+        let symbols: Vec<&str> = selection.symbols.iter().map(super::partition::Symbol::as_str).collect();
+        meant(self.exchange, &exchanges) && meant(self.stream, &streams) && meant(self.symbol, &symbols)
+    }
+}
+
+/// The day at the beginning of a name such as `2026-02-03_14-30-00.parquet` or `20260203T1430.parquet`.
 #[must_use]
 pub fn date_of_name(file: &str) -> Option<Date> {
-    let dashed = file
-        .get(..10)
-        .filter(|s| s.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() }));
-    if let Some(day) = dashed {
-        return day.replace('-', "").parse().ok();
+    if let Some(day) = file.get(..10).and_then(dashed) {
+        return day.parse().ok();
     }
     let day = file.get(..8)?;
     let ends = !file.as_bytes().get(8).is_some_and(u8::is_ascii_digit);
@@ -182,6 +283,74 @@ mod tests {
         }
         assert!(Placed::parse("exchange=a b/stream=bbo/symbol=x/f.parquet").unwrap().is_err());
         assert!(Placed::parse("exchange=a/stream=bbo/symbol=x/date=2026/f.parquet").unwrap().is_err());
+    }
+
+    #[test]
+    fn every_parquet_file_below_a_symbol_belongs_to_its_series() {
+        let check = |rest: &str, day: Option<&str>| {
+            let key = format!("exchange=binance/stream=bbo/symbol=btcusdt/{rest}");
+            let placed = Placed::in_spool(&key).unwrap().unwrap();
+            assert_eq!(placed.series.to_string(), "binance/bbo/btcusdt", "{rest}");
+            assert_eq!(placed.home().map(|day| day.to_string()).as_deref(), day, "{rest}");
+        };
+        check("2026-02-03_14-30-00.parquet", Some("20260203"));
+        check("date=20260203/part-0.parquet", Some("20260203"));
+        check("date=2026-02-03/part-0.parquet", Some("20260203"));
+        check("date=20260203/hour=03/part-0.parquet", Some("20260203"));
+        check("2026/date=2026-02-03/2026-02-09.parquet", Some("20260203"));
+        check("old/2026-02-03_14.parquet", Some("20260203"));
+        check("date=yesterday/2026-02-03_14.parquet", Some("20260203"));
+        check("date=yesterday/part-0.parquet", None);
+        check("date=20260203/date=20260204/part-0.parquet", Some("20260204"));
+    }
+
+    #[test]
+    fn a_parquet_file_that_belongs_to_no_series_is_told_from_what_is_no_input() {
+        for key in [
+            "a.parquet",
+            "exchange=a/b.parquet",
+            "exchange=a/stream=b/c.parquet",
+            "x/exchange=a/stream=b/symbol=c/d.parquet",
+            "exchange=a b/stream=bbo/symbol=x/f.parquet",
+            "exchange=a/stream=bbo/symbol=/f.parquet",
+        ] {
+            assert!(Placed::in_spool(key).unwrap().is_err(), "{key}");
+        }
+        for key in [
+            "a.json",
+            "_feed/2026-02-03.ndjson",
+            "_feed/a.parquet",
+            "quality/date=20260203/a.parquet",
+            "exchange=a/stream=b/symbol=c/._d.parquet",
+            "exchange=a/stream=b/symbol=c/d.parquet.tmp",
+        ] {
+            assert!(Placed::in_spool(key).is_none(), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_folder_tells_which_series_may_lie_below_it() {
+        let series: Series =
+            serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt"}"#).unwrap();
+        let has = |base: &str, folder: &str| Reach::of(base, folder).map(|reach| reach.has(&series));
+        for folder in
+            ["", "exchange=binance", "exchange=binance/stream=bbo", "exchange=binance/stream=bbo/symbol=btcusdt/x"]
+        {
+            assert_eq!(has("", folder), Some(true), "{folder}");
+        }
+        assert_eq!(has("", "exchange=binance/stream=bbo/symbol=ethusdt"), Some(false));
+        assert_eq!(has("", "exchange=okx"), Some(false));
+        for folder in ["other", "exchange=binance/other", "QUARANTINE/exchange=binance"] {
+            assert_eq!(has("", folder), None, "{folder}");
+        }
+        assert_eq!(has(QUARANTINE, ""), Some(true));
+        assert_eq!(has(QUARANTINE, "QUARANTINE"), Some(true));
+        assert_eq!(has(QUARANTINE, "QUARANTINE/exchange=okx"), Some(false));
+        assert_eq!(has(QUARANTINE, "exchange=binance"), None);
+        let only = Selection { exchanges: vec!["okx".parse().unwrap()], ..Selection::all() };
+        let meets = |folder: &str| Reach::of("", folder).is_some_and(|reach| reach.meets(&only));
+        assert_eq!([meets(""), meets("exchange=okx/stream=x"), meets("exchange=binance")], [true, true, false]);
+        assert!(Reach::of("", "exchange=binance").unwrap().meets(&Selection::all()));
     }
 
     #[test]

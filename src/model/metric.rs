@@ -26,7 +26,7 @@ pub const LAST_SUCCESS: &str = "qlc_run_last_success_time_seconds";
 pub const BUILD: &str = "qlc_build_info";
 
 /// The metrics of runs, in the order in which they are written.
-pub const RUN: [Metric; 15] = [
+pub const RUN: [Metric; 17] = [
     metric(BUILD, "The version of qlc that wrote this last."),
     metric("qlc_run_start_time_seconds", "When the last run began, in seconds since 1970 UTC."),
     metric("qlc_run_end_time_seconds", "When the last run ended, in seconds since 1970 UTC."),
@@ -39,6 +39,8 @@ pub const RUN: [Metric; 15] = [
     metric("qlc_run_input_bytes", "Bytes that the last run read."),
     metric("qlc_run_output_bytes", "Bytes of the data that the last run published."),
     metric("qlc_run_quarantined_files", "Files that the last run put in QUARANTINE."),
+    metric("qlc_run_files_seen", "Parquet files that the last run saw in the spool, the ignored ones included."),
+    metric("qlc_run_files_ignored", "Parquet files of the spool that the last run ignored: they belong to no series."),
     metric("qlc_run_peak_memory_bytes", "The largest resident memory of the last run."),
     metric("qlc_run_memory_limit_bytes", "The memory that the last run was allowed."),
     metric("qlc_run_findings", "What the last verification found."),

@@ -71,7 +71,7 @@ async fn retract(archive: &Store, key: &str) -> Result<()> {
 /// Completes the journals of runs that were interrupted; returns their keys.
 pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Result<Vec<String>> {
     let mut settled = Vec::new();
-    for object in archive.list(layout::PRUNED).await? {
+    for object in archive.list(layout::PRUNED).await?.whole()? {
         let Some(run) = object.key.strip_suffix(INTENT) else { continue };
         let key = format!("{run}{JOURNAL}");
         if archive.head(&key).await?.is_none() {

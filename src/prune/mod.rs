@@ -39,13 +39,14 @@ pub async fn run(
         let _ = scratch::sweep(&options.spill_dir);
         report.settled = journal::settle(spool, archive, scratch.path()).await?;
     }
-    let mut planned = plan::plan(spool, archive, options, today, stop).await?;
+    let (mut planned, unlisted) = plan::plan(spool, archive, options, today, stop).await?;
     if let Some(scratch) = &scratch {
         let time = options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
         let at = journal::Place { archive, staging: scratch.path(), today, time: &time };
         report.journal = apply::apply(spool, &at, &mut planned, options.keep_days, stop).await?;
     }
     report.files = planned.into_iter().map(|one| one.judged).collect();
+    report.unlisted = unlisted;
     report.stopped = stop();
     Ok(report)
 }

@@ -17,7 +17,10 @@ use crate::{
         partition::{Partition, Selection, Series},
         quarantine::{Entry, ErrorFile, Extent},
     },
-    storage::store::Store,
+    storage::{
+        listing::{Missing, SpoolListing, Unlisted},
+        store::Store,
+    },
 };
 
 /// A file, what is said of it, and the proof without which it cannot go.
@@ -35,14 +38,14 @@ pub(super) async fn plan(
     options: &Options,
     today: Date,
     stop: &(dyn Fn() -> bool + Sync),
-) -> Result<Vec<Planned>> {
-    let subjects = subjects(spool, &options.selection).await?;
-    if subjects.is_empty() && options.selection != Selection::all() {
+) -> Result<(Vec<Planned>, Vec<Unlisted>)> {
+    let (subjects, gaps) = subjects(spool, &options.selection).await?;
+    if subjects.is_empty() && gaps.all().is_empty() && options.selection != Selection::all() {
         return Err(Error::usage(
             "no file of the spool matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
         ));
     }
-    let kept = kept_whole(archive, &options.selection).await?;
+    let (kept, hidden) = kept_whole(archive, &options.selection).await?;
     // The first day that stays.
     let young = (0..options.keep_days).fold(today, |day, _| day.pred());
     let mut evidence = Evidence::new(archive);
@@ -58,7 +61,12 @@ pub(super) async fn plan(
             series = Some(subject.series.clone());
         }
         let entries = kept.get(&subject.name).map(Vec::as_slice).unwrap_or_default();
-        let judged = judge(spool, &subject, entries, &mut evidence, young).await;
+        // What cannot be listed may be the copy of a file, or the entry that says it must stay.
+        let gap = gaps.of("", &subject.series).or_else(|| hidden.of(layout::QUARANTINE, &subject.series));
+        let judged = match gap {
+            Some(gap) => Ok((Outcome::Failed, gap.reason.clone(), None)),
+            None => judge(spool, &subject, entries, &mut evidence, young).await,
+        };
         let (outcome, reason, proven) = judged.unwrap_or_else(|error| (outcome_of(&error), error.chain(), None));
         let judged = Judged {
             name: subject.name,
@@ -71,7 +79,7 @@ pub(super) async fn plan(
         };
         all.push(Planned { judged, proven });
     }
-    Ok(all)
+    Ok((all, gaps.into_all().into_iter().chain(hidden.into_all()).collect()))
 }
 
 /// One file that is out of reach does not stop the others, nor does one `error.json` that cannot be read.
@@ -122,24 +130,26 @@ fn proof_in_words(proven: &Proven) -> String {
     format!("all {} rows are in the archive: {}{far}", proven.rows(), days.join(", "))
 }
 
-/// The files of the spool, by series and name.
-async fn subjects(spool: &Store, selection: &Selection) -> Result<Vec<Subject>> {
+/// The files of the spool, by series and name, and the folders in which there may be more of them.
+async fn subjects(spool: &Store, selection: &Selection) -> Result<(Vec<Subject>, Missing)> {
     let mut all = Vec::new();
-    for object in spool.list("").await? {
-        let Some(Ok(placed)) = Placed::parse(&object.key) else { continue };
-        if layout::is_input(&placed.file) && selection.takes(&placed.series) {
+    let SpoolListing { files, missing, .. } = spool.list("").await?.spool();
+    for (placed, object) in files {
+        if selection.takes(&placed.series) {
             let home = placed.home();
             all.push(Subject { name: object.key.clone(), object, series: placed.series, home });
         }
     }
     all.sort_by(|a, b| (&a.series, &a.name).cmp(&(&b.series, &b.name)));
-    Ok(all)
+    Ok((all, missing.meant("", selection)))
 }
 
-/// The entries of files that lie whole in QUARANTINE, or did until they were discarded, by the name of the file.
-async fn kept_whole(archive: &Store, selection: &Selection) -> Result<BTreeMap<String, Vec<Entry>>> {
+/// The entries of files that lie whole in QUARANTINE, or did until they were discarded, by the name of the file; and the
+/// folders in which there may be more of them.
+async fn kept_whole(archive: &Store, selection: &Selection) -> Result<(BTreeMap<String, Vec<Entry>>, Missing)> {
     let mut all: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-    for object in archive.list(layout::QUARANTINE).await? {
+    let (objects, missing) = archive.list(layout::QUARANTINE).await?.apart();
+    for object in objects {
         let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::QUARANTINE, &object.key) else {
             continue;
         };
@@ -156,5 +166,5 @@ async fn kept_whole(archive: &Store, selection: &Selection) -> Result<BTreeMap<S
             all.entry(entry.source_path.clone()).or_default().push(entry);
         }
     }
-    Ok(all)
+    Ok((all, missing.meant(layout::QUARANTINE, selection)))
 }

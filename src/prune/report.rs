@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::model::{
-    date::Date,
-    partition::{Selection, Series},
+use crate::{
+    model::{
+        date::Date,
+        partition::{Selection, Series},
+    },
+    storage::listing::Unlisted,
 };
 
 /// What a pruning is told.
@@ -99,6 +102,8 @@ pub struct Report {
     pub journal: Option<String>,
     /// Journals of interrupted runs that were completed.
     pub settled: Vec<String>,
+    /// Folders that could not be listed: of a series that may have files there, nothing was removed.
+    pub unlisted: Vec<Unlisted>,
     /// Whether the run ended early because it was asked to.
     pub stopped: bool,
 }

@@ -25,7 +25,8 @@ use crate::{
 /// When the archive does not answer, an `error.json` cannot be understood, or nothing matches what was asked for.
 pub async fn list(archive: &Store, filter: &Filter) -> Result<Vec<Held>> {
     let mut all = Vec::new();
-    for object in archive.list(layout::QUARANTINE).await? {
+    let listing = archive.list(layout::QUARANTINE).await?;
+    for object in listing.meant(layout::QUARANTINE, &filter.selection)? {
         let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::QUARANTINE, &object.key) else {
             continue;
         };

@@ -45,7 +45,7 @@ pub async fn mark(at: &Place<'_>, spool: &Store, all: Vec<Held>) -> Result<Vec<R
     }
     let mut marked = Vec::with_capacity(all.len());
     for held in all {
-        let home = Placed::parse(&held.entry.source_path).and_then(Result::ok).and_then(|placed| placed.home());
+        let home = Placed::in_spool(&held.entry.source_path).and_then(Result::ok).and_then(|placed| placed.home());
         let mut retry = Retry { held, home, refused: None, put_back: false };
         match input(at, spool, &retry.held).await? {
             Ok(put_back) => {

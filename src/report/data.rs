@@ -101,7 +101,7 @@ struct Ran<'a> {
 
 /// The values of the page.
 pub(super) fn of<'a>(input: &'a Input<'a>) -> Data<'a> {
-    let Coverage { start, end, cells, ended, without_day, quarantine } = input.coverage;
+    let Coverage { start, end, cells, ended, without_day, quarantine, .. } = input.coverage;
     let all = cells.len() <= IN_MINUTES;
     let told = |cell: &'a Cell| {
         let minutes = all || !cell.gaps.is_empty();

@@ -59,6 +59,8 @@ mod tests {
             cells: Vec::new(),
             ended: BTreeMap::new(),
             without_day: 0,
+            ignored: Vec::new(),
+            unlisted: Vec::new(),
             quarantine: Vec::new(),
         };
         let runs: [Run; 0] = [];

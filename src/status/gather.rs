@@ -21,7 +21,10 @@ use crate::{
         quarantine::{Entry, ErrorFile},
         receipt::Receipt,
     },
-    storage::store::{Object, Store},
+    storage::{
+        listing::{Ignored, SpoolListing, Unlisted},
+        store::{Object, Store},
+    },
 };
 
 /// Documents that are read at a time.
@@ -57,6 +60,10 @@ pub(super) struct Gathered {
     pub(super) series: BTreeMap<Series, Known>,
     /// Files of the spool that tell no day.
     pub(super) without_day: u64,
+    /// Parquet files of the spool that belong to no series.
+    pub(super) ignored: Vec<Ignored>,
+    /// Folders that could not be listed; series that may have files there are left out.
+    pub(super) unlisted: Vec<Unlisted>,
     /// The keys of the collector's quality windows, by day.
     windows: BTreeMap<Date, Vec<String>>,
 }
@@ -64,7 +71,8 @@ pub(super) struct Gathered {
 /// Lists both stores.
 pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Selection) -> Result<Gathered> {
     let mut gathered = Gathered::default();
-    for object in archive.list("").await? {
+    let (objects, missing) = archive.list("").await?.apart();
+    for object in objects {
         if let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::RECEIPTS, &object.key)
             && selection.takes(&series)
         {
@@ -88,15 +96,17 @@ pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Sel
         let stands = known.archived.entry(date).or_default();
         *(if file == DATA_FILE { &mut stands.data } else { &mut stands.meta }) = Some(object);
     }
-    let Some(spool) = spool else { return Ok(gathered) };
-    for object in spool.list("").await? {
-        let Some(Ok(placed)) = Placed::parse(&object.key) else {
-            if let Some(day) = window_day(&object.key) {
-                gathered.windows.entry(day).or_default().push(object.key);
-            }
-            continue;
-        };
-        if !layout::is_input(&placed.file) || !selection.takes(&placed.series) {
+    let listed = match spool {
+        Some(spool) => spool.list("").await?.spool(),
+        None => SpoolListing::default(),
+    };
+    for object in listed.others {
+        if let Some(day) = window_day(&object.key) {
+            gathered.windows.entry(day).or_default().push(object.key);
+        }
+    }
+    for (placed, object) in listed.files {
+        if !selection.takes(&placed.series) {
             continue;
         }
         match placed.home() {
@@ -106,6 +116,20 @@ pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Sel
             None => gathered.without_day += 1,
         }
     }
+    // What is not known is not judged.
+    let is_known = |series: &Series| {
+        let kept = missing.of(layout::RECEIPTS, series).or_else(|| missing.of(layout::QUARANTINE, series));
+        let gap = missing.of("", series).or(kept);
+        gap.or_else(|| listed.missing.of("", series)).is_none()
+    };
+    gathered.series.retain(|series, _| is_known(series));
+    gathered.ignored = listed.ignored.into_iter().filter(|one| one.is_meant(selection)).collect();
+    for base in ["", layout::RECEIPTS, layout::QUARANTINE] {
+        gathered.unlisted.extend(missing.clone().meant(base, selection).into_all());
+    }
+    gathered.unlisted.extend(listed.missing.near(selection).into_all());
+    gathered.unlisted.sort();
+    gathered.unlisted.dedup();
     Ok(gathered)
 }
 

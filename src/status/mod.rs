@@ -59,7 +59,7 @@ pub struct Options {
 pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> Result<Coverage> {
     let today = Date::of(options.now)?;
     let gathered = gather::list(spool, archive, &options.selection).await?;
-    if gathered.series.is_empty() && options.selection != Selection::all() {
+    if gathered.series.is_empty() && gathered.unlisted.is_empty() && options.selection != Selection::all() {
         return Err(Error::usage(
             "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
         ));
@@ -85,6 +85,8 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
         cells,
         ended,
         without_day: gathered.without_day,
+        ignored: gathered.ignored.iter().map(|one| format!("{}: {}", one.file, one.reason)).collect(),
+        unlisted: gathered.unlisted.iter().map(|one| one.reason.clone()).collect(),
         quarantine: quarantine.collect(),
     })
 }

@@ -2,7 +2,10 @@
 //!
 //! Refuses plain HTTP unless it was allowed, and credentials in a URL, which would end up in logs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Method, Request, StatusCode};
 use object_store::{
@@ -88,6 +91,10 @@ impl BucketOptions {
     }
 }
 
+/// The pauses before repetitions.
+const BACKOFF: BackoffConfig =
+    BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(15), base: 2.0 };
+
 /// An open bucket.
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -101,6 +108,8 @@ pub(super) struct Bucket {
     pub(super) options: BucketOptions,
     client: Arc<AmazonS3>,
     region: String,
+    /// Whether requests are signed; a public bucket can be read without.
+    signs: bool,
     /// The URL below which its keys are, with a slash at the end.
     base: Url,
 }
@@ -128,6 +137,8 @@ impl Bucket {
             check_endpoint(endpoint, options.allow_http)?;
         }
         let region = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+        let unsigned = builder.get_config_value(&AmazonS3ConfigKey::SkipSignature);
+        let signs = unsigned.is_none_or(|unsigned| !["1", "true", "on", "yes", "y"].contains(&unsigned.as_str()));
         let wire = Arc::new(Wire::default());
         let client = ClientOptions::new()
             .with_allow_http(options.allow_http)
@@ -139,11 +150,7 @@ impl Bucket {
         let client = builder
             .with_client_options(client)
             .with_retry(RetryConfig {
-                backoff: BackoffConfig {
-                    init_backoff: Duration::from_millis(100),
-                    max_backoff: Duration::from_secs(15),
-                    base: 2.0,
-                },
+                backoff: BACKOFF,
                 max_retries: options.retries,
                 retry_timeout: options.retry_timeout,
             })
@@ -155,7 +162,12 @@ impl Bucket {
         let client = Arc::new(client);
         let base = base_url(name, endpoint.as_deref(), &region, options.virtual_hosted)?;
         let object: Arc<dyn ObjectStore> = Arc::new(LimitStore::new(Arc::clone(&client), options.connections.max(2)));
-        Ok(Self { name: name.to_owned(), object, wire, options: options.clone(), client, region, base })
+        Ok(Self { name: name.to_owned(), object, wire, options: options.clone(), client, region, signs, base })
+    }
+
+    /// Whether `other` is this bucket of this endpoint.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.name == other.name && self.base == other.base
     }
 
     /// Who answers, for messages: the endpoint and what the server calls itself.
@@ -167,34 +179,95 @@ impl Bucket {
         }
     }
 
-    /// Sends a request about the bucket itself, for which the client has no words; returns the body of the answer.
-    pub(super) async fn ask(&self, method: Method, key: &str, query: &[(&str, &str)]) -> Result<String> {
-        let wrong = |e: Box<dyn std::error::Error + Send + Sync>| {
-            Error::caused(Kind::Io, format!("s3://{}: {method} failed", self.name), e)
-        };
+    /// Sends a request about the bucket itself, for which the client has no words, and takes the answer as `understood`
+    /// says. Requests that change nothing are repeated as often, and as long, as the client repeats its own.
+    pub(super) async fn ask<T>(
+        &self,
+        method: Method,
+        key: &str,
+        query: &[(&str, &str)],
+        understood: fn(&str) -> Answer<T>,
+    ) -> Result<T> {
+        let begun = Instant::now();
+        let mut tried = 0;
+        loop {
+            let error = match self.ask_once(&method, key, query).await {
+                Ok(body) => match understood(&body) {
+                    Answer::Value(value) => return Ok(value),
+                    Answer::Again(error) => Attempt::Again(error),
+                    Answer::Never(error) => Attempt::Never(error),
+                },
+                Err(error) => error,
+            };
+            let (error, again) = match error {
+                // What changes something may have done so, and a repetition would be told that there is nothing to do.
+                Attempt::Again(error) => (error, method == Method::GET),
+                Attempt::Never(error) => (error, false),
+            };
+            if !again || tried >= self.options.retries || begun.elapsed() >= self.options.retry_timeout {
+                return Err(Error::caused(Kind::Io, format!("s3://{}: {method} failed", self.name), error));
+            }
+            tried += 1;
+            let pause = BACKOFF.init_backoff.saturating_mul(1 << tried.min(20)).min(BACKOFF.max_backoff);
+            tracing::debug!(%method, key, tried, error, "a request is repeated");
+            // By chance, so that those who were refused at a time do not come back at a time.
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.2..=1.0))).await;
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        method: &Method,
+        key: &str,
+        query: &[(&str, &str)],
+    ) -> std::result::Result<String, Attempt> {
+        let never = |e: Cause| Attempt::Never(e);
         let mut url = self.base.clone();
         if !key.is_empty() {
-            url = url.join(key).map_err(|e| wrong(e.into()))?;
+            url = url.join(key).map_err(|e| never(e.into()))?;
         }
         let _ = url.query_pairs_mut().extend_pairs(query);
-        let credential: Arc<AwsCredential> =
-            self.client.credentials().get_credential().await.map_err(|e| wrong(e.into()))?;
         let mut request = Request::builder()
             .method(method.clone())
             .uri(url.as_str())
             .body(HttpRequestBody::empty())
-            .map_err(|e| wrong(e.into()))?;
-        AwsAuthorizer::new(&credential, "s3", &self.region).authorize(&mut request, None);
-        let answer = self.wire.send(request).await.map_err(|e| wrong(e.into()))?;
+            .map_err(|e| never(e.into()))?;
+        if self.signs {
+            let credential: Arc<AwsCredential> =
+                self.client.credentials().get_credential().await.map_err(|e| never(e.into()))?;
+            AwsAuthorizer::new(&credential, "s3", &self.region).authorize(&mut request, None);
+        }
+        let answer = self.wire.send(request).await.map_err(|e| Attempt::Again(e.into()))?;
         let status = answer.status();
-        let body = answer.into_body().bytes().await.map_err(|e| wrong(e.into()))?;
+        let body = answer.into_body().bytes().await.map_err(|e| Attempt::Again(e.into()))?;
         let body = String::from_utf8_lossy(&body).into_owned();
-        if status.is_success() || status == StatusCode::NO_CONTENT {
+        if status.is_success() {
             return Ok(body);
         }
         let told: String = body.chars().take(300).collect();
-        Err(wrong(format!("the answer was {status}: {told}").into()))
+        let error = format!("the answer was {status}: {told}").into();
+        let again =
+            status.is_server_error() || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
+        Err(if again { Attempt::Again(error) } else { Attempt::Never(error) })
     }
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an attempt came to nothing, and whether another may go better.
+enum Attempt {
+    Again(Cause),
+    Never(Cause),
+}
+
+/// What the body of an answer is.
+pub(super) enum Answer<T> {
+    /// What was asked for.
+    Value(T),
+    /// An error of the store that may be gone next time.
+    Again(Cause),
+    /// Something else.
+    Never(Cause),
 }
 
 /// Refuses endpoints that would send data in the clear, or that hold credentials.

@@ -10,11 +10,12 @@ use std::{
     ops::Range,
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
-    time::SystemTime,
 };
 
 use bytes::Bytes;
 use rustix::io::{ReadWriteFlags, preadv2};
+
+use super::walk;
 
 /// Longer pieces go the usual way: copying them would hold up what else the thread has to do.
 const MOST: u64 = 256 << 10;
@@ -38,11 +39,9 @@ pub fn read(path: &Path, range: &Range<u64>, tag: &str) -> Option<Bytes> {
     Some(Bytes::from(bytes))
 }
 
-/// The tag that the object store gives this version of a file. Were it made in another way one day, no tag would be equal
-/// and every read would go the usual way.
 fn tag_of(found: &Metadata) -> String {
-    let modified = found.modified().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
-    format!("{:x}-{:x}-{:x}", found.ino(), modified.unwrap_or_default().as_micros(), found.len())
+    let modified_us = found.mtime().saturating_mul(1_000_000).saturating_add(found.mtime_nsec() / 1000);
+    walk::tag(found.ino(), modified_us, found.len())
 }
 
 #[cfg(test)]

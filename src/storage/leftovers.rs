@@ -5,33 +5,58 @@
 
 use std::{
     fs::{self, File},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::store::Store;
-use crate::error::{Error, Result};
+use super::{
+    listing::{Listing, Missing},
+    store::Store,
+};
+use crate::{
+    error::{Error, Result},
+    model::layout,
+};
 
-/// The abandoned temporary files below the root of `store`, in order; a bucket has none.
+/// The abandoned temporary files below the root of `store`, in order, and the folders that could not be looked into; a bucket
+/// has none.
 #[must_use]
-pub fn abandoned(store: &Store) -> Vec<PathBuf> {
+pub fn abandoned(store: &Store) -> (Vec<PathBuf>, Missing) {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = store.local_folder().map(Path::to_owned).into_iter().collect();
+    let mut listing = Listing::of(&store.show(""));
+    let Some(root) = store.local_folder() else { return (found, Missing::default()) };
+    let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            // Links are not followed: what they lead to is not the store's.
-            let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file() && is_ours(&entry.path()) && lock(&entry.path()).is_some() {
-                found.push(entry.path());
+        match look(&folder, &mut found, &mut folders) {
+            Ok(()) => {}
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {}
+            Err(e) => {
+                let below = folder.strip_prefix(root).unwrap_or(&folder);
+                if below != Path::new(layout::LOST_AND_FOUND) {
+                    listing.miss(below.as_os_str().as_bytes(), &e);
+                }
             }
         }
     }
     found.sort();
-    found
+    let (_, missing) = listing.apart();
+    (found, missing)
+}
+
+fn look(folder: &Path, found: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Links are not followed: what they lead to is not the store's.
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            folders.push(entry.path());
+        } else if kind.is_file() && is_ours(&entry.path()) && lock(&entry.path()).is_some() {
+            found.push(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// Removes one of them; `false` when a process has taken it up, or it has gone.
@@ -72,11 +97,11 @@ mod tests {
             fs::write(at(name), b"x").unwrap();
         }
         let _held = lock(&at(".held.2.qlc.tmp")).unwrap();
-        assert_eq!(abandoned(&store), [at(".data.parquet.1.qlc.tmp")]);
+        assert_eq!(abandoned(&store), (vec![at(".data.parquet.1.qlc.tmp")], Missing::default()));
         assert!(!remove(&at(".held.2.qlc.tmp")).unwrap());
         assert!(remove(&at(".data.parquet.1.qlc.tmp")).unwrap());
         assert!(!remove(&at(".data.parquet.1.qlc.tmp")).unwrap());
-        assert_eq!(abandoned(&store), Vec::<PathBuf>::new());
+        assert_eq!(abandoned(&store).0, Vec::<PathBuf>::new());
         assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 3);
     }
 }

@@ -9,7 +9,10 @@ pub mod cached;
 pub mod conditions;
 pub mod crash;
 pub mod leftovers;
+pub mod listing;
+mod pages;
 pub mod pinned;
+mod place;
 pub mod remove;
 pub mod runs;
 pub mod scratch;
@@ -17,6 +20,7 @@ pub mod store;
 pub mod trail;
 mod upload;
 pub mod uploads;
+mod walk;
 mod wire;
 
 pub use upload::Expect;

@@ -21,10 +21,13 @@ use object_store::{
 pub struct Pins(Arc<Mutex<HashMap<Path, String>>>);
 
 impl Pins {
-    fn note(&self, meta: &ObjectMeta) {
-        if let Some(tag) = &meta.e_tag {
-            let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(meta.location.clone(), tag.clone());
-        }
+    /// Notes versions that were listed.
+    pub(super) fn note(&self, listed: impl IntoIterator<Item = (Path, String)>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(listed);
+    }
+
+    fn note_meta(&self, meta: &ObjectMeta) {
+        self.note(meta.e_tag.clone().map(|tag| (meta.location.clone(), tag)));
     }
 
     fn of(&self, location: &Path) -> Option<String> {
@@ -70,12 +73,12 @@ impl ObjectStore for Pinned {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let pins = self.pins.clone();
-        self.inner.list(prefix).inspect(move |found| found.iter().for_each(|meta| pins.note(meta))).boxed()
+        self.inner.list(prefix).inspect(move |found| found.iter().for_each(|meta| pins.note_meta(meta))).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let found = self.inner.list_with_delimiter(prefix).await?;
-        found.objects.iter().for_each(|meta| self.pins.note(meta));
+        found.objects.iter().for_each(|meta| self.pins.note_meta(meta));
         Ok(found)
     }
 
@@ -95,7 +98,7 @@ mod tests {
         let store = Store::open(&folder.path().display().to_string()).unwrap();
         let pinned = store.pinned(&super::Pins::default());
         assert_eq!(pinned.read("a").await.unwrap().unwrap().as_ref(), b"old");
-        let _ = pinned.list("").await.unwrap();
+        let _ = pinned.list("").await.unwrap().whole().unwrap();
         assert_eq!(pinned.read("a").await.unwrap().unwrap().as_ref(), b"old");
         std::fs::write(folder.path().join("b"), b"newer").unwrap();
         std::fs::rename(folder.path().join("b"), folder.path().join("a")).unwrap();

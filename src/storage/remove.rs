@@ -73,11 +73,11 @@ mod tests {
         let path = folder.path().join("a/b.parquet");
         std::fs::create_dir(folder.path().join("a")).unwrap();
         std::fs::write(&path, b"old").unwrap();
-        let [listed] = store.list("").await.unwrap().try_into().unwrap();
+        let [listed] = store.list("").await.unwrap().whole().unwrap().try_into().unwrap();
         std::fs::write(&path, b"newer").unwrap();
         assert_eq!(remove(&store, &listed).await.unwrap(), Removal::Changed);
         assert_eq!(std::fs::read(&path).unwrap(), b"newer");
-        let [listed] = store.list("").await.unwrap().try_into().unwrap();
+        let [listed] = store.list("").await.unwrap().whole().unwrap().try_into().unwrap();
         assert_eq!(remove(&store, &listed).await.unwrap(), Removal::Removed);
         assert!(!path.exists() && folder.path().join("a").is_dir(), "the folder stays");
         assert_eq!(remove(&store, &listed).await.unwrap(), Removal::Absent);

@@ -52,7 +52,7 @@ pub async fn write(archive: &Store, run: &Run, today: Date, staging: &Path) -> R
 /// When the archive does not answer.
 pub async fn read(archive: &Store, start: Option<Date>) -> Result<Vec<Run>> {
     let since = start.map(|day| layout::journal_dir(layout::RUNS, day));
-    let listed = archive.list(layout::RUNS).await?;
+    let listed = archive.list(layout::RUNS).await?.whole()?;
     let wanted = listed.iter().filter(|o| since.as_deref().is_none_or(|since| o.key.as_str() >= since));
     let mut reads = Vec::new();
     for object in wanted {

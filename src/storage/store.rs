@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use object_store::{
     ObjectMeta, ObjectStore, ObjectStoreExt,
     local::LocalFileSystem,
@@ -18,22 +18,15 @@ use url::Url;
 
 use super::{
     bucket::{Bucket, BucketOptions},
+    listing::Listing,
+    pages,
     pinned::{Pinned, Pins},
+    place,
+    walk::walk,
 };
 use crate::error::{Error, Kind, Result};
 
-/// An object of a store, as its listing tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
-    /// Its key below the store's root.
-    pub key: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// When it was last changed, in microseconds since 1970 UTC.
-    pub modified_us: i64,
-    /// The store's tag of this version of the object, where it gives one.
-    pub tag: Option<String>,
-}
+pub use super::listing::Object;
 
 /// A local folder or a bucket.
 #[derive(Debug, Clone)]
@@ -47,7 +40,20 @@ pub struct Store {
     folder: Option<PathBuf>,
     /// The bucket, if it is one.
     bucket: Option<Arc<Bucket>>,
+    /// Where the versions that are listed are noted, if the store is held to them.
+    pins: Option<Pins>,
     shown: String,
+}
+
+/// How two stores overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// They are the same place.
+    Same,
+    /// The first lies in the second.
+    Inside,
+    /// The second lies in the first.
+    Around,
 }
 
 impl Store {
@@ -119,6 +125,7 @@ impl Store {
             shown: path.display().to_string(),
             folder: Some(absolute),
             bucket: None,
+            pins: None,
         })
     }
 
@@ -144,6 +151,7 @@ impl Store {
                 .map_err(|e| Error::caused(Kind::Usage, format!("{text:?} has an impossible prefix"), e))?,
             folder: None,
             bucket: Some(Arc::new(bucket)),
+            pins: None,
             shown: text.to_owned(),
         })
     }
@@ -157,7 +165,7 @@ impl Store {
     #[must_use]
     pub fn pinned(&self, pins: &Pins) -> Self {
         let object = Arc::new(Pinned { inner: Arc::clone(&self.object), pins: pins.clone() });
-        Self { object, ..self.clone() }
+        Self { object, pins: Some(pins.clone()), ..self.clone() }
     }
 
     /// The store underneath.
@@ -206,48 +214,63 @@ impl Store {
         self.folder.as_ref().is_some_and(|folder| !folder.exists())
     }
 
-    /// All objects below `prefix` (a folder, or empty for all), by key; unfinished and hidden ones are left out.
+    /// What lies below `prefix` (a folder, or empty for all), by key; what is unfinished or hidden is left out.
     ///
     /// # Errors
-    /// When the store cannot be listed. A folder that does not exist has no objects.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
-        let full = self.object_path(prefix);
-        let mut metas: Vec<ObjectMeta> = Vec::new();
-        let mut listing = self.object.list(Some(&full));
-        while let Some(item) = listing.next().await {
-            match item {
-                Ok(meta) => metas.push(meta),
-                Err(object_store::Error::NotFound { .. }) => {}
-                Err(error @ object_store::Error::InvalidPath { .. }) => {
-                    // One impossible name must not hide all the others.
-                    tracing::warn!(folder = %self.show(prefix), %error, "left alone: a name that is no object key");
-                }
-                Err(e) => return Err(Error::io(format!("{}: cannot be listed", self.show(prefix)), e)),
-            }
+    /// When nothing can be listed: the store does not answer, or the folder itself cannot be read. A folder below it that
+    /// cannot be read is told in the listing, and one that does not exist has no objects.
+    pub async fn list(&self, prefix: &str) -> Result<Listing> {
+        let listing = self.listed(prefix, usize::MAX).await?.sorted();
+        if let Some(pins) = &self.pins {
+            let version = |object: &Object| Some((self.object_path(&object.key), object.tag.clone()?));
+            pins.note(listing.objects().iter().filter_map(version));
         }
-        let mut objects: Vec<Object> = metas.into_iter().filter_map(|meta| self.object_of(&meta)).collect();
-        objects.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(objects)
+        Ok(listing)
     }
 
-    /// Some object, if there is any.
+    /// Some object, if there is any that can be listed.
     ///
     /// # Errors
     /// When the store cannot be listed. A folder that does not exist has no objects.
     pub async fn first(&self) -> Result<Option<Object>> {
-        let mut listing = self.object.list(Some(&self.root));
-        while let Some(item) = listing.next().await {
-            match item {
-                Ok(meta) => {
-                    if let Some(object) = self.object_of(&meta) {
-                        return Ok(Some(object));
-                    }
-                }
-                Err(object_store::Error::NotFound { .. } | object_store::Error::InvalidPath { .. }) => {}
-                Err(e) => return Err(Error::io(format!("{}: cannot be listed", self.show("")), e)),
-            }
+        Ok(self.listed("", 1).await?.objects().first().cloned())
+    }
+
+    /// What lies below `prefix`, until there are `most` objects; in no order.
+    async fn listed(&self, prefix: &str, most: usize) -> Result<Listing> {
+        let (shown, listing) = (self.show(prefix), Listing::of(&self.shown));
+        if let Some(bucket) = &self.bucket {
+            let folder = |path: &ObjectPath| if path.as_ref().is_empty() { String::new() } else { format!("{path}/") };
+            let (root, prefix) = (folder(&self.root), folder(&self.object_path(prefix)));
+            return pages::list(bucket, &root, &prefix, listing, most, &shown).await;
         }
-        Ok(None)
+        let Some(root) = self.folder.clone() else {
+            return Err(Error::new(Kind::Internal, "a store is a folder or a bucket"));
+        };
+        let prefix = prefix.to_owned();
+        let walked = tokio::task::spawn_blocking(move || walk(&root, &prefix, listing, most)).await;
+        let walked = walked.map_err(|e| Error::new(Kind::Internal, format!("a listing ended early: {e}")))?;
+        walked.map_err(|e| Error::io(format!("{shown}: cannot be listed"), e))
+    }
+
+    /// How this store and `other` overlap, if they do. Folders are compared as the system finds them, links followed; of
+    /// buckets of one endpoint, the parts of their prefixes.
+    #[must_use]
+    pub fn overlap(&self, other: &Self) -> Option<Overlap> {
+        let (one, two) = match (&self.bucket, &other.bucket, &self.folder, &other.folder) {
+            (None, None, Some(one), Some(two)) => (place::of(one), place::of(two)),
+            (Some(one), Some(two), ..) if one.is_same_as(two) => {
+                let parts = |path: &ObjectPath| path.parts().map(|part| part.as_ref().into()).collect();
+                (place::Place::of_parts(parts(&self.root)), place::Place::of_parts(parts(&other.root)))
+            }
+            _ => return None,
+        };
+        match (one.is_within(&two), two.is_within(&one)) {
+            (true, true) => Some(Overlap::Same),
+            (true, false) => Some(Overlap::Inside),
+            (false, true) => Some(Overlap::Around),
+            (false, false) => None,
+        }
     }
 
     /// The object at `key`, if there is one.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use http::Method;
 use serde::Deserialize;
 
-use super::store::Store;
+use super::{bucket::Answer, store::Store};
 use crate::error::{Error, Result};
 
 /// An upload that was not ended.
@@ -18,6 +18,20 @@ pub struct Unfinished {
     pub id: String,
     /// When it was begun.
     pub begun: DateTime<Utc>,
+}
+
+/// What a store may answer, by the name of the outermost element.
+#[derive(Debug, Deserialize)]
+enum Body {
+    ListMultipartUploadsResult(Listing),
+    Error(Refusal),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Refusal {
+    #[serde(default)]
+    code: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,9 +68,10 @@ pub async fn list(store: &Store, before: DateTime<Utc>) -> Result<Vec<Unfinished
         if !key_marker.is_empty() {
             query.extend([("key-marker", key_marker.as_str()), ("upload-id-marker", id_marker.as_str())]);
         }
-        let body = bucket.ask(Method::GET, "", &query).await?;
-        let listing: Listing = quick_xml::de::from_str(&body)
-            .map_err(|e| Error::io(format!("{}: the list of uploads cannot be read", store.show("")), e))?;
+        let listing = bucket.ask(Method::GET, "", &query, understood).await;
+        let listing = listing.map_err(|e| {
+            Error::caused(e.kind(), format!("{}: the list of uploads cannot be read", store.show("")), e)
+        })?;
         found.extend(listing.uploads.into_iter().filter(|u| u.initiated < before).filter_map(|u| {
             let key = u.key.strip_prefix(&prefix)?.to_owned();
             Some(Unfinished { key, id: u.upload_id, begun: u.initiated })
@@ -78,8 +93,15 @@ pub async fn list(store: &Store, before: DateTime<Utc>) -> Result<Vec<Unfinished
 pub async fn abort(store: &Store, upload: &Unfinished) -> Result<()> {
     let Some(bucket) = store.bucket() else { return Ok(()) };
     let path = store.object_path(&upload.key).to_string();
-    let _ = bucket.ask(Method::DELETE, &encoded(&path), &[("uploadId", &upload.id)]).await?;
-    Ok(())
+    bucket.ask(Method::DELETE, &encoded(&path), &[("uploadId", &upload.id)], |_| Answer::Value(())).await
+}
+
+fn understood(body: &str) -> Answer<Listing> {
+    match quick_xml::de::from_str(body) {
+        Ok(Body::ListMultipartUploadsResult(listing)) => Answer::Value(listing),
+        Ok(Body::Error(error)) => Answer::Again(error.code.into()),
+        Err(error) => Answer::Never(error.into()),
+    }
 }
 
 /// A key as the path of a URL.
@@ -110,7 +132,7 @@ mod tests {
              <Upload><Key>p/k</Key><UploadId>1</UploadId><Initiated>2026-02-03T00:00:00.000Z</Initiated></Upload>\
              <Upload><Key>p/l</Key><UploadId>2</UploadId><Initiated>2026-02-04T00:00:00.000Z</Initiated></Upload>\
              </ListMultipartUploadsResult>";
-        let listing: Listing = quick_xml::de::from_str(body).unwrap();
+        let Answer::Value(listing) = understood(body) else { panic!("not understood") };
         let keys: Vec<_> = listing.uploads.iter().map(|u| (u.key.as_str(), u.upload_id.as_str())).collect();
         assert_eq!(keys, [("p/k", "1"), ("p/l", "2")]);
         assert!(!listing.is_truncated);

@@ -29,7 +29,10 @@ use crate::{
         quarantine::Entry,
         receipt::{Receipt, Source},
     },
-    storage::store::{Object, Store},
+    storage::{
+        listing::Missing,
+        store::{Object, Store},
+    },
 };
 
 /// What is verified.
@@ -66,16 +69,17 @@ pub struct Verified {
 /// Verifies the partitions that `options` mean, in order; `each` is called with every one as it is done.
 ///
 /// # Errors
-/// When the archive does not answer, nothing matches, or the run is stopped. What is wrong with a partition is in its
-/// findings.
+/// When the archive does not answer, nothing matches, or the run is stopped; after all others were verified, when there are
+/// folders that could not be listed. What is wrong with a partition is in its findings.
 pub async fn run(
     archive: &Store,
     options: &Options,
     stop: &(dyn Fn() -> bool + Sync),
     each: &mut (dyn FnMut(&Verified) + Send),
 ) -> Result<Vec<Verified>> {
-    let partitions = partitions(archive, options).await?;
+    let (partitions, missing) = partitions(archive, options).await?;
     if partitions.is_empty()
+        && missing.all().is_empty()
         && (options.selection != Selection::all() || options.start.is_some() || options.end.is_some())
     {
         return Err(Error::usage(format!(
@@ -94,8 +98,12 @@ pub async fn run(
             all.push(verified);
         }
     }
+    missing.fail()?;
     Ok(all)
 }
+
+/// Where an archive has the layout: of the data, of the receipts, of what is kept.
+const BASES: [&str; 3] = ["", layout::RECEIPTS, layout::QUARANTINE];
 
 /// What a listing shows of a partition.
 #[derive(Debug, Default)]
@@ -109,15 +117,18 @@ struct Shown {
 
 /// What is there of each partition: in its folder, among the receipts, and in QUARANTINE. A day of which only receipts are
 /// left was published once.
-async fn partitions(archive: &Store, options: &Options) -> Result<BTreeMap<Partition, Shown>> {
+async fn partitions(archive: &Store, options: &Options) -> Result<(BTreeMap<Partition, Shown>, Missing)> {
     let mut all: BTreeMap<Partition, Shown> = BTreeMap::new();
-    for object in archive.list("").await? {
+    let (objects, missing) = archive.list("").await?.apart();
+    for object in objects {
         let (below, placed) = [layout::RECEIPTS, layout::QUARANTINE]
             .into_iter()
             .find_map(|folder| Some((folder, Placed::below(folder, &object.key)?)))
             .map_or_else(|| ("", Placed::parse(&object.key)), |(folder, placed)| (folder, Some(placed)));
         let Some(Ok(Placed { series, date: Some(date), file })) = placed else { continue };
-        if !date.is_within(options.start, options.end) || !options.selection.takes(&series) {
+        let is_meant = date.is_within(options.start, options.end) && options.selection.takes(&series);
+        let is_missing = |base: &&str| missing.of(base, &series).is_some();
+        if !is_meant || BASES.iter().any(is_missing) {
             continue;
         }
         let shown = all.entry(series.on(date)).or_default();
@@ -130,7 +141,7 @@ async fn partitions(archive: &Store, options: &Options) -> Result<BTreeMap<Parti
             _ => shown.others.push(file),
         }
     }
-    Ok(all)
+    Ok((all, missing.meant_in(&BASES, &options.selection)))
 }
 
 /// The entries of QUARANTINE, read when they are asked for.

@@ -272,7 +272,7 @@ fn compacted(root: &Path, workers: usize, memory_limit: u64) -> [Vec<u8>; 2] {
     let (outcomes, verified) = wait(async {
         let (spool, archive) = (store("spool"), store("archive"));
         let outcomes: Vec<Outcome> =
-            compact::run(&spool, &archive, &options, Arc::new(Silent), &Stop::default()).await.unwrap();
+            compact::run(&spool, &archive, &options, Arc::new(Silent), &Stop::default()).await.unwrap().outcomes;
         (outcomes, verify::run(&archive, &checks, &|| false, &mut |_| {}).await.unwrap())
     });
     for outcome in outcomes {

@@ -37,6 +37,8 @@ mod full_disk;
 mod import;
 mod io_faults;
 mod kinds;
+mod listing;
+mod listing_commands;
 mod metrics;
 mod mutants;
 mod notify;

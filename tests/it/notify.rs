@@ -38,7 +38,7 @@ fn a_quarantine_is_told_and_a_good_run_is_not() {
     assert_eq!((posted.method.as_str(), posted.path.as_str()), ("POST", "/hook"));
     assert_eq!(posted.kind, "application/json");
     assert_eq!((&notice["command"], &notice["exit_code"]), (&"compact".into(), &3.into()));
-    assert_eq!(notice["meaning"], "done, but something was quarantined");
+    assert_eq!(notice["meaning"], "done, but something was quarantined or ignored");
     assert_eq!((&notice["quarantined"], &notice["partitions"]["done"]), (&1.into(), &1.into()));
     assert_eq!(notice["version"], env!("CARGO_PKG_VERSION"));
     assert!(!notice["host"].as_str().unwrap().is_empty());

@@ -42,6 +42,8 @@ pub(super) fn samples(run: &Run) -> Vec<Sample> {
         ("qlc_run_input_bytes", sums.input_bytes),
         ("qlc_run_output_bytes", sums.output_bytes),
         ("qlc_run_quarantined_files", sums.quarantined),
+        ("qlc_run_files_seen", sums.files_seen),
+        ("qlc_run_files_ignored", sums.files_ignored),
         ("qlc_run_peak_memory_bytes", run.peak_memory),
         ("qlc_run_memory_limit_bytes", sums.memory_limit),
         ("qlc_run_findings", sums.findings),

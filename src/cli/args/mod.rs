@@ -58,7 +58,7 @@ Examples:
   qlc query \"SELECT * FROM archive.meta\"
 
 Exit codes: 0 done or nothing to do, 1 something failed, 2 usage or configuration,
-            3 done but something was quarantined, 4 damage was found,
+            3 done but something was quarantined or ignored, 4 damage was found,
             5 whether a write to a bucket took effect is not known";
 
 /// What every command understands.

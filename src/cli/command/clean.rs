@@ -29,6 +29,7 @@ pub(super) async fn run(
     let options = meaning::clean(typed, settings, Utc::now());
     let archive = stores::archive(settings)?;
     let spool = stores::spool_if_any(settings);
+    stores::apart(spool.as_ref(), &archive)?;
     let begun = history::begin();
     let stop = || signals.stop().asked();
     let swept = clean::run(spool.as_ref(), &archive, &options, &stop).await?;

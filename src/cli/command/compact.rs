@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
+use serde::Serialize;
 
 use super::{cluster, history, stores};
 use crate::{
@@ -17,9 +18,12 @@ use crate::{
         show,
         signals::Signals,
     },
-    compact::{self, Options, Outcome, Status},
+    compact::{self, InputSummary, Options, RunSummary, Status},
     error::Result,
-    storage::store::Store,
+    storage::{
+        listing::{Ignored, Unlisted},
+        store::Store,
+    },
 };
 
 /// Compacts, or says what would be compacted.
@@ -33,21 +37,26 @@ pub(super) async fn run(
     account.allowed(settings.memory_limit);
     let options = meaning::compact(typed, settings, Utc::now())?;
     let (spool, archive) = (stores::present_spool(settings)?, stores::archive(settings)?);
+    stores::apart(Some(&spool), &archive)?;
     if typed.dry_run {
         return dry_run(&spool, &archive, &options, typed.format, console, signals).await;
     }
     let on = typed.on.cluster.as_deref();
-    let outcomes = watched(&spool, &archive, &options, on, settings, typed.format, console, signals).await?;
-    account.compacted(&outcomes);
-    if typed.format == Format::Text {
-        let mut out = console.out();
-        out.lines(&show::outcomes(&outcomes, Look::of_stdout()));
-        out.finish()?;
+    let summary = watched(&spool, &archive, &options, on, settings, typed.format, console, signals).await?;
+    account.compacted(&summary);
+    let mut out = console.out();
+    match typed.format {
+        Format::Text => {
+            out.lines(&show::outcomes(&summary.outcomes, Look::of_stdout()));
+            out.lines(&show::input(&summary.input));
+        }
+        Format::Json => json_of(&summary.input, &mut out)?,
     }
-    for line in complaints(&outcomes) {
+    out.finish()?;
+    for line in complaints(&summary) {
         console.line(&format!("qlc: {line}"));
     }
-    Ok(Exit::of_outcomes(&outcomes))
+    Ok(Exit::of_run(&summary))
 }
 
 /// Compacts, here or on a cluster, under the eyes of a person, or of a program that reads the outcomes as they come, and
@@ -62,7 +71,7 @@ pub(super) async fn watched(
     format: Format,
     console: &Console,
     signals: &Signals,
-) -> Result<Vec<Outcome>> {
+) -> Result<RunSummary> {
     let begun = history::begin();
     let progress = Arc::new(Progress::new(console, (format == Format::Json).then(|| console.out())));
     let watch = Arc::clone(&progress);
@@ -71,11 +80,41 @@ pub(super) async fn watched(
         Some(url) => cluster::compact(url, spool, archive, options, watch, signals.stop()).await,
     };
     let written = progress.finish().map_or(Ok(()), Out::finish);
-    let outcomes = ended?;
-    let about = history::of_compact(options, &outcomes);
-    history::leave(archive, settings, &begun, Exit::of_outcomes(&outcomes), about).await;
+    let summary = ended?;
+    if summary.input.files == 0
+        && let Some(earlier) = history::had_files(archive, options).await
+    {
+        console.line(&format!(
+            "qlc: {} holds no file at all, and held {} in the run of {}: is its disk mounted, does the collector run?",
+            spool.show(""),
+            earlier.files,
+            earlier.ended_at
+        ));
+    }
+    let about = history::of_compact(options, &summary);
+    history::leave(archive, settings, &begun, Exit::of_run(&summary), about).await;
     written?;
-    Ok(outcomes)
+    Ok(summary)
+}
+
+/// What of the input no outcome tells, as a line of JSON each.
+fn json_of(input: &InputSummary, out: &mut Out) -> Result<()> {
+    for Ignored { file, reason } in &input.ignored {
+        out.json(&Note { status: "ignored", place: file, message: reason })?;
+    }
+    for Unlisted { folder, reason } in &input.unlisted {
+        out.json(&Note { status: "unlisted", place: folder, message: reason })?;
+    }
+    Ok(())
+}
+
+/// What is told of a file or folder that is in no partition. This is the object that `--format json` prints after those of
+/// the partitions.
+#[derive(Serialize)]
+struct Note<'a> {
+    status: &'static str,
+    place: &'a str,
+    message: &'a str,
 }
 
 async fn dry_run(
@@ -86,15 +125,19 @@ async fn dry_run(
     console: &Console,
     signals: &Signals,
 ) -> Result<Exit> {
-    let outlooks = signals.or_stop(compact::dry_run(spool, archive, options)).await?;
+    let (outlooks, input) = signals.or_stop(compact::dry_run(spool, archive, options)).await?;
     let mut out = console.out();
-    out.list(format, &outlooks, || show::outlooks(&outlooks))?;
+    out.list(format, &outlooks, || show::outlooks(&outlooks) + &show::input(&input))?;
+    if format == Format::Json {
+        json_of(&input, &mut out)?;
+    }
     out.finish()?;
-    Ok(Exit::of_outlooks(&outlooks))
+    Ok(Exit::of_outlooks(&outlooks).max(Exit::of_input(&input)))
 }
 
 /// Why the exit code is not 0, in a line each, for whoever keeps only stderr.
-fn complaints(outcomes: &[Outcome]) -> Vec<String> {
+fn complaints(summary: &RunSummary) -> Vec<String> {
+    let RunSummary { outcomes, input } = summary;
     let number = |status: Status| outcomes.iter().filter(|o| o.status == status).count();
     let mut lines = Vec::new();
     for (status, what) in [
@@ -109,6 +152,16 @@ fn complaints(outcomes: &[Outcome]) -> Vec<String> {
     let quarantined: u64 = outcomes.iter().map(|o| o.quarantined).sum();
     if quarantined > 0 {
         lines.push(format!("{quarantined} quarantined; error.json beside each in QUARANTINE of the archive says why"));
+    }
+    if !input.ignored.is_empty() {
+        lines.push(format!(
+            "{} of the spool ignored; the lines above say why",
+            show::count(input.ignored.len(), "file")
+        ));
+    }
+    if !input.unlisted.is_empty() {
+        let folders = show::count(input.unlisted.len(), "folder");
+        lines.push(format!("{folders} not listed, so that no series that may have files there was published"));
     }
     lines
 }

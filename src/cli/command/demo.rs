@@ -74,6 +74,7 @@ pub(super) async fn run(
 
     say(&format!("2. Its files become one per partition:\n   $ {}\n", command("compact --mode daily")))?;
     let (spool, archive) = (stores::present_spool(&settings)?, stores::archive(&settings)?);
+    stores::apart(Some(&spool), &archive)?;
     if is_typed {
         mark(&archive, &settings).await?;
     }
@@ -89,10 +90,10 @@ pub(super) async fn run(
         force: false,
         accept_loss: false,
     };
-    let outcomes =
+    let summary =
         super::compact::watched(&spool, &archive, &options, None, &settings, Format::Text, console, signals).await?;
-    say(&show::outcomes(&outcomes, Look::of_stdout()))?;
-    let exit = Exit::of_outcomes(&outcomes);
+    say(&show::outcomes(&summary.outcomes, Look::of_stdout()))?;
+    let exit = Exit::of_run(&summary);
     if exit > Exit::Quarantined {
         return Ok(exit);
     }
@@ -155,7 +156,7 @@ async fn mark(archive: &Store, settings: &Settings) -> Result<()> {
     if archive.head(ARCHIVE_MARK).await?.is_some() {
         return Ok(());
     }
-    if !archive.list("").await?.is_empty() {
+    if archive.first().await?.is_some() {
         return Err(Error::usage(format!(
             "{}: is not empty, and no demo made it; name another archive with --archive",
             archive.show("")

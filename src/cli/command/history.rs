@@ -22,6 +22,13 @@ use crate::{
     verify,
 };
 
+/// How many Parquet files a compaction saw in the spool, in its record.
+const SEEN: &str = "files_seen";
+/// How many of them nobody takes in.
+const IGNORED: &str = "files_ignored";
+/// So far back an earlier run is looked for.
+const DAYS: i64 = 8;
+
 /// When a run began, by the wall clock and by one that nobody sets.
 #[derive(Debug)]
 pub(super) struct Begun {
@@ -91,8 +98,34 @@ fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
+/// A run that saw files.
+#[derive(Debug)]
+pub(super) struct Earlier {
+    /// When it ended, RFC 3339 in UTC.
+    pub(super) ended_at: String,
+    /// How many Parquet files the spool held.
+    pub(super) files: u64,
+}
+
+/// The last compaction of the same series in the days before that left a record, if it saw files. What cannot be read is no
+/// reason to fail a run that has done its work.
+pub(super) async fn had_files(archive: &Store, options: &compact::Options) -> Option<Earlier> {
+    let now = Utc::now();
+    let first = Date::of(now - chrono::Duration::days(DAYS)).ok()?;
+    let earlier = runs::read(archive, Some(first)).await.ok()?;
+    let asked = selected(&options.selection);
+    let is_same = |run: &&Run| {
+        let of = Asked { mode: None, start: None, end: None, ..run.asked.clone() };
+        run.command == "compact" && of == asked
+    };
+    let last = earlier.iter().rfind(is_same)?;
+    let files = last.counts.get(SEEN).copied().filter(|files| *files > 0)?;
+    Some(Earlier { ended_at: last.ended_at.clone(), files })
+}
+
 /// What a compaction was about.
-pub(super) fn of_compact(options: &compact::Options, outcomes: &[compact::Outcome]) -> About {
+pub(super) fn of_compact(options: &compact::Options, summary: &compact::RunSummary) -> About {
+    let compact::RunSummary { outcomes, input } = summary;
     let (mode, start, end) = match options.mode {
         compact::Mode::Daily => ("daily", None, None),
         compact::Mode::CatchUp => ("catch-up", None, None),
@@ -117,7 +150,7 @@ pub(super) fn of_compact(options: &compact::Options, outcomes: &[compact::Outcom
         asked: Asked { mode: Some(mode.to_owned()), start, end, ..selected(&options.selection) },
         memory_limit: Some(options.memory_limit),
         workers: Some(options.workers),
-        counts: BTreeMap::new(),
+        counts: [(SEEN.to_owned(), input.files), (IGNORED.to_owned(), input.ignored.len() as u64)].into(),
         partitions: outcomes.iter().map(part).collect(),
     }
 }

@@ -25,6 +25,7 @@ pub(super) async fn run(typed: &Import, settings: &Settings, console: &Console, 
     let from = typed.from.as_deref().map(|place| old(place, settings)).transpose()?;
     // Without another place the archive itself is what is looked at.
     let archive = if from.is_some() { stores::archive(settings)? } else { stores::present_archive(settings)? };
+    stores::apart(stores::spool_if_any(settings).as_ref(), &archive)?;
     let stop = || signals.stop().asked();
     let (mut tally, mut out, mut all) = (Tally::new(console), console.out(), Vec::new());
     let mut failed = None;

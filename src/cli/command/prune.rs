@@ -28,6 +28,7 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     let options = meaning::prune(typed, settings, Utc::now())?;
     let (spool, archive) = (stores::present_spool(settings)?, stores::present_archive(settings)?);
+    stores::apart(Some(&spool), &archive)?;
     let begun = history::begin();
     let stop = || signals.stop().asked();
     let ended = prune::run(&spool, &archive, &options, &stop).await;
@@ -43,6 +44,10 @@ pub(super) async fn run(
     out.list(typed.format, &report.files, || show::pruned(&report, typed.dry_run, Look::of_stdout()))?;
     out.finish()?;
     account.pruned(&report.files);
+    for folder in &report.unlisted {
+        console.line(&format!("qlc: {}", folder.reason));
+        account.failed(folder.reason.clone());
+    }
     let exit = Exit::of_pruned(&report);
     if !typed.dry_run {
         history::leave(&archive, settings, &begun, exit, history::of_prune(&options, &report)).await;

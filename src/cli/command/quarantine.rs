@@ -86,6 +86,7 @@ async fn show(chosen: &Chosen, settings: &Settings, console: &Console, signals: 
 async fn retry(typed: &Retry, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
     let now = typed.now.unwrap_or_else(Utc::now);
     let (spool, archive) = (stores::present_spool(settings)?, stores::present_archive(settings)?);
+    stores::apart(Some(&spool), &archive)?;
     let mut all = quarantine::list(&archive, &meaning::filter(&typed.chosen)?).await?;
     if typed.chosen.name.is_none() {
         // Asked for as a whole, what can not be tried is not meant.
@@ -102,9 +103,12 @@ async fn retry(typed: &Retry, settings: &Settings, console: &Console, signals: &
                 "stopped as asked; what was marked is tried by the next compaction",
             ));
         }
-        let outcomes = watched(&spool, &archive, &options, None, settings, Format::Text, console, signals).await?;
-        exit = exit.max(Exit::of_outcomes(&outcomes));
-        for outcome in outcomes.iter().filter(|o| o.status == crate::compact::Status::Failed) {
+        let summary = watched(&spool, &archive, &options, None, settings, Format::Text, console, signals).await?;
+        exit = exit.max(Exit::of_run(&summary));
+        for folder in &summary.input.unlisted {
+            console.line(&format!("qlc: {}", folder.reason));
+        }
+        for outcome in summary.outcomes.iter().filter(|o| o.status == crate::compact::Status::Failed) {
             console.line(&format!("qlc: {}: {}", outcome.partition, outcome.message));
         }
     }

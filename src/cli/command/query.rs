@@ -92,6 +92,7 @@ fn stores(settings: &Settings) -> Result<(Store, Store)> {
         )));
     }
     stores::refuse_file(&spool, "spool")?;
+    stores::apart(Some(&spool), &archive)?;
     Ok((spool, archive))
 }
 

@@ -2,7 +2,10 @@
 
 use chrono::{SecondsFormat, Utc};
 
-use super::{status::spool, stores};
+use super::{
+    status::{gaps, spool},
+    stores,
+};
 use crate::{
     cli::{args::Report, console::Console, exit::Exit, meaning, settings::Settings, show, signals::Signals},
     error::Result,
@@ -17,6 +20,7 @@ pub(super) async fn run(typed: &Report, settings: &Settings, console: &Console, 
     let options = meaning::status(&typed.covered, Detail::All, now)?;
     let archive = stores::present_archive(settings)?;
     let spool = spool(settings, console);
+    stores::apart(spool.as_ref(), &archive)?;
     let coverage = signals.or_stop(status::run(spool.as_ref(), &archive, &options)).await?;
     let runs = signals.or_stop(runs::read(&archive, Some(coverage.start))).await?;
     let input = Input {
@@ -36,5 +40,6 @@ pub(super) async fn run(typed: &Report, settings: &Settings, console: &Console, 
         coverage.end
     ));
     out.finish()?;
-    Ok(Exit::Done)
+    gaps(&coverage, console);
+    Ok(Exit::of_coverage(&coverage, false))
 }

@@ -14,6 +14,7 @@ use crate::{
         signals::Signals,
     },
     error::Result,
+    model::coverage::Coverage,
     status::{self, Detail},
     storage::store::Store,
 };
@@ -23,11 +24,24 @@ pub(super) async fn run(typed: &Status, settings: &Settings, console: &Console, 
     let options = meaning::status(&typed.covered, Detail::WhereNeeded, Utc::now())?;
     let archive = stores::archive(settings)?;
     let spool = spool(settings, console);
+    stores::apart(spool.as_ref(), &archive)?;
     let coverage = signals.or_stop(status::run(spool.as_ref(), &archive, &options)).await?;
     let mut out = console.out();
     out.list(typed.format, &coverage.cells, || show::coverage(&coverage, Look::of_stdout()))?;
     out.finish()?;
-    Ok(if typed.strict { Exit::of_coverage(&coverage) } else { Exit::Done })
+    gaps(&coverage, console);
+    Ok(Exit::of_coverage(&coverage, typed.strict))
+}
+
+/// Says what is known of no partition.
+pub(super) fn gaps(coverage: &Coverage, console: &Console) {
+    for reason in &coverage.unlisted {
+        console.line(&format!("qlc: {reason}; a series that may have files there is left out"));
+    }
+    if let Some(first) = coverage.ignored.first() {
+        let files = show::count(coverage.ignored.len(), "file");
+        console.line(&format!("qlc: {files} of the spool in no partition, such as {first}"));
+    }
 }
 
 /// The spool, if there is one here; without it nothing is known of what waits.

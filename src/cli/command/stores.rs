@@ -5,7 +5,7 @@
 use crate::{
     cli::settings::Settings,
     error::{Error, Result},
-    storage::store::Store,
+    storage::store::{Overlap, Store},
 };
 
 /// The spool, which must be there: an absent one is a typing error, or a disk that is not mounted.
@@ -40,6 +40,17 @@ fn present(place: &str, settings: &Settings, noun: &str) -> Result<Store> {
     }
     refuse_file(&store, noun)?;
     Ok(store)
+}
+
+/// Fails where spool and archive are one place, or one lies in the other: what a run publishes would be input of the next.
+pub(super) fn apart(spool: Option<&Store>, archive: &Store) -> Result<()> {
+    let Some((spool, overlap)) = spool.and_then(|spool| Some((spool, spool.overlap(archive)?))) else { return Ok(()) };
+    let (spool, archive) = (spool.show(""), archive.show(""));
+    Err(Error::usage(match overlap {
+        Overlap::Same => format!("{spool} and {archive} are the same place: spool and archive must be apart"),
+        Overlap::Inside => format!("the spool {spool} lies in the archive {archive}: they must be apart"),
+        Overlap::Around => format!("the archive {archive} lies in the spool {spool}: they must be apart"),
+    }))
 }
 
 /// Fails where a file stands in the place of a folder.

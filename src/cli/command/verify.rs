@@ -31,6 +31,7 @@ pub(super) async fn run(
     let options = meaning::verify(typed, settings)?;
     let archive = stores::present_archive(settings)?;
     let spool = typed.rebuild.then(|| stores::present_spool(settings)).transpose()?;
+    stores::apart(spool.as_ref(), &archive)?;
     let begun = history::begin();
     let mut report = Report::new(console, typed.format);
     let ended = match &spool {

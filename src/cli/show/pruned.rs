@@ -35,6 +35,9 @@ pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
             }
         }
     }
+    for folder in &report.unlisted {
+        let _ = writeln!(text, "{}", folder.reason);
+    }
     for key in &report.settled {
         let _ = writeln!(text, "completed the journal of a run that was interrupted: {key}");
     }

@@ -163,6 +163,7 @@ fn a_pruning_tells_what_went_and_why_the_rest_stays() {
         ],
         journal: Some("_pruned/date=20260210/x.ndjson".to_owned()),
         settled: Vec::new(),
+        unlisted: Vec::new(),
         stopped: false,
     };
     let want = "\

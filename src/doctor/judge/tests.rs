@@ -16,6 +16,7 @@ fn full() -> Spool {
         files: 3,
         bytes: 300,
         elsewhere: 0,
+        unlisted: None,
         future: Vec::new(),
         unreadable: None,
         load: Load { partition: 100, day: 300 },
@@ -27,6 +28,7 @@ fn bucket() -> Archive {
         folder: None,
         absent: false,
         partitions: 1,
+        unlisted: None,
         writing: None,
         skew: Some(0),
         conditions: None,
@@ -42,6 +44,7 @@ fn spools() {
     check(Spool { files: 0, ..full() }, &[Warning]);
     check(Spool { files: 0, elsewhere: 2, ..full() }, &[Problem]);
     check(Spool { elsewhere: 2, ..full() }, &[Warning]);
+    check(Spool { unlisted: Some("no".to_owned()), ..full() }, &[Problem]);
     check(Spool { absent: true, ..full() }, &[Problem]);
     check(Spool { unreadable: Some("no".to_owned()), ..full() }, &[Problem]);
     check(Spool { future: vec!["f".to_owned(); 5], ..full() }, &[Fine, Warning]);
@@ -53,6 +56,7 @@ fn archives() {
     let check = |one: Archive, want: &[Level]| assert_eq!(levels(&archive("a", Ok(&one))), want, "{one:?}");
     check(bucket(), &[Fine, Fine, Fine]);
     check(Archive { writing: Some("403".to_owned()), skew: None, ..bucket() }, &[Problem]);
+    check(Archive { unlisted: Some("no".to_owned()), ..bucket() }, &[Problem, Fine, Fine]);
     check(Archive { conditions: Some("ignored".to_owned()), ..bucket() }, &[Fine, Problem, Fine]);
     check(Archive { skew: Some(-61), ..bucket() }, &[Fine, Fine, Warning]);
     check(Archive { skew: Some(901), ..bucket() }, &[Fine, Fine, Problem]);

@@ -8,10 +8,13 @@ use crate::{
     error::Result,
     model::{
         date::Date,
-        layout::{DATA_FILE, ERROR_FILE, META_FILE, Placed, QUARANTINE, RECEIPTS, is_input},
-        partition::Series,
+        layout::{DATA_FILE, ERROR_FILE, META_FILE, Placed, QUARANTINE, RECEIPTS},
+        partition::{Selection, Series, Stream},
     },
-    storage::store::{Object, Store},
+    storage::{
+        listing::{Ignored, Missing, SpoolListing},
+        store::{Object, Store},
+    },
 };
 
 /// Which of the two stores.
@@ -44,25 +47,33 @@ pub(super) struct Listing {
     pub(super) metas: Vec<(Listed, Option<u64>)>,
     /// Every `error.json`.
     pub(super) errors: Vec<Listed>,
+    /// The folders that could not be listed.
+    missing: Missing,
 }
 
 impl Listing {
     /// Lists `store`. Of an archive, a data file counts when its `meta.json` stands: before that the partition does not
     /// exist.
     pub(super) async fn of(store: &Store, side: Side) -> Result<Self> {
-        let objects = store.list("").await?;
+        let listed = store.list("").await?;
         let mut listing = Self::default();
         match side {
             Side::Spool => {
-                for object in objects {
-                    let Some((placed, object)) = place(store, &object.key.clone(), object) else { continue };
-                    if is_input(&placed.file) {
-                        let date = placed.home();
-                        listing.add(Listed { object, series: placed.series, date, vouched: false });
-                    }
+                let SpoolListing { files, ignored, missing, .. } = listed.spool();
+                for Ignored { file, reason } in ignored {
+                    tracing::warn!(file = %store.show(&file), reason, "in no table");
+                }
+                listing.missing = missing;
+                for (placed, object) in files {
+                    let date = placed.home();
+                    listing.add(Listed { object, series: placed.series, date, vouched: false });
                 }
             }
-            Side::Archive => listing.add_archive(store, objects),
+            Side::Archive => {
+                let (objects, missing) = listed.apart();
+                listing.missing = missing;
+                listing.add_archive(store, objects);
+            }
         }
         Ok(listing)
     }
@@ -102,6 +113,12 @@ impl Listing {
 
     fn add(&mut self, listed: Listed) {
         self.streams.entry(listed.series.stream.to_string()).or_default().push(listed);
+    }
+
+    /// Fails when what could not be listed may hold rows of a table: of `stream`, or of all; below the folder `base`.
+    pub(super) fn is_whole(&self, base: &str, stream: Option<&Stream>) -> Result<()> {
+        let selection = Selection { streams: stream.into_iter().cloned().collect(), ..Selection::all() };
+        self.missing.clone().meant(base, &selection).fail()
     }
 
     /// The streams of which there are files.

@@ -33,7 +33,7 @@ use self::{documents::Documents, listing::Listing, partitioned::PartitionedTable
 use super::{functions, session::CATALOG};
 use crate::{
     error::Result,
-    model::partition::Stream,
+    model::{layout, partition::Stream},
     storage::{pinned::Pins, store::Store},
 };
 
@@ -119,16 +119,26 @@ impl Schema {
         let listing = self.listing().await?;
         let archive = self.side == Side::Archive;
         Ok(match name {
-            META if archive => Some(Arc::new(Documents::meta(&self.store, listing)) as _),
-            QUARANTINE if archive => Some(Arc::new(Documents::quarantine(&self.store, listing)) as _),
+            META if archive => {
+                listing.is_whole("", None)?;
+                Some(Arc::new(Documents::meta(&self.store, listing)) as _)
+            }
+            QUARANTINE if archive => {
+                listing.is_whole(layout::QUARANTINE, None)?;
+                Some(Arc::new(Documents::quarantine(&self.store, listing)) as _)
+            }
             RUNS if archive => Some(runs::table(&self.store).await?),
-            EVENTS => Some(Arc::new(PartitionedTable::events(&self.store, self.side, listing)) as _),
+            EVENTS => {
+                listing.is_whole("", None)?;
+                Some(Arc::new(PartitionedTable::events(&self.store, self.side, listing)) as _)
+            }
             _ => {
                 let files = listing.stream(name);
+                let Ok(stream) = name.parse::<Stream>() else { return Ok(None) };
+                listing.is_whole("", Some(&stream))?;
                 if files.is_empty() && !STREAMS.contains(&name) {
                     return Ok(None);
                 }
-                let stream: Stream = name.parse()?;
                 let columns = columns::of_stream(&self.store, &self.runtime, &stream, files).await;
                 Some(Arc::new(PartitionedTable::stream(&self.store, self.side, columns, files.to_vec())) as _)
             }

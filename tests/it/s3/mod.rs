@@ -5,6 +5,7 @@
 mod again;
 mod killed;
 mod limits;
+mod lists;
 mod publish;
 mod race;
 mod reads;

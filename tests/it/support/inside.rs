@@ -45,7 +45,7 @@ pub async fn compact(root: &Path) -> Vec<Outcome> {
 
 pub async fn watched(root: &Path, options: &Options, watch: Arc<dyn Watch>) -> Vec<Outcome> {
     let [spool, archive] = ["spool", "archive"].map(|name| store(&root.join(name)));
-    compact::run(&spool, &archive, options, watch, &Stop::default()).await.unwrap()
+    compact::run(&spool, &archive, options, watch, &Stop::default()).await.unwrap().outcomes
 }
 
 /// All findings in `root/archive`.

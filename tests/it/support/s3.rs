@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicI32, AtomicU8, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -51,7 +51,16 @@ pub struct Server {
     script: Arc<Script>,
     conditions: Arc<AtomicU8>,
     uploads: Arc<Uploads>,
+    listing: Arc<Listing>,
     runtime: Option<Runtime>,
+}
+
+/// How the bucket is listed.
+struct Listing {
+    /// Keys of a page.
+    page: AtomicI32,
+    /// Keys that a folder cannot have, which are listed besides.
+    odd: Mutex<Vec<String>>,
 }
 
 /// Key and time of every upload that was begun and neither completed nor aborted.
@@ -65,17 +74,19 @@ impl Server {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (conditions, uploads) = (Arc::new(AtomicU8::new(0)), Arc::<Uploads>::default());
+        let listing = Arc::new(Listing { page: AtomicI32::new(1000), odd: Mutex::default() });
         let disk = Disk {
             files: FileSystem::new(root.path()).unwrap(),
             conditions: Arc::clone(&conditions),
             uploads: Arc::clone(&uploads),
+            listing: Arc::clone(&listing),
             turn: RwLock::new(()),
         };
         let script = Arc::<Script>::default();
         let mut service = s3s::service::S3ServiceBuilder::new(disk);
         service.set_auth(s3s::auth::SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         drop(runtime.spawn(wire::serve(listener, service.build(), Arc::clone(&script))));
-        Self { root, port, script, conditions, uploads, runtime: Some(runtime) }
+        Self { root, port, script, conditions, uploads, listing, runtime: Some(runtime) }
     }
 
     pub fn endpoint(&self) -> String {
@@ -107,6 +118,16 @@ impl Server {
     pub fn putting(&self, key: &str, bytes: Vec<u8>) -> impl FnOnce() + Send + use<> {
         let (root, key) = (self.root.path().to_owned(), key.to_owned());
         move || put(&root, &key, &bytes)
+    }
+
+    /// From now on a page of a list has so many keys.
+    pub fn set_page(&self, keys: i32) {
+        self.listing.page.store(keys, Ordering::SeqCst);
+    }
+
+    /// An object of one byte is listed under this key, which need not be one that a file can have.
+    pub fn list_also(&self, key: &str) {
+        self.listing.odd.lock().unwrap_or_else(PoisonError::into_inner).push(key.to_owned());
     }
 
     pub fn set_conditions(&self, conditions: Conditions) {
@@ -185,6 +206,7 @@ struct Disk {
     files: FileSystem,
     conditions: Arc<AtomicU8>,
     uploads: Arc<Uploads>,
+    listing: Arc<Listing>,
     /// Held alone while an object changes: its bytes and its tag change one after the other.
     turn: RwLock<()>,
 }
@@ -258,6 +280,17 @@ fn request<T>(input: T) -> S3Request<T> {
     }
 }
 
+/// A key as S3 encodes it in a list.
+fn url_encoded(key: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/*".contains(&byte);
+    let text = |byte: u8| match byte {
+        b' ' => "+".to_owned(),
+        byte if plain(byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    key.bytes().map(text).collect()
+}
+
 /// S3 tells times in whole seconds.
 fn to_the_second(time: &dto::Timestamp) -> dto::Timestamp {
     let mut text = Vec::new();
@@ -282,14 +315,38 @@ impl S3 for Disk {
 
     async fn list_objects_v2(
         &self,
-        req: S3Request<dto::ListObjectsV2Input>,
+        mut req: S3Request<dto::ListObjectsV2Input>,
     ) -> S3Result<S3Response<dto::ListObjectsV2Output>> {
         let _turn = self.turn.read().await;
         let bucket = req.input.bucket.clone();
+        let (prefix, token) = (req.input.prefix.clone(), req.input.continuation_token.clone());
+        let is_encoded = req.input.encoding_type.is_some();
+        req.input.max_keys = Some(self.listing.page.load(Ordering::SeqCst));
         let mut listed = self.files.list_objects_v2(req).await?;
         for object in listed.output.contents.iter_mut().flatten() {
             object.e_tag = self.tag(&bucket, object.key.as_deref().unwrap_or_default()).await;
             object.last_modified = object.last_modified.as_ref().map(to_the_second);
+        }
+        let next = listed.output.next_continuation_token.clone();
+        let is_here = |key: &&String| {
+            key.starts_with(prefix.as_deref().unwrap_or_default())
+                && token.as_ref().is_none_or(|token| *key > token)
+                && next.as_ref().is_none_or(|next| *key <= next)
+        };
+        let odd = self.listing.odd.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let contents = listed.output.contents.get_or_insert_default();
+        contents.extend(odd.iter().filter(is_here).map(|key| dto::Object {
+            key: Some(key.clone()),
+            size: Some(1),
+            e_tag: Some(dto::ETag::Strong("odd".to_owned())),
+            last_modified: Some(dto::Timestamp::from(UNIX_EPOCH)),
+            ..Default::default()
+        }));
+        contents.sort_by(|a, b| a.key.cmp(&b.key));
+        if is_encoded {
+            for object in contents {
+                object.key = object.key.as_deref().map(url_encoded);
+            }
         }
         Ok(listed)
     }

@@ -11,7 +11,7 @@ use crate::{
         signals::Signals,
     },
     cluster::{self, Cluster, Executor, Reach, Scheduler},
-    compact::{Options, Outcome, Stop, Watch},
+    compact::{Options, RunSummary, Stop, Watch},
     doctor::{Check, machine_memory},
     engine::sql::Remote,
     error::Result,
@@ -80,7 +80,7 @@ pub(crate) async fn compact(
     options: &Options,
     watch: Arc<dyn Watch>,
     stop: &Stop,
-) -> Result<Vec<Outcome>> {
+) -> Result<RunSummary> {
     cluster::compact(&url.parse()?, spool, archive, options, watch, stop).await
 }
 

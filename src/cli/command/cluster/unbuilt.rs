@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     cli::{args::Cluster, console::Console, exit::Exit, settings::Settings, signals::Signals},
-    compact::{Options, Outcome, Stop, Watch},
+    compact::{Options, RunSummary, Stop, Watch},
     doctor::Check,
     engine::sql::Remote,
     error::{Error, Result},
@@ -29,7 +29,7 @@ pub(crate) async fn compact(
     _: &Options,
     _: Arc<dyn Watch>,
     _: &Stop,
-) -> Result<Vec<Outcome>> {
+) -> Result<RunSummary> {
     Err(missing())
 }
 
