@@ -8,14 +8,20 @@
 #[path = "support/quotes.rs"]
 mod quotes;
 
-use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hint::black_box,
+    sync::Arc,
+    time::Duration,
+};
 
 use arrow::{array::RecordBatch, datatypes::DataType};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::{StreamExt, stream};
 use qlc::{
     compact::{
-        prepare::{Input, Prepared, prepare},
+        columns::Facts,
+        prepare::{Input, Prepared, prepare, settle},
         survey::spool_files,
     },
     engine::{
@@ -128,7 +134,8 @@ async fn prepared(spool: &Store) -> Prepared {
         files.push(Input { file, claims, known_groups: Vec::new() });
     }
     assert_eq!(files.len(), FILES, "all files are found");
-    prepare(spool, spool, &partition(), &files, None, &Budget::of(LIMIT, 1)).unwrap()
+    let columns = settle(spool, spool, &partition(), &files, &BTreeSet::new(), None, &Facts::default()).await.unwrap();
+    prepare(spool, spool, &partition(), &files, None, &columns, &Budget::of(LIMIT, 1)).unwrap()
 }
 
 fn job(prepared: Prepared) -> Job {

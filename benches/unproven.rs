@@ -8,6 +8,7 @@
 mod encode;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -33,7 +34,8 @@ use parquet::arrow::{
 };
 use qlc::{
     compact::{
-        prepare::{Input, Prepared, prepare},
+        columns::Facts,
+        prepare::{Input, Prepared, prepare, settle},
         survey::spool_files,
     },
     engine::{budget::Budget, job::Order, operators::Does, order::Sorted, plan::Builder, session::session},
@@ -88,7 +90,9 @@ impl Work {
         let date = first.and_then(Date::of_ns).ok_or("the files tell no day")?;
         let paths = known.iter().map(|input| spool.local_path(&input.file.object.key).ok_or("the spool is no folder"));
         let paths = paths.collect::<Result<Vec<_>, _>>()?;
-        let prepared = prepare(&spool, &spool, &series.on(date), &known, None, &Budget::of(LIMIT, 1))?;
+        let partition = series.on(date);
+        let columns = settle(&spool, &spool, &partition, &known, &BTreeSet::new(), None, &Facts::default()).await?;
+        let prepared = prepare(&spool, &spool, &partition, &known, None, &columns, &Budget::of(LIMIT, 1))?;
         if prepared.numbers || prepared.to_ns {
             return Err("only for files with seq and one unit of time".into());
         }

@@ -55,6 +55,9 @@ impl Footers {
             if usual.constants == claims.constants {
                 claims.constants = Arc::clone(&usual.constants);
             }
+            if usual.fills == claims.fills {
+                claims.fills = Arc::clone(&usual.fills);
+            }
             if usual.created_by == claims.created_by {
                 claims.created_by.clone_from(&usual.created_by);
             }

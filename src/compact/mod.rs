@@ -4,6 +4,7 @@
 //! [`keep`] puts aside what could not be used. Refuses to remove anything from the spool.
 
 pub mod apart;
+pub mod columns;
 pub mod decide;
 pub mod footers;
 pub mod keep;

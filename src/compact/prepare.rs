@@ -2,11 +2,15 @@
 //!
 //! Refuses to write: what it finds bad is for the caller to quarantine, so that a dry run sees the same plan.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt, stream};
 
-use super::{decide::SpoolFile, footers::Footers};
+use super::{
+    columns::{self, Columns, Facts, Voter},
+    decide::SpoolFile,
+    footers::Footers,
+};
 use crate::{
     engine::{
         budget::{Budget, decoded_bytes},
@@ -147,10 +151,9 @@ pub fn accounting_day(file: &SpoolFile, claims: Option<&Claims>) -> Option<Date>
     file.home.or_else(first).or_else(|| Date::of_ns(file.object.modified_us.saturating_mul(1000)))
 }
 
-/// Why a file cannot be part of a partition with `schema`, if it cannot.
-#[must_use]
-pub fn unfit(claims: &Claims, partition: &Partition, schema: &arrow::datatypes::Schema) -> Option<Fault> {
-    if let Some(what) = schema::misfit(&claims.schema, schema) {
+/// Why a file cannot be part of the partition, whatever the other files are.
+fn unusable(claims: &Claims, partition: &Partition) -> Option<Fault> {
+    if let Some(what) = schema::unusable(&claims.schema, &partition.series.stream) {
         return Some(Fault::new(ErrorType::SchemaMismatch, what));
     }
     for name in ["exchange", "stream", "symbol"] {
@@ -164,6 +167,42 @@ pub fn unfit(claims: &Claims, partition: &Partition, schema: &arrow::datatypes::
         }
     }
     None
+}
+
+/// Settles the columns and the unit of the day's rows. Files that cannot be part of the partition are in
+/// [`Columns::unfit`], by their place in `files`; those whose keys are in `known` have rows in the archive already, so that
+/// their types stand.
+///
+/// # Errors
+/// When a file is out of reach.
+pub async fn settle(
+    spool: &Store,
+    archive: &Store,
+    partition: &Partition,
+    files: &[Input],
+    known: &BTreeSet<String>,
+    base: Option<&BaseData>,
+    facts: &Facts,
+) -> Result<Columns> {
+    let mut voters: Vec<Voter<'_>> = files
+        .iter()
+        .map(|Input { file, claims, .. }| Voter {
+            handle: Handle::new(spool, &file.object),
+            claims,
+            home: file.home,
+            archived: known.contains(&file.object.key),
+        })
+        .collect();
+    voters.extend(base.map(|base| Voter {
+        handle: Handle::new(archive, &base.object),
+        claims: &base.claims,
+        home: Some(partition.date),
+        archived: true,
+    }));
+    let unfit = files.iter().enumerate().filter_map(|(nth, input)| Some((nth, unusable(&input.claims, partition)?)));
+    let settled = columns::settle(partition, &voters, unfit.collect(), facts).await?;
+    let for_good = base.is_some_and(|base| base.receipt.outcome.brought_to.is_some());
+    Ok(Columns { to_ns: settled.to_ns || for_good, ..settled })
 }
 
 /// Everything that a run needs besides the places.
@@ -234,7 +273,7 @@ pub struct BaseData {
     pub receipt: Box<Receipt>,
 }
 
-/// Lays the files out.
+/// Lays the files out, all of which fit `columns`.
 ///
 /// # Errors
 /// When the columns cannot be brought together, which is a defect.
@@ -244,12 +283,11 @@ pub fn prepare(
     partition: &Partition,
     files: &[Input],
     base: Option<&BaseData>,
+    columns: &Columns,
     budget: &Budget,
 ) -> Result<Prepared> {
-    // Archived columns have their type for good: late files fit in, or are left out.
-    let votes =
-        files.iter().map(|input| (&input.claims, input.claims.rows)).chain(base.map(|b| (&b.claims, u64::MAX / 2)));
-    let shape = Shape::of(&partition.series.stream, votes)?;
+    let claims = files.iter().map(|input| &input.claims).chain(base.map(|b| &b.claims));
+    let (shape, to_ns) = (Shape::of(Arc::clone(&columns.schema), claims)?, columns.to_ns);
     let mut sources: Vec<Source> = files
         .iter()
         .map(|Input { file, claims, known_groups }| Source {
@@ -275,7 +313,6 @@ pub fn prepare(
         modified_us: base.object.modified_us,
         known_groups: Vec::new(),
     }));
-    let to_ns = units_differ(&sources) || base.is_some_and(|b| b.receipt.outcome.brought_to.is_some());
     for source in &mut sources {
         source.order = order_of(&source.claims, &shape, budget);
     }
@@ -297,15 +334,6 @@ pub fn prepare(
     let layouts = Layouts { own: Layout::of(&items(false), room), numbered: Layout::of(&items(true), room) };
     let eager = layouts.open() > 4;
     Ok(Prepared { sources, shape, to_ns, seq, numbers, first_number, layouts, batch_rows, eager })
-}
-
-/// Whether the files differ in the unit of a time column.
-fn units_differ(sources: &[Source]) -> bool {
-    schema::TIME_COLUMNS.iter().any(|name| {
-        let spans = sources.iter().filter_map(|s| s.claims.times.get(*name));
-        let units: BTreeSet<_> = spans.flat_map(|span| span.units()).flatten().collect();
-        units.len() > 1
-    })
 }
 
 fn order_of(claims: &Claims, shape: &Shape, budget: &Budget) -> Order {

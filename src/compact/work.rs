@@ -10,10 +10,11 @@ use std::{
 };
 
 use super::{
+    columns::{Columns, Facts},
     decide::{self, Decision, Feeding, Knowledge, SpoolFile, Wishes, decide, identity, may_be_entry_of},
     footers::Footers,
     keep::{self, Places},
-    prepare::{BaseData, Input, Prepared, accounting_day, prepare, probe_all, unfit},
+    prepare::{BaseData, Input, Prepared, accounting_day, prepare, probe_all, settle},
     recognise::{self, Against},
     report::Watch,
     survey,
@@ -41,7 +42,6 @@ use crate::{
         partition::Partition,
         quarantine::{Entry, ErrorType, Extent, Fault, RecordedType},
         receipt::{Base, FileCopy, LeftOut, LostSource, Receipt, Source, WITHOUT_HISTORY},
-        schema,
     },
     storage::{atomic, conditions},
 };
@@ -317,6 +317,8 @@ pub struct Attempts<'a> {
     /// must stay: the decision is made again, with the file in QUARANTINE and the archived data as the base.
     known: BTreeSet<String>,
     restart: bool,
+    /// What was read of the day's rows to settle the columns.
+    facts: Facts,
     /// How often the merge was made narrower because memory ran out.
     squeezed: u32,
     /// What the publish may replace.
@@ -386,6 +388,7 @@ impl<'a> Attempts<'a> {
             quarantined: Vec::new(),
             known: known.map(|(mark, _)| mark.file.object.key.clone()).collect(),
             restart: false,
+            facts: Facts::default(),
             squeezed: 0,
             versions,
         })
@@ -457,24 +460,28 @@ impl<'a> Attempts<'a> {
         Ok(true)
     }
 
-    /// Files whose schema does not fit that of the partition; the schema is voted on by all that are left.
-    fn misfits(&self) -> Vec<(SpoolFile, Fault)> {
-        let files = self.files.iter().map(|input| (input.claims.schema.as_ref(), input.claims.rows));
-        let votes = files.chain(self.base.iter().map(|b| (b.claims.schema.as_ref(), u64::MAX / 2)));
-        let schema = schema::of_partition(&self.partition.series.stream, votes);
-        let misfit = |input: &Input| Some((input.file.clone(), unfit(&input.claims, self.partition, &schema)?));
-        self.files.iter().filter_map(misfit).collect()
+    /// The columns of the day's rows.
+    async fn columns(&self) -> Result<Columns> {
+        let places = &self.run.places;
+        let (files, base) = (&self.files, self.base.as_ref());
+        settle(&places.spool, &places.archive, self.partition, files, &self.known, base, &self.facts).await
+    }
+
+    /// Files that do not fit the columns of the partition.
+    async fn misfits(&self) -> Result<Vec<(SpoolFile, Fault)>> {
+        let unfit = self.columns().await?.unfit;
+        Ok(unfit.into_iter().filter_map(|(nth, fault)| Some((self.files.get(nth)?.file.clone(), fault))).collect())
     }
 
     async fn drop_unfit(&mut self) -> Result<()> {
-        let misfits = self.misfits();
+        let misfits = self.misfits().await?;
         self.quarantine(misfits).await
     }
 
-    fn prepared(&self) -> Result<Prepared> {
+    async fn prepared(&self) -> Result<Prepared> {
         let places = &self.run.places;
-        let budget = self.run.budget.squeezed(self.squeezed);
-        prepare(&places.spool, &places.archive, self.partition, &self.files, self.base.as_ref(), &budget)
+        let (columns, budget) = (self.columns().await?, self.run.budget.squeezed(self.squeezed));
+        prepare(&places.spool, &places.archive, self.partition, &self.files, self.base.as_ref(), &columns, &budget)
     }
 
     /// Attempts until the partition is made; `None` when the decision must be made again.
@@ -486,7 +493,7 @@ impl<'a> Attempts<'a> {
             if self.files.is_empty() && self.base.is_some() && (had_files || !self.run.wishes.force) {
                 return Ok(Some(Made::Nothing("none of the new files can be used".to_owned())));
             }
-            let prepared = self.prepared()?;
+            let prepared = self.prepared().await?;
             if prepared.rows() == 0 {
                 return none();
             }
@@ -774,10 +781,10 @@ pub struct Foreseen {
 /// When the archived data cannot be read.
 pub async fn foresee(run: &Run, partition: &Partition, look: &Look, build: &decide::Build) -> Result<Foreseen> {
     let mut attempts = Attempts::plan(run, partition, look, build).await?;
-    let misfits = attempts.misfits();
+    let misfits = attempts.misfits().await?;
     let unusable = Attempts::unusable(look, build).len() + misfits.len();
     attempts.files.retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
-    Ok(Foreseen { prepared: attempts.prepared()?, unusable })
+    Ok(Foreseen { prepared: attempts.prepared().await?, unusable })
 }
 
 /// The digest that a partition made from these files of the spool would have.
@@ -786,7 +793,7 @@ pub async fn foresee(run: &Run, partition: &Partition, look: &Look, build: &deci
 /// When it cannot be made.
 pub async fn digest(run: &Run, partition: &Partition, look: &Look, build: &decide::Build) -> Result<Option<String>> {
     let mut attempts = Attempts::plan(run, partition, look, build).await?;
-    let misfits = attempts.misfits();
+    let misfits = attempts.misfits().await?;
     attempts.files.retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
     for distrust in [false, true] {
         if distrust {
@@ -796,7 +803,7 @@ pub async fn digest(run: &Run, partition: &Partition, look: &Look, build: &decid
                 }
             }
         }
-        match attempts.attempt(attempts.prepared()?, true).await? {
+        match attempts.attempt(attempts.prepared().await?, true).await? {
             Attempt::Digest(sha256) => return Ok(Some(sha256)),
             Attempt::Problems(_) => {}
             Attempt::Written(_)

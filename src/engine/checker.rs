@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array},
-    compute::{CastOptions, cast_with_options, filter_record_batch, kernels::cmp::not_distinct},
-    datatypes::{DataType, Int64Type},
+    compute::{CastOptions, cast_with_options, filter_record_batch, kernels::cmp::not_distinct, not, nullif},
+    datatypes::{DataType, Int64Type, SchemaRef},
     util::display::FormatOptions,
 };
 
@@ -21,7 +21,7 @@ use crate::{
         partition::belongs,
         quarantine::ErrorType,
         row_hash::RowSums,
-        schema::{SEQ, TIME_COLUMNS},
+        schema::{self, SEQ, TIME_COLUMNS, TS_EVENT, logical},
         time::{Unit, to_ns},
     },
 };
@@ -34,6 +34,8 @@ const ROW_BITS: u32 = 40;
 pub struct Checker {
     job: Arc<Job>,
     index: usize,
+    /// The columns of the contract.
+    canonical: SchemaRef,
     tally: Tally,
     last: Option<(i64, Option<i64>)>,
     sums: RowSums,
@@ -53,7 +55,9 @@ impl Checker {
     /// Begins the source at `index`.
     #[must_use]
     pub fn new(job: Arc<Job>, index: usize) -> Self {
-        Self { job, index, tally: Tally::default(), last: None, sums: RowSums::default(), row_group: (0, false) }
+        let canonical = schema::canonical(&job.partition.series.stream);
+        let (tally, sums) = (Tally::default(), RowSums::default());
+        Self { job, index, canonical, tally, last: None, sums, row_group: (0, false) }
     }
 
     /// Says that the next rows are of the `nth` row group that is read of the file.
@@ -71,12 +75,14 @@ impl Checker {
         let job = Arc::clone(&self.job);
         let source = source(&job, self.index)?;
         let rows = batch.num_rows();
-        let mut columns = bring(&job, batch)?;
+        let placing = place(&times(batch)?, job.partition.date, source);
+        let Brought { mut columns, unlike, widened } = bring(&job, batch, &self.canonical, &placing)?;
         let raw_seq = columns.get(job.shape.seq).cloned();
 
-        // The hash of the rows as they are; the proof's hash differs from it only in `seq` and in changed units.
+        // The hash of the rows as they are; the proof's hash differs from it only in `seq`, in changed units and in added
+        // columns of another type.
         self.sums.begin(rows);
-        self.add_sums(&job, &columns, false)?;
+        self.add_sums(&job, &columns, &unlike)?;
         if source.claims.has_seq
             && let Some(seq) = &raw_seq
         {
@@ -85,7 +91,7 @@ impl Checker {
         let mut hash = self.sums.hash();
 
         let raw_ts = columns.get(job.shape.ts).cloned();
-        let changed = job.to_ns && bring_to_ns(&job, &mut columns);
+        let changed = (job.to_ns && bring_to_ns(&job, &mut columns)) || widened;
         if let Some(rank) = source.rank
             && let Some(seq) = columns.get_mut(job.shape.seq)
         {
@@ -95,7 +101,6 @@ impl Checker {
         let seq = columns.get(job.shape.seq).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
         Self::check_spans(source, raw_ts.as_deref(), raw_seq.as_deref())?;
         self.check_order(source, &ts, &seq)?;
-        let placing = place(&ts, job.partition.date, source);
 
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let carried = RecordBatch::try_new_with_options(Arc::clone(&job.shape.carried), columns, &options)
@@ -111,7 +116,12 @@ impl Checker {
         // From here the sums are those of the proof.
         if changed || (job.numbers && source.claims.has_seq) {
             self.sums.begin(rows);
-            self.add_sums(&job, carried.columns(), !job.numbers)?;
+            self.add_sums(&job, carried.columns(), &BTreeMap::new())?;
+            if !job.numbers
+                && let Some(seq) = carried.columns().get(job.shape.seq)
+            {
+                self.sums.add(SEQ, seq)?;
+            }
             hash = self.sums.hash();
         }
         match placing {
@@ -176,13 +186,22 @@ impl Checker {
         Ok(self.tally)
     }
 
-    fn add_sums(&mut self, job: &Job, carried: &[ArrayRef], with_seq: bool) -> Result<(), Problem> {
+    /// Adds the carried and the constant columns but `seq`, and those of `unlike` as they were read.
+    fn add_sums(
+        &mut self,
+        job: &Job,
+        carried: &[ArrayRef],
+        unlike: &BTreeMap<String, ArrayRef>,
+    ) -> Result<(), Problem> {
         for (field, column) in job.shape.schema.fields().iter().zip(&job.shape.columns) {
             match column {
-                Column::Carried(at) if *at == job.shape.seq && !with_seq => {}
+                Column::Carried(at) if *at == job.shape.seq || unlike.contains_key(field.name()) => {}
                 Column::Carried(at) => self.sums.add(field.name(), carried.get(*at).ok_or_else(no_columns)?)?,
                 Column::Constant(one) => self.sums.add_constant(field.name(), one)?,
             }
+        }
+        for (name, column) in unlike {
+            self.sums.add(name, column)?;
         }
         Ok(())
     }
@@ -241,14 +260,31 @@ fn no_columns() -> Problem {
     Problem::Storage(Error::new(Kind::Internal, "a carried column is missing"))
 }
 
-/// The carried columns of a batch as it was read; the others must have their constant.
-fn bring(job: &Job, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Problem> {
+/// The rows of a batch with the partition's columns.
+struct Brought {
+    /// The carried columns. Rows of other days may have nulls in the place of values that the partition has no type for.
+    columns: Vec<ArrayRef>,
+    /// As they were read: added columns of another type than the partition's, and those that it does not have, because no
+    /// row of the day has a value there.
+    unlike: BTreeMap<String, ArrayRef>,
+    /// Whether a column has another type than it had.
+    widened: bool,
+}
+
+/// The carried columns of a batch; the others must have their constant.
+fn bring(job: &Job, batch: &RecordBatch, canonical: &SchemaRef, placing: &Placing) -> Result<Brought, Problem> {
     let mut carried = Vec::with_capacity(job.shape.carried.fields().len());
+    let mut unlike = BTreeMap::new();
     for (field, column) in job.shape.schema.fields().iter().zip(&job.shape.columns) {
         let found = batch.column_by_name(field.name());
         match column {
             Column::Carried(_) => {
+                let added = || canonical.column_with_name(field.name()).is_none();
                 let array = match found {
+                    Some(array) if logical(array.data_type()) != *field.data_type() && added() => {
+                        let _ = unlike.insert(field.name().clone(), Arc::clone(array));
+                        widen(array, field.data_type(), field.name(), placing)?
+                    }
                     Some(array) => cast_exactly(array, field.data_type(), field.name())?,
                     None => new_null_array(field.data_type(), batch.num_rows()),
                 };
@@ -263,7 +299,54 @@ fn bring(job: &Job, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Problem> {
             }
         }
     }
-    Ok(carried)
+    // Columns that the partition does not have add nothing to the hash of the day's rows.
+    let widened = !unlike.is_empty();
+    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        if job.shape.schema.column_with_name(field.name()).is_some() {
+            continue;
+        }
+        if only_here(array, placing)?.logical_null_count() < array.len() {
+            return Err(Problem::FalseClaim(format!("column {} has a value, although none was claimed", field.name())));
+        }
+        let _ = unlike.insert(field.name().clone(), Arc::clone(array));
+    }
+    Ok(Brought { columns: carried, unlike, widened })
+}
+
+/// The values of the day's rows, nulls in the place of the others: what those are is no concern of this day.
+fn only_here(array: &ArrayRef, placing: &Placing) -> Result<ArrayRef, Problem> {
+    let wrong = |e| Problem::Storage(Error::caused(Kind::Internal, "rows of other days", e));
+    match placing {
+        Placing::Here => Ok(Arc::clone(array)),
+        Placing::Split { here, .. } => nullif(array, &not(here).map_err(wrong)?).map_err(wrong),
+    }
+}
+
+/// The day's values of an added column in the partition's type.
+fn widen(array: &ArrayRef, to: &DataType, name: &str, placing: &Placing) -> Result<ArrayRef, Problem> {
+    let here = only_here(array, placing)?;
+    if here.logical_null_count() == here.len() {
+        return Ok(new_null_array(to, here.len()));
+    }
+    let wide = cast_exactly(&here, to, name)?;
+    if array.data_type().is_integer() && to.is_floating() {
+        // The cast to a float rounds without a word.
+        let back = cast_exactly(&wide, array.data_type(), name)?;
+        let same = not_distinct(&back, &here).is_ok_and(|same| same.true_count() == here.len());
+        if !same {
+            let what = format!("column {name}: a value does not fit {to}");
+            return Err(Problem::bad(ErrorType::SchemaMismatch, what));
+        }
+    }
+    Ok(wide)
+}
+
+/// The event times of a batch as they are stored.
+fn times(batch: &RecordBatch) -> Result<Int64Array, Problem> {
+    let column = batch
+        .column_by_name(TS_EVENT)
+        .ok_or_else(|| Problem::bad(ErrorType::SchemaMismatch, format!("there is no column {TS_EVENT}")))?;
+    Ok(cast_exactly(column, &DataType::Int64, TS_EVENT)?.as_primitive::<Int64Type>().clone())
 }
 
 /// A name that changes within the partition must still be the partition's; constant ones were checked with the footer.

@@ -42,6 +42,17 @@ pub enum Constant {
     Int(i64),
 }
 
+/// How many rows of a file have a value in a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// None.
+    Empty,
+    /// At least one, perhaps not all.
+    Partly,
+    /// All.
+    Full,
+}
+
 /// Row groups of a file that are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
@@ -71,6 +82,8 @@ pub struct Claims {
     pub row_hash: Option<RowHash>,
     /// Columns that are said to have one value throughout, without nulls.
     pub constants: Arc<BTreeMap<String, Constant>>,
+    /// How far columns are filled, for those of which that is known.
+    pub fills: Arc<BTreeMap<String, Fill>>,
     /// The spans of the time columns that have one.
     pub times: Arc<BTreeMap<String, Span>>,
     /// Bytes of the largest row group as it is stored.

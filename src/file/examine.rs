@@ -15,7 +15,7 @@ use arrow::{
 };
 
 use super::{
-    claims::{Claims, Span},
+    claims::{Claims, Fill, Span},
     fault::Problem,
     reader::Handle,
 };
@@ -57,6 +57,13 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
         sums.begin(batch.num_rows());
         for (field, column) in schema.fields().iter().zip(batch.columns()) {
             sums.add(field.name(), column)?;
+            let fill = match column.logical_null_count() {
+                0 => Fill::Full,
+                nulls if nulls == column.len() => Fill::Empty,
+                _ => Fill::Partly,
+            };
+            let all = found.fills.entry(field.name().clone()).or_insert(fill);
+            *all = if *all == fill { fill } else { Fill::Partly };
         }
         let (read, batch_hash) = (batch.num_rows() as u64, sums.hash());
         hash = hash.and(batch_hash);
@@ -106,6 +113,7 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
         ordered,
         // A constant that the footer claims may be what was false; without it the column just travels.
         constants: Arc::default(),
+        fills: Arc::new(found.fills),
         times: Arc::new(found.times.into_iter().filter_map(|(name, span)| Some((name, span?))).collect()),
         proven: true,
         ..claims.clone()
@@ -154,6 +162,7 @@ struct Found {
     ts_nulls: u64,
     seq: Option<Span>,
     seq_nulls: u64,
+    fills: BTreeMap<String, Fill>,
     times: BTreeMap<String, Option<Span>>,
     last: Option<(i64, Option<i64>)>,
     unordered: bool,

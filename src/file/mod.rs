@@ -8,6 +8,7 @@
 pub mod ahead;
 pub mod census;
 pub mod claims;
+pub mod day;
 pub mod density;
 pub mod encode;
 pub mod examine;

@@ -11,7 +11,7 @@ use parquet::file::{
 };
 
 use super::{
-    claims::{Claims, Constant, Lost, Span},
+    claims::{Claims, Constant, Fill, Lost, Span},
     fault::Problem,
     reader::{Handle, schema_of},
 };
@@ -115,6 +115,7 @@ fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
         ordered: ordered(&meta, columns.get(TS_EVENT).copied(), columns.get(SEQ).copied()),
         row_hash,
         constants: Arc::new(constants),
+        fills: Arc::new(fills(&meta)),
         times: Arc::new(times),
         group_bytes: sizes(RowGroupMetaData::compressed_size),
         group_raw_bytes: sizes(RowGroupMetaData::total_byte_size),
@@ -149,6 +150,39 @@ fn span(meta: &ParquetMetaData, column: usize) -> Option<Span> {
 fn without_nulls(meta: &ParquetMetaData, column: usize) -> bool {
     let nulls = |g: &RowGroupMetaData| g.columns().get(column)?.statistics()?.null_count_opt();
     meta.row_groups().iter().filter(|g| g.num_rows() > 0).all(|g| nulls(g) == Some(0))
+}
+
+/// How far the columns are filled, as the counts of nulls tell. Those of the leaves of a nested column count also what is
+/// missing further up, so that only values are certain there.
+fn fills(meta: &ParquetMetaData) -> BTreeMap<String, Fill> {
+    let descriptor = meta.file_metadata().schema_descr();
+    let mut fills = BTreeMap::new();
+    for (index, column) in descriptor.columns().iter().enumerate() {
+        let flat = column.path().parts().len() == 1 && column.max_rep_level() == 0;
+        if flat && column.max_def_level() == 0 {
+            let _ = fills.insert(column.name().to_owned(), Fill::Full);
+            continue;
+        }
+        let (mut values, mut nulls, mut told) = (false, false, true);
+        for group in meta.row_groups().iter().filter(|g| g.num_rows() > 0) {
+            let chunk = group.columns().get(index);
+            match chunk.and_then(|c| Some((c.num_values(), c.statistics()?.null_count_opt()?))) {
+                Some((all, none)) => {
+                    values |= u64::try_from(all).is_ok_and(|all| none < all);
+                    nulls |= none > 0;
+                }
+                None => told = false,
+            }
+        }
+        let fill = match (values, nulls) {
+            (true, false) if flat && told => Fill::Full,
+            (true, _) => Fill::Partly,
+            (false, _) if flat && told => Fill::Empty,
+            (false, _) => continue,
+        };
+        let _ = fills.insert(descriptor.get_column_root(index).name().to_owned(), fill);
+    }
+    fills
 }
 
 /// Bytes of a row in its widest row group, before encoding where the footer says it.

@@ -14,10 +14,7 @@ use arrow::{
 use super::claims::{Claims, Constant};
 use crate::{
     error::{Error, Kind, Result},
-    model::{
-        partition::Stream,
-        schema::{self, SEQ, TIME_COLUMNS, TS_EVENT},
-    },
+    model::schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},
 };
 
 /// What becomes of a column.
@@ -45,13 +42,12 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape of a partition made of files with these claims, each with its votes on the types of added columns.
+    /// The shape of a partition with the columns of `schema`, made of files with these claims.
     ///
     /// # Errors
     /// Never in practice: every canonical schema has `ts_event` and `seq`.
-    pub fn of<'a>(stream: &Stream, files: impl Iterator<Item = (&'a Claims, u64)> + Clone) -> Result<Self> {
-        let with_rows = files.clone().map(|(c, _)| c).filter(|c| c.rows > 0);
-        let schema = schema::of_partition(stream, files.map(|(c, votes)| (c.schema.as_ref(), votes)));
+    pub fn of<'a>(schema: SchemaRef, files: impl Iterator<Item = &'a Claims> + Clone) -> Result<Self> {
+        let with_rows = files.filter(|c| c.rows > 0);
         let mut columns = Vec::with_capacity(schema.fields().len());
         let mut carried = Vec::new();
         for field in schema.fields() {
@@ -110,6 +106,11 @@ fn constant<'a>(name: &str, kind: &DataType, files: impl Iterator<Item = &'a Cla
     let mut all: Option<&Constant> = None;
     for claims in files {
         let here = claims.constants.get(name)?;
+        let (_, field) = claims.schema.column_with_name(name)?;
+        // Statistics tell numbers by their bits: what those mean is the column's type to say.
+        if logical(field.data_type()) != *kind && !(field.data_type().is_signed_integer() && kind.is_signed_integer()) {
+            return None;
+        }
         if all.is_some_and(|known| known != here) {
             return None;
         }
@@ -117,7 +118,9 @@ fn constant<'a>(name: &str, kind: &DataType, files: impl Iterator<Item = &'a Cla
     }
     let one: ArrayRef = match all? {
         Constant::Text(text) if *kind == DataType::Utf8 => Arc::new(StringArray::from(vec![text.as_str()])),
-        Constant::Int(value) if kind.is_integer() => Arc::new(Int64Array::from(vec![*value])),
+        Constant::Int(value) if kind.is_signed_integer() || (kind.is_integer() && *value >= 0) => {
+            Arc::new(Int64Array::from(vec![*value]))
+        }
         _ => return None,
     };
     let cast = cast(&one, kind).ok()?;

@@ -18,3 +18,4 @@ pub mod schema;
 pub mod shell;
 pub mod size;
 pub mod time;
+pub mod types;

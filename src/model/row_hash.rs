@@ -9,6 +9,8 @@
 //!   column's seed; decimals likewise, of their 16 or 32 bytes, little-endian. A list: XXH64 of its elements' hashes,
 //!   8 little-endian bytes each, with the seed; a struct: the same over its fields, where a field's seed is XXH64 of
 //!   its name with the struct's seed. A null: 0, so that a missing column and a null are the same.
+//!   The width of an integer or a float does not count, nor how texts and lists are stored. A whole number as a float has
+//!   another hash than as an integer, and so has a time in another unit.
 //! - The hash of a row: `mix` of the sum of its values' hashes. The hash of the set: the sum of its rows' hashes.
 //!
 //! It is written `1:` and 16 hex digits. Refuses to be a defence against forgery: it finds accidents, with a chance of
@@ -248,6 +250,27 @@ fn add_values(sums: &mut [u64], seed: u64, array: &dyn Array) -> Result<()> {
     Ok(())
 }
 
+/// Whether a column of this type has a row hash.
+#[must_use]
+pub fn is_hashed(kind: &DataType) -> bool {
+    match kind {
+        DataType::Dictionary(_, values) => is_hashed(values),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => is_hashed(field.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| is_hashed(field.data_type())),
+        DataType::Decimal32(_, _)
+        | DataType::Decimal64(_, _)
+        | DataType::Interval(_)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_)
+        | DataType::RunEndEncoded(_, _)
+        | DataType::Union(_, _) => false,
+        _ => true,
+    }
+}
+
 /// Adds `hash(i)` for every value that is not null.
 fn each(sums: &mut [u64], array: &dyn Array, hash: impl Fn(usize) -> u64) {
     for (i, sum) in sums.iter_mut().enumerate() {
@@ -413,6 +436,44 @@ mod tests {
             ]);
             assert_eq!(of_batch(&other).unwrap(), hash);
         }
+    }
+
+    #[test]
+    fn types_without_a_hash_are_known_before_their_values() {
+        use DataType::{Boolean, Date32, Decimal32, Decimal128, Float16, Int8, Interval, List, Null, Struct, Utf8View};
+        use arrow::datatypes::{Field, IntervalUnit::DayTime};
+        let field = |kind: &DataType| Arc::new(Field::new("part", kind.clone(), true));
+        for kind in
+            [Boolean, Date32, Decimal32(5, 0), Decimal128(20, 2), Float16, Interval(DayTime), Int8, Null, Utf8View]
+        {
+            for kind in [kind.clone(), List(field(&kind)), Struct(vec![field(&kind)].into())] {
+                let mut sums = RowSums::default();
+                sums.begin(1);
+                // An empty list has no values to be hashed, so there is one.
+                let values = arrow::array::new_null_array(&kind, 1);
+                let values = if let List(field) = &kind {
+                    let one = arrow::array::new_null_array(field.data_type(), 1);
+                    let offsets = arrow::buffer::OffsetBuffer::from_lengths([1]);
+                    Arc::new(ListArray::new(Arc::clone(field), offsets, one, None)) as ArrayRef
+                } else {
+                    values
+                };
+                assert_eq!(sums.add("column", &values).is_ok(), is_hashed(&kind), "{kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn widening_a_number_does_not_change_its_hash() {
+        let hash = |values: ArrayRef| of_batch(&batch(vec![("level", values)])).unwrap();
+        let narrow: ArrayRef = Arc::new(arrow::array::Int16Array::from(vec![Some(-3), None, Some(7)]));
+        for kind in [DataType::Int32, DataType::Int64] {
+            assert_eq!(hash(arrow::compute::cast(&narrow, &kind).unwrap()), hash(Arc::clone(&narrow)), "{kind}");
+        }
+        let float: ArrayRef = Arc::new(arrow::array::Float32Array::from(vec![-0.0, 0.1, f32::NAN]));
+        assert_eq!(hash(arrow::compute::cast(&float, &DataType::Float64).unwrap()), hash(float));
+        let whole: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+        assert_ne!(hash(arrow::compute::cast(&whole, &DataType::Float64).unwrap()), hash(whole));
     }
 
     #[test]

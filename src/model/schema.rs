@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::partition::Stream;
+use super::{
+    partition::Stream,
+    row_hash,
+    types::{self, Choice, Part, Values},
+};
 
 /// The event time: decides the day and the order.
 pub const TS_EVENT: &str = "ts_event";
@@ -77,14 +81,25 @@ pub fn logical(physical: &DataType) -> DataType {
             let plain = |f: &Arc<Field>| Field::new(f.name(), logical(f.data_type()), true);
             DataType::Struct(fields.iter().map(plain).collect())
         }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) if fields.len() == 2 => {
+                let part = |nth: usize, name: &str, nullable: bool| {
+                    let kind = fields.get(nth).map_or(DataType::Null, |field| logical(field.data_type()));
+                    Field::new(name, kind, nullable)
+                };
+                let entry = DataType::Struct(vec![part(0, "key", false), part(1, "value", true)].into());
+                DataType::Map(Arc::new(Field::new("key_value", entry, false)), false)
+            }
+            _ => physical.clone(),
+        },
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
         DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
         other => other.clone(),
     }
 }
 
-/// Whether values of `physical` can stand in a column of type `target` without loss of any value that occurs:
-/// integers widen (and narrow where each value fits, which the reader checks), timestamps are their integer.
+/// Whether values of `physical` can stand in a column of type `target` of the contract without loss of any value that
+/// occurs: integers widen (and narrow where each value fits, which the reader checks), timestamps are their integer.
 #[must_use]
 pub fn fits(name: &str, physical: &DataType, target: &DataType) -> bool {
     let from = logical(physical);
@@ -97,6 +112,16 @@ pub fn fits(name: &str, physical: &DataType, target: &DataType) -> bool {
         DataType::Float64 => matches!(from, DataType::Float32),
         _ => false,
     }
+}
+
+/// Why a file cannot be part of any partition of `stream`, whatever the other files are, in words for a person.
+#[must_use]
+pub fn unusable(file: &Schema, stream: &Stream) -> Option<String> {
+    let untold = |field: &&Arc<Field>| !row_hash::is_hashed(field.data_type());
+    misfit(file, &canonical(stream)).or_else(|| {
+        let field = file.fields().iter().find(untold)?;
+        Some(format!("column {} is {}, which no archived column can be", field.name(), field.data_type()))
+    })
 }
 
 /// Why a file's schema does not fit its partition, in words for a person.
@@ -112,16 +137,25 @@ pub fn misfit(file: &Schema, partition: &Schema) -> Option<String> {
         }
         if let Ok(target) = partition.field_with_name(field.name())
             && !fits(field.name(), field.data_type(), target.data_type())
+            && (of_contract(field.name()) || !types::holds_all(target.data_type(), &logical(field.data_type())))
         {
-            return Some(format!(
-                "column {} is {}, but {} in this stream",
-                field.name(),
-                field.data_type(),
-                target.data_type()
-            ));
+            return Some(other_type(field, target.data_type()));
         }
     }
     None
+}
+
+/// Whether a column of this name is in the contract, of whatever stream.
+fn of_contract(name: &str) -> bool {
+    let streams = ["bbo", "trade", "mark_price", "funding", "open_interest"].into_iter();
+    let own = streams.filter_map(|stream| own(&stream.parse().ok()?)).flatten();
+    common().iter().chain(own.collect::<Vec<Field>>().iter()).any(|field| field.name() == name)
+}
+
+/// Says that a file's column has another type than the partition's.
+#[must_use]
+pub fn other_type(field: &Field, target: &DataType) -> String {
+    format!("column {} is {}, but {target} in this stream", field.name(), field.data_type())
 }
 
 /// Everything in which the columns of a data file that another program wrote are not those of the archive. Columns have
@@ -150,39 +184,37 @@ pub fn deviations(file: &Schema, stream: &Stream) -> Vec<String> {
     found
 }
 
-/// The schema of a partition's archive file: canonical columns first, then the columns that the files add, by name.
-/// An added column has the type that most rows have; of types with equally many rows, the first by its name.
+/// The schema of files of a stream together: canonical columns first, then the columns that the files add, by name.
+/// Of the added columns only the types are asked, not the values: the smallest type that holds all of them, else the one
+/// that most rows have.
 #[must_use]
 pub fn of_partition<'a>(stream: &Stream, files: impl IntoIterator<Item = (&'a Schema, u64)>) -> SchemaRef {
     let base = canonical(stream);
-    let mut added: BTreeMap<String, BTreeMap<String, (u64, DataType)>> = BTreeMap::new();
+    let mut added: BTreeMap<String, Vec<Part>> = BTreeMap::new();
     for (schema, rows) in files {
-        for field in schema.fields() {
-            if base.column_with_name(field.name()).is_none() {
-                let kind = logical(field.data_type());
-                let votes = added.entry(field.name().clone()).or_default();
-                let vote = votes.entry(kind.to_string()).or_insert((0, kind));
-                // A file without rows still names its column.
-                vote.0 = vote.0.saturating_add(rows);
+        for field in schema.fields().iter().filter(|field| base.column_with_name(field.name()).is_none()) {
+            let parts = added.entry(field.name().clone()).or_default();
+            let kind = logical(field.data_type());
+            // A column of nulls has no opinion; a file without rows still names its column.
+            if kind != DataType::Null {
+                let values = Some(Values { rows: rows.max(1), integers: None });
+                parts.push(Part { kind, values, archived: false });
             }
         }
     }
-    let mut fields: Vec<Field> = base.fields().iter().map(|f| f.as_ref().clone()).collect();
-    for (name, votes) in added {
-        let mut best: Option<(u64, DataType)> = None;
-        for (rows, kind) in votes.into_values() {
-            let better = |(most, known): &(u64, DataType)| {
-                // A column of nulls has no opinion.
-                kind != DataType::Null && (rows > *most || *known == DataType::Null)
-            };
-            if best.as_ref().is_none_or(better) {
-                best = Some((rows, kind));
-            }
-        }
-        if let Some((_, kind)) = best {
-            fields.push(Field::new(name, kind, true));
-        }
-    }
+    let kinds = added.into_iter().map(|(name, parts)| match types::choose(&parts) {
+        Choice::Kind(kind) => (name, kind),
+        Choice::Absent | Choice::Open => (name, DataType::Null),
+    });
+    with_added(stream, kinds)
+}
+
+/// The schema of a partition's archive file: canonical columns first, then `added`, by name.
+#[must_use]
+pub fn with_added(stream: &Stream, added: impl IntoIterator<Item = (String, DataType)>) -> SchemaRef {
+    let mut fields: Vec<Field> = canonical(stream).fields().iter().map(|f| f.as_ref().clone()).collect();
+    let added: BTreeMap<String, DataType> = added.into_iter().collect();
+    fields.extend(added.into_iter().map(|(name, kind)| Field::new(name, kind, true)));
     Arc::new(Schema::new(fields))
 }
 
@@ -195,12 +227,15 @@ mod tests {
     }
 
     #[test]
-    fn added_columns_come_last_by_name_with_the_type_of_most_rows() {
+    fn added_columns_come_last_by_name_with_a_type_that_holds_them() {
         let a = schema(&[("ts_event", DataType::Int64), ("zeta", DataType::Int32), ("alpha", DataType::Utf8View)]);
         let b = schema(&[("ts_event", DataType::Int64), ("zeta", DataType::Float64)]);
         let got = of_partition(&"depth".parse().unwrap(), [(&a, 10), (&b, 20)]);
         let names: Vec<_> = got.fields().iter().skip(7).map(|f| format!("{} {}", f.name(), f.data_type())).collect();
         assert_eq!(names, ["alpha Utf8", "zeta Float64"]);
+        let c = schema(&[("ts_event", DataType::Int64), ("zeta", DataType::Utf8)]);
+        let got = of_partition(&"depth".parse().unwrap(), [(&a, 10), (&b, 20), (&c, 29)]);
+        assert_eq!(got.field_with_name("zeta").unwrap().data_type(), &DataType::Float64, "30 rows against 29");
     }
 
     #[test]
@@ -222,6 +257,28 @@ mod tests {
                 "there is no column seq",
                 "column open_interest is Float32, but Float64 in the archive"
             ]
+        );
+    }
+
+    #[test]
+    fn names_of_the_parts_of_nested_columns_do_not_count() {
+        let map = |entries: &str, key: &str, value: &str, nullable| {
+            let parts = vec![Field::new(key, DataType::LargeUtf8, false), Field::new(value, DataType::Int64, nullable)];
+            DataType::Map(Arc::new(Field::new(entries, DataType::Struct(parts.into()), false)), false)
+        };
+        assert_eq!(logical(&map("entries", "keys", "values", false)), logical(&map("key_value", "key", "value", true)));
+        let list = |name: &str, nullable| DataType::List(Arc::new(Field::new(name, DataType::Int64, nullable)));
+        assert_eq!(logical(&list("item", false)), logical(&list("element", true)));
+    }
+
+    #[test]
+    fn a_column_without_a_row_hash_can_be_in_no_partition() {
+        let interval = DataType::Interval(arrow::datatypes::IntervalUnit::DayTime);
+        let lag = schema(&[("ts_event", DataType::Int64), ("lag", interval.clone())]);
+        assert!(unusable(&lag, &"bbo".parse().unwrap()).unwrap().starts_with("column lag is Interval"));
+        let nested = DataType::List(Arc::new(Field::new("element", interval, true)));
+        assert!(
+            unusable(&schema(&[("ts_event", DataType::Int64), ("lags", nested)]), &"bbo".parse().unwrap()).is_some()
         );
     }
 

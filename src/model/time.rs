@@ -2,7 +2,7 @@
 //!
 //! Refuses to guess: a value in no range has no unit.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,10 +45,14 @@ impl Unit {
     /// The unit in which `value` is a time between 1980 and 2199, if there is one; at most one fits.
     #[must_use]
     pub fn of(value: i64) -> Option<Self> {
-        Self::ALL.into_iter().find(|unit| {
-            let per_second = 1_000_000_000 / unit.ns();
-            (FROM_S * per_second..TO_S * per_second).contains(&value)
-        })
+        Self::ALL.into_iter().find(|unit| unit.range().contains(&value))
+    }
+
+    /// The values of this unit that are a plausible time.
+    #[must_use]
+    pub const fn range(self) -> Range<i64> {
+        let per_second = 1_000_000_000 / self.ns();
+        FROM_S * per_second..TO_S * per_second
     }
 
     /// `value` of this unit in nanoseconds; `None` when that does not fit.

@@ -28,6 +28,8 @@ use qlc::{
 
 use super::support::archive::{decode, sha256};
 
+mod odd;
+
 const DAY: i64 = super::support::events::DAY;
 const SERIES: [&str; 2] =
     ["exchange=binance/stream=trade/symbol=btcusdt", "exchange=binance/stream=trade/symbol=ethusdt"];
@@ -188,7 +190,7 @@ fn batch(rows: &[Row], manner: &Manner) -> RecordBatch {
         ("side", Arc::new(rows.iter().map(|r| r.side).collect::<Int8Array>())),
     ];
     let bare = |name: &str, array: &ArrayRef| {
-        manner.leave_out_nulls && !["ts_event", "seq", "note"].contains(&name) && array.null_count() == array.len()
+        manner.leave_out_nulls && !["ts_event", "seq"].contains(&name) && array.null_count() == array.len()
     };
     let columns: Vec<_> = columns.into_iter().filter(|(name, array)| !bare(name, array)).collect();
     let fields: Vec<Field> = columns.iter().map(|(n, a)| Field::new(*n, a.data_type().clone(), true)).collect();
@@ -229,9 +231,10 @@ fn rows_of(batch: &RecordBatch) -> Vec<Row> {
         let column = batch.column_by_name(name).unwrap().as_primitive::<Float64Type>();
         column.iter().map(|f| f.map(|f| Total(f.to_bits()))).collect::<Vec<_>>()
     };
-    let texts = |name: &str| {
-        let column = batch.column_by_name(name).unwrap().as_string::<i32>();
-        column.iter().map(|t| t.map(str::to_owned)).collect::<Vec<_>>()
+    // An added column without any value is not in the archive.
+    let texts = |name: &str| match batch.column_by_name(name) {
+        Some(column) => column.as_string::<i32>().iter().map(|t| t.map(str::to_owned)).collect::<Vec<_>>(),
+        None => vec![None; batch.num_rows()],
     };
     let side: Vec<_> = batch.column_by_name("side").unwrap().as_primitive::<Int8Type>().iter().collect();
     let (ts_event, seq, ts_recv) = (ints("ts_event"), ints("seq"), ints("ts_recv"));
@@ -253,10 +256,8 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
 }
 
-/// Compacts what is in `root/spool`, verifies, and returns the data of both series.
-fn compacted(root: &Path, workers: usize, memory_limit: u64) -> [Vec<u8>; 2] {
-    let store = |name: &str| Store::open(&root.join(name).display().to_string()).unwrap();
-    let options = Options {
+fn options(root: &Path, workers: usize, memory_limit: u64) -> Options {
+    Options {
         mode: Mode::CatchUp,
         selection: Selection::all(),
         workers,
@@ -267,7 +268,13 @@ fn compacted(root: &Path, workers: usize, memory_limit: u64) -> [Vec<u8>; 2] {
         accept_loss: false,
         salvage: false,
         zstd_level: None,
-    };
+    }
+}
+
+/// Compacts what is in `root/spool`, verifies, and returns the data of both series.
+fn compacted(root: &Path, workers: usize, memory_limit: u64) -> [Vec<u8>; 2] {
+    let store = |name: &str| Store::open(&root.join(name).display().to_string()).unwrap();
+    let options = options(root, workers, memory_limit);
     let checks = verify::Options { selection: Selection::all(), start: None, end: None, quick: false, memory_limit };
     let (outcomes, verified) = wait(async {
         let (spool, archive) = (store("spool"), store("archive"));
