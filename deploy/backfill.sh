@@ -8,8 +8,8 @@
 #   QLC_VERIFY=0      do not verify each day after its compaction
 #
 # Arguments go to every "qlc compact" (among them --dry-run). Settings come from QLC_CONFIG and the environment, as always.
-# A day that fails does not stop the others. Ends with 0 if every day did, else with the exit code of the first that did
-# not; 2 at once where settings or arguments are wrong, 130 after Ctrl-C.
+# A day without data is passed over. A day that fails does not stop the others. Ends with 0 if every day did, else with the
+# exit code of the first that did not; 2 at once where settings or arguments are wrong, 130 after Ctrl-C.
 set -euo pipefail
 
 usage() {
@@ -41,7 +41,12 @@ for ((day = start; day <= end; day = $(date -u -d "$day + 1 day" +%Y%m%d))); do
     if [[ ($code = 0 || $code = 3) && $dry = 0 && ${QLC_VERIFY:-1} = 1 ]]; then
         checked=0
         "$qlc" verify --quick --date "$day" || checked=$?
-        [[ $checked = 0 ]] || code=$checked
+        if [[ $checked = 2 ]]; then
+            # The settings are right, as the compaction shows: the archive has nothing of that day.
+            echo "== $day has no data"
+        elif [[ $checked != 0 ]]; then
+            code=$checked
+        fi
     fi
     if [[ $code = 2 ]]; then
         exit 2

@@ -42,6 +42,10 @@ pub(crate) struct Sums {
     pub(crate) files_ignored: Option<u64>,
     /// What a verification found.
     pub(crate) findings: Option<u64>,
+    /// What lies in QUARANTINE.
+    pub(crate) quarantine_entries: Option<u64>,
+    /// Days of a series that are not complete.
+    pub(crate) incomplete_days: Option<u64>,
     /// Bytes that may be resident.
     pub(crate) memory_limit: Option<u64>,
     /// The partitions that are not well.
@@ -98,6 +102,13 @@ impl Account {
             let (number, Ignored { file, reason }) = (input.ignored.len(), first);
             sums.errors.push(format!("{number} files of the spool ignored, such as {file}: {reason}"));
         }
+    }
+
+    /// How the archive stands after the run.
+    pub(crate) fn standing(&self, quarantine_entries: u64, incomplete_days: u64) {
+        let mut sums = self.sums();
+        sums.quarantine_entries = Some(quarantine_entries);
+        sums.incomplete_days = Some(incomplete_days);
     }
 
     /// A verification ended: what it looked at was sound, or was not.

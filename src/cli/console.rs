@@ -1,5 +1,6 @@
 //! The two streams to the outside: stdout for results, stderr for progress, log and errors.
 //!
+//! Names and messages come from elsewhere, so whatever a terminal would obey is escaped here, on its way out ([`plain`]).
 //! While bars stand on a terminal, every other line goes through here, so that neither tears the other. Refuses to take a
 //! closed pipe for an error: `qlc … | head` ends well.
 
@@ -8,7 +9,10 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use super::args::Format;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    model::plain::{coloured, plain},
+};
 
 /// Where lines for a person go while a command runs; clones share it.
 #[derive(Debug, Clone)]
@@ -33,7 +37,7 @@ impl Console {
 
     /// Writes a line to stderr.
     pub(crate) fn line(&self, text: &str) {
-        self.write(format!("{text}\n").as_bytes());
+        self.write(format!("{}\n", plain(text)).as_bytes());
     }
 
     /// Writes a line of progress to stderr, where no bars show it and it is wanted.
@@ -66,6 +70,8 @@ impl Out {
     /// Writes lines and lets them appear at once.
     pub(crate) fn lines(&mut self, text: &str) {
         if self.trouble.is_none() && !text.is_empty() {
+            // Where no colours are wanted there are none, so every escape is somebody else's.
+            let text = if Look::of_stdout().colour { coloured(text) } else { plain(text) };
             let bars = self.console.bars.clone();
             let _ = bars.suspend(|| {
                 self.write_all(text.as_bytes())?;
@@ -84,7 +90,7 @@ impl Out {
     pub(crate) fn json(&mut self, value: &impl serde::Serialize) -> Result<()> {
         let line = serde_json::to_string(value)
             .map_err(|e| Error::caused(crate::error::Kind::Internal, "a result cannot be put in JSON", e))?;
-        self.lines(&line);
+        self.lines(&within_json(line));
         Ok(())
     }
 
@@ -150,6 +156,16 @@ impl Write for Out {
     }
 }
 
+/// JSON may hold these as they are, but a terminal obeys some of them; they occur within texts only.
+fn within_json(line: String) -> String {
+    let odd = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
+    if !line.contains(odd) {
+        return line;
+    }
+    let escaped = |c: char| if odd(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    line.chars().map(escaped).collect()
+}
+
 /// The error of a stdout that cannot be written.
 pub(crate) fn unwritten(error: io::Error) -> Error {
     Error::io("stdout: the result cannot be written there", error)
@@ -178,4 +194,17 @@ pub(crate) fn colour_is_welcome() -> bool {
 
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within_json;
+
+    #[test]
+    fn json_stays_json_and_moves_no_terminal() {
+        let odd = "a\u{9b}31m\u{7f}é";
+        let line = within_json(serde_json::to_string(odd).unwrap());
+        assert_eq!(line, "\"a\\u009b31m\\u007fé\"");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), odd);
+    }
 }

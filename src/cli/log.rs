@@ -10,7 +10,10 @@ use super::{
     args::{Format, Global},
     console::{Console, colour_is_welcome},
 };
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    model::plain::{coloured, plain},
+};
 
 /// A filter in place of `-v` and `-q`, as in `qlc=debug,datafusion=info`.
 const VARIABLE: &str = "QLC_LOG";
@@ -26,10 +29,11 @@ pub(crate) fn start(global: &Global, console: &Console) -> Result<()> {
         })?,
         _ => EnvFilter::new(level(global.verbose, global.quiet)),
     };
+    let is_coloured = io::stderr().is_terminal() && colour_is_welcome();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(AboveBars(console.clone()))
-        .with_ansi(io::stderr().is_terminal() && colour_is_welcome())
+        .with_writer(AboveBars { console: console.clone(), is_coloured })
+        .with_ansi(is_coloured)
         // Its complaint about a stderr that has gone would be a panic.
         .log_internal_errors(false);
     match global.log_format {
@@ -53,11 +57,18 @@ fn level(verbose: u8, quiet: u8) -> &'static str {
 
 /// Writes log lines above the bars.
 #[derive(Debug, Clone)]
-struct AboveBars(Console);
+struct AboveBars {
+    console: Console,
+    is_coloured: bool,
+}
 
 impl Write for AboveBars {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write(line);
+        // Names and messages in it come from elsewhere. An event is a line, whatever is in them.
+        let text = String::from_utf8_lossy(line);
+        let event = text.strip_suffix('\n').unwrap_or(&text).replace('\n', "\\n");
+        let shown = if self.is_coloured { coloured(&event) } else { plain(&event) };
+        self.console.write(format!("{shown}\n").as_bytes());
         Ok(line.len())
     }
 

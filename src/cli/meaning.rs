@@ -128,9 +128,7 @@ pub(crate) fn status(typed: &Covered, detail: status::Detail, clock: DateTime<Ut
     let now = typed.now.unwrap_or(clock);
     let today = Date::of(now)?;
     let (start, end) = days(&typed.days)?;
-    if let (Some(start), None) = (start, end)
-        && start > today
-    {
+    if let Some(start) = start.filter(|start| *start > today) {
         return Err(Error::usage(format!("--start {start} lies in the future")));
     }
     Ok(status::Options { selection: selection(&typed.selection), start, end, now, detail })

@@ -63,7 +63,7 @@ fn run(typed: &args::Typed, console: &Console, account: &Account) -> Result<Exit
     log::start(&typed.global, console)?;
     arm_crash()?;
     #[cfg(feature = "cluster")]
-    if let Ok(version) = std::env::var("QLC_PRETEND_VERSION") {
+    if let Some(version) = std::env::var("QLC_PRETEND_VERSION").ok().filter(|version| !version.is_empty()) {
         crate::cluster::pretend_version(version);
     }
     let signals = signals::listen(console)?;
@@ -73,7 +73,18 @@ fn run(typed: &args::Typed, console: &Console, account: &Account) -> Result<Exit
         .enable_all()
         .build()
         .map_err(|e| Error::io("the worker threads cannot be started", e))?;
-    let exit = runtime.block_on(command::run(typed, console, &signals, account));
+    if matches!(typed.command, args::Command::Collect(_) | args::Command::Cluster(_)) {
+        signals.be_patient();
+    }
+    let exit = runtime.block_on(async {
+        tokio::select! {
+            exit = Box::pin(command::run(typed, console, &signals, account)) => exit,
+            () = signals.overdue() => Err(Error::new(
+                Kind::Interrupted,
+                "interrupted as asked, before it came to a safe point; the next run takes up what is left",
+            )),
+        }
+    });
     // Blocking calls that an interrupted query left behind must not hold up the end.
     runtime.shutdown_background();
     exit
@@ -107,7 +118,7 @@ fn not_run(error: &clap::Error, line: &[OsString]) -> Exit {
 /// For crash tests: `QLC_CRASH_AT=n` kills this process by SIGKILL at the n-th point between two durable steps.
 fn arm_crash() -> Result<()> {
     const VARIABLE: &str = "QLC_CRASH_AT";
-    let Some(text) = std::env::var_os(VARIABLE) else { return Ok(()) };
+    let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else { return Ok(()) };
     let nth = text.to_str().and_then(|text| text.parse().ok());
     let nth = nth.ok_or_else(|| Error::new(Kind::Usage, format!("{VARIABLE}={} is not a number", text.display())))?;
     storage::crash::arm(nth);

@@ -26,7 +26,10 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::size,
-    storage::bucket::BucketOptions,
+    storage::{
+        bucket::{BucketOptions, Variables},
+        scratch, store,
+    },
 };
 
 /// Less than this and the engine's fixed costs alone would not fit.
@@ -65,8 +68,11 @@ impl Settings {
     /// # Errors
     /// When the configuration file cannot be read or is wrong, or a value is out of its range.
     pub(crate) fn decide(global: &Global, resources: &Resources, tuning: &Tuning) -> Result<Self> {
-        let file = File::of(global)?;
-        let home = std::env::home_dir();
+        let file = File::of(global).map_err(|e| match origin(global, "config") {
+            variable if variable.is_empty() => e,
+            variable => Error::usage(format!("{variable}{}", e.chain())),
+        })?;
+        let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
         Self::merge(global, resources, tuning, file, home.as_deref())
     }
 
@@ -81,7 +87,7 @@ impl Settings {
                 .spill_dir
                 .clone()
                 .or(file.spill_dir)
-                .unwrap_or_else(|| std::env::temp_dir().join("qlc")),
+                .unwrap_or_else(|| temporary().join(scratch::private_name())),
             // Twice the cores: while one partition waits for a disk or a bucket, another one has work to do.
             workers: tuning.workers.or(file.workers).unwrap_or_else(|| 2 * cores()),
             zstd_level: tuning.zstd_level.or(file.zstd_level),
@@ -98,10 +104,14 @@ impl Settings {
                 )));
             }
         }
+        for (value, name) in [(&settings.spool, "spool"), (&settings.archive, "archive")] {
+            store::check_place(value).map_err(|e| Error::usage(format!("{}{e}", origin(global, name))))?;
+        }
         settings.told.check()?;
         if settings.memory_limit < LEAST_MEMORY {
+            let origin = origin(global, "memory_limit");
             return Err(Error::usage(format!(
-                "a memory limit of {} is too small to work in: give at least {}",
+                "{origin}a memory limit of {} is too small to work in: give at least {}",
                 size::show(settings.memory_limit),
                 size::show(LEAST_MEMORY)
             )));
@@ -139,11 +149,31 @@ fn bucket(typed: &Bucket, file: BucketFile, home: Option<&Path>) -> Result<Bucke
         retries: typed.retries.or(file.retries).unwrap_or(usual.retries),
         retry_timeout: typed.retry_timeout.or(file.retry_timeout).unwrap_or(usual.retry_timeout),
         connections: typed.connections.or(file.connections).unwrap_or(usual.connections),
+        variables: Some(Variables(aws_variables())),
         credentials: profile.credentials,
         single_writer: typed.single_writer.or(file.single_writer).unwrap_or(usual.single_writer),
         multipart_above: typed.multipart_above.or(file.multipart_above).unwrap_or(usual.multipart_above),
         part_bytes: typed.part_size.or(file.part_size).unwrap_or(usual.part_bytes),
     })
+}
+
+/// The variable that a setting comes from, to stand before what is wrong with it; nothing where it comes from elsewhere.
+fn origin(global: &Global, id: &str) -> String {
+    let known = global.sources.environment.iter().find(|(known, _)| known == id);
+    known.map_or_else(String::new, |(_, variable)| format!("{variable}: "))
+}
+
+/// The folder for temporary files. A variable that is empty names none.
+fn temporary() -> PathBuf {
+    let named = std::env::temp_dir();
+    if named.as_os_str().is_empty() { PathBuf::from("/tmp") } else { named }
+}
+
+/// The variables of the AWS tools that say something.
+fn aws_variables() -> Vec<(String, String)> {
+    let texts =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts.filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty()).collect()
 }
 
 /// How many cores this process may use.

@@ -1,31 +1,44 @@
 //! Ctrl-C and SIGTERM: the first asks for a stop between two atomic steps, the second ends the process at once.
 //!
 //! A thread of its own listens, because all others may be busy with rows. Ending at once is safe too: what is half written
-//! has a temporary name, and the next run removes it.
+//! has a temporary name, and the next run removes it. So nobody waits for ever: a command that has not come to a safe point
+//! after [`GRACE`] is left where it stands, and if even that is not possible, as a call does not return, the process ends
+//! after [`LAST`]. The collector and the processes of a cluster take the time they need ([`Signals::be_patient`]).
 
 use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, watch},
+    time::Instant,
 };
 
-use super::{console::Console, exit::ON_SECOND_SIGNAL};
+use super::{
+    console::Console,
+    exit::{Exit, ON_SECOND_SIGNAL},
+};
 use crate::{
     compact::Stop,
     error::{Error, Kind, Result},
 };
 
+/// After so long, a command that was asked to stop is left where it stands.
+const GRACE: Duration = Duration::from_millis(900);
+/// After so long, the process ends whatever it is at.
+const LAST: Duration = Duration::from_millis(1400);
+
 /// What the signals have asked for so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Signals {
     stop: Stop,
+    patient: Arc<AtomicBool>,
     asked: watch::Receiver<bool>,
     prompt: Arc<AtPrompt>,
 }
@@ -68,14 +81,23 @@ pub(crate) fn listen(console: &Console) -> Result<Signals> {
         (signal(SignalKind::interrupt()).map_err(wrong)?, signal(SignalKind::terminate()).map_err(wrong)?)
     };
     let prompt = Arc::<AtPrompt>::default();
-    let (console, signals) = (console.clone(), Signals { stop: stop.clone(), asked, prompt: Arc::clone(&prompt) });
+    let patient = Arc::<AtomicBool>::default();
+    let signals = Signals { stop: stop.clone(), patient: Arc::clone(&patient), asked, prompt: Arc::clone(&prompt) };
+    let console = console.clone();
     let listener = move || {
         runtime.block_on(async {
-            let mut asked_before = false;
+            let mut asked_before: Option<Instant> = None;
             loop {
+                let last = asked_before.unwrap_or_else(Instant::now) + LAST;
+                let is_limited = asked_before.is_some() && !patient.load(Ordering::SeqCst);
                 let name = tokio::select! {
                     Some(()) = interrupts.recv() => "Ctrl-C",
                     Some(()) = terminations.recv() => "SIGTERM",
+                    () = tokio::time::sleep_until(last), if is_limited => {
+                        console.line("qlc: ended at once, as it came to no safe point; the next run takes up what is left");
+                        #[expect(clippy::exit, reason = "a call that does not return must not hold up the end")]
+                        std::process::exit(Exit::Failed.code().into());
+                    }
                     else => return,
                 };
                 let mode = prompt.mode.load(Ordering::SeqCst);
@@ -84,7 +106,7 @@ pub(crate) fn listen(console: &Console) -> Result<Signals> {
                     continue;
                 }
                 // A prompt that waits for a line has nothing under way, and nobody to look at a request.
-                if std::mem::replace(&mut asked_before, true) || mode == READING {
+                if asked_before.replace(Instant::now()).is_some() || mode == READING {
                     #[expect(clippy::exit, reason = "asked for twice: nothing may hold up the end")]
                     std::process::exit(ON_SECOND_SIGNAL);
                 }
@@ -102,6 +124,20 @@ impl Signals {
     /// The request that a compaction looks at.
     pub(crate) fn stop(&self) -> &Stop {
         &self.stop
+    }
+
+    /// Lets the command take the time that it needs to stop.
+    pub(crate) fn be_patient(&self) {
+        self.patient.store(true, Ordering::SeqCst);
+    }
+
+    /// Completes when a command that was asked to stop has not done so in time.
+    pub(crate) async fn overdue(&self) {
+        self.stopped().await;
+        if self.patient.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(GRACE).await;
     }
 
     /// Whether a stop was asked for.

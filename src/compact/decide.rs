@@ -216,7 +216,8 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
             plural(new.len(), "file")
         ));
     }
-    let doubtful = new_files.iter().filter(|f| may_be_adopted(receipt, &f.file)).count();
+    // A file that does not read has no rows that could be there twice.
+    let doubtful = new_files.iter().filter(|f| f.content.is_some() && may_be_adopted(receipt, &f.file)).count();
     if doubtful > 0 && !wishes.force {
         return Decision::Fail(format!(
             "{} of the spool is not younger than the adopted data, which may hold its rows already: move it out of the spool, \

@@ -8,17 +8,21 @@
 //! sha256 of an entry of QUARANTINE                  quarantined; other bytes of the same name, size and time are not
 //! ```
 
+use std::collections::BTreeMap;
+
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    decide::{Feeding, Knowledge, SpoolFile, is_copy, is_source, may_be_entry_of, may_be_salvage_of},
+    decide::{
+        Feeding, Identity, Knowledge, SpoolFile, identity, is_copy, is_source, may_be_entry_of, may_be_salvage_of,
+    },
     prepare::Probed,
 };
 use crate::{
     error::Result,
     file::{claims::Claims, examine::examine, fault::Problem, reader::Handle},
     model::{
-        quarantine::{Entry, Fault},
+        quarantine::{Entry, ErrorType, Fault},
         receipt::{Content, KnownRows, Receipt},
     },
     storage::store::Store,
@@ -82,12 +86,13 @@ pub async fn by_rows(
     spool: &Store,
     files: Vec<(Feeding, Probed)>,
     receipt: Option<&Receipt>,
+    elsewhere: &BTreeMap<Identity, Content>,
 ) -> Result<Vec<(Feeding, std::result::Result<Claims, Fault>)>> {
-    let Some(receipt) = receipt else {
-        return Ok(files.into_iter().map(|(feeding, probed)| (feeding, probed.claims)).collect());
-    };
-    let known = receipt.known();
-    let reads = files.into_iter().map(|(feeding, probed)| read(spool, feeding, probed.claims, &known));
+    let known = receipt.map(Receipt::known);
+    let reads = files.into_iter().map(|(feeding, probed)| {
+        let other = elsewhere.get(&identity(&feeding.file)).copied();
+        read(spool, feeding, probed.claims, known.as_ref(), other)
+    });
     stream::iter(reads).buffered(READ_AT_A_TIME).try_collect().await
 }
 
@@ -95,10 +100,16 @@ async fn read(
     spool: &Store,
     mut feeding: Feeding,
     claims: std::result::Result<Claims, Fault>,
-    known: &KnownRows,
+    known: Option<&KnownRows>,
+    elsewhere: Option<Content>,
 ) -> Result<(Feeding, std::result::Result<Claims, Fault>)> {
     let claims = match claims {
-        Ok(claims) if matches!(feeding.knowledge, Knowledge::New { .. }) => claims,
+        // Where nothing is archived that it could be held against, it is read when it is compacted.
+        Ok(claims)
+            if matches!(feeding.knowledge, Knowledge::New { .. }) && (known.is_some() || elsewhere.is_some()) =>
+        {
+            claims
+        }
         other => return Ok((feeding, other)),
     };
     let examined = match examine(&Handle::new(spool, &feeding.file.object), &claims).await {
@@ -111,10 +122,30 @@ async fn read(
     let rows = claims.rows + claims.lost.as_ref().map_or(0, |lost| lost.rows);
     let content = Content { rows, row_hash: examined.row_hash };
     feeding.content = Some(content);
-    let known_groups = known.from_partial(&examined.row_groups);
-    feeding.knowledge =
-        if known.has(content) { Knowledge::Known { content, unread: false } } else { Knowledge::New { known_groups } };
+    if let Some(archived) = elsewhere.filter(|archived| *archived != content && feeding.lost.is_empty()) {
+        return Ok((feeding, Err(changed_in_place(&other_rows(content, archived)))));
+    }
+    let known_groups = known.map(|known| known.from_partial(&examined.row_groups)).unwrap_or_default();
+    feeding.knowledge = if known.is_some_and(|known| known.has(content)) {
+        Knowledge::Known { content, unread: false }
+    } else {
+        Knowledge::New { known_groups }
+    };
     Ok((feeding, Ok(examined.claims)))
+}
+
+fn other_rows(found: Content, archived: Content) -> String {
+    format!(
+        "it has {} rows with hash {}, {} with {} were archived from it",
+        found.rows, found.row_hash, archived.rows, archived.row_hash
+    )
+}
+
+/// What is wrong with a file whose rows were archived, and which has others now under the same name, size and time.
+#[must_use]
+pub fn changed_in_place(what: &str) -> Fault {
+    let what = format!("it has the name, size and time of a file whose rows are archived, but changed since: {what}");
+    Fault::new(ErrorType::SourceChanged, what)
 }
 
 /// Whether a file that only name, size and time know has the rows that its source had. If not, what is wrong with it.
@@ -131,14 +162,7 @@ pub async fn still_has(
         Ok(examined) => {
             let rows = claims.rows + claims.lost.as_ref().map_or(0, |lost| lost.rows);
             let found = Content { rows, row_hash: examined.row_hash };
-            Ok(if found == content {
-                Ok(())
-            } else {
-                Err(format!(
-                    "it has {} rows with hash {}, {} with {} were archived from it",
-                    found.rows, found.row_hash, content.rows, content.row_hash
-                ))
-            })
+            Ok(if found == content { Ok(()) } else { Err(other_rows(found, content)) })
         }
         Err(Problem::Storage(error)) => Err(error),
         Err(problem) => Ok(Err(problem.to_string())),

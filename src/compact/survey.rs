@@ -10,14 +10,19 @@ use super::{
     report::{Mode, Options},
 };
 use crate::{
-    archive::{partition::PartitionHandle, quarantine},
-    error::{Error, Result},
+    archive::{
+        partition::PartitionHandle,
+        quarantine,
+        state::{self, Depth, Inspection, State},
+    },
+    error::{Error, Kind, Result},
     model::{
         date::Date,
         layout::{self, Placed},
         meta::Meta,
         partition::{Partition, Selection, Series},
         quarantine::Entry,
+        receipt::{Content, Receipt},
     },
     storage::{
         listing::{Ignored, Missing, SpoolListing},
@@ -184,6 +189,24 @@ pub struct Said {
     pub here: BTreeSet<(String, u64)>,
     /// Files whose rows are all accounted for, none of them here.
     pub elsewhere: BTreeSet<Identity>,
+    /// The rows that the neighbours' runs found in files. A file of the same name, size and time with other rows has
+    /// changed in its place.
+    pub contents: BTreeMap<Identity, Content>,
+}
+
+/// The receipt of what stands of a day, published or on its way to be.
+async fn standing_receipt(handle: &PartitionHandle) -> Result<Option<Receipt>> {
+    if let Some((meta, _)) = handle.meta().await?
+        && let Ok(meta) = Meta::from_json(&meta)
+        && let Ok(Some(receipt)) = handle.receipt(&meta.sha256).await
+    {
+        return Ok(Some(receipt));
+    }
+    Ok(match state::inspect(handle, Depth::Footer).await {
+        Ok(Inspection { state: State::Interrupted(receipt), .. }) => Some(*receipt),
+        Err(error) if error.kind() != Kind::Damage => return Err(error),
+        _ => None,
+    })
 }
 
 /// Asks the receipts of the neighbouring days.
@@ -194,10 +217,10 @@ pub async fn neighbours(archive: &Store, partition: &Partition) -> Result<Said> 
     let mut said = Said::default();
     for day in [partition.date.pred(), partition.date.succ()] {
         let neighbour = PartitionHandle::new(archive, &partition.series.on(day));
-        let Some((meta, _)) = neighbour.meta().await? else { continue };
-        let Ok(meta) = Meta::from_json(&meta) else { continue };
-        let Ok(Some(receipt)) = neighbour.receipt(&meta.sha256).await else { continue };
+        let Some(receipt) = standing_receipt(&neighbour).await? else { continue };
         for source in receipt.sources {
+            let identity = (source.name.clone(), source.size, source.modified_us);
+            let _ = said.contents.insert(identity, source.content());
             if source.rows_elsewhere.contains_key(&partition.date) {
                 let _ = said.here.insert((source.name, source.size));
             } else if source.rows_here > 0 {

@@ -158,7 +158,7 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     let probed = probe_all(&run.places.spool, &run.footers, partition, files, &rows_kept, &is_sent, &lost).await?;
     let is_known = |mark: &Feeding| matches!(mark.knowledge, Knowledge::Known { .. });
     let feeds = open.into_iter().zip(probed).filter(|(mark, probed)| probed.feeds || is_known(mark)).collect();
-    let mut feeding = recognise::by_rows(&run.places.spool, feeds, receipt).await?;
+    let mut feeding = recognise::by_rows(&run.places.spool, feeds, receipt, &said.contents).await?;
     for mark in held.into_iter().filter(|f| accounting_day(&f.file, None) == Some(partition.date)) {
         let entry = entries.iter().find(|e| may_be_entry_of(e, &mark.file));
         let in_quarantine = || Fault::new(ErrorType::FooterCorrupt, "in QUARANTINE");
@@ -414,7 +414,7 @@ impl<'a> Attempts<'a> {
                 Ok(claims) => recognise::still_has(&self.run.places.spool, &mark.file, claims, content).await?,
             };
             if let Err(what) = what {
-                changed.push((mark.file.clone(), source_changed(&what)));
+                changed.push((mark.file.clone(), recognise::changed_in_place(&what)));
             }
         }
         Ok(changed)
@@ -566,7 +566,7 @@ impl<'a> Attempts<'a> {
         let what = "its rows are others than were archived from it";
         let changed = self.files.iter().filter(|input| named(&input.file));
         let changed: Vec<(SpoolFile, Fault)> =
-            changed.map(|input| (input.file.clone(), source_changed(what))).collect();
+            changed.map(|input| (input.file.clone(), recognise::changed_in_place(what))).collect();
         if changed.is_empty() {
             let names: Vec<&str> = lost.iter().map(|source| source.name.as_str()).collect();
             return Err(Error::new(
@@ -691,11 +691,6 @@ impl<'a> Attempts<'a> {
         self.quarantined.append(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
         attempt
     }
-}
-
-fn source_changed(what: &str) -> Fault {
-    let what = format!("it has the name, size and time of a file whose rows are archived, but changed since: {what}");
-    Fault::new(ErrorType::SourceChanged, what)
 }
 
 /// The step between proof and publishing: rows without a permitted day are kept.

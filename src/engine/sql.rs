@@ -11,10 +11,10 @@ use std::{
     sync::Arc,
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 use datafusion::{
     common::{
-        TableReference,
+        SchemaError, TableReference,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
     error::{DataFusionError, Result as DfResult},
@@ -34,16 +34,13 @@ use futures::{FutureExt, StreamExt, future::BoxFuture};
 
 use super::{
     claimed::OutOfOrder,
-    error::from_datafusion,
-    session::{CATALOG, DEFAULT_SCHEMA, claim, session},
-    tables::{self, Side, Tables},
+    error::{causes, from_datafusion},
+    session::{CATALOG, DEFAULT_SCHEMA, claim, session_that_may_spill, trust_no_statistics},
+    tables::{self, Learned, Side, Tables},
 };
 use crate::{
     error::{Error, Kind, Result},
-    storage::{
-        scratch::{self, Scratch},
-        store::Store,
-    },
+    storage::{scratch, store::Store},
 };
 
 /// What an error is about.
@@ -94,6 +91,8 @@ pub struct Means<'a> {
     pub spill_dir: &'a Path,
     /// Where its rows are made, if not here.
     pub remote: Option<&'a Remote>,
+    /// Whether the tables that speak of columns tell those of every file, and not only those of each series' ends.
+    pub all_columns: bool,
 }
 
 /// The rows of a statement, batch by batch. Its memory and its spilled files are given back when it is dropped.
@@ -102,8 +101,8 @@ pub struct Rows {
     /// For another plan that counts on no order, until rows were given; `None` where the plan counts on none.
     again: Option<(SessionContext, LogicalPlan, usize)>,
     ended: bool,
-    /// Keeps the spill folder while rows flow; after the stream, which has files in it.
-    _scratch: Scratch,
+    /// Knows of which columns values may not fit.
+    tables: Tables,
 }
 
 impl std::fmt::Debug for Rows {
@@ -143,7 +142,7 @@ impl Rows {
                         continue;
                     }
                     self.ended = true;
-                    return Err(failed(error));
+                    return Err(failed(error, &self.tables));
                 }
                 Ok(None) => self.ended = true,
                 Err(_) => {
@@ -169,35 +168,118 @@ pub async fn rows(
     params: &BTreeMap<String, Value>,
     means: Means<'_>,
 ) -> Result<Rows> {
-    let Means { memory_limit, spill_dir, remote } = means;
+    let Means { memory_limit, spill_dir, remote, all_columns } = means;
     let mut statement = parse(sql)?;
     check_read_only(&statement)?;
     bind(&mut statement, params)?;
 
     let _ = scratch::sweep(spill_dir);
-    let scratch = Scratch::new(spill_dir)?;
     let threads = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = remote.map_or_else(threads, |remote| remote.partitions);
-    let session = session(memory_limit / POOL_SHARE, threads, scratch.path())?;
+    let session = session_that_may_spill(memory_limit / POOL_SHARE, threads, spill_dir)?;
+    if remote.is_some() {
+        trust_no_statistics(&session);
+    }
     let tables = tables::register(&session, spool, archive);
-    check_tables(&session, &tables, &statement, spool, archive).await?;
+    let named = check_tables(&session, &tables, &statement, (spool, archive), all_columns).await?;
 
-    let plan = session.state().statement_to_plan(statement).await.map_err(|e| from_datafusion(e, QUERY))?;
-    check_plan(&plan)?;
+    let planning = Planning { session: &session, remote, threads };
+    let mut looked_at_all = false;
+    let (plan, physical, counts) = loop {
+        match planning.attempt(&statement).await {
+            Ok(Attempt { plan, physical, counts }) => {
+                if matches!(plan, LogicalPlan::DescribeTable(_)) && !looked_at_all {
+                    look_at_all(&tables, &named).await?;
+                    looked_at_all = true;
+                    continue;
+                }
+                break (plan, physical, counts);
+            }
+            Err(Unplanned::Refused(error)) => return Err(error),
+            Err(Unplanned::Failed(error)) if Learned::caused(&error) => {}
+            Err(Unplanned::Failed(error)) if is_about_a_column(&error) && !looked_at_all => {
+                look_at_all(&tables, &named).await?;
+                looked_at_all = true;
+            }
+            Err(Unplanned::Failed(error)) => return Err(from_datafusion(error, QUERY)),
+        }
+    };
     let run = async {
-        let (physical, counts) = match remote {
-            None => planned(&session, &plan, threads).await?,
-            // Rows that go from one executor to another do not keep their order, so nothing is claimed.
-            Some(_) => (physical(&session, plan.clone()).await?, false),
-        };
-        let stream = match remote {
+        Ok(match remote {
             Some(remote) if (remote.travels)(&physical) => (remote.run)(physical).await?,
             _ => execute_stream(physical, session.task_ctx())?,
-        };
-        Ok((stream, counts.then(|| (session.clone(), plan, threads))))
+        })
     };
-    let (stream, again) = run.await.map_err(|e| from_datafusion(e, QUERY))?;
-    Ok(Rows { stream, again, ended: false, _scratch: scratch })
+    let stream = run.await.map_err(|e| from_datafusion(e, QUERY))?;
+    let again = counts.then(|| (session.clone(), plan, threads));
+    Ok(Rows { stream, again, ended: false, tables })
+}
+
+/// How a statement is planned.
+struct Planning<'a> {
+    session: &'a SessionContext,
+    remote: Option<&'a Remote>,
+    threads: usize,
+}
+
+/// A planned statement.
+struct Attempt {
+    plan: LogicalPlan,
+    physical: Arc<dyn ExecutionPlan>,
+    /// Whether the plan counts on the archive's order.
+    counts: bool,
+}
+
+/// Why a statement could not be planned.
+enum Unplanned {
+    /// It does more than reading.
+    Refused(Error),
+    /// The planner says so; perhaps because the columns were not known yet.
+    Failed(DataFusionError),
+}
+
+impl From<DataFusionError> for Unplanned {
+    fn from(error: DataFusionError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Planning<'_> {
+    async fn attempt(&self, statement: &Statement) -> std::result::Result<Attempt, Unplanned> {
+        let Self { session, remote, threads } = self;
+        let plan = session.state().statement_to_plan(statement.clone()).await?;
+        check_plan(&plan).map_err(Unplanned::Refused)?;
+        let (physical, counts) = match remote {
+            None => planned(session, &plan, *threads).await?,
+            // Rows that go from one executor to another do not keep their order, so nothing is claimed.
+            Some(_) => {
+                if let LogicalPlan::Explain(explain) = &plan {
+                    // An EXPLAIN tells of an error as if it were a plan.
+                    let _ = physical(session, explain.plan.as_ref().clone()).await?;
+                }
+                (physical(session, plan.clone()).await?, false)
+            }
+        };
+        Ok(Attempt { plan, physical, counts })
+    }
+}
+
+/// Whether the statement names a column that no table is known to have.
+fn is_about_a_column(error: &DataFusionError) -> bool {
+    causes(error).any(|cause| {
+        let error = cause.downcast_ref::<DataFusionError>();
+        matches!(error, Some(DataFusionError::SchemaError(what, _)) if matches!(**what, SchemaError::FieldNotFound { .. }))
+    }) || matches!(
+        error.find_root(),
+        DataFusionError::SchemaError(what, _) if matches!(**what, SchemaError::FieldNotFound { .. })
+    )
+}
+
+async fn look_at_all(tables: &Tables, named: &[(Side, String)]) -> Result<()> {
+    for (side, table) in named {
+        tables.look_at_all(*side, Some(table)).await?;
+    }
+    Ok(())
 }
 
 /// How `plan` is carried out here, and whether that counts on the archive's order: where it saves a sort. Elsewhere that
@@ -249,12 +331,19 @@ fn begins_anew(error: &DataFusionError) -> bool {
 }
 
 /// DataFusion does not say which file an error is about, so the message names who does.
-fn failed(error: DataFusionError) -> Error {
+fn failed(error: DataFusionError, tables: &Tables) -> Error {
     let damaged = matches!(error.find_root(), DataFusionError::ParquetError(_));
     if OutOfOrder::caused(&error) {
         return Error::new(Kind::BadInput, format!("{QUERY}: {OutOfOrder}; `qlc verify` names the file"));
     }
-    from_datafusion(error, if damaged { "the query (`qlc verify` names the damaged file)" } else { QUERY })
+    let is_a_cast =
+        matches!(error.find_root(), DataFusionError::ArrowError(what, _) if matches!(**what, ArrowError::CastError(_)));
+    let told = from_datafusion(error, if damaged { "the query (`qlc verify` names the damaged file)" } else { QUERY });
+    let checked = tables.checked();
+    if !is_a_cast || checked.is_empty() {
+        return told;
+    }
+    Error::caused(told.kind(), format!("{QUERY}: a value does not fit in its column: {}", checked.join(", ")), told)
 }
 
 fn parse(sql: &str) -> Result<Statement> {
@@ -354,13 +443,15 @@ impl VisitorMut for Binding<'_> {
 }
 
 /// Refuses tables that are not there with the names of those that are, and lists the stores that the statement is about.
+/// Returns the tables that it names.
 async fn check_tables(
     session: &SessionContext,
     tables: &Tables,
     statement: &Statement,
-    spool: &Store,
-    archive: &Store,
-) -> Result<()> {
+    (spool, archive): (&Store, &Store),
+    all_columns: bool,
+) -> Result<Vec<(Side, String)>> {
+    let mut named = Vec::new();
     let state = session.state();
     let references = state.resolve_table_references(statement).map_err(|e| from_datafusion(e, QUERY))?;
     for reference in references {
@@ -376,6 +467,10 @@ async fn check_tables(
             (_, "information_schema") => {
                 let _ = tables.names(Side::Archive).await?;
                 let _ = tables.names(Side::Spool).await?;
+                if all_columns && reference.table() == "columns" {
+                    tables.look_at_all(Side::Archive, None).await?;
+                    tables.look_at_all(Side::Spool, None).await?;
+                }
                 continue;
             }
             _ => {
@@ -393,8 +488,9 @@ async fn check_tables(
             return Err(Error::usage(format!("{folder}: there is no such folder; name the {noun} with --{noun}")));
         }
         check_name(&reference, noun, &tables.names(side).await?)?;
+        named.push((side, reference.table().to_owned()));
     }
-    Ok(())
+    Ok(named)
 }
 
 fn check_name(reference: &TableReference, schema: &str, known: &[String]) -> Result<()> {

@@ -375,8 +375,41 @@ impl Carried {
             write_leaves(&self.field, chunk.column(self.at), &mut self.leaves)?;
             tokio::task::yield_now().await;
         }
-        close_all(self.leaves)
+        let mut encoded = close_all(self.leaves)?;
+        if chunks.iter().any(|chunk| has_nan(chunk.column(self.at))) {
+            forget_statistics(&mut encoded)?;
+        }
+        Ok(encoded)
     }
+}
+
+/// Whether a float in `values`, at whatever depth, is not a number.
+fn has_nan(values: &ArrayRef) -> bool {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Float16Type, Float32Type, Float64Type};
+    match values.data_type() {
+        DataType::Float16 => values.as_primitive::<Float16Type>().iter().flatten().any(|x| x.is_nan()),
+        DataType::Float32 => values.as_primitive::<Float32Type>().iter().flatten().any(f32::is_nan),
+        DataType::Float64 => values.as_primitive::<Float64Type>().iter().flatten().any(f64::is_nan),
+        // What lies below nulls, and before and after a slice, is no value.
+        DataType::List(_) => values.as_list::<i32>().iter().flatten().any(|list| has_nan(&list)),
+        DataType::Struct(_) if values.null_count() > 0 => {
+            let mut there = (0..values.len()).filter(|at| values.is_valid(*at));
+            there.any(|at| values.slice(at, 1).as_struct().columns().iter().any(has_nan))
+        }
+        DataType::Struct(_) => values.as_struct().columns().iter().any(has_nan),
+        _ => false,
+    }
+}
+
+/// Leaves out statistics that leave out values that are not numbers: whoever skips rows by them would miss those.
+fn forget_statistics(chunks: &mut [ArrowColumnChunk]) -> Result<()> {
+    for chunk in chunks {
+        let close = chunk.close_mut();
+        close.metadata = close.metadata.clone().into_builder().clear_statistics().build().map_err(parquet_error)?;
+        close.column_index = None;
+    }
+    Ok(())
 }
 
 impl OutFile {
@@ -546,6 +579,9 @@ impl Constants {
             left -= now;
         }
         let mut chunks = close_all(leaves)?;
+        if has_nan(one) {
+            forget_statistics(&mut chunks)?;
+        }
         let (Some(chunk), true) = (chunks.pop(), chunks.is_empty()) else {
             return Err(Error::new(Kind::Internal, "a constant column has one leaf"));
         };

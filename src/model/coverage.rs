@@ -2,7 +2,7 @@
 //!
 //! [`judge`] is the whole decision, from facts to a state with its reasons. A stretch of a day for which the collector left
 //! quality windows is judged by these; the others by the density of events: an hour or more without any is a gap where the
-//! symbol's other days have events at that time. Refuses to look at anything, and to call a quiet symbol incomplete only
+//! symbol's other days have events at that time, and two witnesses say so. Refuses to look at anything, and to call a quiet symbol incomplete only
 //! because it is quiet.
 
 use std::collections::BTreeMap;
@@ -341,7 +341,9 @@ fn find_gaps(facts: &Facts<'_>) -> Vec<Gap> {
     for (from, to) in stretches(silent).into_iter().filter(|(from, to)| to - from >= SILENCE) {
         let others = facts.others.len();
         let busy = facts.others.iter().filter(|other| other.has_events(from + JITTER, to - JITTER)).count();
-        if others > 0 && busy > 0 && 2 * busy >= others {
+        // One other day may have events then because of a single late file. That the day itself is dense is a second witness.
+        let witnesses = busy + usize::from(minutes.busy() >= DENSE);
+        if busy > 0 && witnesses > 1 && 2 * busy >= others {
             gaps.push(Gap { from, to, why: format!("{busy} of {others} other days have events then") });
         } else if others == 0 && minutes.busy() >= DENSE {
             let why = format!("the day has events in {} of its {MINUTES} minutes", minutes.busy());
@@ -527,6 +529,12 @@ mod tests {
         // No other day: the day itself is dense, or is not.
         check(&without(1380..1440), &[], &[], &["23:00 24:00 the day has events in 1380 of its 1440 minutes"]);
         check(&only(&[0, 480, 960]), &[], &[], &[]);
+        // One other day is no witness against a sparse one: a late file of it may be all that has events then.
+        let late = only(&[0, 100, 200, 300, 480, 700, 960]);
+        check(&only(&[0, 480, 960]), std::slice::from_ref(&late), &[], &[]);
+        check(&only(&[0, 480, 960]), &[late.clone(), only(&[0, 480, 960])], &[], &[]);
+        let two = ["00:01 08:00 2 of 2 other days have events then", "08:01 16:00 2 of 2 other days have events then"];
+        check(&only(&[0, 480, 960]), &[late.clone(), late], &[], &two);
         // Every eight hours, a minute off: quiet, not incomplete. Once it did not come.
         let funding = [only(&[1, 481, 961]), only(&[0, 479, 960]), only(&[0, 480, 959])];
         check(&only(&[0, 480, 960]), &funding, &[], &[]);

@@ -76,9 +76,11 @@ impl Date {
         start.is_none_or(|start| self >= start) && end.is_none_or(|end| self <= end)
     }
 
-    /// All days from this one to `last`, both included.
+    /// All days from this one to `last`, both included; none when `last` is earlier.
     pub fn through(self, last: Self) -> impl Iterator<Item = Self> {
-        std::iter::successors(Some(self), |d| Some(d.succ())).take_while(move |d| *d <= last)
+        let first = (self <= last).then_some(self);
+        // The last supported day has no day after it.
+        std::iter::successors(first, move |day| (*day < last).then(|| day.succ()))
     }
 
     /// The day as `2026-02-03`.
@@ -144,6 +146,20 @@ mod tests {
         assert_eq!(Date::of_ns(day.end_ns() - 1), Some(day));
         assert_eq!(Date::of_ns(day.end_ns()), Some(day.succ()));
         assert_eq!(Date::of_ns(day.start_ns() - 1), Some(day.pred()));
+    }
+
+    #[test]
+    fn a_range_of_days_ends_at_its_last_day_also_where_no_day_follows() {
+        let days = |first: &str, last: &str| {
+            let (first, last): (Date, Date) = (first.parse().unwrap(), last.parse().unwrap());
+            first.through(last).take(100_000).count()
+        };
+        assert_eq!(days("20260228", "20260302"), 3);
+        assert_eq!(days("20260203", "20260203"), 1);
+        assert_eq!(days("20260204", "20260203"), 0);
+        assert_eq!(days("21991230", "21991231"), 2);
+        assert_eq!(days("21991231", "21991231"), 1);
+        assert_eq!(days("19800101", "21991231"), 80_354);
     }
 
     #[test]

@@ -245,8 +245,7 @@ impl<'a> Reach<'a> {
 }
 
 /// The day at the beginning of a name such as `2026-02-03_14-30-00.parquet` or `20260203T1430.parquet`.
-#[must_use]
-pub fn date_of_name(file: &str) -> Option<Date> {
+fn date_of_name(file: &str) -> Option<Date> {
     if let Some(day) = file.get(..10).and_then(dashed) {
         return day.parse().ok();
     }

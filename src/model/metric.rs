@@ -26,7 +26,7 @@ pub const LAST_SUCCESS: &str = "qlc_run_last_success_time_seconds";
 pub const BUILD: &str = "qlc_build_info";
 
 /// The metrics of runs, in the order in which they are written.
-pub const RUN: [Metric; 17] = [
+pub const RUN: [Metric; 19] = [
     metric(BUILD, "The version of qlc that wrote this last."),
     metric("qlc_run_start_time_seconds", "When the last run began, in seconds since 1970 UTC."),
     metric("qlc_run_end_time_seconds", "When the last run ended, in seconds since 1970 UTC."),
@@ -44,6 +44,11 @@ pub const RUN: [Metric; 17] = [
     metric("qlc_run_peak_memory_bytes", "The largest resident memory of the last run."),
     metric("qlc_run_memory_limit_bytes", "The memory that the last run was allowed."),
     metric("qlc_run_findings", "What the last verification found."),
+    metric(
+        "qlc_quarantine_entries",
+        "Entries that lay in QUARANTINE after the last run, without those that were discarded.",
+    ),
+    metric("qlc_incomplete_days", "Days of a series among the last 31 that were not complete after the last run."),
 ];
 
 /// The metrics of the collector, which serves them while it runs. Those of a histogram have the endings `_bucket`, `_sum`

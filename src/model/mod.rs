@@ -9,6 +9,7 @@ pub mod layout;
 pub mod meta;
 pub mod metric;
 pub mod partition;
+pub mod plain;
 pub mod quality;
 pub mod quarantine;
 pub mod receipt;

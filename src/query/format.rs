@@ -3,18 +3,22 @@
 //! Refuses to treat a closed reader as a failure: `| head` has what it wanted.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arrow::{
-    array::RecordBatch,
+    array::{Array, AsArray, RecordBatch},
     compute::cast,
     csv,
     datatypes::{DataType, Field, Fields, Schema, SchemaRef},
     error::ArrowError,
     json::{self, writer::JsonArray, writer::LineDelimited},
-    util::{display::FormatOptions, pretty::pretty_format_batches_with_options},
+    util::{
+        display::{ArrayFormatter, FormatOptions},
+        pretty::pretty_format_batches_with_options,
+    },
 };
 use parquet::{
     arrow::ArrowWriter,
@@ -26,6 +30,7 @@ use parquet::{
 use crate::{
     engine::sql::Rows,
     error::{Error, Kind, Result},
+    model::plain::plain,
 };
 
 /// How many rows a table shows; of the others it says how many there are.
@@ -129,8 +134,8 @@ impl Write for Pipe<'_> {
 enum Encoder<'a> {
     Table { pipe: Pipe<'a>, schema: SchemaRef, shown: Vec<RecordBatch>, room: usize, more: u64 },
     Csv(Box<csv::Writer<Pipe<'a>>>),
-    Json(Box<json::Writer<Pipe<'a>, JsonArray>>),
-    Ndjson(Box<json::Writer<Pipe<'a>, LineDelimited>>),
+    Json { writer: Box<json::Writer<Pipe<'a>, JsonArray>>, schema: SchemaRef },
+    Ndjson { writer: Box<json::Writer<Pipe<'a>, LineDelimited>>, schema: SchemaRef },
     Parquet { writer: Box<ArrowWriter<Pipe<'a>>>, schema: SchemaRef },
 }
 
@@ -157,14 +162,18 @@ impl<'a> Encoder<'a> {
                 writer.write(&RecordBatch::new_empty(Arc::clone(schema))).map(|()| Self::Csv(Box::new(writer)))
             }
             // Nulls are written, so that every object has every key.
-            Format::Json => Ok(Self::Json(Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(pipe)))),
+            Format::Json => {
+                let writer = Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(pipe));
+                Ok(Self::Json { writer, schema: with_each_name_once(schema)? })
+            }
             Format::Ndjson => {
-                Ok(Self::Ndjson(Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(pipe))))
+                let writer = Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(pipe));
+                Ok(Self::Ndjson { writer, schema: with_each_name_once(schema)? })
             }
             Format::Parquet => {
                 let zstd = Compression::ZSTD(ZstdLevel::default());
                 let properties = WriterProperties::builder().set_compression(zstd).build();
-                let schema = without_views(schema);
+                let schema = without_views(&with_each_name_once(schema)?);
                 ArrowWriter::try_new(pipe, Arc::clone(&schema), Some(properties))
                     .map(|writer| Self::Parquet { writer: Box::new(writer), schema })
                     .map_err(parquet_error)
@@ -184,8 +193,8 @@ impl<'a> Encoder<'a> {
                 Ok(())
             }
             Self::Csv(writer) => writer.write(batch),
-            Self::Json(writer) => writer.write(batch),
-            Self::Ndjson(writer) => writer.write(batch),
+            Self::Json { writer, schema } => writer.write(&for_json(batch, schema)?),
+            Self::Ndjson { writer, schema } => writer.write(&for_json(batch, schema)?),
             Self::Parquet { writer, schema } => {
                 if *schema == *batch.schema_ref() {
                     return writer.write(batch).map_err(parquet_error);
@@ -204,7 +213,8 @@ impl<'a> Encoder<'a> {
                     shown.push(RecordBatch::new_empty(schema));
                 }
                 let table = pretty_format_batches_with_options(&shown, &FormatOptions::default().with_null("NULL"))?;
-                writeln!(pipe, "{table}")?;
+                // A table is for a terminal, and its values come from elsewhere.
+                writeln!(pipe, "{}", plain(&table.to_string()))?;
                 if more > 0 {
                     writeln!(pipe, "… and {more} more rows: --format csv or --output FILE gives all")?;
                 }
@@ -212,13 +222,13 @@ impl<'a> Encoder<'a> {
                 Ok(())
             }
             Self::Csv(writer) => Ok(writer.into_inner().flush()?),
-            Self::Json(mut writer) => {
+            Self::Json { mut writer, .. } => {
                 writer.finish()?;
                 let mut pipe = writer.into_inner();
                 pipe.write_all(b"\n")?;
                 Ok(pipe.flush()?)
             }
-            Self::Ndjson(mut writer) => {
+            Self::Ndjson { mut writer, .. } => {
                 writer.finish()?;
                 Ok(writer.into_inner().flush()?)
             }
@@ -227,6 +237,70 @@ impl<'a> Encoder<'a> {
                 Ok(pipe.flush()?)
             }
         }
+    }
+}
+
+/// The columns with names of which each occurs once, as a reader of objects keeps one value of each: the second `seq` is
+/// `seq_2`.
+///
+/// # Errors
+/// When a struct in a column has a name twice, which has no other place to be named anew than the statement.
+fn with_each_name_once(schema: &SchemaRef) -> Result<SchemaRef> {
+    let all: BTreeSet<&String> = schema.fields().iter().map(|field| field.name()).collect();
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let mut fields = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        if let Some(name) = name_twice(field.data_type()) {
+            let text =
+                format!("column {} holds structs with {name} twice: name one anew in the statement", field.name());
+            return Err(Error::usage(text));
+        }
+        let mut name = field.name().clone();
+        let mut nth = 2;
+        while taken.contains(&name) || (name != *field.name() && all.contains(&name)) {
+            name = format!("{}_{nth}", field.name());
+            nth += 1;
+        }
+        let _ = taken.insert(name.clone());
+        fields.push(field.as_ref().clone().with_name(name));
+    }
+    Ok(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
+}
+
+/// A name that a struct somewhere in this type has twice.
+fn name_twice(kind: &DataType) -> Option<&str> {
+    match kind {
+        DataType::Struct(fields) => {
+            let mut seen = BTreeSet::new();
+            let twice = fields.iter().find(|field| !seen.insert(field.name()));
+            twice.map(|field| field.name().as_str()).or_else(|| fields.iter().find_map(|f| name_twice(f.data_type())))
+        }
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            name_twice(field.data_type())
+        }
+        DataType::Map(entries, _) => name_twice(entries.data_type()),
+        DataType::Dictionary(_, value) => name_twice(value),
+        _ => None,
+    }
+}
+
+/// A batch under the names that it is written with; fails where a map has a key twice.
+fn for_json(batch: &RecordBatch, schema: &SchemaRef) -> Encoded<RecordBatch> {
+    for column in batch.columns() {
+        let Some(maps) = column.as_map_opt() else { continue };
+        for entries in maps.iter().flatten() {
+            let keys = ArrayFormatter::try_new(entries.column(0), &FormatOptions::default())?;
+            let mut seen = BTreeSet::new();
+            if let Some(key) = (0..entries.len()).map(|at| keys.value(at).to_string()).find(|k| !seen.insert(k.clone()))
+            {
+                return Err(ArrowError::JsonError(format!("a map has the key {key} twice")));
+            }
+        }
+    }
+    if schema == batch.schema_ref() {
+        Ok(batch.clone())
+    } else {
+        RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec())
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Options {
 impl Options {
     fn means(&self) -> sql::Means<'_> {
         let Self { memory_limit, spill_dir, remote, .. } = self;
-        sql::Means { memory_limit: *memory_limit, spill_dir, remote: remote.as_ref() }
+        sql::Means { memory_limit: *memory_limit, spill_dir, remote: remote.as_ref(), all_columns: true }
     }
 }
 

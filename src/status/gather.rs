@@ -68,6 +68,13 @@ pub(super) struct Gathered {
     windows: BTreeMap<Date, Vec<String>>,
 }
 
+impl Gathered {
+    /// The last day of which anything is known.
+    pub(super) fn last(&self) -> Option<Date> {
+        self.series.values().flat_map(Known::days).max()
+    }
+}
+
 /// Lists both stores.
 pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Selection) -> Result<Gathered> {
     let mut gathered = Gathered::default();

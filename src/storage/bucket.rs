@@ -40,6 +40,8 @@ pub struct BucketOptions {
     pub retry_timeout: Duration,
     /// Requests under way at a time.
     pub connections: usize,
+    /// The `AWS_*` variables that are not empty; without them they are read where they are needed.
+    pub variables: Option<Variables>,
     /// Credentials of a profile, for where the environment has none.
     pub credentials: Option<Credentials>,
     /// Whether nobody else writes to the archive, so that conditional writes are not needed.
@@ -48,6 +50,16 @@ pub struct BucketOptions {
     pub multipart_above: u64,
     /// Bytes of a part.
     pub part_bytes: u64,
+}
+
+/// Variables of the environment, with their names.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Variables(pub Vec<(String, String)>);
+
+impl std::fmt::Debug for Variables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Variables(***)")
+    }
 }
 
 /// Static credentials.
@@ -83,6 +95,7 @@ impl BucketOptions {
             retries: 10,
             retry_timeout: Duration::from_mins(3),
             connections: 64,
+            variables: None,
             credentials: None,
             single_writer: false,
             multipart_above: 16 << 20,
@@ -117,7 +130,7 @@ pub(super) struct Bucket {
 impl Bucket {
     /// Opens the bucket `name`; no request is sent.
     pub(super) fn open(name: &str, options: &BucketOptions) -> Result<Self> {
-        let mut builder = AmazonS3Builder::from_env().with_bucket_name(name);
+        let mut builder = from_environment(options.variables.as_ref()).with_bucket_name(name);
         if let Some(endpoint) = &options.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
@@ -136,10 +149,19 @@ impl Bucket {
         if let Some(endpoint) = &endpoint {
             check_endpoint(endpoint, options.allow_http)?;
         }
+        let says = |key: AmazonS3ConfigKey| builder.get_config_value(&key).is_some();
+        let has_no_keys = !says(AmazonS3ConfigKey::AccessKeyId)
+            && !says(AmazonS3ConfigKey::WebIdentityTokenFile)
+            && !says(AmazonS3ConfigKey::ContainerCredentialsRelativeUri)
+            && !says(AmazonS3ConfigKey::ContainerCredentialsFullUri)
+            && builder.get_config_value(&AmazonS3ConfigKey::SkipSignature).is_none_or(|skip| skip != "true");
         let region = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
         let unsigned = builder.get_config_value(&AmazonS3ConfigKey::SkipSignature);
         let signs = unsigned.is_none_or(|unsigned| !["1", "true", "on", "yes", "y"].contains(&unsigned.as_str()));
         let wire = Arc::new(Wire::default());
+        if has_no_keys {
+            wire.relies_on_role(builder.get_config_value(&AmazonS3ConfigKey::MetadataEndpoint).as_deref());
+        }
         let client = ClientOptions::new()
             .with_allow_http(options.allow_http)
             .with_timeout(options.request_timeout)
@@ -168,6 +190,16 @@ impl Bucket {
     /// Whether `other` is this bucket of this endpoint.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
         self.name == other.name && self.base == other.base
+    }
+
+    /// Whether requests fail because nobody gives credentials: no keys are named, and the machine has no role.
+    pub(super) fn lacks_credentials(&self) -> bool {
+        self.wire.has_no_role()
+    }
+
+    /// Whether nobody answers at all.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.wire.is_unanswered()
     }
 
     /// Who answers, for messages: the endpoint and what the server calls itself.
@@ -270,6 +302,18 @@ pub(super) enum Answer<T> {
     Never(Cause),
 }
 
+/// A client as the `AWS_*` variables describe it.
+fn from_environment(variables: Option<&Variables>) -> AmazonS3Builder {
+    let Some(Variables(all)) = variables else { return AmazonS3Builder::from_env() };
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in all {
+        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder
+}
+
 /// Refuses endpoints that would send data in the clear, or that hold credentials.
 fn check_endpoint(endpoint: &str, allow_http: bool) -> Result<()> {
     let url = Url::parse(endpoint)
@@ -319,7 +363,8 @@ mod tests {
     #[test]
     fn what_is_printed_of_credentials_is_nothing() {
         let known = Credentials { key_id: "id".into(), secret: "secret".into(), token: None, first: false };
-        let options = BucketOptions { credentials: Some(known), ..BucketOptions::usual() };
+        let variables = Some(Variables(vec![("AWS_SECRET_ACCESS_KEY".into(), "secret".into())]));
+        let options = BucketOptions { credentials: Some(known), variables, ..BucketOptions::usual() };
         let told = format!("{options:?}");
         assert!(!told.contains("secret\"") && !told.contains("\"id\""), "{told}");
     }

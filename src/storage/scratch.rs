@@ -2,9 +2,13 @@
 //!
 //! A scratch folder is held by an advisory lock on a file in it. The kernel drops the lock when the process dies, however
 //! it dies, so whoever gets the lock knows that the folder is nobody's. Refuses to sweep by age or by process number.
+//!
+//! The folder that they are made in when no other is named lies where everyone may write, so it is of one user
+//! ([`private_name`]). One of that name that somebody else made, or may write to, is refused.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +18,33 @@ use crate::error::{Error, Result};
 
 const PREFIX: &str = "qlc-scratch-";
 const LOCK: &str = "lock";
+/// What is for its owner only.
+const PRIVATE: u32 = 0o700;
+
+/// The name of this user's own folder for scratch folders.
+#[must_use]
+pub fn private_name() -> String {
+    format!("qlc-{}", rustix::process::geteuid().as_raw())
+}
+
+/// Fails where the folder bears the name of this user's own folder, but is not.
+fn check_owner(folder: &Path) -> Result<()> {
+    if folder.file_name().is_none_or(|name| *name != *private_name()) {
+        return Ok(());
+    }
+    let refused = |what: &str| {
+        let place = folder.display();
+        Err(Error::usage(format!("{place}: {what}; remove it, or choose another folder with --spill-dir")))
+    };
+    match fs::symlink_metadata(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io(format!("{}: cannot be looked at", folder.display()), e)),
+        Ok(found) if !found.is_dir() => refused("is not a folder"),
+        Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => refused("is the folder of another user"),
+        Ok(found) if found.mode() & 0o077 != 0 => refused("can be read or written by other users"),
+        Ok(_) => Ok(()),
+    }
+}
 
 /// A folder that is removed with everything in it when this value is dropped.
 #[derive(Debug)]
@@ -34,9 +65,19 @@ impl Scratch {
                 e,
             )
         };
-        fs::create_dir_all(parent).map_err(wrong)?;
+        if parent.file_name().is_some_and(|name| *name == *private_name()) {
+            if let Some(above) = parent.parent() {
+                fs::create_dir_all(above).map_err(wrong)?;
+            }
+            match DirBuilder::new().mode(PRIVATE).create(parent) {
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(wrong(e)),
+                _ => check_owner(parent)?,
+            }
+        } else {
+            fs::create_dir_all(parent).map_err(wrong)?;
+        }
         let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
-        fs::create_dir(&path).map_err(wrong)?;
+        DirBuilder::new().mode(PRIVATE).create(&path).map_err(wrong)?;
         let lock = File::create(path.join(LOCK)).map_err(wrong)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| wrong(e.into()))?;
         Ok(Self { path, _lock: lock })
@@ -66,6 +107,9 @@ pub fn sweep(parent: &Path) -> usize {
 /// The scratch folders in `parent` whose process is dead, in order.
 #[must_use]
 pub fn abandoned(parent: &Path) -> Vec<PathBuf> {
+    if check_owner(parent).is_err() {
+        return Vec::new();
+    }
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
     let ours = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(|n| n.starts_with(PREFIX)));
     let mut found: Vec<PathBuf> = ours.map(|e| e.path()).filter(|folder| is_abandoned(&folder.join(LOCK))).collect();
@@ -102,6 +146,26 @@ fn is_abandoned(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_folder_of_a_user_is_of_that_user_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let shared = tempfile::tempdir().unwrap();
+        let own = shared.path().join(private_name());
+        let scratch = Scratch::new(&own).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&own), mode(scratch.path())), (PRIVATE, PRIVATE));
+        drop(scratch);
+        // Somebody else may have made it first, and kept a way in.
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(Scratch::new(&own).unwrap_err().kind(), crate::error::Kind::Usage);
+        fs::remove_dir(&own).unwrap();
+        let elsewhere = shared.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &own).unwrap();
+        assert_eq!(Scratch::new(&own).unwrap_err().kind(), crate::error::Kind::Usage);
+        assert_eq!((abandoned(&own), fs::read_dir(&elsewhere).unwrap().count()), (Vec::new(), 0));
+    }
 
     #[test]
     fn a_living_folder_stays_and_a_dead_one_goes() {

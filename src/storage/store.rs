@@ -71,6 +71,7 @@ impl Store {
     /// # Errors
     /// As [`Self::open`], and when the options are refused, such as plain HTTP that is not allowed.
     pub fn open_with(text: &str, options: &BucketOptions) -> Result<Self> {
+        check_place(text)?;
         if let Some((scheme, rest)) = text.split_once("://") {
             return match scheme {
                 "file" => {
@@ -241,8 +242,10 @@ impl Store {
         let (shown, listing) = (self.show(prefix), Listing::of(&self.shown));
         if let Some(bucket) = &self.bucket {
             let folder = |path: &ObjectPath| if path.as_ref().is_empty() { String::new() } else { format!("{path}/") };
-            let (root, prefix) = (folder(&self.root), folder(&self.object_path(prefix)));
-            return pages::list(bucket, &root, &prefix, listing, most, &shown).await;
+            let (root, full) = (folder(&self.root), folder(&self.object_path(prefix)));
+            let listed = pages::list(bucket, &root, &full, listing, most, &shown).await;
+            let is_told = bucket.lacks_credentials() || bucket.is_out_of_reach();
+            return listed.map_err(|e| if is_told { self.failed(prefix, "cannot be listed", e) } else { e });
         }
         let Some(root) = self.folder.clone() else {
             return Err(Error::new(Kind::Internal, "a store is a folder or a bucket"));
@@ -284,7 +287,7 @@ impl Store {
         match self.object.head(&self.object_path(key)).await {
             Ok(meta) => Ok(self.object_of(&meta)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(Error::io(format!("{}: cannot be looked at", self.show(key)), e)),
+            Err(e) => Err(self.failed(key, "cannot be looked at", e)),
         }
     }
 
@@ -304,7 +307,7 @@ impl Store {
         if self.is_nothing_at(key) {
             return Ok(None);
         }
-        let wrong = |e| Error::io(format!("{}: cannot be read", self.show(key)), e);
+        let wrong = |e| self.failed(key, "cannot be read", e);
         match self.object.get(&self.object_path(key)).await {
             Ok(found) => {
                 let tag = found.meta.e_tag.clone();
@@ -326,7 +329,7 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn read_through(&self, key: &str, mut each: impl FnMut(&[u8])) -> Result<bool> {
-        let wrong = |e| Error::io(format!("{}: cannot be read", self.show(key)), e);
+        let wrong = |e| self.failed(key, "cannot be read", e);
         let found = match self.object.get(&self.object_path(key)).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(false),
@@ -360,6 +363,33 @@ impl Store {
         }
     }
 
+    /// The error of a request; without credentials that is all there is to say.
+    fn failed<E>(&self, key: &str, what: &str, error: E) -> Error
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let place = self.show(key);
+        if self.bucket.as_ref().is_some_and(|bucket| bucket.lacks_credentials()) {
+            return Error::new(
+                Kind::Io,
+                format!(
+                    "{place}: {what}: there are no credentials: give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+                     as a profile with --profile, or give the machine a role"
+                ),
+            );
+        }
+        if let Some(bucket) = self.bucket.as_ref().filter(|bucket| bucket.is_out_of_reach()) {
+            // The steps of the client between its request and the reason say nothing more.
+            let mut cause: &dyn std::error::Error = &error;
+            while let Some(next) = cause.source() {
+                cause = next;
+            }
+            let server = bucket.server();
+            return Error::new(Kind::Io, format!("{place}: cannot be reached: {server} does not answer: {cause}"));
+        }
+        Error::io(format!("{place}: {what}"), error)
+    }
+
     fn object_of(&self, meta: &ObjectMeta) -> Option<Object> {
         let location = meta.location.as_ref();
         let root = self.root.as_ref();
@@ -373,6 +403,25 @@ impl Store {
             modified_us: meta.last_modified.timestamp_micros(),
             tag: meta.e_tag.clone(),
         })
+    }
+}
+
+/// Refuses what was meant to be a URL and would be taken for a folder, such as `s3:/bucket`.
+///
+/// # Errors
+/// When a slash is missing, or the scheme is in capitals.
+pub fn check_place(text: &str) -> Result<()> {
+    let Some((scheme, rest)) = text.split_once(':') else { return Ok(()) };
+    let known = ["s3", "file"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known));
+    match known {
+        Some(known) if scheme != known || !rest.starts_with("//") => {
+            let rest = rest.trim_start_matches('/');
+            let slashes = if known == "file" { "///" } else { "//" };
+            Err(Error::usage(format!(
+                "{text:?} is not a URL and no name for a folder either: write {known}:{slashes}{rest}, or ./{text} for a folder"
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

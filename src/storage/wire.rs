@@ -4,7 +4,10 @@
 //! holds the crash points before and after every request that changes something. Refuses to repeat requests: that is
 //! the client's business.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use http::{
@@ -47,7 +50,16 @@ pub(super) async fn under<F: Future>(condition: Option<Condition>, work: F) -> F
 pub(super) struct Wire {
     client: OnceLock<HttpClient>,
     server: Mutex<Option<String>>,
+    /// Host and port of the service that tells a machine of its role.
+    roles: OnceLock<String>,
+    /// Whether that service did not answer.
+    no_role: AtomicBool,
+    /// Whether nobody answered the last request.
+    unanswered: AtomicBool,
 }
+
+/// Where machines in a cloud are told of their role, unless a variable says otherwise.
+const ROLES: &str = "http://169.254.169.254";
 
 impl Wire {
     /// What the server calls itself, once it has answered.
@@ -55,11 +67,43 @@ impl Wire {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Says where the machine is told of its role, for the case that nothing else gives credentials.
+    pub(super) fn relies_on_role(&self, endpoint: Option<&str>) {
+        let url = url::Url::parse(endpoint.unwrap_or(ROLES)).ok();
+        if let Some(url) = url {
+            let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+            let _ = self.roles.set(format!("{}{port}", url.host_str().unwrap_or_default()));
+        }
+    }
+
+    /// Whether the machine was asked for its role, and has none.
+    pub(super) fn has_no_role(&self) -> bool {
+        self.no_role.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody answered the last request.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+
+    /// Asks for the role of the machine. Where that is unknown it stays so: nobody waits for a second answer.
+    async fn ask_for_role(&self, client: &HttpClient, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let answer = client.execute(request).await;
+        if answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+            return answer;
+        }
+        self.no_role.store(true, Ordering::Relaxed);
+        answer.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))
+    }
+
     /// Sends a request.
     pub(super) async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let Some(client) = self.client.get() else {
             return Err(HttpError::new(HttpErrorKind::Connect, std::io::Error::other("the client was not opened")));
         };
+        if self.roles.get().is_some_and(|roles| request.uri().authority().is_some_and(|to| to.as_str() == roles)) {
+            return self.ask_for_role(client, request).await;
+        }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let query = request.uri().query().unwrap_or_default().to_owned();
         if method == Method::POST
@@ -77,6 +121,8 @@ impl Wire {
         if changes {
             crash::point("a request was answered");
         }
+        let nobody = |error: &HttpError| matches!(error.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout);
+        self.unanswered.store(answer.as_ref().err().is_some_and(nobody), Ordering::Relaxed);
         match &answer {
             Ok(response) => {
                 tracing::trace!(%method, path, query, status = response.status().as_u16(), "request");

@@ -167,9 +167,10 @@ impl Kept<'_> {
     /// Whether an entry tells of rows of `source`, which a receipt of `partition` bills to QUARANTINE. They lie where the
     /// file belongs: at the day of its name, of its first rows, or of its last change.
     async fn has(&mut self, partition: &Partition, source: &Source) -> Result<bool> {
-        let by_name = source.name.rsplit('/').next().and_then(layout::date_of_name);
+        let by_name = Placed::in_spool(&source.name).and_then(|placed| placed.ok()?.home());
         let by_time = Date::of_ns(source.modified_us.saturating_mul(1000));
-        let days = [Some(partition.date), by_name, by_time].into_iter().flatten();
+        let near = [partition.date.pred(), partition.date, partition.date.succ()];
+        let days = near.into_iter().chain(by_name).chain(by_time);
         let days: BTreeSet<Date> = days.chain(source.rows_elsewhere.keys().copied()).collect();
         for day in days {
             if let Ok(entries) = self.of(&partition.series.on(day)).await?

@@ -19,6 +19,7 @@
 mod again;
 #[path = "../architecture.rs"]
 mod architecture;
+mod backfill;
 mod bit_rot;
 mod clean;
 mod clock;
@@ -33,7 +34,10 @@ mod deploy_names;
 mod determinism;
 mod doctor;
 mod dry_run;
+mod environment;
+mod format_page;
 mod full_disk;
+mod hints;
 mod import;
 mod io_faults;
 mod kinds;
@@ -54,4 +58,6 @@ mod s3;
 mod salvage;
 mod smoke;
 mod status;
+mod stopping;
 mod support;
+mod terminal;

@@ -137,3 +137,22 @@ fn a_gateway_is_pushed_to() {
     let _ = ran.says("the metrics were not pushed").says("400");
     place.verify();
 }
+
+#[test]
+fn gauges_tell_what_lies_in_quarantine_and_which_days_are_not_complete() {
+    let place = Place::new();
+    put(&place, "2026-02-01_00.parquet", DAY - 48 * HOUR);
+    put(&place, "2026-02-03_00.parquet", DAY);
+    let bad = Events::sealed(quotes(DAY + HOUR, SECOND, 0, 20)).bytes();
+    let _ = place.put_quotes("2026-02-03_01.parquet", &bad[..bad.len() - 20]);
+    let path = file(&place).display().to_string();
+    let env = [("QLC_METRICS_FILE", path.as_str())];
+    let compact = ["compact", "--mode", "catch-up", "--now", super::support::run::NOW];
+    // 2026-02-02 and 2026-02-04 are missing, something of 2026-02-03 is in QUARANTINE.
+    for code in [3, 0] {
+        let _ = place.qlc_env(&compact, &env).ended(code);
+        let all = kept(&place);
+        assert_eq!(all["qlc_quarantine_entries{command=\"compact\"}"], "1");
+        assert_eq!(all["qlc_incomplete_days{command=\"compact\"}"], "3");
+    }
+}

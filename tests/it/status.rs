@@ -176,3 +176,41 @@ fn a_machine_without_a_spool_looks_at_the_archive() {
     let _ = ran.says("there is no such spool here");
     assert!(!place.spool().join(SERIES).exists());
 }
+
+#[test]
+fn a_range_to_the_last_day_that_there_is_ends() {
+    let place = Place::new();
+    put(&place, "2026-02-03_00-00-00.parquet", hours(0, 0, 1));
+    for range in [
+        &["--start", "20260203", "--end", "21991231"][..],
+        &["--start", "19800101", "--end", "21991231"],
+        &["--end", "21991231"],
+        &["--start", "21991231", "--end", "21991231"],
+    ] {
+        let ran = status(&place, range);
+        assert!([Some(0), Some(2)].contains(&ran.code), "{ran}");
+    }
+    // What is to come is not missing.
+    let ran = status(&place, &["--start", "20260203", "--end", "21991231", "--format", "json"]).ended(0);
+    assert_eq!(states(&ran).len(), 3, "{ran}");
+}
+
+#[test]
+fn one_late_file_makes_no_gaps_of_other_days() {
+    let place = Place::new();
+    let sparse = |day: i64| {
+        let at = |hour: i64| quotes(DAY + day * A_DAY + hour * HOUR, MINUTE, hour, 1);
+        [at(0), at(8), at(16)].concat()
+    };
+    put(&place, "2026-02-02_00-00-00.parquet", sparse(-1));
+    put(&place, "2026-02-03_00-00-00.parquet", sparse(0));
+    let _ = place.compact(&[]).ended(0);
+    let complete = |when: &str| {
+        let ran = status(&place, &["--end", "20260203", "--format", "json"]).ended(0);
+        assert!(states(&ran).iter().all(|(_, state)| state == "complete"), "{when}: {ran}");
+    };
+    complete("as recorded");
+    put(&place, "2026-02-03_12-00-00.parquet", hours(0, 3, 7));
+    let _ = place.compact(&[]).ended(0);
+    complete("with a late file");
+}

@@ -47,6 +47,8 @@ pub(super) fn samples(run: &Run) -> Vec<Sample> {
         ("qlc_run_peak_memory_bytes", run.peak_memory),
         ("qlc_run_memory_limit_bytes", sums.memory_limit),
         ("qlc_run_findings", sums.findings),
+        ("qlc_quarantine_entries", sums.quarantine_entries),
+        ("qlc_incomplete_days", sums.incomplete_days),
     ] {
         all.extend(value.map(|value| one(name, value.to_string())));
     }

@@ -25,7 +25,7 @@ pub(crate) struct Clean {
     /// Leave objects that are younger: a run may be about to need them
     #[arg(long, value_name = "AGE", value_parser = age, default_value = "1d")]
     pub(crate) older_than: Duration,
-    /// The folder with the scratch folders [default: qlc in the folder for temporary files]
+    /// The folder with the scratch folders [default: qlc-UID in the folder for temporary files]
     #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
     pub(crate) spill_dir: Option<PathBuf>,
     /// For a person, or for a program: one JSON object a line

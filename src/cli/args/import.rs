@@ -32,7 +32,7 @@ pub(crate) struct Import {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Where objects of a bucket are put together [default: qlc in the folder for temporary files]
+    /// Where objects of a bucket are put together [default: qlc-UID in the folder for temporary files]
     #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
     pub(crate) spill_dir: Option<PathBuf>,
     /// For a person, or for a program: one JSON object a line

@@ -229,7 +229,7 @@ pub(crate) struct Demo {
 /// # Errors
 /// clap's own, which is also how `--help` and `--version` end the program; see [`usage_line`].
 pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, clap::Error> {
-    let matches = <Typed as clap::CommandFactory>::command().try_get_matches_from(line)?;
+    let matches = deaf_to_empty(grammar()).try_get_matches_from(line)?;
     let mut typed = <Typed as clap::FromArgMatches>::from_arg_matches(&matches)?;
     typed.global.sources = sources(&matches);
     typed.global.archive_was_typed = typed.global.sources.typed.iter().any(|id| id == "archive");
@@ -240,6 +240,15 @@ pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, cl
         _ => {}
     }
     Ok(typed)
+}
+
+/// The grammar without the variables that are set to nothing: files of variables turn a setting off so.
+fn deaf_to_empty(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        if is_empty { arg.env(clap::builder::Resettable::Reset) } else { arg }
+    });
+    command.mut_subcommands(deaf_to_empty)
 }
 
 /// Where every argument comes from, whether it stands before or after the command.
@@ -280,8 +289,33 @@ pub(crate) fn usage_line(error: &clap::Error, typed: &[OsString]) -> String {
         .take_while(|paragraph| !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information"))
         .collect();
     let said = said.join("; ");
-    let said = said.trim().trim_start_matches("error: ");
+    let mut said = said.trim().trim_start_matches("error: ").to_owned();
+    if let Some((flag, variable)) = of_variable(error, typed) {
+        said = said.replace(&format!("'{flag}'"), &variable);
+    }
     format!("{said}; see '{} --help'", command_of(typed))
+}
+
+/// The argument that an error is about, as clap names it, and the variable that its value comes from, if it was not typed.
+fn of_variable(error: &clap::Error, typed: &[OsString]) -> Option<(String, String)> {
+    use clap::error::{ContextKind, ContextValue};
+    let ContextValue::String(named) = error.get(ContextKind::InvalidArg)? else { return None };
+    let long = named.split([' ', '=', '[']).next()?.strip_prefix("--")?;
+    let is_flag = |word: &OsString| {
+        let rest = word.to_str().and_then(|word| word.strip_prefix("--")).and_then(|word| word.strip_prefix(long));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    if typed.iter().any(is_flag) {
+        return None;
+    }
+    let known = grammar();
+    let all = std::iter::once(&known).chain(known.get_subcommands());
+    let args = all.flat_map(|command| {
+        command.get_arguments().chain(command.get_subcommands().flat_map(clap::Command::get_arguments))
+    });
+    let variables = args.filter(|arg| arg.get_long() == Some(long)).filter_map(clap::Arg::get_env);
+    let set = variables.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
+    Some((named.clone(), set.to_string_lossy().into_owned()))
 }
 
 /// The command that `typed` names, for the pointer to its help.

@@ -32,7 +32,7 @@ pub(crate) struct Prune {
     /// The instant that decides what today is [default: the clock's]
     #[arg(long, value_name = "RFC3339", value_parser = instant)]
     pub(crate) now: Option<DateTime<Utc>>,
-    /// The folder where objects of a bucket are put together [default: qlc in the folder for temporary files]
+    /// The folder where objects of a bucket are put together [default: qlc-UID in the folder for temporary files]
     #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
     pub(crate) spill_dir: Option<PathBuf>,
     /// For a person, or for a program: one JSON object a line

@@ -92,7 +92,7 @@ pub(crate) struct Discard {
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
-    /// The folder where objects of a bucket are put together [default: qlc in the folder for temporary files]
+    /// The folder where objects of a bucket are put together [default: qlc-UID in the folder for temporary files]
     #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
     pub(crate) spill_dir: Option<PathBuf>,
 }

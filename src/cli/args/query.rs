@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 #[command(after_help = "\
 Tables:
   archive.<stream>, spool.<stream>   the rows, with exchange, stream, symbol, date
+  archive.\"stream=meta\"              those of a stream that is named like one of the following
   archive.meta                       all meta.json
   archive.quarantine                 all error.json
   archive.runs                       what runs of qlc did, a row per run and partition

@@ -32,7 +32,7 @@ pub(crate) struct Resources {
     #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Resources",
         env = "QLC_MEMORY_LIMIT", hide_env_values = true)]
     pub(crate) memory_limit: Option<u64>,
-    /// The folder for what does not fit in memory [default: qlc in the folder for temporary files]
+    /// The folder for what does not fit in memory [default: qlc-UID in the folder for temporary files]
     #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
     pub(crate) spill_dir: Option<PathBuf>,
 }

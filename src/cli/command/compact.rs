@@ -20,6 +20,9 @@ use crate::{
     },
     compact::{self, InputSummary, Options, RunSummary, Status},
     error::Result,
+    model::{coverage, partition::Selection},
+    quarantine::{self, Filter, State},
+    status::{self, Detail},
     storage::{
         listing::{Ignored, Unlisted},
         store::Store,
@@ -44,6 +47,11 @@ pub(super) async fn run(
     let on = typed.on.cluster.as_deref();
     let summary = watched(&spool, &archive, &options, on, settings, typed.format, console, signals).await?;
     account.compacted(&summary);
+    if settings.told.wants_metrics()
+        && let Err(error) = count_standing(&spool, &archive, &options, account).await
+    {
+        tracing::warn!("how the archive stands is not in the metrics: {}", error.chain());
+    }
     let mut out = console.out();
     match typed.format {
         Format::Text => {
@@ -57,6 +65,19 @@ pub(super) async fn run(
         console.line(&format!("qlc: {line}"));
     }
     Ok(Exit::of_run(&summary))
+}
+
+/// Counts what lies in QUARANTINE and which of the last days are not complete, for the metrics.
+async fn count_standing(spool: &Store, archive: &Store, options: &Options, account: &Account) -> Result<()> {
+    let all = Filter { selection: Selection::all(), start: None, end: None, name: None };
+    let held = quarantine::list(archive, &all).await?;
+    let entries = held.iter().filter(|held| held.state != State::Discarded).count();
+    let asked =
+        status::Options { selection: all.selection, start: None, end: None, now: options.now, detail: Detail::Nothing };
+    let coverage = status::run(Some(spool), archive, &asked).await?;
+    let incomplete = coverage.cells.iter().filter(|cell| cell.state != coverage::State::Complete).count();
+    account.standing(entries as u64, incomplete as u64);
+    Ok(())
 }
 
 /// Compacts, here or on a cluster, under the eyes of a person, or of a program that reads the outcomes as they come, and

@@ -40,7 +40,7 @@ pub(super) async fn run(typed: &Import, settings: &Settings, console: &Console, 
     })
     .await;
     tally.finish();
-    if typed.format == Format::Text {
+    if typed.format == Format::Text && (ended.is_ok() || !all.is_empty()) {
         out.lines(&show::imported(&all, typed.dry_run, Look::of_stdout()));
     }
     out.finish()?;

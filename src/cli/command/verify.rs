@@ -39,7 +39,7 @@ pub(super) async fn run(
         Some(spool) => rebuilt(spool, &archive, &options, settings, signals, &mut report).await,
     };
     account.verified(&report.all);
-    let checked = report.finish()?;
+    let checked = report.finish(ended.is_ok())?;
     let exit = Exit::of_findings(checked.iter().map(|one| one.findings.len()).sum(), &ended);
     if ended.is_ok() {
         let mode = match (typed.quick, typed.rebuild) {
@@ -151,10 +151,11 @@ impl Report {
         self.all.push(one);
     }
 
-    /// Prints what is left to print; returns what was verified.
-    fn finish(mut self) -> Result<Vec<Checked>> {
+    /// Prints what is left to print; returns what was verified. That there was nothing is only said of an archive that was
+    /// looked through.
+    fn finish(mut self, looked_through: bool) -> Result<Vec<Checked>> {
         self.tally.finish();
-        if self.format == Format::Text {
+        if self.format == Format::Text && (looked_through || !self.all.is_empty()) {
             self.out.lines(&show::verified(&self.all, Look::of_stdout()));
         }
         self.out.finish()?;

@@ -11,6 +11,7 @@ use crate::{
     cli::args::feed_url,
     error::{Error, Result},
     model::size,
+    storage::store::check_place,
 };
 
 /// A part of the file, which names its keys in complaints.
@@ -55,7 +56,8 @@ impl Section<'_> {
     pub(super) fn place(&self, key: &str, example: &str) -> Result<Option<String>> {
         let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
         Ok(self.text(key, example)?.map(|place| {
-            let stays = place.is_empty() || place.contains("://");
+            // What is nearly a URL is refused later, and not made a path first.
+            let stays = place.is_empty() || place.contains("://") || check_place(&place).is_err();
             if stays { place } else { folder.join(place).display().to_string() }
         }))
     }

@@ -17,10 +17,10 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
         spool: "/typed".to_owned(),
         archive: "/b".to_owned(),
         memory_limit: 512_000_000,
-        spill_dir: std::env::temp_dir().join("qlc"),
+        spill_dir: std::env::temp_dir().join(scratch::private_name()),
         workers: 3,
         zstd_level: None,
-        bucket: BucketOptions::usual(),
+        bucket: BucketOptions { variables: Some(Variables(aws_variables())), ..BucketOptions::usual() },
         profile: None,
         told: Told::default(),
         collect: CollectFile::default(),
@@ -158,7 +158,7 @@ fn a_webhook_must_be_a_url_and_is_not_repeated() {
     let merged = Settings::merge(&Global::default(), &Resources::default(), &Tuning::default(), from_file, None);
     let said = merged.unwrap_err().chain();
     assert!(said.contains("QLC_NOTIFY") && !said.contains("secret"), "{said}");
-    // An empty variable turns off what the file says.
+    // An empty flag turns off what the file says.
     let typed = Global { notify: Some(String::new()), ..Global::default() };
     let from_file = file("notify = \"http://x\"").unwrap();
     let got = Settings::merge(&typed, &Resources::default(), &Tuning::default(), from_file, None).unwrap();

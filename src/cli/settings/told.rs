@@ -25,13 +25,18 @@ pub(crate) struct Told {
 impl Told {
     /// Typed, else from the environment, else from the file.
     pub(super) fn merge(global: &Global, file: Self) -> Self {
-        // An empty variable is how a setting of the file is turned off for one run.
+        // An empty flag is how a setting of the file is turned off for one run.
         let text = |typed: &Option<String>, file| typed.clone().or(file).filter(|url: &String| !url.trim().is_empty());
         Self {
             metrics_file: global.metrics_file.clone().or(file.metrics_file).filter(|path| !path.as_os_str().is_empty()),
             metrics_push: text(&global.metrics_push, file.metrics_push),
             notify: text(&global.notify, file.notify),
         }
+    }
+
+    /// Whether anybody reads the metrics of runs.
+    pub(crate) fn wants_metrics(&self) -> bool {
+        self.metrics_file.is_some() || self.metrics_push.is_some()
     }
 
     /// Refuses what is no URL.

@@ -7,6 +7,7 @@ use comfy_table::{Cell, Color};
 use super::parts::{bytes, count, grouped, marked, rows, table};
 use crate::{
     cli::console::Look,
+    model::plain::line,
     quarantine::{Held, Retried, State, Tried},
 };
 
@@ -27,7 +28,7 @@ pub(crate) fn held(all: &[Held], look: Look) -> String {
     let lines = all.iter().map(|one| {
         vec![
             Cell::new(&one.partition),
-            Cell::new(&one.entry.kept_as),
+            Cell::new(line(&one.entry.kept_as)),
             Cell::new(&one.entry.error_type),
             Cell::new(state(one.state)),
             Cell::new(bytes(one.entry.size)),
@@ -37,7 +38,7 @@ pub(crate) fn held(all: &[Held], look: Look) -> String {
     });
     let mut text = table(&columns, lines, look);
     for one in all {
-        let _ = writeln!(text, "{}/{}: {}", one.partition, one.entry.kept_as, one.entry.message);
+        let _ = writeln!(text, "{}/{}: {}", one.partition, line(&one.entry.kept_as), line(&one.entry.message));
     }
     let states = grouped(all, |one| state(one.state).to_owned());
     let states: Vec<String> = states.iter().map(|(name, group)| format!("{} {name}", group.len())).collect();
@@ -85,7 +86,7 @@ pub(crate) fn entry(held: &Held) -> String {
     }
     let mut text = format!("{}\n", held.partition);
     for (name, fact) in facts {
-        let _ = writeln!(text, "  {name:<11} {fact}");
+        let _ = writeln!(text, "  {name:<11} {}", line(&fact));
     }
     text
 }
@@ -102,12 +103,12 @@ pub(crate) fn retried(all: &[Retried], look: Look) -> String {
             Tried::QuarantinedAgain | Tried::Pending => Color::Yellow,
             Tried::Refused | Tried::Unproven => Color::Red,
         };
-        vec![Cell::new(&one.held.partition), Cell::new(&one.held.entry.kept_as), marked(tried(one.tried), colour)]
+        vec![Cell::new(&one.held.partition), Cell::new(line(&one.held.entry.kept_as)), marked(tried(one.tried), colour)]
     });
     let mut text = table(&columns, lines, look);
     for one in all {
         let back = if one.put_back { "; it was put back into the spool, which it had left" } else { "" };
-        let _ = writeln!(text, "{}/{}: {}{back}", one.held.partition, one.held.entry.kept_as, one.reason);
+        let _ = writeln!(text, "{}/{}: {}{back}", one.held.partition, line(&one.held.entry.kept_as), line(&one.reason));
     }
     let groups = grouped(all, |one| tried(one.tried).to_owned());
     let groups: Vec<String> = groups.iter().map(|(name, group)| format!("{} {name}", group.len())).collect();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::Cell;
 
 use super::parts::{bytes, count, rows, table};
-use crate::{cli::console::Look, inspect::Inspection};
+use crate::{cli::console::Look, inspect::Inspection, model::plain::line};
 
 /// The text of one inspected file.
 pub(crate) fn inspection(file: &Inspection, look: Look) -> String {
@@ -14,7 +14,7 @@ pub(crate) fn inspection(file: &Inspection, look: Look) -> String {
         ("rows", format!("{} in {}", rows(file.rows), count(file.row_groups, "row group"))),
     ];
     if let Some(writer) = &file.created_by {
-        facts.push(("written by", writer.clone()));
+        facts.push(("written by", line(writer).into_owned()));
     }
     if let (Some(min), Some(max)) = (&file.ts_event_min, &file.ts_event_max) {
         facts.push(("ts_event", format!("{min} to {max}")));
@@ -26,17 +26,18 @@ pub(crate) fn inspection(file: &Inspection, look: Look) -> String {
     if let Some(hash) = &file.row_hash {
         facts.push(("row hash", format!("{hash} ({})", footer(hash, file.row_hash_in_footer.as_deref()))));
     }
-    let mut text = format!("{}\n", file.path);
+    let mut text = format!("{}\n", line(&file.path));
     for (name, fact) in facts {
         let _ = writeln!(text, "  {name:<11} {fact}");
     }
     if !file.columns.is_empty() {
         let columns = [("column", false), ("type", false), ("compression", false), ("encodings", false)];
         let lines = file.columns.iter().map(|column| {
-            [&column.name, &column.physical_type, &column.compression, &column.encodings].map(Cell::new).to_vec()
+            let texts = [&column.name, &column.physical_type, &column.compression, &column.encodings];
+            texts.map(|text| Cell::new(line(text))).to_vec()
         });
-        for line in table(&columns, lines, Look { width: None, ..look }).lines() {
-            let _ = writeln!(text, "  {line}");
+        for row in table(&columns, lines, Look { width: None, ..look }).lines() {
+            let _ = writeln!(text, "  {row}");
         }
     }
     match file.findings.as_slice() {
@@ -44,7 +45,7 @@ pub(crate) fn inspection(file: &Inspection, look: Look) -> String {
         findings => {
             let _ = writeln!(text, "  {}:", count(findings.len(), "finding"));
             for finding in findings {
-                let _ = writeln!(text, "  - {finding}");
+                let _ = writeln!(text, "  - {}", line(finding));
             }
         }
     }

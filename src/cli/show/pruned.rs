@@ -7,6 +7,7 @@ use comfy_table::Cell;
 use super::parts::{bytes, count, rows, table};
 use crate::{
     cli::console::Look,
+    model::plain::line,
     prune::{Judged, Outcome, Report},
 };
 
@@ -28,7 +29,7 @@ pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
         let _ = writeln!(text, "{} {} ({size}){}", verb(outcome), count(files.len(), "file"), because(outcome));
         if names_each(outcome) {
             for file in files.iter().take(FEW) {
-                let _ = writeln!(text, "  {}: {}", file.name, file.reason);
+                let _ = writeln!(text, "  {}: {}", line(&file.name), line(&file.reason));
             }
             if files.len() > FEW {
                 let _ = writeln!(text, "  and {} more; --format json tells why for each", files.len() - FEW);

@@ -8,6 +8,7 @@ use super::parts::{bytes, grouped, table};
 use crate::{
     clean::{Kind, Left, Swept},
     cli::console::Look,
+    model::plain::line,
 };
 
 /// The closing text of a cleaning.
@@ -19,14 +20,14 @@ pub(crate) fn swept(all: &[Swept], look: Look) -> String {
     let lines = all.iter().map(|one| {
         vec![
             Cell::new(noun(one.kind)),
-            Cell::new(&one.place),
+            Cell::new(line(&one.place)),
             Cell::new(result(one.left)),
             Cell::new(one.bytes.map_or_else(|| "-".to_owned(), bytes)),
         ]
     });
     let mut text = table(&columns, lines, look);
     for one in all.iter().filter(|one| matches!(one.left, Left::Stays | Left::Failed)) {
-        let _ = writeln!(text, "{}: {}", one.place, one.why);
+        let _ = writeln!(text, "{}: {}", line(&one.place), line(&one.why));
     }
     let groups = grouped(all, |one| format!("{} {}", noun(one.kind), result(one.left)));
     let groups: Vec<String> = groups.iter().map(|(name, group)| format!("{} {name}", group.len())).collect();

@@ -1,12 +1,19 @@
-//! Which columns a stream's table has, found out cheaply, and the footers of files.
+//! Which columns a stream's table has, and the footers of files.
 //!
-//! The columns of a known stream are known; what else its files hold is looked up in two footers per series, those of its
-//! oldest and its newest file, so that a column that was added or dropped over time is seen. A column that only files in
-//! between have is not in the table. Refuses to fail for one unreadable file.
+//! The columns of a known stream are known. What else its files hold is learned in three steps, each dearer than the one
+//! before: from two footers per series, those of its oldest and its newest file; from the files that a statement reads,
+//! whose types then decide; from all files of the stream, when a statement names a column that is not known otherwise. A
+//! column has the smallest type that holds the values of all those files exactly ([`join`]). Where there is none it has the
+//! type that most rows have, and whoever reads it from a file of another type gets an error. Refuses to fail for one
+//! unreadable file where it is not read.
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::{datasource::physical_plan::parquet::metadata::DFParquetMetadata, execution::runtime_env::RuntimeEnv};
 use futures::{FutureExt, StreamExt};
 use object_store::ObjectMeta;
@@ -36,8 +43,165 @@ pub(super) struct Footer {
     pub(super) rows: u64,
 }
 
-/// The columns of a stream's files, as they are in the archive.
-pub(super) async fn of_stream(store: &Store, runtime: &RuntimeEnv, stream: &Stream, files: &[Listed]) -> SchemaRef {
+/// Files whose columns have the same names and types.
+#[derive(Debug, Clone)]
+pub(super) struct Alike {
+    /// Their columns as they are stored.
+    pub(super) schema: Schema,
+    /// Their rows.
+    rows: u64,
+}
+
+/// The columns of several files.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    files: BTreeSet<String>,
+    /// Few, however many files there are.
+    pub(super) kinds: Vec<Alike>,
+}
+
+impl Seen {
+    /// Adds a file, once.
+    pub(super) fn add(&mut self, file: &str, footer: &Footer) {
+        if !self.files.insert(file.to_owned()) {
+            return;
+        }
+        let same = |kind: &&mut Alike| {
+            let (a, b) = (kind.schema.fields(), footer.schema.fields());
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
+        };
+        if let Some(kind) = self.kinds.iter_mut().find(same) {
+            kind.rows = kind.rows.saturating_add(footer.rows);
+            return;
+        }
+        let schema = Schema::new(footer.schema.fields().clone());
+        self.kinds.push(Alike { schema, rows: footer.rows });
+    }
+
+    /// Whether the file is among them.
+    pub(super) fn has(&self, file: &str) -> bool {
+        self.files.contains(file)
+    }
+
+    /// The columns that `stream` has not by itself, with their types in these files and the rows of each.
+    fn added(&self, stream: &Stream) -> BTreeMap<&str, Vec<(DataType, u64)>> {
+        let base = schema::canonical(stream);
+        let mut added: BTreeMap<&str, Vec<(DataType, u64)>> = BTreeMap::new();
+        for kind in &self.kinds {
+            for field in kind.schema.fields().iter().filter(|field| base.column_with_name(field.name()).is_none()) {
+                added.entry(field.name()).or_default().push((schema::logical(field.data_type()), kind.rows));
+            }
+        }
+        added
+    }
+}
+
+/// What is known of the columns of one stream.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// Whether the ends of every series were looked at.
+    pub(super) has_ends: bool,
+    /// Whether every file was looked at.
+    pub(super) has_all: bool,
+    /// What was looked at to know which columns there are.
+    pub(super) general: Seen,
+    /// The files that the statement reads and that decide the types.
+    pub(super) asked: Seen,
+}
+
+impl Known {
+    /// The columns of the table: canonical ones first, then the others by name.
+    pub(super) fn columns(&self, stream: &Stream) -> SchemaRef {
+        let mut added = self.general.added(stream);
+        added.extend(self.asked.added(stream));
+        let base = schema::canonical(stream);
+        let mut fields: Vec<Field> = base.fields().iter().map(|f| f.as_ref().clone()).collect();
+        fields.extend(added.into_iter().filter_map(|(name, types)| Some(Field::new(name, of_all(&types)?, true))));
+        Arc::new(Schema::new(fields))
+    }
+}
+
+/// The type of a column that has these types: one that holds all their values, else that of most rows. `None` where there
+/// are only nulls.
+fn of_all(types: &[(DataType, u64)]) -> Option<DataType> {
+    let kinds = || types.iter().map(|(kind, _)| kind).filter(|kind| **kind != DataType::Null);
+    let first = kinds().next()?.clone();
+    if let Some(joined) = kinds().try_fold(first, |a, b| join(&a, b)) {
+        return Some(joined);
+    }
+    let mut votes: BTreeMap<String, (u64, &DataType)> = BTreeMap::new();
+    for (kind, rows) in types.iter().filter(|(kind, _)| *kind != DataType::Null) {
+        votes.entry(kind.to_string()).or_insert((0, kind)).0 += rows;
+    }
+    // Of equally many rows the first by name.
+    votes.into_values().rev().max_by_key(|(rows, _)| *rows).map(|(_, kind)| kind.clone())
+}
+
+/// The smallest type that holds every value of both exactly, by the types alone: integers and floats widen, an integer
+/// becomes a float only where every integer of its type is one. Other units of time, other scales and text are other things.
+pub(super) fn join(a: &DataType, b: &DataType) -> Option<DataType> {
+    use DataType::{Float16, Float32, Float64, Int8, Int16, Int32, Int64, Null, UInt8, UInt16, UInt32, UInt64};
+    let rank = |kind: &DataType| {
+        Some(match kind {
+            Int8 | UInt8 => 1_u8,
+            Int16 | UInt16 => 2,
+            Int32 | UInt32 => 4,
+            Int64 | UInt64 => 8,
+            _ => return None,
+        })
+    };
+    let signed = |bytes: u8| match bytes {
+        0..=1 => Some(Int8),
+        2 => Some(Int16),
+        3..=4 => Some(Int32),
+        5..=8 => Some(Int64),
+        _ => None,
+    };
+    match (a, b) {
+        _ if a == b => Some(a.clone()),
+        (Null, other) | (other, Null) => Some(other.clone()),
+        (a, b) if a.is_integer() && b.is_integer() => match (a.is_signed_integer(), b.is_signed_integer()) {
+            (true, false) => signed(rank(a)?.max(rank(b)? * 2)),
+            (false, true) => signed(rank(b)?.max(rank(a)? * 2)),
+            _ => Some(if rank(a) >= rank(b) { a.clone() } else { b.clone() }),
+        },
+        (Float64, Float16 | Float32) | (Float16 | Float32, Float64) => Some(Float64),
+        (Float32, Float16) | (Float16, Float32) => Some(Float32),
+        (float, whole) | (whole, float) if float.is_floating() && whole.is_integer() => match (rank(whole)?, float) {
+            (1..=2, Float16 | Float32) => Some(Float32),
+            (1..=4, _) => Some(Float64),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// How values of a file's column become those of the table's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Becomes {
+    /// All of them exactly, by the types alone.
+    Exact,
+    /// Those that do not fit end the statement when they are met.
+    Checked,
+    /// Some of them would be others without a word.
+    Other,
+}
+
+/// How values of `stored` become those of a table's column `name` of type `shown`.
+pub(super) fn becomes(name: &str, stored: &DataType, shown: &DataType) -> Becomes {
+    let from = schema::logical(stored);
+    let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::Utf8View);
+    match join(&from, shown) {
+        Some(joined) if joined == *shown => Becomes::Exact,
+        _ if from.is_integer() && shown.is_integer() => Becomes::Checked,
+        _ if is_text(shown) && (from.is_integer() || is_text(&from)) => Becomes::Exact,
+        _ if *shown == DataType::Int64 && schema::fits(name, stored, shown) => Becomes::Exact,
+        _ => Becomes::Other,
+    }
+}
+
+/// Looks at the ends of every series.
+pub(super) async fn at_the_ends(store: &Store, runtime: &RuntimeEnv, files: &[Listed]) -> Seen {
     // Files without a day have no place between the others, so they have ends of their own.
     let mut series: BTreeMap<(&Series, bool), Vec<&Listed>> = BTreeMap::new();
     for file in files {
@@ -55,15 +219,38 @@ pub(super) async fn of_stream(store: &Store, runtime: &RuntimeEnv, stream: &Stre
     for candidates in ends {
         reads.push(first_readable(store, runtime, candidates));
     }
-    let footers: Vec<Footer> =
-        futures::stream::iter(reads).buffered(FOOTERS_AT_A_TIME).filter_map(std::future::ready).collect().await;
-    schema::of_partition(stream, footers.iter().map(|f| (&f.schema, f.rows)))
+    let mut seen = Seen::default();
+    let mut footers = futures::stream::iter(reads).buffered(FOOTERS_AT_A_TIME);
+    while let Some(found) = footers.next().await {
+        if let Some((file, footer)) = found {
+            seen.add(&file.object.key, &footer);
+        }
+    }
+    seen
 }
 
-async fn first_readable(store: &Store, runtime: &RuntimeEnv, candidates: Vec<&Listed>) -> Option<Footer> {
+/// Looks at every file; those that cannot be read are passed over.
+pub(super) async fn of_all_files(store: &Store, runtime: &RuntimeEnv, files: &[Listed], seen: &mut Seen) {
+    let mut reads = Vec::new();
+    for file in files.iter().filter(|file| !seen.has(&file.object.key)) {
+        reads.push(first_readable(store, runtime, vec![file]));
+    }
+    let mut footers = futures::stream::iter(reads).buffered(4 * FOOTERS_AT_A_TIME);
+    while let Some(found) = footers.next().await {
+        if let Some((file, footer)) = found {
+            seen.add(&file.object.key, &footer);
+        }
+    }
+}
+
+async fn first_readable<'a>(
+    store: &Store,
+    runtime: &RuntimeEnv,
+    candidates: Vec<&'a Listed>,
+) -> Option<(&'a Listed, Footer)> {
     for file in candidates {
         match footer(store, runtime, &file.object).await {
-            Ok(footer) => return Some(footer),
+            Ok(footer) => return Some((file, footer)),
             Err(error) => {
                 tracing::debug!(file = %store.show(&file.object.key), error = error.chain(), "passed over for its columns");
             }
@@ -109,4 +296,54 @@ pub(super) fn object_meta(store: &Store, object: &Object) -> ObjectMeta {
 pub(super) fn without_path_columns(columns: &Schema) -> SchemaRef {
     let kept = columns.fields().iter().filter(|f| !super::prune::COLUMNS.contains(&f.name().as_str()));
     Arc::new(Schema::new(kept.cloned().collect::<Vec<_>>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::TimeUnit;
+
+    use super::*;
+
+    #[test]
+    fn a_joined_type_holds_every_value_of_both() {
+        use DataType::{Boolean, Duration, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt32, UInt64, Utf8};
+        for (a, b, joined) in [
+            (Int8, Int64, Some(Int64)),
+            (Int8, UInt8, Some(Int16)),
+            (UInt32, Int8, Some(Int64)),
+            (UInt64, Int64, None),
+            (UInt8, UInt64, Some(UInt64)),
+            (Float32, Float64, Some(Float64)),
+            (Int16, Float32, Some(Float32)),
+            (Int32, Float32, Some(Float64)),
+            (UInt32, Float64, Some(Float64)),
+            (Int64, Float64, None),
+            (DataType::Null, Utf8, Some(Utf8)),
+            (Utf8, Int64, None),
+            (Boolean, Int8, None),
+            (Duration(TimeUnit::Second), Duration(TimeUnit::Millisecond), None),
+        ] {
+            assert_eq!(join(&a, &b), joined, "{a} and {b}");
+            assert_eq!(join(&b, &a), joined, "{b} and {a}");
+        }
+    }
+
+    #[test]
+    fn values_are_the_same_checked_or_refused() {
+        use DataType::{Duration, Float32, Float64, Int8, Int64, Timestamp, Utf8, Utf8View};
+        let ms = TimeUnit::Millisecond;
+        for (name, stored, shown, want) in [
+            ("price", Float32, Float64, Becomes::Exact),
+            ("price", Int64, Float64, Becomes::Other),
+            ("seq", Float64, Int64, Becomes::Other),
+            ("side", Int64, Int8, Becomes::Checked),
+            ("trade_id", Int64, Utf8, Becomes::Exact),
+            ("trade_id", Utf8View, Utf8, Becomes::Exact),
+            ("ts_event", Timestamp(ms, None), Int64, Becomes::Exact),
+            ("seq", Timestamp(ms, None), Int64, Becomes::Other),
+            ("wait", Duration(ms), Duration(TimeUnit::Second), Becomes::Other),
+        ] {
+            assert_eq!(becomes(name, &stored, &shown), want, "{name}: {stored} as {shown}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{
     listing::{Listed, Listing},
-    prune,
+    prune::{self, Hints},
 };
 use crate::{
     model::{
@@ -46,6 +46,7 @@ pub(super) struct Documents {
     /// The documents; of a `meta.json` also the size of the data beside it.
     listed: Vec<(Listed, Option<u64>)>,
     columns: SchemaRef,
+    hints: Hints,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,23 +57,23 @@ enum Kind {
 
 impl Documents {
     /// `archive.meta`
-    pub(super) fn meta(store: &Store, listing: &Listing) -> Self {
-        Self::new(store, Kind::Meta, listing.metas.clone())
+    pub(super) fn meta(store: &Store, listing: &Listing, hints: Hints) -> Self {
+        Self::new(store, Kind::Meta, listing.metas.clone(), hints)
     }
 
     /// `archive.quarantine`
-    pub(super) fn quarantine(store: &Store, listing: &Listing) -> Self {
-        Self::new(store, Kind::Quarantine, listing.errors.iter().map(|e| (e.clone(), None)).collect())
+    pub(super) fn quarantine(store: &Store, listing: &Listing, hints: Hints) -> Self {
+        Self::new(store, Kind::Quarantine, listing.errors.iter().map(|e| (e.clone(), None)).collect(), hints)
     }
 
-    fn new(store: &Store, kind: Kind, listed: Vec<(Listed, Option<u64>)>) -> Self {
+    fn new(store: &Store, kind: Kind, listed: Vec<(Listed, Option<u64>)>, hints: Hints) -> Self {
         let mut fields: Vec<Field> = prune::fields().iter().map(|f| f.as_ref().clone()).collect();
         let own: &[(&str, DataType)] = match kind {
             Kind::Meta => &META_COLUMNS,
             Kind::Quarantine => &QUARANTINE_COLUMNS,
         };
         fields.extend(own.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)));
-        Self { store: store.clone(), kind, listed, columns: Arc::new(Schema::new(fields)) }
+        Self { store: store.clone(), kind, listed, columns: Arc::new(Schema::new(fields)), hints }
     }
 
     fn rows(&self, documents: &[Document<'_>]) -> Result<RecordBatch> {
@@ -205,7 +206,7 @@ impl TableProvider for Documents {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<&Listed> = self.listed.iter().map(|(listed, _)| listed).collect();
         let kept: std::collections::BTreeSet<&str> =
-            prune::keep(state, filters, &all)?.iter().map(|listed| listed.object.key.as_str()).collect();
+            prune::keep(state, filters, &all, &self.hints)?.iter().map(|listed| listed.object.key.as_str()).collect();
         let mut reads = Vec::new();
         for document in self.listed.iter().filter(|(listed, _)| kept.contains(listed.object.key.as_str())) {
             reads.push(async move { self.store.read(&document.0.object.key).await.map(|bytes| (document, bytes)) });

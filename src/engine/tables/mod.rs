@@ -7,8 +7,8 @@
 //! `20260203`; in the spool it is the day that the file's folder or name tells, else null, and a file that spans midnight
 //! has rows of the next day under it.
 //!
-//! A stream named `events`, `meta`, `quarantine` or `runs` is found through `events` only. Refuses to list a store that no
-//! statement asks about, and to write anything.
+//! A stream whose name is that of a built-in table, such as `meta`, has the table `"stream=meta"`, as its folder is named;
+//! no stream can have that name itself. Refuses to list a store that no statement asks about, and to write anything.
 
 mod columns;
 mod documents;
@@ -16,8 +16,12 @@ mod listing;
 mod partitioned;
 mod prune;
 mod runs;
+mod trusted;
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use datafusion::{
@@ -28,8 +32,14 @@ use datafusion::{
 };
 use tokio::sync::OnceCell;
 
-pub use self::listing::Side;
-use self::{documents::Documents, listing::Listing, partitioned::PartitionedTable};
+use self::{
+    columns::Known,
+    documents::Documents,
+    listing::Listing,
+    partitioned::{Learning, PartitionedTable},
+    prune::Hints,
+};
+pub use self::{listing::Side, partitioned::Learned};
 use super::{functions, session::CATALOG};
 use crate::{
     error::Result,
@@ -43,6 +53,8 @@ const EVENTS: &str = "events";
 const META: &str = "meta";
 const QUARANTINE: &str = "quarantine";
 const RUNS: &str = "runs";
+/// What the table of any stream may be called by, before the stream's name.
+const BY_FOLDER: &str = "stream=";
 
 /// The two stores as schemas of a session.
 #[derive(Debug, Clone)]
@@ -63,8 +75,17 @@ pub fn register(session: &SessionContext, spool: &Store, archive: &Store) -> Tab
     for function in functions::all() {
         session.register_udf(function);
     }
+    let hints = Hints::default();
     let schema = |side, store: &Store| {
-        Arc::new(Schema { side, store: store.clone(), runtime: session.runtime_env(), listing: OnceCell::new() })
+        Arc::new(Schema {
+            side,
+            store: store.clone(),
+            runtime: session.runtime_env(),
+            listing: OnceCell::new(),
+            known: Mutex::default(),
+            checked: Arc::default(),
+            hints: hints.clone(),
+        })
     };
     let tables = Tables { spool: schema(Side::Spool, spool), archive: schema(Side::Archive, archive) };
     let _ = session.register_catalog(CATALOG, Arc::new(tables.clone()));
@@ -77,12 +98,40 @@ impl Tables {
     /// # Errors
     /// When the store cannot be listed.
     pub async fn names(&self, side: Side) -> Result<Vec<String>> {
-        let schema = match side {
-            Side::Spool => &self.spool,
-            Side::Archive => &self.archive,
-        };
+        let schema = self.of(side);
         let _ = schema.listing().await?;
         Ok(schema.table_names())
+    }
+
+    /// Learns the columns of all files of a table, or of all tables of the store.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub async fn look_at_all(&self, side: Side, table: Option<&str>) -> Result<()> {
+        let schema = self.of(side);
+        let listing = schema.listing().await?;
+        let streams: Vec<&str> = match table {
+            Some(name) => schema.stream_of(name).into_iter().collect(),
+            None => listing.streams().collect(),
+        };
+        for stream in streams {
+            schema.look_at_all(listing, stream).await;
+        }
+        Ok(())
+    }
+
+    /// Columns of files whose values may not fit in the types of their tables, as far as statements read them.
+    #[must_use]
+    pub fn checked(&self) -> Vec<String> {
+        let of = |schema: &Schema| schema.checked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        of(&self.archive).into_iter().chain(of(&self.spool)).collect()
+    }
+
+    fn of(&self, side: Side) -> &Schema {
+        match side {
+            Side::Spool => &self.spool,
+            Side::Archive => &self.archive,
+        }
     }
 }
 
@@ -108,9 +157,44 @@ struct Schema {
     /// Holds the cache of footers, so that planning and scanning read each footer once.
     runtime: Arc<RuntimeEnv>,
     listing: OnceCell<Arc<Listing>>,
+    /// What is known of the columns of each stream.
+    known: Mutex<BTreeMap<String, Arc<Mutex<Known>>>>,
+    checked: Arc<Mutex<BTreeSet<String>>>,
+    hints: Hints,
 }
 
 impl Schema {
+    /// Whether a table of this name is no stream's.
+    fn is_built_in(&self, name: &str) -> bool {
+        name == EVENTS || (self.side == Side::Archive && [META, QUARANTINE, RUNS].contains(&name))
+    }
+
+    /// The stream whose table has this name.
+    fn stream_of<'a>(&self, name: &'a str) -> Option<&'a str> {
+        match name.strip_prefix(BY_FOLDER) {
+            Some(stream) => Some(stream),
+            None => (!self.is_built_in(name)).then_some(name),
+        }
+    }
+
+    fn known_of(&self, stream: &str) -> Arc<Mutex<Known>> {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(stream.to_owned()).or_default())
+    }
+
+    async fn look_at_all(&self, listing: &Listing, stream: &str) {
+        let known = self.known_of(stream);
+        let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock().has_all {
+            return;
+        }
+        let mut seen = lock().general.clone();
+        columns::of_all_files(&self.store, &self.runtime, listing.stream(stream), &mut seen).await;
+        let mut known = lock();
+        known.general = seen;
+        (known.has_ends, known.has_all) = (true, true);
+    }
+
     async fn listing(&self) -> Result<&Arc<Listing>> {
         self.listing.get_or_try_init(|| async { Listing::of(&self.store, self.side).await.map(Arc::new) }).await
     }
@@ -121,28 +205,43 @@ impl Schema {
         Ok(match name {
             META if archive => {
                 listing.is_whole("", None)?;
-                Some(Arc::new(Documents::meta(&self.store, listing)) as _)
+                Some(Arc::new(Documents::meta(&self.store, listing, self.hints.clone())) as _)
             }
             QUARANTINE if archive => {
                 listing.is_whole(layout::QUARANTINE, None)?;
-                Some(Arc::new(Documents::quarantine(&self.store, listing)) as _)
+                Some(Arc::new(Documents::quarantine(&self.store, listing, self.hints.clone())) as _)
             }
             RUNS if archive => Some(runs::table(&self.store).await?),
             EVENTS => {
                 listing.is_whole("", None)?;
-                Some(Arc::new(PartitionedTable::events(&self.store, self.side, listing)) as _)
+                Some(Arc::new(PartitionedTable::events(&self.store, self.side, listing, self.hints.clone())) as _)
             }
-            _ => {
-                let files = listing.stream(name);
-                let Ok(stream) = name.parse::<Stream>() else { return Ok(None) };
-                listing.is_whole("", Some(&stream))?;
-                if files.is_empty() && !STREAMS.contains(&name) {
-                    return Ok(None);
-                }
-                let columns = columns::of_stream(&self.store, &self.runtime, &stream, files).await;
-                Some(Arc::new(PartitionedTable::stream(&self.store, self.side, columns, files.to_vec())) as _)
-            }
+            _ => match self.stream_of(name) {
+                Some(stream) => self.find_stream(stream, listing).await?,
+                None => None,
+            },
         })
+    }
+
+    async fn find_stream(&self, name: &str, listing: &Listing) -> Result<Option<Arc<dyn TableProvider>>> {
+        let files = listing.stream(name);
+        let Ok(stream) = name.parse::<Stream>() else { return Ok(None) };
+        listing.is_whole("", Some(&stream))?;
+        if files.is_empty() && !STREAMS.contains(&name) {
+            return Ok(None);
+        }
+        let known = self.known_of(name);
+        let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_ends = lock().has_ends;
+        if !has_ends {
+            let seen = columns::at_the_ends(&self.store, &self.runtime, files).await;
+            let mut known = lock();
+            known.general = seen;
+            known.has_ends = true;
+        }
+        let learning = Learning { stream, known: Arc::clone(&known), checked: Arc::clone(&self.checked) };
+        let table = PartitionedTable::stream(&self.store, self.side, learning, files.to_vec(), self.hints.clone());
+        Ok(Some(Arc::new(table) as _))
     }
 }
 
@@ -155,7 +254,10 @@ impl SchemaProvider for Schema {
             names.extend([META.to_owned(), QUARANTINE.to_owned(), RUNS.to_owned()]);
         }
         if let Some(listing) = self.listing.get() {
-            names.extend(listing.streams().map(str::to_owned));
+            let named = |stream: &str| {
+                if self.is_built_in(stream) { format!("{BY_FOLDER}{stream}") } else { stream.to_owned() }
+            };
+            names.extend(listing.streams().map(named));
         }
         names.sort();
         names.dedup();

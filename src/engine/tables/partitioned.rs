@@ -1,17 +1,22 @@
 //! A table over the data files of a store: the columns of the files, then those of the path.
 //!
 //! A column that a file lacks is null there, one of another physical type is cast (a dictionary of strings to strings, a
-//! timestamp to its integer). Refuses to let one bad file of the spool break a query: a file whose footer cannot be read or
-//! whose columns do not fit is left out with a warning. A bad file in the archive is damage, and an error.
+//! timestamp to its integer), but only where every value stays what it is. Refuses to let one bad file of the spool break a
+//! query: a file whose footer cannot be read or whose columns do not fit is left out with a warning. A bad file in the
+//! archive is damage, and an error; so is a column that is asked for and has other values in the table's type.
+//!
+//! Which columns the table has is learned while statements are planned ([`columns`]). A scan that learns of more ends the
+//! attempt with [`Learned`], and the statement is planned anew.
 
 use std::{
     collections::BTreeSet,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arrow::{
     compute::SortOptions,
-    datatypes::{DataType, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use async_trait::async_trait;
 use datafusion::{
@@ -20,12 +25,12 @@ use datafusion::{
     config::TableParquetOptions,
     datasource::{
         TableType,
-        file_format::{FileFormat, parquet::ParquetFormat},
         listing::PartitionedFile,
-        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
+        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
+        source::DataSourceExec,
         table_schema::TableSchema,
     },
-    error::Result,
+    error::{DataFusionError, Result},
     execution::object_store::ObjectStoreUrl,
     logical_expr::{Expr, TableProviderFilterPushDown},
     physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
@@ -34,15 +39,48 @@ use datafusion::{
 use futures::StreamExt;
 
 use super::{
-    columns::{self, FOOTERS_AT_A_TIME, Footer, without_path_columns},
+    columns::{self, Becomes, FOOTERS_AT_A_TIME, Footer, Known, without_path_columns},
     listing::{Listed, Listing, Side},
-    prune,
+    prune::{self, Hints},
+    trusted::TrustedFooters,
 };
 use crate::{
-    engine::{claimed::Held, session},
-    model::schema,
+    engine::{claimed::Held, error::causes, session},
+    error::Error,
+    model::{partition::Stream, schema},
     storage::store::Store,
 };
+
+/// What is learned of a stream's columns while statements are planned; shared with the schema that makes its tables.
+#[derive(Debug, Clone)]
+pub(super) struct Learning {
+    /// The stream.
+    pub(super) stream: Stream,
+    /// What is known so far.
+    pub(super) known: Arc<Mutex<Known>>,
+    /// Columns of files whose values may not fit in the table's type, in words.
+    pub(super) checked: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// A scan learned of columns that its table does not have: plan again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Learned;
+
+impl fmt::Display for Learned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the table has other columns than were known")
+    }
+}
+
+impl std::error::Error for Learned {}
+
+impl Learned {
+    /// Whether that is what `error` is about.
+    #[must_use]
+    pub fn caused(error: &DataFusionError) -> bool {
+        causes(error).any(<dyn std::error::Error + 'static>::is::<Self>)
+    }
+}
 
 /// The table.
 #[derive(Debug)]
@@ -53,21 +91,134 @@ pub(super) struct PartitionedTable {
     held: SchemaRef,
     columns: TableSchema,
     files: Vec<Listed>,
-    /// Keys of files that were left out and told of: a statement is planned more than once.
+    /// Of a stream; the table of all streams has the common columns only.
+    learning: Option<Learning>,
+    /// Files that were already said to be left out.
     told: Mutex<BTreeSet<String>>,
+    hints: Hints,
 }
 
 impl PartitionedTable {
-    /// The table of one stream.
-    pub(super) fn stream(store: &Store, side: Side, held: SchemaRef, files: Vec<Listed>) -> Self {
-        let columns =
-            TableSchema::builder(without_path_columns(&held)).with_table_partition_cols(prune::fields()).build();
-        Self { store: store.clone(), side, held, columns, files, told: Mutex::default() }
+    /// The table of a stream, with the columns that are known of it.
+    pub(super) fn stream(store: &Store, side: Side, learning: Learning, files: Vec<Listed>, hints: Hints) -> Self {
+        let held = learning.known.lock().unwrap_or_else(PoisonError::into_inner).columns(&learning.stream);
+        Self::new(store, side, held, Some(learning), files, hints)
     }
 
     /// The table of the common columns of all streams.
-    pub(super) fn events(store: &Store, side: Side, listing: &Listing) -> Self {
-        Self::stream(store, side, Arc::new(Schema::new(schema::common())), listing.all())
+    pub(super) fn events(store: &Store, side: Side, listing: &Listing, hints: Hints) -> Self {
+        Self::new(store, side, Arc::new(Schema::new(schema::common())), None, listing.all(), hints)
+    }
+
+    fn new(
+        store: &Store,
+        side: Side,
+        held: SchemaRef,
+        learning: Option<Learning>,
+        files: Vec<Listed>,
+        hints: Hints,
+    ) -> Self {
+        let columns =
+            TableSchema::builder(without_path_columns(&held)).with_table_partition_cols(prune::fields()).build();
+        Self { store: store.clone(), side, held, columns, files, learning, told: Mutex::default(), hints }
+    }
+
+    /// The columns that a scan reads.
+    fn asked<'a>(&'a self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Vec<&'a Arc<Field>> {
+        let of_filters: BTreeSet<&str> =
+            filters.iter().flat_map(Expr::column_refs).map(|column| column.name.as_str()).collect();
+        let all = self.columns.table_schema().fields().iter().enumerate();
+        let is_asked = |at: usize, field: &Field| {
+            projection.is_none_or(|some| some.contains(&at)) || of_filters.contains(field.name().as_str())
+        };
+        all.filter(|(at, field)| is_asked(*at, field)).map(|(_, field)| field).collect()
+    }
+
+    /// Looks at the footers on which it depends which columns there are and whether they can be read as the table's.
+    async fn look(&self, state: &dyn Session, files: &[&Listed], asked: &[&Arc<Field>]) -> Result<()> {
+        let whole = asked.len() == self.columns.table_schema().fields().len();
+        let canonical = schema::common();
+        let own = self.learning.as_ref().and_then(|learning| schema::own(&learning.stream)).unwrap_or_default();
+        let is_known = |name: &str| {
+            prune::COLUMNS.contains(&name) || canonical.iter().chain(&own).any(|field| field.name() == name)
+        };
+        let of_all = self.learning.is_some() && (whole || asked.iter().any(|field| !is_known(field.name())));
+        // What qlc published has the columns that it must have; of other data only its footer tells.
+        let looked: Vec<&Listed> = files.iter().copied().filter(|file| of_all || !file.vouched).collect();
+        let footers = self.footers(state, &looked).await;
+        let mut read = Vec::with_capacity(looked.len());
+        for (file, footer) in footers {
+            read.push((file, footer.map_err(|e| DataFusionError::External(Box::new(e)))?));
+        }
+        self.learn(&read)?;
+        self.check(&read, asked)
+    }
+
+    /// Notes the columns of these files.
+    fn learn(&self, read: &[(&Listed, Footer)]) -> Result<()> {
+        let Some(learning) = &self.learning else { return Ok(()) };
+        let mut known = learning.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (file, footer) in read {
+            known.asked.add(&file.object.key, footer);
+        }
+        let same = known.columns(&learning.stream) == self.held;
+        if same { Ok(()) } else { Err(DataFusionError::External(Box::new(Learned))) }
+    }
+
+    /// Refuses columns that are asked for and whose values would not be those of a file.
+    fn check(&self, read: &[(&Listed, Footer)], asked: &[&Arc<Field>]) -> Result<()> {
+        for (file, footer) in read {
+            for field in asked {
+                let Ok(stored) = footer.schema.field_with_name(field.name()) else { continue };
+                if prune::COLUMNS.contains(&field.name().as_str()) {
+                    continue;
+                }
+                let (name, shown) = (field.name(), field.data_type());
+                let place = self.store.show(&file.object.key);
+                match columns::becomes(name, stored.data_type(), shown) {
+                    Becomes::Exact => {}
+                    Becomes::Checked => {
+                        if let Some(learning) = &self.learning {
+                            let text = format!("column {name} is {} in {place}", stored.data_type());
+                            let mut checked = learning.checked.lock().unwrap_or_else(PoisonError::into_inner);
+                            let _ = checked.insert(text);
+                        }
+                    }
+                    Becomes::Other => {
+                        let other = self.other(read, name, shown);
+                        return Err(DataFusionError::External(Box::new(Error::usage(format!(
+                            "column {name} is {} in {place}, but {shown} {other}; no type holds the values of both \
+                             exactly: read these files apart, with a filter on exchange, stream, symbol or date, or \
+                             leave the column out",
+                            stored.data_type(),
+                        )))));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a column has the type that it has in the table.
+    fn other(&self, read: &[(&Listed, Footer)], name: &str, shown: &DataType) -> String {
+        let is_so =
+            |schema: &Schema| schema.field_with_name(name).is_ok_and(|f| schema::logical(f.data_type()) == *shown);
+        let file = read.iter().find(|(_, footer)| is_so(&footer.schema)).map(|(file, _)| &file.object.key);
+        file.map_or_else(|| "in the table".to_owned(), |key| format!("in {}", self.store.show(key)))
+    }
+
+    /// The footers of files, or what is wrong with each.
+    async fn footers<'a>(
+        &self,
+        state: &dyn Session,
+        files: &[&'a Listed],
+    ) -> Vec<(&'a Listed, crate::error::Result<Footer>)> {
+        let runtime = state.runtime_env();
+        let mut reads = Vec::new();
+        for file in files.iter().copied() {
+            reads.push(async move { (file, columns::footer(&self.store, runtime, &file.object).await) });
+        }
+        futures::stream::iter(reads).buffered(FOOTERS_AT_A_TIME).collect().await
     }
 
     /// The order of an archive's rows: files by their path, rows in a file by `(ts_event, seq)`, as receipts vouch. The rows
@@ -102,30 +253,47 @@ impl PartitionedTable {
     }
 
     /// The files of the spool that can be read, and how many rows they have.
-    async fn readable<'a>(&self, state: &dyn Session, files: Vec<&'a Listed>) -> (Vec<&'a Listed>, u64) {
-        let runtime = state.runtime_env();
-        let mut reads = Vec::new();
-        for file in files {
-            reads.push(async move { (file, columns::footer(&self.store, runtime, &file.object).await) });
+    async fn readable<'a>(&self, state: &dyn Session, files: Vec<&'a Listed>) -> Result<(Vec<&'a Listed>, u64)> {
+        let (mut read, mut faults) = (Vec::new(), Vec::new());
+        for (file, footer) in self.footers(state, &files).await {
+            match footer {
+                Ok(footer) => read.push((file, footer)),
+                Err(error) => faults.push((file, error.chain())),
+            }
         }
-        let mut footers = futures::stream::iter(reads).buffered(FOOTERS_AT_A_TIME);
+        self.learn(&read)?;
         let (mut good, mut rows) = (Vec::new(), 0);
-        while let Some((file, footer)) = footers.next().await {
-            let why = match footer.map(|f: Footer| (f.rows, schema::misfit(&f.schema, &self.held))) {
-                Ok((n, None)) => {
-                    rows += n;
+        for (file, footer) in read {
+            match unfit(&footer.schema, &self.held) {
+                Some(why) => faults.push((file, why)),
+                None => {
+                    rows += footer.rows;
                     good.push(file);
-                    continue;
                 }
-                Ok((_, Some(why))) => why,
-                Err(error) => error.chain(),
-            };
+            }
+        }
+        for (file, why) in faults {
             if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(file.object.key.clone()) {
                 tracing::warn!(file = self.store.show(&file.object.key), why, "left out of the query");
             }
         }
-        (good, rows)
+        Ok((good, rows))
     }
+}
+
+/// Why the columns of a spool file cannot be read as those of its table, in words for a person. Less is refused than by a
+/// compaction: a table may have to hold the columns of several days.
+fn unfit(file: &Schema, held: &Schema) -> Option<String> {
+    let why = schema::misfit(file, held)?;
+    let names: BTreeSet<&String> = file.fields().iter().map(|field| field.name()).collect();
+    let is_other = |field: &Arc<Field>| {
+        let shown = held.field_with_name(field.name());
+        shown.is_ok_and(|shown| columns::becomes(field.name(), field.data_type(), shown.data_type()) == Becomes::Other)
+    };
+    let fits = names.len() == file.fields().len()
+        && file.column_with_name(schema::TS_EVENT).is_some()
+        && !file.fields().iter().any(is_other);
+    if fits { None } else { Some(why) }
 }
 
 #[async_trait]
@@ -150,12 +318,14 @@ impl TableProvider for PartitionedTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<&Listed> = self.files.iter().collect();
-        let mut files = prune::keep(state, filters, &all)?;
+        let mut files = prune::keep(state, filters, &all, &self.hints)?;
         let mut statistics = Statistics::new_unknown(self.columns.table_schema());
         if self.side == Side::Spool {
-            let (good, rows) = self.readable(state, files).await;
+            let (good, rows) = self.readable(state, files).await?;
             files = good;
             statistics = statistics.with_num_rows(usize::try_from(rows).map_or(Precision::Absent, Precision::Exact));
+        } else {
+            self.look(state, &files, &self.asked(projection, filters)).await?;
         }
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
@@ -175,12 +345,29 @@ impl TableProvider for PartitionedTable {
             }
         });
         let groups = FileGroup::new(partitioned.collect()).split_files(state.config().target_partitions());
-        let options = TableParquetOptions {
+        let mut options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        let source = ParquetSource::new(self.columns.clone()).with_table_parquet_options(options.clone());
+        if self.side == Side::Spool {
+            // What its files claim was not proven by anyone yet.
+            options.global.pruning = false;
+            options.global.enable_page_index = false;
+        }
         let url = ObjectStoreUrl::parse(self.store.base_url())?;
+        let runtime = state.runtime_env();
+        // The session's cache of footers is in front of the reader, so that each is read once.
+        let footers = CachedParquetFileReaderFactory::new(
+            runtime.object_store(&url)?,
+            runtime.cache_manager.get_file_metadata_cache(),
+        );
+        let hint = options.global.metadata_size_hint;
+        let mut source = ParquetSource::new(self.columns.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(TrustedFooters(footers)));
+        if let Some(bytes) = hint {
+            source = source.with_metadata_size_hint(bytes);
+        }
         let scan = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(groups)
             .with_output_ordering(orders)
@@ -188,7 +375,6 @@ impl TableProvider for PartitionedTable {
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
             .build();
-        // Through the format, because it puts the session's cache of footers in front of the reader.
-        ParquetFormat::default().with_options(options).create_physical_plan(state, scan).await.map(Held::over)
+        Ok(Held::over(DataSourceExec::from_data_source(scan)))
     }
 }

@@ -2,8 +2,14 @@
 //! that the paths tell, before any file is opened.
 //!
 //! Refuses to prune by a filter that needs anything else; such a filter is left to the scan.
+//!
+//! A name in another case, or a day with dashes, is a mistake that gives no rows and no error, so a condition that asks for
+//! one gives a hint.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arrow::{
     array::{Array, AsArray, RecordBatch, StringViewArray},
@@ -11,10 +17,13 @@ use arrow::{
 };
 use datafusion::{
     catalog::Session,
-    common::{DFSchema, tree_node::TreeNode},
+    common::{
+        DFSchema,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    },
     datasource::listing::helpers::expr_applicable_for_cols,
     error::Result,
-    logical_expr::{Expr, TableProviderFilterPushDown},
+    logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, expr::InList},
     scalar::ScalarValue,
 };
 
@@ -58,23 +67,176 @@ pub(super) fn pushdown(filters: &[&Expr]) -> Vec<TableProviderFilterPushDown> {
 }
 
 /// The objects whose values satisfy every filter that the paths decide.
-pub(super) fn keep<'a>(state: &dyn Session, filters: &[Expr], listed: &[&'a Listed]) -> Result<Vec<&'a Listed>> {
+pub(super) fn keep<'a>(
+    state: &dyn Session,
+    filters: &[Expr],
+    listed: &[&'a Listed],
+    hints: &Hints,
+) -> Result<Vec<&'a Listed>> {
     let mut left = listed.to_vec();
     for filter in filters.iter().filter(|f| decides(f)) {
+        hints.about(state, filter, listed)?;
         if left.is_empty() {
-            break;
+            continue;
         }
-        let batch = batch(&left)?;
-        let expr = state.create_physical_expr(filter.clone(), &DFSchema::try_from(batch.schema())?)?;
-        let verdict = expr.evaluate(&batch)?.into_array(batch.num_rows())?;
-        let Some(verdict) = verdict.as_boolean_opt() else {
-            return datafusion::common::plan_err!("the filter {filter} is not a condition");
-        };
+        let verdict = evaluate(state, filter, &batch(&left)?)?;
         // Null is not true.
         left =
             left.into_iter().zip(verdict).filter_map(|(file, stays)| (stays == Some(true)).then_some(file)).collect();
     }
     Ok(left)
+}
+
+fn evaluate(state: &dyn Session, condition: &Expr, rows: &RecordBatch) -> Result<Vec<Option<bool>>> {
+    let expr = state.create_physical_expr(condition.clone(), &DFSchema::try_from(rows.schema())?)?;
+    let verdict = expr.evaluate(rows)?.into_array(rows.num_rows())?;
+    let Some(verdict) = verdict.as_boolean_opt() else {
+        return datafusion::common::plan_err!("the filter {condition} is not a condition");
+    };
+    Ok(verdict.iter().collect())
+}
+
+/// The hints that were given about a statement; clones share them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Hints(Arc<Mutex<BTreeSet<String>>>);
+
+impl Hints {
+    fn give(&self, hint: String) {
+        // A statement is planned more than once.
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hint.clone()) {
+            tracing::warn!("{hint}");
+        }
+    }
+
+    /// Looks at each comparison of a column with constants in `filter`.
+    fn about(&self, state: &dyn Session, filter: &Expr, listed: &[&Listed]) -> Result<()> {
+        let mut comparisons = Vec::new();
+        let _ = filter.apply(|part| {
+            let is_comparison = match part {
+                Expr::BinaryExpr(both) => {
+                    use Operator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+                    matches!(both.op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+                }
+                Expr::InList(_) | Expr::Like(_) | Expr::Between(_) => true,
+                _ => false,
+            };
+            if is_comparison {
+                comparisons.push(part.clone());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        for comparison in comparisons {
+            let columns: Vec<String> = comparison.column_refs().into_iter().map(|c| c.name.clone()).collect();
+            let [column] = columns.as_slice() else { continue };
+            if column == "date" {
+                self.about_days(&comparison)?;
+            } else {
+                self.about_names(state, column, comparison, listed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Days are text such as `20260203`; text with dashes is equal to none of them and smaller than all of its month.
+    fn about_days(&self, comparison: &Expr) -> Result<()> {
+        for text in texts(comparison)? {
+            let digits = text.replace('-', "");
+            let is_dashed = text.len() > digits.len() && digits.chars().all(|c| c.is_ascii_digit() || "%_".contains(c));
+            // What is left of 2026-02-03 without quotes is a number.
+            let is_number = !text.is_empty() && text.len() < 8 && text.chars().all(|c| c.is_ascii_digit());
+            if is_dashed && digits.len() >= 4 {
+                self.give(format!("the column date holds days such as 20260203: write '{digits}' for '{text}'"));
+            } else if is_number {
+                self.give(format!("the column date holds days such as '20260203', in quotes: {text} is none"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a name that nothing has differs only by case from one that something has.
+    fn about_names(&self, state: &dyn Session, column: &str, asked: Expr, listed: &[&Listed]) -> Result<()> {
+        let asked = positive(asked);
+        if !matches!(&asked, Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, .. }) | Expr::InList(_) | Expr::Like(_)) {
+            return Ok(());
+        }
+        let Ok(at) = Schema::new(fields()).index_of(column) else { return Ok(()) };
+        let rows = batch(listed)?;
+        for text in texts(&asked)? {
+            let one = match &asked {
+                // Each name of a list is a question of its own.
+                Expr::InList(list) => {
+                    list.expr.as_ref().clone().eq(Expr::Literal(ScalarValue::Utf8View(Some(text.clone())), None))
+                }
+                other => other.clone(),
+            };
+            let finds = |expr: &Expr, rows: &RecordBatch| -> Result<Option<usize>> {
+                Ok(evaluate(state, expr, rows)?.iter().position(|verdict| *verdict == Some(true)))
+            };
+            if finds(&one, &rows)?.is_some() {
+                continue;
+            }
+            if let Some(nth) = finds(&lower_texts(one)?, &lower(&rows)?)?
+                && let Some(known) = rows.column(at).as_string_view_opt()
+            {
+                let known = known.value(nth);
+                self.give(format!("no {column} is named '{text}', as upper and lower case differ; there is '{known}'"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a condition denies, as asked the other way.
+fn positive(condition: Expr) -> Expr {
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::NotEq, right }) => {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right })
+        }
+        Expr::InList(list) => Expr::InList(InList { negated: false, ..list }),
+        Expr::Like(mut like) => {
+            like.negated = false;
+            Expr::Like(like)
+        }
+        other => other,
+    }
+}
+
+fn text_of(value: &ScalarValue) -> Option<&String> {
+    match value {
+        ScalarValue::Utf8(text) | ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text) => text.as_ref(),
+        _ => None,
+    }
+}
+
+/// The texts in a condition.
+fn texts(condition: &Expr) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let _ = condition.apply(|part| {
+        if let Expr::Literal(value, _) = part {
+            found.extend(text_of(value).cloned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// The same condition about texts in lower case.
+fn lower_texts(condition: Expr) -> Result<Expr> {
+    let changed = condition.transform(|part| {
+        let Expr::Literal(value, metadata) = &part else { return Ok(Transformed::no(part)) };
+        let Some(text) = text_of(value) else { return Ok(Transformed::no(part)) };
+        let lower = ScalarValue::Utf8(Some(text.to_lowercase())).cast_to(&value.data_type())?;
+        Ok(Transformed::yes(Expr::Literal(lower, metadata.clone())))
+    })?;
+    Ok(changed.data)
+}
+
+fn lower(rows: &RecordBatch) -> Result<RecordBatch> {
+    let columns = rows.columns().iter().map(|column| {
+        let names = column.as_string_view_opt().into_iter().flatten();
+        Arc::new(names.map(|name| name.map(str::to_lowercase)).collect::<StringViewArray>()) as Arc<dyn Array>
+    });
+    Ok(RecordBatch::try_new(rows.schema(), columns.collect())?)
 }
 
 fn decides(filter: &Expr) -> bool {

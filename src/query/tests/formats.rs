@@ -89,6 +89,29 @@ async fn what_a_format_cannot_hold_is_refused() {
     assert_eq!(stores.run(&ask(&stores, "SELECT struct(1, 2) AS pair", Format::Json)).await.unwrap().0, 1);
 }
 
+#[tokio::test]
+async fn json_has_each_key_once() {
+    let stores = Stores::new();
+    let two = "SELECT a.n, b.n, 3 AS n_2 FROM (VALUES (1)) AS a(n) CROSS JOIN (VALUES (2)) AS b(n)";
+    for format in [Format::Json, Format::Ndjson] {
+        let (_, text) = stores.run(&ask(&stores, two, format)).await.unwrap();
+        assert_eq!(text.trim_matches(['[', ']', '\n']), "{\"n\":1,\"n_3\":2,\"n_2\":3}");
+        let inside = "SELECT named_struct('a', 1, 'a', 2) AS pair";
+        let error = stores.run(&ask(&stores, inside, format)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage, "{}", error.chain());
+    }
+    let (_, text) = stores.run(&ask(&stores, two, Format::Csv)).await.unwrap();
+    assert_eq!(text, "n,n,n_2\n1,2,3\n", "columns have places there");
+}
+
+#[tokio::test]
+async fn a_table_holds_nothing_that_a_terminal_would_obey() {
+    let stores = Stores::new();
+    let sql = "SELECT chr(27) || ']0;title' || chr(7) AS s";
+    let (_, text) = stores.run(&ask(&stores, sql, Format::Table)).await.unwrap();
+    assert!(text.contains("\\u{1b}]0;title\\u{7}") && !text.contains('\u{1b}'), "{text}");
+}
+
 /// A reader that goes away, or a disk that is full, after so many bytes.
 struct Ends(usize, io::ErrorKind);
 

@@ -53,6 +53,23 @@ async fn only_questions_are_answered() {
         "RESET datafusion.execution.batch_size",
         "EXPLAIN ANALYZE DELETE FROM archive.bbo",
         "PREPARE p AS SELECT 1",
+        "EXECUTE p",
+        "DEALLOCATE p",
+        "SELECT 1 INTO t",
+        "CREATE OR REPLACE TABLE t AS SELECT 1",
+        "CREATE UNBOUNDED EXTERNAL TABLE t (a INT) STORED AS CSV LOCATION 's3://bucket/t'",
+        "CREATE SCHEMA s",
+        "CREATE DATABASE d",
+        "CREATE FUNCTION f(INT) RETURNS INT RETURN $1",
+        "DROP VIEW v",
+        "ALTER TABLE bbo ADD COLUMN x INT",
+        "TRUNCATE TABLE bbo",
+        "SET TIME ZONE 'UTC'",
+        "BEGIN",
+        "ROLLBACK",
+        "EXPLAIN CREATE TABLE t AS SELECT 1",
+        "EXPLAIN SET datafusion.execution.batch_size = 1",
+        "EXPLAIN ANALYZE INSERT INTO archive.bbo SELECT * FROM archive.bbo",
         &format!("COPY (SELECT 1) TO '{}'", target.display()),
         &format!("EXPLAIN COPY (SELECT 1) TO '{}'", target.display()),
     ] {
@@ -61,6 +78,21 @@ async fn only_questions_are_answered() {
         assert!(error.chain().contains("only reads"), "{sql}: {}", error.chain());
     }
     assert!(!target.exists());
+    // What is written like a table or a function reads no file either.
+    for sql in [
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM \"/etc/passwd\"",
+        "SELECT * FROM 's3://bucket/data.parquet'",
+        "SELECT * FROM read_parquet('/tmp/a.parquet')",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM parquet_metadata('/tmp/a.parquet')",
+        "DESCRIBE '/tmp/a.parquet'",
+        "SELECT read_file('/etc/passwd')",
+        "LOAD 'extension'",
+    ] {
+        let error = stores.error(sql, &[]).await;
+        assert_eq!(error.kind(), Kind::Usage, "{sql}: {}", error.chain());
+    }
     assert!(stores.path("archive/exchange=binance/stream=bbo/symbol=btcusdt/date=20260203/data.parquet").exists());
 }
 

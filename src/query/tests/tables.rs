@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, DictionaryArray, TimestampMillisecondArray},
+    array::{Array, ArrayRef, DictionaryArray, Int8Array, RecordBatch, TimestampMillisecondArray},
     datatypes::Int32Type,
 };
 
@@ -14,6 +14,7 @@ use crate::{
         layout,
         quarantine::{Entry, ErrorFile, ErrorType},
     },
+    query::{Format, Statement},
 };
 
 fn filled() -> Stores {
@@ -274,4 +275,161 @@ async fn a_merge_that_does_not_fit_in_memory_is_a_sort_after_all() {
     let sorted = stores.lines(&both).await;
     assert_eq!(sorted.len(), 24_000);
     assert!(sorted.is_sorted_by_key(|line| line.parse::<i64>().unwrap()));
+}
+
+/// Quotes of a second each, with more columns.
+fn with(more: Vec<(&str, ArrayRef)>, day: i64) -> RecordBatch {
+    let rows = more[0].1.len();
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
+        ("ts_event", ints(&(0..rows as i64).map(|i| day + i * SECOND).collect::<Vec<_>>())),
+        ("seq", ints(&(0..rows as i64).collect::<Vec<_>>())),
+    ];
+    columns.extend(more);
+    batch(columns)
+}
+
+const A_DAY: i64 = 86_400 * SECOND;
+
+#[tokio::test]
+async fn columns_of_two_types_are_exact_or_an_error_that_names_column_and_file() {
+    let stores = Stores::new();
+    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &with(vec![("x", ints(&[0, 1, 2, 3]))], DAY));
+    stores.publish(&partition("okx/bbo/ethusdt/20260203"), &with(vec![("x", floats(&[1.5, 2.7, -0.9]))], DAY));
+    let small: ArrayRef = Arc::new(Int8Array::from(vec![7]));
+    stores.publish(&partition("okx/bbo/xrpusdt/20260203"), &with(vec![("x", small)], DAY));
+    // The files that are read decide the type.
+    assert_eq!(stores.lines("SELECT x FROM bbo WHERE symbol = 'ethusdt' ORDER BY x").await, ["-0.9", "1.5", "2.7"]);
+    assert_eq!(stores.lines("SELECT count(*) FROM bbo WHERE symbol = 'ethusdt' AND x > 2").await, ["1"]);
+    assert_eq!(
+        stores.lines("SELECT sum(x), arrow_typeof(max(x)) FROM bbo WHERE symbol <> 'ethusdt'").await,
+        ["13,Int64"]
+    );
+    assert_eq!(stores.lines("SELECT max(x) FROM bbo WHERE symbol IN ('xrpusdt', 'ethusdt')").await, ["7.0"]);
+    assert_eq!(stores.lines("SELECT count(*), count(seq) FROM bbo").await, ["8,8"], "the column is not read");
+    for sql in
+        ["SELECT x FROM bbo", "SELECT * FROM bbo", "SELECT count(*) FROM bbo WHERE x > 2", "EXPLAIN SELECT x FROM bbo"]
+    {
+        let error = stores.error(sql, &[]).await;
+        let line = error.chain();
+        assert_eq!(error.kind(), Kind::Usage, "{sql}: {line}");
+        assert!(
+            line.contains("column x") && line.contains("symbol=ethusdt") && line.contains("symbol=btcusdt"),
+            "{line}"
+        );
+    }
+    // Two parts of one statement have one table.
+    let both = "SELECT max(x) FROM (SELECT x FROM bbo WHERE symbol = 'ethusdt' UNION ALL SELECT x FROM bbo WHERE symbol = 'xrpusdt')";
+    assert_eq!(stores.lines(both).await, ["7.0"]);
+}
+
+#[tokio::test]
+async fn a_canonical_column_of_another_type_is_exact_or_an_error() {
+    let stores = Stores::new();
+    let whole = with(vec![("bid_price", ints(&[9_007_199_254_740_993]))], DAY);
+    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &whole);
+    let error = stores.error("SELECT bid_price FROM bbo", &[]).await.chain();
+    assert!(error.contains("column bid_price is Int64 in") && error.contains("data.parquet"), "{error}");
+    stores.publish(&partition("okx/trade/btcusdt/20260203"), &with(vec![("side", ints(&[1, 300]))], DAY));
+    let error = stores.error("SELECT side FROM trade", &[]).await.chain();
+    assert!(error.contains("column side is Int64 in") && error.contains("data.parquet"), "{error}");
+    stores.publish(&partition("okx/trade/btcusdt/20260203"), &with(vec![("side", ints(&[1, -1]))], DAY));
+    assert_eq!(stores.lines("SELECT side FROM trade ORDER BY seq").await, ["1", "-1"]);
+}
+
+#[tokio::test]
+async fn a_column_that_only_some_days_have_can_be_asked_for() {
+    let stores = Stores::new();
+    for (nth, day) in ["20260203", "20260204", "20260205", "20260206", "20260207"].into_iter().enumerate() {
+        let start = DAY + nth as i64 * A_DAY;
+        let rows = match nth {
+            2 => with(vec![("latency", ints(&[1, 2, 3]))], start),
+            _ => with(vec![("bid_price", floats(&[1.0]))], start),
+        };
+        stores.publish(&partition(&format!("okx/bbo/btcusdt/{day}")), &rows);
+        stores.vouch(&partition(&format!("okx/bbo/btcusdt/{day}")));
+    }
+    assert_eq!(stores.lines("SELECT sum(latency) FROM bbo WHERE date = '20260205'").await, ["6"]);
+    assert_eq!(stores.lines("SELECT sum(latency), count(*) FROM bbo").await, ["6,7"]);
+    assert_eq!(stores.lines("SELECT b.latency FROM bbo b WHERE latency > 2").await, ["3"]);
+    let columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'bbo' AND column_name = 'latency'
+        AND table_schema = 'archive'";
+    assert_eq!(stores.lines(columns).await, ["1"]);
+    assert!(stores.lines("DESCRIBE archive.bbo").await.iter().any(|line| line.starts_with("latency,")));
+    let options =
+        stores.options(Statement::Sql("SELECT * FROM bbo WHERE date = '20260205'".to_owned()), &[], Format::Csv);
+    let (_, text) = stores.run(&options).await.unwrap();
+    assert!(text.lines().next().unwrap().contains("latency"), "{text}");
+    let error = stores.error("SELECT latencie FROM bbo", &[]).await;
+    assert_eq!(error.kind(), Kind::Usage);
+}
+
+#[tokio::test]
+async fn a_filter_gives_what_it_says_of_each_row_whatever_statistics_say() {
+    let stores = Stores::new();
+    let nan = f64::NAN;
+    // Of groups of four rows each, as this writer's statistics leave out what is not a number.
+    let prices = floats(&[1.0, nan, 1.0, 1.0, 2.0, 2.0, -nan, 2.0]);
+    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &with(vec![("bid_price", prices)], DAY));
+    for (condition, rows) in [
+        ("bid_price <> 1", "5"),
+        ("NOT (bid_price = 1)", "5"),
+        ("bid_price NOT IN (1.0)", "5"),
+        ("isnan(bid_price)", "2"),
+        ("bid_price > 3", "1"),
+        ("NOT (bid_price <= 3)", "1"),
+        ("bid_price < 0", "1"),
+    ] {
+        assert_eq!(stores.lines(&format!("SELECT count(*) FROM bbo WHERE {condition}")).await, [rows], "{condition}");
+    }
+    assert_eq!(stores.lines("SELECT bid_price FROM bbo ORDER BY bid_price DESC LIMIT 1").await, ["NaN"]);
+}
+
+#[tokio::test]
+async fn statistics_of_another_writer_leave_out_no_rows() {
+    let stores = Stores::new();
+    let times: Vec<i64> = (0..8).map(|i| DAY + i * SECOND).collect();
+    let rows = batch(vec![("ts_event", ints(&times)), ("seq", ints(&[0, 1, 2, 3, 4, 5, 6, 7]))]);
+    let day = partition("okx/bbo/btcusdt/20260203");
+    stores.publish(&day, &rows);
+    stores.vouch(&day);
+    // The footer says that the first group ends with its first row.
+    let path = stores.path(&format!("archive/{}", layout::data_key(&day)));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let (old, new) = (times[3].to_le_bytes(), times[0].to_le_bytes());
+    let tail = bytes.len() - 8;
+    let footer = tail - u32::from_le_bytes(bytes[tail..tail + 4].try_into().unwrap()) as usize;
+    let mut changed = 0;
+    for at in 0..tail - 8 {
+        // The page index stands before the footer; data pages hold the same bytes.
+        if bytes[at..at + 8] == old && (at >= footer || at > footer - 400) {
+            bytes[at..at + 8].copy_from_slice(&new);
+            changed += 1;
+        }
+    }
+    assert!(changed > 0);
+    std::fs::write(&path, bytes).unwrap();
+    let sql = format!("SELECT count(*) FROM bbo WHERE ts_event >= {} AND ts_event <= {}", times[1], times[2]);
+    assert_eq!(stores.lines(&sql).await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_named_like_a_built_in_table_has_a_table_too() {
+    let stores = Stores::new();
+    for name in ["meta", "runs", "quarantine", "events"] {
+        stores.publish(&partition(&format!("okx/{name}/btcusdt/20260203")), &with(vec![("x", ints(&[1, 2, 3]))], DAY));
+        let table = format!("archive.\"stream={name}\"");
+        assert_eq!(stores.lines(&format!("SELECT sum(x) FROM {table} WHERE stream = '{name}'")).await, ["6"]);
+        let tables =
+            stores.lines("SELECT table_name FROM information_schema.tables WHERE table_schema = 'archive'").await;
+        assert!(tables.contains(&format!("stream={name}")) && tables.contains(&name.to_owned()), "{tables:?}");
+    }
+    assert_eq!(stores.lines("SELECT count(*) FROM archive.meta").await, ["4"]);
+    assert_eq!(stores.error("SELECT * FROM \"stream=depth\"", &[]).await.kind(), Kind::Usage);
+}
+
+#[tokio::test]
+async fn nothing_is_made_for_a_statement_that_spills_nothing() {
+    let stores = filled();
+    assert_eq!(stores.lines("SELECT count(*) FROM (SELECT * FROM bbo ORDER BY bid_price)").await, ["5"]);
+    assert!(!stores.path("spill").exists());
 }
