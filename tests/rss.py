@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the memory of qlc on the worst partitions: thousands of files that all span the whole day.
+"""Measures the memory of qlc on the worst partitions: thousands of files that all span the whole day, and odd shapes.
 
     rss.py QLC [--small-files 2000 --small-rows 5000000 --large-files 480 --large-rows 12000000]
 
@@ -20,10 +20,12 @@ import tempfile
 import time
 
 WORKLOADS = pathlib.Path(__file__).parent.parent / "benches" / "workloads.py"
+ODD_SHAPES = pathlib.Path(__file__).parent / "odd_shapes.py"
 PARTITION = "exchange=binance/stream=bbo/symbol=btcusdt/date=20260203"
 DATE = "20260203"
 UNITS = {"MB": 10**6, "GB": 10**9}
 DEFAULT_LIMIT = "2.5GB"
+ODD_LIMIT = "512MB"
 
 
 def limit_bytes(text):
@@ -44,6 +46,13 @@ def make(out, files, rows):
     command = [sys.executable, WORKLOADS, out, "--kinds", "hostile", "--files", files, "--rows", rows, "--date", DATE]
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
     return pathlib.Path(out) / "hostile"
+
+
+def make_odd(out, scale):
+    """Makes the odd shapes; returns their names and rows."""
+    command = [sys.executable, str(ODD_SHAPES), str(out), "--scale", str(scale)]
+    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    return [(name, int(rows)) for name, rows in map(str.split, lines)]
 
 
 def sha256_of(path):
@@ -88,9 +97,9 @@ class Check:
             self.wrong.append(f"at {limit}: meta.json has {meta['row_count']} rows and sha256 {meta['sha256']}, not {rows} and {sha256}")
         return sha256
 
-    def verify(self, spool, archive, files, rows):
+    def verify(self, spool, archive, files, rows, limit=DEFAULT_LIMIT):
         args = ["--spool", spool, "--archive", archive, "verify", "--date", DATE]
-        self.line("verify", files, rows, DEFAULT_LIMIT, args)
+        self.line("verify", files, rows, limit, args if limit == DEFAULT_LIMIT else [*args, "--memory-limit", limit])
 
 
 def main():
@@ -101,6 +110,7 @@ def main():
     parser.add_argument("--small-rows", type=int, default=5_000_000)
     parser.add_argument("--large-files", type=int, default=480)
     parser.add_argument("--large-rows", type=int, default=12_000_000)
+    parser.add_argument("--odd-scale", type=float, default=0.5, help="of the rows of odd shapes; 0 leaves them out")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="qlc-rss-", dir=args.work) as folder:
         work = pathlib.Path(folder)
@@ -112,6 +122,12 @@ def main():
             hashes[limit] = check.compact(spool, archive, args.small_files, args.small_rows, limit)
         if len(set(hashes.values())) != 1:
             check.wrong.append(f"the limit changes the bytes: {hashes}")
+        for name, rows in make_odd(work / "odd", args.odd_scale) if args.odd_scale else []:
+            print(name)
+            spool, archive = work / "odd" / name, work / f"archive-{name}"
+            files = sum(1 for _ in spool.rglob("*.parquet"))
+            check.compact(spool, archive, files, rows, ODD_LIMIT)
+            check.verify(spool, archive, files, rows, ODD_LIMIT)
         spool, archive = make(work / "large", args.large_files, args.large_rows), work / "archive-large"
         check.compact(spool, archive, args.large_files, args.large_rows, DEFAULT_LIMIT)
         check.verify(spool, archive, args.large_files, args.large_rows)

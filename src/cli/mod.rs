@@ -39,6 +39,9 @@ use crate::{
     storage,
 };
 
+/// The stack of each worker thread. A schema as deep as one may be needs a tenth of it, and only what is used is resident.
+const WORKER_STACK: usize = 8 << 20;
+
 /// The program: reads the command line, does what it says, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -70,10 +73,11 @@ fn run(typed: &args::Typed, console: &Console, account: &Account) -> Result<Exit
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings::cores())
         .thread_name("qlc-worker")
+        .thread_stack_size(WORKER_STACK)
         .enable_all()
         .build()
         .map_err(|e| Error::io("the worker threads cannot be started", e))?;
-    if matches!(typed.command, args::Command::Collect(_) | args::Command::Cluster(_)) {
+    if typed.command.is_service() {
         signals.be_patient();
     }
     let exit = runtime.block_on(async {

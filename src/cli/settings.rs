@@ -24,6 +24,7 @@ use super::{
     profile,
 };
 use crate::{
+    engine::budget::LEAST,
     error::{Error, Result},
     model::size,
     storage::{
@@ -32,8 +33,6 @@ use crate::{
     },
 };
 
-/// Less than this and the engine's fixed costs alone would not fit.
-const LEAST_MEMORY: u64 = 128_000_000;
 const DEFAULT_MEMORY: u64 = 2_500_000_000;
 const DEFAULT_SPOOL: &str = "/opt/quantlab/spool";
 const DEFAULT_ARCHIVE: &str = "s3://quantlab-compact";
@@ -108,12 +107,12 @@ impl Settings {
             store::check_place(value).map_err(|e| Error::usage(format!("{}{e}", origin(global, name))))?;
         }
         settings.told.check()?;
-        if settings.memory_limit < LEAST_MEMORY {
+        if settings.memory_limit < LEAST {
             let origin = origin(global, "memory_limit");
             return Err(Error::usage(format!(
                 "{origin}a memory limit of {} is too small to work in: give at least {}",
                 size::show(settings.memory_limit),
-                size::show(LEAST_MEMORY)
+                size::show(LEAST)
             )));
         }
         Ok(settings)

@@ -25,10 +25,16 @@ const WHOLE_BYTES: u64 = 20_000;
 /// The share of the memory limit that whole footers may take.
 const SHARE: u64 = 50;
 
+/// What the footer takes in memory. The estimate is for those that are smaller than usual.
+fn whole_bytes(claims: &Claims) -> u64 {
+    claims.meta.as_ref().map_or(0, |meta| (meta.memory_size() as u64).max(WHOLE_BYTES))
+}
+
 /// What is known of the files of a run. Two who ask for one file at a time read it once.
 #[derive(Debug)]
 pub struct Footers {
     known: Mutex<HashMap<Identity, Arc<OnceCell<Claims>>>>,
+    /// Bytes of the whole footers that are kept.
     whole: AtomicU64,
     most_whole: u64,
     /// What the last file had in common with those before it, and probably with the next.
@@ -42,7 +48,7 @@ impl Footers {
         Self {
             known: Mutex::default(),
             whole: AtomicU64::new(0),
-            most_whole: (memory_limit / SHARE / WHOLE_BYTES).min(WHOLE),
+            most_whole: (memory_limit / SHARE).min(WHOLE * WHOLE_BYTES),
             usual: Mutex::default(),
         }
     }
@@ -87,7 +93,9 @@ impl Footers {
         let claims = cell
             .get_or_try_init(|| async {
                 let mut claims = self.sharing(probe_like(handle, self.usual().as_ref()).await?);
-                if self.whole.fetch_add(1, Ordering::Relaxed) >= self.most_whole {
+                let bytes = whole_bytes(&claims);
+                if self.whole.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.most_whole {
+                    let _ = self.whole.fetch_sub(bytes, Ordering::Relaxed);
                     claims.meta = None;
                 }
                 Ok::<_, Problem>(claims)
@@ -103,8 +111,9 @@ impl Footers {
         for file in files {
             let Some(cell) = known.get_mut(&identity(file)) else { continue };
             let Some(claims) = cell.get().filter(|claims| claims.meta.is_some()) else { continue };
+            let bytes = whole_bytes(claims);
             *cell = Arc::new(OnceCell::new_with(Some(Claims { meta: None, ..claims.clone() })));
-            let _ = self.whole.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1)));
+            let _ = self.whole.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(bytes)));
         }
     }
 }

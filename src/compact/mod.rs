@@ -22,7 +22,7 @@ use std::{
 };
 
 use chrono::{SecondsFormat, Utc};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
 pub use report::{InputSummary, Mode, Options, Outcome, Outlook, RunSummary, Silent, Status, Stop, Watch};
 
@@ -84,14 +84,13 @@ pub async fn run(
         let (shared, files, explicit) =
             (shared.clone(), Arc::clone(&files), matches!(options.mode, Mode::Single { .. }));
         async move {
+            let (watch, of) = (Arc::clone(&shared.watch), partition.clone());
             let task = tokio::spawn(async move { one(&shared, &partition, &files, explicit).await });
-            let done = task.await.map_err(|e| Error::new(Kind::Internal, format!("a worker ended early: {e}")));
-            done.map(|outcome| (nth, outcome))
+            (nth, task.await.unwrap_or_else(|defect| Some(ended_early(&of, &defect, watch.as_ref()))))
         }
     });
     // As they end: a large partition must not hold up the small ones behind it.
-    let mut outcomes: Vec<(usize, Option<Outcome>)> =
-        stream::iter(tasks).buffer_unordered(workers).try_collect().await?;
+    let mut outcomes: Vec<(usize, Option<Outcome>)> = stream::iter(tasks).buffer_unordered(workers).collect().await;
     outcomes.sort_by_key(|(nth, _)| *nth);
     let outcomes = outcomes.into_iter().filter_map(|(_, outcome)| outcome);
     Ok(RunSummary { outcomes: joined(outcomes, unknown), input })
@@ -102,6 +101,15 @@ fn joined(outcomes: impl Iterator<Item = Outcome>, unknown: Vec<Outcome>) -> Vec
     let mut all: Vec<Outcome> = outcomes.chain(unknown).collect();
     all.sort_by(|a, b| a.partition.cmp(&b.partition));
     all
+}
+
+/// The outcome of a partition whose worker panicked: a defect, which takes the others' outcomes with it as little as a
+/// failure would.
+fn ended_early(partition: &Partition, defect: &tokio::task::JoinError, watch: &dyn Watch) -> Outcome {
+    let mut outcome = Outcome::without(partition, Status::Failed, &format!("a worker ended early: {defect}"));
+    outcome.error = Some(Kind::Internal);
+    watch.partition_ends(&outcome);
+    outcome
 }
 
 /// Says what [`run`] would do.

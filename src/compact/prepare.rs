@@ -322,6 +322,7 @@ pub fn prepare(
     let keeps = base.is_some_and(|b| b.receipt.outcome.seq == SeqOrigin::Mixed);
     let first_number =
         if numbers && keeps { base.and_then(|b| b.claims.seq).map_or(0, |span| span.max.saturating_add(1)) } else { 0 };
+    budget.check(&sources)?;
     let (mut room, batch_rows) = budget.room(&sources, &shape);
     if numbers && sources.iter().any(|s| s.rank.is_none()) {
         // Both merges are open at the same time.
@@ -329,7 +330,7 @@ pub fn prepare(
     }
     let items = |numbered: bool| -> Vec<Item> {
         let chosen = sources.iter().enumerate().filter(|(_, s)| s.claims.rows > 0 && s.rank.is_some() == numbered);
-        chosen.map(|(index, source)| item(index, source, to_ns, &shape)).collect()
+        chosen.map(|(index, source)| item(index, source, to_ns, &shape, budget)).collect()
     };
     let layouts = Layouts { own: Layout::of(&items(false), room), numbered: Layout::of(&items(true), room) };
     let eager = layouts.open() > 4;
@@ -345,7 +346,7 @@ fn order_of(claims: &Claims, shape: &Shape, budget: &Budget) -> Order {
     let bytes = claims.rows.saturating_mul(shape.row_bytes().max(claims.row_bytes));
     if claims.ordered && one_unit && claims.ts.is_some() {
         Order::Claimed
-    } else if bytes <= budget.sort_in_memory && !claims.heavy {
+    } else if bytes <= budget.sort_in_memory {
         Order::SortInMemory
     } else {
         Order::SortSpilling
@@ -383,7 +384,7 @@ fn number(sources: &mut [Source], base: Option<&BaseData>) -> SeqOrigin {
     if all { SeqOrigin::Assigned } else { SeqOrigin::Mixed }
 }
 
-fn item(index: usize, source: &Source, to_nanos: bool, shape: &Shape) -> Item {
+fn item(index: usize, source: &Source, to_nanos: bool, shape: &Shape, budget: &Budget) -> Item {
     let unit = |v: i64| if to_nanos { to_ns(v).unwrap_or(v) } else { v };
     // Where the ends differ in unit, the stored span is not the span of time.
     let plain = source.claims.ts.filter(|s| !to_nanos || s.units()[0] == s.units()[1]);
@@ -394,5 +395,6 @@ fn item(index: usize, source: &Source, to_nanos: bool, shape: &Shape) -> Item {
         (None, None) => (i64::MIN, i64::MAX),
     };
     let bytes = decoded_bytes(source, shape.row_bytes());
-    Item { index, first: (min, first), last: (max, last), sort: source.order == Order::SortSpilling, bytes }
+    let (sort, alone) = (source.order == Order::SortSpilling, budget.is_alone(source));
+    Item { index, first: (min, first), last: (max, last), sort, bytes, alone }
 }

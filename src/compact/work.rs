@@ -583,9 +583,12 @@ impl<'a> Attempts<'a> {
 
     /// Makes the next attempt different from this one: bad files go to QUARANTINE, and no footer is believed any more.
     async fn learn(&mut self, problems: Vec<(usize, Problem)>, proven: bool) -> Result<()> {
-        let mut bad: Vec<(SpoolFile, Fault)> = Vec::new();
-        let all_heavy = problems.iter().all(|(_, p)| matches!(p, Problem::TooLarge));
+        let all_heavy = problems.iter().all(|(_, p)| matches!(p, Problem::TooLarge { .. }));
+        let mut bad = self.weigh(&problems).await?;
         for (index, problem) in problems {
+            if matches!(problem, Problem::TooLarge { .. }) {
+                continue;
+            }
             let Some(Input { file, claims, .. }) = self.files.get_mut(index) else {
                 overtaken(self.run, self.partition, &self.versions).await?;
                 return Err(match problem {
@@ -599,7 +602,7 @@ impl<'a> Attempts<'a> {
             match problem {
                 Problem::Storage(error) => return Err(error),
                 Problem::Bad(fault) => bad.push((file.clone(), fault)),
-                Problem::TooLarge => claims.heavy = true,
+                Problem::TooLarge { .. } => {}
                 Problem::FalseClaim(what) if proven && claims.proven => {
                     return Err(Error::new(
                         Kind::Io,
@@ -611,7 +614,7 @@ impl<'a> Attempts<'a> {
                 }
             }
         }
-        if all_heavy {
+        if all_heavy && bad.is_empty() {
             return Ok(());
         }
         let bad_keys: BTreeSet<String> = bad.iter().map(|(f, _)| f.object.key.clone()).collect();
@@ -626,6 +629,9 @@ impl<'a> Attempts<'a> {
                 Err(other) => return Err(Error::new(Kind::Internal, other.to_string())),
             }
         }
+        // One may have been found bad in two ways.
+        bad.sort_by(|(a, _), (b, _)| a.object.key.cmp(&b.object.key));
+        bad.dedup_by(|(a, _), (b, _)| a.object.key == b.object.key);
         let mut lost = Vec::new();
         for (file, fault) in bad {
             if !self.salvage(&file).await? {
@@ -634,6 +640,48 @@ impl<'a> Attempts<'a> {
         }
         self.quarantine(lost).await?;
         self.drop_unfit().await
+    }
+
+    /// Notes what sources take that took more memory than was planned, and finds out what the others take: each of them would
+    /// cost an attempt. Returns those that are not to be decoded.
+    async fn weigh(&mut self, problems: &[(usize, Problem)]) -> Result<Vec<(SpoolFile, Fault)>> {
+        let mut bad = Vec::new();
+        let mut any = false;
+        for (index, problem) in problems {
+            let Problem::TooLarge { row_bytes, open_bytes } = problem else { continue };
+            any = true;
+            let base = self.base.as_mut().map(|base| &mut base.claims);
+            if let Some(claims) = self.files.get_mut(*index).map(|input| &mut input.claims).or(base) {
+                (claims.weighed, claims.row_bytes, claims.open_bytes) = (true, *row_bytes, *open_bytes);
+            }
+        }
+        if !any {
+            return Ok(bad);
+        }
+        let sorted_in_memory = self.run.budget.sort_in_memory;
+        for Input { file, claims, .. } in self.files.iter_mut().filter(|input| input.claims.rows > 0) {
+            let handle = Handle::new(&self.run.places.spool, &file.object);
+            let weighed = if claims.weighed { Ok(claims.clone()) } else { handle.weigh(claims).await };
+            // Large rows are sorted on disk, and dearly. Most are in order, though nothing declares it: one look costs less.
+            let facts = match weighed {
+                Ok(weighed) => {
+                    let is_large = weighed.rows.saturating_mul(weighed.row_bytes) > sorted_in_memory;
+                    if is_large && !weighed.ordered && !weighed.proven {
+                        examine(&handle, &weighed).await.map(|found| found.claims)
+                    } else {
+                        Ok(weighed)
+                    }
+                }
+                Err(problem) => Err(problem),
+            };
+            match facts {
+                Ok(facts) => *claims = facts,
+                Err(Problem::Storage(error)) => return Err(error),
+                Err(Problem::Bad(fault)) => bad.push((file.clone(), fault)),
+                Err(other) => return Err(Error::new(Kind::Internal, other.to_string())),
+            }
+        }
+        Ok(bad)
     }
 
     async fn attempt(&mut self, prepared: Prepared, dry: bool) -> Result<Attempt> {
@@ -750,6 +798,8 @@ async fn base_data(run: &Run, partition: &Partition, receipt: &Receipt) -> Resul
         Problem::Storage(error) => error,
         other => Error::new(Kind::Damage, format!("{}: {other}", archive.show(&key))),
     })?;
+    // Whoever wrote the data, its receipt was made when its rows were found in order. That is checked while they are read.
+    let claims = Claims { ordered: true, ..claims };
     Ok(BaseData { object, claims, receipt: Box::new(receipt.clone()) })
 }
 
@@ -798,14 +848,21 @@ pub async fn digest(run: &Run, partition: &Partition, look: &Look, build: &decid
                 }
             }
         }
-        match attempts.attempt(attempts.prepared().await?, true).await? {
-            Attempt::Digest(sha256) => return Ok(Some(sha256)),
-            Attempt::Problems(_) => {}
-            Attempt::Written(_)
-            | Attempt::NoRows
-            | Attempt::LostRace
-            | Attempt::Copies(_)
-            | Attempt::Unaccounted(_) => return Ok(None),
+        loop {
+            match attempts.attempt(attempts.prepared().await?, true).await? {
+                Attempt::Digest(sha256) => return Ok(Some(sha256)),
+                Attempt::Problems(problems) => {
+                    let _ = attempts.weigh(&problems).await?;
+                    if !problems.iter().all(|(_, p)| matches!(p, Problem::TooLarge { .. })) {
+                        break;
+                    }
+                }
+                Attempt::Written(_)
+                | Attempt::NoRows
+                | Attempt::LostRace
+                | Attempt::Copies(_)
+                | Attempt::Unaccounted(_) => return Ok(None),
+            }
         }
     }
     Ok(None)

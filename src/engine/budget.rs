@@ -8,10 +8,14 @@ use super::{
     job::{Order, Source},
     layout::Room,
 };
-use crate::file::shape::Shape;
+use crate::{
+    error::{Error, Kind, Result},
+    file::{reader::WHOLE_REMOTE, shape::Shape},
+    model::size,
+};
 
-/// The smallest limit that is taken.
-pub const LEAST: u64 = 128_000_000;
+/// The smallest limit that is taken: a million trades with long ids took 190 to 225 MB under it, and 250 MB under half of it.
+pub const LEAST: u64 = 256_000_000;
 /// Set aside for the process before any work: code, footers, allocator. `tests/rss.py` holds the sum of these against
 /// the limit.
 const BASE: u64 = 60_000_000;
@@ -25,6 +29,10 @@ const SORTED_TOGETHER: u64 = 32_000_000;
 const KEY_BYTES: u64 = 16;
 /// What reading a spilled run holds besides its rows.
 const RUN_BUFFER: u64 = 64 << 10;
+/// Bytes of a batch on its way through a merge, at most.
+pub const MERGE_BYTES: u64 = 4 << 20;
+/// A reader whose pages take more than this at a time is never held open next to others.
+const ALONE: u64 = 24 << 20;
 /// Decoded rows that a reader holds at a time: under decode, in its channel, in the merge.
 const BATCHES_HELD: u64 = 4;
 
@@ -95,9 +103,12 @@ impl Budget {
         let to_sort: u64 = small.iter().map(|s| decoded_bytes(s, row)).sum();
         let runs = usize::try_from(to_sort / sorting.max(1)).unwrap_or(usize::MAX).saturating_add(1 + large.len());
         let mut best = (Room { sources: 2, runs: 2, sorting }, 1024);
-        for batch_rows in [8192_usize, 2048].map(|rows| (rows >> (2 * self.squeeze)).max(64)) {
+        // Batches of long rows have fewer of them: a merge holds some batches of each input, and makes its own.
+        let widest = sources.iter().map(|s| decoded_row(s, row)).max().unwrap_or(row).max(1);
+        let most = usize::try_from((self.merge / 32).min(MERGE_BYTES) / widest).unwrap_or(usize::MAX).max(1);
+        for batch_rows in [8192_usize, 2048].map(|rows| (rows >> (2 * self.squeeze)).max(64).min(most)) {
             let hold = |source: &Source| reader_bytes(source, row, batch_rows as u64);
-            let run = (BATCHES_HELD * batch_rows as u64 * (row + KEY_BYTES)).max(200_000) + RUN_BUFFER;
+            let run = (BATCHES_HELD * batch_rows as u64 * (widest + KEY_BYTES)).max(200_000) + RUN_BUFFER;
             let width = |widest: u64| usize::try_from(self.merge / widest.max(1)).unwrap_or(2).clamp(2, 1024);
             let room = Room {
                 sources: width(sources.iter().map(hold).max().unwrap_or(1)),
@@ -112,26 +123,59 @@ impl Budget {
         }
         best
     }
+
+    /// Whether every source can be read at all: what one takes was found when it was read.
+    ///
+    /// # Errors
+    /// When the pages of one alone take more than merges may.
+    pub fn check(&self, sources: &[Source]) -> Result<()> {
+        let most = self.merge << (2 * self.squeeze);
+        let Some(source) = sources.iter().find(|s| s.claims.weighed && s.claims.open_bytes > most) else {
+            return Ok(());
+        };
+        Err(Error::new(
+            Kind::Resources,
+            format!(
+                "{}: its pages take {} at a time, which the memory limit does not leave; raise --memory-limit",
+                source.handle.shown(),
+                size::show(source.claims.open_bytes)
+            ),
+        ))
+    }
+
+    /// Whether a reader of `source` takes so much that it is not held open next to others: its rows go to a run on disk
+    /// first, and no other such reader is open meanwhile.
+    #[must_use]
+    pub fn is_alone(&self, source: &Source) -> bool {
+        source.claims.weighed && source.claims.open_bytes > (self.merge / 8).min(ALONE)
+    }
+}
+
+/// Bytes of a row of `source` in memory, where `row` is what rows of its columns usually take. A footer that claims much more
+/// is not believed before it was seen: it would make every batch of the partition small.
+#[must_use]
+pub fn decoded_row(source: &Source, row: u64) -> u64 {
+    let claimed = source.claims.row_bytes;
+    row.max(if source.claims.weighed || row == 0 { claimed } else { claimed.min(row.saturating_mul(1000)) })
 }
 
 /// What the rows of `source` take in memory.
 #[must_use]
 pub fn decoded_bytes(source: &Source, row: u64) -> u64 {
-    let row = row.max(source.claims.row_bytes.min(row.saturating_mul(1000)));
-    source.claims.rows.saturating_mul(row)
+    source.claims.rows.saturating_mul(decoded_row(source, row))
 }
 
 /// What an open reader of `source` holds at its worst.
 fn reader_bytes(source: &Source, row: u64, batch_rows: u64) -> u64 {
     let claims = &source.claims;
     let decoded = decoded_bytes(source, row);
-    let row = row.max(claims.row_bytes.min(row.saturating_mul(1000))) + KEY_BYTES;
+    let row = decoded_row(source, row) + KEY_BYTES;
     let batches = BATCHES_HELD * batch_rows * row;
     if source.order == Order::SortInMemory {
         // All rows, and once more while they are put in order.
         return 2 * decoded + claims.group_bytes + 200_000;
     }
-    let open = claims.group_bytes + claims.group_raw_bytes.min(8 << 20) + batches;
+    let open = claims.group_bytes.min(WHOLE_REMOTE) + claims.open_bytes + batches;
     // A small file is decoded at once and its reader closed; for a moment both are there, but not in all readers at once.
     let eager = decoded + decoded / 2 + 2 * batch_rows * row + 200_000;
     open.min(eager).max(200_000)

@@ -21,6 +21,8 @@ pub struct Item {
     pub sort: bool,
     /// What its rows take in memory, in bytes.
     pub bytes: u64,
+    /// Whether its reader takes so much memory that none like it may be open at the same time.
+    pub alone: bool,
 }
 
 /// What there is room for.
@@ -69,6 +71,9 @@ impl Layout {
             while nodes.len() > fan_in {
                 nodes = reduce(nodes, fan_in);
             }
+        }
+        if nodes.len() > 1 {
+            nodes = nodes.into_iter().map(|node| by_itself(node, items)).collect();
         }
         Self { inputs: nodes }
     }
@@ -119,7 +124,11 @@ impl Layout {
             ));
         }
         for (level, (runs, inputs)) in steps {
-            lines.push(format!("pass {level}: merge {inputs} inputs into {} on disk", plural(runs, "spilled run")));
+            lines.push(format!(
+                "pass {level}: merge {} into {} on disk",
+                plural(inputs, "input"),
+                plural(runs, "spilled run")
+            ));
         }
         if self.inputs.len() > 1 {
             lines.push(format!("pass {}: merge {} inputs", self.passes(), self.inputs.len()));
@@ -225,6 +234,20 @@ fn together(items: &[Item], bytes: u64) -> Vec<Node> {
     chains(&large).into_iter().chain(runs).collect()
 }
 
+/// A sequence with a source that is to be read alone goes to a run of its own first: runs of one level are made one after
+/// the other.
+fn by_itself(node: Node, items: &[Item]) -> Node {
+    let is_alone = |index: &usize| items.iter().any(|item| item.index == *index && item.alone);
+    match node {
+        Node::Chain(files) if files.iter().any(is_alone) => Node::Run(vec![Node::Chain(files)]),
+        Node::Sort(file) if is_alone(&file) => Node::Run(vec![Node::Sort(file)]),
+        Node::Run(nodes) if nodes.len() > 1 => {
+            Node::Run(nodes.into_iter().map(|node| by_itself(node, items)).collect())
+        }
+        other => other,
+    }
+}
+
 /// The fewest chains: each source joins the chain that ended earliest, if that ended before the source begins.
 fn chains(items: &[Item]) -> Vec<Node> {
     let mut sorted: Vec<&Item> = items.iter().filter(|i| !i.sort).collect();
@@ -274,7 +297,7 @@ mod tests {
     use super::*;
 
     fn item(index: usize, from: i64, to: i64) -> Item {
-        Item { index, first: (from, 0), last: (to, 0), sort: false, bytes: 10 }
+        Item { index, first: (from, 0), last: (to, 0), sort: false, bytes: 10, alone: false }
     }
 
     /// Room for merges of `fan_in` inputs, and for nothing that is sorted together.
@@ -346,6 +369,23 @@ mod tests {
              pass 2: merge 3 inputs into 1 spilled run on disk
              pass 3: merge 4 inputs",
         );
+    }
+
+    #[test]
+    fn readers_that_take_much_are_open_one_after_the_other() {
+        let mut files = vec![item(0, 0, 10), item(1, 5, 20), item(2, 6, 30)];
+        files[1].alone = true;
+        files[2].alone = true;
+        check(
+            &files,
+            merging(16),
+            "scan 3 files in 3 sequential chains
+             pass 1: merge 2 inputs into 2 spilled runs on disk
+             pass 2: merge 3 inputs",
+        );
+        files.truncate(1);
+        files[0].alone = true;
+        check(&files, merging(16), "scan 1 file in 1 sequential chain");
     }
 
     fn members(node: &Node, into: &mut Vec<usize>) {

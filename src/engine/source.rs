@@ -21,6 +21,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
 use super::{
+    budget::{MERGE_BYTES, decoded_row},
     checker::Checker,
     job::{Job, Order},
     order::Sorted,
@@ -32,6 +33,11 @@ use crate::{
 
 /// Files whose rows take less than this in memory are decoded at once in a wide merge.
 const EAGER_BYTES: u64 = 8 << 20;
+
+/// A batch of fewer bytes says nothing of how large rows are.
+const JUDGED_BYTES: u64 = 1 << 20;
+/// Bytes of open pages that no plan minds.
+const OPEN_SLACK: u64 = 32 << 20;
 
 /// Marks a [`PartitionedFile`] with its place in [`Job::sources`].
 #[derive(Debug, Clone, Copy)]
@@ -155,6 +161,7 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
         }
         let slice_rows = job.batch_rows;
         let most = if sort { 2 * job.sort_in_memory } else { 2 * EAGER_BYTES };
+        let open_bytes = source.claims.open_bytes;
         let checked =
             Checked { checker: Checker::new(Arc::clone(&job), index), rows, job: Arc::clone(&job), index, stored: 0 };
         let mut stream = checked.stream().boxed();
@@ -162,13 +169,14 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
             return Ok(stream);
         }
         let mut batches: Vec<RecordBatch> = Vec::new();
-        let mut bytes = 0_u64;
+        let (mut bytes, mut held) = (0_u64, 0_u64);
         while let Some(batch) = stream.try_next().await? {
             bytes += batch.get_array_memory_size() as u64;
+            held += batch.num_rows() as u64;
             batches.push(batch);
             if bytes > most {
                 if sort {
-                    return Err(Problem::TooLarge);
+                    return Err(Problem::TooLarge { row_bytes: bytes / held.max(1), open_bytes });
                 }
                 // Larger than its footer let expect: the rest is read as it is needed.
                 let first = stream::iter(batches.into_iter().flat_map(move |b| slices(b, slice_rows)).map(Ok));
@@ -212,6 +220,7 @@ impl Checked {
                     state.job.ledger.bill(state.index, tally);
                     return Ok(None);
                 };
+                state.planned(&batch)?;
                 let fetched = state.rows.fetched();
                 let done = if fetched == state.stored { 0 } else { std::mem::replace(&mut state.stored, fetched) };
                 (state.job.on_progress)(batch.num_rows() as u64, done);
@@ -221,6 +230,27 @@ impl Checked {
                     return Ok(Some((here, state)));
                 }
             }
+        })
+    }
+}
+
+impl Checked {
+    /// Holds what a batch takes against what was planned. A dictionary of one long text makes all rows as long, which no
+    /// footer tells; the batches of a merge would become as large as its rows are many.
+    fn planned(&self, batch: &RecordBatch) -> Result<(), Problem> {
+        let Some(source) = self.job.sources.get(self.index) else { return Ok(()) };
+        let bytes = batch.get_array_memory_size() as u64;
+        let row_bytes = bytes / (batch.num_rows() as u64).max(1);
+        let in_a_batch = row_bytes.saturating_mul(self.job.batch_rows as u64);
+        let is_wide = bytes > JUDGED_BYTES && in_a_batch > 4 * MERGE_BYTES && row_bytes > 2 * decoded_row(source, 0);
+        let open_bytes = self.rows.open_bytes();
+        let is_open = open_bytes > OPEN_SLACK + 2 * source.claims.open_bytes;
+        if !is_wide && !is_open {
+            return Ok(());
+        }
+        Err(Problem::TooLarge {
+            row_bytes: row_bytes.max(source.claims.row_bytes),
+            open_bytes: open_bytes.max(source.claims.open_bytes),
         })
     }
 }

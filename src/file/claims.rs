@@ -96,8 +96,10 @@ pub struct Claims {
     pub created_by: Option<Arc<str>>,
     /// Bytes of a row after decoding, as far as the footer lets guess; at least those of the stored row.
     pub row_bytes: u64,
-    /// Whether the rows turned out too large to be sorted in memory.
-    pub heavy: bool,
+    /// Whether `row_bytes` and `open_bytes` are what decoding takes, found out; otherwise they are guesses.
+    pub weighed: bool,
+    /// Bytes of the pages that are open while a row group is decoded, as far as the footer lets guess.
+    pub open_bytes: u64,
     /// Row groups that are left out, because they do not read; all else is said of the others.
     pub lost: Option<Lost>,
     /// The footer itself; `None` where it is read again when it is needed.

@@ -11,7 +11,9 @@ use parquet::{
 
 use super::{
     fault::{Problem, shielded},
-    reader::{Handle, Window},
+    pages,
+    reader::Handle,
+    window::Window,
 };
 use crate::model::{coverage::Minutes, date::Date, quarantine::ErrorType, schema::TS_EVENT, time::Unit};
 
@@ -32,7 +34,8 @@ pub async fn minutes(handle: &Handle, date: Date) -> Result<Minutes, Problem> {
     for (nth, group) in meta.row_groups().iter().enumerate() {
         let Some(chunk) = group.columns().get(column) else { continue };
         let (start, length) = chunk.byte_range();
-        let window = Arc::new(Window::new(start, handle.fetch(start..start + length).await?));
+        let window = Arc::new(handle.window(start..start + length).await?);
+        pages::fits(&window, chunk, nth).map_err(Problem::Bad)?;
         let mut counts = Minutes::none();
         let told = shielded(|| count(&meta, nth, column, &window, date, &mut counts));
         let wrong = |what: String| Err(Problem::bad(ErrorType::PageCorrupt, format!("row group {nth}: {what}")));

@@ -14,10 +14,13 @@ use arrow::{
     datatypes::{DataType, Int64Type},
 };
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use super::{
     claims::{Claims, Fill, Span},
     fault::Problem,
-    reader::Handle,
+    pages::{BATCH_BYTES, PAGE_BYTES},
+    reader::{Handle, WHOLE_REMOTE},
 };
 use crate::model::{
     date::{Date, permitted_day},
@@ -27,6 +30,18 @@ use crate::model::{
     schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},
     time::to_ns,
 };
+
+/// Bytes that files which are read for facts may take together: a run looks at many at a time, beside its merges.
+const ROOM_BYTES: u32 = 48 << 20;
+
+static ROOM: Semaphore = Semaphore::const_new(ROOM_BYTES as usize);
+
+/// Waits until there is room to read a file; it is held as long as the permit.
+async fn room(claims: &Claims) -> Option<SemaphorePermit<'static>> {
+    let raw = claims.group_raw_bytes;
+    let bytes = claims.group_bytes.min(WHOLE_REMOTE) + raw.min(PAGE_BYTES) + 2 * raw.min(BATCH_BYTES);
+    ROOM.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX).min(ROOM_BYTES)).await.ok()
+}
 
 /// What reading every row of a file found.
 #[derive(Debug, Clone)]
@@ -46,6 +61,12 @@ pub struct Examined {
 /// # Errors
 /// When the file cannot be read to its end, or its rows have another hash or number than its footer says.
 pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Problem> {
+    let _room = room(claims).await;
+    let without =
+        || Problem::bad(ErrorType::SchemaMismatch, format!("there is no column {TS_EVENT} that holds a time"));
+    if claims.schema.column_with_name(TS_EVENT).is_none() {
+        return Err(Problem::bad(ErrorType::SchemaMismatch, format!("there is no column {TS_EVENT}")));
+    }
     let mut rows = handle.rows(claims, 8192, &[]).await?;
     let schema = Arc::clone(rows.schema());
     let mut found = Found::default();
@@ -79,9 +100,7 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
             let ints = fits.then(|| cast(column, &DataType::Int64).ok())??;
             Some(ints.as_primitive::<Int64Type>().clone())
         };
-        let ts = ints(TS_EVENT).ok_or_else(|| {
-            Problem::bad(ErrorType::SchemaMismatch, format!("there is no column {TS_EVENT} that holds a time"))
-        })?;
+        let ts = ints(TS_EVENT).ok_or_else(without)?;
         let seq = ints(SEQ);
         found.take(&ts, seq.as_ref());
         for name in TIME_COLUMNS {
@@ -135,6 +154,7 @@ pub struct Days {
 /// # Errors
 /// When the file cannot be read to its end.
 pub async fn days(handle: &Handle, claims: &Claims, home: Option<Date>) -> Result<Days, Problem> {
+    let _room = room(claims).await;
     let mut rows = handle.rows(claims, 8192, &[]).await?;
     let mut days = Days::default();
     while let Some(batch) = rows.next().await? {

@@ -26,6 +26,9 @@ use crate::{
     storage::store::{Object, Store},
 };
 
+/// A row group ends when it holds so many bytes: encoded ones are kept in memory.
+const GROUP_BYTES: usize = 16 << 20;
+
 /// Writes the rows of the file that have no permitted day to the empty file at `path`; returns their number and hash.
 ///
 /// # Errors
@@ -56,6 +59,9 @@ pub async fn far_rows(
         count += far.num_rows() as u64;
         hash = hash.and(of_batch(&far)?);
         writer.write(&far).map_err(disk)?;
+        if writer.in_progress_size() > GROUP_BYTES {
+            writer.flush().map_err(disk)?;
+        }
     }
     let _ = writer.close().map_err(disk)?;
     Ok((count, hash))

@@ -32,8 +32,13 @@ pub enum Problem {
     Bad(Fault),
     /// Its rows do not keep what its footer said; what they do keep must be found out first.
     FalseClaim(String),
-    /// Its rows are too large in memory to be sorted there.
-    TooLarge,
+    /// It takes more memory than was planned, though it can be read: what it takes is known now.
+    TooLarge {
+        /// Bytes of a row in memory.
+        row_bytes: u64,
+        /// Bytes of the pages that are open while it is decoded.
+        open_bytes: u64,
+    },
     /// It could not be reached, or changed while it was read.
     Storage(Error),
 }
@@ -50,7 +55,9 @@ impl std::fmt::Display for Problem {
         match self {
             Self::Bad(fault) => write!(f, "{fault}"),
             Self::FalseClaim(what) => write!(f, "false claim: {what}"),
-            Self::TooLarge => f.write_str("its rows are too large to be sorted in memory"),
+            Self::TooLarge { row_bytes, .. } => {
+                write!(f, "its rows take more memory than its footer lets expect, {row_bytes} bytes each")
+            }
             Self::Storage(error) => f.write_str(&error.chain()),
         }
     }

@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// Bytes of the pages that a row group usually has open: one of each column, as large as writers make them.
+const USUAL_PAGES: u64 = 8 << 20;
+
 /// Reads the footer of a file and what it claims.
 ///
 /// # Errors
@@ -122,7 +125,8 @@ fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
         proven: false,
         created_by: meta.file_metadata().created_by().map(Arc::from),
         row_bytes: row_bytes(&meta),
-        heavy: false,
+        weighed: false,
+        open_bytes: sizes(RowGroupMetaData::total_byte_size).min(USUAL_PAGES),
         lost: None,
         schema,
         meta: Some(meta),

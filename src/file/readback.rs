@@ -7,14 +7,19 @@
 use std::{cmp::Ordering, path::Path, sync::Arc};
 
 use arrow::{
-    array::{Array, AsArray, DynComparator, Int64Array, RecordBatch, make_comparator},
-    compute::{SortOptions, concat_batches},
+    array::{Array, AsArray, DynComparator, Int64Array, RecordBatch, UInt32Array, make_comparator},
+    compute::{SortOptions, concat_batches, take_record_batch},
     datatypes::Int64Type,
 };
 use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, ParquetMetaData, RowGroupMetaData};
 use tokio::sync::Semaphore;
 
-use super::{encode::Appended, fault::Problem, reader::Handle};
+use super::{
+    encode::Appended,
+    fault::Problem,
+    pages::{BATCH_BYTES, PAGE_BYTES},
+    reader::{Handle, WHOLE_REMOTE},
+};
 use crate::{
     error::{Error, Kind, Result},
     model::{
@@ -63,6 +68,17 @@ pub struct ReadBack {
     pub findings: Vec<String>,
 }
 
+/// Bytes that row groups which are read side by side may take: what is stored of them, their open pages and their rows.
+const AT_A_TIME: usize = 96 << 20;
+
+/// What reading a row group takes, as far as the footer lets guess.
+fn weight(group: &RowGroupMetaData) -> u32 {
+    let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    let stored = bytes(group.compressed_size()).min(WHOLE_REMOTE);
+    let raw = bytes(group.total_byte_size()).min(PAGE_BYTES);
+    u32::try_from((stored + raw + 2 * BATCH_BYTES).min(AT_A_TIME as u64)).unwrap_or(u32::MAX)
+}
+
 /// Reads the file of `handle` as the data of `partition`, row groups side by side on `cores`.
 ///
 /// # Errors
@@ -70,17 +86,21 @@ pub struct ReadBack {
 pub async fn read_back(handle: &Handle, partition: &Partition, cores: usize) -> std::result::Result<ReadBack, Problem> {
     let meta = handle.footer().await?;
     let permits = Arc::new(Semaphore::new(cores.max(1)));
+    let memory = Arc::new(Semaphore::new(AT_A_TIME));
     let mut tasks = Vec::with_capacity(meta.num_row_groups());
-    for group in 0..meta.num_row_groups() {
+    for (group, described) in meta.row_groups().iter().enumerate() {
         let mut rows = handle.rows_of(&meta, BATCH_ROWS, &names())?;
         rows.only(group);
         let (permits, partition) = (Arc::clone(&permits), partition.clone());
+        let (memory, weight) = (Arc::clone(&memory), weight(described));
         tasks.push(tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
+            let _room = memory.acquire_many_owned(weight).await;
             let mut part = Part::default();
             while let Some(batch) = rows.next().await? {
                 part.take(&batch, &partition)?;
             }
+            part.let_go()?;
             Ok::<_, Problem>(part)
         }));
     }
@@ -198,6 +218,7 @@ impl Follower {
         while let Some(batch) = rows.next().await? {
             part.take(&batch, &self.partition)?;
         }
+        part.let_go()?;
         self.all.append(part)?;
         self.groups.push(group);
         Ok(())
@@ -314,6 +335,14 @@ impl Part {
         let last = batch.slice(batch.num_rows() - 1, 1);
         let first = self.ends.take().map_or_else(|| batch.slice(0, 1), |(first, _)| first);
         self.ends = Some((first, last));
+        Ok(())
+    }
+
+    /// Copies the first and the last row, which otherwise hold the batches that they are of.
+    fn let_go(&mut self) -> std::result::Result<(), Problem> {
+        let Some((first, last)) = &self.ends else { return Ok(()) };
+        let copy = |row: &RecordBatch| take_record_batch(row, &UInt32Array::from(vec![0])).map_err(internal);
+        self.ends = Some((copy(first)?, copy(last)?));
         Ok(())
     }
 

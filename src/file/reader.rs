@@ -3,28 +3,26 @@
 //! Refuses to trust the file: ranges are checked against its size before they are fetched, an object that was replaced
 //! since it was listed is an error, a panic of the decoder is the file's fault.
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{fs::File, io::Write, ops::Range, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
-use bytes::{Buf, Bytes};
-use object_store::{GetOptions, GetRange, ObjectStore, path::Path as ObjectPath};
+use bytes::Bytes;
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, path::Path as ObjectPath};
 use parquet::{
     arrow::arrow_reader::{
         ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     },
-    errors::ParquetError,
-    file::{
-        metadata::{FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
-        reader::{ChunkReader, Length},
-    },
+    file::metadata::{FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
 };
 
 use super::{
     claims::Claims,
     fault::{Problem, diagnose, shielded},
+    pages, statistics, thrift,
+    window::Window,
 };
 use crate::{
     error::{Error, Kind},
@@ -38,6 +36,17 @@ use crate::{
 /// The first read of a footer: enough for the footer of a spool file in one request.
 const TAIL: u64 = 64 << 10;
 const MAGIC: &[u8] = b"PAR1";
+/// The end of a file whose footer is encrypted.
+const ENCRYPTED_MAGIC: &[u8] = b"PARE";
+/// Footers of more bytes than this are not read: decoded they take several times as much.
+const FOOTER_BYTES: u64 = 16 << 20;
+/// Columns may be nested so deep. What is deeper is refused before anything that recurses sees it: a stack that overflows
+/// ends the process. Each level of lists counts twice, as it does in the file.
+pub const DEEPEST: usize = 32;
+/// Row groups of a local file that are larger than this are read page by page instead of as a whole.
+const WHOLE_LOCAL: u64 = 4 << 20;
+/// Those of a bucket that are larger than this go through a temporary file.
+pub const WHOLE_REMOTE: u64 = 32 << 20;
 
 /// A file of a store that can be read.
 #[derive(Debug, Clone)]
@@ -63,6 +72,13 @@ impl Handle {
             size: object.size,
             tag: object.tag.clone(),
         }
+    }
+
+    /// A handle on a file that an engine found by itself.
+    #[must_use]
+    pub fn of_meta(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Self {
+        let (shown, tag) = (file.location.to_string(), file.e_tag.clone());
+        Self { store: Arc::clone(store), path: file.location.clone(), local: None, shown, size: file.size, tag }
     }
 
     /// Where the object lies in the object store underneath.
@@ -125,6 +141,68 @@ impl Handle {
         }
     }
 
+    /// Finds out what decoding the rows takes, by the pages of all row groups.
+    ///
+    /// # Errors
+    /// When the file is out of reach, or such as is not decoded.
+    pub async fn weigh(&self, claims: &Claims) -> Result<Claims, Problem> {
+        const WANTED: usize = 8192;
+        let meta = match &claims.meta {
+            Some(meta) => Arc::clone(meta),
+            None => self.footer().await?,
+        };
+        let (mut row_bytes, mut open_bytes) = (claims.row_bytes, claims.open_bytes);
+        for row_group in 0..meta.num_row_groups() {
+            let Some(range) = Self::row_group_range(&meta, row_group) else { continue };
+            let window = Arc::new(self.window(range).await?);
+            let needs = pages::needs(&window, &meta, row_group, WANTED).map_err(Problem::Bad)?;
+            open_bytes = open_bytes.max(needs.open);
+            if needs.rows < WANTED {
+                row_bytes = row_bytes.max(pages::BATCH_BYTES / (needs.rows as u64).max(1));
+            }
+        }
+        Ok(Claims { row_bytes, open_bytes, weighed: true, ..claims.clone() })
+    }
+
+    /// A range that is decoded: in memory where it is small.
+    pub(super) async fn window(&self, range: Range<u64>) -> Result<Window, Problem> {
+        let (start, length) = (range.start, range.end - range.start);
+        let wrong = |e| Problem::Storage(Error::io(format!("{}: cannot be read", self.shown), e));
+        if let Some(path) = self.local.as_ref().filter(|_| length > WHOLE_LOCAL) {
+            let window = Window::on_disk(start, File::open(path).map_err(wrong)?, start, length, true);
+            self.still_same(&window)?;
+            return Ok(window);
+        }
+        if length <= WHOLE_REMOTE {
+            return Ok(Window::new(start, self.fetch(range).await?));
+        }
+        let mut file = tempfile::tempfile().map_err(wrong)?;
+        let mut at = range.start;
+        while at < range.end {
+            let next = range.end.min(at + WHOLE_REMOTE / 4);
+            file.write_all(&self.fetch(at..next).await?).map_err(wrong)?;
+            at = next;
+        }
+        Ok(Window::on_disk(start, file, 0, length, false))
+    }
+
+    /// Whether what is read from the disk is still the version that was listed, at its full length.
+    fn still_same(&self, window: &Window) -> Result<(), Problem> {
+        let Some(file) = window.of_store() else { return Ok(()) };
+        let found = file.metadata().map_err(|e| Error::io(format!("{}: cannot be read", self.shown), e))?;
+        let same = match &self.tag {
+            Some(tag) => cached::tag_of(&found) == *tag,
+            None => found.len() >= self.size,
+        };
+        if same {
+            return Ok(());
+        }
+        Err(Problem::Storage(Error::new(
+            Kind::Io,
+            format!("{}: was replaced while it was read; run again", self.shown),
+        )))
+    }
+
     /// Reads the footer, in at most two requests.
     ///
     /// # Errors
@@ -139,6 +217,9 @@ impl Handle {
         let Some((body, end)) = tail.split_last_chunk::<8>() else {
             return Err(truncated("the file has no end".to_owned()));
         };
+        if end.ends_with(ENCRYPTED_MAGIC) {
+            return Err(Problem::bad(ErrorType::Encrypted, "the footer is encrypted (the file ends in PARE)"));
+        }
         if !end.ends_with(MAGIC) {
             return Err(truncated(
                 "the file does not end as a Parquet file does: it was cut off or is something else".to_owned(),
@@ -150,12 +231,25 @@ impl Handle {
         if length + 12 > self.size {
             return Err(truncated(format!("the footer claims {length} bytes, the file has {}", self.size)));
         }
+        if length > FOOTER_BYTES {
+            let what = format!("the footer has {length} bytes, more than {FOOTER_BYTES} are not read");
+            return Err(Problem::bad(ErrorType::TooLarge, what));
+        }
         let from = self.size - 8 - length;
         let footer = if from >= start {
             Bytes::copy_from_slice(body.get(usize::try_from(from - start).unwrap_or(0)..).unwrap_or_default())
         } else {
             self.fetch(from..self.size - 8).await?
         };
+        let outline = thrift::outline(&footer);
+        if outline.depth > DEEPEST {
+            let what =
+                format!("its columns are nested {} levels deep, more than {DEEPEST} are not read", outline.depth);
+            return Err(Problem::bad(ErrorType::SchemaTooDeep, what));
+        }
+        if outline.encrypted {
+            return Err(Problem::bad(ErrorType::Encrypted, "a column of it is encrypted, though its footer is not"));
+        }
         match shielded(|| ParquetMetaDataReader::decode_metadata(&footer)) {
             Ok(Ok(meta)) => self.checked(meta),
             Ok(Err(e)) => Err(Problem::bad(ErrorType::FooterCorrupt, format!("the footer cannot be understood: {e}"))),
@@ -301,6 +395,9 @@ struct Current {
     reader: ParquetRecordBatchReader,
     window: Arc<Window>,
     fetched: u64,
+    /// Bytes of the pages that are open.
+    open: u64,
+    statement: Option<statistics::Statement>,
 }
 
 impl Rows {
@@ -326,14 +423,25 @@ impl Rows {
     /// # Errors
     /// When the file cannot be read further; it then is not to be asked again.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, Problem> {
+        // Decoding waits for nothing where the system has the pages, and whoever asks to stop must be heard.
+        tokio::task::coop::consume_budget().await;
         loop {
             if self.current.is_none() && !self.open_row_group().await? {
                 return Ok(None);
             }
             let Some(current) = &mut self.current else { return Ok(None) };
             let wrong = match shielded(|| current.reader.next()) {
-                Ok(Some(Ok(batch))) => return Ok(Some(batch)),
+                Ok(Some(Ok(batch))) => {
+                    if let Some(statement) = &mut current.statement {
+                        statement.take(&batch).map_err(Problem::Bad)?;
+                    }
+                    return Ok(Some(batch));
+                }
                 Ok(None) => {
+                    if let Some(statement) = &current.statement {
+                        statement.finish().map_err(Problem::Bad)?;
+                    }
+                    self.handle.still_same(&current.window)?;
                     self.row_group += 1;
                     self.current = None;
                     continue;
@@ -357,78 +465,43 @@ impl Rows {
         self.current.as_ref().map_or(0, |c| c.fetched)
     }
 
+    /// Bytes of the pages that are open; 0 between two row groups.
+    #[must_use]
+    pub fn open_bytes(&self) -> u64 {
+        self.current.as_ref().map_or(0, |c| c.open)
+    }
+
     async fn open_row_group(&mut self) -> Result<bool, Problem> {
         let meta = Arc::clone(self.arrow.metadata());
         let group = meta.row_groups().get(self.row_group).filter(|_| self.row_group < self.end);
         let Some(group) = group else { return Ok(false) };
         let range = Handle::row_group_range(&meta, self.row_group);
-        let start = range.as_ref().map_or(0, |range| range.start);
         let ready = self.first.take().filter(|_| self.row_group == 0);
-        let bytes = match (ready, range) {
-            (Some(bytes), _) => bytes,
-            (None, Some(range)) => self.handle.fetch(range).await?,
-            (None, None) => Bytes::new(),
+        let window = match (ready, range) {
+            (Some(bytes), range) => Window::new(range.map_or(0, |range| range.start), bytes),
+            (None, Some(range)) => self.handle.window(range).await?,
+            (None, None) => Window::new(0, Bytes::new()),
         };
-        let fetched = bytes.len() as u64;
-        let window = Window { start, bytes };
+        let fetched = window.length();
+        let kept = Arc::new(window.clone());
+        // Arrays are made as large as a batch may get: for tiny row groups that would be mostly nothing.
+        let wanted = self.batch_size.min(usize::try_from(group.num_rows()).unwrap_or(0)).max(1);
+        let needs = pages::needs(&kept, &meta, self.row_group, wanted).map_err(Problem::Bad)?;
+        let statement = statistics::Statement::of(&meta, self.row_group, self.arrow.schema());
         let build = |window: Window| {
             ParquetRecordBatchReaderBuilder::new_with_metadata(window, self.arrow.clone())
-                // Arrays are made as large as a batch may get: for tiny row groups that would be mostly nothing.
-                .with_batch_size(self.batch_size.min(usize::try_from(group.num_rows()).unwrap_or(0)).max(1))
+                .with_batch_size(needs.rows)
                 .with_row_groups(vec![self.row_group])
                 .build()
         };
-        let kept = Arc::new(window.clone());
         let wrong = match shielded(|| build(window)) {
             Ok(Ok(reader)) => {
-                self.current = Some(Current { reader, window: kept, fetched });
+                self.current = Some(Current { reader, window: kept, fetched, open: needs.open, statement });
                 return Ok(true);
             }
             Ok(Err(e)) => e.to_string(),
             Err(panic) => format!("the reader panicked: {panic}"),
         };
         Err(Problem::Bad(diagnose(&kept, &meta, self.row_group, &wrong)))
-    }
-}
-
-/// The bytes of one row group at their place in the file.
-#[derive(Debug, Clone)]
-pub(super) struct Window {
-    start: u64,
-    bytes: Bytes,
-}
-
-impl Window {
-    /// The bytes from `start` on.
-    pub(super) fn new(start: u64, bytes: Bytes) -> Self {
-        Self { start, bytes }
-    }
-
-    fn from(&self, at: u64) -> parquet::errors::Result<Bytes> {
-        let outside = || ParquetError::EOF(format!("offset {at} lies outside the row group"));
-        let skip = at.checked_sub(self.start).and_then(|n| usize::try_from(n).ok()).ok_or_else(outside)?;
-        if skip > self.bytes.len() { Err(outside()) } else { Ok(self.bytes.slice(skip..)) }
-    }
-}
-
-impl Length for Window {
-    fn len(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-}
-
-impl ChunkReader for Window {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        self.from(start).map(Buf::reader)
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let rest = self.from(start)?;
-        if length > rest.len() {
-            return Err(ParquetError::EOF(format!("{length} bytes from {start} reach outside the row group")));
-        }
-        Ok(rest.slice(..length))
     }
 }

@@ -17,11 +17,14 @@ use crate::{
         reader::Handle,
     },
     model::{
-        schema::TS_EVENT,
+        quarantine::ErrorType,
         time::{Unit, to_ns},
     },
     storage::store::Store,
 };
+
+/// Rows that are decoded at a time.
+const ROWS: usize = 8192;
 
 /// A column as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -103,13 +106,14 @@ pub async fn run(store: &Store, key: &str) -> Result<Inspection> {
     inspection.columns = columns(&claims);
     inspection.order_declared = claims.ordered && claims.rows > 0;
     inspection.row_hash_in_footer = claims.row_hash.map(|h| h.to_string());
-    if claims.schema.column_with_name(TS_EVENT).is_none() {
-        inspection.findings.push(format!("SCHEMA_MISMATCH: there is no column {TS_EVENT}"));
-        return Ok(inspection);
-    }
     let examined = match examine(&handle, &claims).await {
         Ok(examined) => examined,
-        Err(problem) => return found(inspection, problem),
+        Err(problem) => {
+            let is_unfit = matches!(&problem, Problem::Bad(fault) if fault.error_type == ErrorType::SchemaMismatch);
+            let inspection = found(inspection, problem)?;
+            // Columns that are no events are no reason not to look at the rest.
+            return if is_unfit { read_on(inspection, &handle, &claims).await } else { Ok(inspection) };
+        }
     };
     inspection.row_hash = Some(examined.row_hash.to_string());
     inspection.ordered = examined.claims.ordered;
@@ -138,6 +142,26 @@ pub async fn run(store: &Store, key: &str) -> Result<Inspection> {
         Err(problem) => return found(inspection, problem),
     }
     Ok(inspection)
+}
+
+/// Reads every page of a file whose rows are no events.
+async fn read_on(inspection: Inspection, handle: &Handle, claims: &Claims) -> Result<Inspection> {
+    let read = async {
+        let mut rows = handle.rows(claims, ROWS, &[]).await?;
+        let mut read = 0;
+        while let Some(batch) = rows.next().await? {
+            read += batch.num_rows() as u64;
+        }
+        if read == claims.rows {
+            return Ok(());
+        }
+        let what = format!("the file has {read} rows, its footer claims {}", claims.rows);
+        Err(Problem::bad(ErrorType::PageCorrupt, what))
+    };
+    match read.await {
+        Ok(()) => Ok(inspection),
+        Err(problem) => found(inspection, problem),
+    }
 }
 
 fn found(mut inspection: Inspection, problem: Problem) -> Result<Inspection> {

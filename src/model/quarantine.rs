@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
+/// Bytes of the longest name that file systems take.
+pub const LONGEST_NAME: usize = 255;
+
+/// The beginning of `name` that fits into so many bytes.
+#[must_use]
+pub fn shortened(name: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    name.get(..end).unwrap_or_default()
+}
+
 /// Why a file, or rows of it, could not be compacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -34,6 +44,14 @@ pub enum ErrorType {
     WrongPartition,
     /// Rows whose `ts_event` is null, implausible, or further than a day from where their file belongs.
     TimeOutOfRange,
+    /// Its footer or its columns are encrypted.
+    Encrypted,
+    /// Its columns are nested deeper than is read.
+    SchemaTooDeep,
+    /// A footer or a page of it is so large that it is not decoded: it would take the memory of everything else.
+    TooLarge,
+    /// A value lies outside the minimum and maximum that its row group's statistics name, or they count other nulls.
+    StatisticsContradicted,
 }
 
 impl fmt::Display for ErrorType {
@@ -50,6 +68,10 @@ impl fmt::Display for ErrorType {
             Self::SourceChanged => "SOURCE_CHANGED",
             Self::WrongPartition => "WRONG_PARTITION",
             Self::TimeOutOfRange => "TIME_OUT_OF_RANGE",
+            Self::Encrypted => "ENCRYPTED",
+            Self::SchemaTooDeep => "SCHEMA_TOO_DEEP",
+            Self::TooLarge => "TOO_LARGE",
+            Self::StatisticsContradicted => "STATISTICS_CONTRADICTED",
         })
     }
 }
@@ -191,12 +213,17 @@ pub struct ErrorFile {
 
 impl ErrorFile {
     /// The names under which a file can be kept whose natural name is `stem` + `suffix`, in the order in which they are
-    /// tried: that one, then with a piece of the digest, then with a number as well.
+    /// tried: that one, then with a piece of the digest, then with a number as well. A name that would be longer than a
+    /// file's name may be has a shorter stem, and always a piece of the digest.
     pub fn names<'a>(stem: &'a str, suffix: &'a str, sha256: &'a str) -> impl Iterator<Item = String> + 'a {
         let piece = sha256.get(..12).unwrap_or(sha256);
-        [format!("{stem}{suffix}"), format!("{stem}.{piece}{suffix}")]
-            .into_iter()
-            .chain((2_u32..10_000).map(move |n| format!("{stem}.{piece}.{n}{suffix}")))
+        let marked = move |mark: &str| {
+            let stem = shortened(stem, LONGEST_NAME.saturating_sub(mark.len() + suffix.len()));
+            format!("{stem}{mark}{suffix}")
+        };
+        let natural = Some(format!("{stem}{suffix}")).filter(|name| name.len() <= LONGEST_NAME);
+        let numbered = (2_u32..10_000).map(move |n| marked(&format!(".{piece}.{n}")));
+        natural.into_iter().chain([marked(&format!(".{piece}"))]).chain(numbered)
     }
 
     /// A file of these entries; `None` when there are none.
@@ -250,6 +277,20 @@ mod tests {
             discarded: false,
             later: serde_json::Map::new(),
         }
+    }
+
+    #[test]
+    fn a_long_name_is_shortened_and_stays_its_own() {
+        let stem = format!("2026-02-03_{}", "ä".repeat(120));
+        let digest = "1".repeat(64);
+        let names: Vec<String> = ErrorFile::names(&stem, ".parquet", &digest).take(3).collect();
+        assert!(names.iter().all(|name| name.len() <= LONGEST_NAME && name.starts_with("2026-02-03_ä")), "{names:?}");
+        assert!(
+            names[0].ends_with(".111111111111.parquet") && names[1].ends_with(".111111111111.2.parquet"),
+            "{names:?}"
+        );
+        let names: Vec<String> = ErrorFile::names("x", ".parquet", &digest).take(2).collect();
+        assert_eq!(names, ["x.parquet", "x.111111111111.parquet"]);
     }
 
     #[test]

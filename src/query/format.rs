@@ -35,6 +35,8 @@ use crate::{
 
 /// How many rows a table shows; of the others it says how many there are.
 pub const TABLE_ROWS: usize = 10_000;
+/// Encoded bytes of a row group of Parquet that are held, about.
+const GROUP_BYTES: usize = 16 << 20;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -196,6 +198,10 @@ impl<'a> Encoder<'a> {
             Self::Json { writer, schema } => writer.write(&for_json(batch, schema)?),
             Self::Ndjson { writer, schema } => writer.write(&for_json(batch, schema)?),
             Self::Parquet { writer, schema } => {
+                // A row group is encoded in memory: one of long values ends before it has its million rows.
+                if writer.in_progress_size() > GROUP_BYTES {
+                    writer.flush().map_err(parquet_error)?;
+                }
                 if *schema == *batch.schema_ref() {
                     return writer.write(batch).map_err(parquet_error);
                 }

@@ -19,7 +19,10 @@ use super::{
     store::Store,
     upload::{Expect, upload},
 };
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    model::quarantine::{LONGEST_NAME, shortened},
+};
 
 /// An object that stands complete under its key, made by [`write()`]; nothing else can make this value.
 #[derive(Debug)]
@@ -303,7 +306,10 @@ impl Temporary {
             None => staging,
         };
         make_durable_dir(folder)?;
-        let path = folder.join(format!(".{name}.{}.qlc.tmp", uuid::Uuid::new_v4().simple()));
+        // A name may be as long as names can be; what is put around it must fit as well.
+        let end = format!(".{}.qlc.tmp", uuid::Uuid::new_v4().simple());
+        let name = shortened(name, LONGEST_NAME - 1 - end.len());
+        let path = folder.join(format!(".{name}{end}"));
         let lock = File::create_new(&path).map_err(|e| Error::io(format!("{}: cannot be made", path.display()), e))?;
         let temporary = Self { path, lock, kept: false };
         flock(&temporary.lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| {

@@ -39,7 +39,8 @@ pub fn read(path: &Path, range: &Range<u64>, tag: &str) -> Option<Bytes> {
     Some(Bytes::from(bytes))
 }
 
-fn tag_of(found: &Metadata) -> String {
+/// The tag of this version of a file, as listings make it.
+pub(crate) fn tag_of(found: &Metadata) -> String {
     let modified_us = found.mtime().saturating_mul(1_000_000).saturating_add(found.mtime_nsec() / 1000);
     walk::tag(found.ino(), modified_us, found.len())
 }

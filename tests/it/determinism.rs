@@ -160,7 +160,7 @@ fn way() -> impl Strategy<Value = Way> {
         prop::collection::vec(any::<u16>(), 50),
         prop_oneof![prop::collection::vec(manner(), 1..8), prop::collection::vec(manner(), 40..70)],
         1_usize..4,
-        prop::sample::select(vec![128_000_000_u64, 256_000_000, 2_500_000_000]),
+        prop::sample::select(vec![256_000_000_u64, 400_000_000, 2_500_000_000]),
     )
         .prop_map(|(cut, manners, workers, memory_limit)| Way { cut, manners, workers, memory_limit })
 }
@@ -369,8 +369,8 @@ fn a_large_day_is_the_same_whatever_is_spilled() {
     check(
         &rows,
         &[
-            way(vec![unsorted; 2], 1, 128_000_000),
-            way(vec![PLAIN; 90], 2, 128_000_000),
+            way(vec![unsorted; 2], 1, 256_000_000),
+            way(vec![PLAIN; 90], 2, 256_000_000),
             way(vec![PLAIN, liar, PLAIN], 2, 2_500_000_000),
         ],
     );

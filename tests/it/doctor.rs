@@ -11,7 +11,7 @@ use super::support::{
 };
 
 /// Less memory than any machine has that compiles qlc.
-const SMALL: &str = "128MB";
+const SMALL: &str = "256MB";
 
 fn examined(place: &Place, more: &[&str]) -> Ran {
     place.qlc(&[&["doctor", "--memory-limit", SMALL, "--format", "json"], more].concat())

@@ -51,10 +51,10 @@ fn no_room_in_quarantine_publishes_nothing() {
 #[test]
 fn no_room_for_spilled_rows() {
     let place = Place::new();
-    let mut rows = quotes(DAY, 100_000_000, 0, 300_000);
+    let mut rows = quotes(DAY, 90_000_000, 0, 900_000);
     rows.reverse();
     let _ = place.put_quotes("2026-02-03_00.parquet", &Events::sealed(rows.clone()).undeclared().bytes());
-    let args = [CATCH_UP, &["--memory-limit", "128MB"]].concat();
+    let args = [CATCH_UP, &["--memory-limit", "256MB"]].concat();
     let _ = place.qlc_short_of_room(256, &args).ended(1).says("--spill-dir");
     assert_eq!(listing(&place.archive()).len(), 0);
     place.is_tidy();

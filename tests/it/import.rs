@@ -8,6 +8,7 @@ use super::support::{
     archive::{dir, home, listing, published, sha256},
     damage,
     events::{Claim, DAY, Events, HOUR, Quote, SECOND, quotes},
+    rewrite,
     run::{NOW, Place, SERIES},
 };
 
@@ -283,4 +284,15 @@ fn what_was_typed_wrong_is_told() {
     fs::remove_file(stray).unwrap();
     let _ = place.qlc(&["import"]).ended(0);
     place.verify();
+}
+
+#[test]
+fn data_that_contradicts_its_own_footer_is_not_adopted() {
+    // By its footer the day ends after ten rows: whoever asks for a later hour would not find the others.
+    let place = Place::new();
+    let data = rewrite::with_span(&foreign(good()).bytes(), "ts_event", DAY, DAY + 10 * SECOND);
+    put(&place.archive(), &home(), &data, &meta_of(&good()));
+    let before = listing(&place.archive());
+    let _ = place.qlc(&["import"]).ended(4).says("STATISTICS_CONTRADICTED");
+    assert_eq!(listing(&place.archive()), before);
 }

@@ -125,12 +125,12 @@ fn a_bit_that_flips_on_its_way_to_the_disk_is_not_published() {
 
 #[test]
 fn errors_and_flipped_bits_of_spilled_rows() {
-    let mut rows = quotes(DAY, 100_000_000, 0, 300_000);
+    let mut rows = quotes(DAY, 90_000_000, 0, 900_000);
     rows.reverse();
     let place = Place::new();
     let _ = place.put_quotes("2026-02-03_00.parquet", &Events::sealed(rows.clone()).undeclared().bytes());
     rows.reverse();
-    let args = [CATCH_UP, &["--memory-limit", "128MB"]].concat();
+    let args = [CATCH_UP, &["--memory-limit", "256MB"]].concat();
     let mut failed = BTreeMap::new();
     for (op, fault) in [("write", "flip"), ("write", "eio"), ("read", "eio")] {
         for nth in [1, 3, 10, 40] {

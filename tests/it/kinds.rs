@@ -10,8 +10,7 @@ use parquet::arrow::ArrowWriter;
 
 use super::support::{
     archive::{Published, dir, published},
-    events::{Claim, DAY, Events, HOUR, MINUTE, Quote, SECOND, Strings, Times, quotes},
-    rewrite,
+    events::{Claim, DAY, Events, HOUR, Quote, SECOND, Strings, Times, quotes},
     run::Place,
 };
 
@@ -218,22 +217,6 @@ fn a_false_order_is_found_on_the_way_among_files_that_tell_the_truth() {
     let mut expected = [liar, honest[..3].concat()].concat();
     expected.sort_by_key(|q| (q.ts_event, q.seq));
     assert_eq!(compacted(&files).quotes(), expected);
-}
-
-#[test]
-fn false_statistics_are_found_on_the_way() {
-    // By their footers the files follow one another; by their rows they overlap.
-    let (early, late) = (quotes(DAY, SECOND, 0, 1000), quotes(DAY + MINUTE, SECOND, 5000, 1000));
-    let liar = rewrite::with_span(&Events::sealed(late.clone()).bytes(), "ts_event", DAY + 20 * HOUR, DAY + 21 * HOUR);
-    let files = [("2026-02-03_0.parquet", Events::sealed(early.clone()).bytes()), ("2026-02-03_1.parquet", liar)];
-    let mut expected = [early, late.clone()].concat();
-    expected.sort_by_key(|q| (q.ts_event, q.seq));
-    assert_eq!(compacted(&files).quotes(), expected);
-    // A footer that says that all rows are of one symbol, when they are of another spelling.
-    let named = Events::sealed(late.clone()).series("binance", "bbo", "BTC-USDT").bytes();
-    let partition = compacted(&[("2026-02-03_0.parquet", rewrite::with_constant(&named, "symbol", "BTCUSDT"))]);
-    assert_eq!(partition.quotes(), late);
-    assert_eq!(partition.data.batch.column_by_name("symbol").unwrap().as_string::<i32>().value(0), "BTC-USDT");
 }
 
 #[test]

@@ -38,6 +38,7 @@ mod environment;
 mod format_page;
 mod full_disk;
 mod hints;
+mod hostile;
 mod import;
 mod io_faults;
 mod kinds;

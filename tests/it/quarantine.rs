@@ -4,13 +4,17 @@
 use std::{fs, sync::Arc};
 
 use arrow::array::{ArrayRef, Float64Array, StringArray};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::{
+    basic::{Compression, ZstdLevel},
+    file::statistics::Statistics,
+};
 use serde_json::Value;
 
 use super::support::{
     archive::{decode, dir, home, listing, published, quarantine, quotes_of, sha256},
     damage,
     events::{Claim, DAY, Events, HOUR, Quote, SECOND, quotes},
+    footers,
     rewrite::{self, Checksum},
     run::{Place, SERIES, qlc},
 };
@@ -194,6 +198,63 @@ fn a_page_that_does_not_decode() {
     let mut file = sealed().compressed(Compression::UNCOMPRESSED).bytes();
     damage::scramble_page_header(&mut file, "bid_qty", 1);
     check("PAGE_CORRUPT", &file);
+}
+
+#[test]
+fn rows_that_contradict_the_statistics_of_their_row_group() {
+    // By their footers the files follow one another; by their rows they overlap.
+    let file = sealed().bytes();
+    check("STATISTICS_CONTRADICTED", &rewrite::with_span(&file, "ts_event", DAY + 20 * HOUR, DAY + 21 * HOUR));
+    check("STATISTICS_CONTRADICTED", &rewrite::with_span(&file, "seq", 10_001, 20_000));
+    // A footer that says that all rows are of one symbol, when they are of another spelling.
+    let named = sealed().series("binance", "bbo", "BTC-USDT").bytes();
+    check("STATISTICS_CONTRADICTED", &rewrite::with_constant(&named, "symbol", "BTCUSDT"));
+    let says =
+        |column, statistics| check("STATISTICS_CONTRADICTED", &rewrite::with_statistics(&file, column, &statistics));
+    let prices: Vec<f64> = other().iter().map(|q| q.bid_price).collect();
+    let (least, most) =
+        (prices.iter().copied().fold(f64::MAX, f64::min), prices.iter().copied().fold(f64::MIN, f64::max));
+    says("bid_price", Statistics::double(Some(least), Some(most - 0.001), None, Some(0), false));
+    says("bid_price", Statistics::double(Some(least + 0.001), Some(most), None, Some(0), false));
+    says("bid_price", Statistics::double(Some(least), Some(most), None, Some(1), false));
+    says("stream_version", Statistics::int32(Some(2), Some(2), None, Some(0), false));
+    // What is wider than the rows, or of an order that nothing tells, contradicts nothing.
+    for statistics in [
+        Statistics::double(Some(least - 1.0), Some(most + 1.0), None, Some(0), false),
+        Statistics::double(Some(f64::NAN), Some(least), None, Some(0), false),
+        Statistics::double(None, None, None, None, false),
+    ] {
+        let place = Place::new();
+        let _ = place.put_quotes(GOOD, &rewrite::with_statistics(&file, "bid_price", &statistics));
+        let _ = place.compact(&[]).ended(0);
+        assert_eq!(published(&place.archive(), &home()).quotes(), other());
+    }
+}
+
+#[test]
+fn a_bit_of_a_price_in_a_file_that_has_no_row_hash() {
+    // Nothing but the footer's own statistics tells of it.
+    let events = sealed().hash(Claim::None).compressed(Compression::UNCOMPRESSED).without_dictionaries();
+    let mut file = events.bytes();
+    let price = other()[150].bid_price.to_le_bytes();
+    let at = file.windows(8).position(|bytes| bytes == price).unwrap();
+    file[at + 7] ^= 0x10;
+    assert_ne!(decode(&file).unwrap().batch, events.batch(), "the reader notices nothing");
+    check("STATISTICS_CONTRADICTED", &file);
+}
+
+#[test]
+fn what_is_encrypted_is_said_to_be() {
+    let mut file = sealed().bytes();
+    let end = file.len();
+    file[end - 4..].copy_from_slice(b"PARE");
+    check("ENCRYPTED", &file);
+    check("ENCRYPTED", &footers::with_an_encrypted_column());
+}
+
+#[test]
+fn columns_that_are_nested_too_deep() {
+    check("SCHEMA_TOO_DEEP", &footers::nested(100));
 }
 
 #[test]

@@ -176,6 +176,13 @@ pub(crate) enum Command {
     Demo(Demo),
 }
 
+impl Command {
+    /// Whether it goes on until it is asked to end, and then has something to put in order.
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self, Self::Collect(_) | Self::Record(_) | Self::Replay(_) | Self::Cluster(_))
+    }
+}
+
 /// `qlc inspect`
 #[derive(Debug, Args)]
 #[command(after_help = "\

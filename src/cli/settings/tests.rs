@@ -77,7 +77,7 @@ fn relative_paths_of_the_file_begin_where_it_lies() {
 fn impossible_values_are_refused_wherever_they_come_from() {
     let small = Resources { memory_limit: Some(100_000_000), spill_dir: None };
     let refused = Settings::merge(&Global::default(), &small, &Tuning::default(), File::default(), None).unwrap_err();
-    assert_eq!(refused.chain(), "a memory limit of 100 MB is too small to work in: give at least 128 MB");
+    assert_eq!(refused.chain(), "a memory limit of 100 MB is too small to work in: give at least 256 MB");
     let empty = Global { archive: Some(String::new()), ..Global::default() };
     let refused =
         Settings::merge(&empty, &Resources::default(), &Tuning::default(), File::default(), None).unwrap_err();

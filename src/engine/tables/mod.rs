@@ -12,6 +12,7 @@
 
 mod columns;
 mod documents;
+mod guard;
 mod listing;
 mod partitioned;
 mod prune;

@@ -26,7 +26,7 @@ use datafusion::{
     datasource::{
         TableType,
         listing::PartitionedFile,
-        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
+        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
         source::DataSourceExec,
         table_schema::TableSchema,
     },
@@ -40,6 +40,7 @@ use futures::StreamExt;
 
 use super::{
     columns::{self, Becomes, FOOTERS_AT_A_TIME, Footer, Known, without_path_columns},
+    guard::Guarded,
     listing::{Listed, Listing, Side},
     prune::{self, Hints},
     trusted::TrustedFooters,
@@ -357,10 +358,7 @@ impl TableProvider for PartitionedTable {
         let url = ObjectStoreUrl::parse(self.store.base_url())?;
         let runtime = state.runtime_env();
         // The session's cache of footers is in front of the reader, so that each is read once.
-        let footers = CachedParquetFileReaderFactory::new(
-            runtime.object_store(&url)?,
-            runtime.cache_manager.get_file_metadata_cache(),
-        );
+        let footers = Guarded::new(&self.store, runtime);
         let hint = options.global.metadata_size_hint;
         let mut source = ParquetSource::new(self.columns.clone())
             .with_table_parquet_options(options)

@@ -8,10 +8,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use datafusion::{
-    datasource::{
-        listing::PartitionedFile,
-        physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetFileReaderFactory},
-    },
+    datasource::{listing::PartitionedFile, physical_plan::parquet::ParquetFileReaderFactory},
     error::Result,
     physical_plan::metrics::ExecutionPlanMetricsSet,
 };
@@ -27,12 +24,14 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 
+use super::guard::Guarded;
+
 /// What the footers of qlc's files say of their writer.
 const OURS: &str = "qlc version ";
 
 /// Makes readers that show footers without the statistics that are not trusted.
 #[derive(Debug)]
-pub(super) struct TrustedFooters(pub(super) CachedParquetFileReaderFactory);
+pub(super) struct TrustedFooters(pub(super) Guarded);
 
 impl ParquetFileReaderFactory for TrustedFooters {
     fn create_reader(

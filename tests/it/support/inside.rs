@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use super::run::NOW;
 
 /// Less is refused by the command line.
-const MEMORY: u64 = 128_000_000;
+const MEMORY: u64 = 256_000_000;
 
 pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()

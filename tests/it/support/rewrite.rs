@@ -45,6 +45,13 @@ pub fn with_span(file: &[u8], column: &str, min: i64, max: i64) -> Vec<u8> {
     })
 }
 
+/// The file with these statistics of a column in its footer.
+pub fn with_statistics(file: &[u8], column: &str, statistics: &Statistics) -> Vec<u8> {
+    rewritten(file, column, |chunk, metadata| {
+        (chunk.to_vec(), metadata.into_builder().set_statistics(statistics.clone()).build().unwrap())
+    })
+}
+
 /// The file with the statistics of a string column saying that it holds nothing but `value`.
 pub fn with_constant(file: &[u8], column: &str, value: &str) -> Vec<u8> {
     rewritten(file, column, |chunk, metadata| {

@@ -1,0 +1,264 @@
+//! One file takes no more than itself: neither the process with it, nor the memory of the others, nor their place in a run.
+
+use std::{
+    fs,
+    net::TcpListener,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{ArrayRef, BinaryArray, Int64Array, StringArray, StructArray},
+    datatypes::{Field, Fields},
+};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    file::properties::WriterProperties,
+};
+
+use qlc::{
+    compact::{Outcome, Status, Watch},
+    model::partition::Partition,
+};
+
+use super::support::{
+    archive::{dir, home, published, quarantine, sha256},
+    damage,
+    events::{Claim, DAY, Events, HOUR, SECOND, quotes},
+    footers, inside,
+    peak::within_the_least_limit,
+    run::{CATCH_UP, Place, Ran, SERIES, program},
+};
+
+const GOOD: &str = "2026-02-03_00-00-00.parquet";
+const ODD: &str = "2026-02-03_01-00-00.parquet";
+
+fn good() -> Events {
+    Events::sealed(quotes(DAY, SECOND, 0, 100))
+}
+
+/// The writer of the tests recurses as well.
+fn on_a_large_stack<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
+    std::thread::Builder::new().stack_size(256 << 20).spawn(make).unwrap().join().unwrap()
+}
+
+/// Fifty rows with a struct in a struct in a struct, so many of them.
+fn nested(levels: usize) -> Events {
+    let mut column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..50));
+    for _ in 0..levels {
+        let field = Field::new("a", column.data_type().clone(), false);
+        column = Arc::new(StructArray::new(Fields::from(vec![field]), vec![column], None));
+    }
+    Events::sealed(quotes(DAY + HOUR, SECOND, 1000, 50)).hash(Claim::None).with("deep", column)
+}
+
+#[test]
+fn a_schema_of_any_depth_ends_no_run() {
+    let written = on_a_large_stack(|| nested(200).bytes());
+    for bytes in [written, footers::nested(200), footers::nested(200_000)] {
+        let place = Place::new();
+        let _ = place.put_quotes(GOOD, &good().bytes());
+        let path = place.put_quotes(ODD, &bytes);
+        for symbol in ["aaausdt", "zzzusdt"] {
+            let key = format!("exchange=binance/stream=bbo/symbol={symbol}/{GOOD}");
+            let _ = place.put(&key, &good().series("binance", "bbo", symbol).bytes());
+        }
+        let _ = place.compact(&["--workers", "2"]).ended(3).says("SCHEMA_TOO_DEEP");
+        for symbol in ["aaausdt", "btcusdt", "zzzusdt"] {
+            let partition = published(&place.archive(), &dir("binance", "bbo", symbol, "20260203"));
+            assert_eq!(partition.quotes().len(), 100);
+        }
+        let _ = place.qlc(&["inspect", path.to_str().unwrap()]).ended(4).says("SCHEMA_TOO_DEEP");
+        let _ = place.qlc(&["query", "SELECT count(*) FROM spool.bbo"]).ended(0).says("300");
+        let _ = place.qlc(&["status"]);
+        let _ = place.qlc(&["prune", "--keep-days", "0"]);
+        place.verify();
+        // Where it stands in the archive, it is damage; nothing that looks at it ends by a signal.
+        fs::write(place.archive().join(home()).join("data.parquet"), &bytes).unwrap();
+        let _ = place.qlc(&["verify"]).ended(4);
+        let _ = place.qlc(&["verify", "--quick"]).ended(4);
+        let _ = place.qlc(&["query", "SELECT sum(bid_price) FROM bbo"]).ended(1).says("SCHEMA_TOO_DEEP");
+        for args in [&["status"][..], &["doctor"], &["import"], &["report"], CATCH_UP] {
+            let ran = place.qlc(args);
+            assert!(ran.code.is_some(), "{ran}");
+        }
+    }
+}
+
+#[test]
+fn columns_as_deep_as_they_may_be_are_taken_in_on_any_stack() {
+    // The threads of this runtime have the stack that threads have by default.
+    inside::runtime().block_on(async {
+        let place = Place::new();
+        let _ = place.put_quotes(GOOD, &good().bytes());
+        let _ = place.put_quotes(ODD, &nested(30).bytes());
+        let outcomes = inside::compact(place.root()).await;
+        assert_eq!((outcomes.len(), outcomes[0].quarantined, outcomes[0].rows), (1, 0, 150), "{outcomes:?}");
+        assert_eq!(inside::findings(place.root()).await, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_bad_file_is_kept_whatever_its_name() {
+    let longest = format!("2026-02-03_{}.parquet", "x".repeat(255 - 19));
+    assert_eq!(longest.len(), 255);
+    for name in [longest, format!("2026-02-03_{}.parquet", "ä".repeat(110))] {
+        let place = Place::new();
+        let _ = place.put_quotes(GOOD, &good().bytes());
+        let _ = place.put_quotes(&name, b"no Parquet at all");
+        // Rows of it that belong to no day are kept under a name that is longer still.
+        let far = Events::sealed([quotes(DAY, SECOND, 500, 5), quotes(DAY - 100 * HOUR, SECOND, 600, 3)].concat());
+        let other = format!("{}y.parquet", &name[..name.floor_char_boundary(name.len() - 9)]);
+        let _ = place.put_quotes(&other, &far.undeclared().bytes());
+        let _ = place.compact(&[]).ended(3);
+        assert_eq!(published(&place.archive(), &home()).quotes().len(), 105);
+        let entries = quarantine(&place.archive(), &home()).unwrap()["files"].as_array().unwrap().clone();
+        assert_eq!(entries.len(), 2);
+        for entry in entries {
+            let kept_as = entry["kept_as"].as_str().unwrap();
+            let kept = fs::read(place.archive().join("QUARANTINE").join(home()).join(kept_as)).unwrap();
+            assert_eq!(entry["kept_sha256"], sha256(&kept), "{entry}");
+        }
+        let _ = place.compact(&[]).ended(0).says("nothing to do");
+        place.verify();
+        place.is_tidy();
+    }
+}
+
+/// A file as another writer makes it of `rows` and their column `blob`.
+fn written(rows: usize, blob: ArrayRef, properties: WriterProperties) -> Vec<u8> {
+    let events = Events::older(quotes(DAY + HOUR, SECOND, 1000, rows as i64)).with("blob", blob);
+    let batch = events.batch();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    let _ = writer.close().unwrap();
+    bytes
+}
+
+fn zstd() -> Compression {
+    Compression::ZSTD(ZstdLevel::default())
+}
+
+#[test]
+fn a_small_file_of_large_rows_takes_no_more_than_the_limit() {
+    // A dictionary of one text of a megabyte: every row is as long, and the file has some kilobytes.
+    let rows = 500;
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n("x".repeat(1_000_000), rows)));
+    let bytes = written(rows, texts, WriterProperties::builder().set_compression(zstd()).build());
+    assert!(bytes.len() < 100_000, "{}", bytes.len());
+    let place = Place::new();
+    let _ = place.put_quotes(GOOD, &good().bytes());
+    let path = place.put_quotes(ODD, &bytes);
+    let _ = within_the_least_limit(&place, &["inspect", path.to_str().unwrap()]).ended(0);
+    let _ = within_the_least_limit(&place, CATCH_UP).ended(0);
+    assert_eq!(published(&place.archive(), &home()).meta["row_count"], rows + 100);
+    let _ = within_the_least_limit(&place, &["verify"]).ended(0);
+    // And once more with the archived rows as a source.
+    let late = Events::sealed(quotes(DAY + 2 * HOUR, SECOND, 90_000, 10));
+    let _ = place.put_quotes("2026-02-03_02-00-00.parquet", &late.bytes());
+    let _ = within_the_least_limit(&place, CATCH_UP).ended(0);
+    assert_eq!(published(&place.archive(), &home()).meta["row_count"], rows + 110);
+    let _ = within_the_least_limit(&place, &["prune", "--keep-days", "0"]);
+}
+
+#[test]
+fn a_page_that_would_take_the_memory_of_all_else_is_not_decoded() {
+    let rows = 100;
+    let blobs: ArrayRef = Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n(vec![0; 1_000_000], rows)));
+    let properties = WriterProperties::builder()
+        .set_compression(zstd())
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None)
+        .set_data_page_size_limit(1 << 30)
+        .build();
+    let bytes = written(rows, blobs, properties);
+    assert!(bytes.len() < 100_000, "{}", bytes.len());
+    let place = Place::new();
+    let _ = place.put_quotes(GOOD, &good().bytes());
+    let path = place.put_quotes(ODD, &bytes);
+    let _ = within_the_least_limit(&place, CATCH_UP).ended(3).says("TOO_LARGE");
+    assert_eq!(published(&place.archive(), &home()).quotes().len(), 100);
+    let _ = within_the_least_limit(&place, &["inspect", path.to_str().unwrap()]).ended(4).says("TOO_LARGE");
+    let entry = quarantine(&place.archive(), &home()).unwrap();
+    assert_eq!(entry["source_path"], format!("{SERIES}/{ODD}"));
+    assert_eq!(entry["error_type"], "TOO_LARGE");
+}
+
+#[test]
+fn a_limit_that_cannot_be_kept_is_refused() {
+    let place = Place::new();
+    let _ = place.put_quotes(GOOD, &good().bytes());
+    let args = ["compact", "--mode", "catch-up", "--memory-limit", "255MB"];
+    let _ = place.qlc(&args).ended(2).says("256 MB");
+    assert!(!place.archive().join(home()).exists(), "nothing was begun");
+}
+
+#[test]
+fn every_page_of_any_file_is_inspected() {
+    let events = good().hash(Claim::None).undeclared().without("ts_event").rows_per_group(25);
+    let place = Place::new();
+    let sound = place.put_quotes(GOOD, &events.bytes());
+    let ran = place.qlc(&["inspect", sound.to_str().unwrap()]).ended(4).says("SCHEMA_MISMATCH");
+    assert!(!ran.stdout.contains("CORRUPT"), "{ran}");
+    let mut bytes = events.bytes();
+    damage::scramble_data_page(&mut bytes, "ask_qty", 3);
+    let bad = place.put_quotes(ODD, &bytes);
+    let _ = place.qlc(&["inspect", bad.to_str().unwrap()]).ended(4).says("SCHEMA_MISMATCH").says("SNAPPY_CORRUPT");
+}
+
+/// Panics when the partition of one symbol begins.
+struct Panics;
+
+impl Watch for Panics {
+    fn begin(&self, _: usize) {}
+    fn partition_begins(&self, partition: &Partition, _: u64, _: u64) {
+        assert_ne!(partition.series.symbol.to_string(), "bbbusdt", "a defect");
+    }
+    fn progress(&self, _: u64, _: u64) {}
+    fn partition_ends(&self, _: &Outcome) {}
+}
+
+#[test]
+fn a_panic_in_one_partition_takes_no_outcome_with_it() {
+    let place = Place::new();
+    for symbol in ["aaausdt", "bbbusdt", "cccusdt"] {
+        let key = format!("exchange=binance/stream=bbo/symbol={symbol}/{GOOD}");
+        let _ = place.put(&key, &good().series("binance", "bbo", symbol).bytes());
+    }
+    let outcomes = inside::runtime()
+        .block_on(async { inside::watched(place.root(), &inside::options(place.root()), Arc::new(Panics)).await });
+    let status: Vec<Status> = outcomes.iter().map(|outcome| outcome.status).collect();
+    assert_eq!(status, [Status::Done, Status::Failed, Status::Done], "{outcomes:?}");
+    assert!(outcomes[1].message.contains("a defect"), "{outcomes:?}");
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
+}
+
+#[test]
+fn a_command_that_waits_for_a_store_ends_when_it_is_asked_to() {
+    // A server that takes every connection and answers none.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let env = [
+        ("AWS_ENDPOINT_URL", url.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", "us-east-1"),
+    ];
+    for args in [&["verify"][..], &["import"], &["prune", "--keep-days", "0"], &["clean"]] {
+        let place = Place::new();
+        let _ = place.put_quotes(GOOD, &good().bytes());
+        let mut command = Command::new(program());
+        let _ =
+            command.arg("--spool").arg(place.spool()).args(["--archive", "s3://bucket/archive"]).args(args).envs(env);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let held = silent.accept().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let _ = Ran::of_child(child).ended(1).says("left where it stood");
+        drop(held);
+    }
+}
