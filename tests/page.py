@@ -122,7 +122,7 @@ def main():
     for row in rows:
         if row in words:
             state, rate = words[words.index(row) + 1], words[words.index(row) + 2]
-            if state != "live" or float(rate.replace(",", "")) <= 0:
+            if state != "receiving" or float(rate.replace(",", "")) <= 0:
                 wrong.append(f"{row} is {state!r} at {rate!r} events a second")
     if picture.read_bytes()[:8] != b"\x89PNG\r\n\x1a\n" or picture.stat().st_size < 20_000:
         wrong.append("the picture is empty")

@@ -1,34 +1,44 @@
 //! The collector: exchange feeds to the spool. Either the data is there, or the record says what is missing and why.
 //!
 //! ```text
-//! link (a task per connection) ──► writer ──► book ──► journal (acknowledged) ──► seal ──► spool file
-//!   read, stamp, decode              │  thread: new, again, late, after a hole
-//!                                    ├──► diary: feed log, rejected frames
+//! connection (a task per line) ──► writer ──► series writer ──► log (acknowledged) ──► seal ──► spool file
+//!   session: dial, ask,              │  tracker: new, again, late, after a hole
+//!   read, stamp, decode              ├──► diary: feed log, rejected frames
 //!                                    ├──► quality: windows of fifteen minutes
+//!                                    ├──► lines, health: what is down, which series is not well
 //!                                    └──► status: page, metrics, terminal
 //! ```
 //!
 //! Refuses to be engine: nothing here knows DataFusion.
 
-mod book;
+mod backoff;
+mod bytes;
+mod connection;
+mod data_clock;
+mod dial;
 mod diary;
-mod journal;
-mod link;
+mod health;
+mod lines;
+mod news;
 mod options;
-mod patience;
 mod quality;
+mod reader;
 mod recover;
 pub mod rows;
 mod seal;
+mod series_writer;
 pub mod serve;
+mod session;
 mod spooled;
 pub mod status;
-mod thread;
+mod subscriptions;
+mod tracker;
+mod wal;
 mod writer;
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use serde_json::json;
@@ -39,9 +49,8 @@ use crate::{
     feed::venue,
 };
 
-pub use link::{Clock, Keeping};
-pub use options::Options;
-pub use patience::Patience;
+pub use backoff::Backoff;
+pub use options::{Clock, Keeping, Options};
 pub use status::Status;
 pub use writer::Summary;
 
@@ -61,17 +70,17 @@ pub async fn run(
 ) -> Result<Summary> {
     let lines = venue::lines(&options.wanted, &options.endpoints)?;
     let spool = options.spool.clone();
-    let folder = journal::folder(&spool)?;
-    let lock = journal::lock(&spool)?;
-    let found = journal::read(&folder)?;
-    let mut memories = journal::memories(&found.records);
-    let remembered: Vec<_> = memories.clone().into_iter().collect();
-    let journal = Arc::new(Mutex::new(journal::Journal::open(&spool, lock, &found, &remembered)?));
-    let recovered = recover::recover(&spool, &journal, &found).await?;
-    journal.lock().unwrap_or_else(PoisonError::into_inner).sealed("")?;
+    let folder = wal::folder(&spool)?;
+    let lock = wal::lock(&spool)?;
+    let found = wal::read(&folder)?;
+    let mut known = found.checkpoints.clone();
+    let checkpoints: Vec<_> = known.clone().into_iter().collect();
+    let wal = Arc::new(Mutex::new(wal::Wal::open(&spool, lock, &found, &checkpoints)?));
+    drop(checkpoints);
+    let recovered = recover::recover(&spool, &wal, &found).await?;
     for wanted in &options.wanted {
-        let memory = memories.entry(wanted.series.clone()).or_default();
-        *memory = spooled::joined(&spool, &wanted.series, memory);
+        let checkpoint = known.entry(wanted.series.clone()).or_default();
+        *checkpoint = spooled::joined(&spool, &wanted.series, checkpoint);
     }
     let now = (options.keeping.clock)();
     let mut diary = diary::Diary::new(folder.with_file_name(diary::FOLDER));
@@ -80,10 +89,11 @@ pub async fn run(
         "started",
         json!({ "version": env!("CARGO_PKG_VERSION"), "series": options.wanted.len(), "lines": lines.len(),
             "recovered_files": recovered.files, "recovered_rows": recovered.rows, "torn_bytes": found.torn_bytes,
-            "damaged_segments": found.damaged.len() }),
+            "damaged_segments": found.damaged.len(),
+            "damaged_bytes": found.damaged.iter().map(|(_, bytes)| bytes).sum::<u64>() }),
     );
     if recovered.files > 0 {
-        tracing::warn!(files = recovered.files, rows = recovered.rows, "recovered from the journal");
+        tracing::warn!(files = recovered.files, rows = recovered.rows, "recovered from the log");
     }
     drop(found);
 
@@ -92,12 +102,15 @@ pub async fn run(
     let (to, from) = mpsc::channel(QUEUE);
     let sessions = Arc::new(AtomicU64::new(0));
     let window = quality::Window::at(&spool, now).await;
-    let writer = writer::Writer::new(options.clone(), &lines, memories, journal, diary, window, full, now);
+    let dials = Arc::new(dial::Dials::default());
     let mut tasks = tokio::task::JoinSet::new();
-    for (place, line) in lines.into_iter().enumerate() {
-        let kept = link::keep(line, place, options.keeping, Arc::clone(&sessions), to.clone(), stopped.clone());
-        let _ = tasks.spawn(kept);
+    for (place, line) in lines.iter().cloned().enumerate() {
+        let (sessions, dials) = (Arc::clone(&sessions), Arc::clone(&dials));
+        let connection =
+            connection::Connection::new(line, place, options.keeping, sessions, dials, to.clone(), stopped.clone());
+        let _ = tasks.spawn(connection.keep());
     }
+    let writer = writer::Writer::new(options.clone(), lines, known, wal, diary, window, full, now);
     drop(to);
     let ended = async {
         let timer = async {

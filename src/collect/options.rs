@@ -4,8 +4,26 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::link::Keeping;
+use super::backoff::Backoff;
 use crate::{feed::venue::Wanted, storage::store::Store};
+
+/// Nanoseconds since 1970 UTC.
+pub type Clock = fn() -> i64;
+
+/// How connections are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Keeping {
+    /// The waits between attempts.
+    pub backoff: Backoff,
+    /// A session is replaced when it is this old, or somewhat earlier.
+    pub renew_after: Duration,
+    /// A session without a word for so long is dead.
+    pub silence: Duration,
+    /// Spreads waits.
+    pub seed: u64,
+    /// The clock for the time of receipt.
+    pub clock: Clock,
+}
 
 /// What is to be collected, and how.
 #[derive(Debug, Clone)]

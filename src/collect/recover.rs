@@ -1,30 +1,34 @@
-//! What a process that died left in the journal becomes sealed files, each row once.
+//! What a process that died left in the write-ahead log becomes sealed files, each row once, a few small files or a large one at a time.
 //!
-//! A file whose rows are in the journal is in one of these states; the temporary name and the note of readiness tell:
+//! A file whose rows are in the log is in one of these states:
 //!
 //! ```text
-//! it stands in the spool and holds these rows      nothing to do
-//! it stands there with other content               sealed under another name
-//! it was ready, and its temporary name is gone     it was visible, and has been taken away since: nothing to do
-//! otherwise                                        it was never visible: sealed now, under its name
+//! its sealed record is in the log                        nothing to do
+//! it stands in the spool and holds these rows            noted as sealed
+//! it stands there with other content                     sealed under another name
+//! it does not stand there                                sealed, under its name
 //! ```
+//!
+//! That a file is not there proves nothing: it may never have been, or be compacted and removed since. It is made again; the
+//! compactor knows a file that it has compacted by its rows, and takes it in once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::try_join_all;
 
 use super::{
-    journal::{Found, Journal, Record, RowsHead},
-    rows::Rows,
     seal::{self, seal},
+    wal::{self, Found, FoundFile, Wal},
 };
 use crate::{
     error::Result,
     feed::venue::Wanted,
     storage::{atomic, store::Store},
 };
+
+/// So many files are sealed at a time, where their rows take no more than so many bytes of the log.
+const TOGETHER: usize = 16;
+const TOGETHER_BYTES: usize = 4 << 20;
 
 /// What was recovered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,69 +37,61 @@ pub(crate) struct Recovered {
     pub(crate) rows: u64,
 }
 
-/// Seals what the journal holds and no file does.
+/// Seals what the log holds and no file does.
 ///
 /// # Errors
-/// When a file cannot be sealed: the rows stay in the journal, and nothing is collected before they are safe.
-pub(crate) async fn recover(spool: &Store, journal: &Arc<Mutex<Journal>>, found: &Found) -> Result<Recovered> {
-    let mut files: BTreeMap<&str, (&RowsHead, Rows)> = BTreeMap::new();
-    let mut ready = BTreeSet::new();
-    for record in &found.records {
-        match record {
-            Record::Rows(head, batch) => {
-                let (_, rows) = files.entry(&head.key).or_insert_with(|| (&**head, Rows::new(head.kind)));
-                rows.extend(batch)?;
-            }
-            Record::Ready(key) => drop(ready.insert(key.as_str())),
-            Record::Unready(key) => drop(ready.remove(key.as_str())),
-            Record::Memories(_) => {}
+/// When a file cannot be sealed: the rows stay in the log, and nothing is collected before they are safe.
+pub(crate) async fn recover(spool: &Store, wal: &Arc<Mutex<Wal>>, found: &Found) -> Result<Recovered> {
+    // Before anything of the log goes.
+    wal::keep_aside(found)?;
+    let wal = || wal.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut recovered = Recovered::default();
+    let mut left = found.files.iter().peekable();
+    while left.peek().is_some() {
+        // Small files wait for the disk, not for one another; a large one is alone with its rows in memory.
+        let (mut together, mut bytes) = (Vec::new(), 0);
+        while let Some((key, file)) = left.next_if(|(_, file)| {
+            together.is_empty() || (together.len() < TOGETHER && bytes + file.bytes() <= TOGETHER_BYTES)
+        }) {
+            bytes += file.bytes();
+            together.push((key, file));
+        }
+        let all = together.iter().map(|(key, file)| one(spool, key, file, found));
+        for rows in try_join_all(all).await?.into_iter().flatten() {
+            recovered.rows += rows;
+            recovered.files += 1;
+        }
+        for (key, _) in together {
+            let _ = atomic::sweep(spool, key.rsplit_once('/').map_or("", |(folder, _)| folder));
+            wal().sealed(key)?;
         }
     }
-    let mut missing = Vec::new();
-    for (key, (head, rows)) in files {
-        let standing = spool.local_path(key).filter(|path| path.exists());
-        let key = match standing.map(|path| seal::read_back(&path)) {
-            // The tail that was not acknowledged can be in the file and not in the journal.
-            Some(Ok(content)) if content.rows >= rows.len() => continue,
-            Some(_) => {
-                tracing::warn!(file = %spool.show(key), "a sealed file holds other rows than it should; they are sealed beside it");
-                key.replace(".parquet", &format!("-{}.parquet", head.memory.seq))
-            }
-            None if ready.contains(key) && !has_temporary(spool, key) => continue,
-            None => key.to_owned(),
-        };
-        missing.push((key, head, rows));
+    for (path, bytes) in &found.damaged {
+        tracing::error!(segment = %path.display(), bytes, "a segment of the log is damaged; it is kept aside");
     }
-    // Temporary names are evidence: they go only when the journal does not need them any more.
-    for (key, _, _) in &missing {
-        journal.lock().unwrap_or_else(PoisonError::into_inner).unready(key)?;
-    }
-    let mut recovered = Recovered::default();
-    for (key, _, _) in &missing {
-        let _ = atomic::sweep(spool, key.rsplit_once('/').map_or("", |(folder, _)| folder));
-    }
-    for (key, head, rows) in missing {
-        let wanted = Wanted::restored(head.series.clone(), head.kind, head.symbol.clone())?;
-        let (noted, noted_key) = (Arc::clone(journal), key.clone());
-        let note = move || noted.lock().unwrap_or_else(PoisonError::into_inner).ready(&noted_key);
-        recovered.rows += rows.len() as u64;
-        recovered.files += 1;
-        let _ = seal(spool, &key, &wanted, &Arc::new(rows), Box::new(note)).await?;
-    }
-    for path in &found.damaged {
-        tracing::error!(segment = %path.display(), "a segment of the journal is damaged; it is kept aside");
-        let _ = fs::rename(path, path.with_extension("damaged"));
-    }
+    wal().trim()?;
     Ok(recovered)
 }
 
-/// Whether a temporary file of the atomic write of `key` lies beside its place.
-fn has_temporary(spool: &Store, key: &str) -> bool {
-    let Some(path) = spool.local_path(key) else { return false };
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else { return false };
-    let begin = format!(".{name}.");
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .into_iter()
-        .any(|e| e.file_name().to_str().is_some_and(|n| n.starts_with(&begin) && n.ends_with(".qlc.tmp")))
+/// Seals a file unless it stands in the spool; returns the number of its rows if it had to be.
+async fn one(spool: &Store, key: &str, file: &FoundFile, found: &Found) -> Result<Option<u64>> {
+    let rows = found.rows(file)?;
+    let wanted = Wanted::restored(file.head.series.clone(), file.head.kind, file.head.symbol.clone())?;
+    let mut place = key.to_owned();
+    if let Some(path) = spool.local_path(key).filter(|path| path.exists()) {
+        match seal::read_back(&path) {
+            Ok(content) if content.rows == rows.len() && content.row_hash == seal::hash_of(&wanted, &rows)? => {
+                return Ok(None);
+            }
+            // The tail that was not acknowledged can be in the file and not in the log.
+            Ok(content) if content.rows > rows.len() && seal::holds(&path, &rows)? => return Ok(None),
+            _ => {}
+        }
+        tracing::warn!(file = %spool.show(key), "a sealed file holds other rows than it should; they are sealed beside it");
+        let newest = (0..rows.len()).filter_map(|row| Some(rows.received(row)?.0)).max().unwrap_or(0);
+        place = key.replace(".parquet", &format!("-{newest}.parquet"));
+    }
+    let count = rows.len() as u64;
+    let _ = seal(spool, &place, &wanted, &Arc::new(rows)).await?;
+    Ok(Some(count))
 }

@@ -1,4 +1,4 @@
-//! Rows of one series in memory, column by column: from events, to and from the journal, into a spool file.
+//! Rows of one series in memory, column by column: from events, to and from the write-ahead log, into a spool file.
 //!
 //! The columns that have one value throughout (exchange, symbol, stream, version) are not kept; they are added when a
 //! spool file is made.
@@ -13,17 +13,19 @@ use arrow::{
 use crate::{
     error::{Error, Kind as ErrorKind, Result},
     feed::{
-        event::{Body, Event, Kind, TradeId},
+        event::{Body, Event, Kind, TradeId, fingerprint},
         venue::Wanted,
     },
     model::schema,
 };
 
+use super::bytes::{Reader, put, put_signed};
+
 /// The version of the streams' columns.
 const STREAM_VERSION: i8 = 1;
 
 /// At most so many bytes of a row, where a step is planned.
-const ROW_BYTES: usize = 72;
+const ROW_BYTES: usize = 80;
 /// Room for the name of a trade; longer ones make more.
 const NAME_BYTES: usize = 16;
 
@@ -40,6 +42,9 @@ pub struct Rows {
     sides: Vec<i8>,
     /// The time of the next funding.
     next: Vec<i64>,
+    /// The place of each event among those of its series ([`Event::order`]). It goes to the log, by which the next process
+    /// knows the event again.
+    orders: Vec<u64>,
     /// The ends of the names of trades in `names`.
     ends: Vec<usize>,
     names: String,
@@ -62,6 +67,7 @@ impl Rows {
             floats: vec![Vec::new(); floats],
             sides: Vec::new(),
             next: Vec::new(),
+            orders: Vec::new(),
             ends: Vec::new(),
             names: String::new(),
         }
@@ -82,7 +88,7 @@ impl Rows {
     /// Bytes that the rows take.
     pub(crate) fn bytes(&self) -> usize {
         let trade = if self.kind == Kind::Trade { 9 } else { 0 };
-        let row = 24 + 8 * self.floats.len() + trade + if self.kind == Kind::Funding { 8 } else { 0 };
+        let row = 32 + 8 * self.floats.len() + trade + if self.kind == Kind::Funding { 8 } else { 0 };
         self.len() * row + self.names.len()
     }
 
@@ -90,7 +96,9 @@ impl Rows {
     pub(crate) fn held(&self) -> usize {
         let ints = self.ts_event.capacity() + self.seq.capacity() + self.ts_recv.capacity() + self.next.capacity();
         let floats: usize = self.floats.iter().map(Vec::capacity).sum();
-        8 * (ints + floats + self.ends.capacity()) + self.sides.capacity() + self.names.capacity()
+        8 * (ints + floats + self.orders.capacity() + self.ends.capacity())
+            + self.sides.capacity()
+            + self.names.capacity()
     }
 
     /// Bytes that one more row will take: none, or those of a step.
@@ -104,6 +112,7 @@ impl Rows {
         for column in [&mut self.ts_event, &mut self.seq, &mut self.ts_recv] {
             column.reserve_exact(more);
         }
+        self.orders.reserve_exact(more);
         for column in &mut self.floats {
             column.reserve_exact(more);
         }
@@ -123,6 +132,7 @@ impl Rows {
         if self.len() == self.ts_event.capacity() {
             self.grow();
         }
+        self.orders.push(event.order());
         let floats = match event.body {
             Body::Bbo { bid_price, bid_qty, ask_price, ask_qty } => [bid_price, bid_qty, ask_price, ask_qty],
             Body::Trade { price, qty, side, id } => {
@@ -154,9 +164,113 @@ impl Rows {
         self.seq.push(seq);
     }
 
-    /// Adds the rows of a batch that [`Self::narrow`] made.
+    /// Appends these rows to `out`, column by column: whole numbers by what they differ from the one before.
+    pub(crate) fn encode(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        put(out, range.len() as u64);
+        let each = |column: &[i64]| column.get(range.clone()).unwrap_or_default().to_vec();
+        let (ts_event, seq, ts_recv) = (each(&self.ts_event), each(&self.seq), each(&self.ts_recv));
+        differences(&ts_event, out);
+        for (recv, event) in ts_recv.iter().zip(&ts_event) {
+            put_signed(out, recv.wrapping_sub(*event));
+        }
+        for (seq, recv) in seq.iter().zip(&ts_recv) {
+            put_signed(out, seq.wrapping_sub(*recv));
+        }
+        let orders = self.orders.get(range.clone()).unwrap_or_default();
+        differences(&orders.iter().map(|order| order.cast_signed()).collect::<Vec<_>>(), out);
+        for column in &self.floats {
+            for value in column.get(range.clone()).unwrap_or_default() {
+                out.extend_from_slice(&value.to_bits().to_le_bytes());
+            }
+        }
+        match self.kind {
+            Kind::Trade => {
+                let sides = self.sides.get(range.clone()).unwrap_or_default();
+                out.extend(sides.iter().map(|side| side.cast_unsigned()));
+                for row in range {
+                    let name = self.name(row).as_bytes();
+                    put(out, name.len() as u64);
+                    out.extend_from_slice(name);
+                }
+            }
+            Kind::Funding => differences(&each(&self.next), out),
+            Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest => {}
+        }
+    }
+
+    /// The rows that [`Self::encode`] appended; `None` when these are no such bytes.
+    pub(crate) fn decode(kind: Kind, from: &mut Reader) -> Option<Self> {
+        let count = from.length()?;
+        // Each row takes some bytes: a number that is not that of the rows asks for no memory.
+        if count > from.0.len() {
+            return None;
+        }
+        let mut rows = Self::new(kind);
+        rows.ts_event = sums(count, from)?;
+        for row in 0..count {
+            rows.ts_recv.push(from.signed()?.wrapping_add(*rows.ts_event.get(row)?));
+        }
+        for row in 0..count {
+            rows.seq.push(from.signed()?.wrapping_add(*rows.ts_recv.get(row)?));
+        }
+        rows.orders = sums(count, from)?.into_iter().map(i64::cast_unsigned).collect();
+        for column in &mut rows.floats {
+            for _ in 0..count {
+                column.push(f64::from_bits(u64::from_le_bytes(from.array()?)));
+            }
+        }
+        match kind {
+            Kind::Trade => {
+                rows.sides.extend(from.take(count)?.iter().map(|byte| byte.cast_signed()));
+                for _ in 0..count {
+                    let length = from.length()?;
+                    rows.names.push_str(std::str::from_utf8(from.take(length)?).ok()?);
+                    rows.ends.push(rows.names.len());
+                }
+            }
+            Kind::Funding => rows.next = sums(count, from)?,
+            Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest => {}
+        }
+        from.0.is_empty().then_some(rows)
+    }
+
+    /// Adds the rows of others of the same stream.
+    pub(crate) fn append(&mut self, mut others: Self) {
+        debug_assert_eq!(self.kind, others.kind, "rows of one stream");
+        self.ts_event.append(&mut others.ts_event);
+        self.seq.append(&mut others.seq);
+        self.ts_recv.append(&mut others.ts_recv);
+        self.orders.append(&mut others.orders);
+        for (column, more) in self.floats.iter_mut().zip(&mut others.floats) {
+            column.append(more);
+        }
+        self.sides.append(&mut others.sides);
+        self.next.append(&mut others.next);
+        let before = self.names.len();
+        self.names.push_str(&others.names);
+        self.ends.extend(others.ends.iter().map(|end| end + before));
+    }
+
+    /// The `seq` and the time of receipt of a row.
+    pub(crate) fn received(&self, row: usize) -> Option<(i64, i64)> {
+        Some((*self.seq.get(row)?, *self.ts_recv.get(row)?))
+    }
+
+    /// What a row is known again by: its order, the fingerprint of its content, its time.
+    pub(crate) fn identity(&self, row: usize) -> Option<(u64, u64, i64)> {
+        let mut floats = [f64::NAN; 4];
+        for (value, column) in floats.iter_mut().zip(&self.floats) {
+            *value = *column.get(row)?;
+        }
+        let side = self.sides.get(row).copied().unwrap_or(0);
+        let next = self.next.get(row).copied().unwrap_or(0);
+        let print = fingerprint(floats, side, next, self.name(row).as_bytes());
+        Some((*self.orders.get(row)?, print, *self.ts_event.get(row)?))
+    }
+
+    /// Adds the rows of a batch as earlier versions had them in their log.
     pub(crate) fn extend(&mut self, batch: &RecordBatch) -> Result<()> {
-        let wrong = || Error::new(ErrorKind::BadInput, "the journal holds rows of other columns");
+        let wrong = || Error::new(ErrorKind::BadInput, "the log holds rows of other columns");
         if batch.schema().fields() != narrow_schema(self.kind)?.fields() {
             return Err(wrong());
         }
@@ -164,6 +278,8 @@ impl Rows {
         for (at, column) in [(0, &mut self.ts_event), (1, &mut self.seq), (2, &mut self.ts_recv)] {
             column.extend(ints(at).ok_or_else(wrong)?.values());
         }
+        // They do not tell it; their series' state was kept beside them.
+        self.orders.resize(self.ts_event.len(), 0);
         for (column, values) in self.floats.iter_mut().zip(batch.columns().iter().skip(3)) {
             let values = values.as_primitive_opt::<Float64Type>().ok_or_else(wrong)?;
             column.extend(values.iter().map(|value| value.unwrap_or(f64::NAN)));
@@ -185,7 +301,8 @@ impl Rows {
         Ok(())
     }
 
-    /// These rows without the columns of one value, as the journal holds them.
+    /// These rows without the columns of one value.
+    #[cfg(test)]
     pub(crate) fn narrow(&self, rows: Range<usize>) -> Result<RecordBatch> {
         let order: Vec<usize> = rows.collect();
         batch(narrow_schema(self.kind)?, self.varying(&order))
@@ -251,6 +368,25 @@ impl Rows {
     }
 }
 
+/// Appends each number by what it differs from the one before.
+fn differences(numbers: &[i64], out: &mut Vec<u8>) {
+    let mut before = 0_i64;
+    for number in numbers {
+        put_signed(out, number.wrapping_sub(before));
+        before = *number;
+    }
+}
+
+/// What [`differences`] appended.
+fn sums(count: usize, from: &mut Reader) -> Option<Vec<i64>> {
+    let mut before = 0_i64;
+    let each = (0..count).map(|_| {
+        before = before.wrapping_add(from.signed()?);
+        Some(before)
+    });
+    each.collect()
+}
+
 /// Rows that room is made for where there are so many.
 fn step(rows: usize) -> usize {
     rows.clamp(64, 4096)
@@ -279,11 +415,11 @@ mod tests {
     };
 
     fn event(ts_event: i64, body: Body) -> Event {
-        Event { series: 0, ts_event, ts_recv: ts_event + 5, id: Id::Time, body }
+        Event { series: 0, ts_event, ts_recv: ts_event + 5, id: Id::Time, number: 0, body }
     }
 
     #[test]
-    fn rows_go_to_the_journal_and_back() {
+    fn rows_go_to_the_log_and_back() {
         let bodies = [
             Body::Bbo { bid_price: 1.0, bid_qty: 2.0, ask_price: f64::NAN, ask_qty: f64::NAN },
             Body::Trade { price: 1.0, qty: 2.0, side: -1, id: TradeId::Text("a-b".into()) },
@@ -293,13 +429,26 @@ mod tests {
         ];
         for (kind, body) in Kind::ALL.into_iter().zip(bodies) {
             let mut rows = Rows::new(kind);
+            let body_print = body.fingerprint();
             rows.push(event(20, body.clone()), 1);
             rows.push(event(10, body), 2);
             let batch = rows.narrow(0..2).unwrap();
+            let mut old = Rows::new(kind);
+            old.extend(&rows.narrow(0..1).unwrap()).unwrap();
+            old.extend(&rows.narrow(1..2).unwrap()).unwrap();
+            assert_eq!(old.narrow(0..2).unwrap(), batch, "{kind}, as earlier versions wrote it");
             let mut back = Rows::new(kind);
-            back.extend(&rows.narrow(0..1).unwrap()).unwrap();
-            back.extend(&rows.narrow(1..2).unwrap()).unwrap();
+            for range in [0..1, 1..2] {
+                let mut bytes = Vec::new();
+                rows.encode(range, &mut bytes);
+                for cut in 0..bytes.len() {
+                    assert!(Rows::decode(kind, &mut Reader(&bytes[..cut])).is_none(), "{kind}, cut at {cut}");
+                }
+                back.append(Rows::decode(kind, &mut Reader(&bytes)).unwrap());
+            }
             assert_eq!(back.narrow(0..2).unwrap(), batch, "{kind}");
+            assert_eq!(back.orders, rows.orders);
+            assert_eq!(back.identity(1).unwrap().1, body_print, "{kind}: the same event by its row and by itself");
             assert!(back.bytes() > 0 && back.len() == 2);
             assert!(Rows::new(if kind == Kind::Bbo { Kind::Trade } else { Kind::Bbo }).extend(&batch).is_err());
 

@@ -4,6 +4,7 @@
 //! Refuses to let a file appear whose rows, read back, are not those that were to be written.
 
 use std::{
+    collections::HashSet,
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,7 +29,7 @@ use crate::{
         row_hash::{self, FOOTER_KEY, RowHash, VERSION_KEY},
         schema,
     },
-    storage::{Expect, atomic, crash, store::Store},
+    storage::{Expect, atomic, store::Store},
 };
 
 /// Rows that are encoded at a time.
@@ -44,19 +45,15 @@ pub(crate) struct Content {
     pub(crate) bytes: u64,
 }
 
-/// Called when the file is complete and not yet visible; what it does must be durable when it returns.
-pub(crate) type Ready = Box<dyn FnOnce() -> Result<()> + Send>;
-
 /// Makes the spool file at `key` of these rows.
 ///
 /// # Errors
-/// When it cannot be written, other rows are read back, or `ready` refuses.
-pub(crate) async fn seal(spool: &Store, key: &str, wanted: &Wanted, rows: &Arc<Rows>, ready: Ready) -> Result<Content> {
+/// When it cannot be written, or other rows are read back.
+pub(crate) async fn seal(spool: &Store, key: &str, wanted: &Wanted, rows: &Arc<Rows>) -> Result<Content> {
     let shown = spool.show(key);
     let (wanted, rows) = (wanted.clone(), Arc::clone(rows));
     let made = Arc::new(std::sync::OnceLock::new());
     let expected = Arc::clone(&made);
-    let folder = spool.local_path(key).and_then(|path| path.parent().map(Path::to_owned));
     let steps = atomic::Steps {
         write: Box::new(move |path| {
             blocking(move || {
@@ -76,25 +73,44 @@ pub(crate) async fn seal(spool: &Store, key: &str, wanted: &Wanted, rows: &Arc<R
                 }
             })
         }),
-        before_visible: Box::new(move |_: &Content| {
-            blocking(move || {
-                // Recovery tells by the temporary name whether the file became visible, so that name must be durable.
-                if let Some(folder) = folder {
-                    File::open(&folder)
-                        .and_then(|f| f.sync_all())
-                        .map_err(|e| Error::io(format!("{}: the folder cannot be synced", folder.display()), e))?;
-                }
-                crash::point("temporary name durable");
-                ready()?;
-                crash::point("readiness noted");
-                Ok(())
-            })
-        }),
+        before_visible: Box::new(|_: &Content| Box::pin(async { Ok(()) })),
     };
     let staging = spool.local_folder().unwrap_or(Path::new("/"));
     // Anything: a seal that was repeated after an error that came too late meets its own file.
     let written = atomic::write(spool, key, staging, &Expect::Anything, steps).await?;
     Ok(*written.verified())
+}
+
+/// The row hash of these rows, as their file has it.
+///
+/// # Errors
+/// When they do not fit the columns, which is a defect.
+pub(crate) fn hash_of(wanted: &Wanted, rows: &Rows) -> Result<RowHash> {
+    let mut hash = RowHash::EMPTY;
+    for chunk in rows.order().chunks(CHUNK) {
+        hash = hash.and(row_hash::of_batch(&rows.full(wanted, chunk)?)?);
+    }
+    Ok(hash)
+}
+
+/// Whether the file at `path` holds all of these rows, known by their `seq`.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn holds(path: &Path, rows: &Rows) -> Result<bool> {
+    use arrow::{array::AsArray, datatypes::Int64Type};
+    let wrong = |e: ParquetError| Error::io(format!("{}: cannot be read", path.display()), e);
+    let file = File::open(path).map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).map_err(wrong)?;
+    let mut missing: HashSet<i64> = (0..rows.len()).filter_map(|row| Some(rows.received(row)?.0)).collect();
+    for batch in reader {
+        let batch = batch.map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
+        let seq = batch.columns().get(1).and_then(|column| column.as_primitive_opt::<Int64Type>());
+        for seq in seq.into_iter().flat_map(|column| column.values()) {
+            let _ = missing.remove(seq);
+        }
+    }
+    Ok(missing.is_empty())
 }
 
 fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> BoxFuture<'static, Result<T>> {
@@ -197,13 +213,11 @@ mod tests {
         let mut rows = Rows::new(Stream::OpenInterest);
         for n in 0..100_i64 {
             let body = Body::OpenInterest(1.5);
-            rows.push(Event { series: 0, ts_event: 1000 - n, ts_recv: n, id: Id::Time, body }, n);
+            rows.push(Event { series: 0, ts_event: 1000 - n, ts_recv: n, id: Id::Time, number: 0, body }, n);
         }
         let rows = Arc::new(rows);
         let key = "exchange=okx/stream=open_interest/symbol=btcusdt/2026-02-03_00-00-00.parquet";
-        let refused = seal(&spool, key, &wanted, &rows, Box::new(|| Err(Error::usage("no")))).await;
-        assert!(refused.is_err() && !dir.path().join(key).exists());
-        let content = seal(&spool, key, &wanted, &rows, Box::new(|| Ok(()))).await.unwrap();
+        let content = seal(&spool, key, &wanted, &rows).await.unwrap();
         assert_eq!((content.rows, content), (100, read_back(&dir.path().join(key)).unwrap()));
         let file = File::open(dir.path().join(key)).unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();

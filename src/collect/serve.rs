@@ -13,7 +13,7 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use super::status::{LAG_MS, Status};
+use super::status::{LAG_MS, SeriesState, Status};
 use crate::error::{Error, Result};
 
 type Told = watch::Receiver<Arc<Status>>;
@@ -76,7 +76,7 @@ fn metrics(status: &Status) -> String {
     family(
         "up",
         "gauge",
-        "Whether every connection is live and the disk takes rows.",
+        "Whether every connection is live, every series is well and the disk takes rows.",
         one(u8::from(status.healthy).to_string()),
     );
     family("frames_total", "counter", "Frames read.", one(status.frames.to_string()));
@@ -103,6 +103,11 @@ fn metrics(status: &Status) -> String {
     family("duplicate_events_total", "counter", "Events that came again.", feeds(|f| f.duplicates));
     family("late_events_total", "counter", "Events that came late and were kept.", feeds(|f| f.late));
     family("dropped_events_total", "counter", "Events that had no room.", feeds(|f| f.dropped));
+    family("conflicting_events_total", "counter", "Events with the number of another one.", feeds(|f| f.conflicts));
+    family("series_troubled", "gauge", "Whether a series is not well.", feeds(|f| u64::from(f.trouble.is_some())));
+    let states =
+        SeriesState::ALL.map(|state| (format!("{{state=\"{}\"}}", state.name()), status.series.of(state).to_string()));
+    family("series", "gauge", "Series by their state.", states.to_vec());
     let lines = |of: fn(&super::status::LineStatus) -> u64| {
         let label = |l: &super::status::LineStatus| format!("{{exchange=\"{}\",line=\"{}\"}}", l.exchange, l.name);
         status.lines.iter().map(|l| (label(l), of(l).to_string())).collect::<Vec<_>>()

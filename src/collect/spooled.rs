@@ -1,4 +1,4 @@
-//! What the sealed files of a series tell of it, for a collector whose journal was removed: numbers and names that were
+//! What the sealed files of a series tell of it, for a collector whose write-ahead log was removed: numbers and names that were
 //! given already.
 //!
 //! Reads names, and the footers of the newest files. Refuses to read rows, and to fail: a footer that does not read tells
@@ -16,7 +16,7 @@ use parquet::file::{
     statistics::Statistics,
 };
 
-use super::journal::Memory;
+use super::wal::Checkpoint;
 use crate::{
     model::{layout, partition::Series, schema},
     storage::store::Store,
@@ -35,9 +35,9 @@ struct Named {
 }
 
 /// What is remembered of a series, and what its files in the spool tell beyond that.
-pub(crate) fn joined(spool: &Store, series: &Series, memory: &Memory) -> Memory {
-    let mut memory = memory.clone();
-    let Some(folder) = spool.local_path(&layout::series_dir(series)) else { return memory };
+pub(crate) fn joined(spool: &Store, series: &Series, known: &Checkpoint) -> Checkpoint {
+    let mut known = known.clone();
+    let Some(folder) = spool.local_path(&layout::series_dir(series)) else { return known };
     let entries = entries(&folder).unwrap_or_else(|error| {
         // Collecting goes on: an event that is not taken now is lost, a number that is given again can be told later.
         tracing::error!(folder = %folder.display(), %error, "cannot be listed; what its files tell of numbers and names is not known");
@@ -46,8 +46,8 @@ pub(crate) fn joined(spool: &Store, series: &Series, memory: &Memory) -> Memory 
     let mut names: Vec<Named> = entries.iter().filter_map(|entry| named(entry.file_name().to_str()?)).collect();
     names.sort();
     for name in &names {
-        memory.opened_s = memory.opened_s.max(name.opened_s);
-        memory.seq = memory.seq.max(name.seq.unwrap_or(0));
+        known.opened_s = known.opened_s.max(name.opened_s);
+        known.seq = known.seq.max(name.seq.unwrap_or(0));
     }
     let mut newest: Vec<Named> = names.iter().rev().take(NEWEST).cloned().collect();
     // A clock that went back gives later files earlier names; the number of their first row is in them.
@@ -55,10 +55,10 @@ pub(crate) fn joined(spool: &Store, series: &Series, memory: &Memory) -> Memory 
     newest.extend(names.iter().rev().take_while(|name| name.seq.is_some()).take(NEWEST).cloned());
     for name in newest {
         let [seq, ts_recv] = greatest(&folder.join(&name.file), [schema::SEQ, "ts_recv"]);
-        memory.seq = memory.seq.max(seq.unwrap_or(0));
-        memory.ts_recv = memory.ts_recv.max(ts_recv.unwrap_or(0));
+        known.seq = known.seq.max(seq.unwrap_or(0));
+        known.ts_recv = known.ts_recv.max(ts_recv.unwrap_or(0));
     }
-    memory
+    known
 }
 
 /// All that lies in a folder, which need not be there yet.

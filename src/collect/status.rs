@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+pub use super::health::SeriesState;
 pub use crate::model::quality::{LAG_MS, Lags};
 
 /// A collector at an instant.
@@ -13,7 +14,7 @@ pub struct Status {
     pub started_ns: i64,
     /// When this was written, likewise.
     pub now_ns: i64,
-    /// Whether every connection is live and the disk takes what it is given.
+    /// Whether every connection is live, every series is well and the disk takes what it is given.
     pub healthy: bool,
     /// Why not.
     pub troubles: Vec<String>,
@@ -45,8 +46,54 @@ pub struct Status {
     pub disk_free: u64,
     /// The connections.
     pub lines: Vec<LineStatus>,
+    /// How many series are in which state.
+    pub series: SeriesCount,
     /// The series.
     pub feeds: Vec<FeedStatus>,
+}
+
+/// How many series are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SeriesCount {
+    /// No connection asks for them at the moment.
+    pub wanted: u64,
+    /// Asked for, and not answered.
+    pub asked: u64,
+    /// Acknowledged, and nothing came yet.
+    pub acknowledged: u64,
+    /// Their events come.
+    pub receiving: u64,
+    /// Quiet for longer than is usual.
+    pub quiet: u64,
+    /// Refused; they are asked for again.
+    pub refused: u64,
+}
+
+impl SeriesCount {
+    /// Those in a state.
+    #[must_use]
+    pub fn of(&self, state: SeriesState) -> u64 {
+        match state {
+            SeriesState::Wanted => self.wanted,
+            SeriesState::Asked => self.asked,
+            SeriesState::Acknowledged => self.acknowledged,
+            SeriesState::Receiving => self.receiving,
+            SeriesState::Quiet => self.quiet,
+            SeriesState::Refused => self.refused,
+        }
+    }
+
+    /// Counts one.
+    pub(crate) fn add(&mut self, state: SeriesState) {
+        *match state {
+            SeriesState::Wanted => &mut self.wanted,
+            SeriesState::Asked => &mut self.asked,
+            SeriesState::Acknowledged => &mut self.acknowledged,
+            SeriesState::Receiving => &mut self.receiving,
+            SeriesState::Quiet => &mut self.quiet,
+            SeriesState::Refused => &mut self.refused,
+        } += 1;
+    }
 }
 
 /// A connection at an instant.
@@ -77,6 +124,10 @@ pub struct FeedStatus {
     pub stream: &'static str,
     /// The symbol.
     pub symbol: String,
+    /// What has become of it.
+    pub state: SeriesState,
+    /// What is wrong with it, where something is.
+    pub trouble: Option<String>,
     /// Events taken.
     pub events: u64,
     /// Events a second, of late.
@@ -95,6 +146,8 @@ pub struct FeedStatus {
     pub duplicates: u64,
     /// Events that came late and were kept.
     pub late: u64,
+    /// Events that had the number of another one and other content; both were kept.
+    pub conflicts: u64,
     /// Events that had no room.
     pub dropped: u64,
 }

@@ -1,4 +1,4 @@
-//! The writer: events become rows, rows go to the journal in groups, full files are sealed.
+//! The writer: events become rows, rows go to the log in groups, full files are sealed.
 //!
 //! One task owns all series, so that numbers are given in one place. When sealing falls behind, no more events are taken
 //! until it has caught up; only when the disk refuses and memory is full are events dropped, the frequent ones first, each
@@ -19,68 +19,64 @@ use tokio::{
 };
 
 use super::{
-    book::{Book, Dropped},
     diary::Diary,
-    journal::{Journal, Memory, RowsHead, rows_record},
-    link::{Group, News, What},
+    lines::Lines,
+    news::{Group, News, What},
     options::Options,
     quality::Window,
     rows::Rows,
     seal::{Content, seal},
-    status::{LineStatus, Status},
-    thread::Verdict,
+    series_writer::{Dropped, SeriesWriter},
+    status::{SeriesCount, Status},
+    tracker::{Gap, Verdict},
+    wal::{Batch, Checkpoint, Wal},
 };
 use crate::{
     error::Result,
     feed::{
         event::{Event, Kind},
-        venue::{Line, Wanted},
+        venue::Line,
     },
     model::partition::Series,
 };
 
-/// Files that are sealed at a time.
+/// Files that are sealed at a time: large ones, of which one keeps a processor busy, and small ones, which wait for the disk.
 const SEALS: usize = 2;
+const SMALL_SEALS: usize = 12;
+/// Rows of so many bytes are sealed at a time where there are more than [`SEALS`].
+const SEAL_BYTES: usize = 16 << 20;
 /// After a failed seal.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Records are written to the journal when they are so many bytes.
+/// After a failed commit: each attempt encodes all rows that wait.
+const COMMIT_AGAIN: Duration = Duration::from_millis(500);
+/// Records are written to the log when they are so many bytes.
 const GROUP: usize = 8 << 20;
 /// While the disk refuses, dropped events are noted so often.
 const NOTE_NS: i64 = 60_000_000_000;
 /// At the end every file is tried so often.
 const ATTEMPTS: u32 = 3;
-/// Lines of the feed log about one line's rejects in a second.
-const SAMPLES: u32 = 5;
-
 /// A file whose rows are complete.
 struct Frozen {
     place: usize,
     key: String,
     rows: Arc<Rows>,
-    /// Rows that are not in the journal either: only at the end, when the disk refuses.
+    /// Rows that are not in the log either: only at the end, when the disk refuses.
     at_risk: usize,
 }
 
 type Sealed = (Frozen, Result<Content>);
 
-/// A connection as the writer knows it.
-#[derive(Debug)]
-struct LineState {
-    status: LineStatus,
-    /// Since when nothing comes, and whose fault it is.
-    down: Option<(i64, &'static str)>,
-    sampled: u32,
-}
-
 pub(super) struct Writer {
     options: Options,
-    books: Vec<Book>,
+    series: Vec<SeriesWriter>,
     /// Of series that this process does not collect.
-    others: BTreeMap<Series, Memory>,
-    journal: Arc<Mutex<Journal>>,
-    lines: Vec<LineState>,
+    others: BTreeMap<Series, Checkpoint>,
+    wal: Arc<Mutex<Wal>>,
+    lines: Lines,
     waiting: VecDeque<(Frozen, Instant)>,
     seals: JoinSet<Sealed>,
+    /// Bytes of rows in files that are being sealed.
+    sealing_bytes: usize,
     /// Bytes of rows in files that are being sealed or wait.
     frozen_bytes: usize,
     /// Bytes of rows in open files.
@@ -89,6 +85,8 @@ pub(super) struct Writer {
     window: Window,
     status: Status,
     disk_trouble: Option<String>,
+    /// No commit is tried before.
+    commit_again: Instant,
     uncommitted_since: Option<i64>,
     last_tick_ns: i64,
     ticks: u64,
@@ -111,7 +109,7 @@ pub struct Summary {
     pub missing: u64,
     /// Events that had no room.
     pub dropped: u64,
-    /// Rows that are in the journal still, because they could not be sealed.
+    /// Rows that are in the log still, because they could not be sealed.
     pub left_in_journal: u64,
     /// Rows that are nowhere, because neither the journal nor a file could be written.
     pub lost: u64,
@@ -121,46 +119,38 @@ impl Writer {
     #[expect(clippy::too_many_arguments, reason = "each is made by a step of its own")]
     pub(super) fn new(
         options: Options,
-        lines: &[Line],
-        mut memories: BTreeMap<Series, Memory>,
-        journal: Arc<Mutex<Journal>>,
+        lines: Vec<Line>,
+        mut known: BTreeMap<Series, Checkpoint>,
+        wal: Arc<Mutex<Wal>>,
         diary: Diary,
         window: Window,
         full: watch::Sender<bool>,
         now: i64,
     ) -> Self {
-        let books: Vec<Book> = options
+        let series: Vec<SeriesWriter> = options
             .wanted
             .iter()
-            .map(|wanted| Book::new(wanted.clone(), memories.remove(&wanted.series).unwrap_or_default()))
+            .map(|wanted| SeriesWriter::new(wanted.clone(), known.remove(&wanted.series).unwrap_or_default()))
             .collect();
-        let state = |line: &Line| {
-            let known = line.series.iter().filter_map(|place| Some(books.get(*place)?.memory.ts_recv)).max();
-            let status = LineStatus {
-                name: line.name.clone(),
-                exchange: line.venue.name(),
-                state: "connecting",
-                ..LineStatus::default()
-            };
-            let since = known.filter(|ns| *ns > 0).unwrap_or(now);
-            LineState { status, down: Some((since, "ours")), sampled: 0 }
-        };
-        let lines = lines.iter().map(state).collect();
+        let known_recv = |place: usize| series.get(place).map(SeriesWriter::known_recv);
+        let lines = Lines::new(lines, &options.wanted, known_recv, now);
         let status = Status { started_ns: now, memory_limit: options.memory_limit, ..Status::default() };
         Self {
             options,
-            books,
-            others: memories,
-            journal,
+            series,
+            others: known,
+            wal,
             lines,
             waiting: VecDeque::new(),
             seals: JoinSet::new(),
+            sealing_bytes: 0,
             frozen_bytes: 0,
             open_bytes: 0,
             diary,
             window,
             status,
             disk_trouble: None,
+            commit_again: Instant::now(),
             uncommitted_since: None,
             last_tick_ns: now,
             ticks: 0,
@@ -182,6 +172,8 @@ impl Writer {
                 _ = tick.tick() => {
                     self.tick(from.len()).await;
                     let _ = told.send(Arc::new(self.status.clone()));
+                    // However long that took, there is time for events before the next one.
+                    tick.reset();
                 }
                 news = from.recv(), if !pressed => match news {
                     Some(news) => self.take(news),
@@ -199,26 +191,26 @@ impl Writer {
     }
 
     fn summary(&self) -> Summary {
-        let sum = |of: fn(&Book) -> u64| self.books.iter().map(of).sum();
+        let sum = |of: fn(&SeriesWriter) -> u64| self.series.iter().map(of).sum();
         Summary {
             events: self.status.events,
             files: self.status.files_sealed,
             rejected: self.status.rejected,
-            missing: sum(|book| book.status.missing),
-            dropped: sum(|book| book.status.dropped),
+            missing: sum(|series| series.status.missing),
+            dropped: sum(|series| series.status.dropped),
             left_in_journal: self.waiting.iter().map(|(frozen, _)| frozen.rows.len() as u64).sum::<u64>()
                 - self.at_risk(),
             lost: self.at_risk(),
         }
     }
 
-    /// Rows of files that wait for a seal and are not in the journal.
+    /// Rows of files that wait for a seal and are not in the log.
     fn at_risk(&self) -> u64 {
         self.waiting.iter().map(|(frozen, _)| frozen.at_risk as u64).sum()
     }
 
-    fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wal(&self) -> MutexGuard<'_, Wal> {
+        self.wal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn memory_bytes(&self) -> usize {
@@ -233,53 +225,14 @@ impl Writer {
 
     fn take(&mut self, news: News) {
         let now = (self.options.keeping.clock)();
-        let Some(line) = self.lines.get_mut(news.line) else { return };
-        let name = line.status.name.clone();
         match news.what {
             What::Group(group) => self.take_group(news.line, news.session, group),
-            What::Live => {
-                line.status.state = "live";
-                if let Some((since, cause)) = line.down.take() {
-                    let seconds = Duration::from_nanos(u64::try_from(now - since).unwrap_or(0)).as_secs_f64();
-                    self.diary.note(
-                        now,
-                        "offline",
-                        json!({ "line": name, "exchange": line.status.exchange, "from_ns": since, "to_ns": now,
-                            "seconds": seconds, "cause": cause }),
-                    );
-                }
-                self.diary.note(now, "live", json!({ "line": name, "session": news.session }));
-            }
-            What::Lost { reason, cause, wait } => {
-                line.status.state = "waiting";
-                line.status.reconnects += 1;
-                line.status.last_trouble = Some(reason.clone());
-                let since = if line.status.last_recv_ns > 0 { line.status.last_recv_ns } else { now };
-                let exchange = line.status.exchange;
-                let _ = line.down.get_or_insert((since, cause));
-                self.window.of(exchange).reconnects += 1;
-                tracing::warn!(line = name, reason, wait_ms = wait.as_millis(), "connection lost");
-                self.diary.note(
-                    now,
-                    "lost",
-                    json!({ "line": name, "exchange": exchange, "reason": reason, "cause": cause, "session": news.session,
-                        "wait_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }),
-                );
-            }
-            What::Renewing(why) => {
-                self.diary.note(now, "renewing", json!({ "line": name, "why": why, "session": news.session }));
-            }
-            What::Notice(text) => {
-                tracing::warn!(line = name, text, "the exchange says");
-                self.diary.note(now, "notice", json!({ "line": name, "text": text, "session": news.session }));
-            }
+            what => self.lines.take(news.line, news.session, what, now, &mut self.diary, &mut self.window),
         }
     }
 
     fn take_group(&mut self, place: usize, session: u64, group: Group) {
-        let Some(line) = self.lines.get_mut(place) else { return };
-        let (name, exchange) = (line.status.name.clone(), line.status.exchange);
-        line.status.last_recv_ns = group.last_recv.max(line.status.last_recv_ns);
+        let Some((name, exchange)) = self.lines.received(place, group.last_recv) else { return };
         let tally = self.window.of(exchange);
         tally.frames += group.frames;
         tally.bytes += group.bytes;
@@ -288,16 +241,12 @@ impl Writer {
         self.status.bytes += group.bytes;
         self.status.rejected += group.rejects.len() as u64;
         for reject in group.rejects {
-            line.sampled += 1;
-            if line.sampled <= SAMPLES {
-                let begin: String = reject.frame.chars().take(120).collect();
+            let begin: String = reject.frame.chars().take(120).collect();
+            let what = json!({ "line": name, "exchange": exchange, "reason": reject.reason, "binary": reject.binary,
+                "frame": reject.frame });
+            if self.diary.keep(reject.at, &name, what) {
                 tracing::warn!(line = name, reason = reject.reason, frame = begin, "rejected");
             }
-            self.diary.keep(
-                reject.at,
-                json!({ "line": name, "exchange": exchange, "reason": reject.reason, "binary": reject.binary,
-                    "frame": reject.frame }),
-            );
         }
         for event in group.events {
             if self.options.max_events.is_some_and(|most| self.status.events >= most) {
@@ -308,107 +257,126 @@ impl Writer {
     }
 
     fn take_event(&mut self, line: usize, session: u64, exchange: &'static str, event: Event) {
-        let series = event.series;
-        // Before the thread knows of this event: what is committed must not remember what it does not hold.
-        if self.disk_trouble.is_none() && self.books.get(series).is_some_and(|b| b.must_rotate(&event, &self.options)) {
-            self.rotate(series);
+        let place = event.series;
+        // Before the tracker knows of this event: what is committed must not remember what it does not hold.
+        if self.disk_trouble.is_none() && self.series.get(place).is_some_and(|s| s.must_rotate(&event, &self.options)) {
+            self.rotate(&[place]);
         }
-        let Some(book) = self.books.get_mut(series) else { return };
+        self.lines.brought(place, event.ts_recv);
+        let Some(series) = self.series.get_mut(place) else { return };
         let now = event.ts_recv;
         let tally = self.window.of(exchange);
-        let verdict = book.thread.look(&event, session);
-        let name = || book.wanted.series.to_string();
+        let verdict = series.tracker.look(&event, session);
+        let told = || json!({ "series": series.wanted.series.to_string(), "id": format!("{:?}", event.id), "session": session });
         match verdict {
             Verdict::Again => {
-                book.status.duplicates += 1;
+                series.status.duplicates += 1;
                 tally.duplicates += 1;
                 return;
             }
-            Verdict::Next => {}
+            Verdict::Next | Verdict::AfterHole => {}
             Verdict::Late => {
                 tally.late += 1;
-                let what = json!({ "series": name(), "id": format!("{:?}", event.id), "session": session });
-                self.diary.note(now, "late", what);
-                book.status.late += 1;
+                // While one session takes another one's place, the slower one is late all the time.
+                if !self.lines.overlaps(line) {
+                    self.diary.note(now, "late", told());
+                }
+                series.status.late += 1;
             }
-            Verdict::Anew => {
-                self.diary.note(now, "anew", json!({ "series": name(), "id": format!("{:?}", event.id) }));
+            Verdict::Filled { first, last, left: 0 } => {
+                let what = json!({ "series": series.wanted.series.to_string(), "first": first, "last": last });
+                self.diary.note(now, "filled", what);
             }
-            Verdict::AfterHole(first, last) => {
-                let missing = last - first + 1;
-                tally.gaps += 1;
-                tally.missing += missing;
-                self.diary.note(
-                    now,
-                    "gap",
-                    json!({ "series": name(), "exchange": exchange, "first": first, "last": last, "missing": missing,
-                        "session": session }),
-                );
-                book.status.gaps += 1;
-                book.status.missing += missing;
-                book.status.last_gap_ns = now;
+            Verdict::Filled { .. } => {}
+            Verdict::Conflict => {
+                tally.conflicts += 1;
+                self.diary.note(now, "conflict", told());
+                series.status.conflicts += 1;
             }
+            Verdict::Anew => self.diary.note(now, "anew", told()),
         }
-        let used = (self.frozen_bytes + self.open_bytes + book.growth()) as u64;
-        if !admits(book.wanted.kind, used, self.options.memory_limit) {
-            book.drop_one(now);
+        let used = (self.frozen_bytes + self.open_bytes + series.growth()) as u64;
+        if !admits(series.wanted.kind, used, self.options.memory_limit) {
+            series.drop_one(now);
             tally.dropped += 1;
             return;
         }
         let lag = event.ts_recv - event.ts_event;
         tally.events += 1;
         tally.lags.add(lag);
-        *tally.events_by_stream.entry(book.wanted.kind.name().to_owned()).or_default() += 1;
-        if let Some(line) = self.lines.get_mut(line) {
-            line.status.lags.add(lag);
-        }
+        *tally.events_by_stream.entry(series.wanted.kind.name().to_owned()).or_default() += 1;
+        self.lines.lag(line, lag);
         self.status.events += 1;
         let _ = self.uncommitted_since.get_or_insert(event.ts_recv);
-        let before = book.open_bytes();
-        book.push(event, &self.options.spool);
-        self.open_bytes += book.open_bytes() - before;
+        let before = series.open_bytes();
+        let id = if series.is_open() { 0 } else { self.wal.lock().unwrap_or_else(PoisonError::into_inner).file_id() };
+        series.push(event, &self.options.spool, id);
+        self.open_bytes += series.open_bytes() - before;
         if self.options.max_events.is_some_and(|most| self.status.events >= most) {
             let _ = self.full.send(true);
         }
     }
 
-    /// Commits what is open, and lets one file be sealed.
-    fn rotate(&mut self, place: usize) {
-        // Rows that are in no journal stay in the open file, or a later commit would remember what is nowhere.
-        if !self.commit() && !self.ending {
-            return;
-        }
-        let at_risk = self.books.get(place).map_or(0, Book::at_risk);
-        let frozen = self.books.get_mut(place).and_then(Book::freeze);
-        if let Some((key, rows)) = frozen {
-            self.frozen_bytes += rows.held();
-            self.open_bytes = self.books.iter().map(Book::open_bytes).sum();
-            self.waiting.push_back((Frozen { place, key, rows: Arc::new(rows), at_risk }, Instant::now()));
-            self.begin_seals();
+    /// Puts on record which numbers will not come any more.
+    fn settle(&mut self, now: i64) {
+        for (place, series) in self.series.iter_mut().enumerate() {
+            let overlapping = self.lines.overlaps_series(place);
+            let gaps = series.tracker.settle(now, overlapping, self.ending);
+            if gaps.is_empty() {
+                continue;
+            }
+            let exchange = series.wanted.venue.name();
+            for Gap { first, last, found_ns } in gaps {
+                let missing = last - first + 1;
+                let tally = self.window.of(exchange);
+                tally.gaps += 1;
+                tally.missing += missing;
+                self.diary.note(
+                    now,
+                    "gap",
+                    json!({ "series": series.wanted.series.to_string(), "exchange": exchange, "first": first,
+                        "last": last, "missing": missing, "found_ns": found_ns }),
+                );
+                series.status.gaps += 1;
+                series.status.missing += missing;
+                series.status.last_gap_ns = found_ns;
+            }
         }
     }
 
+    /// Commits what is open, and lets the files of these series be sealed.
+    fn rotate(&mut self, places: &[usize]) {
+        // Rows that are in no log stay in the open file, or a later commit would remember what is nowhere.
+        if places.is_empty() || (!self.commit() && !self.ending) {
+            return;
+        }
+        for place in places {
+            let at_risk = self.series.get(*place).map_or(0, SeriesWriter::at_risk);
+            if let Some((key, rows)) = self.series.get_mut(*place).and_then(SeriesWriter::freeze) {
+                self.frozen_bytes += rows.held();
+                self.waiting.push_back((Frozen { place: *place, key, rows: Arc::new(rows), at_risk }, Instant::now()));
+            }
+        }
+        self.open_bytes = self.series.iter().map(SeriesWriter::open_bytes).sum();
+        self.begin_seals();
+    }
+
     fn begin_seals(&mut self) {
-        while self.seals.len() < SEALS
-            && let Some(at) = self.waiting.iter().position(|(_, when)| *when <= Instant::now())
-            && let Some((frozen, _)) = self.waiting.remove(at)
-            && let Some(book) = self.books.get(frozen.place)
-        {
-            let (spool, wanted) = (self.options.spool.clone(), book.wanted.clone());
-            let journal = Arc::clone(&self.journal);
-            let task = async move {
-                let (noted, key) = (Arc::clone(&journal), frozen.key.clone());
-                let ready = move || noted.lock().unwrap_or_else(PoisonError::into_inner).ready(&key);
-                let sealed = seal(&spool, &frozen.key, &wanted, &frozen.rows, Box::new(ready)).await;
-                if sealed.is_err() {
-                    let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Err(error) = journal.unready(&frozen.key) {
-                        tracing::debug!(error = %error.chain(), "the note of readiness stands");
-                    }
-                }
+        loop {
+            let at = self.waiting.iter().position(|(_, when)| *when <= Instant::now());
+            let Some((at, bytes)) = at.and_then(|at| Some((at, self.waiting.get(at)?.0.rows.held()))) else { return };
+            let room = self.seals.len() < SMALL_SEALS && self.sealing_bytes + bytes <= SEAL_BYTES;
+            if self.seals.len() >= SEALS && !room {
+                return;
+            }
+            let Some((frozen, _)) = self.waiting.remove(at) else { return };
+            let Some(series) = self.series.get(frozen.place) else { return };
+            let (spool, wanted) = (self.options.spool.clone(), series.wanted.clone());
+            self.sealing_bytes += bytes;
+            let _ = self.seals.spawn(async move {
+                let sealed = seal(&spool, &frozen.key, &wanted, &frozen.rows).await;
                 (frozen, sealed)
-            };
-            let _ = self.seals.spawn(task);
+            });
         }
     }
 
@@ -416,20 +384,21 @@ impl Writer {
         let (frozen, sealed) = match sealed {
             Ok(sealed) => sealed,
             Err(error) => {
-                // The rows are in the journal; the next start seals them.
+                // The rows are in the log; the next start seals them.
                 tracing::error!(%error, "a defect of qlc: a seal was not completed");
                 return;
             }
         };
+        self.sealing_bytes = self.sealing_bytes.saturating_sub(frozen.rows.held());
         match sealed {
             Ok(content) => {
                 self.frozen_bytes = self.frozen_bytes.saturating_sub(frozen.rows.held());
                 self.status.files_sealed += 1;
                 self.relieved();
                 tracing::info!(file = frozen.key, rows = content.rows, bytes = content.bytes, "sealed");
-                let noted = tokio::task::block_in_place(|| self.journal().sealed(&frozen.key));
+                let noted = tokio::task::block_in_place(|| self.wal().sealed(&frozen.key));
                 if let Err(error) = noted {
-                    tracing::warn!(error = %error.chain(), "the journal cannot be trimmed");
+                    tracing::warn!(error = %error.chain(), "the log cannot be trimmed");
                 }
             }
             Err(error) => {
@@ -458,35 +427,28 @@ impl Writer {
         }
     }
 
-    fn memories(&self) -> Vec<(Series, Memory)> {
-        let books = self.books.iter().map(|book| (book.wanted.series.clone(), book.remembered()));
-        books.chain(self.others.iter().map(|(series, memory)| (series.clone(), memory.clone()))).collect()
+    fn checkpoints(&self) -> Vec<(Series, Checkpoint)> {
+        let series = self.series.iter().map(|one| (one.wanted.series.clone(), one.checkpoint()));
+        series.chain(self.others.iter().map(|(series, known)| (series.clone(), known.clone()))).collect()
     }
 
-    /// Writes all rows to the journal that are not there yet; whether it could.
+    /// Writes all rows to the log that are not there yet; whether it could.
     fn commit(&mut self) -> bool {
-        let (mut records, mut ends) = (Vec::new(), Vec::new());
-        for place in 0..self.books.len() {
-            while let Some(piece) = self.books.get(place).and_then(Book::uncommitted) {
-                let Some(Wanted { series, kind, symbol, .. }) = self.books.get(place).map(|book| &book.wanted) else {
-                    break;
-                };
-                let key = piece.key.to_owned();
-                let head = RowsHead {
-                    series: series.clone(),
-                    kind: *kind,
-                    symbol: symbol.clone(),
-                    key: key.clone(),
-                    memory: piece.memory,
-                };
-                if let Err(error) = piece.batch.and_then(|batch| rows_record(&head, &batch, &mut records)) {
-                    tracing::error!(error = %error.chain(), "rows cannot be put in the journal");
+        if self.disk_trouble.is_some() && !self.ending && Instant::now() < self.commit_again {
+            return false;
+        }
+        let (mut batch, mut ends) = (Batch::default(), Vec::new());
+        for place in 0..self.series.len() {
+            while let Some(piece) = self.series.get(place).and_then(SeriesWriter::uncommitted) {
+                let end = piece.range.end;
+                let added = self.wal().add(&mut batch, piece.head, &piece.tracked, piece.rows, piece.range);
+                if let Err(error) = added {
+                    tracing::error!(error = %error.chain(), "rows cannot be put in the log");
                     break;
                 }
-                let end = piece.rows.end;
-                ends.push((place, end, key));
-                let all = self.books.get(place).is_none_or(|book| book.is_whole(end));
-                if (records.len() > GROUP || !all) && !self.append(&mut records, &mut ends) {
+                ends.push((place, end));
+                let all = self.series.get(place).is_none_or(|series| series.is_whole(end));
+                if (batch.len() > GROUP || !all) && !self.append(std::mem::take(&mut batch), &mut ends) {
                     return false;
                 }
                 if all {
@@ -494,48 +456,47 @@ impl Writer {
                 }
             }
         }
-        if !self.append(&mut records, &mut ends) {
+        if !self.append(batch, &mut ends) {
             return false;
         }
         self.uncommitted_since = None;
-        if self.journal().is_long() {
-            let memories = self.memories();
-            if let Err(error) = tokio::task::block_in_place(|| self.journal().roll(&memories)) {
+        if self.wal().is_long() {
+            let checkpoints = self.checkpoints();
+            if let Err(error) = tokio::task::block_in_place(|| self.wal().roll(&checkpoints)) {
                 self.trouble(&error.chain());
             }
         }
         true
     }
 
-    /// Writes records to the journal, of rows up to these ends; whether it could.
-    fn append(&mut self, records: &mut Vec<u8>, ends: &mut Vec<(usize, usize, String)>) -> bool {
+    /// Writes records to the log, of rows up to these ends; whether it could.
+    fn append(&mut self, batch: Batch, ends: &mut Vec<(usize, usize)>) -> bool {
         if ends.is_empty() {
             return true;
         }
-        let keys: Vec<String> = ends.iter().map(|(_, _, key)| key.clone()).collect();
-        if let Err(error) = tokio::task::block_in_place(|| self.journal().commit(records, keys)) {
+        if let Err(error) = tokio::task::block_in_place(|| self.wal().commit(batch)) {
             self.trouble(&error.chain());
+            self.commit_again = Instant::now() + COMMIT_AGAIN;
             return false;
         }
         if self.waiting.is_empty() {
             self.relieved();
         }
-        for (place, end, _) in ends.drain(..) {
-            if let Some(book) = self.books.get_mut(place) {
-                book.committed(end);
+        for (place, end) in ends.drain(..) {
+            if let Some(series) = self.series.get_mut(place) {
+                series.committed(end);
             }
         }
-        records.clear();
         true
     }
 
     /// Puts on record which events had no room: when there is room again, and now and then before.
     fn note_drops(&mut self, now: i64) {
-        for book in &mut self.books {
+        for series in &mut self.series {
             let due = |d: &Dropped| self.disk_trouble.is_none() || self.ending || now - d.from_ns > NOTE_NS;
-            if let Some(Dropped { events, from_ns, to_ns }) = book.dropped.take_if(|d| due(d)) {
-                tracing::error!(series = %book.wanted.series, events, "events had no room and are lost");
-                let what = json!({ "series": book.wanted.series.to_string(), "exchange": book.wanted.venue.name(),
+            if let Some(Dropped { events, from_ns, to_ns }) = series.dropped.take_if(|d| due(d)) {
+                tracing::error!(series = %series.wanted.series, events, "events had no room and are lost");
+                let what = json!({ "series": series.wanted.series.to_string(), "exchange": series.wanted.venue.name(),
                     "events": events, "from_ns": from_ns, "to_ns": to_ns });
                 self.diary.note(now, "dropped", what);
             }
@@ -547,20 +508,19 @@ impl Writer {
         self.ticks += 1;
         // Before the commit: what the journal remembers as dealt with is on record by then.
         self.note_drops(now);
+        self.settle(now);
         self.write_diary(now);
         let _ = self.commit();
         self.begin_seals();
         if self.memory_bytes() as u64 > self.options.memory_limit / 2 && self.waiting.is_empty() {
-            let largest = self.books.iter().enumerate().max_by_key(|(_, book)| book.open_bytes()).map(|(at, _)| at);
+            let largest = self.series.iter().enumerate().max_by_key(|(_, one)| one.open_bytes()).map(|(at, _)| at);
             if let Some(place) = largest {
-                self.rotate(place);
+                self.rotate(&[place]);
             }
         }
         let due: Vec<usize> =
-            self.books.iter().enumerate().filter(|(_, b)| b.is_due(now, &self.options)).map(|(at, _)| at).collect();
-        for place in due {
-            self.rotate(place);
-        }
+            self.series.iter().enumerate().filter(|(_, b)| b.is_due(now, &self.options)).map(|(at, _)| at).collect();
+        self.rotate(&due);
         self.measure(now);
         if self.window.is_over(now) || self.ticks.is_multiple_of(240) {
             if let Err(error) = self.window.write(&self.options.spool).await {
@@ -583,25 +543,18 @@ impl Writer {
 
     /// Counts what a tick's length adds to: time offline, rates.
     fn measure(&mut self, now: i64) {
+        self.lines.judge(now, &mut self.diary);
         let begin = self.last_tick_ns.max(self.window.start_ns());
         let seconds = Duration::from_nanos(u64::try_from(now - begin).unwrap_or(0)).as_secs_f64();
-        let mut down: Vec<&'static str> =
-            self.lines.iter().filter(|line| line.down.is_some()).map(|line| line.status.exchange).collect();
-        down.dedup();
-        for exchange in down {
-            self.window.of(exchange).offline_seconds += seconds;
-        }
-        for line in &mut self.lines {
-            line.sampled = 0;
-        }
+        self.lines.measure(seconds, &mut self.window);
         let passed = Duration::from_nanos(u64::try_from(now - self.last_tick_ns).unwrap_or(0)).as_secs_f64();
         if passed > 0.0 {
-            for book in &mut self.books {
-                book.measure(passed);
+            for series in &mut self.series {
+                series.measure(passed);
             }
             let fresh = self.status.events - self.rate_events;
             self.rate_events = self.status.events;
-            self.status.rate = super::book::smooth(self.status.rate, fresh, passed);
+            self.status.rate = super::series_writer::smooth(self.status.rate, fresh, passed);
         }
         self.last_tick_ns = now;
     }
@@ -610,33 +563,37 @@ impl Writer {
         self.status.now_ns = now;
         self.status.queue = queue;
         self.status.memory_bytes = self.memory_bytes() as u64;
-        let journal_bytes = self.journal().bytes();
+        let journal_bytes = self.wal().bytes();
         self.status.journal_bytes = journal_bytes;
         self.status.journal_age_ms = self.uncommitted_since.map_or(0, |since| (now - since).max(0) / 1_000_000);
         self.status.files_waiting = self.waiting.len() + self.seals.len();
         self.status.disk_free = free(self.options.spool.local_folder().map(PathBuf::from));
-        self.status.lines = self.lines.iter().map(|line| line.status.clone()).collect();
-        self.status.feeds = self.books.iter().map(|book| book.status.clone()).collect();
-        let mut troubles: Vec<String> = self
-            .lines
-            .iter()
-            .filter(|line| line.down.is_some())
-            .map(|line| {
-                let why = line.status.last_trouble.as_deref().unwrap_or("not connected yet");
-                format!("{}: {why}", line.status.name)
-            })
-            .collect();
+        self.status.lines = self.lines.statuses();
+        let mut counts = SeriesCount::default();
+        let lines = &self.lines;
+        let feeds = self.series.iter().enumerate().map(|(place, series)| {
+            let mut status = series.status.clone();
+            lines.show(place, &mut status);
+            counts.add(status.state);
+            status
+        });
+        self.status.feeds = feeds.collect();
+        self.status.series = counts;
+        let mut troubles = self.lines.troubles();
         troubles.extend(self.disk_trouble.clone());
         self.status.healthy = troubles.is_empty();
         self.status.troubles = troubles;
     }
 
-    /// Seals everything; a file that cannot be sealed stays in the journal.
+    /// Seals everything; a file that cannot be sealed stays in the log.
     async fn finish(&mut self) {
         self.ending = true;
-        for place in 0..self.books.len() {
-            self.rotate(place);
-        }
+        let now = (self.options.keeping.clock)();
+        self.settle(now);
+        self.diary.tell_held_back(now, true);
+        self.write_diary(now);
+        let all: Vec<usize> = (0..self.series.len()).collect();
+        self.rotate(&all);
         for _ in 0..ATTEMPTS {
             for (_, when) in &mut self.waiting {
                 *when = Instant::now();
@@ -649,17 +606,17 @@ impl Writer {
         }
         let now = (self.options.keeping.clock)();
         for (frozen, _) in self.waiting.iter().filter(|(frozen, _)| frozen.at_risk > 0) {
-            let Some(series) = self.books.get(frozen.place).map(|book| &book.wanted.series) else { continue };
+            let Some(series) = self.series.get(frozen.place).map(|series| &series.wanted.series) else { continue };
             let what = json!({ "series": series.to_string(), "exchange": series.exchange.to_string(),
                 "events": frozen.at_risk, "to_ns": now });
             self.diary.note(now, "dropped", what);
         }
         if self.waiting.is_empty() && self.seals.is_empty() {
-            // A fresh segment with nothing but memories is all that is left of the journal.
-            let memories = self.memories();
-            let mut journal = self.journal();
-            if let Err(error) = journal.roll(&memories).and_then(|()| journal.sealed("")) {
-                tracing::warn!(error = %error.chain(), "the journal cannot be trimmed");
+            // A fresh segment with nothing but checkpoints is all that is left of the log.
+            let checkpoints = self.checkpoints();
+            let mut wal = self.wal();
+            if let Err(error) = wal.roll(&checkpoints).and_then(|()| wal.trim()) {
+                tracing::warn!(error = %error.chain(), "the log cannot be trimmed");
             }
         }
     }

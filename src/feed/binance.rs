@@ -1,14 +1,15 @@
 //! Binance USDⓈ-M futures: combined streams `{"stream": …, "data": …}`.
 //!
 //! `bookTicker` gives bbo (`u` ascends, but not by one), `aggTrade` trades (`a` ascends by one), `markPrice` both a mark
-//! price and a funding rate.
+//! price and a funding rate. A side of the book that is empty comes with a price and a quantity of zero; contracts without
+//! funding have an empty rate.
 
 use serde::Deserialize;
 
 use super::{
-    directory::{Directory, Heard, not_json},
+    directory::{Directory, Heard, Reply, not_json},
     event::{Body, Event, Id, Kind, TradeId},
-    number::{amount, millis, rate},
+    value::{Faults, Value, side},
 };
 
 #[derive(Deserialize)]
@@ -19,133 +20,165 @@ struct Frame<T> {
 /// What every frame can be, to be told which one it is.
 #[derive(Deserialize)]
 struct Any<'a> {
-    stream: Option<&'a str>,
+    #[serde(borrow, default)]
+    stream: Value<'a>,
+    #[serde(borrow)]
     error: Option<Refusal<'a>>,
-    id: Option<u64>,
+    #[serde(borrow, default)]
+    id: Value<'a>,
 }
 
 #[derive(Deserialize)]
 struct Refusal<'a> {
-    msg: &'a str,
+    #[serde(borrow, default)]
+    msg: Value<'a>,
 }
 
 #[derive(Deserialize)]
 struct BookTicker<'a> {
-    #[serde(rename = "s")]
-    symbol: &'a str,
-    #[serde(rename = "u")]
-    update: u64,
-    #[serde(rename = "b")]
-    bid_price: &'a str,
-    #[serde(rename = "B")]
-    bid_qty: &'a str,
-    #[serde(rename = "a")]
-    ask_price: &'a str,
-    #[serde(rename = "A")]
-    ask_qty: &'a str,
-    #[serde(rename = "T")]
-    time: i64,
+    #[serde(rename = "s", borrow, default)]
+    symbol: Value<'a>,
+    #[serde(rename = "u", borrow, default)]
+    update: Value<'a>,
+    #[serde(rename = "b", borrow, default)]
+    bid_price: Value<'a>,
+    #[serde(rename = "B", borrow, default)]
+    bid_qty: Value<'a>,
+    #[serde(rename = "a", borrow, default)]
+    ask_price: Value<'a>,
+    #[serde(rename = "A", borrow, default)]
+    ask_qty: Value<'a>,
+    #[serde(rename = "T", borrow, default)]
+    time: Value<'a>,
 }
 
 #[derive(Deserialize)]
 struct AggTrade<'a> {
-    #[serde(rename = "s")]
-    symbol: &'a str,
-    #[serde(rename = "a")]
-    id: u64,
-    #[serde(rename = "p")]
-    price: &'a str,
-    #[serde(rename = "q")]
-    qty: &'a str,
-    #[serde(rename = "T")]
-    time: i64,
-    #[serde(rename = "m")]
-    buyer_is_maker: bool,
+    #[serde(rename = "s", borrow, default)]
+    symbol: Value<'a>,
+    #[serde(rename = "a", borrow, default)]
+    id: Value<'a>,
+    #[serde(rename = "p", borrow, default)]
+    price: Value<'a>,
+    #[serde(rename = "q", borrow, default)]
+    qty: Value<'a>,
+    #[serde(rename = "T", borrow, default)]
+    time: Value<'a>,
+    #[serde(rename = "m", borrow, default)]
+    buyer_is_maker: Value<'a>,
 }
 
 #[derive(Deserialize)]
 struct MarkPrice<'a> {
-    #[serde(rename = "s")]
-    symbol: &'a str,
-    #[serde(rename = "E")]
-    time: i64,
-    #[serde(rename = "p")]
-    mark: &'a str,
-    #[serde(rename = "i")]
-    index: Option<&'a str>,
-    #[serde(rename = "r")]
-    rate: &'a str,
-    #[serde(rename = "T")]
-    next: i64,
+    #[serde(rename = "s", borrow, default)]
+    symbol: Value<'a>,
+    #[serde(rename = "E", borrow, default)]
+    time: Value<'a>,
+    #[serde(rename = "p", borrow, default)]
+    mark: Value<'a>,
+    #[serde(rename = "i", borrow, default)]
+    index: Value<'a>,
+    #[serde(rename = "r", borrow, default)]
+    rate: Value<'a>,
+    #[serde(rename = "T", borrow, default)]
+    next: Value<'a>,
 }
 
 pub(super) fn decode(frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
-    // The name comes first in practice; reading it alone saves a second pass over the frame.
+    // The name comes first in practice; reading it alone saves a second pass over the frame. One with escapes is read whole.
     let named = frame.strip_prefix("{\"stream\":\"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
-    let stream = if let Some(name) = named {
+    let any: Any;
+    let stream = if let Some(name) = named.filter(|name| !name.contains('\\')) {
         name
     } else {
-        let any: Any = serde_json::from_str(frame).map_err(not_json)?;
-        match any {
-            Any { stream: Some(name), .. } => name,
-            Any { error: Some(refusal), .. } => return Ok(Heard::Refused(refusal.msg.to_owned())),
-            Any { id: Some(_), .. } => return Ok(Heard::Subscribed),
+        any = serde_json::from_str(frame).map_err(not_json)?;
+        match &any {
+            Any { stream: Value::Text(name), .. } => name,
+            Any { error: Some(refusal), .. } => {
+                let text = refusal.msg.text().unwrap_or("no reason given").to_owned();
+                return Ok(Heard::Refused { what: request(&any.id), text });
+            }
+            Any { id, .. } if *id != Value::Absent => return Ok(Heard::Subscribed(request(id))),
             _ => return Err("has no stream".to_owned()),
         }
     };
-    let (_, topic) = stream.split_once('@').ok_or_else(|| format!("stream {stream:?} is unknown"))?;
-    match topic.split('@').next() {
-        Some("bookTicker") => {
-            let quote: BookTicker = read(frame)?;
-            out.push(Event {
-                series: wanted.wanted(quote.symbol, Kind::Bbo)?,
-                ts_event: millis(quote.time)?,
-                ts_recv,
-                id: Id::Ascending(quote.update),
-                body: Body::Bbo {
-                    bid_price: amount(quote.bid_price)?,
-                    bid_qty: amount(quote.bid_qty)?,
-                    ask_price: amount(quote.ask_price)?,
-                    ask_qty: amount(quote.ask_qty)?,
-                },
-            });
-        }
-        Some("aggTrade") => {
-            let trade: AggTrade = read(frame)?;
-            out.push(Event {
-                series: wanted.wanted(trade.symbol, Kind::Trade)?,
-                ts_event: millis(trade.time)?,
-                ts_recv,
-                id: Id::Consecutive(trade.id),
-                body: Body::Trade {
-                    price: amount(trade.price)?,
-                    qty: amount(trade.qty)?,
-                    side: if trade.buyer_is_maker { -1 } else { 1 },
-                    id: TradeId::Number(trade.id),
-                },
-            });
-        }
-        Some("markPrice") => {
-            let mark: MarkPrice = read(frame)?;
-            let ts_event = millis(mark.time)?;
-            let mut push = |series, body| out.push(Event { series, ts_event, ts_recv, id: Id::Time, body });
-            let (price, funding) =
-                (wanted.place(mark.symbol, Kind::MarkPrice), wanted.place(mark.symbol, Kind::Funding));
-            if price.is_none() && funding.is_none() {
-                return Err(format!("markPrice of {:?} was not asked for", mark.symbol));
-            }
-            let index_price = mark.index.map(amount).transpose()?;
-            if let Some(series) = price {
-                push(series, Body::MarkPrice { mark_price: amount(mark.mark)?, index_price });
-            }
-            // Delivery contracts have no funding and say so by an empty rate.
-            if let Some(series) = funding.filter(|_| !mark.rate.is_empty()) {
-                push(series, Body::Funding { rate: rate(mark.rate)?, next_ns: millis(mark.next)? });
-            }
-        }
+    let (name, topic) = stream.split_once('@').ok_or_else(|| format!("stream {stream:?} is unknown"))?;
+    match topic {
+        "bookTicker" => out.push(quote(&read(frame)?, name, ts_recv, wanted)?),
+        "aggTrade" => out.push(trade(&read(frame)?, name, ts_recv, wanted)?),
+        "markPrice@1s" | "markPrice" => mark(&read(frame)?, name, ts_recv, wanted, out)?,
         _ => return Err(format!("stream {stream:?} is unknown")),
     }
     Ok(Heard::Data)
+}
+
+fn request(id: &Value) -> Option<Reply> {
+    id.whole().ok().and_then(|id| usize::try_from(id).ok()).map(Reply::Request)
+}
+
+/// The symbol of the data, which must be the one of the stream.
+fn symbol<'a>(value: &'a Value, stream: &str) -> Result<&'a str, String> {
+    let symbol = value.text()?;
+    // A name that is percent-encoded in the stream's name is not compared.
+    if stream.contains('%') || symbol.to_lowercase() == stream.to_lowercase() {
+        Ok(symbol)
+    } else {
+        Err(format!("the stream of {stream:?} has data of {symbol:?}"))
+    }
+}
+
+fn quote(quote: &BookTicker, stream: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+    let (bid_price, bid_qty) = side(quote.bid_price.amount()?, quote.bid_qty.amount()?);
+    let (ask_price, ask_qty) = side(quote.ask_price.amount()?, quote.ask_qty.amount()?);
+    let number = quote.update.whole()?;
+    Ok(Event {
+        series: wanted.wanted(symbol(&quote.symbol, stream)?, Kind::Bbo)?,
+        ts_event: quote.time.millis()?,
+        ts_recv,
+        id: Id::Ascending(number),
+        number,
+        body: Body::Bbo { bid_price, bid_qty, ask_price, ask_qty },
+    })
+}
+
+fn trade(trade: &AggTrade, stream: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+    let number = trade.id.whole()?;
+    Ok(Event {
+        series: wanted.wanted(symbol(&trade.symbol, stream)?, Kind::Trade)?,
+        ts_event: trade.time.millis()?,
+        ts_recv,
+        id: Id::Consecutive(number),
+        number,
+        body: Body::Trade {
+            price: trade.price.amount()?,
+            qty: trade.qty.amount()?,
+            side: if trade.buyer_is_maker.truth()? { -1 } else { 1 },
+            id: TradeId::Number(number),
+        },
+    })
+}
+
+/// A frame of two streams: what is wrong with one of them costs nothing of the other.
+fn mark(mark: &MarkPrice, stream: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
+    let symbol = symbol(&mark.symbol, stream)?;
+    let ts_event = mark.time.millis()?;
+    let (price, funding) = (wanted.place(symbol, Kind::MarkPrice), wanted.place(symbol, Kind::Funding));
+    if price.is_none() && funding.is_none() {
+        return Err(format!("markPrice of {symbol:?} was not asked for"));
+    }
+    let mut faults = Faults::default();
+    let event = |series, body| Event { series, ts_event, ts_recv, id: Id::Time, number: 0, body };
+    if let Some(series) = price {
+        let index_price = mark.index.present().and_then(|index| faults.sort(index.amount()));
+        let body = mark.mark.amount().map(|mark_price| Body::MarkPrice { mark_price, index_price });
+        out.extend(faults.sort(body).map(|body| event(series, body)));
+    }
+    // Delivery contracts have no funding and say so by an empty rate.
+    if let (Some(series), Some(rate)) = (funding, mark.rate.present()) {
+        let body = rate.rate().and_then(|rate| Ok(Body::Funding { rate, next_ns: mark.next.millis()? }));
+        out.extend(faults.sort(body).map(|body| event(series, body)));
+    }
+    faults.end()
 }
 
 fn read<'a, T: Deserialize<'a>>(frame: &'a str) -> Result<T, String> {
@@ -156,13 +189,17 @@ fn read<'a, T: Deserialize<'a>>(frame: &'a str) -> Result<T, String> {
 mod tests {
     use super::*;
 
-    fn of(frame: &str) -> Result<(Heard, Vec<Event>), String> {
+    fn wanted() -> Directory {
         let mut wanted = Directory::default();
         for (place, kind) in [Kind::Bbo, Kind::Trade, Kind::MarkPrice, Kind::Funding].into_iter().enumerate() {
             wanted.add("BTCUSDT", kind, place);
         }
+        wanted
+    }
+
+    fn of(frame: &str) -> Result<(Heard, Vec<Event>), String> {
         let mut out = Vec::new();
-        decode(frame, 7, &wanted, &mut out).map(|heard| (heard, out))
+        decode(frame, 7, &wanted(), &mut out).map(|heard| (heard, out))
     }
 
     const QUOTE: &str = r#"{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":400900217,"s":"BTCUSDT","b":"25.35190000","B":"31.21","a":"25.36520000","A":"40.66","T":1568014460891,"E":1568014460893}}"#;
@@ -172,8 +209,14 @@ mod tests {
         let (heard, events) = of(QUOTE).unwrap();
         assert_eq!(heard, Heard::Data);
         let body = Body::Bbo { bid_price: 25.3519, bid_qty: 31.21, ask_price: 25.3652, ask_qty: 40.66 };
-        let want =
-            Event { series: 0, ts_event: 1_568_014_460_891_000_000, ts_recv: 7, id: Id::Ascending(400_900_217), body };
+        let want = Event {
+            series: 0,
+            ts_event: 1_568_014_460_891_000_000,
+            ts_recv: 7,
+            id: Id::Ascending(400_900_217),
+            number: 400_900_217,
+            body,
+        };
         assert_eq!(events, std::slice::from_ref(&want));
         // The order of the keys and added fields do not matter.
         let turned = QUOTE
@@ -204,10 +247,55 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_is_unusable_costs_its_own_event() {
+        let (wanted, mut out) = (wanted(), Vec::new());
+        let frame = |i: &str, r: &str, next: &str| {
+            format!(
+                r#"{{"stream":"btcusdt@markPrice@1s","data":{{"e":"markPriceUpdate","E":1562305380000,"s":"BTCUSDT","p":"11794.15","i":{i},"P":"1","r":{r},"T":{next}}}}}"#
+            )
+        };
+        let mut check = |frame: String, fine: bool, series: &[usize], index: Option<f64>| {
+            out.clear();
+            assert_eq!(decode(&frame, 7, &wanted, &mut out).is_ok(), fine, "{frame}");
+            assert_eq!(out.iter().map(|e| e.series).collect::<Vec<_>>(), series, "{frame}");
+            if let Some(Event { body: Body::MarkPrice { index_price, .. }, .. }) = out.first() {
+                assert_eq!(*index_price, index, "{frame}");
+            }
+        };
+        // An empty text is how an index, or a rate, that does not exist is written.
+        check(frame(r#""""#, r#""0.1""#, "1562306400000"), true, &[2, 3], None);
+        check(frame(r#""1.5""#, r#""""#, "0"), true, &[2], Some(1.5));
+        check(frame("null", r#""""#, "0"), true, &[2], None);
+        // What is wrong is a fault, of the event that it belongs to.
+        check(frame(r#""1.5""#, r#""0.1""#, "0"), false, &[2], Some(1.5));
+        check(frame("7", r#""0.1""#, "1562306400000"), false, &[2, 3], None);
+        check(frame(r#""1.5""#, "[]", "1562306400000"), false, &[2], Some(1.5));
+        check(frame(r#""1.5""#, r#""0.1""#, "1562306400000").replace("\"11794.15\"", "\"\""), false, &[3], None);
+    }
+
+    #[test]
+    fn a_side_of_nothing_at_zero_is_empty() {
+        let frame = QUOTE.replace("25.35190000", "0.00").replace("31.21", "0.000");
+        let (_, events) = of(&frame).unwrap();
+        let Body::Bbo { bid_price, bid_qty, ask_price, ask_qty } = events[0].body else { panic!("no quote") };
+        assert!(bid_price.is_nan() && bid_qty.is_nan());
+        assert_eq!((ask_price.to_bits(), ask_qty.to_bits()), (25.3652_f64.to_bits(), 40.66_f64.to_bits()));
+    }
+
+    #[test]
+    fn escapes_are_decoded_wherever_they_stand() {
+        let escaped =
+            QUOTE.replace("btcusdt@bookTicker\",", "btcusdt\\u0040bookTicker\",").replace("25.35", "25\\u002e35");
+        assert_ne!(escaped, QUOTE);
+        assert_eq!(of(&escaped).unwrap(), of(QUOTE).unwrap());
+    }
+
+    #[test]
     fn answers_are_told_from_data() {
-        assert_eq!(of(r#"{"result":null,"id":1}"#).unwrap().0, Heard::Subscribed);
+        assert_eq!(of(r#"{"result":null,"id":1}"#).unwrap().0, Heard::Subscribed(Some(Reply::Request(1))));
         let refused = of(r#"{"error":{"code":2,"msg":"Invalid request"},"id":1}"#).unwrap().0;
-        assert_eq!(refused, Heard::Refused("Invalid request".to_owned()));
+        let what = Some(Reply::Request(1));
+        assert_eq!(refused, Heard::Refused { what, text: "Invalid request".to_owned() });
     }
 
     #[test]
@@ -221,6 +309,8 @@ mod tests {
             with("1568014460891", "1568014460"),
             with(r#""u":400900217"#, r#""u":-1"#),
             with(r#""s":"BTCUSDT""#, r#""s":"DOGEUSDT""#),
+            with("btcusdt@", "dogeusdt@"),
+            with("bookTicker\"", "depth5\""),
             with(r#""s":"BTCUSDT","#, ""),
             with("bookTicker\"", "kline\""),
             QUOTE[..90].to_owned(),

@@ -2,71 +2,92 @@
 //! interest.
 //!
 //! A ticker is one snapshot, then changes that hold only what changed: the last state is kept per symbol, and an event is
-//! made of it for each stream that the change touches.
+//! made of it for each stream that the change touches. A book of depth 1 comes as snapshots; a change, if one comes, is
+//! applied to the last one. Empty texts mean that there is no such value (contracts without funding).
 
-use std::{collections::HashMap, hash::Hasher};
+use std::collections::HashMap;
 
 use serde::Deserialize;
-use twox_hash::XxHash64;
 
 use super::{
-    directory::{Directory, Heard, not_json},
+    directory::{Directory, Heard, Reply, not_json},
     event::{Body, Event, Id, Kind, TradeId},
-    number::{amount, millis, millis_text, rate},
+    value::{Faults, Item, Levels, Value},
 };
 
 #[derive(Deserialize)]
 struct Any<'a> {
-    topic: Option<&'a str>,
-    op: Option<&'a str>,
-    success: Option<bool>,
-    ret_msg: Option<&'a str>,
+    #[serde(borrow, default)]
+    topic: Value<'a>,
+    #[serde(borrow, default)]
+    op: Value<'a>,
+    #[serde(borrow, default)]
+    success: Value<'a>,
+    #[serde(borrow, default)]
+    ret_msg: Value<'a>,
+    #[serde(borrow, default)]
+    req_id: Value<'a>,
 }
 
 #[derive(Deserialize)]
 struct Book<'a> {
-    ts: i64,
+    #[serde(rename = "type", borrow, default)]
+    kind: Value<'a>,
+    #[serde(borrow, default)]
+    ts: Value<'a>,
     /// When the matching engine made it.
-    cts: Option<i64>,
+    #[serde(borrow, default)]
+    cts: Value<'a>,
     #[serde(borrow)]
-    data: Levels<'a>,
+    data: BookData<'a>,
 }
 
 #[derive(Deserialize)]
-struct Levels<'a> {
-    s: &'a str,
-    #[serde(borrow)]
-    b: Vec<(&'a str, &'a str)>,
-    #[serde(borrow)]
-    a: Vec<(&'a str, &'a str)>,
-    u: u64,
+struct BookData<'a> {
+    #[serde(borrow, default)]
+    s: Value<'a>,
+    #[serde(borrow, default)]
+    b: Levels<'a>,
+    #[serde(borrow, default)]
+    a: Levels<'a>,
+    #[serde(borrow, default)]
+    u: Value<'a>,
+    #[serde(borrow, default)]
+    seq: Value<'a>,
 }
 
 #[derive(Deserialize)]
 struct Trades<'a> {
     #[serde(borrow)]
-    data: Vec<Trade<'a>>,
+    data: Vec<Item<Trade<'a>>>,
 }
 
 #[derive(Deserialize)]
 struct Trade<'a> {
-    #[serde(rename = "T")]
-    time: i64,
-    s: &'a str,
-    #[serde(rename = "S")]
-    side: &'a str,
-    v: &'a str,
-    p: &'a str,
-    i: &'a str,
-    seq: Option<u64>,
+    #[serde(rename = "T", borrow, default)]
+    time: Value<'a>,
+    #[serde(borrow, default)]
+    s: Value<'a>,
+    #[serde(rename = "S", borrow, default)]
+    side: Value<'a>,
+    #[serde(borrow, default)]
+    v: Value<'a>,
+    #[serde(borrow, default)]
+    p: Value<'a>,
+    #[serde(borrow, default)]
+    i: Value<'a>,
+    #[serde(borrow, default)]
+    seq: Value<'a>,
 }
 
 #[derive(Deserialize)]
 struct Ticker<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    ts: i64,
-    cs: Option<u64>,
+    #[serde(rename = "type", borrow, default)]
+    kind: Value<'a>,
+    #[serde(borrow, default)]
+    ts: Value<'a>,
+    #[serde(borrow, default)]
+    cs: Value<'a>,
     #[serde(borrow)]
     data: Fields<'a>,
 }
@@ -74,20 +95,30 @@ struct Ticker<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields<'a> {
-    symbol: &'a str,
-    mark_price: Option<&'a str>,
-    index_price: Option<&'a str>,
-    funding_rate: Option<&'a str>,
-    next_funding_time: Option<&'a str>,
-    open_interest: Option<&'a str>,
+    #[serde(borrow, default)]
+    symbol: Value<'a>,
+    #[serde(borrow, default)]
+    mark_price: Value<'a>,
+    #[serde(borrow, default)]
+    index_price: Value<'a>,
+    #[serde(borrow, default)]
+    funding_rate: Value<'a>,
+    #[serde(borrow, default)]
+    next_funding_time: Value<'a>,
+    #[serde(borrow, default)]
+    open_interest: Value<'a>,
 }
 
-/// The last state of each symbol's ticker on this connection.
+/// What this connection has told so far, by symbol.
 #[derive(Debug, Default)]
-pub(super) struct Tickers(HashMap<String, State>);
+pub(super) struct State {
+    tickers: HashMap<String, Last>,
+    books: HashMap<String, Best>,
+}
 
+/// The last values of a ticker.
 #[derive(Debug, Default, Clone, Copy)]
-struct State {
+struct Last {
     mark: Option<f64>,
     index: Option<f64>,
     rate: Option<f64>,
@@ -95,129 +126,210 @@ struct State {
     interest: Option<f64>,
 }
 
+/// The best level of each side; `None` where the side is empty.
+#[derive(Debug, Default, Clone, Copy)]
+struct Best {
+    bid: Option<(f64, f64)>,
+    ask: Option<(f64, f64)>,
+}
+
 pub(super) fn decode(
     frame: &str,
     ts_recv: i64,
     wanted: &Directory,
-    tickers: &mut Tickers,
+    state: &mut State,
     out: &mut Vec<Event>,
 ) -> Result<Heard, String> {
     let named = frame.strip_prefix("{\"topic\":\"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
-    let topic = if let Some(name) = named {
+    let any: Any;
+    let topic = if let Some(name) = named.filter(|name| !name.contains('\\')) {
         name
     } else {
-        let any: Any = serde_json::from_str(frame).map_err(not_json)?;
-        match (any.topic, any.op) {
-            (Some(topic), _) => topic,
-            (None, Some("pong")) => return Ok(Heard::Pong),
-            (None, Some("ping")) if any.success != Some(false) => return Ok(Heard::Pong),
-            (None, Some("subscribe")) if any.success == Some(true) => return Ok(Heard::Subscribed),
-            (None, Some(op)) if any.success == Some(false) => {
-                return Ok(Heard::Refused(format!("{op}: {}", any.ret_msg.unwrap_or("no reason given"))));
-            }
-            (None, Some(_)) => return Ok(Heard::Other),
-            (None, None) => return Err("has no topic".to_owned()),
+        any = serde_json::from_str(frame).map_err(not_json)?;
+        match &any.topic {
+            Value::Text(topic) => topic,
+            _ => return answer(&any),
         }
     };
-    match topic.split('.').next() {
-        Some("orderbook") => quote(frame, ts_recv, wanted, out)?,
-        Some("publicTrade") => {
-            let trades: Trades = serde_json::from_str(frame).map_err(not_json)?;
-            for trade in &trades.data {
-                out.push(trade.event(ts_recv, wanted)?);
-            }
+    let mut parts = topic.splitn(3, '.');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("orderbook"), Some("1"), Some(symbol)) => out.push(state.quote(frame, symbol, ts_recv, wanted)?),
+        (Some("orderbook"), Some(depth), Some(_)) => {
+            return Err(format!("topic {topic:?} has the depth {depth:?}, which was not asked for"));
         }
-        Some("tickers") => {
+        (Some("publicTrade"), Some(_), _) => {
+            let symbol = topic.split_once('.').map_or("", |(_, symbol)| symbol);
+            let trades: Trades = serde_json::from_str(frame).map_err(not_json)?;
+            let mut faults = Faults::default();
+            for trade in &trades.data {
+                let event = trade.object().and_then(|trade| trade.event(symbol, ts_recv, wanted));
+                out.extend(faults.sort(event));
+            }
+            faults.end()?;
+        }
+        (Some("tickers"), Some(_), _) => {
+            let symbol = topic.split_once('.').map_or("", |(_, symbol)| symbol);
             let ticker: Ticker = serde_json::from_str(frame).map_err(not_json)?;
-            tickers.apply(&ticker, ts_recv, wanted, out)?;
+            state.ticker(&ticker, symbol, ts_recv, wanted, out)?;
         }
         _ => return Err(format!("topic {topic:?} is unknown")),
     }
     Ok(Heard::Data)
 }
 
-fn quote(frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
-    let book: Book = serde_json::from_str(frame).map_err(not_json)?;
-    let best = |side: &[(&str, &str)]| match side.first() {
-        Some((price, qty)) => Ok::<_, String>((amount(price)?, amount(qty)?)),
-        None => Ok((f64::NAN, f64::NAN)),
-    };
-    let ((bid_price, bid_qty), (ask_price, ask_qty)) = (best(&book.data.b)?, best(&book.data.a)?);
-    out.push(Event {
-        series: wanted.wanted(book.data.s, Kind::Bbo)?,
-        ts_event: millis(book.cts.unwrap_or(book.ts))?,
-        ts_recv,
-        id: Id::Ascending(book.data.u),
-        body: Body::Bbo { bid_price, bid_qty, ask_price, ask_qty },
-    });
-    Ok(())
+/// A frame without a topic: the answer to something that was asked.
+fn answer(any: &Any) -> Result<Heard, String> {
+    let Value::Text(op) = &any.op else { return Err("has no topic".to_owned()) };
+    let what = any.req_id.present().and_then(|id| usize::try_from(id.whole().ok()?).ok()).map(Reply::Request);
+    Ok(match (&**op, &any.success) {
+        ("pong", _) => Heard::Pong,
+        (op, Value::Truth(false)) => {
+            let why = any.ret_msg.present().and_then(|text| text.text().ok()).unwrap_or("no reason given");
+            Heard::Refused { what, text: format!("{op}: {why}") }
+        }
+        ("ping", _) => Heard::Pong,
+        ("subscribe", Value::Truth(true)) => Heard::Subscribed(what),
+        _ => Heard::Other,
+    })
+}
+
+/// Refuses data of another symbol than its topic names.
+fn same_symbol(topic: &str, data: &Value) -> Result<(), String> {
+    match data.present() {
+        Some(symbol) if symbol.text()? != topic => Err(format!("the topic of {topic:?} has data of {symbol}")),
+        _ => Ok(()),
+    }
 }
 
 impl Trade<'_> {
-    fn event(&self, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
-        let side = match self.side {
+    fn event(&self, symbol: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+        same_symbol(symbol, &self.s)?;
+        let side = match self.side.text()? {
             "Buy" => 1,
             "Sell" => -1,
             other => return Err(format!("{other:?} is not a side")),
         };
-        if self.i.is_empty() {
-            return Err("a trade has no id".to_owned());
-        }
-        let mut unique = XxHash64::with_seed(0);
-        unique.write(self.i.as_bytes());
+        let id = self.i.present().ok_or("a trade has no id")?.text()?;
+        let number = self.seq.present().map(Value::whole).transpose()?.unwrap_or(0);
         Ok(Event {
-            series: wanted.wanted(self.s, Kind::Trade)?,
-            ts_event: millis(self.time)?,
+            series: wanted.wanted(symbol, Kind::Trade)?,
+            ts_event: self.time.millis()?,
             ts_recv,
-            id: Id::Shared { order: self.seq.unwrap_or(0), unique: unique.finish() },
-            body: Body::Trade { price: amount(self.p)?, qty: amount(self.v)?, side, id: TradeId::Text(self.i.into()) },
+            id: if number > 0 { Id::Shared(number) } else { Id::Time },
+            number,
+            body: Body::Trade { price: self.p.amount()?, qty: self.v.amount()?, side, id: TradeId::Text(id.into()) },
         })
     }
 }
 
-impl Tickers {
-    fn apply(&mut self, ticker: &Ticker, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
+impl State {
+    fn quote(&mut self, frame: &str, symbol: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+        let book: Book = serde_json::from_str(frame).map_err(not_json)?;
+        let series = wanted.wanted(symbol, Kind::Bbo)?;
+        same_symbol(symbol, &book.data.s)?;
+        let ts_event = book.cts.present().unwrap_or(&book.ts).millis()?;
+        let update = book.data.u.whole()?;
+        let number = book.data.seq.present().map(Value::whole).transpose()?.unwrap_or(0);
+        let (bids, asks) = (book.data.b.all()?, book.data.a.all()?);
+        let before = match book.kind.text()? {
+            "snapshot" => Best::default(),
+            "delta" => *self.books.get(symbol).ok_or("a change came before its snapshot")?,
+            other => return Err(format!("{other:?} is neither snapshot nor delta")),
+        };
+        let best = Best {
+            bid: applied(before.bid, &bids, |new, old| new > old),
+            ask: applied(before.ask, &asks, |new, old| new < old),
+        };
+        if let Some(slot) = self.books.get_mut(symbol) {
+            *slot = best;
+        } else {
+            let _ = self.books.insert(symbol.to_owned(), best);
+        }
+        let of = |side: Option<(f64, f64)>| side.unwrap_or((f64::NAN, f64::NAN));
+        let ((bid_price, bid_qty), (ask_price, ask_qty)) = (of(best.bid), of(best.ask));
+        Ok(Event {
+            series,
+            ts_event,
+            ts_recv,
+            id: Id::Ascending(update),
+            number,
+            body: Body::Bbo { bid_price, bid_qty, ask_price, ask_qty },
+        })
+    }
+
+    fn ticker(
+        &mut self,
+        ticker: &Ticker,
+        symbol: &str,
+        ts_recv: i64,
+        wanted: &Directory,
+        out: &mut Vec<Event>,
+    ) -> Result<(), String> {
         let fields = &ticker.data;
-        let known = self.0.get(fields.symbol).copied();
-        let before = match (ticker.kind, known) {
-            ("snapshot", _) => State::default(),
-            ("delta", Some(state)) => state,
-            ("delta", None) => return Err("a change came before its snapshot".to_owned()),
-            (other, _) => return Err(format!("{other:?} is neither snapshot nor delta")),
-        };
-        let state = State {
-            mark: fields.mark_price.map(amount).transpose()?.or(before.mark),
-            index: fields.index_price.map(amount).transpose()?.or(before.index),
-            rate: fields.funding_rate.map(rate).transpose()?.or(before.rate),
-            next_ns: fields.next_funding_time.map(millis_text).transpose()?.or(before.next_ns),
-            interest: fields.open_interest.map(amount).transpose()?.or(before.interest),
-        };
-        let ts_event = millis(ticker.ts)?;
-        let id = ticker.cs.map_or(Id::Time, Id::Ascending);
+        same_symbol(symbol, &fields.symbol)?;
         let kinds = [Kind::MarkPrice, Kind::Funding, Kind::OpenInterest];
-        let [mark, funding, interest] = kinds.map(|kind| wanted.place(fields.symbol, kind));
+        let [mark, funding, interest] = kinds.map(|kind| wanted.place(symbol, kind));
         if mark.is_none() && funding.is_none() && interest.is_none() {
-            return Err(format!("the ticker of {:?} was not asked for", fields.symbol));
+            return Err(format!("the ticker of {symbol:?} was not asked for"));
         }
-        let mut push = |series, body| out.push(Event { series, ts_event, ts_recv, id, body });
-        let touched = fields.mark_price.is_some() || fields.index_price.is_some();
-        if let (Some(series), Some(mark_price), true) = (mark, state.mark, touched) {
-            push(series, Body::MarkPrice { mark_price, index_price: state.index });
+        let before = match ticker.kind.text()? {
+            "snapshot" => Last::default(),
+            "delta" => *self.tickers.get(symbol).ok_or("a change came before its snapshot")?,
+            other => return Err(format!("{other:?} is neither snapshot nor delta")),
+        };
+        let mut faults = Faults::default();
+        let mut read = |value: &Value, is_rate: bool| {
+            value.present().and_then(|value| faults.sort(if is_rate { value.rate() } else { value.amount() }))
+        };
+        let new = Last {
+            mark: read(&fields.mark_price, false),
+            index: read(&fields.index_price, false),
+            rate: read(&fields.funding_rate, true),
+            interest: read(&fields.open_interest, false),
+            next_ns: None,
+        };
+        let next_ns = fields.next_funding_time.present().and_then(|value| faults.sort(value.millis()));
+        let last = Last {
+            mark: new.mark.or(before.mark),
+            index: new.index.or(before.index),
+            rate: new.rate.or(before.rate),
+            next_ns: next_ns.or(before.next_ns),
+            interest: new.interest.or(before.interest),
+        };
+        // What could be read is known from now on, whatever else is wrong with this frame.
+        if let Some(slot) = self.tickers.get_mut(symbol) {
+            *slot = last;
+        } else {
+            let _ = self.tickers.insert(symbol.to_owned(), last);
         }
-        let touched = fields.funding_rate.is_some() || fields.next_funding_time.is_some();
-        if let (Some(series), Some(rate), Some(next_ns), true) = (funding, state.rate, state.next_ns, touched) {
+        let ts_event = ticker.ts.millis()?;
+        let number = ticker.cs.present().and_then(|cs| faults.sort(cs.whole())).unwrap_or(0);
+        let id = if number > 0 { Id::Shared(number) } else { Id::Time };
+        let mut push = |series, body| out.push(Event { series, ts_event, ts_recv, id, number, body });
+        if let (Some(series), Some(mark_price), true) = (mark, last.mark, new.mark.is_some() || new.index.is_some()) {
+            push(series, Body::MarkPrice { mark_price, index_price: last.index });
+        }
+        let touched = new.rate.is_some() || next_ns.is_some();
+        if let (Some(series), Some(rate), Some(next_ns), true) = (funding, last.rate, last.next_ns, touched) {
             push(series, Body::Funding { rate, next_ns });
         }
-        if let (Some(series), Some(value), true) = (interest, state.interest, fields.open_interest.is_some()) {
+        if let (Some(series), Some(value)) = (interest, new.interest) {
             push(series, Body::OpenInterest(value));
         }
-        if let Some(slot) = self.0.get_mut(fields.symbol) {
-            *slot = state;
-        } else {
-            let _ = self.0.insert(fields.symbol.to_owned(), state);
-        }
-        Ok(())
+        faults.end()
     }
+}
+
+/// The best level of a side after these levels came: a quantity of zero takes a level away.
+fn applied(before: Option<(f64, f64)>, levels: &[(f64, f64)], better: impl Fn(f64, f64) -> bool) -> Option<(f64, f64)> {
+    let mut best =
+        before.filter(|(price, _)| !levels.iter().any(|(at, qty)| at.to_bits() == price.to_bits() || *qty > 0.0));
+    for (price, qty) in levels.iter().filter(|(_, qty)| *qty > 0.0) {
+        if best.is_none_or(|(old, _)| better(*price, old)) {
+            best = Some((*price, *qty));
+        }
+    }
+    best
 }
 
 #[cfg(test)]
@@ -233,10 +345,10 @@ mod tests {
     }
 
     fn of(frames: &[&str]) -> Vec<Result<(Heard, Vec<Event>), String>> {
-        let (wanted, mut tickers) = (wanted(), Tickers::default());
+        let (wanted, mut state) = (wanted(), State::default());
         let one = |frame: &&str| {
             let mut out = Vec::new();
-            decode(frame, 7, &wanted, &mut tickers, &mut out).map(|heard| (heard, out))
+            decode(frame, 7, &wanted, &mut state, &mut out).map(|heard| (heard, out))
         };
         frames.iter().map(one).collect()
     }
@@ -247,7 +359,10 @@ mod tests {
         let empty = frame.replace(r#"[["16611.00","0.029"]]"#, "[]");
         let got = of(&[frame, &empty]);
         let (_, events) = got[0].as_ref().unwrap();
-        assert_eq!((events[0].ts_event, events[0].id), (1_672_304_484_976_000_000, Id::Ascending(18_521_288)));
+        assert_eq!(
+            (events[0].ts_event, events[0].id, events[0].number),
+            (1_672_304_484_976_000_000, Id::Ascending(18_521_288), 7_961_638_724)
+        );
         assert_eq!(
             events[0].body,
             Body::Bbo { bid_price: 16_493.5, bid_qty: 0.006, ask_price: 16_611.0, ask_qty: 0.029 }
@@ -286,18 +401,85 @@ mod tests {
         assert_eq!(got[3].as_ref().unwrap().1, []);
     }
 
+    fn events(frames: &[&str]) -> (Vec<Event>, Vec<bool>) {
+        let (wanted, mut state, mut out) = (wanted(), State::default(), Vec::new());
+        let fine = frames.iter().map(|frame| decode(frame, 7, &wanted, &mut state, &mut out).is_ok()).collect();
+        (out, fine)
+    }
+
+    #[test]
+    fn an_empty_text_means_that_there_is_no_such_value() {
+        let frame = |kind: &str, fields: &str| {
+            format!(
+                r#"{{"topic":"tickers.BTCUSDT","type":"{kind}","data":{{"symbol":"BTCUSDT",{fields}}},"cs":7,"ts":1673272861686}}"#
+            )
+        };
+        let first = r#""markPrice":"1","indexPrice":"","openInterest":"5","fundingRate":"","nextFundingTime":"""#;
+        let (out, fine) = events(&[&frame("snapshot", first), &frame("delta", r#""markPrice":"2""#)]);
+        assert_eq!((out.iter().map(|e| e.series).collect::<Vec<_>>(), fine), (vec![2, 4, 2], vec![true, true]));
+        // A field that is wrong costs its own event; the state goes on from what could be read.
+        let wrong = r#""markPrice":"1","openInterest":-5,"fundingRate":"0.1","nextFundingTime":"x""#;
+        let (out, fine) = events(&[&frame("snapshot", wrong), &frame("delta", r#""openInterest":"6""#)]);
+        assert_eq!((out.iter().map(|e| e.series).collect::<Vec<_>>(), fine), (vec![2, 4], vec![false, true]));
+    }
+
+    #[test]
+    fn only_the_depth_that_was_asked_for_is_a_quote() {
+        let frame = |topic: &str, kind: &str, b: &str, a: &str| {
+            format!(
+                r#"{{"topic":"{topic}","type":"{kind}","ts":1672304484978,"data":{{"s":"BTCUSDT","b":{b},"a":{a},"u":5,"seq":6}},"cts":1672304484976}}"#
+            )
+        };
+        let one = "orderbook.1.BTCUSDT";
+        let (out, fine) = events(&[
+            &frame("orderbook.50.BTCUSDT", "snapshot", r#"[["1","1"]]"#, "[]"),
+            &frame(one, "delta", r#"[["1","1"]]"#, "[]"),
+            &frame(one, "snapshot", r#"[["1","1"]]"#, r#"[["2","1"]]"#),
+            &frame(one, "delta", r#"[["1","0"],["0.9","3"]]"#, "[]"),
+            &frame(one, "delta", "[]", r#"[["2","0"]]"#),
+            &frame(one, "other", "[]", "[]"),
+            &frame("orderbook.1.ETHUSDT", "snapshot", "[]", "[]"),
+        ]);
+        assert_eq!(fine, [false, false, true, true, true, false, false]);
+        let sides: Vec<_> = out
+            .iter()
+            .map(|event| match event.body {
+                Body::Bbo { bid_price, bid_qty, ask_price, .. } => (bid_price, bid_qty, ask_price),
+                _ => panic!("no quote"),
+            })
+            .collect();
+        assert_eq!(sides[..2], [(1.0, 1.0, 2.0), (0.9, 3.0, 2.0)]);
+        assert!((sides[2].0, sides[2].1) == (0.9, 3.0) && sides[2].2.is_nan());
+    }
+
+    #[test]
+    fn a_trade_that_is_unusable_costs_no_other_of_its_frame() {
+        let trade = |id: &str, price: &str| {
+            format!(r#"{{"T":1672304486865,"s":"BTCUSDT","S":"Buy","v":"1","p":{price},"i":"{id}","seq":9}}"#)
+        };
+        let list =
+            [trade("a\\/b", r#""100\u002e5""#), trade("x", "7"), "null".to_owned(), trade("c", r#""1""#)].join(",");
+        let frame =
+            format!(r#"{{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1672304486868,"data":[{list}]}}"#);
+        let (out, fine) = events(&[&frame]);
+        let named = |id: &str, price| Body::Trade { price, qty: 1.0, side: 1, id: TradeId::Text(id.into()) };
+        let bodies: Vec<Body> = out.into_iter().map(|event| event.body).collect();
+        assert_eq!((bodies, fine), (vec![named("a/b", 100.5), named("c", 1.0)], vec![false]));
+    }
+
     #[test]
     fn answers_are_told_from_data() {
         let got = of(&[
             r#"{"success":true,"ret_msg":"pong","conn_id":"x","req_id":"","op":"ping"}"#,
-            r#"{"success":true,"ret_msg":"","conn_id":"x","op":"subscribe"}"#,
-            r#"{"success":false,"ret_msg":"error:handler not found","conn_id":"x","op":"subscribe"}"#,
+            r#"{"success":true,"ret_msg":"","conn_id":"x","req_id":"12","op":"subscribe"}"#,
+            r#"{"success":false,"ret_msg":"error:handler not found","conn_id":"x","req_id":"3","op":"subscribe"}"#,
             r#"{"topic":"kline.1.BTCUSDT","data":{}}"#,
             "[]",
         ]);
         assert_eq!(got[0].as_ref().unwrap().0, Heard::Pong);
-        assert_eq!(got[1].as_ref().unwrap().0, Heard::Subscribed);
-        assert_eq!(got[2].as_ref().unwrap().0, Heard::Refused("subscribe: error:handler not found".to_owned()));
+        assert_eq!(got[1].as_ref().unwrap().0, Heard::Subscribed(Some(Reply::Request(12))));
+        let text = "subscribe: error:handler not found".to_owned();
+        assert_eq!(got[2].as_ref().unwrap().0, Heard::Refused { what: Some(Reply::Request(3)), text });
         assert!(got[3].is_err() && got[4].is_err());
     }
 }

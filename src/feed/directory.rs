@@ -13,14 +13,28 @@ pub enum Heard {
     Data,
     /// The answer to a ping.
     Pong,
-    /// A subscription stands.
-    Subscribed,
+    /// A subscription stands; which one, where the exchange says so.
+    Subscribed(Option<Reply>),
     /// The exchange refuses something that was asked for.
-    Refused(String),
+    Refused {
+        /// What, where the exchange says so.
+        what: Option<Reply>,
+        /// Why, in its words.
+        text: String,
+    },
     /// The exchange will close this connection soon.
     Closing(String),
     /// Something else of no consequence.
     Other,
+}
+
+/// How an exchange's answer names what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// By the number that the question bore.
+    Request(usize),
+    /// By channel and instrument.
+    Channel(String, String),
 }
 
 /// Which series are wanted, by the exchange's name of the symbol.

@@ -2,9 +2,10 @@
 //!
 //! Refuses to know how frames look and where events are written.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, hash::Hasher, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash64;
 
 use crate::error::{Error, Result};
 
@@ -69,20 +70,18 @@ impl FromStr for Kind {
     }
 }
 
-/// The exchange's own number of an event, and what follows from it.
+/// What tells that two events are the same one, and whether one is missing between them.
+///
+/// A number alone never makes two events the same: venues begin their numbers again, and some give several events one number.
+/// The content ([`Body::fingerprint`]) has to agree as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Id {
     /// Each event has the number after that of the one before: a jump is a hole.
     Consecutive(u64),
-    /// Later events have greater numbers; an equal one is the same event again.
+    /// Later events have greater numbers, with holes that mean nothing.
     Ascending(u64),
-    /// Numbers ascend, several events may share one; `unique` tells them apart.
-    Shared {
-        /// The number that ascends.
-        order: u64,
-        /// A number that only this event has.
-        unique: u64,
-    },
+    /// Numbers ascend, and several events may share one.
+    Shared(u64),
     /// There is no number; the event's time takes its place where two connections overlap.
     Time,
 }
@@ -139,6 +138,60 @@ pub enum Body {
     OpenInterest(f64),
 }
 
+impl Body {
+    /// A number that differs where two contents do. Equal contents have equal ones, in every process.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let none = f64::NAN;
+        match self {
+            Self::Bbo { bid_price, bid_qty, ask_price, ask_qty } => {
+                fingerprint([*bid_price, *bid_qty, *ask_price, *ask_qty], 0, 0, &[])
+            }
+            Self::Trade { price, qty, side, id: TradeId::Text(text) } => {
+                fingerprint([*price, *qty, none, none], *side, 0, text.as_bytes())
+            }
+            Self::Trade { price, qty, side, id: TradeId::Number(number) } => {
+                let mut digits = [0; 20];
+                fingerprint([*price, *qty, none, none], *side, 0, decimal(*number, &mut digits))
+            }
+            Self::MarkPrice { mark_price, index_price } => {
+                fingerprint([*mark_price, index_price.unwrap_or(none), none, none], 0, 0, &[])
+            }
+            Self::Funding { rate, next_ns } => fingerprint([*rate, none, none, none], 0, *next_ns, &[]),
+            Self::OpenInterest(value) => fingerprint([*value, none, none, none], 0, 0, &[]),
+        }
+    }
+}
+
+/// The fingerprint of an event whose values stand in columns; the ones that its stream does not have are NaN, 0 or empty.
+#[must_use]
+pub fn fingerprint(floats: [f64; 4], side: i8, next_ns: i64, name: &[u8]) -> u64 {
+    let mut hash = XxHash64::with_seed(0);
+    for value in floats {
+        // One bit pattern for every NaN, so that null is null.
+        hash.write_u64(if value.is_nan() { u64::MAX } else { value.to_bits() });
+    }
+    hash.write_i8(side);
+    hash.write_i64(next_ns);
+    hash.write(name);
+    hash.finish()
+}
+
+/// The number in decimal digits.
+fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let (mut left, mut first) = (number, digits.len());
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        // The remainder of a division by ten fits.
+        *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        first = at;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    digits.get(first..).unwrap_or_default()
+}
+
 /// An event, with the place of its series in the collector's list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -148,8 +201,52 @@ pub struct Event {
     pub ts_event: i64,
     /// When its frame was read, likewise.
     pub ts_recv: i64,
-    /// The exchange's number.
+    /// What tells repetitions and holes.
     pub id: Id,
+    /// The venue's own sequence number; 0 where it gives none.
+    pub number: u64,
     /// What it says.
     pub body: Body,
+}
+
+impl Event {
+    /// Its place among the events of its series: the number that tells repetitions, or the time where there is none.
+    #[must_use]
+    pub fn order(&self) -> u64 {
+        match self.id {
+            Id::Consecutive(number) | Id::Ascending(number) | Id::Shared(number) if number > 0 => number,
+            _ => self.ts_event.max(0).unsigned_abs(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_and_its_text_are_one_name() {
+        for number in [0, 7, 10, 130_639_474, u64::MAX] {
+            let of = |id| Body::Trade { price: 1.5, qty: 2.0, side: -1, id }.fingerprint();
+            assert_eq!(of(TradeId::Number(number)), of(TradeId::Text(number.to_string().into())), "{number}");
+        }
+    }
+
+    #[test]
+    fn every_value_counts() {
+        let bodies = [
+            Body::OpenInterest(1.0),
+            Body::OpenInterest(f64::NAN),
+            Body::Funding { rate: 1.0, next_ns: 1 },
+            Body::Funding { rate: 1.0, next_ns: 2 },
+            Body::MarkPrice { mark_price: 1.0, index_price: Some(2.0) },
+            Body::Bbo { bid_price: 1.0, bid_qty: 2.0, ask_price: 3.0, ask_qty: f64::NAN },
+            Body::Bbo { bid_price: 1.0, bid_qty: 2.0, ask_price: 3.0, ask_qty: 4.0 },
+            Body::Trade { price: 1.0, qty: 2.0, side: 1, id: TradeId::Text("a".into()) },
+            Body::Trade { price: 1.0, qty: 2.0, side: -1, id: TradeId::Text("a".into()) },
+            Body::Trade { price: 1.0, qty: 2.0, side: 1, id: TradeId::Text("b".into()) },
+        ];
+        let prints: std::collections::BTreeSet<u64> = bodies.iter().map(Body::fingerprint).collect();
+        assert_eq!(prints.len(), bodies.len());
+    }
 }

@@ -11,4 +11,6 @@ pub mod event;
 mod number;
 mod okx;
 pub mod recording;
+mod symbol;
+mod value;
 pub mod venue;

@@ -19,11 +19,6 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     found.ok_or_else(|| format!("{text:?} is not a rate"))
 }
 
-/// A whole number in a text.
-pub(super) fn whole(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a whole number"))
-}
-
 /// Milliseconds since 1970 as nanoseconds; only between 1980 and 2199.
 pub(super) fn millis(ms: i64) -> Result<i64, String> {
     let wrong = || format!("{ms} is not a time in milliseconds");
@@ -31,11 +26,6 @@ pub(super) fn millis(ms: i64) -> Result<i64, String> {
         return Err(wrong());
     }
     Unit::Milli.to_ns(ms).ok_or_else(wrong)
-}
-
-/// Milliseconds since 1970 in a text, as nanoseconds.
-pub(super) fn millis_text(text: &str) -> Result<i64, String> {
-    millis(text.parse().map_err(|_| format!("{text:?} is not a time in milliseconds"))?)
 }
 
 fn decimal(text: &str) -> Option<f64> {
@@ -65,10 +55,8 @@ mod tests {
     #[test]
     fn only_times_in_milliseconds_are_times() {
         assert_eq!(millis(1_770_076_800_123), Ok(1_770_076_800_123_000_000));
-        assert_eq!(millis_text("1770076800123"), millis(1_770_076_800_123));
         for ms in [0, -1, 1_770_076_800, 1_770_076_800_123_000, i64::MAX] {
             assert!(millis(ms).is_err(), "{ms}");
         }
-        assert!(millis_text("").is_err());
     }
 }

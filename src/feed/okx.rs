@@ -1,17 +1,18 @@
-//! OKX v5, swaps: `bbo-tbt` gives bbo, `trades` trades, `mark-price` with `index-tickers` mark prices, `funding-rate`
-//! funding, `open-interest` open interest.
+//! OKX v5, swaps and futures: `bbo-tbt` gives bbo, `trades` trades, `mark-price` with `index-tickers` mark prices,
+//! `funding-rate` funding, `open-interest` open interest.
 //!
 //! The index price comes by a channel of its own and is kept until the next mark price. `fundingTime` is the settlement
-//! that comes next, `nextFundingTime` the one after it.
+//! that comes next, `nextFundingTime` the one after it. Error texts quote what was asked, with escapes.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
 use super::{
-    directory::{Directory, Heard, not_json},
+    directory::{Directory, Heard, Reply, not_json},
     event::{Body, Event, Id, Kind, TradeId},
-    number::{amount, millis_text, rate, whole},
+    symbol::okx_index,
+    value::{Faults, Item, Levels, Value},
 };
 
 /// The code of the notice that a connection will be closed for an upgrade.
@@ -19,75 +20,72 @@ const CLOSING: &str = "64008";
 
 #[derive(Deserialize)]
 struct Any<'a> {
-    event: Option<&'a str>,
-    code: Option<&'a str>,
-    msg: Option<&'a str>,
+    #[serde(borrow, default)]
+    event: Value<'a>,
+    #[serde(borrow, default)]
+    code: Value<'a>,
+    #[serde(borrow, default)]
+    msg: Value<'a>,
+    #[serde(borrow, default)]
+    id: Value<'a>,
     #[serde(borrow)]
     arg: Option<Arg<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Arg<'a> {
-    channel: &'a str,
-    #[serde(rename = "instId")]
-    symbol: Option<&'a str>,
+    #[serde(borrow, default)]
+    channel: Value<'a>,
+    #[serde(rename = "instId", borrow, default)]
+    symbol: Value<'a>,
 }
 
 #[derive(Deserialize)]
 struct Data<T> {
-    data: Vec<T>,
+    data: Vec<Item<T>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Book<'a> {
-    #[serde(borrow)]
-    asks: Vec<Vec<&'a str>>,
-    #[serde(borrow)]
-    bids: Vec<Vec<&'a str>>,
-    ts: &'a str,
-    seq_id: Option<u64>,
+    #[serde(borrow, default)]
+    asks: Levels<'a>,
+    #[serde(borrow, default)]
+    bids: Levels<'a>,
+    #[serde(borrow, default)]
+    ts: Value<'a>,
+    #[serde(borrow, default)]
+    seq_id: Value<'a>,
 }
 
+/// The fields of all other channels; each is in some of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Trade<'a> {
-    #[serde(rename = "tradeId")]
-    id: &'a str,
-    px: &'a str,
-    sz: &'a str,
-    side: &'a str,
-    ts: &'a str,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Mark<'a> {
-    mark_px: &'a str,
-    ts: &'a str,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Index<'a> {
-    idx_px: &'a str,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Funding<'a> {
-    #[serde(rename = "fundingRate")]
-    rate: &'a str,
-    #[serde(rename = "fundingTime")]
-    time: Option<&'a str>,
-    next_funding_time: Option<&'a str>,
-    ts: &'a str,
-}
-
-#[derive(Deserialize)]
-struct Interest<'a> {
-    oi: &'a str,
-    ts: &'a str,
+struct Fields<'a> {
+    #[serde(borrow, default)]
+    ts: Value<'a>,
+    #[serde(borrow, default)]
+    inst_id: Value<'a>,
+    #[serde(borrow, default)]
+    trade_id: Value<'a>,
+    #[serde(borrow, default)]
+    px: Value<'a>,
+    #[serde(borrow, default)]
+    sz: Value<'a>,
+    #[serde(borrow, default)]
+    side: Value<'a>,
+    #[serde(borrow, default)]
+    mark_px: Value<'a>,
+    #[serde(borrow, default)]
+    idx_px: Value<'a>,
+    #[serde(borrow, default)]
+    funding_rate: Value<'a>,
+    #[serde(borrow, default)]
+    funding_time: Value<'a>,
+    #[serde(borrow, default)]
+    next_funding_time: Value<'a>,
+    #[serde(borrow, default)]
+    oi: Value<'a>,
 }
 
 /// The last index prices of this connection, by the name of the index (`BTC-USDT`).
@@ -105,87 +103,115 @@ pub(super) fn decode(
         return Ok(Heard::Pong);
     }
     let any: Any = serde_json::from_str(frame).map_err(not_json)?;
-    match any.event {
-        Some("subscribe") => return Ok(Heard::Subscribed),
-        Some(event @ ("error" | "notice")) => {
-            let text = format!("{}: {}", any.code.unwrap_or(event), any.msg.unwrap_or("no reason given"));
-            let closing = event == "notice" && any.code == Some(CLOSING);
-            return Ok(if closing { Heard::Closing(text) } else { Heard::Refused(text) });
-        }
-        Some(_) => return Ok(Heard::Other),
-        None => {}
+    if any.event.present().is_some() {
+        return answer(&any);
     }
-    let Some(Arg { channel, symbol: Some(symbol) }) = any.arg else { return Err("names no channel".to_owned()) };
-    let mut push = |series, ts: &str, id, body| {
-        out.push(Event { series, ts_event: millis_text(ts)?, ts_recv, id, body });
-        Ok::<_, String>(())
+    let Some(Arg { channel: Value::Text(channel), symbol: Value::Text(symbol) }) = &any.arg else {
+        return Err("names no channel".to_owned());
     };
-    match channel {
+    let mut faults = Faults::default();
+    let kind = match &**channel {
         "bbo-tbt" => {
             let series = wanted.wanted(symbol, Kind::Bbo)?;
-            for book in read::<Book>(frame)? {
-                let ((bid_price, bid_qty), (ask_price, ask_qty)) = (best(&book.bids)?, best(&book.asks)?);
-                let id = book.seq_id.map_or(Id::Time, Id::Ascending);
-                push(series, book.ts, id, Body::Bbo { bid_price, bid_qty, ask_price, ask_qty })?;
+            for book in &read::<Book>(frame)? {
+                let event = book.object().and_then(|book| quote(book, series, ts_recv));
+                out.extend(faults.sort(event));
             }
-        }
-        "trades" => {
-            let series = wanted.wanted(symbol, Kind::Trade)?;
-            for trade in read::<Trade>(frame)? {
-                let number = whole(trade.id)?;
-                let side = match trade.side {
-                    "buy" => 1,
-                    "sell" => -1,
-                    other => return Err(format!("{other:?} is not a side")),
-                };
-                let (price, qty) = (amount(trade.px)?, amount(trade.sz)?);
-                let body = Body::Trade { price, qty, side, id: TradeId::Number(number) };
-                push(series, trade.ts, Id::Shared { order: number, unique: number }, body)?;
-            }
-        }
-        "mark-price" => {
-            let series = wanted.wanted(symbol, Kind::MarkPrice)?;
-            let index_price = indexes.0.get(symbol.trim_end_matches("-SWAP")).copied();
-            for mark in read::<Mark>(frame)? {
-                push(series, mark.ts, Id::Time, Body::MarkPrice { mark_price: amount(mark.mark_px)?, index_price })?;
-            }
+            return faults.end().map(|()| Heard::Data);
         }
         "index-tickers" => {
-            for index in read::<Index>(frame)? {
-                let _ = indexes.0.insert(symbol.to_owned(), amount(index.idx_px)?);
+            for index in &read::<Fields>(frame)? {
+                let price = index.object().and_then(|index| index.idx_px.present().map(Value::amount).transpose());
+                if let Some(price) = faults.sort(price).flatten() {
+                    let _ = indexes.0.insert(symbol.clone().into_owned(), price);
+                }
             }
+            return faults.end().map(|()| Heard::Data);
         }
-        "funding-rate" => {
-            let series = wanted.wanted(symbol, Kind::Funding)?;
-            for funding in read::<Funding>(frame)? {
-                let next = [funding.time, funding.next_funding_time].into_iter().flatten();
-                let next = next.into_iter().find(|text| !text.is_empty());
-                let next_ns = millis_text(next.ok_or("tells no time of funding")?)?;
-                push(series, funding.ts, Id::Time, Body::Funding { rate: rate(funding.rate)?, next_ns })?;
-            }
-        }
-        "open-interest" => {
-            let series = wanted.wanted(symbol, Kind::OpenInterest)?;
-            for interest in read::<Interest>(frame)? {
-                push(series, interest.ts, Id::Time, Body::OpenInterest(amount(interest.oi)?))?;
-            }
-        }
+        "trades" => Kind::Trade,
+        "mark-price" => Kind::MarkPrice,
+        "funding-rate" => Kind::Funding,
+        "open-interest" => Kind::OpenInterest,
         other => return Err(format!("channel {other:?} is unknown")),
+    };
+    let series = wanted.wanted(symbol, kind)?;
+    let index_price = || indexes.0.get(&okx_index(symbol)).copied();
+    for item in &read::<Fields>(frame)? {
+        let event = item.object().and_then(|fields| {
+            if fields.inst_id.present().is_some_and(|id| id.text() != Ok(symbol)) {
+                return Err(format!("the channel of {symbol:?} has data of {}", fields.inst_id));
+            }
+            let (id, number, body) = match kind {
+                Kind::Trade => fields.trade()?,
+                Kind::MarkPrice => {
+                    let mark_price = fields.mark_px.amount()?;
+                    (Id::Time, 0, Body::MarkPrice { mark_price, index_price: index_price() })
+                }
+                Kind::Funding => (Id::Time, 0, fields.funding()?),
+                _ => (Id::Time, 0, Body::OpenInterest(fields.oi.amount()?)),
+            };
+            Ok(Event { series, ts_event: fields.ts.millis()?, ts_recv, id, number, body })
+        });
+        out.extend(faults.sort(event));
     }
-    Ok(Heard::Data)
+    faults.end().map(|()| Heard::Data)
 }
 
-fn read<'a, T: Deserialize<'a>>(frame: &'a str) -> Result<Vec<T>, String> {
+/// A frame with an `event`: an answer, or a notice.
+fn answer(any: &Any) -> Result<Heard, String> {
+    let text = |value: &Value| value.text().map(str::to_owned).ok();
+    let what = || match &any.arg {
+        Some(Arg { channel, symbol }) => Some(Reply::Channel(text(channel)?, text(symbol)?)),
+        None => any.id.present().and_then(|id| usize::try_from(id.whole().ok()?).ok()).map(Reply::Request),
+    };
+    let event = any.event.text()?;
+    let told = || {
+        let code = any.code.present().map_or_else(|| event.to_owned(), |code| text(code).unwrap_or_default());
+        format!("{code}: {}", text(&any.msg).unwrap_or_else(|| "no reason given".to_owned()))
+    };
+    Ok(match event {
+        "subscribe" => Heard::Subscribed(what()),
+        "notice" if any.code.text() == Ok(CLOSING) => Heard::Closing(told()),
+        "error" => Heard::Refused { what: what(), text: told() },
+        "notice" => Heard::Refused { what: None, text: told() },
+        _ => Heard::Other,
+    })
+}
+
+fn quote(book: &Book, series: usize, ts_recv: i64) -> Result<Event, String> {
+    let ((bid_price, bid_qty), (ask_price, ask_qty)) = (book.bids.best()?, book.asks.best()?);
+    let number = book.seq_id.present().map(Value::whole).transpose()?.unwrap_or(0);
+    Ok(Event {
+        series,
+        ts_event: book.ts.millis()?,
+        ts_recv,
+        id: if number > 0 { Id::Ascending(number) } else { Id::Time },
+        number,
+        body: Body::Bbo { bid_price, bid_qty, ask_price, ask_qty },
+    })
+}
+
+impl Fields<'_> {
+    fn trade(&self) -> Result<(Id, u64, Body), String> {
+        let number = self.trade_id.whole()?;
+        let side = match self.side.text()? {
+            "buy" => 1,
+            "sell" => -1,
+            other => return Err(format!("{other:?} is not a side")),
+        };
+        let (price, qty) = (self.px.amount()?, self.sz.amount()?);
+        Ok((Id::Shared(number), number, Body::Trade { price, qty, side, id: TradeId::Number(number) }))
+    }
+
+    fn funding(&self) -> Result<Body, String> {
+        let next = self.funding_time.present().or_else(|| self.next_funding_time.present());
+        let next_ns = next.ok_or("tells no time of funding")?.millis()?;
+        Ok(Body::Funding { rate: self.funding_rate.rate()?, next_ns })
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(frame: &'a str) -> Result<Vec<Item<T>>, String> {
     serde_json::from_str::<Data<T>>(frame).map(|frame| frame.data).map_err(not_json)
-}
-
-/// Price and quantity of the best level; an empty side of the book has none.
-fn best(side: &[Vec<&str>]) -> Result<(f64, f64), String> {
-    match side.first().map(Vec::as_slice) {
-        None => Ok((f64::NAN, f64::NAN)),
-        Some([price, qty, ..]) => Ok((amount(price)?, amount(qty)?)),
-        Some(_) => Err("a level has no quantity".to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -260,15 +286,19 @@ mod tests {
             r#"{"event":"subscribe","arg":{"channel":"trades","instId":"BTC-USDT-SWAP"},"connId":"a"}"#,
             r#"{"event":"notice","code":"64008","msg":"The connection will soon be closed for a service upgrade.","connId":"a"}"#,
             r#"{"event":"error","code":"60018","msg":"doesn't exist","connId":"a"}"#,
+            r#"{"event":"error","id":"7","code":"60012","msg":"Invalid request: {\"op\": \"subscribe\"}","connId":"a"}"#,
         ]);
         let heard: Vec<Heard> = got.into_iter().map(|one| one.unwrap().0).collect();
-        assert_eq!(heard[..2], [Heard::Pong, Heard::Subscribed]);
+        let channel = Reply::Channel("trades".to_owned(), "BTC-USDT-SWAP".to_owned());
+        assert_eq!(heard[..2], [Heard::Pong, Heard::Subscribed(Some(channel))]);
         assert!(matches!(&heard[2], Heard::Closing(text) if text.starts_with("64008")));
-        assert_eq!(heard[3], Heard::Refused("60018: doesn't exist".to_owned()));
+        let refused = |what, text: &str| Heard::Refused { what, text: text.to_owned() };
+        assert_eq!(heard[3], refused(None, "60018: doesn't exist"));
+        assert_eq!(heard[4], refused(Some(Reply::Request(7)), "60012: Invalid request: {\"op\": \"subscribe\"}"));
     }
 
     #[test]
-    fn a_wrong_row_refuses_the_whole_frame() {
+    fn a_wrong_row_costs_no_other_of_its_frame() {
         let good = r#"{"tradeId":"1","px":"1","sz":"1","side":"buy","ts":"1630048897897"}"#;
         for bad in [
             good.replace("\"1\",\"sz\"", "\"NaN\",\"sz\""),
@@ -279,9 +309,10 @@ mod tests {
             wanted.add("BTC-USDT-SWAP", Kind::Trade, 0);
             let mut decoder = crate::feed::decode::Decoder::new(crate::feed::venue::Venue::Okx, wanted);
             let mut out = Vec::new();
-            let text = frame("trades", "BTC-USDT-SWAP", &format!("{good},{bad}"));
+            let text =
+                frame("trades", "BTC-USDT-SWAP", &format!("{good},{bad},{}", good.replace("\"1\",\"px", "\"3\",\"px")));
             assert!(decoder.decode(&text, 7, &mut out).is_err(), "{text}");
-            assert_eq!(out, []);
+            assert_eq!(out.iter().map(|event| event.number).collect::<Vec<_>>(), [1, 3], "{text}");
         }
     }
 }

@@ -4,9 +4,18 @@
 //! Endpoints and limits are those of the exchanges' public documents as of November 2026. Refuses to connect: what comes
 //! out is a list of connections to be made.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    str::FromStr,
+    time::Duration,
+};
 
-use super::{directory::Directory, event::Kind};
+use super::{
+    directory::{Directory, Reply},
+    event::Kind,
+    symbol::{self, Spelling},
+};
 use crate::{
     error::{Error, Result},
     model::partition::{Exchange, Series, Stream, Symbol},
@@ -34,6 +43,15 @@ pub struct Route {
     limit: usize,
 }
 
+/// How often an exchange lets an address connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DialRate {
+    /// So many at once, after a time of quiet.
+    pub burst: u32,
+    /// From then on one in so much time.
+    pub every: Duration,
+}
+
 /// How a connection is kept alive and known to be alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pulse {
@@ -58,6 +76,27 @@ pub struct Wanted {
     wire: String,
 }
 
+/// One thing that is subscribed on a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// As the exchange names it when it is asked for.
+    name: String,
+    /// As its answers name it, where they do.
+    answered: Option<(String, String)>,
+    /// The longest time in which it brings something while it is alive, where the exchange promises one.
+    pub cadence: Option<Duration>,
+    /// The places in the list of series that it brings, or is needed for.
+    pub series: Vec<usize>,
+}
+
+impl Topic {
+    /// As the exchange names it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// A connection to be made and kept.
 #[derive(Debug, Clone)]
 pub struct Line {
@@ -67,12 +106,70 @@ pub struct Line {
     pub name: String,
     /// Where it goes.
     pub url: String,
-    /// The texts to be sent when it stands.
-    pub hello: Vec<String>,
+    /// What is subscribed.
+    pub topics: Vec<Topic>,
     /// What it brings, by the exchange's names.
     pub directory: Directory,
     /// The places in the list of series that it brings.
     pub series: Vec<usize>,
+    /// The topics of each of them.
+    topics_of: HashMap<usize, Vec<usize>>,
+}
+
+impl Line {
+    /// The topics that bring a series.
+    #[must_use]
+    pub fn topics_of(&self, series: usize) -> &[usize] {
+        self.topics_of.get(&series).map_or(&[], Vec::as_slice)
+    }
+
+    /// The longest time in which one of its topics brings something, where the exchange promises one.
+    #[must_use]
+    pub fn cadence(&self) -> Option<Duration> {
+        self.topics.iter().filter_map(|topic| topic.cadence).min()
+    }
+
+    /// The messages that ask for everything when the connection stands, each with the topics that it asks for. Empty where
+    /// the URL asks.
+    #[must_use]
+    pub fn subscribe(&self) -> Vec<(String, Vec<usize>)> {
+        let all: Vec<usize> = (0..self.topics.len()).collect();
+        match self.venue {
+            Venue::Binance => Vec::new(),
+            // An unknown topic has its whole message refused: one topic a message, and a number by which it is answered.
+            Venue::Bybit => all.into_iter().filter_map(|at| Some((self.ask(at)?, vec![at]))).collect(),
+            Venue::Okx => all
+                .chunks(50)
+                .map(|part| {
+                    let names: Vec<&str> =
+                        part.iter().filter_map(|at| Some(self.topics.get(*at)?.name.as_str())).collect();
+                    (format!("{{\"op\":\"subscribe\",\"args\":[{}]}}", names.join(",")), part.to_vec())
+                })
+                .collect(),
+        }
+    }
+
+    /// The message that asks for one topic; `None` where there is none.
+    #[must_use]
+    pub fn ask(&self, topic: usize) -> Option<String> {
+        let name = &self.topics.get(topic)?.name;
+        match self.venue {
+            Venue::Binance => None,
+            Venue::Bybit => Some(format!("{{\"req_id\":\"{topic}\",\"op\":\"subscribe\",\"args\":[\"{name}\"]}}")),
+            Venue::Okx => Some(format!("{{\"id\":\"{topic}\",\"op\":\"subscribe\",\"args\":[{name}]}}")),
+        }
+    }
+
+    /// The topic that an answer is about.
+    #[must_use]
+    pub fn answered(&self, reply: &Reply) -> Option<usize> {
+        match reply {
+            Reply::Request(number) => (*number < self.topics.len()).then_some(*number),
+            Reply::Channel(channel, symbol) => {
+                self.topics.iter().position(|t| t.answered.as_ref().is_some_and(|(c, s)| c == channel && s == symbol))
+            }
+        }
+    }
 }
 
 const BINANCE_PUBLIC: Route =
@@ -117,23 +214,58 @@ impl Venue {
         Pulse { every: Duration::from_secs(20), text }
     }
 
-    /// Where a stream comes from, and the exchange's names of what must be subscribed; `None` where there is no such stream.
-    fn topics(self, kind: Kind, wire: &str) -> Option<(Route, Vec<String>)> {
-        let lower = wire.to_ascii_lowercase();
-        let okx = |channel: &str, id: &str| format!("{{\"channel\":\"{channel}\",\"instId\":\"{id}\"}}");
+    /// How often it may be dialled. Binance documents 300 connections in five minutes, Bybit 500, OKX three a second.
+    #[must_use]
+    pub const fn dial_rate(self) -> DialRate {
+        match self {
+            Self::Binance => DialRate { burst: 20, every: Duration::from_millis(1100) },
+            Self::Bybit => DialRate { burst: 20, every: Duration::from_millis(700) },
+            Self::Okx => DialRate { burst: 1, every: Duration::from_millis(350) },
+        }
+    }
+
+    /// Whether it answers what is asked for.
+    #[must_use]
+    pub const fn acknowledges(self) -> bool {
+        matches!(self, Self::Bybit | Self::Okx)
+    }
+
+    /// The longest time in which a stream that is alive brings something, where the exchange promises one: prices that are
+    /// pushed by the clock, and books that are pushed again when nothing changes.
+    #[must_use]
+    pub const fn cadence(self, kind: Kind) -> Option<Duration> {
+        match (self, kind) {
+            (Self::Binance, Kind::MarkPrice) => Some(Duration::from_secs(1)),
+            (Self::Bybit, Kind::Bbo) => Some(Duration::from_secs(3)),
+            (Self::Okx, Kind::MarkPrice) => Some(Duration::from_secs(10)),
+            _ => None,
+        }
+    }
+
+    /// Where a stream comes from, and what must be subscribed; `None` where there is no such stream.
+    fn topics(self, kind: Kind, wire: &str) -> Option<(Route, Vec<Topic>)> {
+        let lower = || wire.to_ascii_lowercase();
+        let plain = |name: String| vec![Topic { name, answered: None, cadence: None, series: Vec::new() }];
+        let okx = |channel: &str, id: &str| Topic {
+            name: format!("{{\"channel\":\"{channel}\",\"instId\":\"{id}\"}}"),
+            answered: Some((channel.to_owned(), id.to_owned())),
+            cadence: None,
+            series: Vec::new(),
+        };
         Some(match (self, kind) {
-            (Self::Binance, Kind::Bbo) => (BINANCE_PUBLIC, vec![format!("{lower}@bookTicker")]),
-            (Self::Binance, Kind::Trade) => (BINANCE_MARKET, vec![format!("{lower}@aggTrade")]),
-            (Self::Binance, Kind::MarkPrice | Kind::Funding) => (BINANCE_MARKET, vec![format!("{lower}@markPrice@1s")]),
+            (Self::Binance, Kind::Bbo) => (BINANCE_PUBLIC, plain(format!("{}@bookTicker", lower()))),
+            (Self::Binance, Kind::Trade) => (BINANCE_MARKET, plain(format!("{}@aggTrade", lower()))),
+            (Self::Binance, Kind::MarkPrice | Kind::Funding) => {
+                (BINANCE_MARKET, plain(format!("{}@markPrice@1s", lower())))
+            }
             (Self::Binance, Kind::OpenInterest) => return None,
-            (Self::Bybit, Kind::Bbo) => (BYBIT_LINEAR, vec![format!("orderbook.1.{wire}")]),
-            (Self::Bybit, Kind::Trade) => (BYBIT_LINEAR, vec![format!("publicTrade.{wire}")]),
-            (Self::Bybit, _) => (BYBIT_LINEAR, vec![format!("tickers.{wire}")]),
+            (Self::Bybit, Kind::Bbo) => (BYBIT_LINEAR, plain(format!("orderbook.1.{wire}"))),
+            (Self::Bybit, Kind::Trade) => (BYBIT_LINEAR, plain(format!("publicTrade.{wire}"))),
+            (Self::Bybit, _) => (BYBIT_LINEAR, plain(format!("tickers.{wire}"))),
             (Self::Okx, Kind::Bbo) => (OKX_PUBLIC, vec![okx("bbo-tbt", wire)]),
             (Self::Okx, Kind::Trade) => (OKX_PUBLIC, vec![okx("trades", wire)]),
             (Self::Okx, Kind::MarkPrice) => {
-                let index = wire.trim_end_matches("-SWAP");
-                (OKX_PUBLIC, vec![okx("index-tickers", index), okx("mark-price", wire)])
+                (OKX_PUBLIC, vec![okx("index-tickers", &symbol::okx_index(wire)), okx("mark-price", wire)])
             }
             (Self::Okx, Kind::Funding) => (OKX_PUBLIC, vec![okx("funding-rate", wire)]),
             (Self::Okx, Kind::OpenInterest) => (OKX_PUBLIC, vec![okx("open-interest", wire)]),
@@ -141,40 +273,21 @@ impl Venue {
     }
 
     /// A symbol as this exchange spells it.
-    fn wire(self, plain: &str) -> Result<String> {
+    fn spell(self, typed: &Symbol) -> Result<Spelling> {
         match self {
-            Self::Binance | Self::Bybit => Ok(plain.to_owned()),
-            Self::Okx => {
-                let split = ["USDT", "USDC", "USD"].into_iter().find_map(|quote| {
-                    let base = plain.strip_suffix(quote).filter(|base| !base.is_empty())?;
-                    Some(format!("{base}-{quote}-SWAP"))
-                });
-                split.ok_or_else(|| {
-                    Error::usage(format!(
-                        "{plain}: okx has swaps in USDT, USDC and USD; write a symbol that ends in one of them, as in btcusdt"
-                    ))
-                })
-            }
-        }
-    }
-
-    fn subscriptions(self, topics: &[String]) -> Vec<String> {
-        match self {
-            // They stand in the URL.
-            Self::Binance => Vec::new(),
-            Self::Bybit => {
-                let quoted = |part: &[String]| part.iter().map(|t| format!("\"{t}\"")).collect::<Vec<_>>().join(",");
-                topics.chunks(10).map(|part| format!("{{\"op\":\"subscribe\",\"args\":[{}]}}", quoted(part))).collect()
-            }
-            Self::Okx => {
-                let one = |part: &[String]| format!("{{\"op\":\"subscribe\",\"args\":[{}]}}", part.join(","));
-                topics.chunks(50).map(one).collect()
-            }
+            Self::Binance | Self::Bybit => Ok(symbol::plain(typed)),
+            Self::Okx => symbol::okx(typed),
         }
     }
 }
 
 impl Wanted {
+    /// The longest time in which it brings something while it is alive, where the exchange promises one.
+    #[must_use]
+    pub fn cadence(&self) -> Option<Duration> {
+        self.venue.cadence(self.kind)
+    }
+
     /// A series as an earlier process collected it, to be completed; it cannot be subscribed.
     ///
     /// # Errors
@@ -198,13 +311,6 @@ impl FromStr for Venue {
             Error::usage(format!("{text:?} is not an exchange that can be collected; these are: {}", names.join(", ")))
         })
     }
-}
-
-/// `btcusdt`, `BTCUSDT` or `BTC-USDT-SWAP` as `BTCUSDT`.
-fn plain(symbol: &Symbol) -> String {
-    let upper = symbol.as_str().to_ascii_uppercase();
-    let bare = upper.strip_suffix("-SWAP").unwrap_or(&upper);
-    bare.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
 /// What is to be collected, and which combinations of exchange and stream do not exist.
@@ -239,16 +345,15 @@ pub fn choose(venues: &[Venue], symbols: &[Symbol], kinds: &[Kind]) -> Result<Ch
     for venue in venues {
         left_out.extend(kinds.iter().filter(|kind| !has(*venue, **kind)).map(|kind| (*venue, *kind)));
         for symbol in symbols {
-            let plain = plain(symbol);
-            let wire = venue.wire(&plain)?;
+            let Spelling { wire, column } = venue.spell(symbol)?;
             for kind in kinds.iter().filter(|kind| has(*venue, **kind)) {
                 let series = Series {
                     exchange: venue.name().parse::<Exchange>()?,
                     stream: kind.name().parse::<Stream>()?,
-                    symbol: plain.to_ascii_lowercase().parse()?,
+                    symbol: column.to_ascii_lowercase().parse()?,
                 };
-                let one = Wanted { venue: *venue, kind: *kind, series, symbol: plain.clone(), wire: wire.clone() };
-                let _ = found.insert((*venue, plain.clone(), *kind), one);
+                let one = Wanted { venue: *venue, kind: *kind, series, symbol: column.clone(), wire: wire.clone() };
+                let _ = found.insert((*venue, column.clone(), *kind), one);
             }
         }
     }
@@ -268,7 +373,8 @@ pub fn lines(wanted: &[Wanted], endpoints: &BTreeMap<String, String>) -> Result<
     }
     let mut found = Vec::new();
     for route in known {
-        let mut parts: Vec<(Vec<String>, Vec<usize>)> = vec![(Vec::new(), Vec::new())];
+        let mut parts: Vec<(Vec<Topic>, Vec<usize>)> = vec![(Vec::new(), Vec::new())];
+        let mut placed: BTreeMap<String, (usize, usize)> = BTreeMap::new();
         let mut venue = None;
         // All topics of a symbol's mark price stay on one connection: the decoder joins them.
         for (place, one) in wanted.iter().enumerate() {
@@ -277,15 +383,32 @@ pub fn lines(wanted: &[Wanted], endpoints: &BTreeMap<String, String>) -> Result<
             };
             venue = Some(one.venue);
             // Two series can come by one topic, which is then subscribed once.
-            if let Some((_, series)) = parts.iter_mut().find(|(known, _)| topics.iter().all(|t| known.contains(t))) {
-                series.push(place);
+            let known: Vec<(usize, usize)> = topics.iter().filter_map(|t| placed.get(&t.name).copied()).collect();
+            if known.len() == topics.len()
+                && known.windows(2).all(|pair| pair.first().map(|p| p.0) == pair.last().map(|p| p.0))
+            {
+                for (part, topic) in known {
+                    if let Some((topics, series)) = parts.get_mut(part) {
+                        if let Some(topic) = topics.get_mut(topic) {
+                            topic.series.push(place);
+                            topic.cadence = topic.cadence.into_iter().chain(one.cadence()).min();
+                        }
+                        if series.last() != Some(&place) {
+                            series.push(place);
+                        }
+                    }
+                }
                 continue;
             }
             if parts.last().is_some_and(|(known, _)| known.len() + topics.len() > route.limit) {
                 parts.push((Vec::new(), Vec::new()));
             }
+            let part = parts.len() - 1;
             if let Some((known, series)) = parts.last_mut() {
-                known.extend(topics);
+                for topic in topics {
+                    let _ = placed.insert(topic.name.clone(), (part, known.len()));
+                    known.push(Topic { series: vec![place], cadence: one.cadence(), ..topic });
+                }
                 series.push(place);
             }
         }
@@ -300,12 +423,19 @@ pub fn lines(wanted: &[Wanted], endpoints: &BTreeMap<String, String>) -> Result<
             }
             let url = match venue {
                 Venue::Binance => {
-                    format!("{base}{}streams={}", if base.contains('?') { '&' } else { '?' }, topics.join("/"))
+                    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+                    format!("{base}{}streams={}", if base.contains('?') { '&' } else { '?' }, names.join("/"))
                 }
                 Venue::Bybit | Venue::Okx => base.to_owned(),
             };
-            let hello = venue.subscriptions(&topics);
-            found.push(Line { venue, name: format!("{}/{number}", route.name), url, hello, directory, series });
+            let mut topics_of: HashMap<usize, Vec<usize>> = HashMap::new();
+            for (at, topic) in topics.iter().enumerate() {
+                for place in &topic.series {
+                    topics_of.entry(*place).or_default().push(at);
+                }
+            }
+            let name = format!("{}/{number}", route.name);
+            found.push(Line { venue, name, url, topics, directory, series, topics_of });
         }
     }
     Ok(found)
@@ -350,20 +480,28 @@ mod tests {
         let kinds = [Kind::Bbo, Kind::Trade, Kind::MarkPrice, Kind::Funding];
         let all = choose(&Venue::ALL, &symbols(&["btcusdt"]), &kinds).unwrap().series;
         let lines = lines(&all, &BTreeMap::from([("okx.public".to_owned(), "ws://127.0.0.1:9/x".to_owned())])).unwrap();
-        let told: Vec<String> = lines.iter().map(|l| format!("{} {} {}", l.name, l.url, l.hello.join(" "))).collect();
+        let hello = |line: &Line| line.subscribe().into_iter().map(|(text, _)| text).collect::<Vec<_>>().join(" ");
+        let told: Vec<String> = lines.iter().map(|l| format!("{} {} {}", l.name, l.url, hello(l))).collect();
         assert_eq!(
             told,
             [
                 "binance.public/0 wss://fstream.binance.com/public/stream?streams=btcusdt@bookTicker ",
                 "binance.market/0 wss://fstream.binance.com/market/stream?streams=btcusdt@aggTrade/btcusdt@markPrice@1s ",
-                "bybit.linear/0 wss://stream.bybit.com/v5/public/linear {\"op\":\"subscribe\",\"args\":[\"orderbook.1.BTCUSDT\",\
-                 \"publicTrade.BTCUSDT\",\"tickers.BTCUSDT\"]}",
+                "bybit.linear/0 wss://stream.bybit.com/v5/public/linear \
+                 {\"req_id\":\"0\",\"op\":\"subscribe\",\"args\":[\"orderbook.1.BTCUSDT\"]} \
+                 {\"req_id\":\"1\",\"op\":\"subscribe\",\"args\":[\"publicTrade.BTCUSDT\"]} \
+                 {\"req_id\":\"2\",\"op\":\"subscribe\",\"args\":[\"tickers.BTCUSDT\"]}",
                 "okx.public/0 ws://127.0.0.1:9/x {\"op\":\"subscribe\",\"args\":[{\"channel\":\"bbo-tbt\",\"instId\":\
                  \"BTC-USDT-SWAP\"},{\"channel\":\"trades\",\"instId\":\"BTC-USDT-SWAP\"},{\"channel\":\"index-tickers\",\
                  \"instId\":\"BTC-USDT\"},{\"channel\":\"mark-price\",\"instId\":\"BTC-USDT-SWAP\"},{\"channel\":\
                  \"funding-rate\",\"instId\":\"BTC-USDT-SWAP\"}]}",
             ]
         );
+        let topics: Vec<Vec<usize>> = lines.iter().map(|l| l.topics.iter().map(|t| t.series.len()).collect()).collect();
+        assert_eq!(topics, [vec![1], vec![1, 2], vec![1, 1, 2], vec![1, 1, 1, 1, 1]], "two series come by one topic");
+        let reply = Reply::Channel("mark-price".to_owned(), "BTC-USDT-SWAP".to_owned());
+        assert_eq!(lines[3].answered(&reply), Some(3));
+        assert_eq!((lines[2].answered(&Reply::Request(2)), lines[2].answered(&Reply::Request(3))), (Some(2), None));
         let many: Vec<String> = (0..450).map(|n| format!("a{n}usdt")).collect();
         let many =
             choose(&[Venue::Binance], &symbols(&many.iter().map(String::as_str).collect::<Vec<_>>()), &[Kind::Bbo]);

@@ -53,7 +53,7 @@ pub const RUN: [Metric; 19] = [
 
 /// The metrics of the collector, which serves them while it runs. Those of a histogram have the endings `_bucket`, `_sum`
 /// and `_count` besides.
-pub const COLLECT: [&str; 21] = [
+pub const COLLECT: [&str; 24] = [
     "qlc_collect_up",
     "qlc_collect_frames_total",
     "qlc_collect_received_bytes_total",
@@ -72,6 +72,9 @@ pub const COLLECT: [&str; 21] = [
     "qlc_collect_duplicate_events_total",
     "qlc_collect_late_events_total",
     "qlc_collect_dropped_events_total",
+    "qlc_collect_conflicting_events_total",
+    "qlc_collect_series_troubled",
+    "qlc_collect_series",
     "qlc_collect_reconnects_total",
     "qlc_collect_line_live",
     "qlc_collect_lag_seconds",

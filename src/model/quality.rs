@@ -2,7 +2,8 @@
 //!
 //! Grades: A nothing is missing and the exchange was always there; B it was away for less than 5 seconds, or frames were
 //! rejected; C less than 60 seconds, or events had no room; D less than 300 seconds; F more, or nothing came at all. A hole
-//! in the exchange's own numbers is a C at best. Refuses to grade a symbol: a window is about all of an exchange.
+//! in the exchange's own numbers is a C at best, and so is a series that was not well though its connection was there. A
+//! window is about all of an exchange; [`Tally::grade_of`] is about one series of it.
 
 use std::collections::BTreeMap;
 
@@ -101,6 +102,11 @@ pub struct Tally {
     pub reconnects: u64,
     /// Seconds without a connection.
     pub offline_seconds: f64,
+    /// Seconds in which a series was not well while its connection was there, by `stream/symbol`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub series_offline_seconds: BTreeMap<String, f64>,
+    /// Events that had the number of another one and other content; both were kept.
+    pub conflicts: u64,
     /// Frames that could not be decoded.
     pub rejected: u64,
     /// Events that there was no room for.
@@ -128,6 +134,10 @@ impl Tally {
         self.late += other.late;
         self.reconnects += other.reconnects;
         self.offline_seconds += other.offline_seconds;
+        for (series, seconds) in &other.series_offline_seconds {
+            *self.series_offline_seconds.entry(series.clone()).or_default() += seconds;
+        }
+        self.conflicts += other.conflicts;
         self.rejected += other.rejected;
         self.dropped += other.dropped;
         self.lags.join(&other.lags);
@@ -136,20 +146,37 @@ impl Tally {
     /// The grade of what was counted.
     #[must_use]
     pub fn grade(&self) -> &'static str {
-        let by_absence = match self.offline_seconds {
-            s if s <= 0.0 => "A",
-            s if s < 5.0 => "B",
-            s if s < 60.0 => "C",
-            s if s < 300.0 => "D",
-            _ => "F",
-        };
-        let by_loss = match self {
+        let by_series = if self.series_offline_seconds.values().any(|seconds| *seconds >= SHORT) { "C" } else { "A" };
+        by_absence(self.offline_seconds).max(self.by_loss()).max(by_series)
+    }
+
+    /// The grade for one series, which the others' troubles do not touch.
+    #[must_use]
+    pub fn grade_of(&self, stream: &str, symbol: &str) -> &'static str {
+        let own = self.series_offline_seconds.get(&format!("{stream}/{symbol}")).copied().unwrap_or(0.0);
+        by_absence(self.offline_seconds.max(own)).max(self.by_loss())
+    }
+
+    fn by_loss(&self) -> &'static str {
+        match self {
             Self { events: 0, .. } => "F",
             _ if self.missing > 0 || self.dropped > 0 => "C",
             _ if self.rejected > 0 => "B",
             _ => "A",
-        };
-        by_absence.max(by_loss)
+        }
+    }
+}
+
+/// So many seconds are a short absence.
+const SHORT: f64 = 5.0;
+
+fn by_absence(seconds: f64) -> &'static str {
+    match seconds {
+        s if s <= 0.0 => "A",
+        s if s < SHORT => "B",
+        s if s < 60.0 => "C",
+        s if s < 300.0 => "D",
+        _ => "F",
     }
 }
 
@@ -185,7 +212,12 @@ mod tests {
         check(Tally { rejected: 1, ..good.clone() }, "B");
         check(Tally { offline_seconds: 0.5, ..good.clone() }, "B");
         check(Tally { missing: 1, ..good.clone() }, "C");
-        check(Tally { offline_seconds: 100.0, missing: 1, ..good }, "D");
+        check(Tally { offline_seconds: 100.0, missing: 1, ..good.clone() }, "D");
+        let series = |seconds| BTreeMap::from([("bbo/btcusdt".to_owned(), seconds)]);
+        check(Tally { series_offline_seconds: series(1.0), ..good.clone() }, "A");
+        let silent = Tally { series_offline_seconds: series(900.0), ..good };
+        check(silent.clone(), "C");
+        assert_eq!((silent.grade_of("bbo", "btcusdt"), silent.grade_of("bbo", "ethusdt")), ("F", "A"));
         check(Tally::default(), "F");
     }
 }

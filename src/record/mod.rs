@@ -102,8 +102,8 @@ async fn session(line: &Line, clock: fn() -> i64, to: &mpsc::Sender<Frame>) -> S
         Ok((socket, _)) => socket,
         Err(error) => return error.to_string(),
     };
-    for hello in &line.hello {
-        if let Err(error) = socket.send(Message::text(hello.clone())).await {
+    for (hello, _) in line.subscribe() {
+        if let Err(error) = socket.send(Message::text(hello)).await {
             return error.to_string();
         }
     }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -157,7 +158,7 @@ async fn play(
             biased;
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => {
-                    if let Some(answer) = answer(&text) {
+                    for answer in answers(&text) {
                         socket.send(Message::from(answer)).await?;
                     }
                 }
@@ -187,15 +188,54 @@ async fn play(
     }
 }
 
-/// What an exchange answers to pings; subscriptions need no answer, their frames follow.
-fn answer(text: &str) -> Option<&'static str> {
-    match text {
-        "ping" => Some("pong"),
-        "{\"op\":\"ping\"}" => Some("{\"success\":true,\"ret_msg\":\"pong\",\"conn_id\":\"replay\",\"op\":\"ping\"}"),
-        _ => None,
+/// What an exchange answers to pings and to what is asked for: everything is acknowledged.
+fn answers(text: &str) -> Vec<String> {
+    if text == "ping" {
+        return vec!["pong".to_owned()];
+    }
+    let Ok(asked) = serde_json::from_str::<Value>(text) else { return Vec::new() };
+    let empty = Vec::new();
+    let args = asked["args"].as_array().unwrap_or(&empty);
+    match asked["op"].as_str() {
+        Some("ping") => {
+            vec![json!({ "success": true, "ret_msg": "pong", "conn_id": "replay", "op": "ping" }).to_string()]
+        }
+        // OKX names each by its channel, Bybit all of them by the number of the question.
+        Some("subscribe") if args.iter().all(Value::is_object) => {
+            args.iter().map(|arg| json!({ "event": "subscribe", "arg": arg, "connId": "replay" }).to_string()).collect()
+        }
+        Some("subscribe") => {
+            let req_id = asked["req_id"].as_str().unwrap_or_default();
+            let answer =
+                json!({ "success": true, "ret_msg": "", "conn_id": "replay", "req_id": req_id, "op": "subscribe" });
+            vec![answer.to_string()]
+        }
+        _ => Vec::new(),
     }
 }
 
 fn unhex(text: &str) -> Vec<u8> {
     text.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_acknowledged() {
+        let check = |asked: &str, wants: &[&str]| {
+            let got: Vec<Value> = answers(asked).iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+            assert_eq!(got.len(), wants.len(), "{asked}: {got:?}");
+            for (got, want) in got.iter().zip(wants) {
+                assert!(got.to_string().contains(want), "{asked}: {got}");
+            }
+        };
+        assert_eq!(answers("ping"), ["pong"]);
+        check(r#"{"op":"ping"}"#, &["pong"]);
+        check(r#"{"req_id":"7","op":"subscribe","args":["tickers.BTCUSDT"]}"#, &[r#""req_id":"7""#]);
+        let two = r#"{"op":"subscribe","args":[{"channel":"a","instId":"x"},{"channel":"b","instId":"x"}]}"#;
+        check(two, &[r#""channel":"a""#, r#""channel":"b""#]);
+        check("{", &[]);
+    }
 }

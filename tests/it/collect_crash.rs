@@ -8,11 +8,13 @@ use std::{
 };
 
 use super::support::{
-    exchange::{Exchange, binance_trades, terminate, trades, until},
+    exchange::{Act, Exchange, binance_trades, free_address, status, terminate, trades, until},
     run::Place,
 };
 
 const TRADES: u64 = 60;
+/// Longer than the collector waits to commit.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(30);
 
 /// Collects until everything was read, or the process dies; returns its exit code.
 fn collect(place: &Place, crash_at: Option<usize>) -> (Option<i32>, String) {
@@ -45,6 +47,8 @@ fn check(nth: usize) -> bool {
     if code.is_some() {
         assert_eq!(code, Some(0), "{said}");
     }
+    // As every night: what dead processes left goes, and nothing that the next start needs.
+    let _ = place.qlc(&["clean"]).ended(0);
     // The recovery is killed too, somewhere on its way.
     let (_, _) = collect(&place, Some(nth % 13 + 2));
     let (again, said_again) = collect(&place, None);
@@ -86,6 +90,7 @@ fn a_file_that_left_the_spool_does_not_come_back() {
             break;
         }
         let _ = place.compact(&[]).ended(0);
+        let _ = place.qlc(&["clean"]).ended(0);
         let folder = place.spool().join("exchange=binance/stream=trade/symbol=btcusdt");
         for entry in fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
@@ -106,4 +111,43 @@ fn a_file_that_left_the_spool_does_not_come_back() {
         assert_eq!(rows.stdout.trim(), format!("n,d\n{TRADES},{TRADES}"), "point {nth}");
     }
     assert!(met > 3);
+}
+
+#[test]
+fn a_damaged_record_costs_itself_and_the_rest_is_recovered() {
+    let place = Place::new();
+    // A record for each pause.
+    let groups = (0..40).flat_map(|n| [binance_trades(n * 50 + 1..=n * 50 + 50), vec![Act::Wait(PAUSE)]].concat());
+    let exchange = Exchange::new(&[("binance.market", vec![groups.collect()])]);
+    let endpoints = exchange.endpoints();
+    let mut args = vec!["collect", "--exchange", "binance", "--symbol", "btcusdt", "--stream", "trade"];
+    args.extend(["--commit-every", "5ms"]);
+    args.extend(endpoints.iter().map(String::as_str));
+    let address = free_address();
+    args.extend(["--listen", &address]);
+    let mut child = place.spawn(&args, &[]);
+    let synced = |status: serde_json::Value| status["events"] == 2000 && status["journal_age_ms"] == 0;
+    until(&mut child, || exchange.drained() >= 1 && status(&address).is_some_and(synced));
+    child.kill().unwrap();
+    let _ = child.wait().unwrap();
+    let journal = place.spool().join("_journal");
+    let newest = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    let mut bytes = fs::read(&newest).unwrap();
+    // Behind the first rows, so that a record of rows is hit that is not the last one.
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&newest, &bytes).unwrap();
+
+    let (code, said) = collect(&place, None);
+    assert_eq!(code, Some(0), "{said}");
+    let got = trades(&place.spool(), "binance");
+    assert!(
+        got.len() > 1500 && got.contains(&2000) && got.contains(&1),
+        "{} trades, up to {:?}",
+        got.len(),
+        got.last()
+    );
+    assert_eq!(fs::read(newest.with_extension("damaged")).unwrap(), bytes, "what could not be read is kept");
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
 }

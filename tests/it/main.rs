@@ -27,6 +27,7 @@ mod collect;
 mod collect_crash;
 mod collect_room;
 mod collect_same;
+mod collect_series;
 mod config;
 mod crash;
 mod days;

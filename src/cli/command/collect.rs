@@ -15,7 +15,10 @@ use crate::{
         show,
         signals::Signals,
     },
-    collect::{self, Keeping, Options, Patience, Status, serve},
+    collect::{
+        self, Backoff, Keeping, Options, Status, serve,
+        status::{FeedStatus, SeriesState},
+    },
     error::{Error, Result},
     feed::venue::{self, Wanted},
     storage::store::Store,
@@ -38,10 +41,10 @@ pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console,
         rotate_bytes: decided.rotate_size,
         memory_limit: decided.memory_limit,
         keeping: Keeping {
-            patience: Patience {
+            backoff: Backoff {
                 cap: decided.retry_cap,
-                first: Patience::USUAL.first.min(decided.retry_cap),
-                ..Patience::USUAL
+                first: Backoff::USUAL.first.min(decided.retry_cap),
+                ..Backoff::USUAL
             },
             renew_after: decided.renew_after,
             silence: decided.silence,
@@ -156,11 +159,11 @@ fn total(now: &Status) -> String {
     )
 }
 
-fn feed(feed: &collect::status::FeedStatus, now: &Status) -> String {
-    let state = match (now.now_ns - feed.last_recv_ns) / 1_000_000_000 {
-        _ if feed.last_recv_ns == 0 => "waiting".to_owned(),
-        0..=9 => "live".to_owned(),
-        age => format!("quiet for {age} s"),
+fn feed(feed: &FeedStatus, now: &Status) -> String {
+    let state = match (&feed.trouble, feed.state) {
+        (Some(trouble), _) => trouble.clone(),
+        (None, SeriesState::Quiet) => format!("quiet for {} s", (now.now_ns - feed.last_recv_ns) / 1_000_000_000),
+        (None, state) => state.name().to_owned(),
     };
     let missing = if feed.missing > 0 { format!(", {} missing", feed.missing) } else { String::new() };
     format!(

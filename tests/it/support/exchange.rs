@@ -10,11 +10,12 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arrow::{array::AsArray, datatypes::Int64Type};
 use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -45,6 +46,13 @@ pub enum Act {
     Mute,
     /// Sends whatever is published from now on.
     Live,
+    /// As the first act: refuses the connection, and wants to be left alone for so many seconds.
+    TooMany(u64),
+    /// Waits.
+    Wait(Duration),
+    /// Answers what is asked for as Bybit and OKX do, and brings a trade of each topic that stands now and then. A topic is
+    /// refused when the function says so, which is told how often it was asked for: Bybit then refuses the whole message.
+    Answer(fn(&str, usize) -> bool),
 }
 
 /// A server whose connections to a path play that path's scripts, one after the other; the last one is played again for
@@ -62,6 +70,10 @@ struct State {
     drained: AtomicUsize,
     listening: AtomicUsize,
     most_listening: AtomicUsize,
+    /// Topics that were asked for, and how often.
+    asked: Mutex<BTreeMap<String, usize>>,
+    /// When a connection was asked for.
+    dialled: Mutex<Vec<Instant>>,
 }
 
 impl Exchange {
@@ -76,6 +88,8 @@ impl Exchange {
             drained: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
             most_listening: AtomicUsize::new(0),
+            asked: Mutex::default(),
+            dialled: Mutex::default(),
         });
         let (live, _) = broadcast::channel(100_000);
         let (shared, to_live) = (Arc::clone(&state), live.clone());
@@ -116,6 +130,16 @@ impl Exchange {
         self.state.most_listening.load(Ordering::SeqCst)
     }
 
+    /// Topics that were asked for, and how often.
+    pub fn asked(&self) -> BTreeMap<String, usize> {
+        self.state.asked.lock().unwrap().clone()
+    }
+
+    /// When connections were asked for.
+    pub fn dialled(&self) -> Vec<Instant> {
+        self.state.dialled.lock().unwrap().clone()
+    }
+
     /// Connections so far to a path.
     pub fn connections(&self, path: &str) -> usize {
         self.state.begun.lock().unwrap().get(path).copied().unwrap_or(0)
@@ -126,9 +150,18 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
     let path = Mutex::new(String::new());
     #[expect(clippy::result_large_err, reason = "the shape that the library wants")]
     let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-        request.uri().path().trim_matches('/').clone_into(&mut path.lock().unwrap());
+        let asked = request.uri().path().trim_matches('/').to_owned();
+        let begun = state.begun.lock().unwrap().get(&asked).copied().unwrap_or(0);
+        let scripts = &state.scripts[&asked];
+        if let Some(Act::TooMany(seconds)) = scripts[begun.min(scripts.len() - 1)].first() {
+            *state.begun.lock().unwrap().entry(asked).or_default() += 1;
+            let refusal = http::Response::builder().status(429);
+            return Err(refusal.header("Retry-After", seconds.to_string()).body(None).unwrap());
+        }
+        *path.lock().unwrap() = asked;
         Ok(response)
     };
+    state.dialled.lock().unwrap().push(Instant::now());
     let Ok(mut socket) = accept_hdr_async(stream, look).await else { return };
     let path = path.into_inner().unwrap();
     let script = {
@@ -158,7 +191,18 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
                 tokio::time::sleep(Duration::from_mins(10)).await;
                 return;
             }
+            // The handshake has dealt with it.
+            Act::TooMany(_) => return,
+            Act::Wait(time) => {
+                let _ = socket.flush().await;
+                tokio::time::sleep(time).await;
+            }
+            Act::Answer(refuses) => {
+                answer(&mut socket, &state, refuses).await;
+                return;
+            }
             Act::Live => {
+                let _ = socket.flush().await;
                 let now = state.listening.fetch_add(1, Ordering::SeqCst) + 1;
                 let _ = state.most_listening.fetch_max(now, Ordering::SeqCst);
                 listen(&mut socket, &mut live).await;
@@ -174,6 +218,89 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
             let _ = state.drained.fetch_add(1, Ordering::SeqCst);
         }
     }
+}
+
+async fn answer(socket: &mut WebSocketStream<TcpStream>, state: &State, refuses: fn(&str, usize) -> bool) {
+    let mut standing: Vec<Value> = Vec::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let mut number = 0;
+    loop {
+        let texts: Vec<String> = tokio::select! {
+            message = socket.next() => match message {
+                Some(Ok(Message::Text(text))) => match serde_json::from_str::<Value>(&text) {
+                    Ok(asked) if asked["op"] == "subscribe" => {
+                        let topics = asked["args"].as_array().unwrap().clone();
+                        let count = |topic: &Value| {
+                            let name = name_of(topic);
+                            let mut all = state.asked.lock().unwrap();
+                            let times = all.entry(name.clone()).or_default();
+                            *times += 1;
+                            refuses(&name, *times)
+                        };
+                        let refused: Vec<bool> = topics.iter().map(count).collect();
+                        answers(&asked, &topics, &refused, &mut standing)
+                    }
+                    _ => vec!["pong".to_owned()],
+                },
+                Some(Ok(_)) => Vec::new(),
+                _ => return,
+            },
+            _ = tick.tick() => {
+                number += 1;
+                standing.iter().map(|topic| trade_of(topic, number)).collect()
+            }
+        };
+        for text in texts {
+            if socket.send(Message::from(text)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A topic as a text: `publicTrade.BTCUSDT`, `trades BTC-USDT-SWAP`.
+fn name_of(topic: &Value) -> String {
+    match topic {
+        Value::String(name) => name.clone(),
+        other => format!("{} {}", other["channel"].as_str().unwrap(), other["instId"].as_str().unwrap()),
+    }
+}
+
+fn answers(asked: &Value, topics: &[Value], refused: &[bool], standing: &mut Vec<Value>) -> Vec<String> {
+    if topics.iter().all(Value::is_string) {
+        let fine = !refused.contains(&true);
+        if fine {
+            standing.extend(topics.iter().cloned());
+        }
+        let why = if fine { "" } else { "error:handler not found" };
+        let answer =
+            json!({ "success": fine, "ret_msg": why, "conn_id": "c", "req_id": asked["req_id"], "op": "subscribe" });
+        return vec![answer.to_string()];
+    }
+    let each = topics.iter().zip(refused).map(|(topic, refused)| {
+        if *refused {
+            json!({ "event": "error", "code": "60014", "msg": "Requests \"too\" frequent", "connId": "c" }).to_string()
+        } else {
+            standing.push(topic.clone());
+            json!({ "event": "subscribe", "arg": topic, "connId": "c" }).to_string()
+        }
+    });
+    each.collect()
+}
+
+/// The n-th trade of a topic.
+fn trade_of(topic: &Value, n: i64) -> String {
+    let time = DAY_MS + n;
+    match topic {
+        Value::String(name) => {
+            let symbol = name.rsplit('.').next().unwrap();
+            json!({ "topic": name, "type": "snapshot", "ts": time, "data": [{ "T": time, "s": symbol, "S": "Buy", "v": "1",
+                "p": "1.5", "i": n.to_string(), "seq": n }] })
+        }
+        arg => json!({ "arg": arg, "data": [{ "instId": arg["instId"], "tradeId": n.to_string(), "px": "1.5", "sz": "1",
+            "side": "buy", "ts": time.to_string() }] }),
+    }
+    .to_string()
 }
 
 async fn listen(socket: &mut WebSocketStream<TcpStream>, live: &mut broadcast::Receiver<String>) {
@@ -224,7 +351,7 @@ pub fn get(address: &str, path: &str) -> Option<String> {
 }
 
 /// Its status.
-pub fn status(address: &str) -> Option<serde_json::Value> {
+pub fn status(address: &str) -> Option<Value> {
     let answer = get(address, "/status")?;
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
@@ -233,9 +360,8 @@ pub fn status(address: &str) -> Option<serde_json::Value> {
 pub fn dealt_with(address: &str) -> u64 {
     let Some(status) = status(address) else { return 0 };
     let feeds = status["feeds"].as_array().cloned().unwrap_or_default();
-    let of = |feed: &serde_json::Value| {
-        ["events", "duplicates", "dropped"].map(|key| feed[key].as_u64().unwrap()).iter().sum::<u64>()
-    };
+    let of =
+        |feed: &Value| ["events", "duplicates", "dropped"].map(|key| feed[key].as_u64().unwrap()).iter().sum::<u64>();
     feeds.iter().map(of).sum()
 }
 
@@ -267,7 +393,7 @@ pub fn trades(spool: &Path, exchange: &str) -> Vec<u64> {
 }
 
 /// Lines of JSON of all files in a folder of the spool whose names begin so.
-pub fn notes(spool: &Path, begin: &str) -> Vec<serde_json::Value> {
+pub fn notes(spool: &Path, begin: &str) -> Vec<Value> {
     let mut lines = Vec::new();
     for entry in fs::read_dir(spool.join("_feed")).into_iter().flatten() {
         let path = entry.unwrap().path();

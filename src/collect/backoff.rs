@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// The waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct Backoff {
     /// The wait after the first failure.
     pub first: Duration,
     /// No wait is longer, until the breaker opens.
@@ -18,7 +18,7 @@ pub struct Patience {
     pub breaker: Duration,
 }
 
-impl Patience {
+impl Backoff {
     /// Half a second, doubled up to 30 seconds; two minutes after 20 failures.
     pub const USUAL: Self = Self {
         first: Duration::from_millis(500),
@@ -36,13 +36,13 @@ impl Patience {
             self.first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(self.cap)
         };
         let half = longest / 2;
-        let share = u32::try_from(mix(draw) % 1000).unwrap_or(0);
+        let share = u32::try_from(spread(draw) % 1000).unwrap_or(0);
         half + half * share / 1000
     }
 }
 
 /// Spreads numbers that are near one another (splitmix64).
-const fn mix(mut x: u64) -> u64 {
+pub(crate) const fn spread(mut x: u64) -> u64 {
     x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn waits_grow_to_a_cap_and_the_breaker_never_gives_up() {
-        let p = Patience::USUAL;
+        let p = Backoff::USUAL;
         for (failures, longest) in [(1, 0.5), (2, 1.0), (4, 4.0), (7, 30.0), (19, 30.0), (20, 120.0), (u32::MAX, 120.0)]
         {
             let longest = Duration::from_secs_f64(longest);

@@ -1,16 +1,26 @@
-//! The book of a series: its open file, the numbers it has given, what it has counted.
+//! The writer of a series: its open file, the numbers it has given, what it has counted.
 //!
 //! A file is named by the second in which it was opened. Where that second has a name already (a restart, a clock that
 //! went back), the number of the first row is added to it: no name is ever given twice.
 
-use std::{collections::VecDeque, ops::Range, path::Path, time::Duration};
+use std::{
+    collections::VecDeque,
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+    path::Path,
+    time::Duration,
+};
 
-use arrow::array::RecordBatch;
 use chrono::DateTime;
 
-use super::{journal::Memory, options::Options, rows::Rows, status::FeedStatus, thread::Thread};
+use super::{
+    options::Options,
+    rows::Rows,
+    status::FeedStatus,
+    tracker::SequenceTracker,
+    wal::{Checkpoint, FileHead, Tracked},
+};
 use crate::{
-    error::Result,
     feed::{event::Event, venue::Wanted},
     model::{date::Date, layout},
     storage::store::Store,
@@ -20,19 +30,21 @@ use crate::{
 /// recording is being played, or one of the clocks is wrong.
 const FAR_NS: i64 = 12 * 3_600_000_000_000;
 
-/// So many rows go to the journal at a time: while the disk refuses, an attempt must not take as much memory as the rows.
+/// So many rows go to the log at a time: while the disk refuses, an attempt must not take as much memory as the rows.
 const PIECE: usize = 65_536;
 
 #[derive(Debug)]
-pub(crate) struct Book {
+pub(crate) struct SeriesWriter {
     pub(crate) wanted: Wanted,
-    pub(crate) thread: Thread,
-    /// Without the thread's mark, which is put in when it is asked for.
-    pub(crate) memory: Memory,
+    pub(crate) tracker: SequenceTracker,
+    /// Without the tracker's mark, which is put in when it is asked for.
+    known: Checkpoint,
     pub(crate) status: FeedStatus,
     /// Events that had no room and are not in the feed log yet.
     pub(crate) dropped: Option<Dropped>,
     open: Option<Open>,
+    /// No file of this process has ended yet.
+    is_first: bool,
     measured: u64,
 }
 
@@ -46,32 +58,32 @@ pub(crate) struct Dropped {
     pub(crate) to_ns: i64,
 }
 
-/// Rows on their way to the journal.
+/// Rows on their way to the log.
 #[derive(Debug)]
 pub(crate) struct Piece<'a> {
     /// The file that they will stand in.
-    pub(crate) key: &'a str,
-    pub(crate) rows: Range<usize>,
-    /// What must not be forgotten once they are there.
-    pub(crate) memory: Memory,
-    pub(crate) batch: Result<RecordBatch>,
+    pub(crate) head: &'a FileHead,
+    pub(crate) rows: &'a Rows,
+    pub(crate) range: Range<usize>,
+    /// What the tracker knows once they are there.
+    pub(crate) tracked: Tracked,
 }
 
 #[derive(Debug)]
 struct Open {
-    key: String,
+    head: FileHead,
     home: Option<Date>,
     /// When the first row was read.
     since: i64,
     rows: Rows,
-    /// Rows that are in the journal.
+    /// Rows that are in the log.
     committed: usize,
-    /// What was remembered after so many rows, where more than [`PIECE`] wait for the journal.
-    marks: VecDeque<(usize, Memory)>,
+    /// What was known after so many rows, where more than [`PIECE`] wait for the log.
+    marks: VecDeque<(usize, Tracked)>,
 }
 
-impl Book {
-    pub(crate) fn new(wanted: Wanted, memory: Memory) -> Self {
+impl SeriesWriter {
+    pub(crate) fn new(wanted: Wanted, known: Checkpoint) -> Self {
         let status = FeedStatus {
             exchange: wanted.venue.name(),
             stream: wanted.kind.name(),
@@ -79,19 +91,30 @@ impl Book {
             ..FeedStatus::default()
         };
         Self {
-            thread: Thread::new(memory.thread.clone()),
+            tracker: SequenceTracker::new(known.mark.clone()),
             wanted,
-            memory,
+            known,
             status,
             dropped: None,
             open: None,
+            is_first: true,
             measured: 0,
         }
     }
 
-    /// What must not be forgotten.
-    pub(crate) fn remembered(&self) -> Memory {
-        Memory { thread: self.thread.mark().clone(), ..self.memory.clone() }
+    /// What must survive a restart.
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { mark: self.tracker.mark(), ..self.known.clone() }
+    }
+
+    /// When its last frame was read, by this process or an earlier one.
+    pub(crate) fn known_recv(&self) -> i64 {
+        self.known.ts_recv
+    }
+
+    fn tracked(&self) -> Tracked {
+        let (last, last_ts, holes) = self.tracker.heads();
+        Tracked { last, last_ts, holes: holes.to_vec() }
     }
 
     pub(crate) fn open_bytes(&self) -> usize {
@@ -114,26 +137,44 @@ impl Book {
         full || moved
     }
 
-    /// Whether the open file is old enough to be ended, or the day is over.
+    /// Whether the open file is old enough to be ended, or the day is over. The first file of a series ends somewhat earlier,
+    /// by its name: so the files of many series do not all end at once.
     pub(crate) fn is_due(&self, now: i64, options: &Options) -> bool {
         let Some(open) = &self.open else { return false };
         let age = Duration::from_nanos(u64::try_from(now - open.since).unwrap_or(0));
         let midnight = Date::of_ns(open.since) < Date::of_ns(now);
-        age >= options.rotate_after || midnight
+        let limit = if self.is_first { options.rotate_after * self.share() / 256 } else { options.rotate_after };
+        age >= limit || midnight
     }
 
-    /// Adds an event to the open file; a file is opened if there is none.
-    pub(crate) fn push(&mut self, event: Event, spool: &Store) {
-        let seq = event.ts_recv.max(self.memory.seq.saturating_add(1));
+    /// Between a half and the whole, in 256ths.
+    fn share(&self) -> u32 {
+        let mut hash = DefaultHasher::new();
+        self.wanted.series.hash(&mut hash);
+        let [byte, ..] = hash.finish().to_le_bytes();
+        129 + u32::from(byte) / 2
+    }
+
+    /// Whether a file is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Adds an event to the open file; one is opened under the number `id` if there is none.
+    pub(crate) fn push(&mut self, event: Event, spool: &Store, id: u64) {
+        let seq = event.ts_recv.max(self.known.seq.saturating_add(1));
         if self.open.is_none() {
             let key =
                 self.name(stamp(&event), seq, |key| spool.local_path(key).is_some_and(|path: _| Path::exists(&path)));
             let home = Date::of_ns(stamp(&event));
+            let Wanted { series, kind, symbol, .. } = &self.wanted;
+            let (series, symbol, opened_s) = (series.clone(), symbol.clone(), self.known.opened_s);
+            let head = FileHead { id, series, kind: *kind, symbol, key, opened_s };
             let rows = Rows::new(self.wanted.kind);
-            self.open = Some(Open { key, home, since: event.ts_recv, rows, committed: 0, marks: VecDeque::new() });
+            self.open = Some(Open { head, home, since: event.ts_recv, rows, committed: 0, marks: VecDeque::new() });
         }
-        self.memory.seq = seq;
-        self.memory.ts_recv = self.memory.ts_recv.max(event.ts_recv);
+        self.known.seq = seq;
+        self.known.ts_recv = self.known.ts_recv.max(event.ts_recv);
         self.status.events += 1;
         self.status.last_recv_ns = event.ts_recv;
         #[expect(clippy::cast_precision_loss, reason = "milliseconds for a person")]
@@ -142,9 +183,12 @@ impl Book {
         let Some(open) = &mut self.open else { return };
         open.rows.push(event, seq);
         let marked = open.marks.back().map_or(open.committed, |(rows, _)| *rows);
-        if open.rows.len() - marked >= PIECE {
-            let memory = Memory { thread: self.thread.mark().clone(), ..self.memory.clone() };
-            open.marks.push_back((open.rows.len(), memory));
+        let whole = open.rows.len();
+        if whole - marked >= PIECE {
+            let tracked = self.tracked();
+            if let Some(open) = &mut self.open {
+                open.marks.push_back((whole, tracked));
+            }
         }
     }
 
@@ -160,19 +204,18 @@ impl Book {
         let second = opened_ns.div_euclid(1_000_000_000);
         let name = DateTime::from_timestamp_nanos(opened_ns).format("%Y-%m-%d_%H-%M-%S");
         let plain = format!("{}/{name}.parquet", layout::series_dir(&self.wanted.series));
-        if second > self.memory.opened_s && !taken(&plain) {
-            self.memory.opened_s = second;
+        if second > self.known.opened_s && !taken(&plain) {
+            self.known.opened_s = second;
             return plain;
         }
         format!("{}/{name}-{seq}.parquet", layout::series_dir(&self.wanted.series))
     }
 
-    /// The first rows that are not in the journal yet.
+    /// The first rows that are not in the log yet.
     pub(crate) fn uncommitted(&self) -> Option<Piece<'_>> {
         let open = self.open.as_ref().filter(|open| open.rows.len() > open.committed)?;
-        let (end, memory) = open.marks.front().cloned().unwrap_or_else(|| (open.rows.len(), self.remembered()));
-        let rows = open.committed..end;
-        Some(Piece { key: &open.key, rows: rows.clone(), memory, batch: open.rows.narrow(rows) })
+        let (end, tracked) = open.marks.front().cloned().unwrap_or_else(|| (open.rows.len(), self.tracked()));
+        Some(Piece { head: &open.head, rows: &open.rows, range: open.committed..end, tracked })
     }
 
     /// Whether the open file has no rows behind `end`.
@@ -180,12 +223,12 @@ impl Book {
         self.open.as_ref().is_none_or(|open| open.rows.len() <= end)
     }
 
-    /// Rows that are not in the journal yet.
+    /// Rows that are not in the log yet.
     pub(crate) fn at_risk(&self) -> usize {
         self.open.as_ref().map_or(0, |open| open.rows.len() - open.committed)
     }
 
-    /// Notes that the rows before `end` are in the journal.
+    /// Notes that the rows before `end` are in the log.
     pub(crate) fn committed(&mut self, end: usize) {
         if let Some(open) = &mut self.open {
             open.committed = end;
@@ -195,7 +238,8 @@ impl Book {
 
     /// Ends the open file.
     pub(crate) fn freeze(&mut self) -> Option<(String, Rows)> {
-        self.open.take().filter(|open| !open.rows.is_empty()).map(|open| (open.key, open.rows))
+        self.is_first = false;
+        self.open.take().filter(|open| !open.rows.is_empty()).map(|open| (open.head.key, open.rows))
     }
 
     /// Takes the rate over the last `seconds`.
@@ -230,14 +274,14 @@ mod tests {
     #[test]
     fn no_name_is_given_twice() {
         let wanted = choose(&[Venue::Okx], &["btcusdt".parse().unwrap()], &[Kind::Bbo]).unwrap().series.remove(0);
-        let mut book = Book::new(wanted.clone(), Memory::default());
+        let mut writer = SeriesWriter::new(wanted.clone(), Checkpoint::default());
         let at = 1_770_128_999_999_999_999;
         let dir = "exchange=okx/stream=bbo/symbol=btcusdt";
-        assert_eq!(book.name(at, 7, |_| false), format!("{dir}/2026-02-03_14-29-59.parquet"));
-        assert_eq!(book.name(at, 8, |_| false), format!("{dir}/2026-02-03_14-29-59-8.parquet"));
-        assert_eq!(book.name(at - 5_000_000_000, 9, |_| false), format!("{dir}/2026-02-03_14-29-54-9.parquet"));
-        assert_eq!(book.name(at + 1, 10, |_| true), format!("{dir}/2026-02-03_14-30-00-10.parquet"));
-        let mut later = Book::new(wanted, book.remembered());
+        assert_eq!(writer.name(at, 7, |_| false), format!("{dir}/2026-02-03_14-29-59.parquet"));
+        assert_eq!(writer.name(at, 8, |_| false), format!("{dir}/2026-02-03_14-29-59-8.parquet"));
+        assert_eq!(writer.name(at - 5_000_000_000, 9, |_| false), format!("{dir}/2026-02-03_14-29-54-9.parquet"));
+        assert_eq!(writer.name(at + 1, 10, |_| true), format!("{dir}/2026-02-03_14-30-00-10.parquet"));
+        let mut later = SeriesWriter::new(wanted, writer.checkpoint());
         assert_eq!(later.name(at, 11, |_| false), format!("{dir}/2026-02-03_14-29-59-11.parquet"));
         let placed = layout::Placed::in_spool(&later.name(at, 12, |_| false)).unwrap().unwrap();
         assert!(layout::is_input(&placed.file) && placed.home().unwrap().to_string() == "20260203");

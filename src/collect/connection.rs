@@ -1,0 +1,251 @@
+//! Connections: each line is kept connected for ever, and its session replaced before it ends by its age or by an
+//! announcement.
+//!
+//! A successor takes over when it has every topic that the old session has and brings what that brings; one that does not
+//! come so far is given up. Meanwhile both bring the same events; the writer knows them by the exchange's numbers.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinError, JoinHandle},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    backoff::spread,
+    data_clock::DataClock,
+    dial::Dials,
+    news::{News, What},
+    options::Keeping,
+    session::{Board, CONNECT, Ended, Session, Stage},
+    subscriptions::can_replace,
+};
+use crate::feed::venue::Line;
+
+/// Two sessions overlap for so long after the new one could take over.
+const OVERLAP: Duration = Duration::from_secs(2);
+/// A successor that could not take over by then is given up.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// A session that was live for so long makes earlier failures forgotten.
+const STABLE: Duration = Duration::from_secs(10);
+/// How often a successor is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A session under way.
+struct Running {
+    number: u64,
+    began: Instant,
+    board: Arc<Board>,
+    stage: watch::Receiver<Stage>,
+    end: watch::Sender<bool>,
+    task: JoinHandle<Option<Ended>>,
+}
+
+/// A line that is kept.
+pub(crate) struct Connection {
+    line: Arc<Line>,
+    place: usize,
+    keeping: Keeping,
+    sessions: Arc<AtomicU64>,
+    dials: Arc<Dials>,
+    clock: Arc<Mutex<DataClock>>,
+    to: mpsc::Sender<News>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        line: Line,
+        place: usize,
+        keeping: Keeping,
+        sessions: Arc<AtomicU64>,
+        dials: Arc<Dials>,
+        to: mpsc::Sender<News>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let clock = Arc::new(Mutex::new(DataClock::new(line.cadence())));
+        Self { line: Arc::new(line), place, keeping, sessions, dials, clock, to, stop }
+    }
+
+    /// Keeps it until it is told to stop.
+    pub(crate) async fn keep(mut self) {
+        let mut failures = 0_u32;
+        while !*self.stop.borrow() {
+            let (session, live_for, ended) = self.lifetime().await;
+            let Some(ended) = ended else { break };
+            // Only a session that was of use: an attempt that times out takes long, too.
+            failures = if live_for > STABLE { 1 } else { failures.saturating_add(1) };
+            let wait = self.keeping.backoff.wait(failures, self.keeping.seed ^ session).max(ended.wait);
+            let what = What::Lost { reason: ended.reason, cause: ended.cause, wait };
+            if self.tell(session, what).await.is_err() {
+                break;
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                _ = self.stop.changed() => {}
+            }
+        }
+    }
+
+    async fn tell(&self, session: u64, what: What) -> Result<(), ()> {
+        self.to.send(News { line: self.place, session, what }).await.map_err(drop)
+    }
+
+    fn begin(&self) -> Running {
+        let number = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
+        let (stage_to, stage) = watch::channel(Stage::Connecting);
+        let (end, ended) = watch::channel(false);
+        let board = Arc::new(Board::new(self.line.topics.len()));
+        let session = Session {
+            line: Arc::clone(&self.line),
+            place: self.place,
+            number,
+            keeping: self.keeping,
+            dials: Arc::clone(&self.dials),
+            clock: Arc::clone(&self.clock),
+            board: Arc::clone(&board),
+            to: self.to.clone(),
+            stage: stage_to,
+            end: ended,
+        };
+        let task = tokio::spawn(session.run());
+        Running { number, began: Instant::now(), board, stage, end, task }
+    }
+
+    /// When the next renewal is due. Lines do not renew together, though they began together.
+    fn renewal(&self) -> Duration {
+        let share = spread(self.keeping.seed ^ u64::try_from(self.place).unwrap_or(0)) % 256;
+        self.keeping.renew_after * (768 + u32::try_from(share).unwrap_or(0)) / 1024
+    }
+
+    /// A session and those that replace it, until one is lost with none in its place: its number, how long it was live, and
+    /// why it ended; `None` when it was asked to stop.
+    async fn lifetime(&mut self) -> (u64, Duration, Option<Ended>) {
+        let mut current = self.begin();
+        let mut next: Option<Running> = None;
+        let mut ready_since: Option<Instant> = None;
+        let mut live_since: Option<Instant> = None;
+        let mut refused = 0;
+        let mut renew = Box::pin(sleep(self.renewal()));
+        loop {
+            if let Some(successor) = next.take() {
+                if successor.task.is_finished() {
+                    let reason = match lost(successor.task.await) {
+                        Some(ended) => ended.reason,
+                        None => "it was asked to".to_owned(),
+                    };
+                    let _ = self.tell(successor.number, What::Ended(reason)).await;
+                    refused += 1;
+                    ready_since = None;
+                    renew = Box::pin(sleep(self.keeping.backoff.wait(refused, self.keeping.seed ^ successor.number)));
+                } else if !successor.can_replace(&current) {
+                    ready_since = None;
+                    if successor.began.elapsed() > PATIENCE {
+                        let reason = "it has fewer topics than the one it was to replace".to_owned();
+                        self.end(successor, reason).await;
+                        refused += 1;
+                        let wait = self.keeping.backoff.wait(refused, self.keeping.seed);
+                        renew = Box::pin(sleep(wait.max(self.keeping.backoff.cap)));
+                    } else {
+                        next = Some(successor);
+                    }
+                } else if ready_since.get_or_insert_with(Instant::now).elapsed() < OVERLAP {
+                    next = Some(successor);
+                } else {
+                    let old = std::mem::replace(&mut current, successor);
+                    self.end(old, "another session has taken its place".to_owned()).await;
+                    (ready_since, refused) = (None, 0);
+                    renew = Box::pin(sleep(self.renewal()));
+                }
+            }
+            if live_since.is_none() && *current.stage.borrow() != Stage::Connecting {
+                live_since = Some(Instant::now());
+            }
+            let why = tokio::select! {
+                joined = &mut current.task => {
+                    let ended = lost(joined);
+                    match (next.take(), ended) {
+                        // The one that was to take its place does so at once, however far it is.
+                        (Some(successor), Some(ended)) => {
+                            let Ended { reason, cause, .. } = ended;
+                            let what = What::Lost { reason, cause, wait: Duration::ZERO };
+                            let _ = self.tell(current.number, what).await;
+                            current = successor;
+                            ready_since = None;
+                            renew = Box::pin(sleep(self.renewal()));
+                            continue;
+                        }
+                        (successor, ended) => {
+                            if let Some(successor) = successor {
+                                successor.stop().await;
+                            }
+                            let live_for = live_since.map_or(Duration::ZERO, |since| since.elapsed());
+                            return (current.number, live_for, ended);
+                        }
+                    }
+                }
+                () = &mut renew, if next.is_none() => {
+                    if *current.stage.borrow() == Stage::Ending {
+                        "the exchange announced its end"
+                    } else {
+                        "it has reached its age"
+                    }
+                }
+                Ok(()) = current.stage.changed() => {
+                    if *current.stage.borrow() != Stage::Ending || next.is_some() {
+                        continue;
+                    }
+                    "the exchange announced its end"
+                }
+                // Looks again at the one that is to take over.
+                () = sleep(LOOK), if next.is_some() => continue,
+                _ = self.stop.changed() => {
+                    let _ = current.end.send(true);
+                    if let Some(successor) = next {
+                        successor.stop().await;
+                    }
+                    let number = current.number;
+                    current.stop().await;
+                    return (number, Duration::ZERO, None);
+                }
+            };
+            let _ = self.tell(current.number, What::Renewing(why.to_owned())).await;
+            next = Some(self.begin());
+        }
+    }
+
+    /// Ends a session that is not needed.
+    async fn end(&self, session: Running, reason: String) {
+        let number = session.number;
+        session.stop().await;
+        let _ = self.tell(number, What::Ended(reason)).await;
+    }
+}
+
+impl Running {
+    async fn stop(self) {
+        let _ = self.end.send(true);
+        let _ = timeout(CONNECT, self.task).await;
+    }
+
+    fn can_replace(&self, old: &Self) -> bool {
+        // One after the other, so that no two boards are ever locked together.
+        let mine = self.board.lock().topics().to_vec();
+        let others = old.board.lock().topics().to_vec();
+        mine.iter().any(|topic| topic.stands.is_some()) && can_replace(&mine, &others)
+    }
+}
+
+/// Why a session ended; a defect is a reason, too.
+fn lost(joined: Result<Option<Ended>, JoinError>) -> Option<Ended> {
+    joined.unwrap_or_else(|e| {
+        Some(Ended { reason: format!("a defect of qlc: {e}"), cause: "ours", wait: Duration::ZERO })
+    })
+}

@@ -1,0 +1,283 @@
+//! The state of each series: what was asked for, what was answered, what comes. A connection is live when anything comes by it;
+//! a series is well only when its own events do.
+//!
+//! ```text
+//! wanted ──► asked ──► acknowledged ──► receiving ◄──► quiet
+//!              └──► refused ──► asked again …
+//! ```
+//!
+//! Quiet is measured by what the exchange promises and by the series' own history: a quiet symbol at night is no fault. Pure.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::subscriptions::Change;
+use crate::feed::{event::Kind, venue::Wanted};
+
+/// An answer that is overdue by so much is a trouble.
+const UNANSWERED: i64 = 30 * SECOND;
+/// A series is quiet when nothing came for so many of its usual intervals.
+const USUAL: i64 = 30;
+/// And no sooner than after so long.
+const LEAST: i64 = 60 * SECOND;
+const SECOND: i64 = 1_000_000_000;
+
+/// The state of a series.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeriesState {
+    /// No connection asks for it at the moment.
+    #[default]
+    Wanted,
+    /// The exchange was asked, and has said nothing yet.
+    Asked,
+    /// The exchange has said that it will come; nothing came yet.
+    Acknowledged,
+    /// Its events come.
+    Receiving,
+    /// Nothing has come for longer than is usual.
+    Quiet,
+    /// The exchange does not send it; it is asked again.
+    Refused,
+}
+
+impl SeriesState {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Wanted, Self::Asked, Self::Acknowledged, Self::Receiving, Self::Quiet, Self::Refused];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wanted => "wanted",
+            Self::Asked => "asked",
+            Self::Acknowledged => "acknowledged",
+            Self::Receiving => "receiving",
+            Self::Quiet => "quiet",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What a session knows of a topic.
+#[derive(Debug, Clone)]
+struct Phase {
+    session: u64,
+    change: Change,
+    since_ns: i64,
+}
+
+/// What is known of the topics of a line, by session: while one replaces another, there are two.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TopicPhases(Vec<Vec<Phase>>);
+
+impl TopicPhases {
+    pub(crate) fn new(topics: usize) -> Self {
+        Self(vec![Vec::new(); topics])
+    }
+
+    /// Notes what became of topics of a session.
+    pub(crate) fn note(&mut self, session: u64, changes: Vec<(usize, Change)>, now: i64) {
+        for (at, change) in changes {
+            let Some(phases) = self.0.get_mut(at) else { continue };
+            match phases.iter_mut().find(|phase| phase.session == session) {
+                // A refusal that is repeated, or a question after one, does not begin anew.
+                Some(phase) => {
+                    if matches!(change, Change::Acknowledged) {
+                        phase.since_ns = now;
+                    }
+                    phase.change = change;
+                }
+                None => phases.push(Phase { session, change, since_ns: now }),
+            }
+        }
+    }
+
+    /// Forgets a session.
+    pub(crate) fn gone(&mut self, session: u64) {
+        for phases in &mut self.0 {
+            phases.retain(|phase| phase.session != session);
+        }
+    }
+
+    /// The best that a session has come to with a topic, and since when.
+    fn best(&self, topic: usize) -> Option<(&Change, i64)> {
+        let rank = |phase: &&Phase| match phase.change {
+            Change::Refused(_) => 0,
+            Change::Asked => 1,
+            Change::Acknowledged => 2,
+        };
+        self.0.get(topic)?.iter().max_by_key(rank).map(|phase| (&phase.change, phase.since_ns))
+    }
+}
+
+/// How often a series brings something.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pace {
+    /// When it brought something last, in this process.
+    last_ns: Option<i64>,
+    /// The usual interval.
+    mean_ns: i64,
+    /// The longest one of late; each further event lets it shrink.
+    longest_ns: i64,
+    events: u64,
+}
+
+impl Pace {
+    /// Notes an event that was read at `ns`.
+    pub(crate) fn note(&mut self, ns: i64) {
+        if let Some(last) = self.last_ns {
+            let interval = (ns - last).max(0);
+            self.mean_ns += (interval - self.mean_ns) / i64::try_from(self.events.clamp(1, 64)).unwrap_or(64);
+            self.longest_ns = (self.longest_ns - self.longest_ns / 256).max(interval);
+        }
+        self.events += 1;
+        self.last_ns = Some(ns);
+    }
+
+    /// After so long without an event the series is quiet.
+    fn limit_ns(&self, cadence: Option<Duration>) -> i64 {
+        match cadence {
+            Some(cadence) => LEAST.max(i64::try_from(cadence.as_nanos() * 3).unwrap_or(i64::MAX)),
+            None => LEAST.max(self.mean_ns.saturating_mul(USUAL)).max(self.longest_ns.saturating_mul(3)),
+        }
+    }
+}
+
+/// A series at an instant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) state: SeriesState,
+    /// What is wrong, where something is.
+    pub(crate) trouble: Option<String>,
+}
+
+/// Judges a series by what is known of its topics and by its pace.
+pub(crate) fn judge(wanted: &Wanted, topics: &[usize], phases: &TopicPhases, pace: &Pace, now: i64) -> Health {
+    let known: Vec<Option<(&Change, i64)>> = topics.iter().map(|topic| phases.best(*topic)).collect();
+    if known.is_empty() || known.iter().any(Option::is_none) {
+        // Its connection is down, which is told of the connection.
+        return Health::default();
+    }
+    let well = |state| Health { state, trouble: None };
+    let ill = |state, trouble: String| Health { state, trouble: Some(trouble) };
+    let mut asked = None;
+    let mut since = i64::MIN;
+    for (change, begun) in known.into_iter().flatten() {
+        since = since.max(begun);
+        match change {
+            // What comes all the same is not refused.
+            Change::Refused(_) if pace.last_ns.is_some_and(|last| last > begun) => {}
+            Change::Refused(text) => return ill(SeriesState::Refused, format!("refused: {text}")),
+            Change::Asked => asked = asked.max(Some(begun)),
+            Change::Acknowledged => {}
+        }
+    }
+    let comes = pace.last_ns.filter(|last| *last >= since);
+    match (comes, asked) {
+        (Some(last), _) => {
+            let quiet = now - last;
+            if quiet <= pace.limit_ns(wanted.cadence()) {
+                well(SeriesState::Receiving)
+            } else if wanted.cadence().is_some() {
+                ill(SeriesState::Quiet, format!("nothing for {} s, though it comes by the clock", quiet / SECOND))
+            } else {
+                well(SeriesState::Quiet)
+            }
+        }
+        (None, Some(begun)) if wanted.venue.acknowledges() => {
+            if now - begun > UNANSWERED {
+                ill(SeriesState::Asked, format!("not answered for {} s", (now - begun) / SECOND))
+            } else {
+                well(SeriesState::Asked)
+            }
+        }
+        (None, asked) => {
+            let state = if asked.is_some() { SeriesState::Asked } else { SeriesState::Acknowledged };
+            // One that came before and has had time to come again is as quiet as it was.
+            if now - since > first_event(wanted).max(pace.limit_ns(None)) {
+                ill(state, format!("nothing has come for {} s since it was asked for", (now - since) / SECOND))
+            } else {
+                well(state)
+            }
+        }
+    }
+}
+
+/// So long the first event of a stream may take: some symbols are hardly traded.
+fn first_event(wanted: &Wanted) -> i64 {
+    match (wanted.cadence(), wanted.kind) {
+        (Some(_), _) => LEAST,
+        (None, Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest | Kind::Funding) => 5 * LEAST,
+        (None, Kind::Trade) => 60 * LEAST,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::subscriptions::Change::*, *};
+    use crate::feed::venue::{Venue, choose};
+
+    fn wanted(venue: Venue, kind: Kind) -> Wanted {
+        choose(&[venue], &["btcusdt".parse().unwrap()], &[kind]).unwrap().series.remove(0)
+    }
+
+    fn after(changes: &[(u64, Change)]) -> TopicPhases {
+        let mut phases = TopicPhases::new(1);
+        for (session, change) in changes {
+            phases.note(*session, vec![(0, change.clone())], 0);
+        }
+        phases
+    }
+
+    #[test]
+    fn a_series_has_a_state_of_its_own() {
+        let refused = || Refused("unknown".to_owned());
+        let check = |wanted: &Wanted, changes: &[(u64, Change)], came: Option<i64>, now: i64, state, ill| {
+            let mut pace = Pace::default();
+            if let Some(came) = came {
+                pace.note(came * SECOND);
+            }
+            let health = judge(wanted, &[0], &after(changes), &pace, now * SECOND);
+            assert_eq!((health.state, health.trouble.is_some()), (state, ill), "{changes:?} {came:?} {now}");
+        };
+        let trade = wanted(Venue::Bybit, Kind::Trade);
+        check(&trade, &[], None, 100, SeriesState::Wanted, false);
+        check(&trade, &[(1, Asked)], None, 20, SeriesState::Asked, false);
+        check(&trade, &[(1, Asked)], None, 40, SeriesState::Asked, true);
+        check(&trade, &[(1, Asked), (1, Acknowledged)], None, 40, SeriesState::Acknowledged, false);
+        check(&trade, &[(1, Asked), (1, Acknowledged)], None, 9000, SeriesState::Acknowledged, true);
+        check(&trade, &[(1, Asked)], Some(1), 20, SeriesState::Receiving, false);
+        check(&trade, &[(1, Acknowledged)], Some(1), 600, SeriesState::Quiet, false);
+        check(&trade, &[(1, Asked), (1, refused())], None, 1, SeriesState::Refused, true);
+        check(&trade, &[(1, Acknowledged), (2, Asked), (2, refused())], Some(1), 2, SeriesState::Receiving, false);
+        let mark = wanted(Venue::Binance, Kind::MarkPrice);
+        check(&mark, &[(1, Asked)], Some(1), 20, SeriesState::Receiving, false);
+        check(&mark, &[(1, Asked)], Some(1), 70, SeriesState::Quiet, true);
+        check(&mark, &[(1, Asked)], None, 50, SeriesState::Asked, false);
+        check(&mark, &[(1, Asked)], None, 70, SeriesState::Asked, true);
+    }
+
+    #[test]
+    fn quiet_is_measured_by_the_series_own_history() {
+        let trade = wanted(Venue::Okx, Kind::Trade);
+        let phases = after(&[(1, Acknowledged)]);
+        let mut pace = Pace::default();
+        for n in 0..10 {
+            pace.note(n * 300 * SECOND);
+        }
+        let state = |now: i64| judge(&trade, &[0], &phases, &pace, now * SECOND).state;
+        assert_eq!((state(2700 + 8000), state(2700 + 9100)), (SeriesState::Receiving, SeriesState::Quiet));
+    }
+
+    #[test]
+    fn a_session_that_goes_takes_what_it_knew_with_it() {
+        let mut phases = after(&[(1, Acknowledged), (2, Asked)]);
+        phases.gone(1);
+        assert_eq!(phases.best(0), Some((&Asked, 0)));
+        phases.gone(2);
+        assert_eq!(phases.best(0), None);
+    }
+}

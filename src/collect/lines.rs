@@ -1,0 +1,278 @@
+//! The connections as the writer knows them, and the series by them: who brings what, what is down, what is not well.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::json;
+
+use super::{
+    diary::Diary,
+    health::{self, Health, Pace, SeriesState, TopicPhases},
+    news::What,
+    quality::Window,
+    status::{FeedStatus, LineStatus},
+};
+use crate::feed::venue::{Line, Wanted};
+
+/// So many series that are not well are told one by one.
+const TOLD: usize = 20;
+
+/// A connection.
+#[derive(Debug)]
+struct State {
+    line: Line,
+    status: LineStatus,
+    /// The sessions that bring something.
+    live: BTreeSet<u64>,
+    /// Since when nothing comes, and whose fault it is.
+    down: Option<(i64, &'static str)>,
+    phases: TopicPhases,
+}
+
+/// A series.
+#[derive(Debug)]
+struct Followed {
+    wanted: Wanted,
+    line: Option<usize>,
+    pace: Pace,
+    health: Health,
+    /// Since when it is not well.
+    troubled_since: Option<i64>,
+}
+
+/// All connections, and all series by their places.
+#[derive(Debug)]
+pub(super) struct Lines {
+    states: Vec<State>,
+    series: Vec<Followed>,
+}
+
+impl Lines {
+    /// `known_recv` tells when a series last brought something, to an earlier process.
+    pub(super) fn new(
+        lines: Vec<Line>,
+        wanted: &[Wanted],
+        known_recv: impl Fn(usize) -> Option<i64>,
+        now: i64,
+    ) -> Self {
+        let mut series: Vec<Followed> = wanted
+            .iter()
+            .map(|wanted| Followed {
+                wanted: wanted.clone(),
+                line: None,
+                pace: Pace::default(),
+                health: Health::default(),
+                troubled_since: None,
+            })
+            .collect();
+        for (at, line) in lines.iter().enumerate() {
+            for place in &line.series {
+                if let Some(series) = series.get_mut(*place) {
+                    series.line = Some(at);
+                }
+            }
+        }
+        let state = |line: Line| {
+            let known = line.series.iter().filter_map(|place| known_recv(*place)).max();
+            let status = LineStatus {
+                name: line.name.clone(),
+                exchange: line.venue.name(),
+                state: "connecting",
+                ..LineStatus::default()
+            };
+            let since = known.filter(|ns| *ns > 0).unwrap_or(now);
+            let phases = TopicPhases::new(line.topics.len());
+            State { line, status, live: BTreeSet::new(), down: Some((since, "ours")), phases }
+        };
+        Self { states: lines.into_iter().map(state).collect(), series }
+    }
+
+    /// Takes what a connection tells of itself.
+    pub(super) fn take(
+        &mut self,
+        line: usize,
+        session: u64,
+        what: What,
+        now: i64,
+        diary: &mut Diary,
+        window: &mut Window,
+    ) {
+        let Some(state) = self.states.get_mut(line) else { return };
+        let name = state.status.name.clone();
+        let exchange = state.status.exchange;
+        match what {
+            // The writer's own.
+            What::Group(_) => {}
+            What::Live => {
+                let _ = state.live.insert(session);
+                state.status.state = "live";
+                if let Some((since, cause)) = state.down.take() {
+                    diary.note(now, "offline", offline(json!({ "line": name }), exchange, since, now, cause));
+                }
+                diary.note(now, "live", json!({ "line": name, "session": session }));
+            }
+            What::Lost { reason, cause, wait } => {
+                state.phases.gone(session);
+                let _ = state.live.remove(&session);
+                state.status.reconnects += 1;
+                state.status.last_trouble = Some(reason.clone());
+                if state.live.is_empty() {
+                    state.status.state = if wait.is_zero() { "connecting" } else { "waiting" };
+                    let since = if state.status.last_recv_ns > 0 { state.status.last_recv_ns } else { now };
+                    let _ = state.down.get_or_insert((since, cause));
+                }
+                window.of(exchange).reconnects += 1;
+                tracing::warn!(line = name, reason, wait_ms = wait.as_millis(), "connection lost");
+                diary.note(
+                    now,
+                    "lost",
+                    json!({ "line": name, "exchange": exchange, "reason": reason, "cause": cause, "session": session,
+                        "wait_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }),
+                );
+            }
+            What::Ended(reason) => {
+                state.phases.gone(session);
+                let _ = state.live.remove(&session);
+                diary.note(now, "ended", json!({ "line": name, "session": session, "reason": reason }));
+            }
+            What::Renewing(why) => {
+                diary.note(now, "renewing", json!({ "line": name, "why": why, "session": session }));
+            }
+            What::Topics(changes) => state.phases.note(session, changes, now),
+            What::Notice(text) => {
+                tracing::warn!(line = name, text, "the exchange says");
+                diary.note(now, "notice", json!({ "line": name, "text": text, "session": session }));
+            }
+        }
+    }
+
+    /// Notes that a connection brought something; returns its name and its exchange.
+    pub(super) fn received(&mut self, line: usize, at: i64) -> Option<(String, &'static str)> {
+        let status = &mut self.states.get_mut(line)?.status;
+        status.last_recv_ns = status.last_recv_ns.max(at);
+        Some((status.name.clone(), status.exchange))
+    }
+
+    /// Notes that a series brought something.
+    pub(super) fn brought(&mut self, place: usize, at: i64) {
+        if let Some(series) = self.series.get_mut(place) {
+            series.pace.note(at);
+        }
+    }
+
+    /// Notes how late an event of a connection was.
+    pub(super) fn lag(&mut self, line: usize, ns: i64) {
+        if let Some(state) = self.states.get_mut(line) {
+            state.status.lags.add(ns);
+        }
+    }
+
+    /// Whether several sessions bring a line's series at the moment.
+    pub(super) fn overlaps(&self, line: usize) -> bool {
+        self.states.get(line).is_some_and(|state| state.live.len() > 1)
+    }
+
+    /// As [`Self::overlaps`], of the line that brings a series.
+    pub(super) fn overlaps_series(&self, place: usize) -> bool {
+        self.series.get(place).and_then(|series| series.line).is_some_and(|line| self.overlaps(line))
+    }
+
+    /// Judges every series, and notes which are not well any more, or again.
+    pub(super) fn judge(&mut self, now: i64, diary: &mut Diary) {
+        for (place, series) in self.series.iter_mut().enumerate() {
+            let Some(state) = series.line.and_then(|line| self.states.get(line)) else { continue };
+            let topics = state.line.topics_of(place);
+            series.health = health::judge(&series.wanted, topics, &state.phases, &series.pace, now);
+            let exchange = state.status.exchange;
+            let name = || json!({ "series": series.wanted.series.to_string() });
+            match (&series.health.trouble, series.troubled_since) {
+                (Some(why), None) => {
+                    series.troubled_since = Some(now);
+                    let mut what = name();
+                    if let Some(what) = what.as_object_mut() {
+                        let _ = what.insert("exchange".to_owned(), json!(exchange));
+                        let _ = what.insert("state".to_owned(), json!(series.health.state));
+                        let _ = what.insert("why".to_owned(), json!(why));
+                    }
+                    tracing::warn!(series = %series.wanted.series, why, "a series is not well");
+                    diary.note(now, "troubled", what);
+                }
+                // While its connection is down nobody knows.
+                (None, Some(since)) if series.health.state != SeriesState::Wanted => {
+                    series.troubled_since = None;
+                    diary.note(now, "offline", offline(name(), exchange, since, now, "feed"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts so many seconds for what is down or not well.
+    pub(super) fn measure(&self, seconds: f64, window: &mut Window) {
+        let down: BTreeSet<&'static str> =
+            self.states.iter().filter(|state| state.down.is_some()).map(|state| state.status.exchange).collect();
+        for exchange in down {
+            window.of(exchange).offline_seconds += seconds;
+        }
+        for series in self.series.iter().filter(|series| series.troubled_since.is_some()) {
+            let name = format!("{}/{}", series.wanted.series.stream, series.wanted.series.symbol);
+            *window.of(series.wanted.venue.name()).series_offline_seconds.entry(name).or_default() += seconds;
+        }
+    }
+
+    /// What is not well, in words: connections first, then series.
+    pub(super) fn troubles(&self) -> Vec<String> {
+        let down = self.states.iter().filter(|state| state.down.is_some()).map(|state| {
+            let why = state.status.last_trouble.as_deref().unwrap_or("not connected yet");
+            format!("{}: {why}", state.status.name)
+        });
+        let ill = self.series.iter().filter_map(|series| {
+            let why = series.health.trouble.as_ref()?;
+            Some(format!("{}: {why}", series.wanted.series))
+        });
+        let mut all: Vec<String> = down.collect();
+        let connections = all.len();
+        all.extend(ill);
+        let more = all.len().saturating_sub(connections + TOLD);
+        if more > 0 {
+            all.truncate(connections + TOLD);
+            all.push(format!("and {more} more series are not well"));
+        }
+        all
+    }
+
+    /// What is shown of the connections.
+    pub(super) fn statuses(&self) -> Vec<LineStatus> {
+        self.states.iter().map(|state| state.status.clone()).collect()
+    }
+
+    /// Adds what is known of a series to what is shown of it.
+    pub(super) fn show(&self, place: usize, status: &mut FeedStatus) {
+        if let Some(series) = self.series.get(place) {
+            status.state = series.health.state;
+            status.trouble.clone_from(&series.health.trouble);
+        }
+    }
+}
+
+/// The record of a time without data.
+fn offline(
+    mut what: serde_json::Value,
+    exchange: &'static str,
+    from: i64,
+    to: i64,
+    cause: &'static str,
+) -> serde_json::Value {
+    let seconds = Duration::from_nanos(u64::try_from(to - from).unwrap_or(0)).as_secs_f64();
+    if let Some(what) = what.as_object_mut() {
+        for (key, value) in [
+            ("exchange", json!(exchange)),
+            ("from_ns", json!(from)),
+            ("to_ns", json!(to)),
+            ("seconds", json!(seconds)),
+            ("cause", json!(cause)),
+        ] {
+            let _ = what.insert(key.to_owned(), value);
+        }
+    }
+    what
+}

@@ -1,0 +1,56 @@
+//! What connections tell the writer.
+
+use std::time::Duration;
+
+use super::subscriptions::Change;
+use crate::feed::event::Event;
+
+/// What a line tells the writer.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) line: usize,
+    /// The session, a number that no other session of this process has.
+    pub(crate) session: u64,
+    pub(crate) what: What,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    Group(Group),
+    /// A session began to bring something.
+    Live,
+    /// A session ended by itself.
+    Lost {
+        reason: String,
+        cause: &'static str,
+        wait: Duration,
+    },
+    /// A session was ended by us, because another one has taken its place or it could not take another one's.
+    Ended(String),
+    /// Another session is to take the place of this one.
+    Renewing(String),
+    /// What has become of topics.
+    Topics(Vec<(usize, Change)>),
+    /// The exchange says something that a person should know.
+    Notice(String),
+}
+
+/// Events that were read together.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) events: Vec<Event>,
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+    pub(crate) last_recv: i64,
+    pub(crate) rejects: Vec<Reject>,
+}
+
+/// A frame that could not be used, or not all of it.
+#[derive(Debug)]
+pub(crate) struct Reject {
+    pub(crate) at: i64,
+    pub(crate) reason: String,
+    /// The frame, in hex if it was no text.
+    pub(crate) frame: String,
+    pub(crate) binary: bool,
+}

@@ -1,0 +1,387 @@
+//! One connection from its beginning to its end: dialled in turn, subscribed, read, kept alive, given up.
+//!
+//! A frame is stamped when it is read, decoded here and handed to the writer in groups. When the writer is slow, the socket is
+//! read more slowly: nothing is dropped here. Two clocks run: one for any sign of life, one for data. A connection that
+//! answers pings and brings nothing is given up as one that says nothing is.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{FutureExt, SinkExt, StreamExt};
+use http::{HeaderMap, StatusCode};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{Error as SocketError, Message, protocol::WebSocketConfig},
+};
+
+use super::{
+    data_clock::DataClock,
+    dial::Dials,
+    news::{News, What},
+    options::Keeping,
+    reader::{Reader, Taken},
+    subscriptions::{Change, Subscriptions},
+};
+use crate::feed::{event::Event, venue::Line};
+
+/// A group is handed over when it has so many events.
+const GROUP: usize = 1024;
+/// A longer message is no market data.
+const LONGEST: usize = 4 << 20;
+/// A connection that is not made by then is given up.
+pub(super) const CONNECT: Duration = Duration::from_secs(15);
+/// How long nothing is dialled where the exchange says that it is too much, and not for how long.
+const TOO_MUCH: Duration = Duration::from_mins(1);
+/// No exchange is left alone for longer, whatever it says.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) reason: String,
+    /// `feed` when the other side ended it, `unknown` when the way there is at fault or nobody can say.
+    pub(super) cause: &'static str,
+    /// The exchange wants to be left alone for so long.
+    pub(super) wait: Duration,
+}
+
+impl Ended {
+    fn new(reason: String, cause: &'static str) -> Option<Self> {
+        Some(Self { reason, cause, wait: Duration::ZERO })
+    }
+}
+
+/// How far a session has come, for whoever keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Connecting,
+    Live,
+    /// The exchange will end it soon.
+    Ending,
+}
+
+/// What a session shares with whoever keeps it.
+#[derive(Debug)]
+pub(super) struct Board(Mutex<Subscriptions>);
+
+impl Board {
+    pub(super) fn new(topics: usize) -> Self {
+        Self(Mutex::new(Subscriptions::new(topics)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Subscriptions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session that is about to begin.
+pub(super) struct Session {
+    pub(super) line: Arc<Line>,
+    pub(super) place: usize,
+    pub(super) number: u64,
+    pub(super) keeping: Keeping,
+    pub(super) dials: Arc<Dials>,
+    pub(super) clock: Arc<Mutex<DataClock>>,
+    pub(super) board: Arc<Board>,
+    pub(super) to: mpsc::Sender<News>,
+    pub(super) stage: watch::Sender<Stage>,
+    pub(super) end: watch::Receiver<bool>,
+}
+
+/// The writer has gone.
+struct NoWriter;
+
+impl Session {
+    /// From its beginning to its end; `None` when it was asked to end.
+    pub(super) async fn run(mut self) -> Option<Ended> {
+        let mut end = self.end.clone();
+        let connected = tokio::select! {
+            connected = self.connect() => connected,
+            _ = end.changed() => return None,
+        };
+        let socket = match connected {
+            Ok(socket) => socket,
+            Err(ended) => return Some(ended),
+        };
+        match self.talk(socket).await {
+            Ok(ended) => ended,
+            Err(NoWriter) => None,
+        }
+    }
+
+    async fn connect(&self) -> Result<Socket, Ended> {
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(LONGEST))
+            .max_frame_size(Some(LONGEST))
+            .write_buffer_size(0);
+        self.dials.turn(self.line.venue).await;
+        let url = self.line.url.as_str();
+        let failed = |reason: String, wait| Ended { reason, cause: "unknown", wait };
+        match timeout(CONNECT, connect_async_with_config(url, Some(config), true)).await {
+            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Err(SocketError::Http(response))) => {
+                let now = (self.keeping.clock)();
+                let wait = asked_to_wait(response.status(), response.headers(), now);
+                self.dials.block(self.line.venue, wait);
+                let reason = format!("cannot be connected: the exchange answers {}", response.status());
+                Err(Ended { reason, cause: "feed", wait })
+            }
+            Ok(Err(error)) => Err(failed(format!("cannot be connected: {error}"), Duration::ZERO)),
+            Err(_) => Err(failed(format!("no answer within {} s", CONNECT.as_secs()), Duration::ZERO)),
+        }
+    }
+
+    async fn tell(&self, what: What) -> Result<(), NoWriter> {
+        let news = News { line: self.place, session: self.number, what };
+        self.to.send(news).await.map_err(|_| NoWriter)
+    }
+
+    async fn tell_topics(&self, changes: Vec<(usize, Change)>) -> Result<(), NoWriter> {
+        if changes.is_empty() { Ok(()) } else { self.tell(What::Topics(changes)).await }
+    }
+
+    /// Asks for everything; an error of the socket shows when it is read.
+    async fn subscribe(&self, socket: &mut Socket) -> Result<(), NoWriter> {
+        let mut asked = Vec::new();
+        for (text, topics) in self.line.subscribe() {
+            self.board.lock().asked(&topics, Instant::now());
+            asked.extend(topics.into_iter().map(|topic| (topic, Change::Asked)));
+            if socket.send(Message::text(text)).await.is_err() {
+                break;
+            }
+        }
+        if !self.line.venue.acknowledges() {
+            self.board.lock().all_stand(Instant::now());
+            asked = (0..self.line.topics.len()).map(|topic| (topic, Change::Asked)).collect();
+        }
+        self.tell_topics(asked).await
+    }
+
+    async fn talk(&mut self, mut socket: Socket) -> Result<Option<Ended>, NoWriter> {
+        let lost = |error: SocketError| Ok(Ended::new(error.to_string(), "feed"));
+        self.subscribe(&mut socket).await?;
+        let pulse = self.line.venue.pulse();
+        let silence = self.keeping.silence;
+        let every = pulse.every.min(silence / 2);
+        let mut reader = Reader::new(&self.line, self.keeping.clock);
+        let (mut heard_at, mut asked_at) = (Instant::now(), Instant::now());
+        let (mut data_at, mut looked_at) = (Instant::now(), Instant::now());
+        loop {
+            let limit = self.data_clock().limit(silence);
+            let mut due = (heard_at.max(asked_at) + every).min(heard_at + silence).min(data_at + limit);
+            // However much the others bring.
+            due = due.min(looked_at + silence / 4);
+            if let Some(next) = self.board.lock().next() {
+                due = due.min(next);
+            }
+            let message = tokio::select! {
+                message = socket.next() => message,
+                () = sleep_until(due) => {
+                    if heard_at.elapsed() >= silence {
+                        return Ok(Ended::new(format!("silent for {} s", silence.as_secs_f64()), "feed"));
+                    }
+                    if data_at.elapsed() >= limit {
+                        let reason = format!("brings no data for {} s, though it answers", limit.as_secs_f64());
+                        return Ok(Ended::new(reason, "feed"));
+                    }
+                    looked_at = Instant::now();
+                    if let Some(topic) = self.stalled() {
+                        return Ok(Ended::new(format!("{topic} has stopped, though others go on"), "feed"));
+                    }
+                    if let Err(error) = self.ask_again(&mut socket).await? {
+                        return lost(error);
+                    }
+                    if heard_at.max(asked_at).elapsed() >= every {
+                        asked_at = Instant::now();
+                        let ping = pulse.text.map_or_else(|| Message::Ping(bytes::Bytes::new()), Message::from);
+                        if let Err(error) = socket.send(ping).await {
+                            return lost(error);
+                        }
+                    }
+                    continue;
+                }
+                _ = self.end.changed() => {
+                    let _ = timeout(Duration::from_secs(1), socket.close(None)).await;
+                    return Ok(None);
+                }
+            };
+            heard_at = Instant::now();
+            // Bybit wants to hear from us even while it speaks.
+            if pulse.text.is_some() && asked_at.elapsed() >= every {
+                asked_at = heard_at;
+                if let Some(text) = pulse.text {
+                    let _ = socket.send(Message::from(text)).await;
+                }
+            }
+            let mut next = Some(message);
+            let mut end = None;
+            while let Some(message) = next {
+                match self.take(reader.take(message), &mut data_at).await? {
+                    None => {}
+                    Some(ended) => {
+                        end = Some(ended);
+                        break;
+                    }
+                }
+                if reader.group.events.len() >= GROUP {
+                    break;
+                }
+                // What is there already joins the group.
+                next = socket.next().now_or_never();
+            }
+            self.note_data(&reader.group.events);
+            if reader.group.frames > 0 || !reader.group.rejects.is_empty() {
+                self.tell(What::Group(std::mem::take(&mut reader.group))).await?;
+            }
+            if end.is_some() {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Acts on what a message was; returns why the session ends, if it does.
+    async fn take(&self, taken: Taken, data_at: &mut Instant) -> Result<Option<Ended>, NoWriter> {
+        let now = Instant::now();
+        match taken {
+            Taken::Data => {
+                self.data_clock().brought(now.duration_since(*data_at));
+                *data_at = now;
+                self.live().await?;
+            }
+            Taken::Subscribed(reply) => {
+                let topic = reply.and_then(|reply| self.line.answered(&reply));
+                let changes = topic.map(|topic| self.board.lock().acknowledged(topic, now));
+                self.live().await?;
+                self.tell_topics(changes.unwrap_or_default()).await?;
+            }
+            Taken::Refused(reply, text) => {
+                let topic = reply.and_then(|reply| self.line.answered(&reply));
+                let changes = self.board.lock().refused(topic, &text, now);
+                self.tell(What::Notice(text)).await?;
+                self.tell_topics(changes).await?;
+            }
+            Taken::Closing(text) => {
+                let _ = self.stage.send(Stage::Ending);
+                self.tell(What::Notice(text)).await?;
+            }
+            Taken::Nothing => {}
+            Taken::End(reason, cause) => return Ok(Ended::new(reason, cause)),
+        }
+        Ok(None)
+    }
+
+    async fn live(&self) -> Result<(), NoWriter> {
+        if *self.stage.borrow() == Stage::Connecting {
+            let _ = self.stage.send(Stage::Live);
+            self.tell(What::Live).await?;
+        }
+        Ok(())
+    }
+
+    fn data_clock(&self) -> MutexGuard<'_, DataClock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which topics brought something.
+    fn note_data(&self, events: &[Event]) {
+        if events.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut board = self.board.lock();
+        let mut last = None;
+        for event in events {
+            // Most groups are of few series.
+            if last == Some(event.series) {
+                continue;
+            }
+            last = Some(event.series);
+            for topic in self.line.topics_of(event.series) {
+                board.brought(*topic, now);
+            }
+        }
+    }
+
+    /// A topic that the exchange pushes by the clock and that has stopped.
+    fn stalled(&self) -> Option<String> {
+        let board = self.board.lock();
+        let stalled = |(at, topic): (usize, &super::subscriptions::Topic)| {
+            let known = self.line.topics.get(at)?;
+            let limit = self.keeping.silence.max(known.cadence? * 10);
+            let _ = topic.data.filter(|data| data.elapsed() >= limit)?;
+            Some(known.name().to_owned())
+        };
+        board.topics().iter().enumerate().find_map(stalled)
+    }
+
+    /// Asks again for a topic that was refused, or not answered.
+    async fn ask_again(&self, socket: &mut Socket) -> Result<Result<(), SocketError>, NoWriter> {
+        if !self.line.venue.acknowledges() {
+            return Ok(Ok(()));
+        }
+        let now = Instant::now();
+        let (changes, topic) = {
+            let mut board = self.board.lock();
+            (board.overdue(now), board.ask_now(now))
+        };
+        self.tell_topics(changes).await?;
+        if let Some(text) = topic.and_then(|topic| self.line.ask(topic))
+            && let Err(error) = socket.send(Message::text(text)).await
+        {
+            return Ok(Err(error));
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// For how long an exchange that refuses a connection wants to be left alone.
+fn asked_to_wait(status: StatusCode, headers: &HeaderMap, now_ns: i64) -> Duration {
+    let named = headers.get("retry-after").and_then(|value| value.to_str().ok()).and_then(|text| {
+        let text = text.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let until = chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp();
+        Some(Duration::from_secs(u64::try_from(until - now_ns / 1_000_000_000).unwrap_or(0)))
+    });
+    // 418 is Binance's for an address that did not stop.
+    let usual = match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::IM_A_TEAPOT | StatusCode::FORBIDDEN => TOO_MUCH,
+        _ => Duration::ZERO,
+    };
+    named.unwrap_or(usual).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchange_is_left_alone_for_as_long_as_it_says() {
+        let check = |status: u16, header: Option<&str>, seconds: u64| {
+            let mut headers = HeaderMap::new();
+            if let Some(text) = header {
+                let _ = headers.insert("retry-after", text.parse().unwrap());
+            }
+            let wait = asked_to_wait(StatusCode::from_u16(status).unwrap(), &headers, 1_445_412_480_000_000_000);
+            assert_eq!(wait, Duration::from_secs(seconds), "{status} {header:?}");
+        };
+        check(429, Some("60"), 60);
+        check(429, Some(" 7 "), 7);
+        check(503, Some("Wed, 21 Oct 2015 07:29:00 GMT"), 60);
+        check(503, Some("Wed, 21 Oct 2015 07:27:00 GMT"), 0);
+        check(429, None, 60);
+        check(418, Some("soon"), 60);
+        check(500, None, 0);
+        check(429, Some("99999999"), 86_400);
+    }
+}

@@ -1,0 +1,329 @@
+//! The write-ahead log: where events are safe until they stand in a sealed spool file.
+//!
+//! Segments `{spool}/_journal/{number}.qlcj` are only appended to. A group of records is written and synced at once: an
+//! event is acknowledged when its group is. A file's rows are needed until its *sealed* record is durable, or their segment is
+//! gone; nothing else, and no absence of anything, says that they stand in the spool. Segments go oldest first, when every
+//! file that they tell of is sealed, so what a later one says of an earlier one is never lost.
+
+mod found;
+mod record;
+mod scan;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fs::{self, File},
+    io::Write,
+    ops::Range,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+pub(crate) use found::{Found, FoundFile, read};
+pub(crate) use record::{Checkpoint, FileHead, Tracked};
+
+use super::rows::Rows;
+use crate::{
+    error::{Error, Result},
+    model::partition::Series,
+    storage::{
+        atomic::{self, FolderLock},
+        crash,
+        store::Store,
+    },
+};
+
+/// The folder of the log in a spool.
+pub(crate) const FOLDER: &str = "_journal";
+/// A segment ends after so many bytes.
+const SEGMENT: u64 = 32 << 20;
+/// Records of a segment that declare a file.
+const DECLARATIONS: u8 = 2;
+
+/// Records that are written together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    keys: BTreeSet<String>,
+    declared: BTreeMap<u64, u8>,
+}
+
+impl Batch {
+    /// Bytes of its records.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// A log that is open for writing.
+#[derive(Debug)]
+pub(crate) struct Wal {
+    folder: PathBuf,
+    current: Segment,
+    /// Earlier segments, oldest first.
+    earlier: VecDeque<Ended>,
+    next: u64,
+    next_file: u64,
+    /// Files that are sealed, as long as a segment still tells of them.
+    sealed: BTreeSet<String>,
+    /// Sealed records that are not written yet.
+    unwritten: Vec<String>,
+    _lock: FolderLock,
+}
+
+#[derive(Debug)]
+struct Ended {
+    path: PathBuf,
+    length: u64,
+    keys: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    file: File,
+    /// Bytes that are whole and synced.
+    length: u64,
+    keys: BTreeSet<String>,
+    /// How often each file was declared.
+    declared: BTreeMap<u64, u8>,
+}
+
+/// Locks the log of a spool, for one process at a time.
+///
+/// # Errors
+/// When another process holds it, or the folder cannot be made.
+pub(crate) fn lock(spool: &Store) -> Result<FolderLock> {
+    atomic::lock(spool, FOLDER)?.ok_or_else(|| {
+        Error::usage(format!(
+            "another qlc collect writes to this spool ({} is locked): stop it, or give this one another --spool",
+            spool.show(FOLDER)
+        ))
+    })
+}
+
+fn number_of(path: &Path) -> u64 {
+    path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap_or(0)
+}
+
+impl Wal {
+    /// Begins a new segment that takes over what is known of the series. What was found stays until [`Self::sealed`] says
+    /// that its files stand in the spool.
+    ///
+    /// # Errors
+    /// When the segment cannot be made.
+    pub(crate) fn open(
+        spool: &Store,
+        lock: FolderLock,
+        found: &Found,
+        checkpoints: &[(Series, Checkpoint)],
+    ) -> Result<Self> {
+        let folder = folder(spool)?;
+        let next = found.segments.iter().map(|path| number_of(path)).max().unwrap_or(0) + 1;
+        let current = Segment::begin(&folder, next, checkpoints)?;
+        // Which of them tells of which file is not looked up: all go when everything is recovered.
+        let keys: BTreeSet<String> = found.files.keys().cloned().collect();
+        let length = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
+        let ended = |path: &PathBuf| Ended { path: path.clone(), length: length(path), keys: keys.clone() };
+        let earlier = found.segments.iter().map(ended).collect();
+        let (sealed, unwritten) = (BTreeSet::new(), Vec::new());
+        Ok(Self { folder, current, earlier, next: next + 1, next_file: next << 32, sealed, unwritten, _lock: lock })
+    }
+
+    /// A number for a file that no other file of this log has.
+    pub(crate) fn file_id(&mut self) -> u64 {
+        self.next_file += 1;
+        self.next_file
+    }
+
+    /// Adds rows of a file to what will be written.
+    ///
+    /// # Errors
+    /// When they are more than a record can hold.
+    pub(crate) fn add(
+        &self,
+        batch: &mut Batch,
+        head: &FileHead,
+        tracked: &Tracked,
+        rows: &Rows,
+        range: Range<usize>,
+    ) -> Result<()> {
+        let before = self.current.declared.get(&head.id).copied().unwrap_or(0);
+        let declared = batch.declared.entry(head.id).or_insert(before);
+        if *declared < DECLARATIONS {
+            *declared += 1;
+            record::file(head, &mut batch.bytes)?;
+            let _ = batch.keys.insert(head.key.clone());
+        }
+        record::events(head.id, tracked, rows, range, &mut batch.bytes)
+    }
+
+    /// Writes and syncs records. After an error nothing of them is there.
+    ///
+    /// # Errors
+    /// When the disk refuses, as one that is full does.
+    pub(crate) fn commit(&mut self, batch: Batch) -> Result<()> {
+        let mut records = Vec::new();
+        self.unwritten.iter().try_for_each(|key| record::sealed(key, &mut records))?;
+        // Usually there are none, and nothing is copied.
+        if records.is_empty() {
+            self.current.append(&batch.bytes)?;
+        } else {
+            records.extend_from_slice(&batch.bytes);
+            self.current.append(&records)?;
+        }
+        self.unwritten.clear();
+        self.current.keys.extend(batch.keys);
+        self.current.declared.extend(batch.declared);
+        Ok(())
+    }
+
+    /// Notes that the file at `key` stands in the spool; segments that nothing else needs go. The record becomes durable
+    /// with the next commit, or before a segment goes.
+    ///
+    /// # Errors
+    /// When the record cannot be written, or a segment not be removed.
+    pub(crate) fn sealed(&mut self, key: &str) -> Result<()> {
+        self.unwritten.push(key.to_owned());
+        let _ = self.sealed.insert(key.to_owned());
+        self.trim()
+    }
+
+    /// Writes what [`Self::sealed`] has noted.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        self.commit(Batch::default())
+    }
+
+    /// Begins a new segment. The checkpoints must be those of committed rows: what they know, no restart takes again.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn roll(&mut self, checkpoints: &[(Series, Checkpoint)]) -> Result<()> {
+        let begun = Segment::begin(&self.folder, self.next, checkpoints)?;
+        self.next += 1;
+        let Segment { path, length, keys, .. } = std::mem::replace(&mut self.current, begun);
+        self.earlier.push_back(Ended { path, length, keys });
+        Ok(())
+    }
+
+    /// Bytes that the log takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.earlier.iter().map(|ended| ended.length).sum::<u64>() + self.current.length
+    }
+
+    /// Whether the current segment is to end.
+    pub(crate) fn is_long(&self) -> bool {
+        self.current.length > SEGMENT
+    }
+
+    /// Removes the segments that nothing needs any more.
+    ///
+    /// # Errors
+    /// As [`Self::sealed`].
+    pub(crate) fn trim(&mut self) -> Result<()> {
+        while let Some(oldest) = self.earlier.front()
+            && oldest.keys.is_subset(&self.sealed)
+        {
+            let path = oldest.path.clone();
+            // Later segments may hold rows of the same files, and are read without this one after a crash.
+            self.flush()?;
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("{}: cannot be removed", path.display()), e));
+                }
+                _ => crash::point("segment of the log removed"),
+            }
+            let _ = self.earlier.pop_front();
+        }
+        let told: BTreeSet<&String> =
+            self.earlier.iter().flat_map(|ended| &ended.keys).chain(&self.current.keys).collect();
+        self.sealed.retain(|key| told.contains(key));
+        Ok(())
+    }
+}
+
+impl Segment {
+    fn begin(folder: &Path, number: u64, checkpoints: &[(Series, Checkpoint)]) -> Result<Self> {
+        let path = folder.join(format!("{number:012}.qlcj"));
+        let wrong = |e| Error::io(format!("{}: cannot be made", path.display()), e);
+        let file = File::create(&path).map_err(wrong)?;
+        let mut segment =
+            Self { path: path.clone(), file, length: 0, keys: BTreeSet::new(), declared: BTreeMap::new() };
+        crash::point("segment of the log made");
+        let mut records = Vec::new();
+        record::checkpoints(checkpoints, &mut records)?;
+        segment.append(&records)?;
+        File::open(folder).and_then(|f| f.sync_all()).map_err(wrong)?;
+        crash::point("segment of the log durable");
+        Ok(segment)
+    }
+
+    fn append(&mut self, records: &[u8]) -> Result<()> {
+        let wrong = |e| Error::io(format!("{}: cannot be written", self.path.display()), e);
+        if records.is_empty() {
+            return Ok(());
+        }
+        // A torn record is written over by the next attempt, or cut off now if that is possible.
+        let written = self.file.write_all_at(records, self.length).and_then(|()| {
+            crash::point("log written");
+            self.file.flush().and_then(|()| self.file.sync_data())
+        });
+        if let Err(e) = written {
+            let _ = self.file.set_len(self.length);
+            return Err(wrong(e));
+        }
+        crash::point("log synced");
+        self.length += records.len() as u64;
+        Ok(())
+    }
+}
+
+/// The folder of a spool's log.
+///
+/// # Errors
+/// When the spool is not a local folder.
+pub(crate) fn folder(spool: &Store) -> Result<PathBuf> {
+    spool.local_path(FOLDER).ok_or_else(|| {
+        Error::usage(
+            "a collector writes to a local folder: name one with --spool, and copy from there what must go elsewhere",
+        )
+    })
+}
+
+/// Keeps what of a log could not be read, for a person to look at: a damaged segment whole, the torn end of the last one.
+/// They are left alone from then on.
+///
+/// # Errors
+/// When it cannot be kept: then nothing of the log may be removed.
+pub(crate) fn keep_aside(found: &Found) -> Result<()> {
+    let wrong = |path: &Path| {
+        let shown = path.display().to_string();
+        move |e| Error::io(format!("{shown}: what of the log cannot be read could not be kept aside"), e)
+    };
+    let copy = |path: &Path, from: u64, ending: &str| {
+        let bytes = fs::read(path).map_err(wrong(path))?;
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+        let aside = path.with_extension(ending);
+        let kept = File::create(&aside).and_then(|mut file| {
+            file.write_all(bytes.get(from..).unwrap_or_default())?;
+            file.sync_all()
+        });
+        kept.map_err(wrong(&aside))
+    };
+    for (path, _) in &found.damaged {
+        copy(path, 0, "damaged")?;
+    }
+    if let Some(last) = found.segments.last().filter(|_| found.torn_bytes > 0) {
+        let length = fs::metadata(last).map_err(wrong(last))?.len();
+        copy(last, length - found.torn_bytes, "torn")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

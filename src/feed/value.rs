@@ -1,0 +1,313 @@
+//! Values of a frame as they came, each judged when it is used: a field of another type costs its own event, not the others
+//! of its frame.
+//!
+//! Texts are decoded with their escapes; one without any is borrowed from the frame.
+
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use super::number::{amount, millis, rate};
+
+/// Any JSON value; what is neither text, number nor truth is not kept.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) enum Value<'a> {
+    /// Null, or a field that is not there.
+    #[default]
+    Absent,
+    Text(Cow<'a, str>),
+    Whole(i64),
+    Large(u64),
+    Float(f64),
+    Truth(bool),
+    /// A list or an object.
+    Nested,
+}
+
+impl<'a> Value<'a> {
+    /// The value, unless it is absent. An empty text counts as absent: that is how venues write a field that does not apply.
+    pub(super) fn present(&self) -> Option<&Self> {
+        match self {
+            Self::Absent => None,
+            Self::Text(text) if text.is_empty() => None,
+            other => Some(other),
+        }
+    }
+
+    pub(super) fn text(&self) -> Result<&str, String> {
+        match self {
+            Self::Text(text) => Ok(text),
+            other => Err(format!("{other} is not a text")),
+        }
+    }
+
+    /// A price or a quantity in a text.
+    pub(super) fn amount(&self) -> Result<f64, String> {
+        amount(self.text()?)
+    }
+
+    /// A rate in a text.
+    pub(super) fn rate(&self) -> Result<f64, String> {
+        rate(self.text()?)
+    }
+
+    /// A whole number, also in a text.
+    pub(super) fn whole(&self) -> Result<u64, String> {
+        let found = match self {
+            Self::Whole(number) => u64::try_from(*number).ok(),
+            Self::Large(number) => Some(*number),
+            Self::Text(text) if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
+            _ => None,
+        };
+        found.ok_or_else(|| format!("{self} is not a whole number"))
+    }
+
+    /// Milliseconds since 1970, also in a text, as nanoseconds.
+    pub(super) fn millis(&self) -> Result<i64, String> {
+        let wrong = || format!("{self} is not a time in milliseconds");
+        millis(i64::try_from(self.whole().map_err(|_| wrong())?).map_err(|_| wrong())?)
+    }
+
+    pub(super) fn truth(&self) -> Result<bool, String> {
+        match self {
+            Self::Truth(truth) => Ok(*truth),
+            other => Err(format!("{other} is neither true nor false")),
+        }
+    }
+}
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("an absent field"),
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Whole(number) => write!(f, "{number}"),
+            Self::Large(number) => write!(f, "{number}"),
+            Self::Float(number) => write!(f, "{number}"),
+            Self::Truth(truth) => write!(f, "{truth}"),
+            Self::Nested => f.write_str("a list or an object"),
+        }
+    }
+}
+
+struct Any<'a>(PhantomData<&'a str>);
+
+impl<'de: 'a, 'a> Visitor<'de> for Any<'a> {
+    type Value = Value<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a value")
+    }
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Value::Text(Cow::Borrowed(text)))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Value::Text(Cow::Owned(text.to_owned())))
+    }
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Value::Whole(number))
+    }
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(i64::try_from(number).map_or(Value::Large(number), Value::Whole))
+    }
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Value::Float(number))
+    }
+    fn visit_bool<E>(self, truth: bool) -> Result<Self::Value, E> {
+        Ok(Value::Truth(truth))
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Value::Absent)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Nested)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Nested)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Any(PhantomData))
+    }
+}
+
+/// An item of a list: an object of type `T`, or something else, which must not spoil the items beside it.
+#[derive(Debug)]
+pub(super) enum Item<T> {
+    Object(T),
+    Other,
+}
+
+impl<T> Item<T> {
+    pub(super) fn object(&self) -> Result<&T, String> {
+        match self {
+            Self::Object(object) => Ok(object),
+            Self::Other => Err("an item of the list is no object".to_owned()),
+        }
+    }
+}
+
+struct AnyItem<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for AnyItem<T> {
+    type Value = Item<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(entries)).map(Item::Object)
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Item::Other)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Item::Other)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Item::Other)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Item::Other)
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Item::Other)
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Item::Other)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Item::Other)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Item<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyItem(PhantomData))
+    }
+}
+
+/// The levels of one side of a book: lists of price, quantity and more. Something else is no side.
+#[derive(Debug, Default)]
+pub(super) struct Levels<'a>(Option<Vec<Vec<Value<'a>>>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Levels<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The shape is fixed by the venue; a side of another shape is an error of its whole frame, which has one event.
+        Option::<Vec<Vec<Value<'a>>>>::deserialize(deserializer).map(Self)
+    }
+}
+
+impl Levels<'_> {
+    /// Price and quantity of each level.
+    pub(super) fn all(&self) -> Result<Vec<(f64, f64)>, String> {
+        let levels = self.0.as_ref().ok_or("a side of the book is missing")?;
+        let level = |level: &Vec<Value>| match level.as_slice() {
+            [price, qty, ..] => Ok((price.amount()?, qty.amount()?)),
+            _ => Err("a level has no quantity".to_owned()),
+        };
+        levels.iter().map(level).collect()
+    }
+
+    /// Price and quantity of the first level; NaN where the side is empty.
+    pub(super) fn best(&self) -> Result<(f64, f64), String> {
+        Ok(self.all()?.first().copied().map_or((f64::NAN, f64::NAN), |(price, qty)| side(price, qty)))
+    }
+}
+
+/// A side of the book. Nothing at a price of zero is how a venue writes a side that is empty.
+pub(super) fn side(price: f64, qty: f64) -> (f64, f64) {
+    if price == 0.0 && qty == 0.0 { (f64::NAN, f64::NAN) } else { (price, qty) }
+}
+
+/// What of a frame could not be used.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    first: Option<String>,
+    more: usize,
+}
+
+impl Faults {
+    /// Notes an event that could not be made, and gives one that could be.
+    pub(super) fn sort<T>(&mut self, made: Result<T, String>) -> Option<T> {
+        match made {
+            Ok(made) => Some(made),
+            Err(reason) => {
+                if self.first.is_some() {
+                    self.more += 1;
+                }
+                let _ = self.first.get_or_insert(reason);
+                None
+            }
+        }
+    }
+
+    /// An error where there was a fault.
+    pub(super) fn end(self) -> Result<(), String> {
+        match self {
+            Self { first: None, .. } => Ok(()),
+            Self { first: Some(reason), more: 0 } => Err(reason),
+            Self { first: Some(reason), more } => Err(format!("{reason}, and {more} more")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct One<'a> {
+        #[serde(borrow, default)]
+        a: Value<'a>,
+    }
+
+    #[test]
+    fn texts_are_decoded_with_their_escapes() {
+        let one: One = serde_json::from_str(r#"{"a":"1\u002e5\/"}"#).unwrap();
+        assert_eq!(one.a.text(), Ok("1.5/"));
+        let one: One = serde_json::from_str(r#"{"a":"plain"}"#).unwrap();
+        assert!(matches!(one.a, Value::Text(Cow::Borrowed("plain"))));
+    }
+
+    #[test]
+    fn a_value_of_any_type_is_judged_when_it_is_used() {
+        for (text, present) in [
+            ("null", false),
+            (r#""""#, false),
+            ("1", true),
+            ("-1", true),
+            ("1.5", true),
+            ("18446744073709551615", true),
+            ("true", true),
+            ("[1,{}]", true),
+            (r#"{"b":[]}"#, true),
+        ] {
+            let frame = format!(r#"{{"a":{text}}}"#);
+            let one: One = serde_json::from_str(&frame).unwrap();
+            assert_eq!(one.a.present().is_some(), present, "{text}");
+        }
+        let one: One = serde_json::from_str("{}").unwrap();
+        assert_eq!(one.a, Value::Absent);
+        assert_eq!(Value::Text("12".into()).whole(), Ok(12));
+        assert_eq!(Value::Large(u64::MAX).whole(), Ok(u64::MAX));
+        assert!(Value::Whole(-1).whole().is_err() && Value::Text("+1".into()).whole().is_err());
+        assert!(Value::Text(String::new().into()).whole().is_err());
+        assert!(Value::Whole(0).millis().is_err() && Value::Large(u64::MAX).millis().is_err());
+    }
+
+    #[test]
+    fn an_item_that_is_no_object_spoils_no_other() {
+        let items: Vec<Item<One>> = serde_json::from_str(r#"[1,"x",null,[{}],true,2.5,{"a":"y"}]"#).unwrap();
+        let good: Vec<&str> = items.iter().filter_map(|i| i.object().ok()).map(|o| o.a.text().unwrap()).collect();
+        assert_eq!((items.len(), good), (7, vec!["y"]));
+    }
+}
