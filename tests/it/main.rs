@@ -39,6 +39,7 @@ mod environment;
 mod format_page;
 mod full_disk;
 mod hints;
+mod histories;
 mod hostile;
 mod import;
 mod io_faults;

@@ -51,8 +51,22 @@ impl Place {
         Self::of(self.server.clone(), false)
     }
 
+    /// Where nothing waits for a disk, if the machine has such a place: for tests of very many runs.
+    pub fn in_memory() -> Self {
+        Self::within(memory().unwrap(), None, false)
+    }
+
+    /// Likewise, with the archive in a bucket, and the spool as well if it shall be.
+    pub fn in_memory_on_s3(remote_spool: bool) -> Self {
+        Self::within(memory().unwrap(), Some(Arc::new(Server::within(memory().unwrap()))), remote_spool)
+    }
+
     fn of(server: Option<Arc<Server>>, remote_spool: bool) -> Self {
-        let place = Self { dir: TempDir::new().unwrap(), server, remote_spool };
+        Self::within(TempDir::new().unwrap(), server, remote_spool)
+    }
+
+    fn within(dir: TempDir, server: Option<Arc<Server>>, remote_spool: bool) -> Self {
+        let place = Self { dir, server, remote_spool };
         std::fs::create_dir_all(place.spool()).unwrap();
         place
     }
@@ -208,6 +222,11 @@ impl Place {
         let _ = command.args(args).envs(env.iter().copied()).current_dir(self.root());
         command
     }
+}
+
+/// A folder in memory, or where that is not to be had, one as all others.
+fn memory() -> std::io::Result<TempDir> {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())
 }
 
 fn url(key: &str) -> PathBuf {

@@ -68,7 +68,11 @@ type Uploads = Mutex<BTreeMap<String, (String, SystemTime)>>;
 
 impl Server {
     pub fn new() -> Self {
-        let root = TempDir::new().unwrap();
+        Self::within(TempDir::new().unwrap())
+    }
+
+    /// A server on this folder, which is empty yet.
+    pub fn within(root: TempDir) -> Self {
         fs::create_dir(root.path().join(BUCKET)).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -114,7 +118,18 @@ impl Server {
         put(self.root.path(), key, bytes);
     }
 
-    /// The same, to be taken along.
+    /// Removes an object, likewise.
+    pub fn remove(&self, key: &str) {
+        forget(self.root.path(), key);
+        fs::remove_file(self.folder(key)).unwrap();
+    }
+
+    /// The file of an object was changed: what is remembered of the one before is forgotten.
+    pub fn changed(&self, key: &str) {
+        forget(self.root.path(), key);
+    }
+
+    /// The same as [`Self::put`], to be taken along.
     pub fn putting(&self, key: &str, bytes: Vec<u8>) -> impl FnOnce() + Send + use<> {
         let (root, key) = (self.root.path().to_owned(), key.to_owned());
         move || put(&root, &key, &bytes)
@@ -193,12 +208,16 @@ fn put(root: &Path, key: &str, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let written = root.join(format!(".put-{}", wire::base64(key.as_bytes(), wire::URL)));
     fs::write(&written, bytes).unwrap();
-    // Where `s3s-fs` keeps the tag and the headers of what was there before.
+    forget(root, key);
+    fs::rename(written, path).unwrap();
+}
+
+/// Removes what `s3s-fs` keeps beside an object: its tag and its headers.
+fn forget(root: &Path, key: &str) {
     for kind in ["internal", "metadata"] {
         let [bucket, object] = [BUCKET, key].map(|name| wire::base64(name.as_bytes(), wire::URL));
         let _ = fs::remove_file(root.join(format!(".bucket-{bucket}.object-{object}.{kind}.json")));
     }
-    fs::rename(written, path).unwrap();
 }
 
 /// `s3s-fs`, with what it lacks.
