@@ -141,16 +141,12 @@ impl PartitionHandle {
         format!("{}/{kept_as}", self.quarantine_dir())
     }
 
-    /// Its objects, listed now.
+    /// Its data and its receipts, listed now.
     ///
     /// # Errors
     /// When the archive does not answer.
-    pub async fn list(&self) -> Result<Listed> {
-        let mut listed = Listed {
-            data: self.archive.head(&self.data_key()).await?,
-            meta: self.archive.head(&self.meta_key()).await?,
-            ..Listed::default()
-        };
+    pub(super) async fn list(&self) -> Result<Listed> {
+        let mut listed = Listed { data: self.archive.head(&self.data_key()).await?, ..Listed::default() };
         for object in self.archive.list(&self.receipts_dir()).await?.whole()? {
             listed.take_receipt(object.key.rsplit('/').next().unwrap_or_default());
         }
@@ -218,7 +214,6 @@ impl Versions {
 }
 
 /// What a write may replace where an object with this tag was seen.
-#[expect(clippy::option_option, reason = "no object, and an object without a tag, are two things")]
 #[must_use]
 pub fn version(tag: Option<Option<String>>) -> Expect {
     match tag {

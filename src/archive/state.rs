@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 use super::{
     history::Generation,
     partition::{Listed, PartitionHandle, Versions},
@@ -155,7 +157,6 @@ pub struct Facts {
     /// What is known of `data.parquet`, if it is there.
     pub data: Option<Data>,
     /// What `meta.json` says; `Some(None)` where it cannot be understood.
-    #[expect(clippy::option_option, reason = "no meta.json, and one that cannot be understood, are two things")]
     pub meta: Option<Option<Meta>>,
     /// The newest generation that was published.
     pub newest: Option<Generation>,
@@ -265,7 +266,8 @@ pub async fn inspect(handle: &PartitionHandle, depth: Depth) -> Result<Inspectio
     let mut looks = 0;
     loop {
         looks += 1;
-        let inspection = inspect_listed(handle, handle.list().await?, depth).await;
+        let meta = handle.meta().await?;
+        let inspection = inspect_with(handle, handle.list().await?, meta, depth).await;
         let settled = inspection.as_ref().is_ok_and(|i| matches!(i.state, State::Empty | State::Published(_)));
         // What does not fit together may have been looked at while another process was publishing.
         if settled || looks == LOOKS {
@@ -286,6 +288,15 @@ pub async fn inspect(handle: &PartitionHandle, depth: Depth) -> Result<Inspectio
 /// As [`inspect`].
 pub async fn inspect_listed(handle: &PartitionHandle, listed: Listed, depth: Depth) -> Result<Inspection> {
     let meta = if listed.meta.is_some() { handle.meta().await? } else { None };
+    inspect_with(handle, listed, meta, depth).await
+}
+
+async fn inspect_with(
+    handle: &PartitionHandle,
+    listed: Listed,
+    meta: Option<(Bytes, Option<String>)>,
+    depth: Depth,
+) -> Result<Inspection> {
     let versions =
         Versions::of(listed.data.as_ref().map(|data| data.tag.clone()), meta.as_ref().map(|(_, tag)| tag.clone()));
     let mut facts = Facts {

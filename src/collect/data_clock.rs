@@ -28,7 +28,7 @@ impl DataClock {
 
     /// Notes that data came, so long after the last.
     pub(super) fn brought(&mut self, after: Duration) {
-        self.longest = Some(self.longest.map_or(after, |longest| (longest - longest / 64).max(after)));
+        self.longest = Some(self.longest.map_or(after, |longest| longest.saturating_sub(longest / 64).max(after)));
     }
 
     /// After so long without data a connection is given up; never before `silence`.

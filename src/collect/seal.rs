@@ -98,15 +98,20 @@ pub(crate) fn hash_of(wanted: &Wanted, rows: &Rows) -> Result<RowHash> {
 /// # Errors
 /// When it cannot be read.
 pub(crate) fn holds(path: &Path, rows: &Rows) -> Result<bool> {
-    use arrow::{array::AsArray, datatypes::Int64Type};
+    use arrow::{
+        array::{AsArray, PrimitiveArray},
+        datatypes::Int64Type,
+    };
     let wrong = |e: ParquetError| Error::io(format!("{}: cannot be read", path.display()), e);
     let file = File::open(path).map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).map_err(wrong)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(wrong)?;
     let mut missing: HashSet<i64> = (0..rows.len()).filter_map(|row| Some(rows.received(row)?.0)).collect();
     for batch in reader {
         let batch = batch.map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
         let seq = batch.columns().get(1).and_then(|column| column.as_primitive_opt::<Int64Type>());
-        for seq in seq.into_iter().flat_map(|column| column.values()) {
+        for seq in seq.into_iter().flat_map(PrimitiveArray::values) {
             let _ = missing.remove(seq);
         }
     }

@@ -55,8 +55,8 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    fn new(reason: String, cause: &'static str) -> Option<Self> {
-        Some(Self { reason, cause, wait: Duration::ZERO })
+    fn new(reason: String, cause: &'static str) -> Self {
+        Self { reason, cause, wait: Duration::ZERO }
     }
 }
 
@@ -112,10 +112,7 @@ impl Session {
             Ok(socket) => socket,
             Err(ended) => return Some(ended),
         };
-        match self.talk(socket).await {
-            Ok(ended) => ended,
-            Err(NoWriter) => None,
-        }
+        self.talk(socket).await.unwrap_or_default()
     }
 
     async fn connect(&self) -> Result<Socket, Ended> {
@@ -167,7 +164,7 @@ impl Session {
     }
 
     async fn talk(&mut self, mut socket: Socket) -> Result<Option<Ended>, NoWriter> {
-        let lost = |error: SocketError| Ok(Ended::new(error.to_string(), "feed"));
+        let lost = |error: SocketError| Ok(Some(Ended::new(error.to_string(), "feed")));
         self.subscribe(&mut socket).await?;
         let pulse = self.line.venue.pulse();
         let silence = self.keeping.silence;
@@ -187,15 +184,15 @@ impl Session {
                 message = socket.next() => message,
                 () = sleep_until(due) => {
                     if heard_at.elapsed() >= silence {
-                        return Ok(Ended::new(format!("silent for {} s", silence.as_secs_f64()), "feed"));
+                        return Ok(Some(Ended::new(format!("silent for {} s", silence.as_secs_f64()), "feed")));
                     }
                     if data_at.elapsed() >= limit {
                         let reason = format!("brings no data for {} s, though it answers", limit.as_secs_f64());
-                        return Ok(Ended::new(reason, "feed"));
+                        return Ok(Some(Ended::new(reason, "feed")));
                     }
                     looked_at = Instant::now();
                     if let Some(topic) = self.stalled() {
-                        return Ok(Ended::new(format!("{topic} has stopped, though others go on"), "feed"));
+                        return Ok(Some(Ended::new(format!("{topic} has stopped, though others go on"), "feed")));
                     }
                     if let Err(error) = self.ask_again(&mut socket).await? {
                         return lost(error);
@@ -274,7 +271,7 @@ impl Session {
                 self.tell(What::Notice(text)).await?;
             }
             Taken::Nothing => {}
-            Taken::End(reason, cause) => return Ok(Ended::new(reason, cause)),
+            Taken::End(reason, cause) => return Ok(Some(Ended::new(reason, cause))),
         }
         Ok(None)
     }

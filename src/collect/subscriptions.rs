@@ -113,12 +113,11 @@ impl Subscriptions {
 
     /// Notes a refusal; returns what it is about, if that is known.
     pub(crate) fn refused(&mut self, what: Option<usize>, text: &str, now: Instant) -> Vec<(usize, Change)> {
-        match what.or(self.single) {
-            Some(at) => self.refuse(at, text, now).into_iter().collect(),
-            None => {
-                self.unclear = Some(text.to_owned());
-                self.clear_up(now).into_iter().collect()
-            }
+        if let Some(at) = what.or(self.single) {
+            self.refuse(at, text, now).into_iter().collect()
+        } else {
+            self.unclear = Some(text.to_owned());
+            self.clear_up(now).into_iter().collect()
         }
     }
 

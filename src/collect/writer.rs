@@ -274,7 +274,6 @@ impl Writer {
                 tally.duplicates += 1;
                 return;
             }
-            Verdict::Next | Verdict::AfterHole => {}
             Verdict::Late => {
                 tally.late += 1;
                 // While one session takes another one's place, the slower one is late all the time.
@@ -287,7 +286,7 @@ impl Writer {
                 let what = json!({ "series": series.wanted.series.to_string(), "first": first, "last": last });
                 self.diary.note(now, "filled", what);
             }
-            Verdict::Filled { .. } => {}
+            Verdict::Next | Verdict::AfterHole | Verdict::Filled { .. } => {}
             Verdict::Conflict => {
                 tally.conflicts += 1;
                 self.diary.note(now, "conflict", told());

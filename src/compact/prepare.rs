@@ -23,7 +23,7 @@ use crate::{
         claims::{Claims, Constant},
         examine::{days, examine},
         fault::Problem,
-        probe::{probe, without},
+        probe::{greatest, probe, without},
         reader::Handle,
         shape::Shape,
     },
@@ -320,8 +320,8 @@ pub fn prepare(
     let numbers = sources.iter().any(|s| s.rank.is_some());
     // Which of the archived rows qlc numbered cannot be told any more: new numbers follow the largest there is.
     let keeps = base.is_some_and(|b| b.receipt.outcome.seq == SeqOrigin::Mixed);
-    let first_number =
-        if numbers && keeps { base.and_then(|b| b.claims.seq).map_or(0, |span| span.max.saturating_add(1)) } else { 0 };
+    let greatest = || base.and_then(|b| greatest(&b.claims, schema::SEQ));
+    let first_number = if numbers && keeps { greatest().map_or(0, |seq| seq.saturating_add(1)) } else { 0 };
     budget.check(&sources)?;
     let (mut room, batch_rows) = budget.room(&sources, &shape);
     if numbers && sources.iter().any(|s| s.rank.is_none()) {

@@ -202,6 +202,9 @@ async fn standing_receipt(handle: &PartitionHandle) -> Result<Option<Receipt>> {
     {
         return Ok(Some(receipt));
     }
+    if handle.archive().head(&handle.data_key()).await?.is_none() {
+        return Ok(None);
+    }
     Ok(match state::inspect(handle, Depth::Footer).await {
         Ok(Inspection { state: State::Interrupted(receipt), .. }) => Some(*receipt),
         Err(error) if error.kind() != Kind::Damage => return Err(error),

@@ -249,16 +249,15 @@ impl Planning<'_> {
         let Self { session, remote, threads } = self;
         let plan = session.state().statement_to_plan(statement.clone()).await?;
         check_plan(&plan).map_err(Unplanned::Refused)?;
-        let (physical, counts) = match remote {
-            None => planned(session, &plan, *threads).await?,
+        let (physical, counts) = if remote.is_none() {
+            planned(session, &plan, *threads).await?
+        } else {
             // Rows that go from one executor to another do not keep their order, so nothing is claimed.
-            Some(_) => {
-                if let LogicalPlan::Explain(explain) = &plan {
-                    // An EXPLAIN tells of an error as if it were a plan.
-                    let _ = physical(session, explain.plan.as_ref().clone()).await?;
-                }
-                (physical(session, plan.clone()).await?, false)
+            if let LogicalPlan::Explain(explain) = &plan {
+                // An EXPLAIN tells of an error as if it were a plan.
+                let _ = physical(session, explain.plan.as_ref().clone()).await?;
             }
+            (physical(session, plan.clone()).await?, false)
         };
         Ok(Attempt { plan, physical, counts })
     }

@@ -27,7 +27,7 @@ pub(super) enum Value<'a> {
     Nested,
 }
 
-impl<'a> Value<'a> {
+impl Value<'_> {
     /// The value, unless it is absent. An empty text counts as absent: that is how venues write a field that does not apply.
     pub(super) fn present(&self) -> Option<&Self> {
         match self {

@@ -388,6 +388,7 @@ fn has_nan(values: &ArrayRef) -> bool {
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Float16Type, Float32Type, Float64Type};
     match values.data_type() {
+        #[expect(clippy::redundant_closure_for_method_calls, reason = "the crate of the type is none of ours to name")]
         DataType::Float16 => values.as_primitive::<Float16Type>().iter().flatten().any(|x| x.is_nan()),
         DataType::Float32 => values.as_primitive::<Float32Type>().iter().flatten().any(f32::is_nan),
         DataType::Float64 => values.as_primitive::<Float64Type>().iter().flatten().any(f64::is_nan),

@@ -115,19 +115,16 @@ pub(super) fn needs(
         // The values that a row has, and those that are in whatever rows are decoded.
         let (each, more) =
             if nested { (values.div_ceil(rows.max(1)).saturating_mul(4), chunk.most_values) } else { (1, 0) };
-        let width = match width(column) {
-            Some(width) => {
-                fixed += each.saturating_mul(width).min(BATCH_BYTES);
-                width
+        let width = if let Some(width) = width(column) {
+            fixed += each.saturating_mul(width).min(BATCH_BYTES);
+            width
+        } else {
+            let suspected = wanted.saturating_mul(each).saturating_add(more);
+            let (by_value, total) = text(window, column, chunk, suspected, rows);
+            if total > 0 {
+                longest.push((each.saturating_mul(by_value), total));
             }
-            None => {
-                let suspected = wanted.saturating_mul(each).saturating_add(more);
-                let (by_value, total) = text(window, column, chunk, suspected, rows);
-                if total > 0 {
-                    longest.push((each.saturating_mul(by_value), total));
-                }
-                by_value
-            }
+            by_value
         };
         if nested && width.saturating_mul(more) > NESTED_BYTES {
             let what = format!(
@@ -356,8 +353,8 @@ mod tests {
     fn ordinary_rows_are_decoded_as_many_as_are_wanted() {
         let ints: ArrayRef = Arc::new(Int64Array::from_iter_values(0..8192));
         assert_eq!(of(ints, defaults()).unwrap().rows, 8192);
-        assert_eq!(of(texts(&[40; 8192]), defaults()).unwrap().rows, 8192);
-        assert_eq!(of(texts(&[40; 8192]), defaults().set_dictionary_enabled(false)).unwrap().rows, 8192);
+        assert_eq!(of(texts(&vec![40; 8192]), defaults()).unwrap().rows, 8192);
+        assert_eq!(of(texts(&vec![40; 8192]), defaults().set_dictionary_enabled(false)).unwrap().rows, 8192);
     }
 
     #[test]
@@ -370,7 +367,7 @@ mod tests {
         lengths[7] = 1 << 20;
         let needs = of(texts(&lengths), defaults().set_dictionary_page_size_limit(4 << 20)).unwrap();
         assert!((1..=4).contains(&needs.rows), "{needs:?}");
-        let needs = of(texts(&[200; 4000]), defaults().set_dictionary_page_size_limit(4 << 20)).unwrap();
+        let needs = of(texts(&vec![200; 4000]), defaults().set_dictionary_page_size_limit(4 << 20)).unwrap();
         assert_eq!(needs.rows, 4000);
     }
 
@@ -380,7 +377,7 @@ mod tests {
         let prefixed = defaults().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_BYTE_ARRAY);
         let needs = of(one, prefixed.clone()).unwrap();
         assert!((1..=4).contains(&needs.rows), "{needs:?}");
-        assert_eq!(of(texts(&[40; 8192]), prefixed).unwrap().rows, 8192);
+        assert_eq!(of(texts(&vec![40; 8192]), prefixed).unwrap().rows, 8192);
     }
 
     #[test]

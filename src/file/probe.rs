@@ -133,6 +133,20 @@ fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
     }
 }
 
+/// The greatest value of an integer column, nulls aside, as far as the footer tells.
+#[must_use]
+pub fn greatest(claims: &Claims, name: &str) -> Option<i64> {
+    let meta = claims.meta.as_ref()?;
+    let columns = meta.file_metadata().schema_descr().columns();
+    let column = columns.iter().position(|column| column.path().parts() == [name])?;
+    let of_group = |group: &RowGroupMetaData| match group.columns().get(column)?.statistics()? {
+        Statistics::Int64(values) => values.max_opt().copied(),
+        Statistics::Int32(values) => values.max_opt().map(|max| i64::from(*max)),
+        _ => None,
+    };
+    meta.row_groups().iter().filter_map(of_group).max()
+}
+
 /// The span of an integer column over all row groups that have rows; `None` when one of them does not say.
 fn span(meta: &ParquetMetaData, column: usize) -> Option<Span> {
     let mut all: Option<Span> = None;

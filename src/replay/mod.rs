@@ -195,8 +195,8 @@ fn answers(text: &str) -> Vec<String> {
     }
     let Ok(asked) = serde_json::from_str::<Value>(text) else { return Vec::new() };
     let empty = Vec::new();
-    let args = asked["args"].as_array().unwrap_or(&empty);
-    match asked["op"].as_str() {
+    let args = asked.get("args").and_then(Value::as_array).unwrap_or(&empty);
+    match asked.get("op").and_then(Value::as_str) {
         Some("ping") => {
             vec![json!({ "success": true, "ret_msg": "pong", "conn_id": "replay", "op": "ping" }).to_string()]
         }
@@ -205,7 +205,7 @@ fn answers(text: &str) -> Vec<String> {
             args.iter().map(|arg| json!({ "event": "subscribe", "arg": arg, "connId": "replay" }).to_string()).collect()
         }
         Some("subscribe") => {
-            let req_id = asked["req_id"].as_str().unwrap_or_default();
+            let req_id = asked.get("req_id").and_then(Value::as_str).unwrap_or_default();
             let answer =
                 json!({ "success": true, "ret_msg": "", "conn_id": "replay", "req_id": req_id, "op": "subscribe" });
             vec![answer.to_string()]

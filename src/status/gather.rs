@@ -179,8 +179,7 @@ pub(super) async fn read(
         }
     }
     let mut found = Found::default();
-    let stands: Vec<(Partition, Option<(Archived, Option<Receipt>)>)> =
-        futures::stream::iter(stands).buffered(AT_A_TIME).try_collect().await?;
+    let stands: Vec<_> = futures::stream::iter(stands).buffered(AT_A_TIME).try_collect().await?;
     for (partition, stands) in stands {
         let Some((archived, receipt)) = stands else { continue };
         found.receipts.extend(receipt.map(|receipt| (partition.clone(), receipt)));

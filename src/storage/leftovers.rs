@@ -22,7 +22,6 @@ use crate::{
 
 /// The abandoned temporary files below the root of `store`, in order, and the folders that could not be looked into; a bucket
 /// has none.
-#[must_use]
 pub fn abandoned(store: &Store) -> (Vec<PathBuf>, Missing) {
     let mut found = Vec::new();
     let mut listing = Listing::of(&store.show(""));

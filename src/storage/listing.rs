@@ -271,7 +271,6 @@ impl Listing {
     }
 
     /// The objects, by key, and apart from them what could not be listed.
-    #[must_use]
     pub fn apart(self) -> (Vec<Object>, Missing) {
         for (name, why) in &self.unfit {
             tracing::warn!(file = self.place(name), %why, "passed over");

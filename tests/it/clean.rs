@@ -12,6 +12,7 @@ fn put(place: &Place, name: &str, start: i64, seq: i64) {
     let _ = place.put_quotes(name, &Events::sealed(quotes(start, SECOND, seq, 20)).bytes());
 }
 
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "keys are compared as they are")]
 fn receipts(place: &Place) -> usize {
     listing(&place.archive()).keys().filter(|key| key.starts_with("_receipts/") && key.ends_with(".json")).count()
 }

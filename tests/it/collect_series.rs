@@ -31,7 +31,7 @@ fn an_unknown_topic_costs_no_other_series_and_is_told() {
     let good = |symbol: &&str| **symbol != *"nopeusdt";
     until(&mut child, || {
         let receiving = |symbol: &&str| state(&address, symbol) == Some(("receiving".to_owned(), true));
-        symbols.iter().filter(|s| good(s)).all(|s| receiving(s))
+        symbols.iter().filter(|s| good(s)).all(receiving)
             && state(&address, "nopeusdt") == Some(("refused".to_owned(), false))
     });
     // It is asked for again, by itself.

@@ -96,6 +96,7 @@ fn what_is_wrong_is_said_with_what_mends_it() {
 }
 
 #[test]
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "keys are compared as they are")]
 fn an_archive_of_a_newer_qlc_is_found() {
     let place = with_a_day(Place::new());
     let _ = place.compact(&[]).ended(0);

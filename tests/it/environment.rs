@@ -132,10 +132,8 @@ fn scratch_folders_are_made_in_a_folder_of_the_user_alone() {
 fn without_credentials_that_is_what_is_said() {
     let place = place();
     let env = [("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9"), ("HOME", "/nonexistent"), ("QLC_RETRIES", "1")];
-    let spool = place.spool().display().to_string();
     for command in [&["verify"][..], CATCH_UP, &["status"], &["query", "SELECT * FROM archive.meta"]] {
-        let typed = [&["--spool", spool.as_str(), "--archive", "s3://nobody-has-this/archive"], command].concat();
-        let ran = place.qlc_without(&[], &typed, &env);
+        let ran = place.qlc_to("s3://nobody-has-this/archive", command, &env);
         assert_ne!(ran.code, Some(0), "{ran}");
         assert!(ran.stderr.contains("no credentials") && ran.stderr.contains("AWS_ACCESS_KEY_ID"), "{ran}");
     }
@@ -151,10 +149,8 @@ fn an_archive_out_of_reach_is_said_to_be_just_that() {
         ("AWS_SECRET_ACCESS_KEY", "secret"),
         ("QLC_RETRIES", "0"),
     ];
-    let spool = place.spool().display().to_string();
     for command in [&["verify"][..], CATCH_UP, &["status"], &["query", "SELECT * FROM archive.meta"]] {
-        let typed = [&["--spool", spool.as_str(), "--archive", "s3://nobody/archive"], command].concat();
-        let ran = place.qlc_without(&[], &typed, &env).ended(1);
+        let ran = place.qlc_to("s3://nobody/archive", command, &env).ended(1);
         assert!(!ran.stderr.contains("credentials") && ran.stderr.contains("cannot be reached"), "{ran}");
         assert_eq!((ran.stdout.as_str(), ran.stderr.lines().count()), ("", 1), "{ran}");
     }

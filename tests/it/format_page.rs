@@ -75,7 +75,7 @@ fn encodings_levels_footer_keys_and_sorting_columns_are_those_of_the_page() {
         assert_eq!(real[&name], same[&name], "{name} is not of level {}", level(kind));
         assert!(column.statistics().is_some() && column.column_index_offset().is_some(), "{name}");
     }
-    assert!(real["bid_price"] != lowest["bid_price"], "the sizes tell the level");
+    assert!(real != lowest, "the sizes tell the level");
 
     let sorted = table(&page, "| sorting columns |");
     let told = names(&sorted[0][0]);

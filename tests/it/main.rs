@@ -44,6 +44,7 @@ mod hostile;
 mod import;
 mod io_faults;
 mod kinds;
+mod lasting;
 mod listing;
 mod listing_commands;
 mod metrics;

@@ -150,7 +150,7 @@ fn column(dice: &mut Dice, rows: usize) -> ArrayRef {
             1 => -0.0,
             _ => *v as f64,
         }))),
-        6 => Arc::new(BooleanArray::from_iter(ints.iter().map(|v| some(*v).map(|v| v % 2 == 0)))),
+        6 => Arc::new(ints.iter().map(|v| some(*v).map(|v| v % 2 == 0)).collect::<BooleanArray>()),
         7 => Arc::new(StringArray::from_iter_values(
             ints.iter().map(|v| format!("{v}ü").repeat(1 + v.unsigned_abs() as usize % 40)),
         )),
@@ -323,6 +323,7 @@ fn check_foreign(seed: u64) {
 }
 
 /// Receipts and `error.json` of the archive, by key.
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "keys are compared as they are")]
 fn documents(place: &Place) -> Vec<(String, String)> {
     let keys = listing(&place.archive())
         .into_keys()
@@ -331,6 +332,8 @@ fn documents(place: &Place) -> Vec<(String, String)> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a long run says how much it has looked at")]
+#[expect(clippy::disallowed_methods, reason = "there is no command line to ask for a long run with")]
 fn files_of_other_writers_are_taken_in_or_kept_whatever_is_wrong_with_them() {
     let seconds = std::env::var("TEST_MUTANTS_SECONDS").map_or(0, |text| text.parse().unwrap());
     // The time decides how many there are, never whether they are right.

@@ -36,7 +36,7 @@ fn mistakes_in_what_was_typed() {
     check(&["compact"], &["--mode"]);
     check(&["compact", "--mode", "daily", "--workers", "0"], &["--workers", "1 to 1024"]);
     check(&["compact", "--mode", "daily", "--now", "yesterday"], &["--now", "2026-02-04T01:00:00Z"]);
-    check(&["compact", "--mode", "daily", "--memory-limit", "1kB"], &["too small", "128"]);
+    check(&["compact", "--mode", "daily", "--memory-limit", "1kB"], &["too small", "256"]);
     check(&["compact", "--mode", "daily", "--memory-limit", "much"], &["--memory-limit", "much"]);
     for date in ["2026-02-03", "20260230", "26-2-3", "tomorrow"] {
         let single = ["compact", "--mode", "single", "--date", date, "--symbol", "btcusdt", "--stream", "bbo"];
@@ -184,7 +184,7 @@ fn all_damage_is_told_not_only_the_first() {
         },
         &[&["stray.txt"], &["source_files"], &["no receipt"], &["data.parquet", "TRUNCATED"]],
     );
-    damaged(|place| fs::remove_file(data(place)).unwrap(), &[&["there is no data.parquet"]]);
+    damaged(|place| fs::remove_file(data(place)).unwrap(), &[&["its data.parquet is gone"]]);
     damaged(
         |place| fs::remove_file(place.archive().join(home()).join("meta.json")).unwrap(),
         &[&["there is no meta.json"]],

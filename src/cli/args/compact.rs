@@ -17,6 +17,7 @@ use crate::{
 
 /// `qlc compact`
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = "\
 Examples:
   qlc compact --mode daily                  yesterday, as a timer does it

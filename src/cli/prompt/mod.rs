@@ -148,7 +148,7 @@ impl Prompt<'_> {
         let mut out = self.console.out();
         let mut pager = Pager::new(&mut out, screen, std::env::var_os("PAGER"));
         let (spool, archive) = self.setting.stores;
-        let ended = self.signals.or_cancel(query::run(spool, archive, &options, &mut pager)).await;
+        let ended = self.signals.or_cancel(Box::pin(query::run(spool, archive, &options, &mut pager))).await;
         let took = began.elapsed();
         pager.finish().map_err(|e| Error::io("the terminal cannot be written", e)).or_else(left)?;
         out.finish()?;

@@ -163,10 +163,10 @@ impl Found {
         let wrong = || Error::new(Kind::BadInput, format!("{}: the log changed while it was read", head.key));
         let path = self.segments.get(place.segment).ok_or_else(wrong)?;
         let mut scanner = Scanner::at_places(path)?;
-        self.decode_with(&mut scanner, head, place)
+        Self::decode_with(&mut scanner, head, place)
     }
 
-    fn decode_with(&self, scanner: &mut Scanner, head: &FileHead, place: Place) -> Result<Rows> {
+    fn decode_with(scanner: &mut Scanner, head: &FileHead, place: Place) -> Result<Rows> {
         let wrong = || Error::new(Kind::BadInput, format!("{}: the log changed while it was read", head.key));
         match record::decode(scanner.bytes(place.at, place.length)?) {
             Some(Record::Events { rows, .. }) => rows.rows(head.kind).ok_or_else(wrong),
@@ -193,7 +193,7 @@ impl Found {
                 open = Some((place.segment, Scanner::at_places(path)?));
             }
             if let Some((_, scanner)) = &mut open {
-                all.append(self.decode_with(scanner, &file.head, *place)?);
+                all.append(Self::decode_with(scanner, &file.head, *place)?);
             }
         }
         Ok(all)

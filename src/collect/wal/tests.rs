@@ -135,7 +135,7 @@ fn damage_costs_the_record_that_it_is_in_and_is_told() {
     let mut holed = bytes.clone();
     let third = holed.len() / 3;
     drop(holed.drain(third..third + 40));
-    holed.splice(2 * third..2 * third, std::iter::repeat_n(0, 100));
+    drop(holed.splice(2 * third..2 * third, std::iter::repeat_n(0, 100)));
     fs::write(&path, &holed).unwrap();
     let found = log.read();
     assert!(seqs(&found).len() >= 4 && found.damaged.len() == 1, "{:?}", seqs(&found));

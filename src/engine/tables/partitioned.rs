@@ -265,12 +265,11 @@ impl PartitionedTable {
         self.learn(&read)?;
         let (mut good, mut rows) = (Vec::new(), 0);
         for (file, footer) in read {
-            match unfit(&footer.schema, &self.held) {
-                Some(why) => faults.push((file, why)),
-                None => {
-                    rows += footer.rows;
-                    good.push(file);
-                }
+            if let Some(why) = unfit(&footer.schema, &self.held) {
+                faults.push((file, why));
+            } else {
+                rows += footer.rows;
+                good.push(file);
             }
         }
         for (file, why) in faults {

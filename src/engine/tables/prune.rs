@@ -101,9 +101,9 @@ fn evaluate(state: &dyn Session, condition: &Expr, rows: &RecordBatch) -> Result
 pub(super) struct Hints(Arc<Mutex<BTreeSet<String>>>);
 
 impl Hints {
-    fn give(&self, hint: String) {
+    fn give(&self, hint: &str) {
         // A statement is planned more than once.
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hint.clone()) {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hint.to_owned()) {
             tracing::warn!("{hint}");
         }
     }
@@ -131,7 +131,7 @@ impl Hints {
             if column == "date" {
                 self.about_days(&comparison)?;
             } else {
-                self.about_names(state, column, comparison, listed)?;
+                self.about_names(state, column, &comparison, listed)?;
             }
         }
         Ok(())
@@ -145,17 +145,17 @@ impl Hints {
             // What is left of 2026-02-03 without quotes is a number.
             let is_number = !text.is_empty() && text.len() < 8 && text.chars().all(|c| c.is_ascii_digit());
             if is_dashed && digits.len() >= 4 {
-                self.give(format!("the column date holds days such as 20260203: write '{digits}' for '{text}'"));
+                self.give(&format!("the column date holds days such as 20260203: write '{digits}' for '{text}'"));
             } else if is_number {
-                self.give(format!("the column date holds days such as '20260203', in quotes: {text} is none"));
+                self.give(&format!("the column date holds days such as '20260203', in quotes: {text} is none"));
             }
         }
         Ok(())
     }
 
     /// Whether a name that nothing has differs only by case from one that something has.
-    fn about_names(&self, state: &dyn Session, column: &str, asked: Expr, listed: &[&Listed]) -> Result<()> {
-        let asked = positive(asked);
+    fn about_names(&self, state: &dyn Session, column: &str, asked: &Expr, listed: &[&Listed]) -> Result<()> {
+        let asked = positive(asked.clone());
         if !matches!(&asked, Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, .. }) | Expr::InList(_) | Expr::Like(_)) {
             return Ok(());
         }
@@ -179,7 +179,9 @@ impl Hints {
                 && let Some(known) = rows.column(at).as_string_view_opt()
             {
                 let known = known.value(nth);
-                self.give(format!("no {column} is named '{text}', as upper and lower case differ; there is '{known}'"));
+                self.give(&format!(
+                    "no {column} is named '{text}', as upper and lower case differ; there is '{known}'"
+                ));
             }
         }
         Ok(())
@@ -213,7 +215,9 @@ fn texts(condition: &Expr) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let _ = condition.apply(|part| {
         if let Expr::Literal(value, _) = part {
-            found.extend(text_of(value).cloned());
+            // A day without quotes and dashes is a number.
+            let number = if let ScalarValue::Int64(Some(number)) = value { Some(number.to_string()) } else { None };
+            found.extend(text_of(value).cloned().or(number));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

@@ -279,10 +279,10 @@ async fn a_merge_that_does_not_fit_in_memory_is_a_sort_after_all() {
 
 /// Quotes of a second each, with more columns.
 fn with(more: Vec<(&str, ArrayRef)>, day: i64) -> RecordBatch {
-    let rows = more[0].1.len();
+    let rows = i64::try_from(more[0].1.len()).unwrap();
     let mut columns: Vec<(&str, ArrayRef)> = vec![
-        ("ts_event", ints(&(0..rows as i64).map(|i| day + i * SECOND).collect::<Vec<_>>())),
-        ("seq", ints(&(0..rows as i64).collect::<Vec<_>>())),
+        ("ts_event", ints(&(0..rows).map(|i| day + i * SECOND).collect::<Vec<_>>())),
+        ("seq", ints(&(0..rows).collect::<Vec<_>>())),
     ];
     columns.extend(more);
     batch(columns)
@@ -340,7 +340,7 @@ async fn a_canonical_column_of_another_type_is_exact_or_an_error() {
 async fn a_column_that_only_some_days_have_can_be_asked_for() {
     let stores = Stores::new();
     for (nth, day) in ["20260203", "20260204", "20260205", "20260206", "20260207"].into_iter().enumerate() {
-        let start = DAY + nth as i64 * A_DAY;
+        let start = DAY + i64::try_from(nth).unwrap() * A_DAY;
         let rows = match nth {
             2 => with(vec![("latency", ints(&[1, 2, 3]))], start),
             _ => with(vec![("bid_price", floats(&[1.0]))], start),

@@ -183,7 +183,7 @@ impl Model {
         for (name, after) in &run.after.spool {
             let retried = matches!(run.command, Command::Retry | Command::RetrySalvage);
             let kept = || run.before.entries.iter().any(|entry| entry.sha256 == after.sha256);
-            if !run.before.spool.contains_key(name) && !(retried && kept()) {
+            if !(run.before.spool.contains_key(name) || retried && kept()) {
                 return violated("no run puts a file into the spool but what is tried again", name.clone());
             }
         }
@@ -285,10 +285,11 @@ impl Model {
 
     fn remember(&mut self, run: &Run) {
         for (part, state) in &run.after.states {
-            if self.damages.contains_key(part) && self.is_healed(*part, state, run.after) {
-                if self.damages.remove(part).is_some_and(|damage| damage.accepted) {
-                    let _ = self.published.remove(part);
-                }
+            if self.damages.contains_key(part)
+                && self.is_healed(*part, state, run.after)
+                && self.damages.remove(part).is_some_and(|damage| damage.accepted)
+            {
+                let _ = self.published.remove(part);
             }
             self.remember_state(*part, state);
         }

@@ -72,6 +72,7 @@ pub struct Observer {
 }
 
 impl Observer {
+    #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "keys are compared as they are")]
     pub fn look(&mut self, spool: &Path, archive: &Path) -> Seen {
         let mut seen = Seen::default();
         for (name, path) in walk(spool) {

@@ -279,14 +279,13 @@ impl World {
     }
 
     fn remove_object(&self, key: &str) {
-        match self.place.store() {
-            Some(server) => server.remove(&format!("{ARCHIVE}/{key}")),
-            None => {
-                let path = self.place.archive().join(key);
-                fs::remove_file(&path).unwrap();
-                // A folder in which nothing is left goes as well.
-                let _ = fs::remove_dir(path.parent().unwrap());
-            }
+        if let Some(server) = self.place.store() {
+            server.remove(&format!("{ARCHIVE}/{key}"));
+        } else {
+            let path = self.place.archive().join(key);
+            fs::remove_file(&path).unwrap();
+            // A folder in which nothing is left goes as well.
+            let _ = fs::remove_dir(path.parent().unwrap());
         }
     }
 

@@ -226,7 +226,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// A generator of numbers that are the same on every machine (SplitMix64).
+/// A generator of numbers that are the same on every machine (`SplitMix64`).
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
@@ -476,6 +476,7 @@ impl Draft {
         Some(vec![self.put(name, good)])
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "one of those that are drawn, some of which find nothing to do")]
     fn odd(&mut self) -> Option<Vec<Step>> {
         self.odd = !self.odd;
         if !self.odd {
@@ -498,6 +499,7 @@ impl Draft {
     }
 
     /// A day that another program compacted, with the file that it was made of in the spool or not.
+    #[expect(clippy::unnecessary_wraps, reason = "one of those that are drawn, some of which find nothing to do")]
     fn import(&mut self) -> Option<Vec<Step>> {
         let content = Content::good(Spec { midnight: false, seq: true, ..self.spec() });
         let mut steps = vec![Step::Foreign { content }, Step::Run(Command::Import(content.spec.id))];
@@ -509,6 +511,7 @@ impl Draft {
         Some(steps)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "one of those that are drawn, some of which find nothing to do")]
     fn kill(&mut self) -> Option<Vec<Step>> {
         use Command::{Clean, Compact, Discard, Prune, Retry, RetrySalvage, Salvage};
         let command =

@@ -140,7 +140,9 @@ pub fn listing(root: &Path) -> BTreeMap<String, String> {
                 if key.starts_with("_runs/") {
                     continue;
                 }
-                let _ = found.insert(key, sha256(&fs::read(&path).unwrap()));
+                // A temporary file of a process that runs may be gone by now.
+                let Ok(bytes) = fs::read(&path) else { continue };
+                let _ = found.insert(key, sha256(&bytes));
             }
         }
     }

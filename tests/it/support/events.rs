@@ -254,12 +254,12 @@ impl Events {
     pub fn bytes(&self) -> Vec<u8> {
         let batch = self.batch();
         let declared = self.declared.as_ref().map(|columns| {
-            let by = |name: &&str| SortingColumn {
-                column_idx: batch.schema().index_of(name).unwrap() as i32,
-                descending: false,
-                nulls_first: false,
+            // A column that the file does not have cannot be declared.
+            let by = |name: &&str| {
+                let column_idx = batch.schema().index_of(name).ok()? as i32;
+                Some(SortingColumn { column_idx, descending: false, nulls_first: false })
             };
-            columns.iter().map(by).collect()
+            columns.iter().filter_map(by).collect()
         });
         let hash = match self.hash {
             Claim::None => None,

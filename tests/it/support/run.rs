@@ -205,6 +205,11 @@ impl Place {
         self.command(args, env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// With another archive than the place's own.
+    pub fn qlc_to(&self, archive: &str, args: &[&str], env: &[(&str, &str)]) -> Ran {
+        finish(self.command_on(archive.into(), args, env))
+    }
+
     fn command(&self, args: &[&str], env: &[(&str, &str)]) -> Command {
         let archive = if self.server.is_some() { url(ARCHIVE) } else { self.archive() };
         self.command_on(archive, args, env)
@@ -242,6 +247,7 @@ pub fn qlc(args: &[&str]) -> Ran {
 
 /// The program under test: the one that cargo built beside the tests, or the one that `TEST_QLC` names, such as an
 /// installed package's.
+#[expect(clippy::disallowed_methods, reason = "there is no command line to name the program with")]
 pub fn program() -> String {
     std::env::var("TEST_QLC").unwrap_or_else(|_| env!("CARGO_BIN_EXE_qlc").to_owned())
 }
