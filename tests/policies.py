@@ -190,7 +190,9 @@ def main():
                 server.aws(*uploads, "exchange=okx/stream=bbo/symbol=btcusdt/date=20260203/data.parquet")
                 body = work / "orphan"
                 body.write_text("{}")
-                orphan = "_receipts/exchange=okx/stream=bbo/symbol=btcusdt/date=20260203/" + "0" * 64 + ".json"
+                # Beside a published day: where no data stands, a receipt may be all that tells of it, and stays.
+                listed = server.aws("s3", "ls", "--recursive", f"s3://{BUCKET}/_receipts/").split()
+                orphan = next(key for key in listed if key.endswith(".json")).rsplit("/", 1)[0] + "/" + "0" * 64 + ".json"
                 for key in [orphan, "_probe/" + "0" * 32]:
                     server.aws("s3api", "put-object", "--bucket", BUCKET, "--key", key, "--body", body)
                 with Door(server, ["maintenance"]) as door:

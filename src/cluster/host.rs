@@ -151,6 +151,7 @@ impl Host {
             spill_dir: self.scratch.path().to_owned(),
             now: task.now,
             force: task.force,
+            accept_loss: task.accept_loss,
             salvage: task.salvage,
             zstd_level: task.zstd_level,
         };

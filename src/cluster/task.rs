@@ -14,6 +14,7 @@ use crate::{
 
 /// One partition of a run, on its way to an executor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Task {
     /// The version of the qlc that asks.
     pub qlc_version: String,
@@ -114,6 +115,7 @@ mod tests {
             now: DateTime::UNIX_EPOCH,
             explicit: true,
             force: false,
+            accept_loss: true,
             salvage: true,
             zstd_level: Some(7),
             memory_limit: 1 << 30,
