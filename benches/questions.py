@@ -47,7 +47,7 @@ print(json.dumps({'rows': len(rows), 'inside': time.monotonic() - began}))
 
 
 def asked_qlc(bench, archive, statement, params=()):
-    command = [bench.args.qlc, "--spool", archive.parent, "--archive", archive, "query", *statement]
+    command = [bench.args.qlc, "--spool", archive.parent / "no-spool", "--archive", archive, "query", *statement]
     command += ["--format", "ndjson", "--spill-dir", archive.parent / "spill"]
     for name, value in params:
         command += ["--param", f"{name}={value}"]
