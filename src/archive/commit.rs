@@ -107,7 +107,7 @@ pub async fn mark(handle: &PartitionHandle, staging: &Path, published: &Publishe
 }
 
 /// Records that an operator accepts the loss of a generation: what stands, if anything, is the newest generation then.
-/// Returns its number.
+/// `number` is the one that it gets.
 ///
 /// # Errors
 /// When the record cannot be written.

@@ -54,12 +54,6 @@ impl Listed {
     pub fn newest(&self) -> Option<&Generation> {
         self.generations.iter().max()
     }
-
-    /// Whether there is anything of the partition.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// The sha256 that the name of a receipt tells.
