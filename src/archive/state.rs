@@ -12,7 +12,7 @@ use super::{
     partition::{Listed, PartitionHandle, Versions},
 };
 use crate::{
-    error::Result,
+    error::{Error, Kind, Result},
     file::{fault::Problem, reader::Handle},
     model::{
         meta::Meta,
@@ -261,25 +261,21 @@ const LOOKS: u32 = 5;
 /// Finds out what a partition is.
 ///
 /// # Errors
-/// When the archive does not answer, or a receipt cannot be understood.
+/// When the archive does not answer, or a receipt cannot be understood; [`Kind::LostRace`] when other processes replaced its
+/// objects at every look.
 pub async fn inspect(handle: &PartitionHandle, depth: Depth) -> Result<Inspection> {
-    let mut looks = 0;
-    loop {
-        looks += 1;
+    for _ in 0..LOOKS {
         let meta = handle.meta().await?;
-        let inspection = inspect_with(handle, handle.list().await?, meta, depth).await;
+        let listed = handle.list().await?;
+        let versions = versions_of(&listed, meta.as_ref());
+        let inspection = inspect_with(handle, listed, meta, depth).await;
         let settled = inspection.as_ref().is_ok_and(|i| matches!(i.state, State::Empty | State::Published(_)));
-        // What does not fit together may have been looked at while another process was publishing.
-        if settled || looks == LOOKS {
+        // What does not fit together, or was replaced while it was read, may be what another process is publishing.
+        if settled || versions == handle.versions().await? {
             return inspection;
         }
-        let now = handle.versions().await?;
-        match inspection {
-            Ok(inspection) if inspection.versions == now => return Ok(inspection),
-            Err(error) if looks > 1 => return Err(error),
-            _ => {}
-        }
     }
+    Err(Error::new(Kind::LostRace, format!("{}: other processes keep publishing this partition", handle.partition())))
 }
 
 /// The same of a partition whose objects are listed already.
@@ -291,14 +287,17 @@ pub async fn inspect_listed(handle: &PartitionHandle, listed: Listed, depth: Dep
     inspect_with(handle, listed, meta, depth).await
 }
 
+fn versions_of(listed: &Listed, meta: Option<&(Bytes, Option<String>)>) -> Versions {
+    Versions::of(listed.data.as_ref().map(|data| data.tag.clone()), meta.map(|(_, tag)| tag.clone()))
+}
+
 async fn inspect_with(
     handle: &PartitionHandle,
     listed: Listed,
     meta: Option<(Bytes, Option<String>)>,
     depth: Depth,
 ) -> Result<Inspection> {
-    let versions =
-        Versions::of(listed.data.as_ref().map(|data| data.tag.clone()), meta.as_ref().map(|(_, tag)| tag.clone()));
+    let versions = versions_of(&listed, meta.as_ref());
     let mut facts = Facts {
         meta: meta.map(|(bytes, _)| Meta::from_json(&bytes).ok()),
         newest: listed.newest().cloned(),

@@ -215,13 +215,19 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
                 "others kept publishing this partition; the next run adds what is missing".to_owned(),
             );
         }
-        let seen = look(run, partition, files).await?;
+        let seen = match look(run, partition, files).await {
+            Err(error) if error.kind() == Kind::LostRace => {
+                lost += 1;
+                continue;
+            }
+            seen => seen?,
+        };
         if !matches!(seen.decision, Decision::Nothing(_) | Decision::Fail(_)) {
             probe_once(run).await?;
         }
+        mark_if_lacking(run, &handle, &seen.archived).await?;
         match &seen.decision {
             Decision::Nothing(why) => {
-                mark_if_lacking(run, &handle, &seen.archived).await?;
                 if lost > 0 {
                     break Made::LostRace(format!("another process published it first; {why}"));
                 }
