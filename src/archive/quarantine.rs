@@ -32,11 +32,19 @@ pub async fn entries(handle: &PartitionHandle) -> Result<Vec<Entry>> {
 async fn entries_and_version(handle: &PartitionHandle) -> Result<(Vec<Entry>, Expect)> {
     let stands = handle.archive().read_version(&handle.error_key()).await?;
     let Some((bytes, tag)) = stands else { return Ok((Vec::new(), Expect::Absent)) };
-    let file = ErrorFile::from_json(&bytes).map_err(|e| {
-        let shown = handle.archive().show(&handle.error_key());
+    Ok((parse(handle.archive(), &handle.error_key(), &bytes)?, version(Some(tag))))
+}
+
+/// The entries in the bytes of the `error.json` at `key`, for those who read many of them at a time.
+///
+/// # Errors
+/// When they cannot be understood.
+pub fn parse(archive: &Store, key: &str, bytes: &[u8]) -> Result<Vec<Entry>> {
+    let file = ErrorFile::from_json(bytes).map_err(|e| {
+        let shown = archive.show(key);
         Error::caused(Kind::Damage, format!("{shown}: repair it first, or move it and what lies beside it away"), e)
     })?;
-    Ok((file.files, version(Some(tag))))
+    Ok(file.files)
 }
 
 /// Adds entries, which other processes may be doing as well; an entry of the same kept file is replaced.

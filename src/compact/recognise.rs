@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! what is equal                                    what that means
-//! name, size, time of a source or of a copy of one  known, but unread: enough to do nothing, not to build
+//! name, size, time of a source or of a copy of one  known, but unread: enough to do nothing, not to build; of a salvaged
+//!                                                   source only the bytes that QUARANTINE has
 //! number and row hash of a source's rows            known, whatever its name, size and time
 //! a row group of a damaged version of the file      known, that row group
 //! sha256 of an entry of QUARANTINE                  quarantined; other bytes of the same name, size and time are not
@@ -71,6 +72,10 @@ pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Re
         if !feeding.lost.is_empty() && !source.is_partial() {
             // It was archived whole, and was salvaged for another day since: here it counts no more.
             feeding.knowledge = Knowledge::Quarantined;
+            return Ok(feeding);
+        }
+        // A part of a damaged file is archived: these bytes may be its good copy unless QUARANTINE knows them.
+        if source.is_partial() && feeding.lost.is_empty() {
             return Ok(feeding);
         }
         feeding.knowledge = Knowledge::Known { content: source.content(), unread: true };

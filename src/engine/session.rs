@@ -128,6 +128,18 @@ pub fn trust_no_statistics(session: &SessionContext) {
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
 }
 
+/// Lets batches have at most `rows` rows, in plans that are made from now on; returns whether they had more.
+pub fn narrow(session: &SessionContext, rows: usize) -> bool {
+    let state = session.state_ref();
+    let mut state = state.write();
+    let narrower = rows < state.config().batch_size();
+    if narrower {
+        let config = state.config().clone().with_batch_size(rows.max(1));
+        *state.config_mut() = config;
+    }
+    narrower
+}
+
 /// Whether the scans of `session` claim the order that receipts vouch for, from now on, so that its plans count on it. They
 /// do not before they are told to.
 ///

@@ -35,7 +35,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture};
 use super::{
     claimed::OutOfOrder,
     error::{causes, from_datafusion},
-    session::{CATALOG, DEFAULT_SCHEMA, claim, session_that_may_spill, trust_no_statistics},
+    session::{CATALOG, DEFAULT_SCHEMA, claim, narrow, session_that_may_spill, trust_no_statistics},
     tables::{self, Learned, Side, Tables},
 };
 use crate::{
@@ -191,6 +191,10 @@ pub async fn rows(
                 if matches!(plan, LogicalPlan::DescribeTable(_)) && !looked_at_all {
                     look_at_all(&tables, &named).await?;
                     looked_at_all = true;
+                    continue;
+                }
+                // Rows are found to be large when a plan is made; the plan has the size of batches in it.
+                if narrow(&session, tables.batch_rows()) {
                     continue;
                 }
                 break (plan, physical, counts);

@@ -21,7 +21,8 @@ use parquet::{
 use super::{
     claims::Claims,
     fault::{Problem, diagnose, shielded},
-    pages, statistics, thrift,
+    pages::{self, Needs},
+    statistics, thrift,
     window::Window,
 };
 use crate::{
@@ -151,17 +152,31 @@ impl Handle {
             Some(meta) => Arc::clone(meta),
             None => self.footer().await?,
         };
-        let (mut row_bytes, mut open_bytes) = (claims.row_bytes, claims.open_bytes);
-        for row_group in 0..meta.num_row_groups() {
-            let Some(range) = Self::row_group_range(&meta, row_group) else { continue };
-            let window = Arc::new(self.window(range).await?);
-            let needs = pages::needs(&window, &meta, row_group, WANTED).map_err(Problem::Bad)?;
-            open_bytes = open_bytes.max(needs.open);
-            if needs.rows < WANTED {
-                row_bytes = row_bytes.max(pages::BATCH_BYTES / (needs.rows as u64).max(1));
-            }
+        let needs = self.needs(&meta, WANTED).await?;
+        let mut row_bytes = claims.row_bytes;
+        if needs.rows < WANTED {
+            row_bytes = row_bytes.max(pages::BATCH_BYTES / (needs.rows as u64).max(1));
         }
-        Ok(Claims { row_bytes, open_bytes, weighed: true, ..claims.clone() })
+        Ok(Claims { row_bytes, open_bytes: claims.open_bytes.max(needs.open), weighed: true, ..claims.clone() })
+    }
+
+    /// How many rows, at most `wanted`, can be decoded at a time within [`pages::BATCH_BYTES`], by the pages of all row groups.
+    ///
+    /// # Errors
+    /// When the file is out of reach, or such as is not decoded.
+    pub async fn rows_at_a_time(&self, meta: &ParquetMetaData, wanted: usize) -> Result<usize, Problem> {
+        Ok(self.needs(meta, wanted).await?.rows)
+    }
+
+    async fn needs(&self, meta: &ParquetMetaData, wanted: usize) -> Result<Needs, Problem> {
+        let mut all = Needs { rows: wanted, open: 0 };
+        for row_group in 0..meta.num_row_groups() {
+            let Some(range) = Self::row_group_range(meta, row_group) else { continue };
+            let window = Arc::new(self.window(range).await?);
+            let needs = pages::needs(&window, meta, row_group, wanted).map_err(Problem::Bad)?;
+            all = Needs { rows: all.rows.min(needs.rows), open: all.open.max(needs.open) };
+        }
+        Ok(all)
     }
 
     /// A range that is decoded: in memory where it is small.

@@ -9,13 +9,14 @@ use crate::{
     archive::{
         evidence::{Doubt, Evidence},
         proof::{Proven, Subject, Verdict, prove},
+        quarantine,
     },
     error::{Error, Kind, Result},
     model::{
         date::Date,
         layout::{self, Placed},
-        partition::{Partition, Selection, Series},
-        quarantine::{Entry, ErrorFile, Extent},
+        partition::{Selection, Series},
+        quarantine::{Entry, Extent},
     },
     storage::{
         listing::{Missing, SpoolListing, Unlisted},
@@ -150,19 +151,16 @@ async fn kept_whole(archive: &Store, selection: &Selection) -> Result<(BTreeMap<
     let mut all: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     let (objects, missing) = archive.list(layout::QUARANTINE).await?.apart();
     for object in objects {
-        let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::QUARANTINE, &object.key) else {
+        let Some(Ok(Placed { series, date: Some(_), file })) = Placed::below(layout::QUARANTINE, &object.key) else {
             continue;
         };
         if file != layout::ERROR_FILE || !selection.takes(&series) {
             continue;
         }
-        let partition: Partition = series.on(date);
         let Some(bytes) = archive.read(&object.key).await? else { continue };
         // What cannot be read may name any file of the spool: none can go before it is mended.
-        let entries = ErrorFile::from_json(&bytes).map_err(|e| {
-            Error::caused(Kind::Damage, format!("{partition}: {}: mend it first", archive.show(&object.key)), e)
-        })?;
-        for entry in entries.files.into_iter().filter(|e| e.extent() != Extent::Rows) {
+        let entries = quarantine::parse(archive, &object.key, &bytes)?;
+        for entry in entries.into_iter().filter(|e| e.extent() != Extent::Rows) {
             all.entry(entry.source_path.clone()).or_default().push(entry);
         }
     }

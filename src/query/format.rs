@@ -4,12 +4,13 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::{self, Write as _},
     io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringBuilder},
     compute::cast,
     csv,
     datatypes::{DataType, Field, Fields, Schema, SchemaRef},
@@ -35,6 +36,8 @@ use crate::{
 
 /// How many rows a table shows; of the others it says how many there are.
 pub const TABLE_ROWS: usize = 10_000;
+/// How many characters of a value a table shows; a longer one ends in `…`.
+const CELL_CHARS: usize = 1000;
 /// Encoded bytes of a row group of Parquet that are held, about.
 const GROUP_BYTES: usize = 16 << 20;
 
@@ -188,7 +191,7 @@ impl<'a> Encoder<'a> {
             Self::Table { shown, room, more, .. } => {
                 let taken = batch.num_rows().min(*room);
                 if taken > 0 {
-                    shown.push(batch.slice(0, taken));
+                    shown.push(as_cells(&batch.slice(0, taken))?);
                 }
                 *room -= taken;
                 *more += (batch.num_rows() - taken) as u64;
@@ -307,6 +310,58 @@ fn for_json(batch: &RecordBatch, schema: &SchemaRef) -> Encoded<RecordBatch> {
         Ok(batch.clone())
     } else {
         RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec())
+    }
+}
+
+/// The values as texts of at most [`CELL_CHARS`] characters.
+fn as_cells(batch: &RecordBatch) -> Encoded<RecordBatch> {
+    let options = FormatOptions::default();
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(batch.num_columns());
+    for column in batch.columns() {
+        let formatter = ArrayFormatter::try_new(column, &options)?;
+        let mut cells = StringBuilder::new();
+        for at in 0..column.len() {
+            if column.is_null(at) {
+                cells.append_null();
+                continue;
+            }
+            let mut cell = Cell::default();
+            match (write!(cell, "{}", formatter.value(at)), cell.is_full) {
+                (Ok(()), _) => cells.append_value(cell.text),
+                (Err(_), true) => cells.append_value(cell.text + "…"),
+                (Err(_), false) => cells.append_value(formatter.value(at).try_to_string()?),
+            }
+        }
+        columns.push(Arc::new(cells.finish()));
+    }
+    let as_text = |field: &Arc<Field>| Field::new(field.name(), DataType::Utf8, true);
+    let fields: Vec<Field> = batch.schema_ref().fields().iter().map(as_text).collect();
+    RecordBatch::try_new_with_options(
+        Arc::new(Schema::new(fields)),
+        columns,
+        &RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
+    )
+}
+
+/// What a table shows of a value; it takes no more than that.
+#[derive(Default)]
+struct Cell {
+    text: String,
+    chars: usize,
+    is_full: bool,
+}
+
+impl fmt::Write for Cell {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        for c in more.chars() {
+            if self.chars == CELL_CHARS {
+                self.is_full = true;
+                return Err(fmt::Error);
+            }
+            self.text.push(c);
+            self.chars += 1;
+        }
+        Ok(())
     }
 }
 

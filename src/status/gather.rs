@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::{
     archive::{
         partition::{Listed, PartitionHandle},
+        quarantine,
         state::{self, Depth, State, advice},
     },
     error::{Kind, Result},
@@ -18,7 +19,7 @@ use crate::{
         layout::{self, DATA_FILE, ERROR_FILE, META_FILE, Placed},
         partition::{Partition, Selection, Series},
         quality::{self, Tally},
-        quarantine::{Entry, ErrorFile},
+        quarantine::Entry,
         receipt::Receipt,
     },
     storage::{
@@ -187,9 +188,10 @@ pub(super) async fn read(
     }
     let errors: Vec<_> = futures::stream::iter(errors).buffered(AT_A_TIME).try_collect().await?;
     for (partition, bytes) in errors {
-        match ErrorFile::from_json(bytes.as_deref().unwrap_or_default()) {
-            Ok(file) => {
-                let _ = found.quarantine.insert(partition, file.files);
+        let key = format!("{}/{ERROR_FILE}", layout::quarantine_dir(&partition));
+        match quarantine::parse(archive, &key, bytes.as_deref().unwrap_or_default()) {
+            Ok(entries) => {
+                let _ = found.quarantine.insert(partition, entries);
             }
             Err(error) => tracing::warn!(%partition, error = %error.chain(), "its error.json cannot be read"),
         }

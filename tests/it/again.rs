@@ -235,3 +235,27 @@ fn another_level_of_compression_gives_other_bytes_and_the_same_rows() {
     let _ = place.compact(&["--zstd-level", "23"]).ended(2).says("from 1 to 22");
     place.is_tidy();
 }
+
+/// A run that was killed before it wrote the mark of its generation left a published day: whatever the next run does there, it
+/// writes the mark, so that the one after it has nothing to do.
+#[test]
+fn a_mark_that_a_killed_run_left_unwritten_is_written_by_the_next() {
+    for bad in [false, true] {
+        let place = Place::new();
+        let _ = place.put_quotes("2026-02-03_00-00-00.parquet", &Events::sealed(quotes(DAY, SECOND, 0, 5)).bytes());
+        let _ = place.compact(&[]).ended(0);
+        let whole = listing(&place.archive());
+        let marks: Vec<&String> = whole.keys().filter(|key| key.ends_with(".published")).collect();
+        assert_eq!(marks.len(), 1);
+        fs::remove_file(place.archive().join(marks[0])).unwrap();
+        if bad {
+            let _ = place.put_quotes("2026-02-03_01-00-00.parquet", b"PAR1 and no footer");
+        }
+        let _ = place.compact(&[]).ended(if bad { 3 } else { 0 });
+        let after = listing(&place.archive());
+        assert!(after.contains_key(marks[0]));
+        let _ = place.compact(&[]).ended(0).says("nothing to do");
+        assert_eq!(listing(&place.archive()), after);
+        place.verify();
+    }
+}

@@ -113,6 +113,32 @@ fn a_late_file_finds_the_salvaged_rows() {
     }
 }
 
+/// Whichever command salvaged it, and whatever its time: the good copy brings what the damaged one could not.
+#[test]
+fn the_good_copy_of_a_salvaged_file_is_taken_in() {
+    for (by_retry, same_time) in [(false, true), (true, true), (true, false)] {
+        let place = Place::new();
+        let file = file();
+        let path = place.put_quotes(BAD, &broken(&file, 1));
+        if by_retry {
+            let _ = place.compact(&[]).ended(3);
+            let retry = ["quarantine", "retry", "--salvage", "--now", super::support::run::NOW];
+            let _ = place.qlc(&retry).ended(3).says("1 of 4 row groups");
+        } else {
+            let _ = place.compact(&["--salvage"]).ended(3).says("1 of 4 row groups");
+        }
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, file.bytes()).unwrap();
+        if same_time {
+            fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        }
+        let _ = place.compact(&[]).ended(0).says("400 rows");
+        assert_eq!(published(&place.archive(), &home()).quotes(), rows());
+        place.verify();
+        let _ = place.compact(&[]).ended(0).says("up to date");
+    }
+}
+
 #[test]
 fn without_being_asked_the_whole_file_is_kept_out() {
     let place = Place::new();

@@ -37,8 +37,7 @@ use self::{
     columns::Known,
     documents::Documents,
     listing::Listing,
-    partitioned::{Learning, PartitionedTable},
-    prune::Hints,
+    partitioned::{Learning, PartitionedTable, Shared},
 };
 pub use self::{listing::Side, partitioned::Learned};
 use super::{functions, session::CATALOG};
@@ -76,7 +75,7 @@ pub fn register(session: &SessionContext, spool: &Store, archive: &Store) -> Tab
     for function in functions::all() {
         session.register_udf(function);
     }
-    let hints = Hints::default();
+    let shared = Shared::default();
     let schema = |side, store: &Store| {
         Arc::new(Schema {
             side,
@@ -85,7 +84,7 @@ pub fn register(session: &SessionContext, spool: &Store, archive: &Store) -> Tab
             listing: OnceCell::new(),
             known: Mutex::default(),
             checked: Arc::default(),
-            hints: hints.clone(),
+            shared: shared.clone(),
         })
     };
     let tables = Tables { spool: schema(Side::Spool, spool), archive: schema(Side::Archive, archive) };
@@ -128,6 +127,12 @@ impl Tables {
         of(&self.archive).into_iter().chain(of(&self.spool)).collect()
     }
 
+    /// How many rows may be in one batch, as large as they are in the files that statements read.
+    #[must_use]
+    pub fn batch_rows(&self) -> usize {
+        self.archive.shared.narrow.rows()
+    }
+
     fn of(&self, side: Side) -> &Schema {
         match side {
             Side::Spool => &self.spool,
@@ -161,7 +166,7 @@ struct Schema {
     /// What is known of the columns of each stream.
     known: Mutex<BTreeMap<String, Arc<Mutex<Known>>>>,
     checked: Arc<Mutex<BTreeSet<String>>>,
-    hints: Hints,
+    shared: Shared,
 }
 
 impl Schema {
@@ -206,16 +211,16 @@ impl Schema {
         Ok(match name {
             META if archive => {
                 listing.is_whole("", None)?;
-                Some(Arc::new(Documents::meta(&self.store, listing, self.hints.clone())) as _)
+                Some(Arc::new(Documents::meta(&self.store, listing, self.shared.hints.clone())) as _)
             }
             QUARANTINE if archive => {
                 listing.is_whole(layout::QUARANTINE, None)?;
-                Some(Arc::new(Documents::quarantine(&self.store, listing, self.hints.clone())) as _)
+                Some(Arc::new(Documents::quarantine(&self.store, listing, self.shared.hints.clone())) as _)
             }
             RUNS if archive => Some(runs::table(&self.store).await?),
             EVENTS => {
                 listing.is_whole("", None)?;
-                Some(Arc::new(PartitionedTable::events(&self.store, self.side, listing, self.hints.clone())) as _)
+                Some(Arc::new(PartitionedTable::events(&self.store, self.side, listing, self.shared.clone())) as _)
             }
             _ => match self.stream_of(name) {
                 Some(stream) => self.find_stream(stream, listing).await?,
@@ -241,7 +246,7 @@ impl Schema {
             known.has_ends = true;
         }
         let learning = Learning { stream, known: Arc::clone(&known), checked: Arc::clone(&self.checked) };
-        let table = PartitionedTable::stream(&self.store, self.side, learning, files.to_vec(), self.hints.clone());
+        let table = PartitionedTable::stream(&self.store, self.side, learning, files.to_vec(), self.shared.clone());
         Ok(Some(Arc::new(table) as _))
     }
 }

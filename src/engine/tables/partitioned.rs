@@ -11,7 +11,10 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use arrow::{
@@ -47,7 +50,8 @@ use super::{
 };
 use crate::{
     engine::{claimed::Held, error::causes, session},
-    error::Error,
+    error::{Error, Kind},
+    file::fault::Problem,
     model::{partition::Stream, schema},
     storage::store::Store,
 };
@@ -97,18 +101,49 @@ pub(super) struct PartitionedTable {
     /// Files that were already said to be left out.
     told: Mutex<BTreeSet<String>>,
     hints: Hints,
+    narrow: Narrow,
+}
+
+/// What the tables of all streams share.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shared {
+    /// What to tell the user of the statement.
+    pub(super) hints: Hints,
+    /// How large its rows are.
+    pub(super) narrow: Narrow,
+}
+
+/// How many rows of the files that a statement reads may be in one batch; clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Narrow(Arc<AtomicUsize>);
+
+impl Default for Narrow {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(columns::BATCH_ROWS)))
+    }
+}
+
+impl Narrow {
+    /// How many.
+    pub(super) fn rows(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn to(&self, rows: usize) {
+        let _ = self.0.fetch_min(rows.max(1), Ordering::Relaxed);
+    }
 }
 
 impl PartitionedTable {
     /// The table of a stream, with the columns that are known of it.
-    pub(super) fn stream(store: &Store, side: Side, learning: Learning, files: Vec<Listed>, hints: Hints) -> Self {
+    pub(super) fn stream(store: &Store, side: Side, learning: Learning, files: Vec<Listed>, shared: Shared) -> Self {
         let held = learning.known.lock().unwrap_or_else(PoisonError::into_inner).columns(&learning.stream);
-        Self::new(store, side, held, Some(learning), files, hints)
+        Self::new(store, side, held, Some(learning), files, shared)
     }
 
     /// The table of the common columns of all streams.
-    pub(super) fn events(store: &Store, side: Side, listing: &Listing, hints: Hints) -> Self {
-        Self::new(store, side, Arc::new(Schema::new(schema::common())), None, listing.all(), hints)
+    pub(super) fn events(store: &Store, side: Side, listing: &Listing, shared: Shared) -> Self {
+        Self::new(store, side, Arc::new(Schema::new(schema::common())), None, listing.all(), shared)
     }
 
     fn new(
@@ -117,11 +152,11 @@ impl PartitionedTable {
         held: SchemaRef,
         learning: Option<Learning>,
         files: Vec<Listed>,
-        hints: Hints,
+        Shared { hints, narrow }: Shared,
     ) -> Self {
         let columns =
             TableSchema::builder(without_path_columns(&held)).with_table_partition_cols(prune::fields()).build();
-        Self { store: store.clone(), side, held, columns, files, learning, told: Mutex::default(), hints }
+        Self { store: store.clone(), side, held, columns, files, learning, told: Mutex::default(), hints, narrow }
     }
 
     /// The columns that a scan reads.
@@ -152,7 +187,13 @@ impl PartitionedTable {
             read.push((file, footer.map_err(|e| DataFusionError::External(Box::new(e)))?));
         }
         self.learn(&read)?;
-        self.check(&read, asked)
+        self.check(&read, asked)?;
+        for (file, footer) in &read {
+            let rows = footer.rows_at_a_time(&self.store, &file.object).await;
+            let bad = |problem| Error::new(Kind::Damage, format!("{}: {problem}", self.store.show(&file.object.key)));
+            self.narrow.to(rows.map_err(|problem| DataFusionError::External(Box::new(bad(problem))))?);
+        }
+        Ok(())
     }
 
     /// Notes the columns of these files.
@@ -267,9 +308,16 @@ impl PartitionedTable {
         for (file, footer) in read {
             if let Some(why) = unfit(&footer.schema, &self.held) {
                 faults.push((file, why));
-            } else {
-                rows += footer.rows;
-                good.push(file);
+                continue;
+            }
+            match footer.rows_at_a_time(&self.store, &file.object).await {
+                Ok(fit) => {
+                    self.narrow.to(fit);
+                    rows += footer.rows;
+                    good.push(file);
+                }
+                Err(Problem::Storage(error)) => return Err(DataFusionError::External(Box::new(error))),
+                Err(problem) => faults.push((file, problem.to_string())),
             }
         }
         for (file, why) in faults {
