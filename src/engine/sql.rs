@@ -47,6 +47,8 @@ use crate::{
 const QUERY: &str = "the query";
 /// The part of the memory limit that operators may reserve; Parquet readers and the rows on their way out take the rest.
 const POOL_SHARE: u64 = 2;
+/// The part of the memory limit that row groups may take as they are stored; of larger ones only one is read at a time.
+const GROUPS_SHARE: u64 = 4;
 
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -183,7 +185,7 @@ pub async fn rows(
     let tables = tables::register(&session, spool, archive);
     let named = check_tables(&session, &tables, &statement, (spool, archive), all_columns).await?;
 
-    let planning = Planning { session: &session, remote, threads };
+    let mut planning = Planning { session: &session, remote, threads };
     let mut looked_at_all = false;
     let (plan, physical, counts) = loop {
         match planning.attempt(&statement).await {
@@ -193,8 +195,15 @@ pub async fn rows(
                     looked_at_all = true;
                     continue;
                 }
-                // Rows are found to be large when a plan is made; the plan has the size of batches in it.
-                if narrow(&session, tables.batch_rows()) {
+                // Rows are found to be large when a plan is made; the plan has the size of batches in it, and how many row
+                // groups are read at a time.
+                let (batch_rows, group_bytes) = tables.sizes();
+                let side_by_side = group_bytes.saturating_mul(planning.threads as u64);
+                let calmer = planning.threads > 1 && remote.is_none() && side_by_side > memory_limit / GROUPS_SHARE;
+                if calmer {
+                    planning.threads = 1;
+                }
+                if narrow(&session, batch_rows) || calmer {
                     continue;
                 }
                 break (plan, physical, counts);
@@ -215,7 +224,7 @@ pub async fn rows(
         })
     };
     let stream = run.await.map_err(|e| from_datafusion(e, QUERY))?;
-    let again = counts.then(|| (session.clone(), plan, threads));
+    let again = counts.then(|| (session.clone(), plan, planning.threads));
     Ok(Rows { stream, again, ended: false, tables })
 }
 

@@ -21,6 +21,7 @@ use arrow::{
     compute::concat_batches,
     datatypes::{Field, Fields},
 };
+use bytes::Bytes;
 use parquet::{
     arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
     basic::Compression,
@@ -224,7 +225,7 @@ fn any_name(n: usize, dice: &mut Dice) -> String {
 fn contradicts_itself(file: &[u8]) -> Option<bool> {
     let read = || -> Result<bool, String> {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let bytes = bytes::Bytes::copy_from_slice(file);
+        let bytes = Bytes::copy_from_slice(file);
         let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options.clone())
             .map_err(|e| e.to_string())?;
         let metadata: Arc<ParquetMetaData> = Arc::clone(builder.metadata());
@@ -308,7 +309,10 @@ fn check_foreign(seed: u64) {
         if billed.contains(&key) && !kept.contains(&key) {
             assert_ne!(contradicts_itself(bytes), Some(true), "{name}: {}", said(&ran));
         }
-        let is_empty = decode(bytes).is_ok_and(|found| found.batch.num_rows() == 0);
+        // Arrow's own notes in the footer are not looked at, as qlc does not either: damaged ones make its reader panic.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Bytes::from(bytes.clone()), options);
+        let is_empty = builder.is_ok_and(|found| found.metadata().file_metadata().num_rows() == 0);
         assert!(billed.contains(&key) || kept.contains(&key) || is_empty, "{name} is nowhere: {}", said(&ran));
     }
     let ran = peak::within_the_least_limit(&place, &["verify"]);

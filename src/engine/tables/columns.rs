@@ -17,7 +17,11 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::{datasource::physical_plan::parquet::metadata::DFParquetMetadata, execution::runtime_env::RuntimeEnv};
 use futures::{FutureExt, StreamExt};
 use object_store::ObjectMeta;
-use parquet::{arrow::parquet_to_arrow_schema, basic::Type as Physical, file::metadata::ParquetMetaData};
+use parquet::{
+    arrow::parquet_to_arrow_schema,
+    basic::Type as Physical,
+    file::metadata::{ParquetMetaData, RowGroupMetaData},
+};
 
 use super::listing::Listed;
 use crate::{
@@ -50,6 +54,8 @@ pub(super) struct Footer {
     pub(super) rows: u64,
     /// How many rows can be decoded at a time.
     pub(super) width: Width,
+    /// Bytes of the largest row group as it is stored: a scan holds one whole.
+    pub(super) group_bytes: u64,
     meta: Arc<ParquetMetaData>,
 }
 
@@ -328,7 +334,9 @@ pub(super) async fn footer(store: &Store, runtime: &RuntimeEnv, object: &Object)
         let schema = parquet_to_arrow_schema(facts.schema_descr(), facts.key_value_metadata())
             .map_err(|e| Error::caused(Kind::BadInput, format!("{}: its columns cannot be understood", shown()), e))?;
         let rows = u64::try_from(facts.num_rows()).unwrap_or_default();
-        Ok(Footer { schema, rows, width: width(&found), meta: found })
+        let stored = |group: &RowGroupMetaData| u64::try_from(group.compressed_size()).unwrap_or(0);
+        let group_bytes = found.row_groups().iter().map(stored).max().unwrap_or(0);
+        Ok(Footer { schema, rows, width: width(&found), group_bytes, meta: found })
     };
     match AssertUnwindSafe(read).catch_unwind().await {
         Ok(result) => result,

@@ -127,10 +127,10 @@ impl Tables {
         of(&self.archive).into_iter().chain(of(&self.spool)).collect()
     }
 
-    /// How many rows may be in one batch, as large as they are in the files that statements read.
+    /// How many rows may be in one batch, and the stored bytes of the largest row group, by the files that statements read.
     #[must_use]
-    pub fn batch_rows(&self) -> usize {
-        self.archive.shared.narrow.rows()
+    pub fn sizes(&self) -> (usize, u64) {
+        self.archive.shared.sizes.get()
     }
 
     fn of(&self, side: Side) -> &Schema {

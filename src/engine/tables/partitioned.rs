@@ -11,10 +11,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use arrow::{
@@ -101,7 +98,7 @@ pub(super) struct PartitionedTable {
     /// Files that were already said to be left out.
     told: Mutex<BTreeSet<String>>,
     hints: Hints,
-    narrow: Narrow,
+    sizes: Sizes,
 }
 
 /// What the tables of all streams share.
@@ -110,27 +107,28 @@ pub(super) struct Shared {
     /// What to tell the user of the statement.
     pub(super) hints: Hints,
     /// How large its rows are.
-    pub(super) narrow: Narrow,
+    pub(super) sizes: Sizes,
 }
 
-/// How many rows of the files that a statement reads may be in one batch; clones share it.
+/// How large the rows of the files that statements read are, as far as their footers were looked at; clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Narrow(Arc<AtomicUsize>);
+pub(super) struct Sizes(Arc<Mutex<(usize, u64)>>);
 
-impl Default for Narrow {
+impl Default for Sizes {
     fn default() -> Self {
-        Self(Arc::new(AtomicUsize::new(columns::BATCH_ROWS)))
+        Self(Arc::new(Mutex::new((columns::BATCH_ROWS, 0))))
     }
 }
 
-impl Narrow {
-    /// How many.
-    pub(super) fn rows(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+impl Sizes {
+    /// How many rows may be in one batch, and the stored bytes of the largest row group.
+    pub(super) fn get(&self) -> (usize, u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn to(&self, rows: usize) {
-        let _ = self.0.fetch_min(rows.max(1), Ordering::Relaxed);
+    fn note(&self, batch_rows: usize, group_bytes: u64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = (known.0.min(batch_rows.max(1)), known.1.max(group_bytes));
     }
 }
 
@@ -152,11 +150,11 @@ impl PartitionedTable {
         held: SchemaRef,
         learning: Option<Learning>,
         files: Vec<Listed>,
-        Shared { hints, narrow }: Shared,
+        Shared { hints, sizes }: Shared,
     ) -> Self {
         let columns =
             TableSchema::builder(without_path_columns(&held)).with_table_partition_cols(prune::fields()).build();
-        Self { store: store.clone(), side, held, columns, files, learning, told: Mutex::default(), hints, narrow }
+        Self { store: store.clone(), side, held, columns, files, learning, told: Mutex::default(), hints, sizes }
     }
 
     /// The columns that a scan reads.
@@ -191,7 +189,8 @@ impl PartitionedTable {
         for (file, footer) in &read {
             let rows = footer.rows_at_a_time(&self.store, &file.object).await;
             let bad = |problem| Error::new(Kind::Damage, format!("{}: {problem}", self.store.show(&file.object.key)));
-            self.narrow.to(rows.map_err(|problem| DataFusionError::External(Box::new(bad(problem))))?);
+            let rows = rows.map_err(|problem| DataFusionError::External(Box::new(bad(problem))))?;
+            self.sizes.note(rows, footer.group_bytes);
         }
         Ok(())
     }
@@ -312,7 +311,7 @@ impl PartitionedTable {
             }
             match footer.rows_at_a_time(&self.store, &file.object).await {
                 Ok(fit) => {
-                    self.narrow.to(fit);
+                    self.sizes.note(fit, footer.group_bytes);
                     rows += footer.rows;
                     good.push(file);
                 }
