@@ -194,7 +194,7 @@ pub async fn settle(
         })
         .collect();
     voters.extend(base.map(|base| Voter {
-        handle: Handle::new(archive, &base.object),
+        handle: Handle::new(archive, &base.object).vouched(),
         claims: &base.claims,
         home: Some(partition.date),
         archived: true,
@@ -304,7 +304,7 @@ pub fn prepare(
         .collect();
     sources.extend(base.map(|base| Source {
         name: base.object.key.clone(),
-        handle: Handle::new(archive, &base.object),
+        handle: Handle::new(archive, &base.object).vouched(),
         home: Some(partition.date),
         claims: base.claims.clone(),
         role: Role::Base,

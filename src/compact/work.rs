@@ -48,6 +48,8 @@ use crate::{
 
 /// How many races for one partition are lost before it is left to the others.
 const RACES: u32 = 8;
+/// How often a merge is made narrower because memory ran out.
+const SQUEEZES: u32 = 3;
 
 /// What every partition of a run shares.
 #[derive(Clone)]
@@ -505,39 +507,32 @@ impl<'a> Attempts<'a> {
             }
             let bytes_in = prepared.sources.iter().map(|s| s.handle.size()).sum();
             self.run.watch.partition_begins(self.partition, prepared.rows(), bytes_in);
-            let problems = match self.attempt(prepared, false).await {
-                Ok(Attempt::Written(written)) => {
+            let problems = match self.attempt_fitting(prepared, false).await? {
+                Attempt::Written(written) => {
                     let handle = PartitionHandle::new(&self.run.places.archive, self.partition);
                     let (staging, meta) = (&self.run.places.staging, &self.versions.meta);
                     let published = commit::publish(&handle, staging, written.verified(), meta, written.tag()).await?;
                     let (receipt, reason) = (published.receipt().clone(), reason.to_owned());
                     return Ok(Some(Made::Published { receipt, reason, bytes_in }));
                 }
-                Ok(Attempt::NoRows) => return none(),
+                Attempt::NoRows => return none(),
                 // Its receipt stays: another may be about to write the same bytes, and count on it.
-                Ok(Attempt::LostRace) => {
+                Attempt::LostRace => {
                     return Err(Error::new(
                         Kind::LostRace,
                         format!("{}: another process wrote its data", self.partition),
                     ));
                 }
-                Ok(Attempt::Digest(_)) => return Err(Error::new(Kind::Internal, "a digest was not asked for")),
-                Ok(Attempt::Copies(copies)) => {
+                Attempt::Digest(_) => return Err(Error::new(Kind::Internal, "a digest was not asked for")),
+                Attempt::Copies(copies) => {
                     self.leave_out_copies(&copies);
                     continue;
                 }
-                Ok(Attempt::Unaccounted(lost)) => {
+                Attempt::Unaccounted(lost) => {
                     self.blame_changed(&lost).await?;
                     return Ok(None);
                 }
-                Ok(Attempt::Problems(problems)) => problems,
-                Err(error) if error.kind() == Kind::Resources && self.squeezed < 3 => {
-                    // Footers do not tell how large rows are in memory: a narrower merge needs less.
-                    self.squeezed += 1;
-                    tracing::info!(partition = %self.partition, error = %error.chain(), "once more with a narrower merge");
-                    continue;
-                }
-                Err(error) => return Err(error),
+                Attempt::Problems(problems) => problems,
             };
             self.learn(problems, proven).await?;
             if self.restart {
@@ -690,6 +685,20 @@ impl<'a> Attempts<'a> {
         Ok(bad)
     }
 
+    /// An attempt, again with a narrower merge where memory runs out: footers do not tell how large rows are there.
+    async fn attempt_fitting(&mut self, mut prepared: Prepared, dry: bool) -> Result<Attempt> {
+        loop {
+            match self.attempt(prepared, dry).await {
+                Err(error) if error.kind() == Kind::Resources && self.squeezed < SQUEEZES => {
+                    self.squeezed += 1;
+                    tracing::info!(partition = %self.partition, error = %error.chain(), "once more with a narrower merge");
+                    prepared = self.prepared().await?;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
     async fn attempt(&mut self, prepared: Prepared, dry: bool) -> Result<Attempt> {
         let plan = prepared.lines();
         let watch = Arc::clone(&self.run.watch);
@@ -800,7 +809,7 @@ async fn base_data(run: &Run, partition: &Partition, receipt: &Receipt) -> Resul
             ),
         ));
     }
-    let claims = probe(&Handle::new(archive, &object)).await.map_err(|problem| match problem {
+    let claims = probe(&Handle::new(archive, &object).vouched()).await.map_err(|problem| match problem {
         Problem::Storage(error) => error,
         other => Error::new(Kind::Damage, format!("{}: {other}", archive.show(&key))),
     })?;
@@ -855,7 +864,7 @@ pub async fn digest(run: &Run, partition: &Partition, look: &Look, build: &decid
             }
         }
         loop {
-            match attempts.attempt(attempts.prepared().await?, true).await? {
+            match attempts.attempt_fitting(attempts.prepared().await?, true).await? {
                 Attempt::Digest(sha256) => return Ok(Some(sha256)),
                 Attempt::Problems(problems) => {
                     let _ = attempts.weigh(&problems).await?;
@@ -863,11 +872,8 @@ pub async fn digest(run: &Run, partition: &Partition, look: &Look, build: &decid
                         break;
                     }
                 }
-                Attempt::Written(_)
-                | Attempt::NoRows
-                | Attempt::LostRace
-                | Attempt::Copies(_)
-                | Attempt::Unaccounted(_) => return Ok(None),
+                Attempt::Copies(copies) => attempts.leave_out_copies(&copies),
+                Attempt::Written(_) | Attempt::NoRows | Attempt::LostRace | Attempt::Unaccounted(_) => return Ok(None),
             }
         }
     }

@@ -183,7 +183,7 @@ impl Follower {
     }
 
     fn handle(&self, size: u64) -> Handle {
-        Handle::new(&self.folder, &Object { key: self.name.clone(), size, modified_us: 0, tag: None })
+        Handle::new(&self.folder, &Object { key: self.name.clone(), size, modified_us: 0, tag: None }).vouched()
     }
 
     /// Holds the bytes that were read so far against those that were written.

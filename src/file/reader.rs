@@ -59,6 +59,8 @@ pub struct Handle {
     shown: String,
     size: u64,
     tag: Option<String>,
+    /// Whether a receipt vouches for its bytes, or this run wrote them.
+    vouched: bool,
 }
 
 impl Handle {
@@ -72,14 +74,30 @@ impl Handle {
             shown: store.show(&object.key),
             size: object.size,
             tag: object.tag.clone(),
+            vouched: false,
         }
+    }
+
+    /// The same for a file that qlc wrote, as its sha256 shows: a page of its may have as many nested values as its rows brought
+    /// along, which nobody made to exhaust memory.
+    #[must_use]
+    pub fn vouched(self) -> Self {
+        Self { vouched: true, ..self }
     }
 
     /// A handle on a file that an engine found by itself.
     #[must_use]
     pub fn of_meta(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Self {
         let (shown, tag) = (file.location.to_string(), file.e_tag.clone());
-        Self { store: Arc::clone(store), path: file.location.clone(), local: None, shown, size: file.size, tag }
+        Self {
+            store: Arc::clone(store),
+            path: file.location.clone(),
+            local: None,
+            shown,
+            size: file.size,
+            tag,
+            vouched: false,
+        }
     }
 
     /// Where the object lies in the object store underneath.
@@ -173,7 +191,7 @@ impl Handle {
         for row_group in 0..meta.num_row_groups() {
             let Some(range) = Self::row_group_range(meta, row_group) else { continue };
             let window = Arc::new(self.window(range).await?);
-            let needs = pages::needs(&window, meta, row_group, wanted).map_err(Problem::Bad)?;
+            let needs = pages::needs(&window, meta, row_group, wanted, self.vouched).map_err(Problem::Bad)?;
             all = Needs { rows: all.rows.min(needs.rows), open: all.open.max(needs.open) };
         }
         Ok(all)
@@ -501,7 +519,7 @@ impl Rows {
         let kept = Arc::new(window.clone());
         // Arrays are made as large as a batch may get: for tiny row groups that would be mostly nothing.
         let wanted = self.batch_size.min(usize::try_from(group.num_rows()).unwrap_or(0)).max(1);
-        let needs = pages::needs(&kept, &meta, self.row_group, wanted).map_err(Problem::Bad)?;
+        let needs = pages::needs(&kept, &meta, self.row_group, wanted, self.handle.vouched).map_err(Problem::Bad)?;
         let statement = statistics::Statement::of(&meta, self.row_group, self.arrow.schema());
         let build = |window: Window| {
             ParquetRecordBatchReaderBuilder::new_with_metadata(window, self.arrow.clone())

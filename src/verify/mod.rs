@@ -270,6 +270,7 @@ async fn one(
             check_receipt(receipt, data, meta.as_ref().zip(meta_bytes.as_deref()), &mut found)?;
         }
         let handle = Handle::new(archive, data);
+        let handle = if receipt.is_some() { handle.vouched() } else { handle };
         if options.quick {
             match handle.footer().await {
                 Ok(footer) => {
