@@ -112,6 +112,17 @@ async fn a_table_holds_nothing_that_a_terminal_would_obey() {
     assert!(text.contains("\\u{1b}]0;title\\u{7}") && !text.contains('\u{1b}'), "{text}");
 }
 
+#[tokio::test]
+async fn a_table_shows_the_beginning_of_a_long_value() {
+    let stores = Stores::new();
+    let sql = "SELECT repeat('ä', 1000) AS whole, repeat('ä', 1001) AS longer";
+    let (_, text) = stores.run(&ask(&stores, sql, Format::Table)).await.unwrap();
+    let row = text.lines().nth(3).unwrap();
+    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+    assert_eq!(cells[1], "ä".repeat(1000));
+    assert_eq!(cells[2], "ä".repeat(1000) + "…");
+}
+
 /// A reader that goes away, or a disk that is full, after so many bytes.
 struct Ends(usize, io::ErrorKind);
 

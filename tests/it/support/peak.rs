@@ -11,17 +11,6 @@ const LEAST_BYTES: u64 = 256_000_000;
 /// Runs `qlc` under the smallest limit; fails when it has more resident.
 #[track_caller]
 pub fn within_the_least_limit(place: &Place, args: &[&str]) -> Ran {
-    within(place, args, LEAST_BYTES)
-}
-
-/// The same where rows are so large that a few of them are in memory several times: when it has more than twice the limit.
-#[track_caller]
-pub fn within_twice_the_least_limit(place: &Place, args: &[&str]) -> Ran {
-    within(place, args, 2 * LEAST_BYTES)
-}
-
-#[track_caller]
-fn within(place: &Place, args: &[&str], bound: u64) -> Ran {
     let mut child = place.spawn(args, &[("QLC_MEMORY_LIMIT", LEAST)]);
     let mut most = 0;
     while child.try_wait().unwrap().is_none() {
@@ -29,7 +18,7 @@ fn within(place: &Place, args: &[&str], bound: u64) -> Ran {
         std::thread::sleep(Duration::from_millis(2));
     }
     let ran = Ran::of_child(child);
-    assert!(most <= bound, "{most} bytes resident\n{ran}");
+    assert!(most <= LEAST_BYTES, "{most} bytes resident\n{ran}");
     ran
 }
 
