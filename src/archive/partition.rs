@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::history::Generation;
+use super::{copies, history::Generation};
 
 /// A partition, and the archive that it is in.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct Listed {
     pub receipts: Vec<String>,
     /// What was published, as its marks say.
     pub generations: Vec<Generation>,
+    /// The sha256 of each generation for which copies are noted.
+    pub notes: Vec<String>,
 }
 
 impl Listed {
@@ -46,6 +48,8 @@ impl Listed {
             self.receipts.push(sha256.to_owned());
         } else if let Some(generation) = Generation::of_file(file) {
             self.generations.push(generation);
+        } else if let Some(sha256) = copies::generation_of(file) {
+            self.notes.push(sha256.to_owned());
         }
     }
 

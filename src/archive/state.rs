@@ -364,10 +364,14 @@ async fn data_of(
         return Ok(vouched(receipt));
     }
     let (sha256, _) = handle.archive().sha256(&data.key).await?;
-    Ok(match handle.receipt(&sha256).await? {
-        Some(receipt) => vouched(receipt),
-        None => Data::Unvouched(Some(sha256)),
-    })
+    let Some(receipt) = handle.receipt(&sha256).await? else { return Ok(Data::Unvouched(Some(sha256))) };
+    // The bytes are those that it names; whether it says of them what is true, only they can tell.
+    if !footer_agrees(handle, data, &receipt).await? {
+        let shown = handle.archive().show(&handle.receipt_key(&sha256));
+        let what = format!("{shown}: says other things of data.parquet than its footer: restore it from a backup");
+        return Err(Error::new(Kind::Damage, what));
+    }
+    Ok(vouched(receipt))
 }
 
 /// Whether the footer of archived data is that of the data that the receipt vouches for: it names the row hash and the
@@ -382,9 +386,9 @@ async fn footer_agrees(handle: &PartitionHandle, data: &Object, receipt: &Receip
         let pairs = meta.file_metadata().key_value_metadata()?;
         pairs.iter().find(|p| p.key == key)?.value.clone()
     };
-    if receipt.adopted {
-        // Another program wrote the footer: what it can be asked for is the number of rows.
-        let rows = u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0);
+    // Of a footer that another program wrote, no more than the number of rows can be asked for.
+    let rows = u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0);
+    if receipt.adopted || rows != receipt.outcome.rows {
         return Ok(rows == receipt.outcome.rows);
     }
     Ok(value(FOOTER_KEY) == Some(receipt.outcome.row_hash.to_string())

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     archive::{
+        copies,
         history::Generation,
         partition::{PartitionHandle, receipt_sha256},
     },
@@ -52,6 +53,11 @@ pub(super) async fn orphans(
                     receipts.by_sha256.into_iter().filter(|(sha256, object)| !needed.contains(sha256) && old(object));
                 let why = "neither the data nor meta.json nor a base of them is what it vouches for";
                 all.extend(orphans.map(|(_, object)| (object, why.to_owned())));
+                let stale =
+                    receipts.notes.into_iter().filter(|(sha256, object)| !needed.contains(sha256) && old(object));
+                all.extend(
+                    stale.map(|(_, object)| (object, "the generation that it is about has no receipt".to_owned())),
+                );
             }
             Err(why) => tracing::warn!(%partition, why, "its receipts are left alone; see qlc verify"),
         }
@@ -63,6 +69,8 @@ pub(super) async fn orphans(
 #[derive(Debug, Default)]
 struct Receipts {
     by_sha256: BTreeMap<String, Object>,
+    /// Notes of copies, by the sha256 of their generation.
+    notes: BTreeMap<String, Object>,
     generations: Vec<Generation>,
 }
 
@@ -79,6 +87,8 @@ async fn receipts(archive: &Store) -> Result<(BTreeMap<Partition, Receipts>, Mis
             let _ = receipts.by_sha256.insert(sha256.to_owned(), object);
         } else if let Some(generation) = Generation::of_file(&file) {
             receipts.generations.push(generation);
+        } else if let Some(sha256) = copies::generation_of(&file) {
+            let _ = receipts.notes.insert(sha256.to_owned(), object);
         }
     }
     Ok((all, missing))

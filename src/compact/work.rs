@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     archive::{
-        commit,
+        commit, copies,
         partition::{PartitionHandle, Versions},
         state::{self, Depth, Inspection, State},
     },
@@ -134,11 +134,13 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     // A file that a neighbour's receipt accounts for to the last row, none of them here, need not be opened.
     candidates.retain(|file| !said.elsewhere.contains(&identity(file)));
     let entries = survey::quarantined(archive, partition, &candidates).await?;
+    let handle = PartitionHandle::new(archive, partition);
     let (receipt, stands) = match &archived.state {
-        State::Published(published) => (Some(published.receipt()), true),
-        State::Lost(loss) => (loss.newest.as_ref(), false),
+        State::Published(published) => (Some(with_noted(&handle, &archived, published.receipt()).await?), true),
+        State::Lost(loss) => (loss.newest.clone(), false),
         State::Empty | State::Interrupted(_) | State::Unproven(_) => (None, false),
     };
+    let receipt = receipt.as_ref();
     let against = Against { receipt, stands, entries: &entries };
     let mut marked = Vec::with_capacity(candidates.len());
     for file in candidates {
@@ -190,10 +192,11 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     let nothing = |made| Ok(Done { made, quarantined: Vec::new() });
     let held = if is_folder {
         let seen = look(run, partition, files).await?;
-        match seen.decision {
+        match &seen.decision {
             Decision::Nothing(why) => {
                 mark_if_lacking(run, &handle, &seen.archived).await?;
-                return nothing(Made::Nothing(why));
+                note_copies(run, &handle, &seen).await?;
+                return nothing(Made::Nothing(why.clone()));
             }
             Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
             Decision::Complete(_) | Decision::Build(_) | Decision::AcceptLoss { .. } => {}
@@ -230,6 +233,7 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
         mark_if_lacking(run, &handle, &seen.archived).await?;
         match &seen.decision {
             Decision::Nothing(why) => {
+                note_copies(run, &handle, &seen).await?;
                 if lost > 0 {
                     break Made::LostRace(format!("another process published it first; {why}"));
                 }
@@ -286,6 +290,39 @@ fn in_words(accepted: &[LostSource]) -> String {
     }
     let rows: u64 = accepted.iter().map(|source| source.rows_here).sum();
     format!("accepted as lost: {rows} rows of {}; ", plural(accepted.len(), "file"))
+}
+
+/// The receipt with the copies that were found since.
+async fn with_noted(handle: &PartitionHandle, archived: &Inspection, receipt: &Receipt) -> Result<Receipt> {
+    let (mut receipt, sha256) = (receipt.clone(), &receipt.outcome.sha256);
+    if archived.listed.notes.contains(sha256) {
+        let noted = copies::noted(handle, sha256).await?;
+        receipt.copies.extend(noted);
+    }
+    Ok(receipt)
+}
+
+/// Notes the files whose rows were recognised although their names, sizes or times are not on record.
+async fn note_copies(run: &Run, handle: &PartitionHandle, seen: &Look) -> Result<()> {
+    let State::Published(published) = &seen.archived.state else { return Ok(()) };
+    let receipt = published.receipt();
+    let recognised = seen.feeding.iter().filter_map(|(feeding, _)| {
+        let Knowledge::Known { content, unread: false } = feeding.knowledge else { return None };
+        let source = receipt.sources.iter().find(|source| source.content() == content)?;
+        let object = &feeding.file.object;
+        Some(FileCopy {
+            name: object.key.clone(),
+            size: object.size,
+            modified_us: object.modified_us,
+            copy_of: source.name.clone(),
+        })
+    });
+    let recognised: Vec<FileCopy> = recognised.collect();
+    if !recognised.is_empty() {
+        probe_once(run).await?;
+        copies::note(handle, &run.places.staging, &receipt.outcome.sha256, &recognised).await?;
+    }
+    Ok(())
 }
 
 /// Writes the mark that the run which published the partition was too short for, or that its version did not write.
@@ -804,7 +841,7 @@ async fn base_data(run: &Run, partition: &Partition, receipt: &Receipt) -> Resul
         return Err(Error::new(
             Kind::Damage,
             format!(
-                "{}: is not what its receipt vouches for; restore it before new files are added",
+                "{}: is not what its receipt vouches for: restore it from a backup, or, where all its files are still in the spool, remove it and run again",
                 archive.show(&key)
             ),
         ));

@@ -8,6 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::{
     archive::{
+        copies,
         partition::{Listed, PartitionHandle},
         quarantine,
         state::{self, Depth, State, advice},
@@ -251,6 +252,10 @@ async fn published(
         files: receipt.source_files(),
         published_at: receipt.created_at.clone(),
     };
+    let mut receipt = receipt;
+    if listed.notes.contains(&receipt.outcome.sha256) {
+        receipt.copies.extend(copies::noted(&handle, &receipt.outcome.sha256).await?);
+    }
     Ok(Some((Archived::Published(figures), Some(receipt))))
 }
 
@@ -267,6 +272,7 @@ impl Found {
         let mut known: BTreeSet<(&str, u64)> = BTreeSet::new();
         for receipt in self.around(partition) {
             known.extend(receipt.sources.iter().map(|source| (source.name.as_str(), source.size)));
+            known.extend(receipt.copies.iter().map(|copy| (copy.name.as_str(), copy.size)));
         }
         let days = [partition.date.pred(), partition.date, partition.date.succ()];
         let entries = days.into_iter().filter_map(|day| self.quarantine.get(&partition.series.on(day))).flatten();

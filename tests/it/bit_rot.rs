@@ -93,3 +93,21 @@ fn damage_of_the_meta() {
         flips.chain((0..sound.len()).step_by(3).map(|n| cut(sound, n))).chain([cut(sound, sound.len() - 1)]).collect()
     });
 }
+
+/// Whatever a receipt says, it is not put into `meta.json` before the data has shown it.
+#[test]
+fn a_receipt_that_rotted_completes_nothing() {
+    let place = Place::new();
+    let _ = place.put_quotes("2026-02-03_00-00-00.parquet", &Events::sealed(quotes(DAY, SECOND, 0, 59)).bytes());
+    let _ = place.compact(&[]).ended(0);
+    let before = listing(&place.archive());
+    let key = before.keys().find(|key| key.starts_with("_receipts/") && key.ends_with(".json")).unwrap().clone();
+    let path = place.archive().join(key);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"rows\": 59", "\"rows\": 60")).unwrap();
+    let rotten = listing(&place.archive());
+    assert_ne!(before, rotten);
+    let _ = place.compact(&[]).ended(1).says("restore it from a backup");
+    assert_eq!(listing(&place.archive()), rotten);
+    let _ = place.qlc(&["verify"]).ended(4);
+}

@@ -294,7 +294,12 @@ impl PartitionedTable {
     }
 
     /// The files of the spool that can be read, and how many rows they have.
-    async fn readable<'a>(&self, state: &dyn Session, files: Vec<&'a Listed>) -> Result<(Vec<&'a Listed>, u64)> {
+    async fn readable<'a>(
+        &self,
+        state: &dyn Session,
+        files: Vec<&'a Listed>,
+        asked: &[&Arc<Field>],
+    ) -> Result<(Vec<&'a Listed>, u64)> {
         let (mut read, mut faults) = (Vec::new(), Vec::new());
         for (file, footer) in self.footers(state, &files).await {
             match footer {
@@ -305,7 +310,7 @@ impl PartitionedTable {
         self.learn(&read)?;
         let (mut good, mut rows) = (Vec::new(), 0);
         for (file, footer) in read {
-            if let Some(why) = unfit(&footer.schema, &self.held) {
+            if let Some(why) = unfit(&footer.schema, &self.held, asked) {
                 faults.push((file, why));
                 continue;
             }
@@ -328,12 +333,15 @@ impl PartitionedTable {
     }
 }
 
-/// Why the columns of a spool file cannot be read as those of its table, in words for a person. Less is refused than by a
-/// compaction: a table may have to hold the columns of several days.
-fn unfit(file: &Schema, held: &Schema) -> Option<String> {
+/// Why the columns of a spool file that are asked for cannot be read as those of its table, in words for a person. Less is
+/// refused than by a compaction: a table may have to hold the columns of several days.
+fn unfit(file: &Schema, held: &Schema, asked: &[&Arc<Field>]) -> Option<String> {
     let why = schema::misfit(file, held)?;
     let names: BTreeSet<&String> = file.fields().iter().map(|field| field.name()).collect();
     let is_other = |field: &Arc<Field>| {
+        if !asked.iter().any(|asked| asked.name() == field.name()) {
+            return false;
+        }
         let shown = held.field_with_name(field.name());
         shown.is_ok_and(|shown| columns::becomes(field.name(), field.data_type(), shown.data_type()) == Becomes::Other)
     };
@@ -368,7 +376,7 @@ impl TableProvider for PartitionedTable {
         let mut files = prune::keep(state, filters, &all, &self.hints)?;
         let mut statistics = Statistics::new_unknown(self.columns.table_schema());
         if self.side == Side::Spool {
-            let (good, rows) = self.readable(state, files).await?;
+            let (good, rows) = self.readable(state, files, &self.asked(projection, filters)).await?;
             files = good;
             statistics = statistics.with_num_rows(usize::try_from(rows).map_or(Precision::Absent, Precision::Exact));
         } else {

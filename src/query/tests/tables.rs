@@ -322,6 +322,20 @@ async fn columns_of_two_types_are_exact_or_an_error_that_names_column_and_file()
     assert_eq!(stores.lines(both).await, ["7.0"]);
 }
 
+/// A file of the spool is left out where a column of it that is asked for cannot be read, and nowhere else.
+#[tokio::test]
+async fn a_column_that_nobody_asks_for_costs_no_rows_of_the_spool() {
+    let stores = Stores::new();
+    let dir = "spool/exchange=x/stream=bbo/symbol=y";
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["x"; 2]));
+    stores.put_rows(&format!("{dir}/2026-02-03_a.parquet"), &with(vec![("note", text)], DAY));
+    stores.put_rows(&format!("{dir}/2026-02-04_b.parquet"), &with(vec![("note", ints(&[1, 2, 3]))], DAY + A_DAY));
+    stores.put_rows(&format!("{dir}/2026-02-05_c.parquet"), &with(vec![("note", floats(&[0.5]))], DAY + 2 * A_DAY));
+    assert_eq!(stores.lines("SELECT count(*), count(seq), sum(bid_price) IS NULL FROM spool.bbo").await, ["6,6,true"]);
+    assert_eq!(stores.lines("SELECT count(*) FROM spool.bbo WHERE seq >= 0").await, ["6"]);
+    assert_eq!(stores.lines("SELECT note FROM spool.bbo WHERE date = '20260205'").await, ["0.5"]);
+}
+
 #[tokio::test]
 async fn a_canonical_column_of_another_type_is_exact_or_an_error() {
     let stores = Stores::new();

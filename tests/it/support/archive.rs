@@ -149,6 +149,12 @@ pub fn listing(root: &Path) -> BTreeMap<String, String> {
     found
 }
 
+/// The same without the notes of files that were recognised: a run that has nothing else to do may leave one.
+pub fn without_notes(mut listing: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    listing.retain(|key, _| !key.ends_with(".copies.json"));
+    listing
+}
+
 #[cfg(test)]
 mod tests {
     use super::{

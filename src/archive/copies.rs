@@ -1,0 +1,69 @@
+//! Files of the spool that were found to hold rows of a published generation after it was published: those that were touched,
+//! renamed, moved or copied since.
+//!
+//! They stand in a note beside the receipt, `_receipts/…/{sha256}.copies.json`, so that nobody reads them again to find out, and
+//! so that whoever only lists knows them. Nothing depends on a note: without it such files are read again.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::partition::{PartitionHandle, version};
+use crate::{
+    error::{Error, Kind, Result},
+    model::{meta::is_sha256, receipt::FileCopy},
+    storage::{Expect, atomic},
+};
+
+/// The end of a note's name.
+const SUFFIX: &str = ".copies.json";
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Note {
+    copies: Vec<FileCopy>,
+}
+
+/// The sha256 of the generation that a note of this name is about.
+#[must_use]
+pub fn generation_of(file: &str) -> Option<&str> {
+    file.strip_suffix(SUFFIX).filter(|name| is_sha256(name))
+}
+
+fn key(handle: &PartitionHandle, sha256: &str) -> String {
+    format!("{}/{sha256}{SUFFIX}", handle.receipts_dir())
+}
+
+/// The files that are noted for the generation with this sha256. A note that cannot be understood says nothing.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn noted(handle: &PartitionHandle, sha256: &str) -> Result<Vec<FileCopy>> {
+    Ok(read(handle, sha256).await?.0.copies)
+}
+
+async fn read(handle: &PartitionHandle, sha256: &str) -> Result<(Note, Expect)> {
+    let stands = handle.archive().read_version(&key(handle, sha256)).await?;
+    let Some((bytes, tag)) = stands else { return Ok((Note::default(), Expect::Absent)) };
+    Ok((serde_json::from_slice(&bytes).unwrap_or_default(), version(Some(tag))))
+}
+
+/// Notes files for the generation with this sha256. Where another process is noting some as well, it is left to the next run.
+///
+/// # Errors
+/// When the note cannot be written.
+pub async fn note(handle: &PartitionHandle, staging: &Path, sha256: &str, found: &[FileCopy]) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let (mut note, expect) = read(handle, sha256).await?;
+    note.copies.retain(|copy| !found.iter().any(|new| new.name == copy.name));
+    note.copies.extend(found.iter().cloned());
+    note.copies.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut bytes = serde_json::to_vec_pretty(&note)
+        .map_err(|e| Error::caused(Kind::Internal, "a note could not be written as JSON", e))?;
+    bytes.push(b'\n');
+    match atomic::write_bytes(handle.archive(), &key(handle, sha256), staging, &expect, bytes).await {
+        Err(error) if error.kind() != Kind::LostRace => Err(error),
+        _ => Ok(()),
+    }
+}
