@@ -1,11 +1,14 @@
-"""WebSocket servers that play exchanges on the loopback interface, from the standard library alone.
+"""Servers that play exchanges on the loopback interface, from the standard library alone.
 
-`Feed` sends frames at a rate and counts them, `blast` sends prepared frames as fast as the other side reads. Refuses to be a
-complete server: it answers the handshake, sends, and reads what it is sent only to throw it away.
+`Feed` sends frames at a rate and counts them, `Quiet` sends one now and then for each of very many topics that were asked for,
+`blast` sends prepared frames as fast as the other side reads, `lists` answers requests for lists of instruments. What is asked
+for is acknowledged as Bybit and OKX do, pings are answered. Refuses to be a complete server.
 """
 
 import base64
 import hashlib
+import http.server
+import json
 import socket
 import struct
 import threading
@@ -38,6 +41,71 @@ def handshake(connection):
     return head[0].split()[1].decode().split("?")[0].strip("/")
 
 
+def pong(payload):
+    """The answer to a ping."""
+    return struct.pack("!BB", 0x8A, len(payload)) + payload
+
+
+def messages(connection):
+    """What a client sends, as (opcode, payload), until it closes."""
+    waiting = b""
+
+    def take(count):
+        nonlocal waiting
+        while len(waiting) < count:
+            piece = connection.recv(65536)
+            if not piece:
+                raise ConnectionError("closed")
+            waiting += piece
+        taken, waiting = waiting[:count], waiting[count:]
+        return taken
+
+    try:
+        while True:
+            first, second = take(2)
+            size = second & 0x7F
+            if size == 126:
+                size = struct.unpack("!H", take(2))[0]
+            elif size == 127:
+                size = struct.unpack("!Q", take(8))[0]
+            mask = take(4) if second & 0x80 else bytes(4)
+            payload = bytes(byte ^ mask[at % 4] for at, byte in enumerate(take(size)))
+            yield first & 0x0F, payload
+    except OSError:
+        return
+
+
+def answers(text):
+    """What is said to a message of a client, and the topics that it asks for."""
+    if text == "ping":
+        return ["pong"], []
+    asked = json.loads(text)
+    if asked.get("op") == "ping":
+        return [json.dumps({"success": True, "ret_msg": "pong", "conn_id": "m", "op": "ping"})], []
+    topics = asked.get("args", [])
+    if topics and isinstance(topics[0], dict):
+        return [json.dumps({"event": "subscribe", "arg": topic, "connId": "m"}) for topic in topics], topics
+    said = {"success": True, "ret_msg": "", "conn_id": "m", "req_id": asked.get("req_id", ""), "op": "subscribe"}
+    return [json.dumps(said)], topics
+
+
+def listen_to(connection, lock, note):
+    """Answers a client until it closes; `note` is told the topics that it asks for."""
+    for opcode, payload in messages(connection):
+        out, topics = [], []
+        if opcode == 9:
+            out = [pong(payload)]
+        elif opcode == 1:
+            said, topics = answers(payload.decode())
+            out = [frame(one.encode()) for one in said]
+        try:
+            with lock:
+                connection.sendall(b"".join(out))
+        except OSError:
+            return
+        note(topics)
+
+
 def throw_away(connection):
     """Reads until the other side closes."""
     try:
@@ -48,7 +116,7 @@ def throw_away(connection):
 
 
 def listen():
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     return listener, listener.getsockname()[1]
 
 
@@ -63,6 +131,10 @@ BYBIT_QUOTE = ('{"topic":"orderbook.1.%(up)s","type":"snapshot","ts":%(t)d,"data
                '"a":[["97001.%(p)d","1"]],"u":%(n)d,"seq":%(n)d},"cts":%(t)d}')
 OKX_TRADE = ('{"arg":{"channel":"trades","instId":"%(okx)s"},"data":[{"instId":"%(okx)s","tradeId":"%(n)d",'
              '"px":"97000.%(p)d","sz":"1","side":"buy","ts":"%(t)d"}]}')
+OKX_MARK = ('{"arg":{"channel":"mark-price","instId":"%(okx)s"},"data":[{"instId":"%(okx)s","markPx":"97000.%(p)d",'
+            '"ts":"%(t)d"}]}')
+OKX_FUNDING = ('{"arg":{"channel":"funding-rate","instId":"%(okx)s"},"data":[{"instId":"%(okx)s","fundingRate":"0.000%(p)d",'
+               '"fundingTime":"%(t)d","ts":"%(t)d"}]}')
 OKX_QUOTE = ('{"arg":{"channel":"bbo-tbt","instId":"%(okx)s"},"data":[{"asks":[["97001.%(p)d","415","0","13"]],'
              '"bids":[["97000.%(p)d","256","0","12"]],"ts":"%(t)d","seqId":%(n)d}]}')
 
@@ -84,10 +156,11 @@ class Feed:
         self.stopping = threading.Event()
 
     def run(self, connection):
-        threading.Thread(target=throw_away, args=(connection,), daemon=True).start()
-        began = time.monotonic()
+        lock = threading.Lock()
+        threading.Thread(target=listen_to, args=(connection, lock, lambda _: None), daemon=True).start()
+        began, before = time.monotonic(), self.frames
         while not self.stopping.is_set():
-            due = int((time.monotonic() - began) * self.rate)
+            due = int((time.monotonic() - began) * self.rate) + before
             count = min(due - self.frames, 4096)
             self.late = max(self.late, (due - self.frames) / self.rate)
             if count > 0:
@@ -100,13 +173,78 @@ class Feed:
                     # Binance's trades are numbered one after the other.
                     out.append(frame(fill(template, symbol, self.sent.get(key, 0) + events[key], at_ms)))
                 try:
-                    connection.sendall(b"".join(out))
+                    with lock:
+                        connection.sendall(b"".join(out))
                 except OSError:
                     return
                 self.frames += count
                 for key, more in events.items():
                     self.sent[key] = self.sent.get(key, 0) + more
             time.sleep(0.005)
+
+
+# What OKX's channels bring, and after how many seconds again.
+QUIET = {"bbo-tbt": ("bbo", OKX_QUOTE, 30), "trades": ("trade", OKX_TRADE, 30), "mark-price": ("mark_price", OKX_MARK, 6),
+         "funding-rate": ("funding", OKX_FUNDING, 60)}
+
+
+class Quiet:
+    """Sends an event of each topic of OKX that was asked for, now and then."""
+
+    def __init__(self, name):
+        self.name, self.sent, self.late = name, {}, 0.0
+        self.stopping = threading.Event()
+
+    def run(self, connection):
+        lock, asked = threading.Lock(), []
+
+        def note(topics):
+            now = time.monotonic()
+            known = [topic for topic in topics if topic["channel"] in QUIET]
+            # Not all at once, and the first time soon.
+            asked.extend([now + 0.5 + (at % 50) / 10, topic["channel"], topic["instId"]] for at, topic in enumerate(known))
+
+        threading.Thread(target=listen_to, args=(connection, lock, note), daemon=True).start()
+        while not self.stopping.is_set():
+            now, out = time.monotonic(), []
+            for one in list(asked):
+                due, channel, name = one
+                if due <= now:
+                    stream, template, every = QUIET[channel]
+                    key = stream, name.removesuffix("-SWAP").replace("-", "").lower()
+                    self.sent[key] = number = self.sent.get(key, 0) + 1
+                    out.append(frame(fill(template, key[1], number, time.time_ns() // 1_000_000)))
+                    one[0] = now + every
+            try:
+                with lock:
+                    connection.sendall(b"".join(out))
+            except OSError:
+                return
+            time.sleep(0.1)
+
+
+def lists(binance, okx):
+    """Serves the lists of instruments, and plays no other request; returns the port."""
+    listed = [{"symbol": name.upper(), "status": "TRADING", "filters": []} for name in binance]
+    swaps = [{"instId": name.upper().removesuffix("USDT") + "-USDT-SWAP", "state": "live", "tickSz": "0.1"} for name in okx]
+    bodies = {"/fapi/v1/exchangeInfo": {"symbols": listed},
+              "/api/v5/public/instruments?instType=SWAP": {"code": "0", "data": swaps},
+              "/api/v5/public/instruments?instType=FUTURES": {"code": "0", "data": []}}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps(bodies.get(self.path, {})).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_address[1]
 
 
 def blast(frames, ready):
@@ -137,22 +275,31 @@ def serve(feeds, ready, stop):
         while True:
             connection, _ = listener.accept()
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            feed = by_name[handshake(connection)]
+            try:
+                feed = by_name[handshake(connection)]
+            except OSError:
+                continue
             thread = threading.Thread(target=feed.run, args=(connection,), daemon=True)
             threads.append(thread)
             thread.start()
 
     threading.Thread(target=take, daemon=True).start()
     ready.send(port)
-    try:
-        stop.recv()
-    except EOFError:
-        return
-    for feed in feeds:
-        feed.stopping.set()
-    for thread in list(threads):
-        thread.join()
-    sent = [[feed.name.split(".")[0], stream, symbol, n] for feed in feeds for (stream, symbol), n in feed.sent.items()]
-    stop.send({"sent": sent, "connections": len(threads), "late": max(feed.late for feed in feeds)})
-    # The connections stay until the collector ends them.
-    stop.recv()
+    while True:
+        try:
+            asked = stop.recv()
+        except EOFError:
+            return
+        if asked == "end":
+            return
+        if asked == "go on":
+            for feed in feeds:
+                feed.stopping.clear()
+            continue
+        for feed in feeds:
+            feed.stopping.set()
+        for thread in list(threads):
+            thread.join()
+        sent = [[feed.name.split(".")[0], stream, symbol, n] for feed in feeds for (stream, symbol), n in feed.sent.items()]
+        # The connections stay until the collector ends them.
+        stop.send({"sent": sent, "connections": len(threads), "late": max(feed.late for feed in feeds)})

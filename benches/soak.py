@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Drives `qlc collect` at a steady rate and checks that it loses nothing and that its memory stays where it is.
+"""Drives `qlc collect` at a steady rate, with many quiet series beside the busy ones, and checks that it loses nothing.
 
-    soak.py QLC [--seconds 3600] [--rate 20000] [--work DIR] [--json FILE]
+    soak.py QLC [--seconds 3600] [--rate 20000] [--quiet 2400] [--work DIR] [--json FILE]
 
-The exchanges are played by a process of its own. At the end every event that was sent must be in the spool or be
-recorded as dropped, `compact` and `verify` must pass, the archive must have as many rows as the spool; the collector must
-have ended with 0, and no connection may have been lost. Resident memory is sampled every two seconds: after a warm-up of a
-sixth of the time (at least two rotations), no sample may be above the median of the first half of the rest by more than
-`--tolerance` (a quarter) plus 16 MB, which is the saw of rows that wait for their file to be sealed. Nothing is
-judged by how long it took: a machine that is too slow makes the mock send later, which is shown.
+The exchanges are played by a process of its own: Binance brings a few busy series, OKX `--quiet` series that bring something now
+and then; both list their instruments, and the collector is started with `--symbol all`. After the first half the collector is
+asked to end, and must seal everything; in the second half another one goes on, which is killed and started a third time. At
+the end every event that was sent must be in the spool or be recorded as dropped, `compact` and `verify` must pass, the archive
+must have as many rows as the spool; and no connection may have been lost. Resident memory is sampled every two seconds: after a
+warm-up of a sixth of a half (at least two rotations), no sample may be above the median of the first part of the rest by more
+than `--tolerance` (a quarter) plus 16 MB, which is the saw of rows that wait for their file to be sealed. How long it took to
+end and to start, and what it read and wrote, is told, and judged by nobody: machines differ.
 """
 
 import argparse
@@ -33,11 +35,10 @@ import mock
 SYMBOLS = ["btcusdt", "ethusdt", "solusdt", "xrpusdt", "bnbusdt"]
 # Shares of the rate, by endpoint; a mark price is also a funding rate.
 SHARES = {
-    "binance.public": (0.60, [(mock.QUOTE, ["bbo"])]),
-    "binance.market": (0.20, [(mock.TRADE, ["trade"])] * 19 + [(mock.MARK, ["mark_price", "funding"])]),
-    "bybit.linear": (0.10, [(mock.BYBIT_QUOTE, ["bbo"])]),
-    "okx.public": (0.10, [(mock.OKX_TRADE, ["trade"])]),
+    "binance.public": (0.75, [(mock.QUOTE, ["bbo"])]),
+    "binance.market": (0.25, [(mock.TRADE, ["trade"])] * 19 + [(mock.MARK, ["mark_price", "funding"])]),
 }
+STREAMS = "bbo,trade,mark_price,funding"
 SAMPLE_S = 2
 
 
@@ -51,6 +52,17 @@ def cpu_seconds(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:
         fields = file.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def written(pid):
+    """Bytes that a process has given to the disk."""
+    with open(f"/proc/{pid}/io", encoding="ascii") as file:
+        return int(re.search(r"write_bytes: (\d+)", file.read()).group(1))
+
+
+def most_resident(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", file.read()).group(1)) * 1024
 
 
 def free_port():
@@ -84,11 +96,66 @@ def judged(samples, seconds, rotate, tolerance):
     return median, max(rss for _, rss in after), median * (1 + tolerance) + (16 << 20)
 
 
+class Collector:
+    """A collector under way."""
+
+    def __init__(self, command, port, log):
+        self.port, self.log = port, log
+        began = time.monotonic()
+        with open(log, "ab") as out:
+            self.process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=subprocess.STDOUT)
+        while True:
+            self.check()
+            try:
+                if status(port)["lines"]:
+                    break
+            except OSError:
+                time.sleep(0.1)
+        # From here on it takes events: what was in the log is sealed.
+        self.started_in = time.monotonic() - began
+
+    def check(self):
+        if self.process.poll() is not None:
+            sys.exit(f"soak: the collector ended with {self.process.returncode}\n{self.log.read_text()[-3000:]}")
+
+    def watch(self, seconds):
+        """Samples of resident memory, by time."""
+        began, samples, told = time.monotonic(), [], 0
+        while (now := time.monotonic() - began) < seconds:
+            time.sleep(SAMPLE_S)
+            self.check()
+            samples.append((now, resident(self.process.pid)))
+            if now - told >= 60:
+                told = now
+                print(f"{now:6.0f} s: RSS {samples[-1][1] / 1e6:.0f} MB, {status(self.port)['events']} events", flush=True)
+        return samples
+
+    def reach(self, expected):
+        """Waits until everything is dealt with; a collector that lost some never gets there, so it must also stand still."""
+        last = -1
+        while (seen := dealt_with(status(self.port))) < expected and seen != last:
+            last = seen
+            time.sleep(3)
+        # And committed.
+        time.sleep(2)
+        return status(self.port)
+
+    def end(self):
+        """Asks it to end; the seconds that it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait()
+        if code != 0:
+            sys.exit(f"soak: the collector ended with {code}\n{self.log.read_text()[-3000:]}")
+        return time.monotonic() - began
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("qlc", type=pathlib.Path, help="the binary")
     parser.add_argument("--seconds", type=int, default=3600)
-    parser.add_argument("--rate", type=int, default=20_000, help="frames a second")
+    parser.add_argument("--rate", type=int, default=20_000, help="frames a second of the busy series")
+    parser.add_argument("--quiet", type=int, default=2400, help="quiet series")
     parser.add_argument("--rotate", type=int, default=10, help="a spool file is sealed after so many seconds")
     parser.add_argument("--tolerance", type=float, default=0.25)
     parser.add_argument("--work", help="folder for spool and archive; a temporary one otherwise")
@@ -97,44 +164,48 @@ def main():
     qlc = args.qlc.resolve()
     with tempfile.TemporaryDirectory(prefix="qlc-soak-", dir=args.work) as folder:
         work = pathlib.Path(folder)
+        quiet = [f"q{nth:04}usdt" for nth in range(args.quiet // 4)]
         feeds = [mock.Feed(name, kinds, SYMBOLS, args.rate * share) for name, (share, kinds) in SHARES.items()]
+        feeds.append(mock.Quiet("okx.public"))
         ready, tell_ready = multiprocessing.Pipe(False)
         control, controlled = multiprocessing.Pipe()
         server = multiprocessing.Process(target=mock.serve, args=(feeds, tell_ready, controlled), daemon=True)
         server.start()
-        port, web = ready.recv(), free_port()
+        port, web, rest = ready.recv(), free_port(), mock.lists(SYMBOLS, quiet)
         base = [qlc, "--spool", work / "spool", "--archive", work / "archive"]
-        command = [*base, "collect", "--exchange", "binance,bybit,okx", "--symbol", ",".join(SYMBOLS),
+        command = [*base, "collect", "--exchange", "binance,okx", "--symbol", "all", "--stream", STREAMS,
                    "--rotate-after", f"{args.rotate}s", "--listen", f"127.0.0.1:{web}"]
-        for name in SHARES:
-            command += ["--endpoint", f"{name}=ws://127.0.0.1:{port}/{name}"]
-        log = work / "collect.log"
-        with open(log, "wb") as out:
-            collector = subprocess.Popen([str(part) for part in command], stdout=out, stderr=subprocess.STDOUT)
-        began, samples, told = time.monotonic(), [], 0
-        while (now := time.monotonic() - began) < args.seconds:
-            time.sleep(SAMPLE_S)
-            if collector.poll() is not None:
-                sys.exit(f"soak: the collector ended with {collector.returncode}\n{log.read_text()[-3000:]}")
-            samples.append((now, resident(collector.pid)))
-            if now - told >= 60:
-                told = now
-                print(f"{now:6.0f} s: RSS {samples[-1][1] / 1e6:.0f} MB, {status(web)['events']} events", flush=True)
-        control.send("stop")
-        played = control.recv()
-        expected = sum(row[3] for row in played["sent"])
-        # What is in the sockets is read; a collector that lost some never gets there, so it must also stand still.
-        last = -1
-        while (seen := dealt_with(status(web))) < expected and seen != last:
-            last = seen
-            time.sleep(3)
-        final, cpu = status(web), cpu_seconds(collector.pid)
-        collector.send_signal(signal.SIGTERM)
-        code = collector.wait()
+        for feed in feeds:
+            command += ["--endpoint", f"{feed.name}=ws://127.0.0.1:{port}/{feed.name}"]
+        for venue in ("binance", "okx"):
+            command += ["--endpoint", f"{venue}.rest=http://127.0.0.1:{rest}"]
+        log, half = work / "collect.log", args.seconds // 2
+
+        def stopped():
+            control.send("stop")
+            played = control.recv()
+            return played, sum(row[3] for row in played["sent"])
+
+        first = Collector(command, web, log)
+        samples = first.watch(half)
+        played, sent_first = stopped()
+        final = first.reach(sent_first)
+        cpu, bytes_written = cpu_seconds(first.process.pid), written(first.process.pid)
+        files_running = final["files_sealed"]
+        sealed_in = first.end()
+
+        control.send("go on")
+        second = Collector(command, web, log)
+        _ = second.watch(half)
+        played, expected = stopped()
+        second.reach(expected - sent_first)
+        second.process.kill()
+        second.process.wait()
+        third = Collector(command, web, log)
+        recovered_in, recovered_rss = third.started_in, most_resident(third.process.pid)
+        third.end()
         control.send("end")
         wrong = []
-        if code != 0:
-            wrong.append(f"the collector ended with {code}\n{log.read_text()[-3000:]}")
 
         dropped = 0
         for path in glob.glob(str(work / "spool/_feed/20*.ndjson")):
@@ -142,6 +213,10 @@ def main():
                 notes = [json.loads(line) for line in lines]
             dropped += sum(note["events"] for note in notes if note["kind"] == "dropped")
             wrong += [f"feed log: {note}" for note in notes if note["kind"] in ("gap", "lost", "disk", "late", "anew")]
+        median, most, limit = judged(samples, half, args.rotate, args.tolerance)
+        print(f"first half: {sent_first / cpu:.0f} events a CPU second, {bytes_written / sent_first:.0f} bytes written an event, "
+              f"{files_running} files; RSS {median / 1e6:.0f} MB at first, at most {most / 1e6:.0f} MB; sealed in {sealed_in:.1f} s; "
+              f"after a kill started in {recovered_in:.1f} s with at most {recovered_rss / 1e6:.0f} MB", flush=True)
         query = "SELECT exchange, stream, symbol, count(*) AS n FROM spool.events GROUP BY exchange, stream, symbol"
         rows = [json.loads(line) for line in ran([*base, "query", "--format", "ndjson", query]).splitlines()]
         spool = {(row["exchange"], row["stream"], row["symbol"]): row["n"] for row in rows}
@@ -157,17 +232,18 @@ def main():
                        for meta in glob.glob(str(work / "archive/exchange=*/*/*/*/meta.json")))
         if archived != sum(spool.values()):
             wrong.append(f"{archived} rows are in the archive")
-        median, most, limit = judged(samples, args.seconds, args.rotate, args.tolerance)
         if most > limit:
             wrong.append(f"RSS rose to {most / 1e6:.1f} MB; the median of the first part was {median / 1e6:.1f} MB")
-        figures = {"seconds": args.seconds, "rate": args.rate, "sent": expected, "spool": sum(spool.values()), "dropped": dropped,
-                   "files": final["files_sealed"], "rss_median_first": median, "rss_most": most, "rss_limit": limit,
+        figures = {"seconds": args.seconds, "rate": args.rate, "quiet": args.quiet, "sent": expected,
+                   "spool": sum(spool.values()), "dropped": dropped, "series": len(final["feeds"]),
+                   "events_per_cpu_second": sent_first / cpu, "bytes_written_per_event": bytes_written / sent_first,
+                   "files_running": files_running, "sealed_in": sealed_in, "recovered_in": recovered_in,
+                   "recovered_rss": recovered_rss, "rss_median_first": median, "rss_most": most, "rss_limit": limit,
                    "cpu_seconds": cpu, "mock_late_seconds": played["late"], "samples": samples}
         if args.json:
             args.json.write_text(json.dumps(figures) + "\n")
-        print(f"{args.seconds} s at {args.rate}/s: {expected} events sent, {sum(spool.values())} in the spool, {dropped} dropped; "
-              f"{archived} in the archive, verified; {cpu:.0f} s of CPU; RSS {median / 1e6:.0f} MB at first, at most "
-              f"{most / 1e6:.0f} MB after the warm-up; the mock was up to {played['late']:.1f} s late")
+        print(f"{args.seconds} s at {args.rate}/s with {len(final['feeds'])} series: {expected} events sent, {sum(spool.values())} in the "
+              f"spool, {dropped} dropped; {archived} in the archive, verified; the mock was up to {played['late']:.1f} s late")
         if wrong:
             sys.exit("soak: " + "\nsoak: ".join(wrong))
 

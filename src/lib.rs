@@ -17,6 +17,7 @@ pub mod file;
 pub mod import;
 pub mod inspect;
 pub mod model;
+pub mod net;
 pub mod prune;
 pub mod quarantine;
 pub mod query;

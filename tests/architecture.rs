@@ -13,13 +13,14 @@ use std::{
 mod imports;
 
 /// The floors from the ground up; modules on one floor do not know each other.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["error"],
     &["model"],
     &["storage"],
     &["file"],
     &["archive"],
     &["engine", "feed"],
+    &["net"],
     &[
         "clean",
         "collect",

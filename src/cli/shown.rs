@@ -130,6 +130,7 @@ fn collect(key: &str, collecting: &Collecting) -> Option<String> {
         "renew_after" => time(collecting.renew_after),
         "silence" => time(collecting.silence),
         "retry_cap" => time(collecting.retry_cap),
+        "relist_every" => time(collecting.relist_every),
         "listen" => collecting.listen?.to_string(),
         "endpoints" => {
             let all: Vec<_> = feeds.endpoint.iter().map(|(name, url)| format!("{name}={}", masked(url))).collect();

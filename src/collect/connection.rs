@@ -5,29 +5,24 @@
 //! come so far is given up. Meanwhile both bring the same events; the writer knows them by the exchange's numbers.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::{JoinError, JoinHandle},
     time::{Instant, sleep, timeout},
 };
 
 use super::{
-    backoff::spread,
     data_clock::DataClock,
-    dial::Dials,
-    news::{News, What},
-    options::Keeping,
+    news::What,
     session::{Board, CONNECT, Ended, Session, Stage},
+    shared::Shared,
     subscriptions::can_replace,
 };
-use crate::feed::venue::Line;
+use crate::{feed::venue::Line, net::spread};
 
 /// Two sessions overlap for so long after the new one could take over.
 const OVERLAP: Duration = Duration::from_secs(2);
@@ -52,37 +47,34 @@ struct Running {
 pub(crate) struct Connection {
     line: Arc<Line>,
     place: usize,
-    keeping: Keeping,
-    sessions: Arc<AtomicU64>,
-    dials: Arc<Dials>,
+    shared: Shared,
     clock: Arc<Mutex<DataClock>>,
-    to: mpsc::Sender<News>,
     stop: watch::Receiver<bool>,
 }
 
 impl Connection {
-    pub(crate) fn new(
-        line: Line,
-        place: usize,
-        keeping: Keeping,
-        sessions: Arc<AtomicU64>,
-        dials: Arc<Dials>,
-        to: mpsc::Sender<News>,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
-        let clock = Arc::new(Mutex::new(DataClock::new(line.cadence())));
-        Self { line: Arc::new(line), place, keeping, sessions, dials, clock, to, stop }
+    pub(crate) fn new(line: Line, place: usize, shared: Shared) -> Self {
+        let stop = shared.stop.clone();
+        Self { line: Arc::new(line), place, shared, clock: Arc::default(), stop }
     }
 
     /// Keeps it until it is told to stop.
     pub(crate) async fn keep(mut self) {
         let mut failures = 0_u32;
         while !*self.stop.borrow() {
+            // It stands by for a series that is listed again.
+            if self.line.is_all_over() {
+                tokio::select! {
+                    () = sleep(STABLE) => {}
+                    _ = self.stop.changed() => {}
+                }
+                continue;
+            }
             let (session, live_for, ended) = self.lifetime().await;
             let Some(ended) = ended else { break };
             // Only a session that was of use: an attempt that times out takes long, too.
             failures = if live_for > STABLE { 1 } else { failures.saturating_add(1) };
-            let wait = self.keeping.backoff.wait(failures, self.keeping.seed ^ session).max(ended.wait);
+            let wait = self.shared.wait(failures, session).max(ended.wait);
             let what = What::Lost { reason: ended.reason, cause: ended.cause, wait };
             if self.tell(session, what).await.is_err() {
                 break;
@@ -95,11 +87,11 @@ impl Connection {
     }
 
     async fn tell(&self, session: u64, what: What) -> Result<(), ()> {
-        self.to.send(News { line: self.place, session, what }).await.map_err(drop)
+        self.shared.tell(self.place, session, what).await
     }
 
     fn begin(&self) -> Running {
-        let number = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.shared.session();
         let (stage_to, stage) = watch::channel(Stage::Connecting);
         let (end, ended) = watch::channel(false);
         let board = Arc::new(Board::new(self.line.topics.len()));
@@ -107,11 +99,9 @@ impl Connection {
             line: Arc::clone(&self.line),
             place: self.place,
             number,
-            keeping: self.keeping,
-            dials: Arc::clone(&self.dials),
+            shared: self.shared.clone(),
             clock: Arc::clone(&self.clock),
             board: Arc::clone(&board),
-            to: self.to.clone(),
             stage: stage_to,
             end: ended,
         };
@@ -121,8 +111,9 @@ impl Connection {
 
     /// When the next renewal is due. Lines do not renew together, though they began together.
     fn renewal(&self) -> Duration {
-        let share = spread(self.keeping.seed ^ u64::try_from(self.place).unwrap_or(0)) % 256;
-        self.keeping.renew_after * (768 + u32::try_from(share).unwrap_or(0)) / 1024
+        let keeping = &self.shared.keeping;
+        let share = spread(keeping.seed ^ u64::try_from(self.place).unwrap_or(0)) % 256;
+        keeping.renew_after * (768 + u32::try_from(share).unwrap_or(0)) / 1024
     }
 
     /// A session and those that replace it, until one is lost with none in its place: its number, how long it was live, and
@@ -144,15 +135,15 @@ impl Connection {
                     let _ = self.tell(successor.number, What::Ended(reason)).await;
                     refused += 1;
                     ready_since = None;
-                    renew = Box::pin(sleep(self.keeping.backoff.wait(refused, self.keeping.seed ^ successor.number)));
-                } else if !successor.can_replace(&current) {
+                    renew = Box::pin(sleep(self.shared.wait(refused, successor.number)));
+                } else if !successor.can_replace(&current, &self.line) {
                     ready_since = None;
                     if successor.began.elapsed() > PATIENCE {
                         let reason = "it has fewer topics than the one it was to replace".to_owned();
                         self.end(successor, reason).await;
                         refused += 1;
-                        let wait = self.keeping.backoff.wait(refused, self.keeping.seed);
-                        renew = Box::pin(sleep(wait.max(self.keeping.backoff.cap)));
+                        let wait = self.shared.wait(refused, 0);
+                        renew = Box::pin(sleep(wait.max(self.shared.keeping.backoff.cap)));
                     } else {
                         next = Some(successor);
                     }
@@ -235,11 +226,12 @@ impl Running {
         let _ = timeout(CONNECT, self.task).await;
     }
 
-    fn can_replace(&self, old: &Self) -> bool {
+    fn can_replace(&self, old: &Self, line: &Line) -> bool {
         // One after the other, so that no two boards are ever locked together.
         let mine = self.board.lock().topics().to_vec();
         let others = old.board.lock().topics().to_vec();
-        mine.iter().any(|topic| topic.stands.is_some()) && can_replace(&mine, &others)
+        let is_over = |topic: usize| line.is_over(topic);
+        mine.iter().any(|topic| topic.stands.is_some()) && can_replace(&mine, &others, is_over)
     }
 }
 

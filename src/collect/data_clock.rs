@@ -9,32 +9,35 @@ use std::time::Duration;
 const TIMES: u32 = 8;
 /// And so long is too long whatever came before.
 const CAP: Duration = Duration::from_mins(30);
-/// Where nothing has ever come.
+/// Where no stream promises anything, and so long as the history is shorter than [`LEARNT`]: topics that are pushed every minute
+/// bring something at once when they are asked for, which tells nothing of the silence that follows.
 const UNKNOWN: Duration = Duration::from_mins(5);
 
+/// A history so long tells how long a silence may be.
+const LEARNT: Duration = Duration::from_mins(30);
+
 /// The history of a line, over all its sessions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct DataClock {
-    /// A stream of it brings something at least this often.
-    cadence: Option<Duration>,
     /// The longest silence of late; each further message lets it shrink.
     longest: Option<Duration>,
+    /// The time that the history covers.
+    covered: Duration,
 }
 
 impl DataClock {
-    pub(super) fn new(cadence: Option<Duration>) -> Self {
-        Self { cadence, longest: None }
-    }
-
     /// Notes that data came, so long after the last.
     pub(super) fn brought(&mut self, after: Duration) {
+        self.covered = self.covered.saturating_add(after);
         self.longest = Some(self.longest.map_or(after, |longest| longest.saturating_sub(longest / 64).max(after)));
     }
 
-    /// After so long without data a connection is given up; never before `silence`.
-    pub(super) fn limit(&self, silence: Duration) -> Duration {
-        let limit = match (self.cadence, self.longest) {
+    /// After so long without data a connection is given up; never before `silence`. `cadence` is how often one of its streams
+    /// brings something, where that is promised.
+    pub(super) fn limit(&self, silence: Duration, cadence: Option<Duration>) -> Duration {
+        let limit = match (cadence, self.longest) {
             (Some(cadence), _) => cadence * 3,
+            (None, Some(longest)) if self.covered < LEARNT => (longest * TIMES).clamp(UNKNOWN, CAP),
             (None, Some(longest)) => (longest * TIMES).min(CAP),
             (None, None) => UNKNOWN,
         };
@@ -50,17 +53,26 @@ mod tests {
     fn a_connection_may_be_quiet_by_its_streams_and_by_its_history() {
         let s = Duration::from_secs;
         let silence = s(45);
-        let mut quiet = DataClock::new(None);
-        assert_eq!(quiet.limit(silence), UNKNOWN);
+        let mut quiet = DataClock::default();
+        let limit = |clock: &DataClock| clock.limit(silence, None);
+        assert_eq!(limit(&quiet), UNKNOWN);
         quiet.brought(s(100));
-        assert_eq!(quiet.limit(silence), s(800));
+        assert_eq!(limit(&quiet), s(800));
         quiet.brought(s(1000));
-        assert_eq!(quiet.limit(silence), CAP);
+        assert_eq!(limit(&quiet), CAP);
         for _ in 0..1000 {
             quiet.brought(Duration::from_millis(10));
         }
-        assert_eq!(quiet.limit(silence), silence);
-        assert_eq!(DataClock::new(Some(s(1))).limit(s(3)), s(3));
-        assert_eq!(DataClock::new(Some(s(30))).limit(silence), s(90));
+        assert_eq!(quiet.longest, Some(Duration::from_millis(10)));
+        assert_eq!(limit(&quiet), UNKNOWN, "it is not known for long");
+        for _ in 0..300 {
+            quiet.brought(s(3));
+        }
+        for _ in 0..1000 {
+            quiet.brought(Duration::from_millis(10));
+        }
+        assert_eq!(limit(&quiet), silence);
+        assert_eq!(DataClock::default().limit(s(3), Some(s(1))), s(3));
+        assert_eq!(DataClock::default().limit(silence, Some(s(30))), s(90));
     }
 }

@@ -4,6 +4,7 @@
 //! ```text
 //! wanted ──► asked ──► acknowledged ──► receiving ◄──► quiet
 //!              └──► refused ──► asked again …
+//! each of them ──► ended, when the exchange lists it no more ──► wanted, when it does again
 //! ```
 //!
 //! Quiet is measured by what the exchange promises and by the series' own history: a quiet symbol at night is no fault. Pure.
@@ -40,12 +41,14 @@ pub enum SeriesState {
     Quiet,
     /// The exchange does not send it; it is asked again.
     Refused,
+    /// The exchange lists it no more; nothing is expected of it.
+    Ended,
 }
 
 impl SeriesState {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Wanted, Self::Asked, Self::Acknowledged, Self::Receiving, Self::Quiet, Self::Refused];
+    pub const ALL: [Self; 7] =
+        [Self::Wanted, Self::Asked, Self::Acknowledged, Self::Receiving, Self::Quiet, Self::Refused, Self::Ended];
 
     /// Its name.
     #[must_use]
@@ -57,6 +60,7 @@ impl SeriesState {
             Self::Receiving => "receiving",
             Self::Quiet => "quiet",
             Self::Refused => "refused",
+            Self::Ended => "ended",
         }
     }
 }
@@ -140,7 +144,7 @@ impl Pace {
     /// After so long without an event the series is quiet.
     fn limit_ns(&self, cadence: Option<Duration>) -> i64 {
         match cadence {
-            Some(cadence) => LEAST.max(i64::try_from(cadence.as_nanos() * 3).unwrap_or(i64::MAX)),
+            Some(cadence) => LEAST.max(nanos(cadence).saturating_mul(3)),
             None => LEAST.max(self.mean_ns.saturating_mul(USUAL)).max(self.longest_ns.saturating_mul(3)),
         }
     }
@@ -206,11 +210,17 @@ pub(crate) fn judge(wanted: &Wanted, topics: &[usize], phases: &TopicPhases, pac
     }
 }
 
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
 /// So long the first event of a stream may take: some symbols are hardly traded.
 fn first_event(wanted: &Wanted) -> i64 {
     match (wanted.cadence(), wanted.kind) {
-        (Some(_), _) => LEAST,
-        (None, Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest | Kind::Funding) => 5 * LEAST,
+        // Most symbols have none for weeks.
+        (_, Kind::Liquidation) => i64::MAX,
+        (Some(_), _) => LEAST.max(wanted.cadence().map_or(0, |cadence| 2 * nanos(cadence))),
+        (None, Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest | Kind::Funding | Kind::Instrument) => 5 * LEAST,
         (None, Kind::Trade) => 60 * LEAST,
     }
 }

@@ -28,6 +28,13 @@ struct State {
     phases: TopicPhases,
 }
 
+impl State {
+    /// Whether it is down, and something is expected of it.
+    fn is_missed(&self) -> bool {
+        self.down.is_some() && !self.line.is_all_over()
+    }
+}
+
 /// A series.
 #[derive(Debug)]
 struct Followed {
@@ -37,6 +44,21 @@ struct Followed {
     health: Health,
     /// Since when it is not well.
     troubled_since: Option<i64>,
+    /// Why it has ended, if it has.
+    ended: Option<String>,
+}
+
+impl Followed {
+    fn new(wanted: &Wanted) -> Self {
+        Self {
+            wanted: wanted.clone(),
+            line: None,
+            pace: Pace::default(),
+            health: Health::default(),
+            troubled_since: None,
+            ended: None,
+        }
+    }
 }
 
 /// All connections, and all series by their places.
@@ -54,19 +76,23 @@ impl Lines {
         known_recv: impl Fn(usize) -> Option<i64>,
         now: i64,
     ) -> Self {
-        let mut series: Vec<Followed> = wanted
-            .iter()
-            .map(|wanted| Followed {
-                wanted: wanted.clone(),
-                line: None,
-                pace: Pace::default(),
-                health: Health::default(),
-                troubled_since: None,
-            })
-            .collect();
-        for (at, line) in lines.iter().enumerate() {
+        let mut all = Self { states: Vec::new(), series: Vec::new() };
+        all.add(lines, wanted, known_recv, now);
+        all
+    }
+
+    /// Adds series that come behind the others, and the connections that bring them.
+    pub(super) fn add(
+        &mut self,
+        lines: Vec<Line>,
+        wanted: &[Wanted],
+        known_recv: impl Fn(usize) -> Option<i64>,
+        now: i64,
+    ) {
+        self.series.extend(wanted.iter().map(Followed::new));
+        for (at, line) in (self.states.len()..).zip(&lines) {
             for place in &line.series {
-                if let Some(series) = series.get_mut(*place) {
+                if let Some(series) = self.series.get_mut(*place) {
                     series.line = Some(at);
                 }
             }
@@ -83,7 +109,37 @@ impl Lines {
             let phases = TopicPhases::new(line.topics.len());
             State { line, status, live: BTreeSet::new(), down: Some((since, "ours")), phases }
         };
-        Self { states: lines.into_iter().map(state).collect(), series }
+        self.states.extend(lines.into_iter().map(state));
+    }
+
+    /// Notes that a series has ended: nothing is expected of it any more.
+    pub(super) fn end(&mut self, place: usize, why: &str, now: i64, diary: &mut Diary) {
+        let Some(series) = self.series.get_mut(place).filter(|series| series.ended.is_none()) else { return };
+        series.ended = Some(why.to_owned());
+        let line = series.line.and_then(|line| self.states.get(line));
+        if let Some(state) = line {
+            state.line.set_ended(place, true);
+        }
+        let exchange = series.wanted.venue.name();
+        let name = json!({ "series": series.wanted.series.to_string() });
+        if let Some(since) = series.troubled_since.take() {
+            diary.note(now, "offline", offline(name, exchange, since, now, "feed"));
+        }
+        tracing::warn!(series = %series.wanted.series, why, "a series has ended");
+        let what = json!({ "series": series.wanted.series.to_string(), "exchange": exchange, "why": why,
+            "state": series.health.state });
+        diary.note(now, "series ended", what);
+    }
+
+    /// Notes that a series that had ended is wanted again.
+    pub(super) fn begin_again(&mut self, place: usize, now: i64, diary: &mut Diary) {
+        let Some(series) = self.series.get_mut(place).filter(|series| series.ended.is_some()) else { return };
+        series.ended = None;
+        if let Some(state) = series.line.and_then(|line| self.states.get(line)) {
+            state.line.set_ended(place, false);
+        }
+        let what = json!({ "series": series.wanted.series.to_string(), "exchange": series.wanted.venue.name() });
+        diary.note(now, "series listed", what);
     }
 
     /// Takes what a connection tells of itself.
@@ -101,7 +157,7 @@ impl Lines {
         let exchange = state.status.exchange;
         match what {
             // The writer's own.
-            What::Group(_) => {}
+            What::Group(_) | What::Listed(..) | What::Delisted(_) | What::Relisted(_) => {}
             What::Live => {
                 let _ = state.live.insert(session);
                 state.status.state = "live";
@@ -181,6 +237,10 @@ impl Lines {
         for (place, series) in self.series.iter_mut().enumerate() {
             let Some(state) = series.line.and_then(|line| self.states.get(line)) else { continue };
             let topics = state.line.topics_of(place);
+            if series.ended.is_some() {
+                series.health = Health { state: SeriesState::Ended, trouble: None };
+                continue;
+            }
             series.health = health::judge(&series.wanted, topics, &state.phases, &series.pace, now);
             let exchange = state.status.exchange;
             let name = || json!({ "series": series.wanted.series.to_string() });
@@ -209,7 +269,7 @@ impl Lines {
     /// Counts so many seconds for what is down or not well.
     pub(super) fn measure(&self, seconds: f64, window: &mut Window) {
         let down: BTreeSet<&'static str> =
-            self.states.iter().filter(|state| state.down.is_some()).map(|state| state.status.exchange).collect();
+            self.states.iter().filter(|state| state.is_missed()).map(|state| state.status.exchange).collect();
         for exchange in down {
             window.of(exchange).offline_seconds += seconds;
         }
@@ -221,7 +281,7 @@ impl Lines {
 
     /// What is not well, in words: connections first, then series.
     pub(super) fn troubles(&self) -> Vec<String> {
-        let down = self.states.iter().filter(|state| state.down.is_some()).map(|state| {
+        let down = self.states.iter().filter(|state| state.is_missed()).map(|state| {
             let why = state.status.last_trouble.as_deref().unwrap_or("not connected yet");
             format!("{}: {why}", state.status.name)
         });
@@ -242,7 +302,11 @@ impl Lines {
 
     /// What is shown of the connections.
     pub(super) fn statuses(&self) -> Vec<LineStatus> {
-        self.states.iter().map(|state| state.status.clone()).collect()
+        let of = |state: &State| {
+            let ended = state.line.is_all_over();
+            LineStatus { state: if ended { "ended" } else { state.status.state }, ..state.status.clone() }
+        };
+        self.states.iter().map(of).collect()
     }
 
     /// Adds what is known of a series to what is shown of it.
@@ -250,6 +314,7 @@ impl Lines {
         if let Some(series) = self.series.get(place) {
             status.state = series.health.state;
             status.trouble.clone_from(&series.health.trouble);
+            status.ended.clone_from(&series.ended);
         }
     }
 }

@@ -11,25 +11,27 @@
 //!
 //! Refuses to be engine: nothing here knows DataFusion.
 
-mod backoff;
 mod bytes;
 mod connection;
 mod data_clock;
-mod dial;
 mod diary;
 mod health;
 mod lines;
 mod news;
 mod options;
+mod poll;
 mod quality;
 mod reader;
 mod recover;
+mod relist;
 pub mod rows;
 mod seal;
 mod series_writer;
 pub mod serve;
 mod session;
+mod shared;
 mod spooled;
+mod start;
 pub mod status;
 mod subscriptions;
 mod tracker;
@@ -46,10 +48,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     error::{Error, Kind, Result},
-    feed::venue,
+    feed::venue::{self, Numbers},
+    net::Dials,
 };
 
-pub use backoff::Backoff;
 pub use options::{Clock, Keeping, Options};
 pub use status::Status;
 pub use writer::Summary;
@@ -68,7 +70,8 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send,
     told: watch::Sender<Arc<Status>>,
 ) -> Result<Summary> {
-    let lines = venue::lines(&options.wanted, &options.endpoints)?;
+    let mut numbers = Numbers::default();
+    let lines = venue::more_lines(&options.wanted, 0, &options.catalogue.endpoints, &mut numbers)?;
     let spool = options.spool.clone();
     let folder = wal::folder(&spool)?;
     let lock = wal::lock(&spool)?;
@@ -100,18 +103,24 @@ pub async fn run(
     let (stop_to, stopped) = watch::channel(false);
     let (full, mut is_full) = watch::channel(false);
     let (to, from) = mpsc::channel(QUEUE);
-    let sessions = Arc::new(AtomicU64::new(0));
     let window = quality::Window::at(&spool, now).await;
-    let dials = Arc::new(dial::Dials::default());
+    let shared = shared::Shared {
+        keeping: options.keeping,
+        dials: Arc::new(Dials::default()),
+        proxies: Arc::new(options.catalogue.proxies.clone()),
+        sessions: Arc::new(AtomicU64::new(0)),
+        to,
+        stop: stopped,
+    };
     let mut tasks = tokio::task::JoinSet::new();
     for (place, line) in lines.iter().cloned().enumerate() {
-        let (sessions, dials) = (Arc::clone(&sessions), Arc::clone(&dials));
-        let connection =
-            connection::Connection::new(line, place, options.keeping, sessions, dials, to.clone(), stopped.clone());
-        let _ = tasks.spawn(connection.keep());
+        start::begin(&mut tasks, line, place, &shared, options.relist_every);
     }
+    let (catalogue, every) = (options.catalogue.clone(), options.relist_every);
+    // It holds the last sender to the writer: nothing ends before it does.
+    let relist = relist::Relist::new(catalogue, every, shared, &options.wanted, lines.len(), numbers);
+    let _ = tasks.spawn(relist.keep());
     let writer = writer::Writer::new(options.clone(), lines, known, wal, diary, window, full, now);
-    drop(to);
     let ended = async {
         let timer = async {
             match options.duration {

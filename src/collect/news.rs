@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use super::subscriptions::Change;
-use crate::feed::event::Event;
+use crate::{
+    feed::{
+        event::Event,
+        venue::{Line, Wanted},
+    },
+    model::partition::Series,
+};
 
 /// What a line tells the writer.
 #[derive(Debug)]
@@ -33,6 +39,12 @@ pub(crate) enum What {
     Topics(Vec<(usize, Change)>),
     /// The exchange says something that a person should know.
     Notice(String),
+    /// Series that were listed since, and the connections that bring them, which come behind all others.
+    Listed(Vec<Wanted>, Vec<Line>),
+    /// Series that are not in their exchange's list any more, and why they are taken to have ended.
+    Delisted(Vec<(Series, String)>),
+    /// Series that had ended and are listed again.
+    Relisted(Vec<Series>),
 }
 
 /// Events that were read together.

@@ -2,10 +2,13 @@
 //!
 //! Refuses defaults: whoever runs it decides each of them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use super::backoff::Backoff;
-use crate::{feed::venue::Wanted, storage::store::Store};
+use crate::{
+    feed::venue::Wanted,
+    net::{Backoff, Catalogue},
+    storage::store::Store,
+};
 
 /// Nanoseconds since 1970 UTC.
 pub type Clock = fn() -> i64;
@@ -32,8 +35,10 @@ pub struct Options {
     pub spool: Store,
     /// The series.
     pub wanted: Vec<Wanted>,
-    /// Other places for the exchanges' endpoints, by their names.
-    pub endpoints: BTreeMap<String, String>,
+    /// What they were chosen from, and where the exchanges are.
+    pub catalogue: Catalogue,
+    /// How often the lists of instruments are read again.
+    pub relist_every: Duration,
     /// Events are acknowledged at this interval, or more often.
     pub commit_every: Duration,
     /// A file is sealed when its first row is this old.

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// So many files are sealed at a time, where their rows take no more than so many bytes of the log.
-const TOGETHER: usize = 16;
+const TOGETHER: usize = 32;
 const TOGETHER_BYTES: usize = 4 << 20;
 
 /// What was recovered.

@@ -25,7 +25,7 @@ use super::bytes::{Reader, put, put_signed};
 const STREAM_VERSION: i8 = 1;
 
 /// At most so many bytes of a row, where a step is planned.
-const ROW_BYTES: usize = 80;
+const ROW_BYTES: usize = 96;
 /// Room for the name of a trade; longer ones make more.
 const NAME_BYTES: usize = 16;
 
@@ -38,14 +38,14 @@ pub struct Rows {
     ts_recv: Vec<i64>,
     /// As many as the stream has columns of numbers; NaN is null.
     floats: Vec<Vec<f64>>,
-    /// The side of a trade.
+    /// The side of a trade or a liquidation.
     sides: Vec<i8>,
     /// The time of the next funding.
     next: Vec<i64>,
     /// The place of each event among those of its series ([`Event::order`]). It goes to the log, by which the next process
     /// knows the event again.
     orders: Vec<u64>,
-    /// The ends of the names of trades in `names`.
+    /// The ends of the names of trades, or of the statuses of instruments, in `names`.
     ends: Vec<usize>,
     names: String,
 }
@@ -55,7 +55,8 @@ impl Rows {
     #[must_use]
     pub fn new(kind: Kind) -> Self {
         let floats = match kind {
-            Kind::Bbo => 4,
+            Kind::Bbo | Kind::Instrument => 4,
+            Kind::Liquidation => 3,
             Kind::Trade | Kind::MarkPrice => 2,
             Kind::Funding | Kind::OpenInterest => 1,
         };
@@ -87,8 +88,13 @@ impl Rows {
 
     /// Bytes that the rows take.
     pub(crate) fn bytes(&self) -> usize {
-        let trade = if self.kind == Kind::Trade { 9 } else { 0 };
-        let row = 32 + 8 * self.floats.len() + trade + if self.kind == Kind::Funding { 8 } else { 0 };
+        let own = match self.kind {
+            Kind::Trade => 9,
+            Kind::Funding | Kind::Instrument => 8,
+            Kind::Liquidation => 1,
+            Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest => 0,
+        };
+        let row = 32 + 8 * self.floats.len() + own;
         self.len() * row + self.names.len()
     }
 
@@ -122,6 +128,11 @@ impl Rows {
                 self.ends.reserve_exact(more);
                 self.names.reserve_exact(more * NAME_BYTES);
             }
+            Kind::Instrument => {
+                self.ends.reserve_exact(more);
+                self.names.reserve_exact(more * NAME_BYTES);
+            }
+            Kind::Liquidation => self.sides.reserve_exact(more),
             Kind::Funding => self.next.reserve_exact(more),
             Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest => {}
         }
@@ -155,6 +166,15 @@ impl Rows {
                 [rate, f64::NAN, f64::NAN, f64::NAN]
             }
             Body::OpenInterest(value) => [value, f64::NAN, f64::NAN, f64::NAN],
+            Body::Liquidation { price, qty, average_price, side } => {
+                self.sides.push(side);
+                [price, qty, average_price.unwrap_or(f64::NAN), f64::NAN]
+            }
+            Body::Instrument { tick_size, lot_size, contract_value, contract_multiplier, status } => {
+                self.names.push_str(&status);
+                self.ends.push(self.names.len());
+                [tick_size, lot_size, contract_value, contract_multiplier]
+            }
         };
         for (column, value) in self.floats.iter_mut().zip(floats) {
             column.push(value);
@@ -183,19 +203,17 @@ impl Rows {
                 out.extend_from_slice(&value.to_bits().to_le_bytes());
             }
         }
-        match self.kind {
-            Kind::Trade => {
-                let sides = self.sides.get(range.clone()).unwrap_or_default();
-                out.extend(sides.iter().map(|side| side.cast_unsigned()));
-                for row in range {
-                    let name = self.name(row).as_bytes();
-                    put(out, name.len() as u64);
-                    out.extend_from_slice(name);
-                }
+        // Of each column that is not empty: what a stream does not have takes no room.
+        let sides = self.sides.get(range.clone()).unwrap_or_default();
+        out.extend(sides.iter().map(|side| side.cast_unsigned()));
+        if has_names(self.kind) {
+            for row in range.clone() {
+                let name = self.name(row).as_bytes();
+                put(out, name.len() as u64);
+                out.extend_from_slice(name);
             }
-            Kind::Funding => differences(&each(&self.next), out),
-            Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest => {}
         }
+        differences(&each(&self.next), out);
     }
 
     /// The rows that [`Self::encode`] appended; `None` when these are no such bytes.
@@ -219,17 +237,18 @@ impl Rows {
                 column.push(f64::from_bits(u64::from_le_bytes(from.array()?)));
             }
         }
-        match kind {
-            Kind::Trade => {
-                rows.sides.extend(from.take(count)?.iter().map(|byte| byte.cast_signed()));
-                for _ in 0..count {
-                    let length = from.length()?;
-                    rows.names.push_str(std::str::from_utf8(from.take(length)?).ok()?);
-                    rows.ends.push(rows.names.len());
-                }
+        if matches!(kind, Kind::Trade | Kind::Liquidation) {
+            rows.sides.extend(from.take(count)?.iter().map(|byte| byte.cast_signed()));
+        }
+        if has_names(kind) {
+            for _ in 0..count {
+                let length = from.length()?;
+                rows.names.push_str(std::str::from_utf8(from.take(length)?).ok()?);
+                rows.ends.push(rows.names.len());
             }
-            Kind::Funding => rows.next = sums(count, from)?,
-            Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest => {}
+        }
+        if kind == Kind::Funding {
+            rows.next = sums(count, from)?;
         }
         from.0.is_empty().then_some(rows)
     }
@@ -297,6 +316,8 @@ impl Rows {
             }
             Kind::Funding => self.next.extend(ints(4).ok_or_else(wrong)?.values()),
             Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest => {}
+            // No earlier version had them.
+            Kind::Liquidation | Kind::Instrument => return Err(wrong()),
         }
         Ok(())
     }
@@ -345,18 +366,19 @@ impl Rows {
             let values = order.iter().map(|row| column.get(*row).copied().filter(|value| !value.is_nan()));
             columns.push(Arc::new(values.collect::<Float64Array>()));
         }
-        match self.kind {
-            Kind::Trade => {
-                let sides = order.iter().filter_map(|row| self.sides.get(*row).copied());
-                columns.push(Arc::new(Int8Array::from_iter_values(sides)));
-                let mut names = StringBuilder::with_capacity(order.len(), self.names.len());
-                for row in order {
-                    names.append_value(self.name(*row));
-                }
-                columns.push(Arc::new(names.finish()));
+        if matches!(self.kind, Kind::Trade | Kind::Liquidation) {
+            let sides = order.iter().filter_map(|row| self.sides.get(*row).copied());
+            columns.push(Arc::new(Int8Array::from_iter_values(sides)));
+        }
+        if has_names(self.kind) {
+            let mut names = StringBuilder::with_capacity(order.len(), self.names.len());
+            for row in order {
+                names.append_value(self.name(*row));
             }
-            Kind::Funding => columns.push(ints(&self.next)),
-            Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest => {}
+            columns.push(Arc::new(names.finish()));
+        }
+        if self.kind == Kind::Funding {
+            columns.push(ints(&self.next));
         }
         columns
     }
@@ -366,6 +388,11 @@ impl Rows {
         let end = self.ends.get(row).copied().unwrap_or(begin);
         self.names.get(begin..end).unwrap_or_default()
     }
+}
+
+/// Whether the events of a stream have a text: the name of a trade, the status of an instrument.
+fn has_names(kind: Kind) -> bool {
+    matches!(kind, Kind::Trade | Kind::Instrument)
 }
 
 /// Appends each number by what it differs from the one before.
@@ -426,6 +453,14 @@ mod tests {
             Body::MarkPrice { mark_price: 1.0, index_price: None },
             Body::Funding { rate: -0.5, next_ns: 9 },
             Body::OpenInterest(3.0),
+            Body::Liquidation { price: 1.0, qty: 2.0, average_price: None, side: -1 },
+            Body::Instrument {
+                tick_size: 0.1,
+                lot_size: 1.0,
+                contract_value: 0.01,
+                contract_multiplier: 1.0,
+                status: "live".into(),
+            },
         ];
         for (kind, body) in Kind::ALL.into_iter().zip(bodies) {
             let mut rows = Rows::new(kind);
@@ -433,10 +468,12 @@ mod tests {
             rows.push(event(20, body.clone()), 1);
             rows.push(event(10, body), 2);
             let batch = rows.narrow(0..2).unwrap();
-            let mut old = Rows::new(kind);
-            old.extend(&rows.narrow(0..1).unwrap()).unwrap();
-            old.extend(&rows.narrow(1..2).unwrap()).unwrap();
-            assert_eq!(old.narrow(0..2).unwrap(), batch, "{kind}, as earlier versions wrote it");
+            if kind.index() <= Kind::OpenInterest.index() {
+                let mut old = Rows::new(kind);
+                old.extend(&rows.narrow(0..1).unwrap()).unwrap();
+                old.extend(&rows.narrow(1..2).unwrap()).unwrap();
+                assert_eq!(old.narrow(0..2).unwrap(), batch, "{kind}, as earlier versions wrote it");
+            }
             let mut back = Rows::new(kind);
             for range in [0..1, 1..2] {
                 let mut bytes = Vec::new();

@@ -50,19 +50,28 @@ pub(crate) struct Content {
 /// # Errors
 /// When it cannot be written, or other rows are read back.
 pub(crate) async fn seal(spool: &Store, key: &str, wanted: &Wanted, rows: &Arc<Rows>) -> Result<Content> {
+    let (spool, key, wanted, rows) = (spool.clone(), key.to_owned(), wanted.clone(), Arc::clone(rows));
+    let runtime = tokio::runtime::Handle::current();
+    // All of it on a thread of its own: encoding takes a processor, syncing waits for the disk, and many small files have to
+    // wait for it together, not one after the other.
+    tokio::task::spawn_blocking(move || runtime.block_on(steps(&spool, &key, wanted, rows)))
+        .await
+        .map_err(|e| Error::caused(Kind::Internal, "the sealing of a spool file", e))?
+}
+
+async fn steps(spool: &Store, key: &str, wanted: Wanted, rows: Arc<Rows>) -> Result<Content> {
     let shown = spool.show(key);
-    let (wanted, rows) = (wanted.clone(), Arc::clone(rows));
     let made = Arc::new(std::sync::OnceLock::new());
     let expected = Arc::clone(&made);
     let steps = atomic::Steps {
         write: Box::new(move |path| {
-            blocking(move || {
+            at_once(move || {
                 let content = write(&path, &wanted, &rows)?;
                 made.set(content).map_err(|_| Error::new(Kind::Internal, "a file was written twice"))
             })
         }),
         verify: Box::new(move |path| {
-            blocking(move || {
+            at_once(move || {
                 let found = read_back(&path)?;
                 match expected.get() {
                     Some((count, hash)) if (found.rows, found.row_hash) == (*count, *hash) => Ok(found),
@@ -118,12 +127,9 @@ pub(crate) fn holds(path: &Path, rows: &Rows) -> Result<bool> {
     Ok(missing.is_empty())
 }
 
-fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> BoxFuture<'static, Result<T>> {
-    Box::pin(async move {
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|e| Error::caused(Kind::Internal, "the sealing of a spool file", e))?
-    })
+/// Work as a step, on the thread that waits for it.
+fn at_once<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> BoxFuture<'static, Result<T>> {
+    Box::pin(async move { work() })
 }
 
 fn write(path: &PathBuf, wanted: &Wanted, rows: &Rows) -> Result<(usize, RowHash)> {

@@ -30,12 +30,17 @@ use crate::{
 /// recording is being played, or one of the clocks is wrong.
 const FAR_NS: i64 = 12 * 3_600_000_000_000;
 
+/// A file whose rows take so many bytes is that of a busy series.
+const BUSY: usize = 2 << 20;
+
 /// So many rows go to the log at a time: while the disk refuses, an attempt must not take as much memory as the rows.
 const PIECE: usize = 65_536;
 
 #[derive(Debug)]
 pub(crate) struct SeriesWriter {
     pub(crate) wanted: Wanted,
+    /// `stream/symbol`.
+    pub(crate) name: String,
     pub(crate) tracker: SequenceTracker,
     /// Without the tracker's mark, which is put in when it is asked for.
     known: Checkpoint,
@@ -92,6 +97,7 @@ impl SeriesWriter {
         };
         Self {
             tracker: SequenceTracker::new(known.mark.clone()),
+            name: format!("{}/{}", wanted.series.stream, wanted.series.symbol),
             wanted,
             known,
             status,
@@ -137,13 +143,14 @@ impl SeriesWriter {
         full || moved
     }
 
-    /// Whether the open file is old enough to be ended, or the day is over. The first file of a series ends somewhat earlier,
-    /// by its name: so the files of many series do not all end at once.
-    pub(crate) fn is_due(&self, now: i64, options: &Options) -> bool {
+    /// Whether the open file is old enough to be ended, or the day is over. One with few rows may become `quiet_after` old.
+    /// The first file of a series ends somewhat earlier, by its name: so the files of many series do not all end at once.
+    pub(crate) fn is_due(&self, now: i64, rotate_after: Duration, quiet_after: Duration) -> bool {
         let Some(open) = &self.open else { return false };
         let age = Duration::from_nanos(u64::try_from(now - open.since).unwrap_or(0));
         let midnight = Date::of_ns(open.since) < Date::of_ns(now);
-        let limit = if self.is_first { options.rotate_after * self.share() / 256 } else { options.rotate_after };
+        let limit = if open.rows.bytes() >= BUSY { rotate_after } else { quiet_after.max(rotate_after) };
+        let limit = if self.is_first { limit * self.share() / 256 } else { limit };
         age >= limit || midnight
     }
 
@@ -218,6 +225,12 @@ impl SeriesWriter {
         Some(Piece { head: &open.head, rows: &open.rows, range: open.committed..end, tracked })
     }
 
+    /// The rows of the open file that are in the log.
+    pub(crate) fn carried(&self) -> Option<Piece<'_>> {
+        let open = self.open.as_ref().filter(|open| open.committed > 0 && open.committed == open.rows.len())?;
+        Some(Piece { head: &open.head, rows: &open.rows, range: 0..open.committed, tracked: self.tracked() })
+    }
+
     /// Whether the open file has no rows behind `end`.
     pub(crate) fn is_whole(&self, end: usize) -> bool {
         self.open.as_ref().is_none_or(|open| open.rows.len() <= end)
@@ -270,6 +283,33 @@ mod tests {
         event::Kind,
         venue::{Venue, choose},
     };
+
+    #[test]
+    fn a_quiet_series_keeps_its_file_open_for_longer_and_never_past_its_day() {
+        let wanted = choose(&[Venue::Okx], &["btcusdt".parse().unwrap()], &[Kind::Bbo]).unwrap().series.remove(0);
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Store::open(dir.path().to_str().unwrap()).unwrap();
+        let noon = 1_770_120_000_000_000_000;
+        let event = |ns: i64| {
+            let body = crate::feed::event::Body::Bbo { bid_price: 1.0, bid_qty: 1.0, ask_price: 2.0, ask_qty: 1.0 };
+            Event { series: 0, ts_event: ns, ts_recv: ns, id: crate::feed::event::Id::Time, number: 0, body }
+        };
+        let minutes = |n: i64| n * 60_000_000_000;
+        let mut writer = SeriesWriter::new(wanted, Checkpoint::default());
+        writer.is_first = false;
+        let due = |writer: &SeriesWriter, ns: i64| writer.is_due(ns, Duration::from_mins(5), Duration::from_mins(120));
+        writer.push(event(noon), &spool, 1);
+        assert!(!due(&writer, noon + minutes(5)) && !due(&writer, noon + minutes(119)));
+        assert!(due(&writer, noon + minutes(120)), "it is old enough");
+        for n in 0..40_000 {
+            writer.push(event(noon + n), &spool, 1);
+        }
+        assert!(!due(&writer, noon + minutes(4)) && due(&writer, noon + minutes(5)), "it is busy");
+        let _ = writer.freeze();
+        let late = Date::of_ns(noon).unwrap().succ().start_ns() - minutes(1);
+        writer.push(event(late), &spool, 2);
+        assert!(!due(&writer, late + 1) && due(&writer, late + minutes(1)), "the day is over");
+    }
 
     #[test]
     fn no_name_is_given_twice() {

@@ -2,21 +2,47 @@
 //!
 //! Refuses to change anything: every route only reads the last status.
 
-use std::{fmt::Write, future::Future, net::SocketAddr, sync::Arc};
+use std::{
+    fmt::Write,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
-    extract::State,
-    http::{StatusCode, header},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
 
 use super::status::{LAG_MS, SeriesState, Status};
 use crate::error::{Error, Result};
 
 type Told = watch::Receiver<Arc<Status>>;
+
+/// So many connections are served at a time; further ones wait until one ends.
+const CONNECTIONS: usize = 64;
+/// A client that has not sent the head of its request by then is let go, also between two requests.
+const HEAD: Duration = Duration::from_secs(10);
+/// A connection lasts no longer, whatever its client does with it.
+const LONGEST: Duration = Duration::from_mins(5);
+/// After an error of the listener, such as too many open files.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Binds the address.
 ///
@@ -33,16 +59,66 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, told: Told, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let router = Router::new()
         .route("/", get(|| async { Html(include_str!("page.html")) }))
         .route("/health", get(health))
         .route("/metrics", get(|State(told): State<Told>| async move { text(metrics(&told.borrow().clone())) }))
         .route("/status", get(status))
-        .with_state(told);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop)
-        .await
-        .map_err(|e| Error::io("the status page cannot be served", e))
+        .with_state(told)
+        .layer(from_fn_with_state(is_local, by_its_own_name));
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => return Ok(()),
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = async {
+                let permit = Arc::clone(&room).acquire_owned().await;
+                (permit, listener.accept().await)
+            } => accepted,
+        };
+        let (Ok(permit), Ok((stream, _))) = accepted else {
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let _ = connections.spawn(async move {
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD)
+                .serve_connection(TokioIo::new(stream), service);
+            // A client that misbehaves is its own trouble.
+            let _ = timeout(LONGEST, served).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Refuses a request under a name that is not this server's: a page of somebody else, whose name was made to point here, would
+/// read the status by the browser of whoever looks at it. Where the server is reached from other machines, it has names
+/// that it does not know.
+async fn by_its_own_name(State(is_local): State<bool>, request: Request, next: Next) -> Response {
+    if is_local && !is_own_name(request.headers()) {
+        return (StatusCode::MISDIRECTED_REQUEST, "this server is not known by that name\n").into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether a request names this machine: by an address, as localhost, or not at all.
+fn is_own_name(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    if hosts.next().is_some() {
+        return false;
+    }
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or(rest, |(address, _)| address),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 async fn health(State(told): State<Told>) -> Response {
@@ -110,7 +186,8 @@ fn metrics(status: &Status) -> String {
     family("series", "gauge", "Series by their state.", states.to_vec());
     let lines = |of: fn(&super::status::LineStatus) -> u64| {
         let label = |l: &super::status::LineStatus| format!("{{exchange=\"{}\",line=\"{}\"}}", l.exchange, l.name);
-        status.lines.iter().map(|l| (label(l), of(l).to_string())).collect::<Vec<_>>()
+        // Of one that has ended nothing is expected.
+        status.lines.iter().filter(|l| l.state != "ended").map(|l| (label(l), of(l).to_string())).collect::<Vec<_>>()
     };
     family("reconnects_total", "counter", "Times that a connection was lost.", lines(|l| l.reconnects));
     family("line_live", "gauge", "Whether a connection is live.", lines(|l| u64::from(l.state == "live")));
@@ -143,6 +220,25 @@ mod tests {
         collect::status::{FeedStatus, LineStatus},
         model::metric,
     };
+
+    #[test]
+    fn a_name_that_is_not_ours_is_refused() {
+        let check = |hosts: &[&str], own: bool| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                let _ = headers.append(header::HOST, host.parse().unwrap());
+            }
+            assert_eq!(is_own_name(&headers), own, "{hosts:?}");
+        };
+        for own in ["127.0.0.1:9100", "localhost", "LOCALHOST:1", "[::1]:9100", "10.0.0.7"] {
+            check(&[own], true);
+        }
+        for other in ["evil.example:9100", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", ""] {
+            check(&[other], false);
+        }
+        check(&[], true);
+        check(&["localhost", "evil.example"], false);
+    }
 
     #[test]
     fn metrics_are_those_of_the_status() {

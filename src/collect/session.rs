@@ -10,39 +10,28 @@ use std::{
 };
 
 use futures::{FutureExt, SinkExt, StreamExt};
-use http::{HeaderMap, StatusCode};
 use tokio::{
-    net::TcpStream,
-    sync::{mpsc, watch},
+    sync::watch,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{Error as SocketError, Message, protocol::WebSocketConfig},
-};
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
 use super::{
     data_clock::DataClock,
-    dial::Dials,
-    news::{News, What},
-    options::Keeping,
+    news::What,
     reader::{Reader, Taken},
+    shared::Shared,
     subscriptions::{Change, Subscriptions},
 };
-use crate::feed::{event::Event, venue::Line};
+use crate::{
+    feed::{event::Event, venue::Line},
+    net::{Socket, asked_to_wait, open},
+};
 
 /// A group is handed over when it has so many events.
 const GROUP: usize = 1024;
-/// A longer message is no market data.
-const LONGEST: usize = 4 << 20;
 /// A connection that is not made by then is given up.
 pub(super) const CONNECT: Duration = Duration::from_secs(15);
-/// How long nothing is dialled where the exchange says that it is too much, and not for how long.
-const TOO_MUCH: Duration = Duration::from_mins(1);
-/// No exchange is left alone for longer, whatever it says.
-const LONGEST_WAIT: Duration = Duration::from_hours(24);
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -88,11 +77,9 @@ pub(super) struct Session {
     pub(super) line: Arc<Line>,
     pub(super) place: usize,
     pub(super) number: u64,
-    pub(super) keeping: Keeping,
-    pub(super) dials: Arc<Dials>,
+    pub(super) shared: Shared,
     pub(super) clock: Arc<Mutex<DataClock>>,
     pub(super) board: Arc<Board>,
-    pub(super) to: mpsc::Sender<News>,
     pub(super) stage: watch::Sender<Stage>,
     pub(super) end: watch::Receiver<bool>,
 }
@@ -116,19 +103,14 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<Socket, Ended> {
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(LONGEST))
-            .max_frame_size(Some(LONGEST))
-            .write_buffer_size(0);
-        self.dials.turn(self.line.venue).await;
-        let url = self.line.url.as_str();
+        self.shared.dials.turn(self.line.venue).await;
         let failed = |reason: String, wait| Ended { reason, cause: "unknown", wait };
-        match timeout(CONNECT, connect_async_with_config(url, Some(config), true)).await {
-            Ok(Ok((socket, _))) => Ok(socket),
+        match timeout(CONNECT, open(&self.line.url, &self.shared.proxies)).await {
+            Ok(Ok(socket)) => Ok(socket),
             Ok(Err(SocketError::Http(response))) => {
-                let now = (self.keeping.clock)();
+                let now = (self.shared.keeping.clock)();
                 let wait = asked_to_wait(response.status(), response.headers(), now);
-                self.dials.block(self.line.venue, wait);
+                self.shared.dials.block(self.line.venue, wait);
                 let reason = format!("cannot be connected: the exchange answers {}", response.status());
                 Err(Ended { reason, cause: "feed", wait })
             }
@@ -138,8 +120,7 @@ impl Session {
     }
 
     async fn tell(&self, what: What) -> Result<(), NoWriter> {
-        let news = News { line: self.place, session: self.number, what };
-        self.to.send(news).await.map_err(|_| NoWriter)
+        self.shared.tell(self.place, self.number, what).await.map_err(|()| NoWriter)
     }
 
     async fn tell_topics(&self, changes: Vec<(usize, Change)>) -> Result<(), NoWriter> {
@@ -167,17 +148,18 @@ impl Session {
         let lost = |error: SocketError| Ok(Some(Ended::new(error.to_string(), "feed")));
         self.subscribe(&mut socket).await?;
         let pulse = self.line.venue.pulse();
-        let silence = self.keeping.silence;
+        let silence = self.shared.keeping.silence;
         let every = pulse.every.min(silence / 2);
-        let mut reader = Reader::new(&self.line, self.keeping.clock);
+        let mut reader = Reader::new(&self.line, self.shared.keeping.clock);
+        let mut cadence = self.line.cadence();
         let (mut heard_at, mut asked_at) = (Instant::now(), Instant::now());
         let (mut data_at, mut looked_at) = (Instant::now(), Instant::now());
         loop {
-            let limit = self.data_clock().limit(silence);
+            let limit = self.data_clock().limit(silence, cadence);
             let mut due = (heard_at.max(asked_at) + every).min(heard_at + silence).min(data_at + limit);
             // However much the others bring.
             due = due.min(looked_at + silence / 4);
-            if let Some(next) = self.board.lock().next() {
+            if let Some(next) = self.board.lock().next(|topic| self.line.is_over(topic)) {
                 due = due.min(next);
             }
             let message = tokio::select! {
@@ -191,6 +173,11 @@ impl Session {
                         return Ok(Some(Ended::new(reason, "feed")));
                     }
                     looked_at = Instant::now();
+                    // Series may have ended meanwhile, and others been listed again.
+                    cadence = self.line.cadence();
+                    if self.line.is_all_over() {
+                        return Ok(Some(Ended::new("all its series have ended".to_owned(), "feed")));
+                    }
                     if let Some(topic) = self.stalled() {
                         return Ok(Some(Ended::new(format!("{topic} has stopped, though others go on"), "feed")));
                     }
@@ -312,8 +299,8 @@ impl Session {
     fn stalled(&self) -> Option<String> {
         let board = self.board.lock();
         let stalled = |(at, topic): (usize, &super::subscriptions::Topic)| {
-            let known = self.line.topics.get(at)?;
-            let limit = self.keeping.silence.max(known.cadence? * 10);
+            let known = self.line.topics.get(at).filter(|_| !self.line.is_over(at))?;
+            let limit = self.shared.keeping.silence.max(known.cadence? * 10);
             let _ = topic.data.filter(|data| data.elapsed() >= limit)?;
             Some(known.name().to_owned())
         };
@@ -328,7 +315,7 @@ impl Session {
         let now = Instant::now();
         let (changes, topic) = {
             let mut board = self.board.lock();
-            (board.overdue(now), board.ask_now(now))
+            (board.overdue(now), board.ask_now(now, |topic| self.line.is_over(topic)))
         };
         self.tell_topics(changes).await?;
         if let Some(text) = topic.and_then(|topic| self.line.ask(topic))
@@ -337,48 +324,5 @@ impl Session {
             return Ok(Err(error));
         }
         Ok(Ok(()))
-    }
-}
-
-/// For how long an exchange that refuses a connection wants to be left alone.
-fn asked_to_wait(status: StatusCode, headers: &HeaderMap, now_ns: i64) -> Duration {
-    let named = headers.get("retry-after").and_then(|value| value.to_str().ok()).and_then(|text| {
-        let text = text.trim();
-        if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let until = chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp();
-        Some(Duration::from_secs(u64::try_from(until - now_ns / 1_000_000_000).unwrap_or(0)))
-    });
-    // 418 is Binance's for an address that did not stop.
-    let usual = match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::IM_A_TEAPOT | StatusCode::FORBIDDEN => TOO_MUCH,
-        _ => Duration::ZERO,
-    };
-    named.unwrap_or(usual).min(LONGEST_WAIT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_exchange_is_left_alone_for_as_long_as_it_says() {
-        let check = |status: u16, header: Option<&str>, seconds: u64| {
-            let mut headers = HeaderMap::new();
-            if let Some(text) = header {
-                let _ = headers.insert("retry-after", text.parse().unwrap());
-            }
-            let wait = asked_to_wait(StatusCode::from_u16(status).unwrap(), &headers, 1_445_412_480_000_000_000);
-            assert_eq!(wait, Duration::from_secs(seconds), "{status} {header:?}");
-        };
-        check(429, Some("60"), 60);
-        check(429, Some(" 7 "), 7);
-        check(503, Some("Wed, 21 Oct 2015 07:29:00 GMT"), 60);
-        check(503, Some("Wed, 21 Oct 2015 07:27:00 GMT"), 0);
-        check(429, None, 60);
-        check(418, Some("soon"), 60);
-        check(500, None, 0);
-        check(429, Some("99999999"), 86_400);
     }
 }

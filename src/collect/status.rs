@@ -67,6 +67,8 @@ pub struct SeriesCount {
     pub quiet: u64,
     /// Refused; they are asked for again.
     pub refused: u64,
+    /// Not listed any more.
+    pub ended: u64,
 }
 
 impl SeriesCount {
@@ -80,6 +82,7 @@ impl SeriesCount {
             SeriesState::Receiving => self.receiving,
             SeriesState::Quiet => self.quiet,
             SeriesState::Refused => self.refused,
+            SeriesState::Ended => self.ended,
         }
     }
 
@@ -92,6 +95,7 @@ impl SeriesCount {
             SeriesState::Receiving => &mut self.receiving,
             SeriesState::Quiet => &mut self.quiet,
             SeriesState::Refused => &mut self.refused,
+            SeriesState::Ended => &mut self.ended,
         } += 1;
     }
 }
@@ -103,7 +107,7 @@ pub struct LineStatus {
     pub name: String,
     /// The exchange.
     pub exchange: &'static str,
-    /// `connecting`, `live` or `waiting`.
+    /// `connecting`, `live` or `waiting`; `ended` when all its series have.
     pub state: &'static str,
     /// Times that it was lost.
     pub reconnects: u64,
@@ -128,6 +132,8 @@ pub struct FeedStatus {
     pub state: SeriesState,
     /// What is wrong with it, where something is.
     pub trouble: Option<String>,
+    /// Why it has ended, if it has.
+    pub ended: Option<String>,
     /// Events taken.
     pub events: u64,
     /// Events a second, of late.

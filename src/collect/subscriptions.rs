@@ -156,12 +156,13 @@ impl Subscriptions {
         all.into_iter().filter_map(|at| self.refuse(at, &text, now)).collect()
     }
 
-    /// A topic that is to be asked for now, by itself.
-    pub(crate) fn ask_now(&mut self, now: Instant) -> Option<usize> {
+    /// A topic that is to be asked for now, by itself; none whose series `is_over`.
+    pub(crate) fn ask_now(&mut self, now: Instant, is_over: impl Fn(usize) -> bool) -> Option<usize> {
         if self.single.is_some() || self.single_at.is_some_and(|at| now.duration_since(at) < BETWEEN) {
             return None;
         }
-        let due = self.topics.iter().enumerate().filter_map(|(at, topic)| Some((topic.again?, at))).min();
+        let open = self.topics.iter().enumerate().filter(|(at, _)| !is_over(*at));
+        let due = open.filter_map(|(at, topic)| Some((topic.again?, at))).min();
         let (_, at) = due.filter(|(again, _)| *again <= now)?;
         self.asked(&[at], now);
         (self.single, self.single_at) = (Some(at), Some(now));
@@ -169,17 +170,20 @@ impl Subscriptions {
     }
 
     /// When something is to be done.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self, is_over: impl Fn(usize) -> bool) -> Option<Instant> {
         let answers = self.topics.iter().filter_map(|topic| Some(topic.asked? + ANSWER)).min();
-        let again = self.topics.iter().filter_map(|topic| topic.again).min().filter(|_| self.single.is_none());
+        let open = self.topics.iter().enumerate().filter(|(at, topic)| topic.again.is_some() && !is_over(*at));
+        let again = open.filter_map(|(_, topic)| topic.again).min().filter(|_| self.single.is_none());
         let again = again.map(|again| self.single_at.map_or(again, |at| again.max(at + BETWEEN)));
         answers.into_iter().chain(again).min()
     }
 }
 
 /// Whether a session can take the place of another one: it has every topic that the other has, and brings what that brings.
-pub(crate) fn can_replace(next: &[Topic], old: &[Topic]) -> bool {
-    next.iter().zip(old).all(|(next, old)| {
+/// Nothing is expected of a topic whose series are over.
+pub(crate) fn can_replace(next: &[Topic], old: &[Topic], is_over: impl Fn(usize) -> bool) -> bool {
+    let open = next.iter().zip(old).enumerate().filter(|(at, _)| !is_over(*at));
+    open.into_iter().all(|(_, (next, old))| {
         let had = old.stands.is_some() || old.data.is_some();
         // A moment later the same event is here, too.
         let behind = |since: Instant| old.data.is_some_and(|at| at > since + Duration::from_secs(1));
@@ -198,6 +202,10 @@ mod tests {
         begin + Duration::from_secs(seconds)
     }
 
+    fn none(_: usize) -> bool {
+        false
+    }
+
     fn refused(at: usize, text: &str) -> Vec<(usize, Change)> {
         vec![(at, Change::Refused(text.to_owned()))]
     }
@@ -213,8 +221,8 @@ mod tests {
         let (mut now, mut asked) = (begin, Vec::new());
         for second in 0..3600 {
             now = at(begin, second);
-            if let Some(topic) = all.ask_now(now) {
-                assert_eq!((topic, all.ask_now(now)), (1, None));
+            if let Some(topic) = all.ask_now(now, none) {
+                assert_eq!((topic, all.ask_now(now, none)), (1, None));
                 asked.push(second);
                 assert_eq!(all.refused(None, "no", now), refused(1, "no"));
             }
@@ -222,7 +230,7 @@ mod tests {
         assert_eq!(asked[..5], [2, 6, 14, 30, 62]);
         assert!(asked.len() < 20 && asked.last().unwrap() + 300 > 3599, "{asked:?}");
         all.brought(1, now);
-        assert_eq!((all.next(), all.ask_now(at(now, 1000))), (None, None));
+        assert_eq!((all.next(none), all.ask_now(at(now, 1000), none)), (None, None));
     }
 
     #[test]
@@ -236,7 +244,7 @@ mod tests {
             all.acknowledged(2, begin),
             [(2, Change::Acknowledged), (1, Change::Refused("too frequent".to_owned()))]
         );
-        assert_eq!(all.next(), Some(at(begin, 2)));
+        assert_eq!(all.next(none), Some(at(begin, 2)));
     }
 
     #[test]
@@ -250,10 +258,25 @@ mod tests {
         let late: Vec<usize> = all.overdue(at(begin, 10)).into_iter().map(|(at, _)| at).collect();
         assert_eq!(late, [0, 1]);
         let now = at(begin, 12);
-        assert_eq!((all.ask_now(now), all.ask_now(now)), (Some(0), None));
+        assert_eq!((all.ask_now(now, none), all.ask_now(now, none)), (Some(0), None));
         assert_eq!(all.acknowledged(0, now), [(0, Change::Acknowledged)]);
-        assert_eq!((all.ask_now(now), all.ask_now(at(now, 1))), (None, Some(1)));
+        assert_eq!((all.ask_now(now, none), all.ask_now(at(now, 1), none)), (None, Some(1)));
         assert_eq!(all.refused(None, "unknown", at(now, 1)), refused(1, "unknown"));
+    }
+
+    #[test]
+    fn what_is_over_is_neither_asked_for_nor_expected() {
+        let begin = Instant::now();
+        let mut all = Subscriptions::new(2);
+        all.asked(&[0, 1], begin);
+        let _ = all.acknowledged(0, begin);
+        let _ = all.refused(Some(1), "delisted", begin);
+        let over = |topic: usize| topic == 1;
+        assert_eq!((all.next(over), all.ask_now(at(begin, 99), over)), (None, None));
+        let old = [Topic { stands: Some(begin), ..Topic::default() }; 2];
+        assert!(can_replace(all.topics(), &old, over) && !can_replace(all.topics(), &old, none));
+        // It is listed again.
+        assert_eq!(all.ask_now(at(begin, 99), none), Some(1));
     }
 
     #[test]
@@ -265,7 +288,7 @@ mod tests {
             ..Topic::default()
         };
         let check = |next: Topic, old: Topic, can: bool| {
-            assert_eq!(can_replace(&[next], &[old]), can, "{next:?} {old:?}");
+            assert_eq!(can_replace(&[next], &[old], none), can, "{next:?} {old:?}");
         };
         check(topic(None, None), topic(Some(0), None), false);
         check(topic(None, None), topic(None, None), true);

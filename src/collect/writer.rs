@@ -5,7 +5,7 @@
 //! one counted.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -27,6 +27,7 @@ use super::{
     rows::Rows,
     seal::{Content, seal},
     series_writer::{Dropped, SeriesWriter},
+    spooled,
     status::{SeriesCount, Status},
     tracker::{Gap, Verdict},
     wal::{Batch, Checkpoint, Wal},
@@ -35,14 +36,14 @@ use crate::{
     error::Result,
     feed::{
         event::{Event, Kind},
-        venue::Line,
+        venue::{Line, Wanted},
     },
     model::partition::Series,
 };
 
 /// Files that are sealed at a time: large ones, of which one keeps a processor busy, and small ones, which wait for the disk.
 const SEALS: usize = 2;
-const SMALL_SEALS: usize = 12;
+const SMALL_SEALS: usize = 32;
 /// Rows of so many bytes are sealed at a time where there are more than [`SEALS`].
 const SEAL_BYTES: usize = 16 << 20;
 /// After a failed seal.
@@ -55,6 +56,10 @@ const GROUP: usize = 8 << 20;
 const NOTE_NS: i64 = 60_000_000_000;
 /// At the end every file is tried so often.
 const ATTEMPTS: u32 = 3;
+/// Open rows are written to the log once more when it is so many times as long as they are.
+const CARRIED: u64 = 4;
+/// Up to so many series each file is ended at its age, however small it is.
+const FEW: usize = 150;
 /// A file whose rows are complete.
 struct Frozen {
     place: usize,
@@ -73,6 +78,8 @@ pub(super) struct Writer {
     others: BTreeMap<Series, Checkpoint>,
     wal: Arc<Mutex<Wal>>,
     lines: Lines,
+    /// The place of each series.
+    places: HashMap<Series, usize>,
     waiting: VecDeque<(Frozen, Instant)>,
     seals: JoinSet<Sealed>,
     /// Bytes of rows in files that are being sealed.
@@ -134,6 +141,7 @@ impl Writer {
             .collect();
         let known_recv = |place: usize| series.get(place).map(SeriesWriter::known_recv);
         let lines = Lines::new(lines, &options.wanted, known_recv, now);
+        let places = series.iter().enumerate().map(|(place, one)| (one.wanted.series.clone(), place)).collect();
         let status = Status { started_ns: now, memory_limit: options.memory_limit, ..Status::default() };
         Self {
             options,
@@ -141,6 +149,7 @@ impl Writer {
             others: known,
             wal,
             lines,
+            places,
             waiting: VecDeque::new(),
             seals: JoinSet::new(),
             sealing_bytes: 0,
@@ -227,8 +236,45 @@ impl Writer {
         let now = (self.options.keeping.clock)();
         match news.what {
             What::Group(group) => self.take_group(news.line, news.session, group),
+            What::Listed(wanted, lines) => self.list(wanted, lines, now),
+            What::Delisted(all) => self.delist(&all, now),
+            What::Relisted(all) => {
+                for place in all.iter().filter_map(|series| self.places.get(series)) {
+                    self.lines.begin_again(*place, now, &mut self.diary);
+                }
+            }
             what => self.lines.take(news.line, news.session, what, now, &mut self.diary, &mut self.window),
         }
+    }
+
+    /// Begins series that were listed since the start.
+    fn list(&mut self, wanted: Vec<Wanted>, lines: Vec<Line>, now: i64) {
+        for one in &wanted {
+            let known = self.others.remove(&one.series).unwrap_or_default();
+            let known = spooled::joined(&self.options.spool, &one.series, &known);
+            tracing::info!(series = %one.series, "listed by its exchange; it is collected from now on");
+            self.diary.note(
+                now,
+                "series listed",
+                json!({ "series": one.series.to_string(), "exchange": one.venue.name() }),
+            );
+            let _ = self.places.insert(one.series.clone(), self.series.len());
+            self.series.push(SeriesWriter::new(one.clone(), known));
+        }
+        let series = &self.series;
+        self.lines.add(lines, &wanted, |place| series.get(place).map(SeriesWriter::known_recv), now);
+    }
+
+    /// Ends series that are listed no more: what is open of them is sealed.
+    fn delist(&mut self, all: &[(Series, String)], now: i64) {
+        let mut places = Vec::new();
+        for (series, why) in all {
+            if let Some(place) = self.places.get(series) {
+                self.lines.end(*place, why, now, &mut self.diary);
+                places.push(*place);
+            }
+        }
+        self.rotate(&places);
     }
 
     fn take_group(&mut self, place: usize, session: u64, group: Group) {
@@ -298,6 +344,7 @@ impl Writer {
         if !admits(series.wanted.kind, used, self.options.memory_limit) {
             series.drop_one(now);
             tally.dropped += 1;
+            *tally.series_lost.entry(series.name.clone()).or_default() += 1;
             return;
         }
         let lag = event.ts_recv - event.ts_event;
@@ -330,6 +377,7 @@ impl Writer {
                 let tally = self.window.of(exchange);
                 tally.gaps += 1;
                 tally.missing += missing;
+                *tally.series_lost.entry(series.name.clone()).or_default() += missing;
                 self.diary.note(
                     now,
                     "gap",
@@ -463,9 +511,46 @@ impl Writer {
             let checkpoints = self.checkpoints();
             if let Err(error) = tokio::task::block_in_place(|| self.wal().roll(&checkpoints)) {
                 self.trouble(&error.chain());
+                return true;
             }
+            self.carry();
         }
         true
+    }
+
+    /// Writes the rows of open files to the log once more, so that old segments, of which most has long been sealed, can go: a
+    /// quiet series must not keep what busy ones have written meanwhile.
+    fn carry(&mut self) {
+        // As long as what is kept is little beside what would be written again, it stays.
+        if self.wal().bytes() < self.open_bytes as u64 * CARRIED {
+            return;
+        }
+        let Some(old) = self.wal().old() else { return };
+        let mut batch = Batch::default();
+        for place in 0..self.series.len() {
+            let piece = self.series.get(place).and_then(SeriesWriter::carried);
+            let Some(piece) = piece.filter(|piece| old.contains(&piece.head.key)) else { continue };
+            let added = self.wal().add_whole(&mut batch, piece.head, &piece.tracked, piece.rows, piece.range);
+            if added.is_err() {
+                // Its segment stays until it is sealed.
+                continue;
+            }
+            if batch.len() > GROUP && !self.append_carried(std::mem::take(&mut batch)) {
+                return;
+            }
+        }
+        let _ = self.append_carried(batch);
+    }
+
+    fn append_carried(&mut self, batch: Batch) -> bool {
+        if batch.len() == 0 {
+            return true;
+        }
+        let written = tokio::task::block_in_place(|| self.wal().commit(batch).and_then(|()| self.wal().trim()));
+        if let Err(error) = &written {
+            self.trouble(&error.chain());
+        }
+        written.is_ok()
     }
 
     /// Writes records to the log, of rows up to these ends; whether it could.
@@ -517,8 +602,9 @@ impl Writer {
                 self.rotate(&[place]);
             }
         }
-        let due: Vec<usize> =
-            self.series.iter().enumerate().filter(|(_, b)| b.is_due(now, &self.options)).map(|(at, _)| at).collect();
+        let quiet_after = quiet_after(self.options.rotate_after, self.series.len());
+        let is_due = |one: &SeriesWriter| one.is_due(now, self.options.rotate_after, quiet_after);
+        let due: Vec<usize> = self.series.iter().enumerate().filter(|(_, one)| is_due(one)).map(|(at, _)| at).collect();
         self.rotate(&due);
         self.measure(now);
         if self.window.is_over(now) || self.ticks.is_multiple_of(240) {
@@ -621,6 +707,12 @@ impl Writer {
     }
 }
 
+/// How long the file of a quiet series stays open: longer where there are many series, so that together they do not make more
+/// than some 43,000 small files a day with the usual setting.
+fn quiet_after(rotate_after: Duration, series: usize) -> Duration {
+    rotate_after * u32::try_from(series.div_ceil(FEW)).unwrap_or(u32::MAX).max(1)
+}
+
 /// Whether there is room for another event: frequent ones may fill the limit, rare ones a tenth more.
 fn admits(kind: Kind, used: u64, limit: u64) -> bool {
     used < if kind.has_priority() { limit + limit / 10 } else { limit }
@@ -635,10 +727,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn many_quiet_series_do_not_make_many_files() {
+        let five = Duration::from_mins(5);
+        assert_eq!(quiet_after(five, 0), five);
+        for series in [1, 20, 150, 151, 2400, 3600, 10_000] {
+            let a_day = Duration::from_hours(24).as_secs_f64() / quiet_after(five, series).as_secs_f64();
+            #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+            let files = a_day * series as f64;
+            assert!(files <= 43_200.0, "{series}: {files}");
+        }
+    }
+
+    #[test]
     fn rare_events_are_dropped_last() {
         let at = |used| Kind::ALL.map(|kind| admits(kind, used, 100));
-        assert_eq!(at(99), [true; 5]);
-        assert_eq!(at(100), [false, false, true, true, true]);
-        assert_eq!(at(110), [false; 5]);
+        assert_eq!(at(99), [true; 7]);
+        assert_eq!(at(100), [false, false, true, true, true, true, true]);
+        assert_eq!(at(110), [false; 7]);
     }
 }

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use super::{
     directory::{Directory, Heard, Reply, not_json},
     event::{Body, Event, Id, Kind, TradeId},
-    value::{Faults, Value, side},
+    instrument::{Page, Trading, instrument},
+    value::{Faults, Item, Value, side},
 };
 
 #[derive(Deserialize)]
@@ -84,6 +85,104 @@ struct MarkPrice<'a> {
     next: Value<'a>,
 }
 
+#[derive(Deserialize)]
+struct ForceOrder<'a> {
+    #[serde(borrow)]
+    o: Order<'a>,
+}
+
+#[derive(Deserialize)]
+struct Order<'a> {
+    #[serde(rename = "s", borrow, default)]
+    symbol: Value<'a>,
+    #[serde(rename = "S", borrow, default)]
+    side: Value<'a>,
+    #[serde(rename = "q", borrow, default)]
+    qty: Value<'a>,
+    #[serde(rename = "p", borrow, default)]
+    price: Value<'a>,
+    #[serde(rename = "ap", borrow, default)]
+    average: Value<'a>,
+    #[serde(rename = "T", borrow, default)]
+    time: Value<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OpenInterest<'a> {
+    #[serde(borrow, default)]
+    open_interest: Value<'a>,
+    #[serde(borrow, default)]
+    symbol: Value<'a>,
+    #[serde(borrow, default)]
+    time: Value<'a>,
+}
+
+#[derive(Deserialize)]
+struct ExchangeInfo<'a> {
+    #[serde(borrow)]
+    symbols: Vec<Item<Listed<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Listed<'a> {
+    #[serde(borrow, default)]
+    symbol: Value<'a>,
+    #[serde(borrow, default)]
+    status: Value<'a>,
+    #[serde(borrow, default)]
+    filters: Vec<Item<Filter<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Filter<'a> {
+    #[serde(borrow, default)]
+    filter_type: Value<'a>,
+    #[serde(borrow, default)]
+    tick_size: Value<'a>,
+    #[serde(borrow, default)]
+    step_size: Value<'a>,
+}
+
+impl Listed<'_> {
+    fn filter<T>(&self, kind: &str, of: impl Fn(&Filter) -> Option<T>) -> Option<T> {
+        let mut filters = self.filters.iter().filter_map(|filter| filter.object().ok());
+        filters.find(|filter| filter.filter_type.text() == Ok(kind)).and_then(of)
+    }
+}
+
+/// The list of `/fapi/v1/exchangeInfo`. A contract stands for one unit of its base currency.
+pub(super) fn instruments(body: &str) -> Result<Page, String> {
+    let info: ExchangeInfo = serde_json::from_str(body).map_err(not_json)?;
+    let trading = |status: &str| match status {
+        "PENDING_TRADING" => Trading::Upcoming,
+        "DELIVERED" | "CLOSE" | "SETTLING" => Trading::Over,
+        _ => Trading::Live,
+    };
+    let of = |item: &Item<Listed>| {
+        let listed = item.object()?;
+        let tick = listed.filter("PRICE_FILTER", |filter| filter.tick_size.amount().ok());
+        let lot = listed.filter("LOT_SIZE", |filter| filter.step_size.amount().ok());
+        instrument(&listed.symbol, &listed.status, trading, [tick, lot, Some(1.0), Some(1.0)])
+    };
+    Ok(Page { instruments: info.symbols.iter().filter_map(|item| of(item).ok()).collect(), next: None })
+}
+
+/// The answer of `/fapi/v1/openInterest`.
+pub(super) fn answer(body: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
+    let found: OpenInterest = serde_json::from_str(body).map_err(not_json)?;
+    out.push(Event {
+        series: wanted.wanted(found.symbol.text()?, Kind::OpenInterest)?,
+        ts_event: found.time.millis()?,
+        ts_recv,
+        id: Id::Time,
+        number: 0,
+        body: Body::OpenInterest(found.open_interest.amount()?),
+    });
+    Ok(())
+}
+
 pub(super) fn decode(frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
     // The name comes first in practice; reading it alone saves a second pass over the frame. One with escapes is read whole.
     let named = frame.strip_prefix("{\"stream\":\"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
@@ -107,6 +206,7 @@ pub(super) fn decode(frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Ve
         "bookTicker" => out.push(quote(&read(frame)?, name, ts_recv, wanted)?),
         "aggTrade" => out.push(trade(&read(frame)?, name, ts_recv, wanted)?),
         "markPrice@1s" | "markPrice" => mark(&read(frame)?, name, ts_recv, wanted, out)?,
+        "forceOrder" => out.push(liquidation(&read::<ForceOrder>(frame)?.o, name, ts_recv, wanted)?),
         _ => return Err(format!("stream {stream:?} is unknown")),
     }
     Ok(Heard::Data)
@@ -158,6 +258,23 @@ fn trade(trade: &AggTrade, stream: &str, ts_recv: i64, wanted: &Directory) -> Re
     })
 }
 
+fn liquidation(order: &Order, stream: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+    let side = match order.side.text()? {
+        "BUY" => 1,
+        "SELL" => -1,
+        other => return Err(format!("{other:?} is not a side")),
+    };
+    let average_price = order.average.present().map(Value::amount).transpose()?.filter(|price| *price > 0.0);
+    Ok(Event {
+        series: wanted.wanted(symbol(&order.symbol, stream)?, Kind::Liquidation)?,
+        ts_event: order.time.millis()?,
+        ts_recv,
+        id: Id::Time,
+        number: 0,
+        body: Body::Liquidation { price: order.price.amount()?, qty: order.qty.amount()?, average_price, side },
+    })
+}
+
 /// A frame of two streams: what is wrong with one of them costs nothing of the other.
 fn mark(mark: &MarkPrice, stream: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
     let symbol = symbol(&mark.symbol, stream)?;
@@ -191,7 +308,8 @@ mod tests {
 
     fn wanted() -> Directory {
         let mut wanted = Directory::default();
-        for (place, kind) in [Kind::Bbo, Kind::Trade, Kind::MarkPrice, Kind::Funding].into_iter().enumerate() {
+        let kinds = [Kind::Bbo, Kind::Trade, Kind::MarkPrice, Kind::Funding, Kind::Liquidation, Kind::OpenInterest];
+        for (place, kind) in kinds.into_iter().enumerate() {
             wanted.add("BTCUSDT", kind, place);
         }
         wanted
@@ -244,6 +362,38 @@ mod tests {
         assert_eq!(events[0].body, Body::MarkPrice { mark_price: 11_794.15, index_price: Some(11_784.626_590_91) });
         assert_eq!(events[1].body, Body::Funding { rate: -0.000_381_67, next_ns: 1_562_306_400_000_000_000 });
         assert_eq!((events[1].series, events[1].ts_event), (3, 1_562_305_380_000_000_000));
+    }
+
+    #[test]
+    fn liquidations_have_the_side_of_the_order_that_closes() {
+        let frame = r#"{"stream":"btcusdt@forceOrder","data":{"e":"forceOrder","E":1568014460893,"o":{"s":"BTCUSDT","S":"SELL","o":"LIMIT","f":"IOC","q":"0.014","p":"9910","ap":"9911.5","X":"FILLED","l":"0.014","z":"0.014","T":1568014460890}}}"#;
+        let (_, events) = of(frame).unwrap();
+        let body = |average_price| Body::Liquidation { price: 9910.0, qty: 0.014, average_price, side: -1 };
+        assert_eq!((events[0].series, events[0].ts_event), (4, 1_568_014_460_890_000_000));
+        assert_eq!(events[0].body, body(Some(9911.5)));
+        assert_eq!(of(&frame.replace("9911.5", "0")).unwrap().1[0].body, body(None), "nothing is filled yet");
+        assert!(of(&frame.replace("SELL", "sold")).is_err() && of(&frame.replace("\"9910\"", "9910")).is_err());
+    }
+
+    #[test]
+    fn lists_and_polled_answers_are_read() {
+        let body = r#"{"serverTime":1,"symbols":[{"symbol":"BTCUSDT","status":"TRADING","contractType":"PERPETUAL","filters":[7,{"filterType":"PRICE_FILTER","tickSize":"0.10"},{"filterType":"LOT_SIZE","stepSize":"0.001"}]},
+            {"symbol":"币安人生USDT","status":"PENDING_TRADING","filters":[]},3,{"symbol":"OLDUSDT","status":"CLOSE","filters":[]}]}"#;
+        let list = instruments(body).unwrap().instruments;
+        let told: Vec<_> = list.iter().map(|i| (i.wire.as_str(), i.trading, i.tick_size, i.lot_size)).collect();
+        assert_eq!(
+            told,
+            [
+                ("BTCUSDT", Trading::Live, Some(0.1), Some(0.001)),
+                ("币安人生USDT", Trading::Upcoming, None, None),
+                ("OLDUSDT", Trading::Over, None, None),
+            ]
+        );
+        let mut out = Vec::new();
+        let text = r#"{"openInterest":"10659.509","symbol":"BTCUSDT","time":1589437530011}"#;
+        answer(text, 7, &wanted(), &mut out).unwrap();
+        assert_eq!((out[0].series, &out[0].body), (5, &Body::OpenInterest(10_659.509)));
+        assert!(answer(r#"{"code":-1121,"msg":"Invalid symbol."}"#, 7, &wanted(), &mut out).is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{
     directory::{Directory, Heard, Reply, not_json},
     event::{Body, Event, Id, Kind, TradeId},
+    instrument::{Page, Trading, instrument},
     value::{Faults, Item, Levels, Value},
 };
 
@@ -78,6 +79,108 @@ struct Trade<'a> {
     i: Value<'a>,
     #[serde(borrow, default)]
     seq: Value<'a>,
+}
+
+#[derive(Deserialize)]
+struct Liquidations<'a> {
+    #[serde(borrow)]
+    data: Vec<Item<Liquidation<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Liquidation<'a> {
+    #[serde(rename = "T", borrow, default)]
+    time: Value<'a>,
+    #[serde(borrow, default)]
+    s: Value<'a>,
+    #[serde(rename = "S", borrow, default)]
+    side: Value<'a>,
+    #[serde(borrow, default)]
+    v: Value<'a>,
+    #[serde(borrow, default)]
+    p: Value<'a>,
+}
+
+impl Liquidation<'_> {
+    fn event(&self, symbol: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+        same_symbol(symbol, &self.s)?;
+        // The side of the position: a long one is closed by an order that sells.
+        let side = match self.side.text()? {
+            "Buy" => -1,
+            "Sell" => 1,
+            other => return Err(format!("{other:?} is not a side")),
+        };
+        let body = Body::Liquidation { price: self.p.amount()?, qty: self.v.amount()?, average_price: None, side };
+        Ok(Event {
+            series: wanted.wanted(symbol, Kind::Liquidation)?,
+            ts_event: self.time.millis()?,
+            ts_recv,
+            id: Id::Time,
+            number: 0,
+            body,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    result: Listing<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listing<'a> {
+    #[serde(borrow)]
+    list: Vec<Item<Listed<'a>>>,
+    #[serde(borrow, default)]
+    next_page_cursor: Value<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed<'a> {
+    #[serde(borrow, default)]
+    symbol: Value<'a>,
+    #[serde(borrow, default)]
+    status: Value<'a>,
+    #[serde(borrow, default)]
+    price_filter: Option<Item<Steps<'a>>>,
+    #[serde(borrow, default)]
+    lot_size_filter: Option<Item<Steps<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Steps<'a> {
+    #[serde(borrow, default)]
+    tick_size: Value<'a>,
+    #[serde(borrow, default)]
+    qty_step: Value<'a>,
+}
+
+/// A page of `/v5/market/instruments-info`. A contract stands for one unit of its base currency.
+pub(super) fn instruments(body: &str) -> Result<Page, String> {
+    let answer: Answer = serde_json::from_str(body).map_err(not_json)?;
+    let trading = |status: &str| match status {
+        "PreLaunch" => Trading::Upcoming,
+        "Closed" | "Delivered" => Trading::Over,
+        _ => Trading::Live,
+    };
+    let of = |item: &Item<Listed>| {
+        let listed = item.object()?;
+        let price = listed.price_filter.as_ref().and_then(|steps| steps.object().ok());
+        let size = listed.lot_size_filter.as_ref().and_then(|steps| steps.object().ok());
+        let tick = price.and_then(|steps| steps.tick_size.amount().ok());
+        let lot = size.and_then(|steps| steps.qty_step.amount().ok());
+        instrument(&listed.symbol, &listed.status, trading, [tick, lot, Some(1.0), Some(1.0)])
+    };
+    let cursor = answer.result.next_page_cursor.present().and_then(|cursor| cursor.text().ok());
+    Ok(Page {
+        instruments: answer.result.list.iter().filter_map(|item| of(item).ok()).collect(),
+        // It comes encoded as a URL wants it.
+        next: cursor.map(|cursor| format!("&cursor={cursor}")),
+    })
 }
 
 #[derive(Deserialize)]
@@ -164,6 +267,15 @@ pub(super) fn decode(
             for trade in &trades.data {
                 let event = trade.object().and_then(|trade| trade.event(symbol, ts_recv, wanted));
                 out.extend(faults.sort(event));
+            }
+            faults.end()?;
+        }
+        (Some("allLiquidation"), Some(_), _) => {
+            let symbol = topic.split_once('.').map_or("", |(_, symbol)| symbol);
+            let all: Liquidations = serde_json::from_str(frame).map_err(not_json)?;
+            let mut faults = Faults::default();
+            for one in &all.data {
+                out.extend(faults.sort(one.object().and_then(|one| one.event(symbol, ts_recv, wanted))));
             }
             faults.end()?;
         }
@@ -371,6 +483,27 @@ mod tests {
         assert!(
             matches!(events[0].body, Body::Bbo { ask_price, ask_qty, .. } if ask_price.is_nan() && ask_qty.is_nan())
         );
+    }
+
+    #[test]
+    fn liquidations_have_the_side_of_the_order_that_closes() {
+        let frame = r#"{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":1739502303204,"data":[{"T":1739502302929,"s":"BTCUSDT","S":"Buy","v":"20000","p":"0.04499"},{"T":0},{"T":1739502302930,"s":"BTCUSDT","S":"Sell","v":"1","p":"2"}]}"#;
+        let (wanted, mut state, mut out) = (wanted(), State::default(), Vec::new());
+        assert!(decode(frame, 7, &wanted, &mut state, &mut out).is_err(), "one of them is none");
+        let body = |price, qty, side| Body::Liquidation { price, qty, average_price: None, side };
+        let bodies: Vec<_> = out.into_iter().map(|event| event.body).collect();
+        assert_eq!(bodies, [body(0.04499, 20_000.0, -1), body(2.0, 1.0, 1)]);
+    }
+
+    #[test]
+    fn lists_have_pages() {
+        let body = r#"{"retCode":0,"result":{"category":"linear","list":[{"symbol":"BTCUSDT","status":"Trading","priceFilter":{"tickSize":"0.10"},"lotSizeFilter":{"qtyStep":"0.001"}},{"symbol":"NEWUSDT","status":"PreLaunch","priceFilter":3}],"nextPageCursor":"a%3Db"}}"#;
+        let page = instruments(body).unwrap();
+        let told: Vec<_> = page.instruments.iter().map(|i| (i.wire.as_str(), i.trading, i.tick_size)).collect();
+        assert_eq!(told, [("BTCUSDT", Trading::Live, Some(0.1)), ("NEWUSDT", Trading::Upcoming, None)]);
+        assert_eq!(page.next.as_deref(), Some("&cursor=a%3Db"));
+        assert_eq!(instruments(&body.replace("a%3Db", "")).unwrap().next, None);
+        assert!(instruments(r#"{"retCode":10006,"retMsg":"Too many visits"}"#).is_err());
     }
 
     #[test]

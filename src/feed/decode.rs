@@ -39,4 +39,15 @@ impl Decoder {
             Venue::Okx => okx::decode(frame, ts_recv, &self.directory, &mut self.okx, out),
         }
     }
+
+    /// Decodes an answer to a request of a stream that has to be polled.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn answer(&self, body: &str, ts_recv: i64, out: &mut Vec<Event>) -> Result<(), String> {
+        match self.venue {
+            Venue::Binance => binance::answer(body, ts_recv, &self.directory, out),
+            Venue::Bybit | Venue::Okx => Err("nothing of this exchange is polled".to_owned()),
+        }
+    }
 }

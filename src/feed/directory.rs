@@ -52,7 +52,8 @@ impl Directory {
     }
 
     /// The place of a series; `None` when it was not asked for.
-    pub(super) fn place(&self, symbol: &str, kind: Kind) -> Option<usize> {
+    #[must_use]
+    pub fn place(&self, symbol: &str, kind: Kind) -> Option<usize> {
         self.places.get(symbol)?.get(kind.index()).copied().flatten()
     }
 

@@ -23,11 +23,23 @@ pub enum Kind {
     Funding,
     /// Open interest.
     OpenInterest,
+    /// Liquidations.
+    Liquidation,
+    /// What an instrument is: the steps of its prices and sizes, what a contract stands for, whether it is traded.
+    Instrument,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Bbo, Self::Trade, Self::MarkPrice, Self::Funding, Self::OpenInterest];
+    pub const ALL: [Self; 7] = [
+        Self::Bbo,
+        Self::Trade,
+        Self::MarkPrice,
+        Self::Funding,
+        Self::OpenInterest,
+        Self::Liquidation,
+        Self::Instrument,
+    ];
 
     /// The name in paths and columns.
     #[must_use]
@@ -38,6 +50,8 @@ impl Kind {
             Self::MarkPrice => "mark_price",
             Self::Funding => "funding",
             Self::OpenInterest => "open_interest",
+            Self::Liquidation => "liquidation",
+            Self::Instrument => "instrument",
         }
     }
 
@@ -50,7 +64,7 @@ impl Kind {
     /// Whether its events are few and each of them matters: they are dropped last.
     #[must_use]
     pub const fn has_priority(self) -> bool {
-        matches!(self, Self::MarkPrice | Self::Funding | Self::OpenInterest)
+        !matches!(self, Self::Bbo | Self::Trade)
     }
 }
 
@@ -136,6 +150,30 @@ pub enum Body {
     },
     /// Open interest, in the exchange's own unit.
     OpenInterest(f64),
+    /// A position that the exchange closes by force.
+    Liquidation {
+        /// The price at which the position is taken over: that of the order, or at which it is bankrupt.
+        price: f64,
+        /// The quantity, in the exchange's own unit.
+        qty: f64,
+        /// The mean price of what was filled, where the exchange tells it.
+        average_price: Option<f64>,
+        /// Of the order that closes the position: 1 buys (a short position is closed), -1 sells (a long one).
+        side: i8,
+    },
+    /// An instrument as the exchange lists it. What it does not tell is NaN here, and null in a file.
+    Instrument {
+        /// The step of its prices.
+        tick_size: f64,
+        /// The step of its sizes.
+        lot_size: f64,
+        /// What one contract stands for, in the currency that its size is told in.
+        contract_value: f64,
+        /// By which that is multiplied.
+        contract_multiplier: f64,
+        /// Whether it is traded, in the exchange's own word.
+        status: Box<str>,
+    },
 }
 
 impl Body {
@@ -159,6 +197,13 @@ impl Body {
             }
             Self::Funding { rate, next_ns } => fingerprint([*rate, none, none, none], 0, *next_ns, &[]),
             Self::OpenInterest(value) => fingerprint([*value, none, none, none], 0, 0, &[]),
+            Self::Liquidation { price, qty, average_price, side } => {
+                fingerprint([*price, *qty, average_price.unwrap_or(none), none], *side, 0, &[])
+            }
+            Self::Instrument { tick_size, lot_size, contract_value, contract_multiplier, status } => {
+                let values = [*tick_size, *lot_size, *contract_value, *contract_multiplier];
+                fingerprint(values, 0, 0, status.as_bytes())
+            }
         }
     }
 }
@@ -245,6 +290,8 @@ mod tests {
             Body::Trade { price: 1.0, qty: 2.0, side: 1, id: TradeId::Text("a".into()) },
             Body::Trade { price: 1.0, qty: 2.0, side: -1, id: TradeId::Text("a".into()) },
             Body::Trade { price: 1.0, qty: 2.0, side: 1, id: TradeId::Text("b".into()) },
+            Body::Liquidation { price: 1.0, qty: 2.0, average_price: Some(3.0), side: 1 },
+            Body::Liquidation { price: 1.0, qty: 2.0, average_price: Some(3.0), side: -1 },
         ];
         let prints: std::collections::BTreeSet<u64> = bodies.iter().map(Body::fingerprint).collect();
         assert_eq!(prints.len(), bodies.len());

@@ -8,6 +8,7 @@ mod bybit;
 pub mod decode;
 pub mod directory;
 pub mod event;
+pub mod instrument;
 mod number;
 mod okx;
 pub mod recording;

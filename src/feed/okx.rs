@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::{
     directory::{Directory, Heard, Reply, not_json},
     event::{Body, Event, Id, Kind, TradeId},
+    instrument::{Page, Trading, instrument},
     symbol::okx_index,
     value::{Faults, Item, Levels, Value},
 };
@@ -38,6 +39,16 @@ struct Arg<'a> {
     channel: Value<'a>,
     #[serde(rename = "instId", borrow, default)]
     symbol: Value<'a>,
+    /// In the place of a symbol, where a channel is of all of a type.
+    #[serde(rename = "instType", borrow, default)]
+    kind: Value<'a>,
+}
+
+impl Arg<'_> {
+    /// What the channel is of: a symbol, or a type of instruments.
+    fn subject(&self) -> &Value<'_> {
+        self.symbol.present().unwrap_or(&self.kind)
+    }
 }
 
 #[derive(Deserialize)]
@@ -88,6 +99,80 @@ struct Fields<'a> {
     oi: Value<'a>,
 }
 
+/// What was liquidated of an instrument.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Liquidated<'a> {
+    #[serde(borrow, default)]
+    inst_id: Value<'a>,
+    #[serde(borrow, default)]
+    details: Vec<Item<Liquidation<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Liquidation<'a> {
+    #[serde(borrow, default)]
+    side: Value<'a>,
+    #[serde(borrow, default)]
+    bk_px: Value<'a>,
+    #[serde(borrow, default)]
+    sz: Value<'a>,
+    #[serde(borrow, default)]
+    ts: Value<'a>,
+}
+
+impl Liquidation<'_> {
+    fn event(&self, series: usize, ts_recv: i64) -> Result<Event, String> {
+        let (price, qty) = (self.bk_px.amount()?, self.sz.amount()?);
+        let body = Body::Liquidation { price, qty, average_price: None, side: taker(&self.side)? };
+        Ok(Event { series, ts_event: self.ts.millis()?, ts_recv, id: Id::Time, number: 0, body })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed<'a> {
+    #[serde(borrow, default)]
+    inst_id: Value<'a>,
+    #[serde(borrow, default)]
+    state: Value<'a>,
+    #[serde(borrow, default)]
+    tick_sz: Value<'a>,
+    #[serde(borrow, default)]
+    lot_sz: Value<'a>,
+    #[serde(borrow, default)]
+    ct_val: Value<'a>,
+    #[serde(borrow, default)]
+    ct_mult: Value<'a>,
+}
+
+/// The list of `/api/v5/public/instruments`. What is over is in it no more.
+pub(super) fn instruments(body: &str) -> Result<Page, String> {
+    let trading = |state: &str| match state {
+        "preopen" | "test" => Trading::Upcoming,
+        "expired" => Trading::Over,
+        _ => Trading::Live,
+    };
+    let of = |item: &Item<Listed>| {
+        let listed = item.object()?;
+        let values =
+            [&listed.tick_sz, &listed.lot_sz, &listed.ct_val, &listed.ct_mult].map(|value| value.amount().ok());
+        instrument(&listed.inst_id, &listed.state, trading, values)
+    };
+    let list: Vec<Item<Listed>> = read(body)?;
+    Ok(Page { instruments: list.iter().filter_map(|item| of(item).ok()).collect(), next: None })
+}
+
+/// The side of an order.
+fn taker(side: &Value) -> Result<i8, String> {
+    match side.text()? {
+        "buy" => Ok(1),
+        "sell" => Ok(-1),
+        other => Err(format!("{other:?} is not a side")),
+    }
+}
+
 /// The last index prices of this connection, by the name of the index (`BTC-USDT`).
 #[derive(Debug, Default)]
 pub(super) struct Indexes(HashMap<String, f64>);
@@ -106,7 +191,8 @@ pub(super) fn decode(
     if any.event.present().is_some() {
         return answer(&any);
     }
-    let Some(Arg { channel: Value::Text(channel), symbol: Value::Text(symbol) }) = &any.arg else {
+    let arg = any.arg.as_ref().ok_or("names no channel")?;
+    let (Value::Text(channel), Value::Text(symbol)) = (&arg.channel, arg.subject()) else {
         return Err("names no channel".to_owned());
     };
     let mut faults = Faults::default();
@@ -124,6 +210,18 @@ pub(super) fn decode(
                 let price = index.object().and_then(|index| index.idx_px.present().map(Value::amount).transpose());
                 if let Some(price) = faults.sort(price).flatten() {
                     let _ = indexes.0.insert(symbol.clone().into_owned(), price);
+                }
+            }
+            return faults.end().map(|()| Heard::Data);
+        }
+        // Of all instruments of a type, whether they were asked for or not.
+        "liquidation-orders" => {
+            for item in &read::<Liquidated>(frame)? {
+                let named = item.object().and_then(|item| Ok((item, item.inst_id.text()?)));
+                let Some((item, symbol)) = faults.sort(named) else { continue };
+                let Some(series) = wanted.place(symbol, Kind::Liquidation) else { continue };
+                for one in &item.details {
+                    out.extend(faults.sort(one.object().and_then(|one| one.event(series, ts_recv))));
                 }
             }
             return faults.end().map(|()| Heard::Data);
@@ -161,7 +259,7 @@ pub(super) fn decode(
 fn answer(any: &Any) -> Result<Heard, String> {
     let text = |value: &Value| value.text().map(str::to_owned).ok();
     let what = || match &any.arg {
-        Some(Arg { channel, symbol }) => Some(Reply::Channel(text(channel)?, text(symbol)?)),
+        Some(arg) => Some(Reply::Channel(text(&arg.channel)?, text(arg.subject())?)),
         None => any.id.present().and_then(|id| usize::try_from(id.whole().ok()?).ok()).map(Reply::Request),
     };
     let event = any.event.text()?;
@@ -194,11 +292,7 @@ fn quote(book: &Book, series: usize, ts_recv: i64) -> Result<Event, String> {
 impl Fields<'_> {
     fn trade(&self) -> Result<(Id, u64, Body), String> {
         let number = self.trade_id.whole()?;
-        let side = match self.side.text()? {
-            "buy" => 1,
-            "sell" => -1,
-            other => return Err(format!("{other:?} is not a side")),
-        };
+        let side = taker(&self.side)?;
         let (price, qty) = (self.px.amount()?, self.sz.amount()?);
         Ok((Id::Shared(number), number, Body::Trade { price, qty, side, id: TradeId::Number(number) }))
     }
@@ -233,6 +327,35 @@ mod tests {
 
     fn frame(channel: &str, symbol: &str, data: &str) -> String {
         format!(r#"{{"arg":{{"channel":"{channel}","instId":"{symbol}"}},"data":[{data}]}}"#)
+    }
+
+    #[test]
+    fn liquidations_of_all_instruments_come_by_one_channel() {
+        let one = r#"{"bkLoss":"0","bkPx":"0.007831","ccy":"","posSide":"short","side":"buy","sz":"13","ts":"1692266434010"}"#;
+        let text = format!(
+            r#"{{"arg":{{"channel":"liquidation-orders","instType":"SWAP"}},"data":[{{"details":[{one},5,{one}],"instId":"BTC-USDT-SWAP"}},{{"details":[{one}],"instId":"OTHER-USDT-SWAP"}}]}}"#
+        );
+        let mut wanted = Directory::default();
+        wanted.add("BTC-USDT-SWAP", Kind::Liquidation, 3);
+        let mut out = Vec::new();
+        assert!(decode(&text, 7, &wanted, &mut Indexes::default(), &mut out).is_err(), "one of them is none");
+        let body = Body::Liquidation { price: 0.007_831, qty: 13.0, average_price: None, side: 1 };
+        assert!(out.len() == 2 && out.iter().all(|event| event.series == 3 && event.body == body), "{out:?}");
+        let answer = r#"{"event":"subscribe","arg":{"channel":"liquidation-orders","instType":"SWAP"},"connId":"a"}"#;
+        let heard = of(&[answer])[0].as_ref().unwrap().0.clone();
+        assert_eq!(heard, Heard::Subscribed(Some(Reply::Channel("liquidation-orders".to_owned(), "SWAP".to_owned()))));
+    }
+
+    #[test]
+    fn lists_tell_what_a_contract_stands_for() {
+        let body = r#"{"code":"0","data":[{"instId":"BTC-USDT-SWAP","state":"live","tickSz":"0.1","lotSz":"0.01","ctVal":"0.01","ctMult":"1"},{"instId":"NEW-USDT-SWAP","state":"preopen","tickSz":""}],"msg":""}"#;
+        let list = instruments(body).unwrap().instruments;
+        assert_eq!(
+            (list[0].contract_value, list[0].contract_multiplier, list[0].lot_size),
+            (Some(0.01), Some(1.0), Some(0.01))
+        );
+        assert_eq!((list[1].trading, list[1].tick_size), (Trading::Upcoming, None));
+        assert!(instruments(r#"{"code":"50011","msg":"Too Many Requests"}"#).is_err());
     }
 
     #[test]

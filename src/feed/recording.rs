@@ -4,6 +4,7 @@
 //! ```text
 //! {"line":"binance.public/0","at":1770076800123456789,"text":"{\"stream\":…}"}
 //! {"line":"okx.public/0","at":1770076800123456999,"binary":"00ff…"}
+//! {"line":"okx.public/0","at":1770076800123457999,"cut":"closed by the exchange"}
 //! ```
 //!
 //! Refuses to look into frames: what came is kept as it came, also what cannot be decoded.
@@ -30,6 +31,17 @@ pub struct Frame {
     /// A binary frame, in hex.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub binary: Option<String>,
+    /// No frame, but the place where the connection was cut: why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cut: Option<String>,
+}
+
+impl Frame {
+    /// The mark of a cut.
+    #[must_use]
+    pub fn cut(line: &str, at: i64, why: String) -> Self {
+        Self { line: line.to_owned(), at, text: None, binary: None, cut: Some(why) }
+    }
 }
 
 /// Writes a recording.
@@ -107,15 +119,16 @@ mod tests {
     #[test]
     fn frames_are_read_as_they_were_written() {
         let frames = [
-            Frame { line: "a/0".to_owned(), at: 1, text: Some("{\"x\":\"\\n\"}".to_owned()), binary: None },
-            Frame { line: "b/0".to_owned(), at: 2, text: None, binary: Some("00ff".to_owned()) },
+            Frame { line: "a/0".to_owned(), at: 1, text: Some("{\"x\":\"\\n\"}".to_owned()), binary: None, cut: None },
+            Frame { line: "b/0".to_owned(), at: 2, text: None, binary: Some("00ff".to_owned()), cut: None },
+            Frame::cut("b/0", 3, "closed".to_owned()),
         ];
         let mut writer = Writer::new(Vec::new()).unwrap();
         for frame in &frames {
             writer.add(frame).unwrap();
         }
         let (bytes, number) = writer.finish().unwrap();
-        assert_eq!(number, 2);
+        assert_eq!(number, 3);
         let back: Vec<Frame> = read(bytes.as_slice()).unwrap().map(Result::unwrap).collect();
         assert_eq!(back, frames);
         let torn: Vec<_> = read(&bytes[..bytes.len() - 4]).unwrap().collect();

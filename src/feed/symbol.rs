@@ -51,7 +51,7 @@ fn perpetual(upper: &str) -> Option<String> {
     let bare = upper.strip_suffix("-SWAP").unwrap_or(upper);
     let parts: Vec<&str> = bare.split(['-', '_']).collect();
     match parts.as_slice() {
-        [one] => one.bytes().all(|b| b.is_ascii_alphanumeric()).then(|| (*one).to_owned()),
+        [one] => one.chars().all(char::is_alphanumeric).then(|| (*one).to_owned()),
         [base, quote] if !base.is_empty() && QUOTES.contains(quote) => Some(format!("{base}{quote}")),
         _ => None,
     }
@@ -70,6 +70,18 @@ fn unknown_to_okx(typed: &Symbol) -> Error {
         "{typed}: okx has swaps in USDT, USDC and USD; write a symbol that ends in one of them, as in btcusdt, or a contract \
          as okx spells it, as in BTC-USDT-261225"
     ))
+}
+
+/// A name as Binance and Bybit list it.
+pub(super) fn plain_listed(wire: &str) -> Spelling {
+    Spelling { wire: wire.to_owned(), column: wire.to_ascii_uppercase() }
+}
+
+/// A name as OKX lists it.
+pub(super) fn okx_listed(wire: &str) -> Spelling {
+    let upper = wire.to_ascii_uppercase();
+    let swap = upper.ends_with("-SWAP").then(|| perpetual(&upper)).flatten();
+    Spelling { wire: wire.to_owned(), column: swap.unwrap_or(upper) }
 }
 
 /// The index of a contract of OKX: `BTC-USDT` of `BTC-USDT-SWAP`.
@@ -96,6 +108,7 @@ mod tests {
             ("BTC-26DEC26", "BTC-26DEC26"),
             ("btcusdt-26dec26", "BTCUSDT-26DEC26"),
             ("btcperp", "BTCPERP"),
+            ("币安人生usdt", "币安人生USDT"),
         ] {
             check(plain(&name(typed)), wire, wire);
         }
@@ -103,6 +116,9 @@ mod tests {
         for typed in ["btceur", "btcusdt_261225", "btc-26dec26"] {
             assert!(okx(&name(typed)).is_err(), "{typed}");
         }
+        check(okx_listed("BTC-USD_UM-SWAP"), "BTC-USD_UM-SWAP", "BTC-USD_UM-SWAP");
+        check(okx_listed("BTC-USDT-SWAP"), "BTC-USDT-SWAP", "BTCUSDT");
+        check(okx(&name("币安-usdt")).unwrap(), "币安-USDT-SWAP", "币安USDT");
         assert_eq!(okx_index("BTC-USDT-SWAP"), "BTC-USDT");
         assert_eq!(okx_index("BTC-USDT-261225"), "BTC-USDT");
     }

@@ -6,14 +6,21 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
+    fmt::{self, Write},
     str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use super::{
+    binance, bybit,
     directory::{Directory, Reply},
     event::Kind,
+    instrument::{Instrument, Page, Trading, Wish},
+    okx,
     symbol::{self, Spelling},
 };
 use crate::{
@@ -41,6 +48,17 @@ pub struct Route {
     pub url: &'static str,
     /// What a connection may carry.
     limit: usize,
+    /// How it is talked to.
+    by: Transport,
+}
+
+/// How an endpoint is talked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// By WebSocket: topics are subscribed.
+    Socket,
+    /// By requests: topics are polled.
+    Requests,
 }
 
 /// How often an exchange lets an address connect.
@@ -73,7 +91,7 @@ pub struct Wanted {
     /// The value of the column `symbol`, such as `BTCUSDT`.
     pub symbol: String,
     /// As the exchange spells it, such as `BTC-USDT-SWAP`.
-    wire: String,
+    pub wire: String,
 }
 
 /// One thing that is subscribed on a connection.
@@ -106,6 +124,8 @@ pub struct Line {
     pub name: String,
     /// Where it goes.
     pub url: String,
+    /// How it is talked to.
+    pub by: Transport,
     /// What is subscribed.
     pub topics: Vec<Topic>,
     /// What it brings, by the exchange's names.
@@ -114,6 +134,8 @@ pub struct Line {
     pub series: Vec<usize>,
     /// The topics of each of them.
     topics_of: HashMap<usize, Vec<usize>>,
+    /// Series that have ended, by their places; shared by all copies of this line.
+    ended: Arc<HashMap<usize, AtomicBool>>,
 }
 
 impl Line {
@@ -123,10 +145,34 @@ impl Line {
         self.topics_of.get(&series).map_or(&[], Vec::as_slice)
     }
 
+    /// Notes that a series has ended, or that it is wanted again.
+    pub fn set_ended(&self, series: usize, ended: bool) {
+        if let Some(flag) = self.ended.get(&series) {
+            flag.store(ended, Ordering::Relaxed);
+        }
+    }
+
+    fn has_ended(&self, series: usize) -> bool {
+        self.ended.get(&series).is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    /// Whether all series of a topic have ended: nothing is expected of it any more.
+    #[must_use]
+    pub fn is_over(&self, topic: usize) -> bool {
+        self.topics.get(topic).is_some_and(|topic| topic.series.iter().all(|series| self.has_ended(*series)))
+    }
+
+    /// Whether all series have ended.
+    #[must_use]
+    pub fn is_all_over(&self) -> bool {
+        self.series.iter().all(|series| self.has_ended(*series))
+    }
+
     /// The longest time in which one of its topics brings something, where the exchange promises one.
     #[must_use]
     pub fn cadence(&self) -> Option<Duration> {
-        self.topics.iter().filter_map(|topic| topic.cadence).min()
+        let open = self.topics.iter().enumerate().filter(|(at, _)| !self.is_over(*at));
+        open.filter_map(|(_, topic)| topic.cadence).min()
     }
 
     /// The messages that ask for everything when the connection stands, each with the topics that it asks for. Empty where
@@ -172,12 +218,26 @@ impl Line {
     }
 }
 
-const BINANCE_PUBLIC: Route =
-    Route { name: "binance.public", url: "wss://fstream.binance.com/public/stream", limit: 200 };
-const BINANCE_MARKET: Route =
-    Route { name: "binance.market", url: "wss://fstream.binance.com/market/stream", limit: 200 };
-const BYBIT_LINEAR: Route = Route { name: "bybit.linear", url: "wss://stream.bybit.com/v5/public/linear", limit: 200 };
-const OKX_PUBLIC: Route = Route { name: "okx.public", url: "wss://ws.okx.com:8443/ws/v5/public", limit: 100 };
+const fn socket(name: &'static str, url: &'static str, limit: usize) -> Route {
+    Route { name, url, limit, by: Transport::Socket }
+}
+
+const fn requests(name: &'static str, url: &'static str) -> Route {
+    Route { name, url, limit: usize::MAX, by: Transport::Requests }
+}
+
+const BINANCE_PUBLIC: Route = socket("binance.public", "wss://fstream.binance.com/public/stream", 200);
+const BINANCE_MARKET: Route = socket("binance.market", "wss://fstream.binance.com/market/stream", 200);
+const BINANCE_REST: Route = requests("binance.rest", "https://fapi.binance.com");
+const BYBIT_LINEAR: Route = socket("bybit.linear", "wss://stream.bybit.com/v5/public/linear", 200);
+const BYBIT_REST: Route = requests("bybit.rest", "https://api.bybit.com");
+const OKX_PUBLIC: Route = socket("okx.public", "wss://ws.okx.com:8443/ws/v5/public", 100);
+const OKX_REST: Route = requests("okx.rest", "https://www.okx.com");
+
+/// How often what has to be polled is polled.
+const POLLED: Duration = Duration::from_mins(1);
+/// The topic of all instruments of an exchange.
+pub const INSTRUMENTS: &str = "instruments";
 
 impl Venue {
     /// All of them.
@@ -197,9 +257,51 @@ impl Venue {
     #[must_use]
     pub const fn routes(self) -> &'static [Route] {
         match self {
-            Self::Binance => &[BINANCE_PUBLIC, BINANCE_MARKET],
-            Self::Bybit => &[BYBIT_LINEAR],
-            Self::Okx => &[OKX_PUBLIC],
+            Self::Binance => &[BINANCE_PUBLIC, BINANCE_MARKET, BINANCE_REST],
+            Self::Bybit => &[BYBIT_LINEAR, BYBIT_REST],
+            Self::Okx => &[OKX_PUBLIC, OKX_REST],
+        }
+    }
+
+    /// The endpoint of its requests.
+    #[must_use]
+    pub const fn rest(self) -> Route {
+        match self {
+            Self::Binance => BINANCE_REST,
+            Self::Bybit => BYBIT_REST,
+            Self::Okx => OKX_REST,
+        }
+    }
+
+    /// The requests that together list its instruments.
+    #[must_use]
+    pub const fn lists(self) -> &'static [&'static str] {
+        match self {
+            Self::Binance => &["/fapi/v1/exchangeInfo"],
+            Self::Bybit => &["/v5/market/instruments-info?category=linear&limit=1000"],
+            Self::Okx => &["/api/v5/public/instruments?instType=SWAP", "/api/v5/public/instruments?instType=FUTURES"],
+        }
+    }
+
+    /// Reads an answer to one of them.
+    ///
+    /// # Errors
+    /// When it is no list.
+    pub fn instruments(self, body: &str) -> std::result::Result<Page, String> {
+        match self {
+            Self::Binance => binance::instruments(body),
+            Self::Bybit => bybit::instruments(body),
+            Self::Okx => okx::instruments(body),
+        }
+    }
+
+    /// The shortest time between two requests. Binance allows a weight of 2,400 a minute, each of these has a weight of 1, and
+    /// other programs of this address need some of it.
+    #[must_use]
+    pub const fn request_pace(self) -> Duration {
+        match self {
+            Self::Binance => Duration::from_millis(50),
+            Self::Bybit | Self::Okx => Duration::from_millis(200),
         }
     }
 
@@ -238,12 +340,13 @@ impl Venue {
             (Self::Binance, Kind::MarkPrice) => Some(Duration::from_secs(1)),
             (Self::Bybit, Kind::Bbo) => Some(Duration::from_secs(3)),
             (Self::Okx, Kind::MarkPrice) => Some(Duration::from_secs(10)),
+            (Self::Binance, Kind::OpenInterest) => Some(POLLED),
             _ => None,
         }
     }
 
-    /// Where a stream comes from, and what must be subscribed; `None` where there is no such stream.
-    fn topics(self, kind: Kind, wire: &str) -> Option<(Route, Vec<Topic>)> {
+    /// Where a stream comes from, and what must be subscribed.
+    fn topics(self, kind: Kind, wire: &str) -> (Route, Vec<Topic>) {
         let lower = || wire.to_ascii_lowercase();
         let plain = |name: String| vec![Topic { name, answered: None, cadence: None, series: Vec::new() }];
         let okx = |channel: &str, id: &str| Topic {
@@ -252,13 +355,18 @@ impl Venue {
             cadence: None,
             series: Vec::new(),
         };
-        Some(match (self, kind) {
+        match (self, kind) {
             (Self::Binance, Kind::Bbo) => (BINANCE_PUBLIC, plain(format!("{}@bookTicker", lower()))),
             (Self::Binance, Kind::Trade) => (BINANCE_MARKET, plain(format!("{}@aggTrade", lower()))),
             (Self::Binance, Kind::MarkPrice | Kind::Funding) => {
                 (BINANCE_MARKET, plain(format!("{}@markPrice@1s", lower())))
             }
-            (Self::Binance, Kind::OpenInterest) => return None,
+            (Self::Binance, Kind::Liquidation) => (BINANCE_MARKET, plain(format!("{}@forceOrder", lower()))),
+            (Self::Binance, Kind::OpenInterest) => {
+                (BINANCE_REST, plain(format!("/fapi/v1/openInterest?symbol={}", encoded(wire))))
+            }
+            (_, Kind::Instrument) => (self.rest(), plain(INSTRUMENTS.to_owned())),
+            (Self::Bybit, Kind::Liquidation) => (BYBIT_LINEAR, plain(format!("allLiquidation.{wire}"))),
             (Self::Bybit, Kind::Bbo) => (BYBIT_LINEAR, plain(format!("orderbook.1.{wire}"))),
             (Self::Bybit, Kind::Trade) => (BYBIT_LINEAR, plain(format!("publicTrade.{wire}"))),
             (Self::Bybit, _) => (BYBIT_LINEAR, plain(format!("tickers.{wire}"))),
@@ -269,7 +377,30 @@ impl Venue {
             }
             (Self::Okx, Kind::Funding) => (OKX_PUBLIC, vec![okx("funding-rate", wire)]),
             (Self::Okx, Kind::OpenInterest) => (OKX_PUBLIC, vec![okx("open-interest", wire)]),
-        })
+            // By type, not by instrument.
+            (Self::Okx, Kind::Liquidation) => {
+                let kind = if wire.ends_with("-SWAP") { "SWAP" } else { "FUTURES" };
+                let name = format!("{{\"channel\":\"liquidation-orders\",\"instType\":\"{kind}\"}}");
+                let answered = Some(("liquidation-orders".to_owned(), kind.to_owned()));
+                (OKX_PUBLIC, vec![Topic { name, answered, cadence: None, series: Vec::new() }])
+            }
+        }
+    }
+
+    /// How a stream comes.
+    #[must_use]
+    pub fn by(self, kind: Kind) -> Transport {
+        self.topics(kind, "").0.by
+    }
+
+    /// Whether an instrument has a stream: a contract that is delivered on a day has no funding.
+    fn has(self, kind: Kind, wire: &str) -> bool {
+        kind != Kind::Funding
+            || match self {
+                Self::Binance => !wire.contains('_'),
+                Self::Bybit => !wire.contains('-'),
+                Self::Okx => wire.ends_with("-SWAP"),
+            }
     }
 
     /// A symbol as this exchange spells it.
@@ -279,6 +410,27 @@ impl Venue {
             Self::Okx => symbol::okx(typed),
         }
     }
+
+    /// A name of its list.
+    fn spell_listed(self, wire: &str) -> Spelling {
+        match self {
+            Self::Binance | Self::Bybit => symbol::plain_listed(wire),
+            Self::Okx => symbol::okx_listed(wire),
+        }
+    }
+}
+
+/// A name as a URL has it.
+fn encoded(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii() {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 impl Wanted {
@@ -286,6 +438,12 @@ impl Wanted {
     #[must_use]
     pub fn cadence(&self) -> Option<Duration> {
         self.venue.cadence(self.kind)
+    }
+
+    /// How it comes.
+    #[must_use]
+    pub fn by(&self) -> Transport {
+        self.venue.by(self.kind)
     }
 
     /// A series as an earlier process collected it, to be completed; it cannot be subscribed.
@@ -313,52 +471,98 @@ impl FromStr for Venue {
     }
 }
 
-/// What is to be collected, and which combinations of exchange and stream do not exist.
+/// The lists of instruments of the exchanges that gave one.
+pub type Listings = BTreeMap<Venue, Vec<Instrument>>;
+
+/// What is to be collected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// Every series, each once, in the order of the exchanges.
     pub series: Vec<Wanted>,
-    /// Combinations that were left out because the exchange does not have the stream, though another one does.
-    pub left_out: Vec<(Venue, Kind)>,
+    /// Names that are not, or no more, in their exchange's list.
+    pub unknown: Vec<(Venue, Symbol)>,
 }
 
-/// Every series of these exchanges, symbols and streams. An exchange that lacks a stream is left out for it, as long as
-/// another one of the list has it.
+/// Every series of these exchanges, symbols and streams, without any list of instruments.
 ///
 /// # Errors
-/// When none of the exchanges has a stream, or one cannot have a symbol.
+/// As [`choose_listed`].
 pub fn choose(venues: &[Venue], symbols: &[Symbol], kinds: &[Kind]) -> Result<Choice> {
-    let has = |venue: Venue, kind: Kind| venue.topics(kind, "").is_some();
-    for kind in kinds {
-        if !venues.iter().any(|venue| has(*venue, *kind)) {
-            let names: Vec<&str> = venues.iter().map(|venue| venue.name()).collect();
-            let others: Vec<&str> = Venue::ALL.iter().filter(|v| has(**v, *kind)).map(|v| v.name()).collect();
-            return Err(Error::usage(format!(
-                "{} has no {kind} by WebSocket: leave the stream out, or add an exchange that has it: {}",
-                names.join(" and "),
-                others.join(", ")
-            )));
+    let wishes: Vec<Wish> = symbols.iter().cloned().map(Wish::Named).collect();
+    choose_listed(venues, &wishes, kinds, &Listings::new())
+}
+
+/// The spellings at an exchange of what somebody wishes; `None` when its list does not have it.
+fn spellings(venue: Venue, wish: &Wish, listed: Option<&Vec<Instrument>>) -> Result<Option<Vec<Spelling>>> {
+    match (wish, listed) {
+        (Wish::Named(typed), None) => Ok(Some(vec![venue.spell(typed)?])),
+        (Wish::Named(typed), Some(listed)) => {
+            let spelt = venue.spell(typed).ok();
+            let is_meant = |one: &Spelling| {
+                let name = spelt.as_ref().map_or(typed.as_str(), |spelt| spelt.wire.as_str());
+                one.wire.eq_ignore_ascii_case(name)
+                    || (spelt.is_none() && one.column.eq_ignore_ascii_case(typed.as_str()))
+            };
+            let alive = listed.iter().filter(|instrument| instrument.trading != Trading::Over);
+            let found = alive.map(|instrument| venue.spell_listed(&instrument.wire)).find(is_meant);
+            Ok(found.map(|found| vec![found]))
+        }
+        (Wish::Matching(_), None) => Err(Error::new(
+            crate::error::Kind::Io,
+            format!(
+                "{wish} needs the list of instruments of {venue}, which could not be read; name the symbols, or try again"
+            ),
+        )),
+        (Wish::Matching(pattern), Some(listed)) => {
+            let live = listed.iter().filter(|instrument| instrument.trading == Trading::Live);
+            let all = live.map(|instrument| venue.spell_listed(&instrument.wire));
+            Ok(Some(all.filter(|one| pattern.fits(&one.column) || pattern.fits(&one.wire)).collect()))
         }
     }
+}
+
+/// Every series of these exchanges, wishes and streams. `listings` has the lists of the exchanges that could be had; without
+/// one a name is taken as typed.
+///
+/// # Errors
+/// When an exchange cannot have a symbol, or a pattern has no list to be looked up in.
+pub fn choose_listed(venues: &[Venue], wishes: &[Wish], kinds: &[Kind], listings: &Listings) -> Result<Choice> {
     let mut found: BTreeMap<(Venue, String, Kind), Wanted> = BTreeMap::new();
-    let mut left_out = Vec::new();
+    let mut unknown = Vec::new();
     for venue in venues {
-        left_out.extend(kinds.iter().filter(|kind| !has(*venue, **kind)).map(|kind| (*venue, *kind)));
-        for symbol in symbols {
-            let Spelling { wire, column } = venue.spell(symbol)?;
-            for kind in kinds.iter().filter(|kind| has(*venue, **kind)) {
-                let series = Series {
-                    exchange: venue.name().parse::<Exchange>()?,
-                    stream: kind.name().parse::<Stream>()?,
-                    symbol: column.to_ascii_lowercase().parse()?,
+        for wish in wishes {
+            let Some(spelt) = spellings(*venue, wish, listings.get(venue))? else {
+                if let Wish::Named(symbol) = wish {
+                    unknown.push((*venue, symbol.clone()));
+                }
+                continue;
+            };
+            for Spelling { wire, column } in spelt {
+                // A listed name that cannot stand in a path is not collected by a pattern.
+                let Ok(symbol) = column.to_ascii_lowercase().parse::<Symbol>() else {
+                    tracing::warn!(exchange = %venue, symbol = wire, "a listed name cannot stand in a path; it is left out");
+                    continue;
                 };
-                let one = Wanted { venue: *venue, kind: *kind, series, symbol: column.clone(), wire: wire.clone() };
-                let _ = found.insert((*venue, column.clone(), *kind), one);
+                // A typed name is asked for as it is typed; a pattern takes what there is.
+                let is_pattern = matches!(wish, Wish::Matching(_));
+                for kind in kinds.iter().filter(|kind| !is_pattern || venue.has(**kind, &wire)) {
+                    let series = Series {
+                        exchange: venue.name().parse::<Exchange>()?,
+                        stream: kind.name().parse::<Stream>()?,
+                        symbol: symbol.clone(),
+                    };
+                    let one = Wanted { venue: *venue, kind: *kind, series, symbol: column.clone(), wire: wire.clone() };
+                    let _ = found.insert((*venue, column.clone(), *kind), one);
+                }
             }
         }
     }
-    Ok(Choice { series: found.into_values().collect(), left_out })
+    Ok(Choice { series: found.into_values().collect(), unknown })
 }
+
+/// Connections as they are numbered: each route counts its own.
+#[derive(Debug, Clone, Default)]
+pub struct Numbers(BTreeMap<&'static str, usize>);
 
 /// The connections that bring these series, none carrying more than its exchange allows. `endpoints` gives other places
 /// for routes, by their names.
@@ -366,6 +570,20 @@ pub fn choose(venues: &[Venue], symbols: &[Symbol], kinds: &[Kind]) -> Result<Ch
 /// # Errors
 /// When `endpoints` names a route that there is not.
 pub fn lines(wanted: &[Wanted], endpoints: &BTreeMap<String, String>) -> Result<Vec<Line>> {
+    more_lines(wanted, 0, endpoints, &mut Numbers::default())
+}
+
+/// As [`lines`], of series that come behind others: the first of them has the place `first`, and the connections are numbered
+/// on from `numbers`.
+///
+/// # Errors
+/// As [`lines`].
+pub fn more_lines(
+    wanted: &[Wanted],
+    first: usize,
+    endpoints: &BTreeMap<String, String>,
+    numbers: &mut Numbers,
+) -> Result<Vec<Line>> {
     let known: Vec<Route> = Venue::ALL.iter().flat_map(|venue| venue.routes()).copied().collect();
     if let Some(name) = endpoints.keys().find(|name| !known.iter().any(|route| route.name == **name)) {
         let names: Vec<&str> = known.iter().map(|route| route.name).collect();
@@ -377,10 +595,11 @@ pub fn lines(wanted: &[Wanted], endpoints: &BTreeMap<String, String>) -> Result<
         let mut placed: BTreeMap<String, (usize, usize)> = BTreeMap::new();
         let mut venue = None;
         // All topics of a symbol's mark price stay on one connection: the decoder joins them.
-        for (place, one) in wanted.iter().enumerate() {
-            let Some((_, topics)) = one.venue.topics(one.kind, &one.wire).filter(|(r, _)| *r == route) else {
+        for (place, one) in (first..).zip(wanted) {
+            let (by, topics) = one.venue.topics(one.kind, &one.wire);
+            if by != route {
                 continue;
-            };
+            }
             venue = Some(one.venue);
             // Two series can come by one topic, which is then subscribed once.
             let known: Vec<(usize, usize)> = topics.iter().filter_map(|t| placed.get(&t.name).copied()).collect();
@@ -414,19 +633,20 @@ pub fn lines(wanted: &[Wanted], endpoints: &BTreeMap<String, String>) -> Result<
         }
         let Some(venue) = venue else { continue };
         let base = endpoints.get(route.name).map_or(route.url, String::as_str);
-        for (number, (topics, series)) in parts.into_iter().enumerate() {
+        for (topics, series) in parts {
             let mut directory = Directory::default();
             for place in &series {
-                if let Some(one) = wanted.get(*place) {
+                if let Some(one) = place.checked_sub(first).and_then(|place| wanted.get(place)) {
                     directory.add(&one.wire, one.kind, *place);
                 }
             }
-            let url = match venue {
-                Venue::Binance => {
+            let url = match (venue, route.by) {
+                (Venue::Binance, Transport::Socket) => {
                     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-                    format!("{base}{}streams={}", if base.contains('?') { '&' } else { '?' }, names.join("/"))
+                    let names = encoded(&names.join("/"));
+                    format!("{base}{}streams={names}", if base.contains('?') { '&' } else { '?' })
                 }
-                Venue::Bybit | Venue::Okx => base.to_owned(),
+                _ => base.to_owned(),
             };
             let mut topics_of: HashMap<usize, Vec<usize>> = HashMap::new();
             for (at, topic) in topics.iter().enumerate() {
@@ -434,8 +654,11 @@ pub fn lines(wanted: &[Wanted], endpoints: &BTreeMap<String, String>) -> Result<
                     topics_of.entry(*place).or_default().push(at);
                 }
             }
+            let number = numbers.0.entry(route.name).or_default();
             let name = format!("{}/{number}", route.name);
-            found.push(Line { venue, name, url, topics, directory, series, topics_of });
+            *number += 1;
+            let ended = Arc::new(series.iter().map(|place| (*place, AtomicBool::new(false))).collect());
+            found.push(Line { venue, name, url, by: route.by, topics, directory, series, topics_of, ended });
         }
     }
     Ok(found)
@@ -465,14 +688,87 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_no_exchange_has_is_a_mistake() {
-        let refused = choose(&[Venue::Binance], &symbols(&["btcusdt"]), &[Kind::OpenInterest]).unwrap_err();
-        assert_eq!(
-            refused.chain(),
-            "binance has no open_interest by WebSocket: leave the stream out, or add an exchange that has it: bybit, okx"
+    fn every_exchange_has_every_stream() {
+        // What Binance does not push is polled.
+        let some = choose(&Venue::ALL, &symbols(&["btcusdt"]), &Kind::ALL).unwrap();
+        assert_eq!(some.series.len(), 3 * Kind::ALL.len());
+        let polled = lines(&some.series, &BTreeMap::new()).unwrap();
+        let polled = polled.iter().find(|line| line.name == "binance.rest/0").unwrap();
+        let topics: Vec<&str> = polled.topics.iter().map(Topic::name).collect();
+        assert_eq!(topics, ["/fapi/v1/openInterest?symbol=BTCUSDT", "instruments"]);
+    }
+
+    fn listed(names: &[(&str, Trading)]) -> Vec<Instrument> {
+        let of = |(wire, trading): &(&str, Trading)| Instrument {
+            wire: (*wire).to_owned(),
+            trading: *trading,
+            status: String::new(),
+            tick_size: None,
+            lot_size: None,
+            contract_value: None,
+            contract_multiplier: None,
+        };
+        names.iter().map(of).collect()
+    }
+
+    #[test]
+    fn wishes_are_looked_up_in_the_list() {
+        let okx = [
+            ("BTC-USDT-SWAP", Trading::Live),
+            ("NEW-USDT-SWAP", Trading::Upcoming),
+            ("BTC-USDT-261225", Trading::Live),
+            ("OLD-USDT-SWAP", Trading::Over),
+            ("BTC-EUR-SWAP", Trading::Live),
+        ];
+        let listings = Listings::from([(Venue::Okx, listed(&okx))]);
+        let check = |wish: &str, wires: &[&str], unknown: usize| {
+            let choice = choose_listed(&[Venue::Okx], &[wish.parse().unwrap()], &[Kind::Bbo], &listings).unwrap();
+            let got: Vec<&str> = choice.series.iter().map(|wanted| wanted.wire.as_str()).collect();
+            assert_eq!((got, choice.unknown.len()), (wires.to_vec(), unknown), "{wish}");
+        };
+        check("all", &["BTC-EUR-SWAP", "BTC-USDT-261225", "BTC-USDT-SWAP"], 0);
+        check("*usdt", &["BTC-USDT-SWAP"], 0);
+        check("btc-usdt-*", &["BTC-USDT-261225", "BTC-USDT-SWAP"], 0);
+        check("btcusdt", &["BTC-USDT-SWAP"], 0);
+        check("btc-eur-swap", &["BTC-EUR-SWAP"], 0);
+        check("newusdt", &["NEW-USDT-SWAP"], 0);
+        check("oldusdt", &[], 1);
+        check("nopeusdt", &[], 1);
+        let all = ["all".parse().unwrap()];
+        let funding = choose_listed(&[Venue::Okx], &all, &[Kind::Funding], &listings).unwrap().series;
+        assert!(funding.iter().all(|wanted| wanted.wire.ends_with("-SWAP")) && funding.len() == 2, "{funding:?}");
+        assert!(choose_listed(&[Venue::Bybit], &all, &[Kind::Bbo], &listings).is_err(), "there is no list");
+    }
+
+    #[test]
+    fn names_of_any_script_are_asked_for_as_typed() {
+        let all = choose(&Venue::ALL, &symbols(&["币安人生usdt"]), &[Kind::Trade]).unwrap().series;
+        assert_eq!(all[0].series.to_string(), "binance/trade/币安人生usdt");
+        let lines = lines(&all, &BTreeMap::new()).unwrap();
+        assert!(
+            lines[0].url.ends_with("streams=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9Fusdt@aggTrade"),
+            "{}",
+            lines[0].url
         );
-        let some = choose(&Venue::ALL, &symbols(&["btcusdt"]), &[Kind::OpenInterest]).unwrap();
-        assert_eq!((some.series.len(), some.left_out), (2, vec![(Venue::Binance, Kind::OpenInterest)]));
+        assert_eq!(lines[1].topics[0].name(), "publicTrade.币安人生USDT");
+    }
+
+    #[test]
+    fn of_a_series_that_has_ended_nothing_is_expected() {
+        let kinds = [Kind::MarkPrice, Kind::Funding];
+        let all = choose(&[Venue::Binance], &symbols(&["btcusdt", "ethusdt"]), &kinds).unwrap().series;
+        let line = lines(&all, &BTreeMap::new()).unwrap().remove(0);
+        let copy = line.clone();
+        line.set_ended(0, true);
+        assert!(!copy.is_over(0) && copy.cadence().is_some(), "its funding goes on");
+        line.set_ended(1, true);
+        assert!(copy.is_over(0) && !copy.is_over(1) && !copy.is_all_over());
+        for place in 2..4 {
+            line.set_ended(place, true);
+        }
+        assert!(copy.is_all_over() && copy.cadence().is_none());
+        line.set_ended(0, false);
+        assert!(!copy.is_over(0));
     }
 
     #[test]

@@ -318,16 +318,18 @@ fn find_gaps(facts: &Facts<'_>) -> Vec<Gap> {
     let mut gaps: Vec<Gap> = Vec::new();
     for window in facts.windows.iter().filter(|w| w.exchange == facts.partition.series.exchange.as_str()) {
         let (from, to) = (minute(window.window_start_ns), minute(window.window_start_ns + WINDOW_NS));
-        let bad = matches!(window.grade.as_str(), "C" | "D" | "F");
+        let Series { stream, symbol, .. } = &facts.partition.series;
+        let (stream, symbol) = (stream.as_str(), symbol.as_str());
+        let bad = matches!(window.graded(stream, symbol), "C" | "D" | "F");
         // A window in which nothing of the stream came says nothing about it.
-        let of_stream = window.events_by_stream.get(facts.partition.series.stream.as_str()).is_some_and(|n| *n > 0);
+        let of_stream = window.events_by_stream.get(stream).is_some_and(|n| *n > 0);
         if (bad || of_stream)
             && let Some(stretch) = covered.get_mut(from..to)
         {
             stretch.fill(true);
         }
         if bad {
-            let why = of_window(window);
+            let why = of_window(window, stream, symbol);
             match gaps.last_mut() {
                 Some(last) if last.to == from && last.why == why => last.to = to,
                 _ => gaps.push(Gap { from, to, why }),
@@ -354,12 +356,13 @@ fn find_gaps(facts: &Facts<'_>) -> Vec<Gap> {
     gaps
 }
 
-fn of_window(window: &Tally) -> String {
-    let mut why = format!("the collector graded it {}", window.grade);
-    if window.offline_seconds > 0.0 {
-        why = format!("{why}, {:.0} s offline", window.offline_seconds);
+fn of_window(window: &Tally, stream: &str, symbol: &str) -> String {
+    let mut why = format!("the collector graded it {}", window.graded(stream, symbol));
+    let offline = window.offline_of(stream, symbol);
+    if offline > 0.0 {
+        why = format!("{why}, {offline:.0} s offline");
     }
-    let lost = window.missing + window.dropped;
+    let lost = window.lost_of(stream, symbol);
     if lost > 0 { format!("{why}, {lost} events lost") } else { why }
 }
 
@@ -553,6 +556,14 @@ mod tests {
         );
         let lost = Tally { offline_seconds: 90.4, missing: 2, ..window(95, "D") };
         check(&full, &[], &[lost], &["23:45 24:00 the collector graded it D, 90 s offline, 2 events lost"]);
+        // A window that is bad because of one series is bad for that one.
+        let of = |series: &str| Tally {
+            events: 9,
+            series_offline_seconds: BTreeMap::from([(series.to_owned(), 600.0)]),
+            ..window(4, "C")
+        };
+        check(&full, &[], &[of("bbo/ethusdt")], &[]);
+        check(&full, &[], &[of("bbo/btcusdt")], &["01:00 01:15 the collector graded it F, 600 s offline"]);
         // Those of another exchange, or without events of the stream, say nothing.
         check(&full, &[], &[Tally { exchange: "bybit".to_owned(), ..window(4, "F") }], &[]);
         let silent: Vec<Tally> = good.into_iter().map(|w| Tally { events_by_stream: BTreeMap::new(), ..w }).collect();

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::date::Date;
 use crate::error::{Error, Result};
 
-/// Declares a name type: ASCII letters, digits, `.`, `_` and `-`; case matters, as it does in object keys.
+/// Declares a name type: ASCII letters, digits, `.`, `_` and `-`; case matters, as it does in object keys. A symbol may have
+/// letters and digits of any script: exchanges list contracts whose names are not ASCII.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $noun:literal) => {
         $(#[$doc])*
@@ -73,7 +74,9 @@ fn check_name(text: &str, noun: &str) -> Result<String> {
     let fine = !text.is_empty()
         && text.len() <= 100
         && !text.starts_with(['.', '-'])
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        && text.chars().all(|c| {
+            c.is_ascii_alphanumeric() || "._-".contains(c) || (noun == "symbol" && !c.is_ascii() && c.is_alphanumeric())
+        });
     if fine {
         Ok(text.to_owned())
     } else {
@@ -136,7 +139,7 @@ impl fmt::Display for Partition {
 #[must_use]
 pub fn belongs(name: &str, value: &str, series: &Series) -> bool {
     let plain = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+        text.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
     };
     let value = plain(value);
     match name {
@@ -174,5 +177,26 @@ impl Selection {
         (self.exchanges.is_empty() || self.exchanges.contains(&series.exchange))
             && (self.streams.is_empty() || self.streams.contains(&series.stream))
             && (self.symbols.is_empty() || self.symbols.contains(&series.symbol))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_may_be_of_any_script_and_is_told_from_others() {
+        let series = |symbol: &str| Series {
+            exchange: "binance".parse().unwrap(),
+            stream: "bbo".parse().unwrap(),
+            symbol: symbol.parse().unwrap(),
+        };
+        let chinese = series("币安人生usdt");
+        assert!(belongs("symbol", "币安人生USDT", &chinese));
+        assert!(!belongs("symbol", "USDT", &chinese) && !belongs("symbol", "币安人生USDT", &series("usdt")));
+        for refused in ["币/安", "币 安", "..", "币\u{0}", "-币", "币%"] {
+            assert!(refused.parse::<Symbol>().is_err(), "{refused}");
+        }
+        assert!("币安".parse::<Exchange>().is_err() && "币安".parse::<Stream>().is_err());
     }
 }

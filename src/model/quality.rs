@@ -105,6 +105,10 @@ pub struct Tally {
     /// Seconds in which a series was not well while its connection was there, by `stream/symbol`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub series_offline_seconds: BTreeMap<String, f64>,
+    /// Events of a series that are missing or had no room, by `stream/symbol`. Where these are all that were lost, the losses of
+    /// one series are not another's; windows of earlier versions do not tell them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub series_lost: BTreeMap<String, u64>,
     /// Events that had the number of another one and other content; both were kept.
     pub conflicts: u64,
     /// Frames that could not be decoded.
@@ -137,6 +141,9 @@ impl Tally {
         for (series, seconds) in &other.series_offline_seconds {
             *self.series_offline_seconds.entry(series.clone()).or_default() += seconds;
         }
+        for (series, lost) in &other.series_lost {
+            *self.series_lost.entry(series.clone()).or_default() += lost;
+        }
         self.conflicts += other.conflicts;
         self.rejected += other.rejected;
         self.dropped += other.dropped;
@@ -153,14 +160,44 @@ impl Tally {
     /// The grade for one series, which the others' troubles do not touch.
     #[must_use]
     pub fn grade_of(&self, stream: &str, symbol: &str) -> &'static str {
+        by_absence(self.offline_of(stream, symbol)).max(self.by_loss_of(self.lost_of(stream, symbol)))
+    }
+
+    /// Seconds without one series: without its connection, or not well though that was there.
+    #[must_use]
+    pub fn offline_of(&self, stream: &str, symbol: &str) -> f64 {
         let own = self.series_offline_seconds.get(&format!("{stream}/{symbol}")).copied().unwrap_or(0.0);
-        by_absence(self.offline_seconds.max(own)).max(self.by_loss())
+        self.offline_seconds.max(own)
+    }
+
+    /// Events of one series that are missing or had no room; those of all where it is not told whose they were.
+    #[must_use]
+    pub fn lost_of(&self, stream: &str, symbol: &str) -> u64 {
+        let all = self.missing + self.dropped;
+        if self.series_lost.values().sum::<u64>() == all {
+            self.series_lost.get(&format!("{stream}/{symbol}")).copied().unwrap_or(0)
+        } else {
+            all
+        }
+    }
+
+    /// The grade for one series as it was written, unless only others' troubles made it as bad as it is.
+    #[must_use]
+    pub fn graded(&self, stream: &str, symbol: &str) -> &str {
+        if self.series_offline_seconds.is_empty() && self.series_lost.is_empty() {
+            return &self.grade;
+        }
+        self.grade_of(stream, symbol)
     }
 
     fn by_loss(&self) -> &'static str {
+        self.by_loss_of(self.missing + self.dropped)
+    }
+
+    fn by_loss_of(&self, lost: u64) -> &'static str {
         match self {
             Self { events: 0, .. } => "F",
-            _ if self.missing > 0 || self.dropped > 0 => "C",
+            _ if lost > 0 => "C",
             _ if self.rejected > 0 => "B",
             _ => "A",
         }
@@ -218,6 +255,16 @@ mod tests {
         let silent = Tally { series_offline_seconds: series(900.0), ..good };
         check(silent.clone(), "C");
         assert_eq!((silent.grade_of("bbo", "btcusdt"), silent.grade_of("bbo", "ethusdt")), ("F", "A"));
+        let lossy = Tally {
+            missing: 3,
+            dropped: 1,
+            series_lost: BTreeMap::from([("trade/btcusdt".to_owned(), 4)]),
+            grade: "C".to_owned(),
+            ..Tally { events: 10, ..Tally::default() }
+        };
+        assert_eq!((lossy.graded("trade", "btcusdt"), lossy.graded("bbo", "btcusdt")), ("C", "A"));
+        let untold = Tally { series_lost: BTreeMap::new(), ..lossy };
+        assert_eq!((untold.graded("bbo", "btcusdt"), untold.grade_of("bbo", "btcusdt")), ("C", "C"));
         check(Tally::default(), "F");
     }
 }

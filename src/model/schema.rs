@@ -54,6 +54,16 @@ pub fn own(stream: &Stream) -> Option<Vec<Field>> {
             fields
         }
         "open_interest" => f64s(&["open_interest"]),
+        "liquidation" => {
+            let mut fields = f64s(&["price", "qty", "average_price"]);
+            fields.push(Field::new("side", DataType::Int8, true));
+            fields
+        }
+        "instrument" => {
+            let mut fields = f64s(&["tick_size", "lot_size", "contract_value", "contract_multiplier"]);
+            fields.push(Field::new("trading_status", DataType::Utf8, true));
+            fields
+        }
         _ => return None,
     })
 }
@@ -147,7 +157,7 @@ pub fn misfit(file: &Schema, partition: &Schema) -> Option<String> {
 
 /// Whether a column of this name is in the contract, of whatever stream.
 fn of_contract(name: &str) -> bool {
-    let streams = ["bbo", "trade", "mark_price", "funding", "open_interest"].into_iter();
+    let streams = ["bbo", "trade", "mark_price", "funding", "open_interest", "liquidation", "instrument"].into_iter();
     let own = streams.filter_map(|stream| own(&stream.parse().ok()?)).flatten();
     common().iter().chain(own.collect::<Vec<Field>>().iter()).any(|field| field.name() == name)
 }

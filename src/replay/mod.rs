@@ -1,14 +1,16 @@
 //! Plays a recording back as an exchange's server would: for tests of collectors, and for looking at a day again.
 //!
 //! Every connection is played the frames of its endpoint from their beginning; a collector that knows the exchange's
-//! numbers takes only what it does not have. Refuses to change frames: what was recorded is sent.
+//! numbers takes only what it does not have. Frames are read from the disk as they are sent. Refuses to change them: what was
+//! recorded is sent.
 
 use std::{
     collections::BTreeSet,
     fs::File,
     future::Future,
     net::SocketAddr,
-    path::Path,
+    ops::ControlFlow,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -17,6 +19,7 @@ use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep_until},
 };
@@ -33,9 +36,16 @@ use crate::{
     feed::recording::{Frame, read},
 };
 
-/// The frames of a recording.
+/// Frames that are read ahead for a connection.
+const AHEAD: usize = 256;
+
+/// A recording: its files, and what a look through them has told.
 #[derive(Debug, Clone)]
-pub struct Frames(Arc<Vec<Frame>>);
+pub struct Recording {
+    files: Arc<Vec<PathBuf>>,
+    frames: u64,
+    routes: BTreeSet<String>,
+}
 
 /// Where connections are waited for.
 #[derive(Debug)]
@@ -49,51 +59,98 @@ impl Listener {
     }
 }
 
-impl Frames {
-    /// How many there are.
+impl Recording {
+    /// How many frames there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub fn len(&self) -> u64 {
+        self.frames
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.frames == 0
     }
 
     /// The endpoints that they came from.
     #[must_use]
-    pub fn routes(&self) -> BTreeSet<&str> {
-        self.0.iter().map(|frame| route(&frame.line)).collect()
+    pub fn routes(&self) -> &BTreeSet<String> {
+        &self.routes
+    }
+
+    /// Calls `each` with every frame, until it says that it is enough. A file that breaks off goes as far as it can be read.
+    fn each(&self, mut each: impl FnMut(Frame) -> ControlFlow<()>) -> Result<()> {
+        for path in self.files.iter() {
+            let file = File::open(path)
+                .map_err(|e| Error::caused(Kind::Usage, format!("{}: cannot be opened", path.display()), e))?;
+            let mut any = false;
+            for frame in read(file)? {
+                match frame {
+                    Ok(frame) if frame.cut.is_some() => any = true,
+                    Ok(frame) => {
+                        any = true;
+                        if each(frame).is_break() {
+                            return Ok(());
+                        }
+                    }
+                    Err(error) if !any => {
+                        return Err(Error::caused(
+                            Kind::BadInput,
+                            format!("{}: holds no frames", path.display()),
+                            error,
+                        ));
+                    }
+                    Err(error) => {
+                        tracing::warn!(file = %path.display(), error = %error.chain(), "the recording is played as far as it goes");
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The frames of an endpoint, read from the disk as they are taken.
+    fn of(&self, route: String) -> mpsc::Receiver<Frame> {
+        let (to, from) = mpsc::channel(AHEAD);
+        let recording = self.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            let played = recording.each(|frame| {
+                if route_of(&frame.line) != route || to.blocking_send(frame).is_ok() {
+                    ControlFlow::Continue(())
+                } else {
+                    // Whoever was connected has gone.
+                    ControlFlow::Break(())
+                }
+            });
+            if let Err(error) = played {
+                tracing::error!(error = %error.chain(), "the recording cannot be read any more");
+            }
+        }));
+        from
     }
 }
 
-fn route(line: &str) -> &str {
+fn route_of(line: &str) -> &str {
     line.split('/').next().unwrap_or(line)
 }
 
-/// Reads a recording. One that breaks off is played as far as it goes.
+/// Looks through a recording; its frames stay on the disk. One that breaks off is played as far as it goes.
 ///
 /// # Errors
 /// When it cannot be read, or has no whole frame.
-pub fn load(path: &Path) -> Result<Frames> {
-    let file =
-        File::open(path).map_err(|e| Error::caused(Kind::Usage, format!("{}: cannot be opened", path.display()), e))?;
-    let mut frames = Vec::new();
-    for frame in read(file)? {
-        match frame {
-            Ok(frame) => frames.push(frame),
-            Err(error) if frames.is_empty() => {
-                return Err(Error::caused(Kind::BadInput, format!("{}: holds no frames", path.display()), error));
-            }
-            Err(error) => {
-                tracing::warn!(error = %error.chain(), "the recording is played as far as it goes");
-                break;
-            }
+pub fn load(files: &[PathBuf]) -> Result<Recording> {
+    let mut recording = Recording { files: Arc::new(files.to_vec()), frames: 0, routes: BTreeSet::new() };
+    let (mut frames, mut routes) = (0, BTreeSet::new());
+    recording.each(|frame| {
+        frames += 1;
+        if !routes.contains(route_of(&frame.line)) {
+            let _ = routes.insert(route_of(&frame.line).to_owned());
         }
-    }
-    Ok(Frames(Arc::new(frames)))
+        ControlFlow::Continue(())
+    })?;
+    (recording.frames, recording.routes) = (frames, routes);
+    Ok(recording)
 }
 
 /// Binds the address.
@@ -108,7 +165,7 @@ pub async fn bind(address: SocketAddr) -> Result<Listener> {
 }
 
 /// Plays to whoever connects until `stop` completes; `factor` of the recording's own time, or as fast as it goes.
-pub async fn run(listener: Listener, frames: Frames, factor: Option<f64>, stop: impl Future<Output = ()>) {
+pub async fn run(listener: Listener, recording: Recording, factor: Option<f64>, stop: impl Future<Output = ()>) {
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -117,9 +174,9 @@ pub async fn run(listener: Listener, frames: Frames, factor: Option<f64>, stop: 
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.0.accept() => match accepted {
                 Ok((stream, from)) => {
-                    let frames = frames.clone();
+                    let recording = recording.clone();
                     let _ = connections.spawn(async move {
-                        if let Err(error) = play(stream, &frames, factor).await {
+                        if let Err(error) = play(stream, &recording, factor).await {
                             tracing::info!(%from, %error, "a connection ended");
                         }
                     });
@@ -132,7 +189,7 @@ pub async fn run(listener: Listener, frames: Frames, factor: Option<f64>, stop: 
 
 async fn play(
     stream: TcpStream,
-    frames: &Frames,
+    recording: &Recording,
     factor: Option<f64>,
 ) -> std::result::Result<(), tokio_tungstenite::tungstenite::Error> {
     let asked = Mutex::new(String::new());
@@ -145,15 +202,15 @@ async fn play(
     let _ = stream.set_nodelay(true);
     let mut socket = accept_hdr_async(stream, look).await?;
     let asked = asked.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let chosen: Vec<&Frame> = frames.0.iter().filter(|frame| route(&frame.line) == asked).collect();
-    let mut mine = chosen.into_iter().peekable();
-    let (began, first) = (Instant::now(), mine.peek().map_or(0, |frame| frame.at));
+    let mut frames = recording.of(asked);
+    let mut next = frames.recv().await;
+    let (began, first) = (Instant::now(), next.as_ref().map_or(0, |frame| frame.at));
     let due = |at: i64| {
         let after = Duration::from_nanos(u64::try_from(at - first).unwrap_or(0));
         factor.map(|factor| began + Duration::from_secs_f64(after.as_secs_f64() / factor))
     };
     loop {
-        let next = mine.peek().map(|frame| due(frame.at));
+        let at = next.as_ref().map(|frame| due(frame.at));
         tokio::select! {
             biased;
             message = socket.next() => match message {
@@ -166,22 +223,23 @@ async fn play(
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error),
             },
-            () = async { match next {
+            () = async { match at {
                 Some(Some(due)) => sleep_until(due).await,
                 Some(None) => {}
                 None => std::future::pending().await,
             } } => {
-                if let Some(frame) = mine.next() {
-                    let message = match (&frame.text, &frame.binary) {
-                        (Some(text), _) => Message::from(text.clone()),
-                        (None, Some(hex)) => Message::from(unhex(hex)),
-                        (None, None) => continue,
-                    };
-                    if mine.peek().is_none_or(|next| due(next.at).is_some_and(|due| due > Instant::now())) {
-                        socket.send(message).await?;
-                    } else {
-                        socket.feed(message).await?;
-                    }
+                let Some(frame) = next.take() else { continue };
+                next = frames.recv().await;
+                let message = match (frame.text, frame.binary) {
+                    (Some(text), _) => Message::from(text),
+                    (None, Some(hex)) => Message::from(unhex(&hex)),
+                    (None, None) => continue,
+                };
+                let waits = |next: &Frame| due(next.at).is_some_and(|due| due > Instant::now());
+                if next.as_ref().is_none_or(waits) {
+                    socket.send(message).await?;
+                } else {
+                    socket.feed(message).await?;
                 }
             }
         }

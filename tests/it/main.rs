@@ -25,6 +25,7 @@ mod clean;
 mod clock;
 mod collect;
 mod collect_crash;
+mod collect_listed;
 mod collect_room;
 mod collect_same;
 mod collect_series;

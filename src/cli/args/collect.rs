@@ -6,8 +6,7 @@ use clap::Args;
 
 use crate::{
     error::{Error, Result},
-    feed::{event::Kind, venue::Venue},
-    model::partition::Symbol,
+    feed::{event::Kind, instrument::Wish, venue::Venue},
 };
 
 /// Which feeds; each can be below `[collect]` of the configuration file too.
@@ -23,7 +22,7 @@ pub(crate) struct Feeds {
         hide_env_values = true
     )]
     pub(crate) exchange: Vec<Venue>,
-    /// A symbol, as in btcusdt; repeatable
+    /// A symbol as in btcusdt, a pattern as in '*usdt', or all; repeatable
     #[arg(
         long,
         value_name = "NAME",
@@ -32,8 +31,9 @@ pub(crate) struct Feeds {
         env = "QLC_COLLECT_SYMBOL",
         hide_env_values = true
     )]
-    pub(crate) symbol: Vec<Symbol>,
-    /// A stream: bbo, trade, mark_price, funding or open_interest; repeatable [default: bbo,trade,mark_price,funding]
+    pub(crate) symbol: Vec<Wish>,
+    /// A stream: bbo, trade, mark_price, funding, open_interest, liquidation or instrument; repeatable [default:
+    /// bbo,trade,mark_price,funding]
     #[arg(
         long,
         value_name = "NAME",
@@ -55,7 +55,9 @@ Examples:
   qlc --spool ./spool collect --exchange binance,bybit,okx --symbol btcusdt,ethusdt
   qlc collect --exchange okx --symbol btcusdt --stream bbo,open_interest --listen 127.0.0.1:9100
   qlc collect --exchange bybit --symbol btcusdt --duration 10m
+  qlc collect --exchange binance,okx --symbol all --stream trade,liquidation,instrument
 
+HTTPS_PROXY, HTTP_PROXY, ALL_PROXY (http:// or socks5://) and NO_PROXY are heeded.
 SIGTERM and Ctrl-C seal what was taken and end with 0.")]
 pub(crate) struct Collect {
     #[command(flatten)]
@@ -64,7 +66,8 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_COMMIT_EVERY",
         hide_env_values = true)]
     pub(crate) commit_every: Option<Duration>,
-    /// A spool file is sealed when it is this old; at midnight UTC in any case [default: 5m]
+    /// A spool file is sealed when it is this old, with many series that of a quiet one later; at midnight UTC in any case
+    /// [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_ROTATE_AFTER",
         hide_env_values = true)]
     pub(crate) rotate_after: Option<Duration>,
@@ -88,6 +91,11 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_RETRY_CAP",
         hide_env_values = true)]
     pub(crate) retry_cap: Option<Duration>,
+    /// The exchanges' lists of instruments are read again at this interval: what is listed since is collected, what is listed no
+    /// more ends [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Feeds", env = "QLC_COLLECT_RELIST_EVERY",
+        hide_env_values = true)]
+    pub(crate) relist_every: Option<Duration>,
     /// End after this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) duration: Option<Duration>,
@@ -104,6 +112,7 @@ pub(crate) struct Collect {
 #[command(after_help = "\
 Examples:
   qlc record --exchange okx --symbol btcusdt --duration 10m okx.ndjson.zst
+  qlc record --exchange okx --symbol all --rotate-after 1h okx.ndjson.zst
   zstd -dc okx.ndjson.zst | head -1")]
 pub(crate) struct Record {
     #[command(flatten)]
@@ -114,6 +123,12 @@ pub(crate) struct Record {
     /// End after so many frames
     #[arg(long, value_name = "N")]
     pub(crate) max_frames: Option<u64>,
+    /// Begin another file after this time, numbered -2, -3 and so on
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) rotate_after: Option<Duration>,
+    /// Begin another file when this one has so many bytes, likewise
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse)]
+    pub(crate) rotate_size: Option<u64>,
     /// The recording; it must not exist yet
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
@@ -128,9 +143,9 @@ Examples:
 
 Every connection is played the recording from its beginning. The path of the URL is the name of the endpoint.")]
 pub(crate) struct Replay {
-    /// The recording
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    /// The recording; several files are played one after the other
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) file: Vec<PathBuf>,
     /// Where to wait for connections; port 0 takes any that is free
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
     pub(crate) listen: SocketAddr,
@@ -159,13 +174,19 @@ fn speed(text: &str) -> Result<Speed> {
 /// The endpoint of a feed, from `NAME=URL`.
 ///
 /// # Errors
-/// When it is not that, or no URL of a WebSocket.
+/// When it is not that, or no URL of a WebSocket (of requests, where the name ends in `.rest`).
 pub(crate) fn endpoint(text: &str) -> Result<(String, String)> {
+    let begins = |url: &str, with: [&str; 2]| with.iter().any(|scheme| url.starts_with(scheme));
     match text.split_once('=') {
-        Some((name, url)) if url.starts_with("ws://") || url.starts_with("wss://") => {
+        Some((name, url)) if name.ends_with(".rest") && begins(url, ["http://", "https://"]) => {
             Ok((name.to_owned(), url.to_owned()))
         }
-        _ => Err(Error::usage("write a name and a URL, as in okx.public=ws://127.0.0.1:9001/okx.public")),
+        Some((name, url)) if !name.ends_with(".rest") && begins(url, ["ws://", "wss://"]) => {
+            Ok((name.to_owned(), url.to_owned()))
+        }
+        _ => Err(Error::usage(
+            "write a name and a URL, as in okx.public=ws://127.0.0.1:9001/okx.public or okx.rest=http://127.0.0.1:9002",
+        )),
     }
 }
 
@@ -202,5 +223,6 @@ mod tests {
         assert_eq!(speed("max").unwrap(), Speed::Max);
         assert!(speed("0").is_err() && speed("NaN").is_err());
         assert!(endpoint("a=ws://b").is_ok() && endpoint("a=http://b").is_err());
+        assert!(endpoint("a.rest=http://b").is_ok() && endpoint("a.rest=ws://b").is_err());
     }
 }

@@ -1,14 +1,14 @@
 //! `qlc collect`
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
-use super::stores;
+use super::{feeds, stores};
 use crate::{
     cli::{
-        args::{Collect, Feeds},
+        args::Collect,
         console::Console,
         exit::Exit,
         settings::{Collecting, Settings},
@@ -16,11 +16,13 @@ use crate::{
         signals::Signals,
     },
     collect::{
-        self, Backoff, Keeping, Options, Status, serve,
+        self, Keeping, Options, Status, serve,
         status::{FeedStatus, SeriesState},
     },
     error::{Error, Result},
-    feed::venue::{self, Wanted},
+    feed::venue::Wanted,
+    model::layout,
+    net::Backoff,
     storage::store::Store,
 };
 
@@ -32,10 +34,18 @@ pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console,
     let decided = Collecting::decide(typed, &settings.collect)?;
     let spool = Store::open(&settings.spool)?;
     stores::refuse_file(&spool, "spool")?;
+    let is_known =
+        |wanted: &Wanted| spool.local_path(&layout::series_dir(&wanted.series)).is_some_and(|folder| folder.exists());
+    let cache = spool.local_path(layout::FEED);
+    let chosen = tokio::select! {
+        chosen = feeds::chosen(&decided.feeds, cache, is_known, console) => chosen?,
+        () = signals.stopped() => return Ok(Exit::Done),
+    };
     let options = Options {
         spool,
-        wanted: wanted(&decided.feeds, console)?,
-        endpoints: endpoints(&decided.feeds),
+        wanted: chosen.wanted,
+        catalogue: chosen.catalogue,
+        relist_every: decided.relist_every,
         commit_every: decided.commit_every,
         rotate_after: decided.rotate_after,
         rotate_bytes: decided.rotate_size,
@@ -90,20 +100,6 @@ pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console,
     ));
     out.finish()?;
     Ok(Exit::Done)
-}
-
-/// The series that were asked for; what does not exist is said.
-pub(super) fn wanted(feeds: &Feeds, console: &Console) -> Result<Vec<Wanted>> {
-    let choice = venue::choose(&feeds.exchange, &feeds.symbol, &feeds.stream)?;
-    for (venue, kind) in &choice.left_out {
-        console.progress_line(&format!("{venue} has no {kind} by WebSocket; it is left out"));
-    }
-    Ok(choice.series)
-}
-
-/// The endpoints that were moved.
-pub(super) fn endpoints(feeds: &Feeds) -> BTreeMap<String, String> {
-    feeds.endpoint.iter().cloned().collect()
 }
 
 /// Nanoseconds since 1970 UTC.

@@ -9,6 +9,7 @@ mod compact;
 mod config;
 mod demo;
 mod doctor;
+mod feeds;
 mod history;
 mod import;
 mod inspect;

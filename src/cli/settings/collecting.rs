@@ -18,6 +18,7 @@ const MEMORY_LIMIT: u64 = 512_000_000;
 const RENEW_AFTER: Duration = Duration::from_hours(23);
 const SILENCE: Duration = Duration::from_secs(45);
 const RETRY_CAP: Duration = Duration::from_secs(30);
+const RELIST_EVERY: Duration = Duration::from_hours(1);
 
 /// What holds for a run of the collector, each value decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) struct Collecting {
     pub(crate) silence: Duration,
     /// The longest wait between attempts.
     pub(crate) retry_cap: Duration,
+    /// The lists of instruments are read again at this interval.
+    pub(crate) relist_every: Duration,
     /// Where the status is served.
     pub(crate) listen: Option<SocketAddr>,
 }
@@ -54,6 +57,7 @@ impl Collecting {
             renew_after: typed.renew_after.or(file.renew_after).unwrap_or(RENEW_AFTER),
             silence: typed.silence.or(file.silence).unwrap_or(SILENCE),
             retry_cap: typed.retry_cap.or(file.retry_cap).unwrap_or(RETRY_CAP),
+            relist_every: typed.relist_every.or(file.relist_every).unwrap_or(RELIST_EVERY),
             listen: typed.listen.or(file.listen),
         }
     }

@@ -20,8 +20,7 @@ use super::{
 use crate::{
     cli::args::{Global, connections, duration, feed_time, retries, workers, zstd_level},
     error::{Error, Kind, Result},
-    feed::{event, venue::Venue},
-    model::partition::Symbol,
+    feed::{event, instrument::Wish, venue::Venue},
 };
 
 /// What a configuration file says; it may leave out anything.
@@ -62,7 +61,7 @@ pub(super) struct BucketFile {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CollectFile {
     pub(super) exchange: Vec<Venue>,
-    pub(super) symbol: Vec<Symbol>,
+    pub(super) symbol: Vec<Wish>,
     pub(super) stream: Vec<event::Kind>,
     pub(super) commit_every: Option<Duration>,
     pub(super) rotate_after: Option<Duration>,
@@ -71,6 +70,7 @@ pub(crate) struct CollectFile {
     pub(super) renew_after: Option<Duration>,
     pub(super) silence: Option<Duration>,
     pub(super) retry_cap: Option<Duration>,
+    pub(super) relist_every: Option<Duration>,
     pub(super) listen: Option<SocketAddr>,
     pub(super) endpoints: Vec<(String, String)>,
 }
@@ -155,6 +155,7 @@ impl CollectFile {
             renew_after: section.parsed("renew_after", "23h", feed_time)?,
             silence: section.parsed("silence", "45s", feed_time)?,
             retry_cap: section.parsed("retry_cap", "30s", feed_time)?,
+            relist_every: section.parsed("relist_every", "1h", feed_time)?,
             listen: section.parsed("listen", "127.0.0.1:9100", |text| {
                 text.parse().map_err(|_| Error::usage("write an address and a port, as in 127.0.0.1:9100"))
             })?,

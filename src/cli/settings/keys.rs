@@ -32,7 +32,7 @@ pub(crate) const TOP: [&str; 22] = [
 pub(crate) const SECTION: &str = "collect";
 
 /// The settings in it.
-pub(crate) const COLLECT: [&str; 12] = [
+pub(crate) const COLLECT: [&str; 13] = [
     "exchange",
     "symbol",
     "stream",
@@ -43,6 +43,7 @@ pub(crate) const COLLECT: [&str; 12] = [
     "renew_after",
     "silence",
     "retry_cap",
+    "relist_every",
     "listen",
     "endpoints",
 ];

@@ -30,7 +30,12 @@ struct Place {
 pub(crate) struct FoundFile {
     pub(crate) head: FileHead,
     places: Vec<Place>,
+    /// Its rows, as long as there is room for them: they need not be read once more.
+    rows: Option<Rows>,
 }
+
+/// Rows of so many bytes are kept while a log is read.
+const KEPT: usize = 64 << 20;
 
 impl FoundFile {
     /// Bytes of the log that its rows take.
@@ -51,6 +56,8 @@ pub(crate) struct Found {
     /// Segments of which something else could not be read, and how many bytes of each.
     pub(crate) damaged: Vec<(PathBuf, u64)>,
     pub(super) segments: Vec<PathBuf>,
+    /// Bytes of the rows that are kept.
+    kept: usize,
 }
 
 /// Reads what an earlier process left in a log, one segment after the other.
@@ -62,7 +69,8 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
     let mut heads = HashMap::new();
     let mut sealed = BTreeSet::new();
     // Rows whose file is declared further on, because its first declaration is damaged.
-    let mut early: Vec<(u64, Place, Tracked)> = Vec::new();
+    let mut early: Vec<(u64, Place, Tracked, bool)> = Vec::new();
+    let mut is_whole = true;
     let last = found.segments.len().saturating_sub(1);
     for (segment, path) in found.segments.clone().iter().enumerate() {
         let mut scanner = Scanner::open(path)?;
@@ -81,17 +89,21 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
             };
             let place = Place { segment, at, length };
             match record::decode(scanner.bytes(at, length)?) {
+                // What later segments begin with follows from what was read before, unless something of that could not be read.
+                Some(Record::Checkpoints(_)) if segment > 0 && is_whole => {}
                 Some(Record::Checkpoints(all)) => found.checkpoints.extend(all),
                 Some(Record::File(head)) => drop(heads.insert(head.id, head)),
-                Some(Record::Events { id, tracked, rows }) => match heads.get(&id) {
+                Some(Record::Events { id, tracked, rows, whole }) => match heads.get(&id) {
                     Some(head) => match rows.rows(head.kind) {
-                        Some(rows) => found.add(head, place, &tracked, &rows),
+                        Some(rows) => found.add(head, place, &tracked, rows, whole),
                         None => damaged += length as u64,
                     },
-                    None => early.push((id, place, tracked)),
+                    None => early.push((id, place, tracked, whole)),
                 },
                 Some(Record::Sealed(key)) => {
-                    let _ = found.files.remove(&key);
+                    if let Some(rows) = found.files.remove(&key).and_then(|file| file.rows) {
+                        found.kept -= rows.bytes();
+                    }
                     let _ = sealed.insert(key);
                 }
                 Some(Record::Legacy(head, _)) => found.add_legacy(*head, place),
@@ -101,13 +113,14 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
             }
         }
         if damaged > 0 {
+            is_whole = false;
             found.damaged.push((path.clone(), damaged));
         }
     }
-    for (id, place, tracked) in early {
+    for (id, place, tracked, whole) in early {
         let rows = heads.get(&id).and_then(|head| found.decode(head, place).ok());
         match (heads.get(&id), rows) {
-            (Some(head), Some(rows)) if !sealed.contains(&head.key) => found.add(head, place, &tracked, &rows),
+            (Some(head), Some(rows)) if !sealed.contains(&head.key) => found.add(head, place, &tracked, rows, whole),
             (Some(_), Some(_)) => {}
             _ => found.lost(place),
         }
@@ -116,8 +129,11 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
 }
 
 impl Found {
-    fn add(&mut self, head: &FileHead, place: Place, tracked: &Tracked, rows: &Rows) {
-        let known = self.checkpoints.entry(head.series.clone()).or_default();
+    fn add(&mut self, head: &FileHead, place: Place, tracked: &Tracked, rows: Rows, whole: bool) {
+        if !self.checkpoints.contains_key(&head.series) {
+            let _ = self.checkpoints.insert(head.series.clone(), Checkpoint::default());
+        }
+        let Some(known) = self.checkpoints.get_mut(&head.series) else { return };
         known.opened_s = known.opened_s.max(head.opened_s);
         // Before the rows: all of the newest number are remembered.
         known.mark.last = tracked.last;
@@ -132,8 +148,29 @@ impl Found {
                 known.mark.note(order, print, ts_event);
             }
         }
-        let file = self.files.entry(head.key.clone());
-        file.or_insert_with(|| FoundFile { head: head.clone(), places: Vec::new() }).places.push(place);
+        if !self.files.contains_key(&head.key) {
+            let rows = Some(Rows::new(head.kind));
+            let _ = self.files.insert(head.key.clone(), FoundFile { head: head.clone(), places: Vec::new(), rows });
+        }
+        let Some(file) = self.files.get_mut(&head.key) else { return };
+        if whole {
+            file.places.retain(|other| (other.segment, other.at) > (place.segment, place.at));
+            self.kept -= file.rows.take().map_or(0, |rows| rows.bytes());
+            // What was told before is told again; of what came after it the places are known.
+            file.rows = file.places.is_empty().then(|| Rows::new(head.kind));
+        }
+        file.places.push(place);
+        match &mut file.rows {
+            Some(kept) if self.kept + rows.bytes() <= KEPT => {
+                self.kept += rows.bytes();
+                kept.append(rows);
+            }
+            Some(kept) => {
+                self.kept -= kept.bytes();
+                file.rows = None;
+            }
+            None => {}
+        }
     }
 
     fn add_legacy(&mut self, head: record::LegacyHead, place: Place) {
@@ -147,7 +184,10 @@ impl Found {
             opened_s: 0,
         };
         let file = self.files.entry(head.key.clone());
-        file.or_insert_with(|| FoundFile { head: made(), places: Vec::new() }).places.push(place);
+        let file = file.or_insert_with(|| FoundFile { head: made(), places: Vec::new(), rows: None });
+        // These are read when they are needed, so all of the file are.
+        self.kept -= file.rows.take().map_or(0, |rows| rows.bytes());
+        file.places.push(place);
     }
 
     /// Notes a record that nothing can be made of.
@@ -184,6 +224,9 @@ impl Found {
     /// # Errors
     /// When they cannot be read any more.
     pub(crate) fn rows(&self, file: &FoundFile) -> Result<Rows> {
+        if let Some(rows) = &file.rows {
+            return Ok(rows.clone());
+        }
         let mut all = Rows::new(file.head.kind);
         let mut open: Option<(usize, Scanner)> = None;
         for place in &file.places {

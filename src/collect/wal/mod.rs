@@ -10,7 +10,7 @@ mod record;
 mod scan;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     fs::{self, File},
     io::Write,
     ops::Range,
@@ -36,8 +36,13 @@ use crate::{
 pub(crate) const FOLDER: &str = "_journal";
 /// A segment ends after so many bytes.
 const SEGMENT: u64 = 32 << 20;
+/// A segment also ends no sooner than after so many times the checkpoints that it begins with: what is known of thousands of
+/// series must not be most of the log.
+const CHECKPOINTS: u64 = 8;
 /// Records of a segment that declare a file.
 const DECLARATIONS: u8 = 2;
+/// So many of the newest segments are left as they are; what earlier ones tell of open files is written again.
+const YOUNG: usize = 4;
 
 /// Records that are written together.
 #[derive(Debug, Default)]
@@ -45,6 +50,8 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     keys: BTreeSet<String>,
     declared: BTreeMap<u64, u8>,
+    /// Files of which all rows are in it.
+    whole: BTreeSet<String>,
 }
 
 impl Batch {
@@ -61,10 +68,12 @@ pub(crate) struct Wal {
     current: Segment,
     /// Earlier segments, oldest first.
     earlier: VecDeque<Ended>,
+    /// The numbers of the earlier segments that tell of a file which is not sealed.
+    needed: HashMap<String, Vec<u64>>,
     next: u64,
     next_file: u64,
-    /// Files that are sealed, as long as a segment still tells of them.
-    sealed: BTreeSet<String>,
+    /// Files that are sealed, of which the current segment tells.
+    sealed: HashSet<String>,
     /// Sealed records that are not written yet.
     unwritten: Vec<String>,
     _lock: FolderLock,
@@ -72,9 +81,11 @@ pub(crate) struct Wal {
 
 #[derive(Debug)]
 struct Ended {
+    number: u64,
     path: PathBuf,
     length: u64,
-    keys: BTreeSet<String>,
+    /// Files that it tells of and that are not sealed.
+    open: usize,
 }
 
 #[derive(Debug)]
@@ -83,6 +94,9 @@ struct Segment {
     file: File,
     /// Bytes that are whole and synced.
     length: u64,
+    /// Bytes that it began with.
+    begun: u64,
+    number: u64,
     keys: BTreeSet<String>,
     /// How often each file was declared.
     declared: BTreeMap<u64, u8>,
@@ -121,12 +135,23 @@ impl Wal {
         let next = found.segments.iter().map(|path| number_of(path)).max().unwrap_or(0) + 1;
         let current = Segment::begin(&folder, next, checkpoints)?;
         // Which of them tells of which file is not looked up: all go when everything is recovered.
-        let keys: BTreeSet<String> = found.files.keys().cloned().collect();
+        let open = found.files.len();
         let length = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
-        let ended = |path: &PathBuf| Ended { path: path.clone(), length: length(path), keys: keys.clone() };
-        let earlier = found.segments.iter().map(ended).collect();
-        let (sealed, unwritten) = (BTreeSet::new(), Vec::new());
-        Ok(Self { folder, current, earlier, next: next + 1, next_file: next << 32, sealed, unwritten, _lock: lock })
+        let ended = |path: &PathBuf| Ended { number: number_of(path), path: path.clone(), length: length(path), open };
+        let earlier: VecDeque<Ended> = found.segments.iter().map(ended).collect();
+        let numbers: Vec<u64> = earlier.iter().map(|ended| ended.number).collect();
+        let needed = found.files.keys().map(|key| (key.clone(), numbers.clone())).collect();
+        Ok(Self {
+            folder,
+            current,
+            earlier,
+            needed,
+            next: next + 1,
+            next_file: next << 32,
+            sealed: HashSet::new(),
+            unwritten: Vec::new(),
+            _lock: lock,
+        })
     }
 
     /// A number for a file that no other file of this log has.
@@ -157,6 +182,40 @@ impl Wal {
         record::events(head.id, tracked, rows, range, &mut batch.bytes)
     }
 
+    /// Adds all rows of a file that are in the log to what will be written: earlier segments are not needed for it from then on.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub(crate) fn add_whole(
+        &self,
+        batch: &mut Batch,
+        head: &FileHead,
+        tracked: &Tracked,
+        rows: &Rows,
+        range: Range<usize>,
+    ) -> Result<()> {
+        let before = self.current.declared.get(&head.id).copied().unwrap_or(0);
+        let declared = batch.declared.entry(head.id).or_insert(before);
+        while *declared < DECLARATIONS {
+            *declared += 1;
+            record::file(head, &mut batch.bytes)?;
+        }
+        record::whole(head.id, tracked, rows, range, &mut batch.bytes)?;
+        let _ = batch.keys.insert(head.key.clone());
+        let _ = batch.whole.insert(head.key.clone());
+        Ok(())
+    }
+
+    /// The files that old segments are still needed for; `None` where no segment is old.
+    pub(crate) fn old(&self) -> Option<HashSet<String>> {
+        let last = self.earlier.len().checked_sub(YOUNG)?;
+        let young = self.earlier.get(last)?.number;
+        let is_old = |numbers: &Vec<u64>| numbers.iter().any(|number| *number < young);
+        let old: HashSet<String> =
+            self.needed.iter().filter(|(_, numbers)| is_old(numbers)).map(|(key, _)| key.clone()).collect();
+        (!old.is_empty()).then_some(old)
+    }
+
     /// Writes and syncs records. After an error nothing of them is there.
     ///
     /// # Errors
@@ -174,6 +233,9 @@ impl Wal {
         self.unwritten.clear();
         self.current.keys.extend(batch.keys);
         self.current.declared.extend(batch.declared);
+        for key in &batch.whole {
+            self.release(key);
+        }
         Ok(())
     }
 
@@ -184,8 +246,20 @@ impl Wal {
     /// When the record cannot be written, or a segment not be removed.
     pub(crate) fn sealed(&mut self, key: &str) -> Result<()> {
         self.unwritten.push(key.to_owned());
-        let _ = self.sealed.insert(key.to_owned());
+        if self.current.keys.contains(key) {
+            let _ = self.sealed.insert(key.to_owned());
+        }
+        self.release(key);
         self.trim()
+    }
+
+    /// Notes that no earlier segment is needed for a file.
+    fn release(&mut self, key: &str) {
+        let Some(numbers) = self.needed.remove(key) else { return };
+        // They are few, and in their order.
+        for ended in self.earlier.iter_mut().filter(|ended| numbers.contains(&ended.number)) {
+            ended.open = ended.open.saturating_sub(1);
+        }
     }
 
     /// Writes what [`Self::sealed`] has noted.
@@ -206,8 +280,14 @@ impl Wal {
     pub(crate) fn roll(&mut self, checkpoints: &[(Series, Checkpoint)]) -> Result<()> {
         let begun = Segment::begin(&self.folder, self.next, checkpoints)?;
         self.next += 1;
-        let Segment { path, length, keys, .. } = std::mem::replace(&mut self.current, begun);
-        self.earlier.push_back(Ended { path, length, keys });
+        let Segment { path, length, keys, number, .. } = std::mem::replace(&mut self.current, begun);
+        let sealed = std::mem::take(&mut self.sealed);
+        let mut open = 0;
+        for key in keys.into_iter().filter(|key| !sealed.contains(key)) {
+            self.needed.entry(key).or_default().push(number);
+            open += 1;
+        }
+        self.earlier.push_back(Ended { number, path, length, open });
         Ok(())
     }
 
@@ -218,7 +298,7 @@ impl Wal {
 
     /// Whether the current segment is to end.
     pub(crate) fn is_long(&self) -> bool {
-        self.current.length > SEGMENT
+        self.current.length > SEGMENT.max(self.current.begun * CHECKPOINTS)
     }
 
     /// Removes the segments that nothing needs any more.
@@ -227,7 +307,7 @@ impl Wal {
     /// As [`Self::sealed`].
     pub(crate) fn trim(&mut self) -> Result<()> {
         while let Some(oldest) = self.earlier.front()
-            && oldest.keys.is_subset(&self.sealed)
+            && oldest.open == 0
         {
             let path = oldest.path.clone();
             // Later segments may hold rows of the same files, and are read without this one after a crash.
@@ -240,9 +320,6 @@ impl Wal {
             }
             let _ = self.earlier.pop_front();
         }
-        let told: BTreeSet<&String> =
-            self.earlier.iter().flat_map(|ended| &ended.keys).chain(&self.current.keys).collect();
-        self.sealed.retain(|key| told.contains(key));
         Ok(())
     }
 }
@@ -252,12 +329,13 @@ impl Segment {
         let path = folder.join(format!("{number:012}.qlcj"));
         let wrong = |e| Error::io(format!("{}: cannot be made", path.display()), e);
         let file = File::create(&path).map_err(wrong)?;
-        let mut segment =
-            Self { path: path.clone(), file, length: 0, keys: BTreeSet::new(), declared: BTreeMap::new() };
+        let (keys, declared) = (BTreeSet::new(), BTreeMap::new());
+        let mut segment = Self { path: path.clone(), file, length: 0, begun: 0, number, keys, declared };
         crash::point("segment of the log made");
         let mut records = Vec::new();
         record::checkpoints(checkpoints, &mut records)?;
         segment.append(&records)?;
+        segment.begun = segment.length;
         File::open(folder).and_then(|f| f.sync_all()).map_err(wrong)?;
         crash::point("segment of the log durable");
         Ok(segment)

@@ -3,6 +3,7 @@
 //! ```text
 //! magic, length of the payload, XXH64 of the payload seeded with its length, payload
 //! F  a file: whose rows follow under its number, and the key that they will stand at
+//! W  all events of a file so far, as E: what was told of it before is not needed
 //! E  events of a file: what their series' tracker knows after them, and their rows column by column
 //! S  the file at a key stands in the spool: no row of it is needed any more
 //! M  what is known of every series, at the beginning of a segment
@@ -83,6 +84,8 @@ pub(super) enum Record {
         id: u64,
         tracked: Tracked,
         rows: Encoded,
+        /// Whether these are all of the file so far.
+        whole: bool,
     },
     Sealed(String),
     /// Rows as earlier versions wrote them.
@@ -152,7 +155,16 @@ pub(super) fn sealed(key: &str, out: &mut Vec<u8>) -> Result<()> {
 
 /// Events of a file.
 pub(super) fn events(id: u64, tracked: &Tracked, rows: &Rows, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
-    let mut payload = vec![b'E'];
+    rows_of(b'E', id, tracked, rows, range, out)
+}
+
+/// All events of a file so far, in one record: it is there as a whole or not at all.
+pub(super) fn whole(id: u64, tracked: &Tracked, rows: &Rows, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+    rows_of(b'W', id, tracked, rows, range, out)
+}
+
+fn rows_of(kind: u8, id: u64, tracked: &Tracked, rows: &Rows, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+    let mut payload = vec![kind];
     put(&mut payload, id);
     // One more than the number, so that none is 0.
     put(&mut payload, tracked.last.map_or(0, |last| last.saturating_add(1)));
@@ -172,7 +184,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
         b'M' => serde_json::from_slice(rest).ok().map(Record::Checkpoints),
         b'F' => serde_json::from_slice(rest).ok().map(Record::File),
         b'S' => String::from_utf8(rest.to_vec()).ok().map(Record::Sealed),
-        b'E' => {
+        b'E' | b'W' => {
             let mut reader = Reader(rest);
             let id = reader.number()?;
             let last = reader.number()?.checked_sub(1);
@@ -180,7 +192,8 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
             let length = reader.length()?;
             let holes = reader.take(length)?;
             let holes = if holes.is_empty() { Vec::new() } else { serde_json::from_slice(holes).ok()? };
-            Some(Record::Events { id, tracked: Tracked { last, last_ts, holes }, rows: Encoded(reader.0.to_vec()) })
+            let rows = Encoded(reader.0.to_vec());
+            Some(Record::Events { id, tracked: Tracked { last, last_ts, holes }, rows, whole: *kind == b'W' })
         }
         b'R' => {
             let end = rest.iter().position(|byte| *byte == b'\n')?;

@@ -177,6 +177,36 @@ fn segments_go_in_their_order_when_their_files_are_sealed() {
 }
 
 #[test]
+fn the_rows_of_a_quiet_file_are_carried_on_and_are_there_once() {
+    let log = Log::new();
+    let mut wal = log.open();
+    let count = || fs::read_dir(&log.folder).unwrap().count();
+    let tracked = Tracked { last: Some(2), last_ts: 2, holes: Vec::new() };
+    commit(&mut wal, 1, "quiet", 1);
+    commit(&mut wal, 1, "quiet", 2);
+    for seq in 3..=10_i64 {
+        wal.roll(&[]).unwrap();
+        commit(&mut wal, seq.unsigned_abs(), &format!("busy-{seq}"), seq);
+        wal.sealed(&format!("busy-{seq}")).unwrap();
+    }
+    assert_eq!(count(), 9, "all of it is kept because of two rows");
+    assert_eq!(wal.old(), Some(HashSet::from(["quiet".to_owned()])));
+    let mut batch = Batch::default();
+    wal.add_whole(&mut batch, &head(1, "quiet"), &tracked, &rows(1..3), 0..2).unwrap();
+    wal.commit(batch).unwrap();
+    assert_eq!(seqs(&log.read()), [1, 2], "told twice, and there once");
+    wal.trim().unwrap();
+    assert_eq!((count(), wal.old()), (1, None));
+    commit(&mut wal, 1, "quiet", 11);
+    assert_eq!(seqs(&log.read()), [1, 2, 11]);
+    assert_eq!(log.read().checkpoints[&series("quiet")].seq, 11);
+    wal.roll(&[]).unwrap();
+    wal.sealed("quiet").unwrap();
+    drop(wal);
+    assert_eq!(seqs(&log.read()), Vec::<i64>::new());
+}
+
+#[test]
 fn a_segment_that_goes_leaves_no_half_file_behind() {
     let log = Log::new();
     let mut wal = log.open();

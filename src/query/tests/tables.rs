@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, DictionaryArray, Int8Array, RecordBatch, TimestampMillisecondArray},
+    array::{Array, ArrayRef, DictionaryArray, Int8Array, RecordBatch, TimestampMillisecondArray, StringArray},
     datatypes::Int32Type,
 };
 

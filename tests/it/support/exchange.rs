@@ -110,6 +110,11 @@ impl Exchange {
             .collect()
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends a text to every connection that listens live.
     pub fn publish(&self, text: String) {
         let _ = self.live.send(text);
@@ -344,7 +349,7 @@ pub fn free_address() -> String {
 pub fn get(address: &str, path: &str) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer).ok()?;
     Some(answer)

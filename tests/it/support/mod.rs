@@ -14,6 +14,7 @@ pub mod inside;
 pub mod listener;
 pub mod pages;
 pub mod peak;
+pub mod rest;
 pub mod rewrite;
 pub mod run;
 pub mod s3;

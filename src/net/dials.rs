@@ -14,7 +14,7 @@ use crate::feed::venue::{DialRate, Venue};
 
 /// The turns of all exchanges.
 #[derive(Debug, Default)]
-pub(crate) struct Dials(Mutex<BTreeMap<Venue, Turns>>);
+pub struct Dials(Mutex<BTreeMap<Venue, Turns>>);
 
 /// The turns of one exchange.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ impl Turns {
 
 impl Dials {
     /// Waits for a turn.
-    pub(crate) async fn turn(&self, venue: Venue) {
+    pub async fn turn(&self, venue: Venue) {
         let now = Instant::now();
         let mut at = self.of(venue, now, |turns| turns.take(venue.dial_rate(), now));
         // An answer to another connection may have put it off meanwhile.
@@ -51,7 +51,7 @@ impl Dials {
     }
 
     /// Lets nothing be dialled for so long, as the exchange has asked.
-    pub(crate) fn block(&self, venue: Venue, wait: Duration) {
+    pub fn block(&self, venue: Venue, wait: Duration) {
         let now = Instant::now();
         self.of(venue, now, |turns| turns.blocked_until = turns.blocked_until.max(now + wait));
     }

@@ -29,7 +29,7 @@ impl Backoff {
 
     /// The wait after so many failures in a row; `draw` spreads it over half to all of its length.
     #[must_use]
-    pub(crate) fn wait(&self, failures: u32, draw: u64) -> Duration {
+    pub fn wait(&self, failures: u32, draw: u64) -> Duration {
         let longest = if failures >= self.breaker_after {
             self.breaker
         } else {
@@ -42,7 +42,8 @@ impl Backoff {
 }
 
 /// Spreads numbers that are near one another (splitmix64).
-pub(crate) const fn spread(mut x: u64) -> u64 {
+#[must_use]
+pub const fn spread(mut x: u64) -> u64 {
     x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
