@@ -131,7 +131,7 @@ async fn prepared(spool: &Store) -> Prepared {
     let mut files = Vec::new();
     for file in all.files.into_values().flatten() {
         let claims = probe(&Handle::new(spool, &file.object)).await.unwrap();
-        files.push(Input { file, claims, known_groups: Vec::new() });
+        files.push(Input { file, claims, known_groups: Vec::new(), known_rows: None });
     }
     assert_eq!(files.len(), FILES, "all files are found");
     let columns = settle(spool, spool, &partition(), &files, &BTreeSet::new(), None, &Facts::default()).await.unwrap();
@@ -191,6 +191,7 @@ fn receipt(files: u64) -> Receipt {
         row_groups: Vec::new(),
         seq_assigned: false,
         by_base: false,
+        compacted: false,
     };
     Receipt {
         receipt_version: RECEIPT_VERSION,

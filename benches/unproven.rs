@@ -84,7 +84,7 @@ impl Work {
         let mut known = Vec::new();
         for file in files {
             let claims = probe(&Handle::new(&spool, &file.object)).await.map_err(|problem| problem.to_string())?;
-            known.push(Input { file, claims, known_groups: Vec::new() });
+            known.push(Input { file, claims, known_groups: Vec::new(), known_rows: None });
         }
         let first = known.iter().filter_map(|input| to_ns(input.claims.ts?.min)).min();
         let date = first.and_then(Date::of_ns).ok_or("the files tell no day")?;

@@ -139,9 +139,11 @@ impl Exit {
             import::Outcome::Adopted
             | import::Outcome::Adoptable
             | import::Outcome::Completed
+            | import::Outcome::Rewritten
+            | import::Outcome::Rewritable
             | import::Outcome::UpToDate
             | import::Outcome::LostRace => Self::Done,
-            import::Outcome::Unfit | import::Outcome::Failed => Self::Failed,
+            import::Outcome::Unfit | import::Outcome::Refused | import::Outcome::Failed => Self::Failed,
             import::Outcome::Damaged => Self::Damage,
             import::Outcome::Unknown => Self::Unknown,
         };

@@ -163,8 +163,25 @@ pub(crate) fn import(typed: &Import, settings: &Settings, clock: DateTime<Utc>) 
         now: clock,
         spill_dir: settings.spill_dir.clone(),
         spool: settings.spool.clone(),
+        rewrite: typed.rewrite,
         dry_run: typed.dry_run,
     })
+}
+
+/// The options of the compaction of what an import cannot adopt.
+pub(crate) fn rewriting(import: &import::Options, settings: &Settings) -> compact::Options {
+    compact::Options {
+        mode: compact::Mode::CatchUp,
+        selection: import.selection.clone(),
+        workers: settings.workers,
+        memory_limit: settings.memory_limit,
+        spill_dir: import.spill_dir.clone(),
+        now: import.now,
+        force: false,
+        accept_loss: false,
+        salvage: false,
+        zstd_level: settings.zstd_level,
+    }
 }
 
 /// The options of a cleaning.

@@ -2,7 +2,9 @@
 //!
 //! Looks at nothing itself; "nothing to do" always carries its reason.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::buffer::BooleanBuffer;
 
 use crate::{
     archive::state::{Loss, State, advice},
@@ -11,7 +13,8 @@ use crate::{
         date::Date,
         partition::Partition,
         quarantine::{Entry, Extent},
-        receipt::{Content, FileCopy, LostSource, Receipt, SeqOrigin, Source},
+        receipt::{Content, FileCopy, LostSource, Receipt, RowGroup, SeqOrigin, Source},
+        row_hash::RowHash,
     },
     storage::store::Object,
 };
@@ -46,6 +49,13 @@ pub enum Decision {
     Complete(Box<Receipt>),
     /// Compact.
     Build(Build),
+    /// Note in the receipt that these feeding files hold nothing but rows that the archive has, because.
+    Record {
+        /// The files, as indices into the feeding files.
+        files: Vec<usize>,
+        /// Why.
+        reason: String,
+    },
     /// Record that an operator accepts a loss, then decide again.
     AcceptLoss {
         /// The generation that is gone.
@@ -66,6 +76,8 @@ pub struct Build {
     pub base: Option<Box<Receipt>>,
     /// The generation whose every row the new one must have.
     pub replaces: Option<Box<Receipt>>,
+    /// Whether there are more files, which can be held against the rows of this generation when it stands.
+    pub is_part: bool,
     /// Why.
     pub reason: String,
 }
@@ -100,6 +112,69 @@ pub struct Feeding {
     pub content: Option<Content>,
     /// The row groups that are left out because they do not read.
     pub lost: Vec<usize>,
+    /// What holding its rows against the archived ones showed, where that was done.
+    pub compared: Option<Arc<Compared>>,
+}
+
+/// What holding the rows of a file against those of the archived data showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// Which of its rows, by their place in the file, the data has.
+    pub rows: BooleanBuffer,
+    /// How many these are.
+    pub known: u64,
+    /// Its rows of this day.
+    pub here: u64,
+    /// Its rows of other days.
+    pub elsewhere: BTreeMap<Date, u64>,
+    /// Its rows without a permitted day.
+    pub unplaced: u64,
+    /// What its rows are known by.
+    pub content: Content,
+    /// Its row groups.
+    pub row_groups: Vec<RowGroup>,
+}
+
+impl Default for Compared {
+    fn default() -> Self {
+        Self {
+            rows: BooleanBuffer::new_unset(0),
+            known: 0,
+            here: 0,
+            elsewhere: BTreeMap::new(),
+            unplaced: 0,
+            content: Content { rows: 0, row_hash: RowHash::EMPTY },
+            row_groups: Vec::new(),
+        }
+    }
+}
+
+impl Compared {
+    /// Whether the data has every row of this day.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.here > 0 && self.known == self.here
+    }
+
+    /// What a receipt says of `file`, which adds no row.
+    #[must_use]
+    pub fn source(&self, file: &SpoolFile) -> Source {
+        Source {
+            name: file.object.key.clone(),
+            size: file.object.size,
+            modified_us: file.object.modified_us,
+            rows: self.content.rows,
+            row_hash: self.content.row_hash,
+            rows_here: 0,
+            rows_elsewhere: self.elsewhere.clone(),
+            rows_quarantined: 0,
+            rows_known: self.known,
+            row_groups: if self.row_groups.len() > 1 { self.row_groups.clone() } else { Vec::new() },
+            seq_assigned: false,
+            by_base: false,
+            compacted: false,
+        }
+    }
 }
 
 impl Feeding {
@@ -112,6 +187,11 @@ impl Feeding {
             Knowledge::Known { content, .. } => Some(content),
             Knowledge::New { .. } | Knowledge::Quarantined => None,
         }
+    }
+
+    /// Whether the archive has every row of it: then the receipt may say so, and nothing is built.
+    fn adds_nothing(&self) -> bool {
+        self.lost.is_empty() && self.compared.as_ref().is_some_and(|found| found.is_known() && found.unplaced == 0)
     }
 
     fn is_quarantined(&self) -> bool {
@@ -146,23 +226,6 @@ pub fn may_be_salvage_of(entry: &Entry, file: &SpoolFile) -> bool {
     entry.extent() == Extent::Groups && entry.size == file.object.size
 }
 
-/// Whether adopted data may have been made from `file` among others: its receipt names no files, so their ages must tell.
-/// Taken in once more, the rows would be there twice.
-fn may_be_adopted(receipt: &Receipt, file: &SpoolFile) -> bool {
-    receipt.adopted && receipt.sources.iter().any(|data| file.object.modified_us <= data.modified_us)
-}
-
-/// Whether adopted data was made from just these files: together they have its rows.
-fn make_up(receipt: &Receipt, files: &[&Feeding]) -> bool {
-    let contents: Option<Vec<Content>> = files.iter().map(|file| file.content).collect();
-    receipt.adopted
-        && contents.is_some_and(|contents| {
-            let rows = contents.iter().map(|content| content.rows).sum();
-            let row_hash = contents.iter().map(|content| content.row_hash).sum();
-            receipt.content() == Content { rows, row_hash }
-        })
-}
-
 /// What an operator wants besides what is usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wishes {
@@ -188,7 +251,7 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
         }
         State::Empty => {
             let reason = format!("not in the archive yet{in_quarantine}");
-            return Decision::Build(Build { files: usable, base: None, replaces: None, reason });
+            return Decision::Build(Build { files: usable, base: None, replaces: None, is_part: false, reason });
         }
         State::Interrupted(receipt) => return Decision::Complete(receipt.clone()),
         State::Lost(loss) => return after_loss(feeding, loss, state, wishes, &in_quarantine),
@@ -208,37 +271,28 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
             receipt.outcome.rows
         ));
     }
-    let new_files: Vec<&Feeding> = new.iter().filter_map(|i| feeding.get(*i)).collect();
-    if !new_files.is_empty() && make_up(receipt, &new_files) {
-        return Decision::Nothing(format!(
-            "up to date: the adopted data holds all {} rows of {}{in_quarantine}",
-            receipt.outcome.rows,
-            plural(new.len(), "file")
-        ));
-    }
-    // A file that does not read has no rows that could be there twice.
-    let doubtful = new_files.iter().filter(|f| f.content.is_some() && may_be_adopted(receipt, &f.file)).count();
-    if doubtful > 0 && !wishes.force {
-        return Decision::Fail(format!(
-            "{} of the spool is not younger than the adopted data, which may hold its rows already: move it out of the spool, \
-             or have it taken in with --force",
-            plural(doubtful, "file")
-        ));
+    if !new.is_empty() && !wishes.force && new.iter().all(|i| feeding.get(*i).is_some_and(Feeding::adds_nothing)) {
+        let reason = format!(
+            "up to date: the archived data holds every row of {}{in_quarantine}",
+            plural(new.len(), "new file")
+        );
+        return Decision::Record { files: new, reason };
     }
     let why = if new.is_empty() { "forced".to_owned() } else { plural(new.len(), "new file") };
     let replaces = Some(Box::new(receipt.clone()));
     // Archived rows are taken from the archive: whatever has become of their files since, they stay as they are. Only
     // numbers that qlc gave depend on all files without `seq`, so while these are there they are numbered together.
-    if gone == 0 && receipt.outcome.seq != SeqOrigin::Source {
+    if gone == 0 && receipt.outcome.seq != SeqOrigin::Source && !receipt.left_rows_out() {
         let files = once_each(feeding, &usable);
-        return Decision::Build(Build { files, base: None, replaces, reason: format!("{why}{in_quarantine}") });
+        let reason = format!("{why}{in_quarantine}");
+        return Decision::Build(Build { files, base: None, replaces, is_part: false, reason });
     }
     let left = match gone {
         0 => String::new(),
         n => format!("; the archived data stands for {} that left the spool", plural(n, "file")),
     };
     let reason = format!("{why}{left}{in_quarantine}");
-    Decision::Build(Build { files: new, base: replaces.clone(), replaces, reason })
+    Decision::Build(Build { files: new, base: replaces.clone(), replaces, is_part: false, reason })
 }
 
 /// Of files of the same content the first, so that known rows are read once.
@@ -264,10 +318,14 @@ fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, i
         loss.standing.iter().flat_map(|s| &s.sources).map(|source| (source.content(), source.rows_here)).collect();
     let usable: Vec<usize> =
         (0..feeding.len()).filter(|i| feeding.get(*i).is_some_and(|f| !f.is_quarantined())).collect();
-    let files: Vec<usize> = once_each(feeding, &usable)
+    // Where rows were held against the lost ones, nothing but the files that gave rows may give them again. The others
+    // are looked at when there is something to hold them against.
+    let gave_rows = |content: Content| newest.sources.iter().any(|s| s.content() == content && s.rows_known == 0);
+    let all = once_each(feeding, &usable)
         .into_iter()
-        .filter(|i| feeding.get(*i).and_then(Feeding::known).is_none_or(|content| !standing.contains_key(&content)))
-        .collect();
+        .filter(|i| feeding.get(*i).and_then(Feeding::known).is_none_or(|content| !standing.contains_key(&content)));
+    let (files, others): (Vec<usize>, Vec<usize>) =
+        all.partition(|i| !newest.left_rows_out() || feeding.get(*i).and_then(Feeding::known).is_some_and(gave_rows));
     let read = files.iter().filter_map(|i| feeding.get(*i)?.known()).map(|content| (content, u64::MAX));
     let lost = newest.missing_from(read.chain(standing.iter().map(|(content, rows)| (*content, *rows))));
     if lost.is_empty() {
@@ -275,6 +333,7 @@ fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, i
             files,
             base: loss.standing.clone().map(Box::new),
             replaces: Some(Box::new(newest.clone())),
+            is_part: !others.is_empty(),
             reason: format!("{loss}; all of its rows are at hand{in_quarantine}"),
         });
     }
@@ -311,7 +370,7 @@ mod tests {
     fn file(name: &str, knowledge: Knowledge) -> Feeding {
         let object = Object { key: name.to_owned(), size: 1, modified_us: 1, tag: None };
         let file = SpoolFile { object, file: name.to_owned(), home: None };
-        Feeding { file, knowledge, content: Some(content(name)), lost: Vec::new() }
+        Feeding { file, knowledge, content: Some(content(name)), lost: Vec::new(), compared: None }
     }
 
     fn new(name: &str) -> Feeding {
@@ -336,6 +395,7 @@ mod tests {
             row_groups: Vec::new(),
             seq_assigned: false,
             by_base: false,
+            compacted: false,
         };
         Receipt {
             receipt_version: RECEIPT_VERSION,
@@ -378,7 +438,8 @@ mod tests {
         let told = match decide(&partition(), today, feeding, state, wishes) {
             Decision::Nothing(why) => format!("nothing: {why}"),
             Decision::Complete(_) => "complete".to_owned(),
-            Decision::Build(Build { files, base, replaces, reason }) => {
+            Decision::Record { files, reason } => format!("record {files:?}: {reason}"),
+            Decision::Build(Build { files, base, replaces, reason, .. }) => {
                 assert_eq!(replaces.is_some(), !matches!(state, State::Empty), "{reason}");
                 format!("build {files:?} base {}: {reason}", base.is_some())
             }
@@ -439,24 +500,23 @@ mod tests {
     }
 
     #[test]
-    fn adopted_rows_are_not_taken_in_again() {
+    fn rows_that_the_archive_has_are_not_taken_in_again() {
         let adopted = |names: &[&str]| published(Receipt { adopted: true, ..receipt(names, SeqOrigin::Source) });
-        let doubtful = "fail: 1 file of the spool is not younger than the adopted data, which may hold its rows already: \
-                        move it out of the spool, or have it taken in with --force";
-        let late = "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool";
-        check(&[new("b")], &adopted(&["d"]), USUAL, doubtful);
-        check(&[new("b")], &adopted(&["d"]), FORCE, late);
-        let mut younger = new("b");
-        younger.file.object.modified_us = 2;
-        check(&[younger.clone()], &adopted(&["d"]), USUAL, late);
-        // Whatever their age, files that together have its rows are those that it was made of.
-        let both = Receipt { adopted: true, ..receipt(&["b", "c"], SeqOrigin::Source) };
-        check(
-            &[younger, new("c")],
-            &published(both),
-            USUAL,
-            "nothing: up to date: the adopted data holds all 10 rows of 2 files",
-        );
+        let compared = |name: &str, known: u64, unplaced: u64| {
+            let found = Compared { known, here: 5, unplaced, content: content(name), ..Compared::default() };
+            Feeding { compared: Some(Arc::new(found)), ..new(name) }
+        };
+        let recorded = "record [0]: up to date: the archived data holds every row of 1 new file";
+        let built = "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool";
+        check(&[compared("b", 5, 0)], &adopted(&["d"]), USUAL, recorded);
+        check(&[compared("b", 4, 0)], &adopted(&["d"]), USUAL, built);
+        check(&[compared("b", 0, 0)], &adopted(&["d"]), USUAL, built);
+        check(&[compared("b", 5, 1)], &adopted(&["d"]), USUAL, built);
+        let both = "build [0, 1] base true: 2 new files; the archived data stands for 1 file that left the spool";
+        check(&[compared("b", 5, 0), compared("c", 0, 0)], &adopted(&["d"]), USUAL, both);
+        // Files whose rows were left out are never read without the data that has these rows.
+        let mixed = Receipt { adopted: true, ..receipt(&["d"], SeqOrigin::Mixed) };
+        check(&[known("d"), compared("b", 4, 0)], &published(mixed), USUAL, "build [1] base true: 1 new file");
     }
 
     #[test]

@@ -5,8 +5,10 @@
 
 pub mod apart;
 pub mod columns;
+pub mod compare;
 pub mod decide;
 pub mod footers;
+pub mod foreign;
 pub mod keep;
 pub mod prepare;
 pub mod recognise;
@@ -50,7 +52,7 @@ use decide::{Decision, Knowledge, Wishes};
 use footers::Footers;
 use keep::Places;
 use survey::Spool;
-use work::{Done, Made, Run};
+use work::{Done, Made, Origin, Run};
 
 /// Compacts what `options` mean. A series of which not everything could be listed fails, with every partition that is known
 /// of it.
@@ -72,7 +74,6 @@ pub async fn run(
     let scratch = Scratch::new(&options.spill_dir)?;
     let footers = Arc::new(Footers::within(options.memory_limit));
     let Meant { files, partitions, unknown, input } = meant(spool, archive, options, &footers).await?;
-    let files = Arc::new(files);
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
     let run = shared(spool, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
     let shared = Run { footers, ..run };
@@ -80,9 +81,21 @@ pub async fn run(
     for outcome in &unknown {
         watch.partition_ends(outcome);
     }
+    let outcomes = in_turn(&shared, partitions, files, matches!(options.mode, Mode::Single { .. }), workers).await;
+    Ok(RunSummary { outcomes: joined(outcomes.into_iter(), unknown), input })
+}
+
+/// Works on all `partitions`, `workers` at a time; the outcomes are in their order.
+async fn in_turn(
+    shared: &Run,
+    partitions: Vec<Partition>,
+    files: Spool,
+    explicit: bool,
+    workers: usize,
+) -> Vec<Outcome> {
+    let files = Arc::new(files);
     let tasks = partitions.into_iter().enumerate().map(|(nth, partition)| {
-        let (shared, files, explicit) =
-            (shared.clone(), Arc::clone(&files), matches!(options.mode, Mode::Single { .. }));
+        let (shared, files) = (shared.clone(), Arc::clone(&files));
         async move {
             let (watch, of) = (Arc::clone(&shared.watch), partition.clone());
             let task = tokio::spawn(async move { one(&shared, &partition, &files, explicit).await });
@@ -92,8 +105,7 @@ pub async fn run(
     // As they end: a large partition must not hold up the small ones behind it.
     let mut outcomes: Vec<(usize, Option<Outcome>)> = stream::iter(tasks).buffer_unordered(workers).collect().await;
     outcomes.sort_by_key(|(nth, _)| *nth);
-    let outcomes = outcomes.into_iter().filter_map(|(_, outcome)| outcome);
-    Ok(RunSummary { outcomes: joined(outcomes, unknown), input })
+    outcomes.into_iter().filter_map(|(_, outcome)| outcome).collect()
 }
 
 /// All outcomes in the order of their partitions.
@@ -186,6 +198,9 @@ pub async fn rebuild(
     if receipt.base.is_some() && receipt.outcome.seq != SeqOrigin::Source {
         return Ok(Rebuilt::Impossible("its rows were numbered in more than one run".to_owned()));
     }
+    if receipt.sources.iter().any(|source| source.rows_here > 0 && source.rows_known > 0) {
+        return Ok(Rebuilt::Impossible("of some of its sources only a part of the rows was new".to_owned()));
+    }
     // The bytes are to be those of the run that published them, so its level of compression counts, not this run's.
     let options = Options { zstd_level: receipt.outcome.zstd_level, ..options };
     let input = survey::spool_files(spool, &options.selection).await?;
@@ -226,7 +241,7 @@ pub async fn rebuild(
             plural(needed.len(), "file")
         )));
     }
-    let build = decide::Build { files: chosen, base: None, replaces: None, reason: String::new() };
+    let build = decide::Build { files: chosen, base: None, replaces: None, is_part: false, reason: String::new() };
     match work::digest(&shared, partition, &look, &build).await? {
         Some(rebuilt) if rebuilt == receipt.outcome.sha256 => Ok(Rebuilt::Same),
         Some(rebuilt) => Ok(Rebuilt::Differs { archived: receipt.outcome.sha256.clone(), rebuilt }),
@@ -354,6 +369,8 @@ fn shared(
         stop: stop.clone(),
         probed: Arc::default(),
         footers: Arc::new(Footers::within(options.memory_limit)),
+        comparisons: Arc::default(),
+        origin: Origin::default(),
     })
 }
 
@@ -386,6 +403,7 @@ async fn one(run: &Run, partition: &Partition, files: &Spool, explicit: bool) ->
             }
         }
     }
+    run.comparisons.forget(partition);
     run.footers.done_with(files.iter().filter(|file| file.home.is_none_or(|home| home == partition.date)));
     outcome.seconds = began.elapsed().as_secs_f64();
     run.watch.partition_ends(&outcome);
@@ -423,7 +441,13 @@ fn tell(outcome: &mut Outcome, done: Done) {
             } else {
                 format!("; {elsewhere} rows of its files belong to other days")
             };
-            outcome.message = format!("{reason}{elsewhere}{quarantined}");
+            let known: u64 = receipt.sources.iter().filter(|s| !s.by_base).map(|s| s.rows_known).sum();
+            let known = if known == 0 {
+                String::new()
+            } else {
+                format!("; {known} rows of its files were in the archive already")
+            };
+            outcome.message = format!("{reason}{elsewhere}{known}{quarantined}");
             receipt
         }
     };
@@ -450,6 +474,10 @@ async fn outlook(
             }
             "nothing".clone_into(&mut outlook.action);
             outlook.reason.clone_from(why);
+        }
+        Decision::Record { reason, .. } => {
+            "nothing".clone_into(&mut outlook.action);
+            outlook.reason.clone_from(reason);
         }
         Decision::Fail(why) => {
             "fail".clone_into(&mut outlook.action);

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use arrow::buffer::BooleanBuffer;
 use futures::{StreamExt, stream};
 
 use super::{
@@ -260,6 +261,8 @@ pub struct Input {
     pub claims: Claims,
     /// Row groups whose rows the archive has already.
     pub known_groups: Vec<usize>,
+    /// Rows that it has already.
+    pub known_rows: Option<Arc<BooleanBuffer>>,
 }
 
 /// Archived data that is read as one more source.
@@ -290,7 +293,7 @@ pub fn prepare(
     let (shape, to_ns) = (Shape::of(Arc::clone(&columns.schema), claims)?, columns.to_ns);
     let mut sources: Vec<Source> = files
         .iter()
-        .map(|Input { file, claims, known_groups }| Source {
+        .map(|Input { file, claims, known_groups, known_rows }| Source {
             name: file.object.key.clone(),
             handle: Handle::new(spool, &file.object),
             home: file.home,
@@ -300,6 +303,7 @@ pub fn prepare(
             rank: None,
             modified_us: file.object.modified_us,
             known_groups: known_groups.clone(),
+            known_rows: known_rows.clone(),
         })
         .collect();
     sources.extend(base.map(|base| Source {
@@ -312,6 +316,7 @@ pub fn prepare(
         rank: None,
         modified_us: base.object.modified_us,
         known_groups: Vec::new(),
+        known_rows: None,
     }));
     for source in &mut sources {
         source.order = order_of(&source.claims, &shape, budget);
@@ -355,7 +360,8 @@ fn order_of(claims: &Claims, shape: &Shape, budget: &Budget) -> Order {
 
 /// Ranks the sources that qlc numbers: archived rows that it numbered before come first, then the files by name.
 fn number(sources: &mut [Source], base: Option<&BaseData>) -> SeqOrigin {
-    let without = |s: &Source| s.role == Role::Spool && !s.claims.has_seq && s.claims.rows > 0;
+    // A file that adds no row needs no numbers.
+    let without = |s: &Source| s.role == Role::Spool && !s.claims.has_seq && s.claims.rows > 0 && !s.is_known();
     if !sources.iter().any(without) {
         return base.map_or(SeqOrigin::Source, |b| {
             let others = sources.iter().any(|s| s.role == Role::Spool && s.claims.rows > 0);
@@ -380,7 +386,7 @@ fn number(sources: &mut [Source], base: Option<&BaseData>) -> SeqOrigin {
             source.rank = Some(rank);
         }
     }
-    let all = sources.iter().all(|s| s.rank.is_some() || s.claims.rows == 0);
+    let all = sources.iter().all(|s| s.rank.is_some() || s.claims.rows == 0 || s.is_known());
     if all { SeqOrigin::Assigned } else { SeqOrigin::Mixed }
 }
 

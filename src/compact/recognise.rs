@@ -52,8 +52,8 @@ pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Re
     let (whole, salvaged): (Vec<&Entry>, Vec<&Entry>) = entries
         .filter(|entry| may_be_entry_of(entry, &file) || may_be_salvage_of(entry, &file))
         .partition(|entry| may_be_entry_of(entry, &file));
-    let mut feeding =
-        Feeding { file, knowledge: Knowledge::New { known_groups: Vec::new() }, content: None, lost: Vec::new() };
+    let knowledge = Knowledge::New { known_groups: Vec::new() };
+    let mut feeding = Feeding { file, knowledge, content: None, lost: Vec::new(), compared: None };
     if !whole.is_empty() || !salvaged.is_empty() {
         let (sha256, _) = spool.sha256(&feeding.file.object.key).await?;
         if let Some(entry) = salvaged.iter().find(|entry| entry.sha256 == sha256) {

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     columns::{Columns, Facts},
+    compare::{Comparisons, Subject},
     decide::{self, Decision, Feeding, Knowledge, SpoolFile, Wishes, decide, identity, may_be_entry_of},
     footers::Footers,
     keep::{self, Places},
@@ -41,9 +42,12 @@ use crate::{
         layout,
         partition::Partition,
         quarantine::{Entry, ErrorType, Extent, Fault, RecordedType},
-        receipt::{Base, FileCopy, LeftOut, LostSource, Receipt, Source, WITHOUT_HISTORY},
+        receipt::{Base, Content, FileCopy, LeftOut, LostSource, Receipt, Source, WITHOUT_HISTORY},
     },
-    storage::{atomic, conditions},
+    storage::{
+        atomic::{self, FolderLock},
+        conditions,
+    },
 };
 
 /// How many races for one partition are lost before it is left to the others.
@@ -78,6 +82,22 @@ pub struct Run {
     pub probed: Arc<tokio::sync::OnceCell<()>>,
     /// The footers that were read in this run.
     pub footers: Arc<Footers>,
+    /// What was compared row by row in this run.
+    pub comparisons: Arc<Comparisons>,
+    /// Whose files these are.
+    pub origin: Origin,
+}
+
+/// Whose files a run takes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// Those of collectors.
+    #[default]
+    Collectors,
+    /// Days that another program compacted.
+    Compacted,
+    /// Those that its collectors left, some of which it compacted.
+    Raw,
 }
 
 /// What is known of a partition before anything is done.
@@ -172,9 +192,90 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
         });
         feeding.push((mark, Err(fault)));
     }
+    compare(run, partition, receipt.filter(|_| stands), &mut feeding).await?;
     let marks: Vec<Feeding> = feeding.iter().map(|(mark, _)| mark.clone()).collect();
     let decision = decide(partition, run.today, &marks, &archived.state, run.wishes);
     Ok(Look { decision, archived, feeding, entries })
+}
+
+/// Holds the rows of new files against the archived ones, where these may hold them under no name.
+async fn compare(
+    run: &Run,
+    partition: &Partition,
+    receipt: Option<&Receipt>,
+    feeding: &mut [(Feeding, std::result::Result<Claims, Fault>)],
+) -> Result<()> {
+    let Some(receipt) = receipt.filter(|receipt| run.origin != Origin::Collectors || receipt.holds_unnamed()) else {
+        return Ok(());
+    };
+    let new = |one: &&(Feeding, _)| matches!(one.0.knowledge, Knowledge::New { .. });
+    // Adopted data may have been made of just these files.
+    let contents: Option<Vec<Content>> = feeding.iter().filter(new).map(|(mark, _)| mark.content).collect();
+    let together = contents.map(|all| (all.iter().map(|c| c.rows).sum(), all.iter().map(|c| c.row_hash).sum()));
+    let make_up = together.is_some_and(|(rows, row_hash)| receipt.content() == Content { rows, row_hash });
+    let all = run.origin != Origin::Collectors || receipt.is_of_tree() || make_up;
+    let own = layout::data_key(partition);
+    let made_us = receipt.sources.iter().filter(|source| source.name == own).map(|source| source.modified_us).max();
+    let is_meant = |(mark, claims): &(Feeding, std::result::Result<Claims, Fault>)| {
+        // A younger file with numbers of its own came late: equal events are events.
+        let may_be_in =
+            |claims: &Claims| all || !claims.has_seq || made_us.is_some_and(|us| mark.file.object.modified_us <= us);
+        matches!(mark.knowledge, Knowledge::New { .. })
+            && claims.as_ref().is_ok_and(|c| c.rows > 0 && c.ts.is_some() && may_be_in(c))
+    };
+    let compacted = run.origin == Origin::Compacted;
+    // A file and its copy are compared once: their rows count once.
+    let key = |mark: &Feeding| mark.content.ok_or_else(|| mark.file.object.key.clone());
+    let mut contents = BTreeSet::new();
+    let mut order = Vec::new();
+    let mut subjects = Vec::new();
+    for (mark, claims) in feeding.iter().filter(|one| is_meant(one)) {
+        if let Ok(claims) = claims
+            && contents.insert(key(mark))
+        {
+            order.push(key(mark));
+            subjects.push(Subject { file: &mark.file, claims, compacted });
+        }
+    }
+    if subjects.is_empty() {
+        return Ok(());
+    }
+    let places = (&run.places.spool, &run.places.archive);
+    let found = run.comparisons.of(places, partition, receipt, &subjects, run.budget.merge / 2).await?;
+    let found: BTreeMap<_, _> = order.into_iter().zip(found).collect();
+    for (mark, _) in feeding.iter_mut().filter(|one| is_meant(one)) {
+        mark.compared = found.get(&key(mark)).cloned();
+    }
+    Ok(())
+}
+
+/// Whose turn it is to work on a partition.
+enum Turn {
+    /// This run's: the lock of a folder, as long as it is held.
+    Mine(Option<FolderLock>),
+    /// Nobody's, or another's.
+    Over(Made),
+}
+
+/// Takes the lock of a partition in a folder, where there is anything to be done.
+async fn hold(run: &Run, handle: &PartitionHandle, partition: &Partition, files: &[SpoolFile]) -> Result<Turn> {
+    if run.places.archive.local_folder().is_none() {
+        return Ok(Turn::Mine(None));
+    }
+    let seen = look(run, partition, files).await?;
+    match &seen.decision {
+        Decision::Nothing(why) => {
+            mark_if_lacking(run, handle, &seen.archived).await?;
+            note_copies(run, handle, &seen).await?;
+            return Ok(Turn::Over(Made::Nothing(why.clone())));
+        }
+        Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
+        Decision::Complete(_) | Decision::Build(_) | Decision::Record { .. } | Decision::AcceptLoss { .. } => {}
+    }
+    Ok(match atomic::lock(&run.places.archive, &handle.dir())? {
+        None => Turn::Over(Made::LostRace("another qlc is at work on this partition".to_owned())),
+        held => Turn::Mine(held),
+    })
 }
 
 /// Does with a partition what is to be done.
@@ -183,36 +284,21 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
 /// When it could not be done; the archive is as it was, or will be recognised and completed by the next run.
 pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Result<Done> {
     let handle = PartitionHandle::new(&run.places.archive, partition);
-    let is_folder = run.places.archive.local_folder().is_some();
     let folders = [handle.dir(), handle.receipts_dir(), handle.quarantine_dir()];
     let swept: usize = folders.iter().map(|folder| atomic::sweep(&run.places.archive, folder)).sum();
     if swept > 0 {
         tracing::info!(%partition, swept, "removed what an interrupted run had left");
     }
-    let nothing = |made| Ok(Done { made, quarantined: Vec::new() });
-    let held = if is_folder {
-        let seen = look(run, partition, files).await?;
-        match &seen.decision {
-            Decision::Nothing(why) => {
-                mark_if_lacking(run, &handle, &seen.archived).await?;
-                note_copies(run, &handle, &seen).await?;
-                return nothing(Made::Nothing(why.clone()));
-            }
-            Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
-            Decision::Complete(_) | Decision::Build(_) | Decision::AcceptLoss { .. } => {}
-        }
-        match atomic::lock(&run.places.archive, &handle.dir())? {
-            None => return nothing(Made::LostRace("another qlc is at work on this partition".to_owned())),
-            held => held,
-        }
-    } else {
-        None
+    let held = match hold(run, &handle, partition, files).await? {
+        Turn::Mine(held) => held,
+        Turn::Over(made) => return Ok(Done { made, quarantined: Vec::new() }),
     };
     // Under the lock of a folder nothing changes any more but by what is done here. On a bucket the conditions of the
     // writes find out, and the decision is made again on what stands there then.
     let mut completed: Option<Receipt> = None;
     let mut accepted: Vec<LostSource> = Vec::new();
     let mut quarantined = Vec::new();
+    let mut part: Option<Made> = None;
     let mut lost = 0;
     let made = loop {
         if lost > RACES {
@@ -238,7 +324,7 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
                     break Made::LostRace(format!("another process published it first; {why}"));
                 }
                 let nothing = || Made::Nothing(format!("{}{why}", in_words(&accepted)));
-                break completed.map_or_else(nothing, Made::Completed);
+                break part.or(completed.map(Made::Completed)).unwrap_or_else(nothing);
             }
             Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
             Decision::AcceptLoss { loss, lost } => {
@@ -247,6 +333,11 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
                 commit::accept_loss(&handle, &run.places.staging, loss, lost.clone(), number).await?;
                 accepted.clone_from(lost);
             }
+            Decision::Record { files, reason } => match record(run, &handle, &seen, files).await {
+                Ok(()) => break part.unwrap_or_else(|| Made::Nothing(reason.clone())),
+                Err(error) if error.kind() == Kind::LostRace => lost += 1,
+                Err(error) => return Err(error),
+            },
             Decision::Complete(receipt) => {
                 let expect = &seen.archived.versions.meta;
                 match commit::publish(&handle, &run.places.staging, receipt, expect, None).await {
@@ -269,6 +360,8 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
                 let made = if attempts.restart { Ok(None) } else { attempts.until_done(&reason).await };
                 quarantined.append(&mut attempts.quarantined);
                 match made {
+                    // The other files are looked at again, now that there is something to hold them against.
+                    Ok(Some(made)) if build.is_part && part.is_none() => part = Some(made),
                     Ok(Some(made)) => break made,
                     Ok(None) => {}
                     Err(error) if error.kind() == Kind::LostRace => {
@@ -282,6 +375,32 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     };
     drop(held);
     Ok(Done { made, quarantined })
+}
+
+/// Notes in the receipt of the standing data that it has every row of `files`: so they are known by their rows from now on,
+/// whatever becomes of their names, and can be retired.
+async fn record(run: &Run, handle: &PartitionHandle, seen: &Look, files: &[usize]) -> Result<()> {
+    let State::Published(published) = &seen.archived.state else {
+        return Err(Error::new(Kind::Internal, "there is no receipt to note files in"));
+    };
+    let mut receipt = published.receipt().clone();
+    let feeding = files.iter().filter_map(|nth| seen.feeding.get(*nth));
+    let sources = feeding.filter_map(|(mark, _)| Some(mark.compared.as_ref()?.source(&mark.file)));
+    for source in sources {
+        match receipt.sources.iter().find(|known| known.content() == source.content()) {
+            // Of files with the same rows the first is the file, the others are its copies.
+            Some(first) => receipt.copies.push(FileCopy {
+                copy_of: first.name.clone(),
+                name: source.name,
+                size: source.size,
+                modified_us: source.modified_us,
+            }),
+            None => receipt.sources.push(Source { compacted: run.origin == Origin::Compacted, ..source }),
+        }
+    }
+    receipt.sources.sort_by(|a, b| a.name.cmp(&b.name));
+    let (expect, _) = commit::vouched_since(handle, &receipt.outcome.sha256).await?;
+    commit::vouch(handle, &run.places.staging, &receipt, &expect).await
 }
 
 fn in_words(accepted: &[LostSource]) -> String {
@@ -401,7 +520,9 @@ impl<'a> Attempts<'a> {
                 Knowledge::New { known_groups } => known_groups.clone(),
                 Knowledge::Known { .. } | Knowledge::Quarantined => Vec::new(),
             };
-            Some(Input { file: mark.file.clone(), claims: claims.as_ref().ok()?.clone(), known_groups })
+            let known = mark.compared.as_ref().filter(|found| found.known > 0);
+            let known_rows = known.map(|found| Arc::new(found.rows.clone()));
+            Some(Input { file: mark.file.clone(), claims: claims.as_ref().ok()?.clone(), known_groups, known_rows })
         });
         let left_out = look.feeding.iter().filter(|(mark, _)| mark.knowledge == Knowledge::Quarantined);
         let left_out = left_out
@@ -486,6 +607,10 @@ impl<'a> Attempts<'a> {
         };
         let mut known_groups = Vec::new();
         if let Some(replaced) = &self.replaces {
+            if replaced.holds_unnamed() {
+                // Its rows may be there under no name, and a part of a file is not held against them.
+                return Ok(false);
+            }
             let name = |key: &str| key.rsplit('/').next().map(str::to_owned);
             let namesake = |source: &Source| name(&source.name) == name(&file.object.key);
             if replaced.receipt_version == WITHOUT_HISTORY && replaced.sources.iter().any(namesake) {
@@ -500,7 +625,7 @@ impl<'a> Attempts<'a> {
         }
         self.quarantined.extend(keep::salvaged(&self.run.places, self.partition, file, &salvage).await?);
         self.files.retain(|input| input.file.object.key != file.object.key);
-        self.files.push(Input { file: file.clone(), claims: salvage.claims, known_groups });
+        self.files.push(Input { file: file.clone(), claims: salvage.claims, known_groups, known_rows: None });
         self.files.sort_by(|a, b| a.file.object.key.cmp(&b.file.object.key));
         Ok(true)
     }
@@ -775,6 +900,7 @@ impl<'a> Attempts<'a> {
             replaces: self.replaces.as_deref().cloned(),
             accepted_loss: self.accepted.clone(),
             seq: prepared.seq,
+            compacted: self.run.origin == Origin::Compacted,
         };
         let kept: Arc<Mutex<Vec<Entry>>> = Arc::default();
         let setting = Setting {

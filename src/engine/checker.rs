@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array},
+    buffer::BooleanBuffer,
     compute::{CastOptions, cast_with_options, filter_record_batch, kernels::cmp::not_distinct, not, nullif},
     datatypes::{DataType, Int64Type, SchemaRef},
     util::display::FormatOptions,
@@ -76,6 +77,7 @@ impl Checker {
         let source = source(&job, self.index)?;
         let rows = batch.num_rows();
         let placing = place(&times(batch)?, job.partition.date, source);
+        let known = source.known_of(self.tally.rows, rows);
         let Brought { mut columns, unlike, widened } = bring(&job, batch, &self.canonical, &placing)?;
         let raw_seq = columns.get(job.shape.seq).cloned();
 
@@ -124,6 +126,10 @@ impl Checker {
             }
             hash = self.sums.hash();
         }
+        let placing = match &known {
+            Some(known) if !is_known => self.leave_out(placing, known),
+            _ => placing,
+        };
         match placing {
             Placing::Here if is_known => {
                 self.tally.known += rows as u64;
@@ -158,6 +164,19 @@ impl Checker {
                     .map_err(|e| Problem::Storage(Error::caused(Kind::Internal, "filtering a batch by day", e)))
             }
         }
+    }
+
+    /// Bills the rows of this partition that the archive has already; what is left goes where it went.
+    fn leave_out(&mut self, placing: Placing, known: &BooleanBuffer) -> Placing {
+        let (here, elsewhere, quarantined) = match placing {
+            Placing::Here => {
+                let none = BooleanBuffer::new_unset(known.len());
+                (BooleanBuffer::new_set(known.len()), BTreeMap::new(), none.into())
+            }
+            Placing::Split { here, elsewhere, quarantined } => (here.values().clone(), elsewhere, quarantined),
+        };
+        self.tally.known += (&here & known).count_set_bits() as u64;
+        Placing::Split { here: (&here & &!known).into(), elsewhere, quarantined }
     }
 
     /// Ends the source: its bill, if the whole agrees with what the footer said.

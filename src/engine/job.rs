@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+use arrow::buffer::BooleanBuffer;
+
 use crate::{
     file::{ahead::Ahead, claims::Claims, fault::Problem, reader::Handle, shape::Shape},
     model::{
@@ -63,9 +65,29 @@ pub struct Source {
     /// Row groups whose rows the archive has already, from an earlier, damaged version of the file: they are read and
     /// accounted for, and not taken in again.
     pub known_groups: Vec<usize>,
+    /// Rows that the archive has already, by their place among those that are read of the file.
+    pub known_rows: Option<Arc<BooleanBuffer>>,
 }
 
 impl Source {
+    /// Whether the archive has all of its rows already, so that it adds none.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known_rows.as_ref().is_some_and(|known| known.count_set_bits() as u64 == self.claims.rows)
+    }
+
+    /// Which of the next `rows` rows, after the first `before`, the archive has already; `None` where it has none of them.
+    #[must_use]
+    pub fn known_of(&self, before: u64, rows: usize) -> Option<BooleanBuffer> {
+        let known = self.known_rows.as_ref()?;
+        let before = usize::try_from(before).unwrap_or(usize::MAX).min(known.len());
+        let here = known.slice(before, rows.min(known.len() - before));
+        (here.count_set_bits() > 0).then(|| {
+            // A file with more rows than were looked at is found out by its bill; they are not known.
+            if here.len() == rows { here } else { here.iter().chain(std::iter::repeat(false)).take(rows).collect() }
+        })
+    }
+
     /// The place in the file of the `nth` row group that is read: some may be left out.
     #[must_use]
     pub fn row_group(&self, nth: usize) -> usize {

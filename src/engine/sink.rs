@@ -68,6 +68,8 @@ pub struct Draft {
     pub accepted_loss: Vec<LostSource>,
     /// Where `seq` comes from.
     pub seq: SeqOrigin,
+    /// Whether the files of the spool are days that another program compacted.
+    pub compacted: bool,
 }
 
 /// Called with the bills of all sources when the proof holds and before anything is visible.
@@ -437,6 +439,7 @@ impl ArchiveSink {
                 row_groups: if one_group { Vec::new() } else { tally.row_groups.clone() },
                 seq_assigned: source.rank.is_some(),
                 by_base: false,
+                compacted: self.draft.compacted,
             }
         });
         let mut sources: Vec<Source> = self.draft.base_sources.iter().cloned().chain(read).collect();

@@ -104,7 +104,7 @@ fn integers(column: &ArrayRef) -> Option<Integers> {
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
             span::<UInt64Type>(column, &DataType::UInt64)
         }
-        kind if kind.is_integer() || matches!(kind, DataType::Timestamp(_, _)) => {
+        kind if kind.is_integer() || matches!(kind, DataType::Timestamp(_, _) | DataType::Duration(_)) => {
             span::<Int64Type>(column, &DataType::Int64)
         }
         _ => None,

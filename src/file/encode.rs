@@ -30,7 +30,10 @@ use parquet::{
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 
-use super::shape::{Column, Shape};
+use super::{
+    reader::{DURATIONS_KEY, noted_durations},
+    shape::{Column, Shape},
+};
 use crate::{
     error::{Error, Kind, Result},
     model::{
@@ -538,6 +541,9 @@ impl OutFile {
         if let Some(unit) = self.manner.brought_to {
             self.writer.append_key_value_metadata(pair(UNIT_KEY, unit.to_string()));
         }
+        if let Some(units) = noted_durations(&self.shape.schema) {
+            self.writer.append_key_value_metadata(pair(DURATIONS_KEY, units));
+        }
         if let Some(level) = self.manner.zstd_level {
             self.writer.append_key_value_metadata(pair(LEVEL_KEY, level.to_string()));
         }
@@ -658,7 +664,7 @@ pub fn properties(schema: &Schema, zstd_level: Option<i32>) -> Result<WriterProp
         .set_max_row_group_row_count(None)
         .set_sorting_columns(Some(order.collect()));
     for field in schema.fields() {
-        if field.data_type() == &DataType::Int64 {
+        if matches!(field.data_type(), DataType::Int64 | DataType::Duration(_)) {
             let column = ColumnPath::from(field.name().as_str());
             properties = properties
                 .set_column_compression(column.clone(), zstd(DELTA_LEVEL)?)

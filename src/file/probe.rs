@@ -13,7 +13,7 @@ use parquet::file::{
 use super::{
     claims::{Claims, Constant, Fill, Lost, Span},
     fault::Problem,
-    reader::{Handle, schema_of},
+    reader::{Handle, durations, schema_of},
 };
 use crate::{
     error::{Error, Kind},
@@ -42,6 +42,8 @@ pub async fn probe_like(handle: &Handle, other: Option<&Claims>) -> Result<Claim
     let meta = handle.footer().await?;
     let stored = |meta: &ParquetMetaData| meta.file_metadata().schema_descr_ptr();
     let known = other.filter(|other| other.meta.as_deref().map(stored) == Some(stored(&meta)));
+    let units = durations(&meta);
+    let known = known.filter(|other| other.meta.as_deref().map(durations).is_some_and(|others| others == units));
     let schema = known.map_or_else(|| schema_of(&meta), |other| Ok(Arc::clone(&other.schema)))?;
     Ok(claims(meta, schema))
 }

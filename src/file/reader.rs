@@ -3,19 +3,24 @@
 //! Refuses to trust the file: ranges are checked against its size before they are fetched, an object that was replaced
 //! since it was listed is an error, a panic of the decoder is the file's fault.
 
-use std::{fs::File, io::Write, ops::Range, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs::File, io::Write, ops::Range, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, path::Path as ObjectPath};
 use parquet::{
-    arrow::arrow_reader::{
-        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    arrow::{
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+        },
+        parquet_to_arrow_schema,
     },
+    basic::Type as PhysicalType,
     file::metadata::{FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
+    schema::types::ColumnDescPtr,
 };
 
 use super::{
@@ -27,7 +32,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    model::quarantine::ErrorType,
+    model::{quarantine::ErrorType, schema::INTEGERS},
     storage::{
         cached,
         store::{Object, Store},
@@ -368,12 +373,103 @@ impl Handle {
     }
 }
 
-/// The file's schema in Arrow, as its Parquet types say; what the writer stored of Arrow is not asked.
+/// The key of the footer that holds the units of durations, which Parquet has no type for: a JSON object of names and units.
+pub const DURATIONS_KEY: &str = "qlc.durations";
+/// The key under which writers store their Arrow schema.
+const ARROW_KEY: &str = "ARROW:schema";
+
+/// The columns that hold durations, and their units: as this program noted them, or as the writer's Arrow schema says. Values
+/// of two units must not meet in one column, and nothing else tells them apart.
+pub(super) fn durations(meta: &ParquetMetaData) -> BTreeMap<String, TimeUnit> {
+    let file = meta.file_metadata();
+    let pairs = file.key_value_metadata();
+    let value = |key: &str| pairs?.iter().find(|pair| pair.key == key)?.value.as_deref();
+    if let Some(noted) = value(DURATIONS_KEY) {
+        let noted: BTreeMap<String, String> = serde_json::from_str(noted).unwrap_or_default();
+        return noted.into_iter().filter_map(|(name, unit)| Some((name, unit_of(&unit)?))).collect();
+    }
+    // A column of the contract is none, so the writer's schema need hardly ever be asked.
+    let may_be = |column: &ColumnDescPtr| {
+        let plain = column.physical_type() == PhysicalType::INT64 && column.logical_type_ref().is_none();
+        plain && column.path().parts().len() == 1 && !INTEGERS.contains(&column.name())
+    };
+    if value(ARROW_KEY).is_none() || !file.schema_descr().columns().iter().any(may_be) {
+        return BTreeMap::new();
+    }
+    let Ok(Ok(schema)) = shielded(|| parquet_to_arrow_schema(file.schema_descr(), pairs)) else {
+        return BTreeMap::new();
+    };
+    let duration = |field: &Arc<Field>| match field.data_type() {
+        DataType::Duration(unit) => Some((field.name().clone(), *unit)),
+        _ => None,
+    };
+    schema.fields().iter().filter_map(duration).collect()
+}
+
+/// What [`DURATIONS_KEY`] holds for data with these columns; nothing where there are no durations.
+#[must_use]
+pub fn noted_durations(schema: &Schema) -> Option<String> {
+    let unit = |field: &Arc<Field>| match field.data_type() {
+        DataType::Duration(TimeUnit::Second) => Some("s"),
+        DataType::Duration(TimeUnit::Millisecond) => Some("ms"),
+        DataType::Duration(TimeUnit::Microsecond) => Some("us"),
+        DataType::Duration(TimeUnit::Nanosecond) => Some("ns"),
+        _ => None,
+    };
+    let noted: BTreeMap<&str, &str> =
+        schema.fields().iter().filter_map(|field| Some((field.name().as_str(), unit(field)?))).collect();
+    if noted.is_empty() { None } else { serde_json::to_string(&noted).ok() }
+}
+
+fn unit_of(text: &str) -> Option<TimeUnit> {
+    match text {
+        "s" => Some(TimeUnit::Second),
+        "ms" => Some(TimeUnit::Millisecond),
+        "us" => Some(TimeUnit::Microsecond),
+        "ns" => Some(TimeUnit::Nanosecond),
+        _ => None,
+    }
+}
+
+/// `schema` with the units of durations.
+fn with_durations(schema: &SchemaRef, units: &BTreeMap<String, TimeUnit>) -> SchemaRef {
+    let typed = |field: &Arc<Field>| match units.get(field.name()) {
+        Some(unit) if field.data_type() == &DataType::Int64 => {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Duration(*unit)))
+        }
+        _ => Arc::clone(field),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(typed).collect::<Vec<_>>()))
+}
+
+/// The file's schema in Arrow, as its Parquet types say; of what the writer stored of Arrow, only the units of durations are
+/// asked for.
 ///
 /// # Errors
-/// When there is none.
+/// When there is none, or the file that is made of it would be nested deeper than files are read.
 pub fn schema_of(meta: &Arc<ParquetMetaData>) -> Result<SchemaRef, Problem> {
-    arrow_metadata(meta, None, &[]).map(|m| Arc::clone(m.schema()))
+    let schema = arrow_metadata(meta, None, &[]).map(|m| Arc::clone(m.schema()))?;
+    // Older writers have one level for a list; as lists are written today, they have two and that of their values.
+    let depth = schema.fields().iter().map(|field| levels(field.data_type())).max().unwrap_or(0);
+    if depth > DEEPEST {
+        let what =
+            format!("its columns take {depth} levels as lists are written today, more than {DEEPEST} are not read");
+        return Err(Problem::bad(ErrorType::SchemaTooDeep, what));
+    }
+    Ok(schema)
+}
+
+/// Levels of a column in the schema of a Parquet file of today.
+fn levels(kind: &DataType) -> usize {
+    match kind {
+        DataType::List(value) | DataType::LargeList(value) | DataType::FixedSizeList(value, _) => {
+            2 + levels(value.data_type())
+        }
+        DataType::Map(entries, _) => 1 + levels(entries.data_type()),
+        DataType::Struct(fields) => 1 + fields.iter().map(|field| levels(field.data_type())).max().unwrap_or(0),
+        DataType::Dictionary(_, value) => levels(value),
+        _ => 1,
+    }
 }
 
 /// `schema` is what [`schema_of`] said, where that is known already.
@@ -397,6 +493,13 @@ fn arrow_metadata(
         }
     };
     let plain = if schema.is_some() { None } else { Some(build(None)?) };
+    let plain = match plain {
+        Some(plain) => {
+            let units = durations(meta);
+            Some(if units.is_empty() { plain } else { build(Some(with_durations(plain.schema(), &units)))? })
+        }
+        None => None,
+    };
     let Some(schema) = schema.or(plain.as_ref().map(ArrowReaderMetadata::schema)) else { return build(None) };
     let as_keys = |f: &Arc<Field>| {
         let keyed = f.data_type() == &DataType::Utf8 && keyed.iter().any(|name| name == f.name());
@@ -404,7 +507,8 @@ fn arrow_metadata(
         if keyed { Arc::new(f.as_ref().clone().with_data_type(kind)) } else { Arc::clone(f) }
     };
     let wanted: Vec<Arc<Field>> = schema.fields().iter().map(as_keys).collect();
-    if wanted.iter().zip(schema.fields()).all(|(a, b)| a == b) {
+    let is_duration = |field: &Arc<Field>| matches!(field.data_type(), DataType::Duration(_));
+    if wanted.iter().zip(schema.fields()).all(|(a, b)| a == b) && (plain.is_some() || !wanted.iter().any(is_duration)) {
         return plain.map_or_else(|| build(None), Ok);
     }
     build(Some(Arc::new(Schema::new(wanted))))

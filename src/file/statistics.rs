@@ -11,10 +11,10 @@ use std::sync::Arc;
 use arrow::{
     array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch},
     datatypes::{
-        DataType, Date32Type, Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-        Int64Type, Schema, Time32MillisecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
-        TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type,
-        UInt64Type,
+        DataType, Date32Type, Decimal128Type, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
+        DurationSecondType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema,
+        Time32MillisecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+        TimestampMillisecondType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
 use parquet::{
@@ -323,6 +323,10 @@ fn signed(column: &ArrayRef, min: i64, max: i64) -> usize {
         DataType::Timestamp(TimeUnit::Millisecond, _) => count::<TimestampMillisecondType>(column, wide),
         DataType::Timestamp(TimeUnit::Microsecond, _) => count::<TimestampMicrosecondType>(column, wide),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => count::<TimestampNanosecondType>(column, wide),
+        DataType::Duration(TimeUnit::Second) => count::<DurationSecondType>(column, wide),
+        DataType::Duration(TimeUnit::Millisecond) => count::<DurationMillisecondType>(column, wide),
+        DataType::Duration(TimeUnit::Microsecond) => count::<DurationMicrosecondType>(column, wide),
+        DataType::Duration(TimeUnit::Nanosecond) => count::<DurationNanosecondType>(column, wide),
         _ => 0,
     }
 }

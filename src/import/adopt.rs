@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The receipt of `data` as it was read back: what it vouches for is that these very bytes hold these rows. Where the rows
-/// came from before, nothing tells; so the only source is the data.
+/// came from before, nothing tells; so the only source is the data. `of_tree` says that the whole tree is taken over.
 pub(super) fn receipt(
     partition: &Partition,
     generation: u64,
@@ -29,6 +29,7 @@ pub(super) fn receipt(
     sha256: &str,
     back: &ReadBack,
     time: &str,
+    of_tree: bool,
 ) -> Receipt {
     let span = back.ts_min_ns.zip(back.ts_max_ns).unwrap_or_default();
     let row_hash: RowHash = back.row_hash;
@@ -70,6 +71,7 @@ pub(super) fn receipt(
             row_groups: Vec::new(),
             seq_assigned: false,
             by_base: false,
+            compacted: of_tree,
         }],
         left_out: Vec::new(),
         copies: Vec::new(),
@@ -80,7 +82,7 @@ pub(super) fn receipt(
 pub(super) async fn copy(
     handle: &PartitionHandle,
     staging: &Path,
-    from: &Store,
+    (from, from_key): (&Store, &str),
     receipt: &Receipt,
     replaced: &Expect,
 ) -> Result<()> {
@@ -90,6 +92,6 @@ pub(super) async fn copy(
     };
     let sha256 = receipt.outcome.sha256.clone();
     let archive = handle.archive();
-    let _ = atomic::copy_of(from, &key, archive, &key, staging, &Expect::Absent, sha256, Box::new(before)).await?;
+    let _ = atomic::copy_of(from, from_key, archive, &key, staging, &Expect::Absent, sha256, Box::new(before)).await?;
     Ok(())
 }

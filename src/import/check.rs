@@ -3,7 +3,7 @@
 //!
 //! Everything that is wrong is told. Refuses to change anything.
 
-use super::claims::Claims;
+use super::claims::{Claims, Facts};
 use crate::{
     error::{Error, Kind, Result},
     file::{
@@ -33,20 +33,35 @@ pub(super) enum Verdict {
     Damaged(Vec<String>),
 }
 
-/// Reads the data of `handle` as that of `partition`; `meta` is the `meta.json` beside it, `sha256` that of the data.
+/// Reads the data of `handle` as that of `partition`; `meta` is the `meta.json` beside it, if there is one, `sha256` that of
+/// the data.
 ///
 /// # Errors
 /// When the file is out of reach.
-pub(super) async fn check(handle: &Handle, partition: &Partition, meta: &[u8], sha256: &str) -> Result<Verdict> {
+pub(super) async fn check(
+    handle: &Handle,
+    partition: &Partition,
+    meta: Option<&[u8]>,
+    sha256: &str,
+) -> Result<Verdict> {
     let footer = match probe(handle).await {
         Ok(footer) => footer,
         Err(problem) => return damaged(problem),
     };
+    if let Some(what) = schema::unusable(&footer.schema, &partition.series.stream) {
+        return Ok(Verdict::Unfit { reasons: vec![what], rows: footer.rows, days: None });
+    }
     let columns = schema::deviations(&footer.schema, &partition.series.stream);
     if !columns.is_empty() {
-        return unfit(handle, &footer, columns).await;
+        return unfit(handle, &footer, meta, sha256, columns).await;
     }
     if footer.rows == 0 {
+        let facts = Facts { rows: 0, ts_min_ns: None, ts_max_ns: None, sha256 };
+        if let Some(Ok(claims)) = meta.map(Claims::read)
+            && claims.has_rows()
+        {
+            return Ok(Verdict::Damaged(claims.against(facts)));
+        }
         let reasons = vec!["there are no rows: such a day is not in the archive".to_owned()];
         return Ok(Verdict::Unfit { reasons, rows: 0, days: None });
     }
@@ -60,10 +75,8 @@ pub(super) async fn check(handle: &Handle, partition: &Partition, meta: &[u8], s
         // Which finding it is cannot be told from its text; rows that are not those of the footer make all of them damage.
         wrong.append(&mut reasons);
     }
-    match Claims::read(meta) {
-        Ok(claims) => wrong.extend(claims.against(&back, sha256)),
-        Err(what) => reasons.push(what),
-    }
+    let facts = Facts { rows: back.rows, ts_min_ns: back.ts_min_ns, ts_max_ns: back.ts_max_ns, sha256 };
+    contradictions(meta, facts, &mut wrong, &mut reasons);
     if !wrong.is_empty() {
         wrong.extend(reasons);
         return Ok(Verdict::Damaged(wrong));
@@ -80,17 +93,40 @@ pub(super) async fn check(handle: &Handle, partition: &Partition, meta: &[u8], s
 }
 
 /// Data whose columns are not those of the contract is read all the same: only what reads can be compacted.
-async fn unfit(handle: &Handle, footer: &Footer, reasons: Vec<String>) -> Result<Verdict> {
+async fn unfit(
+    handle: &Handle,
+    footer: &Footer,
+    meta: Option<&[u8]>,
+    sha256: &str,
+    mut reasons: Vec<String>,
+) -> Result<Verdict> {
     match examine(handle, footer).await {
         Ok(found) => {
-            let day = |value: i64| to_ns(value).and_then(Date::of_ns);
-            let days = found.claims.ts.and_then(|span| day(span.min).zip(day(span.max)));
+            let (ts_min_ns, ts_max_ns) = found.claims.ts.map(|span| (to_ns(span.min), to_ns(span.max))).unzip();
+            let (ts_min_ns, ts_max_ns) = (ts_min_ns.flatten(), ts_max_ns.flatten());
+            let mut wrong = Vec::new();
+            let facts = Facts { rows: found.claims.rows, ts_min_ns, ts_max_ns, sha256 };
+            contradictions(meta, facts, &mut wrong, &mut reasons);
+            if !wrong.is_empty() {
+                wrong.extend(reasons);
+                return Ok(Verdict::Damaged(wrong));
+            }
+            let days = ts_min_ns.and_then(Date::of_ns).zip(ts_max_ns.and_then(Date::of_ns));
             Ok(Verdict::Unfit { reasons, rows: found.claims.rows, days })
         }
         Err(Problem::Bad(fault)) if fault.error_type == ErrorType::SchemaMismatch => {
             Ok(Verdict::Unfit { reasons, rows: footer.rows, days: None })
         }
         Err(problem) => damaged(problem),
+    }
+}
+
+/// What `meta` says: of other data, which is `wrong`, or nothing that can be understood, which is a reason.
+fn contradictions(meta: Option<&[u8]>, facts: Facts<'_>, wrong: &mut Vec<String>, reasons: &mut Vec<String>) {
+    match meta.map(Claims::read) {
+        Some(Ok(claims)) => wrong.extend(claims.against(facts)),
+        Some(Err(what)) => reasons.push(what),
+        None => reasons.push("there is no meta.json: nothing says that the data was finished".to_owned()),
     }
 }
 

@@ -1,23 +1,32 @@
 //! `import`: takes over an archive that another program made, in its place or from elsewhere: what is as the contract wants
 //! it gets a receipt and the meta of the contract, and the bytes of its data stay.
 //!
-//! Refuses to rewrite data, to replace a partition that is there, and to guess: what is not right is left alone, with all
-//! reasons and the commands that have its rows compacted.
+//! What is not right but reads is named, for the caller to have its rows compacted as those of a spool are; whether each of
+//! them is in the archive then is found out by [`account`]. Refuses to rewrite data itself, to replace a partition that is
+//! there, to change the old tree, and to guess.
 
+mod account;
 mod adopt;
+mod beside;
 mod check;
 mod claims;
 mod mend;
 mod report;
+mod tree;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use chrono::SecondsFormat;
 
-pub use self::report::{Imported, Options, Outcome};
+pub use self::{
+    account::{Moment, account},
+    report::{Imported, Options, Outcome},
+    tree::{Roots, raw_days, roots},
+};
 use self::{
     check::{Verdict, check},
     mend::Way,
+    tree::{Folder, days},
 };
 use crate::{
     archive::{
@@ -26,16 +35,15 @@ use crate::{
         state::{self, Depth, Inspection, State, Unproven, advice},
     },
     error::{Error, Kind, Result},
-    file::reader::Handle,
+    file::{probe::probe, reader::Handle},
     model::{
         date::Date,
-        layout::{self, Placed},
         partition::{Partition, Selection},
         receipt::Receipt,
+        time::to_ns,
     },
     storage::{
         atomic, conditions,
-        listing::Missing,
         scratch::{self, Scratch},
         store::{Object, Store},
     },
@@ -54,51 +62,76 @@ pub async fn run(
     each: &mut (dyn FnMut(&Imported) + Send),
 ) -> Result<()> {
     let source = from.unwrap_or(archive);
-    let (partitions, missing) = partitions(source, options).await?;
+    let (partitions, missing) = days(source, options, from.is_some()).await?;
     let chosen = options.selection != Selection::all() || options.start.is_some() || options.end.is_some();
-    if partitions.is_empty() && missing.all().is_empty() && chosen {
+    if partitions.is_empty() && missing.all().is_empty() && chosen && from.is_none() {
         return Err(Error::usage(format!(
             "{}: nothing there matches; check exchange, stream, symbol and dates",
             source.show("")
         )));
     }
+    let crossed = if options.rewrite { crossed(source, &partitions).await? } else { BTreeSet::new() };
     let _ = scratch::sweep(&options.spill_dir);
     let scratch = if options.dry_run { None } else { Some(Scratch::new(&options.spill_dir)?) };
-    let mut import = Import { from, archive, options, staging: scratch.as_ref().map(Scratch::path), probed: false };
-    for (partition, beside) in partitions {
+    let staging = scratch.as_ref().map(Scratch::path);
+    let mut import = Import { from, archive, options, staging, probed: false, crossed };
+    for (partition, folder) in partitions {
         if stop() {
             return Err(Error::new(Kind::Interrupted, "stopped as asked, before all partitions were looked at"));
         }
-        each(&import.one(&partition, &beside).await);
+        each(&import.one(&partition, &folder).await);
     }
     missing.fail()
 }
 
-/// The partitions that have a data file or a meta, and what else lies in the folder of each; and the folders in which there
-/// may be more. A series that may have some there is left out.
-async fn partitions(source: &Store, options: &Options) -> Result<(BTreeMap<Partition, Vec<String>>, Missing)> {
-    let mut all: BTreeMap<Partition, Vec<String>> = BTreeMap::new();
-    let mut others = Vec::new();
-    let (objects, missing) = source.list("").await?.apart();
-    for object in objects {
-        let Some(Ok(Placed { series, date: Some(date), file })) = Placed::parse(&object.key) else { continue };
-        let is_meant = date.is_within(options.start, options.end) && options.selection.takes(&series);
-        if !is_meant || missing.of("", &series).is_some() {
-            continue;
-        }
-        let partition = series.on(date);
-        if file == layout::DATA_FILE || file == layout::META_FILE {
-            let _ = all.entry(partition).or_default();
-        } else {
-            others.push((partition, file));
-        }
+/// The days of which rows lie in the folder of another day, as far as footers tell: these days are compacted as a whole.
+async fn crossed(tree: &Store, partitions: &[(Partition, Folder)]) -> Result<BTreeSet<Partition>> {
+    let mut crossed = BTreeSet::new();
+    for (partition, folder) in partitions {
+        let Some(data) = tree.head(&folder.data_key()).await? else { continue };
+        let Ok(footer) = probe(&Handle::new(tree, &data)).await else { continue };
+        let day = |value: i64| to_ns(value).and_then(Date::of_ns);
+        let Some((first, last)) = footer.ts.and_then(|span| day(span.min).zip(day(span.max))) else { continue };
+        let near = [partition.date.pred(), partition.date.succ()];
+        crossed
+            .extend(near.into_iter().filter(|day| *day >= first && *day <= last).map(|day| partition.series.on(day)));
     }
-    for (partition, file) in others {
-        if let Some(beside) = all.get_mut(&partition) {
-            beside.push(file);
-        }
+    Ok(crossed)
+}
+
+/// Keeps the documents that lie in `tree` beside days that were compacted, for those of `all` whose rows are in the archive.
+///
+/// # Errors
+/// When one cannot be read or written.
+pub async fn keep_documents(tree: &Store, archive: &Store, options: &Options, all: &[Imported]) -> Result<()> {
+    let done = |partition: &Partition| {
+        // A run that ended before this left them, and the next one finds the rows up to date.
+        let is_in = |one: &Imported| matches!(one.outcome, Outcome::Rewritten | Outcome::UpToDate);
+        all.iter().any(|one| is_in(one) && one.raw_files.is_none() && one.partition == *partition)
+    };
+    let scratch = Scratch::new(&options.spill_dir)?;
+    let (partitions, _) = days(tree, options, true).await?;
+    for (partition, folder) in partitions.into_iter().filter(|(partition, _)| done(partition)) {
+        documents(tree, archive, scratch.path(), &partition, &folder).await?;
     }
-    Ok((all, missing.meant("", &options.selection)))
+    Ok(())
+}
+
+async fn documents(
+    tree: &Store,
+    archive: &Store,
+    staging: &Path,
+    partition: &Partition,
+    folder: &Folder,
+) -> Result<()> {
+    let is_document = |object: &&Object| object.size <= beside::DOCUMENT_BYTES && !object.key.ends_with(".parquet");
+    let beside = folder.beside.iter().filter(is_document).map(|object| object.key.clone());
+    for key in beside.chain([folder.meta_key()]) {
+        let Some(bytes) = tree.read(&key).await? else { continue };
+        let file = key.rsplit('/').next().unwrap_or_default();
+        beside::keep(archive, staging, partition, file, &bytes).await?;
+    }
+    Ok(())
 }
 
 /// What is to be done with a partition.
@@ -106,7 +139,17 @@ enum Decision {
     Nothing(Receipt),
     Complete(Receipt),
     Adopt(Receipt),
-    Leave { outcome: Outcome, reasons: Vec<String>, rows: u64, mend: Vec<String> },
+    /// To be compacted, because.
+    Rewrite {
+        reasons: Vec<String>,
+        rows: u64,
+    },
+    Leave {
+        outcome: Outcome,
+        reasons: Vec<String>,
+        rows: u64,
+        mend: Vec<String>,
+    },
 }
 
 struct Import<'a> {
@@ -117,21 +160,16 @@ struct Import<'a> {
     staging: Option<&'a Path>,
     /// Whether the archive's conditional writes were found to work.
     probed: bool,
+    /// Days of which rows lie in the folders of others.
+    crossed: BTreeSet<Partition>,
 }
 
 impl Import<'_> {
     /// One partition, whatever happens to it.
-    async fn one(&mut self, partition: &Partition, beside: &[String]) -> Imported {
-        let mut imported = Imported {
-            partition: partition.clone(),
-            outcome: Outcome::Failed,
-            rows: 0,
-            bytes: 0,
-            sha256: None,
-            reasons: Vec::new(),
-            mend: Vec::new(),
-        };
-        if let Err(error) = self.attempt(partition, beside, &mut imported).await {
+    async fn one(&mut self, partition: &Partition, folder: &Folder) -> Imported {
+        let mut imported = Imported::of(partition, Outcome::Failed);
+        imported.keys = vec![folder.data_key()];
+        if let Err(error) = self.attempt(partition, folder, &mut imported).await {
             imported.outcome = match error.kind() {
                 Kind::LostRace => Outcome::LostRace,
                 Kind::Unknown => Outcome::Unknown,
@@ -142,19 +180,16 @@ impl Import<'_> {
         imported
     }
 
-    async fn attempt(&mut self, partition: &Partition, beside: &[String], imported: &mut Imported) -> Result<()> {
+    async fn attempt(&mut self, partition: &Partition, folder: &Folder, imported: &mut Imported) -> Result<()> {
         let source = self.from.unwrap_or(self.archive);
         let handle = PartitionHandle::new(self.archive, partition);
         let archived = state::inspect(&handle, Depth::Bytes).await?;
-        let data = source.head(&handle.data_key()).await?;
+        let data = source.head(&folder.data_key()).await?;
         imported.bytes = data.as_ref().map_or(0, |data| data.size);
-        let decision = self.decide(&handle, &archived, data.as_ref()).await?;
+        let decision = self.decide(&handle, &archived, folder, data.as_ref()).await?;
         let (receipt, is_new) = match decision {
-            // What another program left there would be a finding of every verification to come.
-            Decision::Adopt(receipt) if self.from.is_none() && !beside.is_empty() => {
-                (imported.outcome, imported.rows) = (Outcome::Unfit, receipt.outcome.rows);
-                let away = |name: &String| format!("{name} does not belong in a partition's folder: move it away");
-                imported.reasons = beside.iter().map(away).collect();
+            Decision::Rewrite { reasons, rows } => {
+                (imported.outcome, imported.reasons, imported.rows) = (Outcome::Rewritable, reasons, rows);
                 return Ok(());
             }
             Decision::Leave { outcome, reasons, rows, mend } => {
@@ -187,15 +222,16 @@ impl Import<'_> {
         // On a bucket the conditions of the writes find out about the archive; nothing but a second look does in a folder.
         let is_same = handle.versions().await? == archived.versions
             && self.archive.head(&handle.data_key()).await? == archived.listed.data
-            && source.head(&handle.data_key()).await? == data;
+            && source.head(&folder.data_key()).await? == data;
         if !is_same {
             return Err(Error::new(Kind::LostRace, "it changed while it was looked at; run again"));
         }
         if is_new {
+            documents(source, self.archive, staging, partition, folder).await?;
             let (replaced, _) = commit::vouched_since(&handle, &receipt.outcome.sha256).await?;
             match self.from {
                 None => commit::vouch(&handle, staging, &receipt, &replaced).await?,
-                Some(from) => adopt::copy(&handle, staging, from, &receipt, &replaced).await?,
+                Some(from) => adopt::copy(&handle, staging, (from, &folder.data_key()), &receipt, &replaced).await?,
             }
         }
         let _ = commit::publish(&handle, staging, &receipt, &archived.versions.meta, None).await?;
@@ -205,7 +241,13 @@ impl Import<'_> {
     }
 
     /// Looks at a partition and says what is to be done with it.
-    async fn decide(&self, handle: &PartitionHandle, archived: &Inspection, data: Option<&Object>) -> Result<Decision> {
+    async fn decide(
+        &self,
+        handle: &PartitionHandle,
+        archived: &Inspection,
+        folder: &Folder,
+        data: Option<&Object>,
+    ) -> Result<Decision> {
         let partition = handle.partition();
         let source = self.from.unwrap_or(self.archive);
         let leave = |outcome, reasons, mend| Ok(Decision::Leave { outcome, reasons, rows: 0, mend });
@@ -232,7 +274,8 @@ impl Import<'_> {
                     return Ok(Decision::Adopt(newest.clone()));
                 }
             }
-            State::Lost(loss) => {
+            // Whether all rows of it are at hand is for the compaction to find out.
+            State::Lost(loss) if !self.options.rewrite => {
                 let reason = format!("{loss}; {}", advice(&archived.state).unwrap_or_default());
                 return leave(Outcome::Damaged, vec![reason], Vec::new());
             }
@@ -240,40 +283,64 @@ impl Import<'_> {
                 let reason = format!("{unproven}, but qlc published this day before: the data is not what it wrote");
                 return leave(Outcome::Damaged, vec![reason], Vec::new());
             }
-            State::Empty | State::Published(_) | State::Interrupted(_) | State::Unproven(_) => {}
+            State::Empty | State::Published(_) | State::Interrupted(_) | State::Lost(_) | State::Unproven(_) => {}
         }
         let stands = handle.meta().await?.map(|(bytes, _)| bytes);
-        let mend = |days| self.mend(partition, data, days);
-        if self.from.is_some() && (archived.listed.data.is_some() || stands.is_some()) {
-            let is_this = match &archived.state {
-                State::Unproven(Unproven::NoReceipt(Some(archived))) => *archived == sha256,
-                _ => false,
-            };
-            let reason = if is_this {
-                "the archive has this very data, but no receipt of it: import it in its place, without --from"
-            } else {
-                "the archive has this day already, with other data, which is never replaced; the commands add the rows"
-            };
-            let mend = if is_this { Vec::new() } else { mend(None) };
-            return leave(Outcome::Unfit, vec![reason.to_owned()], mend);
+        let mend = || self.mend(partition, folder);
+        let is_this = matches!(&archived.state, State::Unproven(Unproven::NoReceipt(Some(known))) if *known == sha256);
+        if self.from.is_some() && is_this {
+            let reason = "the archive has this very data, but no receipt of it: import it in its place, without --from";
+            return leave(Outcome::Unfit, vec![reason.to_owned()], Vec::new());
+        }
+        let stands_already = self.from.is_some() && (archived.listed.data.is_some() || stands.is_some());
+        if stands_already && !self.options.rewrite {
+            let reason =
+                "the archive has this day already, with other data, which is never replaced; the commands add the rows";
+            return leave(Outcome::Unfit, vec![reason.to_owned()], mend());
         }
         let meta = match self.from {
             None => stands,
-            Some(from) => from.read(&handle.meta_key()).await?,
+            Some(from) => from.read(&folder.meta_key()).await?,
         };
-        let Some(meta) = meta else {
-            let reason = "there is no meta.json: nothing says that the data was finished";
-            return leave(Outcome::Unfit, vec![reason.to_owned()], mend(None));
-        };
-        Ok(match check(&Handle::new(source, data), partition, &meta, &sha256).await? {
+        let verdict = check(&Handle::new(source, data), partition, meta.as_deref(), &sha256).await?;
+        let is_lost = matches!(archived.state, State::Lost(_));
+        let is_crossed = is_lost || self.crossed.contains(partition) || folder.dir != handle.dir();
+        Ok(match verdict {
+            Verdict::Right(back) if self.options.rewrite && (is_crossed || stands_already) => {
+                let reason = if is_lost {
+                    "the day was published and is gone; it is built anew where all of its rows are at hand"
+                } else if stands_already {
+                    "the archive has this day already; the rows that it lacks are added"
+                } else {
+                    "rows of this day lie in the folder of another day too, or its folder has another name"
+                };
+                Decision::Rewrite { reasons: vec![reason.to_owned()], rows: back.rows }
+            }
             Verdict::Right(back) => {
                 let time = self.options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
                 let generation = archived.next_generation();
-                Decision::Adopt(adopt::receipt(partition, generation, data, &sha256, &back, &time))
+                Decision::Adopt(adopt::receipt(
+                    partition,
+                    generation,
+                    data,
+                    &sha256,
+                    &back,
+                    &time,
+                    self.options.rewrite,
+                ))
             }
-            Verdict::Unfit { reasons, rows, days } => {
-                let mend = if rows == 0 { Vec::new() } else { mend(days) };
-                Decision::Leave { outcome: Outcome::Unfit, reasons, rows, mend }
+            Verdict::Unfit { reasons, rows: 0, .. } => {
+                // Without rows there is nothing to take over.
+                let outcome = if self.options.rewrite { Outcome::UpToDate } else { Outcome::Unfit };
+                Decision::Leave { outcome, reasons, rows: 0, mend: Vec::new() }
+            }
+            Verdict::Unfit { reasons, rows, days: None } => {
+                let outcome = if self.options.rewrite { Outcome::Refused } else { Outcome::Unfit };
+                Decision::Leave { outcome, reasons, rows, mend: Vec::new() }
+            }
+            Verdict::Unfit { reasons, rows, .. } if self.options.rewrite => Decision::Rewrite { reasons, rows },
+            Verdict::Unfit { reasons, rows, .. } => {
+                Decision::Leave { outcome: Outcome::Unfit, reasons, rows, mend: mend() }
             }
             Verdict::Damaged(reasons) => {
                 Decision::Leave { outcome: Outcome::Damaged, reasons, rows: 0, mend: Vec::new() }
@@ -281,12 +348,15 @@ impl Import<'_> {
         })
     }
 
-    fn mend(&self, partition: &Partition, data: &Object, days: Option<(Date, Date)>) -> Vec<String> {
-        let source = self.from.unwrap_or(self.archive);
-        let meta = self.archive.show(&layout::meta_key(partition));
-        let meta = self.from.is_none().then_some(meta.as_str());
-        let (data, archive) = (source.show(&data.key), self.archive.show(""));
-        let way = Way { data: &data, meta, spool: &self.options.spool, archive: &archive, days };
-        mend::commands(partition, way)
+    fn mend(&self, partition: &Partition, folder: &Folder) -> Vec<String> {
+        let (archive, spool) = (self.archive.show(""), self.options.spool.trim_end_matches('/'));
+        if let Some(from) = self.from {
+            return mend::commands(partition, Way::Elsewhere(&from.show("")), &archive);
+        }
+        // Beside the archive, where that has something beside it.
+        let aside = if self.archive.local_folder().is_some() { archive.trim_end_matches('/') } else { spool };
+        let (data, meta, aside) =
+            (self.archive.show(&folder.data_key()), self.archive.show(&folder.meta_key()), format!("{aside}-old"));
+        mend::commands(partition, Way::InPlace { data: &data, meta: &meta, aside: &aside }, &archive)
     }
 }

@@ -1,6 +1,6 @@
 //! What an import is told, and what it says of each partition.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -25,6 +25,8 @@ pub struct Options {
     pub spill_dir: PathBuf,
     /// The spool as commands name it: what cannot be adopted can be compacted from there.
     pub spool: String,
+    /// Whether what cannot be adopted is to be compacted.
+    pub rewrite: bool,
     /// Whether only to say what would be done.
     pub dry_run: bool,
 }
@@ -39,8 +41,14 @@ pub enum Outcome {
     Adoptable,
     /// An import or a publish that was interrupted before its meta stood was completed, or would be in a dry run.
     Completed,
-    /// It has a receipt: nothing to do.
+    /// Receipts vouch for all of its rows: nothing to do.
     UpToDate,
+    /// Its rows were compacted into the days that they are of, and each was found there.
+    Rewritten,
+    /// They would be.
+    Rewritable,
+    /// Not all of its rows are in the archive.
+    Refused,
     /// Another process was at work on it, or changed it meanwhile; left alone.
     LostRace,
     /// It is not as the contract wants it, but it reads; left alone.
@@ -55,12 +63,15 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Adopted,
         Self::Adoptable,
         Self::Completed,
+        Self::Rewritten,
+        Self::Rewritable,
         Self::UpToDate,
         Self::LostRace,
+        Self::Refused,
         Self::Unfit,
         Self::Damaged,
         Self::Failed,
@@ -75,6 +86,9 @@ impl Outcome {
             Self::Adoptable => "adoptable",
             Self::Completed => "completed",
             Self::UpToDate => "up-to-date",
+            Self::Rewritten => "rewritten",
+            Self::Rewritable => "rewritable",
+            Self::Refused => "refused",
             Self::LostRace => "lost-race",
             Self::Unfit => "unfit",
             Self::Damaged => "damaged",
@@ -101,7 +115,34 @@ pub struct Imported {
     pub sha256: Option<String>,
     /// Why; everything that is not as it must be.
     pub reasons: Vec<String>,
+    /// How many files of the older collector these are; none where it is a day that was compacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_files: Option<usize>,
+    /// The days that have the rows, where they were compacted.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub days: BTreeMap<Date, u64>,
+    /// The files, by their keys in the old tree.
+    #[serde(skip)]
+    pub keys: Vec<String>,
     /// The commands that have the rows compacted instead, where they can be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mend: Vec<String>,
+}
+
+impl Imported {
+    /// That of a partition of which no more is known than what became of it.
+    pub(super) fn of(partition: &Partition, outcome: Outcome) -> Self {
+        Self {
+            partition: partition.clone(),
+            outcome,
+            rows: 0,
+            bytes: 0,
+            sha256: None,
+            reasons: Vec::new(),
+            raw_files: None,
+            days: BTreeMap::new(),
+            keys: Vec::new(),
+            mend: Vec::new(),
+        }
+    }
 }

@@ -20,6 +20,8 @@ pub const PRUNED: &str = "_pruned";
 pub const DISCARDED: &str = "_discarded";
 /// The folder of the journals of `qlc quarantine retry`.
 pub const RETRIED: &str = "_retried";
+/// The folder of the documents that another program left beside days which were taken over.
+pub const IMPORTED: &str = "_imported";
 /// The folder of the records of runs.
 pub const RUNS: &str = "_runs";
 /// The folder of the collector's feed log in a spool.
@@ -73,6 +75,12 @@ pub fn receipt_key(partition: &Partition, sha256: &str) -> String {
 #[must_use]
 pub fn quarantine_dir(partition: &Partition) -> String {
     format!("{QUARANTINE}/{}", partition_dir(partition))
+}
+
+/// The key under which a document of another program is kept that lay beside a partition's data.
+#[must_use]
+pub fn imported_key(partition: &Partition, file: &str) -> String {
+    format!("{IMPORTED}/{}/{file}", partition_dir(partition))
 }
 
 /// The folder of a day's journals: `folder` is [`PRUNED`], [`DISCARDED`], [`RETRIED`] or [`RUNS`], the day that of the run.
@@ -183,7 +191,8 @@ pub fn is_own_folder(folder: &str) -> bool {
 }
 
 /// The day that a `date=` folder names: `20260203`, as qlc writes it, or `2026-02-03`.
-fn date_of_folder(text: &str) -> Option<Date> {
+#[must_use]
+pub fn date_of_folder(text: &str) -> Option<Date> {
     text.parse().ok().or_else(|| dashed(text)?.parse().ok())
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{date::Date, meta::Meta, partition::Partition, row_hash::RowHash, schema, time::Unit};
+use super::{date::Date, layout, meta::Meta, partition::Partition, row_hash::RowHash, schema, time::Unit};
 use crate::error::{Error, Kind, Result};
 
 /// The version of the receipt's form.
@@ -50,7 +50,8 @@ pub struct Source {
     /// Its rows that went to QUARANTINE.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rows_quarantined: u64,
-    /// Its rows of this day that the archive had already, from row groups of an earlier, damaged version of the file.
+    /// Its rows of this day that the archive had already: from row groups of an earlier, damaged version of the file, or,
+    /// found row by row, from a day that another program compacted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rows_known: u64,
     /// Its row groups that were read, where it has more than one: a damaged copy is recognised by them.
@@ -62,6 +63,10 @@ pub struct Source {
     /// Whether it was read for this data, or for the archived data that was read in its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_base: bool,
+    /// Whether it is a day of a tree that was taken over whole: nothing tells which files its rows came from, and these files
+    /// may be there, so the rows of every other file are held against it one by one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compacted: bool,
 }
 
 /// A row group of a source.
@@ -257,6 +262,28 @@ impl Receipt {
     #[must_use]
     pub fn source_files(&self) -> u64 {
         self.sources.iter().filter(|s| s.rows_here > 0).count() as u64
+    }
+
+    /// Whether the data may hold rows of files that no receipt names, because another program compacted them: whether a file
+    /// is new is told by its rows alone.
+    #[must_use]
+    pub fn holds_unnamed(&self) -> bool {
+        // Adopted data is a source under its own name, also of the generations that follow.
+        let own = layout::data_key(&self.partition);
+        self.adopted || self.sources.iter().any(|source| source.compacted || source.name == own)
+    }
+
+    /// Whether files whose rows the data holds under no name may come at any time: it is of a tree that was taken over whole.
+    #[must_use]
+    pub fn is_of_tree(&self) -> bool {
+        self.sources.iter().any(|source| source.compacted)
+    }
+
+    /// Whether some rows were left out because the data had them already. The same files read again, without that data,
+    /// would bring them twice.
+    #[must_use]
+    pub fn left_rows_out(&self) -> bool {
+        self.holds_unnamed() || self.sources.iter().any(|source| source.rows_known > 0)
     }
 
     /// The bytes of the object.

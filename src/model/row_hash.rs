@@ -137,6 +137,11 @@ impl RowSums {
         RowHash(self.sums.iter().fold(0, |all, sum| all.wrapping_add(mix(sum.wrapping_add(self.common)))))
     }
 
+    /// The hash of each row, in their order.
+    pub fn rows(&self) -> impl Iterator<Item = u64> {
+        self.sums.iter().map(|sum| mix(sum.wrapping_add(self.common)))
+    }
+
     /// The hash of those rows for which `keep` is true.
     #[must_use]
     pub fn hash_where(&self, keep: &BooleanArray) -> RowHash {

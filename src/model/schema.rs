@@ -68,6 +68,9 @@ pub fn own(stream: &Stream) -> Option<Vec<Field>> {
     })
 }
 
+/// The columns of the contract that hold 64-bit integers.
+pub const INTEGERS: [&str; 6] = [TS_EVENT, SEQ, "ts_recv", "next_funding_ts", "first_id", "last_id"];
+
 /// The canonical schema of a stream: the common columns, then its own if it is known.
 #[must_use]
 pub fn canonical(stream: &Stream) -> SchemaRef {

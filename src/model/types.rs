@@ -26,7 +26,7 @@ const NUMBERS: [DataType; 11] = [
     DataType::Float64,
 ];
 
-/// What is known of values that are stored as integers: numbers and timestamps.
+/// What is known of values that are stored as integers: numbers, timestamps and durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Integers {
     /// The smallest.
@@ -154,11 +154,14 @@ fn candidates(kinds: &[DataType]) -> Vec<DataType> {
     sorted
 }
 
-/// The timestamp of the finer unit, which holds the other where its values are not too far from 1970.
+/// The timestamp or the duration of the finer unit, which holds the other where its values are not too large.
 fn finest(a: &DataType, b: &DataType) -> Option<DataType> {
     match (a, b) {
         (DataType::Timestamp(one, zone), DataType::Timestamp(other, same)) if zone == same => {
             Some(DataType::Timestamp(if per_second(*one) > per_second(*other) { *one } else { *other }, zone.clone()))
+        }
+        (DataType::Duration(one), DataType::Duration(other)) => {
+            Some(DataType::Duration(if per_second(*one) > per_second(*other) { *one } else { *other }))
         }
         _ => None,
     }
@@ -242,12 +245,18 @@ pub fn holds(to: &DataType, part: &Part) -> bool {
         (DataType::UInt64, from) if from.is_signed_integer() => min >= 0,
         (DataType::Float64, DataType::Int64 | DataType::UInt64) => as_floats,
         (DataType::Timestamp(to, zone), DataType::Timestamp(from, same)) if zone == same => {
-            let times = per_second(*to) / per_second(*from).max(1);
-            let fits = |value: i128| value.checked_mul(times).is_some_and(|v| i64::try_from(v).is_ok());
-            times > 0 && fits(min) && fits(max)
+            scales(*from, *to, min, max)
         }
+        (DataType::Duration(to), DataType::Duration(from)) => scales(*from, *to, min, max),
         _ => false,
     }
+}
+
+/// Whether the values from `min` to `max` can be told in the unit `to`.
+fn scales(from: TimeUnit, to: TimeUnit, min: i128, max: i128) -> bool {
+    let times = per_second(to) / per_second(from).max(1);
+    let fits = |value: i128| value.checked_mul(times).is_some_and(|v| i64::try_from(v).is_ok());
+    times > 0 && fits(min) && fits(max)
 }
 
 /// Whether `to` holds every value that a column of type `from` can have.
@@ -285,7 +294,7 @@ mod tests {
 
     fn part(kind: &DataType, rows: u64, (min, max): (i128, i128)) -> Part {
         let as_floats = min >= -(1 << 53) && max <= (1 << 53);
-        let stored = kind.is_integer() || matches!(kind, DataType::Timestamp(_, _));
+        let stored = kind.is_integer() || matches!(kind, DataType::Timestamp(_, _) | DataType::Duration(_));
         let integers = stored.then_some(Integers { min, max, as_floats });
         Part { kind: kind.clone(), values: Some(Values { rows, integers }), archived: false }
     }
@@ -354,6 +363,12 @@ mod tests {
         let both = |span| choose(&[part(&at(Millisecond), 5, span), part(&at(Nanosecond), 4, small)]);
         assert_eq!(both(near), Choice::Kind(at(Nanosecond)));
         assert_eq!(both(far), Choice::Kind(at(Millisecond)), "the year 9999 has no nanoseconds, and more rows");
+        let lasts = DataType::Duration;
+        let both = |span| choose(&[part(&lasts(Second), 5, span), part(&lasts(Microsecond), 4, small)]);
+        assert_eq!(both(near), Choice::Kind(lasts(Microsecond)));
+        assert_eq!(both((0, i128::from(i64::MAX))), Choice::Kind(lasts(Second)), "not in microseconds, and more rows");
+        let apart = choose(&[part(&lasts(Second), 5, small), part(&Int64, 4, small)]);
+        assert_eq!(apart, Choice::Kind(lasts(Second)), "a number has no unit");
         let unread = Part { values: None, ..part(&Int64, 1, small) };
         assert_eq!(choose(&[unread.clone(), part(&Float64, 1, small)]), Choice::Open);
         assert_eq!(choose(&[unread, part(&Int8, 1, small)]), Choice::Kind(Int64));

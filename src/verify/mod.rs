@@ -109,7 +109,7 @@ const BASES: [&str; 3] = ["", layout::RECEIPTS, layout::QUARANTINE];
 #[derive(Debug, Default)]
 struct Shown {
     listed: Listed,
-    /// Files in its folder that do not belong there.
+    /// Parquet files in its folder that do not belong there.
     others: Vec<String>,
     /// Whether QUARANTINE has a folder for it.
     is_quarantined: bool,
@@ -138,7 +138,9 @@ async fn partitions(archive: &Store, options: &Options) -> Result<(BTreeMap<Part
             (layout::QUARANTINE, _) => {}
             (_, layout::DATA_FILE) => shown.listed.data = Some(object),
             (_, layout::META_FILE) => shown.listed.meta = Some(object),
-            _ => shown.others.push(file),
+            // Programs that read a folder read its Parquet files. Any other document does no harm.
+            (_, file) if file.ends_with(".parquet") => shown.others.push(file.to_owned()),
+            _ => {}
         }
     }
     Ok((all, missing.meant_in(&BASES, &options.selection)))

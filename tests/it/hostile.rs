@@ -100,6 +100,23 @@ fn columns_as_deep_as_they_may_be_are_taken_in_on_any_stack() {
     });
 }
 
+/// Lists take more levels where they are written as they are today than older writers gave them.
+#[test]
+fn what_would_be_too_deep_when_it_is_written_is_not_taken_in() {
+    let place = Place::new();
+    let _ = place.put_quotes(GOOD, &good().bytes());
+    let mut column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..50));
+    for _ in 0..20 {
+        let field = Field::new_list_field(column.data_type().clone(), true);
+        column = Arc::new(ListArray::new(Arc::new(field), OffsetBuffer::from_lengths(vec![1; 50]), column, None));
+    }
+    let bytes = Events::sealed(quotes(DAY + HOUR, SECOND, 1000, 50)).hash(Claim::None).with("deep", column).bytes();
+    let _ = place.put_quotes(ODD, &bytes);
+    let _ = place.compact(&[]).ended(3).says("SCHEMA_TOO_DEEP");
+    assert_eq!(published(&place.archive(), &home()).quotes().len(), 100);
+    place.verify();
+}
+
 #[test]
 fn a_bad_file_is_kept_whatever_its_name() {
     let longest = format!("2026-02-03_{}.parquet", "x".repeat(255 - 19));

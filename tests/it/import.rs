@@ -87,10 +87,13 @@ fn a_late_file_is_merged_with_adopted_data() {
         put(&place.archive(), &home(), &data, &meta_of(&good()));
         let _ = place.qlc(&["import"]).ended(0);
         place.verify();
-        // A file that was there before the data was made may be in it.
-        let early = place.put_quotes("2026-02-03_00-30-00.parquet", &Events::sealed(good()[..10].to_vec()).bytes());
+        // Whether the rows of a file that was there before are in it is told by the rows.
+        let early = base.clone().taking(10);
+        let early = place.put_quotes("2026-02-03_00-30-00.parquet", &early.bytes());
         fs::File::options().write(true).open(&early).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-        let _ = place.compact(&[]).ended(1).says("may hold its rows already");
+        let _ = place.compact(&[]).ended(0).says("the archived data holds every row of 1 new file");
+        assert_eq!(published(&place.archive(), &home()).bytes, data);
+        place.verify();
         fs::remove_file(&early).unwrap();
         let late = quotes(DAY + 100 * SECOND + 1, SECOND, 1_000, 50);
         let _ = place.put_quotes("2026-02-03_01-00-00.parquet", &Events::sealed(late.clone()).bytes());
@@ -142,12 +145,45 @@ fn an_old_archive_elsewhere_is_copied_byte_for_byte_and_never_over_a_partition()
     place.verify();
 }
 
+#[test]
+fn which_files_adopted_data_was_made_of_is_told_by_rows_and_what_is_younger_came_late() {
+    let rows = good();
+    let old = |from: usize, to: usize| foreign(rows[from..to].to_vec());
+    let count = |place: &Place| published(&place.archive(), &home()).data.batch.num_rows();
+    let adopted = || {
+        let place = Place::new();
+        let _ = put_good(&place.archive());
+        let _ = place.qlc(&["import"]).ended(0);
+        place
+    };
+    // Files that together have just its rows, whenever they were copied.
+    let place = adopted();
+    let _ = place.put_quotes("2026-02-03_00.parquet", &old(0, 100).bytes());
+    let _ = place.put_quotes("2026-02-03_01.parquet", &old(100, 300).bytes());
+    let _ = place.compact(&[]).ended(0).says("every row of 2 new files");
+    assert_eq!(count(&place), 300);
+    place.verify();
+    // A file without numbers, which are what such a pipeline adds; a part of its rows is new.
+    let place = adopted();
+    let more = [&rows[290..], &quotes(DAY + HOUR, SECOND, 7_000, 5)].concat();
+    let _ = place.put_quotes("2026-02-03_02.parquet", &foreign(more).without_seq().bytes());
+    let _ = place.compact(&[]).ended(0).says("10 rows of its files were in the archive already");
+    assert_eq!(count(&place), 305);
+    place.verify();
+    // A younger file with numbers came late: equal events are events.
+    let place = adopted();
+    let _ = place.put_quotes("2026-02-03_03.parquet", &old(0, 10).bytes());
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(count(&place), 310);
+    place.verify();
+}
+
 /// Runs the commands that an import told, with the binary of the tests.
 fn run(place: &Place, commands: &serde_json::Value) {
     for line in commands.as_array().unwrap() {
         let line = line.as_str().unwrap();
         if let Some(args) = line.strip_prefix("qlc ") {
-            let args: Vec<&str> = args.split_whitespace().skip_while(|word| *word != "compact").collect();
+            let args: Vec<&str> = args.split_whitespace().skip_while(|word| *word != "import").collect();
             let _ = place.qlc(&args).ended(0);
         } else {
             let ended = std::process::Command::new("sh").args(["-c", line]).status().unwrap();
@@ -215,6 +251,7 @@ fn the_commands_that_are_told_have_unfit_rows_compacted() {
         assert_eq!(published(&place.archive(), &next).data.batch.num_rows(), 1);
         place.verify();
         let _ = place.qlc(&["import"]).ended(0).says("2 up-to-date");
+        assert!(place.archive().join("_imported").join(home()).join("meta.json").is_file());
     }
 }
 
@@ -280,10 +317,13 @@ fn what_was_typed_wrong_is_told() {
     let _ = place.qlc(&["import", "--from", &own]).ended(2).says("leave out --from");
     let stray = place.archive().join(home()).join("_SUCCESS");
     fs::write(&stray, "").unwrap();
-    let _ = place.qlc(&["import"]).ended(1).says("_SUCCESS does not belong");
-    fs::remove_file(stray).unwrap();
+    // A document beside sound data is no damage; its meta.json and the others are kept, too.
     let _ = place.qlc(&["import"]).ended(0);
+    assert!(stray.is_file() && place.archive().join("_imported").join(home()).join("meta.json").is_file());
     place.verify();
+    // A Parquet file is: whoever reads the folder reads its rows.
+    let _ = fs::copy(place.archive().join(home()).join("data.parquet"), stray.with_file_name("more.parquet")).unwrap();
+    let _ = place.qlc(&["verify"]).ended(4).says("more.parquet does not belong");
 }
 
 #[test]

@@ -305,3 +305,48 @@ fn a_file_without_rows_harms_nobody() {
     assert_eq!(partition.bytes, check(&Events::sealed(rows()), &rows()).bytes);
     assert_eq!(partition.meta["source_files"], 1);
 }
+
+/// The column `took`, a duration in this unit.
+fn took(values: Vec<i64>, unit: TimeUnit) -> ArrayRef {
+    let ints: ArrayRef = Arc::new(Int64Array::from(values));
+    arrow::compute::cast(&ints, &DataType::Duration(unit)).unwrap()
+}
+
+#[test]
+fn durations_keep_their_unit_and_two_units_never_meet() {
+    let file = |at: i64, column: ArrayRef| {
+        let rows = quotes(DAY + at * HOUR, SECOND, 100 * at, 2);
+        Events::sealed(rows).hash(Claim::None).with("took", column).bytes()
+    };
+    let put = |place: &Place, name: &str, bytes: &[u8]| drop(place.put_quotes(name, bytes));
+    let archived = |place: &Place| {
+        let partition = published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203"));
+        let values = partition.data.batch.column_by_name("took").unwrap().as_primitive::<Int64Type>().values().to_vec();
+        (values, partition.data.footer.get("qlc.durations").cloned())
+    };
+    let noted = |unit: &str| Some(format!(r#"{{"took":"{unit}"}}"#));
+    let place = Place::new();
+    put(&place, "2026-02-03_01.parquet", &file(1, took(vec![5, 7], TimeUnit::Millisecond)));
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(archived(&place), (vec![5, 7], noted("ms")));
+    place.verify();
+    // A late file of a finer unit: what is archived is brought to it, to the same time.
+    put(&place, "2026-02-03_02.parquet", &file(2, took(vec![9, 11], TimeUnit::Microsecond)));
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(archived(&place), (vec![5000, 7000, 9, 11], noted("us")));
+    place.verify();
+    // A number has no unit, so it can be no duration.
+    put(&place, "2026-02-03_03.parquet", &file(3, Arc::new(Int64Array::from(vec![1, 2]))));
+    let _ = place.compact(&[]).ended(3).says("SCHEMA_MISMATCH").says("took");
+    assert_eq!(archived(&place), (vec![5000, 7000, 9, 11], noted("us")));
+    place.verify();
+    // Together in one run they come to the same.
+    let at_once = Place::new();
+    put(&at_once, "2026-02-03_01.parquet", &file(1, took(vec![5, 7], TimeUnit::Millisecond)));
+    put(&at_once, "2026-02-03_02.parquet", &file(2, took(vec![9, 11], TimeUnit::Microsecond)));
+    let _ = at_once.compact(&[]).ended(0);
+    let bytes = |place: &Place| published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203")).bytes;
+    assert_eq!(bytes(&at_once), bytes(&place));
+    let _ = at_once.qlc(&["verify", "--rebuild"]).ended(0);
+    let _ = at_once.qlc(&["query", "SELECT sum(took) FROM archive.bbo"]).ended(0).says("12020");
+}

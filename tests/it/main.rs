@@ -49,6 +49,7 @@ mod lasting;
 mod listing;
 mod listing_commands;
 mod metrics;
+mod migration;
 mod mutants;
 mod notify;
 mod prompt;

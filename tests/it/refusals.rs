@@ -180,9 +180,9 @@ fn all_damage_is_told_not_only_the_first() {
             bytes.truncate(bytes.len() - 100);
             fs::write(data(place), bytes).unwrap();
             change_meta(place, |text| text.replace("\"source_files\": 1", "\"source_files\": \"one\""));
-            fs::write(place.archive().join(home()).join("stray.txt"), b"").unwrap();
+            fs::write(place.archive().join(home()).join("stray.parquet"), b"").unwrap();
         },
-        &[&["stray.txt"], &["source_files"], &["no receipt"], &["data.parquet", "TRUNCATED"]],
+        &[&["stray.parquet"], &["source_files"], &["no receipt"], &["data.parquet", "TRUNCATED"]],
     );
     damaged(|place| fs::remove_file(data(place)).unwrap(), &[&["its data.parquet is gone"]]);
     damaged(

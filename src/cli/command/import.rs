@@ -1,5 +1,10 @@
 //! `qlc import`
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
 use chrono::Utc;
 
 use super::stores;
@@ -9,14 +14,19 @@ use crate::{
         console::{Console, Look},
         exit::Exit,
         meaning,
-        progress::Tally,
+        progress::{Progress, Tally},
         settings::Settings,
         show,
         signals::Signals,
     },
-    error::{Error, Result},
-    import,
-    storage::store::Store,
+    compact::{
+        Status,
+        foreign::{Files, take_over},
+    },
+    error::{Error, Kind, Result},
+    import::{self, Imported, Moment, Options, Outcome},
+    model::partition::{Partition, Selection},
+    storage::{listing::Ignored, store::Store},
 };
 
 /// Takes over an archive, or says what would be taken over.
@@ -26,26 +36,29 @@ pub(super) async fn run(typed: &Import, settings: &Settings, console: &Console, 
     // Without another place the archive itself is what is looked at.
     let archive = if from.is_some() { stores::archive(settings)? } else { stores::present_archive(settings)? };
     stores::apart(stores::spool_if_any(settings).as_ref(), &archive)?;
-    let stop = || signals.stop().asked();
-    let (mut tally, mut out, mut all) = (Tally::new(console), console.out(), Vec::new());
-    let mut failed = None;
-    let ended = import::run(from.as_ref(), &archive, &options, &stop, &mut |one| {
-        tally.count(one.rows, one.bytes, &show::imported_line(one));
-        if typed.format == Format::Json
-            && let Err(error) = out.json(one)
-        {
-            failed = Some(error);
+    let mut run = Run { settings, options, archive, console, signals, all: Vec::new(), ignored: Vec::new() };
+    let ended = match (typed.from.as_deref(), &from) {
+        (Some(place), Some(tree)) => run.trees(place, tree).await,
+        _ => run.adopt(None).await,
+    };
+    let Run { all, ignored, .. } = run;
+    let mut out = console.out();
+    match typed.format {
+        Format::Json => {
+            for one in &all {
+                out.json(one)?;
+            }
         }
-        all.push(one.clone());
-    })
-    .await;
-    tally.finish();
-    if typed.format == Format::Text && (ended.is_ok() || !all.is_empty()) {
-        out.lines(&show::imported(&all, typed.dry_run, Look::of_stdout()));
+        Format::Text if ended.is_ok() || !all.is_empty() => {
+            out.lines(&show::imported(&all, typed.dry_run, Look::of_stdout()));
+        }
+        Format::Text => {}
     }
     out.finish()?;
-    failed.map_or(Ok(()), Err)?;
-    let exit = Exit::of_imported(&all);
+    for one in &ignored {
+        console.line(&format!("qlc: {}: not looked at: {}", one.file, one.reason));
+    }
+    let exit = Exit::of_imported(&all).max(if ignored.is_empty() { Exit::Done } else { Exit::Quarantined });
     match ended {
         Ok(()) => Ok(exit),
         Err(error) => {
@@ -65,4 +78,118 @@ fn old(place: &str, settings: &Settings) -> Result<Store> {
         return Err(Error::usage(format!("{place} is the archive itself: leave out --from to adopt it in its place")));
     }
     Ok(store)
+}
+
+/// An import under way.
+struct Run<'a> {
+    settings: &'a Settings,
+    options: Options,
+    archive: Store,
+    console: &'a Console,
+    signals: &'a Signals,
+    /// What became of each day.
+    all: Vec<Imported>,
+    /// Files of the old tree that belong to no day.
+    ignored: Vec<Ignored>,
+}
+
+impl Run<'_> {
+    /// All places in the old tree `place` where the layout begins.
+    async fn trees(&mut self, place: &str, tree: &Store) -> Result<()> {
+        let import::Roots { folders, outside } = import::roots(tree, &self.options.selection).await?;
+        if self.options.rewrite {
+            self.ignored.extend(outside);
+        }
+        // Where there is nothing yet, one look at it says so.
+        let folders = if folders.is_empty() { vec![String::new()] } else { folders };
+        for folder in folders {
+            let root = if folder.is_empty() {
+                tree.clone()
+            } else {
+                Store::open_with(&format!("{}/{folder}", place.trim_end_matches('/')), &self.settings.bucket)?
+            };
+            if root.overlap(&self.archive).is_some() {
+                if folder.is_empty() {
+                    return Err(Error::usage(format!("{place} and the archive must be apart")));
+                }
+                // The new archive lies in the old tree's folder: it is no part of that.
+                self.ignored.retain(|one| !one.file.starts_with(&format!("{folder}/")));
+                continue;
+            }
+            self.one_tree(&root).await?;
+        }
+        let chosen =
+            self.options.selection != Selection::all() || self.options.start.is_some() || self.options.end.is_some();
+        if self.all.is_empty() && chosen {
+            return Err(Error::usage(format!(
+                "{place}: nothing there matches; check exchange, stream, symbol and dates"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Adopts what can be adopted, has the rest compacted, and looks for every row of it.
+    async fn one_tree(&mut self, tree: &Store) -> Result<()> {
+        let before = self.all.len();
+        let result = match self.adopt(Some(tree)).await {
+            Ok(()) if self.options.rewrite => self.rewrite(tree, before).await,
+            adopted => adopted,
+        };
+        // What was not reached is not in the archive, as far as is known.
+        if !self.options.dry_run && self.options.rewrite {
+            let is_open = |one: &&mut Imported| matches!(one.outcome, Outcome::Rewritable | Outcome::LostRace);
+            for one in self.all.iter_mut().skip(before).filter(is_open) {
+                one.outcome = Outcome::Refused;
+                one.reasons.push("the run ended before its rows were found in the archive; run again".to_owned());
+            }
+        }
+        result
+    }
+
+    async fn adopt(&mut self, tree: Option<&Store>) -> Result<()> {
+        let stop = || self.signals.stop().asked();
+        let (mut tally, all) = (Tally::new(self.console), &mut self.all);
+        let ended = import::run(tree, &self.archive, &self.options, &stop, &mut |one| {
+            tally.count(one.rows, one.bytes, &show::imported_line(one));
+            all.push(one.clone());
+        })
+        .await;
+        tally.finish();
+        ended
+    }
+
+    async fn rewrite(&mut self, tree: &Store, before: usize) -> Result<()> {
+        let stop = || self.signals.stop().asked();
+        let (raw, ignored) = import::raw_days(tree, &self.options).await?;
+        self.all.extend(raw);
+        self.ignored.extend(ignored);
+        let all = self.all.get_mut(before..).unwrap_or_default();
+        import::account(tree, &self.archive, all, Moment::Before, &stop).await?;
+        if self.options.dry_run {
+            return Ok(());
+        }
+        let mut said: BTreeMap<Partition, String> = BTreeMap::new();
+        let options = meaning::rewriting(&self.options, self.settings);
+        // Compacted days first: raw files are held against them.
+        for files in [Files::Compacted, Files::Raw] {
+            let meant = all.iter().filter(|one| one.outcome == Outcome::Rewritable);
+            let meant = meant.filter(|one| one.raw_files.is_some() == (files == Files::Raw));
+            let keys: BTreeSet<String> = meant.flat_map(|one| one.keys.iter().cloned()).collect();
+            if keys.is_empty() {
+                continue;
+            }
+            let progress = Arc::new(Progress::new(self.console, None));
+            let watch = Arc::clone(&progress);
+            let ended = take_over(tree, &self.archive, &options, (files, &keys), watch, self.signals.stop()).await;
+            let _ = progress.finish();
+            for outcome in ended?.into_iter().filter(|outcome| outcome.status != Status::Done) {
+                let _ = said.insert(outcome.partition, outcome.message);
+            }
+            if stop() {
+                return Err(Error::new(Kind::Interrupted, "stopped as asked, before all rows were taken over"));
+            }
+        }
+        import::account(tree, &self.archive, all, Moment::After(&said), &stop).await?;
+        import::keep_documents(tree, &self.archive, &self.options, all).await
+    }
 }

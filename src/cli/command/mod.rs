@@ -59,7 +59,9 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
         Command::Prune(typed) => prune::run(typed, &staged(typed.spill_dir.as_ref())?, console, signals, account).await,
         Command::Quarantine(typed) => quarantine::run(typed, &within, console, signals).await,
         Command::Clean(typed) => clean::run(typed, &staged(typed.spill_dir.as_ref())?, console, signals, account).await,
-        Command::Import(typed) => import::run(typed, &staged(typed.spill_dir.as_ref())?, console, signals).await,
+        Command::Import(typed) => {
+            Box::pin(import::run(typed, &decide(&typed.resources, &typed.tuning)?, console, signals)).await
+        }
         Command::Status(typed) => status::run(typed, &plain()?, console, signals).await,
         Command::Report(typed) => report::run(typed, &plain()?, console, signals).await,
         Command::Inspect(typed) => inspect::run(typed, &plain()?, console, signals).await,

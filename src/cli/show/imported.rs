@@ -24,7 +24,7 @@ pub(crate) fn imported(all: &[Imported], dry_run: bool, look: Look) -> String {
         let columns = [("partition", false), ("result", false), ("rows", true), ("bytes", true)];
         let lines = told.iter().map(|one| {
             vec![
-                Cell::new(&one.partition),
+                Cell::new(name(one)),
                 result(one.outcome),
                 Cell::new(indicatif::HumanCount(one.rows)),
                 Cell::new(bytes(one.bytes)),
@@ -34,7 +34,7 @@ pub(crate) fn imported(all: &[Imported], dry_run: bool, look: Look) -> String {
     }
     for one in &told {
         for reason in &one.reasons {
-            let _ = writeln!(text, "{}: {reason}", one.partition);
+            let _ = writeln!(text, "{}: {reason}", name(one));
         }
     }
     let mendable: Vec<_> = told.iter().filter(|one| !one.mend.is_empty()).collect();
@@ -62,19 +62,28 @@ pub(crate) fn imported(all: &[Imported], dry_run: bool, look: Look) -> String {
     text
 }
 
+/// The partition, and how many raw files of it these are.
+fn name(one: &Imported) -> String {
+    one.raw_files
+        .map_or_else(|| one.partition.to_string(), |files| format!("{} ({})", one.partition, count(files, "raw file")))
+}
+
 /// One partition in one line, for where no bars can stand.
 pub(crate) fn imported_line(one: &Imported) -> String {
     let why = one.reasons.first().map_or_else(String::new, |reason| format!(", because {reason}"));
-    format!("{} {}: {}, {}{why}", one.outcome.word(), one.partition, rows(one.rows), bytes(one.bytes))
+    format!("{} {}: {}, {}{why}", one.outcome.word(), name(one), rows(one.rows), bytes(one.bytes))
 }
 
 fn result(outcome: Outcome) -> Cell {
     match outcome {
-        Outcome::Adopted | Outcome::Adoptable | Outcome::Completed | Outcome::UpToDate => {
-            marked(outcome.word(), Color::Green)
-        }
+        Outcome::Adopted
+        | Outcome::Adoptable
+        | Outcome::Completed
+        | Outcome::Rewritten
+        | Outcome::Rewritable
+        | Outcome::UpToDate => marked(outcome.word(), Color::Green),
         Outcome::LostRace => marked(outcome.word(), Color::Yellow),
-        Outcome::Unfit | Outcome::Damaged | Outcome::Failed | Outcome::Unknown => {
+        Outcome::Unfit | Outcome::Refused | Outcome::Damaged | Outcome::Failed | Outcome::Unknown => {
             marked(&outcome.word().to_uppercase(), Color::Red)
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, DictionaryArray, Int8Array, RecordBatch, TimestampMillisecondArray, StringArray},
+    array::{Array, ArrayRef, DictionaryArray, Int8Array, RecordBatch, StringArray, TimestampMillisecondArray},
     datatypes::Int32Type,
 };
 

@@ -131,6 +131,12 @@ impl Events {
         base.times(Times::Int64(TimeUnit::Millisecond)).strings(Strings::Dictionary)
     }
 
+    /// Only its first rows.
+    pub fn taking(mut self, rows: usize) -> Self {
+        self.rows.truncate(rows);
+        self
+    }
+
     /// Leaves `seq` out.
     pub fn without_seq(mut self) -> Self {
         self.seq = false;

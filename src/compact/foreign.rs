@@ -1,0 +1,71 @@
+//! Takes in files of a tree that another program left, as the files of a spool are taken in: by the ordinary compaction of
+//! every day that they have rows of.
+//!
+//! Only the files that are named are looked at. What is archived already is held against them row by row, because another
+//! program's days name no files. Refuses to judge which files are worth it: that is the caller's.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    Options, Outcome, Stop, Watch,
+    footers::Footers,
+    in_turn, shared, survey, unnamed_days,
+    work::{Origin, Run},
+};
+use crate::{
+    engine::budget::Budget,
+    error::Result,
+    model::{date::Date, partition::Partition},
+    storage::{
+        scratch::{self, Scratch},
+        store::Store,
+    },
+};
+
+/// What the files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// Days that another program compacted.
+    Compacted,
+    /// Files of its collectors.
+    Raw,
+}
+
+/// Takes the rows of the files `keys` of `tree` into `archive`. Of the options, the mode is not looked at: every day is meant
+/// that the files have rows of.
+///
+/// # Errors
+/// When the work cannot begin; what fails in a partition is in its outcome.
+pub async fn take_over(
+    tree: &Store,
+    archive: &Store,
+    options: &Options,
+    (files, keys): (Files, &BTreeSet<String>),
+    watch: Arc<dyn Watch>,
+    stop: &Stop,
+) -> Result<Vec<Outcome>> {
+    let _ = scratch::sweep(&options.spill_dir);
+    let scratch = Scratch::new(&options.spill_dir)?;
+    let footers = Arc::new(Footers::within(options.memory_limit));
+    let survey::Input { files: mut spool, missing, .. } = survey::spool_files(tree, &options.selection).await?;
+    missing.fail()?;
+    for all in spool.values_mut() {
+        all.retain(|file| keys.contains(&file.object.key));
+    }
+    spool.retain(|_, all| !all.is_empty());
+    let mut partitions = BTreeSet::new();
+    for (series, all) in &spool {
+        let named = all.iter().filter_map(|file| file.home).flat_map(|home| [home.pred(), home, home.succ()]);
+        let days: BTreeSet<Date> = named.chain(unnamed_days(tree, all, &footers).await?).collect();
+        partitions.extend(days.into_iter().map(|day| series.on(day)));
+    }
+    let partitions: Vec<Partition> = partitions.into_iter().collect();
+    let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
+    let run = shared(tree, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
+    let origin = match files {
+        Files::Compacted => Origin::Compacted,
+        Files::Raw => Origin::Raw,
+    };
+    watch.begin(partitions.len());
+    Ok(in_turn(&Run { footers, origin, ..run }, partitions, spool, false, workers).await)
+}
