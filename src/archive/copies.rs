@@ -11,26 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::partition::{PartitionHandle, version};
 use crate::{
     error::{Error, Kind, Result},
-    model::{meta::is_sha256, receipt::FileCopy},
+    model::receipt::FileCopy,
     storage::{Expect, atomic},
 };
-
-/// The end of a note's name.
-const SUFFIX: &str = ".copies.json";
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Note {
     copies: Vec<FileCopy>,
-}
-
-/// The sha256 of the generation that a note of this name is about.
-#[must_use]
-pub fn generation_of(file: &str) -> Option<&str> {
-    file.strip_suffix(SUFFIX).filter(|name| is_sha256(name))
-}
-
-fn key(handle: &PartitionHandle, sha256: &str) -> String {
-    format!("{}/{sha256}{SUFFIX}", handle.receipts_dir())
 }
 
 /// The files that are noted for the generation with this sha256. A note that cannot be understood says nothing.
@@ -42,7 +29,7 @@ pub async fn noted(handle: &PartitionHandle, sha256: &str) -> Result<Vec<FileCop
 }
 
 async fn read(handle: &PartitionHandle, sha256: &str) -> Result<(Note, Expect)> {
-    let stands = handle.archive().read_version(&key(handle, sha256)).await?;
+    let stands = handle.archive().read_version(&handle.note_key(sha256)).await?;
     let Some((bytes, tag)) = stands else { return Ok((Note::default(), Expect::Absent)) };
     Ok((serde_json::from_slice(&bytes).unwrap_or_default(), version(Some(tag))))
 }
@@ -62,7 +49,7 @@ pub async fn note(handle: &PartitionHandle, staging: &Path, sha256: &str, found:
     let mut bytes = serde_json::to_vec_pretty(&note)
         .map_err(|e| Error::caused(Kind::Internal, "a note could not be written as JSON", e))?;
     bytes.push(b'\n');
-    match atomic::write_bytes(handle.archive(), &key(handle, sha256), staging, &expect, bytes).await {
+    match atomic::write_bytes(handle.archive(), &handle.note_key(sha256), staging, &expect, bytes).await {
         Err(error) if error.kind() != Kind::LostRace => Err(error),
         _ => Ok(()),
     }

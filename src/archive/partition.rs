@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::{copies, history::Generation};
+use super::history::Generation;
 
 /// A partition, and the archive that it is in.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl Listed {
             self.receipts.push(sha256.to_owned());
         } else if let Some(generation) = Generation::of_file(file) {
             self.generations.push(generation);
-        } else if let Some(sha256) = copies::generation_of(file) {
+        } else if let Some(sha256) = note_sha256(file) {
             self.notes.push(sha256.to_owned());
         }
     }
@@ -64,6 +64,15 @@ impl Listed {
 #[must_use]
 pub fn receipt_sha256(file: &str) -> Option<&str> {
     file.strip_suffix(".json").filter(|name| crate::model::meta::is_sha256(name))
+}
+
+/// The end of the name of a note of copies.
+const NOTE: &str = ".copies.json";
+
+/// The sha256 of the generation that a note of copies is about, as its name tells.
+#[must_use]
+pub fn note_sha256(file: &str) -> Option<&str> {
+    file.strip_suffix(NOTE).filter(|name| crate::model::meta::is_sha256(name))
 }
 
 impl PartitionHandle {
@@ -113,6 +122,12 @@ impl PartitionHandle {
     #[must_use]
     pub fn receipt_key(&self, sha256: &str) -> String {
         layout::receipt_key(&self.partition, sha256)
+    }
+
+    /// The key of the note of copies of the generation with this sha256.
+    #[must_use]
+    pub(super) fn note_key(&self, sha256: &str) -> String {
+        format!("{}/{sha256}{NOTE}", self.receipts_dir())
     }
 
     /// The key of the mark that says that `generation` was published.

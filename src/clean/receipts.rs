@@ -10,9 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     archive::{
-        copies,
         history::Generation,
-        partition::{PartitionHandle, receipt_sha256},
+        partition::{PartitionHandle, note_sha256, receipt_sha256},
     },
     error::{Error, Kind, Result},
     model::{
@@ -87,7 +86,7 @@ async fn receipts(archive: &Store) -> Result<(BTreeMap<Partition, Receipts>, Mis
             let _ = receipts.by_sha256.insert(sha256.to_owned(), object);
         } else if let Some(generation) = Generation::of_file(&file) {
             receipts.generations.push(generation);
-        } else if let Some(sha256) = copies::generation_of(&file) {
+        } else if let Some(sha256) = note_sha256(&file) {
             let _ = receipts.notes.insert(sha256.to_owned(), object);
         }
     }

@@ -1,7 +1,7 @@
 //! What exchanges do not push is polled: each topic of a line at its interval, one request after the other, no faster than the
 //! exchange allows.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -64,13 +64,13 @@ impl Poller {
         let now = Instant::now();
         let topics = 0..self.line.topics.len();
         // When each is due; those of one instant in their order.
-        let mut due: BTreeMap<(Instant, usize), ()> = topics.clone().map(|topic| ((now, topic), ())).collect();
+        let mut due: BTreeSet<(Instant, usize)> = topics.clone().map(|topic| (now, topic)).collect();
         self.tell(session, What::Topics(topics.map(|topic| (topic, Change::Asked)).collect())).await?;
-        while let Some(((at, topic), ())) = due.pop_first() {
+        while let Some((at, topic)) = due.pop_first() {
             sleep_until(at).await;
             let begun = Instant::now();
             let every = self.interval(topic);
-            let _ = due.insert((begun + every, topic), ());
+            let _ = due.insert((begun + every, topic));
             if self.line.is_over(topic) {
                 continue;
             }
@@ -98,8 +98,8 @@ impl Poller {
                     let all = (0..self.line.topics.len()).map(|topic| (topic, Change::Asked)).collect();
                     self.tell(session, What::Topics(all)).await?;
                     // What failed comes first.
-                    due.retain(|(_, other), ()| *other != topic);
-                    let _ = due.insert((begun, topic), ());
+                    due.retain(|(_, other)| *other != topic);
+                    let _ = due.insert((begun, topic));
                 }
             }
             sleep_until(begun + pace).await;

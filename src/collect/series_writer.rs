@@ -297,7 +297,7 @@ mod tests {
         let minutes = |n: i64| n * 60_000_000_000;
         let mut writer = SeriesWriter::new(wanted, Checkpoint::default());
         writer.is_first = false;
-        let due = |writer: &SeriesWriter, ns: i64| writer.is_due(ns, Duration::from_mins(5), Duration::from_mins(120));
+        let due = |writer: &SeriesWriter, ns: i64| writer.is_due(ns, Duration::from_mins(5), Duration::from_hours(2));
         writer.push(event(noon), &spool, 1);
         assert!(!due(&writer, noon + minutes(5)) && !due(&writer, noon + minutes(119)));
         assert!(due(&writer, noon + minutes(120)), "it is old enough");

@@ -236,7 +236,7 @@ impl Writer {
         let now = (self.options.keeping.clock)();
         match news.what {
             What::Group(group) => self.take_group(news.line, news.session, group),
-            What::Listed(wanted, lines) => self.list(wanted, lines, now),
+            What::Listed(wanted, lines) => self.list(&wanted, lines, now),
             What::Delisted(all) => self.delist(&all, now),
             What::Relisted(all) => {
                 for place in all.iter().filter_map(|series| self.places.get(series)) {
@@ -248,8 +248,8 @@ impl Writer {
     }
 
     /// Begins series that were listed since the start.
-    fn list(&mut self, wanted: Vec<Wanted>, lines: Vec<Line>, now: i64) {
-        for one in &wanted {
+    fn list(&mut self, wanted: &[Wanted], lines: Vec<Line>, now: i64) {
+        for one in wanted {
             let known = self.others.remove(&one.series).unwrap_or_default();
             let known = spooled::joined(&self.options.spool, &one.series, &known);
             tracing::info!(series = %one.series, "listed by its exchange; it is collected from now on");
@@ -262,7 +262,7 @@ impl Writer {
             self.series.push(SeriesWriter::new(one.clone(), known));
         }
         let series = &self.series;
-        self.lines.add(lines, &wanted, |place| series.get(place).map(SeriesWriter::known_recv), now);
+        self.lines.add(lines, wanted, |place| series.get(place).map(SeriesWriter::known_recv), now);
     }
 
     /// Ends series that are listed no more: what is open of them is sealed.

@@ -111,6 +111,10 @@ pub struct Look {
     pub feeding: Vec<(Feeding, std::result::Result<Claims, Fault>)>,
     /// What the quarantine has of the candidates.
     pub entries: Vec<Entry>,
+    /// Files that hold rows of what stands, as the receipt and its note say.
+    pub copies: Vec<FileCopy>,
+    /// The same of files that this look found out.
+    pub recognised: Vec<FileCopy>,
 }
 
 /// What was made of a partition.
@@ -195,7 +199,10 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     compare(run, partition, receipt.filter(|_| stands), &mut feeding).await?;
     let marks: Vec<Feeding> = feeding.iter().map(|(mark, _)| mark.clone()).collect();
     let decision = decide(partition, run.today, &marks, &archived.state, run.wishes);
-    Ok(Look { decision, archived, feeding, entries })
+    let standing = receipt.filter(|_| stands);
+    let copies = standing.map(|receipt| receipt.copies.clone()).unwrap_or_default();
+    let recognised = standing.map(|receipt| recognised(receipt, &feeding)).unwrap_or_default();
+    Ok(Look { decision, archived, feeding, entries, copies, recognised })
 }
 
 /// Holds the rows of new files against the archived ones, where these may hold them under no name.
@@ -254,7 +261,7 @@ enum Turn {
     /// This run's: the lock of a folder, as long as it is held.
     Mine(Option<FolderLock>),
     /// Nobody's, or another's.
-    Over(Made),
+    Over(Box<Made>),
 }
 
 /// Takes the lock of a partition in a folder, where there is anything to be done.
@@ -267,13 +274,13 @@ async fn hold(run: &Run, handle: &PartitionHandle, partition: &Partition, files:
         Decision::Nothing(why) => {
             mark_if_lacking(run, handle, &seen.archived).await?;
             note_copies(run, handle, &seen).await?;
-            return Ok(Turn::Over(Made::Nothing(why.clone())));
+            return Ok(Turn::Over(Box::new(Made::Nothing(why.clone()))));
         }
         Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
         Decision::Complete(_) | Decision::Build(_) | Decision::Record { .. } | Decision::AcceptLoss { .. } => {}
     }
     Ok(match atomic::lock(&run.places.archive, &handle.dir())? {
-        None => Turn::Over(Made::LostRace("another qlc is at work on this partition".to_owned())),
+        None => Turn::Over(Box::new(Made::LostRace("another qlc is at work on this partition".to_owned()))),
         held => Turn::Mine(held),
     })
 }
@@ -291,7 +298,7 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     }
     let held = match hold(run, &handle, partition, files).await? {
         Turn::Mine(held) => held,
-        Turn::Over(made) => return Ok(Done { made, quarantined: Vec::new() }),
+        Turn::Over(made) => return Ok(Done { made: *made, quarantined: Vec::new() }),
     };
     // Under the lock of a folder nothing changes any more but by what is done here. On a bucket the conditions of the
     // writes find out, and the decision is made again on what stands there then.
@@ -317,9 +324,9 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
             probe_once(run).await?;
         }
         mark_if_lacking(run, &handle, &seen.archived).await?;
+        note_copies(run, &handle, &seen).await?;
         match &seen.decision {
             Decision::Nothing(why) => {
-                note_copies(run, &handle, &seen).await?;
                 if lost > 0 {
                     break Made::LostRace(format!("another process published it first; {why}"));
                 }
@@ -421,11 +428,9 @@ async fn with_noted(handle: &PartitionHandle, archived: &Inspection, receipt: &R
     Ok(receipt)
 }
 
-/// Notes the files whose rows were recognised although their names, sizes or times are not on record.
-async fn note_copies(run: &Run, handle: &PartitionHandle, seen: &Look) -> Result<()> {
-    let State::Published(published) = &seen.archived.state else { return Ok(()) };
-    let receipt = published.receipt();
-    let recognised = seen.feeding.iter().filter_map(|(feeding, _)| {
+/// Files whose rows were recognised although their names, sizes or times are not on record.
+fn recognised(receipt: &Receipt, feeding: &[(Feeding, std::result::Result<Claims, Fault>)]) -> Vec<FileCopy> {
+    let found = feeding.iter().filter_map(|(feeding, _)| {
         let Knowledge::Known { content, unread: false } = feeding.knowledge else { return None };
         let source = receipt.sources.iter().find(|source| source.content() == content)?;
         let object = &feeding.file.object;
@@ -436,10 +441,17 @@ async fn note_copies(run: &Run, handle: &PartitionHandle, seen: &Look) -> Result
             copy_of: source.name.clone(),
         })
     });
-    let recognised: Vec<FileCopy> = recognised.collect();
-    if !recognised.is_empty() {
+    found.collect()
+}
+
+/// Notes what was recognised, for the generation that stands.
+async fn note_copies(run: &Run, handle: &PartitionHandle, seen: &Look) -> Result<()> {
+    if let State::Published(published) = &seen.archived.state
+        && !seen.recognised.is_empty()
+    {
         probe_once(run).await?;
-        copies::note(handle, &run.places.staging, &receipt.outcome.sha256, &recognised).await?;
+        let sha256 = &published.receipt().outcome.sha256;
+        copies::note(handle, &run.places.staging, sha256, &seen.recognised).await?;
     }
     Ok(())
 }
@@ -539,8 +551,15 @@ impl<'a> Attempts<'a> {
             None => None,
         };
         let known = chosen.iter().filter(|(mark, _)| matches!(mark.knowledge, Knowledge::Known { .. }));
-        // Copies that an earlier run found stay on record while their original is a source.
+        // Copies that were found stay on record while their original is a source.
         let before = build.replaces.as_ref().map(|replaced| replaced.copies.clone()).unwrap_or_default();
+        let mut copies: BTreeMap<String, FileCopy> = BTreeMap::new();
+        for copy in before.iter().chain(&look.copies).chain(&look.recognised) {
+            let _ = copies.insert(copy.name.clone(), copy.clone());
+        }
+        for (mark, _) in &chosen {
+            let _ = copies.remove(&mark.file.object.key);
+        }
         Ok(Self {
             run,
             partition,
@@ -550,7 +569,7 @@ impl<'a> Attempts<'a> {
             generation: look.archived.next_generation(),
             accepted: Vec::new(),
             left_out: left_out.collect(),
-            copies: before,
+            copies: copies.into_values().collect(),
             quarantined: Vec::new(),
             known: known.map(|(mark, _)| mark.file.object.key.clone()).collect(),
             restart: false,

@@ -129,6 +129,7 @@ pub fn trust_no_statistics(session: &SessionContext) {
 }
 
 /// Lets batches have at most `rows` rows, in plans that are made from now on; returns whether they had more.
+#[must_use]
 pub fn narrow(session: &SessionContext, rows: usize) -> bool {
     let state = session.state_ref();
     let mut state = state.write();

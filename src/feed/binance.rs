@@ -109,7 +109,7 @@ struct Order<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct OpenInterest<'a> {
+struct Held<'a> {
     #[serde(borrow, default)]
     open_interest: Value<'a>,
     #[serde(borrow, default)]
@@ -131,12 +131,12 @@ struct Listed<'a> {
     #[serde(borrow, default)]
     status: Value<'a>,
     #[serde(borrow, default)]
-    filters: Vec<Item<Filter<'a>>>,
+    filters: Vec<Item<Limit<'a>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Filter<'a> {
+struct Limit<'a> {
     #[serde(borrow, default)]
     filter_type: Value<'a>,
     #[serde(borrow, default)]
@@ -146,7 +146,7 @@ struct Filter<'a> {
 }
 
 impl Listed<'_> {
-    fn filter<T>(&self, kind: &str, of: impl Fn(&Filter) -> Option<T>) -> Option<T> {
+    fn filter<T>(&self, kind: &str, of: impl Fn(&Limit) -> Option<T>) -> Option<T> {
         let mut filters = self.filters.iter().filter_map(|filter| filter.object().ok());
         filters.find(|filter| filter.filter_type.text() == Ok(kind)).and_then(of)
     }
@@ -171,7 +171,7 @@ pub(super) fn instruments(body: &str) -> Result<Page, String> {
 
 /// The answer of `/fapi/v1/openInterest`.
 pub(super) fn answer(body: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
-    let found: OpenInterest = serde_json::from_str(body).map_err(not_json)?;
+    let found: Held = serde_json::from_str(body).map_err(not_json)?;
     out.push(Event {
         series: wanted.wanted(found.symbol.text()?, Kind::OpenInterest)?,
         ts_event: found.time.millis()?,

@@ -1,4 +1,4 @@
-//! WebSockets to exchanges.
+//! `WebSocket`s to exchanges.
 
 use tokio::net::TcpStream;
 use tokio_tungstenite::{

@@ -255,10 +255,10 @@ fn a_stream_that_nobody_knows_keeps_its_columns() {
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     let _ = writer.close().unwrap();
-    let _ = place.put("exchange=okx/stream=liquidation/symbol=ethusdt/2026-02-03_00-00-00.parquet", &bytes);
+    let _ = place.put("exchange=okx/stream=auction/symbol=ethusdt/2026-02-03_00-00-00.parquet", &bytes);
     let _ = place.compact(&[]).ended(0);
     place.verify();
-    let partition = published(&place.archive(), &dir("okx", "liquidation", "ethusdt", "20260203"));
+    let partition = published(&place.archive(), &dir("okx", "auction", "ethusdt", "20260203"));
     assert_eq!(columns(&partition)[7..], ["alpha", "zeta"]);
     assert_eq!(partition.keys(), [(DAY + 1, 0), (DAY + 2, 1), (DAY + 3, 2)]);
     let texts = partition.data.batch.column_by_name("alpha").unwrap().as_string::<i32>().clone();

@@ -177,11 +177,12 @@ fn speed(text: &str) -> Result<Speed> {
 /// When it is not that, or no URL of a WebSocket (of requests, where the name ends in `.rest`).
 pub(crate) fn endpoint(text: &str) -> Result<(String, String)> {
     let begins = |url: &str, with: [&str; 2]| with.iter().any(|scheme| url.starts_with(scheme));
+    let is_rest = |name: &str| name.rsplit_once('.').is_some_and(|(_, last)| last == "rest");
     match text.split_once('=') {
-        Some((name, url)) if name.ends_with(".rest") && begins(url, ["http://", "https://"]) => {
+        Some((name, url)) if is_rest(name) && begins(url, ["http://", "https://"]) => {
             Ok((name.to_owned(), url.to_owned()))
         }
-        Some((name, url)) if !name.ends_with(".rest") && begins(url, ["ws://", "wss://"]) => {
+        Some((name, url)) if !is_rest(name) && begins(url, ["ws://", "wss://"]) => {
             Ok((name.to_owned(), url.to_owned()))
         }
         _ => Err(Error::usage(

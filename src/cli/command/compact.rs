@@ -146,7 +146,7 @@ async fn dry_run(
     console: &Console,
     signals: &Signals,
 ) -> Result<Exit> {
-    let (outlooks, input) = signals.or_stop(compact::dry_run(spool, archive, options)).await?;
+    let (outlooks, input) = signals.or_stop(Box::pin(compact::dry_run(spool, archive, options))).await?;
     let mut out = console.out();
     out.list(format, &outlooks, || show::outlooks(&outlooks) + &show::input(&input))?;
     if format == Format::Json {
