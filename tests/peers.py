@@ -89,7 +89,7 @@ def older(stream, exchange, symbol, times_ms, rng):
             "side": pa.array([rng.choice([1, -1]) for _ in range(n)], pa.int8()),
             "trade_id": [str(rng.randrange(10**9, 10**10)) for _ in range(n)],
         }
-    elif stream == "liquidation":
+    elif stream == "auction":
         # A stream that qlc does not know, with what its types may be; not in the order of their names.
         columns |= {
             "venue_order": pa.array([rng.choice(["market", "limit", None]) for _ in range(n)]).dictionary_encode(),
@@ -121,7 +121,7 @@ def older_spool(spool):
         # stream, exchange, symbol, dated layout
         ("bbo", "binance", "btcusdt", False),
         ("trade", "okx", "ethusdt", True),
-        ("liquidation", "bybit", "btcusdt", False),
+        ("auction", "bybit", "btcusdt", False),
         ("depth5", "bybit", "ethusdt", False),
     ]
     for stream, exchange, symbol, dated in plan:
