@@ -26,6 +26,14 @@ import mock
 import soak
 
 SYMBOLS = ["btcusdt", "ethusdt"]
+# Feeds, the share of the events that each gets, and what it sends.
+SHARES = {
+    "binance.public": (0.60, [(mock.QUOTE, ["bbo"])]),
+    "binance.market": (0.20, [(mock.TRADE, ["trade"])] * 19 + [(mock.MARK, ["mark_price", "funding"])]),
+    "bybit.linear": (0.10, [(mock.BYBIT_QUOTE, ["bbo"])]),
+    "okx.public": (0.10, [(mock.OKX_TRADE, ["trade"])]),
+}
+PATIENCE_S = 120
 
 
 class Text(html.parser.HTMLParser):
@@ -68,20 +76,23 @@ def opened(browser, profile, url, *more):
 
 
 def look(qlc, out, work):
-    feeds = [mock.Feed(name, kinds, SYMBOLS, 2000 * share) for name, (share, kinds) in soak.SHARES.items()]
+    feeds = [mock.Feed(name, kinds, SYMBOLS, 2000 * share) for name, (share, kinds) in SHARES.items()]
     ready, tell_ready = multiprocessing.Pipe(False)
     control, controlled = multiprocessing.Pipe()
     multiprocessing.Process(target=mock.serve, args=(feeds, tell_ready, controlled), daemon=True).start()
     port, web = ready.recv(), soak.free_port()
     command = [qlc, "--spool", work / "spool", "collect", "--exchange", "binance,bybit,okx", "--symbol", ",".join(SYMBOLS),
                "--stream", "bbo,trade,mark_price,funding", "--listen", f"127.0.0.1:{web}", "--rotate-after", "2s"]
-    for name in soak.SHARES:
+    for name in SHARES:
         command += ["--endpoint", f"{name}=ws://127.0.0.1:{port}/{name}"]
     with open(work / "log", "wb") as log:
         collector = subprocess.Popen([str(part) for part in command], stdout=log, stderr=subprocess.STDOUT)
     try:
+        begun, now = time.monotonic(), None
         while True:
             time.sleep(0.5)
+            if time.monotonic() - begun > PATIENCE_S:
+                sys.exit(f"page: not everything was live after {PATIENCE_S} s\n{json.dumps(now)}")
             if collector.poll() is not None:
                 sys.exit(f"page: the collector ended\n{(work / 'log').read_text()}")
             try:
@@ -115,7 +126,7 @@ def main():
     text.feed(dom)
     words = text.words
     wanted = ["qlc collect", "everything is live", "events a second", "files sealed", "disk left", "Connections", "Feeds"]
-    wanted += [f"{route}/0" for route in soak.SHARES]
+    wanted += [f"{route}/0" for route in SHARES]
     live = [("binance", stream) for stream in ("bbo", "trade", "mark_price", "funding")] + [("bybit", "bbo"), ("okx", "trade")]
     rows = [f"{exchange} / {stream} / {symbol}" for exchange, stream in live for symbol in SYMBOLS]
     wrong = [f"{want!r} is not on the page" for want in wanted + rows if want not in words]
