@@ -43,6 +43,8 @@ const LONG_HEADER: usize = 32 << 20;
 /// Gzip makes at most so many bytes of one.
 const GZIP_RATIO: u64 = 1032;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// A dictionary whose texts may take more than this in one batch is looked at.
+const SUSPECTED_BYTES: u64 = 64 << 20;
 /// Values that are decoded at a time to find the longest.
 const AT_A_TIME: usize = 64;
 
@@ -74,6 +76,28 @@ struct Chunk {
     /// Whether there are indices into the dictionary, or values that repeat the one before.
     indices: bool,
     prefixed: bool,
+}
+
+/// How many rows, at most `wanted`, can be decoded at a time, by the footer alone; `None` where texts lie in a dictionary and only
+/// its page tells how long they are.
+pub(super) fn rows_by_footer(meta: &ParquetMetaData, wanted: usize) -> Option<usize> {
+    let mut fit = wanted as u64;
+    for group in meta.row_groups() {
+        let rows = u64::try_from(group.num_rows()).unwrap_or(0).max(1);
+        let mut bytes: u64 = 0;
+        for column in group.columns() {
+            let stored = u64::try_from(column.uncompressed_size()).unwrap_or(0);
+            let values = column.unencoded_byte_array_data_bytes().and_then(|bytes| u64::try_from(bytes).ok());
+            let is_text = column.column_type() == Physical::BYTE_ARRAY;
+            let unknown = is_text && values.is_none() && column.dictionary_page_offset().is_some();
+            if unknown && stored.saturating_mul(rows.min(wanted as u64)) > SUSPECTED_BYTES {
+                return None;
+            }
+            bytes = bytes.saturating_add(values.unwrap_or(stored));
+        }
+        fit = fit.min((BATCH_BYTES / (bytes / rows).max(1)).max(1));
+    }
+    Some(usize::try_from(fit).unwrap_or(wanted))
 }
 
 /// What decoding the row group takes, when at most `wanted` rows are decoded at a time. One row may have all nested values of a

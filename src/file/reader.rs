@@ -183,12 +183,16 @@ impl Handle {
         Ok(Claims { row_bytes, open_bytes: claims.open_bytes.max(needs.open), weighed: true, ..claims.clone() })
     }
 
-    /// How many rows, at most `wanted`, can be decoded at a time within [`pages::BATCH_BYTES`], by the pages of all row groups.
+    /// How many rows, at most `wanted`, can be decoded at a time within [`pages::BATCH_BYTES`]: by the footer, and by the pages
+    /// where only they tell.
     ///
     /// # Errors
     /// When the file is out of reach, or such as is not decoded.
     pub async fn rows_at_a_time(&self, meta: &ParquetMetaData, wanted: usize) -> Result<usize, Problem> {
-        Ok(self.needs(meta, wanted).await?.rows)
+        match pages::rows_by_footer(meta, wanted) {
+            Some(rows) => Ok(rows),
+            None => Ok(self.needs(meta, wanted).await?.rows),
+        }
     }
 
     async fn needs(&self, meta: &ParquetMetaData, wanted: usize) -> Result<Needs, Problem> {
@@ -492,13 +496,11 @@ fn arrow_metadata(
             }
         }
     };
-    let plain = if schema.is_some() { None } else { Some(build(None)?) };
-    let plain = match plain {
-        Some(plain) => {
-            let units = durations(meta);
-            Some(if units.is_empty() { plain } else { build(Some(with_durations(plain.schema(), &units)))? })
-        }
-        None => None,
+    let plain = if schema.is_some() {
+        None
+    } else {
+        let (plain, units) = (build(None)?, durations(meta));
+        Some(if units.is_empty() { plain } else { build(Some(with_durations(plain.schema(), &units)))? })
     };
     let Some(schema) = schema.or(plain.as_ref().map(ArrowReaderMetadata::schema)) else { return build(None) };
     let as_keys = |f: &Arc<Field>| {

@@ -19,7 +19,6 @@ use futures::{FutureExt, StreamExt};
 use object_store::ObjectMeta;
 use parquet::{
     arrow::parquet_to_arrow_schema,
-    basic::Type as Physical,
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 
@@ -38,10 +37,6 @@ use crate::{
 pub(super) const FOOTERS_AT_A_TIME: usize = 16;
 /// Rows of a batch, where they are not large.
 pub(super) const BATCH_ROWS: usize = 8192;
-/// Bytes of a batch of large rows.
-const BATCH_BYTES: u64 = 4 << 20;
-/// A dictionary whose texts may take more than this in one batch is looked at.
-const SUSPECTED_BYTES: u64 = 64 << 20;
 /// How many files of a series are tried at each end before it is passed over.
 const TRIES: usize = 3;
 
@@ -52,54 +47,19 @@ pub(super) struct Footer {
     pub(super) schema: Schema,
     /// The number of rows.
     pub(super) rows: u64,
-    /// How many rows can be decoded at a time.
-    pub(super) width: Width,
     /// Bytes of the largest row group as it is stored: a scan holds one whole.
     pub(super) group_bytes: u64,
     meta: Arc<ParquetMetaData>,
 }
 
-/// What a batch of rows takes in memory, as far as the footer tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Width {
-    /// So many rows can be decoded at a time.
-    Rows(usize),
-    /// Texts lie in a dictionary: how long they are, only its page tells.
-    Unknown,
-}
-
 impl Footer {
-    /// How many rows can be decoded at a time, by the pages of the file.
+    /// How many rows can be decoded at a time.
     ///
     /// # Errors
     /// When the file is out of reach, or such as is not decoded.
     pub(super) async fn rows_at_a_time(&self, store: &Store, object: &Object) -> std::result::Result<usize, Problem> {
-        match self.width {
-            Width::Rows(rows) => Ok(rows),
-            Width::Unknown => Handle::new(store, object).rows_at_a_time(&self.meta, BATCH_ROWS).await,
-        }
+        Handle::new(store, object).rows_at_a_time(&self.meta, BATCH_ROWS).await
     }
-}
-
-/// What the footer tells of the bytes of rows.
-fn width(meta: &ParquetMetaData) -> Width {
-    let mut fit = BATCH_ROWS as u64;
-    for group in meta.row_groups() {
-        let rows = u64::try_from(group.num_rows()).unwrap_or(0).max(1);
-        let mut bytes: u64 = 0;
-        for column in group.columns() {
-            let stored = u64::try_from(column.uncompressed_size()).unwrap_or(0);
-            let values = column.unencoded_byte_array_data_bytes().and_then(|bytes| u64::try_from(bytes).ok());
-            let is_text = column.column_type() == Physical::BYTE_ARRAY;
-            let unknown = is_text && values.is_none() && column.dictionary_page_offset().is_some();
-            if unknown && stored.saturating_mul(rows.min(BATCH_ROWS as u64)) > SUSPECTED_BYTES {
-                return Width::Unknown;
-            }
-            bytes = bytes.saturating_add(values.unwrap_or(stored));
-        }
-        fit = fit.min((BATCH_BYTES / (bytes / rows).max(1)).max(1));
-    }
-    Width::Rows(usize::try_from(fit).unwrap_or(BATCH_ROWS))
 }
 
 /// Files whose columns have the same names and types.
@@ -336,7 +296,7 @@ pub(super) async fn footer(store: &Store, runtime: &RuntimeEnv, object: &Object)
         let rows = u64::try_from(facts.num_rows()).unwrap_or_default();
         let stored = |group: &RowGroupMetaData| u64::try_from(group.compressed_size()).unwrap_or(0);
         let group_bytes = found.row_groups().iter().map(stored).max().unwrap_or(0);
-        Ok(Footer { schema, rows, width: width(&found), group_bytes, meta: found })
+        Ok(Footer { schema, rows, group_bytes, meta: found })
     };
     match AssertUnwindSafe(read).catch_unwind().await {
         Ok(result) => result,
