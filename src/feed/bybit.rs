@@ -63,6 +63,7 @@ struct Trades<'a> {
     data: Vec<Item<Trade<'a>>>,
 }
 
+/// A trade, or a liquidation, which has neither `i` nor `seq`.
 #[derive(Deserialize)]
 struct Trade<'a> {
     #[serde(rename = "T", borrow, default)]
@@ -79,47 +80,6 @@ struct Trade<'a> {
     i: Value<'a>,
     #[serde(borrow, default)]
     seq: Value<'a>,
-}
-
-#[derive(Deserialize)]
-struct Liquidations<'a> {
-    #[serde(borrow)]
-    data: Vec<Item<Liquidation<'a>>>,
-}
-
-#[derive(Deserialize)]
-struct Liquidation<'a> {
-    #[serde(rename = "T", borrow, default)]
-    time: Value<'a>,
-    #[serde(borrow, default)]
-    s: Value<'a>,
-    #[serde(rename = "S", borrow, default)]
-    side: Value<'a>,
-    #[serde(borrow, default)]
-    v: Value<'a>,
-    #[serde(borrow, default)]
-    p: Value<'a>,
-}
-
-impl Liquidation<'_> {
-    fn event(&self, symbol: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
-        same_symbol(symbol, &self.s)?;
-        // The side of the position: a long one is closed by an order that sells.
-        let side = match self.side.text()? {
-            "Buy" => -1,
-            "Sell" => 1,
-            other => return Err(format!("{other:?} is not a side")),
-        };
-        let body = Body::Liquidation { price: self.p.amount()?, qty: self.v.amount()?, average_price: None, side };
-        Ok(Event {
-            series: wanted.wanted(symbol, Kind::Liquidation)?,
-            ts_event: self.time.millis()?,
-            ts_recv,
-            id: Id::Time,
-            number: 0,
-            body,
-        })
-    }
 }
 
 #[derive(Deserialize)]
@@ -272,10 +232,10 @@ pub(super) fn decode(
         }
         (Some("allLiquidation"), Some(_), _) => {
             let symbol = topic.split_once('.').map_or("", |(_, symbol)| symbol);
-            let all: Liquidations = serde_json::from_str(frame).map_err(not_json)?;
+            let all: Trades = serde_json::from_str(frame).map_err(not_json)?;
             let mut faults = Faults::default();
             for one in &all.data {
-                out.extend(faults.sort(one.object().and_then(|one| one.event(symbol, ts_recv, wanted))));
+                out.extend(faults.sort(one.object().and_then(|one| one.liquidation(symbol, ts_recv, wanted))));
             }
             faults.end()?;
         }
@@ -314,13 +274,32 @@ fn same_symbol(topic: &str, data: &Value) -> Result<(), String> {
 }
 
 impl Trade<'_> {
+    fn side(&self) -> Result<i8, String> {
+        match self.side.text()? {
+            "Buy" => Ok(1),
+            "Sell" => Ok(-1),
+            other => Err(format!("{other:?} is not a side")),
+        }
+    }
+
+    fn liquidation(&self, symbol: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+        same_symbol(symbol, &self.s)?;
+        // The side of the position: a long one is closed by an order that sells.
+        let side = -self.side()?;
+        let body = Body::Liquidation { price: self.p.amount()?, qty: self.v.amount()?, average_price: None, side };
+        Ok(Event {
+            series: wanted.wanted(symbol, Kind::Liquidation)?,
+            ts_event: self.time.millis()?,
+            ts_recv,
+            id: Id::Time,
+            number: 0,
+            body,
+        })
+    }
+
     fn event(&self, symbol: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
         same_symbol(symbol, &self.s)?;
-        let side = match self.side.text()? {
-            "Buy" => 1,
-            "Sell" => -1,
-            other => return Err(format!("{other:?} is not a side")),
-        };
+        let side = self.side()?;
         let id = self.i.present().ok_or("a trade has no id")?.text()?;
         let number = self.seq.present().map(Value::whole).transpose()?.unwrap_or(0);
         Ok(Event {

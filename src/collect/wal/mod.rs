@@ -172,13 +172,7 @@ impl Wal {
         rows: &Rows,
         range: Range<usize>,
     ) -> Result<()> {
-        let before = self.current.declared.get(&head.id).copied().unwrap_or(0);
-        let declared = batch.declared.entry(head.id).or_insert(before);
-        if *declared < DECLARATIONS {
-            *declared += 1;
-            record::file(head, &mut batch.bytes)?;
-            let _ = batch.keys.insert(head.key.clone());
-        }
+        self.declare(batch, head, 1)?;
         record::events(head.id, tracked, rows, range, &mut batch.bytes)
     }
 
@@ -194,15 +188,22 @@ impl Wal {
         rows: &Rows,
         range: Range<usize>,
     ) -> Result<()> {
-        let before = self.current.declared.get(&head.id).copied().unwrap_or(0);
-        let declared = batch.declared.entry(head.id).or_insert(before);
-        while *declared < DECLARATIONS {
-            *declared += 1;
-            record::file(head, &mut batch.bytes)?;
-        }
+        self.declare(batch, head, DECLARATIONS)?;
         record::whole(head.id, tracked, rows, range, &mut batch.bytes)?;
         let _ = batch.keys.insert(head.key.clone());
         let _ = batch.whole.insert(head.key.clone());
+        Ok(())
+    }
+
+    /// Declares a file, at most so many times more, until the segment has declared it often enough.
+    fn declare(&self, batch: &mut Batch, head: &FileHead, more: u8) -> Result<()> {
+        let before = self.current.declared.get(&head.id).copied().unwrap_or(0);
+        let declared = batch.declared.entry(head.id).or_insert(before);
+        for _ in 0..more.min(DECLARATIONS.saturating_sub(*declared)) {
+            *declared += 1;
+            record::file(head, &mut batch.bytes)?;
+            let _ = batch.keys.insert(head.key.clone());
+        }
         Ok(())
     }
 
