@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt::{self, Write},
+    fmt,
     str::FromStr,
     sync::{
         Arc,
@@ -14,6 +14,8 @@ use std::{
     },
     time::Duration,
 };
+
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use super::{
     binance, bybit,
@@ -420,17 +422,9 @@ impl Venue {
     }
 }
 
-/// A name as a URL has it.
+/// A name as a URL has it: what is not ASCII is encoded.
 fn encoded(name: &str) -> String {
-    let mut out = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii() {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    utf8_percent_encode(name, &AsciiSet::EMPTY).to_string()
 }
 
 impl Wanted {

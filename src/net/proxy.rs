@@ -3,6 +3,8 @@
 
 use std::{io, net::IpAddr, time::Duration};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use percent_encoding::percent_decode_str;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -122,7 +124,7 @@ impl Proxy {
 
     async fn tunnel(&self, stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()> {
         let login = self.login.as_ref().map_or_else(String::new, |(name, password)| {
-            format!("Proxy-Authorization: Basic {}\r\n", base64(format!("{name}:{password}").as_bytes()))
+            format!("Proxy-Authorization: Basic {}\r\n", BASE64_STANDARD.encode(format!("{name}:{password}")))
         });
         let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login}\r\n");
         stream.write_all(request.as_bytes()).await?;
@@ -203,36 +205,7 @@ impl Proxy {
 
 /// A part of a URL without its percent signs.
 fn decoded(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let mut ahead = bytes.clone();
-        let pair = (ahead.next(), ahead.next());
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        match (byte, pair) {
-            (b'%', (Some(high), Some(low))) if digit(high).is_some() && digit(low).is_some() => {
-                out.push(digit(high).unwrap_or(0) * 16 + digit(low).unwrap_or(0));
-                bytes = ahead;
-            }
-            _ => out.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let letter = |bits: u32| LETTERS.get(usize::try_from(bits & 63).unwrap_or(0)).copied().map_or('=', char::from);
-    let mut out = String::new();
-    for three in bytes.chunks(3) {
-        let at = |place: usize| u32::from(three.get(place).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        out.push(letter(bits >> 18));
-        out.push(letter(bits >> 12));
-        out.push(if three.len() > 1 { letter(bits >> 6) } else { '=' });
-        out.push(if three.len() > 2 { letter(bits) } else { '=' });
-    }
-    out
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -276,7 +249,7 @@ mod tests {
             ("abc", "YWJj"),
             ("Aladdin:open sesame", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
         ] {
-            assert_eq!(base64(plain.as_bytes()), encoded);
+            assert_eq!(BASE64_STANDARD.encode(plain), encoded);
         }
         assert_eq!((decoded("a%20b%"), decoded("%zz")), ("a b%".to_owned(), "%zz".to_owned()));
     }
