@@ -66,7 +66,7 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_COMMIT_EVERY",
         hide_env_values = true)]
     pub(crate) commit_every: Option<Duration>,
-    /// A spool file is sealed when it is this old, with many series that of a quiet one later; at midnight UTC in any case
+    /// Seal a spool file when it is this old; with many series, those of quiet ones later; at midnight UTC in any case
     /// [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_ROTATE_AFTER",
         hide_env_values = true)]
@@ -91,8 +91,8 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_RETRY_CAP",
         hide_env_values = true)]
     pub(crate) retry_cap: Option<Duration>,
-    /// The exchanges' lists of instruments are read again at this interval: what is listed since is collected, what is listed no
-    /// more ends [default: 1h]
+    /// Read the exchanges' lists of instruments again at this interval: new instruments are collected, delisted ones end
+    /// [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Feeds", env = "QLC_COLLECT_RELIST_EVERY",
         hide_env_values = true)]
     pub(crate) relist_every: Option<Duration>,
