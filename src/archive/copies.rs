@@ -8,10 +8,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::partition::{PartitionHandle, version};
+use super::partition::{Listed, PartitionHandle, version};
 use crate::{
     error::{Error, Kind, Result},
-    model::receipt::FileCopy,
+    model::receipt::{FileCopy, Receipt},
     storage::{Expect, atomic},
 };
 
@@ -20,12 +20,17 @@ struct Note {
     copies: Vec<FileCopy>,
 }
 
-/// The files that are noted for the generation with this sha256. A note that cannot be understood says nothing.
+/// `receipt` with the files that are noted for its generation, where `listed` shows a note. One that cannot be understood says
+/// nothing.
 ///
 /// # Errors
 /// When the archive does not answer.
-pub async fn noted(handle: &PartitionHandle, sha256: &str) -> Result<Vec<FileCopy>> {
-    Ok(read(handle, sha256).await?.0.copies)
+pub async fn with_noted(handle: &PartitionHandle, listed: &Listed, mut receipt: Receipt) -> Result<Receipt> {
+    if listed.notes.contains(&receipt.outcome.sha256) {
+        let (note, _) = read(handle, &receipt.outcome.sha256).await?;
+        receipt.copies.extend(note.copies);
+    }
+    Ok(receipt)
 }
 
 async fn read(handle: &PartitionHandle, sha256: &str) -> Result<(Note, Expect)> {
@@ -39,9 +44,6 @@ async fn read(handle: &PartitionHandle, sha256: &str) -> Result<(Note, Expect)> 
 /// # Errors
 /// When the note cannot be written.
 pub async fn note(handle: &PartitionHandle, staging: &Path, sha256: &str, found: &[FileCopy]) -> Result<()> {
-    if found.is_empty() {
-        return Ok(());
-    }
     let (mut note, expect) = read(handle, sha256).await?;
     note.copies.retain(|copy| !found.iter().any(|new| new.name == copy.name));
     note.copies.extend(found.iter().cloned());

@@ -368,7 +368,7 @@ async fn data_of(
     // The bytes are those that it names; whether it says of them what is true, only they can tell.
     if !footer_agrees(handle, data, &receipt).await? {
         let shown = handle.archive().show(&handle.receipt_key(&sha256));
-        let what = format!("{shown}: says other things of data.parquet than its footer: restore it from a backup");
+        let what = format!("{shown}: contradicts the footer of data.parquet: restore it from a backup");
         return Err(Error::new(Kind::Damage, what));
     }
     Ok(vouched(receipt))
@@ -386,10 +386,12 @@ async fn footer_agrees(handle: &PartitionHandle, data: &Object, receipt: &Receip
         let pairs = meta.file_metadata().key_value_metadata()?;
         pairs.iter().find(|p| p.key == key)?.value.clone()
     };
-    // Of a footer that another program wrote, no more than the number of rows can be asked for.
-    let rows = u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0);
-    if receipt.adopted || rows != receipt.outcome.rows {
-        return Ok(rows == receipt.outcome.rows);
+    if u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0) != receipt.outcome.rows {
+        return Ok(false);
+    }
+    if receipt.adopted {
+        // Another program wrote the footer: no more can be asked of it.
+        return Ok(true);
     }
     Ok(value(FOOTER_KEY) == Some(receipt.outcome.row_hash.to_string())
         && value(VERSION_KEY).as_deref() == Some(receipt.qlc_version.as_str()))

@@ -48,15 +48,14 @@ pub(super) async fn orphans(
         }
         match needed(&PartitionHandle::new(archive, &partition), &receipts).await? {
             Ok(needed) => {
-                let orphans =
-                    receipts.by_sha256.into_iter().filter(|(sha256, object)| !needed.contains(sha256) && old(object));
-                let why = "neither the data nor meta.json nor a base of them is what it vouches for";
-                all.extend(orphans.map(|(_, object)| (object, why.to_owned())));
-                let stale =
-                    receipts.notes.into_iter().filter(|(sha256, object)| !needed.contains(sha256) && old(object));
-                all.extend(
-                    stale.map(|(_, object)| (object, "the generation that it is about has no receipt".to_owned())),
-                );
+                for (objects, why) in [
+                    (receipts.by_sha256, "neither the data nor meta.json nor a base of them is what it vouches for"),
+                    (receipts.notes, "the generation that it is about has no receipt"),
+                ] {
+                    let orphans =
+                        objects.into_iter().filter(|(sha256, object)| !needed.contains(sha256) && old(object));
+                    all.extend(orphans.map(|(_, object)| (object, why.to_owned())));
+                }
             }
             Err(why) => tracing::warn!(%partition, why, "its receipts are left alone; see qlc verify"),
         }

@@ -30,6 +30,19 @@ pub struct SpoolFile {
     pub home: Option<Date>,
 }
 
+impl SpoolFile {
+    /// What a receipt says of it where it holds the rows of the file at `copy_of`.
+    #[must_use]
+    pub fn as_copy_of(&self, copy_of: &str) -> FileCopy {
+        FileCopy {
+            name: self.object.key.clone(),
+            size: self.object.size,
+            modified_us: self.object.modified_us,
+            copy_of: copy_of.to_owned(),
+        }
+    }
+}
+
 /// Key, size and time of a spool file. They may spare reading a file that nothing is to be done with; that a file's rows
 /// are in the archive is told by the rows.
 pub type Identity = (String, u64, i64);

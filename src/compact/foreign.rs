@@ -10,7 +10,7 @@ use super::{
     Options, Outcome, Stop, Watch,
     footers::Footers,
     in_turn, shared, survey, unnamed_days,
-    work::{Origin, Run},
+    work::{Files, Origin, Run},
 };
 use crate::{
     engine::budget::Budget,
@@ -21,15 +21,6 @@ use crate::{
         store::Store,
     },
 };
-
-/// What the files are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Files {
-    /// Days that another program compacted.
-    Compacted,
-    /// Files of its collectors.
-    Raw,
-}
 
 /// Takes the rows of the files `keys` of `tree` into `archive`. Of the options, the mode is not looked at: every day is meant
 /// that the files have rows of.
@@ -62,10 +53,6 @@ pub async fn take_over(
     let partitions: Vec<Partition> = partitions.into_iter().collect();
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
     let run = shared(tree, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
-    let origin = match files {
-        Files::Compacted => Origin::Compacted,
-        Files::Raw => Origin::Raw,
-    };
     watch.begin(partitions.len());
-    Ok(in_turn(&Run { footers, origin, ..run }, partitions, spool, false, workers).await)
+    Ok(in_turn(&Run { footers, origin: Origin::Tree(files), ..run }, partitions, spool, false, workers).await)
 }

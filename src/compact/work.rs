@@ -88,16 +88,23 @@ pub struct Run {
     pub origin: Origin,
 }
 
+/// What the files of a tree are that another program left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// Days that it compacted.
+    Compacted,
+    /// Those of its collectors, some of which it compacted.
+    Raw,
+}
+
 /// Whose files a run takes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Origin {
     /// Those of collectors.
     #[default]
     Collectors,
-    /// Days that another program compacted.
-    Compacted,
-    /// Those that its collectors left, some of which it compacted.
-    Raw,
+    /// Those of a tree that another program left.
+    Tree(Files),
 }
 
 /// What is known of a partition before anything is done.
@@ -152,15 +159,17 @@ pub struct Done {
 /// When spool or archive do not answer.
 pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Result<Look> {
     let archive = &run.places.archive;
-    let archived = state::inspect(&PartitionHandle::new(archive, partition), Depth::Footer).await?;
+    let handle = PartitionHandle::new(archive, partition);
+    let archived = state::inspect(&handle, Depth::Footer).await?;
     let said = survey::neighbours(archive, partition).await?;
     let mut candidates = survey::candidates(files, partition);
     // A file that a neighbour's receipt accounts for to the last row, none of them here, need not be opened.
     candidates.retain(|file| !said.elsewhere.contains(&identity(file)));
     let entries = survey::quarantined(archive, partition, &candidates).await?;
-    let handle = PartitionHandle::new(archive, partition);
     let (receipt, stands) = match &archived.state {
-        State::Published(published) => (Some(with_noted(&handle, &archived, published.receipt()).await?), true),
+        State::Published(published) => {
+            (Some(copies::with_noted(&handle, &archived.listed, published.receipt().clone()).await?), true)
+        }
         State::Lost(loss) => (loss.newest.clone(), false),
         State::Empty | State::Interrupted(_) | State::Unproven(_) => (None, false),
     };
@@ -196,10 +205,10 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
         });
         feeding.push((mark, Err(fault)));
     }
-    compare(run, partition, receipt.filter(|_| stands), &mut feeding).await?;
+    let standing = receipt.filter(|_| stands);
+    compare(run, partition, standing, &mut feeding).await?;
     let marks: Vec<Feeding> = feeding.iter().map(|(mark, _)| mark.clone()).collect();
     let decision = decide(partition, run.today, &marks, &archived.state, run.wishes);
-    let standing = receipt.filter(|_| stands);
     let copies = standing.map(|receipt| receipt.copies.clone()).unwrap_or_default();
     let recognised = standing.map(|receipt| recognised(receipt, &feeding)).unwrap_or_default();
     Ok(Look { decision, archived, feeding, entries, copies, recognised })
@@ -230,7 +239,7 @@ async fn compare(
         matches!(mark.knowledge, Knowledge::New { .. })
             && claims.as_ref().is_ok_and(|c| c.rows > 0 && c.ts.is_some() && may_be_in(c))
     };
-    let compacted = run.origin == Origin::Compacted;
+    let compacted = run.origin == Origin::Tree(Files::Compacted);
     // A file and its copy are compared once: their rows count once.
     let key = |mark: &Feeding| mark.content.ok_or_else(|| mark.file.object.key.clone());
     let mut contents = BTreeSet::new();
@@ -272,8 +281,7 @@ async fn hold(run: &Run, handle: &PartitionHandle, partition: &Partition, files:
     let seen = look(run, partition, files).await?;
     match &seen.decision {
         Decision::Nothing(why) => {
-            mark_if_lacking(run, handle, &seen.archived).await?;
-            note_copies(run, handle, &seen).await?;
+            complete_records(run, handle, &seen).await?;
             return Ok(Turn::Over(Box::new(Made::Nothing(why.clone()))));
         }
         Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
@@ -323,8 +331,7 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
         if !matches!(seen.decision, Decision::Nothing(_) | Decision::Fail(_)) {
             probe_once(run).await?;
         }
-        mark_if_lacking(run, &handle, &seen.archived).await?;
-        note_copies(run, &handle, &seen).await?;
+        complete_records(run, &handle, &seen).await?;
         match &seen.decision {
             Decision::Nothing(why) => {
                 if lost > 0 {
@@ -392,17 +399,12 @@ async fn record(run: &Run, handle: &PartitionHandle, seen: &Look, files: &[usize
     };
     let mut receipt = published.receipt().clone();
     let feeding = files.iter().filter_map(|nth| seen.feeding.get(*nth));
-    let sources = feeding.filter_map(|(mark, _)| Some(mark.compared.as_ref()?.source(&mark.file)));
-    for source in sources {
+    let sources = feeding.filter_map(|(mark, _)| Some((&mark.file, mark.compared.as_ref()?.source(&mark.file))));
+    for (file, source) in sources {
         match receipt.sources.iter().find(|known| known.content() == source.content()) {
             // Of files with the same rows the first is the file, the others are its copies.
-            Some(first) => receipt.copies.push(FileCopy {
-                copy_of: first.name.clone(),
-                name: source.name,
-                size: source.size,
-                modified_us: source.modified_us,
-            }),
-            None => receipt.sources.push(Source { compacted: run.origin == Origin::Compacted, ..source }),
+            Some(first) => receipt.copies.push(file.as_copy_of(&first.name)),
+            None => receipt.sources.push(Source { compacted: run.origin == Origin::Tree(Files::Compacted), ..source }),
         }
     }
     receipt.sources.sort_by(|a, b| a.name.cmp(&b.name));
@@ -418,51 +420,28 @@ fn in_words(accepted: &[LostSource]) -> String {
     format!("accepted as lost: {rows} rows of {}; ", plural(accepted.len(), "file"))
 }
 
-/// The receipt with the copies that were found since.
-async fn with_noted(handle: &PartitionHandle, archived: &Inspection, receipt: &Receipt) -> Result<Receipt> {
-    let (mut receipt, sha256) = (receipt.clone(), &receipt.outcome.sha256);
-    if archived.listed.notes.contains(sha256) {
-        let noted = copies::noted(handle, sha256).await?;
-        receipt.copies.extend(noted);
-    }
-    Ok(receipt)
-}
-
 /// Files whose rows were recognised although their names, sizes or times are not on record.
 fn recognised(receipt: &Receipt, feeding: &[(Feeding, std::result::Result<Claims, Fault>)]) -> Vec<FileCopy> {
     let found = feeding.iter().filter_map(|(feeding, _)| {
         let Knowledge::Known { content, unread: false } = feeding.knowledge else { return None };
         let source = receipt.sources.iter().find(|source| source.content() == content)?;
-        let object = &feeding.file.object;
-        Some(FileCopy {
-            name: object.key.clone(),
-            size: object.size,
-            modified_us: object.modified_us,
-            copy_of: source.name.clone(),
-        })
+        Some(feeding.file.as_copy_of(&source.name))
     });
     found.collect()
 }
 
-/// Notes what was recognised, for the generation that stands.
-async fn note_copies(run: &Run, handle: &PartitionHandle, seen: &Look) -> Result<()> {
-    if let State::Published(published) = &seen.archived.state
-        && !seen.recognised.is_empty()
-    {
+/// Completes what stands beside a published generation: the mark that the run which published it was too short for, or that its
+/// version did not write, and the note of the files that this look recognised.
+async fn complete_records(run: &Run, handle: &PartitionHandle, seen: &Look) -> Result<()> {
+    let State::Published(published) = &seen.archived.state else { return Ok(()) };
+    let staging = &run.places.staging;
+    if seen.archived.lacks_mark() {
         probe_once(run).await?;
-        let sha256 = &published.receipt().outcome.sha256;
-        copies::note(handle, &run.places.staging, sha256, &seen.recognised).await?;
+        commit::mark(handle, staging, published).await?;
     }
-    Ok(())
-}
-
-/// Writes the mark that the run which published the partition was too short for, or that its version did not write.
-async fn mark_if_lacking(run: &Run, handle: &PartitionHandle, archived: &Inspection) -> Result<()> {
-    if let State::Published(published) = &archived.state
-        && archived.lacks_mark()
-    {
+    if !seen.recognised.is_empty() {
         probe_once(run).await?;
-        commit::mark(handle, &run.places.staging, published).await?;
+        copies::note(handle, staging, &published.receipt().outcome.sha256, &seen.recognised).await?;
     }
     Ok(())
 }
@@ -728,15 +707,10 @@ impl<'a> Attempts<'a> {
         let mut names = BTreeSet::new();
         for FoundCopy { index, copy_of } in copies {
             let Some(input) = self.files.get(*index) else { continue };
-            let object = &input.file.object;
-            tracing::warn!(file = %self.run.places.spool.show(&object.key), %copy_of, "holds the same rows as another file: they count once");
-            let _ = names.insert(object.key.clone());
-            self.copies.push(FileCopy {
-                name: object.key.clone(),
-                size: object.size,
-                modified_us: object.modified_us,
-                copy_of: copy_of.clone(),
-            });
+            let key = &input.file.object.key;
+            tracing::warn!(file = %self.run.places.spool.show(key), %copy_of, "holds the same rows as another file: they count once");
+            let _ = names.insert(key.clone());
+            self.copies.push(input.file.as_copy_of(copy_of));
         }
         self.files.retain(|input| !names.contains(&input.file.object.key));
     }
@@ -919,7 +893,7 @@ impl<'a> Attempts<'a> {
             replaces: self.replaces.as_deref().cloned(),
             accepted_loss: self.accepted.clone(),
             seq: prepared.seq,
-            compacted: self.run.origin == Origin::Compacted,
+            compacted: self.run.origin == Origin::Tree(Files::Compacted),
         };
         let kept: Arc<Mutex<Vec<Entry>>> = Arc::default();
         let setting = Setting {

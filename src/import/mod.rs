@@ -36,12 +36,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     file::{probe::probe, reader::Handle},
-    model::{
-        date::Date,
-        partition::{Partition, Selection},
-        receipt::Receipt,
-        time::to_ns,
-    },
+    model::{date::Date, partition::Partition, receipt::Receipt, time::to_ns},
     storage::{
         atomic, conditions,
         scratch::{self, Scratch},
@@ -63,12 +58,8 @@ pub async fn run(
 ) -> Result<()> {
     let source = from.unwrap_or(archive);
     let (partitions, missing) = days(source, options, from.is_some()).await?;
-    let chosen = options.selection != Selection::all() || options.start.is_some() || options.end.is_some();
-    if partitions.is_empty() && missing.all().is_empty() && chosen && from.is_none() {
-        return Err(Error::usage(format!(
-            "{}: nothing there matches; check exchange, stream, symbol and dates",
-            source.show("")
-        )));
+    if partitions.is_empty() && missing.all().is_empty() && from.is_none() {
+        options.nothing_found(&source.show(""))?;
     }
     let crossed = if options.rewrite { crossed(source, &partitions).await? } else { BTreeSet::new() };
     let _ = scratch::sweep(&options.spill_dir);

@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::model::{
-    date::Date,
-    partition::{Partition, Selection},
+use crate::{
+    error::{Error, Result},
+    model::{
+        date::Date,
+        partition::{Partition, Selection},
+    },
 };
 
 /// What an import is told.
@@ -29,6 +32,19 @@ pub struct Options {
     pub rewrite: bool,
     /// Whether only to say what would be done.
     pub dry_run: bool,
+}
+
+impl Options {
+    /// Nothing was found in `place`.
+    ///
+    /// # Errors
+    /// When something was asked for: it may be misspelt.
+    pub fn nothing_found(&self, place: &str) -> Result<()> {
+        if self.selection == Selection::all() && self.start.is_none() && self.end.is_none() {
+            return Ok(());
+        }
+        Err(Error::usage(format!("{place}: nothing there matches; check exchange, stream, symbol and dates")))
+    }
 }
 
 /// What becomes of a partition.

@@ -252,10 +252,7 @@ async fn published(
         files: receipt.source_files(),
         published_at: receipt.created_at.clone(),
     };
-    let mut receipt = receipt;
-    if listed.notes.contains(&receipt.outcome.sha256) {
-        receipt.copies.extend(copies::noted(&handle, &receipt.outcome.sha256).await?);
-    }
+    let receipt = copies::with_noted(&handle, listed, receipt).await?;
     Ok(Some((Archived::Published(figures), Some(receipt))))
 }
 

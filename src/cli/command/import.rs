@@ -19,13 +19,10 @@ use crate::{
         show,
         signals::Signals,
     },
-    compact::{
-        Status,
-        foreign::{Files, take_over},
-    },
+    compact::{Status, foreign::take_over, work::Files},
     error::{Error, Kind, Result},
     import::{self, Imported, Moment, Options, Outcome},
-    model::partition::{Partition, Selection},
+    model::partition::Partition,
     storage::{listing::Ignored, store::Store},
 };
 
@@ -118,14 +115,7 @@ impl Run<'_> {
             }
             self.one_tree(&root).await?;
         }
-        let chosen =
-            self.options.selection != Selection::all() || self.options.start.is_some() || self.options.end.is_some();
-        if self.all.is_empty() && chosen {
-            return Err(Error::usage(format!(
-                "{place}: nothing there matches; check exchange, stream, symbol and dates"
-            )));
-        }
-        Ok(())
+        if self.all.is_empty() { self.options.nothing_found(place) } else { Ok(()) }
     }
 
     /// Adopts what can be adopted, has the rest compacted, and looks for every row of it.
