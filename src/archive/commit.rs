@@ -1,11 +1,14 @@
-//! The steps that publish a partition: receipt, data, `meta.json`, mark. Nobody else writes them.
+//! The steps that publish a partition: receipt, data, mark, `meta.json`. Nobody else writes them.
 //!
 //! ```text
 //! killed after …   what stands                        what the next run does
 //! receipt          the old generation                 builds anew; the receipt is nobody's until then
-//! data             new data beside the old meta.json  writes meta.json from the receipt of the data, and the mark
-//! meta.json        the new generation, no mark        writes the mark
+//! data             new data beside the old meta.json  writes the mark and meta.json from the receipt of the data
+//! mark             the same                           the same
 //! ```
+//!
+//! Whoever finds new data completes its publish before anything else, so from the data on the generation is decided. The mark
+//! comes before `meta.json`, so that no reader sees a generation whose loss would not be on record.
 //!
 //! The data itself is written by the sink of the compaction, which proves it first, or copied by an import.
 
@@ -47,12 +50,12 @@ pub async fn vouched_since(handle: &PartitionHandle, sha256: &str) -> Result<(Ex
     Ok((version(stands.map(|(_, tag)| tag)), since))
 }
 
-/// Writes the `meta.json` of data that stands with its receipt, which makes the partition exist, and then the mark.
+/// Writes the mark of data that stands with its receipt, and its `meta.json`, which makes the partition exist.
 /// `expect` is what the `meta.json` may replace, `mine` the version of the data that this process wrote: while it stands,
 /// nobody else's `meta.json` is right.
 ///
 /// # Errors
-/// [`Kind::LostRace`] when another process published meanwhile, others when `meta.json` or the mark cannot be written.
+/// [`Kind::LostRace`] when another process published meanwhile, others when the mark or `meta.json` cannot be written.
 pub async fn publish(
     handle: &PartitionHandle,
     staging: &Path,
@@ -62,6 +65,8 @@ pub async fn publish(
 ) -> Result<Published> {
     let (archive, key) = (handle.archive(), handle.meta_key());
     let json = receipt.meta().to_json()?;
+    let published = Published::new(receipt.clone());
+    mark(handle, staging, &published).await?;
     let mut expect = expect.clone();
     let mut rounds = 0;
     loop {
@@ -82,13 +87,10 @@ pub async fn publish(
         }
         expect = version(stands.map(|(_, tag)| tag));
     }
-    let published = Published::new(receipt.clone());
-    mark(handle, staging, &published).await?;
     Ok(published)
 }
 
-/// Writes the mark of a published partition. The partition is published without it, and the next run writes it where this
-/// one cannot.
+/// Writes the mark of a partition whose data stands with its receipt; the next run writes it where this one cannot.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -101,7 +103,7 @@ pub async fn mark(handle: &PartitionHandle, staging: &Path, published: &Publishe
     };
     write_mark(handle, staging, &mark).await.map_err(|error| {
         let what =
-            format!("{}: it is published, but the mark of that could not be written; run again", handle.partition());
+            format!("{}: its data stands, but the mark of that could not be written; run again", handle.partition());
         Error::caused(error.kind(), what, error)
     })
 }

@@ -246,7 +246,7 @@ impl Inspection {
         self.listed.newest().map_or(0, |newest| newest.number).max(standing) + 1
     }
 
-    /// Whether the partition is published and no mark says so yet: the run that published it ended before it wrote one.
+    /// Whether the partition is published and no mark says so: a version without marks, or one that wrote them last, published it.
     #[must_use]
     pub fn lacks_mark(&self) -> bool {
         let State::Published(published) = &self.state else { return false };

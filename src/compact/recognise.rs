@@ -24,7 +24,7 @@ use crate::{
     file::{claims::Claims, examine::examine, fault::Problem, reader::Handle},
     model::{
         quarantine::{Entry, ErrorType, Fault},
-        receipt::{Content, KnownRows, Receipt},
+        receipt::{Content, KnownRows, Receipt, Source},
     },
     storage::store::Store,
 };
@@ -65,7 +65,10 @@ pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Re
         }
     }
     let Some(receipt) = against.receipt.filter(|_| against.stands) else { return Ok(feeding) };
-    let source = receipt.sources.iter().find(|source| is_source(source, &feeding.file));
+    // Of a file of which a part was taken in before its good copy came, the receipt has two sources.
+    let mut named = receipt.sources.iter().filter(|source| is_source(source, &feeding.file));
+    let is_meant = |source: &&Source| source.is_partial() != feeding.lost.is_empty();
+    let source = named.clone().find(is_meant).or_else(|| named.next());
     let original = receipt.copies.iter().find(|copy| is_copy(copy, &feeding.file)).map(|copy| &copy.copy_of);
     let source = source.or_else(|| receipt.sources.iter().find(|source| Some(&source.name) == original));
     if let Some(source) = source {
@@ -130,7 +133,12 @@ async fn read(
     if let Some(archived) = elsewhere.filter(|archived| *archived != content && feeding.lost.is_empty()) {
         return Ok((feeding, Err(changed_in_place(&other_rows(content, archived)))));
     }
-    let known_groups = known.map(|known| known.from_partial(&examined.row_groups)).unwrap_or_default();
+    let groups = &examined.row_groups;
+    let known_groups = known.map(|known| match claims.lost {
+        Some(_) => known.from_any(groups),
+        None => known.from_partial(groups),
+    });
+    let known_groups = known_groups.unwrap_or_default();
     feeding.knowledge = if known.is_some_and(|known| known.has(content)) {
         Knowledge::Known { content, unread: false }
     } else {

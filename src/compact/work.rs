@@ -42,7 +42,9 @@ use crate::{
         layout,
         partition::Partition,
         quarantine::{Entry, ErrorType, Extent, Fault, RecordedType},
-        receipt::{Base, Content, FileCopy, LeftOut, LostSource, Receipt, Source, WITHOUT_HISTORY},
+        receipt::{
+            Base, Content, FileCopy, KnownRows, LeftOut, LostSource, Receipt, RowGroup, Source, WITHOUT_HISTORY,
+        },
     },
     storage::{
         atomic::{self, FolderLock},
@@ -314,6 +316,7 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     let mut accepted: Vec<LostSource> = Vec::new();
     let mut quarantined = Vec::new();
     let mut part: Option<Made> = None;
+    let mut wholes_first = true;
     let mut lost = 0;
     let made = loop {
         if lost > RACES {
@@ -362,7 +365,7 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
                 // Files may have come since: look again.
             }
             Decision::Build(build) => {
-                let mut attempts = match Attempts::begin(run, partition, &seen, build, &accepted).await {
+                let mut attempts = match Attempts::begin(run, partition, &seen, build, &accepted, wholes_first).await {
                     Ok(attempts) => attempts,
                     Err(error) if error.kind() == Kind::LostRace => {
                         lost += 1;
@@ -375,7 +378,11 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
                 quarantined.append(&mut attempts.quarantined);
                 match made {
                     // The other files are looked at again, now that there is something to hold them against.
-                    Ok(Some(made)) if build.is_part && part.is_none() => part = Some(made),
+                    Ok(Some(made)) if attempts.waiting || (build.is_part && part.is_none()) => {
+                        wholes_first &= !attempts.waiting;
+                        part = Some(made);
+                    }
+                    Ok(Some(made @ Made::Nothing(_))) => break part.unwrap_or(made),
                     Ok(Some(made)) => break made,
                     Ok(None) => {}
                     Err(error) if error.kind() == Kind::LostRace => {
@@ -430,8 +437,7 @@ fn recognised(receipt: &Receipt, feeding: &[(Feeding, std::result::Result<Claims
     found.collect()
 }
 
-/// Completes what stands beside a published generation: the mark that the run which published it was too short for, or that its
-/// version did not write, and the note of the files that this look recognised.
+/// Completes what stands beside a published generation: the mark that an earlier version did not write, and the note of the files that this look recognised.
 async fn complete_records(run: &Run, handle: &PartitionHandle, seen: &Look) -> Result<()> {
     let State::Published(published) = &seen.archived.state else { return Ok(()) };
     let staging = &run.places.staging;
@@ -467,6 +473,8 @@ pub struct Attempts<'a> {
     accepted: Vec<LostSource>,
     left_out: Vec<LeftOut>,
     copies: Vec<FileCopy>,
+    /// Files that were left out because others hold the same rows.
+    doubled: Vec<SpoolFile>,
     quarantined: Vec<Entry>,
     /// Files that are read again although their rows are in the archive. When one of them turns out bad, its archived rows
     /// must stay: the decision is made again, with the file in QUARANTINE and the archived data as the base.
@@ -474,6 +482,12 @@ pub struct Attempts<'a> {
     restart: bool,
     /// What was read of the day's rows to settle the columns.
     facts: Facts,
+    /// The row groups of the files that were salvaged for this generation.
+    salvaged: BTreeMap<String, Vec<RowGroup>>,
+    /// Whether damaged files wait until the rows of the whole ones stand, which they may hold as well.
+    wholes_first: bool,
+    /// Whether some do.
+    waiting: bool,
     /// How often the merge was made narrower because memory ran out.
     squeezed: u32,
     /// What the publish may replace.
@@ -488,9 +502,12 @@ impl<'a> Attempts<'a> {
         look: &Look,
         build: &decide::Build,
         accepted: &[LostSource],
+        wholes_first: bool,
     ) -> Result<Self> {
         let mut attempts = Self::plan(run, partition, look, build).await?;
         attempts.accepted = accepted.to_vec();
+        attempts.wholes_first = wholes_first;
+        attempts.let_parts_wait();
         let mut bad = Vec::new();
         for (file, fault) in Self::unusable(look, build) {
             if !attempts.salvage(&file).await? {
@@ -549,10 +566,14 @@ impl<'a> Attempts<'a> {
             accepted: Vec::new(),
             left_out: left_out.collect(),
             copies: copies.into_values().collect(),
+            doubled: Vec::new(),
             quarantined: Vec::new(),
             known: known.map(|(mark, _)| mark.file.object.key.clone()).collect(),
             restart: false,
             facts: Facts::default(),
+            salvaged: BTreeMap::new(),
+            wholes_first: true,
+            waiting: false,
             squeezed: 0,
             versions,
         })
@@ -593,8 +614,36 @@ impl<'a> Attempts<'a> {
         Ok(())
     }
 
+    /// Whether rows of a whole file are to be taken in, which `file` may be a damaged copy of.
+    fn has_wholes_besides(&self, file: &SpoolFile) -> bool {
+        let key = &file.object.key;
+        self.files.iter().any(|Input { file, claims, .. }| {
+            let is_whole = claims.lost.is_none() && claims.rows > 0;
+            is_whole && file.object.key != *key && !self.known.contains(&file.object.key)
+        })
+    }
+
+    /// Lets files wait of which a part was taken in on another day.
+    fn let_parts_wait(&mut self) {
+        let is_part = |input: &Input| input.claims.lost.is_some() && !self.known.contains(&input.file.object.key);
+        let parts: Vec<SpoolFile> = self.files.iter().filter(|i| is_part(i)).map(|i| i.file.clone()).collect();
+        for part in parts {
+            let _ = self.waits(&part);
+        }
+    }
+
+    /// Whether `file` has to wait until the rows of the whole files stand. Its own row groups are held against them then.
+    fn waits(&mut self, file: &SpoolFile) -> bool {
+        let waits = self.wholes_first && self.has_wholes_besides(file);
+        if waits {
+            self.files.retain(|input| input.file.object.key != file.object.key);
+            self.waiting = true;
+        }
+        waits
+    }
+
     /// Goes on without the row groups of `file` that do not read, where that was asked for and leaves some that the archive
-    /// does not have yet; whether it did.
+    /// does not have yet; or lets it wait for the whole files. Whether it did either.
     async fn salvage(&mut self, file: &SpoolFile) -> Result<bool> {
         // Rows of a file that was compacted whole are in the archive: they must not be exchanged for a part of them.
         if !self.run.salvage || self.known.contains(&file.object.key) {
@@ -603,7 +652,7 @@ impl<'a> Attempts<'a> {
         let Some(salvage) = salvage(&Handle::new(&self.run.places.spool, &file.object)).await? else {
             return Ok(false);
         };
-        let mut known_groups = Vec::new();
+        let mut known = KnownRows::default();
         if let Some(replaced) = &self.replaces {
             if replaced.holds_unnamed() {
                 // Its rows may be there under no name, and a part of a file is not held against them.
@@ -615,13 +664,19 @@ impl<'a> Attempts<'a> {
                 // That receipt does not tell which row groups it has: some may be those of this very file.
                 return Ok(false);
             }
-            known_groups = replaced.known().from_any(&salvage.good);
-            if known_groups.len() == salvage.good.len() {
-                // A damaged copy of what the archive has.
-                return Ok(false);
-            }
+            known = replaced.known();
+        }
+        known.add(self.salvaged.values().flatten().copied());
+        let known_groups = known.from_any(&salvage.good);
+        if known_groups.len() == salvage.good.len() {
+            // A damaged copy of what the archive has.
+            return Ok(false);
+        }
+        if self.waits(file) {
+            return Ok(true);
         }
         self.quarantined.extend(keep::salvaged(&self.run.places, self.partition, file, &salvage).await?);
+        let _ = self.salvaged.insert(file.object.key.clone(), salvage.good);
         self.files.retain(|input| input.file.object.key != file.object.key);
         self.files.push(Input { file: file.clone(), claims: salvage.claims, known_groups, known_rows: None });
         self.files.sort_by(|a, b| a.file.object.key.cmp(&b.file.object.key));
@@ -711,6 +766,7 @@ impl<'a> Attempts<'a> {
             tracing::warn!(file = %self.run.places.spool.show(key), %copy_of, "holds the same rows as another file: they count once");
             let _ = names.insert(key.clone());
             self.copies.push(input.file.as_copy_of(copy_of));
+            self.doubled.push(input.file.clone());
         }
         self.files.retain(|input| !names.contains(&input.file.object.key));
     }
@@ -720,9 +776,9 @@ impl<'a> Attempts<'a> {
     async fn blame_changed(&mut self, lost: &[LostSource]) -> Result<()> {
         let named = |file: &SpoolFile| lost.iter().any(|source| source.name == file.object.key);
         let what = "its rows are others than were archived from it";
-        let changed = self.files.iter().filter(|input| named(&input.file));
+        let changed = self.files.iter().map(|input| &input.file).chain(&self.doubled).filter(|file| named(file));
         let changed: Vec<(SpoolFile, Fault)> =
-            changed.map(|input| (input.file.clone(), recognise::changed_in_place(what))).collect();
+            changed.map(|file| (file.clone(), recognise::changed_in_place(what))).collect();
         if changed.is_empty() {
             let names: Vec<&str> = lost.iter().map(|source| source.name.as_str()).collect();
             return Err(Error::new(

@@ -404,6 +404,11 @@ pub struct KnownRows {
 }
 
 impl KnownRows {
+    /// Adds row groups that are about to be taken in.
+    pub fn add(&mut self, groups: impl Iterator<Item = RowGroup>) {
+        self.groups.extend(groups);
+    }
+
     /// Whether a file with this content was taken in.
     #[must_use]
     pub fn has(&self, content: Content) -> bool {

@@ -1,6 +1,6 @@
 //! What both stores hold that bears on coverage: one listing of each, then the small documents of the days in question.
 //!
-//! Refuses to read rows.
+//! Refuses to read rows; of files that nothing accounts for it reads footers, until one has rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +14,7 @@ use crate::{
         state::{self, Depth, State, advice},
     },
     error::{Kind, Result},
+    file::{fault::Problem, reader::Handle},
     model::{
         coverage::{Archived, Figures},
         date::Date,
@@ -158,6 +159,8 @@ pub(super) struct Found {
     pub(super) windows: BTreeMap<Date, Vec<Tally>>,
     /// What published partitions were made of; days beside the expected ones are among them.
     receipts: BTreeMap<Partition, Receipt>,
+    /// How many files of each expected partition nothing in the archive accounts for, where there are any.
+    waiting: BTreeMap<Partition, u64>,
 }
 
 /// Reads the documents of the expected partitions, and the receipts of the days beside them.
@@ -199,8 +202,38 @@ pub(super) async fn read(
     }
     if let Some(spool) = spool {
         found.windows = windows(spool, gathered, expected).await?;
+        found.waiting = waiting(spool, gathered, &found, expected).await?;
     }
     Ok(found)
+}
+
+/// How many files of each partition wait for a compaction. Files without rows wait for none: where nothing else is left of a
+/// partition, the footers tell. One file with rows is enough to know.
+async fn waiting(
+    spool: &Store,
+    gathered: &Gathered,
+    found: &Found,
+    expected: &[Partition],
+) -> Result<BTreeMap<Partition, u64>> {
+    let reads = expected.iter().map(|partition| async move {
+        let files = found.unaccounted(gathered, partition);
+        for file in &files {
+            if has_rows(spool, file).await? {
+                return Ok(Some((partition.clone(), files.len() as u64)));
+            }
+        }
+        Ok(None)
+    });
+    futures::stream::iter(reads).buffered(AT_A_TIME).try_filter_map(|one| async { Ok(one) }).try_collect().await
+}
+
+/// Whether a file has rows, or may have some.
+async fn has_rows(spool: &Store, file: &Object) -> Result<bool> {
+    match Handle::new(spool, file).footer().await {
+        Ok(footer) => Ok(footer.file_metadata().num_rows() > 0),
+        Err(Problem::Storage(error)) => Err(error),
+        Err(_) => Ok(true),
+    }
 }
 
 async fn windows(spool: &Store, gathered: &Gathered, expected: &[Partition]) -> Result<BTreeMap<Date, Vec<Tally>>> {
@@ -263,8 +296,13 @@ impl Found {
         days.into_iter().filter_map(|day| self.receipts.get(&partition.series.on(day)))
     }
 
+    /// How many files of the spool belong to the day and wait for a compaction.
+    pub(super) fn waiting(&self, partition: &Partition) -> u64 {
+        self.waiting.get(partition).copied().unwrap_or(0)
+    }
+
     /// Files of the spool that belong to the day and that nothing in the archive accounts for, by name and size.
-    pub(super) fn waiting(&self, gathered: &Gathered, partition: &Partition) -> u64 {
+    fn unaccounted<'a>(&self, gathered: &'a Gathered, partition: &Partition) -> Vec<&'a Object> {
         let files = gathered.series.get(&partition.series).and_then(|known| known.files.get(&partition.date));
         let mut known: BTreeSet<(&str, u64)> = BTreeSet::new();
         for receipt in self.around(partition) {
@@ -274,7 +312,7 @@ impl Found {
         let days = [partition.date.pred(), partition.date, partition.date.succ()];
         let entries = days.into_iter().filter_map(|day| self.quarantine.get(&partition.series.on(day))).flatten();
         known.extend(entries.filter(|entry| !entry.retry).map(|entry| (entry.source_path.as_str(), entry.size)));
-        files.into_iter().flatten().filter(|file| !known.contains(&(file.key.as_str(), file.size))).count() as u64
+        files.into_iter().flatten().filter(|file| !known.contains(&(file.key.as_str(), file.size))).collect()
     }
 
     /// Rows of the day that the receipts of its neighbours tell of.

@@ -74,7 +74,7 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
 
     let mut cells = Vec::with_capacity(expected.len());
     for partition in expected {
-        cells.push(cell(partition, today, &gathered, &found, &counted));
+        cells.push(cell(partition, today, &found, &counted));
     }
     // A range that nobody named begins where there is something to show.
     let first = cells.iter().map(|cell| cell.partition.date).min().filter(|_| options.start.is_none());
@@ -96,7 +96,7 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
 /// The events of partitions, or what is wrong with their data.
 type Counted = BTreeMap<Partition, std::result::Result<Minutes, String>>;
 
-fn cell(partition: Partition, today: Date, gathered: &Gathered, found: &Found, counted: &Counted) -> Cell {
+fn cell(partition: Partition, today: Date, found: &Found, counted: &Counted) -> Cell {
     let mut archived = found.archived.get(&partition).cloned().unwrap_or(Archived::Nothing);
     let own = counted.get(&partition);
     if let Some(Err(why)) = own {
@@ -110,7 +110,7 @@ fn cell(partition: Partition, today: Date, gathered: &Gathered, found: &Found, c
         partition: &partition,
         today,
         archived: &archived,
-        waiting: found.waiting(gathered, &partition),
+        waiting: found.waiting(&partition),
         quarantined,
         rows_nearby: found.rows_nearby(&partition),
         minutes,

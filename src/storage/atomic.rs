@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::{
-    crash,
+    crash, held,
     store::Store,
     upload::{Expect, upload},
 };
@@ -224,8 +224,7 @@ pub fn sweep(store: &Store, dir_key: &str) -> usize {
     for entry in entries.flatten() {
         let ours = entry.file_name().to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(".qlc.tmp"));
         if ours
-            && let Ok(file) = File::open(entry.path())
-            && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && let Some(_held) = held::take(&entry.path())
             && fs::remove_file(entry.path()).is_ok()
         {
             swept += 1;
@@ -294,7 +293,7 @@ pub fn try_folder(folder: &Path) -> Result<()> {
 struct Temporary {
     path: PathBuf,
     /// Held while the process lives: see [`sweep`].
-    lock: File,
+    _lock: File,
     kept: bool,
 }
 
@@ -306,16 +305,16 @@ impl Temporary {
             None => staging,
         };
         make_durable_dir(folder)?;
-        // A name may be as long as names can be; what is put around it must fit as well.
-        let end = format!(".{}.qlc.tmp", uuid::Uuid::new_v4().simple());
-        let name = shortened(name, LONGEST_NAME - 1 - end.len());
-        let path = folder.join(format!(".{name}{end}"));
-        let lock = File::create_new(&path).map_err(|e| Error::io(format!("{}: cannot be made", path.display()), e))?;
-        let temporary = Self { path, lock, kept: false };
-        flock(&temporary.lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| {
-            Error::io(format!("{}: cannot be locked", temporary.path.display()), std::io::Error::from(e))
-        })?;
-        Ok(temporary)
+        loop {
+            // A name may be as long as names can be; what is put around it must fit as well.
+            let end = format!(".{}.qlc.tmp", uuid::Uuid::new_v4().simple());
+            let name = shortened(name, LONGEST_NAME - 1 - end.len());
+            let path = folder.join(format!(".{name}{end}"));
+            let made = held::make(&path);
+            if let Some(lock) = made.map_err(|e| Error::io(format!("{}: cannot be made", path.display()), e))? {
+                return Ok(Self { path, _lock: lock, kept: false });
+            }
+        }
     }
 
     fn rename(mut self, target: &Path, expect: &Expect) -> Result<()> {

@@ -4,14 +4,13 @@
 //! that a living process holds locked, whatever their age, and files that are not qlc's.
 
 use std::{
-    fs::{self, File},
+    fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::{
+    held,
     listing::{Listing, Missing},
     store::Store,
 };
@@ -51,7 +50,7 @@ fn look(folder: &Path, found: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> 
         let kind = entry.file_type()?;
         if kind.is_dir() {
             folders.push(entry.path());
-        } else if kind.is_file() && is_ours(&entry.path()) && lock(&entry.path()).is_some() {
+        } else if kind.is_file() && is_ours(&entry.path()) && held::take(&entry.path()).is_some() {
             found.push(entry.path());
         }
     }
@@ -64,7 +63,7 @@ fn look(folder: &Path, found: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> 
 /// When it cannot be removed.
 pub fn remove(path: &Path) -> Result<bool> {
     // Held until the file is gone.
-    let Some(_lock) = lock(path) else { return Ok(false) };
+    let Some(_held) = held::take(path) else { return Ok(false) };
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
@@ -74,12 +73,6 @@ pub fn remove(path: &Path) -> Result<bool> {
 
 fn is_ours(path: &Path) -> bool {
     path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with('.') && n.ends_with(".qlc.tmp"))
-}
-
-fn lock(path: &Path) -> Option<File> {
-    let file = File::open(path).ok()?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
-    Some(file)
 }
 
 #[cfg(test)]
@@ -95,7 +88,7 @@ mod tests {
         for name in [".data.parquet.1.qlc.tmp", ".held.2.qlc.tmp", "data.parquet", ".other.tmp"] {
             fs::write(at(name), b"x").unwrap();
         }
-        let _held = lock(&at(".held.2.qlc.tmp")).unwrap();
+        let _held = held::take(&at(".held.2.qlc.tmp")).unwrap();
         assert_eq!(abandoned(&store), (vec![at(".data.parquet.1.qlc.tmp")], Missing::default()));
         assert!(!remove(&at(".held.2.qlc.tmp")).unwrap());
         assert!(remove(&at(".data.parquet.1.qlc.tmp")).unwrap());

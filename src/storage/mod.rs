@@ -8,6 +8,7 @@ pub mod bucket;
 pub mod cached;
 pub mod conditions;
 pub mod crash;
+mod held;
 pub mod leftovers;
 pub mod listing;
 mod pages;

@@ -12,8 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
-
+use super::held;
 use crate::error::{Error, Result};
 
 const PREFIX: &str = "qlc-scratch-";
@@ -76,11 +75,13 @@ impl Scratch {
         } else {
             fs::create_dir_all(parent).map_err(wrong)?;
         }
-        let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
-        DirBuilder::new().mode(PRIVATE).create(&path).map_err(wrong)?;
-        let lock = File::create(path.join(LOCK)).map_err(wrong)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| wrong(e.into()))?;
-        Ok(Self { path, _lock: lock })
+        loop {
+            let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
+            DirBuilder::new().mode(PRIVATE).create(&path).map_err(wrong)?;
+            if let Some(lock) = held::make(&path.join(LOCK)).map_err(wrong)? {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
     }
 
     /// The folder.
@@ -112,7 +113,7 @@ pub fn abandoned(parent: &Path) -> Vec<PathBuf> {
     }
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
     let ours = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(|n| n.starts_with(PREFIX)));
-    let mut found: Vec<PathBuf> = ours.map(|e| e.path()).filter(|folder| is_abandoned(&folder.join(LOCK))).collect();
+    let mut found: Vec<PathBuf> = ours.map(|e| e.path()).filter(|folder| abandonment(folder).is_some()).collect();
     found.sort();
     found
 }
@@ -122,25 +123,23 @@ pub fn abandoned(parent: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// When it cannot be removed.
 pub fn remove(folder: &Path) -> Result<bool> {
-    if !is_abandoned(&folder.join(LOCK)) {
-        return Ok(false);
-    }
+    // Held until the folder is gone.
+    let Some(_held) = abandonment(folder) else { return Ok(false) };
     let removed = fs::remove_dir_all(folder);
     removed.map(|()| true).map_err(|e| Error::io(format!("{}: cannot be removed", folder.display()), e))
 }
 
-/// Whether no living process holds the lock on the file at `path`.
+/// The lock of a scratch folder that no living process holds.
 ///
 /// A folder without its lock file was either never finished or is half removed: it is nobody's after a minute, and
 /// until then its maker may be about to lock it.
-fn is_abandoned(path: &Path) -> bool {
-    match File::open(path) {
-        Ok(file) => flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
-        Err(_) => path
-            .parent()
-            .and_then(|folder| fs::metadata(folder).ok()?.modified().ok()?.elapsed().ok())
-            .is_some_and(|age| age.as_secs() > 60),
+fn abandonment(folder: &Path) -> Option<Option<File>> {
+    let lock = folder.join(LOCK);
+    if lock.exists() {
+        return held::take(&lock).map(Some);
     }
+    let age = fs::metadata(folder).ok()?.modified().ok()?.elapsed().ok()?;
+    (age.as_secs() > 60).then_some(None)
 }
 
 #[cfg(test)]

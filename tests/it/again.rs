@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use parquet::basic::Compression;
+
 use super::support::{
     archive::{Published, dir, listing, published, without_notes},
     events::{DAY, Events, Quote, SECOND, quotes},
@@ -184,6 +186,30 @@ fn the_same_rows_under_another_name_count_once() {
     let _ = place.put_quotes("2026-02-03_later.parquet", &Events::sealed(parts[0].clone()).bytes());
     let _ = run(&place).says("nothing to do");
     assert_eq!(partition(&place).bytes, published.bytes);
+}
+
+/// The rows of a file without `seq` change in their place, and the changed file is copied: the archived rows stay, and bytes
+/// that are blamed are no new rows under another name.
+#[test]
+fn a_file_that_changed_in_place_is_blamed_beside_its_copy() {
+    let place = Place::new();
+    let file = |price: i64| {
+        let rows = quotes(DAY, SECOND, price, 5);
+        Events::sealed(rows).without_seq().compressed(Compression::UNCOMPRESSED).bytes()
+    };
+    assert_eq!(file(0).len(), file(7).len());
+    let path = place.put_quotes(&name(1), &file(0));
+    let _ = run(&place);
+    let before = partition(&place).quotes();
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, file(7)).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    // The copy comes first by its name.
+    let _ = place.put_quotes(&name(0), &file(7));
+    let _ = place.compact(&[]).ended(3).says("SOURCE_CHANGED");
+    assert_eq!(partition(&place).quotes(), before);
+    place.verify();
+    let _ = place.compact(&[]).ended(0).says("2 files in QUARANTINE");
 }
 
 #[test]

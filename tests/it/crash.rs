@@ -87,6 +87,12 @@ pub fn check(scenario: &Scenario) {
             let receipt = place.archive().join("_receipts").join(dir("binance", "bbo", "btcusdt", "20260203"));
             assert!(receipt.join(format!("{sha256}.json")).exists(), "point {nth}: no receipt for the data\n{ran}");
         }
+        if let Some(sha256) = &meta {
+            // Were the data gone now, verify would have to know that it was there.
+            let mark = format!("{sha256}.published");
+            let is_marked = listing(&place.archive()).keys().any(|key| key.ends_with(&mark));
+            assert!(is_marked, "point {nth}: published without a mark\n{ran}");
+        }
         let _ = seen.insert((data == new.0, meta == new.1));
 
         let again = place.qlc_env(CATCH_UP, scenario.env);

@@ -219,3 +219,56 @@ fn a_salvaged_file_feeds_both_its_days() {
     let _ = place.compact(&[]).ended(0).says("nothing to do");
     place.is_tidy();
 }
+
+/// Of equal rows the archive has one, in whichever order damaged and whole files are read.
+#[test]
+fn a_damaged_file_and_its_good_copy_in_one_run_count_once() {
+    let (first, last) = ("2026-02-03_00-30-00.parquet", "2026-02-03_02-00-00.parquet");
+    let rows = rows();
+    for names in [[BAD, first, last], [last, first, BAD], [first, BAD, last]] {
+        let place = Place::new();
+        // Two copies that are damaged in two places, and perhaps a whole one.
+        let _ = place.put_quotes(names[0], &broken(&file(), 1));
+        let _ = place.put_quotes(names[1], &broken(&file(), 2));
+        let _ = place.compact(&["--salvage"]).ended(3);
+        let two = published(&place.archive(), &home()).quotes();
+        assert_eq!(two, rows, "each has what the other lacks");
+        place.verify();
+
+        let place = Place::new();
+        let _ = place.put_quotes(names[0], &broken(&file(), 1));
+        let _ = place.put_quotes(names[1], &broken(&file(), 2));
+        let _ = place.put_quotes(names[2], &file().bytes());
+        let _ = place.compact(&["--salvage"]).ended(3);
+        assert_eq!(published(&place.archive(), &home()).quotes(), rows);
+        place.verify();
+        let _ = place.compact(&["--salvage"]).ended(0).says("up to date");
+    }
+}
+
+/// A file of two days, salvaged for both; then its good copy comes, with the same size and time, or under another name.
+#[test]
+fn the_good_copy_of_a_salvaged_file_of_two_days_feeds_both() {
+    const NAME: &str = "2026-02-03_23-57-30.parquet";
+    let rows = quotes(DAY + 24 * HOUR - 150 * SECOND, SECOND, 0, 400);
+    let file = Events::sealed(rows.clone()).rows_per_group(100);
+    let next = dir("binance", "bbo", "btcusdt", "20260204");
+    for (at_once, same_name) in [(false, true), (false, false), (true, false)] {
+        let place = Place::new();
+        let path = place.put_quotes(NAME, &broken(&file, 1));
+        let good = if same_name { NAME } else { "2026-02-03_00-copy.parquet" };
+        if !at_once {
+            let _ = place.compact(&["--salvage"]).ended(3);
+        }
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        let path = place.put_quotes(good, &file.bytes());
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        let _ = place.compact(&["--salvage"]).ended(if at_once { 3 } else { 0 });
+        assert_eq!(published(&place.archive(), &home()).quotes(), rows[..150]);
+        assert_eq!(published(&place.archive(), &next).quotes(), rows[150..]);
+        place.verify();
+        let before = listing(&place.archive());
+        let _ = place.compact(&["--salvage"]).ended(0).says("nothing to do");
+        assert_eq!(without_notes(listing(&place.archive())), without_notes(before));
+    }
+}

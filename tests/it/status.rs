@@ -214,3 +214,19 @@ fn one_late_file_makes_no_gaps_of_other_days() {
     let _ = place.compact(&[]).ended(0);
     complete("with a late file");
 }
+
+/// A collector that was quiet leaves files without rows. They wait for nothing.
+#[test]
+fn files_without_rows_do_not_keep_a_day_open() {
+    let place = Place::new();
+    put(&place, "2026-02-03_00-00-00.parquet", hours(0, 0, 24));
+    put(&place, "2026-02-03_12-00-00.parquet", Vec::new());
+    put(&place, "2026-02-04_00-00-00.parquet", Vec::new());
+    let _ = place.compact(&[]).ended(0);
+    let range = ["--start", "20260203", "--end", "20260204", "--format", "json"];
+    let told = |place: &Place| states(&status(place, &range).ended(0));
+    let state = |day: &str, state: &str| (day.to_owned(), state.to_owned());
+    assert_eq!(told(&place), [state("20260203", "complete"), state("20260204", "missing")]);
+    put(&place, "2026-02-04_01-00-00.parquet", hours(1, 1, 2));
+    assert_eq!(told(&place), [state("20260203", "complete"), state("20260204", "pending")]);
+}

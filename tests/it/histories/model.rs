@@ -272,7 +272,8 @@ impl Model {
         let stand = |part: &Part| run.after.states.get(part).is_some_and(|state| state.agrees);
         match run.command {
             Command::Import(_) => {
-                let new = |part: &Part| stand(part) && !run.before.states.contains_key(part);
+                // One that was killed may have left the data only, which a compaction completes.
+                let new = |part: &Part| run.after.states.contains_key(part) && !run.before.states.contains_key(part);
                 self.adopted.extend(Part::all().filter(new));
             }
             Command::Adopt => {

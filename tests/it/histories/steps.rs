@@ -502,7 +502,11 @@ impl Draft {
     #[expect(clippy::unnecessary_wraps, reason = "one of those that are drawn, some of which find nothing to do")]
     fn import(&mut self) -> Option<Vec<Step>> {
         let content = Content::good(Spec { midnight: false, seq: true, ..self.spec() });
-        let mut steps = vec![Step::Foreign { content }, Step::Run(Command::Import(content.spec.id))];
+        let import = Command::Import(content.spec.id);
+        let mut steps = vec![Step::Foreign { content }, Step::Run(import)];
+        if self.dice.one_in(3) {
+            steps.insert(1, Step::Kill(import, 1 + self.dice.below(20) as u32));
+        }
         if self.dice.one_in(2) {
             let name = self.name(&content.spec);
             let put = self.put(name, content);
@@ -513,10 +517,10 @@ impl Draft {
 
     #[expect(clippy::unnecessary_wraps, reason = "one of those that are drawn, some of which find nothing to do")]
     fn kill(&mut self) -> Option<Vec<Step>> {
-        use Command::{Clean, Compact, Discard, Prune, Retry, RetrySalvage, Salvage};
-        let command =
-            self.dice.of(&[Compact, Compact, Compact, Compact, Salvage, Prune, Retry, RetrySalvage, Discard, Clean]);
-        let most = if command == Compact { 45 } else { 20 };
+        use Command::{AcceptLoss, Adopt, Clean, Compact, Discard, Force, Prune, Retry, RetrySalvage, Salvage};
+        let rare = [Salvage, Prune, Retry, RetrySalvage, Discard, Clean, Force, AcceptLoss, Adopt];
+        let command = if self.dice.one_in(2) { Compact } else { self.dice.of(&rare) };
+        let most = if command.compacts() { 45 } else { 20 };
         Some(vec![Step::Kill(command, 1 + self.dice.below(most) as u32)])
     }
 
