@@ -504,6 +504,9 @@ async fn outlook(
             outlook.passes = prepared.layouts.passes();
             outlook.quarantined = foreseen.unusable;
             outlook.plan = prepared.lines();
+            if let Some([logical, physical]) = foreseen.plans {
+                (outlook.logical_plan, outlook.physical_plan) = (Some(logical), Some(physical));
+            }
         }
     }
     Ok(Some(outlook))

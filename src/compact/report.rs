@@ -224,6 +224,12 @@ pub struct Outlook {
     pub quarantined: usize,
     /// The plan, one line per step, as the receipt will hold it.
     pub plan: Vec<String>,
+    /// The engine's logical plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logical_plan: Option<String>,
+    /// The engine's physical plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub physical_plan: Option<String>,
 }
 
 impl Outlook {
@@ -240,6 +246,8 @@ impl Outlook {
             passes: 0,
             quarantined: 0,
             plan: Vec::new(),
+            logical_plan: None,
+            physical_plan: None,
         }
     }
 }

@@ -30,7 +30,8 @@ use crate::{
         budget::Budget,
         job::{FoundCopy, Job, Ledger, Tally},
         layout::plural,
-        run::{Attempt, Setting, run},
+        plan::Layouts,
+        run::{Attempt, Setting, explain, run},
         sink::Draft,
     },
     error::{Error, Kind, Result},
@@ -723,10 +724,7 @@ impl<'a> Attempts<'a> {
             let bytes_in = prepared.sources.iter().map(|s| s.handle.size()).sum();
             self.run.watch.partition_begins(self.partition, prepared.rows(), bytes_in);
             let problems = match self.attempt_fitting(prepared, false).await? {
-                Attempt::Written(written) => {
-                    let handle = PartitionHandle::new(&self.run.places.archive, self.partition);
-                    let (staging, meta) = (&self.run.places.staging, &self.versions.meta);
-                    let published = commit::publish(&handle, staging, written.verified(), meta, written.tag()).await?;
+                Attempt::Published(published) => {
                     let (receipt, reason) = (published.receipt().clone(), reason.to_owned());
                     return Ok(Some(Made::Published { receipt, reason, bytes_in }));
                 }
@@ -911,6 +909,15 @@ impl<'a> Attempts<'a> {
     }
 
     async fn attempt(&mut self, prepared: Prepared, dry: bool) -> Result<Attempt> {
+        let kept: Arc<Mutex<Vec<Entry>>> = Arc::default();
+        let Task { job, layouts, draft, setting } = self.task(prepared, dry, &kept);
+        let attempt = run(&job, &layouts, draft, setting).await;
+        self.quarantined.append(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
+        attempt
+    }
+
+    /// What the engine is given. Rows that go to QUARANTINE are noted in `kept`.
+    fn task(&self, prepared: Prepared, dry: bool, kept: &Arc<Mutex<Vec<Entry>>>) -> Task {
         let plan = prepared.lines();
         let watch = Arc::clone(&self.run.watch);
         let stop = self.run.stop.clone();
@@ -951,21 +958,26 @@ impl<'a> Attempts<'a> {
             seq: prepared.seq,
             compacted: self.run.origin == Origin::Tree(Files::Compacted),
         };
-        let kept: Arc<Mutex<Vec<Entry>>> = Arc::default();
         let setting = Setting {
             archive: self.run.places.archive.clone(),
             scratch: self.run.scratch.clone(),
-            expect: self.versions.data.clone(),
+            versions: self.versions.clone(),
             budget: self.run.budget.squeezed(self.squeezed),
             cores: self.run.cores,
             zstd_level: self.run.zstd_level,
-            before_visible: before_visible(&self.run.places, self.partition, &self.files, &kept),
+            before_visible: before_visible(&self.run.places, self.partition, &self.files, kept),
             dry,
         };
-        let attempt = run(&job, &prepared.layouts, draft, setting).await;
-        self.quarantined.append(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
-        attempt
+        Task { job, layouts: prepared.layouts, draft, setting }
     }
+}
+
+/// What the engine is given for one attempt.
+struct Task {
+    job: Arc<Job>,
+    layouts: Layouts,
+    draft: Draft,
+    setting: Setting,
 }
 
 /// The step between proof and publishing: rows without a permitted day are kept.
@@ -1043,6 +1055,8 @@ fn left_out_by(entry: &Entry) -> LeftOut {
 pub struct Foreseen {
     /// The plan.
     pub prepared: Prepared,
+    /// The same as the engine has it: the logical and the physical plan, where there are rows.
+    pub plans: Option<[String; 2]>,
     /// Files that cannot be used.
     pub unusable: usize,
 }
@@ -1056,7 +1070,13 @@ pub async fn foresee(run: &Run, partition: &Partition, look: &Look, build: &deci
     let misfits = attempts.misfits().await?;
     let unusable = Attempts::unusable(look, build).len() + misfits.len();
     attempts.files.retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
-    Ok(Foreseen { prepared: attempts.prepared().await?, unusable })
+    let prepared = attempts.prepared().await?;
+    let mut plans = None;
+    if prepared.rows() > 0 {
+        let Task { job, layouts, draft, setting } = attempts.task(prepared.clone(), true, &Arc::default());
+        plans = Some(explain(&job, &layouts, draft, setting).await?);
+    }
+    Ok(Foreseen { prepared, plans, unusable })
 }
 
 /// The digest that a partition made from these files of the spool would have.
@@ -1085,7 +1105,9 @@ pub async fn digest(run: &Run, partition: &Partition, look: &Look, build: &decid
                     }
                 }
                 Attempt::Copies(copies) => attempts.leave_out_copies(&copies),
-                Attempt::Written(_) | Attempt::NoRows | Attempt::LostRace | Attempt::Unaccounted(_) => return Ok(None),
+                Attempt::Published(_) | Attempt::NoRows | Attempt::LostRace | Attempt::Unaccounted(_) => {
+                    return Ok(None);
+                }
             }
         }
     }

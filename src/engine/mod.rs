@@ -1,7 +1,8 @@
 //! How rows flow: layout, scan, merge, sink; sessions, tables and statements. The only floor that names DataFusion.
 //!
+//! A compaction is the statement of [`run`]: [`spool`] is the table that it reads, [`sink`] the one that it inserts into.
 //! The way of a row: [`source`] has it decoded, [`checker`] brings it to the partition's columns and bills it to its file,
-//! [`operators`] merge, number and order it, [`sink`] encodes it and reads it back. Refuses to decide which partitions are
+//! [`operators`] merge, number and order it, [`sink`] encodes it, reads it back and publishes it. Refuses to decide which partitions are
 //! compacted: that is the verbs' business.
 
 pub mod budget;
@@ -18,6 +19,7 @@ pub mod run;
 pub mod session;
 pub mod sink;
 pub mod source;
+pub mod spool;
 pub mod sql;
 pub mod tables;
 

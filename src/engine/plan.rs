@@ -1,7 +1,7 @@
-//! The physical plan of a partition: scans, sorts and merges as the layout says, then numbering, ties and the sink.
+//! The physical plan of a partition's rows: scans, sorts and merges as the layout says, then numbering and ties.
 //!
-//! `INSERT INTO archive SELECT * FROM spool ORDER BY ts_event, seq`, built by hand: the planner would believe the files'
-//! claims, and would sort the whole day where they overlap. Refuses to run anything.
+//! Built by hand: the planner would believe the files' claims, and would sort the whole day where they overlap. Refuses to run
+//! anything.
 
 use std::{
     fmt,

@@ -1,15 +1,11 @@
-//! Runs one partition's plan: a session with its pool, the rows, the sink; and says what came of it in words of ours.
+//! Runs the statement that a compaction is, in a session with a pool of its own; and says what came of it in words of ours.
 //!
 //! Refuses to try again: what a failed attempt means is decided by the caller.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::error::ArrowError;
 use datafusion::{
-    catalog::TableProvider,
     common::DataFusionError,
     execution::{
         SessionStateBuilder,
@@ -17,29 +13,35 @@ use datafusion::{
         memory_pool::FairSpillPool,
         runtime_env::RuntimeEnvBuilder,
     },
-    logical_expr::dml::InsertOp,
-    physical_plan::collect,
+    logical_expr::LogicalPlan,
+    physical_plan::{ExecutionPlan, collect, displayable},
     prelude::{SessionConfig, SessionContext},
 };
 
 use super::{
     budget::Budget,
     job::{FoundCopy, Job},
-    plan::{Layouts, rows},
+    plan::Layouts,
     sink::{ArchiveSink, ArchiveTable, BeforeVisible, Draft},
+    spool::SpoolFormat,
 };
 use crate::{
+    archive::{partition::Versions, state::Published},
     error::{Error, Kind, Result},
     file::fault::Problem,
-    model::receipt::{LostSource, Receipt},
-    storage::{Expect, atomic::Written, store::Store},
+    model::receipt::LostSource,
+    storage::store::Store,
 };
+
+/// A compaction. The spool's table is in this order already, so that nothing is sorted for it.
+const STATEMENT: &str =
+    "INSERT INTO archive SELECT * FROM spool ORDER BY ts_event ASC NULLS FIRST, seq ASC NULLS FIRST";
 
 /// What an attempt came to.
 #[derive(Debug)]
 pub enum Attempt {
-    /// The data stands, with its receipt.
-    Written(Box<Written<Receipt>>),
+    /// The partition is published.
+    Published(Box<Published>),
     /// The digest that the data would have; nothing was written.
     Digest(String),
     /// Another process wrote the data first.
@@ -63,8 +65,8 @@ pub struct Setting {
     pub scratch: std::path::PathBuf,
     /// The memory.
     pub budget: Budget,
-    /// What the data may replace.
-    pub expect: Expect,
+    /// What data and `meta.json` may replace.
+    pub versions: Versions,
     /// Columns or row groups that are worked on at a time.
     pub cores: usize,
     /// The level of zstd, where it is not the default.
@@ -75,31 +77,74 @@ pub struct Setting {
     pub dry: bool,
 }
 
-/// Runs `job` as `layouts` say.
-///
-/// # Errors
-/// When the run failed for another reason than one of its sources.
-pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setting) -> Result<Attempt> {
-    let session = session(&setting.budget, &setting.scratch, job.batch_rows)?;
+/// A statement that is planned.
+struct Planned {
+    session: SessionContext,
+    logical: LogicalPlan,
+    physical: Arc<dyn ExecutionPlan>,
+    /// What the sink will have come to.
+    result: Arc<Mutex<Option<Result<Published>>>>,
+}
+
+/// Plans the statement over the two tables of a partition.
+async fn plan(
+    session: SessionContext,
+    job: &Arc<Job>,
+    layouts: &Layouts,
+    draft: Draft,
+    setting: Setting,
+) -> Result<Planned> {
     let internal = |e: DataFusionError| Error::caused(Kind::Internal, format!("{}: the plan", job.partition), e);
-    let plan = rows(job, layouts, &setting.scratch, setting.cores).map_err(internal)?;
     let result = Arc::new(Mutex::new(None));
-    let table = ArchiveTable(ArchiveSink {
+    let spool = SpoolFormat {
+        job: Arc::clone(job),
+        layouts: layouts.clone(),
+        spill: setting.scratch.clone(),
+        cores: setting.cores,
+    };
+    let archive = ArchiveTable(ArchiveSink {
         job: Arc::clone(job),
         archive: setting.archive,
         staging: setting.scratch,
         draft,
-        expect: setting.expect,
+        versions: setting.versions,
         cores: setting.cores,
         zstd_level: setting.zstd_level,
         before_visible: setting.before_visible,
         result: Arc::clone(&result),
         dry: setting.dry,
     });
+    let spool = spool.table(&session).map_err(internal)?;
+    let _ = session.register_table("spool", spool).map_err(internal)?;
+    let _ = session.register_table("archive", Arc::new(archive)).map_err(internal)?;
     let state = session.state();
-    let plan = table.insert_into(&state, plan, InsertOp::Append).await.map_err(internal)?;
-    tracing::debug!(plan = %datafusion::physical_plan::displayable(plan.as_ref()).indent(false), "physical plan");
-    let collected = collect(plan, session.task_ctx()).await;
+    let logical = state.create_logical_plan(STATEMENT).await.map_err(internal)?;
+    let logical = state.optimize(&logical).map_err(internal)?;
+    let physical = state.query_planner().create_physical_plan(&logical, &state).await.map_err(internal)?;
+    Ok(Planned { session, logical, physical, result })
+}
+
+/// The logical and the physical plan of `job`, as text; nothing is run.
+///
+/// # Errors
+/// When the engine refuses it, which is a defect.
+pub async fn explain(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setting) -> Result<[String; 2]> {
+    let session = session(&setting.budget, DiskManagerMode::Disabled, job.batch_rows)?;
+    let Planned { logical, physical, .. } = plan(session, job, layouts, draft, setting).await?;
+    Ok([logical.display_indent().to_string(), displayable(physical.as_ref()).indent(false).to_string()])
+}
+
+/// Runs `job` as `layouts` say.
+///
+/// # Errors
+/// When the run failed for another reason than one of its sources.
+pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setting) -> Result<Attempt> {
+    let dry = setting.dry;
+    let disk = DiskManagerMode::Directories(vec![setting.scratch.clone()]);
+    let session = session(&setting.budget, disk, job.batch_rows)?;
+    let Planned { session, physical, result, .. } = plan(session, job, layouts, draft, setting).await?;
+    tracing::debug!(plan = %displayable(physical.as_ref()).indent(false), "physical plan");
+    let collected = collect(physical, session.task_ctx()).await;
     let problems = job.ledger.problems();
     if !problems.is_empty() {
         return Ok(Attempt::Problems(problems));
@@ -114,10 +159,8 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setti
     }
     let sunk = result.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (sunk, collected) {
-        (Some(Ok(written)), _) => Ok(Attempt::Written(Box::new(written))),
-        (Some(Err(error)), _) if setting.dry && error.kind() == Kind::Interrupted => {
-            Ok(Attempt::Digest(error.to_string()))
-        }
+        (Some(Ok(published)), _) => Ok(Attempt::Published(Box::new(published))),
+        (Some(Err(error)), _) if dry && error.kind() == Kind::Interrupted => Ok(Attempt::Digest(error.to_string())),
         (Some(Err(_)), _) if job.ledger.is_without_rows() => Ok(Attempt::NoRows),
         (Some(Err(error)), _) if error.kind() == Kind::LostRace => {
             tracing::info!(partition = %job.partition, why = %error.chain(), "lost a race");
@@ -175,20 +218,19 @@ fn engine_error(error: &DataFusionError, job: &Job) -> Option<Error> {
     }
 }
 
-fn session(budget: &Budget, scratch: &Path, batch_rows: usize) -> Result<SessionContext> {
+fn session(budget: &Budget, disk: DiskManagerMode, batch_rows: usize) -> Result<SessionContext> {
     let pool = usize::try_from(budget.pool).unwrap_or(usize::MAX);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(pool)))
-        .with_disk_manager_builder(
-            DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![scratch.to_owned()])),
-        )
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
         .build_arc()
         .map_err(|e| Error::caused(Kind::Io, "the engine's spill folder", e))?;
     let config = SessionConfig::new()
         .with_target_partitions(1)
         .with_batch_size(batch_rows)
+        .with_collect_statistics(false)
         .with_sort_spill_reservation_bytes((pool / 8).clamp(1 << 20, 10 << 20));
-    // The plan is built by hand: no functions, no file formats, no rules.
+    // No functions and no file formats: the statement needs none.
     let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build();
     Ok(SessionContext::new_with_state(state))
 }

@@ -1,5 +1,5 @@
 //! The sink: `INSERT INTO archive`. It stages the file, reads it back, holds it against the ledger, makes the receipt
-//! durable and then the data visible. `meta.json` is not its business: a partition is published by whoever runs the job.
+//! durable and then the data visible, and publishes the partition with its mark and `meta.json`.
 //!
 //! Its state is plain data besides the job it belongs to. Refuses to make anything visible that the proof does not cover.
 
@@ -23,9 +23,16 @@ use datafusion::{
 use futures::{TryStreamExt, future::BoxFuture};
 use tokio::task::JoinSet;
 
-use super::job::{self, FoundCopy, Job, Role, Tally};
+use super::{
+    job::{self, FoundCopy, Job, Role, Tally},
+    order::ordering,
+};
 use crate::{
-    archive::{commit, partition::PartitionHandle},
+    archive::{
+        commit,
+        partition::{PartitionHandle, Versions},
+        state::Published,
+    },
     error::{Error, Kind, Result},
     file::{
         encode::{Beside, Encoded, Manner, encode},
@@ -40,7 +47,7 @@ use crate::{
     },
     storage::{
         Expect,
-        atomic::{self, Steps, Written},
+        atomic::{self, Steps},
         store::Store,
     },
 };
@@ -86,8 +93,8 @@ pub struct ArchiveSink {
     pub staging: PathBuf,
     /// What the receipt says.
     pub draft: Draft,
-    /// What the data may replace.
-    pub expect: Expect,
+    /// What data and `meta.json` may replace.
+    pub versions: Versions,
     /// How many columns, or row groups, are worked on at a time.
     pub cores: usize,
     /// The level of zstd, where it is not the default.
@@ -95,7 +102,7 @@ pub struct ArchiveSink {
     /// Runs before anything is visible.
     pub before_visible: BeforeVisible,
     /// What came of it.
-    pub result: Arc<Mutex<Option<Result<Written<Receipt>>>>>,
+    pub result: Arc<Mutex<Option<Result<Published>>>>,
     /// Whether to stop short of publishing: the rebuild of `qlc verify` only wants the digest.
     pub dry: bool,
 }
@@ -131,7 +138,7 @@ impl DataSink for ArchiveSink {
         let written = self.write(data).await;
         let rows = written
             .as_ref()
-            .map(|w| w.verified().outcome.rows)
+            .map(|published| published.receipt().outcome.rows)
             .map_err(|e| DataFusionError::External(e.chain().into()));
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
         rows
@@ -168,7 +175,8 @@ impl TableProvider for ArchiveTable {
         input: Arc<dyn ExecutionPlan>,
         _: InsertOp,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(DataSinkExec::new(input, Arc::new(self.0.clone()), None)))
+        let order = ordering(&self.0.job.shape)?;
+        Ok(Arc::new(DataSinkExec::new(input, Arc::new(self.0.clone()), Some(order.into()))))
     }
 }
 
@@ -205,7 +213,7 @@ impl ArchiveSink {
         self.job.to_ns.then_some(Unit::Nano)
     }
 
-    async fn write(&self, data: SendableRecordBatchStream) -> Result<Written<Receipt>> {
+    async fn write(&self, data: SendableRecordBatchStream) -> Result<Published> {
         let key = self.handle().data_key();
         let staged: Arc<Mutex<Option<(Encoded, Follower)>>> = Arc::default();
         let noted = Arc::clone(&staged);
@@ -237,8 +245,9 @@ impl ArchiveSink {
                 })
             }),
         };
-        let written = atomic::write(&self.archive, &key, &self.staging, &self.expect, steps).await?;
-        Ok(written.map(|proven| proven.receipt))
+        let written = atomic::write(&self.archive, &key, &self.staging, &self.versions.data, steps).await?;
+        let receipt = &written.verified().receipt;
+        commit::publish(&self.handle(), &self.staging, receipt, &self.versions.meta, written.tag()).await
     }
 
     /// Encodes the rows into the file at `path` and reads it back on the way.

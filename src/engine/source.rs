@@ -14,7 +14,11 @@ use datafusion::{
         physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource},
         table_schema::TableSchema,
     },
-    physical_expr::PhysicalExpr,
+    physical_expr::{
+        PhysicalExpr,
+        expressions::Column as PhysicalColumn,
+        projection::{ProjectionExpr, ProjectionExprs},
+    },
     physical_plan::{DisplayFormatType, metrics::ExecutionPlanMetricsSet},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -91,6 +95,16 @@ impl FileSource for SpoolSource {
 
     fn file_type(&self) -> &'static str {
         "spool"
+    }
+
+    /// All columns in their order, which is what a compaction asks for, and nothing else.
+    fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> DfResult<Option<Arc<dyn FileSource>>> {
+        let is_own = |(at, one): (usize, &ProjectionExpr)| {
+            one.expr.downcast_ref::<PhysicalColumn>().is_some_and(|column| column.index() == at)
+        };
+        let columns = self.job.shape.carried.fields().len();
+        let is_all = projection.iter().count() == columns && projection.iter().enumerate().all(is_own);
+        Ok(is_all.then(|| Arc::new(self.clone()) as Arc<dyn FileSource>))
     }
 
     fn supports_repartitioning(&self) -> bool {

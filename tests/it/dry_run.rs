@@ -5,7 +5,7 @@ use std::fs;
 use super::support::{
     archive::listing,
     damage,
-    events::{DAY, Events, HOUR, SECOND, quotes},
+    events::{DAY, Events, HOUR, Quote, SECOND, quotes},
     run::{NOW, Place, Ran},
 };
 
@@ -138,4 +138,38 @@ fn progress_and_log_are_not_on_stdout() {
     let logged = ran.stderr.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     assert!(logged.count() > 0, "{ran}");
     place.verify();
+}
+
+/// A compaction is one statement of the engine: the optimizer finds the spool's table in order, and adds nothing.
+#[test]
+fn the_plans_of_the_engine_are_explained() {
+    let place = spool();
+    let _ = place.put_quotes("2026-02-03_04.parquet", &Events::sealed(unsorted()).undeclared().bytes());
+    let ran = place.compact(&["--dry-run", "--explain", "--format", "json"]).ended(0);
+    let mut explained = 0;
+    for outlook in ran.json().iter().filter(|outlook| outlook["action"] == "compact") {
+        let lines = |key: &str| outlook[key].as_str().unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+        let logical = lines("logical_plan");
+        assert!(logical[0].starts_with("Dml: op=[Insert Into] table=[archive]"), "{logical:#?}");
+        assert!(
+            logical.iter().any(|line| line.contains("Sort: ")) && logical.last().unwrap().contains("spool"),
+            "{logical:#?}"
+        );
+        let physical = lines("physical_plan");
+        assert!(physical[0].starts_with("DataSinkExec: sink=archive exchange="), "{physical:#?}");
+        assert!(physical[1].trim_start().starts_with("SpoolScan: "), "nothing between them: {physical:#?}");
+        assert!(physical[2].trim_start().starts_with("OrderTies: "), "{physical:#?}");
+        explained += 1;
+    }
+    assert_eq!(explained, 4);
+    let text = place.compact(&["--dry-run", "--explain"]).ended(0);
+    let _ = text.says("physical plan").says("SortPreservingMergeExec").says("SpoolScan: files=4");
+    assert!(!place.archive().exists() && !place.spill().exists());
+    let _ = place.compact(&["--explain"]).ended(2);
+}
+
+fn unsorted() -> Vec<Quote> {
+    let mut rows = quotes(DAY, SECOND, 5000, 100);
+    rows.reverse();
+    rows
 }

@@ -53,6 +53,9 @@ pub(crate) struct Compact {
     /// Say what would be done, and why, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// With the engine's logical and physical plan of each partition
+    #[arg(long, requires = "dry_run")]
+    pub(crate) explain: bool,
     /// Compact again what is up to date, and today too
     #[arg(long)]
     pub(crate) force: bool,

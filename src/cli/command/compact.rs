@@ -42,7 +42,7 @@ pub(super) async fn run(
     let (spool, archive) = (stores::present_spool(settings)?, stores::archive(settings)?);
     stores::apart(Some(&spool), &archive)?;
     if typed.dry_run {
-        return dry_run(&spool, &archive, &options, typed.format, console, signals).await;
+        return dry_run(&spool, &archive, &options, typed, console, signals).await;
     }
     let on = typed.on.cluster.as_deref();
     let summary = watched(&spool, &archive, &options, on, settings, typed.format, console, signals).await?;
@@ -142,11 +142,17 @@ async fn dry_run(
     spool: &Store,
     archive: &Store,
     options: &Options,
-    format: Format,
+    typed: &Compact,
     console: &Console,
     signals: &Signals,
 ) -> Result<Exit> {
-    let (outlooks, input) = signals.or_stop(Box::pin(compact::dry_run(spool, archive, options))).await?;
+    let (mut outlooks, input) = signals.or_stop(Box::pin(compact::dry_run(spool, archive, options))).await?;
+    if !typed.explain {
+        for outlook in &mut outlooks {
+            (outlook.logical_plan, outlook.physical_plan) = (None, None);
+        }
+    }
+    let format = typed.format;
     let mut out = console.out();
     out.list(format, &outlooks, || show::outlooks(&outlooks) + &show::input(&input))?;
     if format == Format::Json {

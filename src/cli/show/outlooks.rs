@@ -32,6 +32,13 @@ pub(crate) fn outlooks(outlooks: &[Outlook]) -> String {
         for line in &outlook.plan {
             let _ = writeln!(text, "    {line}");
         }
+        for (name, plan) in [("logical plan", &outlook.logical_plan), ("physical plan", &outlook.physical_plan)] {
+            let Some(plan) = plan else { continue };
+            let _ = writeln!(text, "  {name}");
+            for line in plan.lines() {
+                let _ = writeln!(text, "    {line}");
+            }
+        }
     }
     text.push_str(&idle(resting.iter().map(|o| (&o.partition, o.reason.clone())).collect()));
     let parts: Vec<_> = grouped(outlooks, |o| o.action.clone())

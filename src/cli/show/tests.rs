@@ -99,6 +99,8 @@ fn a_dry_run_prints_the_plan() {
         passes: 1,
         quarantined: 1,
         plan: vec!["scan 12 files in 3 groups".to_owned(), "merge".to_owned()],
+        logical_plan: None,
+        physical_plan: None,
     };
     let resting = Outlook {
         partition: partition("ethusdt"),
