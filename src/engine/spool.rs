@@ -15,7 +15,7 @@ use datafusion::{
     datasource::{
         file_format::{FileFormat, file_compression_type::FileCompressionType},
         listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl},
-        physical_plan::{FileScanConfig, FileSource},
+        physical_plan::{FileGroup, FileScanConfig, FileSource},
         table_schema::TableSchema,
     },
     execution::{SendableRecordBatchStream, TaskContext},
@@ -114,7 +114,7 @@ impl FileFormat for SpoolFormat {
     }
 
     async fn create_physical_plan(&self, _: &dyn Session, config: FileScanConfig) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let listed: usize = config.file_groups.iter().map(|group| group.len()).sum();
+        let listed: usize = config.file_groups.iter().map(FileGroup::len).sum();
         if listed != self.job.sources.len() {
             let what = format!("{listed} of {} chosen files were listed", self.job.sources.len());
             return Err(DataFusionError::Internal(what));

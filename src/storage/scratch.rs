@@ -113,7 +113,7 @@ pub fn abandoned(parent: &Path) -> Vec<PathBuf> {
     }
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
     let ours = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(|n| n.starts_with(PREFIX)));
-    let mut found: Vec<PathBuf> = ours.map(|e| e.path()).filter(|folder| abandonment(folder).is_some()).collect();
+    let mut found: Vec<PathBuf> = ours.map(|e| e.path()).filter(|folder| Abandoned::of(folder).is_some()).collect();
     found.sort();
     found
 }
@@ -124,22 +124,27 @@ pub fn abandoned(parent: &Path) -> Vec<PathBuf> {
 /// When it cannot be removed.
 pub fn remove(folder: &Path) -> Result<bool> {
     // Held until the folder is gone.
-    let Some(_held) = abandonment(folder) else { return Ok(false) };
+    let Some(_held) = Abandoned::of(folder) else { return Ok(false) };
     let removed = fs::remove_dir_all(folder);
     removed.map(|()| true).map_err(|e| Error::io(format!("{}: cannot be removed", folder.display()), e))
 }
 
-/// The lock of a scratch folder that no living process holds.
-///
-/// A folder without its lock file was either never finished or is half removed: it is nobody's after a minute, and
-/// until then its maker may be about to lock it.
-fn abandonment(folder: &Path) -> Option<Option<File>> {
-    let lock = folder.join(LOCK);
-    if lock.exists() {
-        return held::take(&lock).map(Some);
+/// A scratch folder that is nobody's, as long as this value lives.
+struct Abandoned {
+    _lock: Option<File>,
+}
+
+impl Abandoned {
+    /// A folder without its lock file was either never finished or is half removed: it is nobody's after a minute, and
+    /// until then its maker may be about to lock it.
+    fn of(folder: &Path) -> Option<Self> {
+        let lock = folder.join(LOCK);
+        if lock.exists() {
+            return held::take(&lock).map(|lock| Self { _lock: Some(lock) });
+        }
+        let age = fs::metadata(folder).ok()?.modified().ok()?.elapsed().ok()?;
+        (age.as_secs() > 60).then_some(Self { _lock: None })
     }
-    let age = fs::metadata(folder).ok()?.modified().ok()?.elapsed().ok()?;
-    (age.as_secs() > 60).then_some(None)
 }
 
 #[cfg(test)]
