@@ -189,10 +189,10 @@ QUIET = {"bbo-tbt": ("bbo", OKX_QUOTE, 30), "trades": ("trade", OKX_TRADE, 30), 
 
 
 class Quiet:
-    """Sends an event of each topic of OKX that was asked for, now and then."""
+    """Sends an event of each topic of OKX that was asked for, now and then; every `every` seconds, where that is said."""
 
-    def __init__(self, name):
-        self.name, self.sent, self.late = name, {}, 0.0
+    def __init__(self, name, every=None):
+        self.name, self.sent, self.late, self.every = name, {}, 0.0, every
         self.stopping = threading.Event()
 
     def run(self, connection):
@@ -214,7 +214,7 @@ class Quiet:
                     key = stream, name.removesuffix("-SWAP").replace("-", "").lower()
                     self.sent[key] = number = self.sent.get(key, 0) + 1
                     out.append(frame(fill(template, key[1], number, time.time_ns() // 1_000_000)))
-                    one[0] = now + every
+                    one[0] = max(due + self.every, now - 1) if self.every else now + every
             try:
                 with lock:
                     connection.sendall(b"".join(out))

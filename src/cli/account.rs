@@ -15,7 +15,7 @@ use crate::{
     clean::{Left, Swept},
     compact::{Outcome, RunSummary, Status},
     model::partition::Partition,
-    prune::{self, Judged},
+    prune,
     storage::listing::Ignored,
 };
 
@@ -129,10 +129,12 @@ impl Account {
     }
 
     /// A pruning ended: the files of which it could not be said, or done, what was asked.
-    pub(crate) fn pruned(&self, files: &[Judged]) {
+    pub(crate) fn pruned(&self, report: &prune::Report) {
         use prune::Outcome::{Failed, Unknown, Unproven};
-        let bad = files.iter().filter(|file| matches!(file.outcome, Failed | Unknown | Unproven));
-        self.sums().errors.extend(bad.map(|file| format!("{}: {}", file.name, file.reason)));
+        let is_bad = |outcome| matches!(outcome, Failed | Unknown | Unproven);
+        let files = report.files.iter().filter(|file| is_bad(file.outcome)).map(|file| (&file.name, &file.reason));
+        let records = report.records.iter().filter(|one| is_bad(one.outcome)).map(|one| (&one.record, &one.reason));
+        self.sums().errors.extend(files.chain(records).map(|(name, reason)| format!("{name}: {reason}")));
     }
 
     /// A cleaning ended: what could not be removed.

@@ -107,7 +107,9 @@ impl Exit {
 
     /// After a pruning: what is not proven any more is damage, wherever it lies.
     pub(crate) fn of_pruned(report: &prune::Report) -> Self {
-        let worst = report.files.iter().map(|file| match file.outcome {
+        let all =
+            report.files.iter().map(|file| file.outcome).chain(report.records.iter().map(|record| record.outcome));
+        let worst = all.map(|outcome| match outcome {
             prune::Outcome::Unproven => Self::Damage,
             prune::Outcome::Failed => Self::Failed,
             prune::Outcome::Unknown => Self::Unknown,

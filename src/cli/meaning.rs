@@ -144,6 +144,7 @@ pub(crate) fn prune(typed: &Prune, settings: &Settings, clock: DateTime<Utc>) ->
     Ok(prune::Options {
         selection: selection(&typed.selection),
         keep_days: typed.keep_days,
+        keep_records: typed.retention.keep_records.or(settings.keep_records),
         now,
         spill_dir: settings.spill_dir.clone(),
         dry_run: typed.dry_run,

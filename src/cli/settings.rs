@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     /// The level of zstd, where it is not the default.
     pub(crate) zstd_level: Option<i32>,
+    /// Days of the collector's records that a pruning keeps, where it removes any.
+    pub(crate) keep_records: Option<u32>,
     /// How to speak to stores that are buckets.
     pub(crate) bucket: BucketOptions,
     /// The profile that was named for them.
@@ -90,6 +92,7 @@ impl Settings {
             // Twice the cores: while one partition waits for a disk or a bucket, another one has work to do.
             workers: tuning.workers.or(file.workers).unwrap_or_else(|| 2 * cores()),
             zstd_level: tuning.zstd_level.or(file.zstd_level),
+            keep_records: file.keep_records,
             bucket,
             profile,
             told: Told::merge(global, file.told),

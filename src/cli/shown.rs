@@ -106,6 +106,7 @@ fn top(key: &str, settings: &Settings) -> Option<String> {
         "connections" => bucket.connections.to_string(),
         "multipart_above" => bucket.multipart_above.to_string(),
         "part_size" => bucket.part_bytes.to_string(),
+        "keep_records" => settings.keep_records?.to_string(),
         "metrics_file" => told.metrics_file.as_ref()?.display().to_string(),
         "metrics_push" => masked(told.metrics_push.as_ref()?),
         "notify" => host_only(told.notify.as_ref()?),

@@ -9,7 +9,7 @@ use super::{
     health::{self, Health, Pace, SeriesState, TopicPhases},
     news::What,
     quality::Window,
-    status::{FeedStatus, LineStatus},
+    status::{FeedStatus, Lags, LineStatus},
 };
 use crate::feed::venue::{Line, Wanted};
 
@@ -215,10 +215,10 @@ impl Lines {
         }
     }
 
-    /// Notes how late an event of a connection was.
-    pub(super) fn lag(&mut self, line: usize, ns: i64) {
+    /// Notes how late events of a connection were.
+    pub(super) fn lagged(&mut self, line: usize, lags: &Lags) {
         if let Some(state) = self.states.get_mut(line) {
-            state.status.lags.add(ns);
+            state.status.lags.join(lags);
         }
     }
 
@@ -266,13 +266,17 @@ impl Lines {
         }
     }
 
-    /// Counts so many seconds for what is down or not well.
+    /// Counts so many seconds for what is down.
     pub(super) fn measure(&self, seconds: f64, window: &mut Window) {
         let down: BTreeSet<&'static str> =
             self.states.iter().filter(|state| state.is_missed()).map(|state| state.status.exchange).collect();
         for exchange in down {
             window.of(exchange).offline_seconds += seconds;
         }
+    }
+
+    /// Counts so many seconds for what is not well, whether or not its connection is down.
+    pub(super) fn measure_series(&self, seconds: f64, window: &mut Window) {
         for series in self.series.iter().filter(|series| series.troubled_since.is_some()) {
             let name = format!("{}/{}", series.wanted.series.stream, series.wanted.series.symbol);
             *window.of(series.wanted.venue.name()).series_offline_seconds.entry(name).or_default() += seconds;

@@ -20,11 +20,6 @@ use crate::{
     net::{NoList, asked_to_wait, get, list},
 };
 
-/// How much of an address's allowance is used, as Binance tells it.
-const WEIGHT_HEADER: &str = "x-mbx-used-weight-1m";
-/// Beyond so much of an allowance of 2,400 a minute the rest is left to others.
-const WEIGHT: u32 = 1800;
-
 /// A line that is polled.
 pub(super) struct Poller {
     line: Line,
@@ -144,8 +139,11 @@ impl Poller {
         if !wait.is_zero() || answer.status.is_server_error() {
             return Polled::Failed(format!("the exchange answers {}", answer.status), "feed", wait);
         }
-        let used = answer.headers.get(WEIGHT_HEADER).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
-        if used.is_some_and(|used| used > WEIGHT) {
+        let is_short = self.line.venue.allowance().is_some_and(|(header, most)| {
+            let used = answer.headers.get(header).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+            used.is_some_and(|used| used > most)
+        });
+        if is_short {
             // Others of this address have used it; it is whole again in a minute.
             sleep(Duration::from_secs(5)).await;
         }

@@ -13,7 +13,7 @@ use arrow::{
 use crate::{
     error::{Error, Kind as ErrorKind, Result},
     feed::{
-        event::{Body, Event, Kind, TradeId, fingerprint},
+        event::{Body, Event, Kind, TradeId, decimal, fingerprint},
         venue::Wanted,
     },
     model::schema,
@@ -28,6 +28,9 @@ const STREAM_VERSION: i8 = 1;
 const ROW_BYTES: usize = 96;
 /// Room for the name of a trade; longer ones make more.
 const NAME_BYTES: usize = 16;
+
+/// A name that is longer may take memory that is counted only when its file ends.
+const LONG_NAME: usize = 64;
 
 /// Rows in the order in which they came.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +115,12 @@ impl Rows {
         if self.len() < self.ts_event.capacity() { 0 } else { step(self.len()) * ROW_BYTES }
     }
 
+    /// Whether another row may take memory: where there is no room for it, or may be none for its name.
+    pub(crate) fn may_grow(&self) -> bool {
+        self.len() == self.ts_event.capacity()
+            || (has_names(self.kind) && self.names.capacity() - self.names.len() < LONG_NAME)
+    }
+
     /// Makes room for a step of rows, so that memory grows by what a limit can bear instead of being doubled.
     fn grow(&mut self) {
         let more = step(self.len());
@@ -139,41 +148,40 @@ impl Rows {
     }
 
     /// Adds an event under the number `seq`.
-    pub fn push(&mut self, event: Event, seq: i64) {
+    pub fn push(&mut self, event: &Event, seq: i64) {
         if self.len() == self.ts_event.capacity() {
             self.grow();
         }
         self.orders.push(event.order());
-        let floats = match event.body {
-            Body::Bbo { bid_price, bid_qty, ask_price, ask_qty } => [bid_price, bid_qty, ask_price, ask_qty],
+        let floats = match &event.body {
+            Body::Bbo { bid_price, bid_qty, ask_price, ask_qty } => [*bid_price, *bid_qty, *ask_price, *ask_qty],
             Body::Trade { price, qty, side, id } => {
-                self.sides.push(side);
+                self.sides.push(*side);
                 match id {
-                    TradeId::Text(text) => self.names.push_str(&text),
+                    TradeId::Text(text) => self.names.push_str(text),
                     TradeId::Number(number) => {
-                        use std::fmt::Write;
-                        let _ = write!(self.names, "{number}");
+                        self.names.push_str(std::str::from_utf8(decimal(*number, &mut [0; 20])).unwrap_or_default());
                     }
                 }
                 self.ends.push(self.names.len());
-                [price, qty, f64::NAN, f64::NAN]
+                [*price, *qty, f64::NAN, f64::NAN]
             }
             Body::MarkPrice { mark_price, index_price } => {
-                [mark_price, index_price.unwrap_or(f64::NAN), f64::NAN, f64::NAN]
+                [*mark_price, index_price.unwrap_or(f64::NAN), f64::NAN, f64::NAN]
             }
             Body::Funding { rate, next_ns } => {
-                self.next.push(next_ns);
-                [rate, f64::NAN, f64::NAN, f64::NAN]
+                self.next.push(*next_ns);
+                [*rate, f64::NAN, f64::NAN, f64::NAN]
             }
-            Body::OpenInterest(value) => [value, f64::NAN, f64::NAN, f64::NAN],
+            Body::OpenInterest(value) => [*value, f64::NAN, f64::NAN, f64::NAN],
             Body::Liquidation { price, qty, average_price, side } => {
-                self.sides.push(side);
-                [price, qty, average_price.unwrap_or(f64::NAN), f64::NAN]
+                self.sides.push(*side);
+                [*price, *qty, average_price.unwrap_or(f64::NAN), f64::NAN]
             }
             Body::Instrument { tick_size, lot_size, contract_value, contract_multiplier, status } => {
-                self.names.push_str(&status);
+                self.names.push_str(status);
                 self.ends.push(self.names.len());
-                [tick_size, lot_size, contract_value, contract_multiplier]
+                [*tick_size, *lot_size, *contract_value, *contract_multiplier]
             }
         };
         for (column, value) in self.floats.iter_mut().zip(floats) {
@@ -465,8 +473,8 @@ mod tests {
         for (kind, body) in Kind::ALL.into_iter().zip(bodies) {
             let mut rows = Rows::new(kind);
             let body_print = body.fingerprint();
-            rows.push(event(20, body.clone()), 1);
-            rows.push(event(10, body), 2);
+            rows.push(&event(20, body.clone()), 1);
+            rows.push(&event(10, body), 2);
             let batch = rows.narrow(0..2).unwrap();
             if kind.index() <= Kind::OpenInterest.index() {
                 let mut old = Rows::new(kind);

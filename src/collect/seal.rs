@@ -224,7 +224,7 @@ mod tests {
         let mut rows = Rows::new(Stream::OpenInterest);
         for n in 0..100_i64 {
             let body = Body::OpenInterest(1.5);
-            rows.push(Event { series: 0, ts_event: 1000 - n, ts_recv: n, id: Id::Time, number: 0, body }, n);
+            rows.push(&Event { series: 0, ts_event: 1000 - n, ts_recv: n, id: Id::Time, number: 0, body }, n);
         }
         let rows = Arc::new(rows);
         let key = "exchange=okx/stream=open_interest/symbol=btcusdt/2026-02-03_00-00-00.parquet";

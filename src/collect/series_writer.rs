@@ -50,6 +50,8 @@ pub(crate) struct SeriesWriter {
     open: Option<Open>,
     /// No file of this process has ended yet.
     is_first: bool,
+    /// How much of the usual age the first file reaches: between a half and the whole, in 256ths.
+    share: u32,
     measured: u64,
 }
 
@@ -95,6 +97,10 @@ impl SeriesWriter {
             symbol: wanted.series.symbol.to_string(),
             ..FeedStatus::default()
         };
+        let mut hash = DefaultHasher::new();
+        wanted.series.hash(&mut hash);
+        let [byte, ..] = hash.finish().to_le_bytes();
+        let share = 129 + u32::from(byte) / 2;
         Self {
             tracker: SequenceTracker::new(known.mark.clone()),
             name: format!("{}/{}", wanted.series.stream, wanted.series.symbol),
@@ -104,6 +110,7 @@ impl SeriesWriter {
             dropped: None,
             open: None,
             is_first: true,
+            share,
             measured: 0,
         }
     }
@@ -136,6 +143,10 @@ impl SeriesWriter {
     pub(crate) fn must_rotate(&self, event: &Event, options: &Options) -> bool {
         let Some(open) = &self.open else { return false };
         let full = open.rows.bytes() as u64 >= options.rotate_bytes;
+        // Usually of the same day.
+        if !full && open.home.is_some_and(|home| (home.start_ns()..home.end_ns()).contains(&stamp(event))) {
+            return false;
+        }
         let moved = match (open.home, Date::of_ns(stamp(event))) {
             (Some(home), Some(day)) => day > home || home.days_since(day) > 1,
             _ => false,
@@ -150,16 +161,8 @@ impl SeriesWriter {
         let age = Duration::from_nanos(u64::try_from(now - open.since).unwrap_or(0));
         let midnight = Date::of_ns(open.since) < Date::of_ns(now);
         let limit = if open.rows.bytes() >= BUSY { rotate_after } else { quiet_after.max(rotate_after) };
-        let limit = if self.is_first { limit * self.share() / 256 } else { limit };
+        let limit = if self.is_first { limit * self.share / 256 } else { limit };
         age >= limit || midnight
-    }
-
-    /// Between a half and the whole, in 256ths.
-    fn share(&self) -> u32 {
-        let mut hash = DefaultHasher::new();
-        self.wanted.series.hash(&mut hash);
-        let [byte, ..] = hash.finish().to_le_bytes();
-        129 + u32::from(byte) / 2
     }
 
     /// Whether a file is open.
@@ -168,12 +171,13 @@ impl SeriesWriter {
     }
 
     /// Adds an event to the open file; one is opened under the number `id` if there is none.
-    pub(crate) fn push(&mut self, event: Event, spool: &Store, id: u64) {
+    /// Returns the bytes of memory that were taken for it.
+    pub(crate) fn push(&mut self, event: &Event, spool: &Store, id: u64) -> usize {
         let seq = event.ts_recv.max(self.known.seq.saturating_add(1));
         if self.open.is_none() {
             let key =
-                self.name(stamp(&event), seq, |key| spool.local_path(key).is_some_and(|path: _| Path::exists(&path)));
-            let home = Date::of_ns(stamp(&event));
+                self.name(stamp(event), seq, |key| spool.local_path(key).is_some_and(|path: _| Path::exists(&path)));
+            let home = Date::of_ns(stamp(event));
             let Wanted { series, kind, symbol, .. } = &self.wanted;
             let (series, symbol, opened_s) = (series.clone(), symbol.clone(), self.known.opened_s);
             let head = FileHead { id, series, kind: *kind, symbol, key, opened_s };
@@ -187,8 +191,11 @@ impl SeriesWriter {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds for a person")]
         let lag_ms = (event.ts_recv - event.ts_event) as f64 / 1e6;
         self.status.lag_ms = lag_ms;
-        let Some(open) = &mut self.open else { return };
+        let Some(open) = &mut self.open else { return 0 };
+        // Of most events it is nothing; of the others what there was before is asked for.
+        let before = if open.rows.may_grow() { Some(open.rows.held()) } else { None };
         open.rows.push(event, seq);
+        let grown = before.map_or(0, |before| open.rows.held() - before);
         let marked = open.marks.back().map_or(open.committed, |(rows, _)| *rows);
         let whole = open.rows.len();
         if whole - marked >= PIECE {
@@ -197,6 +204,7 @@ impl SeriesWriter {
                 open.marks.push_back((whole, tracked));
             }
         }
+        grown
     }
 
     /// Counts an event that has no room.
@@ -298,16 +306,16 @@ mod tests {
         let mut writer = SeriesWriter::new(wanted, Checkpoint::default());
         writer.is_first = false;
         let due = |writer: &SeriesWriter, ns: i64| writer.is_due(ns, Duration::from_mins(5), Duration::from_hours(2));
-        writer.push(event(noon), &spool, 1);
+        let _ = writer.push(&event(noon), &spool, 1);
         assert!(!due(&writer, noon + minutes(5)) && !due(&writer, noon + minutes(119)));
         assert!(due(&writer, noon + minutes(120)), "it is old enough");
         for n in 0..40_000 {
-            writer.push(event(noon + n), &spool, 1);
+            let _ = writer.push(&event(noon + n), &spool, 1);
         }
         assert!(!due(&writer, noon + minutes(4)) && due(&writer, noon + minutes(5)), "it is busy");
         let _ = writer.freeze();
         let late = Date::of_ns(noon).unwrap().succ().start_ns() - minutes(1);
-        writer.push(event(late), &spool, 2);
+        let _ = writer.push(&event(late), &spool, 2);
         assert!(!due(&writer, late + 1) && due(&writer, late + minutes(1)), "the day is over");
     }
 

@@ -30,6 +30,8 @@ use crate::{
 
 /// A group is handed over when it has so many events.
 const GROUP: usize = 1024;
+/// Series of a group that are told apart.
+const FEW: usize = 32;
 /// A connection that is not made by then is given up.
 pub(super) const CONNECT: Duration = Duration::from_secs(15);
 
@@ -207,13 +209,21 @@ impl Session {
                 }
             }
             let mut next = Some(message);
-            let mut end = None;
+            let (mut end, mut brought) = (None, false);
             while let Some(message) = next {
-                match self.take(reader.take(message), &mut data_at).await? {
-                    None => {}
-                    Some(ended) => {
-                        end = Some(ended);
-                        break;
+                match reader.take(message) {
+                    // Noted once for all that was there together.
+                    Taken::Data => brought = true,
+                    Taken::Nothing => {}
+                    taken => {
+                        // In the order in which they came: an announced end must not come before the beginning.
+                        if std::mem::take(&mut brought) {
+                            data_at = self.brought(data_at, heard_at).await?;
+                        }
+                        end = self.take(taken).await?;
+                        if end.is_some() {
+                            break;
+                        }
                     }
                 }
                 if reader.group.events.len() >= GROUP {
@@ -221,6 +231,9 @@ impl Session {
                 }
                 // What is there already joins the group.
                 next = socket.next().now_or_never();
+            }
+            if brought {
+                data_at = self.brought(data_at, heard_at).await?;
             }
             self.note_data(&reader.group.events);
             if reader.group.frames > 0 || !reader.group.rejects.is_empty() {
@@ -232,15 +245,18 @@ impl Session {
         }
     }
 
+    /// Notes that data came, after what came at `before`; returns when.
+    async fn brought(&self, before: Instant, now: Instant) -> Result<Instant, NoWriter> {
+        self.data_clock().brought(now.duration_since(before));
+        self.live().await?;
+        Ok(now)
+    }
+
     /// Acts on what a message was; returns why the session ends, if it does.
-    async fn take(&self, taken: Taken, data_at: &mut Instant) -> Result<Option<Ended>, NoWriter> {
+    async fn take(&self, taken: Taken) -> Result<Option<Ended>, NoWriter> {
         let now = Instant::now();
         match taken {
-            Taken::Data => {
-                self.data_clock().brought(now.duration_since(*data_at));
-                *data_at = now;
-                self.live().await?;
-            }
+            Taken::Data | Taken::Nothing => {}
             Taken::Subscribed(reply) => {
                 let topic = reply.and_then(|reply| self.line.answered(&reply));
                 let changes = topic.map(|topic| self.board.lock().acknowledged(topic, now));
@@ -257,7 +273,6 @@ impl Session {
                 let _ = self.stage.send(Stage::Ending);
                 self.tell(What::Notice(text)).await?;
             }
-            Taken::Nothing => {}
             Taken::End(reason, cause) => return Ok(Some(Ended::new(reason, cause))),
         }
         Ok(None)
@@ -282,13 +297,15 @@ impl Session {
         }
         let now = Instant::now();
         let mut board = self.board.lock();
-        let mut last = None;
+        let mut noted: Vec<usize> = Vec::with_capacity(FEW);
         for event in events {
-            // Most groups are of few series.
-            if last == Some(event.series) {
+            // Most groups are of few series; of many, some are noted again.
+            if noted.contains(&event.series) {
                 continue;
             }
-            last = Some(event.series);
+            if noted.len() < FEW {
+                noted.push(event.series);
+            }
             for topic in self.line.topics_of(event.series) {
                 board.brought(*topic, now);
             }

@@ -186,6 +186,11 @@ impl SequenceTracker {
         (self.mark.last, self.mark.last_ts, &self.mark.holes)
     }
 
+    /// Whether [`Self::settle`] has something to do, now or later.
+    pub(crate) fn has_open(&self) -> bool {
+        !self.settled.is_empty() || !self.mark.holes.is_empty()
+    }
+
     /// Looks at an event that came by the connection `session`, and remembers it.
     pub(crate) fn look(&mut self, event: &Event, session: u64) -> Verdict {
         let (order, print) = (event.order(), event.body.fingerprint());

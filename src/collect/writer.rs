@@ -5,7 +5,7 @@
 //! one counted.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -28,7 +28,7 @@ use super::{
     seal::{Content, seal},
     series_writer::{Dropped, SeriesWriter},
     spooled,
-    status::{SeriesCount, Status},
+    status::{Lags, SeriesCount, Status},
     tracker::{Gap, Verdict},
     wal::{Batch, Checkpoint, Wal},
 };
@@ -58,6 +58,11 @@ const NOTE_NS: i64 = 60_000_000_000;
 const ATTEMPTS: u32 = 3;
 /// Open rows are written to the log once more when it is so many times as long as they are.
 const CARRIED: u64 = 4;
+/// So many of the news that wait are taken before anything else is looked at.
+const AT_ONCE: usize = 32;
+/// All series are looked at in every tick where they are so few, and the more rarely the more there are; at least in every so manyth.
+const LOOKED_AT: usize = 500;
+const RAREST: u64 = 8;
 /// Up to so many series each file is ended at its age, however small it is.
 const FEW: usize = 150;
 /// A file whose rows are complete.
@@ -74,6 +79,12 @@ type Sealed = (Frozen, Result<Content>);
 pub(super) struct Writer {
     options: Options,
     series: Vec<SeriesWriter>,
+    /// Those with rows that are not in the log yet.
+    dirty: Vec<usize>,
+    /// Those whose tracker has holes that are neither filled nor on record.
+    holed: BTreeSet<usize>,
+    /// Those with events that had no room and are not on record.
+    dropping: BTreeSet<usize>,
     /// Of series that this process does not collect.
     others: BTreeMap<Series, Checkpoint>,
     wal: Arc<Mutex<Wal>>,
@@ -96,6 +107,8 @@ pub(super) struct Writer {
     commit_again: Instant,
     uncommitted_since: Option<i64>,
     last_tick_ns: i64,
+    /// When all series were looked at last.
+    last_look_ns: i64,
     ticks: u64,
     full: watch::Sender<bool>,
     rate_events: u64,
@@ -141,11 +154,17 @@ impl Writer {
             .collect();
         let known_recv = |place: usize| series.get(place).map(SeriesWriter::known_recv);
         let lines = Lines::new(lines, &options.wanted, known_recv, now);
+        // Holes that an earlier process found.
+        let holed =
+            series.iter().enumerate().filter(|(_, one)| one.tracker.has_open()).map(|(place, _)| place).collect();
         let places = series.iter().enumerate().map(|(place, one)| (one.wanted.series.clone(), place)).collect();
         let status = Status { started_ns: now, memory_limit: options.memory_limit, ..Status::default() };
         Self {
             options,
             series,
+            dirty: Vec::new(),
+            holed,
+            dropping: BTreeSet::new(),
             others: known,
             wal,
             lines,
@@ -162,6 +181,7 @@ impl Writer {
             commit_again: Instant::now(),
             uncommitted_since: None,
             last_tick_ns: now,
+            last_look_ns: now,
             ticks: 0,
             full,
             rate_events: 0,
@@ -179,23 +199,33 @@ impl Writer {
                 biased;
                 Some(sealed) = self.seals.join_next(), if !self.seals.is_empty() => self.take_sealed(sealed),
                 _ = tick.tick() => {
-                    self.tick(from.len()).await;
-                    let _ = told.send(Arc::new(self.status.clone()));
+                    if let Some(status) = self.tick(from.len(), false).await {
+                        let _ = told.send(Arc::new(status));
+                    }
                     // However long that took, there is time for events before the next one.
                     tick.reset();
                 }
                 news = from.recv(), if !pressed => match news {
-                    Some(news) => self.take(news),
+                    Some(news) => {
+                        self.take(news);
+                        for _ in 1..AT_ONCE {
+                            let more = if self.is_pressed() { None } else { from.try_recv().ok() };
+                            let Some(news) = more else { break };
+                            self.take(news);
+                        }
+                    }
                     None => break,
                 },
             }
         }
         self.finish().await;
-        self.tick(0).await;
+        let status = self.tick(0, true).await;
         if let Err(error) = self.window.write(&self.options.spool).await {
             tracing::warn!(error = %error.chain(), "the quality window cannot be written");
         }
-        let _ = told.send(Arc::new(self.status.clone()));
+        if let Some(status) = status {
+            let _ = told.send(Arc::new(status));
+        }
         self.summary()
     }
 
@@ -259,7 +289,11 @@ impl Writer {
                 json!({ "series": one.series.to_string(), "exchange": one.venue.name() }),
             );
             let _ = self.places.insert(one.series.clone(), self.series.len());
-            self.series.push(SeriesWriter::new(one.clone(), known));
+            let writer = SeriesWriter::new(one.clone(), known);
+            if writer.tracker.has_open() {
+                let _ = self.holed.insert(self.series.len());
+            }
+            self.series.push(writer);
         }
         let series = &self.series;
         self.lines.add(lines, wanted, |place| series.get(place).map(SeriesWriter::known_recv), now);
@@ -294,34 +328,41 @@ impl Writer {
                 tracing::warn!(line = name, reason = reject.reason, frame = begin, "rejected");
             }
         }
-        for event in group.events {
+        let mut taken = Taken::default();
+        for event in &group.events {
             if self.options.max_events.is_some_and(|most| self.status.events >= most) {
-                return;
+                break;
             }
-            self.take_event(place, session, exchange, event);
+            self.take_event(place, session, exchange, event, &mut taken);
+        }
+        self.lines.lagged(place, &taken.lags);
+        let tally = self.window.of(exchange);
+        tally.lags.join(&taken.lags);
+        for (kind, events) in Kind::ALL.into_iter().zip(taken.by_kind).filter(|(_, events)| *events > 0) {
+            tally.events += events;
+            *tally.events_by_stream.entry(kind.name().to_owned()).or_default() += events;
         }
     }
 
-    fn take_event(&mut self, line: usize, session: u64, exchange: &'static str, event: Event) {
+    fn take_event(&mut self, line: usize, session: u64, exchange: &'static str, event: &Event, taken: &mut Taken) {
         let place = event.series;
         // Before the tracker knows of this event: what is committed must not remember what it does not hold.
-        if self.disk_trouble.is_none() && self.series.get(place).is_some_and(|s| s.must_rotate(&event, &self.options)) {
+        if self.disk_trouble.is_none() && self.series.get(place).is_some_and(|s| s.must_rotate(event, &self.options)) {
             self.rotate(&[place]);
         }
         self.lines.brought(place, event.ts_recv);
         let Some(series) = self.series.get_mut(place) else { return };
         let now = event.ts_recv;
-        let tally = self.window.of(exchange);
-        let verdict = series.tracker.look(&event, session);
+        let verdict = series.tracker.look(event, session);
         let told = || json!({ "series": series.wanted.series.to_string(), "id": format!("{:?}", event.id), "session": session });
         match verdict {
             Verdict::Again => {
                 series.status.duplicates += 1;
-                tally.duplicates += 1;
+                self.window.of(exchange).duplicates += 1;
                 return;
             }
             Verdict::Late => {
-                tally.late += 1;
+                self.window.of(exchange).late += 1;
                 // While one session takes another one's place, the slower one is late all the time.
                 if !self.lines.overlaps(line) {
                     self.diary.note(now, "late", told());
@@ -332,32 +373,38 @@ impl Writer {
                 let what = json!({ "series": series.wanted.series.to_string(), "first": first, "last": last });
                 self.diary.note(now, "filled", what);
             }
-            Verdict::Next | Verdict::AfterHole | Verdict::Filled { .. } => {}
+            Verdict::AfterHole => drop(self.holed.insert(place)),
+            Verdict::Next | Verdict::Filled { .. } => {}
             Verdict::Conflict => {
-                tally.conflicts += 1;
+                self.window.of(exchange).conflicts += 1;
                 self.diary.note(now, "conflict", told());
                 series.status.conflicts += 1;
             }
-            Verdict::Anew => self.diary.note(now, "anew", told()),
+            Verdict::Anew => {
+                let _ = self.holed.insert(place);
+                self.diary.note(now, "anew", told());
+            }
         }
         let used = (self.frozen_bytes + self.open_bytes + series.growth()) as u64;
         if !admits(series.wanted.kind, used, self.options.memory_limit) {
             series.drop_one(now);
+            let _ = self.dropping.insert(place);
+            let tally = self.window.of(exchange);
             tally.dropped += 1;
             *tally.series_lost.entry(series.name.clone()).or_default() += 1;
             return;
         }
-        let lag = event.ts_recv - event.ts_event;
-        tally.events += 1;
-        tally.lags.add(lag);
-        *tally.events_by_stream.entry(series.wanted.kind.name().to_owned()).or_default() += 1;
-        self.lines.lag(line, lag);
+        taken.lags.add(event.ts_recv - event.ts_event);
+        if let Some(events) = taken.by_kind.get_mut(series.wanted.kind.index()) {
+            *events += 1;
+        }
         self.status.events += 1;
         let _ = self.uncommitted_since.get_or_insert(event.ts_recv);
-        let before = series.open_bytes();
+        if series.at_risk() == 0 {
+            self.dirty.push(place);
+        }
         let id = if series.is_open() { 0 } else { self.wal.lock().unwrap_or_else(PoisonError::into_inner).file_id() };
-        series.push(event, &self.options.spool, id);
-        self.open_bytes += series.open_bytes() - before;
+        self.open_bytes += series.push(event, &self.options.spool, id);
         if self.options.max_events.is_some_and(|most| self.status.events >= most) {
             let _ = self.full.send(true);
         }
@@ -365,11 +412,12 @@ impl Writer {
 
     /// Puts on record which numbers will not come any more.
     fn settle(&mut self, now: i64) {
-        for (place, series) in self.series.iter_mut().enumerate() {
+        for place in std::mem::take(&mut self.holed) {
+            let Some(series) = self.series.get_mut(place) else { continue };
             let overlapping = self.lines.overlaps_series(place);
             let gaps = series.tracker.settle(now, overlapping, self.ending);
-            if gaps.is_empty() {
-                continue;
+            if series.tracker.has_open() {
+                let _ = self.holed.insert(place);
             }
             let exchange = series.wanted.venue.name();
             for Gap { first, last, found_ns } in gaps {
@@ -393,8 +441,12 @@ impl Writer {
 
     /// Commits what is open, and lets the files of these series be sealed.
     fn rotate(&mut self, places: &[usize]) {
+        if places.is_empty() {
+            return;
+        }
+        self.put_on_record((self.options.keeping.clock)());
         // Rows that are in no log stay in the open file, or a later commit would remember what is nowhere.
-        if places.is_empty() || (!self.commit() && !self.ending) {
+        if !self.commit() && !self.ending {
             return;
         }
         for place in places {
@@ -484,8 +536,30 @@ impl Writer {
         if self.disk_trouble.is_some() && !self.ending && Instant::now() < self.commit_again {
             return false;
         }
+        let dirty = std::mem::take(&mut self.dirty);
+        if !self.commit_all(&dirty) {
+            self.dirty = dirty;
+            return false;
+        }
+        // What could not be put in a record.
+        self.dirty
+            .extend(dirty.into_iter().filter(|place| self.series.get(*place).is_some_and(|one| one.at_risk() > 0)));
+        self.uncommitted_since = None;
+        if self.wal().is_long() {
+            let checkpoints = self.checkpoints();
+            if let Err(error) = tokio::task::block_in_place(|| self.wal().roll(&checkpoints)) {
+                self.trouble(&error.chain());
+                return true;
+            }
+            self.carry();
+        }
+        true
+    }
+
+    /// Writes the rows of these series to the log; whether it could.
+    fn commit_all(&mut self, places: &[usize]) -> bool {
         let (mut batch, mut ends) = (Batch::default(), Vec::new());
-        for place in 0..self.series.len() {
+        for place in places.iter().copied() {
             while let Some(piece) = self.series.get(place).and_then(SeriesWriter::uncommitted) {
                 let end = piece.range.end;
                 let added = self.wal().add(&mut batch, piece.head, &piece.tracked, piece.rows, piece.range);
@@ -503,19 +577,7 @@ impl Writer {
                 }
             }
         }
-        if !self.append(batch, &mut ends) {
-            return false;
-        }
-        self.uncommitted_since = None;
-        if self.wal().is_long() {
-            let checkpoints = self.checkpoints();
-            if let Err(error) = tokio::task::block_in_place(|| self.wal().roll(&checkpoints)) {
-                self.trouble(&error.chain());
-                return true;
-            }
-            self.carry();
-        }
-        true
+        self.append(batch, &mut ends)
     }
 
     /// Writes the rows of open files to the log once more, so that old segments, of which most has long been sealed, can go: a
@@ -576,9 +638,14 @@ impl Writer {
 
     /// Puts on record which events had no room: when there is room again, and now and then before.
     fn note_drops(&mut self, now: i64) {
-        for series in &mut self.series {
+        for place in std::mem::take(&mut self.dropping) {
+            let Some(series) = self.series.get_mut(place) else { continue };
             let due = |d: &Dropped| self.disk_trouble.is_none() || self.ending || now - d.from_ns > NOTE_NS;
-            if let Some(Dropped { events, from_ns, to_ns }) = series.dropped.take_if(|d| due(d)) {
+            let noted = series.dropped.take_if(|d| due(d));
+            if series.dropped.is_some() {
+                let _ = self.dropping.insert(place);
+            }
+            if let Some(Dropped { events, from_ns, to_ns }) = noted {
                 tracing::error!(series = %series.wanted.series, events, "events had no room and are lost");
                 let what = json!({ "series": series.wanted.series.to_string(), "exchange": series.wanted.venue.name(),
                     "events": events, "from_ns": from_ns, "to_ns": to_ns });
@@ -587,13 +654,19 @@ impl Writer {
         }
     }
 
-    async fn tick(&mut self, queue: usize) {
-        let now = (self.options.keeping.clock)();
-        self.ticks += 1;
-        // Before the commit: what the journal remembers as dealt with is on record by then.
+    /// Puts on record what is missing. Before each commit: what the log remembers as dealt with is on record by then.
+    fn put_on_record(&mut self, now: i64) {
         self.note_drops(now);
         self.settle(now);
         self.write_diary(now);
+    }
+
+    /// Does what is to be done several times a second; returns what there is to be told, if all series were looked at.
+    async fn tick(&mut self, queue: usize, all: bool) -> Option<Status> {
+        let now = (self.options.keeping.clock)();
+        let all = all || self.ticks.is_multiple_of(looked_at_every(self.series.len()));
+        self.ticks += 1;
+        self.put_on_record(now);
         let _ = self.commit();
         self.begin_seals();
         if self.memory_bytes() as u64 > self.options.memory_limit / 2 && self.waiting.is_empty() {
@@ -602,10 +675,14 @@ impl Writer {
                 self.rotate(&[place]);
             }
         }
-        let quiet_after = quiet_after(self.options.rotate_after, self.series.len());
-        let is_due = |one: &SeriesWriter| one.is_due(now, self.options.rotate_after, quiet_after);
-        let due: Vec<usize> = self.series.iter().enumerate().filter(|(_, one)| is_due(one)).map(|(at, _)| at).collect();
-        self.rotate(&due);
+        if all {
+            let quiet_after = quiet_after(self.options.rotate_after, self.series.len());
+            let is_due = |one: &SeriesWriter| one.is_due(now, self.options.rotate_after, quiet_after);
+            let due = self.series.iter().enumerate().filter(|(_, one)| is_due(one)).map(|(at, _)| at);
+            let due: Vec<usize> = due.collect();
+            self.rotate(&due);
+            self.measure_series(now);
+        }
         self.measure(now);
         if self.window.is_over(now) || self.ticks.is_multiple_of(240) {
             if let Err(error) = self.window.write(&self.options.spool).await {
@@ -615,7 +692,7 @@ impl Writer {
                 self.window = Window::at(&self.options.spool, now).await;
             }
         }
-        self.show(now, queue);
+        all.then(|| self.show(now, queue))
     }
 
     fn write_diary(&mut self, now: i64) {
@@ -626,17 +703,27 @@ impl Writer {
         }
     }
 
-    /// Counts what a tick's length adds to: time offline, rates.
-    fn measure(&mut self, now: i64) {
+    /// Judges every series, and counts what the time since the last such look adds to: time without a series, rates.
+    fn measure_series(&mut self, now: i64) {
+        let passed = |since: i64| Duration::from_nanos(u64::try_from(now - since).unwrap_or(0)).as_secs_f64();
         self.lines.judge(now, &mut self.diary);
+        self.lines.measure_series(passed(self.last_look_ns.max(self.window.start_ns())), &mut self.window);
+        let seconds = passed(self.last_look_ns);
+        if seconds > 0.0 {
+            for series in &mut self.series {
+                series.measure(seconds);
+            }
+        }
+        self.last_look_ns = now;
+    }
+
+    /// Counts what a tick's length adds to: time offline, the rate.
+    fn measure(&mut self, now: i64) {
         let begin = self.last_tick_ns.max(self.window.start_ns());
         let seconds = Duration::from_nanos(u64::try_from(now - begin).unwrap_or(0)).as_secs_f64();
         self.lines.measure(seconds, &mut self.window);
         let passed = Duration::from_nanos(u64::try_from(now - self.last_tick_ns).unwrap_or(0)).as_secs_f64();
         if passed > 0.0 {
-            for series in &mut self.series {
-                series.measure(passed);
-            }
             let fresh = self.status.events - self.rate_events;
             self.rate_events = self.status.events;
             self.status.rate = super::series_writer::smooth(self.status.rate, fresh, passed);
@@ -644,7 +731,7 @@ impl Writer {
         self.last_tick_ns = now;
     }
 
-    fn show(&mut self, now: i64, queue: usize) {
+    fn show(&mut self, now: i64, queue: usize) -> Status {
         self.status.now_ns = now;
         self.status.queue = queue;
         self.status.memory_bytes = self.memory_bytes() as u64;
@@ -662,12 +749,14 @@ impl Writer {
             counts.add(status.state);
             status
         });
-        self.status.feeds = feeds.collect();
+        let feeds = feeds.collect();
         self.status.series = counts;
         let mut troubles = self.lines.troubles();
         troubles.extend(self.disk_trouble.clone());
         self.status.healthy = troubles.is_empty();
         self.status.troubles = troubles;
+        // Only what is told has the series: they are made anew each time.
+        Status { feeds, ..self.status.clone() }
     }
 
     /// Seals everything; a file that cannot be sealed stays in the log.
@@ -707,6 +796,18 @@ impl Writer {
     }
 }
 
+/// What a group of events adds to, so that it is looked up once.
+#[derive(Debug, Default)]
+struct Taken {
+    by_kind: [u64; Kind::ALL.len()],
+    lags: Lags,
+}
+
+/// In every so manyth tick all series are looked at.
+fn looked_at_every(series: usize) -> u64 {
+    u64::try_from(series.div_ceil(LOOKED_AT)).unwrap_or(RAREST).clamp(1, RAREST)
+}
+
 /// How long the file of a quiet series stays open: longer where there are many series, so that together they do not make more
 /// than some 43,000 small files a day with the usual setting.
 fn quiet_after(rotate_after: Duration, series: usize) -> Duration {
@@ -736,6 +837,11 @@ mod tests {
             let files = a_day * series as f64;
             assert!(files <= 43_200.0, "{series}: {files}");
         }
+    }
+
+    #[test]
+    fn few_series_are_looked_at_in_every_tick_and_many_at_least_every_two_seconds() {
+        assert_eq!([0, 1, 500, 501, 2400, 3600, 1_000_000].map(looked_at_every), [1, 1, 1, 2, 5, 8, 8]);
     }
 
     #[test]

@@ -4,14 +4,84 @@
 //! price and a funding rate. A side of the book that is empty comes with a price and a quantity of zero; contracts without
 //! funding have an empty rate.
 
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{
     directory::{Directory, Heard, Reply, not_json},
     event::{Body, Event, Id, Kind, TradeId},
     instrument::{Page, Trading, instrument},
-    value::{Faults, Item, Value, side},
+    protocol::{Asking, Frames, Protocol, requests, socket},
+    symbol,
+    value::{Faults, Flat, Item, Value, flat, side},
+    venue::{DialRate, Route, Topic},
 };
+
+const PUBLIC: Route = socket("binance.public", "wss://fstream.binance.com/public/stream", 200);
+const MARKET: Route = socket("binance.market", "wss://fstream.binance.com/market/stream", 200);
+const REST: Route = requests("binance.rest", "https://fapi.binance.com");
+
+/// How often what has to be polled is polled.
+const POLLED: Duration = Duration::from_mins(1);
+
+pub(super) const PROTOCOL: Protocol = Protocol {
+    name: "binance",
+    routes: &[PUBLIC, MARKET, REST],
+    rest: REST,
+    lists: &["/fapi/v1/exchangeInfo"],
+    instruments,
+    // A weight of 2,400 a minute is allowed, each request has a weight of 1, and other programs of this address need some of it.
+    request_pace: Duration::from_millis(50),
+    allowance: Some(("x-mbx-used-weight-1m", 1800)),
+    ping: None,
+    // 300 connections in five minutes.
+    dial_rate: DialRate { burst: 20, every: Duration::from_millis(1100) },
+    cadence: |kind| match kind {
+        Kind::MarkPrice => Some(Duration::from_secs(1)),
+        Kind::OpenInterest => Some(POLLED),
+        _ => None,
+    },
+    topics,
+    asking: Asking::Url(|base, names| {
+        let names = encoded(&names.join("/"));
+        format!("{base}{}streams={names}", if base.contains('?') { '&' } else { '?' })
+    }),
+    has_funding: |wire| !wire.contains('_'),
+    spell: |typed| Ok(symbol::plain(typed)),
+    spell_listed: symbol::plain_listed,
+    frames: || Box::new(Stateless),
+    answer,
+};
+
+fn topics(kind: Kind, wire: &str) -> (Route, Vec<Topic>) {
+    let stream = |name: &str| vec![Topic::plain(format!("{}@{name}", wire.to_ascii_lowercase()))];
+    match kind {
+        Kind::Bbo => (PUBLIC, stream("bookTicker")),
+        Kind::Trade => (MARKET, stream("aggTrade")),
+        Kind::MarkPrice | Kind::Funding => (MARKET, stream("markPrice@1s")),
+        Kind::Liquidation => (MARKET, stream("forceOrder")),
+        Kind::OpenInterest | Kind::Instrument => {
+            (REST, vec![Topic::plain(format!("/fapi/v1/openInterest?symbol={}", encoded(wire)))])
+        }
+    }
+}
+
+/// A name as a URL has it: what is not ASCII is encoded.
+fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, &AsciiSet::EMPTY).to_string()
+}
+
+/// Each frame says all.
+#[derive(Debug)]
+struct Stateless;
+
+impl Frames for Stateless {
+    fn decode(&mut self, frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
+        decode(frame, ts_recv, wanted, out)
+    }
+}
 
 #[derive(Deserialize)]
 struct Frame<T> {
@@ -35,7 +105,7 @@ struct Refusal<'a> {
     msg: Value<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct BookTicker<'a> {
     #[serde(rename = "s", borrow, default)]
     symbol: Value<'a>,
@@ -53,7 +123,7 @@ struct BookTicker<'a> {
     time: Value<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct AggTrade<'a> {
     #[serde(rename = "s", borrow, default)]
     symbol: Value<'a>,
@@ -69,7 +139,7 @@ struct AggTrade<'a> {
     buyer_is_maker: Value<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct MarkPrice<'a> {
     #[serde(rename = "s", borrow, default)]
     symbol: Value<'a>,
@@ -83,6 +153,49 @@ struct MarkPrice<'a> {
     rate: Value<'a>,
     #[serde(rename = "T", borrow, default)]
     next: Value<'a>,
+}
+
+impl<'a> Flat<'a> for BookTicker<'a> {
+    fn slot(&mut self, key: &str) -> Option<&mut Value<'a>> {
+        Some(match key {
+            "s" => &mut self.symbol,
+            "u" => &mut self.update,
+            "b" => &mut self.bid_price,
+            "B" => &mut self.bid_qty,
+            "a" => &mut self.ask_price,
+            "A" => &mut self.ask_qty,
+            "T" => &mut self.time,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Flat<'a> for AggTrade<'a> {
+    fn slot(&mut self, key: &str) -> Option<&mut Value<'a>> {
+        Some(match key {
+            "s" => &mut self.symbol,
+            "a" => &mut self.id,
+            "p" => &mut self.price,
+            "q" => &mut self.qty,
+            "T" => &mut self.time,
+            "m" => &mut self.buyer_is_maker,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Flat<'a> for MarkPrice<'a> {
+    fn slot(&mut self, key: &str) -> Option<&mut Value<'a>> {
+        Some(match key {
+            "s" => &mut self.symbol,
+            "E" => &mut self.time,
+            "p" => &mut self.mark,
+            "i" => &mut self.index,
+            "r" => &mut self.rate,
+            "T" => &mut self.next,
+            _ => return None,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -153,7 +266,7 @@ impl Listed<'_> {
 }
 
 /// The list of `/fapi/v1/exchangeInfo`. A contract stands for one unit of its base currency.
-pub(super) fn instruments(body: &str) -> Result<Page, String> {
+fn instruments(body: &str) -> Result<Page, String> {
     let info: ExchangeInfo = serde_json::from_str(body).map_err(not_json)?;
     let trading = |status: &str| match status {
         "PENDING_TRADING" => Trading::Upcoming,
@@ -170,7 +283,7 @@ pub(super) fn instruments(body: &str) -> Result<Page, String> {
 }
 
 /// The answer of `/fapi/v1/openInterest`.
-pub(super) fn answer(body: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
+fn answer(body: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
     let found: Held = serde_json::from_str(body).map_err(not_json)?;
     out.push(Event {
         series: wanted.wanted(found.symbol.text()?, Kind::OpenInterest)?,
@@ -183,7 +296,7 @@ pub(super) fn answer(body: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec
     Ok(())
 }
 
-pub(super) fn decode(frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
+fn decode(frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
     // The name comes first in practice; reading it alone saves a second pass over the frame. One with escapes is read whole.
     let named = frame.strip_prefix("{\"stream\":\"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
     let any: Any;
@@ -203,9 +316,9 @@ pub(super) fn decode(frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Ve
     };
     let (name, topic) = stream.split_once('@').ok_or_else(|| format!("stream {stream:?} is unknown"))?;
     match topic {
-        "bookTicker" => out.push(quote(&read(frame)?, name, ts_recv, wanted)?),
-        "aggTrade" => out.push(trade(&read(frame)?, name, ts_recv, wanted)?),
-        "markPrice@1s" | "markPrice" => mark(&read(frame)?, name, ts_recv, wanted, out)?,
+        "bookTicker" => out.push(quote(&read_flat(frame, stream)?, name, ts_recv, wanted)?),
+        "aggTrade" => out.push(trade(&read_flat(frame, stream)?, name, ts_recv, wanted)?),
+        "markPrice@1s" | "markPrice" => mark(&read_flat(frame, stream)?, name, ts_recv, wanted, out)?,
         "forceOrder" => out.push(liquidation(&read::<ForceOrder>(frame)?.o, name, ts_recv, wanted)?),
         _ => return Err(format!("stream {stream:?} is unknown")),
     }
@@ -217,10 +330,10 @@ fn request(id: &Value) -> Option<Reply> {
 }
 
 /// The symbol of the data, which must be the one of the stream.
-fn symbol<'a>(value: &'a Value, stream: &str) -> Result<&'a str, String> {
+fn same_symbol<'a>(value: &'a Value, stream: &str) -> Result<&'a str, String> {
     let symbol = value.text()?;
     // A name that is percent-encoded in the stream's name is not compared.
-    if stream.contains('%') || symbol.to_lowercase() == stream.to_lowercase() {
+    if symbol.eq_ignore_ascii_case(stream) || stream.contains('%') || symbol.to_lowercase() == stream.to_lowercase() {
         Ok(symbol)
     } else {
         Err(format!("the stream of {stream:?} has data of {symbol:?}"))
@@ -232,7 +345,7 @@ fn quote(quote: &BookTicker, stream: &str, ts_recv: i64, wanted: &Directory) -> 
     let (ask_price, ask_qty) = side(quote.ask_price.amount()?, quote.ask_qty.amount()?);
     let number = quote.update.whole()?;
     Ok(Event {
-        series: wanted.wanted(symbol(&quote.symbol, stream)?, Kind::Bbo)?,
+        series: wanted.wanted(same_symbol(&quote.symbol, stream)?, Kind::Bbo)?,
         ts_event: quote.time.millis()?,
         ts_recv,
         id: Id::Ascending(number),
@@ -244,7 +357,7 @@ fn quote(quote: &BookTicker, stream: &str, ts_recv: i64, wanted: &Directory) -> 
 fn trade(trade: &AggTrade, stream: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
     let number = trade.id.whole()?;
     Ok(Event {
-        series: wanted.wanted(symbol(&trade.symbol, stream)?, Kind::Trade)?,
+        series: wanted.wanted(same_symbol(&trade.symbol, stream)?, Kind::Trade)?,
         ts_event: trade.time.millis()?,
         ts_recv,
         id: Id::Consecutive(number),
@@ -266,7 +379,7 @@ fn liquidation(order: &Order, stream: &str, ts_recv: i64, wanted: &Directory) ->
     };
     let average_price = order.average.present().map(Value::amount).transpose()?.filter(|price| *price > 0.0);
     Ok(Event {
-        series: wanted.wanted(symbol(&order.symbol, stream)?, Kind::Liquidation)?,
+        series: wanted.wanted(same_symbol(&order.symbol, stream)?, Kind::Liquidation)?,
         ts_event: order.time.millis()?,
         ts_recv,
         id: Id::Time,
@@ -277,7 +390,7 @@ fn liquidation(order: &Order, stream: &str, ts_recv: i64, wanted: &Directory) ->
 
 /// A frame of two streams: what is wrong with one of them costs nothing of the other.
 fn mark(mark: &MarkPrice, stream: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
-    let symbol = symbol(&mark.symbol, stream)?;
+    let symbol = same_symbol(&mark.symbol, stream)?;
     let ts_event = mark.time.millis()?;
     let (price, funding) = (wanted.place(symbol, Kind::MarkPrice), wanted.place(symbol, Kind::Funding));
     if price.is_none() && funding.is_none() {
@@ -296,6 +409,16 @@ fn mark(mark: &MarkPrice, stream: &str, ts_recv: i64, wanted: &Directory, out: &
         out.extend(faults.sort(body).map(|body| event(series, body)));
     }
     faults.end()
+}
+
+/// The data of a frame as Binance writes it: behind the name of its stream, flat, and nothing behind it; of any other, as JSON.
+fn read_flat<'a, T: Deserialize<'a> + Flat<'a>>(frame: &'a str, stream: &str) -> Result<T, String> {
+    let data =
+        frame.strip_prefix("{\"stream\":\"").and_then(|rest| rest.strip_prefix(stream)?.strip_prefix("\",\"data\":"));
+    match data.and_then(flat) {
+        Some((found, "}")) => Ok(found),
+        _ => read(frame),
+    }
 }
 
 fn read<'a, T: Deserialize<'a>>(frame: &'a str) -> Result<T, String> {

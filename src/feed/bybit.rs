@@ -5,7 +5,7 @@
 //! made of it for each stream that the change touches. A book of depth 1 comes as snapshots; a change, if one comes, is
 //! applied to the last one. Empty texts mean that there is no such value (contracts without funding).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use serde::Deserialize;
 
@@ -13,8 +13,54 @@ use super::{
     directory::{Directory, Heard, Reply, not_json},
     event::{Body, Event, Id, Kind, TradeId},
     instrument::{Page, Trading, instrument},
+    protocol::{Asking, Frames, Protocol, not_polled, requests, socket},
+    symbol,
     value::{Faults, Item, Levels, Value},
+    venue::{DialRate, Route, Topic},
 };
+
+const LINEAR: Route = socket("bybit.linear", "wss://stream.bybit.com/v5/public/linear", 200);
+const REST: Route = requests("bybit.rest", "https://api.bybit.com");
+
+pub(super) const PROTOCOL: Protocol = Protocol {
+    name: "bybit",
+    routes: &[LINEAR, REST],
+    rest: REST,
+    lists: &["/v5/market/instruments-info?category=linear&limit=1000"],
+    instruments,
+    request_pace: Duration::from_millis(200),
+    allowance: None,
+    ping: Some("{\"op\":\"ping\"}"),
+    // 500 connections in five minutes.
+    dial_rate: DialRate { burst: 20, every: Duration::from_millis(700) },
+    // A book is pushed again when nothing has changed.
+    cadence: |kind| (kind == Kind::Bbo).then_some(Duration::from_secs(3)),
+    topics: |kind, wire| {
+        let channel = match kind {
+            Kind::Bbo => "orderbook.1",
+            Kind::Trade => "publicTrade",
+            Kind::Liquidation => "allLiquidation",
+            Kind::MarkPrice | Kind::Funding | Kind::OpenInterest | Kind::Instrument => "tickers",
+        };
+        (LINEAR, vec![Topic::plain(format!("{channel}.{wire}"))])
+    },
+    // An unknown topic has its whole message refused: one topic a message.
+    asking: Asking::Messages {
+        one: |number, name| format!("{{\"req_id\":\"{number}\",\"op\":\"subscribe\",\"args\":[\"{name}\"]}}"),
+        many: None,
+    },
+    has_funding: |wire| !wire.contains('-'),
+    spell: |typed| Ok(symbol::plain(typed)),
+    spell_listed: symbol::plain_listed,
+    frames: || Box::new(State::default()),
+    answer: not_polled,
+};
+
+impl Frames for State {
+    fn decode(&mut self, frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
+        decode(frame, ts_recv, wanted, self, out)
+    }
+}
 
 #[derive(Deserialize)]
 struct Any<'a> {
@@ -120,7 +166,7 @@ struct Steps<'a> {
 }
 
 /// A page of `/v5/market/instruments-info`. A contract stands for one unit of its base currency.
-pub(super) fn instruments(body: &str) -> Result<Page, String> {
+fn instruments(body: &str) -> Result<Page, String> {
     let answer: Answer = serde_json::from_str(body).map_err(not_json)?;
     let trading = |status: &str| match status {
         "PreLaunch" => Trading::Upcoming,
@@ -174,7 +220,7 @@ struct Fields<'a> {
 
 /// What this connection has told so far, by symbol.
 #[derive(Debug, Default)]
-pub(super) struct State {
+struct State {
     tickers: HashMap<String, Last>,
     books: HashMap<String, Best>,
 }
@@ -196,7 +242,7 @@ struct Best {
     ask: Option<(f64, f64)>,
 }
 
-pub(super) fn decode(
+fn decode(
     frame: &str,
     ts_recv: i64,
     wanted: &Directory,

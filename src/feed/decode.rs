@@ -5,10 +5,9 @@
 //! none of the others.
 
 use super::{
-    binance, bybit,
     directory::{Directory, Heard},
     event::Event,
-    okx,
+    protocol::Frames,
     venue::Venue,
 };
 
@@ -17,15 +16,14 @@ use super::{
 pub struct Decoder {
     venue: Venue,
     directory: Directory,
-    bybit: bybit::State,
-    okx: okx::Indexes,
+    frames: Box<dyn Frames>,
 }
 
 impl Decoder {
     /// A decoder for a connection that was just made.
     #[must_use]
     pub fn new(venue: Venue, directory: Directory) -> Self {
-        Self { venue, directory, bybit: bybit::State::default(), okx: okx::Indexes::default() }
+        Self { venue, directory, frames: (venue.protocol().frames)() }
     }
 
     /// Decodes a frame that was read at `ts_recv`, and appends its events to `out`.
@@ -33,11 +31,7 @@ impl Decoder {
     /// # Errors
     /// What of the frame is not as the exchange documents. Its other events are appended all the same.
     pub fn decode(&mut self, frame: &str, ts_recv: i64, out: &mut Vec<Event>) -> Result<Heard, String> {
-        match self.venue {
-            Venue::Binance => binance::decode(frame, ts_recv, &self.directory, out),
-            Venue::Bybit => bybit::decode(frame, ts_recv, &self.directory, &mut self.bybit, out),
-            Venue::Okx => okx::decode(frame, ts_recv, &self.directory, &mut self.okx, out),
-        }
+        self.frames.decode(frame, ts_recv, &self.directory, out)
     }
 
     /// Decodes an answer to a request of a stream that has to be polled.
@@ -45,9 +39,6 @@ impl Decoder {
     /// # Errors
     /// As [`Self::decode`].
     pub fn answer(&self, body: &str, ts_recv: i64, out: &mut Vec<Event>) -> Result<(), String> {
-        match self.venue {
-            Venue::Binance => binance::answer(body, ts_recv, &self.directory, out),
-            Venue::Bybit | Venue::Okx => Err("nothing of this exchange is polled".to_owned()),
-        }
+        (self.venue.protocol().answer)(body, ts_recv, &self.directory, out)
     }
 }

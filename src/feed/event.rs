@@ -211,19 +211,35 @@ impl Body {
 /// The fingerprint of an event whose values stand in columns; the ones that its stream does not have are NaN, 0 or empty.
 #[must_use]
 pub fn fingerprint(floats: [f64; 4], side: i8, next_ns: i64, name: &[u8]) -> u64 {
-    let mut hash = XxHash64::with_seed(0);
-    for value in floats {
-        // One bit pattern for every NaN, so that null is null.
-        hash.write_u64(if value.is_nan() { u64::MAX } else { value.to_bits() });
+    // One bit pattern for every NaN, so that null is null.
+    let bits = floats.map(|value| if value.is_nan() { u64::MAX } else { value.to_bits() });
+    // All in one piece: that is twice as fast as piece by piece.
+    let mut bytes = [0; 128];
+    let whole = 4 * 8 + 1 + 8 + name.len();
+    let (values, rest) = bytes.split_at_mut(4 * 8);
+    let (side_at, rest) = rest.split_at_mut(1);
+    let (next_at, rest) = rest.split_at_mut(8);
+    if let Some(name_at) = rest.get_mut(..name.len()) {
+        for (at, value) in values.chunks_exact_mut(8).zip(bits) {
+            at.copy_from_slice(&value.to_le_bytes());
+        }
+        side_at.copy_from_slice(&side.to_le_bytes());
+        next_at.copy_from_slice(&next_ns.to_le_bytes());
+        name_at.copy_from_slice(name);
+        return XxHash64::oneshot(0, bytes.get(..whole).unwrap_or_default());
     }
-    hash.write_i8(side);
-    hash.write_i64(next_ns);
+    let mut hash = XxHash64::with_seed(0);
+    for value in bits {
+        hash.write(&value.to_le_bytes());
+    }
+    hash.write(&side.to_le_bytes());
+    hash.write(&next_ns.to_le_bytes());
     hash.write(name);
     hash.finish()
 }
 
 /// The number in decimal digits.
-fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
+pub(crate) fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
     let (mut left, mut first) = (number, digits.len());
     for (at, digit) in digits.iter_mut().enumerate().rev() {
         // The remainder of a division by ten fits.
@@ -274,6 +290,29 @@ mod tests {
         for number in [0, 7, 10, 130_639_474, u64::MAX] {
             let of = |id| Body::Trade { price: 1.5, qty: 2.0, side: -1, id }.fingerprint();
             assert_eq!(of(TradeId::Number(number)), of(TradeId::Text(number.to_string().into())), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_in_one_piece_and_in_several() {
+        for length in [0, 1, 20, 36, 86, 87, 88, 500] {
+            let name = vec![b'x'; length];
+            let mut hash = XxHash64::with_seed(0);
+            for value in [1.5_f64.to_bits(), u64::MAX, 0, 2.0_f64.to_bits()] {
+                hash.write(&value.to_le_bytes());
+            }
+            hash.write(&[1_u8.wrapping_neg()]);
+            hash.write(&7_i64.to_le_bytes());
+            hash.write(&name);
+            assert_eq!(fingerprint([1.5, f64::NAN, 0.0, 2.0], -1, 7, &name), hash.finish(), "{length}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_collected_has_known_columns_and_a_table() {
+        assert_eq!(Kind::ALL.map(Kind::name), crate::model::schema::STREAMS);
+        for kind in Kind::ALL {
+            assert!(crate::model::schema::own(&kind.name().parse().unwrap()).is_some(), "{kind}");
         }
     }
 

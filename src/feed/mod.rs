@@ -11,6 +11,7 @@ pub mod event;
 pub mod instrument;
 mod number;
 mod okx;
+mod protocol;
 pub mod recording;
 mod symbol;
 mod value;

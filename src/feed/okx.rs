@@ -4,7 +4,7 @@
 //! The index price comes by a channel of its own and is kept until the next mark price. `fundingTime` is the settlement
 //! that comes next, `nextFundingTime` the one after it. Error texts quote what was asked, with escapes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use serde::Deserialize;
 
@@ -12,9 +12,64 @@ use super::{
     directory::{Directory, Heard, Reply, not_json},
     event::{Body, Event, Id, Kind, TradeId},
     instrument::{Page, Trading, instrument},
-    symbol::okx_index,
+    protocol::{Asking, Frames, Protocol, not_polled, requests, socket},
+    symbol::{self, okx_index},
     value::{Faults, Item, Levels, Value},
+    venue::{DialRate, Route, Topic},
 };
+
+const PUBLIC: Route = socket("okx.public", "wss://ws.okx.com:8443/ws/v5/public", 100);
+const REST: Route = requests("okx.rest", "https://www.okx.com");
+
+pub(super) const PROTOCOL: Protocol = Protocol {
+    name: "okx",
+    routes: &[PUBLIC, REST],
+    rest: REST,
+    lists: &["/api/v5/public/instruments?instType=SWAP", "/api/v5/public/instruments?instType=FUTURES"],
+    instruments,
+    request_pace: Duration::from_millis(200),
+    allowance: None,
+    ping: Some("ping"),
+    // Three connections a second.
+    dial_rate: DialRate { burst: 1, every: Duration::from_millis(350) },
+    cadence: |kind| (kind == Kind::MarkPrice).then_some(Duration::from_secs(10)),
+    topics,
+    asking: Asking::Messages {
+        one: |number, name| format!("{{\"id\":\"{number}\",\"op\":\"subscribe\",\"args\":[{name}]}}"),
+        many: Some((50, |names| format!("{{\"op\":\"subscribe\",\"args\":[{}]}}", names.join(",")))),
+    },
+    has_funding: |wire| wire.ends_with("-SWAP"),
+    spell: symbol::okx,
+    spell_listed: symbol::okx_listed,
+    frames: || Box::new(Indexes::default()),
+    answer: not_polled,
+};
+
+fn topics(kind: Kind, wire: &str) -> (Route, Vec<Topic>) {
+    let of = |channel: &str, of: &str, subject: &str| {
+        Topic::answered(format!("{{\"channel\":\"{channel}\",\"{of}\":\"{subject}\"}}"), channel, subject)
+    };
+    let topics = match kind {
+        Kind::Bbo => vec![of("bbo-tbt", "instId", wire)],
+        Kind::Trade => vec![of("trades", "instId", wire)],
+        Kind::MarkPrice => {
+            vec![of("index-tickers", "instId", &okx_index(wire)), of("mark-price", "instId", wire)]
+        }
+        Kind::Funding => vec![of("funding-rate", "instId", wire)],
+        Kind::OpenInterest | Kind::Instrument => vec![of("open-interest", "instId", wire)],
+        // By type, not by instrument.
+        Kind::Liquidation => {
+            vec![of("liquidation-orders", "instType", if wire.ends_with("-SWAP") { "SWAP" } else { "FUTURES" })]
+        }
+    };
+    (PUBLIC, topics)
+}
+
+impl Frames for Indexes {
+    fn decode(&mut self, frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
+        decode(frame, ts_recv, wanted, self, out)
+    }
+}
 
 /// The code of the notice that a connection will be closed for an upgrade.
 const CLOSING: &str = "64008";
@@ -148,7 +203,7 @@ struct Listed<'a> {
 }
 
 /// The list of `/api/v5/public/instruments`. What is over is in it no more.
-pub(super) fn instruments(body: &str) -> Result<Page, String> {
+fn instruments(body: &str) -> Result<Page, String> {
     let trading = |state: &str| match state {
         "preopen" | "test" => Trading::Upcoming,
         "expired" => Trading::Over,
@@ -175,9 +230,9 @@ fn taker(side: &Value) -> Result<i8, String> {
 
 /// The last index prices of this connection, by the name of the index (`BTC-USDT`).
 #[derive(Debug, Default)]
-pub(super) struct Indexes(HashMap<String, f64>);
+struct Indexes(HashMap<String, f64>);
 
-pub(super) fn decode(
+fn decode(
     frame: &str,
     ts_recv: i64,
     wanted: &Directory,

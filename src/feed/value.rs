@@ -138,6 +138,61 @@ impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
     }
 }
 
+/// An object whose members stand side by side, each a text, a whole number or a truth.
+pub(super) trait Flat<'a>: Default {
+    /// Where the value of this key goes; `None` for a key of no interest.
+    fn slot(&mut self, key: &str) -> Option<&mut Value<'a>>;
+}
+
+/// Reads a flat object at the beginning of `text`, and returns what follows it. `None` where anything is out of the ordinary (an
+/// escape, a space, a fraction, a nested value, a key that comes twice): then the whole frame has to be read, and judged, as JSON.
+pub(super) fn flat<'a, T: Flat<'a>>(text: &'a str) -> Option<(T, &'a str)> {
+    let mut found = T::default();
+    let mut rest = text.strip_prefix('{')?;
+    loop {
+        let (key, after) = plain_text(rest)?;
+        let (value, after) = plain_value(after.strip_prefix(':')?)?;
+        if let Some(slot) = found.slot(key) {
+            if !matches!(slot, Value::Absent) {
+                return None;
+            }
+            *slot = value;
+        }
+        match after.as_bytes().first()? {
+            b',' => rest = after.get(1..)?,
+            b'}' => return Some((found, after.get(1..)?)),
+            _ => return None,
+        }
+    }
+}
+
+/// A text without escapes, and what follows it.
+fn plain_text(text: &str) -> Option<(&str, &str)> {
+    let rest = text.strip_prefix('"')?;
+    let end = rest.bytes().position(|byte| byte == b'"' || byte == b'\\' || byte < b' ')?;
+    let after = rest.get(end..)?.strip_prefix('"')?;
+    Some((rest.get(..end)?, after))
+}
+
+/// A text without escapes, a whole number or a truth, and what follows it.
+fn plain_value(text: &str) -> Option<(Value<'_>, &str)> {
+    match text.as_bytes().first()? {
+        b'"' => plain_text(text).map(|(text, after)| (Value::Text(Cow::Borrowed(text)), after)),
+        b't' => text.strip_prefix("true").map(|after| (Value::Truth(true), after)),
+        b'f' => text.strip_prefix("false").map(|after| (Value::Truth(false), after)),
+        first @ b'0'..=b'9' => {
+            let digits = text.bytes().position(|byte| !byte.is_ascii_digit())?;
+            // More digits may be too many, and JSON has no zeros in front.
+            if digits > 18 || (*first == b'0' && digits > 1) {
+                return None;
+            }
+            // What follows must end the value: a fraction or an exponent does not, and is refused where the next member begins.
+            Some((Value::Whole(text.get(..digits)?.parse().ok()?), text.get(digits..)?))
+        }
+        _ => None,
+    }
+}
+
 /// An item of a list: an object of type `T`, or something else, which must not spoil the items beside it.
 #[derive(Debug)]
 pub(super) enum Item<T> {
@@ -264,7 +319,7 @@ impl Faults {
 mod tests {
     use super::*;
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Default, Deserialize)]
     struct One<'a> {
         #[serde(borrow, default)]
         a: Value<'a>,
@@ -302,6 +357,49 @@ mod tests {
         assert!(Value::Whole(-1).whole().is_err() && Value::Text("+1".into()).whole().is_err());
         assert!(Value::Text(String::new().into()).whole().is_err());
         assert!(Value::Whole(0).millis().is_err() && Value::Large(u64::MAX).millis().is_err());
+    }
+
+    impl<'a> Flat<'a> for One<'a> {
+        fn slot(&mut self, key: &str) -> Option<&mut Value<'a>> {
+            (key == "a").then_some(&mut self.a)
+        }
+    }
+
+    #[test]
+    fn a_flat_object_is_read_as_json_is_or_not_at_all() {
+        for (text, plain) in [
+            (r#"{"a":"1.5","b":7,"c":true}"#, true),
+            (r#"{"b":"","a":""}"#, true),
+            (r#"{"a":18446744073709551615}"#, false),
+            (r#"{"a":123456789012345678}"#, true),
+            (r#"{"a":0,"b":0}"#, true),
+            (r#"{"a":false,"\u0062":1}"#, false),
+            (r#"{"a":"1\u002e5"}"#, false),
+            (r#"{"a":01}"#, false),
+            (r#"{"a":1.5}"#, false),
+            (r#"{"a":1e5}"#, false),
+            (r#"{"a":-1}"#, false),
+            (r#"{"a": 1}"#, false),
+            (r#"{"a":null}"#, false),
+            (r#"{"a":[1]}"#, false),
+            (r#"{"a":{"b":1}}"#, false),
+            (r#"{"a":1,"a":2}"#, false),
+            (r#"{"a":1,}"#, false),
+            (r#"{"a":1"#, false),
+            (r#"{"a":"1"#, false),
+            (r#"{"a":truth}"#, false),
+            ("{\"a\":\"\u{1}\"}", false),
+            ("{}", false),
+            ("", false),
+        ] {
+            let read = flat::<One>(text);
+            assert_eq!(read.is_some(), plain, "{text}");
+            if let Some((one, rest)) = read {
+                let json: One = serde_json::from_str(text).unwrap();
+                assert_eq!((one.a, rest), (json.a, ""), "{text}");
+            }
+        }
+        assert_eq!(flat::<One>(r#"{"a":"安"}}"#).map(|(_, rest)| rest), Some("}"));
     }
 
     #[test]

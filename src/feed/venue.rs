@@ -1,8 +1,7 @@
-//! The exchanges: which streams each has, where they are to be had, how a symbol is spelt there, how many subscriptions a
-//! connection may carry, and how it is kept alive.
+//! The exchanges that can be collected, what is wanted of them, and the connections that bring it.
 //!
-//! Endpoints and limits are those of the exchanges' public documents as of November 2026. Refuses to connect: what comes
-//! out is a list of connections to be made.
+//! What is particular to an exchange stands in its own file, as a [`Protocol`]; here it has one line. Endpoints and limits are those
+//! of the exchanges' public documents as of November 2026. Refuses to connect: what comes out is a list of connections to be made.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,30 +14,50 @@ use std::{
     time::Duration,
 };
 
-use percent_encoding::{AsciiSet, utf8_percent_encode};
-
 use super::{
     binance, bybit,
     directory::{Directory, Reply},
     event::Kind,
     instrument::{Instrument, Page, Trading, Wish},
     okx,
-    symbol::{self, Spelling},
+    protocol::{Asking, Protocol},
+    symbol::Spelling,
 };
 use crate::{
     error::{Error, Result},
     model::partition::{Exchange, Series, Stream, Symbol},
 };
 
-/// An exchange that can be collected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Venue {
+/// Declares the exchanges: a line for each.
+macro_rules! venues {
+    ($($(#[$doc:meta])* $name:ident: $module:ident),* $(,)?) => {
+        /// An exchange that can be collected.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Venue {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Venue {
+            /// All of them.
+            pub const ALL: [Self; [$(stringify!($name)),*].len()] = [$(Self::$name),*];
+
+            /// What is particular to it.
+            pub(super) const fn protocol(self) -> &'static Protocol {
+                match self {
+                    $(Self::$name => &$module::PROTOCOL,)*
+                }
+            }
+        }
+    };
+}
+
+venues! {
     /// Binance USDⓈ-M futures.
-    Binance,
+    Binance: binance,
     /// Bybit v5, linear contracts.
-    Bybit,
+    Bybit: bybit,
     /// OKX v5, swaps.
-    Okx,
+    Okx: okx,
 }
 
 /// One of an exchange's endpoints.
@@ -49,9 +68,9 @@ pub struct Route {
     /// Where it is.
     pub url: &'static str,
     /// What a connection may carry.
-    limit: usize,
+    pub(super) limit: usize,
     /// How it is talked to.
-    by: Transport,
+    pub(super) by: Transport,
 }
 
 /// How an endpoint is talked to.
@@ -110,6 +129,16 @@ pub struct Topic {
 }
 
 impl Topic {
+    /// One that answers name as they are asked for it, by a number.
+    pub(super) fn plain(name: String) -> Self {
+        Self { name, answered: None, cadence: None, series: Vec::new() }
+    }
+
+    /// One that answers name by a channel and its subject.
+    pub(super) fn answered(name: String, channel: &str, subject: &str) -> Self {
+        Self { answered: Some((channel.to_owned(), subject.to_owned())), ..Self::plain(name) }
+    }
+
     /// As the exchange names it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -134,8 +163,8 @@ pub struct Line {
     pub directory: Directory,
     /// The places in the list of series that it brings.
     pub series: Vec<usize>,
-    /// The topics of each of them.
-    topics_of: HashMap<usize, Vec<usize>>,
+    /// The topics of each of them, in their order.
+    topics_of: Vec<(usize, Vec<usize>)>,
     /// Series that have ended, by their places; shared by all copies of this line.
     ended: Arc<HashMap<usize, AtomicBool>>,
 }
@@ -144,7 +173,8 @@ impl Line {
     /// The topics that bring a series.
     #[must_use]
     pub fn topics_of(&self, series: usize) -> &[usize] {
-        self.topics_of.get(&series).map_or(&[], Vec::as_slice)
+        let at = self.topics_of.binary_search_by_key(&series, |(place, _)| *place);
+        at.ok().and_then(|at| self.topics_of.get(at)).map_or(&[], |(_, topics)| topics.as_slice())
     }
 
     /// Notes that a series has ended, or that it is wanted again.
@@ -182,18 +212,19 @@ impl Line {
     #[must_use]
     pub fn subscribe(&self) -> Vec<(String, Vec<usize>)> {
         let all: Vec<usize> = (0..self.topics.len()).collect();
-        match self.venue {
-            Venue::Binance => Vec::new(),
-            // An unknown topic has its whole message refused: one topic a message, and a number by which it is answered.
-            Venue::Bybit => all.into_iter().filter_map(|at| Some((self.ask(at)?, vec![at]))).collect(),
-            Venue::Okx => all
-                .chunks(50)
-                .map(|part| {
-                    let names: Vec<&str> =
-                        part.iter().filter_map(|at| Some(self.topics.get(*at)?.name.as_str())).collect();
-                    (format!("{{\"op\":\"subscribe\",\"args\":[{}]}}", names.join(",")), part.to_vec())
-                })
-                .collect(),
+        match &self.venue.protocol().asking {
+            Asking::Url(_) => Vec::new(),
+            Asking::Messages { many: Some((most, message)), .. } => {
+                let parts = all.chunks(*most);
+                let asked = parts.map(|part| {
+                    let names = part.iter().filter_map(|at| Some(self.topics.get(*at)?.name.as_str()));
+                    (message(&names.collect::<Vec<_>>()), part.to_vec())
+                });
+                asked.collect()
+            }
+            Asking::Messages { many: None, .. } => {
+                all.into_iter().filter_map(|at| Some((self.ask(at)?, vec![at]))).collect()
+            }
         }
     }
 
@@ -201,10 +232,9 @@ impl Line {
     #[must_use]
     pub fn ask(&self, topic: usize) -> Option<String> {
         let name = &self.topics.get(topic)?.name;
-        match self.venue {
-            Venue::Binance => None,
-            Venue::Bybit => Some(format!("{{\"req_id\":\"{topic}\",\"op\":\"subscribe\",\"args\":[\"{name}\"]}}")),
-            Venue::Okx => Some(format!("{{\"id\":\"{topic}\",\"op\":\"subscribe\",\"args\":[{name}]}}")),
+        match &self.venue.protocol().asking {
+            Asking::Url(_) => None,
+            Asking::Messages { one, .. } => Some(one(topic, name)),
         }
     }
 
@@ -220,69 +250,32 @@ impl Line {
     }
 }
 
-const fn socket(name: &'static str, url: &'static str, limit: usize) -> Route {
-    Route { name, url, limit, by: Transport::Socket }
-}
-
-const fn requests(name: &'static str, url: &'static str) -> Route {
-    Route { name, url, limit: usize::MAX, by: Transport::Requests }
-}
-
-const BINANCE_PUBLIC: Route = socket("binance.public", "wss://fstream.binance.com/public/stream", 200);
-const BINANCE_MARKET: Route = socket("binance.market", "wss://fstream.binance.com/market/stream", 200);
-const BINANCE_REST: Route = requests("binance.rest", "https://fapi.binance.com");
-const BYBIT_LINEAR: Route = socket("bybit.linear", "wss://stream.bybit.com/v5/public/linear", 200);
-const BYBIT_REST: Route = requests("bybit.rest", "https://api.bybit.com");
-const OKX_PUBLIC: Route = socket("okx.public", "wss://ws.okx.com:8443/ws/v5/public", 100);
-const OKX_REST: Route = requests("okx.rest", "https://www.okx.com");
-
-/// How often what has to be polled is polled.
-const POLLED: Duration = Duration::from_mins(1);
 /// The topic of all instruments of an exchange.
 pub const INSTRUMENTS: &str = "instruments";
 
 impl Venue {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Binance, Self::Bybit, Self::Okx];
-
     /// The name in paths, columns and flags.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Binance => "binance",
-            Self::Bybit => "bybit",
-            Self::Okx => "okx",
-        }
+        self.protocol().name
     }
 
     /// The endpoints.
     #[must_use]
     pub const fn routes(self) -> &'static [Route] {
-        match self {
-            Self::Binance => &[BINANCE_PUBLIC, BINANCE_MARKET, BINANCE_REST],
-            Self::Bybit => &[BYBIT_LINEAR, BYBIT_REST],
-            Self::Okx => &[OKX_PUBLIC, OKX_REST],
-        }
+        self.protocol().routes
     }
 
     /// The endpoint of its requests.
     #[must_use]
     pub const fn rest(self) -> Route {
-        match self {
-            Self::Binance => BINANCE_REST,
-            Self::Bybit => BYBIT_REST,
-            Self::Okx => OKX_REST,
-        }
+        self.protocol().rest
     }
 
     /// The requests that together list its instruments.
     #[must_use]
     pub const fn lists(self) -> &'static [&'static str] {
-        match self {
-            Self::Binance => &["/fapi/v1/exchangeInfo"],
-            Self::Bybit => &["/v5/market/instruments-info?category=linear&limit=1000"],
-            Self::Okx => &["/api/v5/public/instruments?instType=SWAP", "/api/v5/public/instruments?instType=FUTURES"],
-        }
+        self.protocol().lists
     }
 
     /// Reads an answer to one of them.
@@ -290,102 +283,52 @@ impl Venue {
     /// # Errors
     /// When it is no list.
     pub fn instruments(self, body: &str) -> std::result::Result<Page, String> {
-        match self {
-            Self::Binance => binance::instruments(body),
-            Self::Bybit => bybit::instruments(body),
-            Self::Okx => okx::instruments(body),
-        }
+        (self.protocol().instruments)(body)
     }
 
-    /// The shortest time between two requests. Binance allows a weight of 2,400 a minute, each of these has a weight of 1, and
-    /// other programs of this address need some of it.
+    /// The shortest time between two requests.
     #[must_use]
     pub const fn request_pace(self) -> Duration {
-        match self {
-            Self::Binance => Duration::from_millis(50),
-            Self::Bybit | Self::Okx => Duration::from_millis(200),
-        }
+        self.protocol().request_pace
+    }
+
+    /// A header of its answers that tells how much of an address's allowance is used, and how much may be before the rest is left to
+    /// others.
+    #[must_use]
+    pub const fn allowance(self) -> Option<(&'static str, u32)> {
+        self.protocol().allowance
     }
 
     /// How its connections are kept alive.
     #[must_use]
     pub const fn pulse(self) -> Pulse {
-        let text = match self {
-            Self::Binance => None,
-            Self::Bybit => Some("{\"op\":\"ping\"}"),
-            Self::Okx => Some("ping"),
-        };
-        Pulse { every: Duration::from_secs(20), text }
+        Pulse { every: Duration::from_secs(20), text: self.protocol().ping }
     }
 
-    /// How often it may be dialled. Binance documents 300 connections in five minutes, Bybit 500, OKX three a second.
+    /// How often it may be dialled.
     #[must_use]
     pub const fn dial_rate(self) -> DialRate {
-        match self {
-            Self::Binance => DialRate { burst: 20, every: Duration::from_millis(1100) },
-            Self::Bybit => DialRate { burst: 20, every: Duration::from_millis(700) },
-            Self::Okx => DialRate { burst: 1, every: Duration::from_millis(350) },
-        }
+        self.protocol().dial_rate
     }
 
     /// Whether it answers what is asked for.
     #[must_use]
     pub const fn acknowledges(self) -> bool {
-        matches!(self, Self::Bybit | Self::Okx)
+        matches!(self.protocol().asking, Asking::Messages { .. })
     }
 
     /// The longest time in which a stream that is alive brings something, where the exchange promises one: prices that are
     /// pushed by the clock, and books that are pushed again when nothing changes.
     #[must_use]
-    pub const fn cadence(self, kind: Kind) -> Option<Duration> {
-        match (self, kind) {
-            (Self::Binance, Kind::MarkPrice) => Some(Duration::from_secs(1)),
-            (Self::Bybit, Kind::Bbo) => Some(Duration::from_secs(3)),
-            (Self::Okx, Kind::MarkPrice) => Some(Duration::from_secs(10)),
-            (Self::Binance, Kind::OpenInterest) => Some(POLLED),
-            _ => None,
-        }
+    pub fn cadence(self, kind: Kind) -> Option<Duration> {
+        (self.protocol().cadence)(kind)
     }
 
     /// Where a stream comes from, and what must be subscribed.
     fn topics(self, kind: Kind, wire: &str) -> (Route, Vec<Topic>) {
-        let lower = || wire.to_ascii_lowercase();
-        let plain = |name: String| vec![Topic { name, answered: None, cadence: None, series: Vec::new() }];
-        let okx = |channel: &str, id: &str| Topic {
-            name: format!("{{\"channel\":\"{channel}\",\"instId\":\"{id}\"}}"),
-            answered: Some((channel.to_owned(), id.to_owned())),
-            cadence: None,
-            series: Vec::new(),
-        };
-        match (self, kind) {
-            (Self::Binance, Kind::Bbo) => (BINANCE_PUBLIC, plain(format!("{}@bookTicker", lower()))),
-            (Self::Binance, Kind::Trade) => (BINANCE_MARKET, plain(format!("{}@aggTrade", lower()))),
-            (Self::Binance, Kind::MarkPrice | Kind::Funding) => {
-                (BINANCE_MARKET, plain(format!("{}@markPrice@1s", lower())))
-            }
-            (Self::Binance, Kind::Liquidation) => (BINANCE_MARKET, plain(format!("{}@forceOrder", lower()))),
-            (Self::Binance, Kind::OpenInterest) => {
-                (BINANCE_REST, plain(format!("/fapi/v1/openInterest?symbol={}", encoded(wire))))
-            }
-            (_, Kind::Instrument) => (self.rest(), plain(INSTRUMENTS.to_owned())),
-            (Self::Bybit, Kind::Liquidation) => (BYBIT_LINEAR, plain(format!("allLiquidation.{wire}"))),
-            (Self::Bybit, Kind::Bbo) => (BYBIT_LINEAR, plain(format!("orderbook.1.{wire}"))),
-            (Self::Bybit, Kind::Trade) => (BYBIT_LINEAR, plain(format!("publicTrade.{wire}"))),
-            (Self::Bybit, _) => (BYBIT_LINEAR, plain(format!("tickers.{wire}"))),
-            (Self::Okx, Kind::Bbo) => (OKX_PUBLIC, vec![okx("bbo-tbt", wire)]),
-            (Self::Okx, Kind::Trade) => (OKX_PUBLIC, vec![okx("trades", wire)]),
-            (Self::Okx, Kind::MarkPrice) => {
-                (OKX_PUBLIC, vec![okx("index-tickers", &symbol::okx_index(wire)), okx("mark-price", wire)])
-            }
-            (Self::Okx, Kind::Funding) => (OKX_PUBLIC, vec![okx("funding-rate", wire)]),
-            (Self::Okx, Kind::OpenInterest) => (OKX_PUBLIC, vec![okx("open-interest", wire)]),
-            // By type, not by instrument.
-            (Self::Okx, Kind::Liquidation) => {
-                let kind = if wire.ends_with("-SWAP") { "SWAP" } else { "FUTURES" };
-                let name = format!("{{\"channel\":\"liquidation-orders\",\"instType\":\"{kind}\"}}");
-                let answered = Some(("liquidation-orders".to_owned(), kind.to_owned()));
-                (OKX_PUBLIC, vec![Topic { name, answered, cadence: None, series: Vec::new() }])
-            }
+        match kind {
+            Kind::Instrument => (self.rest(), vec![Topic::plain(INSTRUMENTS.to_owned())]),
+            kind => (self.protocol().topics)(kind, wire),
         }
     }
 
@@ -397,34 +340,18 @@ impl Venue {
 
     /// Whether an instrument has a stream: a contract that is delivered on a day has no funding.
     fn has(self, kind: Kind, wire: &str) -> bool {
-        kind != Kind::Funding
-            || match self {
-                Self::Binance => !wire.contains('_'),
-                Self::Bybit => !wire.contains('-'),
-                Self::Okx => wire.ends_with("-SWAP"),
-            }
+        kind != Kind::Funding || (self.protocol().has_funding)(wire)
     }
 
     /// A symbol as this exchange spells it.
     fn spell(self, typed: &Symbol) -> Result<Spelling> {
-        match self {
-            Self::Binance | Self::Bybit => Ok(symbol::plain(typed)),
-            Self::Okx => symbol::okx(typed),
-        }
+        (self.protocol().spell)(typed)
     }
 
     /// A name of its list.
     fn spell_listed(self, wire: &str) -> Spelling {
-        match self {
-            Self::Binance | Self::Bybit => symbol::plain_listed(wire),
-            Self::Okx => symbol::okx_listed(wire),
-        }
+        (self.protocol().spell_listed)(wire)
     }
-}
-
-/// A name as a URL has it: what is not ASCII is encoded.
-fn encoded(name: &str) -> String {
-    utf8_percent_encode(name, &AsciiSet::EMPTY).to_string()
 }
 
 impl Wanted {
@@ -634,15 +561,13 @@ pub fn more_lines(
                     directory.add(&one.wire, one.kind, *place);
                 }
             }
-            let url = match (venue, route.by) {
-                (Venue::Binance, Transport::Socket) => {
-                    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-                    let names = encoded(&names.join("/"));
-                    format!("{base}{}streams={names}", if base.contains('?') { '&' } else { '?' })
+            let url = match (&venue.protocol().asking, route.by) {
+                (Asking::Url(url), Transport::Socket) => {
+                    url(base, &topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>())
                 }
                 _ => base.to_owned(),
             };
-            let mut topics_of: HashMap<usize, Vec<usize>> = HashMap::new();
+            let mut topics_of: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
             for (at, topic) in topics.iter().enumerate() {
                 for place in &topic.series {
                     topics_of.entry(*place).or_default().push(at);
@@ -652,7 +577,17 @@ pub fn more_lines(
             let name = format!("{}/{number}", route.name);
             *number += 1;
             let ended = Arc::new(series.iter().map(|place| (*place, AtomicBool::new(false))).collect());
-            found.push(Line { venue, name, url, by: route.by, topics, directory, series, topics_of, ended });
+            found.push(Line {
+                venue,
+                name,
+                url,
+                by: route.by,
+                topics,
+                directory,
+                series,
+                topics_of: topics_of.into_iter().collect(),
+                ended,
+            });
         }
     }
     Ok(found)

@@ -79,6 +79,23 @@ pub struct Pruned {
     pub ended: Option<Ended>,
 }
 
+/// A record of the collector (a feed log, a quality window) that `qlc prune` removes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrunedRecord {
+    /// Its key below the spool's root.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last changed, in microseconds since 1970 UTC.
+    pub modified_us: i64,
+    /// Why it may go.
+    pub why: String,
+    /// When that was decided, RFC 3339 in UTC.
+    pub decided_at: String,
+    /// The version of qlc.
+    pub qlc_version: String,
+}
+
 /// What `qlc quarantine` takes out of QUARANTINE: on request, or because its rows are in the archive now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {

@@ -190,6 +190,22 @@ pub fn is_own_folder(folder: &str) -> bool {
     [FEED, quality::DIR, LOST_AND_FOUND].contains(&folder.split('/').next().unwrap_or_default())
 }
 
+/// The day of a record that the collector leaves beside the spool: a feed log, its rejected frames, a quality window.
+#[must_use]
+pub fn record_day(key: &str) -> Option<Date> {
+    match key.split('/').collect::<Vec<_>>().as_slice() {
+        [FEED, file] => {
+            let day = file.strip_suffix(".ndjson")?;
+            dashed(day.strip_prefix("rejects-").unwrap_or(day))?.parse().ok()
+        }
+        [quality::DIR, folder, file] => {
+            let _ = file.strip_prefix("window=")?.strip_suffix(".json")?;
+            date_of_folder(folder.strip_prefix("date=")?)
+        }
+        _ => None,
+    }
+}
+
 /// The day that a `date=` folder names: `20260203`, as qlc writes it, or `2026-02-03`.
 #[must_use]
 pub fn date_of_folder(text: &str) -> Option<Date> {

@@ -21,6 +21,10 @@ pub const TIME_COLUMNS: [&str; 3] = [TS_EVENT, "ts_recv", "next_funding_ts"];
 /// The version of the column contract.
 pub const SCHEMA_VERSION: &str = "v1";
 
+/// The streams whose columns this version knows: those that can be collected, and those that have a table even where no file of
+/// them exists.
+pub const STREAMS: [&str; 7] = ["bbo", "trade", "mark_price", "funding", "open_interest", "liquidation", "instrument"];
+
 /// The columns that every stream begins with.
 #[must_use]
 pub fn common() -> Vec<Field> {
@@ -160,8 +164,7 @@ pub fn misfit(file: &Schema, partition: &Schema) -> Option<String> {
 
 /// Whether a column of this name is in the contract, of whatever stream.
 fn of_contract(name: &str) -> bool {
-    let streams = ["bbo", "trade", "mark_price", "funding", "open_interest", "liquidation", "instrument"].into_iter();
-    let own = streams.filter_map(|stream| own(&stream.parse().ok()?)).flatten();
+    let own = STREAMS.into_iter().filter_map(|stream| own(&stream.parse().ok()?)).flatten();
     common().iter().chain(own.collect::<Vec<Field>>().iter()).any(|field| field.name() == name)
 }
 

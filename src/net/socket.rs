@@ -11,6 +11,10 @@ use super::{proxy::Proxies, tls};
 /// A longer message is no market data.
 const LONGEST: usize = 4 << 20;
 
+/// Bytes that are read at a time. All of them are zeroed before each read, so a large buffer costs more than it saves where
+/// frames are small; and there is one for each connection.
+const READ: usize = 16 << 10;
+
 /// A WebSocket.
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -28,8 +32,11 @@ pub async fn open(url: &str, proxies: &Proxies) -> Result<Socket, SocketError> {
     stream.set_nodelay(true).map_err(SocketError::Io)?;
     let connector =
         if is_secure { Connector::Rustls(tls::config().map_err(SocketError::Io)?) } else { Connector::Plain };
-    let config =
-        WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST)).write_buffer_size(0);
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(LONGEST))
+        .max_frame_size(Some(LONGEST))
+        .read_buffer_size(READ)
+        .write_buffer_size(0);
     let (socket, _) = client_async_tls_with_config(request, stream, Some(config), Some(connector)).await?;
     Ok(socket)
 }

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Kind, Result},
     model::{
         date::Date,
-        journal::{Ended, Pruned, from_lines, to_lines},
+        journal::{Ended, Pruned, PrunedRecord, from_lines, to_lines},
         layout,
     },
     storage::{
@@ -56,6 +56,13 @@ pub(super) async fn complete(at: &Place<'_>, run: &str, lines: &[Pruned]) -> Res
     let _ = atomic::write_bytes(at.archive, &key, at.staging, &Expect::Anything, to_lines(lines)?).await?;
     retract(at.archive, &format!("{run}{INTENT}")).await?;
     Ok(key)
+}
+
+/// Writes down which records of the collector go, before the first of them does: nothing else tells of them afterwards.
+pub(super) async fn records(at: &Place<'_>, lines: &[PrunedRecord]) -> Result<()> {
+    let folder = layout::journal_dir(layout::PRUNED, at.today);
+    let key = format!("{folder}/{}.records{JOURNAL}", runs::name(at.time));
+    atomic::write_bytes(at.archive, &key, at.staging, &Expect::Absent, to_lines(lines)?).await.map(drop)
 }
 
 async fn retract(archive: &Store, key: &str) -> Result<()> {

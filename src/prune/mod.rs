@@ -2,14 +2,15 @@
 //!
 //! `plan` reads everything again and says of each file whether it may go, and why; `apply` announces the removals in a
 //! journal, does them and writes down what came of each. Refuses to remove a file of which anything is left to doubt, and
-//! to be told otherwise: there is no flag for it.
+//! to be told otherwise: there is no flag for it. What the collector noted of old days goes by `records`, where it is asked for.
 
 mod apply;
 mod journal;
 mod plan;
+mod records;
 mod report;
 
-pub use report::{Judged, Options, Outcome, Report};
+pub use report::{Judged, JudgedRecord, Options, Outcome, Report};
 
 use chrono::SecondsFormat;
 
@@ -45,6 +46,14 @@ pub async fn run(
         let at = journal::Place { archive, staging: scratch.path(), today, time: &time };
         report.journal = apply::apply(spool, &at, &mut planned, options.keep_days, stop).await?;
     }
+    report.records = match &scratch {
+        Some(scratch) => {
+            let time = options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let at = journal::Place { archive, staging: scratch.path(), today, time: &time };
+            records::prune(spool, options, &planned, Some(&at), today, stop).await?
+        }
+        None => records::prune(spool, options, &planned, None, today, stop).await?,
+    };
     report.files = planned.into_iter().map(|one| one.judged).collect();
     report.unlisted = unlisted;
     report.stopped = stop();

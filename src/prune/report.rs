@@ -20,6 +20,8 @@ pub struct Options {
     pub selection: Selection,
     /// Whole days (UTC) that stay: a file goes when its days are older.
     pub keep_days: u32,
+    /// Whole days (UTC) of the collector's own records that stay; all of them, where it is not said.
+    pub keep_records: Option<u32>,
     /// The instant that decides what today is.
     pub now: DateTime<Utc>,
     /// Where objects of a bucket are put together.
@@ -93,11 +95,28 @@ pub struct Judged {
     pub reason: String,
 }
 
+/// What is said of a record of the collector. This is the object that `--format json` prints behind those of the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JudgedRecord {
+    /// Its key below the spool's root.
+    pub record: String,
+    /// The day that it is of.
+    pub date: Date,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: String,
+}
+
 /// What a pruning did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Every file that was meant, by series and name.
     pub files: Vec<Judged>,
+    /// The collector's records, where they were to be looked at, by key.
+    pub records: Vec<JudgedRecord>,
     /// The journal of this run, where something was removed.
     pub journal: Option<String>,
     /// Journals of interrupted runs that were completed.

@@ -304,3 +304,76 @@ fn killed_anywhere_nothing_is_lost_and_the_next_run_completes_it() {
         assert!(seen.contains(&state), "a crash left {state:?} (files, intents, lines): {seen:?}");
     }
 }
+
+#[test]
+fn records_of_the_collector_go_when_their_days_are_old_and_the_spool_holds_nothing_of_them() {
+    let place = Place::new();
+    put(&place, FIRST, DAY, 0);
+    let _ = place.compact(&[]).ended(0);
+    let records = |day: &str, plain: &str| {
+        let of = [
+            format!("_feed/{day}.ndjson"),
+            format!("_feed/rejects-{day}.ndjson"),
+            format!("quality/date={plain}/window=0015.json"),
+        ];
+        for key in &of {
+            let _ = place.put(key, b"{}\n");
+        }
+        of
+    };
+    let (before, day) = (records("2026-02-02", "20260202"), records("2026-02-03", "20260203"));
+    let young = records("2026-02-09", "20260209");
+    for key in ["_feed/instruments-okx.json", "_feed/notes.txt", "quality/date=20260202/README"] {
+        let _ = place.put(key, b"{}");
+    }
+    let there = |keys: &[String]| keys.iter().filter(|key| place.spool().join(key).exists()).count();
+    let all = listing(&place.spool());
+
+    // Without the setting nothing of them is looked at.
+    let _ = prune(&place, &["--keep-days", "30"]).ended(0);
+    let _ = prune(&place, &["--keep-days", "30", "--keep-records", "3", "--dry-run"])
+        .ended(0)
+        .says("would remove 3 records")
+        .says("kept 3 records of the collector (9 B), because their days are not old enough")
+        .says("kept 3 records of the collector (9 B), because of their days more is to come");
+    let _ = prune(&place, &["--keep-days", "30", "--keep-records", "3", "--exchange", "binance"]).ended(0);
+    assert_eq!(listing(&place.spool()), all);
+
+    // The log of a collector that died may hold rows of the day on which it wrote last, and of the one before.
+    let log = place.put("_journal/000000000001.qlcj", b"");
+    let at = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(DAY.unsigned_abs() + 3600 * SECOND.unsigned_abs());
+    fs::File::options().write(true).open(&log).unwrap().set_modified(at).unwrap();
+    let _ = prune(&place, &["--keep-days", "30", "--keep-records", "3"]).ended(0).says("kept 6 records");
+    assert_eq!((there(&before), there(&day), there(&young)), (3, 3, 3));
+    fs::File::options()
+        .write(true)
+        .open(&log)
+        .unwrap()
+        .set_modified(at + std::time::Duration::from_hours(120))
+        .unwrap();
+
+    // A file of the day lies in the spool: its records stay.
+    let ran = place
+        .qlc_env(&["prune", "--now", LATER, "--keep-days", "30", "--format", "json"], &[("QLC_KEEP_RECORDS", "3")]);
+    let ran = ran.ended(0);
+    let outcome = |key: &str| ran.json().iter().find(|one| one["record"] == key).map(|one| one["outcome"].clone());
+    assert_eq!(outcome(&before[0]), Some("removed".into()));
+    assert_eq!(outcome(&day[0]), Some("waiting".into()));
+    assert_eq!((there(&before), there(&day), there(&young)), (0, 3, 3));
+
+    // It goes, and they go with it; the configuration says so as well.
+    let config = place.put("qlc.toml", b"keep_records = 3\n");
+    let config = config.display().to_string();
+    let _ = place
+        .qlc(&["--config", &config, "prune", "--now", LATER, "--keep-days", "6"])
+        .ended(0)
+        .says("removed 3 records");
+    assert_eq!((there(&before), there(&day), there(&young)), (0, 0, 3));
+    assert!(
+        place.spool().join("_feed/instruments-okx.json").exists() && place.spool().join("_feed/notes.txt").exists()
+    );
+    let names: BTreeSet<String> =
+        journals(&place).0.iter().map(|line| line["name"].as_str().unwrap().to_owned()).collect();
+    assert!(before.iter().chain(&day).all(|key| names.contains(key)), "{names:?}");
+    place.verify();
+}

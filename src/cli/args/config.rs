@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::shared::{Format, Resources, Tuning};
+use super::shared::{Format, Resources, Retention, Tuning};
 
 /// `qlc config`
 #[derive(Debug, Args)]
@@ -30,6 +30,8 @@ pub(crate) struct ConfigShow {
     pub(crate) tuning: Tuning,
     #[command(flatten)]
     pub(crate) resources: Resources,
+    #[command(flatten)]
+    pub(crate) retention: Retention,
     /// For a person, or for a program: one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,

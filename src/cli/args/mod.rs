@@ -36,7 +36,7 @@ pub(crate) use import::Import;
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
-pub(crate) use shared::{Days, Format, Resources, Tuning, workers, zstd_level};
+pub(crate) use shared::{Days, Format, Resources, Tuning, keep_days, workers, zstd_level};
 pub(crate) use status::{Covered, Report, Status};
 pub(crate) use verify::Verify;
 

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{
     compact::{Selection, instant},
-    shared::Format,
+    shared::{Format, Retention},
 };
 
 /// `qlc prune`
@@ -17,6 +17,7 @@ Examples:
   qlc prune --keep-days 7 --dry-run         what would go, and why the rest stays
   qlc prune --keep-days 7                   as a timer does it, after qlc compact
   qlc prune --keep-days 2 --exchange binance --stream bbo
+  qlc prune --keep-days 7 --keep-records 90 also removes old feed logs and quality windows of the collector
 
 A file goes only when every row of it was read back: from data.parquet of its days, whose sha256 is that of meta.json and
 receipt, or from QUARANTINE. What was removed is in _pruned/ of the archive.")]
@@ -24,6 +25,8 @@ pub(crate) struct Prune {
     /// Whole days (UTC) to keep: a file goes when its day and the days of all its rows are older
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=36_500))]
     pub(crate) keep_days: u32,
+    #[command(flatten)]
+    pub(crate) retention: Retention,
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// Say what would be done, and why, and do nothing

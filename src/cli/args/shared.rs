@@ -44,6 +44,14 @@ impl Resources {
     }
 }
 
+/// What of the collector's records a pruning keeps; it can be in the configuration file too.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Retention {
+    /// Also remove what the collector noted (_feed/, quality/) on days older than N days (UTC) of which no spool file is left [default: it stays]
+    #[arg(long, value_name = "N", value_parser = keep_days, env = "QLC_KEEP_RECORDS", hide_env_values = true)]
+    pub(crate) keep_records: Option<u32>,
+}
+
 /// For a person, in lines and tables, or for a program, in one JSON object a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -78,4 +86,12 @@ pub(crate) fn workers(text: &str) -> Result<usize> {
 /// When it is not a number from 1 to 22.
 pub(crate) fn zstd_level(text: &str) -> Result<i32> {
     text.parse().ok().filter(|n| (1..=22).contains(n)).ok_or_else(|| Error::usage("write a number from 1 to 22"))
+}
+
+/// Whole days that are kept, from a text.
+///
+/// # Errors
+/// When it is not a number from 0 to 36500.
+pub(crate) fn keep_days(text: &str) -> Result<u32> {
+    text.parse().ok().filter(|n| *n <= 36_500).ok_or_else(|| Error::usage("write a number of days from 0 to 36500"))
 }

@@ -26,6 +26,8 @@ pub(super) fn show(typed: &ConfigShow, global: &Global, settings: &Settings, con
     collect.feeds.endpoint = global.bucket.feeds();
     let collecting = Collecting::merge(&collect, &settings.collect);
     let has_keys = std::env::var_os("AWS_ACCESS_KEY_ID").is_some_and(|key| !key.is_empty());
+    let keep_records = typed.retention.keep_records.or(settings.keep_records);
+    let settings = &Settings { keep_records, ..settings.clone() };
     let all = shown(global, settings, &collecting, &read.global.sources, has_keys)?;
     let mut out = console.out();
     out.list(typed.format, &all, || show::settings(&all, Look::of_stdout()))?;

@@ -188,7 +188,8 @@ pub(super) fn of_verify(options: &verify::Options, mode: &str, checked: Vec<Chec
 /// What a pruning was about: so many files of each outcome.
 pub(super) fn of_prune(options: &prune::Options, report: &prune::Report) -> About {
     let outcomes = report.files.iter().map(|file| word(&file.outcome));
-    of_things("prune", selected(&options.selection), outcomes)
+    let records = report.records.iter().map(|record| format!("record {}", word(&record.outcome)));
+    of_things("prune", selected(&options.selection), outcomes.chain(records))
 }
 
 /// What a cleaning was about: so many things of each kind and what became of them.

@@ -18,6 +18,14 @@ use crate::{
     prune,
 };
 
+/// A line of JSON.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    File(&'a prune::Judged),
+    Record(&'a prune::JudgedRecord),
+}
+
 /// Prunes, or says what would be pruned.
 pub(super) async fn run(
     typed: &Prune,
@@ -41,9 +49,11 @@ pub(super) async fn run(
         }
     };
     let mut out = console.out();
-    out.list(typed.format, &report.files, || show::pruned(&report, typed.dry_run, Look::of_stdout()))?;
+    let files = report.files.iter().map(Line::File);
+    let lines: Vec<Line> = files.chain(report.records.iter().map(Line::Record)).collect();
+    out.list(typed.format, &lines, || show::pruned(&report, typed.dry_run, Look::of_stdout()))?;
     out.finish()?;
-    account.pruned(&report.files);
+    account.pruned(&report);
     for folder in &report.unlisted {
         console.line(&format!("qlc: {}", folder.reason));
         account.failed(folder.reason.clone());

@@ -18,7 +18,7 @@ use super::{
     told::Told,
 };
 use crate::{
-    cli::args::{Global, connections, duration, feed_time, retries, workers, zstd_level},
+    cli::args::{Global, connections, duration, feed_time, keep_days, retries, workers, zstd_level},
     error::{Error, Kind, Result},
     feed::{event, instrument::Wish, venue::Venue},
 };
@@ -32,6 +32,7 @@ pub(crate) struct File {
     pub(super) spill_dir: Option<PathBuf>,
     pub(super) workers: Option<usize>,
     pub(super) zstd_level: Option<i32>,
+    pub(super) keep_records: Option<u32>,
     pub(super) bucket: BucketFile,
     pub(super) told: Told,
     pub(super) collect: CollectFile,
@@ -115,6 +116,7 @@ impl File {
             spill_dir: top.place("spill_dir", "/var/tmp/qlc")?.map(PathBuf::from),
             workers: top.number("workers", "4", workers)?,
             zstd_level: top.number("zstd_level", "6", zstd_level)?,
+            keep_records: top.number("keep_records", "90", keep_days)?,
             bucket: BucketFile {
                 endpoint: top.text("endpoint", "https://s3.example.org")?,
                 region: top.text("region", "eu-central-1")?,

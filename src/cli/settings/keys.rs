@@ -3,7 +3,7 @@
 //! Each is also the name of the argument that clap knows it by, which is how `config show` finds flag and variable.
 
 /// The settings at the top of the file.
-pub(crate) const TOP: [&str; 22] = [
+pub(crate) const TOP: [&str; 23] = [
     "spool",
     "archive",
     "memory_limit",
@@ -23,6 +23,7 @@ pub(crate) const TOP: [&str; 22] = [
     "connections",
     "multipart_above",
     "part_size",
+    "keep_records",
     "metrics_file",
     "metrics_push",
     "notify",

@@ -20,6 +20,7 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
         spill_dir: std::env::temp_dir().join(scratch::private_name()),
         workers: 3,
         zstd_level: None,
+        keep_records: None,
         bucket: BucketOptions { variables: Some(Variables(aws_variables())), ..BucketOptions::usual() },
         profile: None,
         told: Told::default(),
@@ -40,7 +41,7 @@ fn what_is_wrong_in_the_file_is_said_with_its_name() {
         "/etc/qlc/qlc.toml: memory-limit is not a setting; did you mean memory_limit? the settings are spool, \
          archive, memory_limit, spill_dir, workers, zstd_level, endpoint, region, profile, allow_http, path_style, \
          single_writer, request_timeout, connect_timeout, retries, retry_timeout, connections, multipart_above, \
-         part_size, metrics_file, metrics_push, notify, and the section [collect]",
+         part_size, keep_records, metrics_file, metrics_push, notify, and the section [collect]",
     );
     check(
         "colour = 1",

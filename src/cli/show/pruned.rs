@@ -8,7 +8,7 @@ use super::parts::{bytes, count, rows, table};
 use crate::{
     cli::console::Look,
     model::plain::line,
-    prune::{Judged, Outcome, Report},
+    prune::{Judged, JudgedRecord, Outcome, Report},
 };
 
 /// Files of one kind that are named one by one; of more, the number is told.
@@ -36,6 +36,7 @@ pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
             }
         }
     }
+    records(&report.records, &mut text);
     for folder in &report.unlisted {
         let _ = writeln!(text, "{}", folder.reason);
     }
@@ -52,6 +53,27 @@ pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
         text.push_str("a dry run removes nothing\n");
     }
     text
+}
+
+/// A line for each outcome of the collector's records, and the reasons of what should have gone.
+fn records(all: &[JudgedRecord], text: &mut String) {
+    for outcome in Outcome::ALL {
+        let some: Vec<&JudgedRecord> = all.iter().filter(|one| one.outcome == outcome).collect();
+        if some.is_empty() {
+            continue;
+        }
+        let size = bytes(some.iter().map(|one| one.bytes).sum());
+        let why = match outcome {
+            Outcome::Waiting => ", because of their days more is to come or lies in the spool",
+            Outcome::Young => ", because their days are not old enough",
+            Outcome::Removed | Outcome::Removable => ": of their days nothing is left in the spool",
+            other => because(other),
+        };
+        let _ = writeln!(text, "{} {} of the collector ({size}){why}", verb(outcome), count(some.len(), "record"));
+        for one in some.iter().filter(|_| matches!(outcome, Outcome::Failed | Outcome::Unknown)).take(FEW) {
+            let _ = writeln!(text, "  {}: {}", line(&one.record), line(&one.reason));
+        }
+    }
 }
 
 /// The table of what went, or would go: a line per series and day.

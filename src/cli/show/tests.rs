@@ -163,6 +163,7 @@ fn a_pruning_tells_what_went_and_why_the_rest_stays() {
             file("c", Outcome::Young, "20260203 is not older than the days to keep"),
             file("d", Outcome::Unproven, "data.parquet has another sha256"),
         ],
+        records: Vec::new(),
         journal: Some("_pruned/date=20260210/x.ndjson".to_owned()),
         settled: Vec::new(),
         unlisted: Vec::new(),

@@ -48,7 +48,7 @@ fn rows(seqs: Range<i64>) -> Rows {
     let mut rows = Rows::new(event::Kind::OpenInterest);
     for seq in seqs {
         let (id, number) = (Id::Ascending(seq.unsigned_abs()), seq.unsigned_abs());
-        rows.push(Event { series: 0, ts_event: seq, ts_recv: seq, id, number, body: Body::OpenInterest(1.0) }, seq);
+        rows.push(&Event { series: 0, ts_event: seq, ts_recv: seq, id, number, body: Body::OpenInterest(1.0) }, seq);
     }
     rows
 }

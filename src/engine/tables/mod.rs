@@ -1,5 +1,5 @@
-//! The tables that SQL sees: schemas `archive` and `spool`, each with one table per stream found in its store, the five
-//! known streams whether found or not, and `events`, the common columns of all streams. Besides, `archive.meta` has a row
+//! The tables that SQL sees: schemas `archive` and `spool`, each with one table per stream found in its store, the
+//! known streams ([`STREAMS`]) whether found or not, and `events`, the common columns of all streams. Besides, `archive.meta` has a row
 //! per `meta.json`, `archive.quarantine` a row per quarantined file and `archive.runs` a row per run and partition. A name without a schema means `archive`.
 //!
 //! Every table ends in the columns `exchange`, `stream`, `symbol` and `date`, which come from the path and decide which
@@ -43,12 +43,10 @@ pub use self::{listing::Side, partitioned::Learned};
 use super::{functions, session::CATALOG};
 use crate::{
     error::Result,
-    model::{layout, partition::Stream},
+    model::{layout, partition::Stream, schema::STREAMS},
     storage::{pinned::Pins, store::Store},
 };
 
-/// The streams that have a table in both schemas even where no file of them exists.
-const STREAMS: [&str; 5] = ["bbo", "trade", "mark_price", "funding", "open_interest"];
 const EVENTS: &str = "events";
 const META: &str = "meta";
 const QUARANTINE: &str = "quarantine";

@@ -74,7 +74,7 @@ async fn every_known_stream_has_a_table_and_every_found_one() {
     let tables = stores.lines(
         "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema <> 'information_schema' ORDER BY 1, 2",
     );
-    let known = ["bbo", "events", "funding", "mark_price", "open_interest", "trade"];
+    let known = ["bbo", "events", "funding", "instrument", "liquidation", "mark_price", "open_interest", "trade"];
     let mut expected: Vec<String> =
         known.iter().chain(&["meta", "quarantine", "runs"]).map(|t| format!("archive,{t}")).collect();
     expected.extend(known.iter().chain(&["depth"]).map(|t| format!("spool,{t}")));
