@@ -6,7 +6,7 @@
 `benches/run` starts it with everything that it needs. The workloads are made once, with a fixed seed, and kept. In
 every round each tool works on each workload once, in turn; each goes first as often as last. Each run is a process of
 its own, counted by the kernel. All results must hold the same rows at the same places. The table, all single
-measurements and a plot are put into --out; --readme puts the table into README.md as well.
+measurements and a plot are put into --out; --readme puts the tables into docs/BENCHMARKS.md and README.md as well.
 
 Compare ratios of one run on an idle machine, never seconds across machines. Nothing fails for being slow; a run fails
 when results differ, or when memory goes beyond its limit.
@@ -183,7 +183,7 @@ def arguments():
     parser.add_argument("--data", type=pathlib.Path, default=cache / "bench", help="the workloads are kept here")
     parser.add_argument("--work", type=pathlib.Path, help="for results while they are compared; by default in --data")
     parser.add_argument("--out", type=pathlib.Path, default=target / "peers", help="for the table, the figures and the plot")
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md and the plot beside it")
+    parser.add_argument("--readme", action="store_true", help="put the tables into docs/BENCHMARKS.md and README.md, and the plot beside the harness")
     args = parser.parse_args()
     if args.small:
         args.rounds, args.rows, args.peers, args.programs = 1, min(args.rows, 500_000), ["duckdb"], False
@@ -222,7 +222,7 @@ def main():
     report.write(bench.found, aims, args.out)
     print((args.out / "figures.md").read_text())
     if args.readme:
-        report.into_readme(args.out, HERE)
+        report.into_documents(args.out, HERE)
     if wrong:
         sys.exit("peers: " + "\npeers: ".join(wrong))
 

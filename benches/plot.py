@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 COLORS = {"qlc": "#0b6e4f", "duckdb": "#c9a227", "polars": "#4a7fb5", "chdb": "#b5524a"}
 PANELS = {"wall": ("wall, s", 1), "cpu": ("CPU, s", 1), "rss": ("peak RSS, GB", 1e9), "row": ("bytes a row", 1)}
-NOTE = "![The same as bars](benches/figures.svg)\n"
+NOTE = "![The same as bars](../benches/figures.svg)\n"
 LEFT, TOP, PANEL, BAR, GAP = 110, 56, 205, 13, 18
 
 

@@ -1,4 +1,4 @@
-"""Turns measurements into tables for people, and puts them into the README.
+"""Turns measurements into tables for people, and puts them into docs/BENCHMARKS.md and README.md.
 
 Every figure is a median with the smallest and largest value; ratios are of medians, to the best peer in that very
 column. Refuses to leave anything out: where a peer was better, or an aim was missed, the text says so.
@@ -20,7 +20,9 @@ EXTRA = {
     "floor-carried": "the same without the four constant columns",
     "unproven": "scan, merge and encode without any proof",
 }
-BEGIN, END = "<!-- figures: written by benches/run --readme -->", "<!-- end of figures -->"
+# Where the tables go: the document, and the marks around its part.
+ALL = ("docs/BENCHMARKS.md", "<!-- figures: written by benches/run --readme -->", "<!-- end of figures -->")
+SUMMARY = ("README.md", "<!-- summary: written by benches/run --readme -->", "<!-- end of summary -->")
 
 
 def settings(args):
@@ -98,6 +100,16 @@ def compared(found, aims):
         if short:
             missed.append(f"{workload}: {'; '.join(short)}")
     return table(["workload", "", *METRICS.values()], rows), missed
+
+
+def abridged(found):
+    """A line for each workload: qlc's medians, and their ratios to those of the best peer."""
+    rows = []
+    for workload, tools in found.items():
+        ratio = ratios(tools)
+        if ratio:
+            rows.append([workload, *(f"{unit(m, tools['qlc'][m]['median'])} (**{ratio[m]:.2f}**)" for m in METRICS)])
+    return table(["workload", *(f"{name} (to the best peer)" for name in METRICS.values())], rows)
 
 
 def extras(found):
@@ -185,13 +197,15 @@ def write(found, aims, out):
         text += ["Where qlc is not best, or misses its aim:\n", "\n".join(f"- {what}" for what in missed + later) + "\n"]
     out.mkdir(parents=True, exist_ok=True)
     (out / "figures.md").write_text("\n".join(text))
+    (out / "summary.md").write_text(abridged(by_workload))
     (out / "figures.svg").write_text(plot.svg(by_workload))
 
 
-def into_readme(out, here):
-    """Puts the tables between the marks of README.md, and the plot beside the harness."""
-    readme = here.parent / "README.md"
-    text = readme.read_text()
-    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    readme.write_text(f"{text[:begin]}\n\n{(out / 'figures.md').read_text()}\n{text[end:]}")
+def into_documents(out, here):
+    """Puts the tables between their marks, and the plot beside the harness."""
+    for (document, begin, end), part in ((ALL, "figures.md"), (SUMMARY, "summary.md")):
+        path = here.parent / document
+        text = path.read_text()
+        head, tail = text[: text.index(begin) + len(begin)], text[text.index(end) :]
+        path.write_text(f"{head}\n\n{(out / part).read_text()}\n{tail}")
     (here / "figures.svg").write_bytes((out / "figures.svg").read_bytes())

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compacts the days from START to END, one after another and oldest first, with what the command line offers and nothing
-# else. It can be stopped and started again at any time: a day that is up to date costs a look.
+# Compacts the days from START to END, one after another and oldest first, by calling qlc. It can be stopped and started
+# again at any time: a day that is up to date is only looked at. Days are written 20260101 or 2026-01-01.
 #
 #   backfill.sh START END [ARGUMENT…]         backfill.sh 20260101 20260131 --exchange binance
 #
@@ -18,7 +18,7 @@ usage() {
 }
 
 day_of() {
-    [[ $1 =~ ^[0-9]{8}$ ]] && date -u -d "$1" +%Y%m%d 2>/dev/null
+    [[ $1 =~ ^[0-9]{8}$ || $1 =~ ^[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] && date -u -d "$1" +%Y%m%d 2>/dev/null
 }
 
 [[ $# -ge 2 ]] || usage

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs qlc on a Debian machine with systemd: program, settings, units, rules of logrotate, documents. Run it again at
-# any time, for an update too: what is right is left alone, and settings that were edited are never replaced.
+# any time, for an update too: what is up to date is left alone, and settings that were edited are never replaced.
 #
 #   install.sh [--dry-run] [--root DIR] [--binary PATH] [--scheduler timer|cron|none] [--collector] [--prune]
 #
@@ -98,7 +98,9 @@ file 755 "$binary" /usr/local/bin/qlc
 file 755 "$here/backfill.sh" /usr/local/bin/quantlab-backfill
 settings 644 "$here/qlc.toml" /etc/quantlab/qlc.toml
 settings 600 "$here/qlc.env" /etc/quantlab/qlc.env
-file 644 "$here/../docs/operators-guide.md" /usr/local/share/doc/quantlab/operators-guide.md
+for document in installing runbook; do
+    file 644 "$here/../docs/$document.md" "/usr/local/share/doc/quantlab/$document.md"
+done
 for unit in "$here"/systemd/*; do
     file 644 "$unit" "/etc/systemd/system/${unit##*/}"
 done

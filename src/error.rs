@@ -1,6 +1,6 @@
 //! The one public error of the crate, with kinds that someone acts on differently.
 //!
-//! Refuses to classify by searching message text: whoever raises an error knows its kind.
+//! Errors are never classified by the text of a message: whoever raises an error knows its kind.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
-//! The steps that publish a partition: receipt, data, mark, `meta.json`. Nobody else writes them.
+//! The steps that publish a partition: receipt, data, mark, `meta.json`. No other code writes them.
 //!
 //! ```text
-//! killed after …   what stands                        what the next run does
-//! receipt          the old generation                 builds anew; the receipt is nobody's until then
+//! killed after …   what is there                      what the next run does
+//! receipt          the old generation                 builds again; the receipt belongs to no data until then
 //! data             new data beside the old meta.json  writes the mark and meta.json from the receipt of the data
 //! mark             the same                           the same
 //! ```

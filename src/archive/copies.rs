@@ -1,8 +1,9 @@
-//! Files of the spool that were found to hold rows of a published generation after it was published: those that were touched,
-//! renamed, moved or copied since.
+//! Spool files that were found, after a generation was published, to hold its rows: files that were touched, renamed,
+//! moved or copied since.
 //!
-//! They stand in a note beside the receipt, `_receipts/…/{sha256}.copies.json`, so that nobody reads them again to find out, and
-//! so that whoever only lists knows them. Nothing depends on a note: without it such files are read again.
+//! They are recorded in a note beside the receipt, `_receipts/…/{sha256}.copies.json`. With the note nobody has to read
+//! them again, and a command that only lists files recognises them. Nothing depends on a note: without it such files
+//! are read again.
 
 use std::path::Path;
 

@@ -1,12 +1,12 @@
 //! Which generations of a partition were published: the marks beside its receipts.
 //!
-//! A receipt is written before its data, so it does not show that the data was ever published. A mark is written between the
-//! data and `meta.json`: `_receipts/…/{number}.{sha256}.published`. The newest mark is the generation that must stand, or a
-//! newer one; what stands otherwise was lost or rolled back. Names are enough: one listing tells the history.
+//! A receipt is written before its data, so it does not show that the data was ever published. A mark is written between
+//! the data and `meta.json`: `_receipts/…/{number}.{sha256}.published`. The newest marked generation, or a newer one, must
+//! be there; if it is not, it was lost or rolled back. The names are enough: one listing gives the history.
 //!
 //! ```text
-//! receipt  mark     data        what that means
-//! there    absent   another's   an attempt that never published: nobody's loss
+//! receipt  mark     data        meaning
+//! there    absent   another's   an attempt that never published: nothing was lost
 //! there    absent   its own     being published, or interrupted; the next run writes the mark and meta.json
 //! there    there    its own     published
 //! there    there    older       rolled back

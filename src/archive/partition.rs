@@ -1,6 +1,6 @@
-//! One partition of an archive: its keys, and the small documents that lie under them.
+//! One partition of an archive: its keys, and the small documents under them.
 //!
-//! Nobody else puts a key of a partition together. Does not judge what the documents say: that is [`super::state`].
+//! No other code composes a key of a partition. What the documents mean is decided by [`super::state`].
 
 use bytes::Bytes;
 

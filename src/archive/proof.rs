@@ -1,8 +1,8 @@
 //! The proof that every row of a file is in the archive: in the data of the days it belongs to, or in QUARANTINE.
 //!
-//! All of the file is read again, and all of the data; the receipts between them must name this very content. Whoever
-//! retires a file asks for a [`Proven`], and nothing but [`prove`] makes one. Refuses to prove anything of a file without
-//! rows: there is nothing that could vouch for it.
+//! The whole file is read again, and all of the data; the receipts must name exactly this content. Removing a file
+//! takes a [`Proven`] value, and only [`prove`] makes one. A file without rows cannot be proven: nothing vouches for
+//! it.
 
 use std::{collections::BTreeMap, sync::Arc};
 

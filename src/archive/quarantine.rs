@@ -1,7 +1,7 @@
 //! The QUARANTINE of a partition: `error.json`, and the bytes beside it.
 //!
-//! The only place that reads and writes either. An `error.json` that cannot be understood is an error for whoever asks, and
-//! is never replaced; bytes that are kept are never overwritten, whether an entry tells of them or not.
+//! This is the only place that reads and writes either. An `error.json` that cannot be parsed is an error for the
+//! caller and is never replaced. Bytes that are kept are never overwritten, whether or not an entry names them.
 
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! What an archive holds of a partition: the only judge of it.
 //!
-//! [`inspect`] fetches the facts as deep as it is asked to, [`judge`] decides on them. Every verb maps the [`State`] to
-//! words of its own, and none decides by other rules. A [`Published`] partition is made here and in [`super::commit`] only.
+//! [`inspect`] fetches the facts, as many as it is asked for; [`judge`] decides on them. Every verb maps the [`State`]
+//! to words of its own, and none decides by other rules. A [`Published`] partition is made only here and in
+//! [`super::commit`].
 
 use std::fmt;
 
@@ -102,7 +103,7 @@ impl fmt::Display for Loss {
             None => write!(f, "generation {number}{rows} was published and its data.parquet is gone")?,
             Some(standing) => write!(
                 f,
-                "generation {number}{rows} was published, but an older one of {} rows stands in its place",
+                "generation {number}{rows} was published, but an older one of {} rows is in its place",
                 standing.outcome.rows
             )?,
         }
@@ -124,7 +125,7 @@ pub enum Unproven {
 impl fmt::Display for Unproven {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MetaWithoutData => f.write_str("meta.json stands without its data.parquet"),
+            Self::MetaWithoutData => f.write_str("meta.json is there without its data.parquet"),
             Self::NoReceipt(None) => f.write_str("no receipt vouches for data.parquet"),
             Self::NoReceipt(Some(sha256)) => write!(f, "no receipt vouches for data.parquet (sha256 {sha256})"),
             Self::OtherSize => f.write_str("data.parquet has another size than its receipt says"),

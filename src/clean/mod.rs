@@ -1,8 +1,8 @@
-//! `clean`: removes what interrupted runs left and nobody needs: receipts of data that was never published or was replaced,
-//! temporary files, scratch folders, probes, finished intents.
+//! `clean`: removes what interrupted runs left: receipts of data that was never published or was replaced, temporary
+//! files, scratch folders, probes, finished intents.
 //!
-//! Each kind has its rule for when it is nobody's; what is young stays, because a run may be about to need it. Refuses to
-//! touch `data.parquet`, `meta.json`, QUARANTINE, the spool's files and the journals.
+//! Each kind has its own rule for when it is orphaned. Young objects stay, because a run may be about to need them.
+//! `data.parquet`, `meta.json`, QUARANTINE, spool files and journals are never touched.
 
 mod receipts;
 mod report;

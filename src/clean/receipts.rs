@@ -1,10 +1,10 @@
-//! Which receipts vouch for nothing: neither for the data that stands, nor for what meta.json names, nor for data that
+//! Which receipts vouch for nothing: neither for the current data, nor for what `meta.json` names, nor for data that
 //! either of these was built upon.
 //!
-//! A receipt is written before its data. When the attempt dies in between, and the next one has other input, the receipt is
-//! left; so is that of data that was replaced. What the history needs stays: the receipt of the newest published generation,
-//! whether its data stands or not, and those of the bases: the rows of files that left the spool were proven there. A
-//! partition of which anything cannot be read is left alone.
+//! A receipt is written before its data. When an attempt dies in between, and the next one has other input, the receipt
+//! remains; so does that of data that was replaced. What the history needs stays: the receipt of the newest published
+//! generation, whether or not its data is there, and those of the bases, because the rows of files that left the spool
+//! were proven there. A partition of which anything cannot be read is left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,7 +109,7 @@ async fn needed(
     };
     let data = archive.head(&handle.data_key()).await?;
     if meta.is_some() && data.is_none() {
-        return Ok(Err("meta.json stands without its data.parquet".to_owned()));
+        return Ok(Err("meta.json is there without its data.parquet".to_owned()));
     }
     let only =
         receipts.by_sha256.len() == 1 && meta.as_ref().is_some_and(|sha256| receipts.by_sha256.contains_key(sha256));

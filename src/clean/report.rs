@@ -1,4 +1,4 @@
-//! What a cleaning is told, and what it says of each thing that it found.
+//! The options of a cleaning, and what it reports of each thing that it found.
 
 use std::{path::PathBuf, time::Duration};
 

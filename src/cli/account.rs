@@ -1,7 +1,6 @@
-//! What a run tells of itself while it works, for those who hear of it when it has ended.
+//! What a run records about itself while it works, for metrics and notices after it has ended.
 //!
-//! Commands add to it as soon as they know something, so that it is there even where they end with an error. Refuses to
-//! judge: that is the exit code's.
+//! Commands add to it as soon as they know something, so that it is there even if they end with an error.
 
 use std::{
     collections::BTreeMap,

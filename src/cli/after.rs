@@ -1,7 +1,7 @@
-//! After a run: its metrics are kept and pushed, and somebody hears of what went wrong.
+//! After a run: its metrics are written and pushed, and a webhook is notified if the run did not end well.
 //!
-//! Called when a command has ended, however it ended: with an error, or with a panic too. Refuses to change the exit code:
-//! what cannot be told is a warning.
+//! Called when a command has ended, in whatever way: with an error, or with a panic too. It never changes the exit
+//! code: what cannot be written or sent is a warning.
 
 mod metrics;
 mod notice;
@@ -32,7 +32,7 @@ pub(crate) fn tell(typed: &Typed, account: &Account, began: DateTime<Utc>, exit:
     let run = Run { command, exit, began, ended: Utc::now(), sums: account.told(), peak_memory: peak_memory() };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tracing::warn!(%error, "it could not be told how the run ended"),
+        Err(error) => return tracing::warn!(%error, "how the run ended could not be reported"),
     };
     runtime.block_on(async {
         // The collector has metrics of its own, which it serves.

@@ -1,8 +1,8 @@
-//! The two streams to the outside: stdout for results, stderr for progress, log and errors.
+//! The two output streams: stdout for results, stderr for progress, log and errors.
 //!
-//! Names and messages come from elsewhere, so whatever a terminal would obey is escaped here, on its way out ([`plain`]).
-//! While bars stand on a terminal, every other line goes through here, so that neither tears the other. Refuses to take a
-//! closed pipe for an error: `qlc … | head` ends well.
+//! Names and messages come from elsewhere, so control characters are escaped here, on their way out ([`plain`]). While
+//! progress bars are drawn on a terminal, every other line goes through here, so that neither corrupts the other. A
+//! closed pipe is not an error: `qlc … | head` ends well.
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 
@@ -20,19 +20,26 @@ pub(crate) struct Console {
     bars: MultiProgress,
     /// Neither bars nor progress lines are wanted.
     quiet: bool,
+    /// Every partition is listed, not only those that were not plain.
+    lists_all: bool,
 }
 
 impl Console {
     /// A console with bars if stderr is a terminal and progress is wanted.
-    pub(crate) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool, lists_all: bool) -> Self {
         let drawn = !quiet && io::stderr().is_terminal() && !is_dumb();
         let target = if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { bars: MultiProgress::with_draw_target(target), quiet }
+        Self { bars: MultiProgress::with_draw_target(target), quiet, lists_all }
     }
 
     /// The place for bars; `None` where none can stand.
     pub(crate) fn bars(&self) -> Option<&MultiProgress> {
         (!self.bars.is_hidden()).then_some(&self.bars)
+    }
+
+    /// Whether every partition is listed at the end.
+    pub(crate) fn lists_all(&self) -> bool {
+        self.lists_all
     }
 
     /// Writes a line to stderr.

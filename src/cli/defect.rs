@@ -1,7 +1,7 @@
 //! Panics: a defect of qlc becomes an error like any other, in one line and with an exit code.
 //!
-//! Refuses to print panics that someone else catches: a damaged file can make a Parquet reader panic, which is that file's
-//! fault and is told with it.
+//! Panics that other code catches are not printed: a damaged file can make a Parquet reader panic, which is reported
+//! with that file.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, set_hook},

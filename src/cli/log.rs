@@ -1,6 +1,4 @@
-//! The log: what qlc and the libraries tell about their work, on stderr.
-//!
-//! Refuses to write results: these are on stdout, and a program that reads them needs no log.
+//! The log: what qlc and its libraries report about their work, on stderr. Results go to stdout.
 
 use std::io::{self, IsTerminal, Write};
 

@@ -1,6 +1,6 @@
 //! What was meant: typed flags become the options of a verb, or an error that says which flag does not fit and why.
 //!
-//! Pure. Refuses to touch files, stores and the clock: what of these is needed comes in as an argument.
+//! Pure: what it needs of files, stores and the clock comes in as an argument.
 
 use chrono::{DateTime, Utc};
 

@@ -1,9 +1,8 @@
 //! The command line: what was typed, what is printed, which exit code.
 //!
-//! Each step has its file: `args` (typed) → `settings` and `meaning` (meant) → `command` (done) → `show` (printed) → `exit`,
-//! and `after` tells others how it ended.
-//! The only floor that knows clap, stdout and the environment. Refuses to do a verb's work: it calls verbs and prints what
-//! they return.
+//! Each step has its file: `args` (typed) → `settings` and `meaning` (meant) → `command` (done) → `show` (printed) →
+//! `exit`, and `after` reports how it ended. This is the only floor that knows clap, stdout and the environment. It
+//! does no verb's work: it calls verbs and prints what they return.
 
 #![expect(clippy::disallowed_methods, reason = "the floor that reads the environment for all others")]
 
@@ -50,7 +49,7 @@ pub fn main() -> ExitCode {
         Ok(typed) => typed,
         Err(error) => return not_run(&error, &line).into(),
     };
-    let console = Console::new(typed.global.quiet > 0);
+    let console = Console::new(typed.global.quiet > 0, typed.global.verbose > 0);
     let (account, began) = (Account::default(), chrono::Utc::now());
     let ended = defect::caught(|| run(&typed, &console, &account));
     if let Err(error) = &ended {
@@ -97,7 +96,7 @@ fn run(typed: &args::Typed, console: &Console, account: &Account) -> Result<Exit
 /// What clap ends by itself: help and version on stdout, a usage error in one line on stderr.
 fn not_run(error: &clap::Error, line: &[OsString]) -> Exit {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
-    let console = Console::new(true);
+    let console = Console::new(true, false);
     match error.kind() {
         DisplayHelp | DisplayVersion => match error.print().and_then(|()| io::stdout().flush()) {
             Err(trouble) if trouble.kind() != io::ErrorKind::BrokenPipe => {
@@ -109,7 +108,9 @@ fn not_run(error: &clap::Error, line: &[OsString]) -> Exit {
             _ => Exit::Done,
         },
         DisplayHelpOnMissingArgumentOrSubcommand => {
-            console.line(error.render().to_string().trim_end());
+            let alone = line.len() < 2;
+            let help = if alone { args::FIRST_SCREEN.to_owned() } else { error.render().to_string() };
+            console.line(help.trim_end());
             Exit::Usage
         }
         _ => {

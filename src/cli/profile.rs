@@ -1,7 +1,7 @@
 //! The profiles of the AWS tools: keys, region and endpoint from `~/.aws/credentials` and `~/.aws/config`.
 //!
-//! Static keys only. Refuses a profile that was named and is not there, or that takes its keys from somewhere else:
-//! running as somebody else than was meant is worse than not running.
+//! Static keys only. A profile that was named and does not exist, or that takes its keys from elsewhere, is an error:
+//! running with another identity than was meant is worse than not running.
 
 use std::path::{Path, PathBuf};
 

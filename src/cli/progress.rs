@@ -1,6 +1,6 @@
-//! What a person sees while a command runs: bars on a terminal, a line per partition elsewhere.
+//! What a person sees while a command runs: bars on a terminal.
 //!
-//! Refuses to write to stdout, except for the JSON objects that appear there as partitions end.
+//! Nothing of it goes to stdout, except for the JSON objects that appear there as partitions end.
 
 use std::{
     collections::HashMap,
@@ -149,11 +149,6 @@ impl Watch for Progress {
             line.finish_and_clear();
         }
         self.draw(state.count);
-        // What was up to date is summed up at the end.
-        if outcome.status != Status::UpToDate {
-            let Count { ended, partitions, .. } = state.count;
-            self.console.progress_line(&format!("[{ended}/{partitions}] {}", show::outcome_line(outcome)));
-        }
         if let Some(json) = &mut state.json
             && let Err(error) = json.json(outcome)
         {
@@ -165,7 +160,6 @@ impl Watch for Progress {
 /// Counts what a verification has done, for which no total is known beforehand.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    console: Console,
     bar: Option<ProgressBar>,
     partitions: usize,
     rows: u64,
@@ -182,11 +176,11 @@ impl Tally {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { console: console.clone(), bar, partitions: 0, rows: 0, bytes: 0 }
+        Self { bar, partitions: 0, rows: 0, bytes: 0 }
     }
 
-    /// Another partition is verified; `line` says how it was.
-    pub(crate) fn count(&mut self, rows: u64, bytes: u64, line: &str) {
+    /// Another partition is verified.
+    pub(crate) fn count(&mut self, rows: u64, bytes: u64) {
         self.partitions += 1;
         self.rows += rows;
         self.bytes += bytes;
@@ -194,7 +188,6 @@ impl Tally {
             let partitions = show::count(self.partitions, "partition");
             bar.set_message(format!("{partitions}, {}, {}", show::rows(self.rows), show::bytes(self.bytes)));
         }
-        self.console.progress_line(line);
     }
 
     /// Removes the bar.

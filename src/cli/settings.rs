@@ -1,7 +1,7 @@
 //! The settings and where they come from: a flag, else the environment, else the configuration file, else the default.
 //!
-//! Flags and environment reach this file as one value, because clap reads both in that order. Refuses unknown keys in the
-//! file: a misspelled setting that is silently the default has cost many an archive.
+//! Flags and environment reach this file as one value, because clap reads both in that order. Unknown keys in the file
+//! are an error: otherwise a misspelled setting would silently be the default.
 
 mod collecting;
 mod file;
@@ -102,7 +102,7 @@ impl Settings {
             if value.trim().is_empty() {
                 let variable = name.to_ascii_uppercase();
                 return Err(Error::usage(format!(
-                    "the {name} is empty: name a folder or a URL with --{name}, QLC_{variable} or {name} in the configuration"
+                    "the {name} is an empty string: give a folder or a URL with --{name}, QLC_{variable} or {name} in the configuration"
                 )));
             }
         }

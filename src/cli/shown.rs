@@ -1,6 +1,6 @@
-//! Every setting as it holds, and where it comes from: what `config show` prints.
+//! Every effective setting and its origin: what `config show` prints.
 //!
-//! Refuses to show secrets: of a webhook only its host, of other URLs neither names, passwords nor queries.
+//! Secrets are not shown: of a webhook only its host, of other URLs neither names, passwords nor queries.
 
 use serde::Serialize;
 use url::Url;

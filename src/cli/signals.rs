@@ -1,8 +1,8 @@
 //! Ctrl-C and SIGTERM: the first asks for a stop between two atomic steps, the second ends the process at once.
 //!
-//! A thread of its own listens, because all others may be busy with rows. Ending at once is safe too: what is half written
-//! has a temporary name, and the next run removes it. So nobody waits for ever: a command that has not come to a safe point
-//! after [`GRACE`] is left where it stands, and if even that is not possible, as a call does not return, the process ends
+//! A thread of its own listens, because all others may be busy with rows. Ending at once is safe too: what is half
+//! written has a temporary name, and the next run removes it. A command that has not come to a safe point after
+//! [`GRACE`] is abandoned where it is; if even that is not possible, because a call does not return, the process ends
 //! after [`LAST`]. The collector and the processes of a cluster take the time they need ([`Signals::be_patient`]).
 
 use std::{

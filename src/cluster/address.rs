@@ -1,6 +1,4 @@
-//! A cluster's address, as people write it.
-//!
-//! Refuses everything but host and port.
+//! A cluster's address, as people write it: host and port, and nothing else.
 
 use std::{fmt, str::FromStr};
 

@@ -1,7 +1,7 @@
-//! The client: which partitions a run means, a job for each, and what came of them.
+//! The client: which partitions a run means, a job for each, and their results.
 //!
-//! Refuses to begin before every executor can do its part, and to go on when the scheduler has gone: what is under way
-//! ends where it is, and the next run finds it.
+//! A run begins only when every executor can do its part, and ends when the scheduler is gone: the tasks that are
+//! running end where they are, and the next run finds them.
 
 use std::{sync::Arc, time::Duration};
 

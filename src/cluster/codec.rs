@@ -1,6 +1,6 @@
 //! How plans become bytes and plans again: qlc's own node here, everything else by Ballista's codec.
 //!
-//! Refuses the task of another version of qlc: the bytes of the archive follow from the version that makes them.
+//! A task of another version of qlc is refused: the bytes of the archive follow from the version that makes them.
 
 use std::sync::Arc;
 

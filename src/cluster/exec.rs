@@ -1,8 +1,8 @@
-//! A task as a physical plan of one node without inputs: where it is executed, the partition is compacted, and its report
-//! is the only row.
+//! A task as a physical plan of one node without inputs: where it is executed, the partition is compacted, and its
+//! report is the only row.
 //!
-//! It never fails for what is in the files: that is told in the report, so that nobody tries the same bytes again and
-//! again. Refuses to run where no executor is, as on the scheduler, which only passes it on.
+//! It does not fail because of what is in the files: that is in the report, so that the same bytes are not tried again
+//! and again. It runs only on an executor; the scheduler passes it on.
 
 use std::{fmt, sync::Arc};
 

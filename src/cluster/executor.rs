@@ -1,6 +1,4 @@
 //! An executor: Ballista's process, with qlc's codec, stores, memory and a few answers to questions.
-//!
-//! Refuses to begin where it cannot listen.
 
 use std::{
     net::SocketAddr,

@@ -1,6 +1,7 @@
-//! Where tasks are executed: the memory that they share, the stores, what was learned about the archives, and what is counted.
+//! Where tasks are executed: the memory that they share, the stores, what was learned about the archives, and the
+//! counters.
 //!
-//! Refuses to work on more partitions than its memory allows: a task waits until there is room for it.
+//! A task waits until there is memory for it.
 
 use std::{
     collections::HashMap,

@@ -1,6 +1,6 @@
 //! Questions to schedulers and executors, and their answers as JSON.
 //!
-//! Refuses to wait for long, and to go through a proxy: a cluster is a network of its own.
+//! Requests have a short time limit and go through no proxy: a cluster is a network of its own.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Who is in the cluster, and whether each of them can do what a run is about to ask: the same version, the memory, the
 //! stores.
 //!
-//! Refuses to count an executor that does not answer; Ballista gives its tasks to others.
+//! An executor that does not answer is not counted; Ballista gives its tasks to others.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,5 @@
-//! The object stores of a session on the cluster: opened when a plan names them, with this process's own settings.
-//!
-//! Refuses to be told credentials by a plan.
+//! The object stores of a session on the cluster: opened when a plan names them, with this process's own settings and
+//! credentials.
 
 use std::{
     collections::HashMap,

@@ -1,6 +1,6 @@
-//! The scheduler: Ballista's process, with qlc's codec, and what it knows of the executors for whoever asks.
+//! The scheduler: Ballista's process, with qlc's codec, and what it knows of the executors.
 //!
-//! Refuses to keep anything: when it dies, its jobs are forgotten, and the runs that they belong to end and are run again.
+//! It stores nothing: when it dies, its jobs are forgotten, and the runs that they belong to end and are run again.
 
 use std::{
     net::SocketAddr,

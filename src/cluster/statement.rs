@@ -1,7 +1,6 @@
-//! A statement on the cluster: it is planned where it is written, over the same tables, and its physical plan travels.
+//! A statement on the cluster: it is planned where it is written, over the same tables, and its physical plan is sent.
 //!
-//! Refuses nothing that the cluster cannot do: a plan that cannot travel, such as one over what only this process knows,
-//! runs here.
+//! A plan that cannot be sent, such as one over a table that only this process knows, runs here.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! The work of one partition as plain data, and what comes back of it.
+//! The work of one partition as plain data, and its result.
 //!
-//! Refuses to hold credentials or anything open: an executor speaks to buckets with settings of its own.
+//! It holds no credentials and nothing open: an executor speaks to buckets with its own settings.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,4 @@
-//! The version that this process says it is of.
-//!
-//! Refuses to be changed twice.
+//! The version that this process reports.
 
 use std::sync::OnceLock;
 

@@ -1,6 +1,4 @@
-//! The small web server of scheduler and executors, beside Ballista's gRPC on the same port.
-//!
-//! Refuses to change anything: every route only tells.
+//! The small web server of scheduler and executors, beside Ballista's gRPC on the same port. Every route only reads.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Numbers as bytes: whole ones in as few as they need, so that a row costs what it tells.
+//! Integers as bytes, in as few as they need, so that a row in the log is as short as its content.
 
 /// Appends a number in groups of seven bits.
 pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {

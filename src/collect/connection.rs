@@ -1,8 +1,9 @@
-//! Connections: each line is kept connected for ever, and its session replaced before it ends by its age or by an
+//! Connections: each line is kept connected without end, and its session replaced before it ends by its age or by an
 //! announcement.
 //!
-//! A successor takes over when it has every topic that the old session has and brings what that brings; one that does not
-//! come so far is given up. Meanwhile both bring the same events; the writer knows them by the exchange's numbers.
+//! A successor takes over when it has every topic that the old session has and brings what that brings; one that does
+//! not get so far is given up. Meanwhile both bring the same events; the writer recognises them by the exchange's
+//! numbers.
 
 use std::{
     sync::{Arc, Mutex},

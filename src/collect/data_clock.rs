@@ -1,7 +1,7 @@
 //! For how long a connection may bring nothing: by what its streams promise, and by its own history.
 //!
-//! A quiet symbol at night is no fault, and a connection of nothing but such symbols may be quiet for long. One whose streams
-//! are pushed by the clock may not.
+//! A quiet symbol at night is no fault, and a connection of nothing but such symbols may be quiet for long. One whose
+//! streams are pushed at a fixed rate may not.
 
 use std::time::Duration;
 

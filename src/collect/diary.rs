@@ -1,9 +1,10 @@
 //! The feed log: every hole, reconnect, rejected or dropped frame as a line of JSON, beside the spool.
 //!
-//! `{spool}/_feed/2026-02-03.ndjson` tells what happened, `{spool}/_feed/rejects-2026-02-03.ndjson` keeps rejected frames
-//! whole. Lines are kept until the disk takes them, up to a limit; beyond it they are counted. What an exchange can cause at
-//! any rate (rejected frames after a change of format, events that come late or under another's number) is kept by example
-//! beyond a rate, and the rest is counted on record: it must not fill the disk. What tells of lost rows is always kept.
+//! `{spool}/_feed/2026-02-03.ndjson` records what happened, `{spool}/_feed/rejects-2026-02-03.ndjson` keeps rejected
+//! frames whole. Lines are kept in memory until the disk takes them, up to a limit; beyond it they are counted. What an
+//! exchange can cause at any rate (rejected frames after a change of format, events that come late or under another's
+//! number) is kept by example beyond a rate, and the rest is counted on record, so that it cannot fill the disk. What
+//! reports lost rows is always kept.
 
 use std::{
     collections::BTreeMap,

@@ -9,7 +9,7 @@
 //!                                    └──► status: page, metrics, terminal
 //! ```
 //!
-//! Refuses to be engine: nothing here knows DataFusion.
+//! Nothing here imports DataFusion or the engine.
 
 mod bytes;
 mod connection;

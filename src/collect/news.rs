@@ -1,4 +1,4 @@
-//! What connections tell the writer.
+//! What connections report to the writer.
 
 use std::time::Duration;
 

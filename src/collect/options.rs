@@ -1,6 +1,4 @@
-//! What a run of the collector is told.
-//!
-//! Refuses defaults: whoever runs it decides each of them.
+//! The options of a run of the collector. None has a default: the caller decides each of them.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Windows of fifteen minutes: what came, what is known to be missing, how late it was, as data beside the spool.
 //!
-//! `{spool}/quality/date=20260203/window=1430.json`, one line of JSON an exchange. A window that an earlier process began
-//! is gone on with. What its lines hold and how they are graded is told in [`crate::model::quality`].
+//! `{spool}/quality/date=20260203/window=1430.json`, one line of JSON an exchange. A window that an earlier process
+//! began is continued. [`crate::model::quality`] defines its lines and grades.
 
 use std::{collections::BTreeMap, path::Path};
 

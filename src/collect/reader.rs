@@ -1,5 +1,5 @@
-//! Messages of a connection become events, or are kept as rejected. An event whose time lies in the future is one of these:
-//! taken for the newest, it would have all that follow it for old.
+//! Messages of a connection become events, or are kept as rejected. An event whose time lies in the future is rejected:
+//! taken as the newest, it would make all that follow look old.
 
 use std::time::Duration;
 

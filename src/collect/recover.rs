@@ -1,16 +1,17 @@
-//! What a process that died left in the write-ahead log becomes sealed files, each row once, a few small files or a large one at a time.
+//! What a process that died left in the write-ahead log becomes sealed files, each row once, a few small files or a
+//! large one at a time.
 //!
 //! A file whose rows are in the log is in one of these states:
 //!
 //! ```text
-//! its sealed record is in the log                        nothing to do
-//! it stands in the spool and holds these rows            noted as sealed
-//! it stands there with other content                     sealed under another name
-//! it does not stand there                                sealed, under its name
+//! its sealed record is in the log               nothing to do
+//! it is in the spool and holds these rows       recorded as sealed
+//! it is there with other content                sealed under another name
+//! it is not there                               sealed, under its name
 //! ```
 //!
-//! That a file is not there proves nothing: it may never have been, or be compacted and removed since. It is made again; the
-//! compactor knows a file that it has compacted by its rows, and takes it in once.
+//! A missing file proves nothing: it may never have existed, or have been compacted and removed since. It is made
+//! again; the compactor recognises a file that it has compacted by its rows, and takes it in once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,5 +1,5 @@
-//! The lists of instruments are read again and again: what was listed since is collected without a restart, what is listed no
-//! more ends with a record.
+//! The lists of instruments are read at an interval: an instrument listed since is collected without a restart; one
+//! that is no longer listed ends with a record.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,7 @@
-//! Rows become a sealed spool file: sorted, with the order and the row hash in the footer, written, synced, read back and
-//! only then visible.
+//! Rows become a sealed spool file: sorted, with the order and the row hash in the footer, written, synced, read back
+//! and only then visible.
 //!
-//! Refuses to let a file appear whose rows, read back, are not those that were to be written.
+//! A file does not appear unless its rows, read back, are those that were to be written.
 
 use std::{
     collections::HashSet,

@@ -1,7 +1,7 @@
-//! The writer of a series: its open file, the numbers it has given, what it has counted.
+//! The writer of a series: its open file, the numbers it has given, its counters.
 //!
-//! A file is named by the second in which it was opened. Where that second has a name already (a restart, a clock that
-//! went back), the number of the first row is added to it: no name is ever given twice.
+//! A file is named by the second in which it was opened. If that second has a name already (a restart, a clock that
+//! went back), the number of the first row is added to it: no name is given twice.
 
 use std::{
     collections::VecDeque,

@@ -1,6 +1,5 @@
-//! The collector's own small web server: health, metrics, status, and a page for a person.
-//!
-//! Refuses to change anything: every route only reads the last status.
+//! The collector's own small web server: health, metrics, status, and a page for a person. Every route only reads the
+//! last status.
 
 use std::{
     fmt::Write,

@@ -1,8 +1,8 @@
 //! One connection from its beginning to its end: dialled in turn, subscribed, read, kept alive, given up.
 //!
-//! A frame is stamped when it is read, decoded here and handed to the writer in groups. When the writer is slow, the socket is
-//! read more slowly: nothing is dropped here. Two clocks run: one for any sign of life, one for data. A connection that
-//! answers pings and brings nothing is given up as one that says nothing is.
+//! A frame is stamped when it is read, decoded here and handed to the writer in groups. When the writer is slow, the
+//! socket is read more slowly: nothing is dropped here. There are two time-outs: one for any message, one for data. A
+//! connection that answers pings and brings no data is given up like one that is silent.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -1,8 +1,8 @@
-//! What the sealed files of a series tell of it, for a collector whose write-ahead log was removed: numbers and names that were
-//! given already.
+//! What the sealed files of a series show, for a collector whose write-ahead log was removed: numbers and names that
+//! were given already.
 //!
-//! Reads names, and the footers of the newest files. Refuses to read rows, and to fail: a footer that does not read tells
-//! nothing, and is for the compactor to find.
+//! It reads names, and the footers of the newest files, but no rows. A footer that cannot be read is skipped: the
+//! compactor will report the file.
 
 use std::{
     fs::{self, File},

@@ -1,6 +1,5 @@
-//! What a collector says of itself: plain values for the page, the metrics, the terminal and the watchdog.
-//!
-//! Refuses to measure anything: the writer fills it in.
+//! What a collector reports of itself: plain values for the page, the metrics, the terminal and the watchdog. The
+//! writer fills them in.
 
 use serde::Serialize;
 

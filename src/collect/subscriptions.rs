@@ -1,8 +1,8 @@
-//! What has become of each topic of a connection: asked for, acknowledged, bringing data, refused; and when one that was
+//! The state of each topic of a connection: asked for, acknowledged, bringing data, refused; and when one that was
 //! refused is asked for again.
 //!
-//! Pure. Some refusals do not say what they are about. One that is about the only unanswered topic is about that one; of
-//! several, all that stay unanswered are asked for again, one by one.
+//! Pure. Some refusals do not say what they are about. If only one topic is unanswered, the refusal is about that one;
+//! if several are, all that stay unanswered are asked for again, one by one.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! What a series has brought so far, and what that says of each further event: new, a repetition, late, after a hole.
 //!
-//! Pure. Several connections may bring one series for a while; what one has brought, another brings for nothing. Two events
+//! Pure. Several connections may bring one series for a while; what one has brought, another brings again. Two events
 //! are the same when their numbers *and* their contents agree. The latest events are remembered one by one, all of the
-//! newest number among them; of what is older only the span that each connection has brought is known, and an event inside
-//! another connection's span is taken for a repetition. A connection that repeats itself is another matter: there nothing but
-//! equal number and content is a repetition, because exchanges begin their numbers again.
+//! newest number among them; of older ones only the span that each connection has brought is known, and an event inside
+//! another connection's span is taken for a repetition. A connection that repeats itself is different: there only equal
+//! number and content is a repetition, because exchanges restart their numbers.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
-//! One partition by itself, for a run that another process leads: which partitions the run means is found out there, and
-//! each is worked on wherever there is room for it.
+//! One partition by itself, for a run that another process leads: the leader finds out which partitions the run means,
+//! and each is compacted wherever there is room for it.
 //!
-//! Refuses to take the leader's word for what lies in the stores: the spool is listed here, where it is read.
+//! The spool is listed here, where it is read; the leader's listing is not used.
 
 use std::{path::Path, sync::Arc};
 

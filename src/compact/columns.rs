@@ -1,8 +1,8 @@
 //! Which columns a day has, of which types, and in which unit its times are: functions of the day's rows alone.
 //!
-//! A file may hold rows of other days; those have no say, and a file without a row of this day has none. Footers settle
-//! this where a file is of one day and unit, and what they leave open is read. Refuses to decide by the names of files or
-//! the order in which they came.
+//! A file may hold rows of other days; those do not count, and neither does a file without a row of this day. Footers
+//! settle this where a file has one day and one unit; what they leave open is read. The names of files and the order in
+//! which they came play no part.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -1,12 +1,12 @@
 //! Which rows of new files a day has already, found row by row.
 //!
-//! A day that another program compacted does not name the files that it was made of, and holds the rows of many. So its rows
-//! and those of new files are held against each other: of equal rows the day has as many as the one of the two that has most
-//! of them, as if the day were one more file of the same events. Rows are equal when all their columns are, times in
-//! nanoseconds; where a file has no `seq`, and where another program gave it, `seq` does not count.
+//! A day that another program compacted does not name the files that it was made of, and holds the rows of many. So its
+//! rows and those of new files are compared: of equal rows the day gets as many as the day or the new files have,
+//! whichever has more, as if the day were one more file of the same events. Rows are equal when all their columns are,
+//! times in nanoseconds; where a file has no `seq`, and where another program assigned it, `seq` does not count.
 //!
-//! Memory is bounded by passes: each looks at the rows whose hash falls into its share. Refuses to compare with data that is
-//! not what its receipt vouches for.
+//! Memory is bounded by passes: each looks at the rows whose hash falls into its share. The day's data must be what its
+//! receipt vouches for.
 
 use std::{
     collections::HashMap,

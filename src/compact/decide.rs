@@ -1,6 +1,6 @@
-//! What is to be done with a partition: a pure decision from what lies in spool, archive and quarantine.
+//! What is to be done with a partition: a pure decision from what is in spool, archive and quarantine.
 //!
-//! Looks at nothing itself; "nothing to do" always carries its reason.
+//! "Nothing to do" carries its reason like every other decision.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -302,7 +302,7 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
     }
     let left = match gone {
         0 => String::new(),
-        n => format!("; the archived data stands for {} that left the spool", plural(n, "file")),
+        n => format!("; the archived data has the rows of {} that left the spool", plural(n, "file")),
     };
     let reason = format!("{why}{left}{in_quarantine}");
     Decision::Build(Build { files: new, base: replaces.clone(), replaces, is_part: false, reason })
@@ -318,7 +318,7 @@ fn once_each(feeding: &[Feeding], chosen: &[usize]) -> Vec<usize> {
     chosen.iter().copied().filter(is_first).collect()
 }
 
-/// A published generation is gone: it is built anew where all of its rows are at hand, and given up only on request.
+/// A published generation is gone: it is built anew where all of its rows can be read, and given up only on request.
 fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, in_quarantine: &str) -> Decision {
     let what_to_do = advice(state).unwrap_or_default();
     let Some(newest) = &loss.newest else {
@@ -347,7 +347,7 @@ fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, i
             base: loss.standing.clone().map(Box::new),
             replaces: Some(Box::new(newest.clone())),
             is_part: !others.is_empty(),
-            reason: format!("{loss}; all of its rows are at hand{in_quarantine}"),
+            reason: format!("{loss}; all of its rows can be read{in_quarantine}"),
         });
     }
     if wishes.accept_loss {
@@ -481,7 +481,7 @@ mod tests {
         // Archived rows come from the archive, whether their files are still there or not.
         check(&[known("a")], &of(&["a"]), FORCE, "build [] base true: forced");
         check(&[known("a"), new("b")], &of(&["a"]), USUAL, "build [1] base true: 1 new file");
-        let gone = "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool";
+        let gone = "build [0] base true: 1 new file; the archived data has the rows of 1 file that left the spool";
         check(&[new("b")], &of(&["a"]), USUAL, gone);
         let interrupted = State::Interrupted(Box::new(receipt(&["a"], SeqOrigin::Source)));
         check(&[known("a")], &interrupted, USUAL, "complete");
@@ -490,7 +490,7 @@ mod tests {
             &[new("a")],
             &unproven,
             FORCE,
-            "fail: meta.json stands without its data.parquet; restore the data from a backup, or remove meta.json",
+            "fail: meta.json is there without its data.parquet; restore the data from a backup, or remove meta.json",
         );
         let bad = file("b", Knowledge::Quarantined);
         check(
@@ -508,7 +508,7 @@ mod tests {
         let of = |names: &[&str]| published(receipt(names, SeqOrigin::Assigned));
         check(&[known("a"), new("b")], &of(&["a"]), USUAL, "build [0, 1] base false: 1 new file");
         check(&[known("a"), known("a"), new("b")], &of(&["a"]), USUAL, "build [0, 2] base false: 1 new file");
-        let gone = "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool";
+        let gone = "build [0] base true: 1 new file; the archived data has the rows of 1 file that left the spool";
         check(&[new("b")], &of(&["a"]), USUAL, gone);
     }
 
@@ -520,12 +520,12 @@ mod tests {
             Feeding { compared: Some(Arc::new(found)), ..new(name) }
         };
         let recorded = "record [0]: up to date: the archived data holds every row of 1 new file";
-        let built = "build [0] base true: 1 new file; the archived data stands for 1 file that left the spool";
+        let built = "build [0] base true: 1 new file; the archived data has the rows of 1 file that left the spool";
         check(&[compared("b", 5, 0)], &adopted(&["d"]), USUAL, recorded);
         check(&[compared("b", 4, 0)], &adopted(&["d"]), USUAL, built);
         check(&[compared("b", 0, 0)], &adopted(&["d"]), USUAL, built);
         check(&[compared("b", 5, 1)], &adopted(&["d"]), USUAL, built);
-        let both = "build [0, 1] base true: 2 new files; the archived data stands for 1 file that left the spool";
+        let both = "build [0, 1] base true: 2 new files; the archived data has the rows of 1 file that left the spool";
         check(&[compared("b", 5, 0), compared("c", 0, 0)], &adopted(&["d"]), USUAL, both);
         // Files whose rows were left out are never read without the data that has these rows.
         let mixed = Receipt { adopted: true, ..receipt(&["d"], SeqOrigin::Mixed) };
@@ -555,7 +555,7 @@ mod tests {
         check(&[known("a")], &lost(None), ACCEPT_LOSS, "accept the loss of 1");
         let gone =
             format!("generation 2 of 10 rows was published and its data.parquet is gone (sha256 {})", "b".repeat(64));
-        let at_hand = format!("{gone}; all of its rows are at hand");
+        let at_hand = format!("{gone}; all of its rows can be read");
         check(&[known("a"), known("b")], &lost(None), USUAL, &format!("build [0, 1] base false: {at_hand}"));
         check(&[known("a"), known("b")], &lost(None), ACCEPT_LOSS, &format!("build [0, 1] base false: {at_hand}"));
         let Decision::Build(build) =

@@ -1,6 +1,6 @@
-//! The footers that a run has read: the days of a run share files, and a bucket charges for every look.
+//! The footers that a run has read: the days of a run share files, and a bucket charges for every request.
 //!
-//! Refuses to grow with the spool: past a number of files it starts anew.
+//! The cache is bounded: beyond a number of files it starts again.
 
 use std::{
     collections::HashMap,

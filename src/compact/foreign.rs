@@ -1,8 +1,8 @@
-//! Takes in files of a tree that another program left, as the files of a spool are taken in: by the ordinary compaction of
-//! every day that they have rows of.
+//! Takes in files of a tree that another program left, as the files of a spool are taken in: by the ordinary compaction
+//! of every day that they have rows of.
 //!
-//! Only the files that are named are looked at. What is archived already is held against them row by row, because another
-//! program's days name no files. Refuses to judge which files are worth it: that is the caller's.
+//! Only the files that the caller names are read. What is archived already is compared with them row by row, because
+//! another program's days name no files.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,6 +1,6 @@
 //! Keeps in QUARANTINE what could not be compacted: a file whole, or the rows of it that have no permitted day.
 //!
-//! Refuses to touch the spool: the file stays as it is.
+//! The file in the spool stays as it is.
 
 use std::collections::BTreeMap;
 

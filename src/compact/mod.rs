@@ -1,7 +1,7 @@
 //! `compact`: a spool's small files become one proven file per partition.
 //!
 //! [`survey`] lists, [`decide`] says what is to be done and why, [`prepare`] lays the files out, [`work`] does it and
-//! [`keep`] puts aside what could not be used. Refuses to remove anything from the spool.
+//! [`keep`] quarantines what could not be used. Nothing is removed from the spool.
 
 pub mod apart;
 pub mod columns;

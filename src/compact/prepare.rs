@@ -1,6 +1,6 @@
 //! From footers to a plan: which files feed the partition, which cannot be used, how the others are laid out.
 //!
-//! Refuses to write: what it finds bad is for the caller to quarantine, so that a dry run sees the same plan.
+//! Nothing is written here: the caller quarantines what is found bad, so that a dry run sees the same plan.
 
 use std::{collections::BTreeSet, sync::Arc};
 

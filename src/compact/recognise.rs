@@ -1,7 +1,7 @@
-//! Which files hold rows that the archive has already, and which bytes are in QUARANTINE: told by rows and bytes.
+//! Which files hold rows that the archive has already, and which bytes are in QUARANTINE: recognised by rows and bytes.
 //!
 //! ```text
-//! what is equal                                    what that means
+//! what is equal                                    what follows
 //! name, size, time of a source or of a copy of one  known, but unread: enough to do nothing, not to build; of a salvaged
 //!                                                   source only the bytes that QUARANTINE has
 //! number and row hash of a source's rows            known, whatever its name, size and time

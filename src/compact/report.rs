@@ -1,4 +1,4 @@
-//! What a compaction is told, what it tells while it runs, and what it leaves behind.
+//! The options of a compaction, its progress and its results.
 
 use std::{
     path::PathBuf,

@@ -1,4 +1,4 @@
-//! What lies in the spool, which partitions are meant, and what is known of each: listing, quarantine, archive, receipt.
+//! What is in the spool, which partitions are meant, and what is known of each: listing, quarantine, archive, receipt.
 //!
 //! Reads no rows and writes nothing.
 

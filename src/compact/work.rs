@@ -1,7 +1,7 @@
 //! One partition from its files to its meta: look, decide, run, prove, publish.
 //!
-//! Every step either leaves the archive as it was or as it shall be. Refuses to publish a day without a file that could
-//! have been read, and to be stopped by a file that could not.
+//! Every step leaves the archive either as it was or as it shall be. A day is not published without a file that could
+//! have been read, and a file that cannot be read does not stop it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,4 @@
 //! What the sample records: a table of feeds and how each of them is cut into files.
-//!
-//! Refuses to know how events or files are made.
 
 /// The part that a file plays in the sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

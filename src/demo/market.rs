@@ -1,6 +1,6 @@
-//! Draws the events of a feed: prices walk, quotes stand around them, trades hit them.
+//! Draws the events of a feed: prices walk, quotes are placed around them, trades hit them.
 //!
-//! Refuses to be a model of a market: the values only look like one, in their ticks, decimals, spacing and repetition.
+//! This is no model of a market: the values only look like one, in their ticks, decimals, spacing and repetition.
 
 use std::{ops::Range, sync::Arc};
 

@@ -1,6 +1,5 @@
-//! A small deterministic generator of random numbers (`SplitMix64`), enough to draw a market.
-//!
-//! Refuses to be good for secrets or statistics.
+//! A small deterministic generator of random numbers (`SplitMix64`), enough to draw a market; not for secrets or
+//! statistics.
 
 /// A stream of random numbers; the same seed gives the same numbers on every machine.
 #[derive(Debug, Clone)]

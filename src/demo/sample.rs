@@ -1,6 +1,6 @@
 //! Which files the sample spool has, and the report of them.
 //!
-//! Refuses to touch anything but the files it makes; running it again with the same day and seed makes the same files.
+//! Running it again with the same day and seed makes the same files.
 
 use std::{fmt, fs, path::Path};
 

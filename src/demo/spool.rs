@@ -1,6 +1,5 @@
-//! The bytes of spool files: sealed ones as the collector writes them, older ones, and damaged ones.
-//!
-//! Refuses to place them: `sample` says what lies where.
+//! The bytes of spool files: sealed ones as the collector writes them, older ones, and damaged ones. `sample` decides
+//! where each is put.
 
 use std::sync::Arc;
 

@@ -1,6 +1,4 @@
-//! What the facts mean: as it should be, a warning or a problem, and what mends it.
-//!
-//! Pure. Refuses to look anything up.
+//! What the facts mean: as it should be, a warning or a problem, and how to fix it. Pure.
 
 use std::path::Path;
 
@@ -31,8 +29,7 @@ pub(super) fn spool(place: &str, spool: Result<&Spool, &Error>, now: DateTime<Ut
     let spool = match spool {
         Ok(spool) => spool,
         Err(error) => {
-            let mend =
-                "name the spool with --spool, QLC_SPOOL or spool in the configuration, and let this user read it";
+            let mend = "set the spool with --spool, QLC_SPOOL or spool in the configuration, and let this user read it";
             return vec![Check::problem(NAME, error.chain(), mend)];
         }
     };
@@ -107,7 +104,7 @@ pub(super) fn archive(place: &str, archive: Result<&Archive, &Error>) -> Vec<Che
         all.push(Check::ok(NAME, found));
     }
     if let Some(why) = &archive.conditions {
-        let mend = "use a store that keeps conditional writes, or let one machine write alone and say --single-writer";
+        let mend = "use a store with conditional writes, or let one machine write alone and give --single-writer";
         all.push(Check::problem("conditional writes", why, mend));
     } else if archive.folder.is_none() && archive.writing.is_none() {
         all.push(Check::ok("conditional writes", "two runs cannot overwrite one another"));
@@ -123,7 +120,7 @@ pub(super) fn overlap(spool: &str, archive: &str, overlap: Overlap) -> Check {
         Overlap::Inside => format!("the spool {spool} lies in the archive {archive}"),
         Overlap::Around => format!("the archive {archive} lies in the spool {spool}"),
     };
-    let mend = "name another archive: what a run publishes would be input of the next, so no command works on these";
+    let mend = "set another archive: what a run publishes would be input of the next, so no command accepts these two";
     Check::problem("spool and archive", found, mend)
 }
 
@@ -166,7 +163,11 @@ pub(super) fn disk(name: &'static str, folder: &Path, disk: Option<&Disk>, load:
     };
     let elsewhere = "free some, or name a folder on a larger disk";
     let first = if !disk.writable {
-        Check::problem(name, format!("{shown}: this user cannot write there"), "let it, or name another folder")
+        Check::problem(
+            name,
+            format!("{shown}: this user cannot write there"),
+            "give it the right to write, or set another folder",
+        )
     } else if disk.free < load.partition {
         Check::problem(name, less("partition", load.partition), elsewhere)
     } else if disk.free < load.day {
@@ -180,7 +181,7 @@ pub(super) fn disk(name: &'static str, folder: &Path, disk: Option<&Disk>, load:
         Check::ok(name, format!("{shown}: {free} free{day}"))
     };
     let memory = disk.is_memory.then(|| {
-        let mend = "name a folder on a real disk, such as /var/tmp/qlc: what is spilled there would be memory";
+        let mend = "set a folder on a disk, such as /var/tmp/qlc: what is spilled there would take memory";
         Check::warning(name, format!("{shown}: is a file system in memory"), mend)
     });
     std::iter::once(first).chain(memory).collect()
@@ -196,7 +197,11 @@ pub(super) fn metrics_file(path: &Path, folder: Option<&Disk>) -> Check {
             "name it from the root",
         ),
         Some(folder) if folder.writable => Check::ok(NAME, format!("{shown}: can be written")),
-        _ => Check::problem(NAME, format!("{shown}: this user cannot write there"), "let it, or name another file"),
+        _ => Check::problem(
+            NAME,
+            format!("{shown}: this user cannot write there"),
+            "give it the right to write, or set another file",
+        ),
     }
 }
 
@@ -248,7 +253,7 @@ pub(super) fn clock(synchronized: Option<bool>) -> Check {
         ),
         None => Check::warning(
             NAME,
-            "whether it is kept is not known",
+            "whether it is synchronised is not known",
             "see timedatectl or chronyc tracking: days are cut, and times taken, by this clock",
         ),
     }

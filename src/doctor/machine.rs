@@ -1,6 +1,4 @@
-//! The machine: disks, memory, limits and the clock, as the system tells of them.
-//!
-//! Refuses to judge. What the system does not tell is `None`.
+//! The machine: disks, memory, limits and the clock, as the system reports them. What it does not report is `None`.
 
 use std::{fs, path::Path};
 

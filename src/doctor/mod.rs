@@ -1,7 +1,7 @@
-//! `doctor`: is everything there that a run needs, and if not, what would mend it?
+//! `doctor`: is everything there that a run needs, and if not, how is it fixed?
 //!
-//! Facts are gathered (`places`, `machine`) and judged apart from that (`judge`). Refuses to leave anything behind: what is
-//! written to find out whether writing works is removed again, and no folder is made.
+//! Facts are gathered (`places`, `machine`) and judged separately (`judge`). What is written to test whether writing
+//! works is removed again, and no folder is created.
 
 mod facts;
 mod judge;

@@ -1,6 +1,6 @@
 //! Spool and archive: what is there, and whether reading, writing and conditional writing work.
 //!
-//! Refuses to judge, and to leave an object or a folder where there was none.
+//! No object and no folder is left behind.
 
 use std::{collections::BTreeMap, path::Path};
 

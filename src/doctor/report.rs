@@ -1,4 +1,4 @@
-//! What an examination is told, and what it says of each thing.
+//! The options of an examination, and what it reports of each thing.
 
 use std::path::PathBuf;
 

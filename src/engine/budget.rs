@@ -1,8 +1,8 @@
-//! What the memory limit buys: how many partitions at a time, how wide a merge, how large a pool.
+//! What the memory limit allows: how many partitions at a time, how wide a merge, how large a pool.
 //!
-//! The limit is for the resident memory of the process. Decoders, merge buffers and encoders are not counted by the
-//! engine's pool, so their share is set aside here by estimates that `tests/rss.py` checks. Refuses to change anything that
-//! the bytes of the result depend on: batches and merges may differ, row groups and pages may not.
+//! The limit is for the resident memory of the process. Decoders, merge buffers and encoders are not counted by
+//! DataFusion's pool, so their share is set aside here by estimates that `tests/rss.py` checks. Batches and merges
+//! follow from the limit; row groups and pages, on which the bytes of the result depend, do not.
 
 use super::{
     job::{Order, Source},

@@ -1,7 +1,7 @@
-//! Brings the rows of one source to the partition's columns, holds them against the footer's claims, sorts out what
-//! belongs to other days, and bills every row.
+//! Brings the rows of one source to the partition's columns, checks them against the footer's claims, separates what
+//! belongs to other days, and accounts for every row.
 //!
-//! Refuses to correct anything silently: a row is passed on, billed to another day, or billed to QUARANTINE.
+//! No row is corrected silently: it is passed on, counted for another day, or counted for QUARANTINE.
 
 use std::{collections::BTreeMap, sync::Arc};
 

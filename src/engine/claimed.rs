@@ -1,9 +1,8 @@
-//! Holds the rows of a scan against the order that the scan claims, as they pass.
+//! Checks the rows of a scan, as they pass, against the order that the scan claims.
 //!
-//! A claimed order spares a statement its sorts, and makes it wrong without a word where the claim is. So nothing is
-//! believed: whoever makes a scan that claims an order puts a [`Held`] on it. It stays there: an optimizer that could move a
-//! projection below it would take away the columns that it looks at. Refuses to mend: rows out of order end the plan with
-//! [`OutOfOrder`].
+//! A claimed order saves a statement its sorts, and makes its result silently wrong if the claim is false. So every
+//! scan that claims an order gets a [`Held`] on top. It must stay there: an optimizer that moved a projection below it
+//! would remove the columns that it checks. Rows out of order end the plan with [`OutOfOrder`].
 
 use std::{cmp::Ordering, fmt, sync::Arc};
 

@@ -1,6 +1,5 @@
-//! DataFusion's errors as the crate's own: the kind follows from the variants along the chain of causes.
-//!
-//! Refuses to look for words in messages.
+//! DataFusion's errors as the crate's own: the kind follows from the variants along the chain of causes, never from the
+//! text.
 
 use std::error::Error as StdError;
 

@@ -1,10 +1,10 @@
-//! The two SQL functions of qlc. Time columns may hold seconds, milliseconds, microseconds or nanoseconds, and the size of
-//! a value tells which:
+//! The two SQL functions of qlc. Time columns may hold seconds, milliseconds, microseconds or nanoseconds, and the size
+//! of a value shows which:
 //!
 //! - `to_ns(BIGINT) -> BIGINT`: the time in nanoseconds since 1970 UTC;
 //! - `to_time(BIGINT) -> TIMESTAMP`: the same as a timestamp in UTC.
 //!
-//! Both refuse to guess: a value that is no time between 1980 and 2199 in any unit gives null.
+//! A value that is no time between 1980 and 2199 in any unit gives null.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
-//! One partition's work as plain values: its sources, its shape, and the ledger in which every source bills its rows.
+//! One partition's work as plain values: its sources, its shape, and the ledger in which every source accounts for its
+//! rows.
 //!
-//! Refuses to hold open files or plans: those come and go with each attempt.
+//! Open files and plans belong to an attempt, not to the job.
 
 use std::{
     collections::BTreeMap,

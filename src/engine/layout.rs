@@ -1,6 +1,6 @@
 //! Which files follow one another, and which are merged in how many passes: a pure decision over spans and costs.
 //!
-//! Refuses to look at rows: where a span is false, the reader notices and the layout is made again from proven spans.
+//! No row is read here: where a span is false, the reader notices, and the layout is made again from proven spans.
 
 use std::{
     cmp::Reverse,

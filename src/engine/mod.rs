@@ -1,9 +1,10 @@
-//! How rows flow: layout, scan, merge, sink; sessions, tables and statements. The only floor that names DataFusion.
+//! How rows flow: layout, scan, merge, sink; sessions, tables and statements. The only floor, beside `cluster`, that
+//! names DataFusion.
 //!
 //! A compaction is the statement of [`run`]: [`spool`] is the table that it reads, [`sink`] the one that it inserts into.
-//! The way of a row: [`source`] has it decoded, [`checker`] brings it to the partition's columns and bills it to its file,
-//! [`operators`] merge, number and order it, [`sink`] encodes it, reads it back and publishes it. Refuses to decide which partitions are
-//! compacted: that is the verbs' business.
+//! The way of a row: [`source`] has it decoded, [`checker`] brings it to the partition's columns and counts it for its
+//! file, [`operators`] merge, number and order it, [`sink`] encodes it, reads it back and publishes it. Which partitions
+//! are compacted is decided by the verbs.
 
 pub mod budget;
 pub mod checker;

@@ -1,8 +1,8 @@
-//! The operators of a compaction that the engine does not have: sort small files together, spill a sorted sequence, number
-//! rows, order ties.
+//! The operators of a compaction that DataFusion does not have: sort small files together, spill a sorted sequence,
+//! number rows, order ties.
 //!
-//! Each gives one ascending sequence, row for row what it takes. Refuses to sort what does not fit in memory: that is the
-//! engine's `SortExec`.
+//! Each gives one ascending sequence with exactly the rows that it takes. What does not fit in memory is sorted by
+//! DataFusion's `SortExec`.
 
 use std::{
     fmt,

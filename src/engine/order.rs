@@ -1,8 +1,8 @@
-//! The order of rows, `(ts_event, seq)` ascending with nulls first, as the engine is told of it, and sorting by it in
+//! The order of rows, `(ts_event, seq)` ascending with nulls first, as DataFusion expresses it, and sorting by it in
 //! memory.
 //!
-//! A merge compares one integer of 128 bits made of both columns instead of two columns in row format, which costs a third
-//! less. Refuses to order rows that are equal in both: that is `OrderTies`' business, so a sort leaves them as they came.
+//! A merge compares one integer of 128 bits made of both columns instead of two columns in row format, which costs a
+//! third less. Rows that are equal in both columns stay in the order in which they came; `OrderTies` orders them.
 
 use std::{fmt, sync::Arc};
 

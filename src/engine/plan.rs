@@ -1,7 +1,7 @@
 //! The physical plan of a partition's rows: scans, sorts and merges as the layout says, then numbering and ties.
 //!
-//! Built by hand: the planner would believe the files' claims, and would sort the whole day where they overlap. Refuses to run
-//! anything.
+//! Built by hand: the planner would trust the files' claims, and would sort the whole day where they overlap. Nothing is
+//! executed here.
 
 use std::{
     fmt,

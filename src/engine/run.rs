@@ -1,6 +1,7 @@
-//! Runs the statement that a compaction is, in a session with a pool of its own; and says what came of it in words of ours.
+//! Runs the statement that a compaction is, in a session with a pool of its own, and returns the result in qlc's own
+//! types.
 //!
-//! Refuses to try again: what a failed attempt means is decided by the caller.
+//! A failed attempt is not repeated here: the caller decides what it means.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,6 +1,6 @@
 //! Sessions: how much memory the operators of a plan may reserve, where they spill, and how Parquet is read.
 //!
-//! Refuses defaults for limits: whoever opens a session knows them.
+//! No limit has a default: the caller sets each of them.
 
 use std::{
     num::NonZeroUsize,

@@ -1,7 +1,7 @@
-//! The sink: `INSERT INTO archive`. It stages the file, reads it back, holds it against the ledger, makes the receipt
+//! The sink: `INSERT INTO archive`. It stages the file, reads it back, checks it against the ledger, makes the receipt
 //! durable and then the data visible, and publishes the partition with its mark and `meta.json`.
 //!
-//! Its state is plain data besides the job it belongs to. Refuses to make anything visible that the proof does not cover.
+//! Its state is plain data besides the job it belongs to. Nothing becomes visible that the proof does not cover.
 
 use std::{
     collections::BTreeMap,

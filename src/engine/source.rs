@@ -1,8 +1,8 @@
-//! The scan: a DataFusion file source whose opener reads spool files through [`crate::file::reader`] and bills their rows
-//! through [`super::checker`].
+//! The scan: a DataFusion file source whose opener reads spool files through [`crate::file::reader`] and accounts for
+//! their rows through [`super::checker`].
 //!
-//! Why not the engine's own Parquet source: it neither says which file an error came from, nor survives a panic of the
-//! decoder, nor lets the rows be held against the footer while it still matters.
+//! DataFusion's own Parquet source neither says which file an error came from, nor survives a panic of the decoder, nor
+//! lets the rows be checked against the footer in time.
 
 use std::{fmt, sync::Arc};
 

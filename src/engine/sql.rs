@@ -1,7 +1,7 @@
 //! One read-only statement over the tables of both stores, with values for its parameters.
 //!
-//! A parameter is written `$name` and is replaced in the parsed statement by a literal, so a value is never read as SQL.
-//! Refuses every statement that is not a question (SELECT, EXPLAIN, SHOW, DESCRIBE), and several at once.
+//! A parameter is written `$name` and is replaced in the parsed statement by a literal, so a value is never read as
+//! SQL. Only questions are accepted (SELECT, EXPLAIN, SHOW, DESCRIBE), and one at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -337,7 +337,7 @@ async fn physical(session: &SessionContext, plan: LogicalPlan) -> DfResult<Arc<d
 fn begins_anew(error: &DataFusionError) -> bool {
     let disorder = OutOfOrder::caused(error);
     if disorder {
-        tracing::warn!(why = %OutOfOrder, "the query begins anew; `qlc verify` names the file");
+        tracing::warn!(why = %OutOfOrder, "the query starts again without the claimed order; `qlc verify` names the file");
     }
     disorder || matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
 }

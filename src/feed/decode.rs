@@ -1,8 +1,8 @@
 //! A frame becomes events, or the reason why not. One decoder per connection, because some exchanges send changes to a
 //! state that begins with the connection.
 //!
-//! Strict about types, lenient about added fields. Each event is judged by itself: what is wrong with one of a frame costs
-//! none of the others.
+//! Strict about types, lenient about added fields. Each event is judged by itself: an error in one event of a frame
+//! costs none of the others.
 
 use super::{
     directory::{Directory, Heard},

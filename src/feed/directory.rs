@@ -1,6 +1,4 @@
-//! What all decoders share: which series are wanted, and what a frame can turn out to be.
-//!
-//! Refuses to know any exchange.
+//! What all decoders share: which series are wanted, and what a frame can contain. It knows no exchange.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,4 @@
-//! One event as an exchange told it, before it has a number of its own.
-//!
-//! Refuses to know how frames look and where events are written.
+//! One event as an exchange sent it, before it has a number of its own.
 
 use std::{fmt, hash::Hasher, str::FromStr};
 

@@ -1,6 +1,6 @@
-//! What exchanges list: instruments as their REST interfaces tell them, and what a person may wish of them.
+//! What exchanges list: instruments as their REST interfaces describe them, and what a person may ask for of them.
 //!
-//! Refuses sockets: the text of an answer goes in, instruments come out.
+//! No sockets: the text of an answer goes in, instruments come out.
 
 use std::{fmt, str::FromStr};
 

@@ -1,7 +1,7 @@
 //! What exchanges send and how it is read: the catalogue of exchanges, their frames turned into events, recordings of
 //! raw frames.
 //!
-//! Refuses sockets, clocks and files: a frame and the instant at which it came go in, events come out.
+//! No sockets, clocks or files: a frame and the instant at which it came go in, events come out.
 
 mod binance;
 mod bybit;

@@ -1,6 +1,6 @@
 //! Decimals and times as exchanges write them.
 //!
-//! Refuses whatever is not a plain decimal: no exponent, no sign where none belongs, no NaN, no empty text. The text goes
+//! Only a plain decimal is a number: no exponent, no sign where none belongs, no NaN, no empty text. The text goes
 //! to the nearest `f64` in one step.
 
 use crate::model::time::Unit;

@@ -7,7 +7,7 @@
 //! {"line":"okx.public/0","at":1770076800123457999,"cut":"closed by the exchange"}
 //! ```
 //!
-//! Refuses to look into frames: what came is kept as it came, also what cannot be decoded.
+//! Frames are not decoded: what came is kept as it came, also what no decoder would accept.
 
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 

@@ -1,5 +1,5 @@
-//! Values of a frame as they came, each judged when it is used: a field of another type costs its own event, not the others
-//! of its frame.
+//! Values of a frame as they came, each judged when it is used: a field of the wrong type costs its own event, not the
+//! others of its frame.
 //!
 //! Texts are decoded with their escapes; one without any is borrowed from the frame.
 

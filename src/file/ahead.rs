@@ -1,7 +1,7 @@
 //! Fetches the first row groups of the files that come next, so that a bucket's latency is paid once and not per file.
 //!
-//! Within a share of the memory budget: what does not fit is fetched when it is needed. Refuses to fail: whatever goes
-//! wrong ahead of time goes wrong again, with its name, when the file is read.
+//! Within a share of the memory budget: what does not fit is fetched when it is needed. An error here is ignored: it
+//! occurs again, with the file's name, when the file is read.
 
 use std::{
     collections::HashMap,

@@ -1,6 +1,6 @@
-//! Counts the rows of one file by the day they are of: what a receipt must say of the file, found without it.
+//! Counts the rows of one file by the day they belong to: what a receipt must say of the file, found without it.
 //!
-//! Refuses to believe the footer: every row is decoded, and number and row hash are held against what the footer claims.
+//! Every row is decoded, and number and row hash are checked against what the footer claims.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! What a file's footer claims of its rows: spans, order, constants, sizes. Claims decide the plan; the rows are held
-//! against them as they are read.
+//! What a file's footer claims of its rows: spans, order, constants, sizes. Claims decide the plan; the rows are
+//! checked against them as they are read.
 //!
-//! Refuses to say where a claim comes from: [`super::probe`] takes it from the footer, [`super::examine`] from the rows.
+//! [`super::probe`] takes claims from the footer, [`super::examine`] from the rows.
 
 use std::{collections::BTreeMap, sync::Arc};
 

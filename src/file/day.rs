@@ -1,8 +1,8 @@
-//! What the rows of one day are in a file that holds rows of other days as well: which columns have a value, how many,
-//! of what size, and in which units their times are.
+//! Facts about the rows of one day in a file that holds rows of other days as well: which columns have a value, how
+//! many, of what size, and in which units their times are.
 //!
-//! The columns and the unit of a partition follow from the rows of its day alone. Footers settle them in most cases; here
-//! the rows are read for the others. Refuses to judge: what follows from the facts is said by the caller.
+//! The columns and the unit of a partition follow from the rows of its day alone. Footers settle them in most cases;
+//! here the rows are read for the others. The caller decides what follows from the facts.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
 //! Events per minute of a partition: one column of its data is read, and nothing else.
 //!
-//! Refuses to prove anything: values are not held against the footer or a receipt, which is what `verify` is for.
+//! This proves nothing: values are not checked against the footer or a receipt, which is what `verify` is for.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Encodes a day's rows into one Parquet file, columns side by side, so that the bytes depend on the rows alone.
 //!
 //! Rows are cut into chunks of [`CHUNK_ROWS`] and row groups of [`GROUP_ROWS`], wide rows sooner, by the size of their
-//! values. Wherever the merge's batches ended, the cuts are the same; no setting reaches these figures. Integers are delta-encoded, prices and sizes go through dictionaries. Refuses to make
-//! anything durable: that is the atomic write's part.
+//! values. Wherever the merge's batches ended, the cuts are the same; no setting changes these figures. Integers are
+//! delta-encoded, prices and sizes go through dictionaries. The atomic write makes the file durable.
 
 use std::{collections::HashMap, fmt, fs::File, io::BufWriter, path::Path, sync::Arc};
 

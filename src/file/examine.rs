@@ -1,7 +1,7 @@
 //! Reads one file to the last page and says what is true of it, whatever its footer claims.
 //!
-//! This is what a partition falls back to when a claim was false or a file broke in mid-merge, and what `qlc inspect`
-//! shows. Refuses to change or move anything.
+//! A partition falls back to this when a claim was false or a file broke in mid-merge, and `qlc inspect` shows it.
+//! Nothing is changed or moved.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,6 @@
-//! Takes out of a spool file the rows that have no permitted day, as they are, into a file of their own.
+//! Copies out of a spool file the rows that have no permitted day, as they are, into a file of their own.
 //!
-//! Refuses to judge: which rows these are is the checker's rule.
+//! Which rows these are is decided by the checker.
 
 use std::{fs::File, path::Path, sync::Arc};
 

@@ -1,7 +1,7 @@
-//! What can go wrong with one source file, told apart by looking at the file, never at the text of an error.
+//! What can be wrong with one source file, found by looking at the file, never from the text of an error.
 //!
-//! A file may be bad (its content cannot be used), may have claimed in its footer what its rows do not keep, or may be
-//! out of reach for the moment. Only the first sends it to QUARANTINE.
+//! A file may be bad (its content cannot be used), may have made a false claim in its footer, or may be out of reach
+//! for the moment. Only a bad file goes to QUARANTINE.
 
 use std::{
     cell::{Cell, RefCell},
@@ -56,7 +56,7 @@ impl std::fmt::Display for Problem {
             Self::Bad(fault) => write!(f, "{fault}"),
             Self::FalseClaim(what) => write!(f, "false claim: {what}"),
             Self::TooLarge { row_bytes, .. } => {
-                write!(f, "its rows take more memory than its footer lets expect, {row_bytes} bytes each")
+                write!(f, "its rows take more memory than its footer says, {row_bytes} bytes each")
             }
             Self::Storage(error) => f.write_str(&error.chain()),
         }

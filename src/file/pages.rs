@@ -1,9 +1,9 @@
-//! How much memory the rows of a row group take when they are decoded, told by the headers of its pages and the values of
-//! its dictionaries before anything else is decoded.
+//! How much memory the rows of a row group take when they are decoded, found from the headers of its pages and the
+//! values of its dictionaries before anything else is decoded.
 //!
-//! A footer cannot tell: a dictionary of one long text makes every row as long, and a page becomes as large as its header
-//! says, not the footer. From this follow how many rows are decoded at a time, and which row groups are not decoded at all.
-//! Refuses to judge pages: a header that cannot be understood ends the look, and decoding finds the fault.
+//! A footer does not say: a dictionary of one long text makes every row as long, and a page becomes as large as its
+//! header says. From this follow how many rows are decoded at a time, and which row groups are not decoded at all. A
+//! header that cannot be understood ends the look, and decoding finds the fault.
 
 use std::{io::Read, sync::Arc};
 

@@ -1,6 +1,6 @@
 //! Reads what a file's footer claims of its rows.
 //!
-//! Refuses to fill gaps: what the footer does not say is `None`, and [`super::examine`] finds it out.
+//! What the footer does not say is `None`; [`super::examine`] finds it out.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,8 +1,8 @@
 //! Reads a partition's data file to its last page and says whether it is what a partition's data must be.
 //!
-//! The staged file goes through it before it is published, its row groups as soon as they are written ([`Follower`]), and
-//! `qlc verify` sends published ones through the same code. All findings are listed, not only the first. Refuses to compare
-//! with anything outside the file.
+//! The staged file goes through it before it is published, its row groups as soon as they are written ([`Follower`]),
+//! and `qlc verify` sends published ones through the same code. All findings are listed, not only the first. The file
+//! is checked by itself, against nothing outside it.
 
 use std::{cmp::Ordering, path::Path, sync::Arc};
 
@@ -175,7 +175,7 @@ impl Follower {
         if !as_told {
             return Err(Problem::Storage(Error::new(
                 Kind::Proof,
-                format!("{}: its footer does not tell the row groups that were written", self.partition),
+                format!("{}: its footer does not list the row groups that were written", self.partition),
             )));
         }
         let (sha256, size) = self.trail.finish();

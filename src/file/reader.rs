@@ -1,7 +1,7 @@
-//! Reads one Parquet file of a store, row group by row group, and turns whatever happens into a [`Problem`].
+//! Reads one Parquet file of a store, row group by row group, and turns every error into a [`Problem`].
 //!
-//! Refuses to trust the file: ranges are checked against its size before they are fetched, an object that was replaced
-//! since it was listed is an error, a panic of the decoder is the file's fault.
+//! The file is not trusted: ranges are checked against its size before they are fetched, an object that was replaced
+//! since it was listed is an error, and a panic of the decoder is the file's fault.
 
 use std::{collections::BTreeMap, fs::File, io::Write, ops::Range, path::PathBuf, sync::Arc};
 

@@ -1,7 +1,7 @@
-//! Finds out which row groups of a broken file read, so that a compaction can go on without the others.
+//! Finds out which row groups of a broken file can be read, so that a compaction can go on without the others.
 //!
-//! A row group is good if every row of it decodes. Refuses files of which all row groups are bad, and those of which none
-//! is: what is wrong with such a file concerns it as a whole.
+//! A row group is good if every row of it decodes. A file of which all row groups are bad, or none is, cannot be
+//! salvaged: its fault concerns the file as a whole.
 
 use super::{
     claims::{Claims, Span},

@@ -1,7 +1,7 @@
 //! The columns of a partition on their way: which are carried through the merge row by row, and which have one value
 //! in every row and are added again at the end.
 //!
-//! Refuses to make `seq` or a time a constant: the order needs them, and a change of unit looks at every value.
+//! `seq` and times are never constants: the order needs them, and a change of unit looks at every value.
 
 use std::sync::Arc;
 

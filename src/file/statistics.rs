@@ -1,10 +1,10 @@
-//! Holds the rows of a row group against what its own footer says of them: the smallest and the largest value of each
+//! Checks the rows of a row group against what its own footer says of them: the smallest and the largest value of each
 //! column, and how many nulls it has.
 //!
 //! A value outside is a bit that flipped, in the value or in the footer, and readers that prune by statistics would not
-//! find its row. Refuses to judge by what is not defined: statistics of an order that the footer does not name, deprecated
-//! ones of types whose order old writers got wrong, those that contain NaN. A bound that no value reaches is no
-//! contradiction, for bounds may be cut off; NaN lies outside of all statistics.
+//! find its row. Statistics that are not well defined are not used: those of an order that the footer does not name,
+//! deprecated ones of types whose order old writers got wrong, those that contain NaN. A bound that no value reaches is
+//! no contradiction, because bounds may be truncated; NaN is outside of all statistics.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! Looks into Thrift's compact encoding before anything is built of it: how deep a footer's schema is nested, whether
+//! Looks into Thrift's compact encoding before anything is built from it: how deep a footer's schema is nested, whether
 //! columns are encrypted, how large a page becomes.
 //!
-//! The reader of Parquet recurses into a schema as deep as it goes and allocates what a page header says; a stack that
-//! overflows and memory that is not there end the process, and neither can be caught. Refuses to check what the reader
-//! checks: where the bytes cannot be understood, nothing is said of them.
+//! The Parquet reader recurses into a schema as deep as it goes and allocates what a page header says. A stack overflow
+//! and an allocation that fails end the process, and neither can be caught. What the reader itself checks is not
+//! checked here: bytes that cannot be understood give no answer.
 
 /// Structs, lists and maps within each other that are followed.
 const NESTING: usize = 16;

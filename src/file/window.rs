@@ -1,7 +1,7 @@
-//! A range of a file at its place, as decoders ask for it.
+//! A range of a file, as decoders ask for it.
 //!
-//! A small one is in memory. Of a large one only what is being decoded is. Refuses to give what lies outside of the range,
-//! and to allocate for it.
+//! A small one is in memory. Of a large one only what is being decoded is. A request outside of the range is an error,
+//! and nothing is allocated for it.
 
 use std::{fs::File, io::Read, os::unix::fs::FileExt, sync::Arc};
 

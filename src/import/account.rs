@@ -1,7 +1,7 @@
-//! Whether every row of the files of an old tree is in the archive: all of them are read again, and so is all of the data
-//! of the days that have their rows.
+//! Whether every row of the files of an old tree is in the archive: all of them are read again, and so is all of the
+//! data of the days that have their rows.
 //!
-//! Refuses to count rows in QUARANTINE as taken over.
+//! Rows in QUARANTINE do not count as taken over.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
-//! Makes data of another program a partition: the receipt that says so, and the copy where it comes from another archive.
-//! The order is that of every publish, so that a crash leaves a state that the next import, or compaction, completes.
+//! Makes data of another program a partition: the receipt that says so, and the copy where it comes from another
+//! archive. The order is that of every publish, so that a crash leaves a state that the next import, or compaction,
+//! completes.
 //!
-//! Data that stands in the archive is never touched.
+//! Data that is in the archive already is never changed.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Keeps what another program left beside a day that was taken over: its `meta.json` and other small documents.
 //!
-//! They lie in a folder of the archive of their own, where nothing takes them for a partition's. Refuses to replace a
-//! document that was kept before: another one of its name gets a name of its own.
+//! They go to a folder of their own in the archive, where they are not part of a partition. A document that was kept
+//! before is not replaced: another one of its name gets another name.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! Whether data that another program wrote is what a partition's data must be: readable to the last page, with the columns
-//! of the contract, in order, of this day and these names, and what its `meta.json` says.
+//! Whether data that another program wrote is what a partition's data must be: readable to the last page, with the
+//! columns of the contract, in order, of this day and these names, and what its `meta.json` says.
 //!
-//! Everything that is wrong is told. Refuses to change anything.
+//! Every fault is reported. Nothing is changed.
 
 use super::claims::{Claims, Facts};
 use crate::{

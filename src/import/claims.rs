@@ -1,7 +1,7 @@
 //! What the `meta.json` of an archive that is to be taken over says of its data, in the form that its pipeline wrote:
 //! `rows`, `ts_event_min` and `ts_event_max` as numbers, `schema_version` 1; or in the form of the contract.
 //!
-//! Pure. Refuses other forms: what cannot be understood cannot be held against the data.
+//! Pure. Other forms are an error: the data cannot be compared with a document that is not understood.
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;

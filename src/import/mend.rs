@@ -1,6 +1,6 @@
-//! The commands that have rows compacted which cannot be adopted as they stand.
+//! The commands that compact the rows of data which cannot be adopted as it is.
 //!
-//! Pure: they are told, not run. Refuses to tell them for data that does not read.
+//! Pure: they are printed, not run. Data that cannot be read has none.
 
 use crate::model::{layout, partition::Partition, shell::word};
 

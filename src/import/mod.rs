@@ -1,9 +1,9 @@
-//! `import`: takes over an archive that another program made, in its place or from elsewhere: what is as the contract wants
-//! it gets a receipt and the meta of the contract, and the bytes of its data stay.
+//! `import`: takes over an archive that another program made, in place or from elsewhere. Data that meets the contract
+//! gets a receipt and the contract's `meta.json`, and its bytes stay.
 //!
-//! What is not right but reads is named, for the caller to have its rows compacted as those of a spool are; whether each of
-//! them is in the archive then is found out by [`account`]. Refuses to rewrite data itself, to replace a partition that is
-//! there, to change the old tree, and to guess.
+//! Data that can be read but does not meet the contract is named, and the caller has its rows compacted as those of a
+//! spool are; [`account`] then finds out whether each of them is in the archive. Here no data is rewritten, no
+//! partition replaced, and the old tree is not changed.
 
 mod account;
 mod adopt;
@@ -299,7 +299,7 @@ impl Import<'_> {
         Ok(match verdict {
             Verdict::Right(back) if self.options.rewrite && (is_crossed || stands_already) => {
                 let reason = if is_lost {
-                    "the day was published and is gone; it is built anew where all of its rows are at hand"
+                    "the day was published and is gone; it is built again if all of its rows can be read"
                 } else if stands_already {
                     "the archive has this day already; the rows that it lacks are added"
                 } else {

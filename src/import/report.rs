@@ -1,4 +1,4 @@
-//! What an import is told, and what it says of each partition.
+//! The options of an import, and what it reports of each partition.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

@@ -1,7 +1,8 @@
-//! What lies in a tree that another pipeline left: where in it the layout begins, the days that were compacted, and the
+//! What is in a tree that another pipeline left: where in it the layout begins, the days that were compacted, and the
 //! files of its collectors.
 //!
-//! Refuses to take in what lies deeper: below a root of its own there may be other data under the same names.
+//! The layout may begin in the tree itself or one folder below it, not deeper: there may be other data under the same
+//! names.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
-//! `inspect`: everything there is to say of one Parquet file by itself, read to its last page.
+//! `inspect`: a report about one Parquet file by itself, read to its last page.
 //!
-//! What compaction would make of the file is told in its words: the same reader, the same error types, and where the
-//! file lies in a spool, the same rules for what may lie there. Refuses to change or move anything.
+//! What compaction would do with the file is said in the same terms: the same reader, the same error types, and where
+//! the file lies in a spool, the same rules for what may lie there. Nothing is changed or moved.
 
 mod place;
 

@@ -1,7 +1,7 @@
-//! What the folder and the name of a file say of its rows: where both are of the layout, its columns must be those of the
-//! stream, its names those of the series and its times near its day, or compaction would put it aside.
+//! What the folder and the name of a file say of its rows: where both are of the layout, its columns must be those of
+//! the stream, its names those of the series and its times near its day, or compaction would quarantine it.
 //!
-//! Refuses to judge a file that lies elsewhere: nothing is known of where it belongs.
+//! A file that lies elsewhere is not judged: nothing says where it belongs.
 
 use arrow::{
     array::AsArray,

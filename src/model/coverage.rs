@@ -1,8 +1,8 @@
-//! How well the days of a series are covered: the state of a partition, its gaps, and the command that mends it.
+//! How well the days of a series are covered: the state of a partition, its gaps, and the command that fixes it.
 //!
-//! [`judge`] is the whole decision, from facts to a state with its reasons. A stretch of a day for which the collector left
-//! quality windows is judged by these; the others by the density of events: an hour or more without any is a gap where the
-//! symbol's other days have events at that time, and two witnesses say so. Refuses to look at anything, and to call a quiet symbol incomplete only
+//! [`judge`] is the whole decision, from facts to a state with its reasons. A stretch of a day for which the collector
+//! left quality windows is judged by these; the others by the density of events: an hour or more without any is a gap
+//! where the symbol's other days have events at that time, and two of them agree. A symbol is not incomplete only
 //! because it is quiet.
 
 use std::collections::BTreeMap;

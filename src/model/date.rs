@@ -1,6 +1,4 @@
-//! A UTC day, written `20260203` as in paths.
-//!
-//! Refuses local time: a day begins and ends at midnight UTC.
+//! A UTC day, written `20260203` as in paths. It begins and ends at midnight UTC; there is no local time.
 
 use std::{fmt, str::FromStr};
 

@@ -1,7 +1,7 @@
 //! Journals of what was removed on purpose: one JSON object a line, so that a person with `grep` can read them.
 //!
-//! A line is written durably before the removal that it announces, and once more with what came of it. Refuses to be read
-//! for a decision: whether something may go is proven from the archive each time.
+//! A line is written durably before the removal that it announces, and once more with the result. No decision is made
+//! from a journal: whether something may be removed is proven from the archive each time.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

@@ -1,6 +1,5 @@
-//! Where everything lies: keys of spool and archive, relative to their roots, `/` between the parts.
-//!
-//! Refuses to know what holds the keys: a folder and a bucket have the same ones.
+//! Where everything is: keys of spool and archive, relative to their roots, `/` between the parts. A folder and a
+//! bucket have the same ones.
 
 use crate::error::{Error, Result};
 

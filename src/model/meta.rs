@@ -1,6 +1,6 @@
 //! `meta.json`: what a published partition says of its data.
 //!
-//! Refuses any other order of the keys: programs that are not qlc read them.
+//! The order of the keys is fixed: programs that are not qlc read them.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! The metrics: their names, and how those of a run are written for Prometheus.
 //!
-//! All names stand here, so that a dashboard or an alert that names another one is found. Refuses to write over a text that
-//! it did not make.
+//! All names are here, so that a dashboard or an alert that uses an unknown name is found. A text that this file did
+//! not make is never overwritten.
 
 use std::fmt::Write;
 

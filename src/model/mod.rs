@@ -1,6 +1,7 @@
-//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, records of runs, row hash, metrics.
+//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, records of runs, row hash,
+//! metrics.
 //!
-//! Values only. Refuses I/O, the clock, randomness and async.
+//! Values only: no I/O, clock, randomness or async.
 
 pub mod coverage;
 pub mod date;

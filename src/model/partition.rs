@@ -1,6 +1,6 @@
 //! Which rows belong together: a series is (exchange, stream, symbol), a partition is a series on a UTC day.
 //!
-//! Refuses names that could not stand in a path: a parsed name is always safe to use as one.
+//! A parsed name is always safe in a path; other names are errors.
 
 use std::{fmt, str::FromStr};
 

@@ -1,7 +1,7 @@
-//! Text from elsewhere, made fit for a terminal: what would move its cursor, colour it or turn its writing round is escaped.
+//! Text from elsewhere, made safe for a terminal: what would move its cursor, change its colour or its writing
+//! direction is escaped.
 //!
-//! Names of files and columns, messages and values come from whoever made them. Refuses to change anything else: other
-//! letters stay as they are.
+//! Names of files and columns, messages and values come from whoever made them. All other letters stay as they are.
 
 use std::borrow::Cow;
 

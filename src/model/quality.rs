@@ -1,9 +1,9 @@
-//! Quality windows: what a collector notes of each fifteen minutes at an exchange, as data beside the spool.
+//! Quality windows: what a collector records of each fifteen minutes at an exchange, as data beside the spool.
 //!
-//! Grades: A nothing is missing and the exchange was always there; B it was away for less than 5 seconds, or frames were
-//! rejected; C less than 60 seconds, or events had no room; D less than 300 seconds; F more, or nothing came at all. A hole
-//! in the exchange's own numbers is a C at best, and so is a series that was not well though its connection was there. A
-//! window is about all of an exchange; [`Tally::grade_of`] is about one series of it.
+//! Grades: A nothing is missing and the exchange was always there; B it was away for less than 5 seconds, or frames
+//! were rejected; C less than 60 seconds, or events had no room; D less than 300 seconds; F more, or nothing came at
+//! all. A hole in the exchange's own numbers is a C at best, and so is a series that was not well though its connection
+//! was there. A window is about all of an exchange; [`Tally::grade_of`] is about one series of it.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The quarantine: why input could not be compacted, and what is kept of it.
 //!
-//! Refuses vague reasons: an error type is named only where it is true.
+//! An error type is named only where it is true.
 
 use std::fmt;
 

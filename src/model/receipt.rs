@@ -1,7 +1,7 @@
 //! The receipt: the proof, made before publishing, that no row was lost, added or changed.
 //!
 //! It is an object of its own, named by the sha256 of the data it vouches for. Receipts form a history: each names the
-//! generation that it replaces. An archive without its receipts is readable, but unproven.
+//! generation that it replaces. An archive without its receipts can be read, but is not proven.
 
 use std::collections::{BTreeMap, BTreeSet};
 

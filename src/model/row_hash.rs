@@ -6,15 +6,15 @@
 //! - `seed(column)` is the XXH64 of the column's name in UTF-8 with seed 0.
 //! - The hash of a value in a column: integers, booleans, dates and times as their integer, sign-extended to 64 bits,
 //!   and floats as the bits of their `f64`: `mix(bits ^ seed)`. Strings and binaries: XXH64 of their bytes with the
-//!   column's seed; decimals likewise, of their 16 or 32 bytes, little-endian. A list: XXH64 of its elements' hashes,
-//!   8 little-endian bytes each, with the seed; a struct: the same over its fields, where a field's seed is XXH64 of
-//!   its name with the struct's seed. A null: 0, so that a missing column and a null are the same.
-//!   The width of an integer or a float does not count, nor how texts and lists are stored. A whole number as a float has
-//!   another hash than as an integer, and so has a time in another unit.
+//!   column's seed; decimals likewise, of their 16 or 32 bytes, little-endian. A list: XXH64 of its elements' hashes, 8
+//!   little-endian bytes each, with the seed; a struct: the same over its fields, where a field's seed is XXH64 of its
+//!   name with the struct's seed. A null: 0, so that a missing column and a null are the same. The width of an integer
+//!   or a float does not count, nor how texts and lists are stored. A whole number as a float has another hash than as
+//!   an integer, and so has a time in another unit.
 //! - The hash of a row: `mix` of the sum of its values' hashes. The hash of the set: the sum of its rows' hashes.
 //!
-//! It is written `1:` and 16 hex digits. Refuses to be a defence against forgery: it finds accidents, with a chance of
-//! 2⁻⁶⁴ to miss one; against intent there is the sha256 of the file.
+//! It is written `1:` and 16 hex digits. It finds accidents, with a chance of 2⁻⁶⁴ to miss one, and is no defence
+//! against forgery: for that there is the sha256 of the file.
 
 use std::{fmt, str::FromStr, sync::Arc};
 

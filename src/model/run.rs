@@ -1,7 +1,7 @@
-//! The record of a run: what was asked for, what came of each partition, how long it took and how much memory.
+//! The record of a run: what was asked for, the result of each partition, how long it took and how much memory.
 //!
-//! One object for each run, `_runs/date=20260203/{time}-{id}.json`, written once at the end and never changed. Refuses to
-//! be read for a decision about data: what is archived is told by the archive itself.
+//! One object for each run, `_runs/date=20260203/{time}-{id}.json`, written once at the end and never changed. No
+//! decision about data is made from it: the archive itself says what is archived.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The columns of each stream, and what of a file's schema fits them.
 //!
-//! Refuses to convert anything: it says which types a column may have had and which one it has in the archive.
+//! Nothing is converted here: it says which types a column may have had and which one it has in the archive.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,6 +1,4 @@
-//! Text for a shell: what a message tells to run can be copied as it stands.
-//!
-//! Refuses to run anything.
+//! Text for a shell: a command in a message can be copied as it is.
 
 /// `text` as one word of a shell command.
 #[must_use]

@@ -1,6 +1,5 @@
-//! Units of integer times. The plausible ranges of s, ms, us and ns do not meet, so the size of a value tells its unit.
-//!
-//! Refuses to guess: a value in no range has no unit.
+//! Units of integer times. The plausible ranges of s, ms, us and ns do not overlap, so the size of a value shows its
+//! unit. A value in no range has no unit.
 
 use std::{fmt, ops::Range};
 

@@ -1,8 +1,8 @@
 //! Which type an added column has: the smallest that holds every value of the day exactly.
 //!
 //! The choice is a function of the set of values: neither the order in which files come nor how rows are cut into them
-//! counts. Integers widen, also to 64-bit floats where each of them is one; types are never narrowed. Refuses to convert
-//! between kinds of values: numbers and texts have no type in common.
+//! counts. Integers widen, also to 64-bit floats where each of them is one; types are never narrowed. Different kinds
+//! of values, such as numbers and texts, have no type in common.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 

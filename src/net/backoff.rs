@@ -1,7 +1,7 @@
-//! How long to wait before the next attempt to connect: longer each time, never in step with others, never for ever.
+//! How long to wait before the next attempt to connect: longer each time, never in step with others, up to a limit.
 //!
-//! Pure; the draw comes from outside. Refuses to give up: after many failures in a row attempts become rare (the breaker
-//! is open), they do not end.
+//! Pure; the random draw comes from outside. After many failures in a row attempts become rare (the breaker is open),
+//! but they do not end.
 
 use std::time::Duration;
 

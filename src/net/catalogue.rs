@@ -1,5 +1,5 @@
-//! The lists of instruments: read from the exchanges, kept in the spool for a start at which an exchange does not answer, and
-//! asked what of them is wanted.
+//! The lists of instruments: read from the exchanges, kept in the spool for a start at which an exchange does not
+//! answer, and searched for what is wanted.
 
 use std::{
     collections::BTreeMap,

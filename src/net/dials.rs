@@ -1,6 +1,6 @@
 //! When a connection may be made: at most at the exchange's documented rate, and not before the time that it has named.
 //!
-//! All connections to an exchange share one turn, whatever they are made for: the start, an outage, a renewal.
+//! All connections to an exchange share one limit, whatever they are made for: the start, an outage, a renewal.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! For how long an exchange that refuses wants to be left alone.
+//! How long to leave an exchange alone after it refused.
 
 use std::time::Duration;
 

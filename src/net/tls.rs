@@ -1,4 +1,4 @@
-//! TLS as all connections to exchanges have it: the certificates of this system, loaded once.
+//! TLS for all connections to exchanges: the certificates of this system, loaded once.
 
 use std::{
     io,

@@ -1,6 +1,6 @@
-//! Announces, removes, writes down. Between the proof and the removal the file is looked at once more.
+//! Announces, removes, records. Between the proof and the removal the file is looked at once more.
 //!
-//! Refuses to remove anything that no [`Proven`] was made for.
+//! Only a file with a [`Proven`] value is removed.
 
 use super::{
     journal::{self, Place},

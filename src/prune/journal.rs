@@ -1,14 +1,15 @@
-//! The journal of a pruning: `_pruned/date=…/{run}.intent.ndjson` before the first removal, `{run}.ndjson` after the last.
+//! The journal of a pruning: `_pruned/date=…/{run}.intent.ndjson` before the first removal, `{run}.ndjson` after the
+//! last.
 //!
 //! ```text
 //! intent   journal   spool          after a crash, the next run …
-//! absent   absent    all            prunes anew
-//! whole    absent    all, some, no  writes the journal from what is left of the spool, removes the intent, prunes anew
+//! absent   absent    all            prunes again
+//! whole    absent    all, some, no  writes the journal from what is left of the spool, removes the intent, prunes again
 //! whole    whole     no             removes the intent
 //! absent   whole     no             (nothing to do)
 //! ```
 //!
-//! Refuses to be read for a decision: what is left is proven anew.
+//! No decision is made from it: what is left is proven again.
 
 use std::path::Path;
 
@@ -83,8 +84,9 @@ pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Re
         let key = format!("{run}{JOURNAL}");
         if archive.head(&key).await?.is_none() {
             let Some(bytes) = archive.read(&object.key).await? else { continue };
-            let mut lines: Vec<Pruned> = from_lines(&bytes)
-                .map_err(|e| Error::caused(e.kind(), format!("{}: mend or remove it", archive.show(&object.key)), e))?;
+            let mut lines: Vec<Pruned> = from_lines(&bytes).map_err(|e| {
+                Error::caused(e.kind(), format!("{}: repair or remove it", archive.show(&object.key)), e)
+            })?;
             for line in &mut lines {
                 line.ended = Some(match spool.head(&line.name).await? {
                     None => Ended::Gone,

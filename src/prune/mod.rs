@@ -1,8 +1,8 @@
-//! `prune`: spool files leave whose every row is proven to be in the archive.
+//! `prune`: removes spool files whose every row is proven to be in the archive.
 //!
-//! `plan` reads everything again and says of each file whether it may go, and why; `apply` announces the removals in a
-//! journal, does them and writes down what came of each. Refuses to remove a file of which anything is left to doubt, and
-//! to be told otherwise: there is no flag for it. What the collector noted of old days goes by `records`, where it is asked for.
+//! `plan` reads everything again and says of each file whether it may be removed, and why; `apply` announces the
+//! removals in a journal, does them and records the result of each. A file of which anything is in doubt stays, and no
+//! flag changes that. What the collector noted of old days is removed by `records`, where it is asked for.
 
 mod apply;
 mod journal;

@@ -1,6 +1,6 @@
-//! Which files may go: every file that is meant is looked at, and its every row looked for.
+//! Which files may be removed: every file that is meant is read, and its every row looked for.
 //!
-//! Refuses to change anything: a dry run ends here.
+//! Nothing is changed here: a dry run ends with this plan.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a pruning is told, and what it says of each file.
+//! The options of a pruning, and what it reports of each file.
 
 use std::path::PathBuf;
 

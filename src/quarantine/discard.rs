@@ -1,7 +1,7 @@
-//! Lets go of what is kept. The entry stays as a tombstone: the file in the spool is not tried again.
+//! Removes what is kept. The entry stays as a tombstone: the file in the spool is not tried again.
 //!
-//! The journal is durable before the tombstone, the tombstone before the removal, so that a run that was interrupted can be
-//! run again. Refuses to touch the spool.
+//! The journal is durable before the tombstone, the tombstone before the removal, so that an interrupted run can be
+//! repeated. The spool is not touched.
 
 use super::{
     note::{change, drop_object, journal, time},

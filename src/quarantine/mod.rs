@@ -1,7 +1,7 @@
-//! `quarantine`: what could not be compacted, and what an operator does about it: look, try again, let go.
+//! `quarantine`: what could not be compacted, and what an operator does about it: look, try again, discard.
 //!
-//! Refuses to decide whether a file is good: that is for a compaction to find out. Refuses to remove what is kept before its
-//! rows are proven to be in the archive, unless it was told to discard it.
+//! Whether a file is good is found out by a compaction. What is kept is not removed before its rows are proven to be in
+//! the archive, unless the operator discards it.
 
 mod discard;
 mod note;

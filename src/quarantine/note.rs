@@ -1,6 +1,6 @@
 //! Changes one `error.json`, and writes the journals.
 //!
-//! Refuses to overwrite what another process wrote meanwhile: a folder is locked, in a bucket the write is conditional.
+//! What another process wrote meanwhile is not overwritten: a folder is locked, in a bucket the write is conditional.
 
 use chrono::SecondsFormat;
 

@@ -1,4 +1,4 @@
-//! What the commands are told, and what they say of each entry.
+//! The options of the commands, and what they report of each entry.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Lets a compaction try kept bytes again, and lets go of them when their rows are in the archive.
+//! Lets a compaction try kept bytes again, and removes them when their rows are in the archive.
 //!
 //! ```text
 //! entry             kept   spool          after a crash, the same command …
@@ -9,8 +9,8 @@
 //! retry             no     in the archive proves that from the spool, removes the entry
 //! ```
 //!
-//! Whether a file is good is never decided here. Refuses what a compaction cannot try: rows without a permitted day, and
-//! files of which a part is in the archive already.
+//! Whether a file is good is never decided here. What a compaction cannot try is refused: rows without a permitted day,
+//! and files of which a part is in the archive already.
 
 use super::{
     note::{change, drop_object, journal, time},

@@ -1,6 +1,6 @@
 //! Rows as a table, CSV, JSON or Parquet, written batch by batch.
 //!
-//! Refuses to treat a closed reader as a failure: `| head` has what it wanted.
+//! A reader that closes its pipe is no failure: `| head` has what it wanted.
 
 use std::{
     collections::BTreeSet,

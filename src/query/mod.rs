@@ -1,6 +1,6 @@
 //! `query`: one read-only statement over the spool and the archive, its rows on a stream or in a file.
 //!
-//! Refuses to hold a result in memory: rows are written as they come, but for the table, which shows only so many.
+//! A result is not held in memory: rows are written as they come, except for the table, which shows a limited number.
 
 mod format;
 mod named;

@@ -1,6 +1,7 @@
 //! The statements of `sql/`, compiled in, with their parameters.
 //!
-//! Every parameter has a default, so that each statement runs without any. Refuses parameters that a statement has not.
+//! Every parameter has a default, so that each statement runs without any. A parameter that a statement does not have
+//! is an error.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +49,7 @@ const fn pattern(name: &'static str, description: &'static str) -> Param {
     Param { name, description, default: "%", kind: ParamKind::Text }
 }
 
-const EXCHANGE: Param = pattern("exchange", "an exchange, or a pattern in which % stands for anything");
+const EXCHANGE: Param = pattern("exchange", "an exchange, or a pattern in which % matches anything");
 const STREAM: Param = pattern("stream", "a stream, or a pattern");
 const SYMBOL: Param = pattern("symbol", "a symbol, or a pattern");
 const DATE: Param = pattern("date", "a UTC day such as 20260203, or a pattern such as 202602%");
@@ -59,7 +60,7 @@ pub fn named() -> &'static [Named] {
     &[
         Named {
             name: "order",
-            description: "rows of the archive that stand before the row they should follow",
+            description: "rows of the archive that come before the row they should follow",
             params: &[EXCHANGE, STREAM, SYMBOL, DATE],
             sql: include_str!("../../sql/order.sql"),
         },

@@ -1,6 +1,6 @@
 //! The names that a statement may use: the tables of both stores and their columns, for completion.
 //!
-//! They are asked for by a statement like any other. Refuses to keep them: a store changes.
+//! They are asked for by a statement like any other, and not cached, because a store changes.
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -1,6 +1,6 @@
 //! Rows in a file that is complete or absent: written beside its place, synced, read back, renamed.
 //!
-//! Refuses to make folders: a mistyped path should be seen.
+//! Folders are not created, so that a mistyped path is noticed.
 
 use std::{
     fs::File,

@@ -1,6 +1,6 @@
-//! Cuts a text into its statements at the semicolons that end them: those outside quotes and comments.
+//! Cuts a text into its statements at the semicolons that end them: those outside quotes and comments. Pure.
 //!
-//! Pure. Refuses to know SQL beyond that: whether a statement means anything is for the engine to say.
+//! It knows no other SQL: whether a statement is valid is decided by DataFusion.
 
 /// The statements of a text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,8 +1,8 @@
 //! Records the raw frames of exchange feeds, with the instants at which they were read, and where a connection was cut.
 //!
-//! Refuses to understand them: what came is kept, also what no decoder would take. A recording is one file, or several that
-//! follow one another; each is complete when the next one begins, or the run ends. After a crash the last one can be read up to
-//! where it broke off.
+//! Frames are not decoded: what came is kept, also what no decoder would accept. A recording is one file, or several
+//! that follow one another; each is complete when the next one begins, or the run ends. After a crash the last one can
+//! be read up to where it broke off.
 
 use std::{
     fs::{self, File},

@@ -1,8 +1,7 @@
 //! Plays a recording back as an exchange's server would: for tests of collectors, and for looking at a day again.
 //!
 //! Every connection is played the frames of its endpoint from their beginning; a collector that knows the exchange's
-//! numbers takes only what it does not have. Frames are read from the disk as they are sent. Refuses to change them: what was
-//! recorded is sent.
+//! numbers takes only what it does not have. Frames are read from the disk as they are sent, and sent unchanged.
 
 use std::{
     collections::BTreeSet,

@@ -1,7 +1,7 @@
-//! What the page is told: the coverage and the runs as plain values, as small as the plots allow.
+//! The data of the page: the coverage and the runs as plain values, as small as the plots allow.
 //!
-//! Refuses to grow without end: with many partitions, only those with gaps keep their events of each minute, the others
-//! those of each hour.
+//! The size is bounded: with many partitions, only those with gaps keep their events of each minute, the others those
+//! of each hour.
 
 use std::collections::BTreeMap;
 

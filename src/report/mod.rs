@@ -1,7 +1,7 @@
 //! `report`: coverage, sizes, gaps, quarantine and runs as one page that needs nothing else: no network, no server.
 //!
-//! The data is embedded as JSON in which no `<` is left, so that no name and no message can end it; the page's own script
-//! puts everything into the document as text. Refuses to gather anything: what is told comes in as values.
+//! The data is embedded as JSON in which no `<` is left, so that no name and no message can end it; the page's own
+//! script puts everything into the document as text. All data comes in as values.
 
 mod data;
 

@@ -1,6 +1,6 @@
 //! Which days of which series are expected: a pure decision from what is known of each.
 //!
-//! Refuses to expect a series for ever: one of which nothing came for a month is taken to have ended, and is named.
+//! A series of which nothing came for a month is taken to have ended, and is named.
 
 use std::collections::BTreeMap;
 

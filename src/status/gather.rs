@@ -1,6 +1,5 @@
-//! What both stores hold that bears on coverage: one listing of each, then the small documents of the days in question.
-//!
-//! Refuses to read rows; of files that nothing accounts for it reads footers, until one has rows.
+//! What both stores hold that matters for coverage: one listing of each, then the small documents of the days in
+//! question. Rows are not read; of files that nothing accounts for the footers are read, until one has rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -268,7 +267,7 @@ async fn published(
         State::Empty => return Ok(None),
         State::Published(published) => published.receipt().clone(),
         State::Interrupted(_) if listed.meta.is_none() => {
-            return unproven("data.parquet stands without meta.json".to_owned());
+            return unproven("data.parquet without meta.json".to_owned());
         }
         State::Interrupted(_) => return unproven("meta.json is that of other data".to_owned()),
         State::Lost(loss) => return unproven(loss.to_string()),

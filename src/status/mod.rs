@@ -2,7 +2,7 @@
 //!
 //! `gather` lists both stores once and reads the small documents of the range, `days` says which days are expected, and
 //! [`crate::model::coverage`] judges each. Of the data one column is read, where the collector left no quality windows.
-//! Refuses to prove anything and to change anything: that is for `verify` and `compact`.
+//! Nothing is proven and nothing changed: that is for `verify` and `compact`.
 
 mod days;
 mod gather;

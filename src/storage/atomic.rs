@@ -1,10 +1,10 @@
 //! The atomic write: how every durable object comes into being, on a folder and on a bucket.
 //!
-//! Five steps, all in [`write()`], none to be had alone: write to a temporary name; fsync; read back and verify; make it
-//! visible under its name; fsync the folder. On a bucket the first three happen in a staging folder, then the object is
-//! uploaded under a checksum and a condition, and appears whole or not at all.
+//! Five steps, all in [`write()`], none available alone: write to a temporary name; fsync; read back and verify; make
+//! it visible under its name; fsync the folder. On a bucket the first three happen in a staging folder, then the object
+//! is uploaded under a checksum and a condition, and appears whole or not at all.
 //!
-//! A temporary file is locked while its process lives, so [`sweep`] removes only those of dead ones.
+//! A temporary file is locked while its process lives, so [`sweep`] removes only those of dead processes.
 
 use std::{
     fs::{self, File},
@@ -331,7 +331,7 @@ impl Temporary {
             Err(rustix::io::Errno::EXIST) => {
                 return Err(Error::new(
                     Kind::LostRace,
-                    format!("{}: another process wrote it first; its result stands", target.display()),
+                    format!("{}: another process wrote it first; its result is kept", target.display()),
                 ));
             }
             // Not every file system can.

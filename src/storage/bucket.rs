@@ -1,6 +1,6 @@
-//! A bucket: how its client is made from the options, and the few requests that the client has no words for.
+//! A bucket: how its client is made from the options, and the few requests that the client does not offer.
 //!
-//! Refuses plain HTTP unless it was allowed, and credentials in a URL, which would end up in logs.
+//! Plain HTTP must be allowed explicitly, and a URL may hold no credentials, which would end up in logs.
 
 use std::{
     sync::Arc,

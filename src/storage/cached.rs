@@ -1,8 +1,7 @@
-//! Reads pieces of local files that the page cache can give at once, without a detour over another thread.
+//! Reads pieces of local files that are in the page cache directly, without a detour over another thread.
 //!
 //! A spool file of a quiet market is a few kilobytes; handing each read to a thread that may block costs more than the
-//! read. Refuses to decide anything: whatever is unusual (another version, a cold page, an error) is left to the way that
-//! knows how to say it.
+//! read. Everything unusual (another version, a cold page, an error) is left to the ordinary way, which reports it.
 
 use std::{
     fs::{File, Metadata},

@@ -1,7 +1,7 @@
-//! Finds out whether a bucket's conditional writes work, before anything is staked on them.
+//! Finds out whether a bucket's conditional writes work, before anything depends on them.
 //!
-//! Stores differ: some ignore the conditions without a word, and two writers would overwrite one another. Refuses to
-//! believe a store by its name: the probe writes an object of its own and looks whether it is protected.
+//! Stores differ: some ignore the conditions silently, and two writers would overwrite one another. No store is trusted
+//! by its name: the probe writes an object of its own and checks whether it is protected.
 
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, UpdateVersion};
 

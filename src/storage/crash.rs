@@ -1,7 +1,7 @@
-//! Crash points: between every two steps that change durable state stands one, so that tests can kill the process there.
+//! Crash points: one between every two steps that change durable state, so that tests can kill the process there.
 //!
-//! Refuses to do anything unless it was armed: then the n-th point that is reached ends the process by SIGKILL, which no
-//! clean-up code sees, like a power cut.
+//! They do nothing unless armed: then the n-th point that is reached ends the process by SIGKILL, which no clean-up
+//! code sees, like a power cut.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,7 +1,7 @@
 //! Temporary files that dead processes left anywhere below a local store.
 //!
-//! The runs of a partition sweep its own folders; here are those of partitions that no run comes back to. Refuses files
-//! that a living process holds locked, whatever their age, and files that are not qlc's.
+//! The runs of a partition sweep its own folders; here are those of partitions that no run comes back to. Files that a
+//! living process holds locked, whatever their age, and files that are not qlc's are left alone.
 
 use std::{
     fs,

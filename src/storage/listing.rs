@@ -1,8 +1,8 @@
-//! What a store holds, and what of it could not be told: a listing is whole, or says what is missing.
+//! What a store holds, and what of it could not be listed: a listing is whole, or says what is missing.
 //!
-//! Names that cannot be keys are passed over one by one. A folder that cannot be listed hides what lies in it, and nothing
-//! else. Nobody gets at the objects without saying what becomes of the rest: [`Listing::whole`] and [`Listing::meant`] fail
-//! where something is missing, [`Listing::apart`] hands it over, [`Listing::spool`] sorts the files of a spool.
+//! Names that cannot be keys are skipped one by one. A folder that cannot be listed hides what lies in it, and nothing
+//! else. A caller cannot get the objects without deciding about the rest: [`Listing::whole`] and [`Listing::meant`]
+//! fail where something is missing, [`Listing::apart`] hands it over, [`Listing::spool`] sorts the files of a spool.
 
 use std::fmt;
 

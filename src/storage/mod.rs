@@ -1,7 +1,7 @@
 //! Where bytes lie and how they become durable: a folder or a bucket behind one [`store::Store`], the five-step atomic
 //! write, locks and the sweeping of what dead processes left.
 //!
-//! Refuses to know what is in the bytes: readers and writers of Parquet live in `engine`.
+//! What the bytes mean is not known here: readers and writers of Parquet are in `file`.
 
 pub mod atomic;
 pub mod bucket;

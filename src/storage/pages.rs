@@ -1,6 +1,6 @@
-//! Lists a bucket page by page (`ListObjectsV2`), with keys as they are: one that cannot be used stops nothing but itself.
+//! Lists a bucket page by page (`ListObjectsV2`), with keys as they are: a key that cannot be used stops only itself.
 //!
-//! Refuses to take an answer for a page that is none, and a page for the last one that says it is not.
+//! An answer that is no page is an error, and so is a last page that says that more follow.
 
 use chrono::{DateTime, Utc};
 use http::Method;

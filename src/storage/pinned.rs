@@ -1,7 +1,7 @@
-//! A store whose listing is a promise: what was listed is read in that version, or not at all.
+//! A store whose objects are read in the version that was listed, or not at all.
 //!
 //! A query reads a file in several requests, footer first; an object that is replaced between two of them would give a
-//! mixture. Refuses to write: queries only read.
+//! mixture. The store is read-only.
 
 use std::{
     collections::HashMap,

@@ -1,8 +1,8 @@
-//! Where a store really lies, so that two names of one place are known for one.
+//! Where a store really lies, so that two names of one place are recognised as one.
 //!
-//! A folder is known by its path with all links followed, and by the numbers of device and inode of every folder above it,
-//! which are the same however it is mounted. Refuses to make anything: a folder that is not there yet lies where it would be
-//! made.
+//! A folder is identified by its path with all links followed, and by the numbers of device and inode of every folder
+//! above it, which are the same however it is mounted. Nothing is created: a folder that does not exist yet lies where
+//! it would be created.
 
 use std::{
     ffi::OsString,

@@ -1,7 +1,7 @@
 //! Removes one object: the only place where anything leaves a store for good.
 //!
-//! Refuses to remove what it was not shown: the object must be the one that was listed, by size, time and tag, at the last
-//! moment before it goes. Whether it may go is for the caller to prove.
+//! The object must be the one that was listed, by size, time and ETag, at the last moment before the removal. Whether
+//! it may be removed is for the caller to prove.
 
 use std::fs::File;
 

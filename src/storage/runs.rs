@@ -1,7 +1,7 @@
 //! The records of runs in an archive: written once at the end of each, read for history.
 //!
-//! Refuses to fail a run for its record, which is for the caller to hold to: an error here says only that history has a
-//! hole. One record that cannot be read hides no other.
+//! An error here only means that the history has a hole; the caller does not fail a run for it. One record that cannot
+//! be read hides no other.
 
 use std::path::Path;
 

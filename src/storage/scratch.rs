@@ -1,10 +1,10 @@
 //! Scratch folders for spilled runs and staged uploads, and the sweeping of those whose process is dead.
 //!
-//! A scratch folder is held by an advisory lock on a file in it. The kernel drops the lock when the process dies, however
-//! it dies, so whoever gets the lock knows that the folder is nobody's. Refuses to sweep by age or by process number.
+//! A scratch folder is held by an advisory lock on a file in it. The kernel drops the lock when the process dies,
+//! however it dies, so whoever gets the lock knows that the folder is orphaned. Neither age nor process number is used.
 //!
-//! The folder that they are made in when no other is named lies where everyone may write, so it is of one user
-//! ([`private_name`]). One of that name that somebody else made, or may write to, is refused.
+//! The folder that they are made in when no other is named lies where everyone may write, so it belongs to one user
+//! ([`private_name`]). A folder of that name that somebody else made, or may write to, is refused.
 
 use std::{
     fs::{self, DirBuilder, File},

@@ -1,6 +1,6 @@
-//! A store: a local folder or a bucket, spoken to by keys relative to its root.
+//! A store: a local folder or a bucket, addressed by keys relative to its root.
 //!
-//! Refuses to write: durable objects are made by [`super::atomic`] only.
+//! It is read-only: durable objects are made by [`super::atomic`] only.
 
 use std::{
     path::{Path, PathBuf},

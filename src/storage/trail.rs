@@ -1,7 +1,6 @@
-//! A file on its way to its end, followed: what was written is synced, read back and hashed, stretch after stretch.
+//! Follows a file while it is written: each finished stretch is synced, read back and hashed.
 //!
-//! So that a large file need not be read again when its last byte is written. Refuses to skip a byte: the digest is that of
-//! all bytes, in their order.
+//! So a large file need not be read again when its last byte is written. The digest is of all bytes, in their order.
 
 use std::{
     fs::File,

@@ -1,7 +1,7 @@
-//! Puts a verified local file into a bucket, under a condition, and establishes what came of it.
+//! Puts a verified local file into a bucket, under a condition, and establishes the outcome.
 //!
-//! After any error the object is read back and compared with what was sent: ours, another's, absent, or unknown. Refuses
-//! to guess: where the read-back fails too, the outcome is unknown, and nothing is deleted then.
+//! After any error the object is read back and compared with what was sent: ours, another's, absent, or unknown. If the
+//! read-back fails too, the outcome is unknown, and nothing is deleted.
 
 use std::{path::Path, time::Duration};
 
@@ -93,7 +93,7 @@ pub(super) async fn upload(
             )
         })?;
         let lost =
-            || Err(Error::new(Kind::LostRace, format!("{shown}: another process wrote it first; its result stands")));
+            || Err(Error::new(Kind::LostRace, format!("{shown}: another process wrote it first; its result is kept")));
         match (standing, expect) {
             (Standing::Ours(tag), _) => return Ok(tag),
             (Standing::Another(tag), Expect::Version(expected)) if tag.as_ref() != Some(expected) => return lost(),
@@ -102,7 +102,7 @@ pub(super) async fn upload(
             _ if conflict && round < ROUNDS => {
                 tokio::time::sleep(Duration::from_millis(50 << round)).await;
             }
-            _ => return Err(Error::io(format!("{shown}: could not be uploaded; what stood there stands"), error)),
+            _ => return Err(Error::io(format!("{shown}: could not be uploaded; what was there is unchanged"), error)),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Multipart uploads that were begun and never ended: they cost money and no listing of objects shows them.
+//! Multipart uploads that were begun and never completed: they cost money and no listing of objects shows them.
 //!
-//! Refuses to touch uploads outside the store's prefix, or younger than the caller says: another process may be at them.
+//! Uploads outside the store's prefix, or younger than the caller says, are left alone: another process may be using
+//! them.
 
 use chrono::{DateTime, Utc};
 use http::Method;

@@ -1,8 +1,8 @@
-//! Lists a folder, with names as bytes. A name that is no text, a folder that cannot be read or a link stops nothing but
-//! itself.
+//! Lists a folder, with names as bytes. A name that is no text, a folder that cannot be read or a link stops nothing
+//! but itself.
 //!
-//! Symbolic links below the root are not followed: who may write there would choose what is read. Refuses to look at what
-//! is hidden, and to ask for the size of anything but files.
+//! Symbolic links below the root are not followed: otherwise whoever may write there would choose what is read. Hidden
+//! files are skipped, and only files are asked for their size.
 
 use std::{
     ffi::OsStr,

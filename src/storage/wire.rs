@@ -1,8 +1,8 @@
-//! The line to an object store's server: every request of a bucket goes through here, once.
+//! The HTTP connector of an object store's client: every request of a bucket goes through here, once.
 //!
 //! It adds the condition that the client cannot put on the end of a multipart upload, remembers who answered, logs, and
-//! holds the crash points before and after every request that changes something. Refuses to repeat requests: that is
-//! the client's business.
+//! holds the crash points before and after every request that changes something. The client repeats requests, not this
+//! file.
 
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,

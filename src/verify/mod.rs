@@ -1,6 +1,6 @@
-//! `verify`: is what stands in the archive what its meta and its receipts say, to the last byte and row?
+//! `verify`: is what is in the archive what its meta and its receipts say, to the last byte and row?
 //!
-//! All findings of a partition are told, not only the first. Refuses to change anything.
+//! All findings of a partition are reported, not only the first. Nothing is changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -196,7 +196,7 @@ impl Kept<'_> {
         for entry in entries.iter().filter(|entry| !entry.discarded && !entry.retry) {
             let key = handle.kept_key(&entry.kept_as);
             if self.archive.head(&key).await?.is_none() {
-                found.push(format!("QUARANTINE: {} is gone, error.json tells of it", entry.kept_as));
+                found.push(format!("QUARANTINE: {} is gone, although error.json names it", entry.kept_as));
             } else if !quick && self.archive.sha256(&key).await?.0 != entry.kept_sha256 {
                 found.push(format!("QUARANTINE: {} is not what error.json says", entry.kept_as));
             }

@@ -42,7 +42,7 @@ fn partition(place: &Place) -> Published {
 /// Compacts, verifies and looks for leftovers.
 #[track_caller]
 fn run(place: &Place) -> Ran {
-    let ran = place.compact(&[]).ended(0);
+    let ran = place.compact(&["-v"]).ended(0);
     place.verify();
     place.is_tidy();
     ran
@@ -64,7 +64,7 @@ fn a_second_run_does_nothing_and_says_so() {
     let before = listing(&place.archive());
     let _ = run(&place).says("nothing to do").says("up to date: the archive holds all 500 rows of 5 files");
     assert_eq!(listing(&place.archive()), before);
-    let _ = place.compact(&["--force"]).ended(0).says("forced");
+    let _ = place.compact(&["--force", "-v"]).ended(0).says("forced");
     assert_eq!(listing(&place.archive()), before, "forced, the same bytes, but for nothing");
 }
 

@@ -82,7 +82,7 @@ fn times_of_files_an_hour_off_cost_a_look_inside_and_no_row() {
     }
     // A late file that is older than everything in the archive, by the clock.
     set_modified(&put(&place, 20), now - 1000 * hour);
-    let _ = place.compact(&[]).ended(0).says("1 new file");
+    let _ = place.compact(&["-v"]).ended(0).says("1 new file");
     assert_eq!(published(&place.archive(), &home()).bytes, undisturbed(&[0, 9, 20]));
     place.verify();
     place.is_tidy();

@@ -72,7 +72,7 @@ fn what_is_right_is_adopted_in_its_place_and_its_bytes_stay() {
     assert_eq!(listing(&place.archive()), after);
     // Compaction finds nothing to do either: the archive holds what the receipt says.
     let day = ["--mode", "backfill", "--start", "20260203", "--end", "20260203", "--now", NOW];
-    let _ = place.qlc(&[&["compact"], &day[..]].concat()).ended(0).says("up to date");
+    let _ = place.qlc(&[&["compact", "-v"], &day[..]].concat()).ended(0).says("up to date");
     assert_eq!(listing(&place.archive()), after);
 }
 
@@ -91,13 +91,13 @@ fn a_late_file_is_merged_with_adopted_data() {
         let early = base.clone().taking(10);
         let early = place.put_quotes("2026-02-03_00-30-00.parquet", &early.bytes());
         fs::File::options().write(true).open(&early).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-        let _ = place.compact(&[]).ended(0).says("the archived data holds every row of 1 new file");
+        let _ = place.compact(&["-v"]).ended(0).says("the archived data holds every row of 1 new file");
         assert_eq!(published(&place.archive(), &home()).bytes, data);
         place.verify();
         fs::remove_file(&early).unwrap();
         let late = quotes(DAY + 100 * SECOND + 1, SECOND, 1_000, 50);
         let _ = place.put_quotes("2026-02-03_01-00-00.parquet", &Events::sealed(late.clone()).bytes());
-        let _ = place.compact(&[]).ended(0).says("the archived data stands for 1 file");
+        let _ = place.compact(&["-v"]).ended(0).says("the archived data has the rows of 1 file");
         let mut all: Vec<Quote> = good().into_iter().chain(late).collect();
         all.sort_by_key(|q| (q.ts_event, q.seq));
         let partition = published(&place.archive(), &home());
@@ -106,7 +106,7 @@ fn a_late_file_is_merged_with_adopted_data() {
         assert_eq!(partition.receipt.get("adopted"), None);
         assert_eq!(partition.meta["source_files"], 2);
         place.verify();
-        let _ = place.compact(&[]).ended(0).says("up to date");
+        let _ = place.compact(&["-v"]).ended(0).says("up to date");
         let _ = place.qlc(&["import"]).ended(0).says("1 up-to-date");
     }
 }
@@ -160,7 +160,7 @@ fn which_files_adopted_data_was_made_of_is_told_by_rows_and_what_is_younger_came
     let place = adopted();
     let _ = place.put_quotes("2026-02-03_00.parquet", &old(0, 100).bytes());
     let _ = place.put_quotes("2026-02-03_01.parquet", &old(100, 300).bytes());
-    let _ = place.compact(&[]).ended(0).says("every row of 2 new files");
+    let _ = place.compact(&["-v"]).ended(0).says("every row of 2 new files");
     assert_eq!(count(&place), 300);
     place.verify();
     // A file without numbers, which are what such a pipeline adds; a part of its rows is new.

@@ -78,7 +78,7 @@ fn a_day_that_is_gone_is_found_and_comes_back_only_whole() {
     assert_eq!(listing(&place.archive()), before);
     // Its rows are found again, under whatever name.
     let _ = place.put_quotes("2026-02-03_restored.parquet", &source);
-    let _ = place.compact(&[]).ended(0).says("all of its rows are at hand");
+    let _ = place.compact(&["-v"]).ended(0).says("all of its rows can be read");
     assert_eq!(published(&place.archive(), &home()).quotes(), [first(), late()].concat());
     place.verify();
 }
@@ -115,9 +115,9 @@ fn a_day_that_was_rolled_back_is_found() {
     let _ = place.compact(&[]).ended(0);
     let newest = published(&place.archive(), &home()).bytes;
     copy(&backup, &partition(&place));
-    let _ = place.qlc(&["verify"]).ended(4).says("an older one of 50 rows stands in its place");
+    let _ = place.qlc(&["verify"]).ended(4).says("an older one of 50 rows is in its place");
     // The late file is there still: nothing is lost.
-    let _ = place.compact(&[]).ended(0).says("all of its rows are at hand");
+    let _ = place.compact(&["-v"]).ended(0).says("all of its rows can be read");
     assert_eq!(published(&place.archive(), &home()).bytes, newest);
     place.verify();
     copy(&backup, &partition(&place));
@@ -214,7 +214,7 @@ fn an_archive_of_version_0_1_0_is_read_and_goes_on() {
     let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
     let old = published(&place.archive(), &home()).quotes();
     let _ = place.put_quotes(LATE, &Events::sealed(late()).bytes());
-    let _ = place.compact(&[]).ended(0).says("1 new file");
+    let _ = place.compact(&["-v"]).ended(0).says("1 new file");
     assert_eq!(published(&place.archive(), &home()).quotes(), [old, late()].concat());
     place.verify();
     // A day of which only such a receipt is left was published.

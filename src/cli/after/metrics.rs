@@ -1,6 +1,6 @@
 //! The metrics of a run, and the file that keeps them.
 //!
-//! Refuses to write over a file that holds something else, and to lose what other commands have written to it.
+//! A file with other content is not overwritten, and the metrics of other commands in it are kept.
 
 use std::path::Path;
 

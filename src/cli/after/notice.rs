@@ -1,6 +1,6 @@
-//! The notice of a run that did not end well: the object that a webhook is posted.
+//! The notice of a run that did not end well: the object that is posted to a webhook.
 //!
-//! Refuses length: a notice is read on a telephone, the log has everything.
+//! It is short, because it is read on a phone; the log has everything.
 
 use std::collections::BTreeMap;
 

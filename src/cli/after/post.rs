@@ -1,6 +1,6 @@
-//! One POST to somebody who listens, with a few repetitions.
+//! One POST request, with a few repetitions.
 //!
-//! Refuses to say the URL in an error: whoever knows the URL of a webhook can post there.
+//! The URL never appears in an error: whoever knows the URL of a webhook can post there.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A run that has ended, as those who hear of it are told.
+//! A run that has ended, as metrics and notices describe it.
 
 use chrono::{DateTime, Utc};
 

@@ -1,7 +1,7 @@
 //! How to speak to buckets, as typed: every command that opens a store understands these.
 //!
-//! Refuses to hold secrets: keys come from the environment or from a profile, never from the command line, which other
-//! users of the machine can read.
+//! There is no option for keys: they come from the environment or from a profile, because other users of the machine
+//! can read the command line.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Buckets")]
 pub(crate) struct Bucket {
-    /// The URL of an S3 store that is not AWS, as in https://s3.example.org:9000; of a feed, after its name, as in
-    /// okx.public=ws://127.0.0.1:9001/okx.public
+    /// The URL of an S3 store that is not AWS, as in https://s3.example.org:9000; or the URL of a feed after its name, as
+    /// in okx.public=ws://127.0.0.1:9001/okx.public
     #[arg(long, global = true, value_name = "[NAME=]URL", value_parser = place, env = "AWS_ENDPOINT_URL",
         hide_env_values = true)]
     pub(crate) endpoint: Vec<Endpoint>,
@@ -28,31 +28,31 @@ pub(crate) struct Bucket {
     #[arg(long, global = true, env = "AWS_ALLOW_HTTP", hide_env_values = true, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_short_help = true)]
     pub(crate) allow_http: Option<bool>,
-    /// Whether the bucket is named in the path of the URL, or in its host [default: true]
+    /// Put the name of the bucket into the path of the URL, not into its host [default: true]
     #[arg(long, global = true, env = "QLC_PATH_STYLE", hide_env_values = true, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_short_help = true)]
     pub(crate) path_style: Option<bool>,
-    /// Say that nobody else writes to the archive, where the store does not keep conditional writes
+    /// Promise that nobody else writes to the archive, for a store without conditional writes
     #[arg(long, global = true, env = "QLC_SINGLE_WRITER", hide_env_values = true, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_short_help = true)]
     pub(crate) single_writer: Option<bool>,
-    /// How long one request may take, its answer included [default: 30s]
+    /// Time limit of one request, its answer included [default: 30s]
     #[arg(long, global = true, value_name = "TIME", value_parser = duration, env = "QLC_REQUEST_TIMEOUT",
         hide_env_values = true, hide_short_help = true)]
     pub(crate) request_timeout: Option<Duration>,
-    /// How long the making of a connection may take [default: 5s]
+    /// Time limit for a connection [default: 5s]
     #[arg(long, global = true, value_name = "TIME", value_parser = duration, env = "QLC_CONNECT_TIMEOUT",
         hide_env_values = true, hide_short_help = true)]
     pub(crate) connect_timeout: Option<Duration>,
-    /// How often a failed request is repeated, with growing pauses [default: 10]
+    /// How often a failed request is repeated, with exponential backoff [default: 10]
     #[arg(long, global = true, value_name = "N", value_parser = retries, env = "QLC_RETRIES", hide_env_values = true,
         hide_short_help = true)]
     pub(crate) retries: Option<usize>,
-    /// How long one request with all its repetitions may take [default: 3m]
+    /// Time limit of one request with all its repetitions [default: 3m]
     #[arg(long, global = true, value_name = "TIME", value_parser = duration, env = "QLC_RETRY_TIMEOUT",
         hide_env_values = true, hide_short_help = true)]
     pub(crate) retry_timeout: Option<Duration>,
-    /// Requests under way at a time [default: 64]
+    /// Requests at the same time [default: 64]
     #[arg(long, global = true, value_name = "N", value_parser = connections, env = "QLC_CONNECTIONS",
         hide_env_values = true, hide_short_help = true)]
     pub(crate) connections: Option<usize>,
@@ -60,7 +60,7 @@ pub(crate) struct Bucket {
     #[arg(long, global = true, value_name = "SIZE", value_parser = crate::model::size::parse,
         env = "QLC_MULTIPART_ABOVE", hide_env_values = true, hide_short_help = true)]
     pub(crate) multipart_above: Option<u64>,
-    /// Bytes of a part; S3 takes none below 5MiB but the last [default: 8MiB]
+    /// Size of a part; S3 accepts only a last part below 5MiB [default: 8MiB]
     #[arg(long, global = true, value_name = "SIZE", value_parser = crate::model::size::parse, env = "QLC_PART_SIZE",
         hide_env_values = true, hide_short_help = true)]
     pub(crate) part_size: Option<u64>,
@@ -118,7 +118,7 @@ fn place(text: &str) -> Result<Endpoint> {
 pub(crate) fn duration(text: &str) -> Result<Duration> {
     let spelt = || Error::usage(format!("{text:?} is not a time: write a number and a unit, as in 500ms, 30s or 3m"));
     let time = humantime::parse_duration(text).map_err(|_| spelt())?;
-    if time.is_zero() { Err(Error::usage("a time of nothing lets nothing happen: write 1s or more")) } else { Ok(time) }
+    if time.is_zero() { Err(Error::usage("a time must be above 0, as in 500ms, 30s or 3m")) } else { Ok(time) }
 }
 
 /// How often to repeat, from a text.

@@ -11,24 +11,24 @@ use crate::error::{Error, Result};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  qlc clean --dry-run                       what would go
+  qlc clean --dry-run                       what would be removed
   qlc clean
   qlc clean --older-than 12h
 
-What goes: receipts of data that was never published or was replaced, uploads that were never ended and probes, when they
-are older than --older-than; temporary files and scratch folders of dead processes; intents of prunings whose journal is
-written. data.parquet, meta.json, QUARANTINE, journals and spool files are never touched.")]
+Removed are: receipts of data that was never published or was replaced, uploads that were never completed and probes, when
+they are older than --older-than; temporary files and scratch folders of dead processes; intents of prunings whose journal
+is written. data.parquet, meta.json, QUARANTINE, journals and spool files are never touched.")]
 pub(crate) struct Clean {
-    /// Say what would be done, and do nothing
+    /// Show what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Leave objects that are younger: a run may be about to need them
+    /// Leave younger objects: a run may be about to need them
     #[arg(long, value_name = "AGE", value_parser = age, default_value = "1d")]
     pub(crate) older_than: Duration,
     /// The folder with the scratch folders [default: qlc-UID in the folder for temporary files]
     #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
     pub(crate) spill_dir: Option<PathBuf>,
-    /// For a person, or for a program: one JSON object a line
+    /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }

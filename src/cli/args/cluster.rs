@@ -1,11 +1,12 @@
-//! `qlc cluster` as typed, and the flag by which other commands name a cluster. Options that Ballista has bear its names.
+//! `qlc cluster` as typed, and the flag by which other commands name a cluster. Options that Ballista has too have its
+//! names.
 
 use clap::{Args, Subcommand};
 
 /// Which cluster.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OnCluster {
-    /// Do it on the cluster of this scheduler, as in df://host:50050; --memory-limit is then for each partition
+    /// Run on the cluster of this scheduler, as in df://host:50050; --memory-limit is then for each partition
     #[arg(long, value_name = "URL", env = "QLC_CLUSTER", hide_env_values = true, help_heading = "Resources")]
     pub(crate) cluster: Option<String>,
 }
@@ -18,8 +19,8 @@ Examples:
   qlc cluster executor --scheduler-host localhost --memory-pool-size 10GB
   qlc compact --mode daily --cluster df://localhost:50050
 
-All three read the same configuration; executors speak to buckets with settings and credentials of their own. Ports are
-open to whoever reaches them: keep them in a network of their own.")]
+All three read the same configuration; executors have their own settings and credentials for buckets. The ports are not
+authenticated: keep them in a network of their own.")]
 pub(crate) struct Cluster {
     #[command(subcommand)]
     pub(crate) verb: ClusterVerb,
@@ -28,9 +29,9 @@ pub(crate) struct Cluster {
 /// The processes of a cluster.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterVerb {
-    /// Gives partitions and parts of statements to executors
+    /// Assign partitions and parts of statements to executors
     Scheduler(SchedulerTyped),
-    /// Works on them
+    /// Compact partitions and execute parts of statements
     Executor(ExecutorTyped),
 }
 
@@ -50,7 +51,7 @@ pub(crate) struct SchedulerTyped {
     /// The name by which executors and clients reach it
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     pub(crate) external_host: String,
-    /// After so long without a sign of life an executor is thought dead, and its work is given to others
+    /// After so long without a heartbeat an executor counts as dead, and its work is given to others
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) executor_timeout_seconds: u64,
     /// How often a task is tried
@@ -72,7 +73,7 @@ pub(crate) struct ExecutorTyped {
     /// The scheduler's port
     #[arg(long, value_name = "PORT", default_value_t = 50050)]
     pub(crate) scheduler_port: u16,
-    /// How long the scheduler is waited for at the start
+    /// How long to wait for the scheduler at the start
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) scheduler_connect_timeout_seconds: u16,
     /// The address to listen on
@@ -87,14 +88,14 @@ pub(crate) struct ExecutorTyped {
     /// The name by which scheduler and clients reach it [default: the address that it connects from]
     #[arg(long, value_name = "HOST")]
     pub(crate) external_host: Option<String>,
-    /// Tasks at a time [default: the number of cores]
+    /// Tasks at the same time [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = super::shared::workers)]
     pub(crate) vcores: Option<usize>,
-    /// Memory that all tasks may have together; a partition takes what --memory-limit of its run says [default: 70% of
-    /// what the machine or the container has]
+    /// Memory of all tasks together; a partition takes the --memory-limit of its run [default: 70% of the memory of the
+    /// machine or the container]
     #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse)]
     pub(crate) memory_pool_size: Option<u64>,
-    /// How often the scheduler is told that the executor lives
+    /// Interval of heartbeats to the scheduler
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) executor_heartbeat_interval_seconds: u64,
     /// The folder for what does not fit in memory, and for results until they are fetched [default: qlc in the folder for

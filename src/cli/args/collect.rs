@@ -57,12 +57,12 @@ Examples:
   qlc collect --exchange bybit --symbol btcusdt --duration 10m
   qlc collect --exchange binance,okx --symbol all --stream trade,liquidation,instrument
 
-HTTPS_PROXY, HTTP_PROXY, ALL_PROXY (http:// or socks5://) and NO_PROXY are heeded.
-SIGTERM and Ctrl-C seal what was taken and end with 0.")]
+HTTPS_PROXY, HTTP_PROXY, ALL_PROXY (http:// or socks5://) and NO_PROXY are honoured.
+SIGTERM and Ctrl-C seal all files and end with 0.")]
 pub(crate) struct Collect {
     #[command(flatten)]
     pub(crate) feeds: Feeds,
-    /// At most so much time passes before an event survives a crash [default: 500ms]
+    /// Interval at which events are committed to the write-ahead log: at most so much is lost in a crash [default: 500ms]
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_COMMIT_EVERY",
         hide_env_values = true)]
     pub(crate) commit_every: Option<Duration>,
@@ -71,7 +71,7 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_ROTATE_AFTER",
         hide_env_values = true)]
     pub(crate) rotate_after: Option<Duration>,
-    /// A spool file is sealed when its rows take so much memory [default: 64MB]
+    /// Seal a spool file when its rows take so much memory [default: 64MB]
     #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Files", env = "QLC_COLLECT_ROTATE_SIZE",
         hide_env_values = true)]
     pub(crate) rotate_size: Option<u64>,
@@ -79,11 +79,11 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Files", env = "QLC_COLLECT_MEMORY_LIMIT",
         hide_env_values = true)]
     pub(crate) memory_limit: Option<u64>,
-    /// A connection is replaced, without a hole, when it is this old [default: 23h]
+    /// Replace a connection, without a hole, when it is this old [default: 23h]
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_RENEW_AFTER",
         hide_env_values = true)]
     pub(crate) renew_after: Option<Duration>,
-    /// A connection that says nothing for so long, though it was asked, is given up [default: 45s]
+    /// Give up a connection that is silent for so long although it was pinged [default: 45s]
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_SILENCE",
         hide_env_values = true)]
     pub(crate) silence: Option<Duration>,
@@ -141,15 +141,15 @@ Examples:
   qlc replay okx.ndjson.zst --listen 127.0.0.1:9001 --speed max
   qlc --spool ./spool collect --exchange okx --symbol btcusdt --endpoint okx.public=ws://127.0.0.1:9001/okx.public
 
-Every connection is played the recording from its beginning. The path of the URL is the name of the endpoint.")]
+Every connection gets the recording from its beginning. The path of the URL is the name of the endpoint.")]
 pub(crate) struct Replay {
     /// The recording; several files are played one after the other
     #[arg(value_name = "FILE", required = true)]
     pub(crate) file: Vec<PathBuf>,
-    /// Where to wait for connections; port 0 takes any that is free
+    /// The address to listen on; port 0 takes any free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
     pub(crate) listen: SocketAddr,
-    /// How fast: a factor of the time at which the frames came, or max
+    /// Speed: a factor of the original speed, or max
     #[arg(long, value_name = "FACTOR|max", value_parser = speed, default_value = "1")]
     pub(crate) speed: Speed,
 }

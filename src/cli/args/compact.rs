@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     cluster::OnCluster,
-    shared::{Format, Resources, Tuning},
+    shared::{Format, Resources, Tuning, day},
 };
 use crate::{
     error::{Error, Result},
@@ -26,20 +26,20 @@ Examples:
   qlc compact --mode single --date 20260203 --symbol btcusdt --stream bbo
   qlc compact --mode daily --symbol btcusdt,ethusdt --memory-limit 1GB")]
 pub(crate) struct Compact {
-    /// Which days: daily is yesterday (UTC), catch-up every past day that the archive lacks or that has new files,
-    /// backfill those from --start to --end, single one --date of one --symbol and --stream
+    /// The days: daily is yesterday (UTC); catch-up every past day that the archive lacks or that has new files; backfill
+    /// those from --start to --end; single one --date of one --symbol and --stream
     #[arg(long, value_enum, value_name = "MODE")]
     pub(crate) mode: ModeName,
-    /// The first day of a backfill, as in 20260101
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    /// The first day of a backfill, as in 20260101 or 2026-01-01
+    #[arg(long, value_name = "DATE", value_parser = day, help_heading = "Days")]
     pub(crate) start: Option<Date>,
     /// The last day of a backfill
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    #[arg(long, value_name = "DATE", value_parser = day, help_heading = "Days")]
     pub(crate) end: Option<Date>,
     /// The day of --mode single
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    #[arg(long, value_name = "DATE", value_parser = day, help_heading = "Days")]
     pub(crate) date: Option<Date>,
-    /// The instant that decides what yesterday and today are [default: the clock's]
+    /// The time that decides what yesterday and today are [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = instant, help_heading = "Days")]
     pub(crate) now: Option<DateTime<Utc>>,
     #[command(flatten)]
@@ -50,24 +50,24 @@ pub(crate) struct Compact {
     pub(crate) resources: Resources,
     #[command(flatten)]
     pub(crate) on: OnCluster,
-    /// Say what would be done, and why, and do nothing
+    /// Show what would be done and why, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// With the engine's logical and physical plan of each partition
+    /// Show the logical and the physical plan of each partition as well
     #[arg(long, requires = "dry_run")]
     pub(crate) explain: bool,
-    /// Compact again what is up to date, and today too
+    /// Compact even what is up to date, and today
     #[arg(long)]
     pub(crate) force: bool,
-    /// Where a published generation of a day is gone or was rolled back, go on without those of its rows that are neither
+    /// Go on where a published generation of a day is gone or was rolled back, without those of its rows that are neither
     /// in the archive nor in the spool; the receipt records the loss
     #[arg(long)]
     pub(crate) accept_loss: bool,
-    /// Of a file of which only some row groups are bad, take in the good ones; the file is kept in QUARANTINE as well,
-    /// and error.json tells which rows are lost
+    /// Take in the good row groups of a file of which only some are bad; the file is kept in QUARANTINE as well, and
+    /// error.json says which rows are lost
     #[arg(long)]
     pub(crate) salvage: bool,
-    /// For a person, or for a program: one JSON object a line
+    /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }

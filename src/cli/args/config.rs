@@ -19,7 +19,7 @@ pub(crate) struct Config {
 /// What is done with the settings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigVerb {
-    /// Prints every setting as it holds for a run with these flags, and where it comes from; secrets are masked
+    /// Print every setting as a run with these flags would use it, and its origin; secrets are masked
     Show(ConfigShow),
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct ConfigShow {
     pub(crate) resources: Resources,
     #[command(flatten)]
     pub(crate) retention: Retention,
-    /// For a person, or for a program: one JSON object a line
+    /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }

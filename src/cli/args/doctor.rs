@@ -14,15 +14,15 @@ Examples:
   qlc doctor
   qlc --config /etc/quantlab/qlc.toml doctor
   qlc doctor --format json
-  qlc doctor --cluster df://localhost:50050     every executor as well
+  qlc doctor --cluster df://localhost:50050     checks every executor as well
 
-Exit code 0 when nothing is a problem, else 1. Nothing is left behind.")]
+The exit code is 0 when there is no problem, else 1. What doctor writes for its tests, it removes.")]
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) resources: Resources,
     #[command(flatten)]
     pub(crate) on: OnCluster,
-    /// For a person, or for a program: one JSON object a line
+    /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }

@@ -1,6 +1,6 @@
 //! What was typed: the grammar of the command line, by clap.
 //!
-//! Refuses to decide anything: whether the flags make sense together, and what they mean, is for `meaning` to say.
+//! It decides nothing: whether the flags make sense together, and what they mean, is for `meaning` to say.
 
 #![expect(clippy::doc_markdown, reason = "the comments on arguments are the text of --help")]
 
@@ -12,6 +12,7 @@ mod compact;
 mod config;
 mod doctor;
 mod import;
+mod pages;
 mod prune;
 mod quarantine;
 mod query;
@@ -33,6 +34,7 @@ pub(crate) use compact::{Compact, ModeName, Selection};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};
 pub(crate) use doctor::Doctor;
 pub(crate) use import::Import;
+pub(crate) use pages::{FIRST_SCREEN, GROUPS};
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
@@ -40,7 +42,7 @@ pub(crate) use shared::{Days, Format, Resources, Tuning, keep_days, workers, zst
 pub(crate) use status::{Covered, Report, Status};
 pub(crate) use verify::Verify;
 
-/// Turns recorded market data into a proven archive: one sorted, verified file per exchange, stream, symbol and day.
+/// Compact recorded market data into an archive with one proven file per exchange, stream, symbol and day.
 #[derive(Debug, Parser)]
 #[command(name = "qlc", version, after_help = EXAMPLES, propagate_version = true)]
 pub(crate) struct Typed {
@@ -55,26 +57,21 @@ Examples:
   qlc demo                     a sample spool, compacted, verified and queried
   qlc --spool ./spool --archive ./archive compact --mode daily
   qlc verify --start 20260101 --end 20260131
-  qlc query \"SELECT * FROM archive.meta\"
-
-Exit codes: 0 done or nothing to do, 1 something failed, 2 usage or configuration,
-            3 done but something was quarantined or ignored, 4 damage was found,
-            5 whether a write to a bucket took effect is not known";
+  qlc query \"SELECT * FROM archive.meta\"";
 
 /// What every command understands.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Global {
-    /// Where the collector leaves its files: a folder or a URL [default: /opt/quantlab/spool]
+    /// The spool, where collectors write: a folder or a URL [default: /opt/quantlab/spool]
     #[arg(long, global = true, value_name = "PATH|URL", env = "QLC_SPOOL", hide_env_values = true)]
     pub(crate) spool: Option<String>,
-    /// Where compacted partitions are kept: a folder or a URL [default: s3://quantlab-compact]
+    /// The archive of compacted partitions: a folder or a URL [default: s3://quantlab-compact]
     #[arg(long, global = true, value_name = "PATH|URL", env = "QLC_ARCHIVE", hide_env_values = true)]
     pub(crate) archive: Option<String>,
-    /// A TOML file with the settings; deploy/qlc.toml explains all of them, qlc config show prints what holds
+    /// A TOML file with the settings; deploy/qlc.toml explains all of them, qlc config show prints the effective ones
     #[arg(long, global = true, value_name = "FILE", env = "QLC_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// Keep the metrics of compact, verify, prune and clean in this file, as the textfile collector of a node exporter
-    /// reads it
+    /// Write the metrics of compact, verify, prune and clean to this file, for the textfile collector of a node exporter
     #[arg(
         long,
         global = true,
@@ -84,7 +81,7 @@ pub(crate) struct Global {
         help_heading = "Monitoring"
     )]
     pub(crate) metrics_file: Option<PathBuf>,
-    /// Push them to this Pushgateway
+    /// Push these metrics to this Pushgateway
     #[arg(
         long,
         global = true,
@@ -94,7 +91,7 @@ pub(crate) struct Global {
         help_heading = "Monitoring"
     )]
     pub(crate) metrics_push: Option<String>,
-    /// When compact, verify, prune or clean do not end with 0, post what happened to this webhook, as JSON
+    /// When compact, verify, prune, clean or collect does not end with 0, post what happened to this webhook, as JSON
     #[arg(
         long,
         global = true,
@@ -112,14 +109,14 @@ pub(crate) struct Global {
     /// The names of what was typed, and of what the environment says.
     #[arg(skip)]
     pub(crate) sources: Sources,
-    /// Log more: -v what is done, -vv how, -vvv everything
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    /// Say more: -v lists every partition and logs what is done, -vv how, -vvv everything
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Log")]
     pub(crate) verbose: u8,
-    /// No progress, and only errors in the log; -qq not even these
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose")]
+    /// Show no progress and log only errors; -qq not even these
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose", help_heading = "Log")]
     pub(crate) quiet: u8,
-    /// The log on stderr: for a person, or one JSON object a line
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    /// The form of the log on stderr: text, or one JSON object a line
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT", help_heading = "Log")]
     pub(crate) log_format: Format,
 }
 
@@ -135,44 +132,48 @@ pub(crate) struct Sources {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Compacts the files of a day into one proven file per partition
+    /// Compact the spool files of a day into one proven file per partition
     Compact(Compact),
-    /// Checks what the archive holds against meta.json, receipts and itself
+    /// Check every byte of the archive against meta.json and receipts
     Verify(Verify),
-    /// Runs SQL, or a named verification query, over archive and spool
+    /// Run SQL, or a named verification query, over archive and spool
     Query(Query),
-    /// Removes spool files whose every row is proven to be in the archive
+    /// Remove spool files whose every row is proven to be in the archive
     Prune(Prune),
-    /// Shows what could not be compacted, tries it again, or lets it go
+    /// List what could not be compacted, try it again, or discard it
     Quarantine(Quarantine),
-    /// Removes what interrupted runs left and nobody needs
+    /// Remove what interrupted runs left behind
     Clean(Clean),
-    /// Shows which days are complete, and what mends those that are not
+    /// Show which days are complete, and the command that fixes each other one
     Status(Status),
-    /// Writes a page about coverage, sizes, gaps, quarantine and runs
+    /// Write an HTML page about coverage, sizes, gaps, quarantine and runs
     Report(Report),
-    /// Tells everything about single Parquet files, and what is wrong with them
+    /// Examine single Parquet files, and say what is wrong with them
     Inspect(Inspect),
-    /// Takes over an archive that another program made, without rewriting data that is right
+    /// Take over the archive, or the whole tree, of another program
     Import(Import),
-    /// Collects exchange feeds into the spool
+    /// Collect exchange feeds into the spool
     Collect(Collect),
-    /// Keeps the raw frames of exchange feeds in a file
+    /// Record the raw frames of exchange feeds in a file
     Record(Record),
-    /// Plays a recording back as an exchange would
+    /// Play a recording back as an exchange would
     Replay(Replay),
-    /// Runs the processes of a cluster, for more partitions than one machine can do in a night
+    /// Run the scheduler or an executor of a cluster
     Cluster(Cluster),
-    /// Prints the settings that hold, and where each comes from
+    /// Print the effective settings and their origin
     Config(Config),
-    /// Checks that a run has all that it needs, and says what would mend it
+    /// Check that a run has all that it needs, and say how to fix what is missing
     Doctor(Doctor),
-    /// Prints the completions of a shell
+    /// Print the completions of a shell
+    #[command(hide = true)]
     Completions(Completions),
-    /// Prints the manual page
-    #[command(after_help = "Examples:\n  qlc man | man -l -")]
+    /// Print the manual page
+    #[command(hide = true, after_help = "Examples:\n  qlc man | man -l -")]
     Man,
-    /// Makes a sample spool, compacts, verifies and queries it
+    /// Print all commands and options as Markdown
+    #[command(hide = true, after_help = "Examples:\n  qlc reference > docs/cli.md")]
+    Reference,
+    /// Make a sample spool, and compact, verify and query it
     Demo(Demo),
 }
 
@@ -193,7 +194,7 @@ pub(crate) struct Inspect {
     /// Parquet files
     #[arg(required = true, value_name = "FILE|URL")]
     pub(crate) files: Vec<String>,
-    /// For a person, or for a program: one JSON object a line
+    /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }
@@ -236,7 +237,11 @@ pub(crate) struct Demo {
 /// # Errors
 /// clap's own, which is also how `--help` and `--version` end the program; see [`usage_line`].
 pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, clap::Error> {
-    let matches = deaf_to_empty(grammar()).try_get_matches_from(line)?;
+    let line: Vec<OsString> = line.into_iter().collect();
+    if line.iter().skip(1).eq(["help", "options"].iter()) {
+        return Err(pages::options(&grammar()));
+    }
+    let matches = pages::presented(deaf_to_empty(grammar())).try_get_matches_from(line)?;
     let mut typed = <Typed as clap::FromArgMatches>::from_arg_matches(&matches)?;
     typed.global.sources = sources(&matches);
     typed.global.archive_was_typed = typed.global.sources.typed.iter().any(|id| id == "archive");

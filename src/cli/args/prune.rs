@@ -14,31 +14,31 @@ use super::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  qlc prune --keep-days 7 --dry-run         what would go, and why the rest stays
+  qlc prune --keep-days 7 --dry-run         what would be removed, and why the rest stays
   qlc prune --keep-days 7                   as a timer does it, after qlc compact
   qlc prune --keep-days 2 --exchange binance --stream bbo
   qlc prune --keep-days 7 --keep-records 90 also removes old feed logs and quality windows of the collector
 
-A file goes only when every row of it was read back: from data.parquet of its days, whose sha256 is that of meta.json and
-receipt, or from QUARANTINE. What was removed is in _pruned/ of the archive.")]
+A file is removed only when every row of it was read back: from data.parquet of its days, whose sha256 is that of meta.json
+and receipt, or from QUARANTINE. A journal in _pruned/ of the archive lists what was removed.")]
 pub(crate) struct Prune {
-    /// Whole days (UTC) to keep: a file goes when its day and the days of all its rows are older
+    /// Whole days (UTC) to keep: a file is removed when its day and the days of all its rows are older
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=36_500))]
     pub(crate) keep_days: u32,
     #[command(flatten)]
     pub(crate) retention: Retention,
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// Say what would be done, and why, and do nothing
+    /// Show what would be done and why, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// The instant that decides what today is [default: the clock's]
+    /// The time that decides what today is [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = instant)]
     pub(crate) now: Option<DateTime<Utc>>,
-    /// The folder where objects of a bucket are put together [default: qlc-UID in the folder for temporary files]
+    /// The folder where objects for a bucket are staged [default: qlc-UID in the folder for temporary files]
     #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
     pub(crate) spill_dir: Option<PathBuf>,
-    /// For a person, or for a program: one JSON object a line
+    /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }

@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 #[command(after_help = "\
 Tables:
   archive.<stream>, spool.<stream>   the rows, with exchange, stream, symbol, date
-  archive.\"stream=meta\"              those of a stream that is named like one of the following
+  archive.\"stream=meta\"              the rows of a stream that has the name of a table below
   archive.meta                       all meta.json
   archive.quarantine                 all error.json
-  archive.runs                       what runs of qlc did, a row per run and partition
+  archive.runs                       the records of runs, a row per run and partition
 
 Examples:
   qlc query --list                   the named queries and their parameters
@@ -25,7 +25,7 @@ Examples:
   echo 'SELECT * FROM archive.meta' | qlc query --format csv
   qlc query                          on a terminal: a prompt; \\? lists its commands")]
 pub(crate) struct Query {
-    /// A statement; without one, statements are read from stdin, or asked for on a terminal
+    /// A statement; without one, statements are read from stdin, or at a prompt on a terminal
     #[arg(value_name = "SQL")]
     pub(crate) sql: Option<String>,
     /// Read statements from this file, or from stdin if it is -

@@ -1,6 +1,4 @@
 //! What several commands have in common as typed: days, memory, spill folder and the form of the output.
-//!
-//! Refuses to know the commands.
 
 use std::path::PathBuf;
 
@@ -14,21 +12,21 @@ use crate::{
 /// A range of days, both ends included; open where an end is not named.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Days {
-    /// Only this day, as in 20260203
-    #[arg(long, value_name = "DATE", conflicts_with_all = ["start", "end"], help_heading = "Days")]
+    /// Only this day, as in 20260203 or 2026-02-03
+    #[arg(long, value_name = "DATE", value_parser = day, conflicts_with_all = ["start", "end"], help_heading = "Days")]
     pub(crate) date: Option<Date>,
     /// From this day on
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    #[arg(long, value_name = "DATE", value_parser = day, help_heading = "Days")]
     pub(crate) start: Option<Date>,
     /// Up to this day
-    #[arg(long, value_name = "DATE", help_heading = "Days")]
+    #[arg(long, value_name = "DATE", value_parser = day, help_heading = "Days")]
     pub(crate) end: Option<Date>,
 }
 
 /// Settings of how much of the machine may be used; each can be in the configuration file too.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Resources {
-    /// Memory that the process may have resident, as in 512MB or 2.5GB [default: 2.5GB]
+    /// Limit for the resident memory of the process, as in 512MB or 2.5GB [default: 2.5GB]
     #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Resources",
         env = "QLC_MEMORY_LIMIT", hide_env_values = true)]
     pub(crate) memory_limit: Option<u64>,
@@ -64,12 +62,28 @@ pub(crate) enum Format {
 /// How a compaction works; each can be in the configuration file too.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Tuning {
-    /// How many partitions at a time [default: twice the number of cores]
+    /// Partitions at the same time [default: twice the number of cores]
     #[arg(long, value_name = "N", value_parser = workers, env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
     pub(crate) workers: Option<usize>,
-    /// How hard zstd tries, 1 to 22; at another level the same rows have other bytes [default: 2 for times and counters, else 4]
+    /// Level of zstd, 1 to 22; at another level the same rows have other bytes [default: 2 for times and counters, else 4]
     #[arg(long, value_name = "N", value_parser = zstd_level, env = "QLC_ZSTD_LEVEL", hide_env_values = true, help_heading = "Resources")]
     pub(crate) zstd_level: Option<i32>,
+}
+
+/// A UTC day, from a text with or without dashes.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn day(text: &str) -> Result<Date> {
+    let digits = match text.split('-').collect::<Vec<_>>().as_slice() {
+        [year, month, day] if (year.len(), month.len(), day.len()) == (4, 2, 2) => format!("{year}{month}{day}"),
+        _ => text.to_owned(),
+    };
+    digits.parse().map_err(|_| {
+        Error::usage(format!(
+            "{text:?} is not a date between 1980 and 2199: write a UTC day as in 20260203 or 2026-02-03"
+        ))
+    })
 }
 
 /// How many partitions at a time, from a text.

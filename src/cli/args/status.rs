@@ -16,7 +16,7 @@ use super::{
 pub(crate) struct Covered {
     #[command(flatten)]
     pub(crate) days: Days,
-    /// The instant that decides what yesterday and today are [default: the clock's]
+    /// The time that decides what yesterday and today are [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = instant, help_heading = "Days")]
     pub(crate) now: Option<DateTime<Utc>>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(crate) struct Status {
     /// End with 1 unless every partition of the range is complete
     #[arg(long)]
     pub(crate) strict: bool,
-    /// For a person, or for a program: one JSON object a line
+    /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }

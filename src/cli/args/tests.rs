@@ -25,9 +25,9 @@ fn every_mistake_is_one_line_that_says_what_would_be_right() {
     );
     check("compact", "the following required arguments were not provided: --mode <MODE>; see 'qlc compact --help'");
     check(
-        "compact --mode single --date 2026-02-03",
-        "invalid value '2026-02-03' for '--date <DATE>': \"2026-02-03\" is not a date: write year, month and day of a UTC \
-         day without separators, as in 20260203; see 'qlc compact --help'",
+        "compact --mode single --date 2026-2-3",
+        "invalid value '2026-2-3' for '--date <DATE>': \"2026-2-3\" is not a date between 1980 and 2199: write a UTC day \
+         as in 20260203 or 2026-02-03; see 'qlc compact --help'",
     );
     check(
         "compact --mode daily --memory-limit lots",
@@ -81,6 +81,21 @@ fn global_flags_stand_before_and_after_the_command() {
     }
     assert_eq!(read_ok("demo -vv").global.verbose, 2);
     assert!(read(words("demo -v -q")).is_err());
+}
+
+#[test]
+fn days_are_typed_with_or_without_dashes() {
+    for text in ["20260203", "2026-02-03"] {
+        assert_eq!(shared::day(text).unwrap().to_string(), "20260203");
+    }
+    for text in ["2026-02-30", "2026-0203", "202602-03", "1979-12-31", "2026-02-03-", "", "２０２６-０２-０３"]
+    {
+        assert!(shared::day(text).is_err(), "{text}");
+    }
+    let Command::Compact(typed) = read_ok("compact --mode backfill --start 2026-02-03 --end 20260204").command else {
+        panic!("not compact");
+    };
+    assert_eq!(typed.start.map(crate::model::date::Date::succ), typed.end);
 }
 
 #[test]

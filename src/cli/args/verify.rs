@@ -20,7 +20,7 @@ pub(crate) struct Verify {
     pub(crate) days: Days,
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// Do not decode the data: only meta.json, footer, sha256 and receipt
+    /// Check only meta.json, footer, sha256 and receipt, without decoding the data
     #[arg(long)]
     pub(crate) quick: bool,
     /// Compact every partition again from the spool, without publishing, and compare the bytes
@@ -28,7 +28,7 @@ pub(crate) struct Verify {
     pub(crate) rebuild: bool,
     #[command(flatten)]
     pub(crate) resources: Resources,
-    /// For a person, or for a program: one JSON object a line
+    /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,
 }

@@ -1,6 +1,6 @@
 //! `qlc cluster`, and the other commands on a cluster.
 //!
-//! Where the cluster is not built in, each of these says so: the flag is known everywhere, so that nobody wonders.
+//! A build without the cluster knows the flags too, and says that it was built without it.
 
 #[cfg(feature = "cluster")]
 mod built;

@@ -50,12 +50,12 @@ pub(super) async fn run(
     if settings.told.wants_metrics()
         && let Err(error) = count_standing(&spool, &archive, &options, account).await
     {
-        tracing::warn!("how the archive stands is not in the metrics: {}", error.chain());
+        tracing::warn!("the state of the archive is not in the metrics: {}", error.chain());
     }
     let mut out = console.out();
     match typed.format {
         Format::Text => {
-            out.lines(&show::outcomes(&summary.outcomes, Look::of_stdout()));
+            out.lines(&show::outcomes(&summary.outcomes, Look::of_stdout(), console.lists_all()));
             out.lines(&show::input(&summary.input));
         }
         Format::Json => json_of(&summary.input, &mut out)?,

@@ -1,6 +1,6 @@
-//! `qlc demo`: a sample spool for yesterday goes the whole way, with every step said as the command that does it.
+//! `qlc demo`: makes a sample spool for yesterday and runs every step on it, printing each as the command that does it.
 //!
-//! Refuses a folder with content that no demo made: making it anew removes what is in it.
+//! A folder with content that no demo made is refused, because its content would be removed.
 
 use std::{
     fmt::Write,
@@ -68,11 +68,11 @@ pub(super) async fn run(
     make_way(dir)?;
     let sample = demo::sample(Path::new(&settings.spool), yesterday, SEED)?;
     say(&format!(
-        "1. A sample spool for {yesterday}, as a collector would leave it in {}:\n\n{sample}\n",
+        "1. A sample spool for {yesterday}, as a collector would leave it, in {}.\n\n{sample}\n",
         settings.spool
     ))?;
 
-    say(&format!("2. Its files become one per partition:\n   $ {}\n", command("compact --mode daily")))?;
+    say(&format!("2. Compact: its files become one per partition.\n   $ {}\n", command("compact --mode daily")))?;
     let (spool, archive) = (stores::present_spool(&settings)?, stores::archive(&settings)?);
     stores::apart(Some(&spool), &archive)?;
     if is_typed {
@@ -92,7 +92,7 @@ pub(super) async fn run(
     };
     let summary =
         super::compact::watched(&spool, &archive, &options, None, &settings, Format::Text, console, signals).await?;
-    say(&show::outcomes(&summary.outcomes, Look::of_stdout()))?;
+    say(&show::outcomes(&summary.outcomes, Look::of_stdout(), console.lists_all()))?;
     let exit = Exit::of_run(&summary);
     if exit > Exit::Quarantined {
         return Ok(exit);
@@ -100,13 +100,13 @@ pub(super) async fn run(
     if exit == Exit::Quarantined {
         let kept = archive.show(layout::QUARANTINE);
         say(&format!(
-            "\nOne file of the sample was made corrupt. It stands whole in {kept}, with an\n\
-             error.json that says why; the others were compacted without it. `qlc compact` ends with exit code 3 then."
+            "\nOne file of the sample is corrupt, on purpose. It is kept whole in {kept}, with an\n\
+             error.json that says why; the others were compacted without it. `qlc compact` then ends with exit code 3."
         ))?;
     }
 
     say(&format!(
-        "\n3. Every byte of the archive is checked against its meta.json and receipts:\n   $ {}\n",
+        "\n3. Verify: every byte of the archive is checked against meta.json and receipts.\n   $ {}\n",
         command("verify")
     ))?;
     let options = verify::Options {
@@ -118,13 +118,13 @@ pub(super) async fn run(
     };
     let mut all = Vec::new();
     super::verify::checked(&archive, &options, signals, &mut |one| all.push(one)).await?;
-    say(&show::verified(&all, Look::of_stdout()))?;
+    say(&show::verified(&all, Look::of_stdout(), console.lists_all()))?;
     let exit = Exit::of_findings(all.iter().map(|one| one.findings.len()).sum(), &Ok(()));
     if exit != Exit::Done {
         return Ok(exit);
     }
 
-    say(&format!("\n4. And asked:\n   $ {}\n", command(&format!("query \"{QUERY}\""))))?;
+    say(&format!("\n4. Query.\n   $ {}\n", command(&format!("query \"{QUERY}\""))))?;
     let options = query::Options {
         statement: query::Statement::Sql(QUERY.to_owned()),
         params: Vec::new(),
@@ -137,13 +137,13 @@ pub(super) async fn run(
     super::query::printed(&spool, &archive, &options, console, signals).await?;
 
     let how = [
-        ("the same again, which has nothing to do", "compact --mode daily"),
+        ("the same again: there is nothing to do", "compact --mode daily"),
         ("what would be done, and why", "compact --mode daily --force --dry-run"),
         ("the verification queries", "query --list"),
-        ("the best prices, as they came", "query \"SELECT * FROM archive.bbo LIMIT 5\""),
-        ("once more from the spool, byte for byte", "verify --rebuild"),
+        ("the best prices", "query \"SELECT * FROM archive.bbo LIMIT 5\""),
+        ("compact again from the spool, and compare byte for byte", "verify --rebuild"),
     ];
-    let mut text = String::from("\nHow to go on:\n");
+    let mut text = String::from("\nWhat to try next:\n");
     for (what, rest) in how {
         let _ = writeln!(text, "   # {what}\n   $ {}", command(rest));
     }
@@ -183,8 +183,7 @@ fn make_way(dir: &Path) -> Result<()> {
             format!("{}: is not empty, and no demo made it; name another folder with --dir", dir.display()),
         ));
     }
-    fs::write(&mark, "A demo of qlc made this folder, and the next one makes it anew.\n")
-        .map_err(|e| wrong(&mark, e))?;
+    fs::write(&mark, "A demo of qlc made this folder; the next one replaces it.\n").map_err(|e| wrong(&mark, e))?;
     for old in ["spool", "archive"].map(|name| -> PathBuf { dir.join(name) }) {
         if old.exists() {
             fs::remove_dir_all(&old).map_err(|e| wrong(&old, e))?;

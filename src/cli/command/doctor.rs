@@ -27,7 +27,11 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     const NAME: &str = "configuration";
     let all = match settings {
-        Err(error) => vec![Check::problem(NAME, error.chain(), "mend the setting; qlc config show prints what holds")],
+        Err(error) => vec![Check::problem(
+            NAME,
+            error.chain(),
+            "correct the setting; qlc config show prints the effective settings",
+        )],
         Ok(settings) => {
             let executors = match &typed.on.cluster {
                 Some(url) => signals.or_stop(async { Ok(cluster::checks(url, &settings).await) }).await?,

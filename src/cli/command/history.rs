@@ -1,7 +1,7 @@
-//! The record that a run leaves in the archive when it has ended: what was asked, what came of it, time and memory.
+//! The record that a run leaves in the archive when it has ended: what was asked for, the results, time and memory.
 //!
-//! A record is history, nothing more: where it cannot be written, the run is what it was, and a warning says so. Refuses
-//! to record dry runs, and runs that could not begin.
+//! A record is only history: if it cannot be written, the run's result is unchanged, and a warning says so. Dry runs,
+//! and runs that could not begin, leave none.
 
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
@@ -55,7 +55,7 @@ pub(super) struct About {
 /// Writes the record of a run that ends now.
 pub(super) async fn leave(archive: &Store, settings: &Settings, begun: &Begun, exit: Exit, about: About) {
     if let Err(error) = written(archive, &settings.spill_dir, begun, exit, about).await {
-        tracing::warn!(why = %error.chain(), "this run is not in the history of the archive; what it did stands");
+        tracing::warn!(why = %error.chain(), "this run is not in the history of the archive; its results are not affected");
     }
 }
 

@@ -140,7 +140,7 @@ impl Run<'_> {
         let stop = || self.signals.stop().asked();
         let (mut tally, all) = (Tally::new(self.console), &mut self.all);
         let ended = import::run(tree, &self.archive, &self.options, &stop, &mut |one| {
-            tally.count(one.rows, one.bytes, &show::imported_line(one));
+            tally.count(one.rows, one.bytes);
             all.push(one.clone());
         })
         .await;

@@ -1,6 +1,6 @@
-//! The commands: each opens its stores, calls its verb, prints what came of it and returns how it ended.
+//! The commands: each opens its stores, calls its verb, prints the result and returns how it ended.
 //!
-//! Refuses to know the flags' rules (`meaning`), the forms of output (`show`) and the numbers of exit codes (`exit`).
+//! The rules of flags are in `meaning`, the forms of output in `show`, the exit codes in `exit`.
 
 mod clean;
 mod cluster;
@@ -17,6 +17,7 @@ mod prune;
 mod quarantine;
 mod query;
 mod record;
+mod reference;
 mod replay;
 mod report;
 mod shell;
@@ -75,6 +76,7 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
         }
         Command::Completions(typed) => shell::completions(typed.shell, console),
         Command::Man => shell::man(console),
+        Command::Reference => reference::run(console),
         Command::Demo(typed) => {
             let settings = plain()?;
             demo::run(typed, &settings, archive_was_typed, console, signals).await

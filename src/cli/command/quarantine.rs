@@ -155,7 +155,7 @@ async fn discard(typed: &Discard, settings: &Settings, console: &Console) -> Res
 /// Asks a person; where there is none, nothing is discarded.
 fn confirmed(archive: &Store, all: &[Held], console: &Console) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::usage("nobody can be asked here: say --yes to discard without a question"));
+        return Err(Error::usage("there is no terminal to ask on: give --yes to discard without a question"));
     }
     for held in all {
         console.line(&format!("  {}  {}", archive.show(&held.key()), show::bytes(held.entry.size)));

@@ -1,6 +1,6 @@
-//! `qlc completions` and `qlc man`: what shells and readers of manuals want of the grammar.
+//! `qlc completions` and `qlc man`: what shells and readers of manuals need of the grammar.
 //!
-//! Refuses to install anything: the text goes to stdout.
+//! The text goes to stdout; nothing is installed.
 
 use crate::{
     cli::{args, console::Console, exit::Exit},

@@ -1,6 +1,6 @@
-//! The stores that the settings name, as a command needs them: there already, or to be made.
+//! The stores that the settings name, as a command needs them: already there, or to be created.
 //!
-//! Refuses a file in the place of a folder.
+//! A file in place of a folder is refused.
 
 use crate::{
     cli::settings::Settings,

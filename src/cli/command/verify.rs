@@ -142,7 +142,7 @@ impl Report {
     }
 
     fn add(&mut self, one: Checked) {
-        self.tally.count(one.rows, one.bytes, &show::verified_line(&one));
+        self.tally.count(one.rows, one.bytes);
         if self.format == Format::Json
             && let Err(error) = self.out.json(&one)
         {
@@ -156,7 +156,7 @@ impl Report {
     fn finish(mut self, looked_through: bool) -> Result<Vec<Checked>> {
         self.tally.finish();
         if self.format == Format::Text && (looked_through || !self.all.is_empty()) {
-            self.out.lines(&show::verified(&self.all, Look::of_stdout()));
+            self.out.lines(&show::verified(&self.all, Look::of_stdout(), self.console.lists_all()));
         }
         self.out.finish()?;
         Ok(self.all)

@@ -1,6 +1,6 @@
 //! Completion at the prompt, and whether Enter ends what is typed: the helper of the line editor.
 //!
-//! Refuses to wait for names: until they are known, only the words of SQL are completed.
+//! It does not wait for names: until they are known, only the words of SQL are completed.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

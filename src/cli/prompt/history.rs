@@ -1,6 +1,6 @@
 //! Where the lines of earlier prompts are kept: in the folder for state, by the XDG base directory specification.
 //!
-//! Refuses to fail for it: without a place, a prompt remembers nothing.
+//! Without such a folder, the prompt works and remembers nothing.
 
 use std::{
     ffi::OsString,

@@ -1,6 +1,4 @@
-//! What a line at the prompt asks for: statements, or a command that begins with a backslash.
-//!
-//! Pure. Refuses to run anything.
+//! What a line at the prompt asks for: statements, or a command that begins with a backslash. Pure.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
-//! The prompt of `qlc query`: lines are read, statements run one by one, their errors are told, and the prompt goes on.
+//! The prompt of `qlc query`: reads lines, runs statements one by one, prints their errors and continues.
 //!
-//! Ctrl-C stops what runs or clears what is typed; only the end of input, `\q` and SIGTERM end it. Refuses to keep state
-//! between statements but for the settings that the commands change: each looks at the stores as they are then.
+//! Ctrl-C stops what runs or clears what is typed; only the end of input, `\q` and SIGTERM end it. The only state
+//! between statements is the settings that commands change: each statement looks at the stores as they are then.
 
 mod complete;
 mod history;

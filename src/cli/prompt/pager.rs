@@ -1,6 +1,6 @@
 //! Where a result goes at the prompt: to the terminal while it fits on the screen, else through the pager.
 //!
-//! Refuses to hold more than a screen: what follows is handed on as it comes.
+//! Never more than a screen is held in memory: what follows is passed on as it comes.
 
 use std::{
     ffi::OsString,

@@ -1,4 +1,5 @@
-//! The settings of the collector: a flag, else the environment, else `[collect]` of the configuration file, else the usual.
+//! The settings of the collector: a flag, else the environment, else `[collect]` of the configuration file, else the
+//! default.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,7 +1,7 @@
 //! The configuration file: TOML with every setting, each of which may be left out.
 //!
-//! Refuses unknown keys, and values that a flag would refuse, with the name of the file and of the key. Values go through
-//! the readers of the flags, so that both have the same ranges.
+//! Unknown keys, and values that a flag would refuse, are errors that name the file and the key. Values go through the
+//! readers of the flags, so that both have the same ranges.
 
 use std::{
     fs,

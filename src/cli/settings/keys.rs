@@ -1,4 +1,4 @@
-//! The names of all settings, as they stand in a configuration file.
+//! The names of all settings in a configuration file.
 //!
 //! Each is also the name of the argument that clap knows it by, which is how `config show` finds flag and variable.
 

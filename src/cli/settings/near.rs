@@ -1,6 +1,4 @@
-//! The word that was probably meant.
-//!
-//! Refuses to guess from afar: no suggestion is better than a strange one.
+//! The word that was probably meant, or none if no known word is close.
 
 /// The one of `known` that `word` was probably meant to be: at most a third of its letters differ.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -1,6 +1,6 @@
-//! One section of the configuration file: reads its values by name and kind.
+//! One section of the configuration file: reads its values by name and type.
 //!
-//! Refuses a value of another kind, and says what would be right.
+//! A value of another type is an error that says what is expected.
 
 use std::{fmt, path::Path, str::FromStr};
 

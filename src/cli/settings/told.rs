@@ -1,6 +1,6 @@
-//! Who hears how a run ended: a file, a gateway, a webhook.
+//! Where a run reports how it ended: a file, a gateway, a webhook.
 //!
-//! Refuses to repeat a URL that is wrong: whoever knows that of a webhook can post there.
+//! A wrong URL is not repeated in the error: whoever knows that of a webhook can post there.
 
 use std::path::PathBuf;
 

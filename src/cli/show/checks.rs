@@ -1,11 +1,11 @@
-//! What a doctor found, for a person.
+//! What `doctor` found, for a person.
 
 use std::fmt::Write;
 
 use super::parts::count;
 use crate::doctor::{Check, Level};
 
-/// A line for each thing, with what mends it below, and a last line with the sum.
+/// A line for each thing, with how to fix it below, and a last line with the sum.
 pub(crate) fn checks(all: &[Check]) -> String {
     let mut text = String::new();
     for check in all {
@@ -16,7 +16,7 @@ pub(crate) fn checks(all: &[Check]) -> String {
         };
         let _ = writeln!(text, "{level:<8} {}: {}", check.name, check.found);
         if let Some(mend) = &check.mend {
-            let _ = writeln!(text, "         to mend it: {mend}");
+            let _ = writeln!(text, "         fix: {mend}");
         }
     }
     let number = |level| all.iter().filter(|check| check.level == level).count();

@@ -1,4 +1,5 @@
-//! Coverage as a calendar: a sign for each day of a series, and below it what is not complete, why, and what mends it.
+//! Coverage as a calendar: a sign for each day of a series, and below it what is not complete, why, and the command
+//! that fixes it.
 
 use std::fmt::Write;
 
@@ -39,11 +40,11 @@ pub(crate) fn coverage(coverage: &Coverage, look: Look) -> String {
     calendar(&mut text, coverage, look);
     not_complete(&mut text, coverage, look);
     for (series, last) in &coverage.ended {
-        let _ = writeln!(text, "{series} is left out: its last day was {last}; name --start to have it counted");
+        let _ = writeln!(text, "{series} is left out: its last day was {last}; with --start it counts");
     }
     if coverage.without_day > 0 {
         let files = count(usize::try_from(coverage.without_day).unwrap_or(usize::MAX), "file");
-        let _ = writeln!(text, "{files} of the spool tell no day in their names, and are in no partition here");
+        let _ = writeln!(text, "{files} of the spool have no day in their names, and are in no partition here");
     }
     text.push_str(&summary(coverage));
     text
@@ -156,7 +157,7 @@ fn not_complete(text: &mut String, coverage: &Coverage, look: Look) {
         }
     }
     if open.len() > LINES {
-        let _ = writeln!(text, "… and {} more; --format json tells of all", open.len() - LINES);
+        let _ = writeln!(text, "… and {} more; --format json lists all", open.len() - LINES);
     }
     if !open.is_empty() {
         text.push('\n');

@@ -1,4 +1,4 @@
-//! What is in QUARANTINE, one entry in full, and what came of trying entries again.
+//! What is in QUARANTINE, one entry in full, and the results of trying entries again.
 
 use std::fmt::Write;
 

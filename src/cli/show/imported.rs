@@ -1,4 +1,4 @@
-//! What an import made of each partition: a table, all reasons below it, and the commands for what was left alone.
+//! What an import did with each partition: a table, all reasons below it, and the commands for what was left alone.
 
 use std::fmt::Write;
 
@@ -49,8 +49,7 @@ pub(crate) fn imported(all: &[Imported], dry_run: bool, look: Look) -> String {
         let _ = writeln!(text, "likewise for {more} more; --format json prints the commands of each");
     }
     if !resting.is_empty() {
-        let _ =
-            writeln!(text, "nothing to do for {}, because receipts vouch for them", count(resting.len(), "partition"));
+        let _ = writeln!(text, "nothing to do for {}, because they have receipts", count(resting.len(), "partition"));
     }
     let parts = Outcome::ALL.iter().filter_map(|outcome| {
         let number = all.iter().filter(|one| one.outcome == *outcome).count();
@@ -66,12 +65,6 @@ pub(crate) fn imported(all: &[Imported], dry_run: bool, look: Look) -> String {
 fn name(one: &Imported) -> String {
     one.raw_files
         .map_or_else(|| one.partition.to_string(), |files| format!("{} ({})", one.partition, count(files, "raw file")))
-}
-
-/// One partition in one line, for where no bars can stand.
-pub(crate) fn imported_line(one: &Imported) -> String {
-    let why = one.reasons.first().map_or_else(String::new, |reason| format!(", because {reason}"));
-    format!("{} {}: {}, {}{why}", one.outcome.word(), name(one), rows(one.rows), bytes(one.bytes))
 }
 
 fn result(outcome: Outcome) -> Cell {

@@ -1,4 +1,4 @@
-//! What of a run's input no partition tells: files that nobody takes in, and folders that could not be listed.
+//! Input that is in no partition: files that belong nowhere, and folders that could not be listed.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! What there is to say of one Parquet file.
+//! The report about one Parquet file.
 
 use std::fmt::Write;
 

@@ -1,6 +1,6 @@
 //! How results look for a person. Pure: values in, text out.
 //!
-//! Refuses colour as the only sign of anything, and to lose a message in a narrow table: messages stand below it.
+//! Colour never carries meaning alone, and messages are printed below a table, so that a narrow table cuts none off.
 
 mod checks;
 mod coverage;
@@ -20,17 +20,17 @@ mod verified;
 pub(crate) use checks::checks;
 pub(crate) use coverage::coverage;
 pub(crate) use held::{entry, held, retried};
-pub(crate) use imported::{imported, imported_line};
+pub(crate) use imported::imported;
 pub(crate) use input::input;
 pub(crate) use inspection::inspection;
 pub(crate) use named::named;
-pub(crate) use outcomes::{outcome_line, outcomes};
+pub(crate) use outcomes::outcomes;
 pub(crate) use outlooks::outlooks;
 pub(crate) use parts::{bytes, count, rows};
 pub(crate) use pruned::pruned;
 pub(crate) use settings::settings;
 pub(crate) use swept::swept;
-pub(crate) use verified::{Checked, verified, verified_line};
+pub(crate) use verified::{Checked, verified};
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
-//! What came of a compaction: a closing table, messages below it, and a line that sums up.
+//! The results of a compaction: what was not plain, or every partition, and a line that sums up.
 
 use std::fmt::Write;
 
 use comfy_table::{Cell, Color};
 
-use super::parts::{bytes, count, grouped, idle, marked, rows, seconds, short, table};
+use super::parts::{FEW, bytes, count, grouped, idle, marked, rows, short, table};
 use crate::{
     cli::console::Look,
     compact::{Outcome, Status},
@@ -13,23 +13,46 @@ use crate::{
 /// From this width on there is room for the sha256.
 const WIDE: u16 = 110;
 
-/// The closing text of a compaction.
-pub(crate) fn outcomes(outcomes: &[Outcome], look: Look) -> String {
+/// The closing text of a compaction: each partition that was not plain, or a table of all, and a line that sums up. Where a
+/// few partitions needed nothing, and there are no others, it says why.
+pub(crate) fn outcomes(outcomes: &[Outcome], look: Look, lists_all: bool) -> String {
     if outcomes.is_empty() {
         return "nothing to do, because there is no partition to look at\n".to_owned();
     }
-    let (resting, moved): (Vec<_>, Vec<_>) = outcomes.iter().partition(|o| o.status == Status::UpToDate);
-    let mut text = String::new();
-    if !moved.is_empty() {
-        text.push_str(&outcome_table(&moved, look));
-        for outcome in &moved {
-            if !outcome.message.is_empty() {
-                let _ = writeln!(text, "{}: {}: {}", outcome.partition, word(outcome.status), outcome.message);
-            }
+    let mut text = match outcomes {
+        _ if lists_all => every(outcomes, look),
+        // Whoever asks for a day or two wants to know why nothing was done.
+        few if few.len() <= FEW && few.iter().all(|outcome| outcome.status == Status::UpToDate) => {
+            idle(few.iter().filter(|one| is_plain(one)).map(|one| (&one.partition, one.message.clone())).collect())
         }
+        _ => String::new(),
+    };
+    for outcome in outcomes.iter().filter(|outcome| !is_plain(outcome)) {
+        let _ = writeln!(text, "{}: {}: {}", outcome.partition, ended(outcome), outcome.message);
     }
-    text.push_str(&idle(resting.iter().map(|o| (&o.partition, o.message.clone())).collect()));
     text.push_str(&sum(outcomes));
+    text
+}
+
+/// Whether there is nothing to know about it but that it is done, or needed nothing.
+fn is_plain(outcome: &Outcome) -> bool {
+    matches!(outcome.status, Status::Done | Status::UpToDate) && outcome.quarantined == 0
+}
+
+/// A table of what was done, and why each partition was done or not.
+fn every(outcomes: &[Outcome], look: Look) -> String {
+    let (resting, moved): (Vec<_>, Vec<_>) = outcomes.iter().partition(|o| o.status == Status::UpToDate);
+    let mut text = if moved.is_empty() { String::new() } else { outcome_table(&moved, look) };
+    let plain = moved.into_iter().filter(|outcome| is_plain(outcome));
+    for (why, group) in grouped(plain, |outcome| outcome.message.clone()) {
+        let _ = match group.as_slice() {
+            [one] => writeln!(text, "{}: {}: {why}", one.partition, ended(one)),
+            _ => writeln!(text, "{}: done: {why}", count(group.len(), "partition")),
+        };
+    }
+    for one in resting.into_iter().filter(|outcome| is_plain(outcome)) {
+        let _ = writeln!(text, "nothing to do for {}, because {}", one.partition, one.message);
+    }
     text
 }
 
@@ -64,10 +87,7 @@ fn outcome_table(outcomes: &[&Outcome], look: Look) -> String {
 }
 
 fn status(outcome: &Outcome) -> Cell {
-    let text = match outcome.quarantined {
-        0 => word(outcome.status).to_owned(),
-        n => format!("{}, {n} quarantined", word(outcome.status)),
-    };
+    let text = ended(outcome);
     match outcome.status {
         Status::Failed | Status::Unknown => marked(&text, Color::Red),
         Status::Interrupted | Status::LostRace => marked(&text, Color::Yellow),
@@ -89,29 +109,12 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-/// One partition in one line, for where no bars can stand.
-pub(crate) fn outcome_line(outcome: &Outcome) -> String {
-    let mut line = format!("{} {}", word(outcome.status), outcome.partition);
-    match outcome.status {
-        Status::Done | Status::Completed => {
-            let _ = write!(
-                line,
-                ": {}, {}, {} → {}, {}",
-                count(usize::try_from(outcome.files).unwrap_or(usize::MAX), "file"),
-                rows(outcome.rows),
-                bytes(outcome.bytes_in),
-                bytes(outcome.bytes_out),
-                seconds(outcome.seconds)
-            );
-            if outcome.quarantined > 0 {
-                let _ = write!(line, ", {} quarantined", outcome.quarantined);
-            }
-        }
-        _ => {
-            let _ = write!(line, ": {}", outcome.message);
-        }
+/// How it ended, in words.
+fn ended(outcome: &Outcome) -> String {
+    match outcome.quarantined {
+        0 => word(outcome.status).to_owned(),
+        n => format!("{}, {n} quarantined", word(outcome.status)),
     }
-    line
 }
 
 fn sum(outcomes: &[Outcome]) -> String {

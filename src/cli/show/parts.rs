@@ -6,7 +6,7 @@ use indicatif::HumanCount;
 use crate::{cli::console::Look, model::size};
 
 /// Lines of one kind that are printed one by one; of more, the number is told.
-const FEW: usize = 5;
+pub(super) const FEW: usize = 5;
 
 /// `1 partition`, `2 partitions`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
@@ -23,11 +23,6 @@ pub(crate) fn rows(rows: u64) -> String {
 /// `1.23 MB`
 pub(crate) fn bytes(bytes: u64) -> String {
     size::show(bytes)
-}
-
-/// `1.2 s`
-pub(super) fn seconds(seconds: f64) -> String {
-    format!("{seconds:.1} s")
 }
 
 /// The beginning of a sha256: enough to tell objects apart by eye.
@@ -106,7 +101,7 @@ pub(super) fn idle<T: std::fmt::Display>(idle: Vec<(T, String)>) -> String {
         }
     }
     if rest > 0 {
-        let _ = writeln!(text, "nothing to do for {} more; --format json tells why for each", count(rest, "partition"));
+        let _ = writeln!(text, "nothing to do for {} more; --format json says why for each", count(rest, "partition"));
     }
     text
 }

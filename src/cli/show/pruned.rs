@@ -32,7 +32,7 @@ pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
                 let _ = writeln!(text, "  {}: {}", line(&file.name), line(&file.reason));
             }
             if files.len() > FEW {
-                let _ = writeln!(text, "  and {} more; --format json tells why for each", files.len() - FEW);
+                let _ = writeln!(text, "  and {} more; --format json says why for each", files.len() - FEW);
             }
         }
     }
@@ -113,15 +113,17 @@ fn verb(outcome: Outcome) -> &'static str {
 fn because(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Removed | Outcome::Removable => ": every row was read back from the archive",
-        Outcome::Gone => " when their turn came: they had gone",
+        Outcome::Gone => " when it was their turn: they were gone",
         Outcome::Unknown => ": the store did not say; their rows are in the archive",
         Outcome::Young => ", because not all their days are old enough",
-        Outcome::Quarantined => ", because they lie whole in QUARANTINE, or were discarded from it; these never go",
-        Outcome::Waiting => ", because a compaction has yet to do its part",
-        Outcome::Empty => ", because they have no rows, and nothing vouches for that",
+        Outcome::Quarantined => {
+            ", because they are whole in QUARANTINE, or were discarded from it; prune never removes these"
+        }
+        Outcome::Waiting => ", because a compaction must run first",
+        Outcome::Empty => ", because they have no rows, so that nothing can be proven",
         Outcome::Changed => ", because they were replaced meanwhile",
         Outcome::Unproven => ", because what must be proven could NOT be",
-        Outcome::Failed => ", because they could not be looked at, or removed",
+        Outcome::Failed => ", because they could not be read, or not removed",
     }
 }
 

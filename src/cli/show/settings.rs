@@ -1,4 +1,4 @@
-//! The settings for a person: name, value, and where it comes from.
+//! The settings for a person: name, value and origin.
 
 use comfy_table::Cell;
 

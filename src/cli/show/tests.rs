@@ -34,30 +34,46 @@ fn outcome(symbol: &str, status: Status, message: &str) -> Outcome {
     }
 }
 
-#[test]
-fn a_closing_table_with_messages_below() {
-    let all = [
-        outcome("btcusdt", Status::Done, ""),
+fn mixed() -> [Outcome; 5] {
+    [
+        outcome("btcusdt", Status::Done, "not in the archive yet"),
         Outcome { quarantined: 1, ..outcome("ethusdt", Status::Done, "a.parquet went to QUARANTINE: TRUNCATED") },
+        outcome("ltcusdt", Status::Done, "not in the archive yet"),
         outcome("solusdt", Status::Failed, "the disk is full"),
         outcome("xrpusdt", Status::UpToDate, "its data holds all 3 files"),
-    ];
+    ]
+}
+
+#[test]
+fn only_what_was_not_plain_is_listed_and_summed_up() {
+    let want = "\
+binance/bbo/ethusdt/20260203: done, 1 quarantined: a.parquet went to QUARANTINE: TRUNCATED
+binance/bbo/solusdt/20260203: failed: the disk is full
+5 partitions: 3 done, 1 failed, 1 nothing to do, 1 quarantined; 3,703,701 rows, 104 MB → 30.3 MB
+";
+    assert_eq!(outcomes(&mixed(), PLAIN, false), want);
+}
+
+#[test]
+fn all_partitions_are_a_table_with_the_reasons_below() {
     let want = "\
 partition                     status               files       rows           in → out  seconds  sha256
 binance/bbo/btcusdt/20260203  done                    12  1,234,567  34.5 MB → 10.1 MB      1.2  0123456789ab
 binance/bbo/ethusdt/20260203  done, 1 quarantined     12  1,234,567  34.5 MB → 10.1 MB      1.2  0123456789ab
+binance/bbo/ltcusdt/20260203  done                    12  1,234,567  34.5 MB → 10.1 MB      1.2  0123456789ab
 binance/bbo/solusdt/20260203  failed                   0          0          0 B → 0 B      0.0  -
-binance/bbo/ethusdt/20260203: done: a.parquet went to QUARANTINE: TRUNCATED
-binance/bbo/solusdt/20260203: failed: the disk is full
+2 partitions: done: not in the archive yet
 nothing to do for binance/bbo/xrpusdt/20260203, because its data holds all 3 files
-4 partitions: 2 done, 1 failed, 1 nothing to do, 1 quarantined; 2,469,134 rows, 69.0 MB → 20.2 MB
+binance/bbo/ethusdt/20260203: done, 1 quarantined: a.parquet went to QUARANTINE: TRUNCATED
+binance/bbo/solusdt/20260203: failed: the disk is full
+5 partitions: 3 done, 1 failed, 1 nothing to do, 1 quarantined; 3,703,701 rows, 104 MB → 30.3 MB
 ";
-    assert_eq!(outcomes(&all, PLAIN), want);
+    assert_eq!(outcomes(&mixed(), PLAIN, true), want);
 }
 
 #[test]
 fn a_narrow_terminal_takes_the_sha256_away_and_breaks_only_the_name() {
-    let text = outcomes(&[outcome("btcusdt", Status::Done, "")], Look { width: Some(80), colour: false });
+    let text = outcomes(&[outcome("btcusdt", Status::Done, "")], Look { width: Some(80), colour: false }, true);
     assert!(!text.contains("sha256") && text.contains("34.5 MB → 10.1 MB"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
@@ -65,25 +81,22 @@ fn a_narrow_terminal_takes_the_sha256_away_and_breaks_only_the_name() {
 #[test]
 fn colour_is_only_where_it_is_welcome() {
     let all = [outcome("btcusdt", Status::Failed, "x")];
-    assert!(!outcomes(&all, PLAIN).contains('\u{1b}'));
-    assert!(outcomes(&all, Look { colour: true, ..PLAIN }).contains('\u{1b}'));
+    assert!(!outcomes(&all, PLAIN, true).contains('\u{1b}'));
+    assert!(outcomes(&all, Look { colour: true, ..PLAIN }, true).contains('\u{1b}'));
 }
 
 #[test]
 fn many_partitions_at_rest_are_summed_up_by_reason() {
-    let all: Vec<_> = (0..7)
-        .map(|n| {
-            let reason = if n < 6 { "its data holds all its files" } else { "today is not over" };
-            outcome(&format!("sym{n}"), Status::UpToDate, reason)
-        })
-        .collect();
+    let reason = |n| if n < 6 { "its data holds all its files" } else { "today is not over" };
+    let all: Vec<_> = (0..7).map(|n| outcome(&format!("sym{n}"), Status::UpToDate, reason(n))).collect();
     let want = "\
 nothing to do for 6 partitions, because its data holds all its files
 nothing to do for binance/bbo/sym6/20260203, because today is not over
-7 partitions: 7 nothing to do
 ";
-    assert_eq!(outcomes(&all, PLAIN), want);
-    assert_eq!(outcomes(&[], PLAIN), "nothing to do, because there is no partition to look at\n");
+    assert_eq!(parts::idle(all.iter().map(|one| (&one.partition, one.message.clone())).collect()), want);
+    assert_eq!(outcomes(&all, PLAIN, true).lines().count(), 8, "all are listed when asked for");
+    assert_eq!(outcomes(&all, PLAIN, false), "7 partitions: 7 nothing to do\n");
+    assert_eq!(outcomes(&[], PLAIN, false), "nothing to do, because there is no partition to look at\n");
 }
 
 #[test]
@@ -130,18 +143,20 @@ fn every_finding_is_listed() {
         seconds: 0.5,
         findings: findings.iter().map(ToString::to_string).collect(),
     };
-    let want = "\
+    let table = "\
 partition                     result   rows    bytes  seconds
 binance/bbo/btcusdt/20260203  sound      10  2.00 kB      0.5
 binance/bbo/ethusdt/20260203  DAMAGED    10  2.00 kB      0.5
+";
+    let findings = "\
 binance/bbo/ethusdt/20260203: row 3 is out of order
 binance/bbo/ethusdt/20260203: sha256 differs
 1 of 2 partitions damaged; 2 findings
 ";
     let all = [one("btcusdt", &[]), one("ethusdt", &["row 3 is out of order", "sha256 differs"])];
-    assert_eq!(verified(&all, PLAIN), want);
-    assert!(verified(&all[..1], PLAIN).ends_with("1 partition sound; 10 rows, 2.00 kB\n"));
-    assert_eq!(verified_line(&all[1]), "DAMAGED (2 findings) binance/bbo/ethusdt/20260203: 10 rows, 2.00 kB, 0.5 s");
+    assert_eq!(verified(&all, PLAIN, false), findings);
+    assert_eq!(verified(&all, PLAIN, true), format!("{table}{findings}"));
+    assert_eq!(verified(&all[..1], PLAIN, false), "1 partition sound; 10 rows, 2.00 kB\n");
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! What a verification found: a table, and every finding below it.
+//! The findings of a verification, or a table of every partition as well, and a line that sums up.
 
 use std::fmt::Write;
 
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 
-use super::parts::{bytes, count, marked, rows, seconds, table};
+use super::parts::{bytes, count, marked, rows, table};
 use crate::{cli::console::Look, model::partition::Partition};
 
 /// A verified partition. This is the object that `--format json` prints.
@@ -22,22 +22,12 @@ pub(crate) struct Checked {
     pub(crate) findings: Vec<String>,
 }
 
-/// The closing text of a verification.
-pub(crate) fn verified(all: &[Checked], look: Look) -> String {
+/// The closing text of a verification: every finding, below a table of all partitions if that is wanted.
+pub(crate) fn verified(all: &[Checked], look: Look, lists_all: bool) -> String {
     if all.is_empty() {
         return "nothing to verify: the archive holds no such partition\n".to_owned();
     }
-    let columns = [("partition", false), ("result", false), ("rows", true), ("bytes", true), ("seconds", true)];
-    let lines = all.iter().map(|one| {
-        vec![
-            Cell::new(&one.partition),
-            if one.sound { marked("sound", Color::Green) } else { marked("DAMAGED", Color::Red) },
-            Cell::new(indicatif::HumanCount(one.rows)),
-            Cell::new(bytes(one.bytes)),
-            Cell::new(format!("{:.1}", one.seconds)),
-        ]
-    });
-    let mut text = table(&columns, lines, look);
+    let mut text = if lists_all { every(all, look) } else { String::new() };
     let mut findings = 0;
     for one in all {
         for finding in &one.findings {
@@ -59,9 +49,16 @@ pub(crate) fn verified(all: &[Checked], look: Look) -> String {
     text
 }
 
-/// One partition in one line, for where no bars can stand.
-pub(crate) fn verified_line(one: &Checked) -> String {
-    let result =
-        if one.sound { "sound".to_owned() } else { format!("DAMAGED ({})", count(one.findings.len(), "finding")) };
-    format!("{result} {}: {}, {}, {}", one.partition, rows(one.rows), bytes(one.bytes), seconds(one.seconds))
+fn every(all: &[Checked], look: Look) -> String {
+    let columns = [("partition", false), ("result", false), ("rows", true), ("bytes", true), ("seconds", true)];
+    let lines = all.iter().map(|one| {
+        vec![
+            Cell::new(&one.partition),
+            if one.sound { marked("sound", Color::Green) } else { marked("DAMAGED", Color::Red) },
+            Cell::new(indicatif::HumanCount(one.rows)),
+            Cell::new(bytes(one.bytes)),
+            Cell::new(format!("{:.1}", one.seconds)),
+        ]
+    });
+    table(&columns, lines, look)
 }

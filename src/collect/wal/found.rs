@@ -1,5 +1,5 @@
-//! What an earlier process left in the log: what is known of each series, and where the rows of each file are that is not
-//! known to be sealed. The rows themselves stay on the disk until their file is made.
+//! What an earlier process left in the log: what is known of each series, and where the rows are of each file that is
+//! not known to be sealed. The rows themselves stay on the disk until their file is made.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -1,9 +1,9 @@
-//! The write-ahead log: where events are safe until they stand in a sealed spool file.
+//! The write-ahead log: where events are safe until they are in a sealed spool file.
 //!
 //! Segments `{spool}/_journal/{number}.qlcj` are only appended to. A group of records is written and synced at once: an
-//! event is acknowledged when its group is. A file's rows are needed until its *sealed* record is durable, or their segment is
-//! gone; nothing else, and no absence of anything, says that they stand in the spool. Segments go oldest first, when every
-//! file that they tell of is sealed, so what a later one says of an earlier one is never lost.
+//! event is acknowledged when its group is. A file's rows are needed until its *sealed* record is durable, or their
+//! segment is removed; nothing else, and no missing file, says that they are in the spool. Segments are removed oldest
+//! first, when every file that they record is sealed, so what a later one says of an earlier one is never lost.
 
 mod found;
 mod record;

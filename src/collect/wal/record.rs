@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! magic, length of the payload, XXH64 of the payload seeded with its length, payload
-//! F  a file: whose rows follow under its number, and the key that they will stand at
-//! W  all events of a file so far, as E: what was told of it before is not needed
+//! F  a file: whose rows follow under its number, and the key that it will have
+//! W  all events of a file so far, as E: earlier records of it are not needed
 //! E  events of a file: what their series' tracker knows after them, and their rows column by column
-//! S  the file at a key stands in the spool: no row of it is needed any more
+//! S  the file at a key is in the spool: its rows are not needed any more
 //! M  what is known of every series, at the beginning of a segment
 //! ```
 //!

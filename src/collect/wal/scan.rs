@@ -1,4 +1,4 @@
-//! Reads a segment record by record, in bounded memory. What is damaged is passed over: the next record is found by the
+//! Reads a segment record by record, in bounded memory. Damaged records are skipped: the next one is found by the
 //! length of the damaged one, or else by its magic.
 
 use std::{fs::File, os::unix::fs::FileExt, path::Path};

@@ -1,11 +1,11 @@
 //! Which columns a stream's table has, and the footers of files.
 //!
-//! The columns of a known stream are known. What else its files hold is learned in three steps, each dearer than the one
-//! before: from two footers per series, those of its oldest and its newest file; from the files that a statement reads,
-//! whose types then decide; from all files of the stream, when a statement names a column that is not known otherwise. A
-//! column has the smallest type that holds the values of all those files exactly ([`join`]). Where there is none it has the
-//! type that most rows have, and whoever reads it from a file of another type gets an error. Refuses to fail for one
-//! unreadable file where it is not read.
+//! The columns of a known stream are known. What else its files hold is learned in three steps, each more expensive
+//! than the one before: from two footers per series, those of its oldest and its newest file; from the files that a
+//! statement reads, whose types then decide; from all files of the stream, when a statement names a column that is not
+//! known otherwise. A column has the smallest type that holds the values of all those files exactly ([`join`]). Where
+//! there is none it has the type that most rows have, and whoever reads it from a file of another type gets an error.
+//! An unreadable file is an error only for a statement that reads it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,7 @@
-//! `archive.meta` and `archive.quarantine`: one row per `meta.json`, one per entry of every `error.json`. The filters over
-//! `exchange`, `stream`, `symbol` and `date` decide which of them are read.
+//! `archive.meta` and `archive.quarantine`: one row per `meta.json`, one per entry of every `error.json`. The filters
+//! over `exchange`, `stream`, `symbol` and `date` decide which of them are read.
 //!
-//! Refuses to hide one that cannot be read: it is a row of nulls (of `quarantine`, with what is wrong as its message).
+//! One that cannot be read is a row of nulls (of `quarantine`, with the error as its message).
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! Looks at the footer of a file before DataFusion decodes it: its own reader recurses as deep as a schema is nested, and a
-//! stack that overflows ends the process.
+//! Looks at the footer of a file before DataFusion decodes it: DataFusion's reader recurses as deep as a schema is
+//! nested, and a stack overflow ends the process.
 //!
-//! The footer that was looked at is put into the session's cache, so that it is read once. Refuses what the reader of the
-//! other verbs refuses, with the same words.
+//! The footer is put into the session's cache, so that it is read once. What the reader of the other verbs refuses is
+//! refused here too, with the same words.
 
 use std::{ops::Range, sync::Arc};
 

@@ -1,6 +1,6 @@
-//! What lies in a store, taken apart once: data files by stream, `meta.json` and `error.json` files.
+//! What is in a store, sorted once: data files by stream, `meta.json` and `error.json` files.
 //!
-//! Refuses what is not in the layout: such objects are no part of any table.
+//! Objects that are not in the layout are in no table.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,14 +1,16 @@
 //! The tables that SQL sees: schemas `archive` and `spool`, each with one table per stream found in its store, the
-//! known streams ([`STREAMS`]) whether found or not, and `events`, the common columns of all streams. Besides, `archive.meta` has a row
-//! per `meta.json`, `archive.quarantine` a row per quarantined file and `archive.runs` a row per run and partition. A name without a schema means `archive`.
+//! known streams ([`STREAMS`]) whether found or not, and `events`, the common columns of all streams. In addition, `archive.meta` has
+//! a row per `meta.json`, `archive.quarantine` a row per quarantined file and `archive.runs` a row per run and
+//! partition. A name without a schema means `archive`.
 //!
 //! Every table ends in the columns `exchange`, `stream`, `symbol` and `date`, which come from the path and decide which
 //! files are read; columns of these names *in* a file are not shown (`verify` compares the two). `date` is text such as
-//! `20260203`; in the spool it is the day that the file's folder or name tells, else null, and a file that spans midnight
-//! has rows of the next day under it.
+//! `20260203`; in the spool it is the day of the file's folder or name, else null, and a file that spans midnight has
+//! rows of the next day under it.
 //!
-//! A stream whose name is that of a built-in table, such as `meta`, has the table `"stream=meta"`, as its folder is named;
-//! no stream can have that name itself. Refuses to list a store that no statement asks about, and to write anything.
+//! A stream whose name is that of a built-in table, such as `meta`, has the table `"stream=meta"`, as its folder is
+//! named; no stream can have that name itself. A store is listed only when a statement asks about it, and nothing is
+//! written.
 
 mod columns;
 mod documents;

@@ -1,12 +1,12 @@
 //! A table over the data files of a store: the columns of the files, then those of the path.
 //!
-//! A column that a file lacks is null there, one of another physical type is cast (a dictionary of strings to strings, a
-//! timestamp to its integer), but only where every value stays what it is. Refuses to let one bad file of the spool break a
+//! A column that a file lacks is null there, one of another physical type is cast (a dictionary of strings to strings,
+//! a timestamp to its integer), but only where every value stays what it is. One bad file of the spool does not break a
 //! query: a file whose footer cannot be read or whose columns do not fit is left out with a warning. A bad file in the
 //! archive is damage, and an error; so is a column that is asked for and has other values in the table's type.
 //!
-//! Which columns the table has is learned while statements are planned ([`columns`]). A scan that learns of more ends the
-//! attempt with [`Learned`], and the statement is planned anew.
+//! Which columns the table has is learned while statements are planned ([`columns`]). A scan that learns of more ends
+//! the attempt with [`Learned`], and the statement is planned again.
 
 use std::{
     collections::BTreeSet,

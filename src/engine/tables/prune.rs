@@ -1,10 +1,10 @@
-//! Which files a filter leaves: filters over `exchange`, `stream`, `symbol` and `date` alone are evaluated on the values
-//! that the paths tell, before any file is opened.
+//! Which files a filter leaves: filters over `exchange`, `stream`, `symbol` and `date` alone are evaluated on the
+//! values of the paths, before any file is opened.
 //!
-//! Refuses to prune by a filter that needs anything else; such a filter is left to the scan.
+//! A filter that needs anything else is left to the scan.
 //!
-//! A name in another case, or a day with dashes, is a mistake that gives no rows and no error, so a condition that asks for
-//! one gives a hint.
+//! A name in another case, or a day with dashes, gives no rows and no error, so a condition that asks for one gives a
+//! hint.
 
 use std::{
     collections::BTreeSet,

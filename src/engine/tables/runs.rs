@@ -1,11 +1,11 @@
-//! `archive.runs`: the records of runs, one row per run and partition, and one for a run that was about no partition.
+//! `archive.runs`: the records of runs, one row per run and partition, and one for a run without partitions.
 //!
 //! | columns | of |
 //! | --- | --- |
 //! | `run`, `command`, `mode`, `started_at`, `ended_at`, `run_seconds`, `exit_code`, `qlc_version`, `workers`, `memory_limit`, `memory_peak` | the run; repeated on each of its rows |
 //! | `status`, `message`, `files`, `quarantined`, `rows`, `bytes_in`, `bytes_out`, `seconds`, `sha256`, `plan`, `exchange`, `stream`, `symbol`, `date` | the partition; null in the row of a run without any |
 //!
-//! Refuses to prune: a record is a few kilobytes, and there is one a run.
+//! Filters are not used to skip records: a record is a few kilobytes, and there is one a run.
 
 use std::sync::Arc;
 

@@ -1,8 +1,9 @@
 //! Which statistics a scan may skip rows by: those of files that qlc wrote, but none of floats.
 //!
-//! A statement must give what its conditions say of each row. Statistics of another writer were never held against its
-//! rows, and those of floats leave out rows that are not a number, which are unequal to everything and, in the order of
-//! floats, above everything. So a scan sees footers without them. Refuses to change anything else of a footer.
+//! A statement must give what its conditions say of each row. Statistics of another writer were never checked against
+//! its rows, and those of floats leave out rows that are not a number, which are unequal to everything and, in the
+//! order of floats, above everything. So a scan sees footers without these statistics; nothing else of a footer is
+//! changed.
 
 use std::{ops::Range, sync::Arc};
 

@@ -68,7 +68,7 @@ fn a_late_file() {
         }
         let _ = place.compact(&[]).ended(0);
         put(place, 2);
-        let _ = place.compact(&[]).ended(0).says("1 new file");
+        let _ = place.compact(&["-v"]).ended(0).says("1 new file");
     });
 }
 
@@ -93,7 +93,7 @@ fn a_forced_run_gives_the_same_bytes() {
         put(place, 0);
         let _ = place.compact(&[]).ended(0);
         let before = partition(place).bytes;
-        let _ = place.compact(&["--force"]).ended(0).says("forced");
+        let _ = place.compact(&["--force", "-v"]).ended(0).says("forced");
         assert_eq!(partition(place).bytes, before);
     });
 }
@@ -108,7 +108,7 @@ fn a_bad_file_is_kept_in_the_bucket_and_a_good_one_in_its_place_is_taken_in() {
         let entry = quarantine(&place.archive(), &home()).expect("an error.json");
         assert_eq!(entry["error_type"], "TRUNCATED");
         assert_eq!(fs::read(place.archive().join("QUARANTINE").join(home()).join(name(1))).unwrap(), bad);
-        let _ = place.compact(&[]).ended(0).says("1 file in QUARANTINE");
+        let _ = place.compact(&["-v"]).ended(0).says("1 file in QUARANTINE");
         put(place, 1);
         let _ = place.compact(&[]).ended(0);
     });

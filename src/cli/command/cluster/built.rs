@@ -96,7 +96,7 @@ pub(crate) async fn checks(url: &str, settings: &Settings) -> Vec<Check> {
     match examined(url, settings).await {
         Ok(checks) => checks,
         Err(error) => {
-            vec![Check::problem(NAME, error.chain(), "start it with qlc cluster scheduler, or mend --cluster")]
+            vec![Check::problem(NAME, error.chain(), "start it with qlc cluster scheduler, or correct --cluster")]
         }
     }
 }
@@ -125,7 +125,7 @@ async fn examined(url: &str, settings: &Settings) -> Result<Vec<Check>> {
         if troubles.is_empty() {
             Check::ok("executor", about)
         } else {
-            let mend = "mend it there, or stop that executor: a run begins only when all can do their part";
+            let mend = "fix it there, or stop that executor: a run begins only when every executor can do its part";
             Check::problem("executor", format!("{about}; {}", troubles.join("; ")), mend)
         }
     });
