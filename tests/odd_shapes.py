@@ -89,6 +89,15 @@ def many_columns(out, scale):
     return sum(put(out, "many-columns", i, rows(n, first=i, **more)) for i in range(2))
 
 
+def hundreds_of_columns(out, scale):
+    """Of each a dictionary and a page: together they are several times the limit."""
+    n = int(60_000 * scale)
+    return sum(
+        put(out, "hundreds-of-columns", i, rows(n, first=i, **{f"level_{c:03}": pa.array(chance.random(n)) for c in range(400)}))
+        for i in range(2)
+    )
+
+
 def lists(out, scale):
     n = int(50_000 * scale)
     offsets = pa.array(numpy.arange(n + 1, dtype=numpy.int32) * 100)
@@ -104,7 +113,17 @@ def one_row_group(out, scale):
     return put(out, "one-row-group", 0, rows(n), compression="none", use_dictionary=False, row_group_size=n)
 
 
-SHAPES = [one_long_text, long_texts, large_pages, unsorted_texts, middling_texts, many_columns, lists, one_row_group]
+SHAPES = [
+    one_long_text,
+    long_texts,
+    large_pages,
+    unsorted_texts,
+    middling_texts,
+    many_columns,
+    hundreds_of_columns,
+    lists,
+    one_row_group,
+]
 
 
 def main():

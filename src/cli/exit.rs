@@ -5,7 +5,7 @@
 //! | 0 | done, or nothing to do; another process that published first has done it too |
 //! | 1 | something failed or was interrupted; `status --strict`: not everything is complete |
 //! | 2 | the command line, the configuration or a statement is wrong |
-//! | 3 | done, but something was quarantined, or files of the spool were ignored |
+//! | 3 | done, but something was quarantined, or files of the spool were ignored; `query`: files of the spool were left out |
 //! | 4 | damage was found (`verify`, `inspect`, `import`); `prune` and `quarantine retry`: what must be proven could not be |
 //! | 5 | whether a write to a bucket took effect is not known; the next run finds out |
 //!
@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Kind, Result},
     import,
     model::coverage::Coverage,
-    prune, quarantine,
+    prune, quarantine, query,
 };
 
 /// The code by which a second Ctrl-C ends the process, as shells number a death by SIGINT.
@@ -156,6 +156,11 @@ impl Exit {
     pub(crate) fn of_coverage(coverage: &Coverage, strict: bool) -> Self {
         let is_fine = coverage.unlisted.is_empty() && (!strict || coverage.is_complete());
         if is_fine { Self::Done } else { Self::Failed }
+    }
+
+    /// After a statement: an answer that lacks the rows of some files is not the whole one.
+    pub(crate) fn of_answer(answer: query::Answer) -> Self {
+        if answer.left_out > 0 { Self::Quarantined } else { Self::Done }
     }
 
     /// After a cleaning.

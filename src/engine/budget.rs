@@ -21,6 +21,8 @@ pub const LEAST: u64 = 256_000_000;
 const BASE: u64 = 60_000_000;
 /// What encoding and reading back needs: row groups under way, decoded and encoded.
 const ENCODER: u64 = 56_000_000;
+/// What a partition needs for another one to be worked on at the same time.
+const EACH: u64 = ENCODER + 60_000_000;
 /// Of what remains, this share may be planned for; the rest is for what cannot be foreseen.
 const PLANNED: f64 = 0.62;
 /// Rows that are sorted together in memory, at most; their order and the rows of a batch come on top.
@@ -45,6 +47,8 @@ pub struct Budget {
     pub pool: u64,
     /// A file whose rows take at most this is sorted in memory.
     pub sort_in_memory: u64,
+    /// Bytes for one reader of which the run has only one open at a time.
+    pub largest: u64,
     /// Bytes that may be fetched from a bucket ahead of being read.
     pub ahead: u64,
     /// How often memory ran out with what was planned.
@@ -56,20 +60,16 @@ impl Budget {
     #[must_use]
     pub fn of(limit: u64, workers: usize) -> Self {
         let workers = workers.max(1) as u64;
-        let free = limit.saturating_sub(BASE + workers * ENCODER).max(24_000_000) / workers;
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a share of a size need not be exact"
-        )]
-        let planned = (free as f64 * PLANNED) as u64;
+        let share = planned(limit, workers);
         // More would buy a wider merge than a day of one file a minute needs.
+        let merge = share.min(700_000_000);
         Self {
-            merge: planned.min(700_000_000),
-            pool: planned,
-            sort_in_memory: (planned / 8).min(64_000_000),
-            ahead: (planned / 16).min(32_000_000),
+            merge,
+            pool: share,
+            sort_in_memory: (share / 8).min(64_000_000),
+            // With more partitions at a time each has less; what the most of one alone could take is taken all the same.
+            largest: merge.max(planned(limit.min(BASE + 2 * EACH - 1), 1)),
+            ahead: (share / 16).min(32_000_000),
             squeeze: 0,
         }
     }
@@ -77,8 +77,7 @@ impl Budget {
     /// How many partitions at a time `limit` allows, at most `wanted`.
     #[must_use]
     pub fn workers(limit: u64, wanted: usize) -> usize {
-        let each = ENCODER + 60_000_000;
-        let fit = usize::try_from(limit.saturating_sub(BASE) / each).unwrap_or(1);
+        let fit = usize::try_from(limit.saturating_sub(BASE) / EACH).unwrap_or(1);
         wanted.clamp(1, fit.max(1))
     }
 
@@ -129,7 +128,7 @@ impl Budget {
     /// # Errors
     /// When the pages of one alone take more than merges may.
     pub fn check(&self, sources: &[Source]) -> Result<()> {
-        let most = self.merge << (2 * self.squeeze);
+        let most = self.largest;
         let Some(source) = sources.iter().find(|s| s.claims.weighed && s.claims.open_bytes > most) else {
             return Ok(());
         };
@@ -149,6 +148,19 @@ impl Budget {
     pub fn is_alone(&self, source: &Source) -> bool {
         source.claims.weighed && source.claims.open_bytes > (self.merge / 8).min(ALONE)
     }
+}
+
+/// What each of `workers` partitions at a time may plan for under `limit`.
+fn planned(limit: u64, workers: u64) -> u64 {
+    let free = limit.saturating_sub(BASE + workers * ENCODER).max(24_000_000) / workers;
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a size need not be exact"
+    )]
+    let planned = (free as f64 * PLANNED) as u64;
+    planned
 }
 
 /// Bytes of a row of `source` in memory, where `row` is what rows of its columns usually take. A footer that claims much more
@@ -179,4 +191,21 @@ fn reader_bytes(source: &Source, row: u64, batch_rows: u64) -> u64 {
     // A small file is decoded at once and its reader closed; for a moment both are there, but not in all readers at once.
     let eager = decoded + decoded / 2 + 2 * batch_rows * row + 200_000;
     open.min(eager).max(200_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_limit_leaves_room_for_a_higher_one_leaves_room_for() {
+        for wanted in [1, 2, 8] {
+            let mut before = 0;
+            for limit in (LEAST..4_000_000_000).step_by(1_000_000) {
+                let largest = Budget::of(limit, Budget::workers(limit, wanted)).largest;
+                assert!(largest >= before, "{limit} with {wanted} workers: {largest} after {before}");
+                before = largest;
+            }
+        }
+    }
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod functions;
 pub mod job;
 pub mod layout;
+mod literals;
 pub mod operators;
 pub mod order;
 pub mod plan;

@@ -159,3 +159,9 @@ pub fn claim(session: &SessionContext, whether: bool, partitions: usize) {
 pub fn claims(options: &ConfigOptions) -> bool {
     options.optimizer.prefer_existing_sort
 }
+
+/// Whether scans of a session with these options are carried out elsewhere.
+#[must_use]
+pub fn travels(options: &ConfigOptions) -> bool {
+    !options.execution.parquet.pruning && !options.execution.parquet.enable_page_index
+}

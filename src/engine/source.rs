@@ -23,6 +23,7 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     budget::{MERGE_BYTES, decoded_row},
@@ -42,6 +43,10 @@ const EAGER_BYTES: u64 = 8 << 20;
 const JUDGED_BYTES: u64 = 1 << 20;
 /// Bytes of open pages that no plan minds.
 const OPEN_SLACK: u64 = 32 << 20;
+
+/// Held by whoever reads a file whose pages may take more than its partition's share: there is room for one in the whole run.
+/// Within a partition such a file is never open next to others, so that nobody waits for itself.
+static LARGEST: Semaphore = Semaphore::const_new(1);
 
 /// Marks a [`PartitionedFile`] with its place in [`Job::sources`].
 #[derive(Debug, Clone, Copy)]
@@ -168,6 +173,9 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
         // Decoded in pieces of its own size where it is kept whole; never in one, for text may be large.
         let whole = usize::try_from(source.claims.rows).unwrap_or(usize::MAX).clamp(1, 32_768);
         let batch_rows = if sort || (job.eager && small) { whole } else { job.batch_rows };
+        let ended = |_| Problem::Storage(Error::new(Kind::Internal, "the turn of large files is over"));
+        let is_large = source.claims.open_bytes > OPEN_SLACK;
+        let turn = if is_large { Some(LARGEST.acquire().await.map_err(ended)?) } else { None };
         let mut rows = source.handle.rows(&source.claims, batch_rows, &keyed).await?;
         if let Some(ahead) = &job.ahead {
             ahead.begin(index, job.sources.iter().map(|s| (&s.handle, &s.claims)));
@@ -176,8 +184,8 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
         let slice_rows = job.batch_rows;
         let most = if sort { 2 * job.sort_in_memory } else { 2 * EAGER_BYTES };
         let open_bytes = source.claims.open_bytes;
-        let checked =
-            Checked { checker: Checker::new(Arc::clone(&job), index), rows, job: Arc::clone(&job), index, stored: 0 };
+        let checker = Checker::new(Arc::clone(&job), index);
+        let checked = Checked { checker, rows, job: Arc::clone(&job), index, stored: 0, _turn: turn };
         let mut stream = checked.stream().boxed();
         if !sort && batch_rows != whole {
             return Ok(stream);
@@ -216,6 +224,8 @@ struct Checked {
     index: usize,
     /// Stored bytes of the row group under way that were not yet reported.
     stored: u64,
+    /// The turn of a file that takes more than there is room for twice.
+    _turn: Option<SemaphorePermit<'static>>,
 }
 
 impl Checked {

@@ -35,8 +35,9 @@ use futures::{FutureExt, StreamExt, future::BoxFuture};
 use super::{
     claimed::OutOfOrder,
     error::{causes, from_datafusion},
+    literals,
     session::{CATALOG, DEFAULT_SCHEMA, claim, narrow, session_that_may_spill, trust_no_statistics},
-    tables::{self, Learned, Side, Tables},
+    tables::{self, Learned, LeftOut, Side, Tables},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -114,6 +115,12 @@ impl std::fmt::Debug for Rows {
 }
 
 impl Rows {
+    /// The files of the spool that the answer lacks: they could not be read, or do not fit the table.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        self.tables.left_out()
+    }
+
     /// The columns.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
@@ -174,6 +181,9 @@ pub async fn rows(
     let mut statement = parse(sql)?;
     check_read_only(&statement)?;
     bind(&mut statement, params)?;
+    if let Some(sql) = inner(&mut statement) {
+        literals::mark(sql);
+    }
 
     let _ = scratch::sweep(spill_dir);
     let threads = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -182,6 +192,7 @@ pub async fn rows(
     if remote.is_some() {
         trust_no_statistics(&session);
     }
+    literals::register(&session).map_err(|e| from_datafusion(e, QUERY))?;
     let tables = tables::register(&session, spool, archive);
     let named = check_tables(&session, &tables, &statement, (spool, archive), all_columns).await?;
 
@@ -401,14 +412,19 @@ fn only_reads() -> Error {
     )
 }
 
-/// Puts the values of `params` where the statement has parameters.
-fn bind(statement: &mut Statement, params: &BTreeMap<String, Value>) -> Result<()> {
-    let mut binding = Binding { params, used: BTreeSet::new() };
+/// The statement that is run or explained.
+fn inner(statement: &mut Statement) -> Option<&mut ast::Statement> {
     let mut inner = statement;
     while let Statement::Explain(explain) = inner {
         inner = &mut explain.statement;
     }
-    if let Statement::Statement(sql) = inner {
+    if let Statement::Statement(sql) = inner { Some(sql) } else { None }
+}
+
+/// Puts the values of `params` where the statement has parameters.
+fn bind(statement: &mut Statement, params: &BTreeMap<String, Value>) -> Result<()> {
+    let mut binding = Binding { params, used: BTreeSet::new() };
+    if let Some(sql) = inner(statement) {
         let _: ControlFlow<()> = sql.visit(&mut binding);
     }
     let missing: Vec<_> = binding.used.iter().filter(|name| !params.contains_key(*name)).collect();

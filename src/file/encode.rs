@@ -31,7 +31,7 @@ use parquet::{
 use tokio::{sync::Semaphore, task::JoinHandle};
 
 use super::{
-    reader::{DURATIONS_KEY, noted_durations},
+    durations::{DURATIONS_KEY, noted_durations},
     shape::{Column, Shape},
 };
 use crate::{
@@ -178,7 +178,7 @@ struct Cutter {
 impl Cutter {
     fn new(shape: &Shape) -> Self {
         Self {
-            chunk: BatchCoalescer::new(Arc::clone(&shape.carried), CHUNK_ROWS),
+            chunk: BatchCoalescer::new(Arc::clone(&shape.carried), most_rows(shape)),
             chunk_rows: 0,
             chunk_bytes: 0,
             group: Vec::new(),
@@ -335,6 +335,14 @@ fn elements(offsets: &[i32], values: &ArrayRef) -> Vec<usize> {
     lengths(offsets).into_iter().map(sum).collect()
 }
 
+/// The most rows that a chunk of these columns can have. Room is made for so many before they are there: with hundreds of columns,
+/// that of [`CHUNK_ROWS`] would be several times what they take.
+fn most_rows(shape: &Shape) -> usize {
+    let fixed = shape.carried.fields().iter().filter_map(|field| fixed_bytes(field.data_type()));
+    let least = fixed.sum::<usize>() + constant_bytes(shape);
+    CHUNK_ROWS.min(CHUNK_BYTES.div_ceil(least.max(1)))
+}
+
 /// Bytes of the values that a row has in its constant columns.
 fn constant_bytes(shape: &Shape) -> usize {
     let constants = shape.columns.iter().filter_map(|c| if let Column::Constant(one) = c { Some(one) } else { None });
@@ -346,7 +354,8 @@ struct OutFile {
     shape: Arc<Shape>,
     manner: Manner,
     writer: SerializedFileWriter<Summed<BufWriter<File>>>,
-    factory: ArrowRowGroupWriterFactory,
+    /// What makes the writers of each column.
+    factories: Vec<Arc<ArrowRowGroupWriterFactory>>,
     properties: WriterPropertiesPtr,
     shown: String,
     groups: usize,
@@ -367,24 +376,28 @@ struct Group {
     rows: usize,
 }
 
-/// A column on its way into a row group.
+/// A column on its way into a row group. Its writers are made when it is its turn, as each takes much more than it holds then:
+/// those of hundreds of columns would take more than the rows.
 struct Carried {
     field: Arc<Field>,
-    /// Where it is in the chunks.
-    at: usize,
-    leaves: Vec<ArrowColumnWriter>,
+    /// Its values in each chunk.
+    chunks: Vec<ArrayRef>,
+    factory: Arc<ArrowRowGroupWriterFactory>,
+    /// Which row group it is of.
+    group: usize,
 }
 
 impl Carried {
     /// Encodes the column on the thread that asks, which others may want in between. Threads of their own would each keep
     /// memory that the allocator does not give back.
-    async fn encode(mut self, chunks: &[RecordBatch]) -> Result<Vec<ArrowColumnChunk>> {
-        for chunk in chunks {
-            write_leaves(&self.field, chunk.column(self.at), &mut self.leaves)?;
+    async fn encode(self) -> Result<Vec<ArrowColumnChunk>> {
+        let mut leaves = self.factory.create_column_writers(self.group).map_err(parquet_error)?;
+        for chunk in &self.chunks {
+            write_leaves(&self.field, chunk, &mut leaves)?;
             tokio::task::yield_now().await;
         }
-        let mut encoded = close_all(self.leaves)?;
-        if chunks.iter().any(|chunk| has_nan(chunk.column(self.at))) {
+        let mut encoded = close_all(leaves)?;
+        if self.chunks.iter().any(has_nan) {
             forget_statistics(&mut encoded)?;
         }
         Ok(encoded)
@@ -435,12 +448,14 @@ impl OutFile {
             Arc::clone(&properties),
         )
         .map_err(parquet_error)?;
-        let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&shape.schema));
+        let factories =
+            shape.schema.fields().iter().map(|field| of_column(field, &properties).map(|(_, made)| Arc::new(made)));
+        let factories = factories.collect::<Result<Vec<_>>>()?;
         Ok(Self {
             shape: Arc::clone(shape),
             manner,
             writer,
-            factory,
+            factories,
             properties,
             shown: path.display().to_string(),
             groups: 0,
@@ -454,26 +469,25 @@ impl OutFile {
     /// Begins to encode a row group; its columns are encoded as cores come free.
     fn begin(&mut self, chunks: Vec<RecordBatch>, permits: &Arc<Semaphore>) -> Result<Group> {
         let rows: usize = chunks.iter().map(RecordBatch::num_rows).sum();
-        let writers = self.factory.create_column_writers(self.groups).map_err(parquet_error)?;
-        let mut writers = writers.into_iter().enumerate().peekable();
+        let group = self.groups;
         self.groups += 1;
-        let chunks = Arc::new(chunks);
         let mut columns = Vec::with_capacity(self.shape.columns.len());
         let mut carried = Vec::new();
-        for (nth, (field, column)) in self.shape.schema.fields().iter().zip(&self.shape.columns).enumerate() {
-            let descriptor = self.writer.schema_descr();
-            let mut leaves: Vec<ArrowColumnWriter> = Vec::new();
-            while let Some((_, writer)) = writers.next_if(|(leaf, _)| descriptor.get_column_root_idx(*leaf) == nth) {
-                leaves.push(writer);
-            }
+        let all = self.shape.schema.fields().iter().zip(&self.shape.columns).zip(&self.factories);
+        for (nth, ((field, column), factory)) in all.enumerate() {
             columns.push(match column {
                 Column::Carried(at) => {
-                    carried.push(Carried { field: Arc::clone(field), at: *at, leaves });
+                    let (field, factory) = (Arc::clone(field), Arc::clone(factory));
+                    let chunks = chunks.iter().map(|chunk| Arc::clone(chunk.column(*at))).collect();
+                    carried.push(Carried { field, chunks, factory, group });
                     None
                 }
                 Column::Constant(one) => Some(self.constants.get((nth, rows), one, field, &self.properties)?),
             });
         }
+        let shape = Arc::clone(&self.shape);
+        let hash = || tokio::spawn(async move { row_hash(&shape, &chunks).await });
+        let hash = self.beside.row_hash.is_none().then(hash);
         // For few rows, handing columns to other threads costs more than encoding them.
         let at_a_time = if rows <= FEW_ROWS { carried.len().max(1) } else { 1 };
         let mut carried = carried.into_iter();
@@ -483,19 +497,16 @@ impl OutFile {
             if several.is_empty() {
                 break;
             }
-            let (chunks, permits) = (Arc::clone(&chunks), Arc::clone(permits));
+            let permits = Arc::clone(permits);
             under_way.push(tokio::spawn(async move {
                 let _permit = permits.acquire_owned().await;
                 let mut encoded = Vec::with_capacity(several.len());
                 for column in several {
-                    encoded.push(column.encode(&chunks).await?);
+                    encoded.push(column.encode().await?);
                 }
                 Ok(encoded)
             }));
         }
-        let shape = Arc::clone(&self.shape);
-        let hash = || tokio::spawn(async move { row_hash(&shape, &chunks).await });
-        let hash = self.beside.row_hash.is_none().then(hash);
         Ok(Group { columns, under_way, hash, rows })
     }
 
@@ -576,11 +587,7 @@ impl Constants {
         if let Some(known) = self.known.get(&(nth, rows)) {
             return Ok(Arc::clone(known));
         }
-        let schema: SchemaRef = Arc::new(Schema::new(vec![Arc::clone(field)]));
-        let descriptor = ArrowSchemaConverter::new().convert(&schema).map_err(parquet_error)?;
-        let mut writer = SerializedFileWriter::new(Vec::new(), descriptor.root_schema_ptr(), Arc::clone(properties))
-            .map_err(parquet_error)?;
-        let factory = ArrowRowGroupWriterFactory::new(&writer, schema);
+        let (mut writer, factory) = of_column(field, properties)?;
         let mut leaves = factory.create_column_writers(0).map_err(parquet_error)?;
         let mut left = rows;
         while left > 0 {
@@ -615,6 +622,19 @@ impl Constants {
         let _ = self.known.insert((nth, rows), Arc::clone(&constant));
         Ok(constant)
     }
+}
+
+/// A Parquet file in memory with one column only, and what makes the writers of that column.
+fn of_column(
+    field: &Arc<Field>,
+    properties: &WriterPropertiesPtr,
+) -> Result<(SerializedFileWriter<Vec<u8>>, ArrowRowGroupWriterFactory)> {
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Arc::clone(field)]));
+    let descriptor = ArrowSchemaConverter::new().convert(&schema).map_err(parquet_error)?;
+    let writer = SerializedFileWriter::new(Vec::new(), descriptor.root_schema_ptr(), Arc::clone(properties))
+        .map_err(parquet_error)?;
+    let factory = ArrowRowGroupWriterFactory::new(&writer, schema);
+    Ok((writer, factory))
 }
 
 fn write_leaves(field: &Field, array: &ArrayRef, writers: &mut [ArrowColumnWriter]) -> Result<()> {
@@ -752,6 +772,26 @@ mod tests {
         let rows = RecordBatch::try_from_iter([("ts_event", Arc::new(Int64Array::from(vec![1; 300_000])) as ArrayRef)]);
         let cut = cuts(&rows.unwrap(), &[1, 200_000]);
         assert_eq!(cut, [vec![CHUNK_ROWS; 32], [vec![CHUNK_ROWS; 4], vec![300_000 - 36 * CHUNK_ROWS]].concat()]);
+    }
+
+    #[test]
+    fn rows_of_many_columns_are_cut_by_their_bytes_and_take_no_more() {
+        let values = || Arc::new((0..8192).map(f64::from).collect::<Float64Array>()) as ArrayRef;
+        let columns = (0..400).map(|nth| {
+            if nth == 0 {
+                ("ts_event".to_owned(), Arc::new(Int64Array::from(vec![1; 8192])) as ArrayRef)
+            } else {
+                (format!("c{nth}"), values())
+            }
+        });
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let cut = cuts(&rows, &[1, 700, 5000]);
+        assert_eq!(cut, [vec![2622, 2622, 2622], vec![8192 - 3 * 2622]]);
+        let columns = (0..400).map(Column::Carried).collect();
+        let shape = Shape { carried: rows.schema(), schema: rows.schema(), columns, ts: 0, seq: 0 };
+        let group = Cutter::new(&shape).take(&rows).unwrap().remove(0);
+        let taken: usize = group.iter().map(RecordBatch::get_array_memory_size).sum();
+        assert!(taken < 2 * GROUP_BYTES, "{taken}");
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 //! header says. From this follow how many rows are decoded at a time, and which row groups are not decoded at all. A
 //! header that cannot be understood ends the look, and decoding finds the fault.
 
-use std::{io::Read, sync::Arc};
+use std::{io::Read, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use parquet::{
@@ -32,8 +32,13 @@ use crate::model::quarantine::{ErrorType, Fault};
 pub const BATCH_BYTES: u64 = 4 << 20;
 /// Bytes of a page after decompression. A limit that followed from the memory limit would make the archive depend on it.
 pub const PAGE_BYTES: u64 = 64 << 20;
-/// Bytes of the pages that a row group may have open at a time: of each column its dictionary and its largest page.
+/// Bytes of the pages that one column, with all that is nested in it, may have open at a time: its dictionaries and its largest
+/// pages.
 const OPEN_BYTES: u64 = 512 << 20;
+/// Bytes of the pages that are open at a time: more columns than that are decoded one piece after the other.
+const PIECE_BYTES: u64 = 24 << 20;
+/// What a column takes while it is decoded besides its pages: most of it is the decompressor's.
+const COLUMN_BYTES: u64 = 128 << 10;
 /// Bytes of the values of one row, as far as they are nested in it.
 const NESTED_BYTES: u64 = 128 << 20;
 /// What a page header takes at most where nobody put long values into it.
@@ -42,19 +47,24 @@ const SHORT_HEADER: usize = 8 << 10;
 const LONG_HEADER: usize = 32 << 20;
 /// Gzip makes at most so many bytes of one.
 const GZIP_RATIO: u64 = 1032;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// So does LZ4.
+const LZ4_RATIO: u64 = 256;
+/// Bytes that are decompressed at a time where they are only counted.
+const AT_ONCE: usize = 16 << 10;
 /// A dictionary whose texts may take more than this in one batch is looked at.
 const SUSPECTED_BYTES: u64 = 64 << 20;
 /// Values that are decoded at a time to find the longest.
 const AT_A_TIME: usize = 64;
 
 /// What decoding a row group takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Needs {
     /// How many rows can be decoded at a time.
     pub(super) rows: usize,
     /// Bytes of the pages that are open meanwhile.
     pub(super) open: u64,
+    /// The columns that are decoded together, as ranges of their places in the schema.
+    pub(super) pieces: Vec<Range<usize>>,
 }
 
 /// What one column chunk takes.
@@ -100,39 +110,50 @@ pub(super) fn rows_by_footer(meta: &ParquetMetaData, wanted: usize) -> Option<us
     Some(usize::try_from(fit).unwrap_or(wanted))
 }
 
-/// What decoding the row group takes, when at most `wanted` rows are decoded at a time. One row may have all nested values of a
-/// page, unless the file is `vouched` for.
+/// What is to be decoded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// The row group.
+    pub(super) row_group: usize,
+    /// The columns, by their places in the schema.
+    pub(super) columns: &'a [usize],
+    /// How many rows at a time, at most.
+    pub(super) rows: usize,
+    /// Whether the file is vouched for: otherwise one row may have all nested values of a page.
+    pub(super) vouched: bool,
+}
+
+/// What decoding it takes.
 ///
 /// # Errors
 /// When its pages are too large to be decoded.
-pub(super) fn needs(
-    window: &Arc<Window>,
-    meta: &ParquetMetaData,
-    row_group: usize,
-    wanted: usize,
-    vouched: bool,
-) -> Result<Needs, Fault> {
-    let mut needs = Needs { rows: wanted.max(1), open: 0 };
+pub(super) fn needs(window: &Arc<Window>, meta: &ParquetMetaData, asked: &Asked<'_>) -> Result<Needs, Fault> {
+    let Asked { row_group, columns, rows: wanted, vouched } = *asked;
+    let mut needs = Needs { rows: wanted.max(1), open: 0, pieces: Vec::new() };
     let Some(group) = meta.row_groups().get(row_group) else { return Ok(needs) };
     let rows = u64::try_from(group.num_rows()).unwrap_or(0);
     let wanted = (wanted as u64).min(rows).max(1);
+    let descriptor = meta.file_metadata().schema_descr();
     let mut chunks = Vec::with_capacity(group.num_columns());
-    // One page at a time is read from where it lies.
-    let mut stored = 0;
-    for column in group.columns() {
+    let mut roots = vec![Open::default(); columns.len()];
+    for (nth, column) in group.columns().iter().enumerate().take(descriptor.num_columns()) {
+        let Ok(place) = columns.binary_search(&descriptor.get_column_root_idx(nth)) else { continue };
         let chunk = fitting(window, column, row_group)?;
-        needs.open = needs.open.saturating_add(chunk.dictionary + chunk.largest);
-        stored = stored.max(chunk.stored);
+        if let Some(root) = roots.get_mut(place) {
+            root.raw = root.raw.saturating_add(chunk.dictionary + chunk.largest);
+            root.stored = root.stored.max(chunk.stored);
+            root.columns += 1;
+        }
         chunks.push((column, chunk));
     }
-    needs.open = needs.open.saturating_add(stored);
-    let raw: u64 = chunks.iter().map(|(_, chunk)| chunk.dictionary.saturating_add(chunk.largest)).sum();
+    let raw = roots.iter().map(|root| root.raw).max().unwrap_or(0);
     if raw > OPEN_BYTES {
         let what = format!(
-            "row group {row_group}: the pages of its columns have {raw} bytes at a time after decompression, more than {OPEN_BYTES} are not decoded"
+            "row group {row_group}: the pages of a column have {raw} bytes at a time after decompression, more than {OPEN_BYTES} are not decoded"
         );
         return Err(Fault::new(ErrorType::TooLarge, what));
     }
+    (needs.pieces, needs.open) = pieces(&roots);
     let mut fixed = 0;
     let mut longest: Vec<(u64, u64)> = Vec::new();
     for (column, chunk) in &chunks {
@@ -172,6 +193,36 @@ pub(super) fn needs(
         needs.rows = usize::try_from(fit).unwrap_or(1);
     }
     Ok(needs)
+}
+
+/// What a column has open while it is decoded.
+#[derive(Debug, Clone, Copy, Default)]
+struct Open {
+    /// Bytes of its dictionaries and its largest pages after decompression.
+    raw: u64,
+    /// Bytes of its largest page as it is stored: one at a time is read from where it lies.
+    stored: u64,
+    /// How many there are of it in the file: one, or those that are nested in it.
+    columns: u64,
+}
+
+/// Which columns are decoded together, and the bytes that are open at the most.
+fn pieces(roots: &[Open]) -> (Vec<Range<usize>>, u64) {
+    let (mut pieces, mut most, mut began) = (Vec::new(), 0, 0);
+    let (mut taken, mut open, mut stored) = (0_u64, 0_u64, 0_u64);
+    for (nth, root) in roots.iter().enumerate() {
+        let takes = root.raw.saturating_add(root.columns * COLUMN_BYTES);
+        if nth > began && taken.saturating_add(takes) > PIECE_BYTES {
+            pieces.push(began..nth);
+            (began, taken, open, stored) = (nth, 0, 0, 0);
+        }
+        taken = taken.saturating_add(takes);
+        open = open.saturating_add(root.raw);
+        stored = stored.max(root.stored);
+        most = most.max(open.saturating_add(stored));
+    }
+    pieces.push(began..roots.len());
+    (pieces, most)
 }
 
 /// Whether the pages of one column are such as are decoded.
@@ -302,9 +353,9 @@ fn chunk(window: &Window, column: &ColumnChunkMetaData) -> Chunk {
             chunk.largest = chunk.largest.max(header.raw);
             chunk.most_values = chunk.most_values.max(header.values);
         }
-        if matches!(column.compression(), Compression::GZIP(_)) && header.stored.saturating_mul(GZIP_RATIO) > PAGE_BYTES
-        {
-            chunk.overlong |= header.raw <= PAGE_BYTES && is_overlong(window, at + header.length as u64, &header);
+        let may_be = most_bytes(column.compression(), header.stored).is_some_and(|most| most > PAGE_BYTES);
+        if may_be && header.raw <= PAGE_BYTES {
+            chunk.overlong |= is_overlong(window, at + header.length as u64, column.compression(), &header);
         }
         chunk.stored = chunk.stored.max(if window.is_in_memory() { 0 } else { header.stored });
         at = next;
@@ -312,16 +363,40 @@ fn chunk(window: &Window, column: &ColumnChunkMetaData) -> Chunk {
     chunk
 }
 
-/// Whether a page of gzip holds more than its header says: the decoder of this codec alone does not stop there.
-fn is_overlong(window: &Window, at: u64, header: &PageHeader) -> bool {
+/// The most bytes that so many can become, where the decoder does not stop at what the header says.
+fn most_bytes(compression: Compression, stored: u64) -> Option<u64> {
+    match compression {
+        Compression::GZIP(_) => Some(stored.saturating_mul(GZIP_RATIO)),
+        Compression::LZ4 => Some(stored.saturating_mul(LZ4_RATIO)),
+        // There is no such number.
+        Compression::BROTLI(_) => Some(u64::MAX),
+        _ => None,
+    }
+}
+
+/// Whether a page holds more than its header says.
+fn is_overlong(window: &Window, at: u64, compression: Compression, header: &PageHeader) -> bool {
     let Some(page) = usize::try_from(header.stored).ok().and_then(|length| window.piece(at, length).ok()) else {
         return false;
     };
-    // Version 2 keeps its levels in front, uncompressed; they may be as many as the page has bytes.
-    let begins = page.windows(2).position(|start| start == GZIP_MAGIC).unwrap_or(0);
-    let Some(stream) = page.get(begins..) else { return false };
-    let mut room = flate2::read::MultiGzDecoder::new(stream).take(header.raw.saturating_add(1));
-    std::io::copy(&mut room, &mut std::io::sink()).is_ok_and(|read| read > header.raw)
+    let Some(stream) = page.get(usize::try_from(header.levels).unwrap_or(usize::MAX)..) else { return false };
+    match compression {
+        Compression::GZIP(_) => holds_more(flate2::read::MultiGzDecoder::new(stream), header.raw),
+        Compression::LZ4 => holds_more(lz4_flex::frame::FrameDecoder::new(stream), header.raw),
+        Compression::BROTLI(_) => holds_more(brotli_decompressor::Decompressor::new(stream, AT_ONCE), header.raw),
+        _ => false,
+    }
+}
+
+fn holds_more(reader: impl Read, bytes: u64) -> bool {
+    let mut room = reader.take(bytes.saturating_add(1));
+    let mut buffer = [0; AT_ONCE];
+    let mut read = 0;
+    // What cannot be decoded is found when it is.
+    while let Ok(more @ 1..) = room.read(&mut buffer) {
+        read += more as u64;
+    }
+    read > bytes
 }
 
 fn header_at(window: &Window, at: u64, end: u64) -> Option<PageHeader> {
@@ -363,7 +438,8 @@ mod tests {
         let _ = writer.close().unwrap();
         let file = Bytes::from(file);
         let meta = ParquetMetaDataReader::new().parse_and_finish(&file).unwrap();
-        needs(&Arc::new(Window::new(0, file)), &meta, 0, rows, false)
+        let asked = Asked { row_group: 0, columns: &[0], rows, vouched: false };
+        needs(&Arc::new(Window::new(0, file)), &meta, &asked)
     }
 
     fn texts(lengths: &[usize]) -> ArrayRef {
@@ -373,6 +449,22 @@ mod tests {
 
     fn defaults() -> WriterPropertiesBuilder {
         WriterProperties::builder()
+    }
+
+    #[test]
+    fn more_columns_than_may_be_open_are_decoded_in_pieces() {
+        let small = Open { raw: 1 << 20, stored: 1000, columns: 1 };
+        assert_eq!(pieces(&[small; 8]), (vec![0..8], (8 << 20) + 1000));
+        let (cut, open) = pieces(&[small; 100]);
+        assert!(cut.len() > 4 && open <= PIECE_BYTES + 1000, "{cut:?} {open}");
+        let whole: Vec<usize> = cut.into_iter().flatten().collect();
+        assert_eq!(whole, (0..100).collect::<Vec<_>>());
+        // One that is larger by itself is alone.
+        let large = Open { raw: 100 << 20, ..small };
+        assert_eq!(pieces(&[small, large, small]), (vec![0..1, 1..2, 2..3], (100 << 20) + 1000));
+        // Columns without a page to speak of take something, too.
+        let (cut, _) = pieces(&[Open { raw: 100, stored: 0, columns: 1 }; 2000]);
+        assert!(cut.len() > 9, "{cut:?}");
     }
 
     #[test]

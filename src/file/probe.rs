@@ -12,8 +12,9 @@ use parquet::file::{
 
 use super::{
     claims::{Claims, Constant, Fill, Lost, Span},
+    durations::durations,
     fault::Problem,
-    reader::{Handle, durations, schema_of},
+    reader::{Handle, schema_of},
 };
 use crate::{
     error::{Error, Kind},

@@ -3,36 +3,36 @@
 //! The file is not trusted: ranges are checked against its size before they are fetched, an object that was replaced
 //! since it was listed is an error, and a panic of the decoder is the file's fault.
 
-use std::{collections::BTreeMap, fs::File, io::Write, ops::Range, path::PathBuf, sync::Arc};
+use std::{fs::File, io::Write, ops::Range, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, path::Path as ObjectPath};
 use parquet::{
     arrow::{
+        ProjectionMask,
         arrow_reader::{
             ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
         },
-        parquet_to_arrow_schema,
     },
-    basic::Type as PhysicalType,
     file::metadata::{FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
-    schema::types::ColumnDescPtr,
 };
 
 use super::{
     claims::Claims,
+    durations::{are_in, durations, with_durations},
     fault::{Problem, diagnose, shielded},
-    pages::{self, Needs},
+    pages::{self, Asked, Needs},
+    pieces::{self, Pieces, Unread},
     statistics, thrift,
     window::Window,
 };
 use crate::{
     error::{Error, Kind},
-    model::{quarantine::ErrorType, schema::INTEGERS},
+    model::quarantine::ErrorType,
     storage::{
         cached,
         store::{Object, Store},
@@ -196,12 +196,15 @@ impl Handle {
     }
 
     async fn needs(&self, meta: &ParquetMetaData, wanted: usize) -> Result<Needs, Problem> {
-        let mut all = Needs { rows: wanted, open: 0 };
+        let mut all = Needs { rows: wanted, open: 0, pieces: Vec::new() };
+        let roots = meta.file_metadata().schema_descr().root_schema().get_fields().len();
+        let all_columns: Vec<usize> = (0..roots).collect();
         for row_group in 0..meta.num_row_groups() {
             let Some(range) = Self::row_group_range(meta, row_group) else { continue };
             let window = Arc::new(self.window(range).await?);
-            let needs = pages::needs(&window, meta, row_group, wanted, self.vouched).map_err(Problem::Bad)?;
-            all = Needs { rows: all.rows.min(needs.rows), open: all.open.max(needs.open) };
+            let asked = Asked { row_group, columns: &all_columns, rows: wanted, vouched: self.vouched };
+            let needs = pages::needs(&window, meta, &asked).map_err(Problem::Bad)?;
+            all = Needs { rows: all.rows.min(needs.rows), open: all.open.max(needs.open), ..all };
         }
         Ok(all)
     }
@@ -371,79 +374,11 @@ impl Handle {
             batch_size,
             row_group: 0,
             end: meta.num_row_groups(),
+            columns: None,
             current: None,
             first: None,
         })
     }
-}
-
-/// The key of the footer that holds the units of durations, which Parquet has no type for: a JSON object of names and units.
-pub const DURATIONS_KEY: &str = "qlc.durations";
-/// The key under which writers store their Arrow schema.
-const ARROW_KEY: &str = "ARROW:schema";
-
-/// The columns that hold durations, and their units: as this program noted them, or as the writer's Arrow schema says. Values
-/// of two units must not meet in one column, and nothing else tells them apart.
-pub(super) fn durations(meta: &ParquetMetaData) -> BTreeMap<String, TimeUnit> {
-    let file = meta.file_metadata();
-    let pairs = file.key_value_metadata();
-    let value = |key: &str| pairs?.iter().find(|pair| pair.key == key)?.value.as_deref();
-    if let Some(noted) = value(DURATIONS_KEY) {
-        let noted: BTreeMap<String, String> = serde_json::from_str(noted).unwrap_or_default();
-        return noted.into_iter().filter_map(|(name, unit)| Some((name, unit_of(&unit)?))).collect();
-    }
-    // A column of the contract is none, so the writer's schema need hardly ever be asked.
-    let may_be = |column: &ColumnDescPtr| {
-        let plain = column.physical_type() == PhysicalType::INT64 && column.logical_type_ref().is_none();
-        plain && column.path().parts().len() == 1 && !INTEGERS.contains(&column.name())
-    };
-    if value(ARROW_KEY).is_none() || !file.schema_descr().columns().iter().any(may_be) {
-        return BTreeMap::new();
-    }
-    let Ok(Ok(schema)) = shielded(|| parquet_to_arrow_schema(file.schema_descr(), pairs)) else {
-        return BTreeMap::new();
-    };
-    let duration = |field: &Arc<Field>| match field.data_type() {
-        DataType::Duration(unit) => Some((field.name().clone(), *unit)),
-        _ => None,
-    };
-    schema.fields().iter().filter_map(duration).collect()
-}
-
-/// What [`DURATIONS_KEY`] holds for data with these columns; nothing where there are no durations.
-#[must_use]
-pub fn noted_durations(schema: &Schema) -> Option<String> {
-    let unit = |field: &Arc<Field>| match field.data_type() {
-        DataType::Duration(TimeUnit::Second) => Some("s"),
-        DataType::Duration(TimeUnit::Millisecond) => Some("ms"),
-        DataType::Duration(TimeUnit::Microsecond) => Some("us"),
-        DataType::Duration(TimeUnit::Nanosecond) => Some("ns"),
-        _ => None,
-    };
-    let noted: BTreeMap<&str, &str> =
-        schema.fields().iter().filter_map(|field| Some((field.name().as_str(), unit(field)?))).collect();
-    if noted.is_empty() { None } else { serde_json::to_string(&noted).ok() }
-}
-
-fn unit_of(text: &str) -> Option<TimeUnit> {
-    match text {
-        "s" => Some(TimeUnit::Second),
-        "ms" => Some(TimeUnit::Millisecond),
-        "us" => Some(TimeUnit::Microsecond),
-        "ns" => Some(TimeUnit::Nanosecond),
-        _ => None,
-    }
-}
-
-/// `schema` with the units of durations.
-fn with_durations(schema: &SchemaRef, units: &BTreeMap<String, TimeUnit>) -> SchemaRef {
-    let typed = |field: &Arc<Field>| match units.get(field.name()) {
-        Some(unit) if field.data_type() == &DataType::Int64 => {
-            Arc::new(field.as_ref().clone().with_data_type(DataType::Duration(*unit)))
-        }
-        _ => Arc::clone(field),
-    };
-    Arc::new(Schema::new(schema.fields().iter().map(typed).collect::<Vec<_>>()))
 }
 
 /// The file's schema in Arrow, as its Parquet types say; of what the writer stored of Arrow, only the units of durations are
@@ -509,7 +444,7 @@ fn arrow_metadata(
         if keyed { Arc::new(f.as_ref().clone().with_data_type(kind)) } else { Arc::clone(f) }
     };
     let wanted: Vec<Arc<Field>> = schema.fields().iter().map(as_keys).collect();
-    let is_duration = |field: &Arc<Field>| matches!(field.data_type(), DataType::Duration(_));
+    let is_duration = |field: &Arc<Field>| are_in(field.data_type());
     if wanted.iter().zip(schema.fields()).all(|(a, b)| a == b) && (plain.is_some() || !wanted.iter().any(is_duration)) {
         return plain.map_or_else(|| build(None), Ok);
     }
@@ -524,14 +459,25 @@ pub struct Rows {
     batch_size: usize,
     row_group: usize,
     end: usize,
+    /// The places of the columns that are read, where these are not all.
+    columns: Option<Vec<usize>>,
     current: Option<Current>,
     /// The first row group, where it was fetched ahead.
     first: Option<Bytes>,
 }
 
+/// Where the rows of a row group come from.
+#[derive(Debug)]
+enum Reader {
+    /// Its pages, those of all columns at a time.
+    Whole(ParquetRecordBatchReader),
+    /// What was decoded of them already, some columns after the other.
+    Pieces(Pieces),
+}
+
 #[derive(Debug)]
 struct Current {
-    reader: ParquetRecordBatchReader,
+    reader: Reader,
     window: Arc<Window>,
     fetched: u64,
     /// Bytes of the pages that are open.
@@ -557,6 +503,12 @@ impl Rows {
         self.end = row_group + 1;
     }
 
+    /// Narrows the rows to these columns, by their places in [`Self::schema`]; call it before the first [`Self::next`]. What the
+    /// footer claims of the rows is not held against them then.
+    pub fn project(&mut self, columns: Vec<usize>) {
+        self.columns = Some(columns);
+    }
+
     /// The next rows, or `None` after the last.
     ///
     /// # Errors
@@ -569,7 +521,11 @@ impl Rows {
                 return Ok(None);
             }
             let Some(current) = &mut self.current else { return Ok(None) };
-            let wrong = match shielded(|| current.reader.next()) {
+            let decoded = match &mut current.reader {
+                Reader::Whole(reader) => shielded(|| reader.next()),
+                Reader::Pieces(pieces) => Ok(pieces.next().map_err(Problem::Storage)?.map(Ok)),
+            };
+            let wrong = match decoded {
                 Ok(Some(Ok(batch))) => {
                     if let Some(statement) = &mut current.statement {
                         statement.take(&batch).map_err(Problem::Bad)?;
@@ -625,22 +581,42 @@ impl Rows {
         let kept = Arc::new(window.clone());
         // Arrays are made as large as a batch may get: for tiny row groups that would be mostly nothing.
         let wanted = self.batch_size.min(usize::try_from(group.num_rows()).unwrap_or(0)).max(1);
-        let needs = pages::needs(&kept, &meta, self.row_group, wanted, self.handle.vouched).map_err(Problem::Bad)?;
-        let statement = statistics::Statement::of(&meta, self.row_group, self.arrow.schema());
-        let build = |window: Window| {
-            ParquetRecordBatchReaderBuilder::new_with_metadata(window, self.arrow.clone())
+        let schema = self.arrow.schema();
+        let columns = self.columns.clone().unwrap_or_else(|| (0..schema.fields().len()).collect());
+        let asked = Asked { row_group: self.row_group, columns: &columns, rows: wanted, vouched: self.handle.vouched };
+        let needs = pages::needs(&kept, &meta, &asked).map_err(Problem::Bad)?;
+        let is_whole = self.columns.is_none();
+        let statement = if is_whole { statistics::Statement::of(&meta, self.row_group, schema) } else { None };
+        let build = |piece: Range<usize>| {
+            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(window.clone(), self.arrow.clone())
                 .with_batch_size(needs.rows)
-                .with_row_groups(vec![self.row_group])
-                .build()
-        };
-        let wrong = match shielded(|| build(window)) {
-            Ok(Ok(reader)) => {
-                self.current = Some(Current { reader, window: kept, fetched, open: needs.open, statement });
-                return Ok(true);
+                .with_row_groups(vec![self.row_group]);
+            if !is_whole || piece.len() < columns.len() {
+                let roots = columns.get(piece).unwrap_or_default().iter().copied();
+                builder = builder.with_projection(ProjectionMask::roots(meta.file_metadata().schema_descr(), roots));
             }
-            Ok(Err(e)) => e.to_string(),
-            Err(panic) => format!("the reader panicked: {panic}"),
+            builder.build()
         };
-        Err(Problem::Bad(diagnose(&kept, &meta, self.row_group, &wrong)))
+        let opened = if needs.pieces.len() > 1 {
+            let read = schema.project(&columns).map_err(|e| Unread::Decoding(e.to_string()));
+            match read {
+                Ok(read) => pieces::decode(&Arc::new(read), &needs.pieces, &build).await.map(Reader::Pieces),
+                Err(error) => Err(error),
+            }
+        } else {
+            match shielded(|| build(0..columns.len())) {
+                Ok(Ok(reader)) => Ok(Reader::Whole(reader)),
+                Ok(Err(e)) => Err(Unread::Decoding(e.to_string())),
+                Err(panic) => Err(Unread::Decoding(format!("the reader panicked: {panic}"))),
+            }
+        };
+        match opened {
+            Ok(reader) => {
+                self.current = Some(Current { reader, window: kept, fetched, open: needs.open, statement });
+                Ok(true)
+            }
+            Err(Unread::Decoding(wrong)) => Err(Problem::Bad(diagnose(&kept, &meta, self.row_group, &wrong))),
+            Err(Unread::Disk(error)) => Err(Problem::Storage(error)),
+        }
     }
 }

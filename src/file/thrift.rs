@@ -26,6 +26,8 @@ pub(super) struct PageHeader {
     pub(super) stored: u64,
     /// Bytes of the page after decompression.
     pub(super) raw: u64,
+    /// Bytes of it that are not compressed and stand before the others.
+    pub(super) levels: u64,
     /// Its values, nulls included.
     pub(super) values: u64,
     /// What it is.
@@ -111,9 +113,15 @@ pub(super) fn page_header(bytes: &[u8]) -> Option<PageHeader> {
             Some(())
         }
         (5 | 7 | 8, STRUCT) => {
-            // The encoding is the second field of a page of version 1 and the fourth of version 2.
-            let (values, encoding) = at.two_integers(1, if id == 8 { 4 } else { 2 })?;
-            header.values = u64::try_from(values).unwrap_or(0);
+            // The encoding is the second field of a page of version 1 and the fourth of version 2, whose levels are not
+            // compressed.
+            let [_, values, second, _, fourth, definition, repetition] = at.first_integers()?;
+            let encoding = if id == 8 { fourth } else { second }?;
+            header.values = u64::try_from(values?).unwrap_or(0);
+            if id == 8 {
+                let bytes = |levels: Option<i64>| u64::try_from(levels.unwrap_or(0)).unwrap_or(0);
+                header.levels = bytes(definition).saturating_add(bytes(repetition));
+            }
             header.kind = match (id, encoding) {
                 (7, _) => PageKind::Dictionary,
                 (_, PLAIN_DICTIONARY | RLE_DICTIONARY) => PageKind::Indices,
@@ -218,21 +226,17 @@ impl Cursor<'_> {
         Some(())
     }
 
-    /// Two integer fields of a struct; the others are passed over.
-    fn two_integers(&mut self, first: i16, second: i16) -> Option<(i64, i64)> {
-        let (mut a, mut b) = (None, None);
-        self.fields(1, |at, id, kind| match kind {
-            I32 if id == first => {
-                a = Some(at.integer()?);
-                Some(())
-            }
-            I32 if id == second => {
-                b = Some(at.integer()?);
+    /// The first integer fields of a struct, by their numbers; the others are passed over.
+    fn first_integers(&mut self) -> Option<[Option<i64>; 7]> {
+        let mut found = [None; 7];
+        self.fields(1, |at, id, kind| match usize::try_from(id).ok().and_then(|id| found.get_mut(id)) {
+            Some(place) if kind == I32 => {
+                *place = Some(at.integer()?);
                 Some(())
             }
             _ => at.skip(kind, 2),
         })?;
-        a.zip(b)
+        Some(found)
     }
 
     /// Passes over the value of a field.

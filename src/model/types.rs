@@ -186,7 +186,7 @@ pub fn smallest(kinds: &[DataType]) -> Option<DataType> {
     match first {
         DataType::List(_) => {
             let elements: Option<Vec<DataType>> = kinds.iter().map(element).collect();
-            Some(DataType::List(Arc::new(Field::new("element", smallest(&elements?)?, true))))
+            Some(DataType::List(Arc::new(Field::new("element", smallest_inside(elements?)?, true))))
         }
         DataType::Struct(fields) => {
             let all: Option<Vec<&Fields>> = kinds.iter().map(fields_of).collect();
@@ -197,7 +197,7 @@ pub fn smallest(kinds: &[DataType]) -> Option<DataType> {
             let joined = fields.iter().enumerate().map(|(nth, field)| {
                 let kinds: Option<Vec<DataType>> =
                     all.iter().map(|fields| Some(fields.get(nth)?.data_type().clone())).collect();
-                Some(Field::new(field.name(), smallest(&kinds?)?, true))
+                Some(Field::new(field.name(), smallest_inside(kinds?)?, true))
             });
             Some(DataType::Struct(joined.collect::<Option<Vec<Field>>>()?.into()))
         }
@@ -216,6 +216,12 @@ pub fn smallest(kinds: &[DataType]) -> Option<DataType> {
         }
         _ => NUMBERS.into_iter().find(|number| kinds.iter().all(|kind| holds_all(number, kind))),
     }
+}
+
+/// The same of values that are nested in others: nulls fit in any type.
+fn smallest_inside(mut kinds: Vec<DataType>) -> Option<DataType> {
+    kinds.retain(|kind| *kind != DataType::Null);
+    if kinds.is_empty() { Some(DataType::Null) } else { smallest(&kinds) }
 }
 
 fn element(kind: &DataType) -> Option<DataType> {
@@ -326,6 +332,9 @@ mod tests {
             (vec![Decimal128(38, 0), Decimal128(10, 9)], Some(Decimal256(47, 9))),
             (vec![list(Int32), list(Int64)], Some(list(Int64))),
             (vec![list(Int32), list(Utf8)], None),
+            (vec![list(DataType::Null), list(Int64)], Some(list(Int64))),
+            (vec![list(Utf8), list(DataType::Null)], Some(list(Utf8))),
+            (vec![list(list(DataType::Null)), list(list(Float32)), list(DataType::Null)], Some(list(list(Float32)))),
             (vec![list(list(Float32)), list(list(Float64))], Some(list(list(Float64)))),
         ] {
             assert_eq!(smallest(&kinds), expected, "{kinds:?}");

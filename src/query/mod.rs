@@ -57,13 +57,22 @@ impl Options {
     }
 }
 
-/// Runs the statement and writes its rows to `out` or to the output file; returns how many there were. A reader of `out`
+/// What became of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// Rows that were written.
+    pub rows: u64,
+    /// Files of the spool whose rows it lacks: they could not be read, or do not fit the table. Each was told of.
+    pub left_out: usize,
+}
+
+/// Runs the statement and writes its rows to `out` or to the output file. A reader of `out`
 /// that has seen enough and closes it ends the query without an error.
 ///
 /// # Errors
 /// When the statement or its parameters are wrong, when the rows cannot be read or written. An output file is complete or
 /// is not there.
-pub async fn run(spool: &Store, archive: &Store, options: &Options, out: &mut (dyn Write + Send)) -> Result<u64> {
+pub async fn run(spool: &Store, archive: &Store, options: &Options, out: &mut (dyn Write + Send)) -> Result<Answer> {
     if options.format == Format::Parquet && options.output.is_none() {
         return Err(Error::usage("--format parquet needs a file: add --output FILE.parquet"));
     }
@@ -75,10 +84,12 @@ pub async fn run(spool: &Store, archive: &Store, options: &Options, out: &mut (d
         }
     };
     let rows = sql::rows(spool, archive, text, &params, options.means()).await?;
-    match &options.output {
-        None => format::write(rows, options.format, out).await.map(|written| written.rows),
-        Some(path) => output::write(rows, options.format, path).await,
-    }
+    let left_out = rows.left_out();
+    let rows = match &options.output {
+        None => format::write(rows, options.format, out).await?.rows,
+        Some(path) => output::write(rows, options.format, path).await?,
+    };
+    Ok(Answer { rows, left_out: left_out.files() })
 }
 
 /// Values of the types that they look like; text in single quotes is text whatever is in it.

@@ -8,13 +8,13 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, BinaryArray, Int8Array, Int64Array, ListArray, StringArray, StructArray},
+    array::{ArrayRef, BinaryArray, Float64Array, Int8Array, Int64Array, ListArray, StringArray, StructArray},
     buffer::OffsetBuffer,
     datatypes::{DataType, Field, Fields},
 };
 use parquet::{
     arrow::ArrowWriter,
-    basic::{Compression, ZstdLevel},
+    basic::{BrotliLevel, Compression, GzipLevel, PageType, ZstdLevel},
     file::properties::WriterProperties,
 };
 
@@ -27,7 +27,7 @@ use super::support::{
     archive::{dir, home, published, quarantine, sha256},
     damage,
     events::{Claim, DAY, Events, HOUR, SECOND, quotes},
-    footers, inside,
+    footers, inside, pages,
     peak::within_the_least_limit,
     run::{CATCH_UP, Place, Ran, SERIES, program},
 };
@@ -71,7 +71,7 @@ fn a_schema_of_any_depth_ends_no_run() {
             assert_eq!(partition.quotes().len(), 100);
         }
         let _ = place.qlc(&["inspect", path.to_str().unwrap()]).ended(4).says("SCHEMA_TOO_DEEP");
-        let _ = place.qlc(&["query", "SELECT count(*) FROM spool.bbo"]).ended(0).says("300");
+        let _ = place.qlc(&["query", "SELECT count(*) FROM spool.bbo"]).ended(3).says("300");
         let _ = place.qlc(&["status"]);
         let _ = place.qlc(&["prune", "--keep-days", "0"]);
         place.verify();
@@ -227,6 +227,132 @@ fn a_page_that_would_take_the_memory_of_all_else_is_not_decoded() {
     let entry = quarantine(&place.archive(), &home()).unwrap();
     assert_eq!(entry["source_path"], format!("{SERIES}/{ODD}"));
     assert_eq!(entry["error_type"], "TOO_LARGE");
+}
+
+/// So many columns of values that hardly repeat, each with a dictionary and a page of its own.
+fn many_columns(columns: u64, rows: u64) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64
+    };
+    let mut events = Events::sealed(quotes(DAY + HOUR, SECOND / 1000, 1000, rows as i64)).hash(Claim::None);
+    for nth in 0..columns {
+        let values: ArrayRef = Arc::new(Float64Array::from_iter_values((0..rows).map(|_| next())));
+        events = events.with(&format!("level_{nth:03}"), values);
+    }
+    events.bytes()
+}
+
+#[test]
+fn hundreds_of_columns_keep_the_limit_and_have_the_same_bytes_under_any() {
+    let (rows, bytes) = (20_000, many_columns(400, 20_000));
+    let sha256_of = |place: &Place| sha256(&published(&place.archive(), &home()).bytes);
+    let place = Place::new();
+    let path = place.put_quotes(ODD, &bytes);
+    let _ = within_the_least_limit(&place, &["inspect", path.to_str().unwrap()]).ended(0);
+    let _ = within_the_least_limit(&place, CATCH_UP).ended(0);
+    assert_eq!(published(&place.archive(), &home()).meta["row_count"], rows);
+    let _ = within_the_least_limit(&place, &["verify"]).ended(0);
+    let _ = within_the_least_limit(&place, &["verify", "--rebuild"]).ended(0);
+    for store in ["spool", "archive"] {
+        let every = format!("SELECT * FROM {store}.bbo");
+        let _ = within_the_least_limit(&place, &["query", &every, "--output", "rows.parquet"]).ended(0);
+    }
+    // A late file, so that the archived rows are a source.
+    let _ = place.put_quotes("2026-02-03_02-00-00.parquet", &many_columns(400, 3_000));
+    let _ = within_the_least_limit(&place, CATCH_UP).ended(0);
+    let roomy = Place::new();
+    let _ = roomy.put_quotes(ODD, &bytes);
+    let _ = roomy.put_quotes("2026-02-03_02-00-00.parquet", &many_columns(400, 3_000));
+    let _ = roomy.qlc(&[CATCH_UP, &["--memory-limit", "2GB"]].concat()).ended(0);
+    assert_eq!(sha256_of(&place), sha256_of(&roomy));
+}
+
+/// Lets the first data page of `column` claim so many bytes after decompression.
+fn claiming(mut bytes: Vec<u8>, column: &str, claimed: u64) -> Vec<u8> {
+    let page = pages::of(&bytes, column).into_iter().find(|page| page.kind != PageType::DICTIONARY_PAGE).unwrap();
+    // The header begins with its type, and then the size, a zigzag varint. One of the same length may be written for less.
+    let at = page.header.start + 3;
+    assert_eq!(bytes[at - 1], 0x15, "a field of 32 bits");
+    let length = bytes[at..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    let zigzag = 2 * claimed;
+    for (nth, byte) in bytes[at..at + length].iter_mut().enumerate() {
+        let more = if nth + 1 < length { 0x80 } else { 0 };
+        *byte = ((zigzag >> (7 * nth)) & 0x7f) as u8 | more;
+    }
+    bytes
+}
+
+#[test]
+fn a_page_that_becomes_more_than_it_claims_costs_no_more_than_it_claims() {
+    let rows = 400;
+    for codec in [
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::SNAPPY,
+        zstd(),
+    ] {
+        let blobs: ArrayRef = Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n(vec![0; 1_000_000], rows)));
+        let properties = WriterProperties::builder()
+            .set_compression(codec)
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None)
+            .set_data_page_size_limit(1 << 30)
+            .build();
+        let honest = written(rows, blobs, properties);
+        assert!(honest.len() < 30_000_000, "{codec}: {}", honest.len());
+        for (bytes, says) in [(claiming(honest.clone(), "blob", 1_000_000), "_CORRUPT"), (honest, "TOO_LARGE")] {
+            let place = Place::new();
+            let _ = place.put_quotes(GOOD, &good().bytes());
+            let path = place.put_quotes(ODD, &bytes);
+            let every = ["query", "SELECT max(blob), count(*) FROM spool.bbo"];
+            let ran = within_the_least_limit(&place, &every);
+            assert_ne!(ran.code, Some(0), "{codec}: {ran}");
+            let _ = within_the_least_limit(&place, &["inspect", path.to_str().unwrap()]).ended(4).says(says);
+            let _ = within_the_least_limit(&place, CATCH_UP).ended(3).says(says);
+            assert_eq!(published(&place.archive(), &home()).quotes().len(), 100, "{codec}");
+        }
+    }
+}
+
+#[test]
+fn a_row_group_of_a_whole_file_is_asked_within_the_limit() {
+    let rows = 300_000;
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|nth: u64| {
+        let seed = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (0..50).map(|part: u64| format!("{:016x}", seed.wrapping_mul(2 * part + 1))).collect::<String>()
+    })));
+    let properties =
+        WriterProperties::builder().set_dictionary_enabled(false).set_max_row_group_row_count(None).build();
+    let bytes = written(rows as usize, texts, properties);
+    assert!(bytes.len() > 230_000_000, "{}", bytes.len());
+    let place = Place::new();
+    let _ = place.put_quotes(GOOD, &good().bytes());
+    let _ = place.put_quotes(ODD, &bytes);
+    let ask = "SELECT count(*), count(DISTINCT substr(text, 1, 3)), max(length(blob)) FROM spool.bbo";
+    let ask = ask.replace("text", "blob");
+    let _ = within_the_least_limit(&place, &["query", &ask]).ended(0).says("300100").says("4096").says("800");
+    let one =
+        "SELECT length(blob), exchange, date FROM spool.bbo WHERE ts_event IS NOT NULL AND blob IS NOT NULL LIMIT 1";
+    let _ = within_the_least_limit(&place, &["query", one]).ended(0).says("binance").says("20260203");
+}
+
+#[test]
+fn an_answer_that_lacks_rows_does_not_look_complete() {
+    let place = Place::new();
+    let _ = place.put_quotes(GOOD, &good().bytes());
+    let count = ["query", "SELECT count(*) FROM spool.bbo"];
+    let _ = place.qlc(&count).ended(0).says("100");
+    let _ = place.put_quotes(ODD, b"PAR1 not at all PAR1");
+    let ran = place.qlc(&count).ended(3).says("100").says("left out");
+    assert!(ran.stderr.contains("the answer is not complete: 1 file of the spool is left out"), "{ran}");
+    let _ = place.qlc(&["query", "SELECT count(*) FROM spool.bbo", "--output", "rows.csv"]).ended(3);
+    // Of the archive nothing is left out.
+    let _ = place.compact(&[]).ended(3);
+    let _ = place.qlc(&["query", "SELECT count(*) FROM archive.bbo"]).ended(0).says("100");
 }
 
 #[test]

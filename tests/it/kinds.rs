@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray},
+    array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray},
+    buffer::OffsetBuffer,
     datatypes::{DataType, Field, Int64Type, Schema, TimeUnit},
 };
 use parquet::arrow::ArrowWriter;
@@ -349,4 +350,52 @@ fn durations_keep_their_unit_and_two_units_never_meet() {
     assert_eq!(bytes(&at_once), bytes(&place));
     let _ = at_once.qlc(&["verify", "--rebuild"]).ended(0);
     let _ = at_once.qlc(&["query", "SELECT sum(took) FROM archive.bbo"]).ended(0).says("12020");
+}
+
+/// A column of lists of one value each.
+fn lists(values: ArrayRef) -> ArrayRef {
+    let field = Field::new_list_field(values.data_type().clone(), true);
+    let offsets = OffsetBuffer::from_lengths(vec![1; values.len()]);
+    Arc::new(ListArray::new(Arc::new(field), offsets, values, None))
+}
+
+#[test]
+fn durations_in_lists_keep_their_unit() {
+    let file = |at: i64, unit: TimeUnit| {
+        let rows = quotes(DAY + at * HOUR, SECOND, 100 * at, 2);
+        Events::sealed(rows).hash(Claim::None).with("took", lists(took(vec![5, 7], unit))).bytes()
+    };
+    let place = Place::new();
+    let _ = place.put_quotes("2026-02-03_01.parquet", &file(1, TimeUnit::Millisecond));
+    let _ = place.compact(&[]).ended(0);
+    let partition = published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203"));
+    assert_eq!(partition.data.footer["qlc.durations"], r#"{"took":{"element":"ms"}}"#);
+    let _ = place.qlc(&["query", "SELECT sum(took[1]) FROM archive.bbo"]).ended(0).says("12");
+    place.verify();
+    let _ = place.put_quotes("2026-02-03_02.parquet", &file(2, TimeUnit::Millisecond));
+    let _ = place.compact(&[]).ended(0);
+    // What is nested is not brought to another unit: it does not fit.
+    let _ = place.put_quotes("2026-02-03_03.parquet", &file(3, TimeUnit::Microsecond));
+    let _ = place.compact(&[]).ended(3).says("SCHEMA_MISMATCH").says("took");
+    assert_eq!(published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203")).quotes().len(), 4);
+    place.verify();
+    let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
+}
+
+#[test]
+fn lists_of_nulls_fit_beside_any_lists() {
+    let file = |at: i64, values: ArrayRef| {
+        let rows = quotes(DAY + at * HOUR, SECOND, 100 * at, 2);
+        Events::sealed(rows).hash(Claim::None).with("levels", lists(values)).bytes()
+    };
+    let nulls = || arrow::array::new_null_array(&DataType::Null, 2);
+    let partition = compacted(&[
+        ("2026-02-03_01.parquet", file(1, nulls())),
+        ("2026-02-03_02.parquet", file(2, Arc::new(Int64Array::from(vec![5, 7])))),
+        ("2026-02-03_03.parquet", file(3, nulls())),
+    ]);
+    assert_eq!(partition.quotes().len(), 6);
+    let levels = partition.data.batch.column_by_name("levels").unwrap().as_list::<i32>().clone();
+    assert_eq!(levels.value_type(), DataType::Int64);
+    assert_eq!((levels.null_count(), levels.values().null_count(), levels.values().len()), (0, 4, 6));
 }

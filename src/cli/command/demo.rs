@@ -134,7 +134,7 @@ pub(super) async fn run(
         spill_dir: settings.spill_dir.clone(),
         remote: None,
     };
-    super::query::printed(&spool, &archive, &options, console, signals).await?;
+    let _ = super::query::printed(&spool, &archive, &options, console, signals).await?;
 
     let how = [
         ("the same again: there is nothing to do", "compact --mode daily"),

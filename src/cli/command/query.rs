@@ -35,10 +35,12 @@ pub(super) async fn run(typed: &Query, settings: &Settings, console: &Console, s
         Asked::Run(options) => {
             let (spool, archive) = stores(settings)?;
             let remote = remote(typed, settings, &spool, &archive).await?;
+            let mut exit = Exit::Done;
             for options in options {
                 let options = Options { remote: remote.clone(), ..options };
-                printed(&spool, &archive, &options, console, signals).await?;
+                exit = exit.max(printed(&spool, &archive, &options, console, signals).await?);
             }
+            return Ok(exit);
         }
         Asked::Prompt(options, format) => {
             let (spool, archive) = stores(settings)?;
@@ -65,21 +67,24 @@ pub(super) async fn printed(
     options: &Options,
     console: &Console,
     signals: &Signals,
-) -> Result<()> {
+) -> Result<Exit> {
     let mut out = console.out();
     let ended = signals.or_stop(query::run(spool, archive, options, &mut out)).await;
     if out.is_closed() {
         // Whoever read it has seen enough.
-        return Ok(());
+        return Ok(Exit::Done);
     }
     // The rows before an error are printed too, and the reason why stdout fails is better than that the query did.
     out.finish()?;
-    let rows = ended?;
-    tracing::info!(rows, "query done");
+    let answer = ended?;
+    tracing::info!(rows = answer.rows, left_out = answer.left_out, "query done");
     if let Some(file) = &options.output {
-        console.progress_line(&format!("{}: {}", file.display(), show::rows(rows)));
+        console.progress_line(&format!("{}: {}", file.display(), show::rows(answer.rows)));
     }
-    Ok(())
+    if let Some(text) = show::lacking(answer) {
+        console.line(&text);
+    }
+    Ok(Exit::of_answer(answer))
 }
 
 /// Both stores. One may be absent, as before the first compaction or on a machine without a collector.

@@ -152,9 +152,12 @@ impl Prompt<'_> {
         let took = began.elapsed();
         pager.finish().map_err(|e| Error::io("the terminal cannot be written", e)).or_else(left)?;
         out.finish()?;
-        let rows = ended?;
+        let answer = ended?;
         let time = if self.timing { format!(" in {:.3} s", took.as_secs_f64()) } else { String::new() };
-        self.console.line(&format!("{}{time}", show::rows(rows)));
+        self.console.line(&format!("{}{time}", show::rows(answer.rows)));
+        if let Some(text) = show::lacking(answer) {
+            self.console.line(&text);
+        }
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Colour never carries meaning alone, and messages are printed below a table, so that a narrow table cuts none off.
 
+mod answer;
 mod checks;
 mod coverage;
 mod held;
@@ -17,6 +18,7 @@ mod settings;
 mod swept;
 mod verified;
 
+pub(crate) use answer::lacking;
 pub(crate) use checks::checks;
 pub(crate) use coverage::coverage;
 pub(crate) use held::{entry, held, retried};

@@ -19,6 +19,7 @@ use futures::{FutureExt, StreamExt};
 use object_store::ObjectMeta;
 use parquet::{
     arrow::parquet_to_arrow_schema,
+    basic::Compression,
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 
@@ -52,7 +53,40 @@ pub(super) struct Footer {
     meta: Arc<ParquetMetaData>,
 }
 
+/// What a column that is being decoded holds usually: a dictionary, a page and a decompressor.
+const OPEN_BYTES: u64 = 2 << 20;
+/// Pages seldom become more than so many times as large as they are stored.
+const DENSE: u64 = 16;
+
 impl Footer {
+    /// Whether a scan of these columns would hold more than `most` bytes of a row group, or pages of which nobody knows what they
+    /// become.
+    pub(super) fn is_large(&self, asked: &[&Arc<Field>], most: u64) -> bool {
+        let descriptor = self.meta.file_metadata().schema_descr();
+        let fields = descriptor.root_schema().get_fields();
+        let is_asked = |nth: usize| {
+            let root = (nth < descriptor.num_columns()).then(|| descriptor.get_column_root_idx(nth));
+            let name = root.and_then(|root| Some(fields.get(root)?.name()));
+            name.is_some_and(|name| asked.iter().any(|field| field.name() == name))
+        };
+        let read: Vec<bool> = (0..descriptor.num_columns()).map(is_asked).collect();
+        self.meta.row_groups().iter().any(|group| {
+            let columns = group.columns().iter().zip(&read).filter(|(_, read)| **read).map(|(column, _)| column);
+            let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+            let mut held = 0_u64;
+            for column in columns {
+                if matches!(column.compression(), Compression::GZIP(_) | Compression::BROTLI(_) | Compression::LZ4) {
+                    return true;
+                }
+                let (stored, raw) = (bytes(column.compressed_size()), bytes(column.uncompressed_size()));
+                // What becomes many times as large may be one page.
+                let open = if raw > stored.saturating_mul(DENSE) { raw } else { raw.min(OPEN_BYTES) };
+                held = held.saturating_add(stored).saturating_add(open);
+            }
+            held > most
+        })
+    }
+
     /// How many rows can be decoded at a time.
     ///
     /// # Errors
@@ -159,7 +193,7 @@ fn of_all(types: &[(DataType, u64)]) -> Option<DataType> {
 /// The smallest type that holds every value of both exactly, by the types alone: integers and floats widen, an integer
 /// becomes a float only where every integer of its type is one. Other units of time, other scales and text are other things.
 pub(super) fn join(a: &DataType, b: &DataType) -> Option<DataType> {
-    use DataType::{Float16, Float32, Float64, Int8, Int16, Int32, Int64, Null, UInt8, UInt16, UInt32, UInt64};
+    use DataType::{Float16, Float32, Float64, Int8, Int16, Int32, Int64, List, Null, UInt8, UInt16, UInt32, UInt64};
     let rank = |kind: &DataType| {
         Some(match kind {
             Int8 | UInt8 => 1_u8,
@@ -179,6 +213,10 @@ pub(super) fn join(a: &DataType, b: &DataType) -> Option<DataType> {
     match (a, b) {
         _ if a == b => Some(a.clone()),
         (Null, other) | (other, Null) => Some(other.clone()),
+        (List(a), List(b)) => {
+            let element = join(a.data_type(), b.data_type())?;
+            Some(List(Arc::new(Field::new("element", element, true))))
+        }
         (a, b) if a.is_integer() && b.is_integer() => match (a.is_signed_integer(), b.is_signed_integer()) {
             (true, false) => signed(rank(a)?.max(rank(b)? * 2)),
             (false, true) => signed(rank(b)?.max(rank(a)? * 2)),
@@ -327,6 +365,10 @@ mod tests {
 
     use super::*;
 
+    fn list(kind: DataType) -> DataType {
+        DataType::List(Arc::new(Field::new("element", kind, true)))
+    }
+
     #[test]
     fn a_joined_type_holds_every_value_of_both() {
         use DataType::{Boolean, Duration, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt32, UInt64, Utf8};
@@ -345,6 +387,8 @@ mod tests {
             (Utf8, Int64, None),
             (Boolean, Int8, None),
             (Duration(TimeUnit::Second), Duration(TimeUnit::Millisecond), None),
+            (list(DataType::Null), list(Int64), Some(list(Int64))),
+            (list(Int8), list(Utf8), None),
         ] {
             assert_eq!(join(&a, &b), joined, "{a} and {b}");
             assert_eq!(join(&b, &a), joined, "{b} and {a}");

@@ -12,6 +12,7 @@
 //! named; no stream can have that name itself. A store is listed only when a statement asks about it, and nothing is
 //! written.
 
+mod bounded;
 mod columns;
 mod documents;
 mod guard;
@@ -41,7 +42,10 @@ use self::{
     listing::Listing,
     partitioned::{Learning, PartitionedTable, Shared},
 };
-pub use self::{listing::Side, partitioned::Learned};
+pub use self::{
+    listing::Side,
+    partitioned::{Learned, LeftOut},
+};
 use super::{functions, session::CATALOG};
 use crate::{
     error::Result,
@@ -131,6 +135,12 @@ impl Tables {
     #[must_use]
     pub fn sizes(&self) -> (usize, u64) {
         self.archive.shared.sizes.get()
+    }
+
+    /// The files that statements would read and that are left out.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        self.spool.shared.left_out.clone()
     }
 
     fn of(&self, side: Side) -> &Schema {

@@ -31,14 +31,15 @@ use datafusion::{
         table_schema::TableSchema,
     },
     error::{DataFusionError, Result},
-    execution::object_store::ObjectStoreUrl,
+    execution::{memory_pool::MemoryLimit, object_store::ObjectStoreUrl},
     logical_expr::{Expr, TableProviderFilterPushDown},
     physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
-    physical_plan::{ExecutionPlan, empty::EmptyExec},
+    physical_plan::{ExecutionPlan, empty::EmptyExec, union::UnionExec},
 };
 use futures::StreamExt;
 
 use super::{
+    bounded::BoundedScan,
     columns::{self, Becomes, FOOTERS_AT_A_TIME, Footer, Known, without_path_columns},
     guard::Guarded,
     listing::{Listed, Listing, Side},
@@ -95,8 +96,7 @@ pub(super) struct PartitionedTable {
     files: Vec<Listed>,
     /// Of a stream; the table of all streams has the common columns only.
     learning: Option<Learning>,
-    /// Files that were already said to be left out.
-    told: Mutex<BTreeSet<String>>,
+    left_out: LeftOut,
     hints: Hints,
     sizes: Sizes,
 }
@@ -108,6 +108,25 @@ pub(super) struct Shared {
     pub(super) hints: Hints,
     /// How large its rows are.
     pub(super) sizes: Sizes,
+    /// What it would read and cannot.
+    pub(super) left_out: LeftOut,
+}
+
+/// Files of the spool that statements leave out; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct LeftOut(Arc<Mutex<BTreeSet<String>>>);
+
+impl LeftOut {
+    /// How many there are.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Notes a file; whether it was not noted before.
+    fn note(&self, file: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_owned())
+    }
 }
 
 /// How large the rows of the files that statements read are, as far as their footers were looked at; clones share it.
@@ -150,11 +169,11 @@ impl PartitionedTable {
         held: SchemaRef,
         learning: Option<Learning>,
         files: Vec<Listed>,
-        Shared { hints, sizes }: Shared,
+        Shared { hints, sizes, left_out }: Shared,
     ) -> Self {
         let columns =
             TableSchema::builder(without_path_columns(&held)).with_table_partition_cols(prune::fields()).build();
-        Self { store: store.clone(), side, held, columns, files, learning, told: Mutex::default(), hints, sizes }
+        Self { store: store.clone(), side, held, columns, files, learning, left_out, hints, sizes }
     }
 
     /// The columns that a scan reads.
@@ -169,7 +188,8 @@ impl PartitionedTable {
     }
 
     /// Looks at the footers on which it depends which columns there are and whether they can be read as the table's.
-    async fn look(&self, state: &dyn Session, files: &[&Listed], asked: &[&Arc<Field>]) -> Result<()> {
+    /// Gives the keys of those that are to be read as large files are.
+    async fn look(&self, state: &dyn Session, files: &[&Listed], asked: &[&Arc<Field>]) -> Result<BTreeSet<String>> {
         let whole = asked.len() == self.columns.table_schema().fields().len();
         let canonical = schema::common();
         let own = self.learning.as_ref().and_then(|learning| schema::own(&learning.stream)).unwrap_or_default();
@@ -178,21 +198,33 @@ impl PartitionedTable {
         };
         let of_all = self.learning.is_some() && (whole || asked.iter().any(|field| !is_known(field.name())));
         // What qlc published has the columns that it must have; of other data only its footer tells.
-        let looked: Vec<&Listed> = files.iter().copied().filter(|file| of_all || !file.vouched).collect();
+        let most = held_at_most(state);
+        let travels = session::travels(state.config_options());
+        let is_looked = |file: &Listed| of_all || !file.vouched;
+        // A file may have a row group that is as large as it is. Elsewhere nobody looks at footers before they are decoded.
+        let may_be_large = |file: &Listed| travels || file.object.size > most;
+        let looked = files.iter().copied().filter(|file| is_looked(file) || may_be_large(file));
+        let looked: Vec<&Listed> = looked.collect();
         let footers = self.footers(state, &looked).await;
-        let mut read = Vec::with_capacity(looked.len());
+        let (mut read, mut others) = (Vec::with_capacity(looked.len()), Vec::new());
         for (file, footer) in footers {
-            read.push((file, footer.map_err(|e| DataFusionError::External(Box::new(e)))?));
+            let footer = footer.map_err(|e| DataFusionError::External(Box::new(e)))?;
+            if is_looked(file) { read.push((file, footer)) } else { others.push((file, footer)) }
         }
         self.learn(&read)?;
         self.check(&read, asked)?;
-        for (file, footer) in &read {
+        let mut large = BTreeSet::new();
+        for (file, footer) in read.iter().chain(&others) {
+            if footer.is_large(asked, most) {
+                let _ = large.insert(file.object.key.clone());
+                continue;
+            }
             let rows = footer.rows_at_a_time(&self.store, &file.object).await;
             let bad = |problem| Error::new(Kind::Damage, format!("{}: {problem}", self.store.show(&file.object.key)));
             let rows = rows.map_err(|problem| DataFusionError::External(Box::new(bad(problem))))?;
             self.sizes.note(rows, footer.group_bytes);
         }
-        Ok(())
+        Ok(large)
     }
 
     /// Notes the columns of these files.
@@ -293,13 +325,13 @@ impl PartitionedTable {
         Arc::new(statistics)
     }
 
-    /// The files of the spool that can be read, and how many rows they have.
+    /// The files of the spool that can be read.
     async fn readable<'a>(
         &self,
         state: &dyn Session,
         files: Vec<&'a Listed>,
         asked: &[&Arc<Field>],
-    ) -> Result<(Vec<&'a Listed>, u64)> {
+    ) -> Result<Readable<'a>> {
         let (mut read, mut faults) = (Vec::new(), Vec::new());
         for (file, footer) in self.footers(state, &files).await {
             match footer {
@@ -308,29 +340,59 @@ impl PartitionedTable {
             }
         }
         self.learn(&read)?;
-        let (mut good, mut rows) = (Vec::new(), 0);
+        let most = held_at_most(state);
+        let mut readable = Readable::default();
         for (file, footer) in read {
             if let Some(why) = unfit(&footer.schema, &self.held, asked) {
                 faults.push((file, why));
                 continue;
             }
+            if footer.is_large(asked, most) {
+                let _ = readable.large.insert(file.object.key.clone());
+                readable.files.push(file);
+                continue;
+            }
             match footer.rows_at_a_time(&self.store, &file.object).await {
                 Ok(fit) => {
                     self.sizes.note(fit, footer.group_bytes);
-                    rows += footer.rows;
-                    good.push(file);
+                    readable.rows += footer.rows;
+                    readable.files.push(file);
                 }
                 Err(Problem::Storage(error)) => return Err(DataFusionError::External(Box::new(error))),
                 Err(problem) => faults.push((file, problem.to_string())),
             }
         }
         for (file, why) in faults {
-            if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(file.object.key.clone()) {
+            if self.left_out.note(&file.object.key) {
                 tracing::warn!(file = self.store.show(&file.object.key), why, "left out of the query");
             }
         }
-        Ok((good, rows))
+        Ok(readable)
     }
+}
+
+/// The files of the spool that can be read.
+#[derive(Debug, Default)]
+struct Readable<'a> {
+    files: Vec<&'a Listed>,
+    /// The keys of those that are to be read as large files are.
+    large: BTreeSet<String>,
+    /// The rows of the others.
+    rows: u64,
+}
+
+/// The part of what operators may reserve that a scan may hold of a file: its readers are not counted there.
+const SCAN_SHARE: usize = 4;
+/// What a scan may hold of a file whatever operators may reserve.
+const LEAST_HELD: u64 = 24 << 20;
+
+/// Bytes that a scan may hold of a file.
+fn held_at_most(state: &dyn Session) -> u64 {
+    match state.runtime_env().memory_pool.memory_limit() {
+        MemoryLimit::Finite(bytes) => (bytes / SCAN_SHARE) as u64,
+        _ => 0,
+    }
+    .max(LEAST_HELD)
 }
 
 /// Why the columns of a spool file that are asked for cannot be read as those of its table, in words for a person. Less is
@@ -375,17 +437,33 @@ impl TableProvider for PartitionedTable {
         let all: Vec<&Listed> = self.files.iter().collect();
         let mut files = prune::keep(state, filters, &all, &self.hints)?;
         let mut statistics = Statistics::new_unknown(self.columns.table_schema());
-        if self.side == Side::Spool {
-            let (good, rows) = self.readable(state, files, &self.asked(projection, filters)).await?;
-            files = good;
-            statistics = statistics.with_num_rows(usize::try_from(rows).map_or(Precision::Absent, Precision::Exact));
+        let asked = self.asked(projection, filters);
+        let large = if self.side == Side::Spool {
+            let readable = self.readable(state, files, &asked).await?;
+            files = readable.files;
+            let rows = usize::try_from(readable.rows).map_or(Precision::Absent, Precision::Exact);
+            statistics = statistics.with_num_rows(rows);
+            readable.large
         } else {
-            self.look(state, &files, &self.asked(projection, filters)).await?;
-        }
+            self.look(state, &files, &asked).await?
+        };
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
         }
-        let vouched = session::claims(state.config_options()) && files.iter().all(|file| file.vouched);
+        let (large, mut files): (Vec<&Listed>, Vec<&Listed>) =
+            files.into_iter().partition(|file| large.contains(&file.object.key));
+        let bounded = if large.is_empty() {
+            None
+        } else {
+            Some(BoundedScan::of(&self.store, &large, project_schema(&self.schema(), projection)?))
+        };
+        if files.is_empty()
+            && let Some(bounded) = bounded
+        {
+            return Ok(bounded);
+        }
+        let claims = session::claims(state.config_options()) && bounded.is_none();
+        let vouched = claims && files.iter().all(|file| file.vouched);
         let orders = if vouched { self.orders(files.len() == 1) } else { Vec::new() };
         if !orders.is_empty() {
             files.sort_by(|a, b| (&a.series, a.date).cmp(&(&b.series, b.date)));
@@ -427,6 +505,10 @@ impl TableProvider for PartitionedTable {
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
             .build();
-        Ok(Held::over(DataSourceExec::from_data_source(scan)))
+        let scan = Held::over(DataSourceExec::from_data_source(scan));
+        match bounded {
+            None => Ok(scan),
+            Some(bounded) => UnionExec::try_new(vec![scan, bounded]),
+        }
     }
 }

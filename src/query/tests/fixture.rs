@@ -134,8 +134,8 @@ impl Stores {
     pub(super) async fn run(&self, options: &Options) -> Result<(u64, String)> {
         let open = |name: &str| Store::open(&self.path(name).display().to_string()).unwrap();
         let mut out = Vec::new();
-        let rows = query::run(&open("spool"), &open("archive"), options, &mut out).await?;
-        Ok((rows, String::from_utf8(out).unwrap()))
+        let answer = query::run(&open("spool"), &open("archive"), options, &mut out).await?;
+        Ok((answer.rows, String::from_utf8(out).unwrap()))
     }
 
     /// The lines of a statement's result as CSV, without the header.

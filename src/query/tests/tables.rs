@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, DictionaryArray, Int8Array, RecordBatch, StringArray, TimestampMillisecondArray},
-    datatypes::Int32Type,
+    array::{
+        Array, ArrayRef, Decimal128Array, DictionaryArray, Int8Array, ListArray, RecordBatch, StringArray,
+        TimestampMillisecondArray,
+    },
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field, Int32Type},
 };
 
 use super::fixture::{DAY, SECOND, Stores, batch, floats, ints, partition, quotes};
@@ -446,4 +450,104 @@ async fn nothing_is_made_for_a_statement_that_spills_nothing() {
     let stores = filled();
     assert_eq!(stores.lines("SELECT count(*) FROM (SELECT * FROM bbo ORDER BY bid_price)").await, ["5"]);
     assert!(!stores.path("spill").exists());
+}
+
+#[tokio::test]
+async fn a_number_beside_decimals_is_the_number_that_was_written() {
+    let stores = Stores::new();
+    let decimals = Decimal128Array::from(vec![
+        1_234_567_890_123_456_789,
+        1_234_567_890_123_456_790,
+        150,
+        -1_234_567_890_123_456_789,
+    ]);
+    let decimals: ArrayRef = Arc::new(decimals.with_precision_and_scale(30, 2).unwrap());
+    let price = floats(&[12_345_678_901_234_567.89, 0.1, 0.123_456_789_012_345_68, 2.0]);
+    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &with(vec![("amount", decimals), ("price", price)], DAY));
+    for (filter, rows) in [
+        ("amount = 12345678901234567.89", "1"),
+        ("amount < 12345678901234567.90", "3"),
+        ("12345678901234567.90 <= amount", "1"),
+        ("amount = -12345678901234567.89", "1"),
+        ("amount IN (12345678901234567.89, 1.50, -12345678901234567.89)", "3"),
+        ("amount BETWEEN 12345678901234567.885 AND 12345678901234567.895", "1"),
+        ("amount = 1.5", "1"),
+        // Beside floats it is a float, as it was.
+        ("price = 12345678901234567.89", "1"),
+        ("price = 12345678901234568.00", "1"),
+        ("price = 0.1234567890123456789", "1"),
+        ("price > 0.12345678901234566", "3"),
+        ("12345678901234567.89 > 1.5", "4"),
+    ] {
+        let sql = format!("SELECT count(*) FROM bbo WHERE {filter}");
+        assert_eq!(stores.lines(&sql).await, [rows], "{filter}");
+    }
+    assert!(stores.error("SELECT qlc_number(stream) FROM bbo", &[]).await.chain().contains("not for statements"));
+}
+
+#[tokio::test]
+async fn a_list_that_has_a_zero_has_both() {
+    use arrow::{
+        array::{Float16Array, Float32Array},
+        datatypes::{ArrowPrimitiveType, Float16Type},
+    };
+    type Half = <Float16Type as ArrowPrimitiveType>::Native;
+    let stores = Stores::new();
+    let values = [0.0_f32, -0.0, 1.0, f32::NAN];
+    let halves: ArrayRef = Arc::new(Float16Array::from_iter_values(values.map(Half::from_f32)));
+    let singles: ArrayRef = Arc::new(Float32Array::from_iter_values(values));
+    let doubles = floats(&values.map(f64::from));
+    stores.publish(
+        &partition("okx/bbo/btcusdt/20260203"),
+        &with(vec![("h", halves), ("f", singles), ("d", doubles)], DAY),
+    );
+    let long: Vec<String> = (5..60).map(|n| n.to_string()).collect();
+    for column in ["h", "f", "d"] {
+        for list in
+            ["0.0".to_owned(), "0, 5, 6".to_owned(), "-0.0, 5, 6, 7, 8".to_owned(), format!("0.0, {}", long.join(", "))]
+        {
+            for (not, rows) in [("", "2"), ("NOT ", "2")] {
+                let sql = format!("SELECT count(*) FROM bbo WHERE {column} {not}IN ({list})");
+                assert_eq!(stores.lines(&sql).await, [rows], "{sql}");
+            }
+        }
+        assert_eq!(stores.lines(&format!("SELECT count(*) FROM bbo WHERE {column} IN (1, 5, 6, 7, 8)")).await, ["1"]);
+    }
+}
+
+#[tokio::test]
+async fn lists_of_nulls_are_read_as_the_lists_beside_them() {
+    let stores = Stores::new();
+    let lists = |values: ArrayRef| -> ArrayRef {
+        let field = Field::new_list_field(values.data_type().clone(), true);
+        Arc::new(ListArray::new(Arc::new(field), OffsetBuffer::from_lengths(vec![1; values.len()]), values, None))
+    };
+    let nulls = lists(arrow::array::new_null_array(&DataType::Null, 3));
+    stores.publish(&partition("okx/bbo/btcusdt/20260203"), &with(vec![("x", lists(ints(&[7, 8])))], DAY));
+    stores.publish(&partition("okx/bbo/ethusdt/20260203"), &with(vec![("x", nulls)], DAY));
+    assert_eq!(stores.lines("SELECT sum(x[1]), count(x[1]), count(x) FROM bbo").await, ["15,2,5"]);
+}
+
+/// Such a file is read by another reader; that must not be seen.
+#[tokio::test]
+async fn a_file_of_large_row_groups_gives_what_it_holds() {
+    let stores = filled();
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..4_u8).map(|nth| {
+        (0..10_000_000_u32)
+            .map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 27) as u8 % 26 ^ nth % 2))
+            .collect::<String>()
+    })));
+    let own = partition("okx/bbo/xrpusdt/20260203");
+    let rows = with(vec![("bid_price", floats(&[1.0, 2.0, 3.0, 4.0])), ("text", texts)], DAY);
+    stores.publish(&own, &rows);
+    stores.vouch(&own);
+    let plan = stores.lines("EXPLAIN SELECT max(text) FROM bbo").await.join("\n");
+    assert!(plan.contains("BoundedScan") && plan.contains("symbol=xrpusdt"), "{plan}");
+    // Where the long column is not asked for, it is a file like any other.
+    let plan = stores.lines("EXPLAIN SELECT max(bid_price) FROM bbo").await.join("\n");
+    assert!(!plan.contains("BoundedScan"), "{plan}");
+    let all = "SELECT count(*), count(text), min(length(text)), sum(bid_price) FROM bbo";
+    assert_eq!(stores.lines(all).await, ["9,4,10000000,17.0"]);
+    let some = "SELECT seq, symbol, date, exchange, ask_price, length(text) FROM bbo WHERE bid_price > 2.5 AND text > 'a' ORDER BY seq";
+    assert_eq!(stores.lines(some).await, ["2,xrpusdt,20260203,okx,,10000000", "3,xrpusdt,20260203,okx,,10000000"]);
 }
