@@ -195,7 +195,9 @@ impl Feeding {
         matches!(self.knowledge, Knowledge::New { .. })
     }
 
-    fn known(&self) -> Option<Content> {
+    /// Whose rows it has, where the archive has them.
+    #[must_use]
+    pub fn known(&self) -> Option<Content> {
         match self.knowledge {
             Knowledge::Known { content, .. } => Some(content),
             Knowledge::New { .. } | Knowledge::Quarantined => None,

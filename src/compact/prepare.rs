@@ -76,7 +76,8 @@ pub async fn probe_all(
             match found {
                 Ok((claims, feeds)) => Ok(Probed { file, claims: Ok(claims), feeds }),
                 Err(Problem::Bad(fault)) => {
-                    let feeds = accounting_day(&file, None) == Some(partition.date);
+                    // Rows that a neighbour's run found in it for this day are nowhere else.
+                    let feeds = accounting_day(&file, None) == Some(partition.date) || sent(&file);
                     Ok(Probed { file, claims: Err(fault), feeds })
                 }
                 Err(Problem::Storage(error)) => Err(error),

@@ -420,6 +420,29 @@ async fn record(run: &Run, handle: &PartitionHandle, seen: &Look, files: &[usize
     commit::vouch(handle, &run.places.staging, &receipt, &expect).await
 }
 
+/// Of files with the same rows one is read, perhaps another one than that which the receipt names: the others are its copies.
+fn record_under_new_names(
+    copies: &mut BTreeMap<String, FileCopy>,
+    look: &Look,
+    build: &decide::Build,
+    chosen: &[&(Feeding, std::result::Result<Claims, Fault>)],
+) {
+    let read = chosen.iter().filter_map(|(mark, _)| Some((mark.known()?, mark.file.object.key.as_str())));
+    let read: BTreeMap<Content, &str> = read.collect();
+    let sources = build.replaces.iter().flat_map(|replaced| &replaced.sources);
+    let contents: BTreeMap<&str, Content> = sources.map(|source| (source.name.as_str(), source.content())).collect();
+    for copy in copies.values_mut() {
+        if let Some(name) = contents.get(copy.copy_of.as_str()).and_then(|content| read.get(content)) {
+            copy.copy_of = (*name).to_owned();
+        }
+    }
+    for (mark, _) in &look.feeding {
+        if let Some(name) = mark.known().and_then(|content| read.get(&content)) {
+            let _ = copies.insert(mark.file.object.key.clone(), mark.file.as_copy_of(name));
+        }
+    }
+}
+
 fn in_words(accepted: &[LostSource]) -> String {
     if accepted.is_empty() {
         return String::new();
@@ -554,6 +577,7 @@ impl<'a> Attempts<'a> {
         for copy in before.iter().chain(&look.copies).chain(&look.recognised) {
             let _ = copies.insert(copy.name.clone(), copy.clone());
         }
+        record_under_new_names(&mut copies, look, build, &chosen);
         for (mark, _) in &chosen {
             let _ = copies.remove(&mark.file.object.key);
         }

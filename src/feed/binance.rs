@@ -14,9 +14,9 @@ use super::{
     event::{Body, Event, Id, Kind, TradeId},
     instrument::{Page, Trading, instrument},
     protocol::{Asking, Frames, Protocol, requests, socket},
+    route::{DialRate, Route, Topic},
     symbol,
     value::{Faults, Flat, Item, Value, flat, side},
-    venue::{DialRate, Route, Topic},
 };
 
 const PUBLIC: Route = socket("binance.public", "wss://fstream.binance.com/public/stream", 200);

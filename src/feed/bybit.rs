@@ -14,9 +14,9 @@ use super::{
     event::{Body, Event, Id, Kind, TradeId},
     instrument::{Page, Trading, instrument},
     protocol::{Asking, Frames, Protocol, not_polled, requests, socket},
+    route::{DialRate, Route, Topic},
     symbol,
     value::{Faults, Item, Levels, Value},
-    venue::{DialRate, Route, Topic},
 };
 
 const LINEAR: Route = socket("bybit.linear", "wss://stream.bybit.com/v5/public/linear", 200);

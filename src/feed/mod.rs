@@ -13,6 +13,7 @@ mod number;
 mod okx;
 mod protocol;
 pub mod recording;
+mod route;
 mod symbol;
 mod value;
 pub mod venue;

@@ -13,9 +13,9 @@ use super::{
     event::{Body, Event, Id, Kind, TradeId},
     instrument::{Page, Trading, instrument},
     protocol::{Asking, Frames, Protocol, not_polled, requests, socket},
+    route::{DialRate, Route, Topic},
     symbol::{self, okx_index},
     value::{Faults, Item, Levels, Value},
-    venue::{DialRate, Route, Topic},
 };
 
 const PUBLIC: Route = socket("okx.public", "wss://ws.okx.com:8443/ws/v5/public", 100);

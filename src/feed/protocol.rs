@@ -9,8 +9,8 @@ use super::{
     directory::{Directory, Heard},
     event::{Event, Kind},
     instrument::Page,
+    route::{DialRate, Route, Topic, Transport},
     symbol::Spelling,
-    venue::{DialRate, Route, Topic, Transport},
 };
 use crate::{error::Result, model::partition::Symbol};
 

@@ -36,7 +36,7 @@ pub const PAGE_BYTES: u64 = 64 << 20;
 /// pages.
 const OPEN_BYTES: u64 = 512 << 20;
 /// Bytes of the pages that are open at a time: more columns than that are decoded one piece after the other.
-const PIECE_BYTES: u64 = 24 << 20;
+const PIECE_BYTES: u64 = 9 << 20;
 /// What a column takes while it is decoded besides its pages: most of it is the decompressor's.
 const COLUMN_BYTES: u64 = 128 << 10;
 /// Bytes of the values of one row, as far as they are nested in it.
@@ -454,7 +454,7 @@ mod tests {
     #[test]
     fn more_columns_than_may_be_open_are_decoded_in_pieces() {
         let small = Open { raw: 1 << 20, stored: 1000, columns: 1 };
-        assert_eq!(pieces(&[small; 8]), (vec![0..8], (8 << 20) + 1000));
+        assert_eq!(pieces(&[small; 8]), (std::iter::once(0..8).collect(), (8 << 20) + 1000));
         let (cut, open) = pieces(&[small; 100]);
         assert!(cut.len() > 4 && open <= PIECE_BYTES + 1000, "{cut:?} {open}");
         let whole: Vec<usize> = cut.into_iter().flatten().collect();
@@ -463,7 +463,7 @@ mod tests {
         let large = Open { raw: 100 << 20, ..small };
         assert_eq!(pieces(&[small, large, small]), (vec![0..1, 1..2, 2..3], (100 << 20) + 1000));
         // Columns without a page to speak of take something, too.
-        let (cut, _) = pieces(&[Open { raw: 100, stored: 0, columns: 1 }; 2000]);
+        let (cut, _) = pieces(&vec![Open { raw: 100, stored: 0, columns: 1 }; 2000]);
         assert!(cut.len() > 9, "{cut:?}");
     }
 

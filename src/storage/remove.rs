@@ -1,6 +1,6 @@
 //! Removes one object: the only place where anything leaves a store for good.
 //!
-//! The object must be the one that was listed, by size, time and ETag, at the last moment before the removal. Whether
+//! The object must be the one that was listed, by size, time and `ETag`, at the last moment before the removal. Whether
 //! it may be removed is for the caller to prove.
 
 use std::fs::File;

@@ -321,10 +321,12 @@ fn a_page_that_becomes_more_than_it_claims_costs_no_more_than_it_claims() {
 #[test]
 fn a_row_group_of_a_whole_file_is_asked_within_the_limit() {
     let rows = 300_000;
-    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|nth: u64| {
+    let text = |nth: u64| {
         let seed = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (0..50).map(|part: u64| format!("{:016x}", seed.wrapping_mul(2 * part + 1))).collect::<String>()
-    })));
+        let parts: Vec<String> = (0..50).map(|part: u64| format!("{:016x}", seed.wrapping_mul(2 * part + 1))).collect();
+        parts.concat()
+    };
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(text)));
     let properties =
         WriterProperties::builder().set_dictionary_enabled(false).set_max_row_group_row_count(None).build();
     let bytes = written(rows as usize, texts, properties);

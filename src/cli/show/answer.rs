@@ -1,6 +1,6 @@
 //! What became of a statement, for a person.
 
-use super::count;
+use super::parts::count;
 use crate::query::Answer;
 
 /// Says that the rows are not all there are, where files were left out.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, Color};
 
-use super::parts::{bytes, count, marked, rows, table};
+use super::parts::{bytes, count, marked, table};
 use crate::{
     cli::console::Look,
     import::{Imported, Outcome},

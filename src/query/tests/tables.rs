@@ -534,7 +534,7 @@ async fn a_file_of_large_row_groups_gives_what_it_holds() {
     let stores = filled();
     let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..4_u8).map(|nth| {
         (0..10_000_000_u32)
-            .map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 27) as u8 % 26 ^ nth % 2))
+            .map(|at| char::from((b'a' + (at.wrapping_mul(2_654_435_761) >> 27) as u8 % 26) ^ (nth % 2)))
             .collect::<String>()
     })));
     let own = partition("okx/bbo/xrpusdt/20260203");
