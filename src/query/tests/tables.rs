@@ -547,7 +547,7 @@ async fn a_file_of_large_row_groups_gives_what_it_holds() {
     let plan = stores.lines("EXPLAIN SELECT max(bid_price) FROM bbo").await.join("\n");
     assert!(!plan.contains("BoundedScan"), "{plan}");
     let all = "SELECT count(*), count(text), min(length(text)), sum(bid_price) FROM bbo";
-    assert_eq!(stores.lines(all).await, ["9,4,10000000,17.0"]);
-    let some = "SELECT seq, symbol, date, exchange, ask_price, length(text) FROM bbo WHERE bid_price > 2.5 AND text > 'a' ORDER BY seq";
+    assert_eq!(stores.lines(all).await, ["9,4,10000000,19.0"]);
+    let some = "SELECT seq, symbol, date, exchange, ask_price, length(text) FROM bbo WHERE bid_price > 2.5 AND text > 'A' ORDER BY seq";
     assert_eq!(stores.lines(some).await, ["2,xrpusdt,20260203,okx,,10000000", "3,xrpusdt,20260203,okx,,10000000"]);
 }
