@@ -1,6 +1,6 @@
 //! The exchanges that can be collected, what is wanted of them, and the connections that bring it.
 //!
-//! What is particular to an exchange stands in its own file, as a [`Protocol`]; here it has one line. Endpoints and limits are those
+//! What is particular to an exchange stands in its own file, as a `Protocol`; here it has one line. Endpoints and limits are those
 //! of the exchanges' public documents as of November 2026. Nothing connects here: the
 //! result is a list of connections to be made.
 
