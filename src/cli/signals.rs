@@ -110,9 +110,10 @@ pub(crate) fn listen(console: &Console) -> Result<Signals> {
                     #[expect(clippy::exit, reason = "asked for twice: nothing may hold up the end")]
                     std::process::exit(ON_SECOND_SIGNAL);
                 }
+                // Said first: a command that ends at once would leave no time to say it.
+                console.line(&format!("qlc: {name}: stopping at the next safe point; once more ends at once"));
                 stop.ask();
                 let _ = tell.send(true);
-                console.line(&format!("qlc: {name}: stopping at the next safe point; once more ends at once"));
             }
         });
     };
