@@ -70,7 +70,13 @@ pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Re
     let is_meant = |source: &&Source| source.is_partial() != feeding.lost.is_empty();
     let source = named.clone().find(is_meant).or_else(|| named.next());
     let original = receipt.copies.iter().find(|copy| is_copy(copy, &feeding.file)).map(|copy| &copy.copy_of);
-    let source = source.or_else(|| receipt.sources.iter().find(|source| Some(&source.name) == original));
+    // A name that had other rows before tells nothing: the file is read then.
+    let of_copy = || {
+        let mut named = receipt.sources.iter().filter(|source| Some(&source.name) == original);
+        let first = named.next()?;
+        named.all(|other| other.content() == first.content()).then_some(first)
+    };
+    let source = source.or_else(of_copy);
     if let Some(source) = source {
         if !feeding.lost.is_empty() && !source.is_partial() {
             // It was archived whole, and was salvaged for another day since: here it counts no more.

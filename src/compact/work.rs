@@ -451,12 +451,12 @@ fn in_words(accepted: &[LostSource]) -> String {
     format!("accepted as lost: {rows} rows of {}; ", plural(accepted.len(), "file"))
 }
 
-/// Files whose rows were recognised although their names, sizes or times are not on record.
+/// Files whose rows were recognised, and which are not on record yet.
 fn recognised(receipt: &Receipt, feeding: &[(Feeding, std::result::Result<Claims, Fault>)]) -> Vec<FileCopy> {
     let found = feeding.iter().filter_map(|(feeding, _)| {
         let Knowledge::Known { content, unread: false } = feeding.knowledge else { return None };
         let source = receipt.sources.iter().find(|source| source.content() == content)?;
-        Some(feeding.file.as_copy_of(&source.name))
+        Some(feeding.file.as_copy_of(&source.name)).filter(|copy| !receipt.copies.contains(copy))
     });
     found.collect()
 }

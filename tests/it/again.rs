@@ -188,6 +188,24 @@ fn the_same_rows_under_another_name_count_once() {
     assert_eq!(partition(&place).bytes, published.bytes);
 }
 
+/// A name whose file was replaced by one with other rows; the second file is renamed, and another one comes late.
+#[test]
+fn a_renamed_file_is_held_against_its_own_rows_whatever_its_name_had_before() {
+    let (parts, place) = (parts(), Place::new());
+    put(&place, &parts, [0]);
+    let _ = run(&place);
+    let path = place.put_quotes(&name(0), &Events::sealed(parts[3].clone()).bytes());
+    let _ = run(&place);
+    fs::rename(&path, path.with_file_name("2026-02-03_renamed.parquet")).unwrap();
+    let _ = run(&place).says("nothing to do");
+    let _ = run(&place).says("nothing to do");
+    put(&place, &parts, [2]);
+    let _ = run(&place);
+    let mut all = [parts[0].clone(), parts[3].clone(), parts[2].clone()].concat();
+    all.sort_by_key(|q| (q.ts_event, q.seq));
+    assert_eq!(partition(&place).quotes(), all);
+}
+
 /// The rows of a file without `seq` change in their place, and the changed file is copied: the archived rows stay, and bytes
 /// that are blamed are no new rows under another name.
 #[test]
