@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::{
-    crash, held,
+    crash, held, leftovers,
     store::Store,
     upload::{Expect, upload},
 };
@@ -220,17 +220,8 @@ pub async fn copy_of<'a>(
 pub fn sweep(store: &Store, dir_key: &str) -> usize {
     let Some(folder) = store.local_path(dir_key) else { return 0 };
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let mut swept = 0;
-    for entry in entries.flatten() {
-        let ours = entry.file_name().to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(".qlc.tmp"));
-        if ours
-            && let Some(_held) = held::take(&entry.path())
-            && fs::remove_file(entry.path()).is_ok()
-        {
-            swept += 1;
-        }
-    }
-    swept
+    let ours = entries.flatten().map(|entry| entry.path()).filter(|path| leftovers::is_ours(path));
+    ours.filter(|path| leftovers::remove(path).is_ok_and(|gone| gone)).count()
 }
 
 /// A lock on a folder of a local store, so that two processes do not publish one partition at a time.

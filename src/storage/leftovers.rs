@@ -71,7 +71,8 @@ pub fn remove(path: &Path) -> Result<bool> {
     }
 }
 
-fn is_ours(path: &Path) -> bool {
+/// Whether a file has the name of a temporary one.
+pub(super) fn is_ours(path: &Path) -> bool {
     path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with('.') && n.ends_with(".qlc.tmp"))
 }
 
