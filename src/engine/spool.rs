@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{DataFusionError, Result as DfResult, Statistics, stats::Precision, tree_node::TreeNodeRecursion},
+    common::{DataFusionError, Result as DfResult, Statistics, stats::Precision},
     datasource::{
         file_format::{FileFormat, file_compression_type::FileCompressionType},
         listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl},
@@ -19,9 +19,9 @@ use datafusion::{
         table_schema::TableSchema,
     },
     execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_expr::EquivalenceProperties,
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions, displayable,
+        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, displayable,
         execution_plan::{Boundedness, EmissionType, SchedulingType},
     },
     prelude::SessionContext,
@@ -180,29 +180,8 @@ impl ExecutionPlan for SpoolScan {
         &self.properties
     }
 
-    /// None: what the layout planned stays as it is.
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    // What the layout planned stays as it is.
+    crate::engine::leaf!();
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         self.rows.execute(partition, context)
