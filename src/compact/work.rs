@@ -507,7 +507,7 @@ pub struct Attempts<'a> {
     /// What was read of the day's rows to settle the columns.
     facts: Facts,
     /// The row groups of the files that were salvaged for this generation.
-    salvaged: BTreeMap<String, Vec<RowGroup>>,
+    salvaged: Vec<RowGroup>,
     /// Whether damaged files wait until the rows of the whole ones stand, which they may hold as well.
     wholes_first: bool,
     /// Whether some do.
@@ -596,7 +596,7 @@ impl<'a> Attempts<'a> {
             known: known.map(|(mark, _)| mark.file.object.key.clone()).collect(),
             restart: false,
             facts: Facts::default(),
-            salvaged: BTreeMap::new(),
+            salvaged: Vec::new(),
             wholes_first: true,
             waiting: false,
             squeezed: 0,
@@ -691,7 +691,7 @@ impl<'a> Attempts<'a> {
             }
             known = replaced.known();
         }
-        known.add(self.salvaged.values().flatten().copied());
+        known.add(self.salvaged.iter().copied());
         let known_groups = known.from_any(&salvage.good);
         if known_groups.len() == salvage.good.len() {
             // A damaged copy of what the archive has.
@@ -701,7 +701,7 @@ impl<'a> Attempts<'a> {
             return Ok(true);
         }
         self.quarantined.extend(keep::salvaged(&self.run.places, self.partition, file, &salvage).await?);
-        let _ = self.salvaged.insert(file.object.key.clone(), salvage.good);
+        self.salvaged.extend(salvage.good);
         self.files.retain(|input| input.file.object.key != file.object.key);
         self.files.push(Input { file: file.clone(), claims: salvage.claims, known_groups, known_rows: None });
         self.files.sort_by(|a, b| a.file.object.key.cmp(&b.file.object.key));
