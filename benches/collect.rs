@@ -44,7 +44,7 @@ fn batches(decoder: &mut Decoder, wanted: &Wanted, frames: &[String]) -> Result<
         let heard = decoder.decode(frame, at, &mut events);
         debug_assert!(heard.is_ok());
         for event in events.drain(..) {
-            rows.push(&event, at);
+            rows.push(&event, 0);
         }
     }
     rows.order().chunks(BATCH).map(|chunk| rows.full(wanted, chunk)).collect()

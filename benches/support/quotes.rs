@@ -5,7 +5,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray, UInt32Array},
+    array::{ArrayRef, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array},
     compute::take_record_batch,
 };
 use parquet::{
@@ -13,7 +13,10 @@ use parquet::{
     basic::Compression,
     file::{metadata::SortingColumn, properties::WriterProperties},
 };
-use qlc::model::{partition::Partition, schema::canonical};
+use qlc::model::{
+    partition::Partition,
+    schema::{STREAM_VERSION, canonical},
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 /// Rows of a chunk, as the encoder takes them.
@@ -54,11 +57,12 @@ pub(crate) fn quotes(rows: usize) -> RecordBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(ts),
         Arc::new(seq),
+        Arc::new(Int32Array::from(vec![0; rows])),
         Arc::new(received),
         name("binance"),
         name("BTCUSDT"),
         name("bbo"),
-        Arc::new(Int8Array::from(vec![1; rows])),
+        Arc::new(Int8Array::from(vec![STREAM_VERSION; rows])),
         Arc::new(bid),
         Arc::new(bid_qty),
         Arc::new(ask),

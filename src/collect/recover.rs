@@ -89,7 +89,7 @@ async fn one(spool: &Store, key: &str, file: &FoundFile, found: &Found) -> Resul
             _ => {}
         }
         tracing::warn!(file = %spool.show(key), "a sealed file holds other rows than it should; they are sealed beside it");
-        let newest = (0..rows.len()).filter_map(|row| Some(rows.received(row)?.0)).max().unwrap_or(0);
+        let newest = (0..rows.len()).filter_map(|row| rows.received(row)).max().unwrap_or(0);
         place = key.replace(".parquet", &format!("-{newest}.parquet"));
     }
     let count = rows.len() as u64;

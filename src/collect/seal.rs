@@ -4,12 +4,16 @@
 //! A file does not appear unless its rows, read back, are those that were to be written.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::{Int32Type, Int64Type},
+};
 use futures::future::BoxFuture;
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
@@ -21,7 +25,7 @@ use parquet::{
     },
 };
 
-use super::rows::Rows;
+use super::rows::{RowKey, Rows};
 use crate::{
     error::{Error, Kind, Result},
     feed::venue::Wanted,
@@ -102,29 +106,59 @@ pub(crate) fn hash_of(wanted: &Wanted, rows: &Rows) -> Result<RowHash> {
     Ok(hash)
 }
 
-/// Whether the file at `path` holds all of these rows, known by their `seq`.
+/// Whether the file at `path` holds all of these rows, known by their times and numbers.
 ///
 /// # Errors
 /// When it cannot be read.
 pub(crate) fn holds(path: &Path, rows: &Rows) -> Result<bool> {
-    use arrow::{
-        array::{AsArray, PrimitiveArray},
-        datatypes::Int64Type,
-    };
     let wrong = |e: ParquetError| Error::io(format!("{}: cannot be read", path.display()), e);
     let file = File::open(path).map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(wrong)?;
-    let mut missing: HashSet<i64> = (0..rows.len()).filter_map(|row| Some(rows.received(row)?.0)).collect();
+    let mut missing: HashMap<RowKey, usize> = HashMap::new();
+    for key in (0..rows.len()).filter_map(|row| rows.key(row)) {
+        *missing.entry(key).or_default() += 1;
+    }
     for batch in reader {
         let batch = batch.map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
-        let seq = batch.columns().get(1).and_then(|column| column.as_primitive_opt::<Int64Type>());
-        for seq in seq.into_iter().flat_map(PrimitiveArray::values) {
-            let _ = missing.remove(seq);
+        let Some(columns) = KeyColumns::of(&batch) else { return Ok(false) };
+        for key in (0..batch.num_rows()).filter_map(|row| columns.key(row)) {
+            if let Some(left) = missing.get_mut(&key) {
+                *left = left.saturating_sub(1);
+            }
         }
     }
-    Ok(missing.is_empty())
+    Ok(missing.values().all(|left| *left == 0))
+}
+
+/// The columns of a file that a [`RowKey`] is made of.
+struct KeyColumns<'a> {
+    ts_event: &'a [i64],
+    seq: &'a [i64],
+    /// Empty in version 1.
+    sub_seq: &'a [i32],
+    ts_recv: &'a [i64],
+}
+
+impl<'a> KeyColumns<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let ints = |name: &str| Some(&batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.values()[..]);
+        let sub_seq = match batch.column_by_name(schema::SUB_SEQ) {
+            Some(column) => column.as_primitive_opt::<Int32Type>()?.values(),
+            None => &[][..],
+        };
+        Some(Self { ts_event: ints(schema::TS_EVENT)?, seq: ints(schema::SEQ)?, sub_seq, ts_recv: ints("ts_recv")? })
+    }
+
+    fn key(&self, row: usize) -> Option<RowKey> {
+        Some(RowKey {
+            ts_event: *self.ts_event.get(row)?,
+            seq: *self.seq.get(row)?,
+            sub_seq: self.sub_seq.get(row).copied().unwrap_or(0),
+            ts_recv: *self.ts_recv.get(row)?,
+        })
+    }
 }
 
 /// Work as a step, on the thread that waits for it.
@@ -134,7 +168,7 @@ fn at_once<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static)
 
 fn write(path: &PathBuf, wanted: &Wanted, rows: &Rows) -> Result<(usize, RowHash)> {
     let wrong = |e: ParquetError| Error::io(format!("{}: cannot be written", path.display()), e);
-    let schema = schema::canonical(&wanted.series.stream);
+    let schema = rows.schema(wanted);
     let file = File::options()
         .write(true)
         .open(path)
@@ -162,7 +196,7 @@ fn properties() -> Result<WriterProperties> {
         .set_max_row_group_row_count(Some(GROUP))
         .set_created_by(concat!("qlc version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_sorting_columns(Some(vec![ascending(0), ascending(1)]));
-    for column in [schema::TS_EVENT, schema::SEQ, "ts_recv"] {
+    for column in [schema::TS_EVENT, schema::SEQ, "ts_recv", "first_id", "last_id"] {
         properties = properties
             .set_column_dictionary_enabled(column.into(), false)
             .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
@@ -192,14 +226,15 @@ pub(crate) fn read_back(path: &Path) -> Result<Content> {
     Ok(Content { rows, row_hash: hash, bytes })
 }
 
-/// The last key of a batch whose rows strictly ascend after `last`; `None` when they do not.
+/// The last key of a batch whose rows ascend after `last` by `(ts_event, seq, sub_seq)`; `None` when they do not.
 #[expect(clippy::option_option, reason = "no rows so far, and no order, are two things")]
-fn in_order(batch: &arrow::array::RecordBatch, last: Option<(i64, i64)>) -> Option<Option<(i64, i64)>> {
-    use arrow::{array::AsArray, datatypes::Int64Type};
-    let column = |at: usize| batch.columns().get(at)?.as_primitive_opt::<Int64Type>();
+fn in_order(batch: &RecordBatch, last: Option<RowKey>) -> Option<Option<RowKey>> {
+    let columns = KeyColumns::of(batch)?;
+    let order = |key: &RowKey| (key.ts_event, key.seq, key.sub_seq);
     let mut last = last;
-    for key in column(0)?.values().iter().copied().zip(column(1)?.values().iter().copied()) {
-        if last.is_some_and(|last| last >= key) {
+    for key in (0..batch.num_rows()).map(|row| columns.key(row)) {
+        let key = key?;
+        if last.is_some_and(|last| order(&last) > order(&key)) {
             return None;
         }
         last = Some(key);
@@ -224,7 +259,7 @@ mod tests {
         let mut rows = Rows::new(Stream::OpenInterest);
         for n in 0..100_i64 {
             let body = Body::OpenInterest(1.5);
-            rows.push(&Event { series: 0, ts_event: 1000 - n, ts_recv: n, id: Id::Time, number: 0, body }, n);
+            rows.push(&Event { series: 0, ts_event: 1000 - n, ts_recv: n, id: Id::Time, number: 0, body }, 0);
         }
         let rows = Arc::new(rows);
         let key = "exchange=okx/stream=open_interest/symbol=btcusdt/2026-02-03_00-00-00.parquet";

@@ -1,7 +1,7 @@
 //! The writer of a series: its open file, the numbers it has given, its counters.
 //!
 //! A file is named by the second in which it was opened. If that second has a name already (a restart, a clock that
-//! went back), the number of the first row is added to it: no name is given twice.
+//! went back), the time of receipt of its first row is added to it, or the next one that no name has: no name is given twice.
 
 use std::{
     collections::VecDeque,
@@ -173,10 +173,9 @@ impl SeriesWriter {
     /// Adds an event to the open file; one is opened under the number `id` if there is none.
     /// Returns the bytes of memory that were taken for it.
     pub(crate) fn push(&mut self, event: &Event, spool: &Store, id: u64) -> usize {
-        let seq = event.ts_recv.max(self.known.seq.saturating_add(1));
         if self.open.is_none() {
-            let key =
-                self.name(stamp(event), seq, |key| spool.local_path(key).is_some_and(|path: _| Path::exists(&path)));
+            let taken = |key: &str| spool.local_path(key).is_some_and(|path: _| Path::exists(&path));
+            let key = self.name(stamp(event), event.ts_recv, taken);
             let home = Date::of_ns(stamp(event));
             let Wanted { series, kind, symbol, .. } = &self.wanted;
             let (series, symbol, opened_s) = (series.clone(), symbol.clone(), self.known.opened_s);
@@ -184,7 +183,6 @@ impl SeriesWriter {
             let rows = Rows::new(self.wanted.kind);
             self.open = Some(Open { head, home, since: event.ts_recv, rows, committed: 0, marks: VecDeque::new() });
         }
-        self.known.seq = seq;
         self.known.ts_recv = self.known.ts_recv.max(event.ts_recv);
         self.status.events += 1;
         self.status.last_recv_ns = event.ts_recv;
@@ -194,7 +192,7 @@ impl SeriesWriter {
         let Some(open) = &mut self.open else { return 0 };
         // Of most events it is nothing; of the others what there was before is asked for.
         let before = if open.rows.may_grow() { Some(open.rows.held()) } else { None };
-        open.rows.push(event, seq);
+        open.rows.push(event, self.tracker.sub_seq());
         let grown = before.map_or(0, |before| open.rows.held() - before);
         let marked = open.marks.back().map_or(open.committed, |(rows, _)| *rows);
         let whole = open.rows.len();
@@ -215,7 +213,7 @@ impl SeriesWriter {
         dropped.to_ns = at;
     }
 
-    fn name(&mut self, opened_ns: i64, seq: i64, taken: impl Fn(&str) -> bool) -> String {
+    fn name(&mut self, opened_ns: i64, ts_recv: i64, taken: impl Fn(&str) -> bool) -> String {
         let second = opened_ns.div_euclid(1_000_000_000);
         let name = DateTime::from_timestamp_nanos(opened_ns).format("%Y-%m-%d_%H-%M-%S");
         let plain = format!("{}/{name}.parquet", layout::series_dir(&self.wanted.series));
@@ -223,7 +221,8 @@ impl SeriesWriter {
             self.known.opened_s = second;
             return plain;
         }
-        format!("{}/{name}-{seq}.parquet", layout::series_dir(&self.wanted.series))
+        self.known.ts_recv = ts_recv.max(self.known.ts_recv.saturating_add(1));
+        format!("{}/{name}-{}.parquet", layout::series_dir(&self.wanted.series), self.known.ts_recv)
     }
 
     /// The first rows that are not in the log yet.

@@ -92,12 +92,28 @@ struct Seen {
     order: u64,
     print: u64,
     ts_event: i64,
+    /// The exchange's number, where it is another one than the order tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    number: Option<i64>,
     /// The connection that brought it, and the last other one that did.
     #[serde(skip)]
     by: [u64; 2],
     /// How often the exchange had begun anew by then.
     #[serde(skip)]
     era: u32,
+}
+
+impl Seen {
+    fn new(order: u64, print: u64, ts_event: i64, number: i64) -> Self {
+        let seen = Self { order, print, ts_event, number: None, by: [0; 2], era: 0 };
+        if seen.number() == number { seen } else { Self { number: Some(number), ..seen } }
+    }
+
+    /// The exchange's number. An event without one is ordered by its time.
+    fn number(&self) -> i64 {
+        let told = if self.order.cast_signed() == self.ts_event { 0 } else { self.order.cast_signed() };
+        self.number.unwrap_or(told)
+    }
 }
 
 /// What survives a restart.
@@ -125,8 +141,8 @@ impl Mark {
     }
 
     /// Notes an event that the log holds.
-    pub(crate) fn note(&mut self, order: u64, print: u64, ts_event: i64) {
-        self.remember(Seen { order, print, ts_event, by: [0; 2], era: 0 }, KEPT);
+    pub(crate) fn note(&mut self, order: u64, print: u64, ts_event: i64, number: i64) {
+        self.remember(Seen::new(order, print, ts_event, number), KEPT);
     }
 
     fn forget(&mut self, most: usize) {
@@ -150,6 +166,7 @@ pub(crate) struct SequenceTracker {
     era: u32,
     /// Holes that were given up because there are too many.
     settled: Vec<Gap>,
+    sub_seq: i32,
 }
 
 /// What a connection has brought: everything from its first number to its last, also what another one had brought before.
@@ -171,7 +188,7 @@ impl SequenceTracker {
         }
         // What came before this process was by no connection of its own.
         let spans = mark.last.map(|last| Span { session: 0, first: 0, last }).into_iter().collect();
-        Self { mark, spans, below: 0, era: 0, settled: Vec::new() }
+        Self { mark, spans, below: 0, era: 0, settled: Vec::new(), sub_seq: 0 }
     }
 
     /// What must survive a restart.
@@ -186,6 +203,20 @@ impl SequenceTracker {
         (self.mark.last, self.mark.last_ts, &self.mark.holes)
     }
 
+    /// How many events with the time and the number of `event` are remembered.
+    fn place(&self, event: &Event) -> i32 {
+        if event.ts_event > self.mark.last_ts {
+            return 0;
+        }
+        let same = |seen: &&Seen| seen.ts_event == event.ts_event && seen.number() == event.number;
+        i32::try_from(self.mark.seen.iter().filter(same).count()).unwrap_or(i32::MAX)
+    }
+
+    /// The place of the event that was looked at last among those with its time and number, in the order in which they came.
+    pub(crate) const fn sub_seq(&self) -> i32 {
+        self.sub_seq
+    }
+
     /// Whether [`Self::settle`] has something to do, now or later.
     pub(crate) fn has_open(&self) -> bool {
         !self.settled.is_empty() || !self.mark.holes.is_empty()
@@ -194,9 +225,13 @@ impl SequenceTracker {
     /// Looks at an event that came by the connection `session`, and remembers it.
     pub(crate) fn look(&mut self, event: &Event, session: u64) -> Verdict {
         let (order, print) = (event.order(), event.body.fingerprint());
+        let is_newest = self.mark.last.is_none_or(|last| order > last);
         let verdict = self.judge(event, order, print, session);
         if verdict != Verdict::Again {
-            let seen = Seen { order, print, ts_event: event.ts_event, by: [session, 0], era: self.era };
+            let seen = Seen::new(order, print, event.ts_event, event.number);
+            // Where the order tells the number, no earlier event has that of a newer one.
+            self.sub_seq = if is_newest && seen.number.is_none() { 0 } else { self.place(event) };
+            let seen = Seen { by: [session, 0], era: self.era, ..seen };
             if !matches!(verdict, Verdict::Late | Verdict::Filled { .. }) {
                 self.mark.last = Some(self.mark.last.map_or(order, |last| last.max(order)));
                 self.mark.last_ts = self.mark.last_ts.max(event.ts_event);
@@ -361,7 +396,11 @@ mod tests {
 
     /// An event with this content.
     fn event(id: Id, ts_event: i64, content: f64) -> Event {
-        Event { series: 0, ts_event, ts_recv: ts_event, id, number: 0, body: Body::OpenInterest(content) }
+        let number = match id {
+            Id::Consecutive(number) | Id::Ascending(number) | Id::Shared(number) => number.cast_signed(),
+            Id::Time => 0,
+        };
+        Event { series: 0, ts_event, ts_recv: ts_event, id, number, body: Body::OpenInterest(content) }
     }
 
     /// Ids, times, contents, connections and what must be found.
@@ -501,6 +540,35 @@ mod tests {
             (T, 3, 0, 2, Next),
             (T, 3, 0, 1, Again),
         ]);
+    }
+
+    #[test]
+    fn events_of_one_time_and_number_are_counted_in_the_order_in_which_they_came() {
+        use Id::{Ascending as A, Shared as S, Time as T};
+        let mut tracker = SequenceTracker::new(Mark::default());
+        let look = |tracker: &mut SequenceTracker, id, ts_event, content, number: Option<i64>| {
+            let event = event(id, ts_event, content);
+            let event = Event { number: number.unwrap_or(event.number), ..event };
+            assert_eq!(tracker.look(&event, 1), Next, "{event:?}");
+            tracker.sub_seq()
+        };
+        assert_eq!(look(&mut tracker, S(5), 1, 0.0, None), 0);
+        assert_eq!(look(&mut tracker, S(5), 1, 1.0, None), 1);
+        assert_eq!(look(&mut tracker, S(5), 2, 2.0, None), 0, "another time");
+        assert_eq!(look(&mut tracker, S(5), 1, 3.0, None), 2);
+        assert_eq!(look(&mut tracker, S(6), 1, 3.0, None), 0, "another number");
+        let mut timed = SequenceTracker::new(Mark::default());
+        assert_eq!([0, 0, 0].map(|_| look(&mut timed, T, 7, 0.0, None)), [0, 1, 2], "equal events are events");
+        let mut next = SequenceTracker::new(timed.mark());
+        assert_eq!(look(&mut next, T, 7, 1.0, None), 3, "after a restart");
+        // The number that repetitions are known by is not the one that the row has.
+        let mut other = SequenceTracker::new(Mark::default());
+        assert_eq!(look(&mut other, A(1), 7, 0.0, Some(90)), 0);
+        assert_eq!(look(&mut other, A(2), 7, 0.0, Some(90)), 1);
+        assert_eq!(look(&mut other, A(3), 7, 0.0, Some(91)), 0);
+        let mut next =
+            SequenceTracker::new(serde_json::from_str(&serde_json::to_string(&other.mark()).unwrap()).unwrap());
+        assert_eq!(look(&mut next, A(4), 7, 0.0, Some(90)), 2);
     }
 
     #[test]

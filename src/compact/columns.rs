@@ -105,7 +105,8 @@ pub async fn settle(
             voters.iter().enumerate().filter(|(nth, v)| v.claims.rows > 0 && !gone.contains(nth)).collect();
         let all: Vec<&Voter<'_>> = left.iter().map(|(_, voter)| *voter).collect();
         let names = all.iter().flat_map(|v| v.claims.schema.fields()).map(|field| field.name());
-        let added: BTreeSet<&String> = names.filter(|name| canonical.column_with_name(name).is_none()).collect();
+        let is_open = |name: &str| canonical.column_with_name(name).is_none() || schema::SINCE_2.contains(&name);
+        let added: BTreeSet<&String> = names.filter(|name| is_open(name)).collect();
         settled.retain(|name, _| added.contains(name));
         let Some(name) = added.into_iter().find(|name| !settled.contains_key(*name)) else {
             let kinds = settled.into_iter().filter_map(|(name, kind)| Some((name, kind?)));
@@ -117,6 +118,11 @@ pub async fn settle(
             let _ = settled.insert(name.clone(), None);
             continue;
         };
+        if let Ok(field) = canonical.field_with_name(name) {
+            // Of the canonical ones that not every day has, only that is open.
+            let _ = settled.insert(name.clone(), Some(field.data_type().clone()));
+            continue;
+        }
         let mut outvoted = Vec::new();
         for (nth, voter) in left {
             let Some((_, field)) = voter.claims.schema.column_with_name(name) else { continue };

@@ -5,7 +5,7 @@
 use std::{ops::Range, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray},
     error::ArrowError,
 };
 
@@ -37,27 +37,38 @@ pub(super) fn events(feed: &Feed, span: Range<i64>, seed: u64) -> Result<RecordB
     let mut rng = Rng::new(seed, name_number(&[feed.market.exchange, feed.market.symbol, feed.content.stream()]));
     let walk = Walk::new(&feed.market, &span, seed);
     let ts = instants(feed, &span, &mut rng);
-    let own = own_columns(feed, &walk, &ts, &mut rng);
+    let numbers = numbers(feed, ts.len(), &mut rng);
+    let own = own_columns(feed, &walk, &ts, &numbers, &mut rng);
     let series = series(feed)?;
     let rows = ts.len();
-    let mut seq = 41_000_000_000 + i64::from(rng.between(0, 1_000_000));
-    let seqs = ts.iter().map(|_| {
-        seq += i64::from(rng.between(1, 9));
-        seq
-    });
-    let seqs = Int64Array::from_iter_values(seqs);
     let lag = |t: &i64| t + i64::from(rng.between(400_000, 3_900_000));
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(ts.iter().copied())),
-        Arc::new(seqs),
+        Arc::new(Int64Array::from(numbers)),
+        Arc::new(Int32Array::from_value(0, rows)),
         Arc::new(Int64Array::from_iter_values(ts.iter().map(lag))),
         repeated(series.exchange.as_str(), rows),
         repeated(&series.symbol.as_str().to_uppercase(), rows),
         repeated(series.stream.as_str(), rows),
-        Arc::new(Int8Array::from_value(1, rows)),
+        Arc::new(Int8Array::from_value(schema::STREAM_VERSION, rows)),
     ];
     columns.extend(own);
     RecordBatch::try_new(schema::canonical(&series.stream), columns).map_err(not_made)
+}
+
+/// The exchange's number of each event: of trades one after the other, of quotes and open interest with holes that mean nothing,
+/// of what a timer sends none.
+fn numbers(feed: &Feed, rows: usize, rng: &mut Rng) -> Vec<i64> {
+    let mut number = match feed.content {
+        Content::Trade => 5_900_000_000 + i64::from(rng.between(0, 9_999_999)),
+        Content::Bbo | Content::OpenInterest => 41_000_000_000 + i64::from(rng.between(0, 1_000_000)),
+        Content::MarkPrice | Content::Funding => return vec![0; rows],
+    };
+    let next = |_| {
+        number += if feed.content == Content::Trade { 1 } else { i64::from(rng.between(1, 9)) };
+        number
+    };
+    (0..rows).map(next).collect()
 }
 
 /// The error of a batch that could not be put together, which only a mistake here can cause.
@@ -112,10 +123,10 @@ fn instants(feed: &Feed, span: &Range<i64>, rng: &mut Rng) -> Vec<i64> {
     }
 }
 
-fn own_columns(feed: &Feed, walk: &Walk, ts: &[i64], rng: &mut Rng) -> Vec<ArrayRef> {
+fn own_columns(feed: &Feed, walk: &Walk, ts: &[i64], numbers: &[i64], rng: &mut Rng) -> Vec<ArrayRef> {
     match feed.content {
         Content::Bbo => bbo(&feed.market, walk, ts, rng),
-        Content::Trade => trade(&feed.market, walk, ts, rng),
+        Content::Trade => trade(&feed.market, walk, ts, numbers, rng),
         Content::MarkPrice => mark_price(&feed.market, walk, ts, rng),
         Content::Funding => funding(ts, rng),
         Content::OpenInterest => open_interest(ts, rng),
@@ -143,24 +154,32 @@ fn bbo(market: &Market, walk: &Walk, ts: &[i64], rng: &mut Rng) -> Vec<ArrayRef>
     columns.into_iter().map(floats).collect()
 }
 
-fn trade(market: &Market, walk: &Walk, ts: &[i64], rng: &mut Rng) -> Vec<ArrayRef> {
-    let (mut prices, mut quantities) = (Vec::new(), Vec::new());
-    let (mut sides, mut ids) = (Vec::new(), Vec::new());
-    let mut id = 5_900_000_000 + i64::from(rng.between(0, 9_999_999));
+fn trade(market: &Market, walk: &Walk, ts: &[i64], numbers: &[i64], rng: &mut Rng) -> Vec<ArrayRef> {
+    let (mut prices, mut quantities, mut sides) = (Vec::new(), Vec::new(), Vec::new());
     for t in ts {
         let buyer_takes = rng.chance(51);
         let side_ticks = i32::from(buyer_takes);
         prices.push(price(market, walk.at(*t) + side_ticks + rng.between(-1, 1)));
         quantities.push(rng.quantity(market.per_quantity));
         sides.push(if buyer_takes { 1 } else { -1 });
-        id += 1;
-        ids.push(id.to_string());
+    }
+    // Binance tells which single trades an aggregated one stands for.
+    let is_aggregated = market.exchange == "binance";
+    let mut last = 2 * numbers.first().copied().unwrap_or(0);
+    let mut ids = (Vec::new(), Vec::new());
+    for _ in numbers {
+        let first = last + 1;
+        last += i64::from(rng.between(1, 3));
+        ids.0.push(is_aggregated.then_some(first));
+        ids.1.push(is_aggregated.then_some(last));
     }
     vec![
         floats(prices),
         floats(quantities),
         Arc::new(Int8Array::from(sides)),
-        Arc::new(StringArray::from_iter_values(ids)),
+        Arc::new(StringArray::from_iter_values(numbers.iter().map(ToString::to_string))),
+        Arc::new(Int64Array::from(ids.0)),
+        Arc::new(Int64Array::from(ids.1)),
     ]
 }
 
@@ -244,7 +263,7 @@ mod tests {
             let ts = batch.column(0).as_primitive::<Int64Type>().values();
             let seq = batch.column(1).as_primitive::<Int64Type>().values();
             assert!(batch.num_rows() > 20, "{feed:?}");
-            assert!(ts.is_sorted() && seq.windows(2).all(|w| w[0] < w[1]), "{feed:?}");
+            assert!(ts.is_sorted() && (seq.windows(2).all(|w| w[0] < w[1]) || seq.iter().all(|n| *n == 0)), "{feed:?}");
             assert!(ts[0] >= START && ts[ts.len() - 1] < START + 3_600 * SECOND);
         }
     }

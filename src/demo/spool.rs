@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch},
+    array::{Array, ArrayRef, AsArray, Int8Array, Int64Array, RecordBatch},
     compute::cast,
     datatypes::{DataType, Field, Int64Type, Schema},
 };
@@ -40,14 +40,15 @@ pub(super) fn sealed(rows: &RecordBatch) -> Result<Vec<u8>> {
     bytes_of(rows, properties)
 }
 
-/// A file as an older collector left it: no `seq`, times in milliseconds, strings as dictionaries, snappy, no order
+/// A file as an older collector left it: version 1 without `seq`, times in milliseconds, strings as dictionaries, snappy, no order
 /// declared.
 pub(super) fn legacy(rows: &RecordBatch) -> Result<Vec<u8>> {
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
     for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
         let older: ArrayRef = match field.data_type() {
-            _ if field.name() == schema::SEQ => continue,
+            _ if field.name() == schema::SEQ || schema::SINCE_2.contains(&field.name().as_str()) => continue,
+            DataType::Int8 if field.name() == "stream_version" => Arc::new(Int8Array::from_value(1, rows.num_rows())),
             DataType::Int64 if schema::TIME_COLUMNS.contains(&field.name().as_str()) => {
                 let ns = column.as_primitive::<Int64Type>();
                 Arc::new(ns.unary::<_, Int64Type>(|t| t / Unit::Milli.ns()) as Int64Array)

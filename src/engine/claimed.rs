@@ -7,7 +7,7 @@
 use std::{cmp::Ordering, fmt, sync::Arc};
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{Array, AsArray, Int64Array, RecordBatch},
     compute::cast,
     datatypes::{DataType, Int64Type, Schema},
 };
@@ -163,15 +163,15 @@ struct Claim {
     /// Text at the head of an order comes from the path of a file. The rows of a batch are of one file, so it is enough to
     /// look at one row of each batch.
     path: Vec<Arc<dyn PhysicalExpr>>,
-    /// One or two numbers.
+    /// Up to three numbers.
     numbers: Vec<Arc<dyn PhysicalExpr>>,
     /// Whether the numbers ascend also from file to file.
     across: bool,
     at: Option<(Vec<ScalarValue>, Key)>,
 }
 
-/// The first number is never null; nulls of the second come first.
-type Key = (i64, Option<i64>);
+/// The first number is never null; nulls of the others come first.
+type Key = (i64, Option<i64>, Option<i64>);
 
 impl Claim {
     fn new(orders: &[LexOrdering], schema: &Schema) -> DfResult<Self> {
@@ -183,7 +183,7 @@ impl Claim {
             claim.across |= exprs.is_empty();
             let ascending = order.iter().all(|by| !by.options.descending);
             if !(ascending
-                && numbers.len() < 3
+                && numbers.len() < 4
                 && longer(&mut claim.path, exprs)
                 && longer(&mut claim.numbers, numbers))
             {
@@ -208,19 +208,24 @@ impl Claim {
             .map(|expr| Ok(cast(&expr.evaluate(batch)?.into_array(batch.num_rows())?, &DataType::Int64)?))
             .collect::<DfResult<Vec<_>>>()?;
         let mut columns = columns.iter().map(AsArray::as_primitive::<Int64Type>);
-        let (ts, seq) = (columns.next(), columns.next());
+        let (ts, seq, sub_seq) = (columns.next(), columns.next(), columns.next());
         if ts.is_some_and(|ts| ts.null_count() > 0) {
             return Err(OutOfOrder::error());
         }
-        let key = |row: usize| -> Key {
-            let seq = seq.filter(|seq| seq.is_valid(row)).map(|seq| seq.value(row));
-            (ts.map_or(0, |ts| ts.value(row)), seq)
+        let at = |column: Option<&Int64Array>, row: usize| {
+            column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
         };
-        let ascends = match (ts, seq) {
-            (Some(ts), Some(seq)) if seq.null_count() == 0 => ts.values().iter().zip(seq.values()).is_sorted(),
-            (Some(ts), Some(seq)) => ts.values().iter().zip(seq).is_sorted(),
-            (Some(ts), None) => ts.values().is_sorted(),
-            (None, _) => true,
+        let key = |row: usize| -> Key { (ts.map_or(0, |ts| ts.value(row)), at(seq, row), at(sub_seq, row)) };
+        let whole = |column: &Int64Array| column.null_count() == 0;
+        let ascends = match (ts, seq, sub_seq) {
+            (Some(ts), Some(seq), None) if whole(seq) => ts.values().iter().zip(seq.values()).is_sorted(),
+            (Some(ts), Some(seq), None) => ts.values().iter().zip(seq).is_sorted(),
+            (Some(ts), Some(seq), Some(sub_seq)) if whole(seq) && whole(sub_seq) => {
+                ts.values().iter().zip(seq.values()).zip(sub_seq.values()).is_sorted()
+            }
+            (Some(_), _, Some(_)) => (0..batch.num_rows()).map(key).is_sorted(),
+            (Some(ts), None, None) => ts.values().is_sorted(),
+            (None, ..) => true,
         };
         let follows = match &self.at {
             None => true,
@@ -250,15 +255,15 @@ fn longer(known: &mut Vec<Arc<dyn PhysicalExpr>>, other: Vec<Arc<dyn PhysicalExp
 #[cfg(test)]
 mod tests {
     use arrow::{
-        array::{Int64Array, StringViewArray},
+        array::{Int32Array, StringViewArray},
         compute::SortOptions,
     };
     use datafusion::physical_expr::{PhysicalSortExpr, expressions::col};
 
     use super::*;
 
-    /// `(path, ts, seq)`
-    type Row = (&'static str, Option<i64>, Option<i64>);
+    /// `(path, ts, seq, sub_seq)`
+    type Row = (&'static str, Option<i64>, Option<i64>, Option<i32>);
 
     /// Whether the batches are in order.
     fn ascend(orders: &[&[&str]], batches: &[&[Row]]) -> bool {
@@ -267,10 +272,12 @@ mod tests {
             .map(|rows| {
                 let path: StringViewArray = rows.iter().map(|r| Some(r.0)).collect();
                 let (ts, seq) = rows.iter().map(|r| (r.1, r.2)).unzip::<_, _, Vec<_>, Vec<_>>();
+                let sub_seq: Int32Array = rows.iter().map(|r| r.3).collect();
                 RecordBatch::try_from_iter([
                     ("path", Arc::new(path) as Arc<dyn Array>),
                     ("ts", Arc::new(Int64Array::from(ts)) as _),
                     ("seq", Arc::new(Int64Array::from(seq)) as _),
+                    ("sub_seq", Arc::new(sub_seq) as _),
                 ])
                 .unwrap()
             })
@@ -291,7 +298,7 @@ mod tests {
     #[test]
     fn rows_ascend_within_a_batch_and_from_one_to_the_next() {
         const ALL: &[&[&str]] = &[&["path", "ts", "seq"]];
-        let row = |path, ts, seq| (path, Some(ts), Some(seq));
+        let row = |path, ts, seq| (path, Some(ts), Some(seq), None);
         assert!(ascend(ALL, &[&[row("a", 1, 1), row("a", 1, 1), row("a", 1, 2), row("a", 2, 0)], &[row("a", 2, 0)]]));
         assert!(!ascend(ALL, &[&[row("a", 1, 2), row("a", 1, 1)]]), "seq descends");
         assert!(!ascend(ALL, &[&[row("a", 2, 1), row("a", 1, 2)]]), "ts descends");
@@ -299,20 +306,38 @@ mod tests {
         assert!(!ascend(ALL, &[&[row("a", 2, 1)], &[], &[row("a", 2, 0)]]), "seq descends between batches");
         assert!(ascend(ALL, &[&[row("a", 2, 1)], &[row("b", 1, 0)]]), "another file begins anew");
         assert!(!ascend(ALL, &[&[row("b", 1, 1)], &[row("a", 2, 2)]]), "files in another order");
-        assert!(ascend(ALL, &[&[("a", Some(1), None), row("a", 1, 0)], &[("a", Some(2), None)]]), "nulls come first");
-        assert!(!ascend(ALL, &[&[row("a", 1, 0), ("a", Some(1), None)]]), "a null comes after");
-        assert!(!ascend(ALL, &[&[row("a", 1, 0)], &[("a", Some(1), None)]]), "a null comes after, between batches");
-        assert!(!ascend(ALL, &[&[("a", None, Some(1))]]), "no time");
+        assert!(
+            ascend(ALL, &[&[("a", Some(1), None, None), row("a", 1, 0)], &[("a", Some(2), None, None)]]),
+            "nulls come first"
+        );
+        assert!(!ascend(ALL, &[&[row("a", 1, 0), ("a", Some(1), None, None)]]), "a null comes after");
+        assert!(
+            !ascend(ALL, &[&[row("a", 1, 0)], &[("a", Some(1), None, None)]]),
+            "a null comes after, between batches"
+        );
+        assert!(!ascend(ALL, &[&[("a", None, Some(1), None)]]), "no time");
+    }
+
+    #[test]
+    fn three_numbers_ascend_with_nulls_first() {
+        const ALL: &[&[&str]] = &[&["path", "ts", "seq", "sub_seq"]];
+        let row = |ts, seq, sub_seq| ("a", Some(ts), Some(seq), sub_seq);
+        assert!(ascend(ALL, &[&[row(1, 1, None), row(1, 1, Some(0)), row(1, 1, Some(1)), row(1, 2, None)]]));
+        assert!(ascend(ALL, &[&[row(1, 1, Some(0)), row(1, 1, Some(0))], &[row(1, 1, Some(3)), row(1, 2, Some(0))]]));
+        assert!(!ascend(ALL, &[&[row(1, 1, Some(1)), row(1, 1, Some(0))]]));
+        assert!(!ascend(ALL, &[&[row(1, 1, Some(1))], &[row(1, 1, Some(0))]]), "between batches");
+        assert!(!ascend(ALL, &[&[row(1, 1, Some(1)), row(1, 1, None)]]));
+        assert!(!ascend(ALL, &[&[row(1, 2, Some(0)), row(1, 1, Some(0))]]));
     }
 
     #[test]
     fn only_what_is_claimed_is_held() {
-        let rows: &[_] = &[("a", Some(1), Some(2)), ("a", Some(1), Some(1))];
+        let rows: &[_] = &[("a", Some(1), Some(2), None), ("a", Some(1), Some(1), None)];
         assert!(ascend(&[&["path", "ts"]], &[rows, rows]));
         assert!(!ascend(&[&["ts", "seq"]], &[rows]));
-        assert!(ascend(&[&["path"]], &[rows, &[("b", Some(0), Some(0))]]));
+        assert!(ascend(&[&["path"]], &[rows, &[("b", Some(0), Some(0), None)]]));
         assert!(!ascend(&[&["path", "ts"], &["ts", "seq"]], &[rows]), "all of them");
-        let earlier: &[_] = &[("b", Some(0), Some(0))];
+        let earlier: &[_] = &[("b", Some(0), Some(0), None)];
         assert!(ascend(&[&["path", "ts"]], &[&rows[..1], earlier]));
         assert!(!ascend(&[&["path", "ts"], &["ts", "seq"]], &[&rows[..1], earlier]), "from file to file");
     }

@@ -135,6 +135,10 @@ struct AggTrade<'a> {
     qty: Value<'a>,
     #[serde(rename = "T", borrow, default)]
     time: Value<'a>,
+    #[serde(rename = "f", borrow, default)]
+    first: Value<'a>,
+    #[serde(rename = "l", borrow, default)]
+    last: Value<'a>,
     #[serde(rename = "m", borrow, default)]
     buyer_is_maker: Value<'a>,
 }
@@ -178,6 +182,8 @@ impl<'a> Flat<'a> for AggTrade<'a> {
             "p" => &mut self.price,
             "q" => &mut self.qty,
             "T" => &mut self.time,
+            "f" => &mut self.first,
+            "l" => &mut self.last,
             "m" => &mut self.buyer_is_maker,
             _ => return None,
         })
@@ -349,24 +355,27 @@ fn quote(quote: &BookTicker, stream: &str, ts_recv: i64, wanted: &Directory) -> 
         ts_event: quote.time.millis()?,
         ts_recv,
         id: Id::Ascending(number),
-        number,
+        number: quote.update.signed()?,
         body: Body::Bbo { bid_price, bid_qty, ask_price, ask_qty },
     })
 }
 
 fn trade(trade: &AggTrade, stream: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
     let number = trade.id.whole()?;
+    let single = |id: &Value| id.present().map_or(Ok(-1), Value::signed);
     Ok(Event {
         series: wanted.wanted(same_symbol(&trade.symbol, stream)?, Kind::Trade)?,
         ts_event: trade.time.millis()?,
         ts_recv,
         id: Id::Consecutive(number),
-        number,
+        number: trade.id.signed()?,
         body: Body::Trade {
             price: trade.price.amount()?,
             qty: trade.qty.amount()?,
             side: if trade.buyer_is_maker.truth()? { -1 } else { 1 },
             id: TradeId::Number(number),
+            first_id: single(&trade.first)?,
+            last_id: single(&trade.last)?,
         },
     })
 }
@@ -475,7 +484,17 @@ mod tests {
         };
         let (_, events) = of(&frame(true)).unwrap();
         assert_eq!((events[0].series, events[0].id), (1, Id::Consecutive(5_933_014)));
-        assert_eq!(events[0].body, Body::Trade { price: 0.001, qty: 100.0, side: -1, id: TradeId::Number(5_933_014) });
+        assert_eq!(
+            events[0].body,
+            Body::Trade {
+                price: 0.001,
+                qty: 100.0,
+                side: -1,
+                id: TradeId::Number(5_933_014),
+                first_id: 100,
+                last_id: 105
+            }
+        );
         assert!(matches!(of(&frame(false)).unwrap().1[0].body, Body::Trade { side: 1, .. }));
     }
 

@@ -347,14 +347,15 @@ impl Trade<'_> {
         same_symbol(symbol, &self.s)?;
         let side = self.side()?;
         let id = self.i.present().ok_or("a trade has no id")?.text()?;
-        let number = self.seq.present().map(Value::whole).transpose()?.unwrap_or(0);
+        let number = self.seq.present().map(Value::signed).transpose()?.unwrap_or(0);
+        let (price, qty, id) = (self.p.amount()?, self.v.amount()?, TradeId::Text(id.into()));
         Ok(Event {
             series: wanted.wanted(symbol, Kind::Trade)?,
             ts_event: self.time.millis()?,
             ts_recv,
-            id: if number > 0 { Id::Shared(number) } else { Id::Time },
+            id: if number > 0 { Id::Shared(number.unsigned_abs()) } else { Id::Time },
             number,
-            body: Body::Trade { price: self.p.amount()?, qty: self.v.amount()?, side, id: TradeId::Text(id.into()) },
+            body: Body::Trade { price, qty, side, id, first_id: -1, last_id: -1 },
         })
     }
 }
@@ -366,7 +367,7 @@ impl State {
         same_symbol(symbol, &book.data.s)?;
         let ts_event = book.cts.present().unwrap_or(&book.ts).millis()?;
         let update = book.data.u.whole()?;
-        let number = book.data.seq.present().map(Value::whole).transpose()?.unwrap_or(0);
+        let number = book.data.seq.present().map(Value::signed).transpose()?.unwrap_or(0);
         let (bids, asks) = (book.data.b.all()?, book.data.a.all()?);
         let before = match book.kind.text()? {
             "snapshot" => Best::default(),
@@ -440,8 +441,8 @@ impl State {
             let _ = self.tickers.insert(symbol.to_owned(), last);
         }
         let ts_event = ticker.ts.millis()?;
-        let number = ticker.cs.present().and_then(|cs| faults.sort(cs.whole())).unwrap_or(0);
-        let id = if number > 0 { Id::Shared(number) } else { Id::Time };
+        let number = ticker.cs.present().and_then(|cs| faults.sort(cs.signed())).unwrap_or(0);
+        let id = if number > 0 { Id::Shared(number.unsigned_abs()) } else { Id::Time };
         let mut push = |series, body| out.push(Event { series, ts_event, ts_recv, id, number, body });
         if let (Some(series), Some(mark_price), true) = (mark, last.mark, new.mark.is_some() || new.index.is_some()) {
             push(series, Body::MarkPrice { mark_price, index_price: last.index });
@@ -620,7 +621,10 @@ mod tests {
         let frame =
             format!(r#"{{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1672304486868,"data":[{list}]}}"#);
         let (out, fine) = events(&[&frame]);
-        let named = |id: &str, price| Body::Trade { price, qty: 1.0, side: 1, id: TradeId::Text(id.into()) };
+        let named = |id: &str, price| {
+            let id = TradeId::Text(id.into());
+            Body::Trade { price, qty: 1.0, side: 1, id, first_id: -1, last_id: -1 }
+        };
         let bodies: Vec<Body> = out.into_iter().map(|event| event.body).collect();
         assert_eq!((bodies, fine), (vec![named("a/b", 100.5), named("c", 1.0)], vec![false]));
     }

@@ -131,6 +131,10 @@ pub enum Body {
         side: i8,
         /// The exchange's name of the trade.
         id: TradeId,
+        /// The first of the single trades that an aggregated one stands for; -1 where that is not told, and null in a file.
+        first_id: i64,
+        /// The last of them, likewise.
+        last_id: i64,
     },
     /// A mark price.
     MarkPrice {
@@ -175,7 +179,8 @@ pub enum Body {
 }
 
 impl Body {
-    /// A number that differs where two contents do. Equal contents have equal ones, in every process.
+    /// A number that differs where two contents do. Equal contents have equal ones, in every process. The single trades of an
+    /// aggregated one play no part: a log of an earlier version does not tell them.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let none = f64::NAN;
@@ -183,10 +188,10 @@ impl Body {
             Self::Bbo { bid_price, bid_qty, ask_price, ask_qty } => {
                 fingerprint([*bid_price, *bid_qty, *ask_price, *ask_qty], 0, 0, &[])
             }
-            Self::Trade { price, qty, side, id: TradeId::Text(text) } => {
+            Self::Trade { price, qty, side, id: TradeId::Text(text), .. } => {
                 fingerprint([*price, *qty, none, none], *side, 0, text.as_bytes())
             }
-            Self::Trade { price, qty, side, id: TradeId::Number(number) } => {
+            Self::Trade { price, qty, side, id: TradeId::Number(number), .. } => {
                 let mut digits = [0; 20];
                 fingerprint([*price, *qty, none, none], *side, 0, decimal(*number, &mut digits))
             }
@@ -262,8 +267,8 @@ pub struct Event {
     pub ts_recv: i64,
     /// What tells repetitions and holes.
     pub id: Id,
-    /// The venue's own sequence number; 0 where it gives none.
-    pub number: u64,
+    /// The exchange's own sequence number; 0 where it gives none.
+    pub number: i64,
     /// What it says.
     pub body: Body,
 }
@@ -286,7 +291,7 @@ mod tests {
     #[test]
     fn a_number_and_its_text_are_one_name() {
         for number in [0, 7, 10, 130_639_474, u64::MAX] {
-            let of = |id| Body::Trade { price: 1.5, qty: 2.0, side: -1, id }.fingerprint();
+            let of = |id| Body::Trade { price: 1.5, qty: 2.0, side: -1, id, first_id: -1, last_id: -1 }.fingerprint();
             assert_eq!(of(TradeId::Number(number)), of(TradeId::Text(number.to_string().into())), "{number}");
         }
     }
@@ -324,9 +329,9 @@ mod tests {
             Body::MarkPrice { mark_price: 1.0, index_price: Some(2.0) },
             Body::Bbo { bid_price: 1.0, bid_qty: 2.0, ask_price: 3.0, ask_qty: f64::NAN },
             Body::Bbo { bid_price: 1.0, bid_qty: 2.0, ask_price: 3.0, ask_qty: 4.0 },
-            Body::Trade { price: 1.0, qty: 2.0, side: 1, id: TradeId::Text("a".into()) },
-            Body::Trade { price: 1.0, qty: 2.0, side: -1, id: TradeId::Text("a".into()) },
-            Body::Trade { price: 1.0, qty: 2.0, side: 1, id: TradeId::Text("b".into()) },
+            Body::Trade { price: 1.0, qty: 2.0, side: 1, id: TradeId::Text("a".into()), first_id: -1, last_id: -1 },
+            Body::Trade { price: 1.0, qty: 2.0, side: -1, id: TradeId::Text("a".into()), first_id: -1, last_id: -1 },
+            Body::Trade { price: 1.0, qty: 2.0, side: 1, id: TradeId::Text("b".into()), first_id: -1, last_id: -1 },
             Body::Liquidation { price: 1.0, qty: 2.0, average_price: Some(3.0), side: 1 },
             Body::Liquidation { price: 1.0, qty: 2.0, average_price: Some(3.0), side: -1 },
         ];

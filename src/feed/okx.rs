@@ -333,23 +333,24 @@ fn answer(any: &Any) -> Result<Heard, String> {
 
 fn quote(book: &Book, series: usize, ts_recv: i64) -> Result<Event, String> {
     let ((bid_price, bid_qty), (ask_price, ask_qty)) = (book.bids.best()?, book.asks.best()?);
-    let number = book.seq_id.present().map(Value::whole).transpose()?.unwrap_or(0);
+    let number = book.seq_id.present().map(Value::signed).transpose()?.unwrap_or(0);
     Ok(Event {
         series,
         ts_event: book.ts.millis()?,
         ts_recv,
-        id: if number > 0 { Id::Ascending(number) } else { Id::Time },
+        id: if number > 0 { Id::Ascending(number.unsigned_abs()) } else { Id::Time },
         number,
         body: Body::Bbo { bid_price, bid_qty, ask_price, ask_qty },
     })
 }
 
 impl Fields<'_> {
-    fn trade(&self) -> Result<(Id, u64, Body), String> {
+    fn trade(&self) -> Result<(Id, i64, Body), String> {
         let number = self.trade_id.whole()?;
         let side = taker(&self.side)?;
         let (price, qty) = (self.px.amount()?, self.sz.amount()?);
-        Ok((Id::Shared(number), number, Body::Trade { price, qty, side, id: TradeId::Number(number) }))
+        let body = Body::Trade { price, qty, side, id: TradeId::Number(number), first_id: -1, last_id: -1 };
+        Ok((Id::Shared(number), self.trade_id.signed()?, body))
     }
 
     fn funding(&self) -> Result<Body, String> {

@@ -54,15 +54,19 @@ impl Value<'_> {
         rate(self.text()?)
     }
 
-    /// A whole number, also in a text.
+    /// A whole number that a column of signed 64 bits can hold, also in a text.
     pub(super) fn whole(&self) -> Result<u64, String> {
+        self.signed().map(i64::unsigned_abs)
+    }
+
+    /// The same as a signed number; never less than 0.
+    pub(super) fn signed(&self) -> Result<i64, String> {
         let found = match self {
-            Self::Whole(number) => u64::try_from(*number).ok(),
-            Self::Large(number) => Some(*number),
+            Self::Whole(number) => Some(*number).filter(|number| *number >= 0),
             Self::Text(text) if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
             _ => None,
         };
-        found.ok_or_else(|| format!("{self} is not a whole number"))
+        found.ok_or_else(|| format!("{self} is not a whole number below 2^63"))
     }
 
     /// Milliseconds since 1970, also in a text, as nanoseconds.
@@ -353,7 +357,7 @@ mod tests {
         let one: One = serde_json::from_str("{}").unwrap();
         assert_eq!(one.a, Value::Absent);
         assert_eq!(Value::Text("12".into()).whole(), Ok(12));
-        assert_eq!(Value::Large(u64::MAX).whole(), Ok(u64::MAX));
+        assert!(Value::Large(u64::MAX).whole().is_err() && Value::Text("9223372036854775808".into()).signed().is_err());
         assert!(Value::Whole(-1).whole().is_err() && Value::Text("+1".into()).whole().is_err());
         assert!(Value::Text(String::new().into()).whole().is_err());
         assert!(Value::Whole(0).millis().is_err() && Value::Large(u64::MAX).millis().is_err());

@@ -11,7 +11,7 @@ use arrow::{
     datatypes::{DataType, Schema, SchemaRef},
 };
 
-use super::claims::{Claims, Constant};
+use super::claims::{Claims, Constant, Fill};
 use crate::{
     error::{Error, Kind, Result},
     model::schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},
@@ -95,12 +95,13 @@ fn repeat(one: &ArrayRef, rows: usize) -> std::result::Result<ArrayRef, arrow::e
     arrow::compute::take(one, &arrow::array::UInt32Array::from_value(0, rows), None)
 }
 
-/// The value that all files agree on: one constant, or nothing at all where no file has the column.
+/// The value that all files agree on: one constant, or nothing at all where no file has a value in the column.
 fn constant<'a>(name: &str, kind: &DataType, files: impl Iterator<Item = &'a Claims> + Clone) -> Option<ArrayRef> {
     if kind.is_nested() {
         return None;
     }
-    if files.clone().all(|c| c.schema.column_with_name(name).is_none()) {
+    let is_empty = |c: &Claims| c.schema.column_with_name(name).is_none() || c.fills.get(name) == Some(&Fill::Empty);
+    if files.clone().all(is_empty) {
         return Some(new_null_array(kind, 1));
     }
     let mut all: Option<&Constant> = None;

@@ -25,12 +25,21 @@ pub const SCHEMA_VERSION: &str = "v1";
 /// them exists.
 pub const STREAMS: [&str; 7] = ["bbo", "trade", "mark_price", "funding", "open_interest", "liquidation", "instrument"];
 
+/// The version of the streams' columns that qlc writes: `seq` is the exchange's number, and [`SINCE_2`] stand beside it.
+pub const STREAM_VERSION: i8 = 2;
+/// The place of an event among those of one `(ts_event, seq)`.
+pub const SUB_SEQ: &str = "sub_seq";
+/// The columns that version 2 of the streams added. They stand in the file of a day that has a value in one of them, as every
+/// row of version 2 has in `sub_seq`; a day of version 1 has none of them.
+pub const SINCE_2: [&str; 3] = [SUB_SEQ, "first_id", "last_id"];
+
 /// The columns that every stream begins with.
 #[must_use]
 pub fn common() -> Vec<Field> {
     vec![
         Field::new(TS_EVENT, DataType::Int64, true),
         Field::new(SEQ, DataType::Int64, true),
+        Field::new(SUB_SEQ, DataType::Int32, true),
         Field::new("ts_recv", DataType::Int64, true),
         Field::new("exchange", DataType::Utf8, true),
         Field::new("symbol", DataType::Utf8, true),
@@ -49,6 +58,8 @@ pub fn own(stream: &Stream) -> Option<Vec<Field>> {
             let mut fields = f64s(&["price", "qty"]);
             fields.push(Field::new("side", DataType::Int8, true));
             fields.push(Field::new("trade_id", DataType::Utf8, true));
+            fields.push(Field::new("first_id", DataType::Int64, true));
+            fields.push(Field::new("last_id", DataType::Int64, true));
             fields
         }
         "mark_price" => f64s(&["mark_price", "index_price"]),
@@ -81,6 +92,12 @@ pub fn canonical(stream: &Stream) -> SchemaRef {
     let mut fields = common();
     fields.extend(own(stream).unwrap_or_default());
     Arc::new(Schema::new(fields))
+}
+
+/// The canonical schema of a stream as version 1 had it.
+#[must_use]
+pub fn canonical_1(stream: &Stream) -> SchemaRef {
+    with_added(stream, [])
 }
 
 /// The type that a column of `physical` type has in the archive when the canonical schema says nothing of it:
@@ -208,7 +225,10 @@ pub fn of_partition<'a>(stream: &Stream, files: impl IntoIterator<Item = (&'a Sc
     let base = canonical(stream);
     let mut added: BTreeMap<String, Vec<Part>> = BTreeMap::new();
     for (schema, rows) in files {
-        for field in schema.fields().iter().filter(|field| base.column_with_name(field.name()).is_none()) {
+        for field in schema.fields() {
+            if base.column_with_name(field.name()).is_some() && !SINCE_2.contains(&field.name().as_str()) {
+                continue;
+            }
             let parts = added.entry(field.name().clone()).or_default();
             let kind = logical(field.data_type());
             // A column of nulls has no opinion; a file without rows still names its column.
@@ -225,12 +245,17 @@ pub fn of_partition<'a>(stream: &Stream, files: impl IntoIterator<Item = (&'a Sc
     with_added(stream, kinds)
 }
 
-/// The schema of a partition's archive file: canonical columns first, then `added`, by name.
+/// The schema of a partition's archive file: canonical columns first, then `added`, by name. Where one of [`SINCE_2`] is added,
+/// all that the stream has of them stand at their canonical places.
 #[must_use]
 pub fn with_added(stream: &Stream, added: impl IntoIterator<Item = (String, DataType)>) -> SchemaRef {
-    let mut fields: Vec<Field> = canonical(stream).fields().iter().map(|f| f.as_ref().clone()).collect();
+    let base = canonical(stream);
     let added: BTreeMap<String, DataType> = added.into_iter().collect();
-    fields.extend(added.into_iter().map(|(name, kind)| Field::new(name, kind, true)));
+    let is_version_2 = added.keys().any(|name| base.column_with_name(name).is_some());
+    let stands = |field: &&Arc<Field>| is_version_2 || !SINCE_2.contains(&field.name().as_str());
+    let mut fields: Vec<Field> = base.fields().iter().filter(stands).map(|field| field.as_ref().clone()).collect();
+    let added = added.into_iter().filter(|(name, _)| base.column_with_name(name).is_none());
+    fields.extend(added.map(|(name, kind)| Field::new(name, kind, true)));
     Arc::new(Schema::new(fields))
 }
 
@@ -252,6 +277,29 @@ mod tests {
         let c = schema(&[("ts_event", DataType::Int64), ("zeta", DataType::Utf8)]);
         let got = of_partition(&"depth".parse().unwrap(), [(&a, 10), (&b, 20), (&c, 29)]);
         assert_eq!(got.field_with_name("zeta").unwrap().data_type(), &DataType::Float64, "30 rows against 29");
+    }
+
+    #[test]
+    fn the_columns_of_version_2_stand_together_at_their_places_or_not_at_all() {
+        let trade = "trade".parse().unwrap();
+        let names = |schema: &Schema| schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>().join(" ");
+        let old = schema(&[("ts_event", DataType::Int64), ("note", DataType::Utf8)]);
+        let first = "ts_event seq ts_recv exchange symbol stream stream_version price qty side trade_id";
+        assert_eq!(names(&of_partition(&trade, [(&old, 1)])), format!("{first} note"));
+        assert_eq!(names(&canonical_1(&trade)), first);
+        let new = schema(&[("ts_event", DataType::Int64), ("sub_seq", DataType::Int64)]);
+        let both = of_partition(&trade, [(&old, 1), (&new, 1)]);
+        assert_eq!(
+            names(&both),
+            "ts_event seq sub_seq ts_recv exchange symbol stream stream_version price qty side trade_id first_id last_id \
+             note"
+        );
+        assert_eq!(both.field_with_name("sub_seq").unwrap().data_type(), &DataType::Int32);
+        let other = schema(&[("ts_event", DataType::Int64), ("first_id", DataType::Utf8)]);
+        assert!(
+            !names(&of_partition(&"bbo".parse().unwrap(), [(&other, 1)])).contains("sub_seq"),
+            "no column of a bbo"
+        );
     }
 
     #[test]

@@ -66,9 +66,15 @@ pub fn named() -> &'static [Named] {
         },
         Named {
             name: "duplicates",
-            description: "events of one partition that share ts_event and seq",
+            description: "events of one partition that share ts_event, seq and sub_seq",
             params: &[EXCHANGE, STREAM, SYMBOL, DATE],
             sql: include_str!("../../sql/duplicates.sql"),
+        },
+        Named {
+            name: "holes",
+            description: "numbers that are missing where an exchange numbers its events one after the other",
+            params: &[EXCHANGE, STREAM, SYMBOL, DATE],
+            sql: include_str!("../../sql/holes.sql"),
         },
         Named {
             name: "gaps",

@@ -140,13 +140,8 @@ impl Found {
         known.mark.last_ts = tracked.last_ts;
         known.mark.holes.clone_from(&tracked.holes);
         for row in 0..rows.len() {
-            if let Some((seq, ts_recv)) = rows.received(row) {
-                known.seq = known.seq.max(seq);
-                known.ts_recv = known.ts_recv.max(ts_recv);
-            }
-            if let Some((order, print, ts_event)) = rows.identity(row) {
-                known.mark.note(order, print, ts_event);
-            }
+            known.ts_recv = known.ts_recv.max(rows.received(row).unwrap_or(0));
+            let _ = rows.note(row, &mut known.mark);
         }
         if !self.files.contains_key(&head.key) {
             let rows = Some(Rows::new(head.kind));

@@ -3,14 +3,15 @@
 //! ```text
 //! magic, length of the payload, XXH64 of the payload seeded with its length, payload
 //! F  a file: whose rows follow under its number, and the key that it will have
-//! W  all events of a file so far, as E: earlier records of it are not needed
-//! E  events of a file: what their series' tracker knows after them, and their rows column by column
+//! A  all events of a file so far, as V: earlier records of it are not needed
+//! V  events of a file: what their series' tracker knows after them, and their rows column by column
 //! S  the file at a key is in the spool: its rows are not needed any more
 //! M  what is known of every series, at the beginning of a segment
 //! ```
 //!
-//! A file is declared by its first two records of a segment, so that one damaged declaration costs no row. Segments of
-//! earlier versions have no magic; their rows (`R`) are Arrow IPC streams behind a line of JSON.
+//! A file is declared by its first two records of a segment, so that one damaged declaration costs no row. Earlier versions
+//! wrote W and E, whose rows have the columns of version 1; before that, segments had no magic, and rows (`R`) were Arrow IPC
+//! streams behind a line of JSON.
 
 use std::{io::Cursor, ops::Range};
 
@@ -26,7 +27,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     feed::event,
-    model::partition::Series,
+    model::{partition::Series, schema::STREAM_VERSION},
 };
 
 /// How a record begins.
@@ -41,11 +42,9 @@ pub(super) const LONGEST: usize = 256 << 20;
 /// What is known of a series beyond its rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
-    /// The greatest `seq` that was given.
-    pub(crate) seq: i64,
     /// The second in the name of the newest file.
     pub(crate) opened_s: i64,
-    /// When its last frame was read.
+    /// When its last frame was read, or what makes the newest name unique where that is later.
     pub(crate) ts_recv: i64,
     /// What the exchange's numbers have come to.
     #[serde(rename = "thread")]
@@ -96,11 +95,15 @@ pub(super) enum Record {
 
 /// The rows of a record, not decoded yet.
 #[derive(Debug)]
-pub(super) struct Encoded(Vec<u8>);
+pub(super) struct Encoded {
+    /// The version of their columns.
+    version: i8,
+    bytes: Vec<u8>,
+}
 
 impl Encoded {
     pub(super) fn rows(&self, kind: event::Kind) -> Option<Rows> {
-        Rows::decode(kind, &mut Reader(&self.0))
+        Rows::decode(kind, self.version, &mut Reader(&self.bytes))
     }
 }
 
@@ -155,12 +158,12 @@ pub(super) fn sealed(key: &str, out: &mut Vec<u8>) -> Result<()> {
 
 /// Events of a file.
 pub(super) fn events(id: u64, tracked: &Tracked, rows: &Rows, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
-    rows_of(b'E', id, tracked, rows, range, out)
+    rows_of(b'V', id, tracked, rows, range, out)
 }
 
 /// All events of a file so far, in one record: it is there as a whole or not at all.
 pub(super) fn whole(id: u64, tracked: &Tracked, rows: &Rows, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
-    rows_of(b'W', id, tracked, rows, range, out)
+    rows_of(b'A', id, tracked, rows, range, out)
 }
 
 fn rows_of(kind: u8, id: u64, tracked: &Tracked, rows: &Rows, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
@@ -184,7 +187,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
         b'M' => serde_json::from_slice(rest).ok().map(Record::Checkpoints),
         b'F' => serde_json::from_slice(rest).ok().map(Record::File),
         b'S' => String::from_utf8(rest.to_vec()).ok().map(Record::Sealed),
-        b'E' | b'W' => {
+        b'E' | b'W' | b'V' | b'A' => {
             let mut reader = Reader(rest);
             let id = reader.number()?;
             let last = reader.number()?.checked_sub(1);
@@ -192,8 +195,10 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
             let length = reader.length()?;
             let holes = reader.take(length)?;
             let holes = if holes.is_empty() { Vec::new() } else { serde_json::from_slice(holes).ok()? };
-            let rows = Encoded(reader.0.to_vec());
-            Some(Record::Events { id, tracked: Tracked { last, last_ts, holes }, rows, whole: *kind == b'W' })
+            let version = if matches!(kind, b'E' | b'W') { 1 } else { STREAM_VERSION };
+            let rows = Encoded { version, bytes: reader.0.to_vec() };
+            let whole = matches!(kind, b'W' | b'A');
+            Some(Record::Events { id, tracked: Tracked { last, last_ts, holes }, rows, whole })
         }
         b'R' => {
             let end = rest.iter().position(|byte| *byte == b'\n')?;

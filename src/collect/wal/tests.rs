@@ -47,8 +47,8 @@ fn head(id: u64, key: &str) -> FileHead {
 fn rows(seqs: Range<i64>) -> Rows {
     let mut rows = Rows::new(event::Kind::OpenInterest);
     for seq in seqs {
-        let (id, number) = (Id::Ascending(seq.unsigned_abs()), seq.unsigned_abs());
-        rows.push(&Event { series: 0, ts_event: seq, ts_recv: seq, id, number, body: Body::OpenInterest(1.0) }, seq);
+        let (id, body) = (Id::Ascending(seq.unsigned_abs()), Body::OpenInterest(1.0));
+        rows.push(&Event { series: 0, ts_event: seq, ts_recv: seq, id, number: seq, body }, 0);
     }
     rows
 }
@@ -68,7 +68,7 @@ fn seqs(found: &Found) -> Vec<i64> {
         .values()
         .flat_map(|file| {
             let rows = found.rows(file).unwrap();
-            (0..rows.len()).map(move |row| rows.received(row).unwrap().0).collect::<Vec<_>>()
+            (0..rows.len()).map(move |row| rows.key(row).unwrap().seq).collect::<Vec<_>>()
         })
         .collect();
     all.sort_unstable();
@@ -87,12 +87,12 @@ fn what_was_committed_is_read_back_and_a_torn_tail_is_not() {
     let whole = log.read();
     assert_eq!((seqs(&whole), whole.torn_bytes, whole.damaged.len()), ((1..=6).collect(), 0, 0));
     let known = &whole.checkpoints[&series("b")];
-    assert_eq!((known.seq, known.ts_recv, known.opened_s), (5, 5, 7));
+    assert_eq!((known.ts_recv, known.opened_s), (5, 7));
     // What was seen before is known again.
     let mut tracker = SequenceTracker::new(known.mark.clone());
     let event = |n: i64| {
-        let number = n.unsigned_abs();
-        Event { series: 0, ts_event: n, ts_recv: n, id: Id::Ascending(number), number, body: Body::OpenInterest(1.0) }
+        let (id, body) = (Id::Ascending(n.unsigned_abs()), Body::OpenInterest(1.0));
+        Event { series: 0, ts_event: n, ts_recv: n, id, number: n, body }
     };
     assert_eq!([3, 5, 7].map(|n| tracker.look(&event(n), 1)), [Verdict::Again, Verdict::Again, Verdict::Next]);
 
@@ -153,7 +153,7 @@ fn a_file_that_is_sealed_needs_no_rows_any_more_and_nothing_else_says_so() {
     wal.flush().unwrap();
     let found = log.read();
     assert_eq!(seqs(&found), [2]);
-    assert_eq!(found.checkpoints[&series("a")].seq, 1, "what it was known by stays known");
+    assert_eq!(found.checkpoints[&series("a")].ts_recv, 1, "what it was known by stays known");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn the_rows_of_a_quiet_file_are_carried_on_and_are_there_once() {
     assert_eq!((count(), wal.old()), (1, None));
     commit(&mut wal, 1, "quiet", 11);
     assert_eq!(seqs(&log.read()), [1, 2, 11]);
-    assert_eq!(log.read().checkpoints[&series("quiet")].seq, 11);
+    assert_eq!(log.read().checkpoints[&series("quiet")].ts_recv, 11);
     wal.roll(&[]).unwrap();
     wal.sealed("quiet").unwrap();
     drop(wal);
@@ -259,7 +259,7 @@ fn a_log_of_an_earlier_version_is_read() {
     fs::write(&path, &bytes).unwrap();
     let found = log.read();
     assert_eq!((seqs(&found), found.damaged.len(), found.torn_bytes), (vec![8, 9], 0, 0));
-    assert_eq!(found.checkpoints[&self::series("a")].seq, 9);
+    assert_eq!(found.checkpoints[&self::series("a")].ts_recv, 8);
     // Damage within the first rows costs these.
     bytes[payloads[0].len() + 12 + 200] ^= 1;
     fs::write(&path, &bytes).unwrap();

@@ -294,19 +294,22 @@ impl PartitionedTable {
         futures::stream::iter(reads).buffered(FOOTERS_AT_A_TIME).collect().await
     }
 
-    /// The order of an archive's rows: files by their path, rows in a file by `(ts_event, seq)`, as receipts vouch. The rows
+    /// The order of an archive's rows: files by their path, rows in a file by `(ts_event, seq, sub_seq)`, as receipts vouch. The rows
     /// of a single file are in the second order by itself.
     fn orders(&self, one: bool) -> Vec<LexOrdering> {
         let columns = self.columns.table_schema();
-        // Only seq may be null; where nulls stand is said of the others as a statement says it that does not say.
+        // Only seq and sub_seq may be null; where nulls stand is said of the others as a statement says it that does not say.
         let by = |name: &str| {
-            let usual = |at: &usize| matches!(columns.field(*at).data_type(), DataType::Int64 | DataType::Utf8View);
+            let usual = |at: &usize| {
+                matches!(columns.field(*at).data_type(), DataType::Int64 | DataType::Int32 | DataType::Utf8View)
+            };
             let at = columns.index_of(name).ok().filter(usual)?;
-            let options = SortOptions { descending: false, nulls_first: name == schema::SEQ };
+            let nulls_first = [schema::SEQ, schema::SUB_SEQ].contains(&name);
+            let options = SortOptions { descending: false, nulls_first };
             Some(PhysicalSortExpr::new(Arc::new(Column::new(name, at)), options))
         };
         let order = |names: &[&str]| LexOrdering::new(names.iter().map(|name| by(name)).collect::<Option<Vec<_>>>()?);
-        let rows = [schema::TS_EVENT, schema::SEQ];
+        let rows = [schema::TS_EVENT, schema::SEQ, schema::SUB_SEQ];
         let all = order(&[&prune::COLUMNS[..], &rows].concat());
         let alone = if one { order(&rows) } else { None };
         alone.into_iter().chain(all).collect()
@@ -320,6 +323,9 @@ impl PartitionedTable {
             if [schema::TS_EVENT, schema::SEQ].contains(&field.name().as_str()) {
                 column.min_value = Precision::Inexact(ScalarValue::from(i64::MIN));
                 column.max_value = Precision::Inexact(ScalarValue::from(i64::MAX));
+            } else if field.name() == schema::SUB_SEQ {
+                column.min_value = Precision::Inexact(ScalarValue::from(i32::MIN));
+                column.max_value = Precision::Inexact(ScalarValue::from(i32::MAX));
             }
         }
         Arc::new(statistics)

@@ -1,8 +1,10 @@
 //! Each named statement finds what it is for, and nothing where there is nothing.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::fixture::{DAY, SECOND, Stores, partition, quotes};
+use arrow::array::{ArrayRef, Int8Array, Int32Array, RecordBatch, StringArray};
+
+use super::fixture::{DAY, SECOND, Stores, batch, ints, partition, quotes};
 use crate::{
     error::Kind,
     query::{Format, Statement, named},
@@ -27,9 +29,23 @@ fn stores() -> Stores {
     stores
 }
 
+/// Trades with these numbers, a second apart.
+fn trades(version: i8, first_ns: i64, numbers: &[i64]) -> RecordBatch {
+    let count = numbers.len();
+    let names: ArrayRef = Arc::new(numbers.iter().map(|n| Some(n.to_string())).collect::<StringArray>());
+    let seq = if version == 1 { vec![DAY + first_ns; count] } else { numbers.to_vec() };
+    batch(vec![
+        ("ts_event", ints(&(0..).take(count).map(|n: i64| DAY + first_ns + n * SECOND).collect::<Vec<_>>())),
+        ("seq", ints(&seq)),
+        ("stream_version", Arc::new(Int8Array::from(vec![version; count]))),
+        ("trade_id", names),
+    ])
+}
+
 #[tokio::test]
 async fn every_statement_runs_without_parameters_also_on_an_empty_archive() {
     let (empty, filled) = (Stores::new(), stores());
+    filled.publish(&partition("binance/trade/btcusdt/20260203"), &trades(2, 0, &[1, 3]));
     let mut names = BTreeSet::new();
     for query in named() {
         assert!(names.insert(query.name) && !query.description.is_empty());
@@ -84,7 +100,7 @@ async fn duplicates_gaps_and_crossed_quotes() {
     let s2 = DAY + 2 * SECOND;
     assert_eq!(
         stores.named("duplicates", &[]).await,
-        [format!("okx,bbo,btcusdt,20260203,{s2},2,2026-02-03T00:00:02Z,2")]
+        [format!("okx,bbo,btcusdt,20260203,{s2},2,,2026-02-03T00:00:02Z,2")]
     );
     assert_eq!(stores.named("gaps", &[]).await, ["okx,bbo,btcusdt,2026-02-03T00:00:02Z,2026-02-03T02:00:00Z,7198.0"]);
     assert_eq!(stores.named("gaps", &[("seconds", "7198")]).await, Vec::<String>::new());
@@ -92,6 +108,47 @@ async fn duplicates_gaps_and_crossed_quotes() {
     let crossed = stores.named("crossed_quotes", &[]).await;
     assert_eq!(crossed.len(), 2, "{crossed:?}");
     assert!(crossed.iter().all(|line| line.starts_with(&format!("okx,btcusdt,20260203,{s2},2,"))));
+}
+
+#[tokio::test]
+async fn duplicates_are_events_of_one_identity() {
+    let stores = Stores::new();
+    let rows = |sub_seq: &[i32]| {
+        let seq: Vec<i64> = (0..).take(sub_seq.len()).map(|row: i64| 5 + row / 3).collect();
+        let numbers = Arc::new(Int32Array::from(sub_seq.to_vec()));
+        batch(vec![("ts_event", ints(&vec![DAY; sub_seq.len()])), ("seq", ints(&seq)), ("sub_seq", numbers)])
+    };
+    stores.publish(&partition("bybit/trade/btcusdt/20260203"), &rows(&[0, 1, 2, 0, 0, 1]));
+    stores.publish(&partition("bybit/trade/btcusdt/20260204"), &rows(&[0, 1, 2, 0, 1, 2]));
+    for vouched in [false, true] {
+        if vouched {
+            stores.vouch(&partition("bybit/trade/btcusdt/20260203"));
+            stores.vouch(&partition("bybit/trade/btcusdt/20260204"));
+        }
+        assert_eq!(
+            stores.named("duplicates", &[]).await,
+            [format!("bybit,trade,btcusdt,20260203,{DAY},6,0,2026-02-03T00:00:00Z,2")]
+        );
+    }
+}
+
+#[tokio::test]
+async fn holes_are_numbers_that_no_row_has_also_across_midnight_and_versions() {
+    let stores = Stores::new();
+    stores.publish(&partition("binance/trade/btcusdt/20260203"), &trades(1, 0, &[10, 11, 13, 13, 14]));
+    stores.publish(&partition("binance/trade/btcusdt/20260204"), &trades(2, 24 * HOUR, &[18, 19, 25]));
+    stores.publish(&partition("okx/trade/btcusdt/20260203"), &trades(2, 0, &[1, 9]));
+    let found = stores.named("holes", &[]).await;
+    assert_eq!(
+        found,
+        [
+            "binance,trade,btcusdt,12,12,1,2026-02-03T00:00:01Z,2026-02-03T00:00:02Z",
+            "binance,trade,btcusdt,15,17,3,2026-02-03T00:00:04Z,2026-02-04T00:00:00Z",
+            "binance,trade,btcusdt,20,24,5,2026-02-04T00:00:01Z,2026-02-04T00:00:02Z",
+        ]
+    );
+    assert_eq!(stores.named("holes", &[("date", "20260204")]).await.len(), 1);
+    assert_eq!(stores.named("holes", &[("stream", "bbo")]).await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -150,7 +207,7 @@ async fn coverage_and_rows_per_hour_count() {
 async fn wrong_names_and_parameters_are_refused_with_the_right_ones() {
     let stores = Stores::new();
     for (name, params, said) in [
-        ("gap", &[][..], "there are order, duplicates, gaps"),
+        ("gap", &[][..], "there are order, duplicates, holes, gaps"),
         ("gaps", &[("second", "1")], "it has exchange, stream, symbol, date, seconds"),
         ("gaps", &[("seconds", "long")], "seconds is a number, such as 60"),
         ("gaps", &[("seconds", "1"), ("seconds", "2")], "given twice"),

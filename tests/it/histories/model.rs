@@ -294,7 +294,8 @@ impl Model {
             }
             self.remember_state(*part, state);
         }
-        if run.command.compacts() {
+        // A retry compacts the partitions of its files, with all that has come since.
+        if run.command.compacts() || matches!(run.command, Command::Retry | Command::RetrySalvage) {
             let archived =
                 |content: &Content| content.is_good() && Self::holds(content, |part| Self::rows(run.after, part));
             let files = self.input(run.after).filter(|(_, content)| archived(content));
