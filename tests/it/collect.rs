@@ -4,10 +4,11 @@ use std::fs;
 
 use arrow::{
     array::{Array, AsArray},
-    datatypes::Float64Type,
+    datatypes::{Float64Type, Int8Type, Int32Type, Int64Type},
 };
 
 use super::support::{
+    archive::{dir, published},
     exchange::{
         Act, DAY_MS, Exchange, binance_trade, binance_trades, ended, files, free_address, get, notes, okx_trade,
         terminate, trades, until,
@@ -122,6 +123,18 @@ fn every_stream_of_every_exchange_ends_in_the_archive() {
     let file = files(&place.spool(), "bybit", "bbo").into_values().next().unwrap();
     assert!(file.batch.column_by_name("ask_price").unwrap().is_null(0), "an empty side of the book is null");
     assert!(file.footer.contains_key("qlc.row_hash"));
+    // The exchange's own numbers stand in the archive.
+    let numbers = |exchange: &str, stream: &str| {
+        let batch = published(&place.archive(), &dir(exchange, stream, "btcusdt", "20260203")).data.batch;
+        assert!(
+            batch.column_by_name("stream_version").unwrap().as_primitive::<Int8Type>().values().iter().all(|v| *v == 2)
+        );
+        assert!(batch.column_by_name("sub_seq").unwrap().as_primitive::<Int32Type>().values().iter().all(|n| *n == 0));
+        batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>().values().to_vec()
+    };
+    assert_eq!(streams[..4].iter().map(|s| numbers("binance", s)).collect::<Vec<_>>(), [[1], [1], [0], [0]]);
+    assert_eq!(streams.map(|s| numbers("bybit", s)), [vec![6], vec![6], vec![1, 2], vec![1], vec![1]]);
+    assert_eq!(streams.map(|s| numbers("okx", s)), [[3], [9], [0], [0], [0]]);
 }
 
 #[test]
