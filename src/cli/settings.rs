@@ -98,6 +98,7 @@ impl Settings {
             told: Told::merge(global, file.told),
             collect: file.collect,
         };
+        scratch::put_unnamed_in(&settings.spill_dir);
         for (value, name) in [(&settings.spool, "spool"), (&settings.archive, "archive")] {
             if value.trim().is_empty() {
                 let variable = name.to_ascii_uppercase();

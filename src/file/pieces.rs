@@ -20,7 +20,10 @@ use arrow::{
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::fault::shielded;
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    storage::scratch,
+};
 
 /// Bytes that are read at a time besides those of a batch.
 const READ_BYTES: usize = 8 << 10;
@@ -61,7 +64,7 @@ pub(super) async fn decode(
         let mut reader = decoding(shielded(|| build(piece.clone())))?;
         let columns: Vec<usize> = piece.clone().collect();
         let schema = Arc::new(schema.project(&columns).map_err(|e| Unread::Decoding(e.to_string()))?);
-        let file = tempfile::tempfile().map_err(|e| disk(e.into()))?;
+        let file = scratch::unnamed().map_err(Unread::Disk)?;
         let mut writer = StreamWriter::try_new(BufWriter::with_capacity(WRITE_BYTES, file), &schema).map_err(disk)?;
         let mut here = Vec::new();
         loop {

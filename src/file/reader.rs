@@ -34,7 +34,7 @@ use crate::{
     error::{Error, Kind},
     model::quarantine::ErrorType,
     storage::{
-        cached,
+        cached, scratch,
         store::{Object, Store},
     },
 };
@@ -221,7 +221,7 @@ impl Handle {
         if length <= WHOLE_REMOTE {
             return Ok(Window::new(start, self.fetch(range).await?));
         }
-        let mut file = tempfile::tempfile().map_err(wrong)?;
+        let mut file = scratch::unnamed().map_err(Problem::Storage)?;
         let mut at = range.start;
         while at < range.end {
             let next = range.end.min(at + WHOLE_REMOTE / 4);

@@ -10,6 +10,7 @@ use std::{
     fs::{self, DirBuilder, File},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use super::held;
@@ -45,6 +46,46 @@ fn check_owner(folder: &Path) -> Result<()> {
     }
 }
 
+fn unmade(folder: &Path, e: std::io::Error) -> Error {
+    let place = folder.display();
+    Error::io(format!("{place}: no temporary files can be made there; choose another folder with --spill-dir"), e)
+}
+
+/// Makes the folder that scratch folders are made in, where it is absent.
+fn make(folder: &Path) -> Result<()> {
+    let wrong = |e| unmade(folder, e);
+    if folder.file_name().is_none_or(|name| *name != *private_name()) {
+        return fs::create_dir_all(folder).map_err(wrong);
+    }
+    if let Some(above) = folder.parent() {
+        fs::create_dir_all(above).map_err(wrong)?;
+    }
+    match DirBuilder::new().mode(PRIVATE).create(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(wrong(e)),
+        _ => check_owner(folder),
+    }
+}
+
+/// Where [`unnamed`] puts its files, where that was said.
+static UNNAMED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Has [`unnamed`] put its files into `folder` from now on.
+pub fn put_unnamed_in(folder: &Path) {
+    *UNNAMED.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
+}
+
+/// A temporary file without a name, which is gone with its last handle. It lies in the folder for scratch folders, which is the
+/// same for the whole process: whoever reads a file has no settings, and the usual folder for temporary files may lie in memory.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn unnamed() -> Result<File> {
+    let folder = UNNAMED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let folder = folder.unwrap_or_else(std::env::temp_dir);
+    make(&folder)?;
+    tempfile::tempfile_in(&folder).map_err(|e| unmade(&folder, e))
+}
+
 /// A folder that is removed with everything in it when this value is dropped.
 #[derive(Debug)]
 pub struct Scratch {
@@ -58,23 +99,8 @@ impl Scratch {
     /// # Errors
     /// When the folder cannot be made or locked.
     pub fn new(parent: &Path) -> Result<Self> {
-        let wrong = |e: std::io::Error| {
-            Error::io(
-                format!("{}: no scratch folder can be made there; choose another with --spill-dir", parent.display()),
-                e,
-            )
-        };
-        if parent.file_name().is_some_and(|name| *name == *private_name()) {
-            if let Some(above) = parent.parent() {
-                fs::create_dir_all(above).map_err(wrong)?;
-            }
-            match DirBuilder::new().mode(PRIVATE).create(parent) {
-                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(wrong(e)),
-                _ => check_owner(parent)?,
-            }
-        } else {
-            fs::create_dir_all(parent).map_err(wrong)?;
-        }
+        let wrong = |e| unmade(parent, e);
+        make(parent)?;
         loop {
             let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
             DirBuilder::new().mode(PRIVATE).create(&path).map_err(wrong)?;

@@ -22,7 +22,8 @@ pub fn near_the_least_limit(place: &Place, args: &[&str]) -> Ran {
 
 #[track_caller]
 fn resident(place: &Place, args: &[&str], allowed: u64) -> Ran {
-    let mut child = place.spawn(args, &[("QLC_MEMORY_LIMIT", LEAST)]);
+    // What is put aside goes to the folder for that, and not to one that may lie in memory.
+    let mut child = place.spawn(args, &[("QLC_MEMORY_LIMIT", LEAST), ("TMPDIR", "/nonexistent")]);
     let mut most = 0;
     while child.try_wait().unwrap().is_none() {
         most = most.max(peak(&child).unwrap_or(0));
