@@ -78,7 +78,7 @@ pub async fn run(
     let found = wal::read(&folder)?;
     let mut known = found.checkpoints.clone();
     let checkpoints: Vec<_> = known.clone().into_iter().collect();
-    let wal = Arc::new(Mutex::new(wal::Wal::open(&spool, lock, &found, &checkpoints)?));
+    let wal = Arc::new(Mutex::new(wal::Wal::open(&spool, lock, &found, &checkpoints, options.memory_limit)?));
     drop(checkpoints);
     let recovered = recover::recover(&spool, &wal, &found).await?;
     for wanted in &options.wanted {

@@ -29,10 +29,42 @@ use tokio::{
     time::timeout,
 };
 
-use super::status::{LAG_MS, SeriesState, Status};
+use super::{
+    options::Clock,
+    status::{LAG_MS, SeriesState, Status},
+};
 use crate::error::{Error, Result};
 
-type Told = watch::Receiver<Arc<Status>>;
+/// Where the last status is, and the clock that it was taken by.
+#[derive(Clone)]
+struct Told {
+    last: watch::Receiver<Arc<Status>>,
+    clock: Clock,
+}
+
+impl Told {
+    fn now(&self) -> Arc<Status> {
+        let last = Arc::clone(&self.last.borrow());
+        judged(last, (self.clock)())
+    }
+}
+
+/// A status is told several times a second. One that is so old says that the collector does nothing any more.
+const STALE_NS: i64 = 30_000_000_000;
+
+/// A status, which is not well where none has followed it.
+fn judged(status: Arc<Status>, now: i64) -> Arc<Status> {
+    let age = now.saturating_sub(status.now_ns);
+    if status.now_ns == 0 || age < STALE_NS {
+        return status;
+    }
+    let mut status = Status::clone(&status);
+    status.healthy = false;
+    status
+        .troubles
+        .push(format!("no event was taken and no row written for {} s: the collector hangs", age / 1_000_000_000));
+    Arc::new(status)
+}
 
 /// So many connections are served at a time; further ones wait until one ends.
 const CONNECTIONS: usize = 64;
@@ -57,12 +89,18 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, told: Told, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    last: watch::Receiver<Arc<Status>>,
+    clock: Clock,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let told = Told { last, clock };
     let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let router = Router::new()
         .route("/", get(|| async { Html(include_str!("page.html")) }))
         .route("/health", get(health))
-        .route("/metrics", get(|State(told): State<Told>| async move { text(metrics(&told.borrow().clone())) }))
+        .route("/metrics", get(|State(told): State<Told>| async move { text(metrics(&told.now())) }))
         .route("/status", get(status))
         .with_state(told)
         .layer(from_fn_with_state(is_local, by_its_own_name));
@@ -121,7 +159,7 @@ fn is_own_name(headers: &HeaderMap) -> bool {
 }
 
 async fn health(State(told): State<Told>) -> Response {
-    let status = told.borrow().clone();
+    let status = told.now();
     if status.healthy {
         (StatusCode::OK, "ok\n").into_response()
     } else {
@@ -130,7 +168,7 @@ async fn health(State(told): State<Told>) -> Response {
 }
 
 async fn status(State(told): State<Told>) -> Response {
-    let body = serde_json::to_string(&**told.borrow()).unwrap_or_default();
+    let body = serde_json::to_string(&*told.now()).unwrap_or_default();
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
@@ -237,6 +275,15 @@ mod tests {
         }
         check(&[], true);
         check(&["localhost", "evil.example"], false);
+    }
+
+    #[test]
+    fn a_status_that_nothing_follows_is_not_well() {
+        let of = |now_ns| Arc::new(Status { healthy: true, now_ns, ..Status::default() });
+        let second = 1_000_000_000;
+        assert!(judged(of(second), 30 * second).healthy && judged(of(0), 90 * second).healthy);
+        let stale = judged(of(second), 91 * second);
+        assert!(!stale.healthy && stale.troubles[0].contains("for 90 s"), "{stale:?}");
     }
 
     #[test]

@@ -608,7 +608,8 @@ impl Writer {
         if batch.len() == 0 {
             return true;
         }
-        let written = tokio::task::block_in_place(|| self.wal().commit(batch).and_then(|()| self.wal().trim()));
+        // Both under one lock: one that is held by this very thread is never free.
+        let written = tokio::task::block_in_place(|| self.wal().commit_again(batch));
         if let Err(error) = &written {
             self.trouble(&error.chain());
         }

@@ -4,8 +4,8 @@ use std::fs;
 
 use super::support::{
     exchange::{
-        Act, Exchange, binance_mark, binance_trade, binance_trades, dealt_with, files, free_address, notes, status,
-        terminate, trades, until,
+        Act, Exchange, binance_mark, binance_trade, binance_trades, dealt_with, files, free_address, notes, okx_trade,
+        status, terminate, trades, until,
     },
     faulty,
     run::Place,
@@ -49,6 +49,35 @@ fn a_slow_disk_slows_the_socket_and_loses_nothing() {
     assert_eq!(dropped(&place, "trade"), 0);
     let _ = place.compact(&[]).ended(0);
     place.verify();
+}
+
+#[test]
+fn a_quiet_series_does_not_keep_the_log_of_a_busy_one() {
+    const TRADES: u64 = 60_000;
+    let exchange = Exchange::new(&[
+        ("okx.public", vec![vec![Act::Text(okx_trade(1)), Act::Live]; 2]),
+        ("binance.market", vec![[binance_trades(1..=TRADES), vec![Act::Live]].concat(); 2]),
+    ]);
+    let place = Place::new();
+    let (address, endpoints) = (free_address(), exchange.endpoints());
+    let mut args = ["collect", "--exchange", "binance,okx", "--symbol", "btcusdt", "--stream", "trade"].to_vec();
+    // Segments of 64 kB: the log is many of them long.
+    args.extend(["--commit-every", "5ms", "--memory-limit", "1MB", "--rotate-size", "100kB", "--listen", &address]);
+    args.extend(endpoints.iter().map(String::as_str));
+    let mut child = place.spawn(&args, &[]);
+    until(&mut child, || dealt_with(&address) == TRADES + 1);
+    until(&mut child, || status(&address).is_some_and(|now| now["files_waiting"] == 0));
+    let journal = status(&address).unwrap()["journal_bytes"].as_u64().unwrap();
+    assert!(journal < 700_000, "{journal} bytes of the log are left of 1.8 MB");
+    child.kill().unwrap();
+    let _ = child.wait().unwrap();
+    // What was written again is there once.
+    let mut child = place.spawn(&args, &[]);
+    until(&mut child, || dealt_with(&address) == TRADES + 1);
+    let (code, said) = terminate(child);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(trades(&place.spool(), "binance"), (1..=TRADES).collect::<Vec<_>>(), "{said}");
+    assert_eq!(trades(&place.spool(), "okx"), [1], "{said}");
 }
 
 #[test]

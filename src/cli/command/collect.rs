@@ -73,7 +73,8 @@ pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console,
             let bound = listener.local_addr().map_err(|e| Error::io(format!("{address}: cannot be listened on"), e))?;
             console.progress_line(&format!("status on http://{bound}/"));
             let mut over = over.clone();
-            Some(tokio::spawn(serve::serve(listener, status.clone(), async move { drop(over.changed().await) })))
+            let until = async move { drop(over.changed().await) };
+            Some(tokio::spawn(serve::serve(listener, status.clone(), now_ns, until)))
         }
     };
     let viewer = tokio::spawn(view(console.clone(), status.clone()));

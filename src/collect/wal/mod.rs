@@ -34,8 +34,9 @@ use crate::{
 
 /// The folder of the log in a spool.
 pub(crate) const FOLDER: &str = "_journal";
-/// A segment ends after so many bytes.
+/// A segment ends after so many bytes, or after this part of the memory for rows: what a restart has to read follows from it.
 const SEGMENT: u64 = 32 << 20;
+const SEGMENTS_OF_MEMORY: u64 = 16;
 /// A segment also ends no sooner than after so many times the checkpoints that it begins with: what is known of thousands of
 /// series must not be most of the log.
 const CHECKPOINTS: u64 = 8;
@@ -72,6 +73,8 @@ pub(crate) struct Wal {
     needed: HashMap<String, Vec<u64>>,
     next: u64,
     next_file: u64,
+    /// A segment ends after so many bytes.
+    segment: u64,
     /// Files that are sealed, of which the current segment tells.
     sealed: HashSet<String>,
     /// Sealed records that are not written yet.
@@ -130,6 +133,7 @@ impl Wal {
         lock: FolderLock,
         found: &Found,
         checkpoints: &[(Series, Checkpoint)],
+        memory_limit: u64,
     ) -> Result<Self> {
         let folder = folder(spool)?;
         let next = found.segments.iter().map(|path| number_of(path)).max().unwrap_or(0) + 1;
@@ -148,6 +152,7 @@ impl Wal {
             needed,
             next: next + 1,
             next_file: next << 32,
+            segment: SEGMENT.min(memory_limit / SEGMENTS_OF_MEMORY),
             sealed: HashSet::new(),
             unwritten: Vec::new(),
             _lock: lock,
@@ -299,7 +304,16 @@ impl Wal {
 
     /// Whether the current segment is to end.
     pub(crate) fn is_long(&self) -> bool {
-        self.current.length > SEGMENT.max(self.current.begun * CHECKPOINTS)
+        self.current.length > self.segment.max(self.current.begun * CHECKPOINTS)
+    }
+
+    /// Writes and syncs rows that are in the log once more, and removes what is not needed any more for that.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub(crate) fn commit_again(&mut self, batch: Batch) -> Result<()> {
+        self.commit(batch)?;
+        self.trim()
     }
 
     /// Removes the segments that nothing needs any more.

@@ -23,7 +23,7 @@ impl Log {
 
     fn open(&self) -> Wal {
         let lock = lock(&self.spool).unwrap();
-        Wal::open(&self.spool, lock, &Found::default(), &[]).unwrap()
+        Wal::open(&self.spool, lock, &Found::default(), &[], 512 << 20).unwrap()
     }
 
     fn read(&self) -> Found {
