@@ -86,10 +86,15 @@ def units(qlc, work):
 
 
 def scripts():
-    found = sorted([*DEPLOY.glob("*.sh"), ROOT / ".ci" / "run", ROOT / ".ci" / "promtool"])
+    places = [*DEPLOY.glob("*.sh"), *(DEPLOY / "package").iterdir(), DEPLOY / "python" / "check", *(ROOT / ".ci").iterdir()]
+    found = sorted(path for path in places if path.is_file() and re.match(rb"#!.*sh\n", path.read_bytes()))
     run(BIN / "shellcheck", *found)
-    run(BIN / "hadolint", DEPLOY / "Dockerfile")
-    return f"{len(found)} scripts and the Dockerfile are clean"
+    images = [DEPLOY / "Dockerfile", DEPLOY / "package" / "Dockerfile"]
+    run(BIN / "hadolint", *images)
+    flows = sorted((ROOT / ".github" / "workflows").iterdir())
+    # It runs the shellcheck of its PATH on the commands in them.
+    run(BIN / "actionlint", *flows, env={"PATH": f"{BIN}:{os.environ['PATH']}"})
+    return f"{len(found)} scripts, {len(images)} Dockerfiles and {len(flows)} workflows are clean"
 
 
 def manifests():

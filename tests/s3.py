@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks qlc against a real S3 server, which is started for it and stopped again, whatever happens.
 
-    s3.py QLC --server VENV
+    s3.py QLC --server VENV [--python PYTHON]
 
 VENV is a virtual environment with .ci/localstack-requirements.txt: LocalStack and the aws command. The server listens on
 loopback only, needs neither Docker nor a network and keeps everything in a temporary folder. Says what was checked, one
@@ -147,8 +147,8 @@ class Server:
 class Qlc:
     """The binary, in the server's environment."""
 
-    def __init__(self, path, server):
-        self.path, self.server = path, server
+    def __init__(self, path, server, python):
+        self.path, self.server, self.python = path, server, python
 
     def command(self, archive, spool, *args):
         stores = ["--archive", f"s3://{BUCKET}/{archive}"] + (["--spool", str(spool)] if spool else [])
@@ -271,6 +271,33 @@ def aws_and_pyarrow_read_it(server, qlc, _):
     print(f"  aws s3 ls lists {len(keys)} objects, pyarrow reads {rows} rows in order")
 
 
+READ_BY_PYTHON = """
+import sys
+from qlc_archive import Archive
+
+place, folder = sys.argv[1:]
+archive, local = Archive(place), Archive(folder)
+for stream in ("bbo", "trade", "funding"):
+    assert archive.read(stream).equals(local.read(stream)), stream
+    assert archive.scan(stream).collect().height == local.read(stream).num_rows, stream
+count = sum(1 for _ in archive.replay(["bbo", "trade"]))
+assert count == sum(partition.rows for partition in local.partitions(["bbo", "trade"]))
+assert all(day.sound for day in archive.verify(quick=True)) and len(archive.coverage()) == 13
+print(count)
+"""
+
+
+def the_python_package_reads_it(server, qlc, work):
+    if qlc.python is None:
+        print("  SKIPPED: --python names no interpreter that has the package")
+        return
+    command = [str(qlc.python), "-c", READ_BY_PYTHON, f"s3://{BUCKET}/demo", str(work / "local" / "archive")]
+    env = server.env() | {"QLC": str(qlc.path), "XDG_CACHE_HOME": str(work / "cache")}
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    check(ran.returncode == 0, said(["the package"], ran))
+    print(f"  qlc_archive reads and replays {ran.stdout.strip()} rows of the bucket as of the folder")
+
+
 def many_processes_race(server, qlc, work):
     spool = work / "remote" / "spool"
     args = ["compact", "--mode", "daily", "--workers", "2", "--format", "json"]
@@ -362,6 +389,7 @@ CHECKS = [
     the_server_keeps_preconditions_and_checks_checksums,
     the_demo_runs_with_only_the_archive_changed,
     aws_and_pyarrow_read_it,
+    the_python_package_reads_it,
     many_processes_race,
     parts_of_a_spool_converge,
     killed_and_run_again,
@@ -374,6 +402,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("qlc", type=pathlib.Path, help="the binary")
     parser.add_argument("--server", type=pathlib.Path, required=True, help="the virtual environment of the server")
+    parser.add_argument("--python", type=pathlib.Path, help="an interpreter that has the package qlc-archive and Polars")
     args = parser.parse_args()
     # Told to stop, the server is stopped too.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -381,7 +410,7 @@ def main():
     try:
         with tempfile.TemporaryDirectory(prefix="qlc-s3-") as work, Server(args.server.resolve(), pathlib.Path(work)) as server:
             server.aws("s3", "mb", f"s3://{BUCKET}")
-            qlc = Qlc(args.qlc.resolve(), server)
+            qlc = Qlc(args.qlc.resolve(), server, args.python)
             for test in CHECKS:
                 print(f"{test.__name__.replace('_', ' ')}:", flush=True)
                 test(server, qlc, pathlib.Path(work))

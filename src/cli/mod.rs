@@ -22,6 +22,7 @@ mod settings;
 mod show;
 mod shown;
 mod signals;
+mod version;
 
 use std::{
     ffi::OsString,

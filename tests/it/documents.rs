@@ -100,3 +100,36 @@ fn help_has_every_command_once_and_the_options_of_every_command_elsewhere() {
         );
     }
 }
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let _ = qlc(&["man", "--dir", folder.path().to_str().unwrap()]).ended(0);
+    let reference = qlc(&["reference"]).ended(0).stdout;
+    let commands = reference.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(" qlc "));
+    let mut pages = 0;
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').collect();
+        let page = qlc(&[&["man"], words.as_slice()].concat()).ended(0).stdout;
+        let file = folder.path().join(format!("qlc-{}.1", words.join("-")));
+        assert_eq!(fs::read_to_string(&file).unwrap().trim_end(), page.trim_end(), "{command}");
+        assert!(
+            page.contains(".SH SYNOPSIS") && page.contains(&format!("\"qlc {}\"", env!("CARGO_PKG_VERSION"))),
+            "{page}"
+        );
+        pages += 1;
+    }
+    assert!(pages > 15, "only {pages} commands");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), pages + 1, "one of each command, and qlc.1");
+    let refused = qlc(&["man", "nosuch"]).ended(2).stderr;
+    assert!(refused.contains("\"nosuch\" is not a command of qlc"), "{refused}");
+}
+
+#[test]
+fn the_version_tells_commit_and_features() {
+    let long = qlc(&["--version"]).ended(0).stdout;
+    let lines: Vec<&str> = long.lines().collect();
+    assert_eq!(lines[0], format!("qlc {}", env!("CARGO_PKG_VERSION")));
+    assert!(lines[1].starts_with("commit: ") && lines[2].starts_with("features: "), "{long}");
+    assert_eq!(qlc(&["-V"]).ended(0).stdout.trim(), lines[0]);
+}

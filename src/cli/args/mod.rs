@@ -24,6 +24,8 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use super::version;
+
 pub(crate) use bucket::{Bucket, connections, duration, retries};
 pub(crate) use clean::Clean;
 pub(crate) use cluster::Cluster;
@@ -44,7 +46,7 @@ pub(crate) use verify::Verify;
 
 /// Compact recorded market data into an archive with one proven file per exchange, stream, symbol and day.
 #[derive(Debug, Parser)]
-#[command(name = "qlc", version, after_help = EXAMPLES, propagate_version = true)]
+#[command(name = "qlc", version, long_version = version::long(), after_help = EXAMPLES, propagate_version = true)]
 pub(crate) struct Typed {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -167,9 +169,9 @@ pub(crate) enum Command {
     /// Print the completions of a shell
     #[command(hide = true)]
     Completions(Completions),
-    /// Print the manual page
-    #[command(hide = true, after_help = "Examples:\n  qlc man | man -l -")]
-    Man,
+    /// Print the manual page of qlc or of one of its commands
+    #[command(hide = true)]
+    Man(Man),
     /// Print all commands and options as Markdown
     #[command(hide = true, after_help = "Examples:\n  qlc reference > docs/cli.md")]
     Reference,
@@ -210,6 +212,22 @@ pub(crate) struct Completions {
     /// The shell
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// `qlc man`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qlc man | man -l -
+  qlc man quarantine retry | man -l -
+  qlc man --dir ~/.local/share/man/man1")]
+pub(crate) struct Man {
+    /// The command, and the verb of a command that has several
+    #[arg(value_name = "COMMAND", conflicts_with = "dir")]
+    pub(crate) command: Vec<String>,
+    /// Write the pages of all commands into this folder, which must exist
+    #[arg(long, value_name = "D")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// The grammar, for what is made of it.

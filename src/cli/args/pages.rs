@@ -69,7 +69,7 @@ fn overview(grammar: &Command) -> String {
         "More help:".to_owned(),
         "  qlc help COMMAND    what a command does, with its options and examples".to_owned(),
         "  qlc help options    the options of every command: places, log, monitoring, buckets".to_owned(),
-        "  qlc --version       the version".to_owned(),
+        "  qlc --version       version, commit and features of this build".to_owned(),
         String::new(),
         after,
         String::new(),

@@ -75,7 +75,7 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
             doctor::run(doctor, &typed.global, within(&doctor.resources), console, signals).await
         }
         Command::Completions(typed) => shell::completions(typed.shell, console),
-        Command::Man => shell::man(console),
+        Command::Man(typed) => shell::man(typed, console),
         Command::Reference => reference::run(console),
         Command::Demo(typed) => {
             let settings = plain()?;

@@ -1,9 +1,15 @@
 //! `qlc completions` and `qlc man`: what shells and readers of manuals need of the grammar.
 //!
-//! The text goes to stdout; nothing is installed.
+//! The text goes to stdout, or into a folder that was named; nothing is installed.
+
+use std::path::Path;
 
 use crate::{
-    cli::{args, console::Console, exit::Exit},
+    cli::{
+        args::{self, Man},
+        console::Console,
+        exit::Exit,
+    },
     error::{Error, Result},
 };
 
@@ -14,12 +20,35 @@ pub(super) fn completions(shell: clap_complete::Shell, console: &Console) -> Res
     print(&text, console)
 }
 
-/// Prints the manual page, in the form that `man` reads.
-pub(super) fn man(console: &Console) -> Result<Exit> {
+/// Prints the manual page of a command, in the form that `man` reads, or writes those of all commands into a folder.
+pub(super) fn man(typed: &Man, console: &Console) -> Result<Exit> {
+    let mut grammar = args::grammar().disable_help_subcommand(true);
+    grammar.build();
+    if let Some(folder) = &typed.dir {
+        write_pages(&grammar, folder)?;
+        return Ok(Exit::Done);
+    }
+    let mut command = &grammar;
+    for name in &typed.command {
+        command = command.find_subcommand(name).ok_or_else(|| {
+            let all = typed.command.join(" ");
+            Error::usage(format!("{all:?} is not a command of qlc; 'qlc --help' lists them"))
+        })?;
+    }
     let mut text = Vec::new();
-    let page = clap_mangen::Man::new(args::grammar());
-    page.render(&mut text).map_err(|e| Error::io("the manual page", e))?;
+    page(command).render(&mut text).map_err(|e| Error::io("the manual page", e))?;
     print(&text, console)
+}
+
+fn page(command: &clap::Command) -> clap_mangen::Man {
+    clap_mangen::Man::new(command.clone()).source(concat!("qlc ", env!("CARGO_PKG_VERSION")))
+}
+
+/// Writes the pages of a command and of all below it, but for those that help does not list either.
+fn write_pages(command: &clap::Command, folder: &Path) -> Result<()> {
+    let _ = page(command).generate_to(folder).map_err(|e| Error::io(folder.display(), e))?;
+    let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    shown.map(|verb| write_pages(verb, folder)).collect()
 }
 
 fn print(text: &[u8], console: &Console) -> Result<Exit> {
