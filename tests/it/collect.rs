@@ -132,7 +132,13 @@ fn every_stream_of_every_exchange_ends_in_the_archive() {
         assert!(batch.column_by_name("sub_seq").unwrap().as_primitive::<Int32Type>().values().iter().all(|n| *n == 0));
         batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>().values().to_vec()
     };
-    assert_eq!(streams[..4].iter().map(|s| numbers("binance", s)).collect::<Vec<_>>(), [[1], [1], [0], [0]]);
+    assert_eq!(streams[..4].iter().map(|s| numbers("binance", s)).collect::<Vec<_>>(), [[7], [1], [0], [0]]);
+    let trades = published(&place.archive(), &dir("binance", "trade", "btcusdt", "20260203")).data;
+    let id = |name: &str| trades.batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().value(0);
+    assert_eq!((id("first_id"), id("last_id")), (1, 1));
+    let names = trades.metadata.row_group(0).columns().iter().find(|c| c.column_path().string() == "trade_id").unwrap();
+    let encodings: Vec<String> = names.encodings().map(|encoding| format!("{encoding:?}")).collect();
+    assert!(encodings.contains(&"DELTA_BYTE_ARRAY".to_owned()), "{encodings:?}");
     assert_eq!(streams.map(|s| numbers("bybit", s)), [vec![6], vec![6], vec![1, 2], vec![1], vec![1]]);
     assert_eq!(streams.map(|s| numbers("okx", s)), [[3], [9], [0], [0], [0]]);
 }

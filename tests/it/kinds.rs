@@ -85,11 +85,9 @@ fn a_sealed_file_and_its_meta() {
 }
 
 /// A file of version 2 with these numbers of events of one `(ts_event, seq)`.
-fn version_2(rows: Vec<Quote>, sub_seq: &[i32]) -> Events {
+fn version_2(rows: Vec<Quote>, sub_seq: ArrayRef) -> Events {
     let version = Arc::new(Int8Array::from(vec![2; rows.len()]));
-    Events::sealed(rows)
-        .replace("stream_version", version)
-        .with("sub_seq", Arc::new(Int32Array::from(sub_seq.to_vec())))
+    Events::sealed(rows).replace("stream_version", version).with("sub_seq", sub_seq)
 }
 
 #[test]
@@ -98,7 +96,8 @@ fn rows_of_both_versions_stand_in_one_day() {
     let new: Vec<Quote> = new.iter().map(|q| Quote { ts_event: new[0].ts_event, seq: 7, ..*q }).collect();
     let of_1 = ("2026-02-03_01-00-00.parquet", Events::sealed(old.clone()).bytes());
     // The order of arrival is kept, though the prices ascend.
-    let of_2 = ("2026-02-03_02-00-00.parquet", version_2(new.clone(), &[3, 2, 1, 0]).bytes());
+    let of_2 =
+        ("2026-02-03_02-00-00.parquet", version_2(new.clone(), Arc::new(Int32Array::from(vec![3, 2, 1, 0]))).bytes());
     let alone = compacted(std::slice::from_ref(&of_1));
     assert!(!columns(&alone).contains(&"sub_seq".to_owned()), "a day of version 1 stays as it was");
     let both = compacted(&[of_1, of_2]);
@@ -112,13 +111,12 @@ fn rows_of_both_versions_stand_in_one_day() {
 #[test]
 fn columns_of_version_2_stand_together_where_a_row_of_the_day_has_one() {
     let rows = quotes(DAY + HOUR, SECOND, 0, 4);
-    let nothing = version_2(rows.clone(), &[0; 4]).replace("stream_version", Arc::new(Int8Array::from(vec![1; 4])));
-    let nothing = nothing.without("sub_seq").with("sub_seq", Arc::new(Int32Array::from(vec![None; 4])));
+    let nothing = version_2(rows.clone(), Arc::new(Int32Array::from(vec![None; 4])));
+    let nothing = nothing.replace("stream_version", Arc::new(Int8Array::from(vec![1; 4])));
     let partition = compacted(&[("2026-02-03_01-00-00.parquet", nothing.bytes())]);
     assert!(!columns(&partition).contains(&"sub_seq".to_owned()), "no row has one");
     // As a program might write it that has no 32 bits.
-    let wide =
-        version_2(rows.clone(), &[0; 4]).without("sub_seq").with("sub_seq", Arc::new(Int64Array::from(vec![1; 4])));
+    let wide = version_2(rows.clone(), Arc::new(Int64Array::from(vec![1; 4])));
     let partition = compacted(&[("2026-02-03_01-00-00.parquet", wide.bytes())]);
     assert_eq!(partition.data.batch.column(2).as_primitive::<Int32Type>().values()[..], [1; 4]);
     assert_eq!(partition.quotes(), rows);

@@ -35,7 +35,7 @@ pub(crate) struct FoundFile {
 }
 
 /// Rows of so many bytes are kept while a log is read.
-const KEPT: usize = 64 << 20;
+const KEPT: usize = 16 << 20;
 
 impl FoundFile {
     /// Bytes of the log that its rows take.
