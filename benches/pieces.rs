@@ -38,7 +38,7 @@ use qlc::{
     },
     model::{
         partition::Selection,
-        receipt::{Outcome, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
+        receipt::{DataRecord, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
         row_hash::{self, RowHash, RowSums},
     },
     storage::store::Store,
@@ -202,7 +202,7 @@ fn receipt(files: u64) -> Receipt {
         generation: 1,
         replaces: None,
         accepted_loss: Vec::new(),
-        outcome: Outcome {
+        outcome: DataRecord {
             sha256: "0".repeat(64),
             bytes: 80_000_000,
             rows: rows * files,

@@ -17,8 +17,8 @@ pub enum Kind {
     Proof,
     /// Storage, network or disk: mend it and run again.
     Io,
-    /// Another process published first; its result stands.
-    LostRace,
+    /// Another process wrote first, and what it wrote stands: look again at what is to be done.
+    Conflict,
     /// Whether a write to a bucket took effect is not known: nothing was deleted, and the next run finds out. Exit code 5.
     Unknown,
     /// The run was asked to stop (Ctrl-C or SIGTERM) and did, between two atomic steps.

@@ -1,5 +1,6 @@
 //! The floors of the house: reads the imports of every source file and fails where one goes up or sideways, where files
-//! import each other in a circle, where a file does not say what it is for, or where a crate is named outside its floor.
+//! import each other in a circle, where a file does not say what it is for, where a crate is named outside its floor, or
+//! where a noun of the lower floors means two things.
 //!
 //! Refuses exceptions by name: a new folder at the top of `src` is put on a floor here, or the test fails.
 
@@ -11,6 +12,8 @@ use std::{
 
 #[path = "architecture/imports.rs"]
 mod imports;
+#[path = "architecture/names.rs"]
+mod names;
 
 /// The floors from the ground up; modules on one floor do not know each other.
 const FLOORS: [&[&str]; 10] = [
@@ -61,6 +64,16 @@ fn the_code_keeps_its_floors() {
     let sources = read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
     assert!(sources.len() > 10, "the sources were not found");
     assert_eq!(findings(&sources), Vec::<String>::new());
+}
+
+#[test]
+fn one_noun_for_one_thing() {
+    let sources = read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+    let tests = test_modules(&sources);
+    let is_test = |path: &str| tests.iter().any(|test| module(path).starts_with(test));
+    let shipped: Vec<(&str, &str)> =
+        sources.iter().filter(|(path, _)| !is_test(path)).map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    assert_eq!(names::shared(&shipped, &names::TWICE), Vec::<String>::new());
 }
 
 fn read(src: &Path) -> Vec<Source> {

@@ -15,7 +15,7 @@
 use std::path::Path;
 
 use super::{
-    history::{Generation, Mark},
+    history::{Generation, GenerationMark},
     partition::{PartitionHandle, version},
     state::{Loss, Published},
 };
@@ -55,7 +55,7 @@ pub async fn vouched_since(handle: &PartitionHandle, sha256: &str) -> Result<(Ex
 /// nobody else's `meta.json` is right.
 ///
 /// # Errors
-/// [`Kind::LostRace`] when another process published meanwhile, others when the mark or `meta.json` cannot be written.
+/// [`Kind::Conflict`] when another process published meanwhile, others when the mark or `meta.json` cannot be written.
 pub async fn publish(
     handle: &PartitionHandle,
     staging: &Path,
@@ -73,7 +73,7 @@ pub async fn publish(
         rounds += 1;
         let lost = match atomic::write_bytes(archive, &key, staging, &expect, json.clone()).await {
             Ok(_) => break,
-            Err(error) if error.kind() == Kind::LostRace => error,
+            Err(error) if error.kind() == Kind::Conflict => error,
             Err(error) => return Err(error),
         };
         let stands = handle.meta().await?;
@@ -96,7 +96,7 @@ pub async fn publish(
 /// When it cannot be written.
 pub async fn mark(handle: &PartitionHandle, staging: &Path, published: &Published) -> Result<()> {
     let receipt = published.receipt();
-    let mark = Mark {
+    let mark = GenerationMark {
         generation: receipt.generation,
         sha256: Some(receipt.outcome.sha256.clone()),
         accepted_loss: receipt.accepted_loss.clone(),
@@ -121,10 +121,10 @@ pub async fn accept_loss(
     number: u64,
 ) -> Result<()> {
     let sha256 = loss.standing.as_ref().map(|standing| standing.outcome.sha256.clone());
-    write_mark(handle, staging, &Mark { generation: number, sha256, accepted_loss: lost }).await
+    write_mark(handle, staging, &GenerationMark { generation: number, sha256, accepted_loss: lost }).await
 }
 
-async fn write_mark(handle: &PartitionHandle, staging: &Path, mark: &Mark) -> Result<()> {
+async fn write_mark(handle: &PartitionHandle, staging: &Path, mark: &GenerationMark) -> Result<()> {
     let key = handle.mark_key(&Generation { number: mark.generation, sha256: mark.sha256.clone() });
     let mut json = serde_json::to_vec_pretty(mark)
         .map_err(|e| Error::caused(Kind::Internal, "a mark could not be written as JSON", e))?;

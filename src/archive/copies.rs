@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::partition::{Listed, PartitionHandle, version};
+use super::partition::{PartitionHandle, PartitionObjects, version};
 use crate::{
     error::{Error, Kind, Result},
     model::receipt::{FileCopy, Receipt},
@@ -26,7 +26,7 @@ struct Note {
 ///
 /// # Errors
 /// When the archive does not answer.
-pub async fn with_noted(handle: &PartitionHandle, listed: &Listed, mut receipt: Receipt) -> Result<Receipt> {
+pub async fn with_noted(handle: &PartitionHandle, listed: &PartitionObjects, mut receipt: Receipt) -> Result<Receipt> {
     if listed.notes.contains(&receipt.outcome.sha256) {
         let (note, _) = read(handle, &receipt.outcome.sha256).await?;
         receipt.copies.extend(note.copies);
@@ -53,7 +53,7 @@ pub async fn note(handle: &PartitionHandle, staging: &Path, sha256: &str, found:
         .map_err(|e| Error::caused(Kind::Internal, "a note could not be written as JSON", e))?;
     bytes.push(b'\n');
     match atomic::write_bytes(handle.archive(), &handle.note_key(sha256), staging, &expect, bytes).await {
-        Err(error) if error.kind() != Kind::LostRace => Err(error),
+        Err(error) if error.kind() != Kind::Conflict => Err(error),
         _ => Ok(()),
     }
 }

@@ -33,7 +33,7 @@ pub struct Generation {
 
 /// What a mark says besides its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct GenerationMark {
     /// The number of the generation.
     pub generation: u64,
     /// The sha256 of its data, if it has any.

@@ -28,7 +28,7 @@ pub struct PartitionHandle {
 
 /// The objects of a partition as a listing shows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listed {
+pub struct PartitionObjects {
     /// `data.parquet`
     pub data: Option<Object>,
     /// `meta.json`
@@ -41,7 +41,7 @@ pub struct Listed {
     pub notes: Vec<String>,
 }
 
-impl Listed {
+impl PartitionObjects {
     /// Takes note of an object of the folder of the partition's receipts.
     pub fn take_receipt(&mut self, file: &str) {
         if let Some(sha256) = receipt_sha256(file) {
@@ -158,8 +158,9 @@ impl PartitionHandle {
     ///
     /// # Errors
     /// When the archive does not answer.
-    pub(super) async fn list(&self) -> Result<Listed> {
-        let mut listed = Listed { data: self.archive.head(&self.data_key()).await?, ..Listed::default() };
+    pub(super) async fn list(&self) -> Result<PartitionObjects> {
+        let mut listed =
+            PartitionObjects { data: self.archive.head(&self.data_key()).await?, ..PartitionObjects::default() };
         for object in self.archive.list(&self.receipts_dir()).await?.whole()? {
             listed.take_receipt(object.key.rsplit('/').next().unwrap_or_default());
         }
@@ -187,7 +188,7 @@ impl PartitionHandle {
     }
 
     /// The newest of the receipts that count no generations, where no data stands that they could be of.
-    pub(super) async fn newest_without_history(&self, listed: &Listed) -> Result<Option<Receipt>> {
+    pub(super) async fn newest_without_history(&self, listed: &PartitionObjects) -> Result<Option<Receipt>> {
         let mut newest: Option<Receipt> = None;
         for sha256 in &listed.receipts {
             let Some(receipt) = self.receipt(sha256).await? else { continue };

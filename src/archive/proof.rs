@@ -96,7 +96,7 @@ impl Proven {
 
 /// What reading a file for its proof came to.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum ProofResult {
     /// Every row was found. The value is large, and there are many of the others.
     Proven(Box<Proven>),
     /// Some of its rows are of a day that is too young to be looked for.
@@ -111,35 +111,40 @@ pub enum Verdict {
 ///
 /// # Errors
 /// When a store does not answer.
-pub async fn prove(store: &Store, subject: &Subject, evidence: &mut Evidence, young: Option<Date>) -> Result<Verdict> {
+pub async fn prove(
+    store: &Store,
+    subject: &Subject,
+    evidence: &mut Evidence,
+    young: Option<Date>,
+) -> Result<ProofResult> {
     let found = match census(&Handle::new(store, &subject.object), subject.home).await {
         Ok(found) => found,
         Err(Problem::Storage(error)) => return Err(error),
-        Err(problem) => return Ok(Verdict::Doubt(unreadable(subject, evidence, &problem).await?)),
+        Err(problem) => return Ok(ProofResult::Doubt(unreadable(subject, evidence, &problem).await?)),
     };
     if found.rows == 0 {
-        return Ok(Verdict::Empty);
+        return Ok(ProofResult::Empty);
     }
     if let Some(day) = found.days.keys().find(|day| young.is_some_and(|young| **day >= young)) {
-        return Ok(Verdict::Young(*day));
+        return Ok(ProofResult::Young(*day));
     }
     let mut days: BTreeMap<Date, Arc<Witness>> = BTreeMap::new();
     for date in found.days.keys() {
         match evidence.of(&subject.series.on(*date)).await? {
             Ok(witness) => drop(days.insert(*date, witness)),
-            Err(doubt) => return Ok(Verdict::Doubt(doubt)),
+            Err(doubt) => return Ok(ProofResult::Doubt(doubt)),
         }
     }
     let data = match in_data(subject, &found, &days) {
         Ok(data) => data,
-        Err(doubt) => return Ok(Verdict::Doubt(doubt)),
+        Err(doubt) => return Ok(ProofResult::Doubt(doubt)),
     };
     let (sha256, _) = store.sha256(&subject.object.key).await?;
     let quarantined = match in_quarantine(subject, &sha256, &found, evidence).await? {
         Ok(quarantined) => quarantined,
-        Err(doubt) => return Ok(Verdict::Doubt(doubt)),
+        Err(doubt) => return Ok(ProofResult::Doubt(doubt)),
     };
-    Ok(Verdict::Proven(Box::new(Proven {
+    Ok(ProofResult::Proven(Box::new(Proven {
         object: subject.object.clone(),
         name: subject.name.clone(),
         sha256,

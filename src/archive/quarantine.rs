@@ -91,7 +91,7 @@ async fn update(
     atomic::in_turn(archive, &dir, TURNS, || async {
         let object = archive.head(&key).await?;
         let (known, expect) = entries_and_version(handle).await?;
-        let raced = || Error::new(Kind::LostRace, "error.json has a new entry");
+        let raced = || Error::new(Kind::Conflict, "error.json has a new entry");
         match (ErrorFile::of(change(known)?), object) {
             (Some(file), _) => {
                 let _ = atomic::write_bytes(archive, &key, staging, &expect, file.to_json()?).await?;
@@ -113,7 +113,7 @@ async fn update(
 
 /// A name under which something can be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum KeptName {
     /// Nothing is kept under this name.
     Free(String),
     /// These very bytes are kept under this name already.
@@ -131,7 +131,7 @@ pub async fn place_for(
     names: impl Iterator<Item = String> + Send,
     of_source: (&str, &str),
     is_same: &(dyn for<'a> Fn(&'a str) -> BoxFuture<'a, Result<bool>> + Send + Sync),
-) -> Result<Place> {
+) -> Result<KeptName> {
     let (source_path, sha256) = of_source;
     for name in names {
         let entry = known.iter().find(|entry| entry.kept_as == name);
@@ -140,10 +140,10 @@ pub async fn place_for(
         }
         let key = handle.kept_key(&name);
         if handle.archive().head(&key).await?.is_none() {
-            return Ok(Place::Free(name));
+            return Ok(KeptName::Free(name));
         }
         if is_same(&key).await? {
-            return Ok(Place::Kept(name));
+            return Ok(KeptName::Kept(name));
         }
     }
     Err(Error::new(Kind::Io, format!("{}: no name is free in QUARANTINE", handle.partition())))
@@ -168,8 +168,8 @@ pub async fn keep(
         Box::pin(async move { Ok(archive.sha256(&key).await?.0 == sha256) })
     };
     match place_for(handle, known, names, (from_key, sha256), is_same).await? {
-        Place::Kept(name) => Ok(name),
-        Place::Free(name) => {
+        KeptName::Kept(name) => Ok(name),
+        KeptName::Free(name) => {
             let key = handle.kept_key(&name);
             let copied = atomic::copy_of(
                 from,
@@ -185,7 +185,7 @@ pub async fn keep(
             match copied {
                 Ok(_) => Ok(name),
                 // Another process keeps the same file at the same time.
-                Err(error) if error.kind() == Kind::LostRace && archive.sha256(&key).await?.0 == sha256 => Ok(name),
+                Err(error) if error.kind() == Kind::Conflict && archive.sha256(&key).await?.0 == sha256 => Ok(name),
                 Err(error) => Err(error),
             }
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     history::Generation,
-    partition::{Listed, PartitionHandle, Versions},
+    partition::{PartitionHandle, PartitionObjects, Versions},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -154,9 +154,9 @@ pub fn advice(state: &State) -> Option<&'static str> {
 
 /// The facts that a partition is judged by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct PartitionFacts {
     /// What is known of `data.parquet`, if it is there.
-    pub data: Option<Data>,
+    pub data: Option<DataState>,
     /// What `meta.json` says; `Some(None)` where it cannot be understood.
     pub meta: Option<Option<Meta>>,
     /// The newest generation that was published.
@@ -169,7 +169,7 @@ pub struct Facts {
 
 /// What is known of a `data.parquet`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Data {
+pub enum DataState {
     /// A receipt is that of this data.
     Vouched(Box<Receipt>),
     /// None is; its sha256, where it was read.
@@ -180,8 +180,8 @@ pub enum Data {
 
 /// Decides what a partition is.
 #[must_use]
-pub fn judge(facts: Facts) -> State {
-    let Facts { data, meta, newest, newest_receipt, without_history } = facts;
+pub fn judge(facts: PartitionFacts) -> State {
+    let PartitionFacts { data, meta, newest, newest_receipt, without_history } = facts;
     let lost = |newest: &Generation, receipt: Option<Receipt>, standing: Option<Receipt>| {
         let sha256 = newest.sha256.clone()?;
         Some(State::Lost(Box::new(Loss { generation: newest.number, sha256, newest: receipt, standing })))
@@ -202,9 +202,9 @@ pub fn judge(facts: Facts) -> State {
                 None => State::Empty,
             }
         }
-        Some(Data::OtherSize) => State::Unproven(Unproven::OtherSize),
-        Some(Data::Unvouched(sha256)) => State::Unproven(Unproven::NoReceipt(sha256)),
-        Some(Data::Vouched(receipt)) => {
+        Some(DataState::OtherSize) => State::Unproven(Unproven::OtherSize),
+        Some(DataState::Unvouched(sha256)) => State::Unproven(Unproven::NoReceipt(sha256)),
+        Some(DataState::Vouched(receipt)) => {
             let is_newest = |newest: &Generation| {
                 newest.sha256.as_deref() == Some(receipt.outcome.sha256.as_str()) || receipt.generation > newest.number
             };
@@ -231,7 +231,7 @@ pub struct Inspection {
     /// The versions of its objects.
     pub versions: Versions,
     /// Its objects as they were listed.
-    pub listed: Listed,
+    pub listed: PartitionObjects,
 }
 
 impl Inspection {
@@ -262,7 +262,7 @@ const LOOKS: u32 = 5;
 /// Finds out what a partition is.
 ///
 /// # Errors
-/// When the archive does not answer, or a receipt cannot be understood; [`Kind::LostRace`] when other processes replaced its
+/// When the archive does not answer, or a receipt cannot be understood; [`Kind::Conflict`] when other processes replaced its
 /// objects at every look.
 pub async fn inspect(handle: &PartitionHandle, depth: Depth) -> Result<Inspection> {
     for _ in 0..LOOKS {
@@ -276,40 +276,40 @@ pub async fn inspect(handle: &PartitionHandle, depth: Depth) -> Result<Inspectio
             return inspection;
         }
     }
-    Err(Error::new(Kind::LostRace, format!("{}: other processes keep publishing this partition", handle.partition())))
+    Err(Error::new(Kind::Conflict, format!("{}: other processes keep publishing this partition", handle.partition())))
 }
 
 /// The same of a partition whose objects are listed already.
 ///
 /// # Errors
 /// As [`inspect`].
-pub async fn inspect_listed(handle: &PartitionHandle, listed: Listed, depth: Depth) -> Result<Inspection> {
+pub async fn inspect_listed(handle: &PartitionHandle, listed: PartitionObjects, depth: Depth) -> Result<Inspection> {
     let meta = if listed.meta.is_some() { handle.meta().await? } else { None };
     inspect_with(handle, listed, meta, depth).await
 }
 
-fn versions_of(listed: &Listed, meta: Option<&(Bytes, Option<String>)>) -> Versions {
+fn versions_of(listed: &PartitionObjects, meta: Option<&(Bytes, Option<String>)>) -> Versions {
     Versions::of(listed.data.as_ref().map(|data| data.tag.clone()), meta.map(|(_, tag)| tag.clone()))
 }
 
 async fn inspect_with(
     handle: &PartitionHandle,
-    listed: Listed,
+    listed: PartitionObjects,
     meta: Option<(Bytes, Option<String>)>,
     depth: Depth,
 ) -> Result<Inspection> {
     let versions = versions_of(&listed, meta.as_ref());
-    let mut facts = Facts {
+    let mut facts = PartitionFacts {
         meta: meta.map(|(bytes, _)| Meta::from_json(&bytes).ok()),
         newest: listed.newest().cloned(),
-        ..Facts::default()
+        ..PartitionFacts::default()
     };
     if let Some(data) = &listed.data {
         let said = facts.meta.as_ref().and_then(Option::as_ref).map(|meta| meta.sha256.clone());
         facts.data = Some(data_of(handle, &listed, data, said, depth).await?);
     }
     let standing = match &facts.data {
-        Some(Data::Vouched(receipt)) => Some(receipt.outcome.sha256.as_str()),
+        Some(DataState::Vouched(receipt)) => Some(receipt.outcome.sha256.as_str()),
         _ => None,
     };
     // On a store that lets two writers publish at once, two generations have the newest number: the one that stands counts.
@@ -333,12 +333,12 @@ async fn inspect_with(
 /// Which receipt is that of the data that stands; `said` is the sha256 that `meta.json` says.
 async fn data_of(
     handle: &PartitionHandle,
-    listed: &Listed,
+    listed: &PartitionObjects,
     data: &Object,
     said: Option<String>,
     depth: Depth,
-) -> Result<Data> {
-    let vouched = |receipt| Data::Vouched(Box::new(receipt));
+) -> Result<DataState> {
+    let vouched = |receipt| DataState::Vouched(Box::new(receipt));
     if depth == Depth::Documents {
         // Without the bytes, the size tells which receipt it may be.
         let Some(sha256) = said else {
@@ -348,12 +348,12 @@ async fn data_of(
                     return Ok(vouched(receipt));
                 }
             }
-            return Ok(Data::Unvouched(None));
+            return Ok(DataState::Unvouched(None));
         };
         return Ok(match handle.receipt(&sha256).await? {
             Some(receipt) if receipt.outcome.bytes == data.size => vouched(receipt),
-            Some(_) => Data::OtherSize,
-            None => Data::Unvouched(None),
+            Some(_) => DataState::OtherSize,
+            None => DataState::Unvouched(None),
         });
     }
     if depth == Depth::Footer
@@ -365,7 +365,7 @@ async fn data_of(
         return Ok(vouched(receipt));
     }
     let (sha256, _) = handle.archive().sha256(&data.key).await?;
-    let Some(receipt) = handle.receipt(&sha256).await? else { return Ok(Data::Unvouched(Some(sha256))) };
+    let Some(receipt) = handle.receipt(&sha256).await? else { return Ok(DataState::Unvouched(Some(sha256))) };
     // The bytes are those that it names; whether it says of them what is true, only they can tell.
     if !footer_agrees(handle, data, &receipt).await? {
         let shown = handle.archive().show(&handle.receipt_key(&sha256));

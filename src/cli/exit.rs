@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use crate::{
     clean,
-    compact::{InputSummary, Outcome, Outlook, RunSummary, Status},
+    compact::{Action, InputSummary, Outcome, Outlook, RunSummary, Status},
     doctor::{Check, Level},
     error::{Error, Kind, Result},
     import,
@@ -49,7 +49,7 @@ impl Exit {
     pub(crate) fn of_error(error: &Error) -> Self {
         match error.kind() {
             Kind::Usage => Self::Usage,
-            Kind::LostRace => Self::Done,
+            Kind::Conflict => Self::Done,
             Kind::Unknown => Self::Unknown,
             Kind::BadInput
             | Kind::Damage
@@ -91,7 +91,7 @@ impl Exit {
 
     /// After a dry run: a partition that could not even be planned counts as failed, an intended quarantine does not count.
     pub(crate) fn of_outlooks(outlooks: &[Outlook]) -> Self {
-        if outlooks.iter().any(|outlook| outlook.action == "fail") { Self::Failed } else { Self::Done }
+        if outlooks.iter().any(|outlook| outlook.action == Action::Fail) { Self::Failed } else { Self::Done }
     }
 
     /// After a search for damage that reported so many findings, and then ended.
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn errors_by_their_kind() {
         let of = |kind| Exit::of_error(&Error::new(kind, "x")).code();
-        assert_eq!([Kind::Usage, Kind::LostRace, Kind::Io, Kind::Interrupted, Kind::Damage].map(of), [2, 0, 1, 1, 1]);
+        assert_eq!([Kind::Usage, Kind::Conflict, Kind::Io, Kind::Interrupted, Kind::Damage].map(of), [2, 0, 1, 1, 1]);
         let ended = |kind| Err::<(), _>(Error::new(kind, "x"));
         assert_eq!(Exit::of_findings(0, &Ok(())).code(), 0);
         assert_eq!(Exit::of_findings(1, &Ok(())).code(), 4);

@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     args::{
-        Chosen, Clean, Compact, Covered, Days, Import, ModeName, OutputFormat, Prune, Query,
-        Selection as TypedSelection, Verify,
+        Chosen, Clean, Compact, Covered, Days, Import, ModeName, OutputFormat, Prune, Query, SelectionArgs, Verify,
     },
     settings::{Settings, nearest},
 };
@@ -348,7 +347,7 @@ impl From<OutputFormat> for query::Format {
     }
 }
 
-fn selection(typed: &TypedSelection) -> Selection {
+fn selection(typed: &SelectionArgs) -> Selection {
     Selection { exchanges: typed.exchange.clone(), streams: typed.stream.clone(), symbols: typed.symbol.clone() }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use configparser::ini::Ini;
 
-use super::args::Bucket;
+use super::args::BucketArgs;
 use crate::{
     error::{Error, Result},
     storage::bucket::Credentials,
@@ -25,7 +25,7 @@ pub(super) struct Profile {
 ///
 /// # Errors
 /// When a named profile does not exist, or its keys are not in the files.
-pub(super) fn read(typed: &Bucket, named: Option<&str>, home: Option<&Path>) -> Result<Profile> {
+pub(super) fn read(typed: &BucketArgs, named: Option<&str>, home: Option<&Path>) -> Result<Profile> {
     let beside = |name: &str| home.map(|home| home.join(".aws").join(name));
     let keys = ini(typed.credentials_file.clone().or_else(|| beside("credentials")))?;
     let config = ini(typed.config_file.clone().or_else(|| beside("config")))?;
@@ -88,7 +88,7 @@ mod tests {
                 "[default]\nregion = eu-west-1\n[profile desk]\nregion=eu-north-1\nendpoint_url = https://s3.desk\n",
             ),
         ]);
-        let typed = Bucket::default();
+        let typed = BucketArgs::default();
         let got = read(&typed, Some("desk"), Some(home.path())).unwrap();
         let keys = got.credentials.unwrap();
         assert_eq!((keys.key_id.as_str(), keys.secret.as_str(), keys.token.as_deref()), ("c", "d/+=", Some("e")));
@@ -102,10 +102,10 @@ mod tests {
     #[test]
     fn a_profile_that_is_not_there_or_has_no_keys_is_refused() {
         let home = home(&[("config", "[profile sso]\nsso_start_url = https://x\n")]);
-        let said = |name: &str| read(&Bucket::default(), Some(name), Some(home.path())).unwrap_err().chain();
+        let said = |name: &str| read(&BucketArgs::default(), Some(name), Some(home.path())).unwrap_err().chain();
         assert!(said("desk").contains("no profile \"desk\""));
         assert!(said("sso").contains("no static keys"));
-        assert_eq!(read(&Bucket::default(), None, Some(home.path())).unwrap(), Profile::default());
-        assert_eq!(read(&Bucket::default(), None, None).unwrap(), Profile::default());
+        assert_eq!(read(&BucketArgs::default(), None, Some(home.path())).unwrap(), Profile::default());
+        assert_eq!(read(&BucketArgs::default(), None, None).unwrap(), Profile::default());
     }
 }

@@ -159,14 +159,14 @@ impl Watch for Progress {
 
 /// Counts what a verification has done, for which no total is known beforehand.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct ProgressTally {
     bar: Option<ProgressBar>,
     partitions: usize,
     rows: u64,
     bytes: u64,
 }
 
-impl Tally {
+impl ProgressTally {
     /// A tally that draws on `console`.
     pub(crate) fn new(console: &Console) -> Self {
         let bar = console.bars().map(|bars| {

@@ -20,7 +20,7 @@ pub(crate) use near::nearest;
 pub(crate) use told::{Told, http_url};
 
 use super::{
-    args::{Bucket, Global, Resources, Tuning},
+    args::{BucketArgs, Global, Resources, Tuning},
     profile,
 };
 use crate::{
@@ -138,7 +138,7 @@ pub(crate) fn lines(global: &Global) -> Result<Vec<(String, usize)>> {
 }
 
 /// The options of buckets: typed, else from the file, else of the profile, else the usual ones.
-fn bucket(typed: &Bucket, file: BucketFile, home: Option<&Path>) -> Result<BucketOptions> {
+fn bucket(typed: &BucketArgs, file: BucketFile, home: Option<&Path>) -> Result<BucketOptions> {
     let named = typed.profile.as_deref().or(file.profile.as_deref());
     let profile = profile::read(typed, named, home)?;
     let usual = BucketOptions::usual();

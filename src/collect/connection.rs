@@ -71,8 +71,7 @@ impl Connection {
                 }
                 continue;
             }
-            let (session, live_for, ended) = self.lifetime().await;
-            let Some(ended) = ended else { break };
+            let Lifetime { session, live_for, ended: Some(ended) } = self.lifetime().await else { break };
             // Only a session that was of use: an attempt that times out takes long, too.
             failures = if live_for > STABLE { 1 } else { failures.saturating_add(1) };
             let wait = self.shared.wait(failures, session).max(ended.wait);
@@ -117,9 +116,8 @@ impl Connection {
         keeping.renew_after * (768 + u32::try_from(share).unwrap_or(0)) / 1024
     }
 
-    /// A session and those that replace it, until one is lost with none in its place: its number, how long it was live, and
-    /// why it ended; `None` when it was asked to stop.
-    async fn lifetime(&mut self) -> (u64, Duration, Option<Ended>) {
+    /// A session and those that replace it, until one is lost with none in its place.
+    async fn lifetime(&mut self) -> Lifetime {
         let mut current = self.begin();
         let mut next: Option<Running> = None;
         let mut ready_since: Option<Instant> = None;
@@ -179,7 +177,7 @@ impl Connection {
                                 successor.stop().await;
                             }
                             let live_for = live_since.map_or(Duration::ZERO, |since| since.elapsed());
-                            return (current.number, live_for, ended);
+                            return Lifetime { session: current.number, live_for, ended };
                         }
                     }
                 }
@@ -205,7 +203,7 @@ impl Connection {
                     }
                     let number = current.number;
                     current.stop().await;
-                    return (number, Duration::ZERO, None);
+                    return Lifetime { session: number, live_for: Duration::ZERO, ended: None };
                 }
             };
             let _ = self.tell(current.number, What::Renewing(why.to_owned())).await;
@@ -219,6 +217,16 @@ impl Connection {
         session.stop().await;
         let _ = self.tell(number, What::Ended(reason)).await;
     }
+}
+
+/// How a session ended in whose place none came.
+struct Lifetime {
+    /// The number of the session.
+    session: u64,
+    /// How long it was live, those before it included.
+    live_for: Duration,
+    /// Why it ended; `None` when it was asked to stop.
+    ended: Option<Ended>,
 }
 
 impl Running {

@@ -35,7 +35,7 @@ use super::{
 use crate::{
     error::Result,
     feed::{
-        event::{Event, Kind},
+        event::{Event, Id, Kind},
         venue::{Line, Wanted},
     },
     model::partition::Series,
@@ -354,7 +354,7 @@ impl Writer {
         let Some(series) = self.series.get_mut(place) else { return };
         let now = event.ts_recv;
         let verdict = series.tracker.look(event, session);
-        let told = || json!({ "series": series.wanted.series.to_string(), "id": format!("{:?}", event.id), "session": session });
+        let told = || json!({ "series": series.wanted.series.to_string(), "id": number(event.id), "session": session });
         match verdict {
             Verdict::Again => {
                 series.status.duplicates += 1;
@@ -813,6 +813,14 @@ fn looked_at_every(series: usize) -> u64 {
 /// than some 43,000 small files a day with the usual setting.
 fn quiet_after(rotate_after: Duration, series: usize) -> Duration {
     rotate_after * u32::try_from(series.div_ceil(FEW)).unwrap_or(u32::MAX).max(1)
+}
+
+/// The number that its exchange gave an event, if it gave one.
+fn number(id: Id) -> Option<u64> {
+    match id {
+        Id::Consecutive(number) | Id::Ascending(number) | Id::Shared(number) => Some(number),
+        Id::Time => None,
+    }
 }
 
 /// Whether there is room for another event: frequent ones may fill the limit, rare ones a tenth more.

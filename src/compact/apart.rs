@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     InputSummary, Meant, Options, Outcome, RunSummary, Silent, Status, Stop, footers::Footers, joined, meant, one,
-    report::Mode, shared, survey, work::Run,
+    report::Mode, shared, survey, work::RunContext,
 };
 use crate::{
     error::{Kind, Result},
@@ -71,6 +71,6 @@ pub async fn one_of_many(
         let outcome = Outcome::without(partition, Status::Failed, &error.chain());
         return Ok(Some(Outcome { error: Some(Kind::Io), ..outcome }));
     }
-    let run = Run { probed, ..shared(spool, archive, options, scratch, 1, Arc::new(Silent), stop)? };
+    let run = RunContext { probed, ..shared(spool, archive, options, scratch, 1, Arc::new(Silent), stop)? };
     Ok(one(&run, partition, &files, matches!(options.mode, Mode::Single { .. })).await)
 }

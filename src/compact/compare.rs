@@ -48,7 +48,7 @@ const SUB_SEQ: &str = "sub_seq";
 
 /// A new file to be compared.
 #[derive(Debug)]
-pub struct Subject<'a> {
+pub struct ComparedFile<'a> {
     /// The file.
     pub file: &'a SpoolFile,
     /// What is known of it.
@@ -57,7 +57,7 @@ pub struct Subject<'a> {
     pub compacted: bool,
 }
 
-impl Subject<'_> {
+impl ComparedFile<'_> {
     /// Whether `seq` counts.
     fn by_seq(&self) -> bool {
         self.claims.has_seq && !self.compacted
@@ -86,7 +86,7 @@ impl Comparisons {
         places: (&Store, &Store),
         partition: &Partition,
         receipt: &Receipt,
-        subjects: &[Subject<'_>],
+        subjects: &[ComparedFile<'_>],
         room: u64,
     ) -> Result<Vec<Arc<Compared>>> {
         let (data, files) = (&receipt.outcome.sha256, subjects.iter().map(|s| identity(s.file)).collect());
@@ -128,7 +128,7 @@ async fn compare(
     (spool, archive): (&Store, &Store),
     partition: &Partition,
     receipt: &Receipt,
-    subjects: &[Subject<'_>],
+    subjects: &[ComparedFile<'_>],
     room: u64,
 ) -> Result<Vec<Arc<Compared>>> {
     let rows: u64 = subjects.iter().map(|subject| subject.claims.rows).sum();
@@ -164,7 +164,7 @@ async fn compare(
 async fn count(
     spool: &Store,
     partition: &Partition,
-    subject: &Subject<'_>,
+    subject: &ComparedFile<'_>,
     facts: bool,
     mut each: impl FnMut(u64),
 ) -> Result<Under> {
@@ -246,7 +246,7 @@ async fn find(
 async fn mark(
     spool: &Store,
     partition: &Partition,
-    subject: &Subject<'_>,
+    subject: &ComparedFile<'_>,
     under: &mut Under,
     table: &mut Table,
     is_meant: &(dyn Fn(u64) -> bool + Sync),
@@ -275,7 +275,7 @@ async fn open(handle: &Handle, claims: &Claims) -> Result<Rows> {
     handle.rows(claims, 8192, &[]).await.map_err(|problem| unreadable(handle.shown(), problem))
 }
 
-async fn next(rows: &mut Rows, spool: &Store, subject: &Subject<'_>) -> Result<Option<RecordBatch>> {
+async fn next(rows: &mut Rows, spool: &Store, subject: &ComparedFile<'_>) -> Result<Option<RecordBatch>> {
     rows.next().await.map_err(|problem| unreadable(&spool.show(&subject.file.object.key), problem))
 }
 
@@ -388,14 +388,14 @@ mod tests {
             let home: Option<Date> = "20260203".parse().ok();
             found.push((SpoolFile { object, file: key, home }, examined.claims));
         }
-        let subject = |(file, claims)| Subject { file, claims, compacted: false };
-        let subjects: Vec<Subject<'_>> = found.iter().map(|(file, claims)| subject((file, claims))).collect();
+        let subject = |(file, claims)| ComparedFile { file, claims, compacted: false };
+        let subjects: Vec<ComparedFile<'_>> = found.iter().map(|(file, claims)| subject((file, claims))).collect();
         let receipt = receipt(data.len() as u64, day.row_hash);
         let compared = compare((&store, &store), &partition(), &receipt, &subjects, room).await.unwrap();
         let told = |one: &Arc<Compared>| one.rows.iter().map(|known| if known { '1' } else { '0' }).collect::<String>();
         assert_eq!(compared.iter().map(told).collect::<Vec<_>>(), expected, "{files:?}");
         let other = Receipt {
-            outcome: crate::model::receipt::Outcome { row_hash: RowHash::EMPTY, ..receipt.outcome.clone() },
+            outcome: crate::model::receipt::DataRecord { row_hash: RowHash::EMPTY, ..receipt.outcome.clone() },
             ..receipt
         };
         let refused = compare((&store, &store), &partition(), &other, &subjects, room).await;

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::buffer::BooleanBuffer;
 
+use super::report::Action;
 use crate::{
     archive::state::{Loss, State, advice},
     engine::layout::plural,
@@ -45,12 +46,29 @@ impl SpoolFile {
 
 /// Key, size and time of a spool file. They may spare reading a file that nothing is to be done with; that a file's rows
 /// are in the archive is told by the rows.
-pub type Identity = (String, u64, i64);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// Its key.
+    pub key: String,
+    /// Its size.
+    pub size: u64,
+    /// When it was last changed.
+    pub modified_us: i64,
+}
+
+impl Identity {
+    /// That of a file whose rows `source` had.
+    #[must_use]
+    pub fn of_source(source: &Source) -> Self {
+        Self { key: source.name.clone(), size: source.size, modified_us: source.modified_us }
+    }
+}
 
 /// The identity of `file`.
 #[must_use]
 pub fn identity(file: &SpoolFile) -> Identity {
-    (file.object.key.clone(), file.object.size, file.object.modified_us)
+    let Object { key, size, modified_us, .. } = &file.object;
+    Identity { key: key.clone(), size: *size, modified_us: *modified_us }
 }
 
 /// What is to be done.
@@ -78,6 +96,20 @@ pub enum Decision {
     },
     /// Touch nothing, because.
     Fail(String),
+}
+
+impl Decision {
+    /// What a dry run calls it. Noting files in a receipt changes no row, so that it is nothing.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Nothing(_) | Self::Record { .. } => Action::Nothing,
+            Self::Complete(_) => Action::Complete,
+            Self::Build(_) => Action::Compact,
+            Self::AcceptLoss { .. } => Action::AcceptLoss,
+            Self::Fail(_) => Action::Fail,
+        }
+    }
 }
 
 /// What a new generation is made of.
@@ -365,9 +397,9 @@ fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, i
 mod tests {
     use super::*;
     use crate::{
-        archive::state::{Data, Facts, Unproven, judge},
+        archive::state::{DataState, PartitionFacts, Unproven, judge},
         model::{
-            receipt::{Outcome, RECEIPT_VERSION},
+            receipt::{DataRecord, RECEIPT_VERSION},
             row_hash::RowHash,
         },
     };
@@ -421,7 +453,7 @@ mod tests {
             generation: 1,
             replaces: None,
             accepted_loss: Vec::new(),
-            outcome: Outcome {
+            outcome: DataRecord {
                 sha256: "a".repeat(64),
                 bytes: 1,
                 rows: 5 * sources.len() as u64,
@@ -445,7 +477,7 @@ mod tests {
 
     fn published(receipt: Receipt) -> State {
         let meta = Some(Some(receipt.meta()));
-        judge(Facts { data: Some(Data::Vouched(Box::new(receipt))), meta, ..Facts::default() })
+        judge(PartitionFacts { data: Some(DataState::Vouched(Box::new(receipt))), meta, ..PartitionFacts::default() })
     }
 
     fn check(feeding: &[Feeding], state: &State, wishes: Wishes, expected: &str) {

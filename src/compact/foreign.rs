@@ -10,7 +10,7 @@ use super::{
     Options, Outcome, Stop, Watch,
     footers::Footers,
     in_turn, shared, survey, unnamed_days,
-    work::{Files, Origin, Run},
+    work::{Files, Origin, RunContext},
 };
 use crate::{
     engine::budget::Budget,
@@ -54,5 +54,5 @@ pub async fn take_over(
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
     let run = shared(tree, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
     watch.begin(partitions.len());
-    Ok(in_turn(&Run { footers, origin: Origin::Tree(files), ..run }, partitions, spool, false, workers).await)
+    Ok(in_turn(&RunContext { footers, origin: Origin::Tree(files), ..run }, partitions, spool, false, workers).await)
 }

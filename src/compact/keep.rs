@@ -13,9 +13,9 @@ use super::{
 use crate::{
     archive::{
         partition::PartitionHandle,
-        quarantine::{self, Place},
+        quarantine::{self, KeptName},
     },
-    engine::job::Tally,
+    engine::job::SourceTally,
     error::{Error, Kind, Result},
     file::{claims::Claims, extract, fault::Problem, reader::Handle, salvage::Salvage},
     model::{
@@ -151,7 +151,7 @@ pub async fn rows(
     partition: &Partition,
     file: &SpoolFile,
     claims: &Claims,
-    tally: &Tally,
+    tally: &SourceTally,
 ) -> Result<Option<Entry>> {
     let fault = Fault::new(
         ErrorType::TimeOutOfRange,
@@ -181,8 +181,8 @@ pub async fn rows(
     };
     let place = quarantine::place_for(&home, &known, names, of_source, is_same).await?;
     let (name, is_kept) = match place {
-        Place::Free(name) => (name, false),
-        Place::Kept(name) => (name, true),
+        KeptName::Free(name) => (name, false),
+        KeptName::Kept(name) => (name, true),
     };
     let key = home.kept_key(&name);
     if is_kept {
@@ -243,7 +243,7 @@ async fn are_kept(
     known: &[Entry],
     file: &SpoolFile,
     sha256: &str,
-    tally: &Tally,
+    tally: &SourceTally,
 ) -> Result<bool> {
     let same = |e: &&Entry| {
         e.extent() == Extent::Rows
@@ -268,7 +268,7 @@ pub async fn all_rows(
     places: &Places,
     partition: &Partition,
     inputs: &[Input],
-    tallies: &[Tally],
+    tallies: &[SourceTally],
 ) -> Result<Vec<Entry>> {
     let mut kept = Vec::new();
     for (input, tally) in inputs.iter().zip(tallies).filter(|(_, tally)| tally.quarantined > 0) {

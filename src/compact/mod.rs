@@ -26,7 +26,7 @@ use std::{
 use chrono::{SecondsFormat, Utc};
 use futures::{StreamExt, stream};
 
-pub use report::{InputSummary, Mode, Options, Outcome, Outlook, RunSummary, Silent, Status, Stop, Watch};
+pub use report::{Action, InputSummary, Mode, Options, Outcome, Outlook, RunSummary, Silent, Status, Stop, Watch};
 
 use crate::{
     archive::{
@@ -52,7 +52,7 @@ use decide::{Decision, Knowledge, Wishes};
 use footers::Footers;
 use keep::Places;
 use survey::Spool;
-use work::{Done, Made, Origin, Run};
+use work::{Origin, RunContext};
 
 /// Compacts what `options` mean. A series of which not everything could be listed fails, with every partition that is known
 /// of it.
@@ -76,7 +76,7 @@ pub async fn run(
     let Meant { files, partitions, unknown, input } = meant(spool, archive, options, &footers).await?;
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
     let run = shared(spool, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
-    let shared = Run { footers, ..run };
+    let shared = RunContext { footers, ..run };
     watch.begin(partitions.len() + unknown.len());
     for outcome in &unknown {
         watch.partition_ends(outcome);
@@ -87,7 +87,7 @@ pub async fn run(
 
 /// Works on all `partitions`, `workers` at a time; the outcomes are in their order.
 async fn in_turn(
-    shared: &Run,
+    shared: &RunContext,
     partitions: Vec<Partition>,
     files: Spool,
     explicit: bool,
@@ -124,21 +124,27 @@ fn ended_early(partition: &Partition, defect: &tokio::task::JoinError, watch: &d
     outcome
 }
 
-/// Says what [`run`] would do.
+/// Says what [`run`] would do; `explain` asks for the plans of the engine as well.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn dry_run(spool: &Store, archive: &Store, options: &Options) -> Result<(Vec<Outlook>, InputSummary)> {
+pub async fn dry_run(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    explain: bool,
+) -> Result<(Vec<Outlook>, InputSummary)> {
     let footers = Arc::new(Footers::within(options.memory_limit));
     let Meant { files, partitions, unknown, input } = meant(spool, archive, options, &footers).await?;
     let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
     let run = shared(spool, archive, options, &options.spill_dir, workers, Arc::new(Silent), &Stop::default())?;
-    let shared = Run { footers, ..run };
+    let shared = RunContext { footers, ..run };
     let mut outlooks: Vec<Outlook> =
-        unknown.into_iter().map(|one| Outlook::without(one.partition, "fail", one.message)).collect();
+        unknown.into_iter().map(|one| Outlook::without(one.partition, Action::Fail, one.message)).collect();
     for partition in partitions {
         let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
-        outlooks.extend(outlook(&shared, partition, files, matches!(options.mode, Mode::Single { .. })).await?);
+        let explicit = matches!(options.mode, Mode::Single { .. });
+        outlooks.extend(outlook(&shared, partition, files, explicit, explain).await?);
     }
     outlooks.sort_by(|a, b| a.partition.cmp(&b.partition));
     Ok((outlooks, input))
@@ -348,9 +354,9 @@ fn shared(
     workers: usize,
     watch: Arc<dyn Watch>,
     stop: &Stop,
-) -> Result<Run> {
+) -> Result<RunContext> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Ok(Run {
+    Ok(RunContext {
         places: Places {
             spool: spool.clone(),
             archive: archive.clone(),
@@ -375,32 +381,24 @@ fn shared(
 }
 
 /// Works on one partition; `None` when it turned out that nobody meant it.
-async fn one(run: &Run, partition: &Partition, files: &Spool, explicit: bool) -> Option<Outcome> {
+async fn one(run: &RunContext, partition: &Partition, files: &Spool, explicit: bool) -> Option<Outcome> {
     let began = Instant::now();
     let mut outcome = Outcome::without(partition, Status::Interrupted, "stopped on request before it began");
     let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
     if !run.stop.asked() {
         match work::work(run, partition, files).await {
-            Ok(done) => {
-                let unmeant = matches!(&done.made, Made::Nothing(_))
-                    && done.quarantined.is_empty()
+            Ok(ended) => {
+                let unmeant = ended.status == Status::UpToDate
+                    && ended.quarantined == 0
                     && !explicit
                     && !files.iter().any(|f| f.home == Some(partition.date))
                     && run.places.archive.head(&layout::data_key(partition)).await.is_ok_and(|d| d.is_none());
                 if unmeant {
                     return None;
                 }
-                tell(&mut outcome, done);
+                outcome = ended;
             }
-            Err(error) => {
-                outcome.status = match error.kind() {
-                    Kind::Interrupted => Status::Interrupted,
-                    Kind::Unknown => Status::Unknown,
-                    _ => Status::Failed,
-                };
-                outcome.message = error.chain();
-                outcome.error = Some(error.kind());
-            }
+            Err(error) => outcome = Outcome::failed(partition, &error),
         }
     }
     run.comparisons.forget(partition);
@@ -410,92 +408,33 @@ async fn one(run: &Run, partition: &Partition, files: &Spool, explicit: bool) ->
     Some(outcome)
 }
 
-fn tell(outcome: &mut Outcome, done: Done) {
-    outcome.quarantined = done.quarantined.len() as u64;
-    let bad: Vec<String> =
-        done.quarantined.iter().map(|e| format!("{} {}: {}", e.error_type, e.source_path, e.message)).collect();
-    let quarantined = if bad.is_empty() { String::new() } else { format!("; quarantined: {}", bad.join("; ")) };
-    let receipt = match done.made {
-        Made::Nothing(why) => {
-            outcome.status = Status::UpToDate;
-            outcome.message = format!("{why}{quarantined}");
-            return;
-        }
-        Made::LostRace(why) => {
-            outcome.status = Status::LostRace;
-            outcome.message = why;
-            return;
-        }
-        Made::Completed(receipt) => {
-            outcome.status = Status::Completed;
-            "an interrupted publish was completed".clone_into(&mut outcome.message);
-            receipt
-        }
-        Made::Published { receipt, reason, bytes_in } => {
-            outcome.status = Status::Done;
-            outcome.bytes_in = bytes_in;
-            let elsewhere: u64 =
-                receipt.sources.iter().filter(|s| !s.by_base).flat_map(|s| s.rows_elsewhere.values()).sum();
-            let elsewhere = if elsewhere == 0 {
-                String::new()
-            } else {
-                format!("; {elsewhere} rows of its files belong to other days")
-            };
-            let known: u64 = receipt.sources.iter().filter(|s| !s.by_base).map(|s| s.rows_known).sum();
-            let known = if known == 0 {
-                String::new()
-            } else {
-                format!("; {known} rows of its files were in the archive already")
-            };
-            outcome.message = format!("{reason}{elsewhere}{known}{quarantined}");
-            receipt
-        }
-    };
-    outcome.files = receipt.source_files();
-    outcome.rows = receipt.outcome.rows;
-    outcome.bytes_out = receipt.outcome.bytes;
-    outcome.sha256 = Some(receipt.outcome.sha256);
-    outcome.plan = receipt.plan;
-}
-
 async fn outlook(
-    run: &Run,
+    run: &RunContext,
     partition: Partition,
     files: &[decide::SpoolFile],
     explicit: bool,
+    explain: bool,
 ) -> Result<Option<Outlook>> {
     let look = work::look(run, &partition, files).await?;
-    let mut outlook = Outlook::without(partition, "", String::new());
+    let mut outlook = Outlook::without(partition, look.decision.action(), String::new());
     match &look.decision {
         Decision::Nothing(why) => {
             let meant = explicit || look.feeding.iter().any(|(f, _)| f.file.home == Some(outlook.partition.date));
             if !meant && files.iter().all(|f| f.home != Some(outlook.partition.date)) {
                 return Ok(None);
             }
-            "nothing".clone_into(&mut outlook.action);
             outlook.reason.clone_from(why);
         }
-        Decision::Record { reason, .. } => {
-            "nothing".clone_into(&mut outlook.action);
-            outlook.reason.clone_from(reason);
-        }
-        Decision::Fail(why) => {
-            "fail".clone_into(&mut outlook.action);
-            outlook.reason.clone_from(why);
-        }
-        Decision::Complete(_) => {
-            "complete".clone_into(&mut outlook.action);
-            "an interrupted publish".clone_into(&mut outlook.reason);
-        }
+        Decision::Record { reason, .. } => outlook.reason.clone_from(reason),
+        Decision::Fail(why) => outlook.reason.clone_from(why),
+        Decision::Complete(_) => "an interrupted publish".clone_into(&mut outlook.reason),
         Decision::AcceptLoss { loss, lost } => {
-            "accept-loss".clone_into(&mut outlook.action);
             let rows: u64 = lost.iter().map(|source| source.rows_here).sum();
             outlook.reason = format!("{loss}; {rows} rows are nowhere else");
         }
         Decision::Build(build) => {
-            let foreseen = work::foresee(run, &outlook.partition, &look, build).await?;
+            let foreseen = work::foresee(run, &outlook.partition, &look, build, explain).await?;
             let prepared = &foreseen.prepared;
-            "compact".clone_into(&mut outlook.action);
             outlook.reason.clone_from(&build.reason);
             outlook.files = prepared.sources.len();
             outlook.rows = prepared.rows();

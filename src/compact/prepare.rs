@@ -15,7 +15,7 @@ use super::{
 use crate::{
     engine::{
         budget::{Budget, decoded_bytes},
-        job::{Order, Role, Source},
+        job::{JobSource, Order, Role},
         layout::{Item, Layout, Room},
         plan::Layouts,
     },
@@ -211,7 +211,7 @@ pub async fn settle(
 #[derive(Debug, Clone)]
 pub struct Prepared {
     /// The sources, spool files by name, the base last.
-    pub sources: Vec<Source>,
+    pub sources: Vec<JobSource>,
     /// The columns.
     pub shape: Shape,
     /// Whether time columns are brought to nanoseconds.
@@ -292,9 +292,9 @@ pub fn prepare(
 ) -> Result<Prepared> {
     let claims = files.iter().map(|input| &input.claims).chain(base.map(|b| &b.claims));
     let (shape, to_ns) = (Shape::of(Arc::clone(&columns.schema), claims)?, columns.to_ns);
-    let mut sources: Vec<Source> = files
+    let mut sources: Vec<JobSource> = files
         .iter()
-        .map(|Input { file, claims, known_groups, known_rows }| Source {
+        .map(|Input { file, claims, known_groups, known_rows }| JobSource {
             name: file.object.key.clone(),
             handle: Handle::new(spool, &file.object),
             home: file.home,
@@ -307,7 +307,7 @@ pub fn prepare(
             known_rows: known_rows.clone(),
         })
         .collect();
-    sources.extend(base.map(|base| Source {
+    sources.extend(base.map(|base| JobSource {
         name: base.object.key.clone(),
         handle: Handle::new(archive, &base.object).vouched(),
         home: Some(partition.date),
@@ -360,9 +360,9 @@ fn order_of(claims: &Claims, shape: &Shape, budget: &Budget) -> Order {
 }
 
 /// Ranks the sources that qlc numbers: archived rows that it numbered before come first, then the files by name.
-fn number(sources: &mut [Source], base: Option<&BaseData>) -> SeqOrigin {
+fn number(sources: &mut [JobSource], base: Option<&BaseData>) -> SeqOrigin {
     // A file that adds no row needs no numbers.
-    let without = |s: &Source| s.role == Role::Spool && !s.claims.has_seq && s.claims.rows > 0 && !s.is_known();
+    let without = |s: &JobSource| s.role == Role::Spool && !s.claims.has_seq && s.claims.rows > 0 && !s.is_known();
     if !sources.iter().any(without) {
         return base.map_or(SeqOrigin::Source, |b| {
             let others = sources.iter().any(|s| s.role == Role::Spool && s.claims.rows > 0);
@@ -391,7 +391,7 @@ fn number(sources: &mut [Source], base: Option<&BaseData>) -> SeqOrigin {
     if all { SeqOrigin::Assigned } else { SeqOrigin::Mixed }
 }
 
-fn item(index: usize, source: &Source, to_nanos: bool, shape: &Shape, budget: &Budget) -> Item {
+fn item(index: usize, source: &JobSource, to_nanos: bool, shape: &Shape, budget: &Budget) -> Item {
     let unit = |v: i64| if to_nanos { to_ns(v).unwrap_or(v) } else { v };
     // Where the ends differ in unit, the stored span is not the span of time.
     let plain = source.claims.ts.filter(|s| !to_nanos || s.units()[0] == s.units()[1]);

@@ -1,6 +1,7 @@
 //! The options of a compaction, its progress and its results.
 
 use std::{
+    fmt,
     path::PathBuf,
     sync::{
         Arc,
@@ -12,10 +13,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::Kind,
+    error::{Error, Kind},
     model::{
         date::Date,
         partition::{Partition, Selection},
+        quarantine::Entry,
+        receipt::Receipt,
     },
     storage::listing::{Ignored, Unlisted},
 };
@@ -106,7 +109,7 @@ impl Watch for Silent {
     fn partition_ends(&self, _: &Outcome) {}
 }
 
-/// How a partition ended.
+/// How a partition ended: each way has its name here, and nowhere before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
@@ -177,6 +180,69 @@ impl Outcome {
             error: None,
         }
     }
+
+    /// Nothing was to be done, because.
+    pub(super) fn up_to_date(partition: &Partition, why: &str) -> Self {
+        Self::without(partition, Status::UpToDate, why)
+    }
+
+    /// Another process was first, or is at work on it.
+    pub(super) fn lost_race(partition: &Partition, why: &str) -> Self {
+        Self::without(partition, Status::LostRace, why)
+    }
+
+    /// The publish that an interrupted run had begun is complete.
+    pub(super) fn completed(partition: &Partition, receipt: &Receipt) -> Self {
+        Self::without(partition, Status::Completed, "an interrupted publish was completed").standing(receipt)
+    }
+
+    /// A new generation was published for this reason, of files of so many bytes.
+    pub(super) fn published(partition: &Partition, receipt: &Receipt, reason: &str, bytes_in: u64) -> Self {
+        let own = || receipt.sources.iter().filter(|source| !source.by_base);
+        let elsewhere: u64 = own().flat_map(|source| source.rows_elsewhere.values()).sum();
+        let known: u64 = own().map(|source| source.rows_known).sum();
+        let mut message = reason.to_owned();
+        if elsewhere > 0 {
+            message += &format!("; {elsewhere} rows of its files belong to other days");
+        }
+        if known > 0 {
+            message += &format!("; {known} rows of its files were in the archive already");
+        }
+        Self { bytes_in, ..Self::without(partition, Status::Done, &message).standing(receipt) }
+    }
+
+    /// What was to be done could not be done.
+    pub(super) fn failed(partition: &Partition, error: &Error) -> Self {
+        let status = match error.kind() {
+            Kind::Interrupted => Status::Interrupted,
+            Kind::Unknown => Status::Unknown,
+            _ => Status::Failed,
+        };
+        Self { error: Some(error.kind()), ..Self::without(partition, status, &error.chain()) }
+    }
+
+    /// The same with what the receipt says of the data that stands.
+    fn standing(self, receipt: &Receipt) -> Self {
+        Self {
+            files: receipt.source_files(),
+            rows: receipt.outcome.rows,
+            bytes_out: receipt.outcome.bytes,
+            sha256: Some(receipt.outcome.sha256.clone()),
+            plan: receipt.plan.clone(),
+            ..self
+        }
+    }
+
+    /// The same after these went to QUARANTINE on the way.
+    pub(super) fn having_quarantined(mut self, entries: &[Entry]) -> Self {
+        self.quarantined = entries.len() as u64;
+        let is_told = matches!(self.status, Status::Done | Status::UpToDate) && !entries.is_empty();
+        if is_told {
+            let each = entries.iter().map(|e| format!("{} {}: {}", e.error_type, e.source_path, e.message));
+            self.message += &format!("; quarantined: {}", each.collect::<Vec<_>>().join("; "));
+        }
+        self
+    }
 }
 
 /// What a run saw of its input besides the partitions.
@@ -200,14 +266,42 @@ pub struct RunSummary {
     pub input: InputSummary,
 }
 
+/// What a run would do with a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Compact it.
+    Compact,
+    /// Nothing.
+    Nothing,
+    /// Complete an interrupted publish.
+    Complete,
+    /// Record that an operator accepts a loss.
+    AcceptLoss,
+    /// Fail.
+    Fail,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Compact => "compact",
+            Self::Nothing => "nothing",
+            Self::Complete => "complete",
+            Self::AcceptLoss => "accept-loss",
+            Self::Fail => "fail",
+        })
+    }
+}
+
 /// What a dry run says of one partition.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outlook {
     /// The partition.
     #[serde(flatten)]
     pub partition: Partition,
-    /// What would be done: `compact`, `nothing`, `complete`, `accept-loss` or `fail`.
-    pub action: String,
+    /// What would be done.
+    pub action: Action,
     /// Why.
     pub reason: String,
     /// Files that would be read.
@@ -234,10 +328,10 @@ pub struct Outlook {
 
 impl Outlook {
     /// That of a partition of which no more is known.
-    pub(super) fn without(partition: Partition, action: &str, reason: String) -> Self {
+    pub(super) fn without(partition: Partition, action: Action, reason: String) -> Self {
         Self {
             partition,
-            action: action.to_owned(),
+            action,
             reason,
             files: 0,
             rows: 0,
@@ -248,6 +342,18 @@ impl Outlook {
             plan: Vec::new(),
             logical_plan: None,
             physical_plan: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_prints_what_it_serialises() {
+        for action in [Action::Compact, Action::Nothing, Action::Complete, Action::AcceptLoss, Action::Fail] {
+            assert_eq!(serde_json::to_value(action).unwrap(), action.to_string());
         }
     }
 }

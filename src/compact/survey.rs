@@ -225,13 +225,12 @@ pub async fn neighbours(archive: &Store, partition: &Partition) -> Result<Said> 
             let (is_partial, content) = (source.is_partial(), source.content());
             // The good copy of a file of which a part was taken in has other rows, and may have some of this day.
             if !is_partial {
-                let identity = (source.name.clone(), source.size, source.modified_us);
-                let _ = said.contents.insert(identity, content);
+                let _ = said.contents.insert(Identity::of_source(&source), content);
             }
             if source.rows_elsewhere.contains_key(&partition.date) {
                 let _ = said.here.insert((source.name, source.size));
             } else if source.rows_here > 0 && !is_partial {
-                let _ = said.elsewhere.insert((source.name, source.size, source.modified_us));
+                let _ = said.elsewhere.insert(Identity::of_source(&source));
             }
         }
     }

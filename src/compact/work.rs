@@ -11,13 +11,13 @@ use std::{
 
 use super::{
     columns::{Columns, Facts},
-    compare::{Comparisons, Subject},
+    compare::{ComparedFile, Comparisons},
     decide::{self, Decision, Feeding, Knowledge, SpoolFile, Wishes, decide, identity, may_be_entry_of},
     footers::Footers,
     keep::{self, Places},
     prepare::{BaseData, Input, Prepared, accounting_day, prepare, probe_all, settle},
     recognise::{self, Against},
-    report::Watch,
+    report::{Outcome, Status, Watch},
     survey,
 };
 use crate::{
@@ -27,11 +27,13 @@ use crate::{
         state::{self, Depth, Inspection, State},
     },
     engine::{
+        self,
+        attempt::{Attempt, FoundCopy, Purpose},
         budget::Budget,
-        job::{FoundCopy, Job, Ledger, Tally},
+        job::{Job, Ledger, SourceTally},
         layout::plural,
         plan::Layouts,
-        run::{Attempt, Setting, explain, run},
+        run::{AttemptOptions, run},
         sink::Draft,
     },
     error::{Error, Kind, Result},
@@ -44,7 +46,7 @@ use crate::{
         partition::Partition,
         quarantine::{Entry, ErrorType, Extent, Fault, RecordedType},
         receipt::{
-            Base, Content, FileCopy, KnownRows, LeftOut, LostSource, Receipt, RowGroup, Source, WITHOUT_HISTORY,
+            Base, Content, FileCopy, KnownRows, LeftOutFile, LostSource, Receipt, RowGroup, Source, WITHOUT_HISTORY,
         },
     },
     storage::{
@@ -60,7 +62,7 @@ const SQUEEZES: u32 = 3;
 
 /// What every partition of a run shares.
 #[derive(Clone)]
-pub struct Run {
+pub struct RunContext {
     /// Spool, archive, staging and the time.
     pub places: Places,
     /// Today in UTC, as the run understands it.
@@ -127,40 +129,11 @@ pub struct Look {
     pub recognised: Vec<FileCopy>,
 }
 
-/// What was made of a partition.
-#[derive(Debug)]
-pub enum Made {
-    /// Nothing, because.
-    Nothing(String),
-    /// The meta of an interrupted publish.
-    Completed(Receipt),
-    /// A new partition.
-    Published {
-        /// Its receipt.
-        receipt: Receipt,
-        /// Why it was made.
-        reason: String,
-        /// Bytes of the files that were read.
-        bytes_in: u64,
-    },
-    /// Another process holds the partition.
-    LostRace(String),
-}
-
-/// What was made of a partition, and what went to QUARANTINE on the way.
-#[derive(Debug)]
-pub struct Done {
-    /// What was made.
-    pub made: Made,
-    /// Entries of this run.
-    pub quarantined: Vec<Entry>,
-}
-
 /// Looks at a partition whose candidate files are `files`.
 ///
 /// # Errors
 /// When spool or archive do not answer.
-pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Result<Look> {
+pub async fn look(run: &RunContext, partition: &Partition, files: &[SpoolFile]) -> Result<Look> {
     let archive = &run.places.archive;
     let handle = PartitionHandle::new(archive, partition);
     let archived = state::inspect(&handle, Depth::Footer).await?;
@@ -219,7 +192,7 @@ pub async fn look(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
 
 /// Holds the rows of new files against the archived ones, where these may hold them under no name.
 async fn compare(
-    run: &Run,
+    run: &RunContext,
     partition: &Partition,
     receipt: Option<&Receipt>,
     feeding: &mut [(Feeding, std::result::Result<Claims, Fault>)],
@@ -253,7 +226,7 @@ async fn compare(
             && contents.insert(key(mark))
         {
             order.push(key(mark));
-            subjects.push(Subject { file: &mark.file, claims, compacted });
+            subjects.push(ComparedFile { file: &mark.file, claims, compacted });
         }
     }
     if subjects.is_empty() {
@@ -273,11 +246,11 @@ enum Turn {
     /// This run's: the lock of a folder, as long as it is held.
     Mine(Option<FolderLock>),
     /// Nobody's, or another's.
-    Over(Box<Made>),
+    Over(Box<Outcome>),
 }
 
 /// Takes the lock of a partition in a folder, where there is anything to be done.
-async fn hold(run: &Run, handle: &PartitionHandle, partition: &Partition, files: &[SpoolFile]) -> Result<Turn> {
+async fn hold(run: &RunContext, handle: &PartitionHandle, partition: &Partition, files: &[SpoolFile]) -> Result<Turn> {
     if run.places.archive.local_folder().is_none() {
         return Ok(Turn::Mine(None));
     }
@@ -285,22 +258,22 @@ async fn hold(run: &Run, handle: &PartitionHandle, partition: &Partition, files:
     match &seen.decision {
         Decision::Nothing(why) => {
             complete_records(run, handle, &seen).await?;
-            return Ok(Turn::Over(Box::new(Made::Nothing(why.clone()))));
+            return Ok(Turn::Over(Box::new(Outcome::up_to_date(partition, why))));
         }
         Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
         Decision::Complete(_) | Decision::Build(_) | Decision::Record { .. } | Decision::AcceptLoss { .. } => {}
     }
     Ok(match atomic::lock(&run.places.archive, &handle.dir())? {
-        None => Turn::Over(Box::new(Made::LostRace("another qlc is at work on this partition".to_owned()))),
+        None => Turn::Over(Box::new(Outcome::lost_race(partition, "another qlc is at work on this partition"))),
         held => Turn::Mine(held),
     })
 }
 
-/// Does with a partition what is to be done.
+/// Does with a partition what is to be done: decides, attempts, and decides again until there is an outcome.
 ///
 /// # Errors
 /// When it could not be done; the archive is as it was, or will be recognised and completed by the next run.
-pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Result<Done> {
+pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) -> Result<Outcome> {
     let handle = PartitionHandle::new(&run.places.archive, partition);
     let folders = [handle.dir(), handle.receipts_dir(), handle.quarantine_dir()];
     let swept: usize = folders.iter().map(|folder| atomic::sweep(&run.places.archive, folder)).sum();
@@ -309,24 +282,23 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
     }
     let held = match hold(run, &handle, partition, files).await? {
         Turn::Mine(held) => held,
-        Turn::Over(made) => return Ok(Done { made: *made, quarantined: Vec::new() }),
+        Turn::Over(outcome) => return Ok(*outcome),
     };
     // Under the lock of a folder nothing changes any more but by what is done here. On a bucket the conditions of the
     // writes find out, and the decision is made again on what stands there then.
     let mut completed: Option<Receipt> = None;
     let mut accepted: Vec<LostSource> = Vec::new();
     let mut quarantined = Vec::new();
-    let mut part: Option<Made> = None;
+    let mut part: Option<Outcome> = None;
     let mut wholes_first = true;
     let mut lost = 0;
-    let made = loop {
+    let outcome = loop {
         if lost > RACES {
-            break Made::LostRace(
-                "others kept publishing this partition; the next run adds what is missing".to_owned(),
-            );
+            let why = "others kept publishing this partition; the next run adds what is missing";
+            break Outcome::lost_race(partition, why);
         }
         let seen = match look(run, partition, files).await {
-            Err(error) if error.kind() == Kind::LostRace => {
+            Err(error) if error.kind() == Kind::Conflict => {
                 lost += 1;
                 continue;
             }
@@ -339,10 +311,11 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
         match &seen.decision {
             Decision::Nothing(why) => {
                 if lost > 0 {
-                    break Made::LostRace(format!("another process published it first; {why}"));
+                    break Outcome::lost_race(partition, &format!("another process published it first; {why}"));
                 }
-                let nothing = || Made::Nothing(format!("{}{why}", in_words(&accepted)));
-                break part.or(completed.map(Made::Completed)).unwrap_or_else(nothing);
+                let completed = completed.map(|receipt| Outcome::completed(partition, &receipt));
+                let nothing = || Outcome::up_to_date(partition, &format!("{}{why}", in_words(&accepted)));
+                break part.or(completed).unwrap_or_else(nothing);
             }
             Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
             Decision::AcceptLoss { loss, lost } => {
@@ -352,15 +325,15 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
                 accepted.clone_from(lost);
             }
             Decision::Record { files, reason } => match record(run, &handle, &seen, files).await {
-                Ok(()) => break part.unwrap_or_else(|| Made::Nothing(reason.clone())),
-                Err(error) if error.kind() == Kind::LostRace => lost += 1,
+                Ok(()) => break part.unwrap_or_else(|| Outcome::up_to_date(partition, reason)),
+                Err(error) if error.kind() == Kind::Conflict => lost += 1,
                 Err(error) => return Err(error),
             },
             Decision::Complete(receipt) => {
                 let expect = &seen.archived.versions.meta;
                 match commit::publish(&handle, &run.places.staging, receipt, expect, None).await {
                     Ok(published) => completed = Some(published.receipt().clone()),
-                    Err(error) if error.kind() == Kind::LostRace => lost += 1,
+                    Err(error) if error.kind() == Kind::Conflict => lost += 1,
                     Err(error) => return Err(error),
                 }
                 // Files may have come since: look again.
@@ -368,25 +341,25 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
             Decision::Build(build) => {
                 let mut attempts = match Attempts::begin(run, partition, &seen, build, &accepted, wholes_first).await {
                     Ok(attempts) => attempts,
-                    Err(error) if error.kind() == Kind::LostRace => {
+                    Err(error) if error.kind() == Kind::Conflict => {
                         lost += 1;
                         continue;
                     }
                     Err(error) => return Err(error),
                 };
                 let reason = format!("{}{}", in_words(&accepted), build.reason);
-                let made = if attempts.restart { Ok(None) } else { attempts.until_done(&reason).await };
+                let ended = if attempts.restart { Ok(None) } else { attempts.until_done(&reason).await };
                 quarantined.append(&mut attempts.quarantined);
-                match made {
+                match ended {
                     // The other files are looked at again, now that there is something to hold them against.
-                    Ok(Some(made)) if attempts.waiting || (build.is_part && part.is_none()) => {
+                    Ok(Some(outcome)) if attempts.waiting || (build.is_part && part.is_none()) => {
                         wholes_first &= !attempts.waiting;
-                        part = Some(made);
+                        part = Some(outcome);
                     }
-                    Ok(Some(made @ Made::Nothing(_))) => break part.unwrap_or(made),
-                    Ok(Some(made)) => break made,
+                    Ok(Some(outcome)) if outcome.status == Status::UpToDate => break part.unwrap_or(outcome),
+                    Ok(Some(outcome)) => break outcome,
                     Ok(None) => {}
-                    Err(error) if error.kind() == Kind::LostRace => {
+                    Err(error) if error.kind() == Kind::Conflict => {
                         lost += 1;
                         tracing::info!(%partition, why = %error.chain(), "lost a race; looking again");
                     }
@@ -396,12 +369,12 @@ pub async fn work(run: &Run, partition: &Partition, files: &[SpoolFile]) -> Resu
         }
     };
     drop(held);
-    Ok(Done { made, quarantined })
+    Ok(outcome.having_quarantined(&quarantined))
 }
 
 /// Notes in the receipt of the standing data that it has every row of `files`: so they are known by their rows from now on,
 /// whatever becomes of their names, and can be retired.
-async fn record(run: &Run, handle: &PartitionHandle, seen: &Look, files: &[usize]) -> Result<()> {
+async fn record(run: &RunContext, handle: &PartitionHandle, seen: &Look, files: &[usize]) -> Result<()> {
     let State::Published(published) = &seen.archived.state else {
         return Err(Error::new(Kind::Internal, "there is no receipt to note files in"));
     };
@@ -462,7 +435,7 @@ fn recognised(receipt: &Receipt, feeding: &[(Feeding, std::result::Result<Claims
 }
 
 /// Completes what stands beside a published generation: the mark that an earlier version did not write, and the note of the files that this look recognised.
-async fn complete_records(run: &Run, handle: &PartitionHandle, seen: &Look) -> Result<()> {
+async fn complete_records(run: &RunContext, handle: &PartitionHandle, seen: &Look) -> Result<()> {
     let State::Published(published) = &seen.archived.state else { return Ok(()) };
     let staging = &run.places.staging;
     if seen.archived.lacks_mark() {
@@ -477,14 +450,14 @@ async fn complete_records(run: &Run, handle: &PartitionHandle, seen: &Look) -> R
 }
 
 /// Finds out, once in a run and before its first write, whether the archive's conditional writes can be relied on.
-async fn probe_once(run: &Run) -> Result<()> {
+async fn probe_once(run: &RunContext) -> Result<()> {
     let _: &() = run.probed.get_or_try_init(|| conditions::probe(&run.places.archive)).await?;
     Ok(())
 }
 
 /// The attempts at one partition.
 pub struct Attempts<'a> {
-    run: &'a Run,
+    run: &'a RunContext,
     partition: &'a Partition,
     /// Files that can still be used.
     files: Vec<Input>,
@@ -495,7 +468,7 @@ pub struct Attempts<'a> {
     generation: u64,
     /// What an operator accepted as lost.
     accepted: Vec<LostSource>,
-    left_out: Vec<LeftOut>,
+    left_out: Vec<LeftOutFile>,
     copies: Vec<FileCopy>,
     /// Files that were left out because others hold the same rows.
     doubled: Vec<SpoolFile>,
@@ -521,7 +494,7 @@ pub struct Attempts<'a> {
 impl<'a> Attempts<'a> {
     /// Takes the files that `build` names; those that cannot be used are quarantined.
     async fn begin(
-        run: &'a Run,
+        run: &'a RunContext,
         partition: &'a Partition,
         look: &Look,
         build: &decide::Build,
@@ -545,7 +518,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// The same without touching anything: files that cannot be used are left in place.
-    async fn plan(run: &'a Run, partition: &'a Partition, look: &Look, build: &decide::Build) -> Result<Self> {
+    async fn plan(run: &'a RunContext, partition: &'a Partition, look: &Look, build: &decide::Build) -> Result<Self> {
         let chosen: Vec<&(Feeding, _)> = build.files.iter().filter_map(|i| look.feeding.get(*i)).collect();
         let usable = chosen.iter().filter_map(|(mark, claims)| {
             let known_groups = match &mark.knowledge {
@@ -732,14 +705,15 @@ impl<'a> Attempts<'a> {
         prepare(&places.spool, &places.archive, self.partition, &self.files, self.base.as_ref(), &columns, &budget)
     }
 
-    /// Attempts until the partition is made; `None` when the decision must be made again.
-    async fn until_done(&mut self, reason: &str) -> Result<Option<Made>> {
-        let none = || Ok(Some(Made::Nothing("none of the readable files holds rows of this day".to_owned())));
+    /// Attempts until the partition has its outcome; `None` when the decision must be made again.
+    async fn until_done(&mut self, reason: &str) -> Result<Option<Outcome>> {
+        let partition = self.partition;
+        let none = || Ok(Some(Outcome::up_to_date(partition, "none of the readable files holds rows of this day")));
         let had_files = !self.files.is_empty();
         let mut proven = false;
         loop {
             if self.files.is_empty() && self.base.is_some() && (had_files || !self.run.wishes.force) {
-                return Ok(Some(Made::Nothing("none of the new files can be used".to_owned())));
+                return Ok(Some(Outcome::up_to_date(partition, "none of the new files can be used")));
             }
             let prepared = self.prepared().await?;
             if prepared.rows() == 0 {
@@ -747,20 +721,16 @@ impl<'a> Attempts<'a> {
             }
             let bytes_in = prepared.sources.iter().map(|s| s.handle.size()).sum();
             self.run.watch.partition_begins(self.partition, prepared.rows(), bytes_in);
-            let problems = match self.attempt_fitting(prepared, false).await? {
+            // Where another process wrote first, the receipt of this attempt stays: another may be about to write the same
+            // bytes, and count on it.
+            let problems = match self.attempt_fitting(prepared, Purpose::Publish).await? {
                 Attempt::Published(published) => {
-                    let (receipt, reason) = (published.receipt().clone(), reason.to_owned());
-                    return Ok(Some(Made::Published { receipt, reason, bytes_in }));
+                    return Ok(Some(Outcome::published(partition, published.receipt(), reason, bytes_in)));
                 }
                 Attempt::NoRows => return none(),
-                // Its receipt stays: another may be about to write the same bytes, and count on it.
-                Attempt::LostRace => {
-                    return Err(Error::new(
-                        Kind::LostRace,
-                        format!("{}: another process wrote its data", self.partition),
-                    ));
+                Attempt::Rehearsed { .. } => {
+                    return Err(Error::new(Kind::Internal, "a rehearsal was not asked for"));
                 }
-                Attempt::Digest(_) => return Err(Error::new(Kind::Internal, "a digest was not asked for")),
                 Attempt::Copies(copies) => {
                     self.leave_out_copies(&copies);
                     continue;
@@ -919,9 +889,9 @@ impl<'a> Attempts<'a> {
     }
 
     /// An attempt, again with a narrower merge where memory runs out: footers do not tell how large rows are there.
-    async fn attempt_fitting(&mut self, mut prepared: Prepared, dry: bool) -> Result<Attempt> {
+    async fn attempt_fitting(&mut self, mut prepared: Prepared, purpose: Purpose) -> Result<Attempt> {
         loop {
-            match self.attempt(prepared, dry).await {
+            match self.attempt(prepared, purpose).await {
                 Err(error) if error.kind() == Kind::Resources && self.squeezed < SQUEEZES => {
                     self.squeezed += 1;
                     tracing::info!(partition = %self.partition, error = %error.chain(), "once more with a narrower merge");
@@ -932,16 +902,16 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    async fn attempt(&mut self, prepared: Prepared, dry: bool) -> Result<Attempt> {
+    async fn attempt(&mut self, prepared: Prepared, purpose: Purpose) -> Result<Attempt> {
         let kept: Arc<Mutex<Vec<Entry>>> = Arc::default();
-        let Task { job, layouts, draft, setting } = self.task(prepared, dry, &kept);
-        let attempt = run(&job, &layouts, draft, setting).await;
+        let Task { job, layouts, draft, options } = self.task(prepared, purpose, &kept);
+        let attempt = run(&job, &layouts, draft, options).await;
         self.quarantined.append(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
         attempt
     }
 
     /// What the engine is given. Rows that go to QUARANTINE are noted in `kept`.
-    fn task(&self, prepared: Prepared, dry: bool, kept: &Arc<Mutex<Vec<Entry>>>) -> Task {
+    fn task(&self, prepared: Prepared, purpose: Purpose, kept: &Arc<Mutex<Vec<Entry>>>) -> Task {
         let plan = prepared.lines();
         let watch = Arc::clone(&self.run.watch);
         let stop = self.run.stop.clone();
@@ -962,7 +932,7 @@ impl<'a> Attempts<'a> {
         });
         for (index, source) in job.sources.iter().enumerate() {
             if source.claims.rows == 0 {
-                job.ledger.bill(index, Tally::default());
+                job.ledger.bill(index, SourceTally::default());
             }
         }
         let draft = Draft {
@@ -982,7 +952,7 @@ impl<'a> Attempts<'a> {
             seq: prepared.seq,
             compacted: self.run.origin == Origin::Tree(Files::Compacted),
         };
-        let setting = Setting {
+        let options = AttemptOptions {
             archive: self.run.places.archive.clone(),
             scratch: self.run.scratch.clone(),
             versions: self.versions.clone(),
@@ -990,9 +960,9 @@ impl<'a> Attempts<'a> {
             cores: self.run.cores,
             zstd_level: self.run.zstd_level,
             before_visible: before_visible(&self.run.places, self.partition, &self.files, kept),
-            dry,
+            purpose,
         };
-        Task { job, layouts: prepared.layouts, draft, setting }
+        Task { job, layouts: prepared.layouts, draft, options }
     }
 }
 
@@ -1001,7 +971,7 @@ struct Task {
     job: Arc<Job>,
     layouts: Layouts,
     draft: Draft,
-    setting: Setting,
+    options: AttemptOptions,
 }
 
 /// The step between proof and publishing: rows without a permitted day are kept.
@@ -1010,7 +980,7 @@ fn before_visible(
     partition: &Partition,
     files: &[Input],
     kept: &Arc<Mutex<Vec<Entry>>>,
-) -> crate::engine::sink::BeforeVisible {
+) -> engine::sink::OnProven {
     let (places, partition, kept) = (places.clone(), partition.clone(), Arc::clone(kept));
     let files = Arc::new(files.to_vec());
     Arc::new(move |tallies| {
@@ -1031,15 +1001,15 @@ fn base_sources(base: &BaseData) -> Vec<Source> {
 
 /// Fails as a lost race when the archived data is not what it was when it was looked at: then nothing is wrong with it,
 /// another process has published meanwhile.
-async fn overtaken(run: &Run, partition: &Partition, versions: &Versions) -> Result<()> {
+async fn overtaken(run: &RunContext, partition: &Partition, versions: &Versions) -> Result<()> {
     let now = PartitionHandle::new(&run.places.archive, partition).versions().await?;
     if now.data == versions.data {
         return Ok(());
     }
-    Err(Error::new(Kind::LostRace, format!("{partition}: another process published while its archived data was read")))
+    Err(Error::new(Kind::Conflict, format!("{partition}: another process published while its archived data was read")))
 }
 
-async fn base_data(run: &Run, partition: &Partition, receipt: &Receipt) -> Result<BaseData> {
+async fn base_data(run: &RunContext, partition: &Partition, receipt: &Receipt) -> Result<BaseData> {
     let key = layout::data_key(partition);
     let archive = &run.places.archive;
     let object = archive
@@ -1066,8 +1036,8 @@ async fn base_data(run: &Run, partition: &Partition, receipt: &Receipt) -> Resul
     Ok(BaseData { object, claims, receipt: Box::new(receipt.clone()) })
 }
 
-fn left_out_by(entry: &Entry) -> LeftOut {
-    LeftOut {
+fn left_out_by(entry: &Entry) -> LeftOutFile {
+    LeftOutFile {
         name: entry.source_path.clone(),
         size: entry.size,
         sha256: entry.sha256.clone(),
@@ -1079,26 +1049,32 @@ fn left_out_by(entry: &Entry) -> LeftOut {
 pub struct Foreseen {
     /// The plan.
     pub prepared: Prepared,
-    /// The same as the engine has it: the logical and the physical plan, where there are rows.
+    /// The same as the engine has it: the logical and the physical plan, where there are rows and someone asked for them.
     pub plans: Option<[String; 2]>,
     /// Files that cannot be used.
     pub unusable: usize,
 }
 
-/// The plan of a build, without doing any of it.
+/// The plan of a build, without doing any of it; `explain` asks for the plans of the engine as well.
 ///
 /// # Errors
 /// When the archived data cannot be read.
-pub async fn foresee(run: &Run, partition: &Partition, look: &Look, build: &decide::Build) -> Result<Foreseen> {
+pub async fn foresee(
+    run: &RunContext,
+    partition: &Partition,
+    look: &Look,
+    build: &decide::Build,
+    explain: bool,
+) -> Result<Foreseen> {
     let mut attempts = Attempts::plan(run, partition, look, build).await?;
     let misfits = attempts.misfits().await?;
     let unusable = Attempts::unusable(look, build).len() + misfits.len();
     attempts.files.retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
     let prepared = attempts.prepared().await?;
     let mut plans = None;
-    if prepared.rows() > 0 {
-        let Task { job, layouts, draft, setting } = attempts.task(prepared.clone(), true, &Arc::default());
-        plans = Some(explain(&job, &layouts, draft, setting).await?);
+    if explain && prepared.rows() > 0 {
+        let Task { job, layouts, draft, options } = attempts.task(prepared.clone(), Purpose::Rehearse, &Arc::default());
+        plans = Some(engine::run::explain(&job, &layouts, draft, options).await?);
     }
     Ok(Foreseen { prepared, plans, unusable })
 }
@@ -1107,7 +1083,12 @@ pub async fn foresee(run: &Run, partition: &Partition, look: &Look, build: &deci
 ///
 /// # Errors
 /// When it cannot be made.
-pub async fn digest(run: &Run, partition: &Partition, look: &Look, build: &decide::Build) -> Result<Option<String>> {
+pub async fn digest(
+    run: &RunContext,
+    partition: &Partition,
+    look: &Look,
+    build: &decide::Build,
+) -> Result<Option<String>> {
     let mut attempts = Attempts::plan(run, partition, look, build).await?;
     let misfits = attempts.misfits().await?;
     attempts.files.retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
@@ -1120,8 +1101,8 @@ pub async fn digest(run: &Run, partition: &Partition, look: &Look, build: &decid
             }
         }
         loop {
-            match attempts.attempt_fitting(attempts.prepared().await?, true).await? {
-                Attempt::Digest(sha256) => return Ok(Some(sha256)),
+            match attempts.attempt_fitting(attempts.prepared().await?, Purpose::Rehearse).await? {
+                Attempt::Rehearsed { sha256 } => return Ok(Some(sha256)),
                 Attempt::Problems(problems) => {
                     let _ = attempts.weigh(&problems).await?;
                     if !problems.iter().all(|(_, p)| matches!(p, Problem::TooLarge { .. })) {
@@ -1129,9 +1110,7 @@ pub async fn digest(run: &Run, partition: &Partition, look: &Look, build: &decid
                     }
                 }
                 Attempt::Copies(copies) => attempts.leave_out_copies(&copies),
-                Attempt::Published(_) | Attempt::NoRows | Attempt::LostRace | Attempt::Unaccounted(_) => {
-                    return Ok(None);
-                }
+                Attempt::Published(_) | Attempt::NoRows | Attempt::Unaccounted(_) => return Ok(None),
             }
         }
     }

@@ -5,7 +5,7 @@
 //! follow from the limit; row groups and pages, on which the bytes of the result depend, do not.
 
 use super::{
-    job::{Order, Source},
+    job::{JobSource, Order},
     layout::Room,
 };
 use crate::{
@@ -94,11 +94,11 @@ impl Budget {
 
     /// How many inputs merges may have, how many bytes are sorted in memory at a time, and how many rows a batch has.
     #[must_use]
-    pub fn room(&self, sources: &[Source], shape: &Shape) -> (Room, usize) {
+    pub fn room(&self, sources: &[JobSource], shape: &Shape) -> (Room, usize) {
         let row = shape.row_bytes().max(8);
         let sorting = self.sort_in_memory.min(SORTED_TOGETHER);
-        let is_small = |s: &Source| s.order != Order::SortSpilling && decoded_bytes(s, row) <= sorting;
-        let (small, large): (Vec<&Source>, Vec<&Source>) = sources.iter().partition(|s| is_small(s));
+        let is_small = |s: &JobSource| s.order != Order::SortSpilling && decoded_bytes(s, row) <= sorting;
+        let (small, large): (Vec<&JobSource>, Vec<&JobSource>) = sources.iter().partition(|s| is_small(s));
         let to_sort: u64 = small.iter().map(|s| decoded_bytes(s, row)).sum();
         let runs = usize::try_from(to_sort / sorting.max(1)).unwrap_or(usize::MAX).saturating_add(1 + large.len());
         let mut best = (Room { sources: 2, runs: 2, sorting }, 1024);
@@ -106,7 +106,7 @@ impl Budget {
         let widest = sources.iter().map(|s| decoded_row(s, row)).max().unwrap_or(row).max(1);
         let most = usize::try_from((self.merge / 32).min(MERGE_BYTES) / widest).unwrap_or(usize::MAX).max(1);
         for batch_rows in [8192_usize, 2048].map(|rows| (rows >> (2 * self.squeeze)).max(64).min(most)) {
-            let hold = |source: &Source| reader_bytes(source, row, batch_rows as u64);
+            let hold = |source: &JobSource| reader_bytes(source, row, batch_rows as u64);
             let run = (BATCHES_HELD * batch_rows as u64 * (widest + KEY_BYTES)).max(200_000) + RUN_BUFFER;
             let width = |widest: u64| usize::try_from(self.merge / widest.max(1)).unwrap_or(2).clamp(2, 1024);
             let room = Room {
@@ -127,7 +127,7 @@ impl Budget {
     ///
     /// # Errors
     /// When the pages of one alone take more than merges may.
-    pub fn check(&self, sources: &[Source]) -> Result<()> {
+    pub fn check(&self, sources: &[JobSource]) -> Result<()> {
         let most = self.largest;
         let Some(source) = sources.iter().find(|s| s.claims.weighed && s.claims.open_bytes > most) else {
             return Ok(());
@@ -145,7 +145,7 @@ impl Budget {
     /// Whether a reader of `source` takes so much that it is not held open next to others: its rows go to a run on disk
     /// first, and no other such reader is open meanwhile.
     #[must_use]
-    pub fn is_alone(&self, source: &Source) -> bool {
+    pub fn is_alone(&self, source: &JobSource) -> bool {
         source.claims.weighed && source.claims.open_bytes > (self.merge / 8).min(ALONE)
     }
 }
@@ -166,19 +166,19 @@ fn planned(limit: u64, workers: u64) -> u64 {
 /// Bytes of a row of `source` in memory, where `row` is what rows of its columns usually take. A footer that claims much more
 /// is not believed before it was seen: it would make every batch of the partition small.
 #[must_use]
-pub fn decoded_row(source: &Source, row: u64) -> u64 {
+pub fn decoded_row(source: &JobSource, row: u64) -> u64 {
     let claimed = source.claims.row_bytes;
     row.max(if source.claims.weighed || row == 0 { claimed } else { claimed.min(row.saturating_mul(1000)) })
 }
 
 /// What the rows of `source` take in memory.
 #[must_use]
-pub fn decoded_bytes(source: &Source, row: u64) -> u64 {
+pub fn decoded_bytes(source: &JobSource, row: u64) -> u64 {
     source.claims.rows.saturating_mul(decoded_row(source, row))
 }
 
 /// What an open reader of `source` holds at its worst.
-fn reader_bytes(source: &Source, row: u64, batch_rows: u64) -> u64 {
+fn reader_bytes(source: &JobSource, row: u64, batch_rows: u64) -> u64 {
     let claims = &source.claims;
     let decoded = decoded_bytes(source, row);
     let row = decoded_row(source, row) + KEY_BYTES;

@@ -13,7 +13,7 @@ use arrow::{
     util::display::FormatOptions,
 };
 
-use super::job::{Job, Order, Role, Source, Tally};
+use super::job::{Job, JobSource, Order, Role, SourceTally};
 use crate::{
     error::{Error, Kind},
     file::{fault::Problem, shape::Column},
@@ -37,7 +37,7 @@ pub struct Checker {
     index: usize,
     /// The columns of the contract.
     canonical: SchemaRef,
-    tally: Tally,
+    tally: SourceTally,
     last: Option<(i64, Option<i64>)>,
     sums: RowSums,
     /// The row group that the rows are of, and whether the archive has its rows already.
@@ -57,7 +57,7 @@ impl Checker {
     #[must_use]
     pub fn new(job: Arc<Job>, index: usize) -> Self {
         let canonical = schema::canonical(&job.partition.series.stream);
-        let (tally, sums) = (Tally::default(), RowSums::default());
+        let (tally, sums) = (SourceTally::default(), RowSums::default());
         Self { job, index, canonical, tally, last: None, sums, row_group: (0, false) }
     }
 
@@ -183,7 +183,7 @@ impl Checker {
     ///
     /// # Errors
     /// When rows or row hash are not those of the footer.
-    pub fn finish(self) -> Result<Tally, Problem> {
+    pub fn finish(self) -> Result<SourceTally, Problem> {
         let source = source(&self.job, self.index)?;
         if self.tally.rows != source.claims.rows {
             return Err(Problem::bad(
@@ -226,7 +226,7 @@ impl Checker {
     }
 
     /// Holds the values as they are stored against the spans in the footer: the layout relies on them.
-    fn check_spans(source: &Source, ts: Option<&dyn Array>, seq: Option<&dyn Array>) -> Result<(), Problem> {
+    fn check_spans(source: &JobSource, ts: Option<&dyn Array>, seq: Option<&dyn Array>) -> Result<(), Problem> {
         let spans =
             [("ts_event", source.claims.ts, ts), ("seq", source.claims.seq, seq.filter(|_| source.claims.has_seq))];
         for (name, span, values) in spans {
@@ -242,7 +242,7 @@ impl Checker {
     }
 
     /// Holds the order of the rows, in the final unit, against the one that the plan relies on.
-    fn check_order(&mut self, source: &Source, ts: &Int64Array, seq: &Int64Array) -> Result<(), Problem> {
+    fn check_order(&mut self, source: &JobSource, ts: &Int64Array, seq: &Int64Array) -> Result<(), Problem> {
         if source.order != Order::Claimed {
             return Ok(());
         }
@@ -271,7 +271,7 @@ impl Checker {
     }
 }
 
-fn source(job: &Job, index: usize) -> Result<&Source, Problem> {
+fn source(job: &Job, index: usize) -> Result<&JobSource, Problem> {
     job.sources.get(index).ok_or_else(|| Problem::Storage(Error::new(Kind::Internal, "no such source")))
 }
 
@@ -441,7 +441,7 @@ fn provisional_numbers(rank: u32, before: u64, rows: usize) -> Result<Int64Array
     Ok((first..first + rows).collect())
 }
 
-fn place(ts: &Int64Array, day: Date, source: &Source) -> Placing {
+fn place(ts: &Int64Array, day: Date, source: &JobSource) -> Placing {
     if ts.null_count() == 0
         && let Some(unit) = ts.values().first().and_then(|v| Unit::of(*v))
     {

@@ -16,8 +16,8 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{LexOrdering, PhysicalExpr},
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-        execution_plan::{CardinalityEffect, ChildrenPropertiesMode, apply_expression_roots},
+        DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+        execution_plan::{CardinalityEffect, apply_expression_roots},
         filter_pushdown::{ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation},
         stream::RecordBatchStreamAdapter,
     },
@@ -25,7 +25,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 
-use super::{error::causes, operators::only};
+use super::error::causes;
 
 /// Rows are not in the order that was claimed for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,15 @@ impl Held {
         let orders = properties.equivalence_properties().oeq_class().to_vec();
         if orders.is_empty() { scan } else { Arc::new(Self { scan, orders, properties }) }
     }
+
+    fn upon(&self, scan: Arc<dyn ExecutionPlan>) -> DfResult<Self> {
+        if scan.schema() != self.scan.schema() {
+            return Err(DataFusionError::Internal("claims are held of other columns".to_owned()));
+        }
+        let properties = Arc::clone(scan.properties());
+        // What was claimed once may have been counted on since.
+        Ok(Self { scan, properties, orders: self.orders.clone() })
+    }
 }
 
 impl DisplayAs for Held {
@@ -86,9 +95,7 @@ impl ExecutionPlan for Held {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.scan]
-    }
+    crate::engine::one_input!(scan);
 
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![true]
@@ -99,24 +106,6 @@ impl ExecutionPlan for Held {
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
     ) -> DfResult<TreeNodeRecursion> {
         apply_expression_roots(self.orders.iter().flatten().map(|by| &by.expr), f)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let scan = only(children)?;
-        if scan.schema() != self.scan.schema() {
-            return Err(DataFusionError::Internal("claims are held of other columns".to_owned()));
-        }
-        let properties = Arc::clone(scan.properties());
-        // What was claimed once may have been counted on since.
-        Ok(Arc::new(Self { scan, properties, orders: self.orders.clone() }))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn supports_limit_pushdown(&self) -> bool {
@@ -171,7 +160,12 @@ struct Claim {
 }
 
 /// The first number is never null; nulls of the others come first.
-type Key = (i64, Option<i64>, Option<i64>);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    ts: i64,
+    seq: Option<i64>,
+    sub_seq: Option<i64>,
+}
 
 impl Claim {
     fn new(orders: &[LexOrdering], schema: &Schema) -> DfResult<Self> {
@@ -215,7 +209,8 @@ impl Claim {
         let at = |column: Option<&Int64Array>, row: usize| {
             column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
         };
-        let key = |row: usize| -> Key { (ts.map_or(0, |ts| ts.value(row)), at(seq, row), at(sub_seq, row)) };
+        let key =
+            |row: usize| Key { ts: ts.map_or(0, |ts| ts.value(row)), seq: at(seq, row), sub_seq: at(sub_seq, row) };
         let whole = |column: &Int64Array| column.null_count() == 0;
         let ascends = match (ts, seq, sub_seq) {
             (Some(ts), Some(seq), None) if whole(seq) => ts.values().iter().zip(seq.values()).is_sorted(),
@@ -262,17 +257,31 @@ mod tests {
 
     use super::*;
 
-    /// `(path, ts, seq, sub_seq)`
-    type Row = (&'static str, Option<i64>, Option<i64>, Option<i32>);
+    /// A row: a path and three numbers.
+    #[derive(Clone, Copy)]
+    struct Row {
+        path: &'static str,
+        ts: Option<i64>,
+        seq: Option<i64>,
+        sub_seq: Option<i32>,
+    }
+
+    fn nulls(path: &'static str, ts: Option<i64>, seq: Option<i64>) -> Row {
+        Row { path, ts, seq, sub_seq: None }
+    }
+
+    fn row(path: &'static str, ts: i64, seq: i64) -> Row {
+        nulls(path, Some(ts), Some(seq))
+    }
 
     /// Whether the batches are in order.
     fn ascend(orders: &[&[&str]], batches: &[&[Row]]) -> bool {
         let batches: Vec<RecordBatch> = batches
             .iter()
             .map(|rows| {
-                let path: StringViewArray = rows.iter().map(|r| Some(r.0)).collect();
-                let (ts, seq) = rows.iter().map(|r| (r.1, r.2)).unzip::<_, _, Vec<_>, Vec<_>>();
-                let sub_seq: Int32Array = rows.iter().map(|r| r.3).collect();
+                let path: StringViewArray = rows.iter().map(|r| Some(r.path)).collect();
+                let (ts, seq) = rows.iter().map(|r| (r.ts, r.seq)).unzip::<_, _, Vec<_>, Vec<_>>();
+                let sub_seq: Int32Array = rows.iter().map(|r| r.sub_seq).collect();
                 RecordBatch::try_from_iter([
                     ("path", Arc::new(path) as Arc<dyn Array>),
                     ("ts", Arc::new(Int64Array::from(ts)) as _),
@@ -298,7 +307,6 @@ mod tests {
     #[test]
     fn rows_ascend_within_a_batch_and_from_one_to_the_next() {
         const ALL: &[&[&str]] = &[&["path", "ts", "seq"]];
-        let row = |path, ts, seq| (path, Some(ts), Some(seq), None);
         assert!(ascend(ALL, &[&[row("a", 1, 1), row("a", 1, 1), row("a", 1, 2), row("a", 2, 0)], &[row("a", 2, 0)]]));
         assert!(!ascend(ALL, &[&[row("a", 1, 2), row("a", 1, 1)]]), "seq descends");
         assert!(!ascend(ALL, &[&[row("a", 2, 1), row("a", 1, 2)]]), "ts descends");
@@ -307,21 +315,21 @@ mod tests {
         assert!(ascend(ALL, &[&[row("a", 2, 1)], &[row("b", 1, 0)]]), "another file begins anew");
         assert!(!ascend(ALL, &[&[row("b", 1, 1)], &[row("a", 2, 2)]]), "files in another order");
         assert!(
-            ascend(ALL, &[&[("a", Some(1), None, None), row("a", 1, 0)], &[("a", Some(2), None, None)]]),
+            ascend(ALL, &[&[nulls("a", Some(1), None), row("a", 1, 0)], &[nulls("a", Some(2), None)]]),
             "nulls come first"
         );
-        assert!(!ascend(ALL, &[&[row("a", 1, 0), ("a", Some(1), None, None)]]), "a null comes after");
+        assert!(!ascend(ALL, &[&[row("a", 1, 0), nulls("a", Some(1), None)]]), "a null comes after");
         assert!(
-            !ascend(ALL, &[&[row("a", 1, 0)], &[("a", Some(1), None, None)]]),
+            !ascend(ALL, &[&[row("a", 1, 0)], &[nulls("a", Some(1), None)]]),
             "a null comes after, between batches"
         );
-        assert!(!ascend(ALL, &[&[("a", None, Some(1), None)]]), "no time");
+        assert!(!ascend(ALL, &[&[nulls("a", None, Some(1))]]), "no time");
     }
 
     #[test]
     fn three_numbers_ascend_with_nulls_first() {
         const ALL: &[&[&str]] = &[&["path", "ts", "seq", "sub_seq"]];
-        let row = |ts, seq, sub_seq| ("a", Some(ts), Some(seq), sub_seq);
+        let row = |ts, seq, sub_seq| Row { sub_seq, ..row("a", ts, seq) };
         assert!(ascend(ALL, &[&[row(1, 1, None), row(1, 1, Some(0)), row(1, 1, Some(1)), row(1, 2, None)]]));
         assert!(ascend(ALL, &[&[row(1, 1, Some(0)), row(1, 1, Some(0))], &[row(1, 1, Some(3)), row(1, 2, Some(0))]]));
         assert!(!ascend(ALL, &[&[row(1, 1, Some(1)), row(1, 1, Some(0))]]));
@@ -332,12 +340,12 @@ mod tests {
 
     #[test]
     fn only_what_is_claimed_is_held() {
-        let rows: &[_] = &[("a", Some(1), Some(2), None), ("a", Some(1), Some(1), None)];
+        let rows: &[_] = &[row("a", 1, 2), row("a", 1, 1)];
         assert!(ascend(&[&["path", "ts"]], &[rows, rows]));
         assert!(!ascend(&[&["ts", "seq"]], &[rows]));
-        assert!(ascend(&[&["path"]], &[rows, &[("b", Some(0), Some(0), None)]]));
+        assert!(ascend(&[&["path"]], &[rows, &[row("b", 0, 0)]]));
         assert!(!ascend(&[&["path", "ts"], &["ts", "seq"]], &[rows]), "all of them");
-        let earlier: &[_] = &[("b", Some(0), Some(0), None)];
+        let earlier: &[_] = &[row("b", 0, 0)];
         assert!(ascend(&[&["path", "ts"]], &[&rows[..1], earlier]));
         assert!(!ascend(&[&["path", "ts"], &["ts", "seq"]], &[&rows[..1], earlier]), "from file to file");
     }

@@ -16,12 +16,7 @@ use arrow::buffer::BooleanBuffer;
 
 use crate::{
     file::{ahead::Ahead, claims::Claims, fault::Problem, reader::Handle, shape::Shape},
-    model::{
-        date::Date,
-        partition::Partition,
-        receipt::{LostSource, RowGroup},
-        row_hash::RowHash,
-    },
+    model::{date::Date, partition::Partition, receipt::RowGroup, row_hash::RowHash},
 };
 
 /// What must be done to a source's rows before they can be merged.
@@ -46,7 +41,7 @@ pub enum Role {
 
 /// One source of a partition.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct JobSource {
     /// Its key in its store.
     pub name: String,
     /// How to read it.
@@ -70,7 +65,7 @@ pub struct Source {
     pub known_rows: Option<Arc<BooleanBuffer>>,
 }
 
-impl Source {
+impl JobSource {
     /// Whether the archive has all of its rows already, so that it adds none.
     #[must_use]
     pub fn is_known(&self) -> bool {
@@ -99,7 +94,7 @@ impl Source {
 
 /// What one source turned out to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct SourceTally {
     /// All rows.
     pub rows: u64,
     /// The row hash of all rows as they were read.
@@ -120,7 +115,7 @@ pub struct Tally {
     pub quarantined_hash: RowHash,
 }
 
-impl Tally {
+impl SourceTally {
     /// Adds rows of the row group at `index` of the file.
     pub fn add_to_group(&mut self, index: usize, rows: u64, row_hash: RowHash) {
         match self.row_groups.last_mut().filter(|group| group.index == index) {
@@ -141,7 +136,7 @@ pub struct Job {
     /// The partition.
     pub partition: Partition,
     /// Its sources.
-    pub sources: Vec<Source>,
+    pub sources: Vec<JobSource>,
     /// Its columns.
     pub shape: Shape,
     /// Whether time columns are brought to nanoseconds.
@@ -175,29 +170,18 @@ impl fmt::Debug for Job {
     }
 }
 
-/// A source that holds the same rows as another one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundCopy {
-    /// Its place among the sources.
-    pub index: usize,
-    /// The key of the source whose rows count.
-    pub copy_of: String,
-}
-
-/// What the sources of a partition turned out to hold, and what went wrong with them.
+/// What the sources of a partition turned out to hold, and what went wrong with them. It is what readers tell the sink and
+/// the runner past the engine, whose streams carry rows and text only.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    tallies: Mutex<BTreeMap<usize, Tally>>,
+    tallies: Mutex<BTreeMap<usize, SourceTally>>,
     problems: Mutex<Vec<(usize, Problem)>>,
-    copies: Mutex<Vec<FoundCopy>>,
-    unaccounted: Mutex<Vec<LostSource>>,
     broken: AtomicBool,
-    without_rows: AtomicBool,
 }
 
 impl Ledger {
     /// Bills the source at `index`, once, after its last row.
-    pub fn bill(&self, index: usize, tally: Tally) {
+    pub fn bill(&self, index: usize, tally: SourceTally) {
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         // A source that is read twice in one attempt would be billed twice: the proof must fail then.
         if tallies.insert(index, tally).is_some() {
@@ -210,37 +194,6 @@ impl Ledger {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).push((index, problem));
     }
 
-    /// Notes that no source has rows of this day, which is no failure.
-    pub fn note_no_rows(&self) {
-        self.without_rows.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether no source has rows of this day.
-    #[must_use]
-    pub fn is_without_rows(&self) -> bool {
-        self.without_rows.load(Ordering::SeqCst)
-    }
-
-    /// Notes which sources hold the same rows as another one.
-    pub fn note_copies(&self, copies: Vec<FoundCopy>) {
-        *self.copies.lock().unwrap_or_else(PoisonError::into_inner) = copies;
-    }
-
-    /// Takes these out.
-    pub fn copies(&self) -> Vec<FoundCopy> {
-        std::mem::take(&mut self.copies.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Notes which sources of the standing generation the new one would not account for.
-    pub fn note_unaccounted(&self, sources: Vec<LostSource>) {
-        *self.unaccounted.lock().unwrap_or_else(PoisonError::into_inner) = sources;
-    }
-
-    /// Takes these sources out.
-    pub fn unaccounted(&self) -> Vec<LostSource> {
-        std::mem::take(&mut self.unaccounted.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Takes the problems out.
     pub fn problems(&self) -> Vec<(usize, Problem)> {
         std::mem::take(&mut self.problems.lock().unwrap_or_else(PoisonError::into_inner))
@@ -248,7 +201,7 @@ impl Ledger {
 
     /// The bills by source, if all `sources` have exactly one.
     #[must_use]
-    pub fn complete(&self, sources: usize) -> Option<Vec<Tally>> {
+    pub fn complete(&self, sources: usize) -> Option<Vec<SourceTally>> {
         let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         let all = !self.broken.load(Ordering::SeqCst) && tallies.len() == sources;
         all.then(|| tallies.values().cloned().collect())

@@ -40,6 +40,41 @@ macro_rules! leaf {
 }
 pub(crate) use leaf;
 
+/// What every operator with one input answers: it is in the field `$input`, and the operator's own `upon` makes the same
+/// operator of another one.
+macro_rules! one_input {
+    ($input:ident) => {
+        fn children(&self) -> Vec<&std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>> {
+            vec![&self.$input]
+        }
+
+        fn replace_children(
+            self: std::sync::Arc<Self>,
+            children: Vec<std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>>,
+            _: datafusion::physical_plan::ReplaceChildrenOptions,
+        ) -> datafusion::common::Result<std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>> {
+            Ok(std::sync::Arc::new(self.upon(crate::engine::only(children)?)?))
+        }
+
+        fn with_new_children(
+            self: std::sync::Arc<Self>,
+            children: Vec<std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>>,
+        ) -> datafusion::common::Result<std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>> {
+            Ok(std::sync::Arc::new(self.upon(crate::engine::only(children)?)?))
+        }
+    };
+}
+pub(crate) use one_input;
+
+/// The input of an operator that has one.
+fn only(
+    mut children: Vec<std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>>,
+) -> datafusion::common::Result<std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>> {
+    let input = children.pop().filter(|_| children.is_empty());
+    input.ok_or_else(|| datafusion::common::DataFusionError::Internal("an operator has one input".to_owned()))
+}
+
+pub mod attempt;
 pub mod budget;
 pub mod checker;
 pub mod claimed;

@@ -30,7 +30,7 @@ use datafusion::{
     },
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
         execution_plan::{Boundedness, EmissionType},
         stream::RecordBatchStreamAdapter,
     },
@@ -107,6 +107,11 @@ impl Operator {
         );
         Self { does, shape, input, properties: Arc::new(properties) }
     }
+
+    #[expect(clippy::unnecessary_wraps, reason = "other operators refuse some inputs")]
+    fn upon(&self, input: Arc<dyn ExecutionPlan>) -> DfResult<Self> {
+        Ok(Self::new(self.does.clone(), Arc::clone(&self.shape), input))
+    }
 }
 
 impl DisplayAs for Operator {
@@ -129,9 +134,7 @@ impl ExecutionPlan for Operator {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
+    crate::engine::one_input!(input);
 
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![!matches!(self.does, Does::Sort { .. })]
@@ -144,21 +147,6 @@ impl ExecutionPlan for Operator {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(self.does.clone(), Arc::clone(&self.shape), only(children)?)))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        self.replace_children(
-            children,
-            ReplaceChildrenOptions::new(datafusion::physical_plan::execution_plan::ChildrenPropertiesMode::Recompute),
-        )
-    }
-
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let schema = self.input.schema();
         let stream = match &self.does {
@@ -166,7 +154,7 @@ impl ExecutionPlan for Operator {
                 let (run, batch_rows) = (self.run(runs, partition, context), *batch_rows);
                 run.in_turn(move |run| run.sort(batch_rows))
             }
-            Does::Spill { runs } => self.run(runs, partition, context).in_turn(Run::spill),
+            Does::Spill { runs } => self.run(runs, partition, context).in_turn(SpilledRun::spill),
             Does::Number { next } => {
                 let (seq, next) = (self.shape.seq, Arc::clone(next));
                 self.input.execute(partition, context)?.map(move |batch| numbered(&batch?, seq, &next)).boxed()
@@ -179,12 +167,6 @@ impl ExecutionPlan for Operator {
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }
-}
-
-/// The input of an operator that has one.
-pub(super) fn only(mut children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
-    let input = children.pop().filter(|_| children.is_empty());
-    input.ok_or_else(|| DataFusionError::Internal("an operator has one input".to_owned()))
 }
 
 fn numbered(batch: &RecordBatch, seq: usize, next: &AtomicI64) -> DfResult<RecordBatch> {
@@ -205,7 +187,7 @@ fn numbered(batch: &RecordBatch, seq: usize, next: &AtomicI64) -> DfResult<Recor
 }
 
 /// A run on its way to disk and back.
-struct Run {
+struct SpilledRun {
     input: Arc<dyn ExecutionPlan>,
     shape: Arc<Shape>,
     partition: usize,
@@ -223,14 +205,14 @@ struct Writing {
 }
 
 impl Operator {
-    fn run(&self, runs: &Runs, partition: usize, context: Arc<TaskContext>) -> Run {
+    fn run(&self, runs: &Runs, partition: usize, context: Arc<TaskContext>) -> SpilledRun {
         let path = runs.folder.join(format!("{}.run", uuid::Uuid::new_v4().simple()));
         let (input, shape) = (Arc::clone(&self.input), Arc::clone(&self.shape));
-        Run { input, shape, partition, context, runs: runs.clone(), path }
+        SpilledRun { input, shape, partition, context, runs: runs.clone(), path }
     }
 }
 
-impl Run {
+impl SpilledRun {
     /// Makes the run when it is its turn, and gives its rows.
     fn in_turn<F>(self, make: impl FnOnce(Self) -> F + Send + 'static) -> BoxStream<'static, DfResult<RecordBatch>>
     where
@@ -280,7 +262,7 @@ impl Run {
 }
 
 impl Writing {
-    fn begin(run: &Run) -> DfResult<Self> {
+    fn begin(run: &SpilledRun) -> DfResult<Self> {
         let path = &run.path;
         let file = File::create_new(path).map_err(|e| disk(e, path))?;
         let reader = File::open(path).map_err(|e| disk(e, path))?;

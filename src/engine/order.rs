@@ -129,11 +129,11 @@ impl Sorted {
             column.ok_or_else(|| ArrowError::ComputeError("a column of the order is missing".to_owned()))
         };
         let (ts, seq) = (column(ts)?, column(seq)?);
-        let numbered = || (0_u32..).zip(ts.iter());
+        let times = || (0_u32..).zip(ts.iter().map(|ts| ts.unwrap_or(i64::MIN)));
         let order = if ts.null_count() == 0 && seq.null_count() == 0 {
-            ascending(numbered().zip(seq.values()).map(|((row, ts), seq)| (ts, *seq, row)))
+            ascending(times().zip(seq.values()).map(|((row, ts), seq)| Keyed { ts, seq: *seq, row }))
         } else {
-            ascending(numbered().zip(seq).map(|((row, ts), seq)| (ts, seq, row)))
+            ascending(times().zip(seq).map(|((row, ts), seq)| Keyed { ts, seq, row }))
         };
         Ok(Self { rows, order })
     }
@@ -151,14 +151,22 @@ impl Sorted {
     }
 }
 
+/// A row and what it is ordered by, field by field: equal keys stay in the order of their rows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Keyed<K> {
+    ts: i64,
+    seq: K,
+    row: u32,
+}
+
 /// The rows in ascending order; `None` if they ascend already. The sort makes use of stretches that do.
-fn ascending<K: Ord + Copy>(keys: impl Iterator<Item = (Option<i64>, K, u32)>) -> Option<UInt32Array> {
-    let mut keys: Vec<(i64, K, u32)> = keys.map(|(ts, key, row)| (ts.unwrap_or(i64::MIN), key, row)).collect();
-    if keys.is_sorted() {
+fn ascending<K: Ord + Copy>(rows: impl Iterator<Item = Keyed<K>>) -> Option<UInt32Array> {
+    let mut rows: Vec<Keyed<K>> = rows.collect();
+    if rows.is_sorted() {
         return None;
     }
-    keys.sort();
-    Some(keys.into_iter().map(|(_, _, row)| row).collect())
+    rows.sort();
+    Some(rows.into_iter().map(|keyed| keyed.row).collect())
 }
 
 #[cfg(test)]

@@ -20,17 +20,16 @@ use datafusion::{
 };
 
 use super::{
+    attempt::{Attempt, Purpose},
     budget::Budget,
-    job::{FoundCopy, Job},
+    job::Job,
     plan::Layouts,
-    sink::{ArchiveSink, ArchiveTable, BeforeVisible, Draft},
+    sink::{ArchiveSink, ArchiveTable, Draft, OnProven},
     spool::SpoolFormat,
 };
 use crate::{
-    archive::{partition::Versions, state::Published},
+    archive::partition::Versions,
     error::{Error, Kind, Result},
-    file::fault::Problem,
-    model::receipt::LostSource,
     storage::store::Store,
 };
 
@@ -38,28 +37,9 @@ use crate::{
 const STATEMENT: &str =
     "INSERT INTO archive SELECT * FROM spool ORDER BY ts_event ASC NULLS FIRST, seq ASC NULLS FIRST";
 
-/// What an attempt came to.
-#[derive(Debug)]
-pub enum Attempt {
-    /// The partition is published.
-    Published(Box<Published>),
-    /// The digest that the data would have; nothing was written.
-    Digest(String),
-    /// Another process wrote the data first.
-    LostRace,
-    /// Some sources could not be read as planned.
-    Problems(Vec<(usize, Problem)>),
-    /// Some sources hold the same rows as others; nothing was written.
-    Copies(Vec<FoundCopy>),
-    /// The new generation would drop or alter published rows of these sources; nothing was written.
-    Unaccounted(Vec<LostSource>),
-    /// No row of this day was there; what went to QUARANTINE went there.
-    NoRows,
-}
-
-/// Everything about a run that is not in the job.
+/// Everything about an attempt that is not in the job.
 #[derive(Clone)]
-pub struct Setting {
+pub struct AttemptOptions {
     /// Where the partition goes.
     pub archive: Store,
     /// Where runs are spilled and bucket objects put together.
@@ -73,9 +53,9 @@ pub struct Setting {
     /// The level of zstd, where it is not the default.
     pub zstd_level: Option<i32>,
     /// Runs when the proof holds, before anything is visible.
-    pub before_visible: BeforeVisible,
-    /// Whether only the digest is wanted.
-    pub dry: bool,
+    pub before_visible: OnProven,
+    /// What it is for.
+    pub purpose: Purpose,
 }
 
 /// A statement that is planned.
@@ -84,7 +64,7 @@ struct Planned {
     logical: LogicalPlan,
     physical: Arc<dyn ExecutionPlan>,
     /// What the sink will have come to.
-    result: Arc<Mutex<Option<Result<Published>>>>,
+    result: Arc<Mutex<Option<Result<Attempt>>>>,
 }
 
 /// Plans the statement over the two tables of a partition.
@@ -93,27 +73,27 @@ async fn plan(
     job: &Arc<Job>,
     layouts: &Layouts,
     draft: Draft,
-    setting: Setting,
+    options: AttemptOptions,
 ) -> Result<Planned> {
     let internal = |e: DataFusionError| Error::caused(Kind::Internal, format!("{}: the plan", job.partition), e);
     let result = Arc::new(Mutex::new(None));
     let spool = SpoolFormat {
         job: Arc::clone(job),
         layouts: layouts.clone(),
-        spill: setting.scratch.clone(),
-        cores: setting.cores,
+        spill: options.scratch.clone(),
+        cores: options.cores,
     };
     let archive = ArchiveTable(ArchiveSink {
         job: Arc::clone(job),
-        archive: setting.archive,
-        staging: setting.scratch,
+        archive: options.archive,
+        staging: options.scratch,
         draft,
-        versions: setting.versions,
-        cores: setting.cores,
-        zstd_level: setting.zstd_level,
-        before_visible: setting.before_visible,
+        versions: options.versions,
+        cores: options.cores,
+        zstd_level: options.zstd_level,
+        before_visible: options.before_visible,
         result: Arc::clone(&result),
-        dry: setting.dry,
+        purpose: options.purpose,
     });
     let spool = spool.table(&session).map_err(internal)?;
     let _ = session.register_table("spool", spool).map_err(internal)?;
@@ -129,44 +109,31 @@ async fn plan(
 ///
 /// # Errors
 /// When the engine refuses it, which is a defect.
-pub async fn explain(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setting) -> Result<[String; 2]> {
-    let session = session(&setting.budget, DiskManagerMode::Disabled, job.batch_rows)?;
-    let Planned { logical, physical, .. } = plan(session, job, layouts, draft, setting).await?;
+pub async fn explain(job: &Arc<Job>, layouts: &Layouts, draft: Draft, options: AttemptOptions) -> Result<[String; 2]> {
+    let session = session(&options.budget, DiskManagerMode::Disabled, job.batch_rows)?;
+    let Planned { logical, physical, .. } = plan(session, job, layouts, draft, options).await?;
     Ok([logical.display_indent().to_string(), displayable(physical.as_ref()).indent(false).to_string()])
 }
 
 /// Runs `job` as `layouts` say.
 ///
 /// # Errors
-/// When the run failed for another reason than one of its sources.
-pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, setting: Setting) -> Result<Attempt> {
-    let dry = setting.dry;
-    let disk = DiskManagerMode::Directories(vec![setting.scratch.clone()]);
-    let session = session(&setting.budget, disk, job.batch_rows)?;
-    let Planned { session, physical, result, .. } = plan(session, job, layouts, draft, setting).await?;
+/// When the run failed for another reason than one of its sources; [`Kind::Conflict`] when another process wrote first.
+pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, options: AttemptOptions) -> Result<Attempt> {
+    let disk = DiskManagerMode::Directories(vec![options.scratch.clone()]);
+    let session = session(&options.budget, disk, job.batch_rows)?;
+    let Planned { session, physical, result, .. } = plan(session, job, layouts, draft, options).await?;
     tracing::debug!(plan = %displayable(physical.as_ref()).indent(false), "physical plan");
     let collected = collect(physical, session.task_ctx()).await;
+    // Whoever could not read a source has ended the plan with a text: which source it was, and what is wrong with it, is in
+    // the ledger.
     let problems = job.ledger.problems();
     if !problems.is_empty() {
         return Ok(Attempt::Problems(problems));
     }
-    let copies = job.ledger.copies();
-    if !copies.is_empty() {
-        return Ok(Attempt::Copies(copies));
-    }
-    let unaccounted = job.ledger.unaccounted();
-    if !unaccounted.is_empty() {
-        return Ok(Attempt::Unaccounted(unaccounted));
-    }
     let sunk = result.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (sunk, collected) {
-        (Some(Ok(published)), _) => Ok(Attempt::Published(Box::new(published))),
-        (Some(Err(error)), _) if dry && error.kind() == Kind::Interrupted => Ok(Attempt::Digest(error.to_string())),
-        (Some(Err(_)), _) if job.ledger.is_without_rows() => Ok(Attempt::NoRows),
-        (Some(Err(error)), _) if error.kind() == Kind::LostRace => {
-            tracing::info!(partition = %job.partition, why = %error.chain(), "lost a race");
-            Ok(Attempt::LostRace)
-        }
+        (Some(Ok(attempt)), _) => Ok(attempt),
         (Some(Err(error)), _) => Err(own_error(error, job)),
         (None, Err(error)) => Err(classified(error, job)),
         (None, Ok(_)) => Err(Error::new(Kind::Internal, format!("{}: the sink never ran", job.partition))),

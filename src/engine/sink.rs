@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -24,24 +25,26 @@ use futures::{TryStreamExt, future::BoxFuture};
 use tokio::task::JoinSet;
 
 use super::{
-    job::{self, FoundCopy, Job, Role, Tally},
+    attempt::{Attempt, FoundCopy, Purpose},
+    job::{self, Job, Role, SourceTally},
     order::ordering,
 };
 use crate::{
     archive::{
         commit,
         partition::{PartitionHandle, Versions},
-        state::Published,
     },
     error::{Error, Kind, Result},
     file::{
         encode::{Beside, Encoded, Manner, encode},
         fault::Problem,
-        readback::{Follower, Hashes},
+        readback::{FollowedFile, Follower, Hashes},
     },
     model::{
         layout,
-        receipt::{Base, Content, FileCopy, LeftOut, LostSource, Outcome, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
+        receipt::{
+            Base, Content, DataRecord, FileCopy, LeftOutFile, LostSource, RECEIPT_VERSION, Receipt, SeqOrigin, Source,
+        },
         row_hash::RowHash,
         time::Unit,
     },
@@ -64,7 +67,7 @@ pub struct Draft {
     /// The sources of that data.
     pub base_sources: Vec<Source>,
     /// Files left out.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<LeftOutFile>,
     /// Files that hold the same rows as a source.
     pub copies: Vec<FileCopy>,
     /// Which generation this will be.
@@ -80,7 +83,7 @@ pub struct Draft {
 }
 
 /// Called with the bills of all sources when the proof holds and before anything is visible.
-pub type BeforeVisible = Arc<dyn Fn(Vec<Tally>) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+pub type OnProven = Arc<dyn Fn(Vec<SourceTally>) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 /// The sink of one partition.
 #[derive(Clone)]
@@ -100,11 +103,11 @@ pub struct ArchiveSink {
     /// The level of zstd, where it is not the default.
     pub zstd_level: Option<i32>,
     /// Runs before anything is visible.
-    pub before_visible: BeforeVisible,
+    pub before_visible: OnProven,
     /// What came of it.
-    pub result: Arc<Mutex<Option<Result<Published>>>>,
-    /// Whether to stop short of publishing: the rebuild of `qlc verify` only wants the digest.
-    pub dry: bool,
+    pub result: Arc<Mutex<Option<Result<Attempt>>>>,
+    /// What the attempt is for: the rebuild of `qlc verify` only wants the digest.
+    pub purpose: Purpose,
 }
 
 /// A receipt whose file was read back.
@@ -138,7 +141,10 @@ impl DataSink for ArchiveSink {
         let written = self.write(data).await;
         let rows = written
             .as_ref()
-            .map(|published| published.receipt().outcome.rows)
+            .map(|attempt| match attempt {
+                Attempt::Published(published) => published.receipt().outcome.rows,
+                _ => 0,
+            })
             .map_err(|e| DataFusionError::External(e.chain().into()));
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
         rows
@@ -190,12 +196,12 @@ fn is_the_same(receipt: &Receipt, standing: &Receipt) -> bool {
 }
 
 /// The rows of a source, those included that could not be read.
-fn source_rows(source: &job::Source, tally: &Tally) -> u64 {
+fn source_rows(source: &job::JobSource, tally: &SourceTally) -> u64 {
     tally.rows + source.claims.lost.as_ref().map_or(0, |lost| lost.rows)
 }
 
 /// The bills of all sources.
-fn tallies(job: &Job) -> Result<Vec<Tally>> {
+fn tallies(job: &Job) -> Result<Vec<SourceTally>> {
     job.ledger.complete(job.sources.len()).ok_or_else(|| {
         Error::new(
             Kind::Proof,
@@ -213,7 +219,7 @@ impl ArchiveSink {
         self.job.to_ns.then_some(Unit::Nano)
     }
 
-    async fn write(&self, data: SendableRecordBatchStream) -> Result<Published> {
+    async fn write(&self, data: SendableRecordBatchStream) -> Result<Attempt> {
         let key = self.handle().data_key();
         let staged: Arc<Mutex<Option<(Encoded, Follower)>>> = Arc::default();
         let noted = Arc::clone(&staged);
@@ -236,18 +242,19 @@ impl ArchiveSink {
             before_visible: Box::new(move |proven: &Proven| {
                 let Proven { receipt, expect } = proven.clone();
                 Box::pin(async move {
-                    if self.dry {
-                        // The digest is known; ending in an error removes the staged file.
-                        return Err(Error::new(Kind::Interrupted, receipt.outcome.sha256));
-                    }
                     (self.before_visible)(self.tallies()?).await?;
                     commit::vouch(&self.handle(), &self.staging, &receipt, &expect).await
                 })
             }),
         };
-        let written = atomic::write(&self.archive, &key, &self.staging, &self.versions.data, steps).await?;
-        let receipt = &written.verified().receipt;
-        commit::publish(&self.handle(), &self.staging, receipt, &self.versions.meta, written.tag()).await
+        let written = atomic::write_unless(&self.archive, &key, &self.staging, &self.versions.data, steps).await?;
+        let written = match written {
+            ControlFlow::Continue(written) => written,
+            ControlFlow::Break(attempt) => return Ok(attempt),
+        };
+        let (receipt, meta) = (&written.verified().receipt, &self.versions.meta);
+        let published = commit::publish(&self.handle(), &self.staging, receipt, meta, written.tag()).await?;
+        Ok(Attempt::Published(Box::new(published)))
     }
 
     /// Encodes the rows into the file at `path` and reads it back on the way.
@@ -312,29 +319,29 @@ impl ArchiveSink {
         }
     }
 
-    fn tallies(&self) -> Result<Vec<Tally>> {
+    fn tallies(&self) -> Result<Vec<SourceTally>> {
         tallies(&self.job)
     }
 
-    /// Reads the rest of the staged file back and holds all of it against the bills.
-    async fn prove(&self, encoded: Encoded, follower: Follower) -> Result<Proven> {
+    /// Reads the rest of the staged file back and holds all of it against the bills. Breaks off where the file is not to be
+    /// published, though nothing is wrong with it.
+    async fn prove(&self, encoded: Encoded, follower: Follower) -> Result<ControlFlow<Attempt, Proven>> {
         let partition = &self.job.partition;
-        let (back, sha256, bytes) = follower.finish(encoded.sum).await.map_err(|problem| self.unreadable(problem))?;
+        let followed = follower.finish(encoded.sum).await.map_err(|problem| self.unreadable(problem))?;
+        let FollowedFile { back, sha256, bytes } = followed;
 
         let tallies = self.tallies()?;
         if back.rows == 0 && encoded.rows == 0 && tallies.iter().all(|t| t.here == 0) {
             // What is left of the files still has to go somewhere.
-            if !self.dry {
+            if self.purpose == Purpose::Publish {
                 (self.before_visible)(tallies).await?;
             }
-            self.job.ledger.note_no_rows();
-            return Err(Error::new(Kind::BadInput, format!("{partition}: none of the files holds rows of this day")));
+            return Ok(ControlFlow::Break(Attempt::NoRows));
         }
         let wrong = |what: String| Err(Error::new(Kind::Proof, format!("{partition}: {what}; nothing was published")));
         let copies = self.copies(&tallies);
         if !copies.is_empty() {
-            self.job.ledger.note_copies(copies);
-            return wrong("some of its files hold the same rows".to_owned());
+            return Ok(ControlFlow::Break(Attempt::Copies(copies)));
         }
         if let Some(finding) = back.findings.first() {
             return wrong(format!("the staged file is not as it must be: {finding}"));
@@ -367,7 +374,7 @@ impl ArchiveSink {
             generation: self.draft.generation,
             replaces: self.draft.replaces.as_ref().map(|replaced| replaced.outcome.sha256.clone()),
             accepted_loss: self.draft.accepted_loss.clone(),
-            outcome: Outcome {
+            outcome: DataRecord {
                 sha256,
                 bytes,
                 rows: back.rows,
@@ -391,24 +398,29 @@ impl ArchiveSink {
             return wrong(finding.clone());
         }
         if let Some(replaced) = self.draft.replaces.as_ref().filter(|replaced| is_the_same(&receipt, replaced)) {
-            return Ok(Proven { receipt: replaced.clone(), expect });
+            return Ok(self.proven(replaced.clone(), expect));
         }
         // No published row is dropped or altered: each source of the standing generation is read again with the same rows,
         // or comes with the archived data.
         let unaccounted =
             self.draft.replaces.as_ref().map(|replaced| replaced.unaccounted(&receipt)).unwrap_or_default();
         if !unaccounted.is_empty() {
-            let names: Vec<&str> = unaccounted.iter().map(|source| source.name.as_str()).collect();
-            let what = format!("published rows of {} would be dropped or altered", names.join(", "));
-            self.job.ledger.note_unaccounted(unaccounted);
-            return wrong(what);
+            return Ok(ControlFlow::Break(Attempt::Unaccounted(unaccounted)));
         }
-        Ok(Proven { receipt, expect })
+        Ok(self.proven(receipt, expect))
+    }
+
+    /// The file is right: it is published, or was a rehearsal.
+    fn proven(&self, receipt: Receipt, expect: Expect) -> ControlFlow<Attempt, Proven> {
+        match self.purpose {
+            Purpose::Publish => ControlFlow::Continue(Proven { receipt, expect }),
+            Purpose::Rehearse => ControlFlow::Break(Attempt::Rehearsed { sha256: receipt.outcome.sha256 }),
+        }
     }
 
     /// The files that hold the same rows as another one. The one whose name comes first is the file, the others are its
     /// copies.
-    fn copies(&self, tallies: &[Tally]) -> Vec<FoundCopy> {
+    fn copies(&self, tallies: &[SourceTally]) -> Vec<FoundCopy> {
         let mut firsts: BTreeMap<Content, (usize, &str)> = BTreeMap::new();
         let mut copies = Vec::new();
         let by_name = |name: &str| (name.rsplit('/').next().unwrap_or_default().to_owned(), name.to_owned());
@@ -429,7 +441,7 @@ impl ArchiveSink {
         copies
     }
 
-    fn sources(&self, tallies: &[Tally]) -> Vec<Source> {
+    fn sources(&self, tallies: &[SourceTally]) -> Vec<Source> {
         let spool = self.job.sources.iter().zip(tallies).filter(|(s, _)| s.role == Role::Spool);
         let read = spool.map(|(source, tally)| {
             // Rows of row groups that were left out are in QUARANTINE with the file.

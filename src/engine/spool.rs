@@ -30,10 +30,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, path::Path,
-};
+use object_store::{GetOptions, GetResult, ListResult, ObjectMeta, ObjectStore, path::Path};
 
 use super::{
     job::Job,
@@ -41,6 +38,7 @@ use super::{
     plan::{Layouts, rows},
     source::SpoolSource,
 };
+use crate::storage::read_only::{ReadOnly, Readable, refused};
 
 /// Where the table lists its files.
 const URL: &str = "chosen://files/";
@@ -73,9 +71,8 @@ impl SpoolFormat {
     /// Never in practice: the URL and the schema are given.
     pub fn table(self, session: &SessionContext) -> DfResult<Arc<dyn TableProvider>> {
         let url = ListingTableUrl::parse(URL)?;
-        let files = Chosen(
-            self.job.sources.iter().enumerate().map(|(nth, source)| chosen(nth, source.handle.size())).collect(),
-        );
+        let sizes = self.job.sources.iter().map(|source| source.handle.size());
+        let files = ReadOnly(ChosenFiles(sizes.enumerate().map(|(nth, size)| chosen(nth, size)).collect()));
         let _ = session.runtime_env().register_object_store(url.object_store().as_ref(), Arc::new(files));
         let schema = Arc::clone(&self.job.shape.carried);
         let options = ListingOptions::new(Arc::new(self));
@@ -194,7 +191,7 @@ impl ExecutionPlan for SpoolScan {
 
 /// A store that lists the chosen files, and gives none: they are read through their handles.
 #[derive(Debug)]
-struct Chosen(Vec<ObjectMeta>);
+struct ChosenFiles(Vec<ObjectMeta>);
 
 /// The name is not that of the file: names of spools are not always names of URLs.
 fn chosen(nth: usize, size: u64) -> ObjectMeta {
@@ -202,50 +199,23 @@ fn chosen(nth: usize, size: u64) -> ObjectMeta {
     ObjectMeta { location, last_modified: chrono::DateTime::default(), size, e_tag: None, version: None }
 }
 
-impl fmt::Display for Chosen {
+impl fmt::Display for ChosenFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} chosen files", self.0.len())
     }
 }
 
-fn refused<T>(operation: &str) -> object_store::Result<T> {
-    Err(object_store::Error::NotSupported { source: format!("{operation}: this store is only listed").into() })
-}
-
 #[async_trait]
-impl ObjectStore for Chosen {
-    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> object_store::Result<PutResult> {
-        refused("put")
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        _: &Path,
-        _: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        refused("put")
-    }
-
-    async fn get_opts(&self, _: &Path, _: GetOptions) -> object_store::Result<GetResult> {
+impl Readable for ChosenFiles {
+    async fn get(&self, _: &Path, _: GetOptions) -> object_store::Result<GetResult> {
         refused("get")
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, object_store::Result<Path>>,
-    ) -> BoxStream<'static, object_store::Result<Path>> {
-        locations.map(|_| refused("delete")).boxed()
     }
 
     fn list(&self, _: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
         stream::iter(self.0.clone().into_iter().map(Ok)).boxed()
     }
 
-    async fn list_with_delimiter(&self, _: Option<&Path>) -> object_store::Result<ListResult> {
+    async fn list_folder(&self, _: Option<&Path>) -> object_store::Result<ListResult> {
         refused("list by folder")
-    }
-
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> object_store::Result<()> {
-        refused("copy")
     }
 }

@@ -102,10 +102,17 @@ pub struct Means<'a> {
 pub struct Rows {
     stream: SendableRecordBatchStream,
     /// For another plan that counts on no order, until rows were given; `None` where the plan counts on none.
-    again: Option<(SessionContext, LogicalPlan, usize)>,
+    again: Option<Again>,
     ended: bool,
     /// Knows of which columns values may not fit.
     tables: Tables,
+}
+
+/// What it takes to begin a statement again.
+struct Again {
+    session: SessionContext,
+    plan: LogicalPlan,
+    threads: usize,
 }
 
 impl std::fmt::Debug for Rows {
@@ -141,7 +148,7 @@ impl Rows {
                     return Ok(Some(batch));
                 }
                 Ok(Some(Err(error))) => {
-                    if let Some((session, plan, threads)) = self.again.take()
+                    if let Some(Again { session, plan, threads }) = self.again.take()
                         && begins_anew(&error)
                     {
                         claim(&session, false, threads);
@@ -200,7 +207,7 @@ pub async fn rows(
     let mut looked_at_all = false;
     let (plan, physical, counts) = loop {
         match planning.attempt(&statement).await {
-            Ok(Attempt { plan, physical, counts }) => {
+            Ok(PlannedStatement { plan, physical, counts }) => {
                 if matches!(plan, LogicalPlan::DescribeTable(_)) && !looked_at_all {
                     look_at_all(&tables, &named).await?;
                     looked_at_all = true;
@@ -235,7 +242,7 @@ pub async fn rows(
         })
     };
     let stream = run.await.map_err(|e| from_datafusion(e, QUERY))?;
-    let again = counts.then(|| (session.clone(), plan, planning.threads));
+    let again = counts.then(|| Again { session: session.clone(), plan, threads: planning.threads });
     Ok(Rows { stream, again, ended: false, tables })
 }
 
@@ -247,7 +254,7 @@ struct Planning<'a> {
 }
 
 /// A planned statement.
-struct Attempt {
+struct PlannedStatement {
     plan: LogicalPlan,
     physical: Arc<dyn ExecutionPlan>,
     /// Whether the plan counts on the archive's order.
@@ -269,7 +276,7 @@ impl From<DataFusionError> for Unplanned {
 }
 
 impl Planning<'_> {
-    async fn attempt(&self, statement: &Statement) -> std::result::Result<Attempt, Unplanned> {
+    async fn attempt(&self, statement: &Statement) -> std::result::Result<PlannedStatement, Unplanned> {
         let Self { session, remote, threads } = self;
         let plan = session.state().statement_to_plan(statement.clone()).await?;
         check_plan(&plan).map_err(Unplanned::Refused)?;
@@ -283,7 +290,7 @@ impl Planning<'_> {
             }
             (physical(session, plan.clone()).await?, false)
         };
-        Ok(Attempt { plan, physical, counts })
+        Ok(PlannedStatement { plan, physical, counts })
     }
 }
 

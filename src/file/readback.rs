@@ -112,6 +112,17 @@ pub async fn read_back(handle: &Handle, partition: &Partition, cores: usize) -> 
     Ok(concluded(&meta, &all))
 }
 
+/// A file that was followed to its end.
+#[derive(Debug)]
+pub struct FollowedFile {
+    /// What it holds.
+    pub back: ReadBack,
+    /// Its sha256.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
 /// Reads a data file back while it is being written, so that little is left to do when its last row is there: a row group
 /// is synced, hashed and decoded when the next one stands behind it, the last one when the whole file is synced.
 ///
@@ -156,12 +167,11 @@ impl Follower {
         }
     }
 
-    /// Reads what is left of the file, which must be whole and synced, and must have the checksum `sum`; gives also its
-    /// sha256 and size.
+    /// Reads what is left of the file, which must be whole and synced, and must have the checksum `sum`.
     ///
     /// # Errors
     /// When the file cannot be read to its end, or other bytes are read than were written.
-    pub async fn finish(mut self, sum: u64) -> std::result::Result<(ReadBack, String, u64), Problem> {
+    pub async fn finish(mut self, sum: u64) -> std::result::Result<FollowedFile, Problem> {
         if let Some(last) = self.waiting.take() {
             self.read(last, Synced::Already).await?;
         }
@@ -178,8 +188,8 @@ impl Follower {
                 format!("{}: its footer does not list the row groups that were written", self.partition),
             )));
         }
-        let (sha256, size) = self.trail.finish();
-        Ok((concluded(&meta, &self.all), sha256, size))
+        let (sha256, bytes) = self.trail.finish();
+        Ok(FollowedFile { back: concluded(&meta, &self.all), sha256, bytes })
     }
 
     fn handle(&self, size: u64) -> Handle {

@@ -10,7 +10,7 @@ use crate::{
     archive::{
         evidence::{Doubt, Evidence},
         partition::PartitionHandle,
-        proof::{Subject, Verdict, prove},
+        proof::{ProofResult, Subject, prove},
     },
     error::{Error, Kind, Result},
     model::{
@@ -99,7 +99,7 @@ async fn look(tree: &Store, one: &Imported, evidence: &mut Evidence, moment: Mom
         let home = Placed::in_spool(key).and_then(Result::ok).and_then(|placed| placed.home());
         let subject = Subject { name: key.clone(), object, series: one.partition.series.clone(), home };
         match prove(tree, &subject, evidence, None).await? {
-            Verdict::Proven(proven) => {
+            ProofResult::Proven(proven) => {
                 if let Some(kept) = proven.quarantined() {
                     found.doubts.push(format!(
                         "{} rows of {key} are of no day that its folder may hold; QUARANTINE has them",
@@ -111,9 +111,11 @@ async fn look(tree: &Store, one: &Imported, evidence: &mut Evidence, moment: Mom
                     *found.days.entry(here.date).or_default() += here.rows;
                 }
             }
-            Verdict::Empty => {}
-            Verdict::Young(day) => found.doubts.push(format!("{key}: {day} is too young")),
-            Verdict::Doubt(Doubt::Waiting(what) | Doubt::Damaged(what)) => found.doubts.push(format!("{key}: {what}")),
+            ProofResult::Empty => {}
+            ProofResult::Young(day) => found.doubts.push(format!("{key}: {day} is too young")),
+            ProofResult::Doubt(Doubt::Waiting(what) | Doubt::Damaged(what)) => {
+                found.doubts.push(format!("{key}: {what}"))
+            }
         }
         // Before, one doubt is enough.
         if matches!(moment, Moment::Before) && !found.doubts.is_empty() {

@@ -12,7 +12,7 @@ use crate::{
     file::readback::ReadBack,
     model::{
         partition::Partition,
-        receipt::{Outcome, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
+        receipt::{DataRecord, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
         row_hash::RowHash,
     },
     storage::{
@@ -43,7 +43,7 @@ pub(super) fn receipt(
         generation,
         replaces: None,
         accepted_loss: Vec::new(),
-        outcome: Outcome {
+        outcome: DataRecord {
             sha256: sha256.to_owned(),
             bytes: data.size,
             rows: back.rows,

@@ -162,7 +162,7 @@ impl Import<'_> {
         imported.keys = vec![folder.data_key()];
         if let Err(error) = self.attempt(partition, folder, &mut imported).await {
             imported.outcome = match error.kind() {
-                Kind::LostRace => Outcome::LostRace,
+                Kind::Conflict => Outcome::LostRace,
                 Kind::Unknown => Outcome::Unknown,
                 _ => Outcome::Failed,
             };
@@ -208,14 +208,14 @@ impl Import<'_> {
         let is_folder = self.archive.local_folder().is_some();
         let lock = if is_folder { atomic::lock(self.archive, &handle.dir())? } else { None };
         if is_folder && lock.is_none() {
-            return Err(Error::new(Kind::LostRace, "another qlc is at work on this partition"));
+            return Err(Error::new(Kind::Conflict, "another qlc is at work on this partition"));
         }
         // On a bucket the conditions of the writes find out about the archive; nothing but a second look does in a folder.
         let is_same = handle.versions().await? == archived.versions
             && self.archive.head(&handle.data_key()).await? == archived.listed.data
             && source.head(&folder.data_key()).await? == data;
         if !is_same {
-            return Err(Error::new(Kind::LostRace, "it changed while it was looked at; run again"));
+            return Err(Error::new(Kind::Conflict, "it changed while it was looked at; run again"));
         }
         if is_new {
             documents(source, self.archive, staging, partition, folder).await?;

@@ -41,7 +41,7 @@ pub struct Column {
 
 /// What there is to say of a file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Inspection {
+pub struct FileInspection {
     /// Where it lies.
     pub path: String,
     /// Its size.
@@ -76,11 +76,11 @@ pub struct Inspection {
 ///
 /// # Errors
 /// When the store does not answer, or has no such object; what is wrong with the file is in its findings.
-pub async fn run(store: &Store, key: &str) -> Result<Inspection> {
+pub async fn run(store: &Store, key: &str) -> Result<FileInspection> {
     let object =
         store.head(key).await?.ok_or_else(|| Error::usage(format!("{}: there is no such file", store.show(key))))?;
     let handle = Handle::new(store, &object);
-    let mut inspection = Inspection {
+    let mut inspection = FileInspection {
         path: store.show(key),
         bytes: object.size,
         rows: 0,
@@ -145,7 +145,7 @@ pub async fn run(store: &Store, key: &str) -> Result<Inspection> {
 }
 
 /// Reads every page of a file whose rows are no events.
-async fn read_on(inspection: Inspection, handle: &Handle, claims: &Claims) -> Result<Inspection> {
+async fn read_on(inspection: FileInspection, handle: &Handle, claims: &Claims) -> Result<FileInspection> {
     let read = async {
         let mut rows = handle.rows(claims, ROWS, &[]).await?;
         let mut read = 0;
@@ -164,7 +164,7 @@ async fn read_on(inspection: Inspection, handle: &Handle, claims: &Claims) -> Re
     }
 }
 
-fn found(mut inspection: Inspection, problem: Problem) -> Result<Inspection> {
+fn found(mut inspection: FileInspection, problem: Problem) -> Result<FileInspection> {
     match problem {
         Problem::Storage(error) => Err(error),
         Problem::Bad(fault) => {

@@ -117,7 +117,7 @@ pub struct Figures {
 
 /// What is known of a partition before it is judged.
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
+pub struct CoverageFacts<'a> {
     /// Which it is.
     pub partition: &'a Partition,
     /// The day that is not over.
@@ -141,7 +141,7 @@ pub struct Facts<'a> {
 /// How it stands with a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum DayState {
     /// Published, nothing left to add, no gap.
     Complete,
     /// Published, but events are missing.
@@ -158,7 +158,7 @@ pub enum State {
     Unproven,
 }
 
-impl State {
+impl DayState {
     /// All of them, the best first.
     pub const ALL: [Self; 7] =
         [Self::Complete, Self::Gaps, Self::Quarantined, Self::NewFiles, Self::Pending, Self::Missing, Self::Unproven];
@@ -180,7 +180,7 @@ impl State {
 
 /// A stretch of a day in which events are missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Gap {
+pub struct CoverageGap {
     /// The first minute, counted from midnight UTC, written `14:05`.
     #[serde(serialize_with = "clock")]
     pub from: usize,
@@ -209,11 +209,11 @@ pub struct Cell {
     #[serde(flatten)]
     pub partition: Partition,
     /// How it stands with it.
-    pub state: State,
+    pub state: DayState,
     /// Everything that there is to say about it; empty where it is complete.
     pub reasons: Vec<String>,
     /// Where events are missing.
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<CoverageGap>,
     /// The figures of what is published.
     pub published: Option<Figures>,
     /// Files of the spool that wait.
@@ -256,13 +256,13 @@ impl Coverage {
         self.ignored.is_empty()
             && self.unlisted.is_empty()
             && !self.cells.is_empty()
-            && self.cells.iter().all(|cell| cell.state == State::Complete)
+            && self.cells.iter().all(|cell| cell.state == DayState::Complete)
     }
 }
 
 /// Judges a partition: its state, the reasons, its gaps.
 #[must_use]
-pub fn judge(facts: &Facts<'_>) -> (State, Vec<String>, Vec<Gap>) {
+pub fn judge(facts: &CoverageFacts<'_>) -> (DayState, Vec<String>, Vec<CoverageGap>) {
     let mut reasons = Vec::new();
     let files = |n: u64| if n == 1 { "1 file".to_owned() } else { format!("{n} files") };
     let waits = (facts.waiting > 0).then(|| format!("{} of the spool not in the archive yet", files(facts.waiting)));
@@ -272,7 +272,7 @@ pub fn judge(facts: &Facts<'_>) -> (State, Vec<String>, Vec<Gap>) {
     let state = match facts.archived {
         Archived::Unproven(why) => {
             reasons.push(why.clone());
-            State::Unproven
+            DayState::Unproven
         }
         Archived::Published(_) => {
             gaps = find_gaps(facts);
@@ -281,25 +281,25 @@ pub fn judge(facts: &Facts<'_>) -> (State, Vec<String>, Vec<Gap>) {
                 .map(|gap| format!("no events {} to {}: {}", time_of_day(gap.from), time_of_day(gap.to), gap.why));
             reasons.extend(told);
             match (facts.waiting, facts.quarantined) {
-                _ if not_over => State::Pending,
-                (1.., _) => State::NewFiles,
-                (0, 1..) => State::Quarantined,
-                (0, 0) if gaps.is_empty() => State::Complete,
-                (0, 0) => State::Gaps,
+                _ if not_over => DayState::Pending,
+                (1.., _) => DayState::NewFiles,
+                (0, 1..) => DayState::Quarantined,
+                (0, 0) if gaps.is_empty() => DayState::Complete,
+                (0, 0) => DayState::Gaps,
             }
         }
-        Archived::Nothing if facts.waiting > 0 || not_over => State::Pending,
+        Archived::Nothing if facts.waiting > 0 || not_over => DayState::Pending,
         Archived::Nothing if facts.rows_nearby > 0 => {
             reasons.push(format!("{} rows of it are in files of the days beside it", facts.rows_nearby));
-            State::Pending
+            DayState::Pending
         }
         Archived::Nothing if facts.quarantined > 0 => {
             reasons.push("nothing of it could be compacted".to_owned());
-            State::Quarantined
+            DayState::Quarantined
         }
         Archived::Nothing => {
             reasons.push("neither the archive nor the spool has anything of it".to_owned());
-            State::Missing
+            DayState::Missing
         }
     };
     if not_over {
@@ -311,11 +311,11 @@ pub fn judge(facts: &Facts<'_>) -> (State, Vec<String>, Vec<Gap>) {
 }
 
 /// Where events are missing.
-fn find_gaps(facts: &Facts<'_>) -> Vec<Gap> {
+fn find_gaps(facts: &CoverageFacts<'_>) -> Vec<CoverageGap> {
     let start_ns = facts.partition.date.start_ns();
     let minute = |ns: i64| usize::try_from((ns - start_ns) / MINUTE_NS).unwrap_or(MINUTES).min(MINUTES);
     let mut covered = [false; MINUTES];
-    let mut gaps: Vec<Gap> = Vec::new();
+    let mut gaps: Vec<CoverageGap> = Vec::new();
     for window in facts.windows.iter().filter(|w| w.exchange == facts.partition.series.exchange.as_str()) {
         let (from, to) = (minute(window.window_start_ns), minute(window.window_start_ns + WINDOW_NS));
         let Series { stream, symbol, .. } = &facts.partition.series;
@@ -332,7 +332,7 @@ fn find_gaps(facts: &Facts<'_>) -> Vec<Gap> {
             let why = of_window(window, stream, symbol);
             match gaps.last_mut() {
                 Some(last) if last.to == from && last.why == why => last.to = to,
-                _ => gaps.push(Gap { from, to, why }),
+                _ => gaps.push(CoverageGap { from, to, why }),
             }
         }
     }
@@ -346,10 +346,10 @@ fn find_gaps(facts: &Facts<'_>) -> Vec<Gap> {
         // One other day may have events then because of a single late file. That the day itself is dense is a second witness.
         let witnesses = busy + usize::from(minutes.busy() >= DENSE);
         if busy > 0 && witnesses > 1 && 2 * busy >= others {
-            gaps.push(Gap { from, to, why: format!("{busy} of {others} other days have events then") });
+            gaps.push(CoverageGap { from, to, why: format!("{busy} of {others} other days have events then") });
         } else if others == 0 && minutes.busy() >= DENSE {
             let why = format!("the day has events in {} of its {MINUTES} minutes", minutes.busy());
-            gaps.push(Gap { from, to, why });
+            gaps.push(CoverageGap { from, to, why });
         }
     }
     gaps.sort_by_key(|gap| (gap.from, gap.to));
@@ -377,20 +377,20 @@ pub fn is_judged(partition: &Partition, windows: &[Tally]) -> bool {
 
 /// The command that mends a partition in this state on the days from `first` to `last`, or tells more about it.
 #[must_use]
-pub fn command(state: State, series: &Series, first: Date, last: Date) -> Option<String> {
+pub fn command(state: DayState, series: &Series, first: Date, last: Date) -> Option<String> {
     let Series { exchange, stream, symbol } = series;
     let which = format!("--exchange {exchange} --stream {stream} --symbol {symbol}");
     let days = if first == last { format!("--date {first}") } else { format!("--start {first} --end {last}") };
     match state {
-        State::Complete | State::Gaps => None,
-        State::NewFiles | State::Pending | State::Missing if first == last => {
+        DayState::Complete | DayState::Gaps => None,
+        DayState::NewFiles | DayState::Pending | DayState::Missing if first == last => {
             Some(format!("qlc compact --mode single {days} {which}"))
         }
-        State::NewFiles | State::Pending | State::Missing => {
+        DayState::NewFiles | DayState::Pending | DayState::Missing => {
             Some(format!("qlc compact --mode backfill {days} {which}"))
         }
-        State::Quarantined => Some(format!("qlc quarantine list {days} {which}")),
-        State::Unproven => Some(format!("qlc verify {days} {which}")),
+        DayState::Quarantined => Some(format!("qlc quarantine list {days} {which}")),
+        DayState::Unproven => Some(format!("qlc verify {days} {which}")),
     }
 }
 
@@ -447,7 +447,7 @@ mod tests {
         }
     }
 
-    fn told(facts: &Facts<'_>) -> String {
+    fn told(facts: &CoverageFacts<'_>) -> String {
         let (state, reasons, _) = judge(facts);
         if reasons.is_empty() { state.word().to_owned() } else { format!("{}: {}", state.word(), reasons.join("; ")) }
     }
@@ -456,7 +456,7 @@ mod tests {
     fn every_state_has_its_reason() {
         let partition = partition();
         let check = |archived: Archived, waiting, quarantined, rows_nearby, today: &str, expected: &str| {
-            let facts = Facts {
+            let facts = CoverageFacts {
                 partition: &partition,
                 today: today.parse().unwrap(),
                 archived: &archived,
@@ -502,7 +502,7 @@ mod tests {
         let check = |minutes: &Minutes, others: &[Minutes], windows: &[Tally], expected: &[&str]| {
             let (partition, archived) = (partition(), published());
             let others: Vec<&Minutes> = others.iter().collect();
-            let facts = Facts {
+            let facts = CoverageFacts {
                 partition: &partition,
                 today: "20260205".parse().unwrap(),
                 archived: &archived,
@@ -517,7 +517,7 @@ mod tests {
             let told: Vec<String> =
                 gaps.iter().map(|g| format!("{} {} {}", time_of_day(g.from), time_of_day(g.to), g.why)).collect();
             assert_eq!(told, expected);
-            assert_eq!(state == State::Complete, expected.is_empty());
+            assert_eq!(state == DayState::Complete, expected.is_empty());
         };
         let full = without(0..0);
         check(&full, &[], &[], &[]);
@@ -585,10 +585,10 @@ mod tests {
             minutes: None,
         };
         let cells = [
-            cell("20260201", State::Missing),
-            cell("20260202", State::Missing),
-            cell("20260203", State::Pending),
-            cell("20260205", State::Pending),
+            cell("20260201", DayState::Missing),
+            cell("20260202", DayState::Missing),
+            cell("20260203", DayState::Pending),
+            cell("20260205", DayState::Pending),
         ];
         let spans = spans(&cells);
         assert_eq!(spans.iter().map(|span| span.len()).collect::<Vec<_>>(), [2, 1, 1]);
@@ -596,13 +596,13 @@ mod tests {
             command(state, &partition().series, first.parse().unwrap(), last.parse().unwrap()).unwrap_or_default()
         };
         assert_eq!(
-            say("20260201", "20260202", State::Missing),
+            say("20260201", "20260202", DayState::Missing),
             "qlc compact --mode backfill --start 20260201 --end 20260202 --exchange okx --stream bbo --symbol btcusdt"
         );
         assert_eq!(
-            say("20260203", "20260203", State::Pending),
+            say("20260203", "20260203", DayState::Pending),
             "qlc compact --mode single --date 20260203 --exchange okx --stream bbo --symbol btcusdt"
         );
-        assert_eq!(say("20260203", "20260203", State::Gaps), "");
+        assert_eq!(say("20260203", "20260203", DayState::Gaps), "");
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 /// What came of an announced removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ended {
+pub enum RemovalResult {
     /// It was removed.
     Removed,
     /// It had gone when it was to be removed, or its removal was interrupted and it has gone since.
@@ -76,7 +76,7 @@ pub struct Pruned {
     pub qlc_version: String,
     /// What came of it; absent in an intent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<Ended>,
+    pub ended: Option<RemovalResult>,
 }
 
 /// A record of the collector (a feed log, a quality window) that `qlc prune` removes.
@@ -163,7 +163,7 @@ mod tests {
             qlc_version: "0.1.0".to_owned(),
             ended: None,
         };
-        let both = [line.clone(), Pruned { ended: Some(Ended::Removed), ..line }];
+        let both = [line.clone(), Pruned { ended: Some(RemovalResult::Removed), ..line }];
         let bytes = to_lines(&both).unwrap();
         assert_eq!(String::from_utf8(bytes.clone()).unwrap().lines().count(), 2);
         assert_eq!(from_lines::<Pruned>(&bytes).unwrap(), both);

@@ -219,13 +219,13 @@ fn dashed(text: &str) -> Option<String> {
 
 /// Which series may have files in or below a folder: those that bear the names which its path tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reach<'a> {
+pub struct FolderReach<'a> {
     exchange: Option<&'a str>,
     stream: Option<&'a str>,
     symbol: Option<&'a str>,
 }
 
-impl<'a> Reach<'a> {
+impl<'a> FolderReach<'a> {
     /// That of `folder`, where the layout begins in the folder `base` (empty for the root); `None` when no series can have
     /// files there.
     #[must_use]
@@ -355,7 +355,7 @@ mod tests {
     fn a_folder_tells_which_series_may_lie_below_it() {
         let series: Series =
             serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt"}"#).unwrap();
-        let has = |base: &str, folder: &str| Reach::of(base, folder).map(|reach| reach.has(&series));
+        let has = |base: &str, folder: &str| FolderReach::of(base, folder).map(|reach| reach.has(&series));
         for folder in
             ["", "exchange=binance", "exchange=binance/stream=bbo", "exchange=binance/stream=bbo/symbol=btcusdt/x"]
         {
@@ -371,9 +371,9 @@ mod tests {
         assert_eq!(has(QUARANTINE, "QUARANTINE/exchange=okx"), Some(false));
         assert_eq!(has(QUARANTINE, "exchange=binance"), None);
         let only = Selection { exchanges: vec!["okx".parse().unwrap()], ..Selection::all() };
-        let meets = |folder: &str| Reach::of("", folder).is_some_and(|reach| reach.meets(&only));
+        let meets = |folder: &str| FolderReach::of("", folder).is_some_and(|reach| reach.meets(&only));
         assert_eq!([meets(""), meets("exchange=okx/stream=x"), meets("exchange=binance")], [true, true, false]);
-        assert!(Reach::of("", "exchange=binance").unwrap().meets(&Selection::all()));
+        assert!(FolderReach::of("", "exchange=binance").unwrap().meets(&Selection::all()));
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub const EXECUTOR: [Metric; 7] = [
 
 /// One value of a metric of runs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
+pub struct MetricSample {
     /// The metric's name.
     pub name: &'static str,
     /// A label besides the command, and its value.
@@ -110,7 +110,7 @@ pub struct Sample {
     pub value: String,
 }
 
-impl Sample {
+impl MetricSample {
     fn line(&self, command: &str) -> String {
         let mut labels = if self.name == BUILD { String::new() } else { format!("command=\"{command}\"") };
         if let Some((name, value)) = self.label {
@@ -125,7 +125,7 @@ impl Sample {
 ///
 /// # Errors
 /// When `earlier` is no text of this kind.
-pub fn page(earlier: &str, command: &str, samples: &[Sample]) -> Result<String> {
+pub fn page(earlier: &str, command: &str, samples: &[MetricSample]) -> Result<String> {
     let kept: Vec<(&str, &str)> = earlier
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
@@ -164,13 +164,13 @@ pub fn names() -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
 
-    fn sample(name: &'static str, value: &str) -> Sample {
-        Sample { name, label: None, value: value.to_owned() }
+    fn sample(name: &'static str, value: &str) -> MetricSample {
+        MetricSample { name, label: None, value: value.to_owned() }
     }
 
     #[test]
     fn other_commands_are_kept_and_the_last_success_too() {
-        let version = Sample { name: BUILD, label: Some(("version", "1.0.0")), value: "1".to_owned() };
+        let version = MetricSample { name: BUILD, label: Some(("version", "1.0.0")), value: "1".to_owned() };
         let first = page("", "compact", &[version.clone(), sample("qlc_run_success", "1"), sample(LAST_SUCCESS, "7")]);
         let first = first.unwrap();
         assert_eq!(

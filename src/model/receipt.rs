@@ -154,7 +154,7 @@ pub struct Base {
 
 /// A file that was left out, because its bytes are in QUARANTINE.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
+pub struct LeftOutFile {
     /// Its key below the spool's root.
     pub name: String,
     /// Its size in bytes.
@@ -167,7 +167,7 @@ pub struct LeftOut {
 
 /// What the data is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct DataRecord {
     /// The sha256 of `data.parquet`.
     pub sha256: String,
     /// Its size in bytes.
@@ -216,7 +216,7 @@ pub struct Receipt {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted_loss: Vec<LostSource>,
     /// What is in the data.
-    pub outcome: Outcome,
+    pub outcome: DataRecord,
     /// Rows that the sources gave to this partition; equals `outcome.rows`.
     pub rows_in: u64,
     /// The row hash of these rows, taken as they were read, after any change of unit; where qlc gave `seq`, without `seq`.
@@ -232,7 +232,7 @@ pub struct Receipt {
     pub sources: Vec<Source>,
     /// Files that were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<LeftOutFile>,
     /// Files that hold the same rows as a source, which count once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<FileCopy>,

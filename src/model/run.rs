@@ -18,7 +18,7 @@ pub const RUN_VERSION: u32 = 1;
 
 /// What was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct RunRequest {
     /// The mode of the command, such as `daily`; absent where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
@@ -41,7 +41,7 @@ pub struct Asked {
 
 /// Memory: what was foreseen, and what it came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Memory {
+pub struct MemoryUse {
     /// The limit in bytes, which is what the plans were made for; absent where the command has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
@@ -52,7 +52,7 @@ pub struct Memory {
 
 /// What came of one partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Part {
+pub struct PartitionRecord {
     /// The partition.
     #[serde(flatten)]
     pub partition: Partition,
@@ -89,7 +89,7 @@ pub struct Part {
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub struct RunRecord {
     /// [`RUN_VERSION`]
     pub run_version: u32,
     /// What the run is known by: the time of its end and a piece of chance, as in its key.
@@ -99,7 +99,7 @@ pub struct Run {
     /// The command: `compact`, `verify`, `prune` or `clean`.
     pub command: String,
     /// What was asked for.
-    pub asked: Asked,
+    pub asked: RunRequest,
     /// When it began, RFC 3339 in UTC.
     pub started_at: String,
     /// When it ended, likewise.
@@ -115,16 +115,16 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<usize>,
     /// Memory, foreseen and measured.
-    pub memory: Memory,
+    pub memory: MemoryUse,
     /// What came of how many things, for commands that are about other things than partitions: spool files of `prune`,
     /// leftovers of `clean`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,
     /// The partitions that were looked at, in their order.
-    pub partitions: Vec<Part>,
+    pub partitions: Vec<PartitionRecord>,
 }
 
-impl Run {
+impl RunRecord {
     /// The bytes of the object, ending in a line feed.
     ///
     /// # Errors
@@ -159,21 +159,21 @@ mod tests {
     fn what_is_written_is_read_and_later_forms_are_refused() {
         let partition =
             serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt","date":"20260203"}"#);
-        let run = Run {
+        let run = RunRecord {
             run_version: RUN_VERSION,
             id: "20260204T010000Z-abc".to_owned(),
             qlc_version: "0.1.0".to_owned(),
             command: "compact".to_owned(),
-            asked: Asked { mode: Some("daily".to_owned()), ..Asked::default() },
+            asked: RunRequest { mode: Some("daily".to_owned()), ..RunRequest::default() },
             started_at: "2026-02-04T01:00:00Z".to_owned(),
             ended_at: "2026-02-04T01:00:01Z".to_owned(),
             seconds: 1.0,
             exit_code: 0,
             error: None,
             workers: Some(2),
-            memory: Memory { limit: Some(1), peak: None },
+            memory: MemoryUse { limit: Some(1), peak: None },
             counts: BTreeMap::new(),
-            partitions: vec![Part {
+            partitions: vec![PartitionRecord {
                 partition: partition.unwrap(),
                 status: "done".to_owned(),
                 message: String::new(),
@@ -188,8 +188,8 @@ mod tests {
             }],
         };
         let bytes = run.to_json().unwrap();
-        assert_eq!(Run::from_json(&bytes).unwrap(), run);
+        assert_eq!(RunRecord::from_json(&bytes).unwrap(), run);
         let later = String::from_utf8(bytes).unwrap().replace("\"run_version\": 1", "\"run_version\": 2");
-        assert_eq!(Run::from_json(later.as_bytes()).unwrap_err().kind(), Kind::Damage);
+        assert_eq!(RunRecord::from_json(later.as_bytes()).unwrap_err().kind(), Kind::Damage);
     }
 }

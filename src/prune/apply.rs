@@ -10,7 +10,7 @@ use super::{
 use crate::{
     archive::proof::Proven,
     error::{Kind, Result},
-    model::journal::{Ended, Pruned},
+    model::journal::{Pruned, RemovalResult},
     storage::{
         remove::{Removal, remove},
         store::Store,
@@ -36,19 +36,19 @@ pub(super) async fn apply(
     for (one, line) in going.zip(&mut lines) {
         let Some(proven) = one.proven.as_deref() else { continue };
         if stop() {
-            line.ended = Some(Ended::NotReached);
+            line.ended = Some(RemovalResult::NotReached);
             "the run was asked to stop before its turn came".clone_into(&mut one.judged.reason);
             continue;
         }
         let (ended, outcome) = match retire(spool, proven).await {
-            Ok(Removal::Removed) => (Ended::Removed, Outcome::Removed),
-            Ok(Removal::Absent) => (Ended::Gone, Outcome::Gone),
-            Ok(Removal::Changed) => (Ended::Changed, Outcome::Changed),
+            Ok(Removal::Removed) => (RemovalResult::Removed, Outcome::Removed),
+            Ok(Removal::Absent) => (RemovalResult::Gone, Outcome::Gone),
+            Ok(Removal::Changed) => (RemovalResult::Changed, Outcome::Changed),
             Err(error) => {
                 one.judged.reason = error.chain();
                 match error.kind() {
-                    Kind::Unknown => (Ended::Unknown, Outcome::Unknown),
-                    _ => (Ended::NotReached, Outcome::Failed),
+                    Kind::Unknown => (RemovalResult::Unknown, Outcome::Unknown),
+                    _ => (RemovalResult::NotReached, Outcome::Failed),
                 }
             }
         };

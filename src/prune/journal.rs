@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     model::{
         date::Date,
-        journal::{Ended, Pruned, PrunedRecord, from_lines, to_lines},
+        journal::{Pruned, PrunedRecord, RemovalResult, from_lines, to_lines},
         layout,
     },
     storage::{
@@ -89,11 +89,11 @@ pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Re
             })?;
             for line in &mut lines {
                 line.ended = Some(match spool.head(&line.name).await? {
-                    None => Ended::Gone,
+                    None => RemovalResult::Gone,
                     Some(found) if found.size == line.size && found.modified_us == line.modified_us => {
-                        Ended::NotReached
+                        RemovalResult::NotReached
                     }
-                    Some(_) => Ended::Changed,
+                    Some(_) => RemovalResult::Changed,
                 });
             }
             let _ = atomic::write_bytes(archive, &key, staging, &Expect::Anything, to_lines(&lines)?).await?;

@@ -8,7 +8,7 @@ use super::report::{Judged, Options, Outcome};
 use crate::{
     archive::{
         evidence::{Doubt, Evidence},
-        proof::{Proven, Subject, Verdict, prove},
+        proof::{ProofResult, Proven, Subject, prove},
         quarantine,
     },
     error::{Error, Kind, Result},
@@ -117,11 +117,11 @@ async fn judge(
         }
     }
     Ok(match prove(spool, subject, evidence, Some(young)).await? {
-        Verdict::Proven(proven) => (Outcome::Removable, proof_in_words(&proven), Some(proven)),
-        Verdict::Young(day) => (Outcome::Young, not_older(day), None),
-        Verdict::Empty => (Outcome::Empty, "has no rows, so that no receipt vouches for it".to_owned(), None),
-        Verdict::Doubt(Doubt::Waiting(why)) => (Outcome::Waiting, why, None),
-        Verdict::Doubt(Doubt::Damaged(why)) => (Outcome::Unproven, why, None),
+        ProofResult::Proven(proven) => (Outcome::Removable, proof_in_words(&proven), Some(proven)),
+        ProofResult::Young(day) => (Outcome::Young, not_older(day), None),
+        ProofResult::Empty => (Outcome::Empty, "has no rows, so that no receipt vouches for it".to_owned(), None),
+        ProofResult::Doubt(Doubt::Waiting(why)) => (Outcome::Waiting, why, None),
+        ProofResult::Doubt(Doubt::Damaged(why)) => (Outcome::Unproven, why, None),
     })
 }
 

@@ -5,7 +5,7 @@
 
 use super::{
     note::{change, drop_object, journal, time},
-    report::{Held, Place, State},
+    report::{EntryState, Held, Place},
 };
 use crate::{
     error::Result,
@@ -21,7 +21,7 @@ use crate::{
 pub async fn discard(at: &Place<'_>, all: Vec<Held>) -> Result<(Option<String>, Vec<Held>)> {
     let mut going = Vec::new();
     for held in all {
-        if held.state != State::Discarded || at.archive.head(&held.key()).await?.is_some() {
+        if held.state != EntryState::Discarded || at.archive.head(&held.key()).await?.is_some() {
             going.push(held);
         }
     }
@@ -42,12 +42,12 @@ pub async fn discard(at: &Place<'_>, all: Vec<Held>) -> Result<(Option<String>, 
         .collect();
     let key = journal(at, layout::DISCARDED, &lines).await?;
     for held in &mut going {
-        if held.state != State::Discarded {
+        if held.state != EntryState::Discarded {
             let tombstone = |entry| Some(Entry { discarded: true, retry: false, ..entry });
             change(at, &held.partition, &held.entry.kept_as, tombstone).await?;
         }
         drop_object(at, &held.key()).await?;
-        held.state = State::Discarded;
+        held.state = EntryState::Discarded;
         held.entry.discarded = true;
         tracing::warn!(kept = %at.archive.show(&held.key()), "discarded");
     }

@@ -9,7 +9,7 @@ mod report;
 mod retry;
 
 pub use discard::discard;
-pub use report::{Filter, Held, Place, Retried, Retry, State, Tried};
+pub use report::{EntryState, Filter, Held, Place, Retried, Retry, Tried};
 pub use retry::{mark, settle};
 
 use crate::{
@@ -38,7 +38,7 @@ pub async fn list(archive: &Store, filter: &Filter) -> Result<Vec<Held>> {
             .await?
             .into_iter()
             .filter(|e| filter.takes_name(e));
-        all.extend(entries.map(|entry| Held { partition: partition.clone(), state: State::of(&entry), entry }));
+        all.extend(entries.map(|entry| Held { partition: partition.clone(), state: EntryState::of(&entry), entry }));
     }
     if all.is_empty() && filter.is_narrow() {
         return Err(Error::usage(format!(

@@ -61,7 +61,7 @@ impl Filter {
 /// What is the matter with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum EntryState {
     /// Its bytes are kept, and not tried again.
     Kept,
     /// Its bytes are kept, and tried by the next compaction.
@@ -70,7 +70,7 @@ pub enum State {
     Discarded,
 }
 
-impl State {
+impl EntryState {
     pub(super) fn of(entry: &Entry) -> Self {
         match (entry.discarded, entry.retry) {
             (true, _) => Self::Discarded,
@@ -87,7 +87,7 @@ pub struct Held {
     #[serde(flatten)]
     pub partition: Partition,
     /// What is the matter with it.
-    pub state: State,
+    pub state: EntryState,
     /// The entry.
     #[serde(flatten)]
     pub entry: Entry,

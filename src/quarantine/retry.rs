@@ -20,7 +20,7 @@ use crate::{
     archive::{
         evidence::{Doubt, Evidence},
         partition::PartitionHandle,
-        proof::{Proven, Subject, Verdict, prove},
+        proof::{ProofResult, Proven, Subject, prove},
         quarantine,
     },
     error::{Error, Kind, Result},
@@ -96,7 +96,7 @@ async fn input(at: &Place<'_>, spool: &Store, held: &Held) -> Result<std::result
     }
     match atomic::copy(at.archive, &held.key(), spool, &entry.source_path, at.staging, &Expect::Absent).await {
         Ok(_) => Ok(Ok(true)),
-        Err(error) if error.kind() == Kind::LostRace => refuse("a file of its name came into the spool meanwhile"),
+        Err(error) if error.kind() == Kind::Conflict => refuse("a file of its name came into the spool meanwhile"),
         Err(error) => Err(error),
     }
 }
@@ -134,15 +134,15 @@ async fn one(at: &Place<'_>, spool: &Store, retry: &Retry, evidence: &mut Eviden
     let subject =
         Subject { name: entry.source_path.clone(), object, series: held.partition.series.clone(), home: retry.home };
     Ok(match prove(store, &subject, evidence, None).await? {
-        Verdict::Proven(proven) => {
+        ProofResult::Proven(proven) => {
             release(at, held, &entry, &proven).await?;
             let days: Vec<String> = proven.data().iter().map(|d| format!("{} in {}", d.rows, d.date)).collect();
             (Tried::TakenIn, format!("all {} rows are in the archive: {}", proven.rows(), days.join(", ")))
         }
-        Verdict::Empty => (Tried::Pending, "it reads, but has no rows".to_owned()),
-        Verdict::Young(day) => (Tried::Pending, format!("it has rows of {day}")),
-        Verdict::Doubt(Doubt::Waiting(why)) => (Tried::Pending, why),
-        Verdict::Doubt(Doubt::Damaged(why)) => (Tried::Unproven, why),
+        ProofResult::Empty => (Tried::Pending, "it reads, but has no rows".to_owned()),
+        ProofResult::Young(day) => (Tried::Pending, format!("it has rows of {day}")),
+        ProofResult::Doubt(Doubt::Waiting(why)) => (Tried::Pending, why),
+        ProofResult::Doubt(Doubt::Damaged(why)) => (Tried::Unproven, why),
     })
 }
 

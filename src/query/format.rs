@@ -58,13 +58,13 @@ pub enum Format {
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct WrittenRows {
     pub(super) rows: u64,
     pub(super) bytes: u64,
 }
 
 /// Writes all rows to `out`. When its reader is gone the rest is left, and what counts is what it took.
-pub(super) async fn write(mut rows: Rows, format: Format, out: &mut (dyn Write + Send)) -> Result<Written> {
+pub(super) async fn write(mut rows: Rows, format: Format, out: &mut (dyn Write + Send)) -> Result<WrittenRows> {
     let state = Arc::new(Mutex::new(State::default()));
     let pipe = Pipe { out, state: Arc::clone(&state) };
     let mut written = 0;
@@ -91,7 +91,7 @@ pub(super) async fn write(mut rows: Rows, format: Format, out: &mut (dyn Write +
         }
         (Ok(()), None) => {}
     }
-    Ok(Written { rows: written, bytes: state.bytes })
+    Ok(WrittenRows { rows: written, bytes: state.bytes })
 }
 
 /// What became of the bytes.

@@ -11,7 +11,7 @@ use std::{
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::format::{self, Format, Written};
+use super::format::{self, Format, WrittenRows};
 use crate::{
     engine::sql::Rows,
     error::{Error, Kind, Result},
@@ -63,7 +63,7 @@ fn named(shown: &str, error: Error) -> Error {
     }
 }
 
-fn reads_back(file: &Path, format: Format, expected: Written) -> Result<bool> {
+fn reads_back(file: &Path, format: Format, expected: WrittenRows) -> Result<bool> {
     let wrong = |e| Error::io(format!("{}: cannot be read back", file.display()), e);
     let opened = File::open(file).map_err(wrong)?;
     let length = opened.metadata().map_err(wrong)?.len();

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::model::{
-    coverage::{Cell, Coverage, Minutes, State},
-    run::Run,
+    coverage::{Cell, Coverage, DayState, Minutes},
+    run::RunRecord,
 };
 
 /// Partitions of which all minutes are told, at most.
@@ -25,7 +25,7 @@ pub struct Input<'a> {
     /// The coverage.
     pub coverage: &'a Coverage,
     /// The records of runs, by the end of each.
-    pub runs: &'a [Run],
+    pub runs: &'a [RunRecord],
     /// The archive as a person would type it.
     pub archive: String,
     /// When the report was made, RFC 3339 in UTC.
@@ -52,7 +52,7 @@ pub(super) struct Data<'a> {
 
 #[derive(Debug, Serialize)]
 struct Sign {
-    key: State,
+    key: DayState,
     word: &'static str,
 }
 
@@ -125,7 +125,7 @@ pub(super) fn of<'a>(input: &'a Input<'a>) -> Data<'a> {
         start: start.to_string(),
         end: end.to_string(),
         days: start.through(*end).map(|day| day.to_string()).collect(),
-        states: State::ALL.iter().map(|state| Sign { key: *state, word: state.word() }).collect(),
+        states: DayState::ALL.iter().map(|state| Sign { key: *state, word: state.word() }).collect(),
         cells: cells.iter().map(told).collect(),
         quarantine: kept.collect(),
         slowest: slowest(input.runs),
@@ -140,7 +140,7 @@ fn by_hour(minutes: &Minutes) -> Vec<u32> {
 }
 
 /// The partitions whose compaction took longest.
-fn slowest(runs: &[Run]) -> Vec<Slow<'_>> {
+fn slowest(runs: &[RunRecord]) -> Vec<Slow<'_>> {
     let compactions = runs.iter().filter(|run| run.command == "compact");
     let mut all: Vec<Slow<'_>> = compactions
         .flat_map(|run| run.partitions.iter().map(move |part| (run, part)))
@@ -159,7 +159,7 @@ fn slowest(runs: &[Run]) -> Vec<Slow<'_>> {
     all
 }
 
-fn ran(run: &Run) -> Ran<'_> {
+fn ran(run: &RunRecord) -> Ran<'_> {
     let mut came: BTreeMap<&str, u64> = run.counts.iter().map(|(what, n)| (what.as_str(), *n)).collect();
     for part in &run.partitions {
         *came.entry(part.status.as_str()).or_default() += 1;

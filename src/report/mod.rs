@@ -48,7 +48,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::{coverage::Coverage, run::Run};
+    use crate::model::{coverage::Coverage, run::RunRecord};
 
     #[test]
     fn no_text_of_the_data_can_end_it() {
@@ -63,7 +63,7 @@ mod tests {
             unlisted: Vec::new(),
             quarantine: Vec::new(),
         };
-        let runs: [Run; 0] = [];
+        let runs: [RunRecord; 0] = [];
         let archive = "</script><script>alert(1)</script> /*STYLE*/ <!-- &".to_owned();
         let input = Input { coverage: &coverage, runs: &runs, archive: archive.clone(), made_at: String::new() };
         let page = page(&input).unwrap();

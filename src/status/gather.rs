@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::{
     archive::{
         copies,
-        partition::{Listed, PartitionHandle},
+        partition::{PartitionHandle, PartitionObjects},
         quarantine,
         state::{self, Depth, State, advice},
     },
@@ -36,7 +36,7 @@ const AT_A_TIME: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// What stands in the archive.
-    pub(super) archived: BTreeMap<Date, Listed>,
+    pub(super) archived: BTreeMap<Date, PartitionObjects>,
     /// Files of the spool by the day they belong to.
     files: BTreeMap<Date, Vec<Object>>,
     quarantined: BTreeSet<Date>,
@@ -253,7 +253,7 @@ async fn windows(spool: &Store, gathered: &Gathered, expected: &[Partition]) -> 
 async fn published(
     archive: &Store,
     partition: &Partition,
-    listed: &Listed,
+    listed: &PartitionObjects,
 ) -> Result<Option<(Archived, Option<Receipt>)>> {
     let handle = PartitionHandle::new(archive, partition);
     let state = match state::inspect_listed(&handle, listed.clone(), Depth::Documents).await {

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     file::{density, fault::Problem, reader::Handle},
     model::{
-        coverage::{self, Archived, Cell, Coverage, Facts, Minutes, OTHERS, judge},
+        coverage::{self, Archived, Cell, Coverage, CoverageFacts, Minutes, OTHERS, judge},
         date::Date,
         partition::{Partition, Selection, Series},
     },
@@ -106,7 +106,7 @@ fn cell(partition: Partition, today: Date, found: &Found, counted: &Counted) -> 
     let entries = found.quarantine.get(&partition).map_or(&[][..], Vec::as_slice);
     let quarantined = entries.iter().filter(|entry| !entry.discarded).count() as u64;
     let others = others(&partition, counted);
-    let facts = Facts {
+    let facts = CoverageFacts {
         partition: &partition,
         today,
         archived: &archived,
@@ -172,7 +172,7 @@ async fn compare(archive: &Store, gathered: &Gathered, found: &Found, counted: &
             let (Some(archived), Some(minutes)) = (archived, minutes) else { return false };
             // Compared with a day that is never silent, every silence shows.
             let always = Minutes::always();
-            let facts = Facts {
+            let facts = CoverageFacts {
                 partition: day,
                 today: day.date.succ(),
                 archived,

@@ -1,13 +1,15 @@
 //! The atomic write: how every durable object comes into being, on a folder and on a bucket.
 //!
-//! Five steps, all in [`write()`], none available alone: write to a temporary name; fsync; read back and verify; make
+//! Five steps, all in [`write_unless()`], none available alone: write to a temporary name; fsync; read back and verify; make
 //! it visible under its name; fsync the folder. On a bucket the first three happen in a staging folder, then the object
 //! is uploaded under a checksum and a condition, and appears whole or not at all.
 //!
 //! A temporary file is locked while its process lives, so [`sweep`] removes only those of dead processes.
 
 use std::{
+    convert::Infallible,
     fs::{self, File},
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -24,7 +26,7 @@ use crate::{
     model::quarantine::{LONGEST_NAME, shortened},
 };
 
-/// An object that stands complete under its key, made by [`write()`]; nothing else can make this value.
+/// An object that stands complete under its key, made by [`write_unless()`]; nothing else can make this value.
 #[derive(Debug)]
 pub struct Written<T> {
     key: String,
@@ -63,12 +65,13 @@ impl<T> Written<T> {
 /// Looks at what the verification found, and may still refuse.
 pub type BeforeVisible<'a, T> = Box<dyn FnOnce(&T) -> BoxFuture<'a, Result<()>> + Send + 'a>;
 
-/// The three things that differ between objects; each is called once, in this order.
-pub struct Steps<'a, T> {
+/// The three things that differ between objects; each is called once, in this order. `V` is what the verification comes
+/// to, `T` what it finds where the object is to be made.
+pub struct Steps<'a, T, V = T> {
     /// Writes the whole content to the path, which exists and is empty.
     pub write: Box<dyn FnOnce(PathBuf) -> BoxFuture<'a, Result<()>> + Send + 'a>,
     /// Reads the file back after it was synced, and says what it found.
-    pub verify: Box<dyn FnOnce(PathBuf) -> BoxFuture<'a, Result<T>> + Send + 'a>,
+    pub verify: Box<dyn FnOnce(PathBuf) -> BoxFuture<'a, Result<V>> + Send + 'a>,
     /// Runs when the content is known to be right and before anyone can see it: the place to make a receipt durable.
     pub before_visible: BeforeVisible<'a, T>,
 }
@@ -78,15 +81,37 @@ pub struct Steps<'a, T> {
 /// Nothing is made where something else stands than is expected.
 ///
 /// # Errors
-/// When a step fails; the temporary file is removed then. [`Kind::LostRace`] when something else stands there,
+/// When a step fails; the temporary file is removed then. [`Kind::Conflict`] when something else stands there,
 /// [`Kind::Unknown`] when a bucket leaves open what came of it.
-pub async fn write<T: Send>(
+pub async fn write<'a, T: Send + 'a>(
     store: &Store,
     key: &str,
     staging: &Path,
     expect: &Expect,
-    steps: Steps<'_, T>,
+    steps: Steps<'a, T>,
 ) -> Result<Written<T>> {
+    let Steps { write, verify, before_visible } = steps;
+    let verify = Box::new(move |path| -> BoxFuture<'a, _> {
+        Box::pin(async move { Ok(ControlFlow::<Infallible, T>::Continue(verify(path).await?)) })
+    });
+    match write_unless(store, key, staging, expect, Steps { write, verify, before_visible }).await? {
+        ControlFlow::Continue(written) => Ok(written),
+        ControlFlow::Break(never) => match never {},
+    }
+}
+
+/// The same of an object that is not always wanted: where the verification breaks off, the temporary file is removed, and
+/// what it came to is returned in place of an object.
+///
+/// # Errors
+/// As [`write()`].
+pub async fn write_unless<T: Send, S: Send>(
+    store: &Store,
+    key: &str,
+    staging: &Path,
+    expect: &Expect,
+    steps: Steps<'_, T, ControlFlow<S, T>>,
+) -> Result<ControlFlow<S, Written<T>>> {
     let target = store.local_path(key);
     let temporary = Temporary::create(target.as_deref(), key, staging)?;
     crash::point("temporary file made");
@@ -95,7 +120,10 @@ pub async fn write<T: Send>(
     let synced = File::open(&temporary.path).and_then(|f| f.sync_all());
     synced.map_err(|e| Error::io(format!("{}: cannot be synced", temporary.path.display()), e))?;
     crash::point("temporary file synced");
-    let verified = (steps.verify)(temporary.path.clone()).await?;
+    let verified = match (steps.verify)(temporary.path.clone()).await? {
+        ControlFlow::Continue(verified) => verified,
+        ControlFlow::Break(instead) => return Ok(ControlFlow::Break(instead)),
+    };
     crash::point("temporary file verified");
     (steps.before_visible)(&verified).await?;
     let tag = match (target, store.bucket()) {
@@ -104,7 +132,7 @@ pub async fn write<T: Send>(
         (None, None) => return Err(Error::new(Kind::Internal, "a store is a folder or a bucket")),
     };
     crash::point("object visible and durable");
-    Ok(Written { key: key.to_owned(), tag, verified })
+    Ok(ControlFlow::Continue(Written { key: key.to_owned(), tag, verified }))
 }
 
 /// Makes a small object of these bytes.
@@ -259,7 +287,7 @@ where
         let held = if is_folder { lock(store, dir_key)? } else { None };
         if held.is_some() || !is_folder {
             match change().await {
-                Err(error) if error.kind() == Kind::LostRace => {}
+                Err(error) if error.kind() == Kind::Conflict => {}
                 other => return other,
             }
         }
@@ -321,7 +349,7 @@ impl Temporary {
             Ok(()) => {}
             Err(rustix::io::Errno::EXIST) => {
                 return Err(Error::new(
-                    Kind::LostRace,
+                    Kind::Conflict,
                     format!("{}: another process wrote it first; its result is kept", target.display()),
                 ));
             }
@@ -363,4 +391,37 @@ fn sync_dir(folder: &Path) -> Result<()> {
     File::open(folder)
         .and_then(|f| f.sync_all())
         .map_err(|e| Error::io(format!("{}: the folder cannot be synced", folder.display()), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_verification_that_breaks_off_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().display().to_string()).unwrap();
+        let names = || fs::read_dir(folder.path()).unwrap().count();
+        for wanted in [false, true] {
+            let steps = Steps {
+                write: Box::new(|path| Box::pin(async move { fs::write(&path, b"x").map_err(|e| Error::io("x", e)) })),
+                verify: Box::new(move |_| {
+                    Box::pin(async move {
+                        Ok(if wanted { ControlFlow::Continue(1) } else { ControlFlow::Break("not now") })
+                    })
+                }),
+                before_visible: Box::new(move |found| {
+                    assert!(wanted && *found == 1, "nothing is about to be visible");
+                    Box::pin(async { Ok(()) })
+                }),
+            };
+            match write_unless(&store, "a", folder.path(), &Expect::Absent, steps).await.unwrap() {
+                ControlFlow::Continue(written) => {
+                    assert_eq!((written.key(), *written.verified(), names()), ("a", 1, 1))
+                }
+                ControlFlow::Break(instead) => assert_eq!((instead, names()), ("not now", 0)),
+            }
+        }
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"x");
+    }
 }

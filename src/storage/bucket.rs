@@ -218,16 +218,16 @@ impl Bucket {
         method: Method,
         key: &str,
         query: &[(&str, &str)],
-        understood: fn(&str) -> Answer<T>,
+        understood: fn(&str) -> BodyAnswer<T>,
     ) -> Result<T> {
         let begun = Instant::now();
         let mut tried = 0;
         loop {
             let error = match self.ask_once(&method, key, query).await {
                 Ok(body) => match understood(&body) {
-                    Answer::Value(value) => return Ok(value),
-                    Answer::Again(error) => Attempt::Again(error),
-                    Answer::Never(error) => Attempt::Never(error),
+                    BodyAnswer::Value(value) => return Ok(value),
+                    BodyAnswer::Again(error) => Attempt::Again(error),
+                    BodyAnswer::Never(error) => Attempt::Never(error),
                 },
                 Err(error) => error,
             };
@@ -293,7 +293,7 @@ enum Attempt {
 }
 
 /// What the body of an answer is.
-pub(super) enum Answer<T> {
+pub(super) enum BodyAnswer<T> {
     /// What was asked for.
     Value(T),
     /// An error of the store that may be gone next time.

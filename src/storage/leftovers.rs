@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     held,
-    listing::{Listing, Missing},
+    listing::{Missing, StoreListing},
     store::Store,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 /// has none.
 pub fn abandoned(store: &Store) -> (Vec<PathBuf>, Missing) {
     let mut found = Vec::new();
-    let mut listing = Listing::of(&store.show(""));
+    let mut listing = StoreListing::of(&store.show(""));
     let Some(root) = store.local_folder() else { return (found, Missing::default()) };
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {

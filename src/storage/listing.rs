@@ -1,8 +1,8 @@
 //! What a store holds, and what of it could not be listed: a listing is whole, or says what is missing.
 //!
 //! Names that cannot be keys are skipped one by one. A folder that cannot be listed hides what lies in it, and nothing
-//! else. A caller cannot get the objects without deciding about the rest: [`Listing::whole`] and [`Listing::meant`]
-//! fail where something is missing, [`Listing::apart`] hands it over, [`Listing::spool`] sorts the files of a spool.
+//! else. A caller cannot get the objects without deciding about the rest: [`StoreListing::whole`] and [`StoreListing::meant`]
+//! fail where something is missing, [`StoreListing::apart`] hands it over, [`StoreListing::spool`] sorts the files of a spool.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, Kind, Result},
     model::{
-        layout::{self, Placed, Reach},
+        layout::{self, FolderReach, Placed},
         partition::{Selection, Series},
     },
 };
@@ -76,7 +76,7 @@ impl Ignored {
     #[must_use]
     pub fn is_meant(&self, selection: &Selection) -> bool {
         let folder = self.file.rsplit_once('/').map_or("", |(folder, _)| folder);
-        Reach::of("", folder).is_none_or(|reach| reach.meets(selection))
+        FolderReach::of("", folder).is_none_or(|reach| reach.meets(selection))
     }
 }
 
@@ -98,7 +98,7 @@ impl Missing {
     /// The folder because of which not all is known of `series`, where the layout begins in the folder `base`.
     #[must_use]
     pub fn of(&self, base: &str, series: &Series) -> Option<&Unlisted> {
-        self.0.iter().find(|one| Reach::of(base, &one.folder).is_some_and(|reach| reach.has(series)))
+        self.0.iter().find(|one| FolderReach::of(base, &one.folder).is_some_and(|reach| reach.has(series)))
     }
 
     /// What may hide files of the series that `selection` means.
@@ -108,14 +108,15 @@ impl Missing {
 
     /// The same where the layout begins in any of the folders `bases`.
     pub fn meant_in(self, bases: &[&str], selection: &Selection) -> Self {
-        let in_one = |base: &&str, one: &Unlisted| Reach::of(base, &one.folder).is_some_and(|r| r.meets(selection));
+        let in_one =
+            |base: &&str, one: &Unlisted| FolderReach::of(base, &one.folder).is_some_and(|r| r.meets(selection));
         let may = |one: &Unlisted| bases.iter().any(|base| in_one(base, one));
         Self(self.0.into_iter().filter(may).collect())
     }
 
     /// The same of a spool, with folders where no series can have files: a file there belongs nowhere, and would be told.
     pub fn near(self, selection: &Selection) -> Self {
-        let may = |one: &Unlisted| Reach::of("", &one.folder).is_none_or(|reach| reach.meets(selection));
+        let may = |one: &Unlisted| FolderReach::of("", &one.folder).is_none_or(|reach| reach.meets(selection));
         Self(self.0.into_iter().filter(may).collect())
     }
 
@@ -165,7 +166,7 @@ pub struct SpoolListing {
 /// What a store holds below a folder.
 #[derive(Debug, Default)]
 #[must_use]
-pub struct Listing {
+pub struct StoreListing {
     objects: Vec<Object>,
     /// Parquet files whose names cannot be keys, and links that bear the name of one.
     unfit: Vec<(String, Unfit)>,
@@ -176,7 +177,7 @@ pub struct Listing {
     root: String,
 }
 
-impl Listing {
+impl StoreListing {
     /// A listing of the store that is shown as `root`, still empty.
     pub(super) fn of(root: &str) -> Self {
         Self { root: root.trim_end_matches('/').to_owned(), ..Self::default() }
@@ -343,8 +344,8 @@ mod tests {
         Object { key, size: 1, modified_us: 1, tag: None }
     }
 
-    fn listing(names: &[&[u8]]) -> Listing {
-        let mut listing = Listing::of("/spool/");
+    fn listing(names: &[&[u8]]) -> StoreListing {
+        let mut listing = StoreListing::of("/spool/");
         for name in names {
             listing.add(name, |key| Ok::<_, ()>(Some(object(key)))).unwrap();
         }

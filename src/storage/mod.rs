@@ -14,6 +14,7 @@ pub mod listing;
 mod pages;
 pub mod pinned;
 mod place;
+pub mod read_only;
 pub mod remove;
 pub mod runs;
 pub mod scratch;

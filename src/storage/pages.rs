@@ -7,8 +7,8 @@ use http::Method;
 use serde::Deserialize;
 
 use super::{
-    bucket::{Answer, Bucket},
-    listing::{Listing, Object, Unfit},
+    bucket::{BodyAnswer, Bucket},
+    listing::{Object, StoreListing, Unfit},
 };
 use crate::error::{Error, Kind, Result};
 
@@ -59,10 +59,10 @@ pub(super) async fn list(
     bucket: &Bucket,
     root: &str,
     prefix: &str,
-    mut listing: Listing,
+    mut listing: StoreListing,
     most: usize,
     shown: &str,
-) -> Result<Listing> {
+) -> Result<StoreListing> {
     let wrong = |what: &str| Error::new(Kind::Io, format!("{shown}: cannot be listed: {what}"));
     let mut next: Option<(&str, String)> = None;
     loop {
@@ -109,11 +109,11 @@ pub(super) async fn list(
     }
 }
 
-fn understood(body: &str) -> Answer<Page> {
+fn understood(body: &str) -> BodyAnswer<Page> {
     match quick_xml::de::from_str(body) {
-        Ok(Body::ListBucketResult(page)) => Answer::Value(page),
-        Ok(Body::Error(Refusal { code, message })) => Answer::Again(format!("{code}: {message}").into()),
-        Err(error) => Answer::Never(error.into()),
+        Ok(Body::ListBucketResult(page)) => BodyAnswer::Value(page),
+        Ok(Body::Error(Refusal { code, message })) => BodyAnswer::Again(format!("{code}: {message}").into()),
+        Err(error) => BodyAnswer::Never(error.into()),
     }
 }
 
@@ -161,16 +161,16 @@ mod tests {
              <CommonPrefixes><Prefix>x</Prefix></CommonPrefixes><Contents><Key>b</Key>\
              <LastModified>2026-02-03T00:00:00Z</LastModified><Size>0</Size></Contents>\
              <NextContinuationToken>t</NextContinuationToken></ListBucketResult>";
-        let Answer::Value(page) = understood(page) else { panic!("not understood") };
+        let BodyAnswer::Value(page) = understood(page) else { panic!("not understood") };
         assert_eq!(page.contents.len(), 2);
         assert_eq!(page.contents[0].e_tag.as_deref(), Some("\"t\""));
         assert_eq!((page.is_truncated, page.next_continuation_token.as_deref()), (true, Some("t")));
         let empty = "<ListBucketResult><Name>b</Name></ListBucketResult>";
-        assert!(matches!(understood(empty), Answer::Value(page) if page.contents.is_empty() && !page.is_truncated));
+        assert!(matches!(understood(empty), BodyAnswer::Value(page) if page.contents.is_empty() && !page.is_truncated));
         let busy = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>later</Message></Error>";
-        assert!(matches!(understood(busy), Answer::Again(_)));
+        assert!(matches!(understood(busy), BodyAnswer::Again(_)));
         for other in ["", "<html><body>It works!</body></html>", "{}"] {
-            assert!(matches!(understood(other), Answer::Never(_)), "{other}");
+            assert!(matches!(understood(other), BodyAnswer::Never(_)), "{other}");
         }
     }
 }

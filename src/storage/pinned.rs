@@ -11,10 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result, path::Path,
-};
+use object_store::{GetOptions, GetResult, ListResult, ObjectMeta, ObjectStore, Result, path::Path};
+
+use super::read_only::Readable;
 
 /// The versions that were listed, of several stores.
 #[derive(Debug, Clone, Default)]
@@ -48,27 +47,11 @@ impl fmt::Display for Pinned {
     }
 }
 
-fn refused<T>(operation: &str) -> Result<T> {
-    Err(object_store::Error::NotSupported { source: format!("{operation}: this store is only read").into() })
-}
-
 #[async_trait]
-impl ObjectStore for Pinned {
-    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
-        refused("put")
-    }
-
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        refused("put")
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+impl Readable for Pinned {
+    async fn get(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let if_match = options.if_match.clone().or_else(|| self.pins.of(location));
         self.inner.get_opts(location, GetOptions { if_match, ..options }).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        locations.map(|_| refused("delete")).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -76,14 +59,10 @@ impl ObjectStore for Pinned {
         self.inner.list(prefix).inspect(move |found| found.iter().for_each(|meta| pins.note_meta(meta))).boxed()
     }
 
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+    async fn list_folder(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let found = self.inner.list_with_delimiter(prefix).await?;
         found.objects.iter().for_each(|meta| self.pins.note_meta(meta));
         Ok(found)
-    }
-
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        refused("copy")
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 /// A place: the names from the root down, and what the system knows the folders by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FolderPlace {
     parts: Vec<OsString>,
     /// Of every folder from the place itself up, as far as they exist.
     folders: Vec<(u64, u64)>,
@@ -20,7 +20,7 @@ pub(super) struct Place {
     own: Option<(u64, u64)>,
 }
 
-impl Place {
+impl FolderPlace {
     /// A place that is known by its names alone.
     pub(super) fn of_parts(parts: Vec<OsString>) -> Self {
         Self { parts, folders: Vec::new(), own: None }
@@ -33,14 +33,14 @@ impl Place {
 }
 
 /// The place of a folder.
-pub(super) fn of(folder: &Path) -> Place {
+pub(super) fn of(folder: &Path) -> FolderPlace {
     let real = real(folder);
     let number = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
     let names = real.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
         _ => None,
     });
-    Place { parts: names.collect(), folders: real.ancestors().filter_map(number).collect(), own: number(&real) }
+    FolderPlace { parts: names.collect(), folders: real.ancestors().filter_map(number).collect(), own: number(&real) }
 }
 
 /// The path with all links followed, also where its last folders do not exist yet.

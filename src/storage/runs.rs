@@ -11,7 +11,7 @@ use futures::StreamExt;
 use super::{Expect, atomic, store::Store};
 use crate::{
     error::Result,
-    model::{date::Date, layout, run::Run},
+    model::{date::Date, layout, run::RunRecord},
 };
 
 /// Records that are read at a time.
@@ -36,7 +36,7 @@ pub fn name(time: &str) -> String {
 ///
 /// # Errors
 /// When it cannot be written.
-pub async fn write(archive: &Store, run: &Run, today: Date, staging: &Path) -> Result<String> {
+pub async fn write(archive: &Store, run: &RunRecord, today: Date, staging: &Path) -> Result<String> {
     let dir = layout::journal_dir(layout::RUNS, today);
     let _ = atomic::sweep(archive, &dir);
     let key = format!("{dir}/{}.json", run.id);
@@ -50,7 +50,7 @@ pub async fn write(archive: &Store, run: &Run, today: Date, staging: &Path) -> R
 ///
 /// # Errors
 /// When the archive does not answer.
-pub async fn read(archive: &Store, start: Option<Date>) -> Result<Vec<Run>> {
+pub async fn read(archive: &Store, start: Option<Date>) -> Result<Vec<RunRecord>> {
     let since = start.map(|day| layout::journal_dir(layout::RUNS, day));
     let listed = archive.list(layout::RUNS).await?.whole()?;
     let wanted = listed.iter().filter(|o| since.as_deref().is_none_or(|since| o.key.as_str() >= since));
@@ -63,7 +63,7 @@ pub async fn read(archive: &Store, start: Option<Date>) -> Result<Vec<Run>> {
     while let Some((key, bytes)) = reads.next().await {
         // Absent: removed since it was listed.
         let Some(bytes) = bytes? else { continue };
-        match Run::from_json(&bytes) {
+        match RunRecord::from_json(&bytes) {
             Ok(run) => runs.push(run),
             Err(error) => tracing::warn!(file = %archive.show(key), error = %error.chain(), "left out of the history"),
         }

@@ -81,7 +81,9 @@ pub fn put_unnamed_in(folder: &Path) {
 /// When it cannot be made.
 pub fn unnamed() -> Result<File> {
     let folder = UNNAMED.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let folder = folder.unwrap_or_else(std::env::temp_dir);
+    let Some(folder) = folder else {
+        return tempfile::tempfile().map_err(|e| Error::io("no temporary file can be made in the usual folder", e));
+    };
     make(&folder)?;
     tempfile::tempfile_in(&folder).map_err(|e| unmade(&folder, e))
 }

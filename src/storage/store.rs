@@ -18,10 +18,11 @@ use url::Url;
 
 use super::{
     bucket::{Bucket, BucketOptions},
-    listing::Listing,
+    listing::StoreListing,
     pages,
     pinned::{Pinned, Pins},
     place,
+    read_only::ReadOnly,
     walk::walk,
 };
 use crate::error::{Error, Kind, Result};
@@ -165,7 +166,7 @@ impl Store {
     /// The same store, only to be read: what its listing shows is read in that version, or not at all.
     #[must_use]
     pub fn pinned(&self, pins: &Pins) -> Self {
-        let object = Arc::new(Pinned { inner: Arc::clone(&self.object), pins: pins.clone() });
+        let object = Arc::new(ReadOnly(Pinned { inner: Arc::clone(&self.object), pins: pins.clone() }));
         Self { object, pins: Some(pins.clone()), ..self.clone() }
     }
 
@@ -220,7 +221,7 @@ impl Store {
     /// # Errors
     /// When nothing can be listed: the store does not answer, or the folder itself cannot be read. A folder below it that
     /// cannot be read is told in the listing, and one that does not exist has no objects.
-    pub async fn list(&self, prefix: &str) -> Result<Listing> {
+    pub async fn list(&self, prefix: &str) -> Result<StoreListing> {
         let listing = self.listed(prefix, usize::MAX).await?.sorted();
         if let Some(pins) = &self.pins {
             let version = |object: &Object| Some((self.object_path(&object.key), object.tag.clone()?));
@@ -238,8 +239,8 @@ impl Store {
     }
 
     /// What lies below `prefix`, until there are `most` objects; in no order.
-    async fn listed(&self, prefix: &str, most: usize) -> Result<Listing> {
-        let (shown, listing) = (self.show(prefix), Listing::of(&self.shown));
+    async fn listed(&self, prefix: &str, most: usize) -> Result<StoreListing> {
+        let (shown, listing) = (self.show(prefix), StoreListing::of(&self.shown));
         if let Some(bucket) = &self.bucket {
             let folder = |path: &ObjectPath| if path.as_ref().is_empty() { String::new() } else { format!("{path}/") };
             let (root, full) = (folder(&self.root), folder(&self.object_path(prefix)));
@@ -264,7 +265,7 @@ impl Store {
             (None, None, Some(one), Some(two)) => (place::of(one), place::of(two)),
             (Some(one), Some(two), ..) if one.is_same_as(two) => {
                 let parts = |path: &ObjectPath| path.parts().map(|part| part.as_ref().into()).collect();
-                (place::Place::of_parts(parts(&self.root)), place::Place::of_parts(parts(&other.root)))
+                (place::FolderPlace::of_parts(parts(&self.root)), place::FolderPlace::of_parts(parts(&other.root)))
             }
             _ => return None,
         };

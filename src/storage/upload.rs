@@ -58,7 +58,7 @@ enum Standing {
 /// Puts the file at `path` to `key`; returns the tag of the version that it made.
 ///
 /// # Errors
-/// [`Kind::LostRace`] when something else stands there than was expected, [`Kind::Unknown`] when neither the store's
+/// [`Kind::Conflict`] when something else stands there than was expected, [`Kind::Unknown`] when neither the store's
 /// answer nor a read-back tells whether the write took effect, others when it did not.
 pub(super) async fn upload(
     store: &Store,
@@ -93,7 +93,7 @@ pub(super) async fn upload(
             )
         })?;
         let lost =
-            || Err(Error::new(Kind::LostRace, format!("{shown}: another process wrote it first; its result is kept")));
+            || Err(Error::new(Kind::Conflict, format!("{shown}: another process wrote it first; its result is kept")));
         match (standing, expect) {
             (Standing::Ours(tag), _) => return Ok(tag),
             (Standing::Another(tag), Expect::Version(expected)) if tag.as_ref() != Some(expected) => return lost(),

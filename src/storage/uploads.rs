@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use http::Method;
 use serde::Deserialize;
 
-use super::{bucket::Answer, store::Store};
+use super::{bucket::BodyAnswer, store::Store};
 use crate::error::{Error, Result};
 
 /// An upload that was not ended.
@@ -94,14 +94,14 @@ pub async fn list(store: &Store, before: DateTime<Utc>) -> Result<Vec<Unfinished
 pub async fn abort(store: &Store, upload: &Unfinished) -> Result<()> {
     let Some(bucket) = store.bucket() else { return Ok(()) };
     let path = store.object_path(&upload.key).to_string();
-    bucket.ask(Method::DELETE, &encoded(&path), &[("uploadId", &upload.id)], |_| Answer::Value(())).await
+    bucket.ask(Method::DELETE, &encoded(&path), &[("uploadId", &upload.id)], |_| BodyAnswer::Value(())).await
 }
 
-fn understood(body: &str) -> Answer<Listing> {
+fn understood(body: &str) -> BodyAnswer<Listing> {
     match quick_xml::de::from_str(body) {
-        Ok(Body::ListMultipartUploadsResult(listing)) => Answer::Value(listing),
-        Ok(Body::Error(error)) => Answer::Again(error.code.into()),
-        Err(error) => Answer::Never(error.into()),
+        Ok(Body::ListMultipartUploadsResult(listing)) => BodyAnswer::Value(listing),
+        Ok(Body::Error(error)) => BodyAnswer::Again(error.code.into()),
+        Err(error) => BodyAnswer::Never(error.into()),
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
              <Upload><Key>p/k</Key><UploadId>1</UploadId><Initiated>2026-02-03T00:00:00.000Z</Initiated></Upload>\
              <Upload><Key>p/l</Key><UploadId>2</UploadId><Initiated>2026-02-04T00:00:00.000Z</Initiated></Upload>\
              </ListMultipartUploadsResult>";
-        let Answer::Value(listing) = understood(body) else { panic!("not understood") };
+        let BodyAnswer::Value(listing) = understood(body) else { panic!("not understood") };
         let keys: Vec<_> = listing.uploads.iter().map(|u| (u.key.as_str(), u.upload_id.as_str())).collect();
         assert_eq!(keys, [("p/k", "1"), ("p/l", "2")]);
         assert!(!listing.is_truncated);

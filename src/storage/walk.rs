@@ -16,7 +16,7 @@ use std::{
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, open, statat};
 
-use super::listing::{Listing, Object, Unfit};
+use super::listing::{Object, StoreListing, Unfit};
 use crate::model::layout::LOST_AND_FOUND;
 
 /// The longest path that Linux opens, in bytes (`PATH_MAX` counts the zero at its end).
@@ -27,7 +27,7 @@ const LONGEST: usize = 4095;
 ///
 /// # Errors
 /// When the folder itself cannot be listed.
-pub(super) fn walk(root: &Path, prefix: &str, mut listing: Listing, most: usize) -> io::Result<Listing> {
+pub(super) fn walk(root: &Path, prefix: &str, mut listing: StoreListing, most: usize) -> io::Result<StoreListing> {
     let Some(first) = begin(root, prefix, &mut listing)? else { return Ok(listing) };
     let mut open = vec![first];
     let mut is_first = true;
@@ -65,7 +65,7 @@ impl Folder {
 }
 
 /// The folder in which the walk begins, if it is one that can be reached without a link.
-fn begin(root: &Path, prefix: &str, listing: &mut Listing) -> io::Result<Option<Folder>> {
+fn begin(root: &Path, prefix: &str, listing: &mut StoreListing) -> io::Result<Option<Folder>> {
     let mut folder = Folder { path: root.to_owned(), name: Vec::new() };
     for part in prefix.split('/').filter(|part| !part.is_empty()) {
         folder = folder.join(part.as_bytes());
@@ -85,7 +85,7 @@ fn begin(root: &Path, prefix: &str, listing: &mut Listing) -> io::Result<Option<
     Ok(Some(folder))
 }
 
-fn read(folder: &Folder, listing: &mut Listing, found: &mut Vec<Folder>) -> io::Result<()> {
+fn read(folder: &Folder, listing: &mut StoreListing, found: &mut Vec<Folder>) -> io::Result<()> {
     let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     if !folder.name.is_empty() {
         flags |= OFlags::NOFOLLOW;
@@ -125,7 +125,7 @@ fn read(folder: &Folder, listing: &mut Listing, found: &mut Vec<Folder>) -> io::
 }
 
 /// A link that leads to a folder may hide files; one that leads to a file is missed if it bears the name of a Parquet file.
-fn link(folder: BorrowedFd<'_>, name: &[u8], below_root: &[u8], listing: &mut Listing) {
+fn link(folder: BorrowedFd<'_>, name: &[u8], below_root: &[u8], listing: &mut StoreListing) {
     let target = look(folder, name, AtFlags::empty()).ok().flatten();
     if target.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory) {
         listing.link(below_root);
@@ -163,11 +163,11 @@ mod tests {
     use super::*;
     use crate::storage::store::Store;
 
-    fn listed(root: &Path) -> Listing {
-        walk(root, "", Listing::of("spool"), usize::MAX).unwrap().sorted()
+    fn listed(root: &Path) -> StoreListing {
+        walk(root, "", StoreListing::of("spool"), usize::MAX).unwrap().sorted()
     }
 
-    fn keys(listing: &Listing) -> Vec<&str> {
+    fn keys(listing: &StoreListing) -> Vec<&str> {
         listing.objects().iter().map(|object| object.key.as_str()).collect()
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let names: Vec<String> = listing.spool().ignored.into_iter().map(|one| one.file).collect();
         assert_eq!(names, ["a/1.parquet", "a/2.parquet", "a/loop", "out", "self.parquet"]);
         // Nor is one that stands in the way to the folder that is meant.
-        let below = walk(root.path(), "out", Listing::of("spool"), usize::MAX).unwrap();
+        let below = walk(root.path(), "out", StoreListing::of("spool"), usize::MAX).unwrap();
         assert!(keys(&below).is_empty());
         assert!(below.whole().is_err());
         // The root itself may be one.
@@ -243,7 +243,7 @@ mod tests {
         assert!(look(folder.as_fd(), b"gone.parquet", AtFlags::SYMLINK_NOFOLLOW).unwrap().is_none());
         // Nor is a folder that goes before it is read.
         let gone = Folder { path: root.path().join("gone"), name: b"gone".to_vec() };
-        let error = read(&gone, &mut Listing::of(""), &mut Vec::new()).unwrap_err();
+        let error = read(&gone, &mut StoreListing::of(""), &mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
@@ -254,10 +254,13 @@ mod tests {
         put(root.path(), format!("{deep}x.parquet").as_bytes());
         put(root.path(), b"y.parquet");
         assert_eq!(keys(&listed(root.path())).len(), 2);
-        assert_eq!(walk(root.path(), "", Listing::of("spool"), 1).unwrap().len(), 1);
-        assert_eq!(keys(&walk(root.path(), "d/d", Listing::of(""), usize::MAX).unwrap()), [format!("{deep}x.parquet")]);
-        assert!(keys(&walk(&root.path().join("absent"), "", Listing::of(""), 9).unwrap()).is_empty());
-        assert!(keys(&walk(root.path(), "y.parquet", Listing::of(""), 9).unwrap()).is_empty());
+        assert_eq!(walk(root.path(), "", StoreListing::of("spool"), 1).unwrap().len(), 1);
+        assert_eq!(
+            keys(&walk(root.path(), "d/d", StoreListing::of(""), usize::MAX).unwrap()),
+            [format!("{deep}x.parquet")]
+        );
+        assert!(keys(&walk(&root.path().join("absent"), "", StoreListing::of(""), 9).unwrap()).is_empty());
+        assert!(keys(&walk(root.path(), "y.parquet", StoreListing::of(""), 9).unwrap()).is_empty());
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     archive::{
-        partition::{Listed, PartitionHandle},
+        partition::{PartitionHandle, PartitionObjects},
         quarantine,
         state::{self, Depth, Inspection, State, advice},
     },
@@ -108,7 +108,7 @@ const BASES: [&str; 3] = ["", layout::RECEIPTS, layout::QUARANTINE];
 /// What a listing shows of a partition.
 #[derive(Debug, Default)]
 struct Shown {
-    listed: Listed,
+    listed: PartitionObjects,
     /// Parquet files in its folder that do not belong there.
     others: Vec<String>,
     /// Whether QUARANTINE has a folder for it.

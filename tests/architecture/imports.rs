@@ -19,13 +19,13 @@ pub(super) fn named(text: &str) -> Named {
     let mut depth = 0_usize;
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
+        if let Some(end) = after_tests(&tokens, at) {
+            at = end;
+            continue;
+        }
         let around = || inline.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         let is = |offset: usize, text: &str| tokens.get(at + offset).is_some_and(|t| t == text);
         match token.as_str() {
-            "#" if is(2, "cfg") && is(4, "test") && (is(7, "mod") || (is(7, "pub") && is(8, "mod"))) => {
-                at = after_module(&tokens, at + 7);
-                continue;
-            }
             // `use<…>` in a type captures, it does not import.
             "use" if !is(1, "<") => {
                 let mut end = at + 1;
@@ -58,6 +58,13 @@ pub(super) fn named(text: &str) -> Named {
         at += 1;
     }
     found
+}
+
+/// Where the module of tests ends whose attribute begins at `at`, if one does.
+pub(super) fn after_tests(tokens: &[String], at: usize) -> Option<usize> {
+    let is = |offset: usize, text: &str| tokens.get(at + offset).is_some_and(|t| t == text);
+    let is_tests = is(0, "#") && is(2, "cfg") && is(4, "test") && (is(7, "mod") || (is(7, "pub") && is(8, "mod")));
+    is_tests.then(|| after_module(tokens, at + 7))
 }
 
 /// Where the module that begins at `at` ends.
@@ -108,12 +115,12 @@ fn skip_separator(tokens: &[String], at: &mut usize) {
     }
 }
 
-fn is_name(token: &str) -> bool {
+pub(super) fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
 /// Names, `::` and single signs; comments, strings, characters and lifetimes are gone.
-fn tokens(text: &str) -> Vec<String> {
+pub(super) fn tokens(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let get = |i: usize| chars.get(i).copied().unwrap_or('\0');
     let mut found = Vec::new();

@@ -10,7 +10,7 @@ use super::run::Run;
 use crate::{
     cli::exit::Exit,
     error::{Error, Result},
-    model::metric::{self, BUILD, LAST_SUCCESS, Sample},
+    model::metric::{self, BUILD, LAST_SUCCESS, MetricSample},
     storage::{Expect, atomic, store::Store},
 };
 
@@ -18,11 +18,11 @@ use crate::{
 const TURNS: u32 = 250;
 
 /// The values of a run.
-pub(super) fn samples(run: &Run) -> Vec<Sample> {
-    let one = |name, value: String| Sample { name, label: None, value };
+pub(super) fn samples(run: &Run) -> Vec<MetricSample> {
+    let one = |name, value: String| MetricSample { name, label: None, value };
     let took = (run.ended - run.began).to_std().unwrap_or_default();
     let mut all = vec![
-        Sample { name: BUILD, label: Some(("version", env!("CARGO_PKG_VERSION"))), value: "1".to_owned() },
+        MetricSample { name: BUILD, label: Some(("version", env!("CARGO_PKG_VERSION"))), value: "1".to_owned() },
         one("qlc_run_start_time_seconds", seconds(run.began)),
         one("qlc_run_end_time_seconds", seconds(run.ended)),
         one("qlc_run_duration_seconds", format!("{:.3}", took.as_secs_f64())),
@@ -34,7 +34,7 @@ pub(super) fn samples(run: &Run) -> Vec<Sample> {
     }
     for (status, number) in run.sums.partitions.iter().flatten() {
         let label = Some(("status", *status));
-        all.push(Sample { name: "qlc_run_partitions", label, value: number.to_string() });
+        all.push(MetricSample { name: "qlc_run_partitions", label, value: number.to_string() });
     }
     let sums = &run.sums;
     for (name, value) in [

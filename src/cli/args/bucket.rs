@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// Settings of stores that are buckets; each can be in the configuration file too.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Buckets")]
-pub(crate) struct Bucket {
+pub(crate) struct BucketArgs {
     /// The URL of an S3 store that is not AWS, as in https://s3.example.org:9000; or the URL of a feed after its name, as
     /// in okx.public=ws://127.0.0.1:9001/okx.public
     #[arg(long, global = true, value_name = "[NAME=]URL", value_parser = place, env = "AWS_ENDPOINT_URL",
@@ -80,7 +80,7 @@ pub(crate) enum Endpoint {
     Feed(String, String),
 }
 
-impl Bucket {
+impl BucketArgs {
     /// The feeds that have another place than usual.
     pub(crate) fn feeds(&self) -> Vec<(String, String)> {
         let one = |one: &Endpoint| match one {

@@ -43,7 +43,7 @@ pub(crate) struct Compact {
     #[arg(long, value_name = "RFC3339", value_parser = instant, help_heading = "Days")]
     pub(crate) now: Option<DateTime<Utc>>,
     #[command(flatten)]
-    pub(crate) selection: Selection,
+    pub(crate) selection: SelectionArgs,
     #[command(flatten)]
     pub(crate) tuning: Tuning,
     #[command(flatten)]
@@ -74,7 +74,7 @@ pub(crate) struct Compact {
 
 /// Which series; each flag can be given several times, or once with commas between the names.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Selection {
+pub(crate) struct SelectionArgs {
     /// Only this exchange; repeatable
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection")]
     pub(crate) exchange: Vec<Exchange>,

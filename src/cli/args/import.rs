@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    compact::Selection,
+    compact::SelectionArgs,
     shared::{Days, Format, Resources, Tuning},
 };
 
@@ -34,7 +34,7 @@ pub(crate) struct Import {
     #[command(flatten)]
     pub(crate) days: Days,
     #[command(flatten)]
-    pub(crate) selection: Selection,
+    pub(crate) selection: SelectionArgs,
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -26,13 +26,13 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::version;
 
-pub(crate) use bucket::{Bucket, connections, duration, retries};
+pub(crate) use bucket::{BucketArgs, connections, duration, retries};
 pub(crate) use clean::Clean;
 pub(crate) use cluster::Cluster;
 #[cfg(feature = "cluster")]
 pub(crate) use cluster::{ClusterVerb, ExecutorTyped, SchedulerTyped};
 pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed, endpoint as feed_url, time as feed_time};
-pub(crate) use compact::{Compact, ModeName, Selection};
+pub(crate) use compact::{Compact, ModeName, SelectionArgs};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};
 pub(crate) use doctor::Doctor;
 pub(crate) use import::Import;
@@ -104,7 +104,7 @@ pub(crate) struct Global {
     )]
     pub(crate) notify: Option<String>,
     #[command(flatten)]
-    pub(crate) bucket: Bucket,
+    pub(crate) bucket: BucketArgs,
     /// Whether the archive was typed, and does not come from the environment.
     #[arg(skip)]
     pub(crate) archive_was_typed: bool,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::{
-    compact::{Selection, instant},
+    compact::{SelectionArgs, instant},
     shared::{Format, Retention},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Prune {
     #[command(flatten)]
     pub(crate) retention: Retention,
     #[command(flatten)]
-    pub(crate) selection: Selection,
+    pub(crate) selection: SelectionArgs,
     /// Show what would be done and why, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 
 use super::{
-    compact::{Selection, instant},
+    compact::{SelectionArgs, instant},
     shared::{Days, Format, Resources},
 };
 
@@ -63,7 +63,7 @@ pub(crate) struct Chosen {
     #[command(flatten)]
     pub(crate) days: Days,
     #[command(flatten)]
-    pub(crate) selection: Selection,
+    pub(crate) selection: SelectionArgs,
     /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::{
-    compact::{Selection, instant},
+    compact::{SelectionArgs, instant},
     shared::{Days, Format},
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Covered {
     #[arg(long, value_name = "RFC3339", value_parser = instant, help_heading = "Days")]
     pub(crate) now: Option<DateTime<Utc>>,
     #[command(flatten)]
-    pub(crate) selection: Selection,
+    pub(crate) selection: SelectionArgs,
 }
 
 /// `qlc status`

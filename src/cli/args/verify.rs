@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    compact::Selection,
+    compact::SelectionArgs,
     shared::{Days, Format, Resources},
 };
 
@@ -19,7 +19,7 @@ pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) days: Days,
     #[command(flatten)]
-    pub(crate) selection: Selection,
+    pub(crate) selection: SelectionArgs,
     /// Check only meta.json, footer, sha256 and receipt, without decoding the data
     #[arg(long)]
     pub(crate) quick: bool,

@@ -21,7 +21,7 @@ use crate::{
     compact::{self, InputSummary, Options, RunSummary, Status},
     error::Result,
     model::{coverage, partition::Selection},
-    quarantine::{self, Filter, State},
+    quarantine::{self, EntryState, Filter},
     status::{self, Detail},
     storage::{
         listing::{Ignored, Unlisted},
@@ -71,11 +71,11 @@ pub(super) async fn run(
 async fn count_standing(spool: &Store, archive: &Store, options: &Options, account: &Account) -> Result<()> {
     let all = Filter { selection: Selection::all(), start: None, end: None, name: None };
     let held = quarantine::list(archive, &all).await?;
-    let entries = held.iter().filter(|held| held.state != State::Discarded).count();
+    let entries = held.iter().filter(|held| held.state != EntryState::Discarded).count();
     let asked =
         status::Options { selection: all.selection, start: None, end: None, now: options.now, detail: Detail::Nothing };
     let coverage = status::run(Some(spool), archive, &asked).await?;
-    let incomplete = coverage.cells.iter().filter(|cell| cell.state != coverage::State::Complete).count();
+    let incomplete = coverage.cells.iter().filter(|cell| cell.state != coverage::DayState::Complete).count();
     account.standing(entries as u64, incomplete as u64);
     Ok(())
 }
@@ -146,12 +146,8 @@ async fn dry_run(
     console: &Console,
     signals: &Signals,
 ) -> Result<Exit> {
-    let (mut outlooks, input) = signals.or_stop(Box::pin(compact::dry_run(spool, archive, options))).await?;
-    if !typed.explain {
-        for outlook in &mut outlooks {
-            (outlook.logical_plan, outlook.physical_plan) = (None, None);
-        }
-    }
+    let foreseen = compact::dry_run(spool, archive, options, typed.explain);
+    let (outlooks, input) = signals.or_stop(Box::pin(foreseen)).await?;
     let format = typed.format;
     let mut out = console.out();
     out.list(format, &outlooks, || show::outlooks(&outlooks) + &show::input(&input))?;

@@ -15,7 +15,7 @@ use crate::{
     model::{
         date::Date,
         partition::Selection,
-        run::{Asked, Memory, Part, RUN_VERSION, Run},
+        run::{MemoryUse, PartitionRecord, RUN_VERSION, RunRecord, RunRequest},
     },
     prune,
     storage::{runs, scratch::Scratch, store::Store},
@@ -45,11 +45,11 @@ pub(super) fn begin() -> Begun {
 #[derive(Debug)]
 pub(super) struct About {
     command: &'static str,
-    asked: Asked,
+    asked: RunRequest,
     memory_limit: Option<u64>,
     workers: Option<usize>,
     counts: BTreeMap<String, u64>,
-    partitions: Vec<Part>,
+    partitions: Vec<PartitionRecord>,
 }
 
 /// Writes the record of a run that ends now.
@@ -62,7 +62,7 @@ pub(super) async fn leave(archive: &Store, settings: &Settings, begun: &Begun, e
 async fn written(archive: &Store, spill_dir: &Path, begun: &Begun, exit: Exit, about: About) -> Result<String> {
     let now = Utc::now();
     let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let run = Run {
+    let run = RunRecord {
         run_version: RUN_VERSION,
         id: runs::id(now),
         qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -74,7 +74,7 @@ async fn written(archive: &Store, spill_dir: &Path, begun: &Begun, exit: Exit, a
         exit_code: exit.code(),
         error: None,
         workers: about.workers,
-        memory: Memory { limit: about.memory_limit, peak: peak_memory() },
+        memory: MemoryUse { limit: about.memory_limit, peak: peak_memory() },
         counts: about.counts,
         partitions: about.partitions,
     };
@@ -84,12 +84,12 @@ async fn written(archive: &Store, spill_dir: &Path, begun: &Begun, exit: Exit, a
     runs::write(archive, &run, today, scratch.as_ref().map_or(spill_dir, Scratch::path)).await
 }
 
-fn selected(selection: &Selection) -> Asked {
-    Asked {
+fn selected(selection: &Selection) -> RunRequest {
+    RunRequest {
         exchanges: selection.exchanges.clone(),
         streams: selection.streams.clone(),
         symbols: selection.symbols.clone(),
-        ..Asked::default()
+        ..RunRequest::default()
     }
 }
 
@@ -114,8 +114,8 @@ pub(super) async fn had_files(archive: &Store, options: &compact::Options) -> Op
     let first = Date::of(now - chrono::Duration::days(DAYS)).ok()?;
     let earlier = runs::read(archive, Some(first)).await.ok()?;
     let asked = selected(&options.selection);
-    let is_same = |run: &&Run| {
-        let of = Asked { mode: None, start: None, end: None, ..run.asked.clone() };
+    let is_same = |run: &&RunRecord| {
+        let of = RunRequest { mode: None, start: None, end: None, ..run.asked.clone() };
         run.command == "compact" && of == asked
     };
     let last = earlier.iter().rfind(is_same)?;
@@ -132,7 +132,7 @@ pub(super) fn of_compact(options: &compact::Options, summary: &compact::RunSumma
         compact::Mode::Backfill { start, end } => ("backfill", Some(start), Some(end)),
         compact::Mode::Single { date } => ("single", Some(date), Some(date)),
     };
-    let part = |o: &compact::Outcome| Part {
+    let part = |o: &compact::Outcome| PartitionRecord {
         partition: o.partition.clone(),
         status: word(&o.status),
         message: o.message.clone(),
@@ -147,7 +147,7 @@ pub(super) fn of_compact(options: &compact::Options, summary: &compact::RunSumma
     };
     About {
         command: "compact",
-        asked: Asked { mode: Some(mode.to_owned()), start, end, ..selected(&options.selection) },
+        asked: RunRequest { mode: Some(mode.to_owned()), start, end, ..selected(&options.selection) },
         memory_limit: Some(options.memory_limit),
         workers: Some(options.workers),
         counts: [(SEEN.to_owned(), input.files), (IGNORED.to_owned(), input.ignored.len() as u64)].into(),
@@ -157,7 +157,7 @@ pub(super) fn of_compact(options: &compact::Options, summary: &compact::RunSumma
 
 /// What a verification was about.
 pub(super) fn of_verify(options: &verify::Options, mode: &str, checked: Vec<Checked>) -> About {
-    let part = |one: Checked| Part {
+    let part = |one: Checked| PartitionRecord {
         partition: one.partition,
         status: if one.sound { "sound" } else { "damaged" }.to_owned(),
         message: one.findings.join("; "),
@@ -172,7 +172,7 @@ pub(super) fn of_verify(options: &verify::Options, mode: &str, checked: Vec<Chec
     };
     About {
         command: "verify",
-        asked: Asked {
+        asked: RunRequest {
             mode: Some(mode.to_owned()),
             start: options.start,
             end: options.end,
@@ -195,10 +195,10 @@ pub(super) fn of_prune(options: &prune::Options, report: &prune::Report) -> Abou
 /// What a cleaning was about: so many things of each kind and what became of them.
 pub(super) fn of_clean(swept: &[clean::Swept]) -> About {
     let things = swept.iter().map(|one| format!("{} {}", word(&one.kind), word(&one.left)));
-    of_things("clean", Asked::default(), things)
+    of_things("clean", RunRequest::default(), things)
 }
 
-fn of_things(command: &'static str, asked: Asked, things: impl Iterator<Item = String>) -> About {
+fn of_things(command: &'static str, asked: RunRequest, things: impl Iterator<Item = String>) -> About {
     let mut counts = BTreeMap::new();
     for thing in things {
         *counts.entry(thing).or_default() += 1;

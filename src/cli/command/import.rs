@@ -14,7 +14,7 @@ use crate::{
         console::{Console, Look},
         exit::Exit,
         meaning,
-        progress::{Progress, Tally},
+        progress::{Progress, ProgressTally},
         settings::Settings,
         show,
         signals::Signals,
@@ -138,7 +138,7 @@ impl Run<'_> {
 
     async fn adopt(&mut self, tree: Option<&Store>) -> Result<()> {
         let stop = || self.signals.stop().asked();
-        let (mut tally, all) = (Tally::new(self.console), &mut self.all);
+        let (mut tally, all) = (ProgressTally::new(self.console), &mut self.all);
         let ended = import::run(tree, &self.archive, &self.options, &stop, &mut |one| {
             tally.count(one.rows, one.bytes);
             all.push(one.clone());

@@ -17,8 +17,8 @@ use crate::{
         signals::Signals,
     },
     error::{Error, Kind, Result},
-    inspect::{self, Inspection},
-    quarantine::{self, Held, Place, State},
+    inspect::{self, FileInspection},
+    quarantine::{self, EntryState, Held, Place},
     storage::{scratch::Scratch, store::Store},
 };
 
@@ -53,7 +53,7 @@ struct Shown<'a> {
     #[serde(flatten)]
     held: &'a Held,
     /// What is kept, read to its last page; absent where nothing is kept any more.
-    inspection: Option<Inspection>,
+    inspection: Option<FileInspection>,
 }
 
 async fn show(chosen: &Chosen, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
@@ -90,7 +90,7 @@ async fn retry(typed: &Retry, settings: &Settings, console: &Console, signals: &
     let mut all = quarantine::list(&archive, &meaning::filter(&typed.chosen)?).await?;
     if typed.chosen.name.is_none() {
         // Asked for as a whole, what can not be tried is not meant.
-        all.retain(|held| held.state != State::Discarded && held.entry.rows.is_none());
+        all.retain(|held| held.state != EntryState::Discarded && held.entry.rows.is_none());
     }
     let scratch = Scratch::new(&settings.spill_dir)?;
     let at = Place { archive: &archive, staging: scratch.path(), now };

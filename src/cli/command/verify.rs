@@ -8,7 +8,7 @@ use crate::{
         console::{Console, Look, Out},
         exit::Exit,
         meaning,
-        progress::Tally,
+        progress::ProgressTally,
         settings::Settings,
         show::{self, Checked},
         signals::Signals,
@@ -128,7 +128,7 @@ impl From<&Verified> for Checked {
 /// Where verified partitions go: JSON at once, text at the end.
 struct Report {
     console: Console,
-    tally: Tally,
+    tally: ProgressTally,
     format: Format,
     out: Out,
     all: Vec<Checked>,
@@ -137,7 +137,7 @@ struct Report {
 
 impl Report {
     fn new(console: &Console, format: Format) -> Self {
-        let (tally, out) = (Tally::new(console), console.out());
+        let (tally, out) = (ProgressTally::new(console), console.out());
         Self { console: console.clone(), tally, format, out, all: Vec::new(), failed: None }
     }
 

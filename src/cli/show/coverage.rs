@@ -7,7 +7,7 @@ use super::parts::count;
 use crate::{
     cli::console::Look,
     model::{
-        coverage::{Cell, Coverage, State, command, spans},
+        coverage::{Cell, Coverage, DayState, command, spans},
         date::Date,
         partition::Series,
     },
@@ -17,19 +17,19 @@ use crate::{
 const LINES: usize = 40;
 
 /// The sign of a state, and the colour that goes with it.
-fn sign(state: State) -> (char, &'static str) {
+fn sign(state: DayState) -> (char, &'static str) {
     match state {
-        State::Complete => ('■', "32"),
-        State::Gaps => ('▤', "33"),
-        State::Quarantined => ('Q', "35"),
-        State::NewFiles => ('+', "36"),
-        State::Pending => ('◌', "34"),
-        State::Missing => ('×', "31"),
-        State::Unproven => ('!', "31;1"),
+        DayState::Complete => ('■', "32"),
+        DayState::Gaps => ('▤', "33"),
+        DayState::Quarantined => ('Q', "35"),
+        DayState::NewFiles => ('+', "36"),
+        DayState::Pending => ('◌', "34"),
+        DayState::Missing => ('×', "31"),
+        DayState::Unproven => ('!', "31;1"),
     }
 }
 
-fn painted(state: State, text: &str, look: Look) -> String {
+fn painted(state: DayState, text: &str, look: Look) -> String {
     let (_, colour) = sign(state);
     if look.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
 }
@@ -57,9 +57,9 @@ fn summary(coverage: &Coverage) -> String {
             "nothing is known of {start} to {end}: neither the archive nor the spool has a partition there\n"
         );
     }
-    let complete = cells.iter().filter(|cell| cell.state == State::Complete).count();
+    let complete = cells.iter().filter(|cell| cell.state == DayState::Complete).count();
     let all = count(cells.len(), "partition");
-    let others = State::ALL.iter().filter(|state| **state != State::Complete);
+    let others = DayState::ALL.iter().filter(|state| **state != DayState::Complete);
     let others: Vec<String> = others
         .filter_map(|state| match cells.iter().filter(|cell| cell.state == *state).count() {
             0 => None,
@@ -71,10 +71,10 @@ fn summary(coverage: &Coverage) -> String {
 }
 
 /// The word for a state behind a number of partitions.
-fn with_number(state: State) -> &'static str {
+fn with_number(state: DayState) -> &'static str {
     match state {
-        State::Gaps => "with gaps",
-        State::NewFiles => "with new files",
+        DayState::Gaps => "with gaps",
+        DayState::NewFiles => "with new files",
         other => other.word(),
     }
 }
@@ -95,7 +95,7 @@ fn calendar(text: &mut String, coverage: &Coverage, look: Look) {
         .collect();
     let names = series.iter().map(|(series, _)| series.to_string().len()).max().unwrap_or_default().max(7);
     for (month, days) in months {
-        let rows: Vec<(&Series, Vec<Option<State>>)> = series
+        let rows: Vec<(&Series, Vec<Option<DayState>>)> = series
             .iter()
             .map(|(series, cells)| {
                 let state = |day: &Date| cells.iter().find(|c| c.partition.date == *day).map(|c| c.state);
@@ -133,7 +133,7 @@ fn calendar(text: &mut String, coverage: &Coverage, look: Look) {
         text.push('\n');
     }
     if !coverage.cells.is_empty() {
-        let seen = State::ALL.iter().filter(|state| coverage.cells.iter().any(|cell| cell.state == **state));
+        let seen = DayState::ALL.iter().filter(|state| coverage.cells.iter().any(|cell| cell.state == **state));
         let legend: Vec<String> = seen
             .map(|state| format!("{} {}", painted(*state, &sign(*state).0.to_string(), look), state.word()))
             .collect();
@@ -144,7 +144,7 @@ fn calendar(text: &mut String, coverage: &Coverage, look: Look) {
 fn not_complete(text: &mut String, coverage: &Coverage, look: Look) {
     let spans = spans(&coverage.cells);
     let open: Vec<&[Cell]> =
-        spans.into_iter().filter(|span| span.first().is_some_and(|cell| cell.state != State::Complete)).collect();
+        spans.into_iter().filter(|span| span.first().is_some_and(|cell| cell.state != DayState::Complete)).collect();
     for span in open.iter().take(LINES) {
         let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
         let (series, from, to) = (&first.partition.series, first.partition.date, last.partition.date);
@@ -152,7 +152,7 @@ fn not_complete(text: &mut String, coverage: &Coverage, look: Look) {
         let state = painted(first.state, first.state.word(), look);
         let _ = writeln!(text, "{state} {series} {days}: {}", first.reasons.join("; "));
         if let Some(command) = command(first.state, series, from, to) {
-            let when = if first.state == State::Missing { "  # once its files are in the spool" } else { "" };
+            let when = if first.state == DayState::Missing { "  # once its files are in the spool" } else { "" };
             let _ = writeln!(text, "  {command}{when}");
         }
     }

@@ -8,7 +8,7 @@ use super::parts::{bytes, count, grouped, marked, rows, table};
 use crate::{
     cli::console::Look,
     model::plain::line,
-    quarantine::{Held, Retried, State, Tried},
+    quarantine::{EntryState, Held, Retried, Tried},
 };
 
 /// The list of entries; messages stand below the table.
@@ -50,11 +50,11 @@ fn entries(number: usize) -> String {
     if number == 1 { "1 entry".to_owned() } else { format!("{} entries", indicatif::HumanCount(number as u64)) }
 }
 
-fn state(state: State) -> &'static str {
+fn state(state: EntryState) -> &'static str {
     match state {
-        State::Kept => "kept",
-        State::Retry => "to be tried again",
-        State::Discarded => "discarded",
+        EntryState::Kept => "kept",
+        EntryState::Retry => "to be tried again",
+        EntryState::Discarded => "discarded",
     }
 }
 

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use comfy_table::Cell;
 
 use super::parts::{bytes, count, rows, table};
-use crate::{cli::console::Look, inspect::Inspection, model::plain::line};
+use crate::{cli::console::Look, inspect::FileInspection, model::plain::line};
 
 /// The text of one inspected file.
-pub(crate) fn inspection(file: &Inspection, look: Look) -> String {
+pub(crate) fn inspection(file: &FileInspection, look: Look) -> String {
     let mut facts = vec![
         ("size", format!("{} ({} bytes)", bytes(file.bytes), file.bytes)),
         ("rows", format!("{} in {}", rows(file.rows), count(file.row_groups, "row group"))),
@@ -52,7 +52,7 @@ pub(crate) fn inspection(file: &Inspection, look: Look) -> String {
     text
 }
 
-fn order(file: &Inspection) -> &'static str {
+fn order(file: &FileInspection) -> &'static str {
     if file.row_hash.is_none() {
         return "unknown, because the rows do not read";
     }

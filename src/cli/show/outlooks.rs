@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use super::parts::{bytes, count, grouped, idle, rows};
-use crate::compact::Outlook;
+use crate::compact::{Action, Outlook};
 
 /// The text of a dry run.
 pub(crate) fn outlooks(outlooks: &[Outlook]) -> String {
     if outlooks.is_empty() {
         return "nothing to do, because there is no partition to look at\n".to_owned();
     }
-    let (resting, planned): (Vec<_>, Vec<_>) = outlooks.iter().partition(|o| o.action == "nothing");
+    let (resting, planned): (Vec<_>, Vec<_>) = outlooks.iter().partition(|o| o.action == Action::Nothing);
     let mut text = String::new();
     for outlook in planned {
         let _ = writeln!(text, "{} {}, because {}", outlook.action, outlook.partition, outlook.reason);
@@ -41,7 +41,7 @@ pub(crate) fn outlooks(outlooks: &[Outlook]) -> String {
         }
     }
     text.push_str(&idle(resting.iter().map(|o| (&o.partition, o.reason.clone())).collect()));
-    let parts: Vec<_> = grouped(outlooks, |o| o.action.clone())
+    let parts: Vec<_> = grouped(outlooks, |o| o.action.to_string())
         .iter()
         .map(|(action, group)| format!("{} {action}", group.len()))
         .collect();

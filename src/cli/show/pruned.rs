@@ -76,25 +76,35 @@ fn records(all: &[JudgedRecord], text: &mut String) {
     }
 }
 
+/// What went of a series and day.
+#[derive(Default)]
+struct Going {
+    files: usize,
+    rows: u64,
+    bytes: u64,
+}
+
 /// The table of what went, or would go: a line per series and day.
 fn going(files: &[Judged], look: Look) -> String {
-    let mut days: BTreeMap<(String, &'static str), (usize, u64, u64)> = BTreeMap::new();
+    let mut days: BTreeMap<(String, &'static str), Going> = BTreeMap::new();
     for file in files.iter().filter(|f| matches!(f.outcome, Outcome::Removed | Outcome::Removable)) {
         let day = file.date.map_or_else(|| "no day".to_owned(), |date| date.to_string());
         let one = days.entry((format!("{}/{day}", file.series), verb(file.outcome))).or_default();
-        *one = (one.0 + 1, one.1 + file.rows.unwrap_or(0), one.2 + file.bytes);
+        one.files += 1;
+        one.rows += file.rows.unwrap_or(0);
+        one.bytes += file.bytes;
     }
     if days.is_empty() {
         return String::new();
     }
     let columns = [("spool files of", false), ("result", false), ("files", true), ("rows", true), ("bytes", true)];
-    let lines = days.into_iter().map(|((day, verb), (files, number, size))| {
+    let lines = days.into_iter().map(|((day, verb), one)| {
         vec![
             Cell::new(day),
             Cell::new(verb),
-            Cell::new(files),
-            Cell::new(rows(number).trim_end_matches(" rows").trim_end_matches(" row")),
-            Cell::new(bytes(size)),
+            Cell::new(one.files),
+            Cell::new(rows(one.rows).trim_end_matches(" rows").trim_end_matches(" row")),
+            Cell::new(bytes(one.bytes)),
         ]
     });
     table(&columns, lines, look)

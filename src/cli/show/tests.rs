@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     cli::console::Look,
-    compact::{Outcome, Outlook, Status},
+    compact::{Action, Outcome, Outlook, Status},
     model::partition::Partition,
 };
 
@@ -103,7 +103,7 @@ nothing to do for binance/bbo/sym6/20260203, because today is not over
 fn a_dry_run_prints_the_plan() {
     let outlook = Outlook {
         partition: partition("btcusdt"),
-        action: "compact".to_owned(),
+        action: Action::Compact,
         reason: "the archive lacks it".to_owned(),
         files: 12,
         rows: 1_234_567,
@@ -117,7 +117,7 @@ fn a_dry_run_prints_the_plan() {
     };
     let resting = Outlook {
         partition: partition("ethusdt"),
-        action: "nothing".to_owned(),
+        action: Action::Nothing,
         reason: "its data holds all its files".to_owned(),
         plan: Vec::new(),
         ..outlook.clone()

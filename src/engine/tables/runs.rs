@@ -18,12 +18,12 @@ use datafusion::{catalog::TableProvider, datasource::MemTable};
 use super::super::error::from_datafusion;
 use crate::{
     error::{Error, Kind, Result},
-    model::run::{Part, Run},
+    model::run::{PartitionRecord, RunRecord},
     storage::{runs, store::Store},
 };
 
 /// A row: a run, and what came of one of its partitions.
-type Row<'a> = (&'a Run, Option<&'a Part>);
+type Row<'a> = (&'a RunRecord, Option<&'a PartitionRecord>);
 
 /// The table, with all records read.
 pub(super) async fn table(archive: &Store) -> Result<Arc<dyn TableProvider>> {
@@ -34,7 +34,7 @@ pub(super) async fn table(archive: &Store) -> Result<Arc<dyn TableProvider>> {
     Ok(Arc::new(table))
 }
 
-fn batch(runs: &[Run]) -> Result<RecordBatch> {
+fn batch(runs: &[RunRecord]) -> Result<RecordBatch> {
     let mut rows: Vec<Row<'_>> = Vec::new();
     for run in runs {
         if run.partitions.is_empty() {
