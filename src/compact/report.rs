@@ -1,7 +1,7 @@
 //! The options of a compaction, its progress and its results.
 
 use std::{
-    fmt,
+    fmt::{self, Write},
     path::PathBuf,
     sync::{
         Arc,
@@ -203,10 +203,10 @@ impl Outcome {
         let known: u64 = own().map(|source| source.rows_known).sum();
         let mut message = reason.to_owned();
         if elsewhere > 0 {
-            message += &format!("; {elsewhere} rows of its files belong to other days");
+            let _ = write!(message, "; {elsewhere} rows of its files belong to other days");
         }
         if known > 0 {
-            message += &format!("; {known} rows of its files were in the archive already");
+            let _ = write!(message, "; {known} rows of its files were in the archive already");
         }
         Self { bytes_in, ..Self::without(partition, Status::Done, &message).standing(receipt) }
     }
@@ -239,7 +239,7 @@ impl Outcome {
         let is_told = matches!(self.status, Status::Done | Status::UpToDate) && !entries.is_empty();
         if is_told {
             let each = entries.iter().map(|e| format!("{} {}: {}", e.error_type, e.source_path, e.message));
-            self.message += &format!("; quarantined: {}", each.collect::<Vec<_>>().join("; "));
+            let _ = write!(self.message, "; quarantined: {}", each.collect::<Vec<_>>().join("; "));
         }
         self
     }

@@ -114,7 +114,7 @@ async fn look(tree: &Store, one: &Imported, evidence: &mut Evidence, moment: Mom
             ProofResult::Empty => {}
             ProofResult::Young(day) => found.doubts.push(format!("{key}: {day} is too young")),
             ProofResult::Doubt(Doubt::Waiting(what) | Doubt::Damaged(what)) => {
-                found.doubts.push(format!("{key}: {what}"))
+                found.doubts.push(format!("{key}: {what}"));
             }
         }
         // Before, one doubt is enough.

@@ -417,7 +417,7 @@ mod tests {
             };
             match write_unless(&store, "a", folder.path(), &Expect::Absent, steps).await.unwrap() {
                 ControlFlow::Continue(written) => {
-                    assert_eq!((written.key(), *written.verified(), names()), ("a", 1, 1))
+                    assert_eq!((written.key(), *written.verified(), names()), ("a", 1, 1));
                 }
                 ControlFlow::Break(instead) => assert_eq!((instead, names()), ("not now", 0)),
             }

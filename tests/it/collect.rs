@@ -32,6 +32,28 @@ fn of_kind<'a>(notes: &'a [serde_json::Value], kind: &str) -> Vec<&'a serde_json
     notes.iter().filter(|note| note["kind"] == kind).collect()
 }
 
+/// The exchanges' own numbers stand in the archive.
+fn the_exchanges_numbers_are_archived(place: &Place) {
+    let streams = ["bbo", "trade", "mark_price", "funding", "open_interest"];
+    let numbers = |exchange: &str, stream: &str| {
+        let batch = published(&place.archive(), &dir(exchange, stream, "btcusdt", "20260203")).data.batch;
+        assert!(
+            batch.column_by_name("stream_version").unwrap().as_primitive::<Int8Type>().values().iter().all(|v| *v == 2)
+        );
+        assert!(batch.column_by_name("sub_seq").unwrap().as_primitive::<Int32Type>().values().iter().all(|n| *n == 0));
+        batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>().values().to_vec()
+    };
+    assert_eq!(streams[..4].iter().map(|s| numbers("binance", s)).collect::<Vec<_>>(), [[7], [1], [0], [0]]);
+    let trades = published(&place.archive(), &dir("binance", "trade", "btcusdt", "20260203")).data;
+    let id = |name: &str| trades.batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().value(0);
+    assert_eq!((id("first_id"), id("last_id")), (1, 1));
+    let names = trades.metadata.row_group(0).columns().iter().find(|c| c.column_path().string() == "trade_id").unwrap();
+    let encodings: Vec<String> = names.encodings().map(|encoding| format!("{encoding:?}")).collect();
+    assert!(encodings.contains(&"DELTA_BYTE_ARRAY".to_owned()), "{encodings:?}");
+    assert_eq!(streams.map(|s| numbers("bybit", s)), [vec![6], vec![6], vec![1, 2], vec![1], vec![1]]);
+    assert_eq!(streams.map(|s| numbers("okx", s)), [[3], [9], [0], [0], [0]]);
+}
+
 #[test]
 fn every_stream_of_every_exchange_ends_in_the_archive() {
     let t = DAY_MS + 1000;
@@ -123,24 +145,7 @@ fn every_stream_of_every_exchange_ends_in_the_archive() {
     let file = files(&place.spool(), "bybit", "bbo").into_values().next().unwrap();
     assert!(file.batch.column_by_name("ask_price").unwrap().is_null(0), "an empty side of the book is null");
     assert!(file.footer.contains_key("qlc.row_hash"));
-    // The exchange's own numbers stand in the archive.
-    let numbers = |exchange: &str, stream: &str| {
-        let batch = published(&place.archive(), &dir(exchange, stream, "btcusdt", "20260203")).data.batch;
-        assert!(
-            batch.column_by_name("stream_version").unwrap().as_primitive::<Int8Type>().values().iter().all(|v| *v == 2)
-        );
-        assert!(batch.column_by_name("sub_seq").unwrap().as_primitive::<Int32Type>().values().iter().all(|n| *n == 0));
-        batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>().values().to_vec()
-    };
-    assert_eq!(streams[..4].iter().map(|s| numbers("binance", s)).collect::<Vec<_>>(), [[7], [1], [0], [0]]);
-    let trades = published(&place.archive(), &dir("binance", "trade", "btcusdt", "20260203")).data;
-    let id = |name: &str| trades.batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().value(0);
-    assert_eq!((id("first_id"), id("last_id")), (1, 1));
-    let names = trades.metadata.row_group(0).columns().iter().find(|c| c.column_path().string() == "trade_id").unwrap();
-    let encodings: Vec<String> = names.encodings().map(|encoding| format!("{encoding:?}")).collect();
-    assert!(encodings.contains(&"DELTA_BYTE_ARRAY".to_owned()), "{encodings:?}");
-    assert_eq!(streams.map(|s| numbers("bybit", s)), [vec![6], vec![6], vec![1, 2], vec![1], vec![1]]);
-    assert_eq!(streams.map(|s| numbers("okx", s)), [[3], [9], [0], [0], [0]]);
+    the_exchanges_numbers_are_archived(&place);
 }
 
 #[test]

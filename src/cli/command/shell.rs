@@ -47,8 +47,8 @@ fn page(command: &clap::Command) -> clap_mangen::Man {
 /// Writes the pages of a command and of all below it, but for those that help does not list either.
 fn write_pages(command: &clap::Command, folder: &Path) -> Result<()> {
     let _ = page(command).generate_to(folder).map_err(|e| Error::io(folder.display(), e))?;
-    let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
-    shown.map(|verb| write_pages(verb, folder)).collect()
+    let mut shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    shown.try_for_each(|verb| write_pages(verb, folder))
 }
 
 fn print(text: &[u8], console: &Console) -> Result<Exit> {
