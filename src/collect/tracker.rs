@@ -146,12 +146,13 @@ impl Mark {
     }
 
     fn forget(&mut self, most: usize) {
-        while self.seen.len() > most
-            && let Some(oldest) = self.seen.front()
-            && (Some(oldest.order) != self.last || self.seen.len() > MOST)
-        {
-            self.forgotten = self.forgotten.max(Some(oldest.order));
-            let _ = self.seen.pop_front();
+        while self.seen.len() > most {
+            let is_newest = |seen: &Seen| Some(seen.order) == self.last;
+            // One of the newest number may be the oldest of all; those behind it go all the same.
+            let oldest = self.seen.iter().position(|seen| !is_newest(seen));
+            let Some(oldest) = oldest.or_else(|| (self.seen.len() > MOST).then_some(0)) else { return };
+            let gone = self.seen.remove(oldest).map(|seen| seen.order);
+            self.forgotten = self.forgotten.max(gone);
         }
     }
 }
@@ -179,7 +180,7 @@ struct Span {
 
 impl SequenceTracker {
     pub(crate) fn new(mut mark: Mark) -> Self {
-        if let Some(0) = mark.last {
+        if mark.last == Some(0) && mark.seen.is_empty() {
             // As earlier versions noted a series without numbers.
             mark.last = Some(mark.last_ts.max(0).unsigned_abs());
         }
@@ -264,6 +265,11 @@ impl SequenceTracker {
             && self.is_covered(event.id, order, session)
         {
             return Verdict::Again;
+        }
+        if matches!(event.id, Id::Shared(_)) && order < last && !past {
+            // A lower number at a later time: the exchange has begun anew. Of the next events of that instant nothing else
+            // tells that they are no old ones.
+            return self.begin_anew();
         }
         if matches!(event.id, Id::Shared(_) | Id::Time) {
             return Verdict::Next;
@@ -523,6 +529,44 @@ mod tests {
             assert_eq!(tracker.look(&event(Id::Shared(n), 2, 0.0), 2), Next);
         }
         assert!(tracker.mark.seen.len() == WINDOW && tracker.mark().seen.len() == KEPT);
+    }
+
+    #[test]
+    fn shared_numbers_that_begin_again_lose_nothing() {
+        use Id::{Shared as S, Time as T};
+        let mut tracker = SequenceTracker::new(Mark::default());
+        let number = |n: i64| n.unsigned_abs();
+        for n in 0..300 {
+            assert_eq!(tracker.look(&event(S(number(10_000_000 + n)), n, 0.0), 1), Next);
+        }
+        // By a process that was started since, and by a connection of the same one.
+        for (mut tracker, session) in [(SequenceTracker::new(tracker.mark()), 1), (tracker.clone(), 2), (tracker, 1)] {
+            assert_eq!(tracker.look(&event(S(5), 300, 0.0), session), Anew);
+            for fill in 1..5 {
+                assert_eq!(tracker.look(&event(S(5), 300, f64::from(fill)), session), Next);
+                assert_eq!(tracker.sub_seq(), fill);
+            }
+            assert_eq!(tracker.look(&event(S(5), 300, 2.0), session + 1), Again);
+            assert_eq!(tracker.look(&event(S(6), 300, 2.0), session), Next);
+        }
+        // One event without a number, which is ordered by its time, does not keep all that come after it.
+        let mut tracker = check(&[(S(7), 1, 0, 1, Next), (T, 1_800_000_000_000_000_000, 0, 1, Next)]);
+        for n in 8..3000 {
+            let ts_event = 1_800_000_000_000_000_000 + n;
+            assert!(tracker.look(&event(S(number(n)), ts_event, 0.0), 1) != Again);
+        }
+        assert!(tracker.mark.seen.len() <= WINDOW);
+    }
+
+    #[test]
+    fn a_number_of_zero_is_a_number() {
+        use Id::Consecutive as C;
+        let tracker =
+            check(&[(C(0), 7, 0, 1, Next), (C(1), 7, 0, 1, Next), (C(2), 7, 0, 1, Next), (C(4), 7, 0, 1, AfterHole)]);
+        let mut next = SequenceTracker::new(check(&[(C(0), 7, 0, 1, Next)]).mark());
+        assert_eq!(next.look(&event(C(0), 7, 0.0), 1), Again);
+        assert_eq!(next.look(&event(C(1), 7, 0.0), 1), Next);
+        assert_eq!(tracker.heads().2.len(), 1);
     }
 
     #[test]

@@ -278,8 +278,8 @@ impl Event {
     #[must_use]
     pub fn order(&self) -> u64 {
         match self.id {
-            Id::Consecutive(number) | Id::Ascending(number) | Id::Shared(number) if number > 0 => number,
-            _ => self.ts_event.max(0).unsigned_abs(),
+            Id::Consecutive(number) | Id::Ascending(number) | Id::Shared(number) => number,
+            Id::Time => self.ts_event.max(0).unsigned_abs(),
         }
     }
 }

@@ -148,6 +148,13 @@ async fn holes_are_numbers_that_no_row_has_also_across_midnight_and_versions() {
         ]
     );
     assert_eq!(stores.named("holes", &[("date", "20260204")]).await.len(), 1);
+    // Numbers that begin again are another count; one that came a little early is no hole.
+    let again = trades(2, 48 * HOUR, &[1000, 1002, 1001, 1003, 1, 2, 4]);
+    stores.publish(&partition("binance/trade/ethusdt/20260205"), &again);
+    assert_eq!(
+        stores.named("holes", &[("symbol", "ethusdt")]).await,
+        ["binance,trade,ethusdt,3,3,1,2026-02-05T00:00:05Z,2026-02-05T00:00:06Z"]
+    );
     assert_eq!(stores.named("holes", &[("stream", "bbo")]).await, Vec::<String>::new());
 }
 
