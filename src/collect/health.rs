@@ -158,8 +158,36 @@ pub(crate) struct Health {
     pub(crate) trouble: Option<String>,
 }
 
-/// Judges a series by what is known of its topics and by its pace.
-pub(crate) fn judge(wanted: &Wanted, topics: &[usize], phases: &TopicPhases, pace: &Pace, now: i64) -> Health {
+/// For how long a series has been asked for in vain, the times without a connection left out: a connection that comes and goes
+/// makes nothing well.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Waiting {
+    /// In all since its last event.
+    ns: i64,
+    looked_ns: Option<i64>,
+}
+
+impl Waiting {
+    /// Notes how it is with a series whose state was `state` until now.
+    pub(crate) fn look(&mut self, state: SeriesState, pace: &Pace, now: i64) {
+        let before = self.looked_ns.replace(now).unwrap_or(now);
+        if pace.last_ns.is_some_and(|last| last > before) {
+            self.ns = 0;
+        } else if state != SeriesState::Wanted {
+            self.ns += (now - before).max(0);
+        }
+    }
+}
+
+/// Judges a series by what is known of its topics, by its pace, and by how long it was waited for.
+pub(crate) fn judge(
+    wanted: &Wanted,
+    topics: &[usize],
+    phases: &TopicPhases,
+    pace: &Pace,
+    waiting: Waiting,
+    now: i64,
+) -> Health {
     let known: Vec<Option<(&Change, i64)>> = topics.iter().map(|topic| phases.best(*topic)).collect();
     if known.is_empty() || known.iter().any(Option::is_none) {
         // Its connection is down, which is told of the connection.
@@ -201,8 +229,9 @@ pub(crate) fn judge(wanted: &Wanted, topics: &[usize], phases: &TopicPhases, pac
         (None, asked) => {
             let state = if asked.is_some() { SeriesState::Asked } else { SeriesState::Acknowledged };
             // One that came before and has had time to come again is as quiet as it was.
-            if now - since > first_event(wanted).max(pace.limit_ns(None)) {
-                ill(state, format!("nothing has come for {} s since it was asked for", (now - since) / SECOND))
+            let waited = waiting.ns.max(now - since);
+            if waited > first_event(wanted).max(pace.limit_ns(None)) {
+                ill(state, format!("nothing has come for {} s, though it was asked for", waited / SECOND))
             } else {
                 well(state)
             }
@@ -243,6 +272,37 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_comes_and_goes_makes_nothing_well() {
+        let mark = wanted(Venue::Binance, Kind::MarkPrice);
+        let (mut waiting, mut pace) = (Waiting::default(), Pace::default());
+        let mut look = |pace: &Pace, asked: Option<i64>, now: i64, before: SeriesState| {
+            waiting.look(before, pace, now * SECOND);
+            let mut phases = TopicPhases::new(1);
+            if let Some(asked) = asked {
+                phases.note(1, vec![(0, Asked)], asked * SECOND);
+            }
+            judge(&mark, &[0], &phases, pace, waiting, now * SECOND)
+        };
+        // Asked for 40 s, gone for 1000 s, asked again.
+        let first = look(&pace, Some(0), 0, SeriesState::Wanted);
+        let later = look(&pace, Some(0), 40, first.state);
+        assert_eq!((later.state, &later.trouble), (SeriesState::Asked, &None));
+        let gone = look(&pace, None, 40, later.state);
+        let again = look(&pace, Some(1040), 1040, gone.state);
+        assert_eq!(
+            (again.state, &again.trouble),
+            (SeriesState::Asked, &None),
+            "time without a connection does not count"
+        );
+        let ill = look(&pace, Some(1040), 1070, again.state);
+        assert!(ill.trouble.unwrap().contains("for 70 s"), "30 s by this connection, and 40 by the one before");
+        // An event, and it begins anew.
+        pace.note(1071 * SECOND);
+        let well = look(&pace, Some(1072), 1072, SeriesState::Asked);
+        assert_eq!(well.trouble, None);
+    }
+
+    #[test]
     fn a_series_has_a_state_of_its_own() {
         let refused = || Refused("unknown".to_owned());
         let check = |wanted: &Wanted, changes: &[(u64, Change)], came: Option<i64>, now: i64, state, ill| {
@@ -250,7 +310,7 @@ mod tests {
             if let Some(came) = came {
                 pace.note(came * SECOND);
             }
-            let health = judge(wanted, &[0], &after(changes), &pace, now * SECOND);
+            let health = judge(wanted, &[0], &after(changes), &pace, Waiting::default(), now * SECOND);
             assert_eq!((health.state, health.trouble.is_some()), (state, ill), "{changes:?} {came:?} {now}");
         };
         let trade = wanted(Venue::Bybit, Kind::Trade);
@@ -278,7 +338,7 @@ mod tests {
         for n in 0..10 {
             pace.note(n * 300 * SECOND);
         }
-        let state = |now: i64| judge(&trade, &[0], &phases, &pace, now * SECOND).state;
+        let state = |now: i64| judge(&trade, &[0], &phases, &pace, Waiting::default(), now * SECOND).state;
         assert_eq!((state(2700 + 8000), state(2700 + 9100)), (SeriesState::Receiving, SeriesState::Quiet));
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     diary::Diary,
-    health::{self, Health, Pace, SeriesState, TopicPhases},
+    health::{self, Health, Pace, SeriesState, TopicPhases, Waiting},
     news::What,
     quality::Window,
     status::{FeedStatus, Lags, LineStatus},
@@ -41,6 +41,7 @@ struct Followed {
     wanted: Wanted,
     line: Option<usize>,
     pace: Pace,
+    waiting: Waiting,
     health: Health,
     /// Since when it is not well.
     troubled_since: Option<i64>,
@@ -54,6 +55,7 @@ impl Followed {
             wanted: wanted.clone(),
             line: None,
             pace: Pace::default(),
+            waiting: Waiting::default(),
             health: Health::default(),
             troubled_since: None,
             ended: None,
@@ -241,7 +243,8 @@ impl Lines {
                 series.health = Health { state: SeriesState::Ended, trouble: None };
                 continue;
             }
-            series.health = health::judge(&series.wanted, topics, &state.phases, &series.pace, now);
+            series.waiting.look(series.health.state, &series.pace, now);
+            series.health = health::judge(&series.wanted, topics, &state.phases, &series.pace, series.waiting, now);
             let exchange = state.status.exchange;
             let name = || json!({ "series": series.wanted.series.to_string() });
             match (&series.health.trouble, series.troubled_since) {
