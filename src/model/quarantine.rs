@@ -110,10 +110,18 @@ pub struct Fault {
     pub message: String,
 }
 
+/// So many characters of a message are kept.
+const MESSAGE_CHARS: usize = 2000;
+
 impl Fault {
-    /// A fault of this kind.
+    /// A fault of this kind. A message that a file made long, as by the type of a nested column, is cut.
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { error_type, message: message.into() }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { error_type, message }
     }
 }
 
@@ -257,6 +265,14 @@ impl ErrorFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_no_longer_than_a_person_reads() {
+        let long = Fault::new(ErrorType::SchemaMismatch, "ä".repeat(70_000));
+        assert_eq!((long.message.chars().count(), long.message.ends_with("ä…")), (MESSAGE_CHARS + 1, true));
+        let short = "ä".repeat(MESSAGE_CHARS);
+        assert_eq!(Fault::new(ErrorType::SchemaMismatch, short.clone()).message, short);
+    }
 
     fn entry(name: &str, time: &str) -> Entry {
         Entry {

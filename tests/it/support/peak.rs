@@ -1,6 +1,10 @@
 //! The memory of the program as the kernel counts it.
 
-use std::{fs, process::Child, time::Duration};
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use super::run::{Place, Ran};
 
@@ -23,20 +27,29 @@ pub fn near_the_least_limit(place: &Place, args: &[&str]) -> Ran {
 #[track_caller]
 fn resident(place: &Place, args: &[&str], allowed: u64) -> Ran {
     // What is put aside goes to the folder for that, and not to one that may lie in memory.
-    let mut child = place.spawn(args, &[("QLC_MEMORY_LIMIT", LEAST), ("TMPDIR", "/nonexistent")]);
-    let mut most = 0;
-    while child.try_wait().unwrap().is_none() {
-        most = most.max(peak(&child).unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let ran = Ran::of_child(child);
+    let child = place.spawn(args, &[("QLC_MEMORY_LIMIT", LEAST), ("TMPDIR", "/nonexistent")]);
+    let (pid, ended) = (child.id(), AtomicBool::new(false));
+    // Beside it what the program says is read: one that waits for its reader never ends.
+    let (ran, most) = std::thread::scope(|scope| {
+        let sampled = scope.spawn(|| {
+            let mut most = 0;
+            while !ended.load(Ordering::SeqCst) {
+                most = most.max(peak(pid).unwrap_or(0));
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            most
+        });
+        let ran = Ran::of_child(child);
+        ended.store(true, Ordering::SeqCst);
+        (ran, sampled.join().unwrap())
+    });
     assert!(most <= allowed, "{most} bytes resident\n{ran}");
     ran
 }
 
 /// The most that the process had resident until now, in bytes.
-fn peak(child: &Child) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
