@@ -29,8 +29,11 @@ con.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET temp_d
 con.execute('CREATE SCHEMA archive')
 hive = 'hive_partitioning = true, hive_types_autocast = false'
 for table, stream in (('events', '*'), ('bbo', 'bbo')):
-    con.execute(f'''CREATE VIEW archive.{table} AS SELECT * FROM read_parquet(
-        '{archive}/exchange=*/stream={stream}/symbol=*/date=*/data.parquet', {hive}, file_row_number = true)''')
+    files = f"read_parquet('{archive}/exchange=*/stream={stream}/symbol=*/date=*/data.parquet', {hive}, file_row_number = true)"
+    # In days of version 1 there is none; qlc shows it as null.
+    has = {row[0] for row in con.execute(f'DESCRIBE SELECT * FROM {files}').fetchall()}
+    more = '' if 'sub_seq' in has else ', NULL::INTEGER AS sub_seq'
+    con.execute(f'CREATE VIEW archive.{table} AS SELECT *{more} FROM {files}')
 con.execute(f'''CREATE VIEW archive.meta AS SELECT m.*, d.size AS data_bytes
     FROM read_json('{archive}/exchange=*/stream=*/symbol=*/date=*/meta.json', {hive}, filename = true) m
     JOIN (SELECT filename, size FROM read_blob('{archive}/exchange=*/stream=*/symbol=*/date=*/data.parquet')) d
