@@ -29,7 +29,6 @@ use super::rows::{RowKey, Rows};
 use crate::{
     error::{Error, Kind, Result},
     feed::venue::Wanted,
-    file::encode::TRADE_ID,
     model::{
         row_hash::{self, FOOTER_KEY, RowHash, VERSION_KEY},
         schema,
@@ -202,9 +201,6 @@ fn properties() -> Result<WriterProperties> {
             .set_column_dictionary_enabled(column.into(), false)
             .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
     }
-    properties = properties
-        .set_column_dictionary_enabled(TRADE_ID.into(), false)
-        .set_column_encoding(TRADE_ID.into(), Encoding::DELTA_BYTE_ARRAY);
     Ok(properties.build())
 }
 

@@ -63,9 +63,6 @@ const DELTA_LEVEL: i32 = 2;
 /// Of all other columns. Indices of prices and sizes are 4 to 9 % smaller than at level 1, for an eighth of the run's CPU
 /// time; level 5 gives another percent for as much again.
 const OTHER_LEVEL: i32 = 4;
-/// Names that mostly count up, and differ from row to row: what two neighbours begin with is told once. Of consecutive numbers
-/// that takes a tenth of what a dictionary does, of random names a tenth less.
-pub const TRADE_ID: &str = "trade_id";
 /// The version of the writer in every footer; another version may give other bytes for the same rows.
 pub const WRITER: &str = concat!("qlc version ", env!("CARGO_PKG_VERSION"));
 /// The key under which the footer says that time columns were brought to one unit.
@@ -693,11 +690,6 @@ pub fn properties(schema: &Schema, zstd_level: Option<i32>) -> Result<WriterProp
                 .set_column_compression(column.clone(), zstd(DELTA_LEVEL)?)
                 .set_column_dictionary_enabled(column.clone(), false)
                 .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
-        } else if field.name() == TRADE_ID {
-            let column = ColumnPath::from(TRADE_ID);
-            properties = properties
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, Encoding::DELTA_BYTE_ARRAY);
         }
     }
     Ok(Arc::new(properties.build()))

@@ -167,16 +167,20 @@ impl Kept<'_> {
     }
 
     /// Whether an entry tells of rows of `source`, which a receipt of `partition` bills to QUARANTINE. They lie where the
-    /// file belongs: at the day of its name, of its first rows, or of its last change.
+    /// file belongs: at the day of its name, of its first rows, or of its last change. A file that was renamed after it was kept
+    /// and before it was salvaged has its entry under the name that it had.
     async fn has(&mut self, partition: &Partition, source: &Source) -> Result<bool> {
         let by_name = Placed::in_spool(&source.name).and_then(|placed| placed.ok()?.home());
         let by_time = Date::of_ns(source.modified_us.saturating_mul(1000));
         let near = [partition.date.pred(), partition.date, partition.date.succ()];
         let days = near.into_iter().chain(by_name).chain(by_time);
         let days: BTreeSet<Date> = days.chain(source.rows_elsewhere.keys().copied()).collect();
+        let is_of = |entry: &Entry| {
+            entry.source_path == source.name || (entry.size == source.size && entry.modified_us == source.modified_us)
+        };
         for day in days {
             if let Ok(entries) = self.of(&partition.series.on(day)).await?
-                && entries.iter().any(|entry| entry.source_path == source.name)
+                && entries.iter().any(is_of)
             {
                 return Ok(true);
             }
