@@ -16,11 +16,12 @@ import pathlib
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 
 import yaml
+
+from checks import Wrong, check, run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -28,25 +29,6 @@ BIN = pathlib.Path(sys.executable).parent
 # systemd-analyze counts in tenths: an exposure of 2.0.
 EXPOSURE = 20
 HARDENING = "# --- hardening"
-
-
-class Wrong(Exception):
-    """Something that does not hold."""
-
-
-def check(holds, message):
-    if not holds:
-        raise Wrong(message)
-
-
-def run(*command, code=0, env=None, cwd=None):
-    """Runs a program; anything but the expected exit code is wrong. Returns what it said."""
-    ran = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, cwd=cwd, env=os.environ | (env or {})
-    )
-    said = ran.stdout + ran.stderr
-    check(ran.returncode == code, f"{shlex.join(map(str, command))}\nended with {ran.returncode} instead of {code}\n{said}")
-    return said
 
 
 def files_below(folder):

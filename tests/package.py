@@ -16,12 +16,12 @@ import gzip
 import os
 import pathlib
 import re
-import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+
+from checks import Wrong, check, run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "deploy" / "package"
@@ -43,25 +43,6 @@ assert count == sum(partition.rows for partition in archive.partitions())
 assert all(day.sound for day in archive.verify())
 print(count)
 """
-
-
-class Wrong(Exception):
-    """Something that does not hold."""
-
-
-def check(holds, message):
-    if not holds:
-        raise Wrong(message)
-
-
-def run(*command, code=0, env=None, cwd=None):
-    """Runs a program; anything but the expected exit code is wrong. Returns what it said."""
-    ran = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, cwd=cwd, env=os.environ | (env or {})
-    )
-    said = ran.stdout + ran.stderr
-    check(ran.returncode == code, f"{shlex.join(map(str, command))}\nended with {ran.returncode} instead of {code}\n{said}")
-    return said
 
 
 def built(qlc, out):

@@ -23,21 +23,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import rowhash
+from checks import Wrong, check
 
 DAY_MS = 86_400_000
 START_MS = int(dt.datetime(2026, 2, 3, tzinfo=dt.timezone.utc).timestamp()) * 1000
 META_KEYS = ["row_count", "schema_version", "ts_event_min", "ts_event_max", "sha256", "created_at", "source_files"]
 COMMON = ["ts_event", "seq", "ts_recv", "exchange", "symbol", "stream", "stream_version"]
 OWN = {"bbo": ["bid_price", "bid_qty", "ask_price", "ask_qty"], "trade": ["price", "qty", "side", "trade_id"]}
-
-
-class Wrong(Exception):
-    """Something that does not hold."""
-
-
-def check(holds, message):
-    if not holds:
-        raise Wrong(message)
 
 
 def run(qlc, *args, code=0):

@@ -22,7 +22,8 @@ import threading
 import urllib.parse
 import xml.etree.ElementTree
 
-from s3 import BUCKET, Server, Wrong, check, said
+from checks import Wrong, check
+from s3 import BUCKET, Server, said
 
 POLICIES = pathlib.Path(__file__).resolve().parent.parent / "deploy" / "bucket"
 NAMED = "quantlab-compact"

@@ -27,19 +27,12 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
+from checks import Wrong, check
+
 BUCKET = "qlc-check"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAQLCCHECK00000000", "AWS_SECRET_ACCESS_KEY": "qlc-check-secret", "AWS_REGION": "us-east-1"}
 # A server that is not ready by then never will be; on two busy cores it takes ten seconds.
 READY = 120
-
-
-class Wrong(Exception):
-    """Something that does not hold."""
-
-
-def check(holds, message):
-    if not holds:
-        raise Wrong(message)
 
 
 def said(command, ran):
