@@ -273,10 +273,10 @@ impl Rows {
             }
         }
         differences(&each(&self.next), out);
-        differences(&each(&self.first_ids), out);
-        let lengths = |(last, first): (i64, i64)| last.wrapping_sub(first);
-        let last_ids = each(&self.last_ids).into_iter().zip(each(&self.first_ids));
-        differences(&last_ids.map(lengths).collect::<Vec<_>>(), out);
+        let (first_ids, last_ids) = (each(&self.first_ids), each(&self.last_ids));
+        differences(&first_ids, out);
+        let lengths = last_ids.iter().zip(&first_ids).map(|(last, first)| last.wrapping_sub(*first));
+        differences(&lengths.collect::<Vec<_>>(), out);
     }
 
     /// The rows that [`Self::encode`] appended, or that an earlier version did, whose columns are those of version 1; `None`
@@ -375,16 +375,8 @@ impl Rows {
         let side = self.sides.get(row).copied().unwrap_or(0);
         let next = self.next.get(row).copied().unwrap_or(0);
         let print = fingerprint(floats, side, next, self.name(row).as_bytes());
-        let order = *self.orders.get(row)?;
-        let ts_event = *self.ts_event.get(row)?;
-        let is_timed = order.cast_signed() == ts_event;
-        // Version 1 does not tell the exchange's number.
-        let number = match self.version {
-            1 if is_timed => 0,
-            1 => order.cast_signed(),
-            _ => *self.seq.get(row)?,
-        };
-        mark.note(order, print, ts_event, number);
+        let number = self.seq.get(row).copied().filter(|_| self.version > 1);
+        mark.note(*self.orders.get(row)?, print, *self.ts_event.get(row)?, number);
         Some(())
     }
 
@@ -629,7 +621,7 @@ mod tests {
             for (ts_event, number, sub_seq) in [(20, 5, 0), (10, 0, 3)] {
                 let event = Event { number, ..event(ts_event, body.clone()) };
                 rows.push(&event, sub_seq);
-                told.note(event.order(), body.fingerprint(), ts_event, number);
+                told.note(event.order(), body.fingerprint(), ts_event, Some(number));
             }
             let batch = rows.narrow(0..2).unwrap();
             if kind.index() <= Kind::OpenInterest.index() {

@@ -104,9 +104,9 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(order: u64, print: u64, ts_event: i64, number: i64) -> Self {
+    fn new(order: u64, print: u64, ts_event: i64, number: Option<i64>) -> Self {
         let seen = Self { order, print, ts_event, number: None, by: [0; 2], era: 0 };
-        if seen.number() == number { seen } else { Self { number: Some(number), ..seen } }
+        Self { number: number.filter(|number| *number != seen.number()), ..seen }
     }
 
     /// The exchange's number. An event without one is ordered by its time.
@@ -140,8 +140,8 @@ impl Mark {
         self.forget(most);
     }
 
-    /// Notes an event that the log holds.
-    pub(crate) fn note(&mut self, order: u64, print: u64, ts_event: i64, number: i64) {
+    /// Notes an event that the log holds; one of an earlier version does not tell the exchange's number.
+    pub(crate) fn note(&mut self, order: u64, print: u64, ts_event: i64, number: Option<i64>) {
         self.remember(Seen::new(order, print, ts_event, number), KEPT);
     }
 
@@ -229,7 +229,7 @@ impl SequenceTracker {
         let is_newest = self.mark.last.is_none_or(|last| order > last);
         let verdict = self.judge(event, order, print, session);
         if verdict != Verdict::Again {
-            let seen = Seen::new(order, print, event.ts_event, event.number);
+            let seen = Seen::new(order, print, event.ts_event, Some(event.number));
             // Where the order tells the number, no earlier event has that of a newer one.
             self.sub_seq = if is_newest && seen.number.is_none() { 0 } else { self.place(event) };
             let seen = Seen { by: [session, 0], era: self.era, ..seen };
