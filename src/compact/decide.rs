@@ -267,12 +267,6 @@ pub fn may_be_entry_of(entry: &Entry, file: &SpoolFile) -> bool {
     entry.extent() == Extent::Whole && !entry.retry && entry.size == file.object.size
 }
 
-/// Whether `entry` may say which row groups of this file do not read.
-#[must_use]
-pub fn may_be_salvage_of(entry: &Entry, file: &SpoolFile) -> bool {
-    entry.extent() == Extent::Groups && entry.size == file.object.size
-}
-
 /// What an operator wants besides what is usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wishes {

@@ -14,9 +14,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    decide::{
-        Feeding, Identity, Knowledge, SpoolFile, identity, is_copy, is_source, may_be_entry_of, may_be_salvage_of,
-    },
+    decide::{Feeding, Identity, Knowledge, SpoolFile, identity, is_copy, is_source, may_be_entry_of},
     prepare::Probed,
 };
 use crate::{
@@ -50,7 +48,7 @@ pub struct Against<'a> {
 pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Result<Feeding> {
     let entries = against.entries.iter();
     let (whole, salvaged): (Vec<&Entry>, Vec<&Entry>) = entries
-        .filter(|entry| may_be_entry_of(entry, &file) || may_be_salvage_of(entry, &file))
+        .filter(|entry| may_be_entry_of(entry, &file) || entry.may_be_salvage(file.object.size))
         .partition(|entry| may_be_entry_of(entry, &file));
     let knowledge = Knowledge::New { known_groups: Vec::new() };
     let mut feeding = Feeding { file, knowledge, content: None, lost: Vec::new(), compared: None };

@@ -175,9 +175,7 @@ impl Kept<'_> {
         let near = [partition.date.pred(), partition.date, partition.date.succ()];
         let days = near.into_iter().chain(by_name).chain(by_time);
         let days: BTreeSet<Date> = days.chain(source.rows_elsewhere.keys().copied()).collect();
-        let is_of = |entry: &Entry| {
-            entry.source_path == source.name || (entry.size == source.size && entry.modified_us == source.modified_us)
-        };
+        let is_of = |entry: &Entry| entry.source_path == source.name || entry.may_be_salvage(source.size);
         for day in days {
             if let Ok(entries) = self.of(&partition.series.on(day)).await?
                 && entries.iter().any(is_of)
