@@ -34,7 +34,7 @@ use crate::{
         partition::Partition,
         receipt::{Receipt, RowGroup},
         row_hash::{RowHash, RowSums},
-        schema::{SEQ, TIME_COLUMNS, TS_EVENT},
+        schema::{SEQ, SUB_SEQ, TIME_COLUMNS, TS_EVENT},
         time::to_ns,
     },
     storage::store::Store,
@@ -42,9 +42,6 @@ use crate::{
 
 /// Bytes that a hash takes in a table, at its fullest and while it grows.
 const BYTES_OF_HASH: u64 = 64;
-
-/// The column that counts the events of one `ts_event` and `seq`.
-const SUB_SEQ: &str = "sub_seq";
 
 /// A new file to be compared.
 #[derive(Debug)]
