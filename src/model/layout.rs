@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 
 use super::{
     date::Date,
-    partition::{Partition, Selection, Series},
+    partition::{Collector, Partition, Selection, Series},
     quality,
 };
 
@@ -33,6 +33,32 @@ pub const DATA_FILE: &str = "data.parquet";
 pub const META_FILE: &str = "meta.json";
 /// What a quarantine folder says of its files.
 pub const ERROR_FILE: &str = "error.json";
+
+/// How the folder of a collector begins, where a spool holds the files of several.
+const COLLECTOR: &str = "collector=";
+
+/// `collector=…`: the folder of a spool under which the files of one of several collectors lie.
+#[must_use]
+pub fn collector_dir(collector: &str) -> String {
+    format!("{COLLECTOR}{collector}")
+}
+
+/// The collector that left the spool file `key`, or the folder `key` of a spool: that of the leading `collector=` folder,
+/// if there is one.
+#[must_use]
+pub fn collector_of(key: &str) -> Option<&str> {
+    let first = key.split_once('/').map_or(key, |(first, _)| first);
+    first.strip_prefix(COLLECTOR).filter(|name| Collector::is(name))
+}
+
+/// A key of a spool, or a folder of it, without the folder of the collector.
+#[must_use]
+pub fn without_collector(key: &str) -> &str {
+    match collector_of(key) {
+        Some(_) => key.split_once('/').map_or("", |(_, rest)| rest),
+        None => key,
+    }
+}
 
 /// `exchange=…/stream=…/symbol=…`
 #[must_use]
@@ -140,7 +166,8 @@ impl Placed {
 
     /// Takes apart the key of a Parquet file of the spool; `None` when it is no input: another kind of file, an unfinished or
     /// hidden one, or one in a folder of the collector's own. Every Parquet file below a `symbol=` folder belongs to that
-    /// series, at whatever depth, and the last `date=` folder that names a day tells its day.
+    /// series, at whatever depth, and the last `date=` folder that names a day tells its day. A folder `collector=…` may
+    /// stand before the others; [`collector_of`] tells its name.
     ///
     /// # Errors
     /// When it belongs to no series: it lies elsewhere, or the folders bear names that no exchange, stream or symbol can have.
@@ -150,7 +177,7 @@ impl Placed {
         if !is_input(file) || is_own_folder(folders) {
             return None;
         }
-        let mut parts = folders.split('/');
+        let mut parts = without_collector(folders).split('/');
         let mut name_of = |folder: &str| parts.next().and_then(|part| part.strip_prefix(folder));
         let (Some(exchange), Some(stream), Some(symbol)) =
             (name_of("exchange="), name_of("stream="), name_of("symbol="))
@@ -186,13 +213,13 @@ pub fn is_input(file: &str) -> bool {
 /// Whether a folder of the spool holds what the collector or the file system keeps for itself.
 #[must_use]
 pub fn is_own_folder(folder: &str) -> bool {
-    [FEED, quality::DIR, LOST_AND_FOUND].contains(&folder.split('/').next().unwrap_or_default())
+    [FEED, quality::DIR, LOST_AND_FOUND].contains(&without_collector(folder).split('/').next().unwrap_or_default())
 }
 
 /// The day of a record that the collector leaves beside the spool: a feed log, its rejected frames, a quality window.
 #[must_use]
 pub fn record_day(key: &str) -> Option<Date> {
-    match key.split('/').collect::<Vec<_>>().as_slice() {
+    match without_collector(key).split('/').collect::<Vec<_>>().as_slice() {
         [FEED, file] => {
             let day = file.strip_suffix(".ndjson")?;
             dashed(day.strip_prefix("rejects-").unwrap_or(day))?.parse().ok()
@@ -227,10 +254,11 @@ pub struct FolderReach<'a> {
 
 impl<'a> FolderReach<'a> {
     /// That of `folder`, where the layout begins in the folder `base` (empty for the root); `None` when no series can have
-    /// files there.
+    /// files there. At the root the folder of a collector may stand before the others.
     #[must_use]
     pub fn of(base: &str, folder: &'a str) -> Option<Self> {
         let all = Self { exchange: None, stream: None, symbol: None };
+        let folder = if base.is_empty() { without_collector(folder) } else { folder };
         let mut parts = folder.split('/').filter(|part| !part.is_empty());
         for wanted in base.split('/').filter(|part| !part.is_empty()) {
             match parts.next() {
@@ -349,6 +377,39 @@ mod tests {
         ] {
             assert!(Placed::in_spool(key).is_none(), "{key}");
         }
+    }
+
+    #[test]
+    fn a_folder_of_a_collector_may_stand_before_the_others() {
+        let key = "collector=tokyo-1/exchange=binance/stream=bbo/symbol=btcusdt/date=20260203/a.parquet";
+        let inner = key.split_once('/').unwrap().1;
+        assert_eq!((collector_of(key), without_collector(key)), (Some("tokyo-1"), inner));
+        assert_eq!(collector_of(&collector_dir("a")), Some("a"));
+        assert_eq!(Placed::in_spool(key).unwrap().unwrap(), Placed::in_spool(inner).unwrap().unwrap());
+        assert!(Placed::parse(key).is_none(), "an archive has no such folder");
+        // What bears no name of a collector, or stands elsewhere, is no such folder: its files belong nowhere.
+        for other in ["collector=", "collector=a b", "collector=.", "collectors=a", "exchange=x/collector=a"] {
+            assert_eq!((collector_of(other), without_collector(other)), (None, other));
+            let key = format!("{other}/{inner}");
+            assert!(Placed::in_spool(&key).unwrap().is_err(), "{key}");
+        }
+        assert!(Placed::in_spool(&format!("collector=a/{key}")).unwrap().is_err());
+        assert!(Placed::in_spool("collector=a/x.parquet").unwrap().is_err());
+        // Records and own folders are each collector's.
+        assert!(is_own_folder("collector=a/_feed") && is_own_folder("collector=a/quality/date=20260203"));
+        assert!(!is_own_folder("collector=a") && !is_own_folder("collector=_feed"));
+        assert!(Placed::in_spool("collector=a/_feed/x.parquet").is_none());
+        assert_eq!(record_day("collector=a/_feed/2026-02-03.ndjson").unwrap().to_string(), "20260203");
+        assert_eq!(record_day("collector=a/quality/date=20260203/window=1.json").unwrap().to_string(), "20260203");
+        // A folder that cannot be listed hides the series that its path allows, and only in a spool.
+        let series: Series =
+            serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt"}"#).unwrap();
+        let has = |base: &str, folder: &str| FolderReach::of(base, folder).map(|reach| reach.has(&series));
+        assert_eq!(has("", "collector=a"), Some(true));
+        assert_eq!(has("", "collector=a/exchange=binance"), Some(true));
+        assert_eq!(has("", "collector=a/exchange=okx"), Some(false));
+        assert_eq!(has("", "collector=a/other"), None);
+        assert_eq!(has(QUARANTINE, "QUARANTINE/collector=a"), None);
     }
 
     #[test]

@@ -24,6 +24,12 @@ macro_rules! name {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// Whether `text` is such a name.
+            #[must_use]
+            pub fn is(text: &str) -> bool {
+                is_name(text, $noun)
+            }
         }
 
         impl fmt::Display for $name {
@@ -70,19 +76,30 @@ name!(
     "symbol"
 );
 
-fn check_name(text: &str, noun: &str) -> Result<String> {
-    let fine = !text.is_empty()
-        && text.len() <= 100
+name!(
+    /// One of several collectors of the same feeds, such as `tokyo-1`.
+    Collector,
+    "collector"
+);
+
+fn is_name(text: &str, noun: &str) -> bool {
+    let longest = if noun == "collector" { 64 } else { 100 };
+    !text.is_empty()
+        && text.len() <= longest
         && !text.starts_with(['.', '-'])
         && text.chars().all(|c| {
             c.is_ascii_alphanumeric() || "._-".contains(c) || (noun == "symbol" && !c.is_ascii() && c.is_alphanumeric())
-        });
-    if fine {
+        })
+}
+
+fn check_name(text: &str, noun: &str) -> Result<String> {
+    if is_name(text, noun) {
         Ok(text.to_owned())
     } else {
         Err(Error::usage(format!(
             "{text:?} is not a name of a {noun}: use letters, digits, '.', '_' and '-', as in {}",
             match noun {
+                "collector" => "tokyo-1",
                 "exchange" => "binance",
                 "stream" => "bbo",
                 _ => "btcusdt",
@@ -183,6 +200,16 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_collector_has_a_name_that_is_safe_in_a_path() {
+        for name in ["a", "tokyo-1", "A_b.2", &"x".repeat(64)] {
+            assert!(Collector::is(name) && name.parse::<Collector>().is_ok(), "{name}");
+        }
+        for refused in ["", ".", "..", "-a", "a b", "a/b", "a=b", "ä", "a\n", &"x".repeat(65)] {
+            assert!(!Collector::is(refused) && refused.parse::<Collector>().is_err(), "{refused:?}");
+        }
+    }
 
     #[test]
     fn a_symbol_may_be_of_any_script_and_is_told_from_others() {
