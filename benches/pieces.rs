@@ -142,6 +142,7 @@ fn job(prepared: Prepared) -> Job {
     Job {
         partition: partition(),
         shape: prepared.shape,
+        merging: prepared.merging,
         to_ns: prepared.to_ns,
         numbers: prepared.numbers,
         first_number: prepared.first_number,
@@ -185,6 +186,7 @@ fn receipt(files: u64) -> Receipt {
         rows,
         row_hash: RowHash::EMPTY,
         rows_here: rows,
+        rows_copies: 0,
         rows_elsewhere: BTreeMap::new(),
         rows_quarantined: 0,
         rows_known: 0,
@@ -216,6 +218,7 @@ fn receipt(files: u64) -> Receipt {
         rows_in: rows * files,
         row_hash_in: RowHash::EMPTY,
         row_hash_out: RowHash::EMPTY,
+        merge: None,
         plan: vec![format!("scan {files} files in 1 sequential chain")],
         base: None,
         sources: (0..files).map(source).collect(),

@@ -199,7 +199,7 @@ fn in_data(
         let expected = found.days.get(date).copied().unwrap_or(0);
         let elsewhere = found.days.iter().filter(|(day, _)| *day != date);
         let same_elsewhere = elsewhere.map(|(day, rows)| (*day, *rows)).eq(source.rows_elsewhere.clone());
-        let here = source.rows_here + source.rows_known;
+        let here = source.rows_of_day() + source.rows_known;
         if here != expected || !same_elsewhere || source.rows_quarantined != found.unplaced {
             return Err(Doubt::Damaged(format!(
                 "has {expected} rows of {date} and {} without a day, the receipt bills {} and {}",

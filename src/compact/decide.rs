@@ -12,9 +12,10 @@ use crate::{
     engine::layout::plural,
     model::{
         date::Date,
+        layout,
         partition::Partition,
         quarantine::{Entry, Extent},
-        receipt::{Content, FileCopy, LostSource, Receipt, RowGroup, SeqOrigin, Source},
+        receipt::{Content, FileCopy, LostSource, Receipt, RowGroup, SeqOrigin, Source, are_of_several},
         row_hash::RowHash,
     },
     storage::store::Object,
@@ -211,6 +212,7 @@ impl Compared {
             rows: self.content.rows,
             row_hash: self.content.row_hash,
             rows_here: 0,
+            rows_copies: 0,
             rows_elsewhere: self.elsewhere.clone(),
             rows_quarantined: 0,
             rows_known: self.known,
@@ -323,7 +325,11 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
     let replaces = Some(Box::new(receipt.clone()));
     // Archived rows are taken from the archive: whatever has become of their files since, they stay as they are. Only
     // numbers that qlc gave depend on all files without `seq`, so while these are there they are numbered together.
-    if gone == 0 && receipt.outcome.seq != SeqOrigin::Source && !receipt.left_rows_out() {
+    let archived = receipt.sources.iter().map(|source| source.name.as_str());
+    let at_hand = usable.iter().filter_map(|i| feeding.get(*i)).map(|f| f.file.object.key.as_str());
+    let of_several = are_of_several(archived.chain(at_hand));
+    let is_own = receipt.outcome.seq == SeqOrigin::Source;
+    if gone == 0 && (!is_own || of_several) && !receipt.left_rows_out() {
         let files = once_each(feeding, &usable);
         let reason = format!("{why}{in_quarantine}");
         return Decision::Build(Build { files, base: None, replaces, is_part: false, reason });
@@ -333,15 +339,18 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
         n => format!("; the archived data has the rows of {} that left the spool", plural(n, "file")),
     };
     let reason = format!("{why}{left}{in_quarantine}");
-    Decision::Build(Build { files: new, base: replaces.clone(), replaces, is_part: false, reason })
+    // Beside the rows of another collector, a row that a collector has twice is told from a copy only while all its files are
+    // read. Rows that qlc numbered have no counterpart.
+    let files = if of_several && is_own && !receipt.left_rows_out() { once_each(feeding, &usable) } else { new };
+    Decision::Build(Build { files, base: replaces.clone(), replaces, is_part: false, reason })
 }
 
-/// Of files of the same content the first, so that known rows are read once.
+/// Of files of one collector and the same content the first, so that known rows are read once.
 fn once_each(feeding: &[Feeding], chosen: &[usize]) -> Vec<usize> {
     let mut seen = std::collections::BTreeSet::new();
-    let is_first = |index: &usize| match feeding.get(*index).and_then(Feeding::known) {
-        Some(content) => seen.insert(content),
-        None => true,
+    let is_first = |index: &usize| {
+        let known = feeding.get(*index).and_then(|f| Some((layout::collector_of(&f.file.object.key), f.known()?)));
+        known.is_none_or(|known| seen.insert(known))
     };
     chosen.iter().copied().filter(is_first).collect()
 }
@@ -356,7 +365,7 @@ fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, i
         return Decision::Fail(format!("{loss}, and so is its receipt; {what_to_do}"));
     };
     let standing: BTreeMap<Content, u64> =
-        loss.standing.iter().flat_map(|s| &s.sources).map(|source| (source.content(), source.rows_here)).collect();
+        loss.standing.iter().flat_map(|s| &s.sources).map(|source| (source.content(), source.rows_of_day())).collect();
     let usable: Vec<usize> =
         (0..feeding.len()).filter(|i| feeding.get(*i).is_some_and(|f| !f.is_quarantined())).collect();
     // Where rows were held against the lost ones, nothing but the files that gave rows may give them again. The others
@@ -430,6 +439,7 @@ mod tests {
             rows: 5,
             row_hash: content(name).row_hash,
             rows_here: 5,
+            rows_copies: 0,
             rows_elsewhere: BTreeMap::default(),
             rows_quarantined: 0,
             rows_known: 0,
@@ -461,6 +471,7 @@ mod tests {
             rows_in: 5 * sources.len() as u64,
             row_hash_in: RowHash::EMPTY,
             row_hash_out: RowHash::EMPTY,
+            merge: None,
             plan: Vec::new(),
             base: None,
             sources: sources.iter().map(source).collect(),

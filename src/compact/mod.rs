@@ -40,7 +40,7 @@ use crate::{
         date::Date,
         layout,
         partition::{Partition, Selection, Series},
-        receipt::{Content, SeqOrigin, Source},
+        receipt::{Content, SeqOrigin},
     },
     storage::{
         listing::Unlisted,
@@ -204,7 +204,7 @@ pub async fn rebuild(
     if receipt.base.is_some() && receipt.outcome.seq != SeqOrigin::Source {
         return Ok(Rebuilt::Impossible("its rows were numbered in more than one run".to_owned()));
     }
-    if receipt.sources.iter().any(|source| source.rows_here > 0 && source.rows_known > 0) {
+    if receipt.sources.iter().any(|source| source.rows_of_day() > 0 && source.rows_known > 0) {
         return Ok(Rebuilt::Impossible("of some of its sources only a part of the rows was new".to_owned()));
     }
     // The bytes are to be those of the run that published them, so its level of compression counts, not this run's.
@@ -215,9 +215,17 @@ pub async fn rebuild(
     let shared = shared(spool, archive, &options, scratch.path(), 1, Arc::new(Silent), &Stop::default())?;
     let look = work::look(&shared, partition, files).await?;
     // Exactly the rows that the receipt names: what came later is not in the archived data either.
-    let mut needed: BTreeSet<Content> =
-        receipt.sources.iter().filter(|s| s.rows_here > 0).map(Source::content).collect();
+    let mut needed: BTreeSet<(Option<String>, Content)> = receipt
+        .sources
+        .iter()
+        .filter(|source| source.rows_of_day() > 0)
+        .map(|source| (source.collector().map(str::to_owned), source.content()))
+        .collect();
     let sources = needed.len();
+    // A spool that got a name since is the one that had none.
+    let mut takes = |key: &str, content: Content| {
+        needed.remove(&(layout::collector_of(key).map(str::to_owned), content)) || needed.remove(&(None, content))
+    };
     let mut changed = Vec::new();
     let mut chosen = Vec::new();
     for (index, (mark, claims)) in look.feeding.iter().enumerate() {
@@ -229,7 +237,7 @@ pub async fn rebuild(
         };
         match reads {
             // Of files with the same rows, one is enough.
-            Ok(()) if needed.remove(&content) => chosen.push(index),
+            Ok(()) if takes(&mark.file.object.key, content) => chosen.push(index),
             Ok(()) => {}
             Err(what) => changed.push(format!("{}: {what}", mark.file.object.key)),
         }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     engine::{
         budget::{Budget, decoded_bytes},
+        collectors::{MOST, Merging},
         job::{JobSource, Order, Role},
         layout::{Item, Layout, Room},
         plan::Layouts,
@@ -30,9 +31,10 @@ use crate::{
     },
     model::{
         date::Date,
+        layout,
         partition::{Partition, belongs},
         quarantine::{ErrorType, Fault},
-        receipt::{Receipt, SeqOrigin},
+        receipt::{ARCHIVED, Receipt, SeqOrigin, UNNAMED, are_of_several},
         schema,
         time::to_ns,
     },
@@ -214,6 +216,8 @@ pub struct Prepared {
     pub sources: Vec<JobSource>,
     /// The columns.
     pub shape: Shape,
+    /// Of which collectors they are, where there are several.
+    pub merging: Option<Merging>,
     /// Whether time columns are brought to nanoseconds.
     pub to_ns: bool,
     /// Where `seq` will come from.
@@ -241,6 +245,9 @@ impl Prepared {
         }
         if self.to_ns {
             lines.push("bring time columns to nanoseconds".to_owned());
+        }
+        if let Some(merging) = &self.merging {
+            lines.push(format!("merge what {} have", merging.collectors.join(", ")));
         }
         lines.push("order ties, encode, read back, publish".to_owned());
         lines
@@ -340,7 +347,35 @@ pub fn prepare(
     };
     let layouts = Layouts { own: Layout::of(&items(false), room), numbered: Layout::of(&items(true), room) };
     let eager = layouts.open() > 4;
-    Ok(Prepared { sources, shape, to_ns, seq, numbers, first_number, layouts, batch_rows, eager })
+    let merging = merging(partition, &sources, base)?;
+    Ok(Prepared { sources, shape, merging, to_ns, seq, numbers, first_number, layouts, batch_rows, eager })
+}
+
+/// The collectors of the sources, where there are several: those of the files, and the archived data as one more.
+fn merging(partition: &Partition, sources: &[JobSource], base: Option<&BaseData>) -> Result<Option<Merging>> {
+    let archived = base.iter().flat_map(|base| &base.receipt.sources).map(|source| source.name.as_str());
+    let files = sources.iter().filter(|source| source.role == Role::Spool && source.claims.rows > 0);
+    if !are_of_several(files.map(|source| source.name.as_str()).chain(archived)) {
+        return Ok(None);
+    }
+    let mut collectors: Vec<String> = Vec::new();
+    let mut of_source = Vec::with_capacity(sources.len());
+    for source in sources {
+        let name = match source.role {
+            Role::Base => ARCHIVED,
+            Role::Spool => layout::collector_of(&source.name).unwrap_or(UNNAMED),
+        };
+        let at = collectors.iter().position(|known| known == name).unwrap_or_else(|| {
+            collectors.push(name.to_owned());
+            collectors.len() - 1
+        });
+        of_source.push(at);
+    }
+    if collectors.len() > MOST {
+        let most = format!("{partition}: {} collectors have rows of it, and {MOST} can be merged", collectors.len());
+        return Err(Error::new(Kind::Resources, most));
+    }
+    Ok(Some(Merging { collectors, of_source }))
 }
 
 fn order_of(claims: &Claims, shape: &Shape, budget: &Budget) -> Order {

@@ -229,7 +229,7 @@ pub async fn neighbours(archive: &Store, partition: &Partition) -> Result<Said> 
             }
             if source.rows_elsewhere.contains_key(&partition.date) {
                 let _ = said.here.insert((source.name, source.size));
-            } else if source.rows_here > 0 && !is_partial {
+            } else if source.rows_of_day() > 0 && !is_partial {
                 let _ = said.elsewhere.insert(Identity::of_source(&source));
             }
         }

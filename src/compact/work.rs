@@ -588,7 +588,7 @@ impl<'a> Attempts<'a> {
         let mut changed = Vec::new();
         for (index, (mark, claims)) in look.feeding.iter().enumerate() {
             let Knowledge::Known { content, unread: true } = mark.knowledge else { continue };
-            if build.files.contains(&index) {
+            if build.files.contains(&index) && build.base.is_none() {
                 // It is read in any case, and held against the receipt at the end.
                 continue;
             }
@@ -918,6 +918,7 @@ impl<'a> Attempts<'a> {
         let job = Arc::new(Job {
             partition: self.partition.clone(),
             shape: prepared.shape,
+            merging: prepared.merging,
             to_ns: prepared.to_ns,
             numbers: prepared.numbers,
             first_number: prepared.first_number,
@@ -942,6 +943,7 @@ impl<'a> Attempts<'a> {
                 sha256: b.receipt.outcome.sha256.clone(),
                 rows: b.receipt.outcome.rows,
                 row_hash: b.receipt.outcome.row_hash,
+                copies: 0,
             }),
             base_sources: self.base.as_ref().map(base_sources).unwrap_or_default(),
             left_out: self.left_out.clone(),

@@ -13,7 +13,10 @@ use arrow::{
     util::display::FormatOptions,
 };
 
-use super::job::{Job, JobSource, Order, Role, SourceTally};
+use super::{
+    collectors,
+    job::{Job, JobSource, Order, Role, SourceTally},
+};
 use crate::{
     error::{Error, Kind},
     file::{fault::Problem, shape::Column},
@@ -40,6 +43,8 @@ pub struct Checker {
     tally: SourceTally,
     last: Option<(i64, Option<i64>)>,
     sums: RowSums,
+    /// The sums of the columns by which rows of several collectors are compared, where there are several.
+    events: Option<RowSums>,
     /// The row group that the rows are of, and whether the archive has its rows already.
     row_group: (usize, bool),
 }
@@ -58,7 +63,8 @@ impl Checker {
     pub fn new(job: Arc<Job>, index: usize) -> Self {
         let canonical = schema::canonical(&job.partition.series.stream);
         let (tally, sums) = (SourceTally::default(), RowSums::default());
-        Self { job, index, canonical, tally, last: None, sums, row_group: (0, false) }
+        let events = job.merging.as_ref().map(|_| RowSums::default());
+        Self { job, index, canonical, tally, last: None, sums, events, row_group: (0, false) }
     }
 
     /// Says that the next rows are of the `nth` row group that is read of the file.
@@ -126,6 +132,10 @@ impl Checker {
             }
             hash = self.sums.hash();
         }
+        if let Some(events) = &mut self.events {
+            events.begin(rows);
+            collectors::add_event_columns(&job, carried.columns(), events)?;
+        }
         let placing = match &known {
             Some(known) if !is_known => self.leave_out(placing, known),
             _ => placing,
@@ -138,6 +148,9 @@ impl Checker {
             Placing::Here => {
                 self.tally.here += rows as u64;
                 self.tally.here_hash = self.tally.here_hash.and(hash);
+                if let Some(events) = &self.events {
+                    self.tally.events_hash = self.tally.events_hash.and(events.hash());
+                }
                 Ok(carried)
             }
             Placing::Split { here, elsewhere, quarantined } => {
@@ -152,6 +165,9 @@ impl Checker {
                 } else {
                     self.tally.here += here.true_count() as u64;
                     self.tally.here_hash = self.tally.here_hash.and(self.sums.hash_where(&here));
+                    if let Some(events) = &self.events {
+                        self.tally.events_hash = self.tally.events_hash.and(events.hash_where(&here));
+                    }
                 }
                 self.tally.quarantined += quarantined.true_count() as u64;
                 for (date, count) in elsewhere {

@@ -12,8 +12,12 @@ use std::{
     },
 };
 
-use arrow::buffer::BooleanBuffer;
+use arrow::{
+    buffer::BooleanBuffer,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
 
+use super::collectors::{Merged, Merging};
 use crate::{
     file::{ahead::Ahead, claims::Claims, fault::Problem, reader::Handle, shape::Shape},
     model::{date::Date, partition::Partition, receipt::RowGroup, row_hash::RowHash},
@@ -103,6 +107,8 @@ pub struct SourceTally {
     pub here: u64,
     /// Their row hash over the columns that the proof compares, after any change of unit.
     pub here_hash: RowHash,
+    /// The row hash of the rows of this partition over the columns by which rows of several collectors are compared.
+    pub events_hash: RowHash,
     /// Rows of this partition that the archive has already.
     pub known: u64,
     /// Its row groups, as they were read.
@@ -139,6 +145,8 @@ pub struct Job {
     pub sources: Vec<JobSource>,
     /// Its columns.
     pub shape: Shape,
+    /// Of which collectors the sources are, where there are several.
+    pub merging: Option<Merging>,
     /// Whether time columns are brought to nanoseconds.
     pub to_ns: bool,
     /// Whether qlc gives numbers to some rows; then the proof leaves `seq` out.
@@ -161,6 +169,22 @@ pub struct Job {
     pub ledger: Ledger,
 }
 
+/// The name of the column that says which source a row is of, while rows of several collectors are on their way.
+const SOURCE: &str = "qlc.source";
+
+impl Job {
+    /// The columns of rows on their way: those that are carried, and where several collectors gave them the place of the
+    /// source, as the last one.
+    #[must_use]
+    pub fn flowing(&self) -> SchemaRef {
+        if self.merging.is_none() {
+            return Arc::clone(&self.shape.carried);
+        }
+        let source = Arc::new(Field::new(SOURCE, DataType::Int32, false));
+        Arc::new(Schema::new(self.shape.carried.fields().iter().cloned().chain([source]).collect::<Vec<_>>()))
+    }
+}
+
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job")
@@ -176,6 +200,7 @@ impl fmt::Debug for Job {
 pub struct Ledger {
     tallies: Mutex<BTreeMap<usize, SourceTally>>,
     problems: Mutex<Vec<(usize, Problem)>>,
+    merged: Mutex<Option<Merged>>,
     broken: AtomicBool,
 }
 
@@ -187,6 +212,20 @@ impl Ledger {
         if tallies.insert(index, tally).is_some() {
             self.broken.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// Notes what the merge of several collectors came to, after its last row.
+    pub fn merge(&self, merged: Merged) {
+        let mut stands = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        if stands.replace(merged).is_some() {
+            self.broken.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// What the merge of several collectors came to, if it has ended.
+    #[must_use]
+    pub fn merged(&self) -> Option<Merged> {
+        self.merged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes what went wrong with the source at `index`.

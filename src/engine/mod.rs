@@ -78,6 +78,7 @@ pub mod attempt;
 pub mod budget;
 pub mod checker;
 pub mod claimed;
+pub mod collectors;
 pub mod error;
 pub mod functions;
 pub mod job;

@@ -41,7 +41,7 @@ use futures::{
 };
 use tokio::sync::Semaphore;
 
-use super::order::Sorted;
+use super::{collectors, job::Job, order::Sorted};
 use crate::{
     error::{Error, Kind},
     file::shape::Shape,
@@ -71,6 +71,11 @@ pub enum Does {
         /// The next number.
         next: Arc<AtomicI64>,
     },
+    /// Leaves out rows that another collector has as well, then orders the others as [`Self::Ties`] does.
+    MergeCollectors {
+        /// Whose rows they are.
+        job: Arc<Job>,
+    },
     /// Orders rows that are equal in `(ts_event, seq)` by their other columns, left to right.
     Ties,
 }
@@ -99,8 +104,12 @@ impl Operator {
     /// An operator over `input`, whose rows have the carried columns of `shape`.
     #[must_use]
     pub fn new(does: Does, shape: Arc<Shape>, input: Arc<dyn ExecutionPlan>) -> Self {
+        let schema = match does {
+            Does::MergeCollectors { .. } => Arc::clone(&shape.carried),
+            _ => input.schema(),
+        };
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(input.schema()),
+            EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
             Boundedness::Bounded,
@@ -120,6 +129,7 @@ impl DisplayAs for Operator {
             Does::Sort { .. } => "SortRun: (ts_event, seq)",
             Does::Spill { .. } => "SpillRun",
             Does::Number { .. } => "NumberRows: seq",
+            Does::MergeCollectors { .. } => "MergeCollectors: equal but for ts_recv and sub_seq; OrderTies",
             Does::Ties => "OrderTies: (ts_event, seq), then all columns",
         })
     }
@@ -148,7 +158,7 @@ impl ExecutionPlan for Operator {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let schema = self.input.schema();
+        let schema = self.schema();
         let stream = match &self.does {
             Does::Sort { runs, batch_rows } => {
                 let (run, batch_rows) = (self.run(runs, partition, context), *batch_rows);
@@ -159,10 +169,14 @@ impl ExecutionPlan for Operator {
                 let (seq, next) = (self.shape.seq, Arc::clone(next));
                 self.input.execute(partition, context)?.map(move |batch| numbered(&batch?, seq, &next)).boxed()
             }
+            Does::MergeCollectors { job } => {
+                let keys = self.whole_keys(partition, context)?;
+                let shape = Arc::clone(&self.shape);
+                collectors::merge(Arc::clone(job), keys).map(move |batch| ordered(&shape, &batch?)).boxed()
+            }
             Does::Ties => {
-                let reservation = MemoryConsumer::new("rows of one (ts_event, seq)").register(context.memory_pool());
-                let input = self.input.execute(partition, context)?;
-                ties(Ties { input, shape: Arc::clone(&self.shape), held: Vec::new(), reservation, done: false }).boxed()
+                let shape = Arc::clone(&self.shape);
+                self.whole_keys(partition, context)?.map(move |batch| ordered(&shape, &batch?)).boxed()
             }
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
@@ -205,6 +219,18 @@ struct Writing {
 }
 
 impl Operator {
+    /// The input in batches that have all rows of each `(ts_event, seq)` together.
+    fn whole_keys(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
+        let reservation = MemoryConsumer::new("rows of one (ts_event, seq)").register(context.memory_pool());
+        let input = self.input.execute(partition, context)?;
+        let shape = Arc::clone(&self.shape);
+        Ok(whole_keys(WholeKeys { input, shape, held: Vec::new(), reservation, done: false }).boxed())
+    }
+
     fn run(&self, runs: &Runs, partition: usize, context: Arc<TaskContext>) -> SpilledRun {
         let path = runs.folder.join(format!("{}.run", uuid::Uuid::new_v4().simple()));
         let (input, shape) = (Arc::clone(&self.input), Arc::clone(&self.shape));
@@ -296,8 +322,8 @@ fn disk(e: std::io::Error, path: &Path) -> DataFusionError {
     )))
 }
 
-/// The state of ordering ties: rows held back because the next batch may begin with the same key.
-struct Ties {
+/// Rows held back because the next batch may begin with the same key.
+struct WholeKeys {
     input: SendableRecordBatchStream,
     shape: Arc<Shape>,
     held: Vec<RecordBatch>,
@@ -305,7 +331,7 @@ struct Ties {
     done: bool,
 }
 
-fn ties(state: Ties) -> impl futures::Stream<Item = DfResult<RecordBatch>> + Send {
+fn whole_keys(state: WholeKeys) -> impl futures::Stream<Item = DfResult<RecordBatch>> + Send {
     stream::try_unfold(state, |mut state| async move {
         loop {
             if state.done {
@@ -315,11 +341,7 @@ fn ties(state: Ties) -> impl futures::Stream<Item = DfResult<RecordBatch>> + Sen
                 state.done = true;
                 let rest = std::mem::take(&mut state.held);
                 let schema = state.input.schema();
-                return if rest.is_empty() {
-                    Ok(None)
-                } else {
-                    Ok(Some((ordered(&state.shape, &concat_batches(&schema, &rest)?)?, state)))
-                };
+                return if rest.is_empty() { Ok(None) } else { Ok(Some((concat_batches(&schema, &rest)?, state))) };
             };
             if let Some(ready) = state.take(batch)? {
                 return Ok(Some((ready, state)));
@@ -328,7 +350,7 @@ fn ties(state: Ties) -> impl futures::Stream<Item = DfResult<RecordBatch>> + Sen
     })
 }
 
-impl Ties {
+impl WholeKeys {
     /// Takes a batch; gives all rows whose key cannot occur again.
     fn take(&mut self, batch: RecordBatch) -> DfResult<Option<RecordBatch>> {
         let rows = batch.num_rows();
@@ -355,8 +377,8 @@ impl Ties {
         }
         match parts.as_slice() {
             [] => Ok(None),
-            [one] => ordered(&self.shape, one).map(Some),
-            several => ordered(&self.shape, &concat_batches(&schema, several)?).map(Some),
+            [one] => Ok(Some(one.clone())),
+            several => Ok(Some(concat_batches(&schema, several)?)),
         }
     }
 }

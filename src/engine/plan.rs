@@ -104,7 +104,8 @@ pub fn rows(job: &Arc<Job>, layouts: &Layouts, spill: &Path, cores: usize) -> Df
         inputs.extend(builder.parts(&layouts.own.inputs)?);
         builder.merged(inputs)?
     };
-    Ok(builder.operator(Does::Ties, input))
+    let last = if job.merging.is_some() { Does::MergeCollectors { job: Arc::clone(job) } } else { Does::Ties };
+    Ok(builder.operator(last, input))
 }
 
 /// Reads chains of sources, each as one partition, whose rows are in the given order.

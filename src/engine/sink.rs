@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 
 use super::{
     attempt::{Attempt, FoundCopy, Purpose},
+    collectors::Merged,
     job::{self, Job, Role, SourceTally},
     order::ordering,
 };
@@ -43,7 +44,8 @@ use crate::{
     model::{
         layout,
         receipt::{
-            Base, Content, DataRecord, FileCopy, LeftOutFile, LostSource, RECEIPT_VERSION, Receipt, SeqOrigin, Source,
+            Base, CollectorRecord, Content, DataRecord, FileCopy, LeftOutFile, LostSource, Merge, OF_SEVERAL,
+            RECEIPT_VERSION, Receipt, SeqOrigin, Source,
         },
         row_hash::RowHash,
         time::Unit,
@@ -210,6 +212,16 @@ fn tallies(job: &Job) -> Result<Vec<SourceTally>> {
     })
 }
 
+/// What the merge of several collectors came to, where there are several.
+fn merged(job: &Job) -> Result<Option<Merged>> {
+    let merged = job.ledger.merged();
+    if merged.is_some() == job.merging.is_some() {
+        return Ok(merged);
+    }
+    let what = "the rows of several collectors were not merged to their end; nothing was published";
+    Err(Error::new(Kind::Proof, format!("{}: {what}", job.partition)))
+}
+
 impl ArchiveSink {
     fn handle(&self) -> PartitionHandle {
         PartitionHandle::new(&self.archive, &self.job.partition)
@@ -287,7 +299,10 @@ impl ArchiveSink {
         // Rows that keep their numbers have the row hash that their sources were billed for; that the file has it too is
         // proven when it is read back.
         let job = Arc::clone(&self.job);
-        let billed = move || Ok(tallies(&job)?.iter().map(|t| t.here_hash).sum());
+        let billed = move || {
+            let copies = merged(&job)?.map_or(RowHash::EMPTY, |merged| merged.copies_hash);
+            Ok(tallies(&job)?.iter().map(|t| t.here_hash).sum::<RowHash>().without(copies))
+        };
         let beside = Beside {
             row_hash: (!self.job.numbers).then_some(Box::new(billed)),
             appended: Box::new(move |appended| {
@@ -355,18 +370,29 @@ impl ArchiveSink {
         let rows_in: u64 = tallies.iter().map(|t| t.here).sum();
         let row_hash_in: RowHash = tallies.iter().map(|t| t.here_hash).sum();
         let row_hash_out = back.row_hash_without_seq.unwrap_or(back.row_hash);
-        if rows_in != back.rows {
-            return wrong(format!("the sources gave {rows_in} rows, the staged file has {}", back.rows));
+        let merged = merged(&self.job)?;
+        let (copies, copies_hash) =
+            merged.as_ref().map_or((0, RowHash::EMPTY), |merged| (merged.all_copies(), merged.copies_hash));
+        if rows_in != back.rows + copies {
+            return wrong(format!(
+                "the sources gave {rows_in} rows, the staged file has {}, and {copies} are copies",
+                back.rows
+            ));
         }
-        if row_hash_in != row_hash_out {
-            return wrong(format!("the sources gave row hash {row_hash_in}, the staged file has {row_hash_out}"));
+        if row_hash_in != row_hash_out.and(copies_hash) {
+            return wrong(format!(
+                "the sources gave row hash {row_hash_in}, the staged file has {row_hash_out}, the copies {copies_hash}"
+            ));
+        }
+        if let Some(name) = merged.as_ref().and_then(|merged| self.unmatched(&tallies, merged)) {
+            return wrong(format!("the staged file does not stand for every row of collector {name}"));
         }
         let (Some(ts_event_min_ns), Some(ts_event_max_ns)) = (back.ts_min_ns, back.ts_max_ns) else {
             return wrong("there are no rows of this day".to_owned());
         };
         let (expect, since) = commit::vouched_since(&self.handle(), &sha256).await?;
         let receipt = Receipt {
-            receipt_version: RECEIPT_VERSION,
+            receipt_version: if merged.is_some() { OF_SEVERAL } else { RECEIPT_VERSION },
             qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
             partition: partition.clone(),
             created_at: since.unwrap_or_else(|| self.draft.created_at.clone()),
@@ -388,9 +414,10 @@ impl ArchiveSink {
             rows_in,
             row_hash_in,
             row_hash_out,
+            merge: merged.as_ref().map(|merged| self.merge_of(&tallies, merged)),
             plan: self.draft.plan.clone(),
-            base: self.draft.base.clone(),
-            sources: self.sources(&tallies),
+            base: self.draft.base.clone().map(|base| Base { copies: self.copies_of_base(merged.as_ref()), ..base }),
+            sources: self.sources(&tallies, merged.as_ref()),
             left_out: self.draft.left_out.clone(),
             copies: self.draft.copies.clone(),
         };
@@ -421,7 +448,7 @@ impl ArchiveSink {
     /// The files that hold the same rows as another one. The one whose name comes first is the file, the others are its
     /// copies.
     fn copies(&self, tallies: &[SourceTally]) -> Vec<FoundCopy> {
-        let mut firsts: BTreeMap<Content, (usize, &str)> = BTreeMap::new();
+        let mut firsts: BTreeMap<(Option<&str>, Content), (usize, &str)> = BTreeMap::new();
         let mut copies = Vec::new();
         let by_name = |name: &str| (name.rsplit('/').next().unwrap_or_default().to_owned(), name.to_owned());
         for (index, (source, tally)) in self.job.sources.iter().zip(tallies).enumerate() {
@@ -429,8 +456,10 @@ impl ArchiveSink {
                 continue;
             }
             let content = Content { rows: source_rows(source, tally), row_hash: tally.row_hash };
-            match firsts.get_mut(&content) {
-                None => drop(firsts.insert(content, (index, &source.name))),
+            // Two collectors may rightly leave the same rows.
+            let key = (layout::collector_of(&source.name), content);
+            match firsts.get_mut(&key) {
+                None => drop(firsts.insert(key, (index, &source.name))),
                 Some(first) if by_name(&source.name) < by_name(first.1) => {
                     copies.push(FoundCopy { index: first.0, copy_of: source.name.clone() });
                     *first = (index, &source.name);
@@ -441,9 +470,55 @@ impl ArchiveSink {
         copies
     }
 
-    fn sources(&self, tallies: &[SourceTally]) -> Vec<Source> {
-        let spool = self.job.sources.iter().zip(tallies).filter(|(s, _)| s.role == Role::Spool);
-        let read = spool.map(|(source, tally)| {
+    /// The collector whose rows the data does not stand for, if there is one.
+    fn unmatched(&self, tallies: &[SourceTally], merged: &Merged) -> Option<&str> {
+        let merging = self.job.merging.as_ref()?;
+        let mut given = merging.collectors.iter().zip(&merged.collectors).enumerate();
+        let is_unmatched = |at: usize, events_hash: RowHash| {
+            let of_it = merging.of_source.iter().zip(tallies).filter(|(of, _)| **of == at);
+            of_it.map(|(_, tally)| tally.events_hash).sum::<RowHash>() != events_hash
+        };
+        given.find(|(at, (_, given))| is_unmatched(*at, given.events_hash)).map(|(_, (name, _))| name.as_str())
+    }
+
+    fn copies_of_base(&self, merged: Option<&Merged>) -> u64 {
+        let base = self.job.sources.iter().position(|source| source.role == Role::Base);
+        base.and_then(|base| merged?.copies.get(&base).copied()).unwrap_or_default()
+    }
+
+    /// What the receipt says of the collectors.
+    fn merge_of(&self, tallies: &[SourceTally], merged: &Merged) -> Merge {
+        let merging = self.job.merging.as_ref();
+        let names = merging.map(|merging| merging.collectors.as_slice()).unwrap_or_default();
+        let of_source = merging.map(|merging| merging.of_source.as_slice()).unwrap_or_default();
+        let collectors = names.iter().zip(&merged.collectors).enumerate().map(|(at, (name, given))| {
+            let of_it = || (0..).zip(of_source).filter(|(_, of)| **of == at).map(|(source, _): (usize, _)| source);
+            let rows = of_it().filter_map(|source| Some(tallies.get(source)?.here)).sum();
+            let copies = of_it().filter_map(|source| merged.copies.get(&source)).sum();
+            CollectorRecord {
+                name: name.clone(),
+                rows,
+                rows_here: rows - copies,
+                copies,
+                gain: given.gain,
+                conflicts: given.conflicts,
+                events_hash: given.events_hash,
+                filled_holes: given.filled_holes,
+                filled: given.filled.clone(),
+            }
+        });
+        Merge {
+            copies: merged.all_copies(),
+            copies_hash: merged.copies_hash,
+            conflicts: merged.conflicts,
+            collectors: collectors.collect(),
+        }
+    }
+
+    fn sources(&self, tallies: &[SourceTally], merged: Option<&Merged>) -> Vec<Source> {
+        let spool = self.job.sources.iter().zip(tallies).enumerate().filter(|(_, (s, _))| s.role == Role::Spool);
+        let read = spool.map(|(index, (source, tally))| {
+            let copies = merged.and_then(|merged| merged.copies.get(&index).copied()).unwrap_or_default();
             // Rows of row groups that were left out are in QUARANTINE with the file.
             let lost = source.claims.lost.as_ref().map_or(0, |l| l.rows);
             let one_group = tally.row_groups.len() <= 1 && lost == 0;
@@ -453,7 +528,8 @@ impl ArchiveSink {
                 modified_us: source.modified_us,
                 rows: source_rows(source, tally),
                 row_hash: tally.row_hash,
-                rows_here: tally.here,
+                rows_here: tally.here - copies,
+                rows_copies: copies,
                 rows_elsewhere: tally.elsewhere.clone(),
                 rows_quarantined: tally.quarantined + lost,
                 rows_known: tally.known,
@@ -463,7 +539,18 @@ impl ArchiveSink {
                 compacted: self.draft.compacted,
             }
         });
-        let mut sources: Vec<Source> = self.draft.base_sources.iter().cloned().chain(read).collect();
+        let read: Vec<Source> = read.collect();
+        // A file that was read again stands for itself, and not for the archived data.
+        let mut by_base = self.draft.base_sources.clone();
+        for source in &read {
+            let is_it = |base: &&Source| base.content() == source.content() && base.collector() == source.collector();
+            let same = by_base.iter().filter(is_it).find(|base| base.name == source.name);
+            if let Some(name) = same.or_else(|| by_base.iter().find(is_it)).map(|base| base.name.clone()) {
+                let at = by_base.iter().position(|base| base.name == name && base.content() == source.content());
+                drop(at.map(|at| by_base.swap_remove(at)));
+            }
+        }
+        let mut sources: Vec<Source> = by_base.into_iter().chain(read).collect();
         sources.sort_by(|a, b| a.name.cmp(&b.name));
         sources
     }

@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use datafusion::{
     common::{DataFusionError, Result as DfResult, tree_node::TreeNodeRecursion},
     datasource::{
@@ -70,7 +70,7 @@ impl SpoolSource {
     /// The source of `job`.
     #[must_use]
     pub fn new(job: Arc<Job>) -> Self {
-        let table = TableSchema::from(Arc::clone(&job.shape.carried));
+        let table = TableSchema::from(job.flowing());
         Self { job, table, metrics: ExecutionPlanMetricsSet::new() }
     }
 }
@@ -251,7 +251,7 @@ impl Checked {
                 state.checker.enter_row_group(state.rows.row_group());
                 let here = state.checker.take(&batch)?;
                 if here.num_rows() > 0 {
-                    return Ok(Some((here, state)));
+                    return Ok(Some((marked(&state.job, state.index, here)?, state)));
                 }
             }
         })
@@ -277,6 +277,18 @@ impl Checked {
             open_bytes: open_bytes.max(source.claims.open_bytes),
         })
     }
+}
+
+/// The rows with the place of their source, where several collectors gave them.
+fn marked(job: &Job, index: usize, rows: RecordBatch) -> Result<RecordBatch, Problem> {
+    if job.merging.is_none() {
+        return Ok(rows);
+    }
+    let wrong = |e| Problem::Storage(Error::caused(Kind::Internal, "the source of rows", e));
+    let place = i32::try_from(index).map_err(|_| Problem::Storage(Error::new(Kind::Resources, "too many sources")))?;
+    let places: ArrayRef = Arc::new(Int32Array::from_value(place, rows.num_rows()));
+    let columns = rows.columns().iter().cloned().chain([places]).collect();
+    RecordBatch::try_new(job.flowing(), columns).map_err(wrong)
 }
 
 fn slices(batch: RecordBatch, rows: usize) -> impl Iterator<Item = RecordBatch> {

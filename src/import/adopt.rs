@@ -57,6 +57,7 @@ pub(super) fn receipt(
         rows_in: back.rows,
         row_hash_in: row_hash,
         row_hash_out: row_hash,
+        merge: None,
         plan: vec!["adopt as it stands".to_owned()],
         base: None,
         sources: vec![Source {
@@ -66,6 +67,7 @@ pub(super) fn receipt(
             rows: back.rows,
             row_hash,
             rows_here: back.rows,
+            rows_copies: 0,
             rows_elsewhere: std::collections::BTreeMap::new(),
             rows_quarantined: 0,
             rows_known: 0,

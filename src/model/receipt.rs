@@ -13,6 +13,9 @@ use crate::error::{Error, Kind, Result};
 /// The version of the receipt's form.
 pub const RECEIPT_VERSION: u32 = 2;
 
+/// The version of receipts of data that several collectors gave: to an earlier version their sums would not add up.
+pub const OF_SEVERAL: u32 = 3;
+
 /// The version of receipts that name no generation and no row groups.
 pub const WITHOUT_HISTORY: u32 = 1;
 
@@ -44,6 +47,9 @@ pub struct Source {
     pub row_hash: RowHash,
     /// Its rows in this partition's data.
     pub rows_here: u64,
+    /// Its rows of this day that are copies: the data has them from another collector, or as they were archived before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_copies: u64,
     /// Its rows of other days, by day: they are not in this partition's data, but in that of those days.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rows_elsewhere: BTreeMap<Date, u64>,
@@ -81,6 +87,18 @@ pub struct RowGroup {
 }
 
 impl Source {
+    /// The collector that wrote it, where its key names one.
+    #[must_use]
+    pub fn collector(&self) -> Option<&str> {
+        layout::collector_of(&self.name)
+    }
+
+    /// Its rows of this day that the data has, or has a copy of.
+    #[must_use]
+    pub fn rows_of_day(&self) -> u64 {
+        self.rows_here + self.rows_copies
+    }
+
     /// What its rows are known by, whatever its name, size and time: their number and their row hash.
     #[must_use]
     pub fn content(&self) -> Content {
@@ -146,10 +164,79 @@ fn is_zero(rows: &u64) -> bool {
 pub struct Base {
     /// The sha256 of that data; its receipt bears this name.
     pub sha256: String,
-    /// Its rows, all of which are in the new data.
+    /// Its rows. All of them are in the new data, but for copies.
     pub rows: u64,
     /// The row hash in its footer.
     pub row_hash: RowHash,
+    /// Its rows that the new data has from a collector that received them earlier, or from the same file, read again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub copies: u64,
+}
+
+/// What several collectors of one feed gave to a partition. Rows that are equal in every column but `ts_recv` and `sub_seq`
+/// are the same event; of each event the data has as many rows as the collector that has most of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// Rows that are not in the data, because it has their events from another collector.
+    pub copies: u64,
+    /// The row hash of these rows, over the same columns as `row_hash_in`.
+    pub copies_hash: RowHash,
+    /// Rows of the data whose number or `trade_id` another collector has with other values.
+    pub conflicts: u64,
+    /// What each of them gave.
+    pub collectors: Vec<CollectorRecord>,
+}
+
+/// What one of several collectors gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectorRecord {
+    /// Its name; [`UNNAMED`] of files that name none, [`ARCHIVED`] of the data that was archived before.
+    pub name: String,
+    /// Its rows of this day.
+    pub rows: u64,
+    /// Those that are in the data.
+    pub rows_here: u64,
+    /// Those that are copies.
+    pub copies: u64,
+    /// Rows of the data that no other has: what would be missing without it.
+    pub gain: u64,
+    /// Rows of it whose number or `trade_id` another collector has with other values.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub conflicts: u64,
+    /// The row hash of its rows without `ts_recv` and `sub_seq`. It was summed twice: over the rows as they were read, and
+    /// over the rows of the data that stand for them.
+    pub events_hash: RowHash,
+    /// How often it alone had one or more rows in succession: holes of the others that it filled.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub filled_holes: u64,
+    /// The largest of these holes by rows, at most [`FILLED`], in the order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filled: Vec<FilledHole>,
+}
+
+/// A time in which one collector alone had rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilledHole {
+    /// `ts_event` of the first of these rows, in nanoseconds.
+    pub from_ns: i64,
+    /// `ts_event` of the last.
+    pub to_ns: i64,
+    /// How many they are.
+    pub rows: u64,
+}
+
+/// The name of the collector of files whose keys name none.
+pub const UNNAMED: &str = "(unnamed)";
+/// The name under which archived data counts as one more collector.
+pub const ARCHIVED: &str = "(archive)";
+/// So many filled holes are told one by one.
+pub const FILLED: usize = 100;
+
+/// Whether these keys of spool files are of more than one collector.
+#[must_use]
+pub fn are_of_several<'a>(mut keys: impl Iterator<Item = &'a str>) -> bool {
+    let Some(first) = keys.next().map(layout::collector_of) else { return false };
+    keys.any(|key| layout::collector_of(key) != first)
 }
 
 /// A file that was left out, because its bytes are in QUARANTINE.
@@ -217,12 +304,15 @@ pub struct Receipt {
     pub accepted_loss: Vec<LostSource>,
     /// What is in the data.
     pub outcome: DataRecord,
-    /// Rows that the sources gave to this partition; equals `outcome.rows`.
+    /// Rows that the sources gave to this partition; equals `outcome.rows`, with the copies where several collectors gave them.
     pub rows_in: u64,
     /// The row hash of these rows, taken as they were read, after any change of unit; where qlc gave `seq`, without `seq`.
     pub row_hash_in: RowHash,
-    /// The row hash of the data, taken over the same columns as `row_hash_in`; both must agree.
+    /// The row hash of the data, taken over the same columns as `row_hash_in`; both must agree, but for the copies.
     pub row_hash_out: RowHash,
+    /// What several collectors gave, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Merge>,
     /// The plan that was run, one line per step.
     pub plan: Vec<String>,
     /// Archived data that was read, if any.
@@ -304,11 +394,11 @@ impl Receipt {
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let receipt: Self =
             serde_json::from_slice(bytes).map_err(|e| Error::caused(Kind::Damage, "the receipt is not readable", e))?;
-        if receipt.receipt_version > RECEIPT_VERSION {
+        if receipt.receipt_version > OF_SEVERAL {
             return Err(Error::new(
                 Kind::Damage,
                 format!(
-                    "the receipt has version {}, this qlc knows {RECEIPT_VERSION}: use the qlc that wrote it ({}) or a newer one",
+                    "the receipt has version {}, this qlc knows {OF_SEVERAL}: use the qlc that wrote it ({}) or a newer one",
                     receipt.receipt_version, receipt.qlc_version
                 ),
             ));
@@ -320,25 +410,66 @@ impl Receipt {
     #[must_use]
     pub fn findings(&self) -> Vec<String> {
         let mut found = Vec::new();
-        if self.rows_in != self.outcome.rows {
-            found.push(format!("the receipt bills {} rows in, but {} out", self.rows_in, self.outcome.rows));
+        let (copies, copies_hash) = self.merge.as_ref().map_or((0, RowHash::EMPTY), |m| (m.copies, m.copies_hash));
+        let (rows, row_hash) = (self.outcome.rows + copies, self.row_hash_out.and(copies_hash));
+        if self.rows_in != rows {
+            found.push(format!("the receipt bills {} rows in, but {rows} out", self.rows_in));
         }
-        if self.row_hash_in != self.row_hash_out {
-            found.push(format!("the receipt bills row hash {} in, but {} out", self.row_hash_in, self.row_hash_out));
+        if self.row_hash_in != row_hash {
+            found.push(format!("the receipt bills row hash {} in, but {row_hash} out", self.row_hash_in));
         }
-        let read: u64 = self.sources.iter().filter(|s| !s.by_base).map(|s| s.rows_here).sum();
+        if let Some(merge) = &self.merge {
+            found.extend(self.merge_findings(merge));
+        }
+        let read: u64 = self.sources.iter().filter(|s| !s.by_base).map(Source::rows_of_day).sum();
         let all = read + self.base.as_ref().map_or(0, |b| b.rows);
         if all != self.rows_in {
             found.push(format!("the receipt's sources have {all} rows for this day, but it bills {}", self.rows_in));
         }
         for source in &self.sources {
-            let placed = source.rows_here
+            let placed = source.rows_of_day()
                 + source.rows_known
                 + source.rows_elsewhere.values().sum::<u64>()
                 + source.rows_quarantined;
             if placed != source.rows {
                 found.push(format!("of the {} rows of {} the receipt places {placed}", source.rows, source.name));
             }
+        }
+        found
+    }
+
+    /// Everything in which what several collectors gave contradicts the sources.
+    fn merge_findings(&self, merge: &Merge) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut copies = 0;
+        let mut rows = 0;
+        for one in &merge.collectors {
+            (copies, rows) = (copies + one.copies, rows + one.rows);
+            if one.rows_here + one.copies != one.rows || one.gain > one.rows_here {
+                found.push(format!(
+                    "of the {} rows of collector {} the receipt places {} and {} copies",
+                    one.rows, one.name, one.rows_here, one.copies
+                ));
+            }
+            let (given, copied) = if one.name == ARCHIVED {
+                self.base.as_ref().map_or((0, 0), |base| (base.rows, base.copies))
+            } else {
+                let of_it = |s: &&Source| !s.by_base && s.collector().unwrap_or(UNNAMED) == one.name;
+                let of_it = || self.sources.iter().filter(of_it);
+                (of_it().map(Source::rows_of_day).sum(), of_it().map(|s| s.rows_copies).sum())
+            };
+            if (given, copied) != (one.rows, one.copies) {
+                found.push(format!(
+                    "the receipt bills {} rows and {} copies to collector {}, its sources have {given} and {copied}",
+                    one.rows, one.copies, one.name
+                ));
+            }
+        }
+        if (rows, copies) != (self.rows_in, merge.copies) {
+            found.push(format!(
+                "the receipt bills {} rows and {} copies in, its collectors have {rows} and {copies}",
+                self.rows_in, merge.copies
+            ));
         }
         found
     }
@@ -354,7 +485,7 @@ impl Receipt {
     /// replace this one while there are any, unless they were accepted as lost.
     #[must_use]
     pub fn unaccounted(&self, next: &Self) -> Vec<LostSource> {
-        self.missing_from(next.sources.iter().map(|source| (source.content(), source.rows_here)))
+        self.missing_from(next.sources.iter().map(|source| (source.content(), source.rows_of_day())))
     }
 
     /// The same for what is at hand before a generation is made: the content of sources, and their rows of this day.
@@ -364,18 +495,18 @@ impl Receipt {
         for (content, rows_here) in at_hand {
             have.entry(content).or_default().push(rows_here);
         }
-        let needed = self.sources.iter().filter(|source| source.rows_here > 0);
+        let needed = self.sources.iter().filter(|source| source.rows_of_day() > 0);
         let missing = needed.filter(|source| {
             // Each source at hand stands for one: two sources of one content are told apart by their number alone.
             let Some(rows) = have.get_mut(&source.content()) else { return true };
-            let Some(at) = rows.iter().position(|rows| *rows >= source.rows_here) else { return true };
+            let Some(at) = rows.iter().position(|rows| *rows >= source.rows_of_day()) else { return true };
             let _ = rows.swap_remove(at);
             false
         });
         missing
             .map(|source| LostSource {
                 name: source.name.clone(),
-                rows_here: source.rows_here,
+                rows_here: source.rows_of_day(),
                 generation: self.outcome.sha256.clone(),
             })
             .collect()

@@ -55,6 +55,12 @@ impl RowHash {
     pub fn and(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
     }
+
+    /// The hash of these rows without those of `other`, which are among them.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0.wrapping_sub(other.0))
+    }
 }
 
 impl std::iter::Sum for RowHash {

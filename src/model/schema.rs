@@ -16,6 +16,10 @@ use super::{
 pub const TS_EVENT: &str = "ts_event";
 /// The number that orders events of one `ts_event`.
 pub const SEQ: &str = "seq";
+/// The column of the time at which the collector received an event.
+pub const TS_RECV: &str = "ts_recv";
+/// The column of the exchange's name of a trade.
+pub const TRADE_ID: &str = "trade_id";
 /// Columns that hold a time as an integer.
 pub const TIME_COLUMNS: [&str; 3] = [TS_EVENT, "ts_recv", "next_funding_ts"];
 /// The version of the column contract.

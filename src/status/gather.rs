@@ -274,7 +274,7 @@ async fn published(
         State::Unproven(why) => return unproven(why.to_string()),
     };
     let share = |source: &crate::model::receipt::Source| {
-        let bytes = u128::from(source.size) * u128::from(source.rows_here) / u128::from(source.rows.max(1));
+        let bytes = u128::from(source.size) * u128::from(source.rows_of_day()) / u128::from(source.rows.max(1));
         u64::try_from(bytes).unwrap_or(u64::MAX)
     };
     let figures = Figures {

@@ -29,6 +29,7 @@ mod collect_listed;
 mod collect_room;
 mod collect_same;
 mod collect_series;
+mod collectors;
 mod config;
 mod crash;
 mod days;

@@ -1,0 +1,447 @@
+//! The merge of several collectors of one feed: of rows that are equal in every column but `ts_recv` and `sub_seq`, the
+//! data has as many as the collector that has most of them.
+//!
+//! ```text
+//! rows of one (ts_event, seq), that are equal but for ts_recv and sub_seq, each collector's by (ts_recv, sub_seq):
+//!
+//!              1st        2nd        3rd
+//!   a          12         30                       the k-th row of the data is the earliest of the k-th rows:
+//!   b          11         31         45            11 (of b), 30 (of a), 45 (of b, which alone has a third)
+//! ```
+//!
+//! Archived data counts as one more collector, so the rule can be applied again and again, in any order. What is left out is
+//! counted by source, and proven twice: the rows that come in have the row hash of those that go out and of the copies; and
+//! of each collector, the rows that it gave have the row hash of those rows of the data that stand for them, in the columns
+//! that are compared.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::Arc,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, DynComparator, Int32Array, RecordBatch, make_comparator},
+    buffer::BooleanBuffer,
+    compute::{SortOptions, filter_record_batch, kernels::cmp::not_distinct},
+    datatypes::{Int32Type, Int64Type},
+};
+use datafusion::common::{DataFusionError, Result as DfResult};
+use futures::{
+    TryStreamExt,
+    stream::{self, BoxStream},
+};
+
+use super::job::{Job, Role};
+use crate::{
+    error::{Error, Kind, Result},
+    file::shape::Column,
+    model::{
+        receipt::{FILLED, FilledHole},
+        row_hash::{RowHash, RowSums},
+        schema::{SEQ, SUB_SEQ, TRADE_ID, TS_RECV},
+        time::to_ns,
+    },
+};
+
+/// The collectors of one partition are told apart by the bits of a mask.
+pub const MOST: usize = 64;
+
+/// A set of collectors.
+type Mask = u64;
+
+/// Of which collectors the sources of a job are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merging {
+    /// Their names, at most [`MOST`].
+    pub collectors: Vec<String>,
+    /// The collector of each source, by its place.
+    pub of_source: Vec<usize>,
+}
+
+/// What the merge came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Merged {
+    /// Rows that were left out, by their source.
+    pub copies: BTreeMap<usize, u64>,
+    /// Their row hash, over the columns that the proof compares.
+    pub copies_hash: RowHash,
+    /// Rows that were passed on, though another collector has others with their number.
+    pub conflicts: u64,
+    /// What each collector gave.
+    pub collectors: Vec<Given>,
+}
+
+impl Merged {
+    /// How many rows were left out.
+    #[must_use]
+    pub fn all_copies(&self) -> u64 {
+        self.copies.values().sum()
+    }
+}
+
+/// What one collector gave.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Given {
+    /// Rows that no other has.
+    pub gain: u64,
+    /// Rows whose number another collector has with other values.
+    pub conflicts: u64,
+    /// The row hash of the rows that were passed on and stand for one of its rows, over the columns that are compared.
+    pub events_hash: RowHash,
+    /// How often it alone had rows in succession.
+    pub filled_holes: u64,
+    /// The largest of these holes.
+    pub filled: Vec<FilledHole>,
+}
+
+/// Adds the columns by which rows of several collectors are compared, which have `carried` on their way.
+///
+/// # Errors
+/// When a column's type has no hash.
+pub fn add_event_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums) -> Result<()> {
+    add_columns(job, carried, sums, |name| !is_own(name))
+}
+
+/// Adds the others: with them the sums are those of the proof.
+fn add_own_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums) -> Result<()> {
+    add_columns(job, carried, sums, is_own)
+}
+
+/// Whether a column is the collector's own, so that equal events may differ in it.
+fn is_own(name: &str) -> bool {
+    name == TS_RECV || name == SUB_SEQ
+}
+
+fn add_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums, is_meant: impl Fn(&str) -> bool) -> Result<()> {
+    for (field, column) in job.shape.schema.fields().iter().zip(&job.shape.columns) {
+        // Numbers that qlc gives are not those of the sources.
+        if !is_meant(field.name()) || (job.numbers && field.name() == SEQ) {
+            continue;
+        }
+        match column {
+            Column::Carried(at) => {
+                let array =
+                    carried.get(*at).ok_or_else(|| Error::new(Kind::Internal, "a carried column is missing"))?;
+                sums.add(field.name(), array)?;
+            }
+            Column::Constant(one) => sums.add_constant(field.name(), one)?,
+        }
+    }
+    Ok(())
+}
+
+/// Passes on the rows of `keys` that are no copies, without their sources. Each batch has all rows of its keys.
+pub fn merge(
+    job: Arc<Job>,
+    keys: BoxStream<'static, DfResult<RecordBatch>>,
+) -> impl futures::Stream<Item = DfResult<RecordBatch>> + Send {
+    let merge = CollectorMerge::of(job);
+    stream::try_unfold((merge, keys), |(mut merge, mut keys)| async move {
+        if let Some(batch) = keys.try_next().await? {
+            let rows = merge.take(&batch)?;
+            return Ok(Some((rows, (merge, keys))));
+        }
+        merge.end();
+        Ok(None)
+    })
+}
+
+/// The state of the merge.
+struct CollectorMerge {
+    job: Arc<Job>,
+    /// Places of the columns that are compared, besides those of the order.
+    compared: Vec<usize>,
+    /// Places of `ts_recv` and `sub_seq`, where they are not the same in every row.
+    own: Vec<usize>,
+    trade_id: Option<usize>,
+    /// Where the source of a row stands.
+    source: usize,
+    merged: Merged,
+    /// The hole under way that one collector alone fills.
+    hole: Option<(usize, FilledHole)>,
+    sums: RowSums,
+}
+
+/// A batch and what is looked up in it again and again.
+struct Keys<'a> {
+    batch: &'a RecordBatch,
+    collector: Vec<usize>,
+    sources: &'a Int32Array,
+    /// Made where they are needed first.
+    comparators: Option<Comparators>,
+}
+
+struct Comparators {
+    compared: Vec<DynComparator>,
+    own: Vec<DynComparator>,
+}
+
+impl CollectorMerge {
+    fn of(job: Arc<Job>) -> Self {
+        let fields = job.shape.carried.fields();
+        let place = |name: &str| fields.iter().position(|field| field.name() == name);
+        let own: Vec<usize> = [TS_RECV, SUB_SEQ].into_iter().filter_map(place).collect();
+        let is_key = |at: &usize| *at == job.shape.ts || *at == job.shape.seq;
+        let compared = (0..fields.len()).filter(|at| !is_key(at) && !own.contains(at)).collect();
+        let (trade_id, source) = (place(TRADE_ID), fields.len());
+        let collectors = job.merging.as_ref().map_or(0, |merging| merging.collectors.len());
+        let merged = Merged { collectors: vec![Given::default(); collectors], ..Merged::default() };
+        Self { job, compared, own, trade_id, source, merged, hole: None, sums: RowSums::default() }
+    }
+
+    fn end(mut self) {
+        self.close_hole();
+        for given in &mut self.merged.collectors {
+            keep_largest(&mut given.filled);
+            given.filled.sort_by_key(|hole| hole.from_ns);
+        }
+        self.job.ledger.merge(self.merged);
+    }
+
+    /// The rows of a batch that are no copies.
+    fn take(&mut self, batch: &RecordBatch) -> DfResult<RecordBatch> {
+        let rows = batch.num_rows();
+        let sources = batch.column(self.source).as_primitive::<Int32Type>();
+        let collector =
+            sources.values().iter().map(|source| self.collector(*source)).collect::<DfResult<Vec<usize>>>()?;
+        // The collectors for which a row stands; none where it is a copy.
+        let mut stands: Vec<Mask> = collector.iter().map(|one| 1 << *one).collect();
+        let groups = self.groups(batch);
+        if groups.iter().any(|group| group.len() > 1) {
+            let next = self.equal_to_next(batch)?;
+            let mut keys = Keys { batch, collector, sources, comparators: None };
+            for group in groups.iter().filter(|group| group.len() > 1) {
+                self.merge_group(&mut keys, group.clone(), &next, &mut stands)?;
+            }
+        }
+        for group in &groups {
+            self.count(batch, group.clone(), &stands);
+        }
+        self.prove(batch, &stands)?;
+        let carried: Vec<usize> = (0..self.source).collect();
+        let carried = batch.project(&carried)?;
+        // The schema of rows on their way has one column more.
+        let carried = carried.with_schema(Arc::clone(&self.job.shape.carried))?;
+        if stands.iter().all(|mask| *mask != 0) {
+            return Ok(carried);
+        }
+        for (source, _) in sources.values().iter().zip(&stands).filter(|(_, mask)| **mask == 0) {
+            *self.merged.copies.entry(usize::try_from(*source).unwrap_or_default()).or_default() += 1;
+        }
+        let kept: BooleanBuffer = stands.iter().map(|mask| *mask != 0).collect();
+        debug_assert_eq!(kept.len(), rows, "one mask a row");
+        Ok(filter_record_batch(&carried, &BooleanArray::from(kept))?)
+    }
+
+    fn collector(&self, source: i32) -> DfResult<usize> {
+        let merging = self.job.merging.as_ref();
+        let found = usize::try_from(source).ok().and_then(|source| merging?.of_source.get(source).copied());
+        found.ok_or_else(|| DataFusionError::Internal("a row is of no source".to_owned()))
+    }
+
+    /// The rows of each `(ts_event, seq)`.
+    fn groups(&self, batch: &RecordBatch) -> Vec<Range<usize>> {
+        let ts = batch.column(self.job.shape.ts).as_primitive::<Int64Type>();
+        let seq = batch.column(self.job.shape.seq).as_primitive::<Int64Type>();
+        let is_same = |a: usize, b: usize| {
+            let same = |array: &arrow::array::Int64Array| {
+                array.is_null(a) == array.is_null(b) && (array.is_null(a) || array.value(a) == array.value(b))
+            };
+            same(ts) && same(seq)
+        };
+        let mut groups = Vec::new();
+        let mut begin = 0;
+        for row in 1..=batch.num_rows() {
+            if row == batch.num_rows() || !is_same(row - 1, row) {
+                groups.push(begin..row);
+                begin = row;
+            }
+        }
+        groups
+    }
+
+    /// Whether each row is equal to the next one in the columns that are compared.
+    fn equal_to_next(&self, batch: &RecordBatch) -> DfResult<BooleanBuffer> {
+        let pairs = batch.num_rows() - 1;
+        let mut equal = BooleanBuffer::new_set(pairs);
+        for at in &self.compared {
+            let column = batch.column(*at);
+            let here = match not_distinct(&column.slice(0, pairs), &column.slice(1, pairs)) {
+                Ok(same) => same.values().clone(),
+                // Lists and structs are compared one by one.
+                Err(_) => {
+                    let compare = comparator(column)?;
+                    (0..pairs).map(|row| compare(row, row + 1).is_eq()).collect()
+                }
+            };
+            equal = &equal & &here;
+        }
+        Ok(equal)
+    }
+
+    /// Settles which rows of a group of equal keys are copies.
+    fn merge_group(
+        &self,
+        keys: &mut Keys<'_>,
+        group: Range<usize>,
+        equal_to_next: &BooleanBuffer,
+        stands: &mut [Mask],
+    ) -> DfResult<()> {
+        let (first, second) = (group.start, group.start + 1);
+        let of = |row: usize| keys.collector.get(row).copied().unwrap_or_default();
+        if group.len() == 2 && of(first) == of(second) {
+            return Ok(());
+        }
+        if group.len() == 2 && !equal_to_next.value(first) {
+            return Ok(());
+        }
+        let comparators = match keys.comparators.take() {
+            Some(comparators) => comparators,
+            None => self.comparators(keys.batch)?,
+        };
+        let by = |list: &[DynComparator], a: usize, b: usize| {
+            list.iter().map(|compare| compare(a, b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+        };
+        // Of rows that are equal in all columns, the one of the spool is billed, so that archived data accounts for no more
+        // than what is nowhere else.
+        let source = |row: usize| {
+            let source = keys.sources.value(row);
+            let role = usize::try_from(source).ok().and_then(|at| self.job.sources.get(at)).map(|source| source.role);
+            (role == Some(Role::Base), source)
+        };
+        let earlier = |a: usize, b: usize| by(&comparators.own, a, b).then_with(|| source(a).cmp(&source(b)));
+        if group.len() == 2 {
+            let (kept, copy) = if earlier(first, second).is_le() { (first, second) } else { (second, first) };
+            if let Some(stands) = stands.get_mut(kept) {
+                *stands = (1 << of(first)) | (1 << of(second));
+            }
+            if let Some(stands) = stands.get_mut(copy) {
+                *stands = 0;
+            }
+            keys.comparators = Some(comparators);
+            return Ok(());
+        }
+        let mut rows: Vec<usize> = group.collect();
+        let collector = |row: usize| keys.collector.get(row).copied().unwrap_or_default();
+        rows.sort_by(|a, b| {
+            let (a, b) = (*a, *b);
+            by(&comparators.compared, a, b).then_with(|| collector(a).cmp(&collector(b))).then_with(|| earlier(a, b))
+        });
+        for events in rows.chunk_by(|a, b| by(&comparators.compared, *a, *b).is_eq()) {
+            let each: Vec<&[usize]> = events.chunk_by(|a, b| collector(*a) == collector(*b)).collect();
+            if each.len() < 2 {
+                continue;
+            }
+            for nth in 0..each.iter().map(|own| own.len()).max().unwrap_or_default() {
+                let candidates = || each.iter().filter_map(|own| own.get(nth).copied());
+                let mask: Mask = candidates().fold(0, |mask, row| mask | (1 << collector(row)));
+                let kept = candidates().min_by(|a, b| earlier(*a, *b));
+                for row in candidates() {
+                    if let Some(stands) = stands.get_mut(row) {
+                        *stands = if Some(row) == kept { mask } else { 0 };
+                    }
+                }
+            }
+        }
+        keys.comparators = Some(comparators);
+        Ok(())
+    }
+
+    fn comparators(&self, batch: &RecordBatch) -> DfResult<Comparators> {
+        let of = |places: &[usize]| places.iter().map(|at| comparator(batch.column(*at))).collect::<DfResult<Vec<_>>>();
+        Ok(Comparators { compared: of(&self.compared)?, own: of(&self.own)? })
+    }
+
+    /// Counts what one collector alone has, and what contradicts the others.
+    fn count(&mut self, batch: &RecordBatch, group: Range<usize>, stands: &[Mask]) {
+        let masks = stands.get(group.clone()).unwrap_or_default();
+        let kept = || masks.iter().copied().filter(|mask| *mask != 0);
+        for mask in kept().filter(|mask| mask.is_power_of_two()) {
+            if let Some(given) = self.merged.collectors.get_mut(mask.trailing_zeros() as usize) {
+                given.gain += 1;
+            }
+        }
+        let first = kept().next().unwrap_or_default();
+        let rows = kept().count() as u64;
+        let alone =
+            (first.is_power_of_two() && kept().all(|mask| mask == first)).then(|| first.trailing_zeros() as usize);
+        let ts = batch.column(self.job.shape.ts).as_primitive::<Int64Type>().value(group.start);
+        let ts = to_ns(ts).unwrap_or(ts);
+        match (&mut self.hole, alone) {
+            (Some((of, hole)), Some(alone)) if *of == alone => (hole.to_ns, hole.rows) = (ts, hole.rows + rows),
+            _ => {
+                self.close_hole();
+                self.hole = alone.map(|alone| (alone, FilledHole { from_ns: ts, to_ns: ts, rows }));
+            }
+        }
+        if rows > 1 {
+            self.count_conflicts(batch, group, stands);
+        }
+    }
+
+    fn close_hole(&mut self) {
+        let Some((of, hole)) = self.hole.take() else { return };
+        let Some(given) = self.merged.collectors.get_mut(of) else { return };
+        given.filled_holes += 1;
+        given.filled.push(hole);
+        if given.filled.len() >= 2 * FILLED {
+            keep_largest(&mut given.filled);
+        }
+    }
+
+    /// Rows with one number, or one `trade_id`, of which no collector has all, contradict each other.
+    fn count_conflicts(&mut self, batch: &RecordBatch, group: Range<usize>, stands: &[Mask]) {
+        let seq = batch.column(self.job.shape.seq).as_primitive::<Int64Type>();
+        let ids = self.trade_id.and_then(|at| batch.column(at).as_string_opt::<i32>());
+        let has_number = seq.is_valid(group.start) && seq.value(group.start) != 0;
+        let mut masks: HashMap<Option<&str>, BTreeMap<Mask, u64>> = HashMap::new();
+        for row in group {
+            let mask = stands.get(row).copied().unwrap_or_default();
+            let id = ids.filter(|ids| ids.is_valid(row)).map(|ids| ids.value(row));
+            if mask != 0 && (id.is_some() || has_number) {
+                *masks.entry(id).or_default().entry(mask).or_default() += 1;
+            }
+        }
+        for masks in masks.values().filter(|masks| masks.len() > 1) {
+            for (mask, rows) in masks {
+                if masks.keys().all(|other| mask & other != 0) {
+                    continue;
+                }
+                self.merged.conflicts += rows;
+                for (at, given) in self.merged.collectors.iter_mut().enumerate() {
+                    given.conflicts += if mask & (1 << at) == 0 { 0 } else { *rows };
+                }
+            }
+        }
+    }
+
+    /// Sums up what the proof needs of this batch.
+    fn prove(&mut self, batch: &RecordBatch, stands: &[Mask]) -> DfResult<()> {
+        let wrong = |e: Error| DataFusionError::External(Box::new(e));
+        let carried = batch.columns().get(..self.source).unwrap_or_default();
+        self.sums.begin(batch.num_rows());
+        add_event_columns(&self.job, carried, &mut self.sums).map_err(wrong)?;
+        for (at, given) in self.merged.collectors.iter_mut().enumerate() {
+            let of_it: BooleanBuffer = stands.iter().map(|mask| mask & (1 << at) != 0).collect();
+            given.events_hash = given.events_hash.and(self.sums.hash_where(&BooleanArray::from(of_it)));
+        }
+        if stands.contains(&0) {
+            add_own_columns(&self.job, carried, &mut self.sums).map_err(wrong)?;
+            let copies: BooleanBuffer = stands.iter().map(|mask| *mask == 0).collect();
+            self.merged.copies_hash = self.merged.copies_hash.and(self.sums.hash_where(&BooleanArray::from(copies)));
+        }
+        Ok(())
+    }
+}
+
+fn keep_largest(holes: &mut Vec<FilledHole>) {
+    holes.sort_by_key(|hole| (std::cmp::Reverse(hole.rows), hole.from_ns));
+    holes.truncate(FILLED);
+}
+
+fn comparator(column: &ArrayRef) -> DfResult<DynComparator> {
+    let options = SortOptions { descending: false, nulls_first: true };
+    Ok(make_comparator(column, column, options)?)
+}

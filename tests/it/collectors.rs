@@ -1,0 +1,287 @@
+//! Several collectors of one feed: of events that are equal but for their arrival, the archive has as many rows as the
+//! collector that has most of them, whatever came first, however it was cut into files, and whatever has left the spool.
+//!
+//! A plain model in this file is the oracle. `QLC_MERGES` sets the number of cases, `QLC_SEED` the first.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray},
+    datatypes::{Float64Type, Int32Type, Int64Type},
+};
+use parquet::arrow::ArrowWriter;
+use qlc::compact::Status;
+use serde_json::Value;
+
+use super::support::{
+    archive::{self, dir, published},
+    events::{DAY, SECOND},
+    inside::{self, Dice},
+};
+
+const SERIES: &str = "exchange=binance/stream=trade/symbol=btcusdt";
+
+/// A trade. `Ord` is the order of the archive's columns.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Trade {
+    ts_event: i64,
+    seq: i64,
+    sub_seq: Option<i32>,
+    ts_recv: Option<i64>,
+    price: u64,
+    trade_id: String,
+}
+
+/// What makes two rows of different collectors the same event.
+type Event = (i64, i64, u64, String);
+/// What is its collector's own.
+type Arrival = (Option<i64>, Option<i32>);
+
+impl Trade {
+    fn event(&self) -> Event {
+        (self.ts_event, self.seq, self.price, self.trade_id.clone())
+    }
+
+    fn arrival(&self) -> Arrival {
+        (self.ts_recv, self.sub_seq)
+    }
+
+    fn of(event: &Event, arrival: Arrival) -> Self {
+        let (ts_event, seq, price, trade_id) = event.clone();
+        Self { ts_event, seq, sub_seq: arrival.1, ts_recv: arrival.0, price, trade_id }
+    }
+}
+
+/// A file that is still to come, or lies in the spool.
+#[derive(Debug, Clone)]
+struct File {
+    collector: Option<&'static str>,
+    key: String,
+    rows: Vec<Trade>,
+}
+
+fn write(root: &Path, file: &File) {
+    let column = |value: &dyn Fn(&Trade) -> i64| -> ArrayRef {
+        Arc::new(file.rows.iter().map(value).map(Some).collect::<Int64Array>())
+    };
+    let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; file.rows.len()])) };
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("ts_event", column(&|t| t.ts_event)),
+        ("seq", column(&|t| t.seq)),
+        ("sub_seq", Arc::new(file.rows.iter().map(|t| t.sub_seq).collect::<Int32Array>())),
+        ("ts_recv", Arc::new(file.rows.iter().map(|t| t.ts_recv).collect::<Int64Array>())),
+        ("exchange", text("binance")),
+        ("symbol", text("btcusdt")),
+        ("stream", text("trade")),
+        ("stream_version", Arc::new(Int8Array::from(vec![2; file.rows.len()]))),
+        ("price", Arc::new(file.rows.iter().map(|t| Some(f64::from_bits(t.price))).collect::<Float64Array>())),
+        ("trade_id", Arc::new(file.rows.iter().map(|t| Some(t.trade_id.as_str())).collect::<StringArray>())),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, c)| (name, c, true))).unwrap();
+    let path = root.join("spool").join(&file.key);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    drop(writer.close().unwrap());
+}
+
+/// The rows of the archived day, in their order, and its receipt.
+fn archived(root: &Path) -> (Vec<Trade>, Value, String) {
+    let day = published(&root.join("archive"), &dir("binance", "trade", "btcusdt", "20260203"));
+    let batch = &day.data.batch;
+    let integer = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().clone();
+    let (ts_event, seq, ts_recv) = (integer("ts_event"), integer("seq"), integer("ts_recv"));
+    let price = batch.column_by_name("price").unwrap().as_primitive::<Float64Type>();
+    let (trade_id, sub_seq) =
+        (batch.column_by_name("trade_id").unwrap().as_string::<i32>(), batch.column_by_name("sub_seq"));
+    let sub_seq = sub_seq.map(|column| column.as_primitive::<Int32Type>().clone());
+    let trade = |i| Trade {
+        ts_event: ts_event.value(i),
+        seq: seq.value(i),
+        sub_seq: sub_seq.as_ref().filter(|s| s.is_valid(i)).map(|s| s.value(i)),
+        ts_recv: ts_recv.is_valid(i).then(|| ts_recv.value(i)),
+        price: price.value(i).to_bits(),
+        trade_id: trade_id.value(i).to_owned(),
+    };
+    ((0..batch.num_rows()).map(trade).collect(), day.receipt.clone(), archive::sha256(&day.bytes))
+}
+
+/// The rule: of each event as many rows as the collector that has most, the k-th the earliest of the k-th ones. Tells for each
+/// row whose k-th row there is.
+fn merged(collectors: &BTreeMap<String, Vec<Trade>>) -> Vec<(Trade, BTreeSet<String>)> {
+    let mut events: BTreeMap<Event, BTreeMap<&str, Vec<Arrival>>> = BTreeMap::new();
+    for (name, rows) in collectors {
+        for row in rows {
+            events.entry(row.event()).or_default().entry(name).or_default().push(row.arrival());
+        }
+    }
+    let mut out = Vec::new();
+    for (event, mut each) in events {
+        each.values_mut().for_each(|arrivals| arrivals.sort_unstable());
+        for nth in 0..each.values().map(Vec::len).max().unwrap() {
+            let have = || each.iter().filter_map(|(name, arrivals)| Some((*name, *arrivals.get(nth)?)));
+            let arrival = have().map(|(_, arrival)| arrival).min().unwrap();
+            out.push((Trade::of(&event, arrival), have().map(|(name, _)| name.to_owned()).collect()));
+        }
+    }
+    out.sort();
+    out
+}
+
+/// A feed as its collectors saw it: with losses, repetitions and delays, cut into files.
+fn feed(dice: &mut Dice) -> Vec<File> {
+    let names = [Some("a"), Some("b"), Some("c"), None];
+    let first = dice.throw(4);
+    let collectors: Vec<Option<&'static str>> = (0..2 + dice.throw(2)).map(|n| names[(first + n) % 4]).collect();
+    let events: Vec<Event> = (0..1 + dice.throw(40))
+        .map(|_| {
+            let (ts, seq, price) = (dice.throw(6) as i64, dice.throw(4) as i64, dice.throw(3) as f64);
+            (DAY + ts * SECOND, seq, price.to_bits(), format!("{}", dice.throw(3)))
+        })
+        .collect();
+    let numbered = dice.throw(4) > 0;
+    let mut files = Vec::new();
+    let mut known: BTreeSet<Vec<Trade>> = BTreeSet::new();
+    for collector in collectors {
+        let loss = dice.throw(60);
+        let mut rows = Vec::new();
+        for event in &events {
+            let times = if dice.throw(100) < loss { 0 } else { 1 + dice.throw(10) / 9 };
+            for _ in 0..times {
+                let event = if numbered { event.clone() } else { (event.0, 0, event.2, event.3.clone()) };
+                let late = (dice.throw(20) > 0).then(|| event.0 + dice.throw(5) as i64);
+                rows.push(Trade::of(&event, (late, (dice.throw(10) > 0).then(|| dice.throw(2) as i32))));
+            }
+        }
+        while !rows.is_empty() {
+            let mut cut: Vec<Trade> = rows.drain(..(1 + dice.throw(12)).min(rows.len())).collect();
+            if dice.throw(3) > 0 {
+                cut.sort();
+            }
+            let mut content = cut.clone();
+            content.sort();
+            // Two files of one collector with the same rows are a file and its copy, which is another rule.
+            if !known.insert(content) {
+                continue;
+            }
+            let folder = collector.map(|name| format!("collector={name}/")).unwrap_or_default();
+            let key = format!("{folder}{SERIES}/2026-02-03_00-00-{:02}.parquet", files.len());
+            files.push(File { collector, key, rows: cut });
+        }
+    }
+    // They come in any order.
+    for at in (1..files.len()).rev() {
+        files.swap(at, dice.throw(at + 1));
+    }
+    files
+}
+
+fn rows_of(files: &[File]) -> BTreeMap<String, Vec<Trade>> {
+    let mut rows: BTreeMap<String, Vec<Trade>> = BTreeMap::new();
+    for file in files {
+        rows.entry(file.collector.unwrap_or("(unnamed)").to_owned()).or_default().extend(file.rows.clone());
+    }
+    rows
+}
+
+async fn compacts(root: &Path) {
+    for outcome in inside::compact(root).await {
+        assert!(matches!(outcome.status, Status::Done | Status::UpToDate), "{outcome:?}");
+    }
+    assert_eq!(inside::findings(root).await, Vec::<String>::new());
+}
+
+/// Holds what a receipt tells of its collectors against the model.
+fn receipt_tells(receipt: &Value, collectors: &BTreeMap<String, Vec<Trade>>, rows: &[(Trade, BTreeSet<String>)]) {
+    let all: usize = collectors.values().map(Vec::len).sum();
+    assert_eq!(receipt["rows_in"], all);
+    if collectors.len() < 2 {
+        assert!(receipt["merge"].is_null());
+        return;
+    }
+    assert_eq!(receipt["merge"]["copies"], all - rows.len());
+    for told in receipt["merge"]["collectors"].as_array().unwrap() {
+        let name = told["name"].as_str().unwrap();
+        let alone = rows.iter().filter(|(_, who)| who.len() == 1 && who.contains(name)).count();
+        assert_eq!((&told["rows"], &told["gain"]), (&collectors[name].len().into(), &alone.into()), "{receipt:#}");
+        let filled: u64 =
+            told["filled"].as_array().into_iter().flatten().map(|hole| hole["rows"].as_u64().unwrap()).sum();
+        assert!(filled <= alone as u64);
+    }
+}
+
+/// One feed: what comes bit by bit, and what comes at once, give the same bytes and the rows of the model.
+async fn one_case(seed: u64) {
+    let mut dice = Dice::new(seed << 20);
+    let files = feed(&mut dice);
+    if files.is_empty() {
+        return;
+    }
+    let [by_and_by, at_once, pruned] =
+        [(); 3].map(|()| tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
+    let mut here: Vec<File> = Vec::new();
+    // What a spool that is cleared now and then leaves: archived rows count as one more collector.
+    let (mut left, mut stands, mut names): (Vec<File>, Vec<Trade>, BTreeSet<Option<&str>>) = Default::default();
+    let mut rest = files.as_slice();
+    while !rest.is_empty() {
+        let (come, later) = rest.split_at((1 + dice.throw(5)).min(rest.len()));
+        rest = later;
+        for file in come {
+            write(by_and_by.path(), file);
+            write(pruned.path(), file);
+        }
+        here.extend_from_slice(come);
+        compacts(by_and_by.path()).await;
+
+        left.extend_from_slice(come);
+        names.extend(come.iter().map(|file| file.collector));
+        let mut collectors = rows_of(&left);
+        if names.len() > 1 {
+            let _ = collectors.insert("(archive)".to_owned(), stands.clone());
+            stands = merged(&collectors).into_iter().map(|(row, _)| row).collect();
+        } else {
+            stands.extend(come.iter().flat_map(|file| file.rows.clone()));
+            stands.sort();
+        }
+        compacts(pruned.path()).await;
+        assert_eq!(archived(pruned.path()).0, stands, "seed {seed}: a spool that is cleared");
+        if dice.throw(2) == 0 {
+            let gone = dice.throw(left.len() + 1);
+            for file in left.drain(..gone) {
+                fs::remove_file(pruned.path().join("spool").join(&file.key)).unwrap();
+            }
+        }
+    }
+    files.iter().for_each(|file| write(at_once.path(), file));
+    compacts(at_once.path()).await;
+    let collectors = rows_of(&files);
+    let expected = merged(&collectors);
+    let rows: Vec<Trade> = if collectors.len() > 1 {
+        expected.iter().map(|(row, _)| row.clone()).collect()
+    } else {
+        let mut all: Vec<Trade> = files.iter().flat_map(|file| file.rows.clone()).collect();
+        all.sort();
+        all
+    };
+    let (found, receipt, sha256) = archived(at_once.path());
+    assert_eq!(found, rows, "seed {seed}: at once");
+    receipt_tells(&receipt, &collectors, &expected);
+    let (found, _, other) = archived(by_and_by.path());
+    assert_eq!(found, rows, "seed {seed}: by and by");
+    assert_eq!(sha256, other, "seed {seed}: the same rows have the same bytes");
+}
+
+#[test]
+fn the_rows_of_several_collectors_are_their_union_whatever_comes_first() {
+    let number = |name: &str, usual| std::env::var(name).ok().map_or(usual, |text| text.parse().unwrap());
+    let (first, cases) = (number("QLC_SEED", 1), number("QLC_MERGES", 60));
+    for seed in first..first + cases {
+        // A runtime of its own for each: what one leaves behind would slow down the others.
+        inside::runtime().block_on(one_case(seed));
+    }
+}
