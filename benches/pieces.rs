@@ -8,12 +8,7 @@
 #[path = "support/quotes.rs"]
 mod quotes;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    hint::black_box,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::DataType};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -134,7 +129,7 @@ async fn prepared(spool: &Store) -> Prepared {
         files.push(Input { file, claims, known_groups: Vec::new(), known_rows: None });
     }
     assert_eq!(files.len(), FILES, "all files are found");
-    let columns = settle(spool, spool, &partition(), &files, &BTreeSet::new(), None, &Facts::default()).await.unwrap();
+    let columns = settle(spool, spool, &partition(), &files, &BTreeMap::new(), None, &Facts::default()).await.unwrap();
     prepare(spool, spool, &partition(), &files, None, &columns, &Budget::of(LIMIT, 1)).unwrap()
 }
 

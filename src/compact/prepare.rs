@@ -2,7 +2,7 @@
 //!
 //! Nothing is written here: the caller quarantines what is found bad, so that a dry run sees the same plan.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::buffer::BooleanBuffer;
 use futures::{StreamExt, stream};
@@ -34,7 +34,7 @@ use crate::{
         layout,
         partition::{Partition, belongs},
         quarantine::{ErrorType, Fault},
-        receipt::{ARCHIVED, Receipt, SeqOrigin, UNNAMED, are_of_several},
+        receipt::{ARCHIVED, Content, Receipt, SeqOrigin, UNNAMED, are_of_several},
         schema,
         time::to_ns,
     },
@@ -184,7 +184,7 @@ pub async fn settle(
     archive: &Store,
     partition: &Partition,
     files: &[Input],
-    known: &BTreeSet<String>,
+    known: &BTreeMap<String, Content>,
     base: Option<&BaseData>,
     facts: &Facts,
 ) -> Result<Columns> {
@@ -194,7 +194,7 @@ pub async fn settle(
             handle: Handle::new(spool, &file.object),
             claims,
             home: file.home,
-            archived: known.contains(&file.object.key),
+            archived: known.contains_key(&file.object.key),
         })
         .collect();
     voters.extend(base.map(|base| Voter {

@@ -475,7 +475,7 @@ pub struct Attempts<'a> {
     quarantined: Vec<Entry>,
     /// Files that are read again although their rows are in the archive. When one of them turns out bad, its archived rows
     /// must stay: the decision is made again, with the file in QUARANTINE and the archived data as the base.
-    known: BTreeSet<String>,
+    known: BTreeMap<String, Content>,
     restart: bool,
     /// What was read of the day's rows to settle the columns.
     facts: Facts,
@@ -543,7 +543,7 @@ impl<'a> Attempts<'a> {
             },
             None => None,
         };
-        let known = chosen.iter().filter(|(mark, _)| matches!(mark.knowledge, Knowledge::Known { .. }));
+        let known = chosen.iter().filter_map(|(mark, _)| Some((mark.file.object.key.clone(), mark.known()?)));
         // Copies that were found stay on record while their original is a source.
         let before = build.replaces.as_ref().map(|replaced| replaced.copies.clone()).unwrap_or_default();
         let mut copies: BTreeMap<String, FileCopy> = BTreeMap::new();
@@ -566,7 +566,7 @@ impl<'a> Attempts<'a> {
             copies: copies.into_values().collect(),
             doubled: Vec::new(),
             quarantined: Vec::new(),
-            known: known.map(|(mark, _)| mark.file.object.key.clone()).collect(),
+            known: known.collect(),
             restart: false,
             facts: Facts::default(),
             salvaged: Vec::new(),
@@ -605,7 +605,7 @@ impl<'a> Attempts<'a> {
 
     async fn quarantine(&mut self, bad: Vec<(SpoolFile, Fault)>) -> Result<()> {
         let entries = keep::files(&self.run.places, self.partition, &bad).await?;
-        self.restart |= bad.iter().any(|(file, _)| self.known.contains(&file.object.key));
+        self.restart |= bad.iter().any(|(file, _)| self.known.contains_key(&file.object.key));
         self.files.retain(|input| !bad.iter().any(|(file, _)| file.object.key == input.file.object.key));
         self.left_out.extend(entries.iter().map(left_out_by));
         self.quarantined.extend(entries);
@@ -617,13 +617,13 @@ impl<'a> Attempts<'a> {
         let key = &file.object.key;
         self.files.iter().any(|Input { file, claims, .. }| {
             let is_whole = claims.lost.is_none() && claims.rows > 0;
-            is_whole && file.object.key != *key && !self.known.contains(&file.object.key)
+            is_whole && file.object.key != *key && !self.known.contains_key(&file.object.key)
         })
     }
 
     /// Lets files wait of which a part was taken in on another day.
     fn let_parts_wait(&mut self) {
-        let is_part = |input: &Input| input.claims.lost.is_some() && !self.known.contains(&input.file.object.key);
+        let is_part = |input: &Input| input.claims.lost.is_some() && !self.known.contains_key(&input.file.object.key);
         let parts: Vec<SpoolFile> = self.files.iter().filter(|i| is_part(i)).map(|i| i.file.clone()).collect();
         for part in parts {
             let _ = self.waits(&part);
@@ -644,7 +644,7 @@ impl<'a> Attempts<'a> {
     /// does not have yet; or lets it wait for the whole files. Whether it did either.
     async fn salvage(&mut self, file: &SpoolFile) -> Result<bool> {
         // Rows of a file that was compacted whole are in the archive: they must not be exchanged for a part of them.
-        if !self.run.salvage || self.known.contains(&file.object.key) {
+        if !self.run.salvage || self.known.contains_key(&file.object.key) {
             return Ok(false);
         }
         let Some(salvage) = salvage(&Handle::new(&self.run.places.spool, &file.object)).await? else {
@@ -768,9 +768,17 @@ impl<'a> Attempts<'a> {
     async fn blame_changed(&mut self, lost: &[LostSource]) -> Result<()> {
         let named = |file: &SpoolFile| lost.iter().any(|source| source.name == file.object.key);
         let what = "its rows are others than were archived from it";
-        let changed = self.files.iter().map(|input| &input.file).chain(&self.doubled).filter(|file| named(file));
-        let changed: Vec<(SpoolFile, Fault)> =
-            changed.map(|file| (file.clone(), recognise::changed_in_place(what))).collect();
+        let doubled = self.doubled.iter().filter(|file| named(file));
+        let mut changed: Vec<(SpoolFile, Fault)> =
+            doubled.map(|file| (file.clone(), recognise::changed_in_place(what))).collect();
+        for Input { file, claims, .. } in &self.files {
+            // The archived rows may be on record under the name that the file had before, or that of a copy of it.
+            let what = match self.known.get(&file.object.key) {
+                Some(content) => recognise::still_has(&self.run.places.spool, file, claims, *content).await?.err(),
+                None => named(file).then(|| what.to_owned()),
+            };
+            changed.extend(what.map(|what| (file.clone(), recognise::changed_in_place(&what))));
+        }
         if changed.is_empty() {
             let names: Vec<&str> = lost.iter().map(|source| source.name.as_str()).collect();
             return Err(Error::new(

@@ -230,6 +230,39 @@ fn a_file_that_changed_in_place_is_blamed_beside_its_copy() {
     let _ = place.compact(&[]).ended(0).says("2 files in QUARANTINE");
 }
 
+/// The receipt knows the rows of a file under the name that it had, or that of a copy; the file itself changes, and another
+/// one without `seq` has all of them read again.
+#[test]
+fn a_file_that_changed_in_place_is_blamed_under_whatever_name_its_rows_are_on_record() {
+    let file = |price: i64| {
+        let rows = quotes(DAY, SECOND, price, 5);
+        Events::sealed(rows).without_seq().compressed(Compression::UNCOMPRESSED).bytes()
+    };
+    for keeps_first in [false, true] {
+        let place = Place::new();
+        let path = place.put_quotes(&name(1), &file(0));
+        if keeps_first {
+            // Of two files with the same rows, the receipt names the first one.
+            let _ = place.put_quotes(&name(0), &file(0));
+        }
+        let _ = place.compact(&[]).ended(0);
+        let before = partition(&place).quotes();
+        let renamed = path.with_file_name("2026-02-03_renamed.parquet");
+        fs::rename(&path, &renamed).unwrap();
+        let _ = place.compact(&[]).ended(0);
+        let time = fs::metadata(&renamed).unwrap().modified().unwrap();
+        fs::write(&renamed, file(7)).unwrap();
+        fs::File::options().write(true).open(&renamed).unwrap().set_modified(time).unwrap();
+        let late = quotes(DAY + 60 * SECOND, SECOND, 0, 2);
+        let _ = place.put_quotes(&name(2), &Events::sealed(late.clone()).without_seq().bytes());
+        let _ = place.compact(&[]).ended(3).says("SOURCE_CHANGED");
+        let prices = |rows: &[Quote]| rows.iter().map(|q| (q.ts_event, q.bid_price.to_bits())).collect::<Vec<_>>();
+        assert_eq!(prices(&partition(&place).quotes()), prices(&[before, late].concat()), "{keeps_first}");
+        place.verify();
+        let _ = place.compact(&[]).ended(0).says("1 file in QUARANTINE");
+    }
+}
+
 #[test]
 fn a_late_neighbour_feeds_a_day_that_was_published() {
     let place = Place::new();

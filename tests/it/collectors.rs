@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -22,6 +22,7 @@ use super::support::{
     archive::{self, dir, published},
     events::{DAY, SECOND},
     inside::{self, Dice},
+    run::Place,
 };
 
 const SERIES: &str = "exchange=binance/stream=trade/symbol=btcusdt";
@@ -284,4 +285,144 @@ fn the_rows_of_several_collectors_are_their_union_whatever_comes_first() {
         // A runtime of its own for each: what one leaves behind would slow down the others.
         inside::runtime().block_on(one_case(seed));
     }
+}
+
+/// Trades of one second each, all with numbers of their own; `late` is added to the time of arrival.
+fn trades(seconds: std::ops::Range<i64>, late: i64) -> Vec<Trade> {
+    let trade = |n: i64| Trade {
+        ts_event: DAY + n * SECOND,
+        seq: 100 + n,
+        sub_seq: Some(0),
+        ts_recv: Some(DAY + n * SECOND + late),
+        price: f64::to_bits(n as f64),
+        trade_id: format!("{n}"),
+    };
+    seconds.map(trade).collect()
+}
+
+fn put(place: &Place, collector: &'static str, nth: usize, rows: Vec<Trade>) -> PathBuf {
+    let key = format!("collector={collector}/{SERIES}/2026-02-03_00-00-{nth:02}.parquet");
+    write(place.root(), &File { collector: Some(collector), key: key.clone(), rows });
+    place.spool().join(key)
+}
+
+/// Two collectors, one of which was down for a while: the archive has every trade once, and the receipt says what each gave.
+/// The files of both leave the spool, and a third collector that comes later adds what both had missed.
+#[test]
+fn what_one_collector_missed_comes_from_the_other_and_both_spools_can_be_cleared() {
+    let place = Place::new();
+    let _ = put(&place, "a", 0, trades(0..300, 5));
+    let _ = put(&place, "a", 1, trades(310..600, 5));
+    let _ = put(&place, "b", 0, trades(0..100, 3));
+    let _ = put(&place, "b", 1, trades(400..610, 9));
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
+    let (rows, receipt, _) = archived(place.root());
+    let expected = [trades(0..100, 3), trades(100..300, 5), trades(310..600, 5), trades(600..610, 9)].concat();
+    assert_eq!(rows, expected, "each is the one that was received first");
+    assert_eq!(
+        (&receipt["rows_in"], &receipt["outcome"]["rows"], &receipt["merge"]["copies"]),
+        (&900.into(), &600.into(), &300.into())
+    );
+    assert_eq!(receipt["merge"]["conflicts"], 0);
+    let told = &receipt["merge"]["collectors"];
+    let sums = |nth: usize| {
+        ["rows", "rows_here", "copies", "gain", "filled_holes"].map(|name| told[nth][name].as_u64().unwrap())
+    };
+    assert_eq!(sums(0), [590, 490, 100, 290, 1]);
+    assert_eq!(sums(1), [310, 110, 200, 10, 1]);
+    let hole = &told[0]["filled"][0];
+    assert_eq!(
+        (hole["from_ns"].as_i64().unwrap(), hole["to_ns"].as_i64().unwrap()),
+        (DAY + 100 * SECOND, DAY + 399 * SECOND)
+    );
+    let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
+    let _ = place.compact(&["-v"]).ended(0).says("nothing to do");
+    let _ = place.qlc(&["prune", "--keep-days", "0", "--now", "2026-03-01T00:00:00Z"]).ended(0);
+    let left = archive::listing(&place.spool()).into_keys().filter(|key| key.ends_with(".parquet")).count();
+    assert_eq!(left, 0, "copies of archived rows are in the archive");
+    // What is late of one of them is new where nobody had it, and a copy elsewhere.
+    let _ = put(&place, "b", 2, trades(290..320, 1));
+    let _ = put(&place, "c", 0, trades(305..312, 0));
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
+    let expected = [
+        trades(0..100, 3),
+        trades(100..290, 5),
+        trades(290..305, 1),
+        trades(305..312, 0),
+        trades(312..320, 1),
+        trades(320..600, 5),
+        trades(600..610, 9),
+    ];
+    let (rows, receipt, _) = archived(place.root());
+    assert_eq!(rows, expected.concat());
+    assert_eq!(receipt["base"]["copies"], 20, "archived rows that another collector received earlier");
+}
+
+/// Rows with one number that differ in their values are both kept, and told.
+#[test]
+fn rows_that_contradict_each_other_are_both_kept_and_counted() {
+    let place = Place::new();
+    let mut other = trades(0..10, 2);
+    other[4].price = f64::to_bits(77.0);
+    other[5].trade_id = "other".to_owned();
+    let _ = put(&place, "a", 0, trades(0..10, 1));
+    let _ = put(&place, "b", 0, other);
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
+    let (rows, receipt, _) = archived(place.root());
+    assert_eq!((rows.len(), &receipt["merge"]["copies"]), (12, &8.into()));
+    // A trade of another name is another trade.
+    assert_eq!(receipt["merge"]["conflicts"], 2);
+    assert_eq!(receipt["merge"]["collectors"][1]["conflicts"], 1);
+}
+
+/// A file that was archived changes in its place. A late file of the other collector has it read again; the archived rows stay.
+#[test]
+fn a_file_of_a_collector_that_changed_in_place_changes_no_archived_row() {
+    for left in [false, true] {
+        let place = Place::new();
+        let path = put(&place, "a", 0, trades(0..10, 1));
+        let gone = put(&place, "a", 1, trades(20..30, 1));
+        let _ = put(&place, "b", 0, trades(0..5, 2));
+        let _ = place.compact(&[]).ended(0);
+        if left {
+            fs::remove_file(gone).unwrap();
+        }
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        let size = fs::metadata(&path).unwrap().len();
+        let mut rows = trades(0..10, 1);
+        rows[3].price = f64::to_bits(55.0);
+        let _ = put(&place, "a", 0, rows);
+        assert_eq!(fs::metadata(&path).unwrap().len(), size);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        let _ = put(&place, "b", 1, trades(9..21, 0));
+        let _ = place.compact(&[]).ended(3).says("SOURCE_CHANGED");
+        place.verify();
+        let expected = [trades(0..9, 1), trades(9..21, 0), trades(21..30, 1)].concat();
+        assert_eq!(archived(place.root()).0, expected, "{left}");
+    }
+}
+
+/// A spool that gets a name is the same spool.
+#[test]
+fn a_spool_that_gets_a_name_is_known_by_its_rows() {
+    let place = Place::new();
+    let path = put(&place, "a", 0, trades(0..10, 1));
+    let unnamed = place.spool().join(SERIES);
+    fs::create_dir_all(&unnamed).unwrap();
+    fs::rename(&path, unnamed.join("2026-02-03_00-00-00.parquet")).unwrap();
+    let _ = place.compact(&[]).ended(0);
+    let (before, _, sha256) = archived(place.root());
+    fs::rename(unnamed.join("2026-02-03_00-00-00.parquet"), &path).unwrap();
+    let _ = place.compact(&["-v"]).ended(0).says("nothing to do");
+    let _ = put(&place, "b", 0, trades(0..10, 2));
+    let _ = place.compact(&["-v"]).ended(0);
+    let (rows, receipt, other) = archived(place.root());
+    assert_eq!((rows, other), (before, sha256), "nothing but copies");
+    assert_eq!(receipt["merge"]["copies"], 10);
+    place.verify();
+    let _ = place.compact(&["-v"]).ended(0).says("nothing to do");
+    let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
 }
