@@ -162,7 +162,7 @@ pub(crate) fn import(typed: &Import, settings: &Settings, clock: DateTime<Utc>) 
         end,
         now: clock,
         spill_dir: settings.spill_dir.clone(),
-        spool: settings.spool.clone(),
+        spool: settings.spool.all().first().map(|spool| spool.place.clone()).unwrap_or_default(),
         rewrite: typed.rewrite,
         dry_run: typed.dry_run,
     })

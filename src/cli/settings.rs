@@ -29,7 +29,9 @@ use crate::{
     model::size,
     storage::{
         bucket::{BucketOptions, Variables},
-        scratch, store,
+        scratch,
+        spools::{self, Spools},
+        store,
     },
 };
 
@@ -39,8 +41,8 @@ const DEFAULT_ARCHIVE: &str = "s3://quantlab-compact";
 /// What holds for this run, each value decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// The spool's path or URL.
-    pub(crate) spool: String,
+    /// The spool's path or URL, or those of several collectors.
+    pub(crate) spool: Spools,
     /// The archive's path or URL.
     pub(crate) archive: String,
     /// Bytes that the process may have resident.
@@ -81,7 +83,7 @@ impl Settings {
         let profile = global.bucket.profile.clone().or_else(|| file.bucket.profile.clone());
         let bucket = bucket(&global.bucket, file.bucket, home)?;
         let settings = Self {
-            spool: global.spool.clone().or(file.spool).unwrap_or_else(|| DEFAULT_SPOOL.to_owned()),
+            spool: spools(global, file.spool)?,
             archive: global.archive.clone().or(file.archive).unwrap_or_else(|| DEFAULT_ARCHIVE.to_owned()),
             memory_limit: resources.memory_limit.or(file.memory_limit).unwrap_or(DEFAULT_MEMORY),
             spill_dir: resources
@@ -99,7 +101,7 @@ impl Settings {
             collect: file.collect,
         };
         scratch::put_unnamed_in(&settings.spill_dir);
-        for (value, name) in [(&settings.spool, "spool"), (&settings.archive, "archive")] {
+        for (value, name) in settings.places() {
             if value.trim().is_empty() {
                 let variable = name.to_ascii_uppercase();
                 return Err(Error::usage(format!(
@@ -107,7 +109,7 @@ impl Settings {
                 )));
             }
         }
-        for (value, name) in [(&settings.spool, "spool"), (&settings.archive, "archive")] {
+        for (value, name) in settings.places() {
             store::check_place(value).map_err(|e| Error::usage(format!("{}{e}", origin(global, name))))?;
         }
         settings.told.check()?;
@@ -120,6 +122,24 @@ impl Settings {
             )));
         }
         Ok(settings)
+    }
+
+    /// The places of all stores, each with the name of its setting.
+    fn places(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let spools = self.spool.all().iter().map(|spool| (spool.place.as_str(), "spool"));
+        spools.chain([(self.archive.as_str(), "archive")])
+    }
+}
+
+/// The spools: typed, each with a flag of its own; else those of the variable, which may list several; else those of the file.
+fn spools(global: &Global, file: Option<Spools>) -> Result<Spools> {
+    if global.spool.is_empty() {
+        return Ok(file.unwrap_or_else(|| Spools::one(DEFAULT_SPOOL)));
+    }
+    let texts = global.spool.iter().map(String::as_str);
+    match origin(global, "spool") {
+        flag if flag.is_empty() => Spools::parse(texts),
+        variable => Spools::parse(texts.flat_map(spools::listed)).map_err(|e| Error::usage(format!("{variable}{e}"))),
     }
 }
 

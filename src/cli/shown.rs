@@ -9,7 +9,7 @@ use super::{
     args::{Global, Sources},
     settings::{self, COLLECT, Collecting, SECTION, Settings, TOP, http_url},
 };
-use crate::error::Result;
+use crate::{error::Result, storage::spools::Spool};
 
 /// One setting. This is the object that `--format json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,7 +87,10 @@ fn top(key: &str, settings: &Settings) -> Option<String> {
     let (bucket, told) = (&settings.bucket, &settings.told);
     let time = |time| humantime::format_duration(time).to_string();
     Some(match key {
-        "spool" => masked(&settings.spool),
+        "spool" => {
+            let one = |spool: &Spool| Spool { place: masked(&spool.place), ..spool.clone() }.to_string();
+            settings.spool.all().iter().map(one).collect::<Vec<_>>().join(", ")
+        }
         "archive" => masked(&settings.archive),
         "memory_limit" => settings.memory_limit.to_string(),
         "spill_dir" => settings.spill_dir.display().to_string(),

@@ -92,6 +92,7 @@ pub async fn compact(
         let (session, watch, stop) = (session.clone(), Arc::clone(&watch), stop.clone());
         let task = Task::of(spool, archive, partition, options);
         async move {
+            let task = task?;
             let outcome = if stop.asked() {
                 Some(Outcome::without(&task.partition, Status::Interrupted, "stopped on request before it began"))
             } else {

@@ -141,7 +141,7 @@ impl Host {
     }
 
     async fn compact(&self, task: &Task) -> Result<Option<Outcome>> {
-        let spool = Store::open_with(&task.spool, &self.bucket)?;
+        let spool = task.spool.open(&self.bucket)?;
         let archive = Store::open_with(&task.archive, &self.bucket)?;
         let date = task.partition.date;
         let options = Options {

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     address::Cluster,
     http::{get, post},
-    task::address,
     version::version,
 };
 use crate::{
@@ -65,8 +64,8 @@ impl Member {
 /// What a run will need of the stores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
-    /// The spool: an absolute path or a URL; absent where it is not needed.
-    pub spool: Option<String>,
+    /// The spools: absolute paths or URLs; none where none is needed.
+    pub spools: Vec<String>,
     /// The archive.
     pub archive: Option<String>,
     /// Objects that must be there, by store: what another folder or bucket of the same name would not hold.
@@ -95,20 +94,21 @@ impl Reach {
     /// When they cannot be listed.
     pub async fn of(spool: &Store, archive: &Store, writes: bool) -> Result<Self> {
         let mut samples = BTreeMap::new();
-        for store in [spool, archive] {
+        for (_, store) in spool.roots().chain(archive.roots()) {
             if let Some(Object { key, size, .. }) = store.first().await? {
-                let _ = samples.insert(address(store), Sample { key, size });
+                let _ = samples.insert(store.address(), Sample { key, size });
             }
         }
-        let needed = |store: &Store| (writes || !store.is_absent()).then(|| address(store));
-        Ok(Self { spool: needed(spool), archive: needed(archive), samples, writes })
+        let needed = |store: &Store| (writes || !store.is_absent()).then(|| store.address());
+        let spools = spool.roots().filter_map(|(_, root)| needed(root)).collect();
+        Ok(Self { spools, archive: needed(archive), samples, writes })
     }
 
     /// Tries all of it from here.
     pub(super) async fn tried(&self, options: &BucketOptions) -> Reached {
         let mut wrong = BTreeMap::new();
-        for (place, is_archive) in [(&self.spool, false), (&self.archive, true)] {
-            let Some(place) = place else { continue };
+        let spools = self.spools.iter().map(|place| (place, false));
+        for (place, is_archive) in spools.chain(self.archive.iter().map(|place| (place, true))) {
             if let Err(error) = self.one(place, is_archive, options).await {
                 let _ = wrong.insert(place.clone(), error.chain());
             }

@@ -19,7 +19,7 @@ use datafusion::{
 use object_store::ObjectStore;
 use url::Url;
 
-use crate::storage::{bucket::BucketOptions, store::Store};
+use crate::storage::{bucket::BucketOptions, spools::Spools, store::Store};
 
 /// Folders and buckets by URL.
 #[derive(Debug)]
@@ -38,8 +38,12 @@ impl ObjectStoreRegistry for Stores {
         if let Some(store) = open.get(&of(url)) {
             return Ok(Arc::clone(store));
         }
-        let text = if url.scheme() == "file" { "/".to_owned() } else { of(url) };
-        let store = Store::open_with(&text, &self.options).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let store = match (Spools::of_url(url), url.scheme()) {
+            (Some(several), _) => several.open(&self.options),
+            (None, "file") => Store::open_with("/", &self.options),
+            (None, _) => Store::open_with(&of(url), &self.options),
+        };
+        let store = store.map_err(|e| DataFusionError::External(Box::new(e)))?;
         let store = Arc::clone(store.object_store());
         let _ = open.insert(of(url), Arc::clone(&store));
         Ok(store)

@@ -9,7 +9,7 @@ use crate::{
     compact::{Mode, Options, Outcome},
     error::{Error, Kind, Result},
     model::partition::Partition,
-    storage::store::Store,
+    storage::{spools::Spools, store::Store},
 };
 
 /// One partition of a run, on its way to an executor.
@@ -18,8 +18,8 @@ use crate::{
 pub struct Task {
     /// The version of the qlc that asks.
     pub qlc_version: String,
-    /// The spool: an absolute path or a URL.
-    pub spool: String,
+    /// The spool, or those of several collectors: absolute paths or URLs.
+    pub spool: Spools,
     /// The archive: an absolute path or a URL.
     pub archive: String,
     /// The partition.
@@ -55,12 +55,14 @@ pub(super) struct Report {
 
 impl Task {
     /// The task of `partition` in a run with `options` over these stores.
-    #[must_use]
-    pub fn of(spool: &Store, archive: &Store, partition: Partition, options: &Options) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn of(spool: &Store, archive: &Store, partition: Partition, options: &Options) -> Result<Self> {
+        Ok(Self {
             qlc_version: super::version::version(),
-            spool: address(spool),
-            archive: address(archive),
+            spool: spool.spools()?,
+            archive: archive.address(),
             partition,
             now: options.now,
             explicit: matches!(options.mode, Mode::Single { .. }),
@@ -69,7 +71,7 @@ impl Task {
             salvage: options.salvage,
             zstd_level: options.zstd_level,
             memory_limit: options.memory_limit,
-        }
+        })
     }
 
     /// The task as bytes.
@@ -89,12 +91,6 @@ impl Task {
     }
 }
 
-/// How another machine would name `store`.
-#[must_use]
-pub(super) fn address(store: &Store) -> String {
-    store.local_folder().map_or_else(|| store.show(""), |folder| folder.display().to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +100,7 @@ mod tests {
     fn a_task_survives_its_way() {
         let task = Task {
             qlc_version: "0.1.0".to_owned(),
-            spool: "/spool".to_owned(),
+            spool: Spools::parse(["a=/spool", "b=s3://spool/b"]).unwrap(),
             archive: "s3://archive/prefix".to_owned(),
             partition: Series {
                 exchange: "binance".parse().unwrap(),

@@ -49,13 +49,12 @@ pub struct Input {
 /// # Errors
 /// When the spool cannot be listed at all; a folder that cannot be listed is told in the result.
 pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<Input> {
-    if spool.is_absent() {
+    if let Some(folder) = spool.absent() {
         return Err(Error::usage(format!(
-            "{}: there is no such spool folder; name it with --spool or QLC_SPOOL",
-            spool.show("")
+            "{folder}: there is no such spool folder; name it with --spool or QLC_SPOOL"
         )));
     }
-    let SpoolListing { files, ignored, missing, .. } = spool.list(&prefix(selection)).await?.spool();
+    let SpoolListing { files, ignored, missing, .. } = spool.list_spool(&prefix(selection)).await?.spool();
     let ignored = ignored.into_iter().filter(|one| one.is_meant(selection)).collect();
     let mut input = Input { files: Spool::new(), ignored, missing: missing.near(selection) };
     for (placed, object) in files {

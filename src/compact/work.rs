@@ -933,7 +933,7 @@ impl<'a> Attempts<'a> {
             batch_rows: prepared.batch_rows,
             eager: prepared.eager,
             sort_in_memory: self.run.budget.squeezed(self.squeezed).sort_in_memory,
-            ahead: self.run.places.spool.local_folder().is_none().then(|| Ahead::within(self.run.budget.ahead)),
+            ahead: self.run.places.spool.is_remote().then(|| Ahead::within(self.run.budget.ahead)),
             on_progress: Arc::new(move |rows, bytes| watch.progress(rows, bytes)),
             stop: Arc::new(move || stop.asked()),
             ledger: Ledger::default(),

@@ -11,6 +11,13 @@ pub(super) struct Load {
     pub(super) day: u64,
 }
 
+impl Load {
+    /// At most that of this spool and another one: the largest of each may be the same.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { partition: self.partition.saturating_add(other.partition), day: self.day.saturating_add(other.day) }
+    }
+}
+
 /// The spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Spool {

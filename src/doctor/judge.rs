@@ -8,7 +8,12 @@ use super::{
     facts::{Archive, Disk, Load, Memory, Spool},
     report::Check,
 };
-use crate::{engine, error::Error, model::size, storage::store::Overlap};
+use crate::{
+    engine,
+    error::Error,
+    model::size,
+    storage::{spools::Spool as Named, store::Overlap},
+};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Clocks that differ by more are not kept, in seconds.
@@ -122,6 +127,15 @@ pub(super) fn overlap(spool: &str, archive: &str, overlap: Overlap) -> Check {
     };
     let mend = "set another archive: what a run publishes would be input of the next, so no command accepts these two";
     Check::problem("spool and archive", found, mend)
+}
+
+pub(super) fn twice(one: &Named, other: &Named, overlap: Overlap) -> Check {
+    let found = match overlap {
+        Overlap::Same => format!("{one} and {other} are the same place"),
+        Overlap::Inside => format!("{one} lies in {other}"),
+        Overlap::Around => format!("{other} lies in {one}"),
+    };
+    Check::problem("spools", found, "give each collector a place of its own; no command accepts these two")
 }
 
 fn skew(seconds: i64) -> Check {

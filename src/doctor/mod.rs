@@ -11,17 +11,26 @@ mod report;
 
 use std::path::PathBuf;
 
+use facts::Load;
 pub use report::{Check, Level, Options};
 
 /// Examines everything. What cannot be examined is a finding too, never an error.
 pub async fn run(options: &Options) -> Vec<Check> {
     let mut all = vec![judge::versions()];
-    let spool = places::spool(options).await;
-    let load = spool.as_ref().map(|spool| spool.load).unwrap_or_default();
-    all.extend(judge::spool(&options.spool, spool.as_ref(), options.now));
+    let mut load = Load::default();
+    for spool in options.spool.all() {
+        let found = places::spool(&spool.place, options).await;
+        load = load.and(found.as_ref().map(|found| found.load).unwrap_or_default());
+        all.extend(judge::spool(&spool.to_string(), found.as_ref(), options.now));
+    }
     let archive = places::archive(options).await;
     all.extend(judge::archive(&options.archive, archive.as_ref()));
-    all.extend(places::apart(options).map(|overlap| judge::overlap(&options.spool, &options.archive, overlap)));
+    for (spool, other, overlap) in places::overlaps(options) {
+        all.push(match other {
+            None => judge::overlap(&spool.place, &options.archive, overlap),
+            Some(other) => judge::twice(spool, other, overlap),
+        });
+    }
     let disk = machine::disk(&options.spill_dir);
     all.extend(judge::disk("spill_dir", &options.spill_dir, disk.as_ref(), load));
     if let Some(folder) = archive.as_ref().ok().and_then(|archive| archive.folder.as_ref()) {

@@ -19,6 +19,7 @@ use crate::{
         conditions::{self, PROBE_DIR},
         listing::SpoolListing,
         remove,
+        spools::Spool as Named,
         store::{Object, Overlap, Store},
     },
 };
@@ -28,18 +29,27 @@ const RECEIPTS: usize = 20;
 /// A file that is changed so much later than now was not changed by this clock, in microseconds.
 const AHEAD_US: i64 = 60_000_000;
 
-/// How spool and archive overlap, where both can be opened.
-pub(super) fn apart(options: &Options) -> Option<Overlap> {
+/// The spools that overlap with the archive, or with another one, as far as they can be opened.
+pub(super) fn overlaps(options: &Options) -> Vec<(&Named, Option<&Named>, Overlap)> {
     let open = |place: &str| Store::open_with(place, &options.bucket).ok();
-    open(&options.spool)?.overlap(&open(&options.archive)?)
+    let spools: Vec<(&Named, Store)> =
+        options.spool.all().iter().filter_map(|spool| Some((spool, open(&spool.place)?))).collect();
+    let archive = open(&options.archive);
+    let mut found = Vec::new();
+    for (nth, (spool, store)) in spools.iter().enumerate() {
+        found.extend(archive.as_ref().and_then(|archive| Some((*spool, None, store.overlap(archive)?))));
+        let others = spools.iter().skip(nth + 1);
+        found.extend(others.filter_map(|(other, theirs)| Some((*spool, Some(*other), store.overlap(theirs)?))));
+    }
+    found
 }
 
-/// Looks at the spool.
+/// Looks at the spool, or that of a collector.
 ///
 /// # Errors
 /// When it cannot be opened or listed.
-pub(super) async fn spool(options: &Options) -> Result<Spool> {
-    let store = Store::open_with(&options.spool, &options.bucket)?;
+pub(super) async fn spool(place: &str, options: &Options) -> Result<Spool> {
+    let store = Store::open_with(place, &options.bucket)?;
     refuse_file(&store)?;
     let SpoolListing { files, ignored, missing, .. } = store.list("").await?.spool();
     let today = Date::of(options.now)?;

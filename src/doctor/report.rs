@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::storage::bucket::BucketOptions;
+use crate::storage::{bucket::BucketOptions, spools::Spools};
 
 /// What is examined.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The spool's path or URL.
-    pub spool: String,
+    /// The spool's path or URL, or those of several collectors.
+    pub spool: Spools,
     /// The archive's path or URL.
     pub archive: String,
     /// How to speak to buckets.

@@ -518,8 +518,7 @@ async fn check_tables(
             Side::Archive => (archive, "archive"),
             Side::Spool => (spool, "spool"),
         };
-        if store.is_absent() {
-            let folder = store.show("");
+        if let Some(folder) = store.absent() {
             return Err(Error::usage(format!("{folder}: there is no such folder; name the {noun} with --{noun}")));
         }
         check_name(&reference, noun, &tables.names(side).await?)?;

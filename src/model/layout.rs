@@ -35,7 +35,7 @@ pub const META_FILE: &str = "meta.json";
 pub const ERROR_FILE: &str = "error.json";
 
 /// How the folder of a collector begins, where a spool holds the files of several.
-const COLLECTOR: &str = "collector=";
+pub const COLLECTOR: &str = "collector=";
 
 /// `collector=…`: the folder of a spool under which the files of one of several collectors lie.
 #[must_use]

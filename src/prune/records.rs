@@ -47,7 +47,7 @@ pub(super) async fn prune(
     let mut all = Vec::new();
     for folder in [layout::FEED, quality::DIR] {
         // What cannot be listed stays.
-        let (objects, _) = spool.list(folder).await?.apart();
+        let (objects, _) = spool.list_spool(folder).await?.apart();
         all.extend(objects.into_iter().filter_map(|object| {
             let date = layout::record_day(&object.key)?;
             let (record, bytes) = (object.key.clone(), object.size);
@@ -106,7 +106,7 @@ async fn held(spool: &Store, planned: &[Planned]) -> Result<Held> {
     let is_whole = listing.missing.all().is_empty();
     let left = listing.files.iter().filter(|(_, object)| !going.contains(object.key.as_str()));
     let days = left.filter_map(|(placed, _)| placed.home()).collect();
-    let (log, missing) = spool.list(LOG).await?.apart();
+    let (log, missing) = spool.list_spool(LOG).await?.apart();
     let last =
         log.iter().filter(|object| object.key.strip_suffix(".qlcj").is_some()).map(|object| object.modified_us).max();
     let log_since = last.and_then(|us| Date::of_ns(us.saturating_mul(1000))).map(Date::pred);

@@ -76,6 +76,12 @@ async fn input(at: &Place<'_>, spool: &Store, held: &Held) -> Result<std::result
         }
         (false, Extent::Whole) => {}
     }
+    if !spool.has_place_for(&entry.source_path) {
+        return Ok(Err(format!(
+            "{}: this name does not tell which of the spools it came from; give that one alone, without a name",
+            entry.source_path
+        )));
+    }
     if let Some(found) = spool.head(&entry.source_path).await? {
         let same = found.size == entry.size && spool.sha256(&entry.source_path).await?.0 == entry.sha256;
         return if same {

@@ -144,7 +144,7 @@ pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Sel
 
 /// The day of a quality window.
 fn window_day(key: &str) -> Option<Date> {
-    key.strip_prefix(quality::DIR)?.strip_prefix("/date=")?.split('/').next()?.parse().ok()
+    layout::without_collector(key).strip_prefix(quality::DIR)?.strip_prefix("/date=")?.split('/').next()?.parse().ok()
 }
 
 /// What the documents of the expected partitions say.

@@ -112,7 +112,8 @@ pub async fn write_unless<T: Send, S: Send>(
     expect: &Expect,
     steps: Steps<'_, T, ControlFlow<S, T>>,
 ) -> Result<ControlFlow<S, Written<T>>> {
-    let target = store.local_path(key);
+    let (root, root_key) = store.at(key);
+    let target = root.local_path(root_key);
     let temporary = Temporary::create(target.as_deref(), key, staging)?;
     crash::point("temporary file made");
     (steps.write)(temporary.path.clone()).await?;
@@ -126,10 +127,12 @@ pub async fn write_unless<T: Send, S: Send>(
     };
     crash::point("temporary file verified");
     (steps.before_visible)(&verified).await?;
-    let tag = match (target, store.bucket()) {
+    let tag = match (target, root.bucket()) {
         (Some(target), _) => temporary.rename(&target, expect).map(|()| None)?,
-        (None, Some(bucket)) => upload(store, bucket, key, &temporary.path, expect).await?,
-        (None, None) => return Err(Error::new(Kind::Internal, "a store is a folder or a bucket")),
+        (None, Some(bucket)) => upload(root, bucket, root_key, &temporary.path, expect).await?,
+        (None, None) => {
+            return Err(Error::new(Kind::Internal, format!("{key}: does not say for which of several spools it is")));
+        }
     };
     crash::point("object visible and durable");
     Ok(ControlFlow::Continue(Written { key: key.to_owned(), tag, verified }))

@@ -22,6 +22,16 @@ use crate::{
 /// The abandoned temporary files below the root of `store`, in order, and the folders that could not be looked into; a bucket
 /// has none.
 pub fn abandoned(store: &Store) -> (Vec<PathBuf>, Missing) {
+    let (mut found, mut missing) = (Vec::new(), Missing::default());
+    for (folder, root) in store.roots() {
+        let (more, hidden) = of_root(root);
+        found.extend(more);
+        missing = missing.and(hidden.below(folder));
+    }
+    (found, missing)
+}
+
+fn of_root(store: &Store) -> (Vec<PathBuf>, Missing) {
     let mut found = Vec::new();
     let mut listing = StoreListing::of(&store.show(""));
     let Some(root) = store.local_folder() else { return (found, Missing::default()) };

@@ -137,6 +137,12 @@ impl Missing {
         Err(Error::new(Kind::Io, format!("{}{others}", first.reason)))
     }
 
+    /// The same of a store that is the folder `folder` of another one.
+    pub(super) fn below(self, folder: &str) -> Self {
+        let deeper = |one: Unlisted| Unlisted { folder: joined(folder, &one.folder), ..one };
+        Self(self.0.into_iter().map(deeper).collect())
+    }
+
     /// The folders.
     #[must_use]
     pub fn all(&self) -> &[Unlisted] {
@@ -175,12 +181,52 @@ pub struct StoreListing {
     unlisted: Vec<Unlisted>,
     /// The root, as a person would type it.
     root: String,
+    /// Folders that are stores of their own, with their roots.
+    roots: Vec<(String, String)>,
 }
 
 impl StoreListing {
     /// A listing of the store that is shown as `root`, still empty.
     pub(super) fn of(root: &str) -> Self {
         Self { root: root.trim_end_matches('/').to_owned(), ..Self::default() }
+    }
+
+    /// A listing of a store that is made of others, each a folder of it with a root of its own, still empty.
+    pub(super) fn of_several(root: &str, roots: impl Iterator<Item = (String, String)>) -> Self {
+        let bare = |(folder, root): (String, String)| (folder, root.trim_end_matches('/').to_owned());
+        Self { roots: roots.map(bare).collect(), ..Self::of(root) }
+    }
+
+    /// Takes up the listing of the store that is the folder `folder` of this one.
+    pub(super) fn take(&mut self, folder: &str, other: Self) {
+        let deeper = |key: String| joined(folder, &key);
+        self.objects.extend(other.objects.into_iter().map(|one| Object { key: deeper(one.key), ..one }));
+        self.unfit.extend(other.unfit.into_iter().map(|(name, why)| (deeper(name), why)));
+        self.links.extend(other.links.into_iter().map(deeper));
+        self.unlisted.extend(other.unlisted.into_iter().map(|one| Unlisted { folder: deeper(one.folder), ..one }));
+    }
+
+    /// Takes up another listing of the same store.
+    pub(super) fn join(&mut self, other: Self) {
+        self.objects.extend(other.objects);
+        self.unfit.extend(other.unfit);
+        self.links.extend(other.links);
+        self.unlisted.extend(other.unlisted);
+    }
+
+    /// Takes note that nothing of the store that is the folder `folder` of this one could be listed below `prefix`.
+    pub(super) fn miss_all(&mut self, folder: &str, prefix: &str, error: &Error) {
+        self.unlisted.push(Unlisted { folder: joined(folder, prefix), reason: error.chain() });
+    }
+
+    /// Keeps what lies below the folder `below` of a collector's folder.
+    pub(super) fn keep_below(&mut self, below: &str) {
+        let lies = |key: &str| {
+            layout::collector_of(key).is_some()
+                && layout::without_collector(key).strip_prefix(below).is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.objects.retain(|one| lies(&one.key));
+        self.unfit.retain(|(name, _)| lies(name));
     }
 
     /// Takes up an object of this name, a path below the root, unless it is unfinished or hidden. The size and the time are
@@ -226,14 +272,17 @@ impl StoreListing {
     }
 
     fn place(&self, key: &str) -> String {
+        let (first, rest) = key.split_once('/').unwrap_or((key, ""));
+        let own = self.roots.iter().find(|(folder, _)| folder == first);
+        let (root, key) = own.map_or((&self.root, key), |(_, root)| (root, rest));
         match key {
-            "" => self.root.clone(),
+            "" => root.clone(),
             // A path that is too long for the system is too long for a message.
             long if long.len() > SHOWN => {
                 let end = long.floor_char_boundary(SHOWN);
-                format!("{}/{}…", self.root, long.get(..end).unwrap_or_default())
+                format!("{root}/{}…", long.get(..end).unwrap_or_default())
             }
-            key => format!("{}/{key}", self.root),
+            key => format!("{root}/{key}"),
         }
     }
 
@@ -307,6 +356,15 @@ impl StoreListing {
         let unlisted = self.unlisted.into_iter().filter(|one| !layout::is_own_folder(&one.folder));
         spool.missing = Missing(unlisted.collect());
         spool
+    }
+}
+
+/// A key of the folder `folder`; that folder itself where the key is empty.
+fn joined(folder: &str, key: &str) -> String {
+    match (folder, key) {
+        ("", key) => key.to_owned(),
+        (folder, "") => folder.to_owned(),
+        (folder, key) => format!("{folder}/{key}"),
     }
 }
 

@@ -18,6 +18,8 @@ pub mod read_only;
 pub mod remove;
 pub mod runs;
 pub mod scratch;
+mod several;
+pub mod spools;
 pub mod store;
 pub mod trail;
 mod upload;

@@ -35,7 +35,8 @@ pub async fn remove(store: &Store, object: &Object) -> Result<Removal> {
         Some(_) => {}
     }
     crash::point("about to remove an object");
-    match store.object_store().delete(&store.object_path(&object.key)).await {
+    let (root, key) = store.at(&object.key);
+    match root.object_store().delete(&root.object_path(key)).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
         Err(error) => {
             // The answer may have been lost on its way, and the object with it.

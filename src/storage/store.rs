@@ -1,4 +1,5 @@
-//! A store: a local folder or a bucket, addressed by keys relative to its root.
+//! A store: a local folder or a bucket, addressed by keys relative to its root; or the spools of several collectors, each
+//! in a folder of its name.
 //!
 //! It is read-only: durable objects are made by [`super::atomic`] only.
 
@@ -23,13 +24,18 @@ use super::{
     pinned::{Pinned, Pins},
     place,
     read_only::ReadOnly,
-    walk::walk,
+    several::{Root, Several},
+    spools::{Spool, Spools},
+    walk::{self, walk},
 };
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    model::{layout, partition::Collector},
+};
 
 pub use super::listing::Object;
 
-/// A local folder or a bucket.
+/// A local folder or a bucket, or the spools of several collectors.
 #[derive(Debug, Clone)]
 pub struct Store {
     object: Arc<dyn ObjectStore>,
@@ -43,7 +49,24 @@ pub struct Store {
     bucket: Option<Arc<Bucket>>,
     /// Where the versions that are listed are noted, if the store is held to them.
     pins: Option<Pins>,
+    /// The spools that it is made of, where these are several collectors'.
+    parts: Arc<[Part]>,
     shown: String,
+}
+
+/// The spool of one of several collectors.
+#[derive(Debug)]
+struct Part {
+    /// `collector=…`
+    folder: String,
+    collector: Collector,
+    store: Store,
+}
+
+impl Part {
+    fn spool(&self) -> Spool {
+        Spool { collector: Some(self.collector.clone()), place: self.store.address() }
+    }
 }
 
 /// How two stores overlap.
@@ -128,6 +151,7 @@ impl Store {
             folder: Some(absolute),
             bucket: None,
             pins: None,
+            parts: Arc::new([]),
         })
     }
 
@@ -154,8 +178,87 @@ impl Store {
             folder: None,
             bucket: Some(Arc::new(bucket)),
             pins: None,
+            parts: Arc::new([]),
             shown: text.to_owned(),
         })
+    }
+
+    /// The spools of several collectors as one store, in which the keys of each begin with `collector=…/`.
+    ///
+    /// # Errors
+    /// When two of them are the same place, or one lies in another.
+    pub fn several(all: Vec<(Collector, Self)>) -> Result<Self> {
+        for (nth, (name, store)) in all.iter().enumerate() {
+            for (other, known) in all.iter().take(nth) {
+                let (one, two) = (format!("{name} ({})", store.shown), format!("{other} ({})", known.shown));
+                let how = match store.overlap(known) {
+                    None => continue,
+                    Some(Overlap::Same) => format!("the spools {other} and {one} are the same place"),
+                    Some(Overlap::Inside) => format!("the spool {one} lies in the spool {two}"),
+                    Some(Overlap::Around) => format!("the spool {two} lies in the spool {one}"),
+                };
+                return Err(Error::usage(format!("{how}: each collector has a place of its own")));
+            }
+        }
+        let part = |(collector, store): (Collector, Self)| Part {
+            folder: layout::collector_dir(collector.as_str()),
+            collector,
+            store,
+        };
+        let parts: Arc<[Part]> = all.into_iter().map(part).collect();
+        let shown: Vec<String> = parts.iter().map(|part| format!("{}={}", part.collector, part.store.shown)).collect();
+        let root = |part: &Part| Root {
+            folder: part.folder.clone(),
+            object: Arc::clone(&part.store.object),
+            root: part.store.root.clone(),
+        };
+        Ok(Self {
+            object: Arc::new(ReadOnly(Several(parts.iter().map(root).collect()))),
+            base: Spools::of(parts.iter().map(Part::spool).collect())?.url()?,
+            root: ObjectPath::default(),
+            folder: None,
+            bucket: None,
+            pins: None,
+            parts,
+            shown: shown.join(", "),
+        })
+    }
+
+    /// The folder or bucket in which `key` lies, and the key there.
+    pub(super) fn at<'a>(&self, key: &'a str) -> (&Self, &'a str) {
+        let (first, rest) = key.split_once('/').unwrap_or((key, ""));
+        self.parts.iter().find(|part| part.folder == first).map_or((self, key), |part| (&part.store, rest))
+    }
+
+    /// The folders and buckets that it is made of, each with the folder that its keys begin with: `collector=…`, or nothing
+    /// where it is one without a name.
+    pub fn roots(&self) -> impl Iterator<Item = (&str, &Self)> {
+        let own = self.parts.is_empty().then_some(("", self));
+        own.into_iter().chain(self.parts.iter().map(|part| (part.folder.as_str(), &part.store)))
+    }
+
+    /// Whether an object can be made at `key`: among several spools it must tell which of them it is for.
+    #[must_use]
+    pub fn has_place_for(&self, key: &str) -> bool {
+        let (root, _) = self.at(key);
+        root.parts.is_empty()
+    }
+
+    /// How another machine would name this folder or bucket.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.folder.as_ref().map_or_else(|| self.shown.clone(), |folder| folder.display().to_string())
+    }
+
+    /// How another machine would name it, where it is the spool of a collector or of several.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn spools(&self) -> Result<Spools> {
+        if self.parts.is_empty() {
+            return Ok(Spools::one(self.address()));
+        }
+        Spools::of(self.parts.iter().map(Part::spool).collect())
     }
 
     /// The bucket, where the store is one.
@@ -182,6 +285,12 @@ impl Store {
         &self.base
     }
 
+    /// Whether any of it is in a bucket.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.roots().any(|(_, root)| root.bucket.is_some())
+    }
+
     /// The folder, where the store is one.
     #[must_use]
     pub fn local_folder(&self) -> Option<&Path> {
@@ -191,7 +300,8 @@ impl Store {
     /// The path of `key` in the file system, where the store is a folder.
     #[must_use]
     pub fn local_path(&self, key: &str) -> Option<PathBuf> {
-        self.folder.as_ref().map(|folder| folder.join(key))
+        let (root, key) = self.at(key);
+        root.folder.as_ref().map(|folder| folder.join(key))
     }
 
     /// `key` as the store underneath knows it.
@@ -206,14 +316,22 @@ impl Store {
     /// `key` as a person would type it.
     #[must_use]
     pub fn show(&self, key: &str) -> String {
-        let root = self.shown.trim_end_matches('/');
+        let (root, key) = self.at(key);
+        let root = root.shown.trim_end_matches('/');
         if key.is_empty() { root.to_owned() } else { format!("{root}/{key}") }
     }
 
-    /// Whether the store is a folder that does not exist.
+    /// Whether the store is a folder that does not exist, or one of those that it is made of is.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        self.folder.as_ref().is_some_and(|folder| !folder.exists())
+        self.absent().is_some()
+    }
+
+    /// The folder that does not exist, as a person would type it.
+    #[must_use]
+    pub fn absent(&self) -> Option<String> {
+        let is_absent = |root: &Self| root.folder.as_ref().is_some_and(|folder| !folder.exists());
+        self.roots().find(|(_, root)| is_absent(root)).map(|(_, root)| root.show(""))
     }
 
     /// What lies below `prefix` (a folder, or empty for all), by key; what is unfinished or hidden is left out.
@@ -222,12 +340,34 @@ impl Store {
     /// When nothing can be listed: the store does not answer, or the folder itself cannot be read. A folder below it that
     /// cannot be read is told in the listing, and one that does not exist has no objects.
     pub async fn list(&self, prefix: &str) -> Result<StoreListing> {
-        let listing = self.listed(prefix, usize::MAX).await?.sorted();
+        Ok(self.noted(self.listed(prefix, usize::MAX).await?))
+    }
+
+    /// What lies below the folder `below` of a spool, or of each where they are several collectors', by key. These may be the
+    /// stores that this one is made of, or folders of it.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn list_spool(&self, below: &str) -> Result<StoreListing> {
+        if below.is_empty() {
+            return self.list("").await;
+        }
+        let listing = if self.parts.is_empty() {
+            self.listed_folders(below).await?
+        } else {
+            self.listed_parts(self.parts.iter().map(|part| (part, below)).collect(), usize::MAX).await
+        };
+        Ok(self.noted(listing))
+    }
+
+    /// A listing by key, with its versions noted.
+    fn noted(&self, listing: StoreListing) -> StoreListing {
+        let listing = listing.sorted();
         if let Some(pins) = &self.pins {
             let version = |object: &Object| Some((self.object_path(&object.key), object.tag.clone()?));
             pins.note(listing.objects().iter().filter_map(version));
         }
-        Ok(listing)
+        listing
     }
 
     /// Some object, if there is any that can be listed.
@@ -240,14 +380,58 @@ impl Store {
 
     /// What lies below `prefix`, until there are `most` objects; in no order.
     async fn listed(&self, prefix: &str, most: usize) -> Result<StoreListing> {
-        let (shown, listing) = (self.show(prefix), StoreListing::of(&self.shown));
-        if let Some(bucket) = &self.bucket {
-            let folder = |path: &ObjectPath| if path.as_ref().is_empty() { String::new() } else { format!("{path}/") };
-            let (root, full) = (folder(&self.root), folder(&self.object_path(prefix)));
-            let listed = pages::list(bucket, &root, &full, listing, most, &shown).await;
-            let is_told = bucket.lacks_credentials() || bucket.is_out_of_reach();
-            return listed.map_err(|e| if is_told { self.failed(prefix, "cannot be listed", e) } else { e });
+        if self.parts.is_empty() {
+            return self.listed_here(prefix, most).await;
         }
+        let (first, rest) = prefix.split_once('/').unwrap_or((prefix, ""));
+        let meant = self.parts.iter().filter(|part| prefix.is_empty() || part.folder == first);
+        Ok(self.listed_parts(meant.map(|part| (part, rest)).collect(), most).await)
+    }
+
+    /// What lies below a folder of each of these parts. What of them cannot be listed is told in the listing.
+    async fn listed_parts(&self, parts: Vec<(&Part, &str)>, most: usize) -> StoreListing {
+        let roots = self.parts.iter().map(|part| (part.folder.clone(), part.store.shown.clone()));
+        let mut all = StoreListing::of_several(&self.shown, roots);
+        let mut lists = Vec::with_capacity(parts.len());
+        for (part, prefix) in &parts {
+            lists.push(part.store.listed_here(prefix, most));
+        }
+        for ((part, prefix), listed) in parts.iter().zip(futures::future::join_all(lists).await) {
+            let absent = part.store.absent().map(|folder| Error::usage(format!("{folder}: there is no such folder")));
+            match absent.map_or(listed, Err) {
+                Ok(listed) => all.take(&part.folder, listed),
+                Err(error) => all.miss_all(&part.folder, prefix, &error),
+            }
+        }
+        all
+    }
+
+    /// What lies below the folder `below` of a folder or bucket, and of each collector's folder in it.
+    async fn listed_folders(&self, below: &str) -> Result<StoreListing> {
+        let mut listing = self.listed_here(below, usize::MAX).await?;
+        if let Some(bucket) = &self.bucket {
+            let begin = format!("{}{}", folder_of(&self.root), layout::COLLECTOR);
+            let mut folders = self.listed_in(bucket, "", &begin, usize::MAX).await?;
+            folders.keep_below(below);
+            listing.join(folders);
+            return Ok(listing);
+        }
+        let Some(root) = self.folder.clone() else { return Ok(listing) };
+        let found = tokio::task::spawn_blocking(move || walk::collectors(&root)).await;
+        let found = found.map_err(|e| Error::new(Kind::Internal, format!("a listing ended early: {e}")))?;
+        let folders = found.map_err(|e| Error::io(format!("{}: cannot be listed", self.show("")), e))?;
+        for folder in folders {
+            listing.join(self.listed_here(&format!("{folder}/{below}"), usize::MAX).await?);
+        }
+        Ok(listing)
+    }
+
+    /// What lies below `prefix` of a folder or bucket, until there are `most` objects; in no order.
+    async fn listed_here(&self, prefix: &str, most: usize) -> Result<StoreListing> {
+        if let Some(bucket) = &self.bucket {
+            return self.listed_in(bucket, prefix, &folder_of(&self.object_path(prefix)), most).await;
+        }
+        let (shown, listing) = (self.show(prefix), StoreListing::of(&self.shown));
         let Some(root) = self.folder.clone() else {
             return Err(Error::new(Kind::Internal, "a store is a folder or a bucket"));
         };
@@ -257,10 +441,29 @@ impl Store {
         walked.map_err(|e| Error::io(format!("{shown}: cannot be listed"), e))
     }
 
+    /// The objects of `bucket` whose keys begin with `begin`, below `prefix` for a person, until there are `most` of them.
+    async fn listed_in(&self, bucket: &Bucket, prefix: &str, begin: &str, most: usize) -> Result<StoreListing> {
+        let (shown, listing) = (self.show(prefix), StoreListing::of(&self.shown));
+        let listed = pages::list(bucket, &folder_of(&self.root), begin, listing, most, &shown).await;
+        let is_told = bucket.lacks_credentials() || bucket.is_out_of_reach();
+        listed.map_err(|e| if is_told { self.failed(prefix, "cannot be listed", e) } else { e })
+    }
+
     /// How this store and `other` overlap, if they do. Folders are compared as the system finds them, links followed; of
     /// buckets of one endpoint, the parts of their prefixes.
     #[must_use]
     pub fn overlap(&self, other: &Self) -> Option<Overlap> {
+        self.overlapping(other).map(|(_, overlap)| overlap)
+    }
+
+    /// The folder or bucket of this store that overlaps with `other`, as a person would type it, and how.
+    #[must_use]
+    pub fn overlapping(&self, other: &Self) -> Option<(String, Overlap)> {
+        let of = |one: &Self| other.roots().find_map(|(_, two)| one.overlap_here(two));
+        self.roots().find_map(|(_, one)| Some((one.show(""), of(one)?)))
+    }
+
+    fn overlap_here(&self, other: &Self) -> Option<Overlap> {
         let (one, two) = match (&self.bucket, &other.bucket, &self.folder, &other.folder) {
             (None, None, Some(one), Some(two)) => (place::of(one), place::of(two)),
             (Some(one), Some(two), ..) if one.is_same_as(two) => {
@@ -370,7 +573,8 @@ impl Store {
         E: std::error::Error + Send + Sync + 'static,
     {
         let place = self.show(key);
-        if self.bucket.as_ref().is_some_and(|bucket| bucket.lacks_credentials()) {
+        let (root, _) = self.at(key);
+        if root.bucket.as_ref().is_some_and(|bucket| bucket.lacks_credentials()) {
             return Error::new(
                 Kind::Io,
                 format!(
@@ -379,7 +583,7 @@ impl Store {
                 ),
             );
         }
-        if let Some(bucket) = self.bucket.as_ref().filter(|bucket| bucket.is_out_of_reach()) {
+        if let Some(bucket) = root.bucket.as_ref().filter(|bucket| bucket.is_out_of_reach()) {
             // The steps of the client between its request and the reason say nothing more.
             let mut cause: &dyn std::error::Error = &error;
             while let Some(next) = cause.source() {
@@ -405,6 +609,11 @@ impl Store {
             tag: meta.e_tag.clone(),
         })
     }
+}
+
+/// What the keys below a path of a bucket begin with.
+fn folder_of(path: &ObjectPath) -> String {
+    if path.as_ref().is_empty() { String::new() } else { format!("{path}/") }
 }
 
 /// Refuses what was meant to be a URL and would be taken for a folder, such as `s3:/bucket`.

@@ -17,7 +17,7 @@ use std::{
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, open, statat};
 
 use super::listing::{Object, StoreListing, Unfit};
-use crate::model::layout::LOST_AND_FOUND;
+use crate::model::layout::{LOST_AND_FOUND, collector_of};
 
 /// The longest path that Linux opens, in bytes (`PATH_MAX` counts the zero at its end).
 const LONGEST: usize = 4095;
@@ -45,6 +45,25 @@ pub(super) fn walk(root: &Path, prefix: &str, mut listing: StoreListing, most: u
         is_first = false;
     }
     Ok(listing)
+}
+
+/// The folders of collectors in the folder `root`, in order; one that is not there has none.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn collectors(root: &Path) -> io::Result<Vec<String>> {
+    let entries = match root.read_dir() {
+        Ok(entries) => entries,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().into_string();
+        found.extend(name.ok().filter(|name| collector_of(name).is_some()));
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// A folder that is still to be read.

@@ -64,9 +64,10 @@ Examples:
 /// What every command understands.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Global {
-    /// The spool, where collectors write: a folder or a URL [default: /opt/quantlab/spool]
-    #[arg(long, global = true, value_name = "PATH|URL", env = "QLC_SPOOL", hide_env_values = true)]
-    pub(crate) spool: Option<String>,
+    /// The spool, where collectors write: a folder or a URL; of several collectors each with its name, as in --spool
+    /// a=/data/a --spool b=s3://bucket/b [default: /opt/quantlab/spool]
+    #[arg(long, global = true, value_name = "[NAME=]PATH|URL", env = "QLC_SPOOL", hide_env_values = true)]
+    pub(crate) spool: Vec<String>,
     /// The archive of compacted partitions: a folder or a URL [default: s3://quantlab-compact]
     #[arg(long, global = true, value_name = "PATH|URL", env = "QLC_ARCHIVE", hide_env_values = true)]
     pub(crate) archive: Option<String>,
@@ -259,9 +260,13 @@ pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, cl
     if line.iter().skip(1).eq(["help", "options"].iter()) {
         return Err(pages::options(&grammar()));
     }
+    let named = spools(&line);
     let matches = pages::presented(deaf_to_empty(grammar())).try_get_matches_from(line)?;
     let mut typed = <Typed as clap::FromArgMatches>::from_arg_matches(&matches)?;
     typed.global.sources = sources(&matches);
+    if !named.is_empty() {
+        typed.global.spool = named;
+    }
     typed.global.archive_was_typed = typed.global.sources.typed.iter().any(|id| id == "archive");
     let moved = typed.global.bucket.feeds();
     match &mut typed.command {
@@ -270,6 +275,21 @@ pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, cl
         _ => {}
     }
     Ok(typed)
+}
+
+/// All spools on the line, before and after the command: of those before it the grammar keeps none where others follow.
+fn spools(line: &[OsString]) -> Vec<String> {
+    const FLAG: &str = "--spool";
+    let mut words = line.iter().skip(1).map(|word| word.to_string_lossy()).take_while(|word| *word != "--");
+    let mut named = Vec::new();
+    while let Some(word) = words.next() {
+        if word == FLAG {
+            named.extend(words.next().map(std::borrow::Cow::into_owned));
+        } else {
+            named.extend(word.strip_prefix(FLAG).and_then(|rest| rest.strip_prefix('=')).map(str::to_owned));
+        }
+    }
+    named
 }
 
 /// The grammar without the variables that are set to nothing: files of variables turn a setting off so.

@@ -28,7 +28,7 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     let options = meaning::clean(typed, settings, Utc::now());
     let archive = stores::archive(settings)?;
-    let spool = stores::spool_if_any(settings);
+    let (spool, _) = stores::spools_here(settings)?;
     stores::apart(spool.as_ref(), &archive)?;
     let begun = history::begin();
     let stop = || signals.stop().asked();

@@ -32,7 +32,14 @@ const QUIET: Duration = Duration::from_secs(30);
 /// Collects until it is asked to stop.
 pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
     let decided = Collecting::decide(typed, &settings.collect)?;
-    let spool = Store::open(&settings.spool)?;
+    let Some(place) = settings.spool.only() else {
+        return Err(Error::usage(format!(
+            "a collector writes to one spool, and these are several ({}): name its own, as in qlc collect --spool {}",
+            settings.spool,
+            settings.spool.all().first().map(ToString::to_string).unwrap_or_default()
+        )));
+    };
+    let spool = Store::open(place)?;
     stores::refuse_file(&spool, "spool")?;
     let is_known =
         |wanted: &Wanted| spool.local_path(&layout::series_dir(&wanted.series)).is_some_and(|folder| folder.exists());

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Kind, Result},
     model::{date::Date, layout, partition::Selection},
     query,
-    storage::{Expect, atomic, scratch::Scratch, store::Store},
+    storage::{Expect, atomic, scratch::Scratch, spools::Spools, store::Store},
     verify,
 };
 
@@ -49,8 +49,9 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     let dir = &typed.dir;
     let beside = dir.join("archive").display().to_string();
+    let place = dir.join("spool").display().to_string();
     let settings = Settings {
-        spool: dir.join("spool").display().to_string(),
+        spool: Spools::one(place.clone()),
         archive: if is_typed { settings.archive.clone() } else { beside },
         ..settings.clone()
     };
@@ -62,15 +63,12 @@ pub(super) async fn run(
         out.lines(text);
         out.finish()
     };
-    let called = format!("{} --spool {} --archive {}", program(), quoted(&settings.spool), quoted(&settings.archive));
+    let called = format!("{} --spool {} --archive {}", program(), quoted(&place), quoted(&settings.archive));
     let command = |rest: &str| format!("{called} {rest}");
 
     make_way(dir)?;
-    let sample = demo::sample(Path::new(&settings.spool), yesterday, SEED)?;
-    say(&format!(
-        "1. A sample spool for {yesterday}, as a collector would leave it, in {}.\n\n{sample}\n",
-        settings.spool
-    ))?;
+    let sample = demo::sample(Path::new(&place), yesterday, SEED)?;
+    say(&format!("1. A sample spool for {yesterday}, as a collector would leave it, in {}.\n\n{sample}\n", place))?;
 
     say(&format!("2. Compact: its files become one per partition.\n   $ {}\n", command("compact --mode daily")))?;
     let (spool, archive) = (stores::present_spool(&settings)?, stores::archive(&settings)?);

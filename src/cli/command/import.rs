@@ -32,7 +32,7 @@ pub(super) async fn run(typed: &Import, settings: &Settings, console: &Console, 
     let from = typed.from.as_deref().map(|place| old(place, settings)).transpose()?;
     // Without another place the archive itself is what is looked at.
     let archive = if from.is_some() { stores::archive(settings)? } else { stores::present_archive(settings)? };
-    stores::apart(stores::spool_if_any(settings).as_ref(), &archive)?;
+    stores::apart(stores::spools_here(settings)?.0.as_ref(), &archive)?;
     let mut run = Run { settings, options, archive, console, signals, all: Vec::new(), ignored: Vec::new() };
     let ended = match (typed.from.as_deref(), &from) {
         (Some(place), Some(tree)) => run.trees(place, tree).await,

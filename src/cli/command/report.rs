@@ -19,7 +19,7 @@ pub(super) async fn run(typed: &Report, settings: &Settings, console: &Console, 
     let now = Utc::now();
     let options = meaning::status(&typed.covered, Detail::All, now)?;
     let archive = stores::present_archive(settings)?;
-    let spool = spool(settings, console);
+    let spool = spool(settings, console)?;
     stores::apart(spool.as_ref(), &archive)?;
     let coverage = signals.or_stop(status::run(spool.as_ref(), &archive, &options)).await?;
     let runs = signals.or_stop(runs::read(&archive, Some(coverage.start))).await?;

@@ -23,7 +23,7 @@ use crate::{
 pub(super) async fn run(typed: &Status, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
     let options = meaning::status(&typed.covered, Detail::WhereNeeded, Utc::now())?;
     let archive = stores::archive(settings)?;
-    let spool = spool(settings, console);
+    let spool = spool(settings, console)?;
     stores::apart(spool.as_ref(), &archive)?;
     let coverage = signals.or_stop(status::run(spool.as_ref(), &archive, &options)).await?;
     let mut out = console.out();
@@ -44,14 +44,14 @@ pub(super) fn gaps(coverage: &Coverage, console: &Console) {
     }
 }
 
-/// The spool, if there is one here; without it nothing is known of what waits.
-pub(super) fn spool(settings: &Settings, console: &Console) -> Option<Store> {
-    let spool = stores::spool_if_any(settings);
-    if spool.is_none() {
+/// The spool, if there is one here; without it nothing is known of what waits. Of several collectors' spools those that are
+/// here.
+pub(super) fn spool(settings: &Settings, console: &Console) -> Result<Option<Store>> {
+    let (spool, absent) = stores::spools_here(settings)?;
+    for one in absent {
         console.line(&format!(
-            "qlc: {}: there is no such spool here, so files that wait and quality windows are not known",
-            settings.spool
+            "qlc: {one}: there is no such spool here, so files that wait and quality windows are not known"
         ));
     }
-    spool
+    Ok(spool)
 }

@@ -5,22 +5,37 @@
 use crate::{
     cli::settings::Settings,
     error::{Error, Result},
-    storage::store::{Overlap, Store},
+    storage::{
+        spools::{Spool, Spools},
+        store::{Overlap, Store},
+    },
 };
 
 /// The spool, which must be there: an absent one is a typing error, or a disk that is not mounted.
 pub(super) fn present_spool(settings: &Settings) -> Result<Store> {
-    present(&settings.spool, settings, "spool")
+    let store = settings.spool.open(&settings.bucket)?;
+    present(&store, "spool")?;
+    Ok(store)
 }
 
-/// The spool, if there is one on this machine.
-pub(super) fn spool_if_any(settings: &Settings) -> Option<Store> {
-    Store::open_with(&settings.spool, &settings.bucket).ok().filter(|spool| !spool.is_absent())
+/// The spools that are on this machine, as one store, if there is any; and those that are not.
+///
+/// # Errors
+/// When two of those that are there are one place.
+pub(super) fn spools_here(settings: &Settings) -> Result<(Option<Store>, Vec<Spool>)> {
+    let is_here =
+        |spool: &&Spool| Store::open_with(&spool.place, &settings.bucket).is_ok_and(|store| !store.is_absent());
+    let (here, absent): (Vec<&Spool>, Vec<&Spool>) = settings.spool.all().iter().partition(is_here);
+    let here: Vec<Spool> = here.into_iter().cloned().collect();
+    let store = if here.is_empty() { None } else { Some(Spools::of(here)?.open(&settings.bucket)?) };
+    Ok((store, absent.into_iter().cloned().collect()))
 }
 
 /// The archive, which must be there, since nothing is about to be written to it.
 pub(super) fn present_archive(settings: &Settings) -> Result<Store> {
-    present(&settings.archive, settings, "archive")
+    let store = Store::open_with(&settings.archive, &settings.bucket)?;
+    present(&store, "archive")?;
+    Ok(store)
 }
 
 /// The archive, which need not be there yet.
@@ -30,22 +45,20 @@ pub(super) fn archive(settings: &Settings) -> Result<Store> {
     Ok(store)
 }
 
-fn present(place: &str, settings: &Settings, noun: &str) -> Result<Store> {
-    let store = Store::open_with(place, &settings.bucket)?;
-    if store.is_absent() {
+fn present(store: &Store, noun: &str) -> Result<()> {
+    if let Some(place) = store.absent() {
         return Err(Error::usage(format!(
             "{place}: there is no such folder; name the {noun} with --{noun} or QLC_{}",
             noun.to_ascii_uppercase()
         )));
     }
-    refuse_file(&store, noun)?;
-    Ok(store)
+    refuse_file(store, noun)
 }
 
 /// Fails where spool and archive are one place, or one lies in the other: what a run publishes would be input of the next.
 pub(super) fn apart(spool: Option<&Store>, archive: &Store) -> Result<()> {
-    let Some((spool, overlap)) = spool.and_then(|spool| Some((spool, spool.overlap(archive)?))) else { return Ok(()) };
-    let (spool, archive) = (spool.show(""), archive.show(""));
+    let Some((spool, overlap)) = spool.and_then(|spool| spool.overlapping(archive)) else { return Ok(()) };
+    let archive = archive.show("");
     Err(Error::usage(match overlap {
         Overlap::Same => format!("{spool} and {archive} are the same place: spool and archive must be apart"),
         Overlap::Inside => format!("the spool {spool} lies in the archive {archive}: they must be apart"),
@@ -55,10 +68,6 @@ pub(super) fn apart(spool: Option<&Store>, archive: &Store) -> Result<()> {
 
 /// Fails where a file stands in the place of a folder.
 pub(super) fn refuse_file(store: &Store, noun: &str) -> Result<()> {
-    match store.local_folder() {
-        Some(folder) if folder.is_file() => {
-            Err(Error::usage(format!("{}: is a file; the {noun} must be a folder", folder.display())))
-        }
-        _ => Ok(()),
-    }
+    let file = store.roots().filter_map(|(_, root)| root.local_folder()).find(|folder| folder.is_file());
+    file.map_or(Ok(()), |file| Err(Error::usage(format!("{}: is a file; the {noun} must be a folder", file.display()))))
 }

@@ -3,11 +3,14 @@
 use std::ffi::OsString;
 
 use super::*;
-use crate::cli::args::{self, Command};
+use crate::{
+    cli::args::{self, Command},
+    storage::spools::Spools,
+};
 
 fn settings() -> Settings {
     Settings {
-        spool: "/spool".to_owned(),
+        spool: Spools::one("/spool"),
         archive: "/archive".to_owned(),
         memory_limit: 1_000_000_000,
         spill_dir: "/spill".into(),

@@ -21,12 +21,13 @@ use crate::{
     cli::args::{Global, connections, duration, feed_time, keep_days, retries, workers, zstd_level},
     error::{Error, Kind, Result},
     feed::{event, instrument::Wish, venue::Venue},
+    storage::spools::Spools,
 };
 
 /// What a configuration file says; it may leave out anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct File {
-    pub(super) spool: Option<String>,
+    pub(super) spool: Option<Spools>,
     pub(super) archive: Option<String>,
     pub(super) memory_limit: Option<u64>,
     pub(super) spill_dir: Option<PathBuf>,
@@ -110,7 +111,7 @@ impl File {
             }
         };
         Ok(Self {
-            spool: top.place("spool", "/opt/quantlab/spool")?,
+            spool: top.spools("spool", "/opt/quantlab/spool")?,
             archive: top.place("archive", "s3://quantlab-compact")?,
             memory_limit: top.size("memory_limit", "2.5GB")?,
             spill_dir: top.place("spill_dir", "/var/tmp/qlc")?.map(PathBuf::from),

@@ -11,7 +11,10 @@ use crate::{
     cli::args::feed_url,
     error::{Error, Result},
     model::size,
-    storage::store::check_place,
+    storage::{
+        spools::{self, Spool, Spools},
+        store::check_place,
+    },
 };
 
 /// A part of the file, which names its keys in complaints.
@@ -54,12 +57,52 @@ impl Section<'_> {
 
     /// A path, which begins where the file lies unless it is a URL or empty.
     pub(super) fn place(&self, key: &str, example: &str) -> Result<Option<String>> {
+        Ok(self.text(key, example)?.map(|place| self.rooted(place)))
+    }
+
+    fn rooted(&self, place: String) -> String {
         let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
-        Ok(self.text(key, example)?.map(|place| {
-            // What is nearly a URL is refused later, and not made a path first.
-            let stays = place.is_empty() || place.contains("://") || check_place(&place).is_err();
-            if stays { place } else { folder.join(place).display().to_string() }
-        }))
+        // What is nearly a URL is refused later, and not made a path first.
+        let stays = place.is_empty() || place.contains("://") || check_place(&place).is_err();
+        if stays { place } else { folder.join(place).display().to_string() }
+    }
+
+    /// Places of collectors: one text, such as a flag has or a list of them; a list of such texts; or names with their places.
+    pub(super) fn spools(&self, key: &str, example: &str) -> Result<Option<Spools>> {
+        let wrong = |what: &str| {
+            self.wrong(format!(
+                "{}{key} is {what}; write {key} = \"{example}\", or {key} = {{ a = \"/data/a\", b = \"/data/b\" }}",
+                self.name
+            ))
+        };
+        let parsed = |text: &str| Spool::parse(text).map_err(|e| self.in_key(key, &e));
+        let all: Vec<Spool> = match self.table.get(key) {
+            None => return Ok(None),
+            Some(Value::Table(all)) => {
+                let one = |(name, place): (&String, &Value)| match place {
+                    Value::String(place) => {
+                        let collector = name.parse().map_err(|e| self.in_key(key, &e))?;
+                        Ok(Spool { collector: Some(collector), place: place.clone() })
+                    }
+                    other => Err(self.wrong(format!("{}{key}.{name} is {}, not a text", self.name, noun(other)))),
+                };
+                all.iter().map(one).collect::<Result<_>>()?
+            }
+            Some(Value::Array(all)) if all.iter().all(Value::is_str) => {
+                all.iter().filter_map(Value::as_str).map(parsed).collect::<Result<_>>()?
+            }
+            Some(Value::String(text)) => spools::listed(text).into_iter().map(parsed).collect::<Result<_>>()?,
+            Some(Value::Array(_)) => return Err(wrong("a list, not one of texts")),
+            Some(other) => {
+                return Err(self.wrong(format!(
+                    "{}{key} is {}, not a text; write {key} = \"{example}\"",
+                    self.name,
+                    noun(other)
+                )));
+            }
+        };
+        let rooted = all.into_iter().map(|one| Spool { place: self.rooted(one.place), ..one });
+        Spools::of(rooted.collect()).map(Some).map_err(|e| self.in_key(key, &e))
     }
 
     pub(super) fn parsed<T>(&self, key: &str, example: &str, read: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {

@@ -10,11 +10,11 @@ fn file(text: &str) -> Result<File> {
 #[test]
 fn a_flag_beats_the_file_and_the_file_beats_the_default() {
     let from_file = file("spool = \"/a\"\narchive = \"/b\"\nmemory_limit = \"1GB\"\nworkers = 3").unwrap();
-    let typed = Global { spool: Some("/typed".to_owned()), ..Global::default() };
+    let typed = Global { spool: vec!["/typed".to_owned()], ..Global::default() };
     let resources = Resources { memory_limit: Some(512_000_000), spill_dir: None };
     let got = Settings::merge(&typed, &resources, &Tuning::default(), from_file, None).unwrap();
     let want = Settings {
-        spool: "/typed".to_owned(),
+        spool: Spools::one("/typed"),
         archive: "/b".to_owned(),
         memory_limit: 512_000_000,
         spill_dir: std::env::temp_dir().join(scratch::private_name()),
@@ -29,7 +29,7 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
     assert_eq!(got, want);
     let bare =
         Settings::merge(&Global::default(), &Resources::default(), &Tuning::default(), File::default(), None).unwrap();
-    assert_eq!((bare.spool.as_str(), bare.archive.as_str()), (DEFAULT_SPOOL, DEFAULT_ARCHIVE));
+    assert_eq!((bare.spool, bare.archive.as_str()), (Spools::one(DEFAULT_SPOOL), DEFAULT_ARCHIVE));
     assert_eq!((bare.memory_limit, bare.workers), (DEFAULT_MEMORY, 2 * cores()));
 }
 
@@ -69,9 +69,45 @@ fn what_is_wrong_in_the_file_is_said_with_its_name() {
 #[test]
 fn relative_paths_of_the_file_begin_where_it_lies() {
     let got = file("spool = \"spool\"\narchive = \"s3://bucket\"\nspill_dir = \"/tmp/x\"").unwrap();
-    assert_eq!(got.spool.as_deref(), Some("/etc/qlc/spool"));
+    assert_eq!(got.spool, Some(Spools::one("/etc/qlc/spool")));
     assert_eq!(got.archive.as_deref(), Some("s3://bucket"));
     assert_eq!(got.spill_dir, Some(PathBuf::from("/tmp/x")));
+}
+
+#[test]
+fn several_spools_have_a_name_each_wherever_they_come_from() {
+    let want = Spools::parse(["a=/etc/qlc/a", "b=s3://bucket/b"]).unwrap();
+    for text in [
+        "spool = { a = \"a\", b = \"s3://bucket/b\" }",
+        "[spool]\na = \"/etc/qlc/a\"\nb = \"s3://bucket/b\"",
+        "spool = [\"a=a\", \"b=s3://bucket/b\"]",
+        "spool = \"a=a, b=s3://bucket/b\"",
+    ] {
+        assert_eq!(file(text).unwrap().spool, Some(want.clone()), "{text}");
+    }
+    let check = |text: &str, want: &str| {
+        let said = file(text).unwrap_err().chain();
+        assert!(said.starts_with("/etc/qlc/qlc.toml: spool") && said.contains(want), "{text}: {said}");
+    };
+    check("spool = [1]", "spool is a list, not one of texts");
+    check("spool = { a = 1 }", "spool.a is a number, not a text");
+    check("spool = { \"a b\" = \"/x\" }", "is not a name of a collector");
+    check("spool = [\"a=/x\", \"/y\"]", "/y has no name");
+    check("spool = \"a=/x a=/y\"", "two spools are named a");
+    check("spool = []", "no spool is named");
+    let merge = |global: &Global, file| {
+        Settings::merge(global, &Resources::default(), &Tuning::default(), file, None).map(|settings| settings.spool)
+    };
+    // A flag is one spool; a variable may list several.
+    let mut typed = Global { spool: vec!["a=/x".to_owned(), "b=/y,c=/z".to_owned()], ..Global::default() };
+    assert_eq!(merge(&typed, File::default()).unwrap(), Spools::parse(["a=/x", "b=/y,c=/z"]).unwrap());
+    typed.sources.environment = vec![("spool".to_owned(), "QLC_SPOOL".to_owned())];
+    typed.spool = vec!["a=/x,b=/y c=/z".to_owned()];
+    assert_eq!(merge(&typed, File::default()).unwrap(), Spools::parse(["a=/x", "b=/y", "c=/z"]).unwrap());
+    typed.spool = vec!["a=/x,a=/y".to_owned()];
+    assert!(merge(&typed, File::default()).unwrap_err().chain().starts_with("QLC_SPOOL: two spools"));
+    let empty = Global { spool: vec!["a=".to_owned()], ..Global::default() };
+    assert!(merge(&empty, File::default()).unwrap_err().chain().contains("the spool is an empty string"));
 }
 
 #[test]

@@ -24,7 +24,10 @@ use datafusion::{
 };
 use futures::{TryStreamExt, stream};
 
-use super::{listing::Listed, prune};
+use super::{
+    listing::{Listed, Side},
+    prune,
+};
 use crate::{
     error::{Error, Kind},
     file::{fault::Problem, reader::Handle},
@@ -35,6 +38,7 @@ use crate::{
 #[derive(Debug, Clone)]
 struct Part {
     handle: Handle,
+    side: Side,
     path: Vec<ScalarValue>,
 }
 
@@ -48,10 +52,11 @@ pub(super) struct BoundedScan {
 
 impl BoundedScan {
     /// A scan of `files`, which gives the columns of `schema`.
-    pub(super) fn of(store: &Store, files: &[&Listed], schema: SchemaRef) -> Arc<dyn ExecutionPlan> {
+    pub(super) fn of(store: &Store, side: Side, files: &[&Listed], schema: SchemaRef) -> Arc<dyn ExecutionPlan> {
         let part = |file: &&Listed| {
             let handle = Handle::new(store, &file.object);
-            Part { handle: if file.vouched { handle.vouched() } else { handle }, path: prune::values(file) }
+            let handle = if file.vouched { handle.vouched() } else { handle };
+            Part { handle, side, path: prune::values(side, file) }
         };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
@@ -99,7 +104,7 @@ async fn rows(
     let named = |part: &Part, problem| wrong(part.handle.shown(), problem);
     let meta = part.handle.footer().await.map_err(|problem| named(&part, problem))?;
     let mut rows = part.handle.rows_of(&meta, batch_rows, &[]).map_err(|problem| named(&part, problem))?;
-    let is_read = |name: &str| !prune::COLUMNS.contains(&name) && schema.column_with_name(name).is_some();
+    let is_read = |name: &str| !prune::is_of_path(part.side, name) && schema.column_with_name(name).is_some();
     let stored = rows.schema().fields().iter().enumerate();
     let columns = stored.filter(|(_, field)| is_read(field.name())).map(|(nth, _)| nth).collect();
     rows.project(columns);
@@ -120,7 +125,7 @@ fn brought(batch: &RecordBatch, part: &Part, schema: &SchemaRef) -> DfResult<Rec
     let rows = batch.num_rows();
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let column = |name: &String, kind| -> DfResult<ArrayRef> {
-        if let Some(at) = prune::COLUMNS.iter().position(|column| column == name) {
+        if let Some(at) = prune::names(part.side).iter().position(|column| column == name) {
             let value =
                 part.path.get(at).ok_or_else(|| DataFusionError::Internal("a path without a value".to_owned()))?;
             return value.to_array_of_size(rows);

@@ -23,7 +23,7 @@ use parquet::{
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 
-use super::listing::Listed;
+use super::listing::{Listed, Side};
 use crate::{
     error::{Error, Kind, Result},
     file::{fault::Problem, reader::Handle},
@@ -354,8 +354,8 @@ pub(super) fn object_meta(store: &Store, object: &Object) -> ObjectMeta {
 }
 
 /// `columns` without those whose values come from the path.
-pub(super) fn without_path_columns(columns: &Schema) -> SchemaRef {
-    let kept = columns.fields().iter().filter(|f| !super::prune::COLUMNS.contains(&f.name().as_str()));
+pub(super) fn without_path_columns(side: Side, columns: &Schema) -> SchemaRef {
+    let kept = columns.fields().iter().filter(|f| !super::prune::is_of_path(side, f.name()));
     Arc::new(Schema::new(kept.cloned().collect::<Vec<_>>()))
 }
 

@@ -21,7 +21,7 @@ use datafusion::{
 use futures::{StreamExt, TryStreamExt};
 
 use super::{
-    listing::{Listed, Listing},
+    listing::{Listed, Listing, Side},
     prune::{self, Hints},
 };
 use crate::{
@@ -67,7 +67,7 @@ impl Documents {
     }
 
     fn new(store: &Store, kind: Kind, listed: Vec<(Listed, Option<u64>)>, hints: Hints) -> Self {
-        let mut fields: Vec<Field> = prune::fields().iter().map(|f| f.as_ref().clone()).collect();
+        let mut fields: Vec<Field> = prune::fields(Side::Archive).iter().map(|f| f.as_ref().clone()).collect();
         let own: &[(&str, DataType)] = match kind {
             Kind::Meta => &META_COLUMNS,
             Kind::Quarantine => &QUARANTINE_COLUMNS,
@@ -81,7 +81,7 @@ impl Documents {
             Kind::Meta => self.meta_rows(documents),
             Kind::Quarantine => quarantine_rows(documents),
         };
-        let mut columns = prune::batch(&listed)?.columns().to_vec();
+        let mut columns = prune::batch(Side::Archive, &listed)?.columns().to_vec();
         columns.extend(own);
         Ok(RecordBatch::try_new(Arc::clone(&self.columns), columns)?)
     }
@@ -194,7 +194,7 @@ impl TableProvider for Documents {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(prune::pushdown(filters))
+        Ok(prune::pushdown(Side::Archive, filters))
     }
 
     async fn scan(
@@ -205,8 +205,10 @@ impl TableProvider for Documents {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<&Listed> = self.listed.iter().map(|(listed, _)| listed).collect();
-        let kept: std::collections::BTreeSet<&str> =
-            prune::keep(state, filters, &all, &self.hints)?.iter().map(|listed| listed.object.key.as_str()).collect();
+        let kept: std::collections::BTreeSet<&str> = prune::keep(Side::Archive, state, filters, &all, &self.hints)?
+            .iter()
+            .map(|listed| listed.object.key.as_str())
+            .collect();
         let mut reads = Vec::new();
         for document in self.listed.iter().filter(|(listed, _)| kept.contains(listed.object.key.as_str())) {
             reads.push(async move { self.store.read(&document.0.object.key).await.map(|bytes| (document, bytes)) });

@@ -6,7 +6,8 @@
 //! Every table ends in the columns `exchange`, `stream`, `symbol` and `date`, which come from the path and decide which
 //! files are read; columns of these names *in* a file are not shown (`verify` compares the two). `date` is text such as
 //! `20260203`; in the spool it is the day of the file's folder or name, else null, and a file that spans midnight has
-//! rows of the next day under it.
+//! rows of the next day under it. In the spool a column `collector` follows, which is null unless several collectors have
+//! one.
 //!
 //! A stream whose name is that of a built-in table, such as `meta`, has the table `"stream=meta"`, as its folder is
 //! named; no stream can have that name itself. A store is listed only when a statement asks about it, and nothing is

@@ -171,8 +171,9 @@ impl PartitionedTable {
         files: Vec<Listed>,
         Shared { hints, sizes, left_out }: Shared,
     ) -> Self {
-        let columns =
-            TableSchema::builder(without_path_columns(&held)).with_table_partition_cols(prune::fields()).build();
+        let columns = TableSchema::builder(without_path_columns(side, &held))
+            .with_table_partition_cols(prune::fields(side))
+            .build();
         Self { store: store.clone(), side, held, columns, files, learning, left_out, hints, sizes }
     }
 
@@ -194,7 +195,7 @@ impl PartitionedTable {
         let canonical = schema::common();
         let own = self.learning.as_ref().and_then(|learning| schema::own(&learning.stream)).unwrap_or_default();
         let is_known = |name: &str| {
-            prune::COLUMNS.contains(&name) || canonical.iter().chain(&own).any(|field| field.name() == name)
+            prune::is_of_path(self.side, name) || canonical.iter().chain(&own).any(|field| field.name() == name)
         };
         let of_all = self.learning.is_some() && (whole || asked.iter().any(|field| !is_known(field.name())));
         // What qlc published has the columns that it must have; of other data only its footer tells.
@@ -243,7 +244,7 @@ impl PartitionedTable {
         for (file, footer) in read {
             for field in asked {
                 let Ok(stored) = footer.schema.field_with_name(field.name()) else { continue };
-                if prune::COLUMNS.contains(&field.name().as_str()) {
+                if prune::is_of_path(self.side, field.name()) {
                     continue;
                 }
                 let (name, shown) = (field.name(), field.data_type());
@@ -310,7 +311,7 @@ impl PartitionedTable {
         };
         let order = |names: &[&str]| LexOrdering::new(names.iter().map(|name| by(name)).collect::<Option<Vec<_>>>()?);
         let rows = [schema::TS_EVENT, schema::SEQ, schema::SUB_SEQ];
-        let all = order(&[&prune::COLUMNS[..], &rows].concat());
+        let all = order(&[&prune::names(self.side)[..], &rows].concat());
         let alone = if one { order(&rows) } else { None };
         alone.into_iter().chain(all).collect()
     }
@@ -430,7 +431,7 @@ impl TableProvider for PartitionedTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(prune::pushdown(filters))
+        Ok(prune::pushdown(self.side, filters))
     }
 
     async fn scan(
@@ -441,7 +442,7 @@ impl TableProvider for PartitionedTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<&Listed> = self.files.iter().collect();
-        let mut files = prune::keep(state, filters, &all, &self.hints)?;
+        let mut files = prune::keep(self.side, state, filters, &all, &self.hints)?;
         let mut statistics = Statistics::new_unknown(self.columns.table_schema());
         let asked = self.asked(projection, filters);
         let large = if self.side == Side::Spool {
@@ -461,7 +462,7 @@ impl TableProvider for PartitionedTable {
         let bounded = if large.is_empty() {
             None
         } else {
-            Some(BoundedScan::of(&self.store, &large, project_schema(&self.schema(), projection)?))
+            Some(BoundedScan::of(&self.store, self.side, &large, project_schema(&self.schema(), projection)?))
         };
         if files.is_empty()
             && let Some(bounded) = bounded
@@ -477,7 +478,7 @@ impl TableProvider for PartitionedTable {
         let spans = (!orders.is_empty()).then(|| self.spans());
         let partitioned = files.into_iter().map(|file| {
             let part = PartitionedFile::new_from_meta(columns::object_meta(&self.store, &file.object))
-                .with_partition_values(prune::values(file));
+                .with_partition_values(prune::values(self.side, file));
             match &spans {
                 Some(spans) => part.with_statistics(Arc::clone(spans)),
                 None => part,

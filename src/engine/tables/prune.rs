@@ -1,5 +1,5 @@
-//! Which files a filter leaves: filters over `exchange`, `stream`, `symbol` and `date` alone are evaluated on the
-//! values of the paths, before any file is opened.
+//! Which files a filter leaves: filters over `exchange`, `stream`, `symbol`, `date` and, of a spool, `collector` alone are
+//! evaluated on the values of the paths, before any file is opened.
 //!
 //! A filter that needs anything else is left to the scan.
 //!
@@ -27,59 +27,78 @@ use datafusion::{
     scalar::ScalarValue,
 };
 
-use super::listing::Listed;
+use super::listing::{Listed, Side};
+use crate::model::layout::collector_of;
 
-/// The columns that come from the path, in their order at the end of every table.
-pub(super) const COLUMNS: [&str; 4] = ["exchange", "stream", "symbol", "date"];
+/// A column that comes from the path, and its value for an object.
+type PathColumn = (&'static str, fn(&Listed) -> Option<String>);
 
-/// The fields of [`COLUMNS`]. Views, because names this short are compared, hashed and copied like numbers in them.
-pub(super) fn fields() -> Fields {
-    COLUMNS.iter().map(|name| Field::new(*name, DataType::Utf8View, true)).collect()
+/// Those of an archive, in their order at the end of every table.
+const OF_ARCHIVE: [PathColumn; 4] = [
+    ("exchange", |listed| Some(listed.series.exchange.to_string())),
+    ("stream", |listed| Some(listed.series.stream.to_string())),
+    ("symbol", |listed| Some(listed.series.symbol.to_string())),
+    ("date", |listed| listed.date.map(|date| date.to_string())),
+];
+
+/// That of a spool besides: the collector, where several have one.
+const OF_SPOOL: [PathColumn; 1] = [("collector", |listed| collector_of(&listed.object.key).map(str::to_owned))];
+
+fn all(side: Side) -> impl Iterator<Item = &'static PathColumn> {
+    let more: &[PathColumn] = if side == Side::Spool { &OF_SPOOL } else { &[] };
+    OF_ARCHIVE.iter().chain(more)
 }
 
-/// The values of [`COLUMNS`] for one object.
-pub(super) fn values(listed: &Listed) -> Vec<ScalarValue> {
-    vec![
-        ScalarValue::Utf8View(Some(listed.series.exchange.to_string())),
-        ScalarValue::Utf8View(Some(listed.series.stream.to_string())),
-        ScalarValue::Utf8View(Some(listed.series.symbol.to_string())),
-        ScalarValue::Utf8View(listed.date.map(|d| d.to_string())),
-    ]
+/// The names of the columns that come from the path, in their order at the end of every table.
+pub(super) fn names(side: Side) -> Vec<&'static str> {
+    all(side).map(|(name, _)| *name).collect()
 }
 
-/// The values of [`COLUMNS`] for several objects.
-pub(super) fn batch(listed: &[&Listed]) -> Result<RecordBatch> {
-    let texts =
-        |each: fn(&Listed) -> Option<String>| Arc::new(listed.iter().map(|l| each(l)).collect::<StringViewArray>());
-    let columns: Vec<Arc<dyn Array>> = vec![
-        texts(|l| Some(l.series.exchange.to_string())),
-        texts(|l| Some(l.series.stream.to_string())),
-        texts(|l| Some(l.series.symbol.to_string())),
-        texts(|l| l.date.map(|d| d.to_string())),
-    ];
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields())), columns)?)
+/// Whether a column of this name comes from the path.
+pub(super) fn is_of_path(side: Side, name: &str) -> bool {
+    all(side).any(|(column, _)| *column == name)
+}
+
+/// The fields of these columns. Views, because names this short are compared, hashed and copied like numbers in them.
+pub(super) fn fields(side: Side) -> Fields {
+    all(side).map(|(name, _)| Field::new(*name, DataType::Utf8View, true)).collect()
+}
+
+/// Their values for one object.
+pub(super) fn values(side: Side, listed: &Listed) -> Vec<ScalarValue> {
+    all(side).map(|(_, value)| ScalarValue::Utf8View(value(listed))).collect()
+}
+
+/// Their values for several objects.
+pub(super) fn batch(side: Side, listed: &[&Listed]) -> Result<RecordBatch> {
+    let texts = |value: &fn(&Listed) -> Option<String>| {
+        Arc::new(listed.iter().map(|one| value(one)).collect::<StringViewArray>()) as Arc<dyn Array>
+    };
+    let columns = all(side).map(|(_, value)| texts(value)).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields(side))), columns)?)
 }
 
 /// What becomes of each filter: exact when the paths decide it.
-pub(super) fn pushdown(filters: &[&Expr]) -> Vec<TableProviderFilterPushDown> {
+pub(super) fn pushdown(side: Side, filters: &[&Expr]) -> Vec<TableProviderFilterPushDown> {
     let kind = |exact| if exact { TableProviderFilterPushDown::Exact } else { TableProviderFilterPushDown::Inexact };
-    filters.iter().map(|filter| kind(decides(filter))).collect()
+    filters.iter().map(|filter| kind(decides(side, filter))).collect()
 }
 
 /// The objects whose values satisfy every filter that the paths decide.
 pub(super) fn keep<'a>(
+    side: Side,
     state: &dyn Session,
     filters: &[Expr],
     listed: &[&'a Listed],
     hints: &Hints,
 ) -> Result<Vec<&'a Listed>> {
     let mut left = listed.to_vec();
-    for filter in filters.iter().filter(|f| decides(f)) {
-        hints.about(state, filter, listed)?;
+    for filter in filters.iter().filter(|f| decides(side, f)) {
+        hints.about(side, state, filter, listed)?;
         if left.is_empty() {
             continue;
         }
-        let verdict = evaluate(state, filter, &batch(&left)?)?;
+        let verdict = evaluate(state, filter, &batch(side, &left)?)?;
         // Null is not true.
         left =
             left.into_iter().zip(verdict).filter_map(|(file, stays)| (stays == Some(true)).then_some(file)).collect();
@@ -109,7 +128,7 @@ impl Hints {
     }
 
     /// Looks at each comparison of a column with constants in `filter`.
-    fn about(&self, state: &dyn Session, filter: &Expr, listed: &[&Listed]) -> Result<()> {
+    fn about(&self, side: Side, state: &dyn Session, filter: &Expr, listed: &[&Listed]) -> Result<()> {
         let mut comparisons = Vec::new();
         let _ = filter.apply(|part| {
             let is_comparison = match part {
@@ -131,7 +150,7 @@ impl Hints {
             if column == "date" {
                 self.about_days(&comparison)?;
             } else {
-                self.about_names(state, column, &comparison, listed)?;
+                self.about_names(state, column, &comparison, &batch(side, listed)?)?;
             }
         }
         Ok(())
@@ -154,13 +173,12 @@ impl Hints {
     }
 
     /// Whether a name that nothing has differs only by case from one that something has.
-    fn about_names(&self, state: &dyn Session, column: &str, asked: &Expr, listed: &[&Listed]) -> Result<()> {
+    fn about_names(&self, state: &dyn Session, column: &str, asked: &Expr, rows: &RecordBatch) -> Result<()> {
         let asked = positive(asked.clone());
         if !matches!(&asked, Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, .. }) | Expr::InList(_) | Expr::Like(_)) {
             return Ok(());
         }
-        let Ok(at) = Schema::new(fields()).index_of(column) else { return Ok(()) };
-        let rows = batch(listed)?;
+        let Ok(at) = rows.schema().index_of(column) else { return Ok(()) };
         for text in texts(&asked)? {
             let one = match &asked {
                 // Each name of a list is a question of its own.
@@ -172,10 +190,10 @@ impl Hints {
             let finds = |expr: &Expr, rows: &RecordBatch| -> Result<Option<usize>> {
                 Ok(evaluate(state, expr, rows)?.iter().position(|verdict| *verdict == Some(true)))
             };
-            if finds(&one, &rows)?.is_some() {
+            if finds(&one, rows)?.is_some() {
                 continue;
             }
-            if let Some(nth) = finds(&lower_texts(one)?, &lower(&rows)?)?
+            if let Some(nth) = finds(&lower_texts(one)?, &lower(rows)?)?
                 && let Some(known) = rows.column(at).as_string_view_opt()
             {
                 let known = known.value(nth);
@@ -243,7 +261,7 @@ fn lower(rows: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(rows.schema(), columns.collect())?)
 }
 
-fn decides(filter: &Expr) -> bool {
+fn decides(side: Side, filter: &Expr) -> bool {
     // A subquery's columns are of another table even where they bear these names, and it has no value while planning.
     let nested = filter.exists(|e| {
         Ok(matches!(
@@ -256,5 +274,5 @@ fn decides(filter: &Expr) -> bool {
                 | Expr::ScalarVariable(..)
         ))
     });
-    matches!(nested, Ok(false)) && expr_applicable_for_cols(&COLUMNS, filter)
+    matches!(nested, Ok(false)) && expr_applicable_for_cols(&names(side), filter)
 }
