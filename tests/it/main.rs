@@ -66,6 +66,7 @@ mod runs;
 mod s3;
 mod salvage;
 mod smoke;
+mod spools;
 mod status;
 mod stopping;
 mod support;

@@ -210,15 +210,36 @@ impl Place {
         finish(self.command_on(archive.into(), args, env))
     }
 
+    /// Runs `qlc` on these spools in place of its own, each as `--spool` takes it; with none it is for `env` to name them.
+    pub fn on_spools(&self, spools: &[&str], args: &[&str], env: &[(&str, &str)]) -> Ran {
+        finish(self.command_of(spools.iter().map(PathBuf::from), self.archive_url(), args, env))
+    }
+
+    fn archive_url(&self) -> PathBuf {
+        if self.server.is_some() { url(ARCHIVE) } else { self.archive() }
+    }
+
     fn command(&self, args: &[&str], env: &[(&str, &str)]) -> Command {
-        let archive = if self.server.is_some() { url(ARCHIVE) } else { self.archive() };
-        self.command_on(archive, args, env)
+        self.command_on(self.archive_url(), args, env)
     }
 
     fn command_on(&self, archive: PathBuf, args: &[&str], env: &[(&str, &str)]) -> Command {
-        let mut command = bare();
         let spool = if self.remote_spool { url(SPOOL) } else { self.spool() };
-        let _ = command.arg("--spool").arg(spool).arg("--archive").arg(archive);
+        self.command_of([spool], archive, args, env)
+    }
+
+    fn command_of(
+        &self,
+        spools: impl IntoIterator<Item = PathBuf>,
+        archive: PathBuf,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Command {
+        let mut command = bare();
+        for spool in spools {
+            let _ = command.arg("--spool").arg(spool);
+        }
+        let _ = command.arg("--archive").arg(archive);
         let _ = command.env("QLC_SPILL_DIR", self.spill());
         if let Some(server) = &self.server {
             // Nobody's own profile may reach into the tests.
