@@ -15,5 +15,6 @@ mod protocol;
 pub mod recording;
 mod route;
 mod symbol;
+mod tolerant;
 mod value;
 pub mod venue;

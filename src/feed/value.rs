@@ -256,12 +256,61 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Item<T> {
 
 /// The levels of one side of a book: lists of price, quantity and more. Something else is no side.
 #[derive(Debug, Default)]
-pub(super) struct Levels<'a>(Option<Vec<Vec<Value<'a>>>>);
+pub(super) struct Levels<'a>(Option<Vec<List<'a>>>);
+
+/// A list of values; `None` where something else stands in its place.
+#[derive(Debug, Default)]
+pub(super) struct List<'a>(pub(super) Option<Vec<Value<'a>>>);
+
+/// A list, or something else, which must not spoil what stands beside it.
+struct AnyList<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for AnyList<T> {
+    type Value = Option<Vec<T>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(item) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(Some(all))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyList(PhantomData)).map(Self)
+    }
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Levels<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The shape is fixed by the venue; a side of another shape is an error of its whole frame, which has one event.
-        Option::<Vec<Vec<Value<'a>>>>::deserialize(deserializer).map(Self)
+        deserializer.deserialize_any(AnyList(PhantomData)).map(Self)
     }
 }
 
@@ -269,8 +318,8 @@ impl Levels<'_> {
     /// Price and quantity of each level.
     pub(super) fn all(&self) -> Result<Vec<(f64, f64)>, String> {
         let levels = self.0.as_ref().ok_or("a side of the book is missing")?;
-        let level = |level: &Vec<Value>| match level.as_slice() {
-            [price, qty, ..] => Ok((price.amount()?, qty.amount()?)),
+        let level = |level: &List| match level.0.as_deref() {
+            Some([price, qty, ..]) => Ok((price.amount()?, qty.amount()?)),
             _ => Err("a level has no quantity".to_owned()),
         };
         levels.iter().map(level).collect()

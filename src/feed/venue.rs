@@ -24,6 +24,7 @@ use super::{
     okx,
     protocol::{Asking, Protocol},
     symbol::Spelling,
+    tolerant,
 };
 use crate::{
     error::{Error, Result},
@@ -223,7 +224,9 @@ impl Venue {
     /// # Errors
     /// When it is no list.
     pub fn instruments(self, body: &str) -> std::result::Result<Page, String> {
-        (self.protocol().instruments)(body)
+        let read = self.protocol().instruments;
+        // What is no JSON costs its own instrument.
+        read(body).or_else(|reason| tolerant::mended(body).map_or(Err(reason), |mended| read(&mended)))
     }
 
     /// The shortest time between two requests.
