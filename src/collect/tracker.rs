@@ -86,34 +86,67 @@ pub(crate) struct Gap {
     pub(crate) found_ns: i64,
 }
 
-/// An event that came.
+/// An event that came. Thousands of series remember some hundreds each: it is kept small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "NotedEvent", into = "NotedEvent")]
 struct Seen {
+    order: u64,
+    print: u64,
+    ts_event: i64,
+    /// The exchange's number.
+    number: i64,
+    /// The connection that brought it, and the last other one that did.
+    by: [Session; 2],
+}
+
+/// The number of a connection. Numbers that are 2^32 apart look alike: no event is remembered through so many connections.
+type Session = u32;
+
+/// An event as a checkpoint tells it.
+#[derive(Serialize, Deserialize)]
+struct NotedEvent {
     order: u64,
     print: u64,
     ts_event: i64,
     /// The exchange's number, where it is another one than the order tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     number: Option<i64>,
-    /// The connection that brought it, and the last other one that did.
-    #[serde(skip)]
-    by: [u64; 2],
-    /// How often the exchange had begun anew by then.
-    #[serde(skip)]
-    era: u32,
+}
+
+impl From<NotedEvent> for Seen {
+    fn from(noted: NotedEvent) -> Self {
+        Self::new(noted.order, noted.print, noted.ts_event, noted.number)
+    }
+}
+
+impl From<Seen> for NotedEvent {
+    fn from(seen: Seen) -> Self {
+        let Seen { order, print, ts_event, number, .. } = seen;
+        let number = Some(number).filter(|_| !seen.is_told());
+        Self { order, print, ts_event, number }
+    }
 }
 
 impl Seen {
     fn new(order: u64, print: u64, ts_event: i64, number: Option<i64>) -> Self {
-        let seen = Self { order, print, ts_event, number: None, by: [0; 2], era: 0 };
-        Self { number: number.filter(|number| *number != seen.number()), ..seen }
+        Self { order, print, ts_event, number: number.unwrap_or_else(|| told(order, ts_event)), by: [0; 2] }
     }
 
-    /// The exchange's number. An event without one is ordered by its time.
-    fn number(&self) -> i64 {
-        let told = if self.order.cast_signed() == self.ts_event { 0 } else { self.order.cast_signed() };
-        self.number.unwrap_or(told)
+    /// Whether the order tells the exchange's number.
+    fn is_told(&self) -> bool {
+        self.number == told(self.order, self.ts_event)
     }
+}
+
+/// The number that an order tells. An event without one is ordered by its time.
+fn told(order: u64, ts_event: i64) -> i64 {
+    if order.cast_signed() == ts_event { 0 } else { order.cast_signed() }
+}
+
+/// A connection's number as it is remembered with an event.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits tell connections apart")]
+const fn short(session: u64) -> Session {
+    session as Session
 }
 
 /// What survives a restart.
@@ -131,13 +164,17 @@ pub(crate) struct Mark {
     /// The latest events, oldest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     seen: VecDeque<Seen>,
+    /// So many of them, the oldest, came before the exchange began anew.
+    #[serde(skip)]
+    before_anew: usize,
 }
 
 impl Mark {
     /// Remembers an event; the oldest ones are forgotten.
     fn remember(&mut self, seen: Seen, most: usize) {
+        // First, so that no memory is taken for one more.
+        self.forget(most - 1);
         self.seen.push_back(seen);
-        self.forget(most);
     }
 
     /// Notes an event that the log holds; one of an earlier version does not tell the exchange's number.
@@ -152,6 +189,7 @@ impl Mark {
             let oldest = self.seen.iter().position(|seen| !is_newest(seen));
             let Some(oldest) = oldest.or_else(|| (self.seen.len() > MOST).then_some(0)) else { return };
             let gone = self.seen.remove(oldest).map(|seen| seen.order);
+            self.before_anew -= usize::from(oldest < self.before_anew);
             self.forgotten = self.forgotten.max(gone);
         }
     }
@@ -164,7 +202,6 @@ pub(crate) struct SequenceTracker {
     /// What the latest connections have brought, oldest first.
     spans: Vec<Span>,
     below: u32,
-    era: u32,
     /// Holes that were given up because there are too many.
     settled: Vec<Gap>,
     sub_seq: i32,
@@ -189,7 +226,7 @@ impl SequenceTracker {
         }
         // What came before this process was by no connection of its own.
         let spans = mark.last.map(|last| Span { session: 0, first: 0, last }).into_iter().collect();
-        Self { mark, spans, below: 0, era: 0, settled: Vec::new(), sub_seq: 0 }
+        Self { mark, spans, below: 0, settled: Vec::new(), sub_seq: 0 }
     }
 
     /// What must survive a restart.
@@ -209,7 +246,7 @@ impl SequenceTracker {
         if event.ts_event > self.mark.last_ts {
             return 0;
         }
-        let same = |seen: &&Seen| seen.ts_event == event.ts_event && seen.number() == event.number;
+        let same = |seen: &&Seen| seen.ts_event == event.ts_event && seen.number == event.number;
         i32::try_from(self.mark.seen.iter().filter(same).count()).unwrap_or(i32::MAX)
     }
 
@@ -231,8 +268,8 @@ impl SequenceTracker {
         if verdict != Verdict::Again {
             let seen = Seen::new(order, print, event.ts_event, Some(event.number));
             // Where the order tells the number, no earlier event has that of a newer one.
-            self.sub_seq = if is_newest && seen.number.is_none() { 0 } else { self.place(event) };
-            let seen = Seen { by: [session, 0], era: self.era, ..seen };
+            self.sub_seq = if is_newest && seen.is_told() { 0 } else { self.place(event) };
+            let seen = Seen { by: [short(session), 0], ..seen };
             if !matches!(verdict, Verdict::Late | Verdict::Filled { .. }) {
                 self.mark.last = Some(self.mark.last.map_or(order, |last| last.max(order)));
                 self.mark.last_ts = self.mark.last_ts.max(event.ts_event);
@@ -278,7 +315,7 @@ impl SequenceTracker {
         if order == 1 && !past {
             return self.begin_anew();
         }
-        if self.mark.seen.iter().any(|seen| seen.order == order && seen.era == self.era) {
+        if self.mark.seen.iter().skip(self.mark.before_anew).any(|seen| seen.order == order) {
             return Verdict::Conflict;
         }
         let went_back = self.spans.iter().any(|span| span.session == session && order <= span.last);
@@ -297,7 +334,7 @@ impl SequenceTracker {
 
     fn begin_anew(&mut self) -> Verdict {
         self.below = 0;
-        self.era += 1;
+        self.mark.before_anew = self.mark.seen.len();
         self.spans.clear();
         self.mark.last = None;
         self.mark.last_ts = 0;
@@ -316,12 +353,12 @@ impl SequenceTracker {
             // A state that did not change is pushed again under its number, with another time.
             seen.order == order && seen.print == print && (newest || seen.ts_event == event.ts_event)
         });
-        let counts = matches!(event.id, Id::Time);
-        let found = same.find(|seen| !counts || !seen.by.contains(&session));
+        let (counts, by) = (matches!(event.id, Id::Time), short(session));
+        let found = same.find(|seen| !counts || !seen.by.contains(&by));
         match found {
             Some(seen) => {
-                if !seen.by.contains(&session) {
-                    seen.by[1] = session;
+                if !seen.by.contains(&by) {
+                    seen.by[1] = by;
                 }
                 true
             }
@@ -529,6 +566,24 @@ mod tests {
             assert_eq!(tracker.look(&event(Id::Shared(n), 2, 0.0), 2), Next);
         }
         assert!(tracker.mark.seen.len() == WINDOW && tracker.mark().seen.len() == KEPT);
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_series_is_ten_kilobytes() {
+        assert_eq!(size_of::<Seen>(), 40);
+        let mut tracker = SequenceTracker::new(Mark::default());
+        for n in 0..3000 {
+            assert_eq!(tracker.look(&event(Id::Ascending(n), 1, 0.0), 1), Next);
+        }
+        assert_eq!((tracker.mark.seen.len(), tracker.mark.seen.capacity()), (WINDOW, WINDOW));
+    }
+
+    #[test]
+    fn an_event_is_noted_as_earlier_versions_do() {
+        let text = r#"{"last":9,"last_ts":7,"forgotten":null,"seen":[{"order":9,"print":5,"ts_event":7},{"order":7,"print":5,"ts_event":7},{"order":9,"print":6,"ts_event":7,"number":90}]}"#;
+        let mark: Mark = serde_json::from_str(text).unwrap();
+        assert_eq!(mark.seen.iter().map(|seen| seen.number).collect::<Vec<_>>(), [9, 0, 90]);
+        assert_eq!(serde_json::to_string(&mark).unwrap(), text);
     }
 
     #[test]
