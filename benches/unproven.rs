@@ -8,7 +8,7 @@
 mod encode;
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -91,7 +91,7 @@ impl Work {
         let paths = known.iter().map(|input| spool.local_path(&input.file.object.key).ok_or("the spool is no folder"));
         let paths = paths.collect::<Result<Vec<_>, _>>()?;
         let partition = series.on(date);
-        let columns = settle(&spool, &spool, &partition, &known, &BTreeSet::new(), None, &Facts::default()).await?;
+        let columns = settle(&spool, &spool, &partition, &known, &BTreeMap::new(), None, &Facts::default()).await?;
         let prepared = prepare(&spool, &spool, &partition, &known, None, &columns, &Budget::of(LIMIT, 1))?;
         if prepared.numbers || prepared.to_ns {
             return Err("only for files with seq and one unit of time".into());

@@ -168,7 +168,8 @@
     if (cell.published) {
       const p = cell.published;
       const rows = [['Rows', number(p.rows)], ['Archived', bytes(p.bytes)], ['Spool files', `${number(p.files)}` + (p.bytes_in ? `, ${bytes(p.bytes_in)}` : '')],
-        ['Compression', p.bytes_in ? ratio(p.bytes_in, p.bytes) : '–'], ['Bytes a row', p.rows ? (p.bytes / p.rows).toFixed(1) : '–'], ['Published', p.published_at]];
+        ['Compression', p.bytes_in ? ratio(p.bytes_in, p.bytes) : '–'], ['Bytes a row', p.rows ? (p.bytes / p.rows).toFixed(1) : '–'], ['Published', p.published_at],
+        ...(p.collectors || []).map(c => [`Collector ${c.name}`, `${number(c.rows)} rows, ${number(c.gain)} that no other has` + (c.conflicts ? `, ${number(c.conflicts)} in conflict` : '')])];
       facts.push(el('table', {}, el('caption', { class: 'hidden' }, 'Figures'), el('tbody', {}, ...rows.map(([k, v]) => el('tr', {}, el('th', { scope: 'row' }, k), el('td', {}, v))))));
     }
     if (cell.events) facts.push(plot(cell, `Events of ${series(cell)} on ${iso(cell.date)}`));

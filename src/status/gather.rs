@@ -15,7 +15,7 @@ use crate::{
     error::{Kind, Result},
     file::{fault::Problem, reader::Handle},
     model::{
-        coverage::{Archived, Figures},
+        coverage::{Archived, Contribution, Figures},
         date::Date,
         layout::{self, DATA_FILE, ERROR_FILE, META_FILE, Placed},
         partition::{Partition, Selection, Series},
@@ -239,12 +239,14 @@ async fn windows(spool: &Store, gathered: &Gathered, expected: &[Partition]) -> 
     let days: BTreeSet<Date> = expected.iter().map(|partition| partition.date).collect();
     let mut reads = Vec::new();
     for (day, keys) in gathered.windows.iter().filter(|(day, _)| days.contains(day)) {
-        reads.extend(keys.iter().map(|key| async move { spool.read(key).await.map(|bytes| (*day, bytes)) }));
+        reads.extend(keys.iter().map(|key| async move { spool.read(key).await.map(|bytes| (*day, key, bytes)) }));
     }
     let mut windows: BTreeMap<Date, Vec<Tally>> = BTreeMap::new();
     let mut reads = futures::stream::iter(reads).buffered(AT_A_TIME);
-    while let Some((day, bytes)) = reads.try_next().await? {
-        windows.entry(day).or_default().extend(quality::from_lines(bytes.as_deref().unwrap_or_default()));
+    while let Some((day, key, bytes)) = reads.try_next().await? {
+        let collector = layout::collector_of(key).map(str::to_owned);
+        let tallies = quality::from_lines(bytes.as_deref().unwrap_or_default()).into_iter();
+        windows.entry(day).or_default().extend(tallies.map(|tally| Tally { collector: collector.clone(), ..tally }));
     }
     Ok(windows)
 }
@@ -282,10 +284,22 @@ async fn published(
         bytes: receipt.outcome.bytes,
         bytes_in: Some(receipt.sources.iter().map(share).sum()),
         files: receipt.source_files(),
+        collectors: contributions(&receipt),
         published_at: receipt.created_at.clone(),
     };
     let receipt = copies::with_noted(&handle, listed, receipt).await?;
     Ok(Some((Archived::Published(figures), Some(receipt))))
+}
+
+fn contributions(receipt: &Receipt) -> Vec<Contribution> {
+    let collectors = receipt.merge.iter().flat_map(|merge| &merge.collectors);
+    let given = collectors.map(|one| Contribution {
+        name: one.name.clone(),
+        rows: one.rows,
+        gain: one.gain,
+        conflicts: one.conflicts,
+    });
+    given.collect()
 }
 
 impl Found {
