@@ -5,7 +5,7 @@
 //! where the symbol's other days have events at that time, and two of them agree. A symbol is not incomplete only
 //! because it is quiet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
@@ -332,25 +332,13 @@ fn find_gaps(facts: &CoverageFacts<'_>) -> Vec<CoverageGap> {
     let minute = |ns: i64| usize::try_from((ns - start_ns) / MINUTE_NS).unwrap_or(MINUTES).min(MINUTES);
     let mut covered = [false; MINUTES];
     let mut gaps: Vec<CoverageGap> = Vec::new();
-    let Series { exchange, stream, symbol } = &facts.partition.series;
-    let (stream, symbol) = (stream.as_str(), symbol.as_str());
-    let windows = || facts.windows.iter().filter(|w| w.exchange == exchange.as_str());
-    let is_bad = |window: &Tally| matches!(window.graded(stream, symbol), "C" | "D" | "F");
-    // A window in which nothing of the stream came says nothing about it.
-    let has_events = |window: &Tally| window.events_by_stream.get(stream).is_some_and(|n| *n > 0);
-    // What one collector lost, another one may have.
-    let is_filled = |window: &Tally| {
-        let others =
-            || windows().filter(|w| w.window_start_ns == window.window_start_ns && w.collector != window.collector);
-        others().any(|other| {
-            let mut own = others().filter(|w| w.collector == other.collector);
-            has_events(other) && own.all(|w| !is_bad(w))
-        })
-    };
-    for window in windows() {
+    for window in facts.windows.iter().filter(|w| w.exchange == facts.partition.series.exchange.as_str()) {
         let (from, to) = (minute(window.window_start_ns), minute(window.window_start_ns + WINDOW_NS));
-        let bad = is_bad(window) && !is_filled(window);
-        let of_stream = has_events(window);
+        let Series { stream, symbol, .. } = &facts.partition.series;
+        let (stream, symbol) = (stream.as_str(), symbol.as_str());
+        let bad = matches!(window.graded(stream, symbol), "C" | "D" | "F");
+        // A window in which nothing of the stream came says nothing about it.
+        let of_stream = window.events_by_stream.get(stream).is_some_and(|n| *n > 0);
         if (bad || of_stream)
             && let Some(stretch) = covered.get_mut(from..to)
         {
@@ -400,8 +388,7 @@ pub fn is_judged(partition: &Partition, windows: &[Tally]) -> bool {
     let (exchange, stream) = (partition.series.exchange.as_str(), partition.series.stream.as_str());
     let of_stream = |w: &&Tally| w.exchange == exchange && w.events_by_stream.get(stream).is_some_and(|n| *n > 0);
     let day = i64::try_from(MINUTES).unwrap_or_default() * MINUTE_NS;
-    let judged: BTreeSet<i64> = windows.iter().filter(of_stream).map(|w| w.window_start_ns).collect();
-    i64::try_from(judged.len()).is_ok_and(|n| n * WINDOW_NS >= day)
+    i64::try_from(windows.iter().filter(of_stream).count()).is_ok_and(|n| n * WINDOW_NS >= day)
 }
 
 /// The command that mends a partition in this state on the days from `first` to `last`, or tells more about it.
@@ -583,16 +570,6 @@ mod tests {
             &[window(3, "B"), window(4, "C"), window(5, "C")],
             &["01:00 01:30 the collector graded it C"],
         );
-        // What one collector lost is no gap where another one was well, if that has events of the stream at all.
-        let of = |name: &str, tally: Tally| Tally { collector: Some(name.to_owned()), ..tally };
-        check(&full, &[], &[of("a", window(4, "F")), of("b", window(4, "A"))], &[]);
-        let bad = ["01:00 01:15 the collector graded it F"];
-        check(&full, &[], &[of("a", window(4, "F")), of("a", window(4, "A"))], &bad);
-        check(&full, &[], &[of("a", window(4, "F")), of("b", window(5, "A"))], &bad);
-        let none = Tally { events_by_stream: BTreeMap::new(), ..window(4, "A") };
-        check(&full, &[], &[of("a", window(4, "F")), of("b", none)], &bad);
-        let both = [bad[0], "01:00 01:15 the collector graded it D"];
-        check(&full, &[], &[of("a", window(4, "F")), of("b", window(4, "A")), of("b", window(4, "D"))], &both);
         let lost = Tally { offline_seconds: 90.4, missing: 2, ..window(95, "D") };
         check(&full, &[], &[lost], &["23:45 24:00 the collector graded it D, 90 s offline, 2 events lost"]);
         // A window that is bad because of one series is bad for that one.

@@ -121,9 +121,6 @@ pub struct Tally {
     pub lag_ms_p99: Option<i64>,
     /// How late events were.
     pub lags: Lags,
-    /// The collector whose spool has the window, where there are several.
-    #[serde(skip)]
-    pub collector: Option<String>,
 }
 
 impl Tally {

@@ -239,14 +239,12 @@ async fn windows(spool: &Store, gathered: &Gathered, expected: &[Partition]) -> 
     let days: BTreeSet<Date> = expected.iter().map(|partition| partition.date).collect();
     let mut reads = Vec::new();
     for (day, keys) in gathered.windows.iter().filter(|(day, _)| days.contains(day)) {
-        reads.extend(keys.iter().map(|key| async move { spool.read(key).await.map(|bytes| (*day, key, bytes)) }));
+        reads.extend(keys.iter().map(|key| async move { spool.read(key).await.map(|bytes| (*day, bytes)) }));
     }
     let mut windows: BTreeMap<Date, Vec<Tally>> = BTreeMap::new();
     let mut reads = futures::stream::iter(reads).buffered(AT_A_TIME);
-    while let Some((day, key, bytes)) = reads.try_next().await? {
-        let collector = layout::collector_of(key).map(str::to_owned);
-        let tallies = quality::from_lines(bytes.as_deref().unwrap_or_default()).into_iter();
-        windows.entry(day).or_default().extend(tallies.map(|tally| Tally { collector: collector.clone(), ..tally }));
+    while let Some((day, bytes)) = reads.try_next().await? {
+        windows.entry(day).or_default().extend(quality::from_lines(bytes.as_deref().unwrap_or_default()));
     }
     Ok(windows)
 }
