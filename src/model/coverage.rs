@@ -5,7 +5,7 @@
 //! where the symbol's other days have events at that time, and two of them agree. A symbol is not incomplete only
 //! because it is quiet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 
@@ -332,19 +332,27 @@ fn find_gaps(facts: &CoverageFacts<'_>) -> Vec<CoverageGap> {
     let minute = |ns: i64| usize::try_from((ns - start_ns) / MINUTE_NS).unwrap_or(MINUTES).min(MINUTES);
     let mut covered = [false; MINUTES];
     let mut gaps: Vec<CoverageGap> = Vec::new();
-    for window in facts.windows.iter().filter(|w| w.exchange == facts.partition.series.exchange.as_str()) {
-        let (from, to) = (minute(window.window_start_ns), minute(window.window_start_ns + WINDOW_NS));
-        let Series { stream, symbol, .. } = &facts.partition.series;
-        let (stream, symbol) = (stream.as_str(), symbol.as_str());
-        let bad = matches!(window.graded(stream, symbol), "C" | "D" | "F");
+    let Series { exchange, stream, symbol } = &facts.partition.series;
+    let (stream, symbol) = (stream.as_str(), symbol.as_str());
+    let mut windows: Vec<&Tally> = facts.windows.iter().filter(|w| w.exchange == exchange.as_str()).collect();
+    windows.sort_by_key(|window| window.window_start_ns);
+    let is_bad = |window: &&&Tally| matches!(window.graded(stream, symbol), "C" | "D" | "F");
+    let seen = |window: &Tally| window.events_by_stream.get(stream).copied().unwrap_or(0);
+    // Several collectors have a window each for the same time.
+    for together in windows.chunk_by(|a, b| a.window_start_ns == b.window_start_ns) {
+        let Some(start) = together.first().map(|window| window.window_start_ns) else { continue };
+        let (from, to) = (minute(start), minute(start + WINDOW_NS));
         // A window in which nothing of the stream came says nothing about it.
-        let of_stream = window.events_by_stream.get(stream).is_some_and(|n| *n > 0);
-        if (bad || of_stream)
+        if together.iter().any(|window| is_bad(&window) || seen(window) > 0)
             && let Some(stretch) = covered.get_mut(from..to)
         {
             stretch.fill(true);
         }
-        if bad {
+        // What one collector lost, another one has that was well; unless it began in the middle, when it saw less.
+        let well = together.iter().filter(|window| !is_bad(window)).map(|window| seen(window)).max().unwrap_or(0);
+        let lost = together.iter().filter(is_bad).filter(|window| well == 0 || well < seen(window));
+        let least = lost.min_by_key(|window| (window.graded(stream, symbol), window.lost_of(stream, symbol)));
+        if let Some(window) = least {
             let why = of_window(window, stream, symbol);
             match gaps.last_mut() {
                 Some(last) if last.to == from && last.why == why => last.to = to,
@@ -388,7 +396,8 @@ pub fn is_judged(partition: &Partition, windows: &[Tally]) -> bool {
     let (exchange, stream) = (partition.series.exchange.as_str(), partition.series.stream.as_str());
     let of_stream = |w: &&Tally| w.exchange == exchange && w.events_by_stream.get(stream).is_some_and(|n| *n > 0);
     let day = i64::try_from(MINUTES).unwrap_or_default() * MINUTE_NS;
-    i64::try_from(windows.iter().filter(of_stream).count()).is_ok_and(|n| n * WINDOW_NS >= day)
+    let judged: BTreeSet<i64> = windows.iter().filter(of_stream).map(|window| window.window_start_ns).collect();
+    i64::try_from(judged.len()).is_ok_and(|n| n * WINDOW_NS >= day)
 }
 
 /// The command that mends a partition in this state on the days from `first` to `last`, or tells more about it.
@@ -580,6 +589,18 @@ mod tests {
         };
         check(&full, &[], &[of("bbo/ethusdt")], &[]);
         check(&full, &[], &[of("bbo/btcusdt")], &["01:00 01:15 the collector graded it F, 600 s offline"]);
+        // Of several collectors one that was well has what another one lost, if it saw as much; the least loss is told once.
+        let seen = |events: u64, window: Tally| Tally {
+            events_by_stream: BTreeMap::from([("bbo".to_owned(), events)]),
+            ..window
+        };
+        check(&full, &[], &[window(4, "C"), window(4, "A")], &[]);
+        let late = [window(4, "C"), seen(5, window(4, "A"))];
+        check(&full, &[], &late, &["01:00 01:15 the collector graded it C"]);
+        check(&full, &[], &[window(4, "D"), window(4, "C")], &["01:00 01:15 the collector graded it C"]);
+        check(&full, &[], &[window(4, "C"), seen(0, window(4, "A"))], &["01:00 01:15 the collector graded it C"]);
+        let halves: Vec<Tally> = (0..48).flat_map(|nth| [window(nth, "A"), window(nth, "A")]).collect();
+        assert!(!is_judged(&partition(), &halves) && is_judged(&partition(), &good));
         // Those of another exchange, or without events of the stream, say nothing.
         check(&full, &[], &[Tally { exchange: "bybit".to_owned(), ..window(4, "F") }], &[]);
         let silent: Vec<Tally> = good.into_iter().map(|w| Tally { events_by_stream: BTreeMap::new(), ..w }).collect();

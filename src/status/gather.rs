@@ -1,7 +1,10 @@
 //! What both stores hold that matters for coverage: one listing of each, then the small documents of the days in
 //! question. Rows are not read; of files that nothing accounts for the footers are read, until one has rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use futures::{StreamExt, TryStreamExt};
 
@@ -155,11 +158,19 @@ pub(super) struct Found {
     /// What lies in QUARANTINE.
     pub(super) quarantine: BTreeMap<Partition, Vec<Entry>>,
     /// The quality windows of each day.
-    pub(super) windows: BTreeMap<Date, Vec<Tally>>,
+    windows: BTreeMap<Date, Windows>,
     /// What published partitions were made of; days beside the expected ones are among them.
     receipts: BTreeMap<Partition, Receipt>,
     /// How many files of each expected partition nothing in the archive accounts for, where there are any.
     waiting: BTreeMap<Partition, u64>,
+}
+
+/// The quality windows of a day.
+#[derive(Debug, Default)]
+struct Windows {
+    tallies: Vec<Tally>,
+    /// The collector that left each of them, where several have a name.
+    collectors: Vec<Option<String>>,
 }
 
 /// Reads the documents of the expected partitions, and the receipts of the days beside them.
@@ -235,16 +246,19 @@ async fn has_rows(spool: &Store, file: &Object) -> Result<bool> {
     }
 }
 
-async fn windows(spool: &Store, gathered: &Gathered, expected: &[Partition]) -> Result<BTreeMap<Date, Vec<Tally>>> {
+async fn windows(spool: &Store, gathered: &Gathered, expected: &[Partition]) -> Result<BTreeMap<Date, Windows>> {
     let days: BTreeSet<Date> = expected.iter().map(|partition| partition.date).collect();
     let mut reads = Vec::new();
     for (day, keys) in gathered.windows.iter().filter(|(day, _)| days.contains(day)) {
-        reads.extend(keys.iter().map(|key| async move { spool.read(key).await.map(|bytes| (*day, bytes)) }));
+        reads.extend(keys.iter().map(|key| async move { spool.read(key).await.map(|bytes| (*day, key, bytes)) }));
     }
-    let mut windows: BTreeMap<Date, Vec<Tally>> = BTreeMap::new();
+    let mut windows: BTreeMap<Date, Windows> = BTreeMap::new();
     let mut reads = futures::stream::iter(reads).buffered(AT_A_TIME);
-    while let Some((day, bytes)) = reads.try_next().await? {
-        windows.entry(day).or_default().extend(quality::from_lines(bytes.as_deref().unwrap_or_default()));
+    while let Some((day, key, bytes)) = reads.try_next().await? {
+        let collector = layout::collector_of(key).map(str::to_owned);
+        let of_day = windows.entry(day).or_default();
+        of_day.tallies.extend(quality::from_lines(bytes.as_deref().unwrap_or_default()));
+        of_day.collectors.resize(of_day.tallies.len(), collector);
     }
     Ok(windows)
 }
@@ -324,6 +338,24 @@ impl Found {
         let entries = days.into_iter().filter_map(|day| self.quarantine.get(&partition.series.on(day))).flatten();
         known.extend(entries.filter(|entry| !entry.retry).map(|entry| (entry.source_path.as_str(), entry.size)));
         files.into_iter().flatten().filter(|file| !known.contains(&(file.key.as_str(), file.size))).collect()
+    }
+
+    /// The quality windows of the day that may be about the series: those of the collectors of which it has files. Where it
+    /// has none of them, nobody knows whose windows are about it, and all are taken.
+    pub(super) fn windows(&self, gathered: &Gathered, partition: &Partition) -> Cow<'_, [Tally]> {
+        let Some(all) = self.windows.get(&partition.date) else { return Cow::Borrowed(&[]) };
+        if all.collectors.iter().all(Option::is_none) {
+            return Cow::Borrowed(&all.tallies);
+        }
+        let files = gathered.series.get(&partition.series).and_then(|known| known.files.get(&partition.date));
+        let in_spool = files.into_iter().flatten().map(|file| file.key.as_str());
+        let archived = self.around(partition).flat_map(|receipt| &receipt.sources).map(|source| source.name.as_str());
+        let its: BTreeSet<&str> = in_spool.chain(archived).filter_map(layout::collector_of).collect();
+        let is_its =
+            |collector: &Option<String>| its.is_empty() || collector.as_deref().is_none_or(|name| its.contains(name));
+        let exchange = partition.series.exchange.as_str();
+        let windows = all.tallies.iter().zip(&all.collectors);
+        windows.filter(|(tally, by)| tally.exchange == exchange && is_its(by)).map(|(tally, _)| tally.clone()).collect()
     }
 
     /// Rows of the day that the receipts of its neighbours tell of.

@@ -74,7 +74,7 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
 
     let mut cells = Vec::with_capacity(expected.len());
     for partition in expected {
-        cells.push(cell(partition, today, &found, &counted));
+        cells.push(cell(partition, today, &gathered, &found, &counted));
     }
     // A range that nobody named begins where there is something to show.
     let first = cells.iter().map(|cell| cell.partition.date).min().filter(|_| options.start.is_none());
@@ -96,7 +96,7 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
 /// The events of partitions, or what is wrong with their data.
 type Counted = BTreeMap<Partition, std::result::Result<Minutes, String>>;
 
-fn cell(partition: Partition, today: Date, found: &Found, counted: &Counted) -> Cell {
+fn cell(partition: Partition, today: Date, gathered: &Gathered, found: &Found, counted: &Counted) -> Cell {
     let mut archived = found.archived.get(&partition).cloned().unwrap_or(Archived::Nothing);
     let own = counted.get(&partition);
     if let Some(Err(why)) = own {
@@ -105,7 +105,7 @@ fn cell(partition: Partition, today: Date, found: &Found, counted: &Counted) -> 
     let minutes = own.and_then(|own| own.as_ref().ok());
     let entries = found.quarantine.get(&partition).map_or(&[][..], Vec::as_slice);
     let quarantined = entries.iter().filter(|entry| !entry.discarded).count() as u64;
-    let others = others(&partition, counted);
+    let (others, windows) = (others(&partition, counted), found.windows(gathered, &partition));
     let facts = CoverageFacts {
         partition: &partition,
         today,
@@ -115,7 +115,7 @@ fn cell(partition: Partition, today: Date, found: &Found, counted: &Counted) -> 
         rows_nearby: found.rows_nearby(&partition),
         minutes,
         others: &others,
-        windows: found.windows.get(&partition.date).map_or(&[][..], Vec::as_slice),
+        windows: &windows,
     };
     let (state, reasons, gaps) = judge(&facts);
     let (waiting, minutes) = (facts.waiting, minutes.cloned());
@@ -150,9 +150,8 @@ async fn count(
         return Ok(Counted::new());
     }
     let wanted = expected.iter().filter(|partition| {
-        let windows = found.windows.get(&partition.date).map_or(&[][..], Vec::as_slice);
         matches!(found.archived.get(partition), Some(Archived::Published(_)))
-            && (detail == Detail::All || !coverage::is_judged(partition, windows))
+            && (detail == Detail::All || !coverage::is_judged(partition, &found.windows(gathered, partition)))
     });
     count_all(archive, gathered, wanted.cloned().collect()).await
 }
@@ -166,7 +165,7 @@ async fn compare(archive: &Store, gathered: &Gathered, found: &Found, counted: &
     }
     for (series, days) in inside {
         let judged = |day: &&&Partition| {
-            let windows = found.windows.get(&day.date).map_or(&[][..], Vec::as_slice);
+            let windows = found.windows(gathered, day);
             let archived = found.archived.get(day);
             let minutes = counted.get(day).and_then(|minutes| minutes.as_ref().ok());
             let (Some(archived), Some(minutes)) = (archived, minutes) else { return false };
@@ -181,7 +180,7 @@ async fn compare(archive: &Store, gathered: &Gathered, found: &Found, counted: &
                 rows_nearby: 0,
                 minutes: Some(minutes),
                 others: &[&always, &always],
-                windows,
+                windows: &windows,
             };
             !judge(&facts).2.is_empty()
         };

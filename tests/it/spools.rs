@@ -348,6 +348,39 @@ fn what_came_from_a_spool_without_a_name_is_not_put_into_any() {
 }
 
 #[test]
+fn what_one_collector_lost_and_another_has_is_no_gap() {
+    let two = Two::folders();
+    let _ = two.compact(&[]).ended(0);
+    let window = |collector: &str, nth: i64, grade: &str| {
+        let folder = two.place.root().join(format!("both/collector={collector}/quality/date=20260203"));
+        fs::create_dir_all(&folder).unwrap();
+        let start = DAY + nth * HOUR / 4;
+        let line = json!({"exchange": "binance", "window_start_ns": start, "window_end_ns": start + HOUR / 4,
+                          "grade": grade, "events": 9, "events_by_stream": {"bbo": 9}});
+        let name = format!("window={:02}{:02}.json", nth / 4, nth % 4 * 15);
+        fs::write(folder.join(name), format!("{line}\n")).unwrap();
+    };
+    for nth in 0..96 {
+        window("a", nth, if nth == 10 || nth == 40 { "D" } else { "A" });
+        window("b", nth, if nth == 40 { "C" } else { "A" });
+    }
+    let range = ["status", "--start", "20260203", "--end", "20260203", "--now", NOW, "--format", "json"];
+    let gaps = |ran: &Ran| ran.json()[0]["gaps"].as_array().unwrap().len();
+    let ran = two.qlc(&range).ended(0);
+    assert_eq!(gaps(&ran), 1, "{ran}");
+    assert!(ran.stdout.contains("graded it C") && !ran.stdout.contains("graded it D"), "{ran}");
+    let ran = two.place.on_spools(&[&two.spools[0]], &range, &[]).ended(0);
+    assert_eq!(gaps(&ran), 2, "{ran}");
+    // A collector that has nothing of a series says nothing about it.
+    fs::remove_dir_all(two.path("b", FILE).parent().unwrap()).unwrap();
+    let archive = two.place.root().join("other").display().to_string();
+    let only_a = |args: &[&str]| two.qlc(&[args, &["--archive", &archive]].concat());
+    let _ = only_a(CATCH_UP).ended(0);
+    let ran = only_a(&range).ended(0);
+    assert_eq!(gaps(&ran), 2, "{ran}");
+}
+
+#[test]
 fn the_environment_and_the_configuration_name_several() {
     let two = Two::folders();
     let [a, b] = &two.spools;
