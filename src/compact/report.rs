@@ -208,6 +208,13 @@ impl Outcome {
         if known > 0 {
             let _ = write!(message, "; {known} rows of its files were in the archive already");
         }
+        if let Some(merge) = &receipt.merge {
+            let gains = merge.collectors.iter().map(|one| format!("{} alone has {}", one.name, one.gain));
+            let _ = write!(message, "; {} copies left out; {}", merge.copies, gains.collect::<Vec<_>>().join(", "));
+            if merge.conflicts > 0 {
+                let _ = write!(message, "; {} rows contradict those of another collector", merge.conflicts);
+            }
+        }
         Self { bytes_in, ..Self::without(partition, Status::Done, &message).standing(receipt) }
     }
 

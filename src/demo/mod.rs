@@ -9,6 +9,8 @@ mod market;
 mod rng;
 mod sample;
 mod spool;
+mod twins;
 
 pub use feeds::Role;
 pub use sample::{SampleFile, SampleReport, sample};
+pub use twins::{PARIS, TOKYO, twins};

@@ -224,7 +224,7 @@ fn times(events: &RecordBatch) -> &[i64] {
     events.columns().first().map_or(&[], |c| c.as_primitive::<Int64Type>().values())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let wrong = |e| Error::io(format!("{}: the sample cannot be written; choose another folder", path.display()), e);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(wrong)?;

@@ -76,7 +76,7 @@ pub(super) async fn run(
     if is_typed {
         mark(&archive, &settings).await?;
     }
-    let options = compact::Options {
+    let compact_options = compact::Options {
         mode: compact::Mode::Daily,
         selection: Selection::all(),
         workers: settings.workers,
@@ -89,7 +89,8 @@ pub(super) async fn run(
         accept_loss: false,
     };
     let summary =
-        super::compact::watched(&spool, &archive, &options, None, &settings, Format::Text, console, signals).await?;
+        super::compact::watched(&spool, &archive, &compact_options, None, &settings, Format::Text, console, signals)
+            .await?;
     say(&show::outcomes(&summary.outcomes, Look::of_stdout(), console.lists_all()))?;
     let exit = Exit::of_run(&summary);
     if exit > Exit::Quarantined {
@@ -133,6 +134,33 @@ pub(super) async fn run(
         remote: None,
     };
     let _ = super::query::printed(&spool, &archive, &options, console, signals).await?;
+
+    say("\n5. Two collectors of one feed, of which tokyo was down for an hour: what one missed comes from the other.")?;
+    let two = dir.join("two");
+    demo::twins(&two, yesterday, SEED)?;
+    let place = |name: &str| two.join(name).display().to_string();
+    let spools = [demo::TOKYO, demo::PARIS].map(|name| format!("{name}={}", place(name)));
+    let merged = Settings {
+        spool: Spools::parse(spools.iter().map(String::as_str))?,
+        archive: place("archive"),
+        ..settings.clone()
+    };
+    let given: Vec<String> = spools.iter().map(|spool| format!("--spool {}", quoted(spool))).collect();
+    say(&format!(
+        "   $ {} {} --archive {} compact --mode daily -v\n",
+        program(),
+        given.join(" "),
+        quoted(&merged.archive)
+    ))?;
+    let (spool, archive) = (stores::present_spool(&merged)?, stores::archive(&merged)?);
+    let summary =
+        super::compact::watched(&spool, &archive, &compact_options, None, &merged, Format::Text, console, signals)
+            .await?;
+    say(&show::outcomes(&summary.outcomes, Look::of_stdout(), true))?;
+    let exit = Exit::of_run(&summary);
+    if exit != Exit::Done {
+        return Ok(exit);
+    }
 
     let how = [
         ("the same again: there is nothing to do", "compact --mode daily"),
@@ -182,7 +210,7 @@ fn make_way(dir: &Path) -> Result<()> {
         ));
     }
     fs::write(&mark, "A demo of qlc made this folder; the next one replaces it.\n").map_err(|e| wrong(&mark, e))?;
-    for old in ["spool", "archive"].map(|name| -> PathBuf { dir.join(name) }) {
+    for old in ["spool", "archive", "two"].map(|name| -> PathBuf { dir.join(name) }) {
         if old.exists() {
             fs::remove_dir_all(&old).map_err(|e| wrong(&old, e))?;
         }
