@@ -75,7 +75,7 @@ impl Connection {
             // Only a session that was of use: an attempt that times out takes long, too.
             failures = if live_for > STABLE { 1 } else { failures.saturating_add(1) };
             let wait = self.shared.wait(failures, session).max(ended.wait);
-            let what = What::Lost { reason: ended.reason, cause: ended.cause, wait };
+            let what = What::Lost { reason: ended.reason, cause: ended.cause, wait, well_ns: ended.well_ns };
             if self.tell(session, what).await.is_err() {
                 break;
             }
@@ -131,7 +131,7 @@ impl Connection {
                         Some(ended) => ended.reason,
                         None => "it was asked to".to_owned(),
                     };
-                    let _ = self.tell(successor.number, What::Ended(reason)).await;
+                    let _ = self.tell(successor.number, What::Ended { reason, deaf_ns: None }).await;
                     refused += 1;
                     ready_since = None;
                     renew = Box::pin(sleep(self.shared.wait(refused, successor.number)));
@@ -139,7 +139,7 @@ impl Connection {
                     ready_since = None;
                     if successor.began.elapsed() > PATIENCE {
                         let reason = "it has fewer topics than the one it was to replace".to_owned();
-                        self.end(successor, reason).await;
+                        self.end(successor, reason, None).await;
                         refused += 1;
                         let wait = self.shared.wait(refused, 0);
                         renew = Box::pin(sleep(wait.max(self.shared.keeping.backoff.cap)));
@@ -150,7 +150,8 @@ impl Connection {
                     next = Some(successor);
                 } else {
                     let old = std::mem::replace(&mut current, successor);
-                    self.end(old, "another session has taken its place".to_owned()).await;
+                    let deaf_ns = old.deaf_since(&current, (self.shared.keeping.clock)());
+                    self.end(old, "another session has taken its place".to_owned(), deaf_ns).await;
                     (ready_since, refused) = (None, 0);
                     renew = Box::pin(sleep(self.renewal()));
                 }
@@ -164,8 +165,8 @@ impl Connection {
                     match (next.take(), ended) {
                         // The one that was to take its place does so at once, however far it is.
                         (Some(successor), Some(ended)) => {
-                            let Ended { reason, cause, .. } = ended;
-                            let what = What::Lost { reason, cause, wait: Duration::ZERO };
+                            let Ended { reason, cause, well_ns, .. } = ended;
+                            let what = What::Lost { reason, cause, wait: Duration::ZERO, well_ns };
                             let _ = self.tell(current.number, what).await;
                             current = successor;
                             ready_since = None;
@@ -182,17 +183,15 @@ impl Connection {
                     }
                 }
                 () = &mut renew, if next.is_none() => {
-                    if *current.stage.borrow() == Stage::Ending {
-                        "the exchange announced its end"
-                    } else {
-                        "it has reached its age"
-                    }
+                    let stage = *current.stage.borrow();
+                    why_renewed(stage)
                 }
                 Ok(()) = current.stage.changed() => {
-                    if *current.stage.borrow() != Stage::Ending || next.is_some() {
+                    let stage = *current.stage.borrow();
+                    if matches!(stage, Stage::Connecting | Stage::Live) || next.is_some() {
                         continue;
                     }
-                    "the exchange announced its end"
+                    why_renewed(stage)
                 }
                 // Looks again at the one that is to take over.
                 () = sleep(LOOK), if next.is_some() => continue,
@@ -212,10 +211,10 @@ impl Connection {
     }
 
     /// Ends a session that is not needed.
-    async fn end(&self, session: Running, reason: String) {
+    async fn end(&self, session: Running, reason: String, deaf_ns: Option<i64>) {
         let number = session.number;
         session.stop().await;
-        let _ = self.tell(number, What::Ended(reason)).await;
+        let _ = self.tell(number, What::Ended { reason, deaf_ns }).await;
     }
 }
 
@@ -235,6 +234,22 @@ impl Running {
         let _ = timeout(CONNECT, self.task).await;
     }
 
+    /// Since when it brought nothing, by the clock that shows `now_ns`, where it was doubted and the one in its place has brought
+    /// something that it has not.
+    fn deaf_since(&self, next: &Self, now_ns: i64) -> Option<i64> {
+        if *self.stage.borrow() != Stage::Doubted {
+            return None;
+        }
+        // A moment later the same event may be here, too.
+        let _ = next.board.lock().began().filter(|at| at.elapsed() >= Duration::from_secs(1))?;
+        let newest = self.board.lock().newest();
+        if newest.is_some_and(|at| at >= next.began) {
+            return None;
+        }
+        let ago = newest.unwrap_or(self.began).elapsed();
+        Some(now_ns.saturating_sub(i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
     fn can_replace(&self, old: &Self, line: &Line) -> bool {
         // One after the other, so that no two boards are ever locked together.
         let mine = self.board.lock().topics().to_vec();
@@ -244,9 +259,18 @@ impl Running {
     }
 }
 
+/// Why another session is to take the place of one in this stage.
+fn why_renewed(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Connecting | Stage::Live => "it has reached its age",
+        Stage::Doubted => "it has brought nothing for long",
+        Stage::Ending => "the exchange announced its end",
+    }
+}
+
 /// Why a session ended; a defect is a reason, too.
 fn lost(joined: Result<Option<Ended>, JoinError>) -> Option<Ended> {
     joined.unwrap_or_else(|e| {
-        Some(Ended { reason: format!("a defect of qlc: {e}"), cause: "ours", wait: Duration::ZERO })
+        Some(Ended { reason: format!("a defect of qlc: {e}"), cause: "ours", wait: Duration::ZERO, well_ns: None })
     })
 }

@@ -25,6 +25,14 @@ pub(super) struct DataClock {
     covered: Duration,
 }
 
+/// For how long a connection may bring nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit {
+    pub(super) after: Duration,
+    /// Whether its streams or its history say so; otherwise it is a precaution.
+    pub(super) is_known: bool,
+}
+
 impl DataClock {
     /// Notes that data came, so long after the last.
     pub(super) fn brought(&mut self, after: Duration) {
@@ -34,14 +42,14 @@ impl DataClock {
 
     /// After so long without data a connection is given up; never before `silence`. `cadence` is how often one of its streams
     /// brings something, where that is promised.
-    pub(super) fn limit(&self, silence: Duration, cadence: Option<Duration>) -> Duration {
-        let limit = match (cadence, self.longest) {
-            (Some(cadence), _) => cadence * 3,
-            (None, Some(longest)) if self.covered < LEARNT => (longest * TIMES).clamp(UNKNOWN, CAP),
-            (None, Some(longest)) => (longest * TIMES).min(CAP),
-            (None, None) => UNKNOWN,
+    pub(super) fn limit(&self, silence: Duration, cadence: Option<Duration>) -> Limit {
+        let (limit, is_known) = match (cadence, self.longest) {
+            (Some(cadence), _) => (cadence * 3, true),
+            (None, Some(longest)) if self.covered < LEARNT => ((longest * TIMES).clamp(UNKNOWN, CAP), false),
+            (None, Some(longest)) => ((longest * TIMES).min(CAP), longest * TIMES <= CAP),
+            (None, None) => (UNKNOWN, false),
         };
-        limit.max(silence)
+        Limit { after: limit.max(silence), is_known }
     }
 }
 
@@ -54,7 +62,7 @@ mod tests {
         let s = Duration::from_secs;
         let silence = s(45);
         let mut quiet = DataClock::default();
-        let limit = |clock: &DataClock| clock.limit(silence, None);
+        let limit = |clock: &DataClock| clock.limit(silence, None).after;
         assert_eq!(limit(&quiet), UNKNOWN);
         quiet.brought(s(100));
         assert_eq!(limit(&quiet), s(800));
@@ -71,8 +79,11 @@ mod tests {
         for _ in 0..1000 {
             quiet.brought(Duration::from_millis(10));
         }
-        assert_eq!(limit(&quiet), silence);
-        assert_eq!(DataClock::default().limit(s(3), Some(s(1))), s(3));
-        assert_eq!(DataClock::default().limit(silence, Some(s(30))), s(90));
+        assert_eq!(quiet.limit(silence, None), Limit { after: silence, is_known: true });
+        quiet.brought(s(1000));
+        assert_eq!(quiet.limit(silence, None), Limit { after: CAP, is_known: false }, "it is quieter than can be told");
+        assert_eq!(DataClock::default().limit(s(3), Some(s(1))), Limit { after: s(3), is_known: true });
+        assert_eq!(DataClock::default().limit(silence, Some(s(30))).after, s(90));
+        assert!(!DataClock::default().limit(silence, None).is_known);
     }
 }

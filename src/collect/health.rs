@@ -156,6 +156,8 @@ pub(crate) struct Health {
     pub(crate) state: SeriesState,
     /// What is wrong, where something is.
     pub(crate) trouble: Option<String>,
+    /// Since when, as far as can be told.
+    pub(crate) since_ns: i64,
 }
 
 /// For how long a series has been asked for in vain, the times without a connection left out: a connection that comes and goes
@@ -193,8 +195,8 @@ pub(crate) fn judge(
         // Its connection is down, which is told of the connection.
         return Health::default();
     }
-    let well = |state| Health { state, trouble: None };
-    let ill = |state, trouble: String| Health { state, trouble: Some(trouble) };
+    let well = |state| Health { state, ..Health::default() };
+    let ill = |state, since_ns, trouble: String| Health { state, trouble: Some(trouble), since_ns };
     let mut asked = None;
     let mut since = i64::MIN;
     for (change, begun) in known.into_iter().flatten() {
@@ -202,7 +204,7 @@ pub(crate) fn judge(
         match change {
             // What comes all the same is not refused.
             Change::Refused(_) if pace.last_ns.is_some_and(|last| last > begun) => {}
-            Change::Refused(text) => return ill(SeriesState::Refused, format!("refused: {text}")),
+            Change::Refused(text) => return ill(SeriesState::Refused, begun, format!("refused: {text}")),
             Change::Asked => asked = asked.max(Some(begun)),
             Change::Acknowledged => {}
         }
@@ -214,14 +216,14 @@ pub(crate) fn judge(
             if quiet <= pace.limit_ns(wanted.cadence()) {
                 well(SeriesState::Receiving)
             } else if wanted.cadence().is_some() {
-                ill(SeriesState::Quiet, format!("nothing for {} s, though it comes by the clock", quiet / SECOND))
+                ill(SeriesState::Quiet, last, format!("nothing for {} s, though it comes by the clock", quiet / SECOND))
             } else {
                 well(SeriesState::Quiet)
             }
         }
         (None, Some(begun)) if wanted.venue.acknowledges() => {
             if now - begun > UNANSWERED {
-                ill(SeriesState::Asked, format!("not answered for {} s", (now - begun) / SECOND))
+                ill(SeriesState::Asked, begun, format!("not answered for {} s", (now - begun) / SECOND))
             } else {
                 well(SeriesState::Asked)
             }
@@ -231,7 +233,9 @@ pub(crate) fn judge(
             // One that came before and has had time to come again is as quiet as it was.
             let waited = waiting.ns.max(now - since);
             if waited > first_event(wanted).max(pace.limit_ns(None)) {
-                ill(state, format!("nothing has come for {} s, though it was asked for", waited / SECOND))
+                // Of one that comes by the clock it is sure that it was to come; of others only that it was long.
+                let since = if wanted.cadence().is_some() { now - waited } else { now };
+                ill(state, since, format!("nothing has come for {} s, though it was asked for", waited / SECOND))
             } else {
                 well(state)
             }

@@ -11,8 +11,13 @@ use super::{
     quality::Window,
     status::{FeedStatus, Lags, LineStatus},
 };
-use crate::feed::venue::{Line, Wanted};
+use crate::{
+    feed::venue::{Line, Wanted},
+    model::quality::WINDOW_NS,
+};
 
+/// A connection that brings something often had its last event no longer ago than this when its process ended.
+const STALE_NS: i64 = 24 * 3_600_000_000_000;
 /// So many series that are not well are told one by one.
 const TOLD: usize = 20;
 
@@ -23,15 +28,48 @@ struct State {
     status: LineStatus,
     /// The sessions that bring something.
     live: BTreeSet<u64>,
-    /// Since when nothing comes, and whose fault it is.
-    down: Option<(i64, &'static str)>,
+    down: Option<Down>,
     phases: TopicPhases,
+}
+
+/// A time in which nothing comes by a connection.
+#[derive(Debug, Clone, Copy)]
+struct Down {
+    since_ns: i64,
+    /// Whose fault it is.
+    cause: &'static str,
+    /// Up to when it is in the quality windows.
+    counted_ns: i64,
+}
+
+impl Down {
+    const fn new(since_ns: i64, cause: &'static str) -> Self {
+        Self { since_ns, cause, counted_ns: since_ns }
+    }
+}
+
+/// A time in which a series is not well.
+#[derive(Debug, Clone, Copy)]
+struct Trouble {
+    since_ns: i64,
+    /// Up to when it is in the quality windows.
+    counted_ns: i64,
 }
 
 impl State {
     /// Whether it is down, and something is expected of it.
     fn is_missed(&self) -> bool {
         self.down.is_some() && !self.line.is_all_over()
+    }
+
+    /// Puts the time without it in the quality windows, up to `now`.
+    fn measure(&mut self, now: i64, window: &mut Window) {
+        let is_missed = self.is_missed();
+        let Some(down) = &mut self.down else { return };
+        if is_missed {
+            window.away(self.status.exchange, down.counted_ns, now);
+        }
+        down.counted_ns = down.counted_ns.max(now);
     }
 }
 
@@ -43,8 +81,9 @@ struct Followed {
     pace: Pace,
     waiting: Waiting,
     health: Health,
-    /// Since when it is not well.
-    troubled_since: Option<i64>,
+    trouble: Option<Trouble>,
+    /// When it became well again last.
+    well_ns: i64,
     /// Why it has ended, if it has.
     ended: Option<String>,
 }
@@ -57,10 +96,31 @@ impl Followed {
             pace: Pace::default(),
             waiting: Waiting::default(),
             health: Health::default(),
-            troubled_since: None,
+            trouble: None,
+            well_ns: 0,
             ended: None,
         }
     }
+
+    /// Puts the time in which it is not well in the quality windows, up to `now`.
+    fn measure(&mut self, now: i64, window: &mut Window) {
+        let Some(trouble) = &mut self.trouble else { return };
+        let name = format!("{}/{}", self.wanted.series.stream, self.wanted.series.symbol);
+        window.unwell(self.wanted.venue.name(), &name, trouble.counted_ns, now);
+        trouble.counted_ns = trouble.counted_ns.max(now);
+    }
+}
+
+/// When an earlier process was last known to have a connection whose series brought something at `last` for the last time, and
+/// that brought something of whatever series at `alive` for the last time. Its record holds what it noticed before.
+fn had_until(line: &Line, last: Option<i64>, alive: Option<i64>, now: i64) -> i64 {
+    let (Some(last), Some(alive)) = (last.filter(|ns| *ns > 0), alive.filter(|ns| *ns > 0)) else {
+        // No process ever had it.
+        return now;
+    };
+    // One that may be quiet was quiet; one that brought nothing for long was not asked for any more.
+    let patience = if line.may_be_quiet() { WINDOW_NS } else { STALE_NS };
+    if alive - last > patience { alive.min(now) } else { last.min(now) }
 }
 
 /// All connections, and all series by their places.
@@ -71,26 +131,26 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// `known_recv` tells when a series last brought something, to an earlier process.
+    /// `known_recv` tells when a series last brought something to an earlier process, and `alive` when that process last had
+    /// something of any series.
     pub(super) fn new(
         lines: Vec<Line>,
         wanted: &[Wanted],
         known_recv: impl Fn(usize) -> Option<i64>,
+        alive: Option<i64>,
         now: i64,
     ) -> Self {
         let mut all = Self { states: Vec::new(), series: Vec::new() };
-        all.add(lines, wanted, known_recv, now);
+        all.add(lines, wanted, now);
+        for state in &mut all.states {
+            let last = state.line.series.iter().filter_map(|place| known_recv(*place)).max();
+            state.down = Some(Down::new(had_until(&state.line, last, alive, now), "ours"));
+        }
         all
     }
 
     /// Adds series that come behind the others, and the connections that bring them.
-    pub(super) fn add(
-        &mut self,
-        lines: Vec<Line>,
-        wanted: &[Wanted],
-        known_recv: impl Fn(usize) -> Option<i64>,
-        now: i64,
-    ) {
+    pub(super) fn add(&mut self, lines: Vec<Line>, wanted: &[Wanted], now: i64) {
         self.series.extend(wanted.iter().map(Followed::new));
         for (at, line) in (self.states.len()..).zip(&lines) {
             for place in &line.series {
@@ -100,22 +160,20 @@ impl Lines {
             }
         }
         let state = |line: Line| {
-            let known = line.series.iter().filter_map(|place| known_recv(*place)).max();
             let status = LineStatus {
                 name: line.name.clone(),
                 exchange: line.venue.name(),
                 state: "connecting",
                 ..LineStatus::default()
             };
-            let since = known.filter(|ns| *ns > 0).unwrap_or(now);
             let phases = TopicPhases::new(line.topics.len());
-            State { line, status, live: BTreeSet::new(), down: Some((since, "ours")), phases }
+            State { line, status, live: BTreeSet::new(), down: Some(Down::new(now, "ours")), phases }
         };
         self.states.extend(lines.into_iter().map(state));
     }
 
     /// Notes that a series has ended: nothing is expected of it any more.
-    pub(super) fn end(&mut self, place: usize, why: &str, now: i64, diary: &mut Diary) {
+    pub(super) fn end(&mut self, place: usize, why: &str, now: i64, diary: &mut Diary, window: &mut Window) {
         let Some(series) = self.series.get_mut(place).filter(|series| series.ended.is_none()) else { return };
         series.ended = Some(why.to_owned());
         let line = series.line.and_then(|line| self.states.get(line));
@@ -124,8 +182,9 @@ impl Lines {
         }
         let exchange = series.wanted.venue.name();
         let name = json!({ "series": series.wanted.series.to_string() });
-        if let Some(since) = series.troubled_since.take() {
-            diary.note(now, "offline", offline(name, exchange, since, now, "feed"));
+        series.measure(now, window);
+        if let Some(trouble) = series.trouble.take() {
+            diary.note(now, "offline", offline(name, exchange, trouble.since_ns, now, "feed"));
         }
         tracing::warn!(series = %series.wanted.series, why, "a series has ended");
         let what = json!({ "series": series.wanted.series.to_string(), "exchange": exchange, "why": why,
@@ -163,20 +222,23 @@ impl Lines {
             What::Live => {
                 let _ = state.live.insert(session);
                 state.status.state = "live";
-                if let Some((since, cause)) = state.down.take() {
-                    diary.note(now, "offline", offline(json!({ "line": name }), exchange, since, now, cause));
+                state.measure(now, window);
+                if let Some(down) = state.down.take() {
+                    window.hurry();
+                    let what = offline(json!({ "line": name }), exchange, down.since_ns, now, down.cause);
+                    diary.note(now, "offline", what);
                 }
                 diary.note(now, "live", json!({ "line": name, "session": session }));
             }
-            What::Lost { reason, cause, wait } => {
+            What::Lost { reason, cause, wait, well_ns } => {
                 state.phases.gone(session);
                 let _ = state.live.remove(&session);
                 state.status.reconnects += 1;
                 state.status.last_trouble = Some(reason.clone());
                 if state.live.is_empty() {
                     state.status.state = if wait.is_zero() { "connecting" } else { "waiting" };
-                    let since = if state.status.last_recv_ns > 0 { state.status.last_recv_ns } else { now };
-                    let _ = state.down.get_or_insert((since, cause));
+                    let known = well_ns.or(Some(state.status.last_recv_ns).filter(|ns| *ns > 0));
+                    let _ = state.down.get_or_insert(Down::new(known.map_or(now, |ns| ns.min(now)), cause));
                 }
                 window.of(exchange).reconnects += 1;
                 tracing::warn!(line = name, reason, wait_ms = wait.as_millis(), "connection lost");
@@ -187,9 +249,14 @@ impl Lines {
                         "wait_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }),
                 );
             }
-            What::Ended(reason) => {
+            What::Ended { reason, deaf_ns } => {
                 state.phases.gone(session);
                 let _ = state.live.remove(&session);
+                if let Some(since) = deaf_ns {
+                    window.away(exchange, since, now);
+                    window.hurry();
+                    diary.note(now, "offline", offline(json!({ "line": name }), exchange, since, now, "feed"));
+                }
                 diary.note(now, "ended", json!({ "line": name, "session": session, "reason": reason }));
             }
             What::Renewing(why) => {
@@ -234,22 +301,23 @@ impl Lines {
         self.series.get(place).and_then(|series| series.line).is_some_and(|line| self.overlaps(line))
     }
 
-    /// Judges every series, and notes which are not well any more, or again.
-    pub(super) fn judge(&mut self, now: i64, diary: &mut Diary) {
+    /// Judges every series, and notes which are not well any more, or again, and in the quality windows for how long.
+    pub(super) fn judge(&mut self, now: i64, diary: &mut Diary, window: &mut Window) {
         for (place, series) in self.series.iter_mut().enumerate() {
             let Some(state) = series.line.and_then(|line| self.states.get(line)) else { continue };
             let topics = state.line.topics_of(place);
             if series.ended.is_some() {
-                series.health = Health { state: SeriesState::Ended, trouble: None };
+                series.health = Health { state: SeriesState::Ended, ..Health::default() };
                 continue;
             }
             series.waiting.look(series.health.state, &series.pace, now);
             series.health = health::judge(&series.wanted, topics, &state.phases, &series.pace, series.waiting, now);
             let exchange = state.status.exchange;
             let name = || json!({ "series": series.wanted.series.to_string() });
-            match (&series.health.trouble, series.troubled_since) {
+            match (&series.health.trouble, series.trouble) {
                 (Some(why), None) => {
-                    series.troubled_since = Some(now);
+                    let since_ns = series.health.since_ns.clamp(series.well_ns.min(now), now);
+                    series.trouble = Some(Trouble { since_ns, counted_ns: since_ns });
                     let mut what = name();
                     if let Some(what) = what.as_object_mut() {
                         let _ = what.insert("exchange".to_owned(), json!(exchange));
@@ -260,29 +328,21 @@ impl Lines {
                     diary.note(now, "troubled", what);
                 }
                 // While its connection is down nobody knows.
-                (None, Some(since)) if series.health.state != SeriesState::Wanted => {
-                    series.troubled_since = None;
-                    diary.note(now, "offline", offline(name(), exchange, since, now, "feed"));
+                (None, Some(trouble)) if series.health.state != SeriesState::Wanted => {
+                    diary.note(now, "offline", offline(name(), exchange, trouble.since_ns, now, "feed"));
+                    series.measure(now, window);
+                    (series.trouble, series.well_ns) = (None, now);
                 }
                 _ => {}
             }
+            series.measure(now, window);
         }
     }
 
-    /// Counts so many seconds for what is down.
-    pub(super) fn measure(&self, seconds: f64, window: &mut Window) {
-        let down: BTreeSet<&'static str> =
-            self.states.iter().filter(|state| state.is_missed()).map(|state| state.status.exchange).collect();
-        for exchange in down {
-            window.of(exchange).offline_seconds += seconds;
-        }
-    }
-
-    /// Counts so many seconds for what is not well, whether or not its connection is down.
-    pub(super) fn measure_series(&self, seconds: f64, window: &mut Window) {
-        for series in self.series.iter().filter(|series| series.troubled_since.is_some()) {
-            let name = format!("{}/{}", series.wanted.series.stream, series.wanted.series.symbol);
-            *window.of(series.wanted.venue.name()).series_offline_seconds.entry(name).or_default() += seconds;
+    /// Puts the time without a connection in the quality windows, up to `now`: what is written of one must not be behind.
+    pub(super) fn measure(&mut self, now: i64, window: &mut Window) {
+        for state in &mut self.states {
+            state.measure(now, window);
         }
     }
 

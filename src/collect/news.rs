@@ -30,9 +30,15 @@ pub(crate) enum What {
         reason: String,
         cause: &'static str,
         wait: Duration,
+        /// When it was last known to be well, where it can tell.
+        well_ns: Option<i64>,
     },
     /// A session was ended by us, because another one has taken its place or it could not take another one's.
-    Ended(String),
+    Ended {
+        reason: String,
+        /// Since when it brought nothing, where the one in its place shows that there was something.
+        deaf_ns: Option<i64>,
+    },
     /// Another session is to take the place of this one.
     Renewing(String),
     /// What has become of topics.

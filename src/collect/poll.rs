@@ -86,7 +86,7 @@ impl Poller {
                     failures += 1;
                     self.shared.dials.block(self.line.venue, wait);
                     let wait = self.shared.wait(failures, session).max(wait);
-                    self.tell(session, What::Lost { reason, cause, wait }).await?;
+                    self.tell(session, What::Lost { reason, cause, wait, well_ns: None }).await?;
                     sleep(wait).await;
                     live = false;
                     session = self.shared.session();

@@ -28,6 +28,8 @@ pub(super) enum Taken {
     Subscribed(Option<Reply>),
     Refused(Option<Reply>, String),
     Closing(String),
+    /// The answer to a ping frame.
+    Pong,
     Nothing,
     /// The last one: why, and by whose fault.
     End(String, &'static str),
@@ -39,16 +41,21 @@ pub(super) struct Reader {
     clock: Clock,
     pub(super) group: Group,
     future: Future,
+    /// When the last message came, of whatever kind.
+    pub(super) heard_ns: i64,
 }
 
 impl Reader {
     pub(super) fn new(line: &Line, clock: Clock) -> Self {
         let decoder = Decoder::new(line.venue, line.directory.clone());
-        Self { decoder, clock, group: Group::default(), future: Future::default() }
+        Self { decoder, clock, group: Group::default(), future: Future::default(), heard_ns: clock() }
     }
 
     pub(super) fn take(&mut self, message: Option<Result<Message, SocketError>>) -> Taken {
         let at = (self.clock)();
+        if matches!(message, Some(Ok(_))) {
+            self.heard_ns = at;
+        }
         let text: Utf8Bytes = match message {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Binary(bytes))) => {
@@ -60,6 +67,7 @@ impl Reader {
                 let reason = frame.map_or_else(String::new, |f| format!(": {} {}", u16::from(f.code), f.reason));
                 return Taken::End(format!("closed by the exchange{reason}"), "feed");
             }
+            Some(Ok(Message::Pong(_))) => return Taken::Pong,
             Some(Ok(_)) => return Taken::Nothing,
             Some(Err(error)) => {
                 if matches!(error, SocketError::Capacity(_) | SocketError::Utf8(_)) {

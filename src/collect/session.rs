@@ -24,7 +24,7 @@ use super::{
     subscriptions::{Change, Subscriptions},
 };
 use crate::{
-    feed::{event::Event, venue::Line},
+    feed::{directory::Reply, event::Event, venue::Line},
     net::{Socket, asked_to_wait, open},
 };
 
@@ -43,11 +43,17 @@ pub(super) struct Ended {
     pub(super) cause: &'static str,
     /// The exchange wants to be left alone for so long.
     pub(super) wait: Duration,
+    /// When it was last known to be well, where it ever was.
+    pub(super) well_ns: Option<i64>,
 }
 
 impl Ended {
     fn new(reason: String, cause: &'static str) -> Self {
-        Self { reason, cause, wait: Duration::ZERO }
+        Self { reason, cause, wait: Duration::ZERO, well_ns: None }
+    }
+
+    fn well_until(self, ns: i64) -> Self {
+        Self { well_ns: Some(ns), ..self }
     }
 }
 
@@ -56,6 +62,8 @@ impl Ended {
 pub(super) enum Stage {
     Connecting,
     Live,
+    /// It has brought nothing for long, which may be as it should be: another one is to show whether it is.
+    Doubted,
     /// The exchange will end it soon.
     Ending,
 }
@@ -106,7 +114,7 @@ impl Session {
 
     async fn connect(&self) -> Result<Socket, Ended> {
         self.shared.dials.turn(self.line.venue).await;
-        let failed = |reason: String, wait| Ended { reason, cause: "unknown", wait };
+        let failed = |reason: String, wait| Ended { wait, ..Ended::new(reason, "unknown") };
         match timeout(CONNECT, open(&self.line.url, &self.shared.proxies)).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(SocketError::Http(response))) => {
@@ -114,7 +122,7 @@ impl Session {
                 let wait = asked_to_wait(response.status(), response.headers(), now);
                 self.shared.dials.block(self.line.venue, wait);
                 let reason = format!("cannot be connected: the exchange answers {}", response.status());
-                Err(Ended { reason, cause: "feed", wait })
+                Err(Ended { wait, ..Ended::new(reason, "feed") })
             }
             Ok(Err(error)) => Err(failed(format!("cannot be connected: {error}"), Duration::ZERO)),
             Err(_) => Err(failed(format!("no answer within {} s", CONNECT.as_secs()), Duration::ZERO)),
@@ -139,15 +147,23 @@ impl Session {
                 break;
             }
         }
-        if !self.line.venue.acknowledges() {
-            self.board.lock().all_stand(Instant::now());
-            asked = (0..self.line.topics.len()).map(|topic| (topic, Change::Asked)).collect();
+        if let Some(text) = self.line.ask_for_list() {
+            self.board.lock().asked_for_list(Instant::now());
+            asked = self.all_topics(&Change::Asked);
+            let _ = socket.send(Message::text(text)).await;
+            // Of one that may be quiet, the answer to this is the first sign of life that is sure to come.
+            if self.line.may_be_quiet() {
+                let _ = socket.send(Message::Ping(bytes::Bytes::new())).await;
+            }
         }
         self.tell_topics(asked).await
     }
 
+    fn all_topics(&self, change: &Change) -> Vec<(usize, Change)> {
+        (0..self.line.topics.len()).map(|topic| (topic, change.clone())).collect()
+    }
+
     async fn talk(&mut self, mut socket: Socket) -> Result<Option<Ended>, NoWriter> {
-        let lost = |error: SocketError| Ok(Some(Ended::new(error.to_string(), "feed")));
         self.subscribe(&mut socket).await?;
         let pulse = self.line.venue.pulse();
         let silence = self.shared.keeping.silence;
@@ -156,9 +172,11 @@ impl Session {
         let mut cadence = self.line.cadence();
         let (mut heard_at, mut asked_at) = (Instant::now(), Instant::now());
         let (mut data_at, mut looked_at) = (Instant::now(), Instant::now());
+        let (mut data_ns, mut doubted_at) = (reader.heard_ns, data_at);
         loop {
             let limit = self.data_clock().limit(silence, cadence);
-            let mut due = (heard_at.max(asked_at) + every).min(heard_at + silence).min(data_at + limit);
+            let quiet_since = data_at.max(doubted_at);
+            let mut due = (heard_at.max(asked_at) + every).min(heard_at + silence).min(quiet_since + limit.after);
             // However much the others bring.
             due = due.min(looked_at + silence / 4);
             if let Some(next) = self.board.lock().next(|topic| self.line.is_over(topic)) {
@@ -168,29 +186,40 @@ impl Session {
                 message = socket.next() => message,
                 () = sleep_until(due) => {
                     if heard_at.elapsed() >= silence {
-                        return Ok(Some(Ended::new(format!("silent for {} s", silence.as_secs_f64()), "feed")));
+                        let ended = Ended::new(format!("silent for {} s", silence.as_secs_f64()), "feed");
+                        return Ok(Some(ended.well_until(reader.heard_ns)));
                     }
-                    if data_at.elapsed() >= limit {
-                        let reason = format!("brings no data for {} s, though it answers", limit.as_secs_f64());
-                        return Ok(Some(Ended::new(reason, "feed")));
+                    if quiet_since.elapsed() >= limit.after {
+                        if limit.is_known || !self.line.may_be_quiet() || *self.stage.borrow() == Stage::Connecting {
+                            let reason = format!("brings no data for {} s, though it answers", data_at.elapsed().as_secs());
+                            return Ok(Some(Ended::new(reason, "feed").well_until(data_ns)));
+                        }
+                        doubted_at = Instant::now();
+                        self.doubt();
                     }
                     looked_at = Instant::now();
                     // Series may have ended meanwhile, and others been listed again.
                     cadence = self.line.cadence();
                     if self.line.is_all_over() {
-                        return Ok(Some(Ended::new("all its series have ended".to_owned(), "feed")));
+                        let ended = Ended::new("all its series have ended".to_owned(), "feed");
+                        return Ok(Some(ended.well_until(reader.heard_ns)));
                     }
                     if let Some(topic) = self.stalled() {
-                        return Ok(Some(Ended::new(format!("{topic} has stopped, though others go on"), "feed")));
+                        let ended = Ended::new(format!("{topic} has stopped, though others go on"), "feed");
+                        return Ok(Some(ended.well_until(reader.heard_ns)));
+                    }
+                    let is_overdue = self.board.lock().list_is_overdue(Instant::now());
+                    if is_overdue {
+                        self.without_list().await?;
                     }
                     if let Err(error) = self.ask_again(&mut socket).await? {
-                        return lost(error);
+                        return Ok(Some(Ended::new(error.to_string(), "feed").well_until(reader.heard_ns)));
                     }
                     if heard_at.max(asked_at).elapsed() >= every {
                         asked_at = Instant::now();
                         let ping = pulse.text.map_or_else(|| Message::Ping(bytes::Bytes::new()), Message::from);
                         if let Err(error) = socket.send(ping).await {
-                            return lost(error);
+                            return Ok(Some(Ended::new(error.to_string(), "feed").well_until(reader.heard_ns)));
                         }
                     }
                     continue;
@@ -218,7 +247,7 @@ impl Session {
                     taken => {
                         // In the order in which they came: an announced end must not come before the beginning.
                         if std::mem::take(&mut brought) {
-                            data_at = self.brought(data_at, heard_at).await?;
+                            (data_at, data_ns) = (self.brought(data_at, heard_at).await?, reader.heard_ns);
                         }
                         end = self.take(taken).await?;
                         if end.is_some() {
@@ -233,21 +262,44 @@ impl Session {
                 next = socket.next().now_or_never();
             }
             if brought {
-                data_at = self.brought(data_at, heard_at).await?;
+                (data_at, data_ns) = (self.brought(data_at, heard_at).await?, reader.heard_ns);
             }
             self.note_data(&reader.group.events);
             if reader.group.frames > 0 || !reader.group.rejects.is_empty() {
                 self.tell(What::Group(std::mem::take(&mut reader.group))).await?;
             }
-            if end.is_some() {
-                return Ok(end);
+            if let Some(end) = end {
+                return Ok(Some(end.well_until(reader.heard_ns)));
             }
         }
+    }
+
+    /// Asks for another session that shows whether there is nothing to bring.
+    fn doubt(&self) {
+        // One that will end has a successor on its way.
+        if *self.stage.borrow() != Stage::Ending {
+            let _ = self.stage.send(Stage::Doubted);
+        }
+    }
+
+    /// The exchange does not tell what this connection has. Where nothing need come for long, its answer to the URL has to do;
+    /// elsewhere the first event tells.
+    async fn without_list(&self) -> Result<(), NoWriter> {
+        let waited = self.board.lock().give_up_list();
+        if !waited || !self.line.may_be_quiet() {
+            return Ok(());
+        }
+        self.live().await?;
+        self.tell_topics(self.all_topics(&Change::Acknowledged)).await
     }
 
     /// Notes that data came, after what came at `before`; returns when.
     async fn brought(&self, before: Instant, now: Instant) -> Result<Instant, NoWriter> {
         self.data_clock().brought(now.duration_since(before));
+        let is_doubted = *self.stage.borrow() == Stage::Doubted;
+        if is_doubted {
+            let _ = self.stage.send(Stage::Live);
+        }
         self.live().await?;
         Ok(now)
     }
@@ -257,10 +309,30 @@ impl Session {
         let now = Instant::now();
         match taken {
             Taken::Data | Taken::Nothing => {}
+            // Topics in the URL are answered by the upgrade alone: that, and an answer since, is what an exchange that gives no list
+            // tells of a connection that may be quiet.
+            Taken::Pong => {
+                if self.line.may_be_quiet() && self.line.ask_for_list().is_some() {
+                    self.live().await?;
+                }
+            }
+            Taken::Subscribed(Some(Reply::All(names))) => {
+                let has = self.line.listed(&names);
+                let changes = self.board.lock().listed(&has, now);
+                if has.contains(&true) {
+                    self.stands().await?;
+                }
+                self.tell_topics(changes).await?;
+            }
+            Taken::Subscribed(Some(reply)) if self.line.is_about_list(&reply) => self.without_list().await?,
+            Taken::Refused(Some(reply), text) if self.line.is_about_list(&reply) => {
+                self.tell(What::Notice(text)).await?;
+                self.without_list().await?;
+            }
             Taken::Subscribed(reply) => {
                 let topic = reply.and_then(|reply| self.line.answered(&reply));
                 let changes = topic.map(|topic| self.board.lock().acknowledged(topic, now));
-                self.live().await?;
+                self.stands().await?;
                 self.tell_topics(changes.unwrap_or_default()).await?;
             }
             Taken::Refused(reply, text) => {
@@ -276,6 +348,12 @@ impl Session {
             Taken::End(reason, cause) => return Ok(Some(Ended::new(reason, cause))),
         }
         Ok(None)
+    }
+
+    /// Notes that the exchange has acknowledged something. Of a URL it does so whether or not anything comes, so where something
+    /// comes by the clock it is the first event that counts.
+    async fn stands(&self) -> Result<(), NoWriter> {
+        if self.line.ask_for_list().is_some() && self.line.cadence().is_some() { Ok(()) } else { self.live().await }
     }
 
     async fn live(&self) -> Result<(), NoWriter> {
@@ -326,9 +404,6 @@ impl Session {
 
     /// Asks again for a topic that was refused, or not answered.
     async fn ask_again(&self, socket: &mut Socket) -> Result<Result<(), SocketError>, NoWriter> {
-        if !self.line.venue.acknowledges() {
-            return Ok(Ok(()));
-        }
         let now = Instant::now();
         let (changes, topic) = {
             let mut board = self.board.lock();

@@ -52,11 +52,16 @@ pub(crate) struct Subscriptions {
     /// Asked for by itself, and not answered yet.
     single: Option<usize>,
     single_at: Option<Instant>,
+    /// When the exchange was asked what this connection has, and has not answered.
+    listing: Option<Instant>,
+    /// When the first of them brought something.
+    began: Option<Instant>,
 }
 
 impl Subscriptions {
     pub(crate) fn new(topics: usize) -> Self {
-        Self { topics: vec![Topic::default(); topics], unclear: None, single: None, single_at: None }
+        let topics = vec![Topic::default(); topics];
+        Self { topics, unclear: None, single: None, single_at: None, listing: None, began: None }
     }
 
     pub(crate) fn topics(&self) -> &[Topic] {
@@ -73,11 +78,48 @@ impl Subscriptions {
         }
     }
 
-    /// Notes that everything stands, where asking is all that there is to it.
-    pub(crate) fn all_stand(&mut self, now: Instant) {
+    /// When the first of them brought something.
+    pub(crate) fn began(&self) -> Option<Instant> {
+        self.began
+    }
+
+    /// When one of them brought something last.
+    pub(crate) fn newest(&self) -> Option<Instant> {
+        self.topics.iter().filter_map(|topic| topic.data).max()
+    }
+
+    /// Notes that the URL has asked for everything, and that the exchange was asked what of it this connection has. Until it tells,
+    /// and where it never does, everything is taken to stand.
+    pub(crate) fn asked_for_list(&mut self, now: Instant) {
         for topic in &mut self.topics {
             topic.stands = Some(now);
         }
+        self.listing = Some(now);
+    }
+
+    /// Notes which topics the exchange says that this connection has; returns what is news. The others are asked for one by one.
+    pub(crate) fn listed(&mut self, has: &[bool], now: Instant) -> Vec<(usize, Change)> {
+        self.listing = None;
+        let mut news = Vec::new();
+        for (at, (topic, has)) in self.topics.iter_mut().zip(has).enumerate() {
+            if *has || topic.data.is_some() {
+                news.push((at, Change::Acknowledged));
+            } else {
+                topic.stands = None;
+                topic.again = Some(now);
+            }
+        }
+        news
+    }
+
+    /// Whether the exchange has had time to tell what this connection has.
+    pub(crate) fn list_is_overdue(&self, now: Instant) -> bool {
+        self.listing.is_some_and(|asked| now.duration_since(asked) >= ANSWER)
+    }
+
+    /// Gives up waiting for that; whether it was waited for.
+    pub(crate) fn give_up_list(&mut self) -> bool {
+        self.listing.take().is_some()
     }
 
     /// Notes an acknowledgement; returns the topics for which that is news, and what.
@@ -97,6 +139,7 @@ impl Subscriptions {
         }
         if let Some(topic) = self.topics.get_mut(at) {
             topic.data = Some(now);
+            let _ = self.began.get_or_insert(now);
         }
     }
 
@@ -175,7 +218,7 @@ impl Subscriptions {
         let open = self.topics.iter().enumerate().filter(|(at, topic)| topic.again.is_some() && !is_over(*at));
         let again = open.filter_map(|(_, topic)| topic.again).min().filter(|_| self.single.is_none());
         let again = again.map(|again| self.single_at.map_or(again, |at| again.max(at + BETWEEN)));
-        answers.into_iter().chain(again).min()
+        answers.into_iter().chain(again).chain(self.listing.map(|asked| asked + ANSWER)).min()
     }
 }
 
@@ -262,6 +305,27 @@ mod tests {
         assert_eq!(all.acknowledged(0, now), [(0, Change::Acknowledged)]);
         assert_eq!((all.ask_now(now, none), all.ask_now(at(now, 1), none)), (None, Some(1)));
         assert_eq!(all.refused(None, "unknown", at(now, 1)), refused(1, "unknown"));
+    }
+
+    #[test]
+    fn what_the_exchange_does_not_list_is_asked_for_one_by_one() {
+        let begin = Instant::now();
+        let mut all = Subscriptions::new(3);
+        all.asked_for_list(begin);
+        assert!(all.topics().iter().all(|topic| topic.stands.is_some()));
+        assert_eq!(all.next(none), Some(at(begin, 10)));
+        assert_eq!(all.listed(&[true, false, false], begin), [(0, Change::Acknowledged)]);
+        assert!(all.topics()[1].stands.is_none() && !all.list_is_overdue(at(begin, 99)));
+        assert_eq!((all.ask_now(begin, none), all.ask_now(begin, none)), (Some(1), None));
+        assert_eq!(all.acknowledged(1, begin), [(1, Change::Acknowledged)]);
+        assert_eq!(all.ask_now(at(begin, 1), none), Some(2));
+        assert_eq!(all.refused(Some(2), "no", at(begin, 1)), refused(2, "no"));
+        // One that gives no list leaves everything as the URL asked for it.
+        let mut all = Subscriptions::new(2);
+        all.asked_for_list(begin);
+        assert!(!all.list_is_overdue(at(begin, 9)) && all.list_is_overdue(at(begin, 10)));
+        assert_eq!((all.give_up_list(), all.give_up_list(), all.next(none)), (true, false, None));
+        assert!(all.topics().iter().all(|topic| topic.stands.is_some()));
     }
 
     #[test]

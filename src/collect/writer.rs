@@ -63,6 +63,8 @@ const AT_ONCE: usize = 32;
 /// All series are looked at in every tick where they are so few, and the more rarely the more there are; at least in every so manyth.
 const LOOKED_AT: usize = 500;
 const RAREST: u64 = 8;
+/// So many quality windows of the time before are written in a tick.
+const CORRECTED: usize = 16;
 /// Up to so many series each file is ended at its age, however small it is.
 const FEW: usize = 150;
 /// A file whose rows are complete.
@@ -153,7 +155,8 @@ impl Writer {
             .map(|wanted| SeriesWriter::new(wanted.clone(), known.remove(&wanted.series).unwrap_or_default()))
             .collect();
         let known_recv = |place: usize| series.get(place).map(SeriesWriter::known_recv);
-        let lines = Lines::new(lines, &options.wanted, known_recv, now);
+        let alive = series.iter().map(SeriesWriter::known_recv).chain(known.values().map(|one| one.ts_recv)).max();
+        let lines = Lines::new(lines, &options.wanted, known_recv, alive, now);
         // Holes that an earlier process found.
         let holed =
             series.iter().enumerate().filter(|(_, one)| one.tracker.has_open()).map(|(place, _)| place).collect();
@@ -220,8 +223,11 @@ impl Writer {
         }
         self.finish().await;
         let status = self.tick(0, true).await;
-        if let Err(error) = self.window.write(&self.options.spool).await {
-            tracing::warn!(error = %error.chain(), "the quality window cannot be written");
+        let spool = &self.options.spool;
+        for written in [self.window.correct(spool, usize::MAX).await, self.window.write(spool).await] {
+            if let Err(error) = written {
+                tracing::warn!(error = %error.chain(), "the quality window cannot be written");
+            }
         }
         if let Some(status) = status {
             let _ = told.send(Arc::new(status));
@@ -295,8 +301,7 @@ impl Writer {
             }
             self.series.push(writer);
         }
-        let series = &self.series;
-        self.lines.add(lines, wanted, |place| series.get(place).map(SeriesWriter::known_recv), now);
+        self.lines.add(lines, wanted, now);
     }
 
     /// Ends series that are listed no more: what is open of them is sealed.
@@ -304,7 +309,7 @@ impl Writer {
         let mut places = Vec::new();
         for (series, why) in all {
             if let Some(place) = self.places.get(series) {
-                self.lines.end(*place, why, now, &mut self.diary);
+                self.lines.end(*place, why, now, &mut self.diary, &mut self.window);
                 places.push(*place);
             }
         }
@@ -685,15 +690,22 @@ impl Writer {
             self.measure_series(now);
         }
         self.measure(now);
-        if self.window.is_over(now) || self.ticks.is_multiple_of(240) {
-            if let Err(error) = self.window.write(&self.options.spool).await {
-                self.trouble(&error.chain());
-            }
-            if self.window.is_over(now) {
-                self.window = Window::at(&self.options.spool, now).await;
-            }
+        if let Err(error) = self.write_windows(now).await {
+            self.trouble(&error.chain());
         }
         all.then(|| self.show(now, queue))
+    }
+
+    /// Writes the quality windows that are due.
+    async fn write_windows(&mut self, now: i64) -> Result<()> {
+        let spool = &self.options.spool;
+        let is_time = self.ticks.is_multiple_of(240);
+        if self.window.is_over(now) {
+            self.window.go_on(spool, now).await?;
+        } else if self.window.take_urgency() || is_time {
+            self.window.write(spool).await?;
+        }
+        if is_time || !self.window.is_stuck() { self.window.correct(spool, CORRECTED).await } else { Ok(()) }
     }
 
     fn write_diary(&mut self, now: i64) {
@@ -706,10 +718,8 @@ impl Writer {
 
     /// Judges every series, and counts what the time since the last such look adds to: time without a series, rates.
     fn measure_series(&mut self, now: i64) {
-        let passed = |since: i64| Duration::from_nanos(u64::try_from(now - since).unwrap_or(0)).as_secs_f64();
-        self.lines.judge(now, &mut self.diary);
-        self.lines.measure_series(passed(self.last_look_ns.max(self.window.start_ns())), &mut self.window);
-        let seconds = passed(self.last_look_ns);
+        self.lines.judge(now, &mut self.diary, &mut self.window);
+        let seconds = Duration::from_nanos(u64::try_from(now - self.last_look_ns).unwrap_or(0)).as_secs_f64();
         if seconds > 0.0 {
             for series in &mut self.series {
                 series.measure(seconds);
@@ -720,9 +730,7 @@ impl Writer {
 
     /// Counts what a tick's length adds to: time offline, the rate.
     fn measure(&mut self, now: i64) {
-        let begin = self.last_tick_ns.max(self.window.start_ns());
-        let seconds = Duration::from_nanos(u64::try_from(now - begin).unwrap_or(0)).as_secs_f64();
-        self.lines.measure(seconds, &mut self.window);
+        self.lines.measure(now, &mut self.window);
         let passed = Duration::from_nanos(u64::try_from(now - self.last_tick_ns).unwrap_or(0)).as_secs_f64();
         if passed > 0.0 {
             let fresh = self.status.events - self.rate_events;

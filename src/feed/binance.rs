@@ -16,7 +16,7 @@ use super::{
     protocol::{Asking, Frames, Protocol, requests, socket},
     route::{DialRate, Route, Topic},
     symbol,
-    value::{Faults, Flat, Item, Value, flat, side},
+    value::{Faults, Flat, Item, List, Value, flat, side},
 };
 
 const PUBLIC: Route = socket("binance.public", "wss://fstream.binance.com/public/stream", 200);
@@ -44,10 +44,14 @@ pub(super) const PROTOCOL: Protocol = Protocol {
         _ => None,
     },
     topics,
-    asking: Asking::Url(|base, names| {
-        let names = encoded(&names.join("/"));
-        format!("{base}{}streams={names}", if base.contains('?') { '&' } else { '?' })
-    }),
+    asking: Asking::Url {
+        url: |base, names| {
+            let names = encoded(&names.join("/"));
+            format!("{base}{}streams={names}", if base.contains('?') { '&' } else { '?' })
+        },
+        list: |number| format!("{{\"method\":\"LIST_SUBSCRIPTIONS\",\"id\":{number}}}"),
+        one: |number, name| format!("{{\"method\":\"SUBSCRIBE\",\"params\":[\"{name}\"],\"id\":{number}}}"),
+    },
     has_funding: |wire| !wire.contains('_'),
     spell: |typed| Ok(symbol::plain(typed)),
     spell_listed: symbol::plain_listed,
@@ -95,8 +99,16 @@ struct Any<'a> {
     stream: Value<'a>,
     #[serde(borrow)]
     error: Option<Refusal<'a>>,
+    /// A refusal may also stand in the frame itself.
+    #[serde(borrow, default)]
+    code: Value<'a>,
+    #[serde(borrow, default)]
+    msg: Value<'a>,
     #[serde(borrow, default)]
     id: Value<'a>,
+    /// The topics of the connection, where they were asked for; null says that a topic was taken.
+    #[serde(borrow, default)]
+    result: List<'a>,
 }
 
 #[derive(Deserialize)]
@@ -312,9 +324,11 @@ fn decode(frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -
         any = serde_json::from_str(frame).map_err(not_json)?;
         match &any {
             Any { stream: Value::Text(name), .. } => name,
-            Any { error: Some(refusal), .. } => {
-                let text = refusal.msg.text().unwrap_or("no reason given").to_owned();
-                return Ok(Heard::Refused { what: request(&any.id), text });
+            Any { error: Some(Refusal { msg }), .. } => return Ok(refused(&any, msg)),
+            Any { code, msg, .. } if code.present().is_some() => return Ok(refused(&any, msg)),
+            Any { result: List(Some(names)), .. } => {
+                let names = names.iter().filter_map(|name| name.text().ok().map(str::to_owned));
+                return Ok(Heard::Subscribed(Some(Reply::All(names.collect()))));
             }
             Any { id, .. } if *id != Value::Absent => return Ok(Heard::Subscribed(request(id))),
             _ => return Err("has no stream".to_owned()),
@@ -329,6 +343,10 @@ fn decode(frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -
         _ => return Err(format!("stream {stream:?} is unknown")),
     }
     Ok(Heard::Data)
+}
+
+fn refused(any: &Any, why: &Value) -> Heard {
+    Heard::Refused { what: request(&any.id), text: why.text().unwrap_or("no reason given").to_owned() }
 }
 
 fn request(id: &Value) -> Option<Reply> {
@@ -585,9 +603,16 @@ mod tests {
     #[test]
     fn answers_are_told_from_data() {
         assert_eq!(of(r#"{"result":null,"id":1}"#).unwrap().0, Heard::Subscribed(Some(Reply::Request(1))));
-        let refused = of(r#"{"error":{"code":2,"msg":"Invalid request"},"id":1}"#).unwrap().0;
-        let what = Some(Reply::Request(1));
-        assert_eq!(refused, Heard::Refused { what, text: "Invalid request".to_owned() });
+        for frame in
+            [r#"{"error":{"code":2,"msg":"Invalid request"},"id":1}"#, r#"{"code":2,"msg":"Invalid request","id":1}"#]
+        {
+            let what = Some(Reply::Request(1));
+            assert_eq!(of(frame).unwrap().0, Heard::Refused { what, text: "Invalid request".to_owned() });
+        }
+        let all = Reply::All(vec!["btcusdt@forceOrder".to_owned(), "b@c".to_owned()]);
+        let listed = of(r#"{"result":["btcusdt@forceOrder",7,"b\u0040c"],"id":3}"#).unwrap().0;
+        assert_eq!(listed, Heard::Subscribed(Some(all)));
+        assert_eq!(of(r#"{"result":[],"id":3}"#).unwrap().0, Heard::Subscribed(Some(Reply::All(Vec::new()))));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub enum Reply {
     Request(usize),
     /// By channel and instrument.
     Channel(String, String),
+    /// By a list of all topics that the connection has.
+    All(Vec<String>),
 }
 
 /// Which series are wanted, by the exchange's name of the symbol.

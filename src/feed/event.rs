@@ -64,6 +64,12 @@ impl Kind {
     pub const fn has_priority(self) -> bool {
         !matches!(self, Self::Bbo | Self::Trade)
     }
+
+    /// Whether nothing may come for long though all is well: nobody trades, nobody is liquidated.
+    #[must_use]
+    pub const fn may_be_quiet(self) -> bool {
+        matches!(self, Self::Trade | Self::Liquidation)
+    }
 }
 
 impl fmt::Display for Kind {

@@ -60,8 +60,15 @@ type Message = fn(&[&str]) -> String;
 
 /// How topics are asked for.
 pub(super) enum Asking {
-    /// By the URL, which is made of the endpoint and the topics' names; nothing is answered.
-    Url(fn(&str, &[&str]) -> String),
+    /// By the URL, which is not answered. What a connection has is known when the exchange lists it.
+    Url {
+        /// The URL of the endpoint and the topics' names.
+        url: fn(&str, &[&str]) -> String,
+        /// The message that asks for the list of the connection's topics, with a number by which it is answered.
+        list: fn(usize) -> String,
+        /// The message that asks for one topic more, likewise.
+        one: fn(usize, &str) -> String,
+    },
     /// By messages, each of which is answered.
     Messages {
         /// The message for one topic, with a number by which it is answered.

@@ -42,6 +42,8 @@ pub struct Topic {
     pub(super) answered: Option<(String, String)>,
     /// The longest time in which it brings something while it is alive, where the exchange promises one.
     pub cadence: Option<Duration>,
+    /// Whether it may bring nothing for long though all is well.
+    pub may_be_quiet: bool,
     /// The places in the list of series that it brings, or is needed for.
     pub series: Vec<usize>,
 }
@@ -49,7 +51,7 @@ pub struct Topic {
 impl Topic {
     /// One that answers name as they are asked for it, by a number.
     pub(super) fn plain(name: String) -> Self {
-        Self { name, answered: None, cadence: None, series: Vec::new() }
+        Self { name, answered: None, cadence: None, may_be_quiet: false, series: Vec::new() }
     }
 
     /// One that answers name by a channel and its subject.

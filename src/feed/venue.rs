@@ -5,7 +5,7 @@
 //! result is a list of connections to be made.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     str::FromStr,
     sync::{
@@ -14,6 +14,8 @@ use std::{
     },
     time::Duration,
 };
+
+use percent_encoding::percent_decode_str;
 
 pub use super::route::{DialRate, Route, Topic, Transport};
 use super::{
@@ -154,7 +156,7 @@ impl Line {
     pub fn subscribe(&self) -> Vec<(String, Vec<usize>)> {
         let all: Vec<usize> = (0..self.topics.len()).collect();
         match &self.venue.protocol().asking {
-            Asking::Url(_) => Vec::new(),
+            Asking::Url { .. } => Vec::new(),
             Asking::Messages { many: Some((most, message)), .. } => {
                 let parts = all.chunks(*most);
                 let asked = parts.map(|part| {
@@ -174,15 +176,45 @@ impl Line {
     pub fn ask(&self, topic: usize) -> Option<String> {
         let name = &self.topics.get(topic)?.name;
         match &self.venue.protocol().asking {
-            Asking::Url(_) => None,
-            Asking::Messages { one, .. } => Some(one(topic, name)),
+            Asking::Url { one, .. } | Asking::Messages { one, .. } => Some(one(topic, name)),
         }
+    }
+
+    /// The message that asks which topics the connection has, where the URL asks for them.
+    #[must_use]
+    pub fn ask_for_list(&self) -> Option<String> {
+        match &self.venue.protocol().asking {
+            // No topic has this number.
+            Asking::Url { list, .. } => Some(list(self.topics.len())),
+            Asking::Messages { .. } => None,
+        }
+    }
+
+    /// Whether an answer, which gives no list, is the one to [`Self::ask_for_list`].
+    #[must_use]
+    pub fn is_about_list(&self, reply: &Reply) -> bool {
+        *reply == Reply::Request(self.topics.len())
+    }
+
+    /// Which of the topics are in a list that the exchange gave. It may write their names in another case, and encoded.
+    #[must_use]
+    pub fn listed(&self, names: &[String]) -> Vec<bool> {
+        let plain = |name: &str| percent_decode_str(name).decode_utf8_lossy().to_lowercase();
+        let names: BTreeSet<String> = names.iter().map(|name| plain(name)).collect();
+        self.topics.iter().map(|topic| names.contains(&plain(&topic.name))).collect()
+    }
+
+    /// Whether it may bring nothing for long though all is well.
+    #[must_use]
+    pub fn may_be_quiet(&self) -> bool {
+        self.topics.iter().enumerate().all(|(at, topic)| topic.may_be_quiet || self.is_over(at))
     }
 
     /// The topic that an answer is about.
     #[must_use]
     pub fn answered(&self, reply: &Reply) -> Option<usize> {
         match reply {
+            Reply::All(_) => None,
             Reply::Request(number) => (*number < self.topics.len()).then_some(*number),
             Reply::Channel(channel, symbol) => {
                 self.topics.iter().position(|t| t.answered.as_ref().is_some_and(|(c, s)| c == channel && s == symbol))
@@ -254,7 +286,7 @@ impl Venue {
         self.protocol().dial_rate
     }
 
-    /// Whether it answers what is asked for.
+    /// Whether it answers for each topic that is asked for.
     #[must_use]
     pub const fn acknowledges(self) -> bool {
         matches!(self.protocol().asking, Asking::Messages { .. })
@@ -475,6 +507,7 @@ pub fn more_lines(
                         if let Some(topic) = topics.get_mut(topic) {
                             topic.series.push(place);
                             topic.cadence = topic.cadence.into_iter().chain(one.cadence()).min();
+                            topic.may_be_quiet &= one.kind.may_be_quiet();
                         }
                         if series.last() != Some(&place) {
                             series.push(place);
@@ -490,7 +523,8 @@ pub fn more_lines(
             if let Some((known, series)) = parts.last_mut() {
                 for topic in topics {
                     let _ = placed.insert(topic.name.clone(), (part, known.len()));
-                    known.push(Topic { series: vec![place], cadence: one.cadence(), ..topic });
+                    let (cadence, may_be_quiet) = (one.cadence(), one.kind.may_be_quiet());
+                    known.push(Topic { series: vec![place], cadence, may_be_quiet, ..topic });
                 }
                 series.push(place);
             }
@@ -505,7 +539,7 @@ pub fn more_lines(
                 }
             }
             let url = match (&venue.protocol().asking, route.by) {
-                (Asking::Url(url), Transport::Socket) => {
+                (Asking::Url { url, .. }, Transport::Socket) => {
                     url(base, &topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>())
                 }
                 _ => base.to_owned(),
@@ -641,6 +675,27 @@ mod tests {
         assert!(copy.is_all_over() && copy.cadence().is_none());
         line.set_ended(0, false);
         assert!(!copy.is_over(0));
+    }
+
+    #[test]
+    fn what_the_url_asks_for_is_found_in_the_exchanges_list() {
+        let kinds = [Kind::Trade, Kind::Liquidation];
+        let all = choose(&[Venue::Binance], &symbols(&["btcusdt", "币安人生usdt"]), &kinds).unwrap().series;
+        let line = lines(&all, &BTreeMap::new()).unwrap().remove(0);
+        assert!(line.may_be_quiet() && line.topics.len() == 4);
+        assert_eq!(line.ask_for_list().unwrap(), r#"{"method":"LIST_SUBSCRIPTIONS","id":4}"#);
+        let asked = line.ask(1).unwrap();
+        assert_eq!(asked, format!(r#"{{"method":"SUBSCRIBE","params":["{}"],"id":1}}"#, line.topics[1].name()));
+        let named = |line: &Line| line.topics.iter().map(|topic| topic.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(line.listed(&named(&line)), [true; 4]);
+        let encoded = "%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9Fusdt@forceOrder".to_owned();
+        assert_eq!(line.listed(&[encoded, "BTCUSDT@aggTrade".to_owned()]).iter().filter(|is| **is).count(), 2);
+        assert_eq!((line.listed(&[]), line.is_about_list(&Reply::Request(4))), (vec![false; 4], true));
+        let clocked =
+            choose(&[Venue::Binance], &symbols(&["btcusdt"]), &[Kind::Trade, Kind::MarkPrice]).unwrap().series;
+        assert!(!lines(&clocked, &BTreeMap::new()).unwrap()[0].may_be_quiet());
+        let okx = choose(&[Venue::Okx], &symbols(&["btcusdt"]), &kinds).unwrap().series;
+        assert_eq!(lines(&okx, &BTreeMap::new()).unwrap()[0].ask_for_list(), None);
     }
 
     #[test]

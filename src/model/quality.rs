@@ -100,8 +100,12 @@ pub struct Tally {
     pub late: u64,
     /// Connections that were made anew.
     pub reconnects: u64,
-    /// Seconds without a connection.
+    /// Seconds without a connection: from the last sign of life, not from when the loss was noticed.
     pub offline_seconds: f64,
+    /// Which these are, where it is told: from when to when, in nanoseconds since 1970 UTC, in order, and apart. What several
+    /// connections or processes tell of one time counts once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub offline_ns: Vec<(i64, i64)>,
     /// Seconds in which a series was not well while its connection was there, by `stream/symbol`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub series_offline_seconds: BTreeMap<String, f64>,
@@ -137,7 +141,10 @@ impl Tally {
         self.duplicates += other.duplicates;
         self.late += other.late;
         self.reconnects += other.reconnects;
-        self.offline_seconds += other.offline_seconds;
+        self.offline_seconds += other.untold_seconds();
+        for (from, to) in &other.offline_ns {
+            self.away(*from, *to);
+        }
         for (series, seconds) in &other.series_offline_seconds {
             *self.series_offline_seconds.entry(series.clone()).or_default() += seconds;
         }
@@ -148,6 +155,20 @@ impl Tally {
         self.rejected += other.rejected;
         self.dropped += other.dropped;
         self.lags.join(&other.lags);
+    }
+
+    /// Notes a time without a connection.
+    pub(crate) fn away(&mut self, from: i64, to: i64) {
+        let untold = self.untold_seconds();
+        unite(&mut self.offline_ns, from, to);
+        self.offline_seconds = untold + told_seconds(&self.offline_ns);
+    }
+
+    /// Seconds without a connection of which it is not told when they were, as earlier versions have them.
+    fn untold_seconds(&self) -> f64 {
+        let untold = self.offline_seconds - told_seconds(&self.offline_ns);
+        // They are rounded when they are written.
+        if untold < 0.001 { 0.0 } else { untold }
     }
 
     /// The grade of what was counted.
@@ -204,6 +225,28 @@ impl Tally {
     }
 }
 
+/// Seconds of these times, to the millisecond.
+fn told_seconds(times: &[(i64, i64)]) -> f64 {
+    let ns: i64 = times.iter().map(|(from, to)| to - from).sum();
+    #[expect(clippy::cast_precision_loss, reason = "less than an hour of milliseconds")]
+    let ms = (ns / 1_000_000) as f64;
+    ms / 1000.0
+}
+
+/// Adds a time to others, which stay in order and apart.
+fn unite(times: &mut Vec<(i64, i64)>, from: i64, to: i64) {
+    if from >= to {
+        return;
+    }
+    // Those that touch it.
+    let first = times.partition_point(|(_, end)| *end < from);
+    let last = times.partition_point(|(begin, _)| *begin <= to);
+    let touched = times.get(first..last).unwrap_or_default();
+    let from = touched.first().map_or(from, |(begin, _)| from.min(*begin));
+    let to = touched.last().map_or(to, |(_, end)| to.max(*end));
+    drop(times.splice(first..last, [(from, to)]));
+}
+
 /// So many seconds are a short absence.
 const SHORT: f64 = 5.0;
 
@@ -240,6 +283,26 @@ pub fn from_lines(bytes: &[u8]) -> Vec<Tally> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_without_a_connection_counts_once_whoever_tells_it() {
+        const S: i64 = 1_000_000_000;
+        let mut tally = Tally::default();
+        for (from, to) in [(10, 20), (30, 40), (15, 18), (40, 45), (5, 10), (50, 50), (9, 3)] {
+            tally.away(from * S, to * S);
+        }
+        assert_eq!((tally.offline_seconds, &tally.offline_ns[..]), (30.0, &[(5 * S, 20 * S), (30 * S, 45 * S)][..]));
+        // As an earlier version wrote it, and as another process of this one did.
+        let mut all = Tally { offline_seconds: 7.0, ..Tally::default() };
+        all.join(&tally);
+        all.join(&tally);
+        let other = Tally { offline_ns: vec![(19 * S, 31 * S)], offline_seconds: 12.0, ..Tally::default() };
+        all.join(&other);
+        assert_eq!((all.offline_seconds, &all.offline_ns[..]), (47.0, &[(5 * S, 45 * S)][..]));
+        let text = serde_json::to_string(&all).unwrap();
+        assert!(text.contains(r#""offline_ns":[[5000000000,45000000000]]"#), "{text}");
+        assert_eq!(serde_json::from_str::<Tally>(&text).unwrap(), all);
+    }
 
     #[test]
     fn grades() {

@@ -26,6 +26,7 @@ mod clock;
 mod collect;
 mod collect_crash;
 mod collect_listed;
+mod collect_quiet;
 mod collect_room;
 mod collect_same;
 mod collect_series;

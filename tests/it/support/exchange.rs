@@ -53,6 +53,9 @@ pub enum Act {
     /// Answers what is asked for as Bybit and OKX do, and brings a trade of each topic that stands now and then. A topic is
     /// refused when the function says so, which is told how often it was asked for: Bybit then refuses the whole message.
     Answer(fn(&str, usize) -> bool),
+    /// Tells which topics the connection has when it is asked, as Binance does, and brings nothing: those of the URL for which
+    /// the function says so, and those that were subscribed since.
+    List(fn(&str) -> bool),
 }
 
 /// A server whose connections to a path play that path's scripts, one after the other; the last one is played again for
@@ -152,7 +155,7 @@ impl Exchange {
 }
 
 async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiver<String>) {
-    let path = Mutex::new(String::new());
+    let (path, query) = (Mutex::new(String::new()), Mutex::new(String::new()));
     #[expect(clippy::result_large_err, reason = "the shape that the library wants")]
     let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         let asked = request.uri().path().trim_matches('/').to_owned();
@@ -164,6 +167,7 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
             return Err(refusal.header("Retry-After", seconds.to_string()).body(None).unwrap());
         }
         *path.lock().unwrap() = asked;
+        *query.lock().unwrap() = request.uri().query().unwrap_or_default().to_owned();
         Ok(response)
     };
     state.dialled.lock().unwrap().push(Instant::now());
@@ -204,6 +208,12 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
             }
             Act::Answer(refuses) => {
                 answer(&mut socket, &state, refuses).await;
+                return;
+            }
+            Act::List(has) => {
+                let query = query.lock().unwrap().clone();
+                let topics = query.trim_start_matches("streams=").split('/');
+                list(&mut socket, &state, topics.filter(|topic| has(topic)).map(str::to_owned).collect()).await;
                 return;
             }
             Act::Live => {
@@ -259,6 +269,27 @@ async fn answer(socket: &mut WebSocketStream<TcpStream>, state: &State, refuses:
             if socket.send(Message::from(text)).await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+async fn list(socket: &mut WebSocketStream<TcpStream>, state: &State, mut topics: Vec<String>) {
+    while let Some(Ok(message)) = socket.next().await {
+        let Message::Text(text) = message else { continue };
+        let asked: Value = serde_json::from_str(&text).unwrap();
+        let result = if asked["method"] == "LIST_SUBSCRIPTIONS" {
+            json!(topics)
+        } else {
+            for name in asked["params"].as_array().unwrap() {
+                let name = name.as_str().unwrap().to_owned();
+                *state.asked.lock().unwrap().entry(name.clone()).or_default() += 1;
+                topics.push(name);
+            }
+            Value::Null
+        };
+        let answer = json!({ "result": result, "id": asked["id"] }).to_string();
+        if socket.send(Message::from(answer)).await.is_err() {
+            return;
         }
     }
 }
