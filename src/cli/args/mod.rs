@@ -64,8 +64,8 @@ Examples:
 /// What every command understands.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Global {
-    /// The spool, where collectors write: a folder or a URL; of several collectors each with its name, as in --spool
-    /// a=/data/a --spool b=s3://bucket/b [default: /opt/quantlab/spool]
+    /// The spool, where collectors write: a folder or a URL; of several collectors one each, with its name, as in
+    /// tokyo=/data/tokyo [default: /opt/quantlab/spool]
     #[arg(long, global = true, value_name = "[NAME=]PATH|URL", env = "QLC_SPOOL", hide_env_values = true)]
     pub(crate) spool: Vec<String>,
     /// The archive of compacted partitions: a folder or a URL [default: s3://quantlab-compact]
