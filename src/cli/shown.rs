@@ -9,7 +9,7 @@ use super::{
     args::{Global, Sources},
     settings::{self, COLLECT, Collecting, SECTION, Settings, TOP, http_url},
 };
-use crate::{error::Result, storage::spools::Spool};
+use crate::{error::Result, storage::spools::SpoolRoot};
 
 /// One setting. This is the object that `--format json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,7 +88,7 @@ fn top(key: &str, settings: &Settings) -> Option<String> {
     let time = |time| humantime::format_duration(time).to_string();
     Some(match key {
         "spool" => {
-            let one = |spool: &Spool| Spool { place: masked(&spool.place), ..spool.clone() }.to_string();
+            let one = |spool: &SpoolRoot| SpoolRoot { place: masked(&spool.place), ..spool.clone() }.to_string();
             settings.spool.all().iter().map(one).collect::<Vec<_>>().join(", ")
         }
         "archive" => masked(&settings.archive),

@@ -15,8 +15,7 @@ use super::{
 use crate::{
     engine::{
         budget::{Budget, decoded_bytes},
-        collectors::{MOST, Merging},
-        job::{JobSource, Order, Role},
+        job::{JobSource, MOST_COLLECTORS, Merging, Order, Role},
         layout::{Item, Layout, Room},
         plan::Layouts,
     },
@@ -371,8 +370,11 @@ fn merging(partition: &Partition, sources: &[JobSource], base: Option<&BaseData>
         });
         of_source.push(at);
     }
-    if collectors.len() > MOST {
-        let most = format!("{partition}: {} collectors have rows of it, and {MOST} can be merged", collectors.len());
+    if collectors.len() > MOST_COLLECTORS {
+        let most = format!(
+            "{partition}: {} collectors have rows of it, and {MOST_COLLECTORS} can be merged",
+            collectors.len()
+        );
         return Err(Error::new(Kind::Resources, most));
     }
     Ok(Some(Merging { collectors, of_source }))

@@ -12,7 +12,7 @@ use crate::{
     engine,
     error::Error,
     model::size,
-    storage::{spools::Spool as Named, store::Overlap},
+    storage::{spools::SpoolRoot as Named, store::Overlap},
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

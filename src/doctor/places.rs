@@ -19,7 +19,7 @@ use crate::{
         conditions::{self, PROBE_DIR},
         listing::SpoolListing,
         remove,
-        spools::Spool as Named,
+        spools::SpoolRoot as Named,
         store::{Object, Overlap, Store},
     },
 };

@@ -33,68 +33,20 @@ use futures::{
     stream::{self, BoxStream},
 };
 
-use super::job::{Job, Role};
+use super::job::{Given, Job, Merged, Role};
 use crate::{
     error::{Error, Kind, Result},
     file::shape::Column,
     model::{
         receipt::{FILLED, FilledHole},
-        row_hash::{RowHash, RowSums},
+        row_hash::RowSums,
         schema::{SEQ, SUB_SEQ, TRADE_ID, TS_RECV},
         time::to_ns,
     },
 };
 
-/// The collectors of one partition are told apart by the bits of a mask.
-pub const MOST: usize = 64;
-
-/// A set of collectors.
+/// A set of collectors, of which there are at most [`MOST_COLLECTORS`](super::job::MOST_COLLECTORS).
 type Mask = u64;
-
-/// Of which collectors the sources of a job are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Merging {
-    /// Their names, at most [`MOST`].
-    pub collectors: Vec<String>,
-    /// The collector of each source, by its place.
-    pub of_source: Vec<usize>,
-}
-
-/// What the merge came to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Merged {
-    /// Rows that were left out, by their source.
-    pub copies: BTreeMap<usize, u64>,
-    /// Their row hash, over the columns that the proof compares.
-    pub copies_hash: RowHash,
-    /// Rows that were passed on, though another collector has others with their number.
-    pub conflicts: u64,
-    /// What each collector gave.
-    pub collectors: Vec<Given>,
-}
-
-impl Merged {
-    /// How many rows were left out.
-    #[must_use]
-    pub fn all_copies(&self) -> u64 {
-        self.copies.values().sum()
-    }
-}
-
-/// What one collector gave.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Given {
-    /// Rows that no other has.
-    pub gain: u64,
-    /// Rows whose number another collector has with other values.
-    pub conflicts: u64,
-    /// The row hash of the rows that were passed on and stand for one of its rows, over the columns that are compared.
-    pub events_hash: RowHash,
-    /// How often it alone had rows in succession.
-    pub filled_holes: u64,
-    /// The largest of these holes.
-    pub filled: Vec<FilledHole>,
-}
 
 /// Adds the columns by which rows of several collectors are compared, which have `carried` on their way.
 ///

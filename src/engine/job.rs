@@ -17,10 +17,14 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
-use super::collectors::{Merged, Merging};
 use crate::{
     file::{ahead::Ahead, claims::Claims, fault::Problem, reader::Handle, shape::Shape},
-    model::{date::Date, partition::Partition, receipt::RowGroup, row_hash::RowHash},
+    model::{
+        date::Date,
+        partition::Partition,
+        receipt::{FilledHole, RowGroup},
+        row_hash::RowHash,
+    },
 };
 
 /// What must be done to a source's rows before they can be merged.
@@ -132,6 +136,54 @@ impl SourceTally {
             None => self.row_groups.push(RowGroup { index, rows, row_hash }),
         }
     }
+}
+
+/// So many collectors can have rows of one partition: a set of them is an integer.
+pub const MOST_COLLECTORS: usize = 64;
+
+/// Of which collectors the sources of a job are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merging {
+    /// Their names, at most [`MOST_COLLECTORS`].
+    pub collectors: Vec<String>,
+    /// The collector of each source, by its place.
+    pub of_source: Vec<usize>,
+}
+
+/// What the merge came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Merged {
+    /// Rows that were left out, by their source.
+    pub copies: BTreeMap<usize, u64>,
+    /// Their row hash, over the columns that the proof compares.
+    pub copies_hash: RowHash,
+    /// Rows that were passed on, though another collector has others with their number.
+    pub conflicts: u64,
+    /// What each collector gave.
+    pub collectors: Vec<Given>,
+}
+
+impl Merged {
+    /// How many rows were left out.
+    #[must_use]
+    pub fn all_copies(&self) -> u64 {
+        self.copies.values().sum()
+    }
+}
+
+/// What one collector gave.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Given {
+    /// Rows that no other has.
+    pub gain: u64,
+    /// Rows whose number another collector has with other values.
+    pub conflicts: u64,
+    /// The row hash of the rows that were passed on and stand for one of its rows, over the columns that are compared.
+    pub events_hash: RowHash,
+    /// How often it alone had rows in succession.
+    pub filled_holes: u64,
+    /// The largest of these holes.
+    pub filled: Vec<FilledHole>,
 }
 
 /// Called with rows and bytes as they are read.

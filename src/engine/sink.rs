@@ -26,8 +26,7 @@ use tokio::task::JoinSet;
 
 use super::{
     attempt::{Attempt, FoundCopy, Purpose},
-    collectors::Merged,
-    job::{self, Job, Role, SourceTally},
+    job::{self, Job, Merged, Role, SourceTally},
     order::ordering,
 };
 use crate::{

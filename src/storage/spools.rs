@@ -24,14 +24,14 @@ const SCHEME: &str = "spools";
 
 /// A place with files of a collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spool {
+pub struct SpoolRoot {
     /// The collector, where it has a name.
     pub collector: Option<Collector>,
     /// A folder or a URL.
     pub place: String,
 }
 
-impl fmt::Display for Spool {
+impl fmt::Display for SpoolRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.collector {
             Some(name) => write!(f, "{name}={}", self.place),
@@ -40,7 +40,7 @@ impl fmt::Display for Spool {
     }
 }
 
-impl Spool {
+impl SpoolRoot {
     /// The spool that a text such as `tokyo=/data/tokyo` or `/data/spool` names.
     ///
     /// # Errors
@@ -87,20 +87,20 @@ pub fn listed(text: &str) -> Vec<&str> {
 /// All spools: one without a name, or one for each of several collectors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
-pub struct Spools(Vec<Spool>);
+pub struct Spools(Vec<SpoolRoot>);
 
 impl Spools {
     /// One without a name.
     #[must_use]
     pub fn one(place: impl Into<String>) -> Self {
-        Self(vec![Spool { collector: None, place: place.into() }])
+        Self(vec![SpoolRoot { collector: None, place: place.into() }])
     }
 
     /// These spools.
     ///
     /// # Errors
     /// When there is none, two have the same name, or one of several has none.
-    pub fn of(all: Vec<Spool>) -> Result<Self> {
+    pub fn of(all: Vec<SpoolRoot>) -> Result<Self> {
         if all.is_empty() {
             return Err(Error::usage("no spool is named"));
         }
@@ -122,17 +122,17 @@ impl Spools {
         Ok(Self(all))
     }
 
-    /// The spools that these texts name, each as [`Spool::parse`] reads it.
+    /// The spools that these texts name, each as [`SpoolRoot::parse`] reads it.
     ///
     /// # Errors
-    /// As [`Spool::parse`] and [`Self::of`].
+    /// As [`SpoolRoot::parse`] and [`Self::of`].
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self> {
-        Self::of(texts.into_iter().map(Spool::parse).collect::<Result<_>>()?)
+        Self::of(texts.into_iter().map(SpoolRoot::parse).collect::<Result<_>>()?)
     }
 
     /// All of them, in the order in which they were named.
     #[must_use]
-    pub fn all(&self) -> &[Spool] {
+    pub fn all(&self) -> &[SpoolRoot] {
         &self.0
     }
 
@@ -151,7 +151,7 @@ impl Spools {
     /// As [`Store::open_with`]; also when two of them are one place, or one lies in another.
     pub fn open(&self, options: &BucketOptions) -> Result<Store> {
         let mut parts = Vec::with_capacity(self.0.len());
-        for Spool { collector, place } in &self.0 {
+        for SpoolRoot { collector, place } in &self.0 {
             let store = Store::open_with(place, options)?;
             match collector {
                 Some(name) => parts.push((name.clone(), store)),

@@ -25,7 +25,7 @@ use super::{
     place,
     read_only::ReadOnly,
     several::{Root, Several},
-    spools::{Spool, Spools},
+    spools::{SpoolRoot, Spools},
     walk::{self, walk},
 };
 use crate::{
@@ -64,8 +64,8 @@ struct Part {
 }
 
 impl Part {
-    fn spool(&self) -> Spool {
-        Spool { collector: Some(self.collector.clone()), place: self.store.address() }
+    fn spool(&self) -> SpoolRoot {
+        SpoolRoot { collector: Some(self.collector.clone()), place: self.store.address() }
     }
 }
 

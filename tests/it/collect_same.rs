@@ -18,15 +18,15 @@ use super::support::{
     run::Place,
 };
 
-/// The frames of a moment: one of every channel of every exchange.
-fn moment(n: u64) -> Vec<(&'static str, String)> {
+/// The frames of a moment: one of every channel of every exchange. The first ones of a connection tell all there is.
+fn moment(n: u64, is_first: bool) -> Vec<(&'static str, String)> {
     let t = DAY_MS + i64::try_from(n).unwrap() * 1000;
     let swap = "BTC-USDT-SWAP";
     let okx = |channel: &str, id: &str, data: String| {
         ("okx.public/0", format!(r#"{{"arg":{{"channel":"{channel}","instId":"{id}"}},"data":[{data}]}}"#))
     };
     let bybit = |text: String| ("bybit.linear/0", text);
-    let kind = if n == 1 { "snapshot" } else { "delta" };
+    let kind = if is_first { "snapshot" } else { "delta" };
     // A change of the ticker holds some of its fields only; the first one holds all.
     let rest = if n % 3 == 1 {
         format!(r#","indexPrice":"14.{n}","openInterest":"10{n}","nextFundingTime":"{t}","fundingRate":"0.{n}""#)
@@ -71,14 +71,18 @@ fn moment(n: u64) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Events of so many moments: 13 of each, and 2 more of those whose ticker holds everything.
-fn events(moments: u64) -> u64 {
-    (1..=moments).map(|n| if n % 3 == 1 { 15 } else { 13 }).sum()
+/// Events of these moments: 13 of each, and 2 more of those whose ticker holds everything.
+fn events_of(moments: impl Iterator<Item = u64>) -> u64 {
+    moments.map(|n| if n % 3 == 1 { 15 } else { 13 }).sum()
 }
 
-fn record(path: &Path, moments: u64) {
+fn events(moments: u64) -> u64 {
+    events_of(1..=moments)
+}
+
+fn record(path: &Path, moments: impl Iterator<Item = u64>) {
     let mut out = zstd::stream::write::Encoder::new(File::create(path).unwrap(), 3).unwrap();
-    let frames = (1..=moments).flat_map(moment);
+    let frames = moments.enumerate().flat_map(|(nth, n)| moment(n, nth == 0));
     for (n, (line, text)) in frames.enumerate() {
         writeln!(out, "{}", json!({ "line": line, "at": n, "text": text })).unwrap();
     }
@@ -135,8 +139,8 @@ fn killed_in_the_middle_it_leaves_the_same_archive() {
     const MOMENTS: u64 = 3000;
     let (calm, killed) = (Place::new(), Place::new());
     for place in [&calm, &killed] {
-        record(&place.root().join("part.zst"), MOMENTS / 2);
-        record(&place.root().join("whole.zst"), MOMENTS);
+        record(&place.root().join("part.zst"), 1..=MOMENTS / 2);
+        record(&place.root().join("whole.zst"), 1..=MOMENTS);
     }
     collect(&calm, "whole.zst", events(MOMENTS), false);
     // Killed with files sealed, rows in the journal and rows on their way; twice. Each time everything is played again
@@ -148,18 +152,58 @@ fn killed_in_the_middle_it_leaves_the_same_archive() {
         let _ = place.compact(&[]).ended(0);
         place.verify();
     }
+    are_the_same(&calm, &killed, events(MOMENTS));
+}
+
+/// Fails unless two archives have these many rows, the same in the same order in all columns but the time of receipt.
+fn are_the_same(calm: &Place, killed: &Place, expected: u64) {
     let mut rows = 0;
     for exchange in ["binance", "bybit", "okx"] {
         for stream in ["bbo", "trade", "mark_price", "funding", "open_interest"] {
             if (exchange, stream) == ("binance", "open_interest") {
                 continue;
             }
-            let (calm, killed) = (bare(&calm, exchange, stream), bare(&killed, exchange, stream));
+            let (calm, killed) = (bare(calm, exchange, stream), bare(killed, exchange, stream));
             assert_eq!(calm.num_rows(), killed.num_rows(), "{exchange} {stream}");
             assert!(calm == killed, "{exchange} {stream}: other rows, or another order");
             rows += calm.num_rows() as u64;
             assert!(calm.column(0).null_count() == 0);
         }
     }
-    assert_eq!(rows, events(MOMENTS));
+    assert_eq!(rows, expected);
+}
+
+/// Two collectors of one feed, each killed and started again, each of which missed other parts of it.
+#[test]
+fn two_collectors_that_missed_other_parts_leave_the_same_archive_together() {
+    const MOMENTS: u64 = 3000;
+    let calm = Place::new();
+    record(&calm.root().join("whole.zst"), 1..=MOMENTS);
+    collect(&calm, "whole.zst", events(MOMENTS), false);
+    let both = Place::new();
+    // A connection that misses something goes on from a moment at which the ticker tells everything.
+    let seen: [&dyn Fn() -> Vec<u64>; 2] = [&|| (1..=1200).chain(1801..=MOMENTS).collect(), &|| (901..=2400).collect()];
+    for (name, seen) in ["a", "b"].into_iter().zip(seen) {
+        let place = Place::new();
+        record(&place.root().join("seen.zst"), seen().into_iter());
+        let all = events_of(seen().into_iter());
+        collect(&place, "seen.zst", all / 3, true);
+        collect(&place, "seen.zst", all, false);
+        std::fs::rename(place.spool(), both.spool().join(format!("collector={name}"))).unwrap();
+    }
+    for place in [&calm, &both] {
+        let _ = place.compact(&[]).ended(0);
+        place.verify();
+    }
+    are_the_same(&calm, &both, events(MOMENTS));
+    let trades = published(&both.archive(), &dir("binance", "trade", "btcusdt", "20260203"));
+    let told = trades.receipt["merge"]["collectors"].as_array().unwrap();
+    assert_eq!(told.iter().map(|one| one["gain"].as_u64().unwrap()).collect::<Vec<_>>(), [1500, 600]);
+    let filled: Vec<u64> = told
+        .iter()
+        .flat_map(|one| one["filled"].as_array().unwrap())
+        .map(|hole| hole["rows"].as_u64().unwrap())
+        .collect();
+    assert_eq!(filled, [900, 600, 600], "what the one had alone, then what the other had");
+    assert_eq!(trades.receipt["merge"]["conflicts"], 0);
 }

@@ -6,7 +6,7 @@ use crate::{
     cli::settings::Settings,
     error::{Error, Result},
     storage::{
-        spools::{Spool, Spools},
+        spools::{SpoolRoot, Spools},
         store::{Overlap, Store},
     },
 };
@@ -22,11 +22,11 @@ pub(super) fn present_spool(settings: &Settings) -> Result<Store> {
 ///
 /// # Errors
 /// When two of those that are there are one place.
-pub(super) fn spools_here(settings: &Settings) -> Result<(Option<Store>, Vec<Spool>)> {
+pub(super) fn spools_here(settings: &Settings) -> Result<(Option<Store>, Vec<SpoolRoot>)> {
     let is_here =
-        |spool: &&Spool| Store::open_with(&spool.place, &settings.bucket).is_ok_and(|store| !store.is_absent());
-    let (here, absent): (Vec<&Spool>, Vec<&Spool>) = settings.spool.all().iter().partition(is_here);
-    let here: Vec<Spool> = here.into_iter().cloned().collect();
+        |spool: &&SpoolRoot| Store::open_with(&spool.place, &settings.bucket).is_ok_and(|store| !store.is_absent());
+    let (here, absent): (Vec<&SpoolRoot>, Vec<&SpoolRoot>) = settings.spool.all().iter().partition(is_here);
+    let here: Vec<SpoolRoot> = here.into_iter().cloned().collect();
     let store = if here.is_empty() { None } else { Some(Spools::of(here)?.open(&settings.bucket)?) };
     Ok((store, absent.into_iter().cloned().collect()))
 }

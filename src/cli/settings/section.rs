@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     model::size,
     storage::{
-        spools::{self, Spool, Spools},
+        spools::{self, SpoolRoot, Spools},
         store::check_place,
     },
 };
@@ -75,14 +75,14 @@ impl Section<'_> {
                 self.name
             ))
         };
-        let parsed = |text: &str| Spool::parse(text).map_err(|e| self.in_key(key, &e));
-        let all: Vec<Spool> = match self.table.get(key) {
+        let parsed = |text: &str| SpoolRoot::parse(text).map_err(|e| self.in_key(key, &e));
+        let all: Vec<SpoolRoot> = match self.table.get(key) {
             None => return Ok(None),
             Some(Value::Table(all)) => {
                 let one = |(name, place): (&String, &Value)| match place {
                     Value::String(place) => {
                         let collector = name.parse().map_err(|e| self.in_key(key, &e))?;
-                        Ok(Spool { collector: Some(collector), place: place.clone() })
+                        Ok(SpoolRoot { collector: Some(collector), place: place.clone() })
                     }
                     other => Err(self.wrong(format!("{}{key}.{name} is {}, not a text", self.name, noun(other)))),
                 };
@@ -101,7 +101,7 @@ impl Section<'_> {
                 )));
             }
         };
-        let rooted = all.into_iter().map(|one| Spool { place: self.rooted(one.place), ..one });
+        let rooted = all.into_iter().map(|one| SpoolRoot { place: self.rooted(one.place), ..one });
         Spools::of(rooted.collect()).map(Some).map_err(|e| self.in_key(key, &e))
     }
 
