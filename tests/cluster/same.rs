@@ -8,7 +8,8 @@ use crate::{
         archive::listing,
         damage,
         events::{DAY, Events, HOUR, MINUTE, quotes},
-        run::{NOW, Place},
+        run::{CATCH_UP, NOW, Place, SERIES},
+        s3::BUCKET,
     },
 };
 
@@ -158,4 +159,34 @@ fn processes_tell_of_themselves() {
     assert_eq!(executor.ended(), Some(0));
     cluster.scheduler.signal("-TERM");
     assert_eq!(cluster.scheduler.ended(), Some(0));
+}
+
+#[test]
+fn several_spools_are_those_of_a_local_run() {
+    let place = Place::on_s3();
+    let file = "2026-02-03_00-00-00.parquet";
+    let sealed = |seq| Events::sealed(quotes(DAY, MINUTE, seq, 300)).bytes();
+    let _ = place.put_quotes(file, &sealed(0));
+    place.server().put(&format!("b/{SERIES}/{file}"), &sealed(7_000));
+    let spools = [format!("a={}", place.spool().display()), format!("b=s3://{BUCKET}/b")];
+    let on = |args: &[&str]| place.on_spools(&[&spools[0], &spools[1]], args, &[]);
+    let cluster = Cluster::new(&place, 2);
+    let url = cluster.url();
+    for sql in [
+        "SELECT collector, count(*) AS n, min(seq) AS first FROM spool.bbo GROUP BY collector ORDER BY collector",
+        "SELECT seq FROM spool.bbo WHERE collector = 'b' ORDER BY seq LIMIT 3",
+    ] {
+        let local = on(&["query", sql, "--format", "csv"]).ended(0);
+        let there = on(&["query", sql, "--format", "csv", "--cluster", &url]).ended(0);
+        assert_eq!(there.stdout, local.stdout, "{sql}");
+    }
+    let local = place.root().join("local").display().to_string();
+    let _ = on(&[CATCH_UP, &["--archive", &local]].concat()).ended(0);
+    let _ = on(&[CATCH_UP, &["--cluster", &url]].concat()).ended(0).says("1 done");
+    let mut want = listing(std::path::Path::new(&local));
+    want.retain(|key, _| key.ends_with("data.parquet") || key.ends_with("meta.json"));
+    assert_eq!(objects(&place), want);
+    let _ = on(&[CATCH_UP, &["--cluster", &url]].concat()).ended(0).says("1 nothing to do");
+    let ran = on(&["doctor", "--memory-limit", "256MB", "--cluster", &url]).ended(0);
+    assert!(ran.stdout.contains("executors: 2"), "{ran}");
 }

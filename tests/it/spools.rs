@@ -9,6 +9,7 @@ use super::support::{
     archive::{home, listing, published, quarantine, sha256},
     damage,
     events::{DAY, Events, HOUR, Quote, SECOND, quotes},
+    exchange::{Exchange, binance_trades, trades},
     run::{CATCH_UP, NOW, Place, Ran, SERIES},
     s3::BUCKET,
 };
@@ -245,6 +246,23 @@ fn names_and_places_that_do_not_fit_are_refused() {
     let collect = ["collect", "--exchange", "binance", "--symbol", "btcusdt"];
     let _ = two.qlc(&collect).ended(2).says("a collector writes to one spool").says(&format!("--spool {a}"));
     assert!(!two.place.root().join("both/_feed").exists());
+}
+
+#[test]
+fn a_collector_may_name_its_spool() {
+    let exchange = Exchange::new(&[("binance.market", vec![binance_trades(1..=3)])]);
+    let place = Place::new();
+    let folder = place.root().join("tokyo");
+    let collect = ["collect", "--exchange", "binance", "--symbol", "btcusdt", "--stream", "trade", "--max-events", "3"];
+    let endpoints = exchange.endpoints();
+    let args: Vec<&str> = collect.into_iter().chain(endpoints.iter().map(String::as_str)).collect();
+    let tokyo = format!("tokyo={}", folder.display());
+    let _ = place.on_spools(&[&tokyo], &args, &[]).ended(0);
+    // The name is not in the place, but in the keys.
+    assert_eq!(trades(&folder, "binance"), [1, 2, 3]);
+    let sql = "SELECT DISTINCT collector FROM spool.trade";
+    let ran = place.on_spools(&[&tokyo], &["query", sql, "--format", "json"], &[]).ended(0);
+    assert_eq!(ran.json()[0], json!([{"collector": "tokyo"}]), "{ran}");
 }
 
 #[test]
