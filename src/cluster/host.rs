@@ -141,7 +141,7 @@ impl Host {
     }
 
     async fn compact(&self, task: &Task) -> Result<Option<Outcome>> {
-        let spool = task.spool.open(&self.bucket)?;
+        let spool = Store::of_spools(&task.spool, &self.bucket)?;
         let archive = Store::open_with(&task.archive, &self.bucket)?;
         let date = task.partition.date;
         let options = Options {

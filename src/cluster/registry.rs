@@ -39,7 +39,7 @@ impl ObjectStoreRegistry for Stores {
             return Ok(Arc::clone(store));
         }
         let store = match (Spools::of_url(url), url.scheme()) {
-            (Some(several), _) => several.open(&self.options),
+            (Some(several), _) => Store::of_spools(&several, &self.options),
             (None, "file") => Store::open_with("/", &self.options),
             (None, _) => Store::open_with(&of(url), &self.options),
         };

@@ -8,10 +8,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{
-    bucket::BucketOptions,
-    store::{Store, hex},
-};
 use crate::{
     error::{Error, Kind, Result},
     model::partition::Collector,
@@ -145,22 +141,6 @@ impl Spools {
         }
     }
 
-    /// The store of all of them. No request is sent.
-    ///
-    /// # Errors
-    /// As [`Store::open_with`]; also when two of them are one place, or one lies in another.
-    pub fn open(&self, options: &BucketOptions) -> Result<Store> {
-        let mut parts = Vec::with_capacity(self.0.len());
-        for SpoolRoot { collector, place } in &self.0 {
-            let store = Store::open_with(place, options)?;
-            match collector {
-                Some(name) => parts.push((name.clone(), store)),
-                None => return Ok(store),
-            }
-        }
-        Store::several(parts)
-    }
-
     /// The URL by which an engine knows them: it tells another process which they are.
     ///
     /// # Errors
@@ -168,7 +148,8 @@ impl Spools {
     pub(super) fn url(&self) -> Result<Url> {
         let texts: Vec<String> = self.clone().into();
         let text = serde_json::to_string(&texts).map_err(|e| Error::caused(Kind::Internal, "spools as JSON", e))?;
-        let url = format!("{SCHEME}://{}/", hex(text.as_bytes()));
+        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let url = format!("{SCHEME}://{hex}/");
         Url::parse(&url).map_err(|e| Error::caused(Kind::Internal, "the URL of several spools", e))
     }
 

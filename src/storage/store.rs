@@ -187,7 +187,7 @@ impl Store {
     ///
     /// # Errors
     /// When two of them are the same place, or one lies in another.
-    pub fn several(all: Vec<(Collector, Self)>) -> Result<Self> {
+    fn several(all: Vec<(Collector, Self)>) -> Result<Self> {
         for (nth, (name, store)) in all.iter().enumerate() {
             for (other, known) in all.iter().take(nth) {
                 let (one, two) = (format!("{name} ({})", store.shown), format!("{other} ({})", known.shown));
@@ -222,6 +222,22 @@ impl Store {
             parts,
             shown: shown.join(", "),
         })
+    }
+
+    /// The store of all these spools. No request is sent.
+    ///
+    /// # Errors
+    /// As [`Self::open_with`]; also when two of them are one place, or one lies in another.
+    pub fn of_spools(spools: &Spools, options: &BucketOptions) -> Result<Self> {
+        let mut parts = Vec::with_capacity(spools.all().len());
+        for SpoolRoot { collector, place } in spools.all() {
+            let store = Self::open_with(place, options)?;
+            match collector {
+                Some(name) => parts.push((name.clone(), store)),
+                None => return Ok(store),
+            }
+        }
+        Self::several(parts)
     }
 
     /// The folder or bucket in which `key` lies, and the key there.

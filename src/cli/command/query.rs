@@ -89,7 +89,7 @@ pub(super) async fn printed(
 
 /// Both stores. One may be absent, as before the first compaction or on a machine without a collector.
 fn stores(settings: &Settings) -> Result<(Store, Store)> {
-    let (spool, archive) = (settings.spool.open(&settings.bucket)?, stores::archive(settings)?);
+    let (spool, archive) = (Store::of_spools(&settings.spool, &settings.bucket)?, stores::archive(settings)?);
     if spool.is_absent() && archive.is_absent() {
         return Err(Error::usage(format!(
             "there is neither a spool at {} nor an archive at {}; name them with --spool and --archive",

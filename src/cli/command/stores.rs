@@ -13,7 +13,7 @@ use crate::{
 
 /// The spool, which must be there: an absent one is a typing error, or a disk that is not mounted.
 pub(super) fn present_spool(settings: &Settings) -> Result<Store> {
-    let store = settings.spool.open(&settings.bucket)?;
+    let store = Store::of_spools(&settings.spool, &settings.bucket)?;
     present(&store, "spool")?;
     Ok(store)
 }
@@ -27,7 +27,7 @@ pub(super) fn spools_here(settings: &Settings) -> Result<(Option<Store>, Vec<Spo
         |spool: &&SpoolRoot| Store::open_with(&spool.place, &settings.bucket).is_ok_and(|store| !store.is_absent());
     let (here, absent): (Vec<&SpoolRoot>, Vec<&SpoolRoot>) = settings.spool.all().iter().partition(is_here);
     let here: Vec<SpoolRoot> = here.into_iter().cloned().collect();
-    let store = if here.is_empty() { None } else { Some(Spools::of(here)?.open(&settings.bucket)?) };
+    let store = if here.is_empty() { None } else { Some(Store::of_spools(&Spools::of(here)?, &settings.bucket)?) };
     Ok((store, absent.into_iter().cloned().collect()))
 }
 

@@ -104,7 +104,7 @@ pub(crate) async fn checks(url: &str, settings: &Settings) -> Vec<Check> {
 async fn examined(url: &str, settings: &Settings) -> Result<Vec<Check>> {
     let cluster: Cluster = url.parse()?;
     let archive = Store::open_with(&settings.archive, &settings.bucket)?;
-    let reach = Reach::of(&settings.spool.open(&settings.bucket)?, &archive, true).await?;
+    let reach = Reach::of(&Store::of_spools(&settings.spool, &settings.bucket)?, &archive, true).await?;
     let (members, wrong) = cluster::examined(&cluster, &reach, settings.memory_limit).await?;
     if members.is_empty() {
         let found = format!("{cluster} answers, and has no executors");
