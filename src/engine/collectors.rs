@@ -220,13 +220,12 @@ impl CollectorMerge {
         let mut equal = BooleanBuffer::new_set(pairs);
         for at in &self.compared {
             let column = batch.column(*at);
-            let here = match not_distinct(&column.slice(0, pairs), &column.slice(1, pairs)) {
-                Ok(same) => same.values().clone(),
+            let here = if let Ok(same) = not_distinct(&column.slice(0, pairs), &column.slice(1, pairs)) {
+                same.values().clone()
+            } else {
                 // Lists and structs are compared one by one.
-                Err(_) => {
-                    let compare = comparator(column)?;
-                    (0..pairs).map(|row| compare(row, row + 1).is_eq()).collect()
-                }
+                let compare = comparator(column)?;
+                (0..pairs).map(|row| compare(row, row + 1).is_eq()).collect()
             };
             equal = &equal & &here;
         }

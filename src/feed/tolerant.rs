@@ -135,16 +135,13 @@ impl<'a> Scanner<'a> {
                 }
                 let mut value = String::new();
                 self.value(depth + 1, &mut value)?;
-                match places.get(&key).and_then(|place| members.get_mut(*place)) {
+                if let Some((_, before)) = places.get(&key).and_then(|place| members.get_mut(*place)) {
                     // Nothing tells which of the two is meant.
-                    Some((_, before)) => {
-                        self.mended = true;
-                        UNUSABLE.clone_into(before);
-                    }
-                    None => {
-                        let _ = places.insert(key.clone(), members.len());
-                        members.push((key, value));
-                    }
+                    self.mended = true;
+                    UNUSABLE.clone_into(before);
+                } else {
+                    let _ = places.insert(key.clone(), members.len());
+                    members.push((key, value));
                 }
                 if self.takes(b'}') {
                     break;
@@ -225,7 +222,7 @@ mod tests {
             (r#"{"a":1,"b":2,"a":1}"#, r#"{"a":{},"b":2}"#),
             (r#"{"a":1,"\u0061":1}"#, r#"{"a":{}}"#),
             (r#"[{"a":1,"a":2},{"a":3}]"#, r#"[{"a":{}},{"a":3}]"#),
-            (r#"[01, +1, .5, NaN, nul, -, "x\q", 7]"#, r#"[{},{},{},{},{},{},{},7]"#),
+            (r#"[01, +1, .5, NaN, nul, -, "x\q", 7]"#, r"[{},{},{},{},{},{},{},7]"),
             ("[\"\u{1}\",\"a]\\\"}\"]", r#"[{},"a]\"}"]"#),
             (r#"[{"a" 1},{"a":1,},{,},[1 2],[,],{"a":"]"}]"#, r#"[{},{},{},[{}],[{},{}],{"a":"]"}]"#),
             (r#"{"\ud800":1,"b":{"c":[1e999]}}"#, "{\"\u{fffd}\":1,\"b\":{\"c\":[{}]}}"),

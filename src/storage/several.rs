@@ -23,7 +23,7 @@ pub(super) struct Root {
     /// The store in which it is.
     pub(super) object: Arc<dyn ObjectStore>,
     /// Where it begins there.
-    pub(super) root: Path,
+    pub(super) begins: Path,
 }
 
 /// All of them.
@@ -45,7 +45,7 @@ impl Readable for Several {
         let Some(root) = found else {
             return Err(Error::NotFound { path: location.to_string(), source: "no spool has this name".into() });
         };
-        let inner: Path = root.root.parts().chain(parts).collect();
+        let inner: Path = root.begins.parts().chain(parts).collect();
         let mut found = root.object.get_opts(&inner, options).await?;
         found.meta.location = location.clone();
         Ok(found)

@@ -3,7 +3,7 @@
 //! `tokyo=/data/tokyo` names a collector. A text is a place without a name where no name can stand before its first `=`: it
 //! has none, a `/` comes before it, or the part before it is that of a folder of the layout, as in `exchange=binance`.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -59,6 +59,7 @@ fn apart(text: &str) -> Option<(&str, &str)> {
 
 /// The spools that `text` names, as a list with commas or spaces; only where names begin are they cut, so that places may have
 /// both.
+#[must_use]
 pub fn listed(text: &str) -> Vec<&str> {
     let begins_named = |text: &str| apart(text).is_some_and(|(name, _)| Collector::is(name));
     let text = text.trim();
@@ -148,7 +149,10 @@ impl Spools {
     pub(super) fn url(&self) -> Result<Url> {
         let texts: Vec<String> = self.clone().into();
         let text = serde_json::to_string(&texts).map_err(|e| Error::caused(Kind::Internal, "spools as JSON", e))?;
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let mut hex = String::with_capacity(2 * text.len());
+        for byte in text.bytes() {
+            let _ = write!(hex, "{byte:02x}");
+        }
         let url = format!("{SCHEME}://{hex}/");
         Url::parse(&url).map_err(|e| Error::caused(Kind::Internal, "the URL of several spools", e))
     }

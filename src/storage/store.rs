@@ -210,7 +210,7 @@ impl Store {
         let root = |part: &Part| Root {
             folder: part.folder.clone(),
             object: Arc::clone(&part.store.object),
-            root: part.store.root.clone(),
+            begins: part.store.root.clone(),
         };
         Ok(Self {
             object: Arc::new(ReadOnly(Several(parts.iter().map(root).collect()))),

@@ -58,17 +58,13 @@ pub(super) async fn run(
     // One look at the clock: midnight may pass between the steps.
     let now = Utc::now();
     let yesterday = Date::of(now)?.pred();
-    let say = |text: &str| {
-        let mut out = console.out();
-        out.lines(text);
-        out.finish()
-    };
+    let say = |text: &str| say(console, text);
     let called = format!("{} --spool {} --archive {}", program(), quoted(&place), quoted(&settings.archive));
     let command = |rest: &str| format!("{called} {rest}");
 
     make_way(dir)?;
     let sample = demo::sample(Path::new(&place), yesterday, SEED)?;
-    say(&format!("1. A sample spool for {yesterday}, as a collector would leave it, in {}.\n\n{sample}\n", place))?;
+    say(&format!("1. A sample spool for {yesterday}, as a collector would leave it, in {place}.\n\n{sample}\n"))?;
 
     say(&format!("2. Compact: its files become one per partition.\n   $ {}\n", command("compact --mode daily")))?;
     let (spool, archive) = (stores::present_spool(&settings)?, stores::archive(&settings)?);
@@ -135,6 +131,36 @@ pub(super) async fn run(
     };
     let _ = super::query::printed(&spool, &archive, &options, console, signals).await?;
 
+    let exit = two_collectors(dir, &settings, yesterday, &compact_options, console, signals).await?;
+    if exit != Exit::Done {
+        return Ok(exit);
+    }
+
+    let how = [
+        ("the same again: there is nothing to do", "compact --mode daily"),
+        ("what would be done, and why", "compact --mode daily --force --dry-run"),
+        ("the verification queries", "query --list"),
+        ("the best prices", "query \"SELECT * FROM archive.bbo LIMIT 5\""),
+        ("compact again from the spool, and compare byte for byte", "verify --rebuild"),
+    ];
+    let mut text = String::from("\nWhat to try next:\n");
+    for (what, rest) in how {
+        let _ = writeln!(text, "   # {what}\n   $ {}", command(rest));
+    }
+    say(&text)?;
+    Ok(Exit::Done)
+}
+
+/// Compacts what two collectors of one feed have left.
+async fn two_collectors(
+    dir: &Path,
+    settings: &Settings,
+    yesterday: Date,
+    options: &compact::Options,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
+    let say = |text: &str| say(console, text);
     say("\n5. Two collectors of one feed, of which tokyo was down for an hour: what one missed comes from the other.")?;
     let two = dir.join("two");
     demo::twins(&two, yesterday, SEED)?;
@@ -154,27 +180,16 @@ pub(super) async fn run(
     ))?;
     let (spool, archive) = (stores::present_spool(&merged)?, stores::archive(&merged)?);
     let summary =
-        super::compact::watched(&spool, &archive, &compact_options, None, &merged, Format::Text, console, signals)
-            .await?;
+        super::compact::watched(&spool, &archive, options, None, &merged, Format::Text, console, signals).await?;
     say(&show::outcomes(&summary.outcomes, Look::of_stdout(), true))?;
-    let exit = Exit::of_run(&summary);
-    if exit != Exit::Done {
-        return Ok(exit);
-    }
+    Ok(Exit::of_run(&summary))
+}
 
-    let how = [
-        ("the same again: there is nothing to do", "compact --mode daily"),
-        ("what would be done, and why", "compact --mode daily --force --dry-run"),
-        ("the verification queries", "query --list"),
-        ("the best prices", "query \"SELECT * FROM archive.bbo LIMIT 5\""),
-        ("compact again from the spool, and compare byte for byte", "verify --rebuild"),
-    ];
-    let mut text = String::from("\nWhat to try next:\n");
-    for (what, rest) in how {
-        let _ = writeln!(text, "   # {what}\n   $ {}", command(rest));
-    }
-    say(&text)?;
-    Ok(Exit::Done)
+/// Prints a text.
+fn say(console: &Console, text: &str) -> Result<()> {
+    let mut out = console.out();
+    out.lines(text);
+    out.finish()
 }
 
 /// Marks an archive that was typed as a demo's; refuses one that holds something and has no such mark.
