@@ -200,17 +200,8 @@ impl Session {
                     looked_at = Instant::now();
                     // Series may have ended meanwhile, and others been listed again.
                     cadence = self.line.cadence();
-                    if self.line.is_all_over() {
-                        let ended = Ended::new("all its series have ended".to_owned(), "feed");
-                        return Ok(Some(ended.well_until(reader.heard_ns)));
-                    }
-                    if let Some(topic) = self.stalled() {
-                        let ended = Ended::new(format!("{topic} has stopped, though others go on"), "feed");
-                        return Ok(Some(ended.well_until(reader.heard_ns)));
-                    }
-                    let is_overdue = self.board.lock().list_is_overdue(Instant::now());
-                    if is_overdue {
-                        self.without_list().await?;
+                    if let Some(reason) = self.useless() {
+                        return Ok(Some(Ended::new(reason, "feed").well_until(reader.heard_ns)));
                     }
                     if let Err(error) = self.ask_again(&mut socket).await? {
                         return Ok(Some(Ended::new(error.to_string(), "feed").well_until(reader.heard_ns)));
@@ -390,6 +381,14 @@ impl Session {
         }
     }
 
+    /// Why nothing is to be expected of this session any more, whatever it still brings.
+    fn useless(&self) -> Option<String> {
+        if self.line.is_all_over() {
+            return Some("all its series have ended".to_owned());
+        }
+        self.stalled().map(|topic| format!("{topic} has stopped, though others go on"))
+    }
+
     /// A topic that the exchange pushes by the clock and that has stopped.
     fn stalled(&self) -> Option<String> {
         let board = self.board.lock();
@@ -402,9 +401,13 @@ impl Session {
         board.topics().iter().enumerate().find_map(stalled)
     }
 
-    /// Asks again for a topic that was refused, or not answered.
+    /// Asks again for a topic that was refused, or not answered; does without a list that does not come.
     async fn ask_again(&self, socket: &mut Socket) -> Result<Result<(), SocketError>, NoWriter> {
         let now = Instant::now();
+        let is_overdue = self.board.lock().list_is_overdue(now);
+        if is_overdue {
+            self.without_list().await?;
+        }
         let (changes, topic) = {
             let mut board = self.board.lock();
             (board.overdue(now), board.ask_now(now, |topic| self.line.is_over(topic)))
