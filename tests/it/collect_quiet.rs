@@ -79,8 +79,11 @@ fn a_connection_that_answers_and_brings_nothing_of_what_comes_by_the_clock_is_do
     });
 }
 
+/// Times, each with its end.
+type Times = Vec<(i64, i64)>;
+
 /// Times without a connection: as the feed log has them, and as the quality windows do.
-fn offline(place: &Place) -> (Vec<(i64, i64)>, Vec<(i64, i64)>) {
+fn offline(place: &Place) -> (Times, Times) {
     let feed = notes(&place.spool(), "20");
     let lines = feed.iter().filter(|note| note["kind"] == "offline" && note["line"].is_string());
     let told: Vec<(i64, i64)> =

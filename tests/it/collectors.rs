@@ -35,7 +35,7 @@ struct Trade {
     sub_seq: Option<i32>,
     ts_recv: Option<i64>,
     price: u64,
-    trade_id: String,
+    name: String,
 }
 
 /// What makes two rows of different collectors the same event.
@@ -45,7 +45,7 @@ type Arrival = (Option<i64>, Option<i32>);
 
 impl Trade {
     fn event(&self) -> Event {
-        (self.ts_event, self.seq, self.price, self.trade_id.clone())
+        (self.ts_event, self.seq, self.price, self.name.clone())
     }
 
     fn arrival(&self) -> Arrival {
@@ -53,8 +53,8 @@ impl Trade {
     }
 
     fn of(event: &Event, arrival: Arrival) -> Self {
-        let (ts_event, seq, price, trade_id) = event.clone();
-        Self { ts_event, seq, sub_seq: arrival.1, ts_recv: arrival.0, price, trade_id }
+        let (ts_event, seq, price, name) = event.clone();
+        Self { ts_event, seq, sub_seq: arrival.1, ts_recv: arrival.0, price, name }
     }
 }
 
@@ -81,7 +81,7 @@ fn write(root: &Path, file: &File) {
         ("stream", text("trade")),
         ("stream_version", Arc::new(Int8Array::from(vec![2; file.rows.len()]))),
         ("price", Arc::new(file.rows.iter().map(|t| Some(f64::from_bits(t.price))).collect::<Float64Array>())),
-        ("trade_id", Arc::new(file.rows.iter().map(|t| Some(t.trade_id.as_str())).collect::<StringArray>())),
+        ("trade_id", Arc::new(file.rows.iter().map(|t| Some(t.name.as_str())).collect::<StringArray>())),
     ];
     let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, c)| (name, c, true))).unwrap();
     let path = root.join("spool").join(&file.key);
@@ -107,7 +107,7 @@ fn archived(root: &Path) -> (Vec<Trade>, Value, String) {
         sub_seq: sub_seq.as_ref().filter(|s| s.is_valid(i)).map(|s| s.value(i)),
         ts_recv: ts_recv.is_valid(i).then(|| ts_recv.value(i)),
         price: price.value(i).to_bits(),
-        trade_id: trade_id.value(i).to_owned(),
+        name: trade_id.value(i).to_owned(),
     };
     ((0..batch.num_rows()).map(trade).collect(), day.receipt.clone(), archive::sha256(&day.bytes))
 }
@@ -123,7 +123,9 @@ fn merged(collectors: &BTreeMap<String, Vec<Trade>>) -> Vec<(Trade, BTreeSet<Str
     }
     let mut out = Vec::new();
     for (event, mut each) in events {
-        each.values_mut().for_each(|arrivals| arrivals.sort_unstable());
+        for arrivals in each.values_mut() {
+            arrivals.sort_unstable();
+        }
         for nth in 0..each.values().map(Vec::len).max().unwrap() {
             let have = || each.iter().filter_map(|(name, arrivals)| Some((*name, *arrivals.get(nth)?)));
             let arrival = have().map(|(_, arrival)| arrival).min().unwrap();
@@ -139,7 +141,7 @@ fn feed(dice: &mut Dice) -> Vec<File> {
     let names = [Some("a"), Some("b"), Some("c"), None];
     let first = dice.throw(4);
     let collectors: Vec<Option<&'static str>> = (0..2 + dice.throw(2)).map(|n| names[(first + n) % 4]).collect();
-    let events: Vec<Event> = (0..1 + dice.throw(40))
+    let events: Vec<Event> = (0..=dice.throw(40))
         .map(|_| {
             let (ts, seq, price) = (dice.throw(6) as i64, dice.throw(4) as i64, dice.throw(3) as f64);
             (DAY + ts * SECOND, seq, price.to_bits(), format!("{}", dice.throw(3)))
@@ -258,7 +260,9 @@ async fn one_case(seed: u64) {
             }
         }
     }
-    files.iter().for_each(|file| write(at_once.path(), file));
+    for file in &files {
+        write(at_once.path(), file);
+    }
     compacts(at_once.path()).await;
     let collectors = rows_of(&files);
     let expected = merged(&collectors);
@@ -278,6 +282,7 @@ async fn one_case(seed: u64) {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "there is no command line to ask for a long run with")]
 fn the_rows_of_several_collectors_are_their_union_whatever_comes_first() {
     let number = |name: &str, usual| std::env::var(name).ok().map_or(usual, |text| text.parse().unwrap());
     let (first, cases) = (number("QLC_SEED", 1), number("QLC_MERGES", 60));
@@ -295,7 +300,7 @@ fn trades(seconds: std::ops::Range<i64>, late: i64) -> Vec<Trade> {
         sub_seq: Some(0),
         ts_recv: Some(DAY + n * SECOND + late),
         price: f64::to_bits(n as f64),
-        trade_id: format!("{n}"),
+        name: format!("{n}"),
     };
     seconds.map(trade).collect()
 }
@@ -366,7 +371,7 @@ fn rows_that_contradict_each_other_are_both_kept_and_counted() {
     let place = Place::new();
     let mut other = trades(0..10, 2);
     other[4].price = f64::to_bits(77.0);
-    other[5].trade_id = "other".to_owned();
+    other[5].name = "other".to_owned();
     let _ = put(&place, "a", 0, trades(0..10, 1));
     let _ = put(&place, "b", 0, other);
     let _ = place.compact(&[]).ended(0);

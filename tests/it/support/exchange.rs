@@ -167,7 +167,7 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
             return Err(refusal.header("Retry-After", seconds.to_string()).body(None).unwrap());
         }
         *path.lock().unwrap() = asked;
-        *query.lock().unwrap() = request.uri().query().unwrap_or_default().to_owned();
+        request.uri().query().unwrap_or_default().clone_into(&mut query.lock().unwrap());
         Ok(response)
     };
     state.dialled.lock().unwrap().push(Instant::now());
