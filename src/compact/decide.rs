@@ -340,8 +340,14 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
     };
     let reason = format!("{why}{left}{in_quarantine}");
     // Beside the rows of another collector, a row that a collector has twice is told from a copy only while all its files are
-    // read. Rows that qlc numbered have no counterpart.
-    let files = if of_several && is_own && !receipt.left_rows_out() { once_each(feeding, &usable) } else { new };
+    // read. Rows that qlc numbered come with the archived data: read again, they would get other numbers.
+    let is_numbered = |content| receipt.sources.iter().any(|s| s.content() == content && s.seq_assigned);
+    let is_read = |i: &usize| feeding.get(*i).and_then(Feeding::known).is_none_or(|content| !is_numbered(content));
+    let files = if of_several && !receipt.left_rows_out() {
+        once_each(feeding, &usable).into_iter().filter(is_read).collect()
+    } else {
+        new
+    };
     Decision::Build(Build { files, base: replaces.clone(), replaces, is_part: false, reason })
 }
 
