@@ -39,13 +39,15 @@ pub enum Doubt {
 #[derive(Debug, Clone)]
 pub struct Witness {
     published: Published,
-    by_content: HashMap<Content, usize>,
+    by_content: HashMap<Content, Vec<usize>>,
 }
 
 impl Witness {
     fn of(published: Published) -> Self {
-        let sources = published.receipt().sources.iter().enumerate();
-        let by_content = sources.map(|(nth, source)| (source.content(), nth)).collect();
+        let mut by_content: HashMap<Content, Vec<usize>> = HashMap::new();
+        for (nth, source) in published.receipt().sources.iter().enumerate() {
+            by_content.entry(source.content()).or_default().push(nth);
+        }
         Self { published, by_content }
     }
 
@@ -55,10 +57,15 @@ impl Witness {
         self.published.receipt()
     }
 
-    /// The source that has these rows, whatever its name.
+    /// The source of this collector that has these rows, whatever its name. A spool without a name may be that of any
+    /// collector, and rows that qlc numbered are no copies of another collector's.
     #[must_use]
-    pub fn source(&self, content: Content) -> Option<&Source> {
-        self.by_content.get(&content).and_then(|nth| self.receipt().sources.get(*nth))
+    pub fn source(&self, collector: Option<&str>, content: Content) -> Option<&Source> {
+        let all =
+            || self.by_content.get(&content).into_iter().flatten().filter_map(|nth| self.receipt().sources.get(*nth));
+        let is_its = |source: &&Source| source.collector() == collector;
+        let may_be = |source: &&Source| collector.is_none() || source.collector().is_none() || source.seq_assigned;
+        all().find(is_its).or_else(|| all().find(may_be))
     }
 }
 

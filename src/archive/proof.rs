@@ -17,6 +17,7 @@ use crate::{
     model::{
         date::Date,
         journal::{InData, InQuarantine},
+        layout,
         partition::Series,
         quarantine::{Entry, Extent},
         receipt::{Content, Source},
@@ -183,7 +184,7 @@ fn in_data(
         let receipt = witness.receipt();
         // The rows tell which source it is: a file may have been renamed, moved or touched since.
         let content = Content { rows: found.rows, row_hash: found.row_hash };
-        let Some(source) = witness.source(content) else {
+        let Some(source) = witness.source(layout::collector_of(&subject.name), content) else {
             let named = || receipt.sources.iter().filter(|s| has_name(s, subject));
             return Err(match named().find(|s| s.modified_us == subject.object.modified_us) {
                 Some(s) => Doubt::Damaged(format!(

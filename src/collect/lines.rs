@@ -40,11 +40,13 @@ struct Down {
     cause: &'static str,
     /// Up to when it is in the quality windows.
     counted_ns: i64,
+    /// Whether nothing came by it before, so that nobody waits to be told when it is over.
+    is_first: bool,
 }
 
 impl Down {
     const fn new(since_ns: i64, cause: &'static str) -> Self {
-        Self { since_ns, cause, counted_ns: since_ns }
+        Self { since_ns, cause, counted_ns: since_ns, is_first: false }
     }
 }
 
@@ -144,7 +146,8 @@ impl Lines {
         all.add(lines, wanted, now);
         for state in &mut all.states {
             let last = state.line.series.iter().filter_map(|place| known_recv(*place)).max();
-            state.down = Some(Down::new(had_until(&state.line, last, alive, now), "ours"));
+            let since_ns = had_until(&state.line, last, alive, now);
+            state.down = Some(Down { is_first: since_ns >= now, ..Down::new(since_ns, "ours") });
         }
         all
     }
@@ -167,7 +170,8 @@ impl Lines {
                 ..LineStatus::default()
             };
             let phases = TopicPhases::new(line.topics.len());
-            State { line, status, live: BTreeSet::new(), down: Some(Down::new(now, "ours")), phases }
+            let down = Down { is_first: true, ..Down::new(now, "ours") };
+            State { line, status, live: BTreeSet::new(), down: Some(down), phases }
         };
         self.states.extend(lines.into_iter().map(state));
     }
@@ -224,7 +228,9 @@ impl Lines {
                 state.status.state = "live";
                 state.measure(now, window);
                 if let Some(down) = state.down.take() {
-                    window.hurry();
+                    if !down.is_first {
+                        window.hurry();
+                    }
                     let what = offline(json!({ "line": name }), exchange, down.since_ns, now, down.cause);
                     diary.note(now, "offline", what);
                 }

@@ -304,7 +304,12 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
         State::Published(published) => published.receipt(),
     };
     let new: Vec<usize> = usable.iter().copied().filter(|i| feeding.get(*i).is_some_and(Feeding::is_new)).collect();
-    let at_hand = feeding.iter().filter_map(Feeding::known).map(|content| (content, u64::MAX));
+    let archived = receipt.sources.iter().map(|source| source.name.as_str());
+    let keys = usable.iter().filter_map(|i| feeding.get(*i)).map(|f| f.file.object.key.as_str());
+    let of_several = are_of_several(archived.chain(keys));
+    // A file and its copies stand for one source; two collectors may have a source each with the same rows.
+    let known = if of_several { once_each(feeding, &usable) } else { usable.clone() };
+    let at_hand = known.iter().filter_map(|i| feeding.get(*i)?.known()).map(|content| (content, u64::MAX));
     let gone = receipt.missing_from(at_hand).len();
     if new.is_empty() && !wishes.force {
         let sources = plural(usize::try_from(receipt.source_files()).unwrap_or(usize::MAX), "file");
@@ -325,9 +330,6 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
     let replaces = Some(Box::new(receipt.clone()));
     // Archived rows are taken from the archive: whatever has become of their files since, they stay as they are. Only
     // numbers that qlc gave depend on all files without `seq`, so while these are there they are numbered together.
-    let archived = receipt.sources.iter().map(|source| source.name.as_str());
-    let at_hand = usable.iter().filter_map(|i| feeding.get(*i)).map(|f| f.file.object.key.as_str());
-    let of_several = are_of_several(archived.chain(at_hand));
     let is_own = receipt.outcome.seq == SeqOrigin::Source;
     if gone == 0 && (!is_own || of_several) && !receipt.left_rows_out() {
         let files = once_each(feeding, &usable);
@@ -340,11 +342,9 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
     };
     let reason = format!("{why}{left}{in_quarantine}");
     // Beside the rows of another collector, a row that a collector has twice is told from a copy only while all its files are
-    // read. Rows that qlc numbered come with the archived data: read again, they would get other numbers.
-    let is_numbered = |content| receipt.sources.iter().any(|s| s.content() == content && s.seq_assigned);
-    let is_read = |i: &usize| feeding.get(*i).and_then(Feeding::known).is_none_or(|content| !is_numbered(content));
-    let files = if of_several && !receipt.left_rows_out() {
-        once_each(feeding, &usable).into_iter().filter(is_read).collect()
+    // read.
+    let files = if of_several && !receipt.holds_unnamed() {
+        once_each(feeding, &usable).into_iter().filter(|i| is_read_again(feeding, receipt, *i)).collect()
     } else {
         new
     };
@@ -359,6 +359,13 @@ fn once_each(feeding: &[Feeding], chosen: &[usize]) -> Vec<usize> {
         known.is_none_or(|known| seen.insert(known))
     };
     chosen.iter().copied().filter(is_first).collect()
+}
+
+/// Whether a file is read beside the archived data of several collectors. Rows that qlc numbered come with that data: read again,
+/// they would get other numbers. So do those of a damaged file, which its good copy has as well.
+fn is_read_again(feeding: &[Feeding], receipt: &Receipt, index: usize) -> bool {
+    let Some(content) = feeding.get(index).and_then(Feeding::known) else { return true };
+    !receipt.sources.iter().any(|source| source.content() == content && (source.seq_assigned || source.is_partial()))
 }
 
 /// A published generation is gone: it is built anew where all of its rows can be read, and given up only on request.
@@ -377,9 +384,14 @@ fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, i
     // Where rows were held against the lost ones, nothing but the files that gave rows may give them again. The others
     // are looked at when there is something to hold them against.
     let gave_rows = |content: Content| newest.sources.iter().any(|s| s.content() == content && s.rows_known == 0);
-    let all = once_each(feeding, &usable)
-        .into_iter()
-        .filter(|i| feeding.get(*i).and_then(Feeding::known).is_none_or(|content| !standing.contains_key(&content)));
+    // Beside the rows of another collector, files whose rows stand are read again as well.
+    let names = newest.sources.iter().map(|source| source.name.as_str());
+    let at_hand = usable.iter().filter_map(|i| feeding.get(*i)).map(|f| f.file.object.key.as_str());
+    let of_several = are_of_several(names.chain(at_hand)) && !newest.holds_unnamed();
+    let all = once_each(feeding, &usable).into_iter().filter(|i| {
+        let stands = feeding.get(*i).and_then(Feeding::known).is_some_and(|content| standing.contains_key(&content));
+        !stands || (of_several && is_read_again(feeding, newest, *i))
+    });
     let (files, others): (Vec<usize>, Vec<usize>) =
         all.partition(|i| !newest.left_rows_out() || feeding.get(*i).and_then(Feeding::known).is_some_and(gave_rows));
     let read = files.iter().filter_map(|i| feeding.get(*i)?.known()).map(|content| (content, u64::MAX));

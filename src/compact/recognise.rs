@@ -21,6 +21,7 @@ use crate::{
     error::Result,
     file::{claims::Claims, examine::examine, fault::Problem, reader::Handle},
     model::{
+        layout,
         quarantine::{Entry, ErrorType, Fault},
         receipt::{Content, KnownRows, Receipt, Source},
     },
@@ -137,13 +138,15 @@ async fn read(
     if let Some(archived) = elsewhere.filter(|archived| *archived != content && feeding.lost.is_empty()) {
         return Ok((feeding, Err(changed_in_place(&other_rows(content, archived)))));
     }
+    // Rows that qlc numbers have no counterpart in another collector's, so a file without numbers is known whoever has it now.
+    let collector = layout::collector_of(&feeding.file.object.key).filter(|_| claims.has_seq);
     let groups = &examined.row_groups;
     let known_groups = known.map(|known| match claims.lost {
-        Some(_) => known.from_any(groups),
-        None => known.from_partial(groups),
+        Some(_) => known.from_any(collector, groups),
+        None => known.from_partial(collector, groups),
     });
     let known_groups = known_groups.unwrap_or_default();
-    feeding.knowledge = if known.is_some_and(|known| known.has(content)) {
+    feeding.knowledge = if known.is_some_and(|known| known.has(collector, content)) {
         Knowledge::Known { content, unread: false }
     } else {
         Knowledge::New { known_groups }

@@ -480,7 +480,7 @@ pub struct Attempts<'a> {
     /// What was read of the day's rows to settle the columns.
     facts: Facts,
     /// The row groups of the files that were salvaged for this generation.
-    salvaged: Vec<RowGroup>,
+    salvaged: Vec<(Option<String>, RowGroup)>,
     /// Whether damaged files wait until the rows of the whole ones stand, which they may hold as well.
     wholes_first: bool,
     /// Whether some do.
@@ -664,8 +664,11 @@ impl<'a> Attempts<'a> {
             }
             known = replaced.known();
         }
-        known.add(self.salvaged.iter().copied());
-        let known_groups = known.from_any(&salvage.good);
+        let collector = layout::collector_of(&file.object.key);
+        for (owner, group) in &self.salvaged {
+            known.add(owner.as_deref(), std::iter::once(*group));
+        }
+        let known_groups = known.from_any(collector, &salvage.good);
         if known_groups.len() == salvage.good.len() {
             // A damaged copy of what the archive has.
             return Ok(false);
@@ -674,7 +677,7 @@ impl<'a> Attempts<'a> {
             return Ok(true);
         }
         self.quarantined.extend(keep::salvaged(&self.run.places, self.partition, file, &salvage).await?);
-        self.salvaged.extend(salvage.good);
+        self.salvaged.extend(salvage.good.into_iter().map(|group| (collector.map(str::to_owned), group)));
         self.files.retain(|input| input.file.object.key != file.object.key);
         self.files.push(Input { file: file.clone(), claims: salvage.claims, known_groups, known_rows: None });
         self.files.sort_by(|a, b| a.file.object.key.cmp(&b.file.object.key));

@@ -191,7 +191,7 @@ impl TableProvider for ArchiveTable {
 fn is_the_same(receipt: &Receipt, standing: &Receipt) -> bool {
     let known = standing.known();
     receipt.outcome.sha256 == standing.outcome.sha256
-        && receipt.sources.iter().all(|source| known.has(source.content()))
+        && receipt.sources.iter().all(|source| known.has(source.collector(), source.content()))
         && receipt.copies == standing.copies
         && receipt.accepted_loss.is_empty()
 }

@@ -515,47 +515,67 @@ impl Receipt {
     /// What is known of the rows that the archive has of this day, by content and by row group.
     #[must_use]
     pub fn known(&self) -> KnownRows {
-        let groups = self.sources.iter().flat_map(Source::row_groups).collect();
-        let partial = self.sources.iter().filter(|source| source.is_partial());
-        KnownRows {
-            contents: self.sources.iter().map(Source::content).collect(),
-            groups,
-            partial_groups: partial.flat_map(Source::row_groups).collect(),
+        let mut known = KnownRows::default();
+        for source in &self.sources {
+            let owner = || source.collector().map(str::to_owned);
+            let _ = known.contents.entry(source.content()).or_default().insert(owner());
+            for group in source.row_groups() {
+                let _ = known.groups.entry(group).or_default().insert(owner());
+                if source.is_partial() {
+                    let _ = known.partial_groups.entry(group).or_default().insert(owner());
+                }
+            }
         }
+        known
     }
 }
 
-/// The rows that a generation has, as its receipt tells: what a file is held against to find out whether it is new.
+/// Collectors by their names; `None` stands for files whose keys name none.
+type Owners = BTreeSet<Option<String>>;
+
+/// The rows that a generation has, as its receipt tells: what a file is held against to find out whether it is new. Only what
+/// a file's own collector gave is known of it: another one may have the same rows, and more than once. A spool without a
+/// name may be that of any collector.
 #[derive(Debug, Clone, Default)]
 pub struct KnownRows {
-    contents: BTreeSet<Content>,
-    groups: BTreeSet<RowGroup>,
+    contents: BTreeMap<Content, Owners>,
+    groups: BTreeMap<RowGroup, Owners>,
     /// Row groups of files that were taken in without some of their row groups.
-    partial_groups: BTreeSet<RowGroup>,
+    partial_groups: BTreeMap<RowGroup, Owners>,
+}
+
+/// Whether files of `collector` may be those of one of `owners`.
+fn is_of(owners: &Owners, collector: Option<&str>) -> bool {
+    collector.is_none_or(|name| owners.iter().any(|owner| owner.as_deref().is_none_or(|owner| owner == name)))
 }
 
 impl KnownRows {
     /// Adds row groups that are about to be taken in.
-    pub fn add(&mut self, groups: impl Iterator<Item = RowGroup>) {
-        self.groups.extend(groups);
+    pub fn add(&mut self, collector: Option<&str>, groups: impl Iterator<Item = RowGroup>) {
+        for group in groups {
+            let _ = self.groups.entry(group).or_default().insert(collector.map(str::to_owned));
+        }
     }
 
-    /// Whether a file with this content was taken in.
+    /// Whether a file of this collector with this content was taken in.
     #[must_use]
-    pub fn has(&self, content: Content) -> bool {
-        self.contents.contains(&content)
+    pub fn has(&self, collector: Option<&str>, content: Content) -> bool {
+        self.contents.get(&content).is_some_and(|owners| is_of(owners, collector))
     }
 
     /// Which row groups of a whole file were taken in from a damaged version of it. A row group of a file that was taken
     /// in whole does not count: another file may hold the same rows rightly.
     #[must_use]
-    pub fn from_partial(&self, groups: &[RowGroup]) -> Vec<usize> {
-        groups.iter().filter(|group| self.partial_groups.contains(group)).map(|group| group.index).collect()
+    pub fn from_partial(&self, collector: Option<&str>, groups: &[RowGroup]) -> Vec<usize> {
+        let is_known =
+            |group: &&RowGroup| self.partial_groups.get(group).is_some_and(|owners| is_of(owners, collector));
+        groups.iter().filter(is_known).map(|group| group.index).collect()
     }
 
     /// Which of the readable row groups of a damaged file were taken in already, from whatever file.
     #[must_use]
-    pub fn from_any(&self, groups: &[RowGroup]) -> Vec<usize> {
-        groups.iter().filter(|group| self.groups.contains(group)).map(|group| group.index).collect()
+    pub fn from_any(&self, collector: Option<&str>, groups: &[RowGroup]) -> Vec<usize> {
+        let is_known = |group: &&RowGroup| self.groups.get(group).is_some_and(|owners| is_of(owners, collector));
+        groups.iter().filter(is_known).map(|group| group.index).collect()
     }
 }

@@ -463,3 +463,45 @@ fn a_row_that_a_collector_has_twice_is_kept_beside_rows_without_numbers() {
         let _ = place.compact(&["-v"]).ended(0).says("nothing to do");
     }
 }
+
+/// A late file of one collector has the very rows of a file of the other one: to its own collector they are rows that it has
+/// twice.
+#[test]
+fn a_file_is_a_copy_of_files_of_its_own_collector_only() {
+    let place = Place::new();
+    let _ = put(&place, "a", 0, trades(0..4, 1));
+    let _ = put(&place, "b", 0, trades(0..4, 2));
+    let _ = place.compact(&[]).ended(0);
+    let _ = put(&place, "a", 1, trades(0..4, 2));
+    let _ = place.qlc(&["prune", "--keep-days", "0", "--now", "2026-03-01T00:00:00Z"]);
+    assert!(place.spool().join(format!("collector=a/{SERIES}/2026-02-03_00-00-01.parquet")).exists());
+    let _ = put(&place, "a", 0, trades(0..4, 1));
+    let _ = put(&place, "b", 0, trades(0..4, 2));
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
+    let mut expected = [trades(0..4, 1), trades(0..4, 2)].concat();
+    expected.sort();
+    assert_eq!(archived(place.root()).0, expected);
+    let _ = place.compact(&["-v"]).ended(0).says("nothing to do");
+}
+
+/// An older generation is put back: what it lacks is built anew from the spools, of which one collector has some rows twice.
+#[test]
+fn a_day_of_several_collectors_that_was_rolled_back_is_built_again() {
+    let place = Place::new();
+    let _ = put(&place, "a", 0, trades(0..3, 1));
+    let _ = put(&place, "b", 0, trades(5..6, 1));
+    let _ = place.compact(&[]).ended(0);
+    let day = place.archive().join(dir("binance", "trade", "btcusdt", "20260203"));
+    let older = fs::read(day.join("data.parquet")).unwrap();
+    let _ = put(&place, "a", 1, trades(0..3, 7));
+    let _ = place.compact(&[]).ended(0);
+    let (before, _, sha256) = archived(place.root());
+    assert_eq!(before.len(), 7);
+    fs::write(day.join("data.parquet"), older).unwrap();
+    let _ = place.qlc(&["verify"]).ended(4);
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
+    let (rows, _, other) = archived(place.root());
+    assert_eq!((rows, other), (before, sha256));
+}
