@@ -21,13 +21,16 @@ pub(super) fn present_spool(settings: &Settings) -> Result<Store> {
 /// The spools that are on this machine, as one store, if there is any; and those that are not.
 ///
 /// # Errors
-/// When two of those that are there are one place.
+/// When two of those that are there are one place, or one of them is a file.
 pub(super) fn spools_here(settings: &Settings) -> Result<(Option<Store>, Vec<SpoolRoot>)> {
     let is_here =
         |spool: &&SpoolRoot| Store::open_with(&spool.place, &settings.bucket).is_ok_and(|store| !store.is_absent());
     let (here, absent): (Vec<&SpoolRoot>, Vec<&SpoolRoot>) = settings.spool.all().iter().partition(is_here);
     let here: Vec<SpoolRoot> = here.into_iter().cloned().collect();
     let store = if here.is_empty() { None } else { Some(Store::of_spools(&Spools::of(here)?, &settings.bucket)?) };
+    if let Some(store) = &store {
+        refuse_file(store, "spool")?;
+    }
     Ok((store, absent.into_iter().cloned().collect()))
 }
 
