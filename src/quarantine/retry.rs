@@ -77,10 +77,13 @@ async fn input(at: &Place<'_>, spool: &Store, held: &Held) -> Result<std::result
         (false, Extent::Whole) => {}
     }
     if !spool.has_place_for(&entry.source_path) {
-        return Ok(Err(format!(
-            "{}: this name does not tell which of the spools it came from; give that one alone, without a name",
-            entry.source_path
-        )));
+        let key = &entry.source_path;
+        return Ok(Err(match layout::collector_of(key) {
+            Some(name) => format!("{key}: it came from the spool of {name}; name that one with --spool {name}=PLACE"),
+            None => format!(
+                "{key}: this name does not tell which of the spools it came from; give that one alone, without a name"
+            ),
+        }));
     }
     if let Some(found) = spool.head(&entry.source_path).await? {
         let same = found.size == entry.size && spool.sha256(&entry.source_path).await?.0 == entry.sha256;
