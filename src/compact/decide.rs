@@ -304,9 +304,7 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
         State::Published(published) => published.receipt(),
     };
     let new: Vec<usize> = usable.iter().copied().filter(|i| feeding.get(*i).is_some_and(Feeding::is_new)).collect();
-    let archived = receipt.sources.iter().map(|source| source.name.as_str());
-    let keys = usable.iter().filter_map(|i| feeding.get(*i)).map(|f| f.file.object.key.as_str());
-    let of_several = are_of_several(archived.chain(keys));
+    let of_several = has_several_collectors(receipt, feeding, &usable);
     // A file and its copies stand for one source; two collectors may have a source each with the same rows.
     let known = if of_several { once_each(feeding, &usable) } else { usable.clone() };
     let at_hand = known.iter().filter_map(|i| feeding.get(*i)?.known()).map(|content| (content, u64::MAX));
@@ -361,6 +359,13 @@ fn once_each(feeding: &[Feeding], chosen: &[usize]) -> Vec<usize> {
     chosen.iter().copied().filter(is_first).collect()
 }
 
+/// Whether more than one collector gave what is archived and what is at hand.
+fn has_several_collectors(receipt: &Receipt, feeding: &[Feeding], chosen: &[usize]) -> bool {
+    let archived = receipt.sources.iter().map(|source| source.name.as_str());
+    let at_hand = chosen.iter().filter_map(|i| feeding.get(*i)).map(|f| f.file.object.key.as_str());
+    are_of_several(archived.chain(at_hand))
+}
+
 /// Whether a file is read beside the archived data of several collectors. Rows that qlc numbered come with that data: read again,
 /// they would get other numbers. So do those of a damaged file, which its good copy has as well.
 fn is_read_again(feeding: &[Feeding], receipt: &Receipt, index: usize) -> bool {
@@ -385,9 +390,7 @@ fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, i
     // are looked at when there is something to hold them against.
     let gave_rows = |content: Content| newest.sources.iter().any(|s| s.content() == content && s.rows_known == 0);
     // Beside the rows of another collector, files whose rows stand are read again as well.
-    let names = newest.sources.iter().map(|source| source.name.as_str());
-    let at_hand = usable.iter().filter_map(|i| feeding.get(*i)).map(|f| f.file.object.key.as_str());
-    let of_several = are_of_several(names.chain(at_hand)) && !newest.holds_unnamed();
+    let of_several = has_several_collectors(newest, feeding, &usable) && !newest.holds_unnamed();
     let all = once_each(feeding, &usable).into_iter().filter(|i| {
         let stands = feeding.get(*i).and_then(Feeding::known).is_some_and(|content| standing.contains_key(&content));
         !stands || (of_several && is_read_again(feeding, newest, *i))

@@ -16,7 +16,7 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch},
+    array::{Array, AsArray, Int64Array, RecordBatch},
     compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch},
     datatypes::{Int64Type, SchemaRef},
     error::ArrowError,
@@ -41,7 +41,11 @@ use futures::{
 };
 use tokio::sync::Semaphore;
 
-use super::{collectors, job::Job, order::Sorted};
+use super::{
+    collectors,
+    job::Job,
+    order::{Sorted, comparable},
+};
 use crate::{
     error::{Error, Kind},
     file::shape::Shape,
@@ -441,12 +445,4 @@ fn ordered(shape: &Shape, batch: &RecordBatch) -> DfResult<RecordBatch> {
     }
     let order = lexsort_to_indices(&columns, None)?;
     Ok(take_record_batch(batch, &order)?)
-}
-
-/// Columns that cannot be compared as they are, as text.
-fn comparable(values: &ArrayRef) -> DfResult<ArrayRef> {
-    if arrow::array::make_comparator(values, values, SortOptions::default()).is_ok() {
-        return Ok(Arc::clone(values));
-    }
-    Ok(arrow::compute::cast(values, &arrow::datatypes::DataType::Utf8)?)
 }

@@ -7,8 +7,8 @@
 use std::{fmt, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, UInt32Array},
-    compute::{SortOptions, concat_batches, take_record_batch},
+    array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, UInt32Array, make_comparator},
+    compute::{SortOptions, cast, concat_batches, take_record_batch},
     datatypes::{DECIMAL128_MAX_PRECISION, DataType, Int64Type, Schema},
     error::ArrowError,
 };
@@ -105,6 +105,17 @@ impl PhysicalExpr for MergeKey {
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Columns that cannot be compared as they are, as text.
+///
+/// # Errors
+/// When they are no text either.
+pub fn comparable(values: &ArrayRef) -> DfResult<ArrayRef> {
+    if make_comparator(values, values, SortOptions::default()).is_ok() {
+        return Ok(Arc::clone(values));
+    }
+    Ok(cast(values, &DataType::Utf8)?)
 }
 
 /// The rows of several batches, and the order in which they ascend.
