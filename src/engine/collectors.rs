@@ -14,12 +14,7 @@
 //! of each collector, the rows that it gave have the row hash of those rows of the data that stand for them, in the columns
 //! that are compared.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, HashMap},
-    ops::Range,
-    sync::Arc,
-};
+use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, DynComparator, Int32Array, RecordBatch, make_comparator},
@@ -34,7 +29,8 @@ use futures::{
 };
 
 use super::{
-    job::{Given, Job, Merged, Role},
+    conflicts::{Conflicts, Identities},
+    job::{Given, Job, Mask, Merged, Role},
     order::comparable,
 };
 use crate::{
@@ -43,13 +39,10 @@ use crate::{
     model::{
         receipt::{FILLED, FilledHole},
         row_hash::RowSums,
-        schema::{SEQ, SUB_SEQ, TRADE_ID, TS_RECV},
+        schema::{SEQ, SUB_SEQ, TS_RECV},
         time::to_ns,
     },
 };
-
-/// A set of collectors, of which there are at most [`MOST_COLLECTORS`](super::job::MOST_COLLECTORS).
-type Mask = u64;
 
 /// Adds the columns by which rows of several collectors are compared, which have `carried` on their way.
 ///
@@ -110,10 +103,10 @@ struct CollectorMerge {
     compared: Vec<usize>,
     /// Places of `ts_recv` and `sub_seq`, where they are not the same in every row.
     own: Vec<usize>,
-    trade_id: Option<usize>,
     /// Where the source of a row stands.
     source: usize,
     merged: Merged,
+    conflicts: Conflicts,
     /// The hole under way that one collector alone fills.
     hole: Option<(usize, FilledHole)>,
     sums: RowSums,
@@ -140,10 +133,11 @@ impl CollectorMerge {
         let own: Vec<usize> = [TS_RECV, SUB_SEQ].into_iter().filter_map(place).collect();
         let is_key = |at: &usize| *at == job.shape.ts || *at == job.shape.seq;
         let compared = (0..fields.len()).filter(|at| !is_key(at) && !own.contains(at)).collect();
-        let (trade_id, source) = (place(TRADE_ID), fields.len());
+        let source = fields.len();
         let collectors = job.merging.as_ref().map_or(0, |merging| merging.collectors.len());
         let merged = Merged { collectors: vec![Given::default(); collectors], ..Merged::default() };
-        Self { job, compared, own, trade_id, source, merged, hole: None, sums: RowSums::default() }
+        let (conflicts, sums) = (Conflicts::of(collectors), RowSums::default());
+        Self { job, compared, own, source, merged, conflicts, hole: None, sums }
     }
 
     fn end(mut self) {
@@ -173,6 +167,7 @@ impl CollectorMerge {
         for group in &groups {
             self.count(batch, group.clone(), &stands);
         }
+        self.count_conflicts(batch, &stands);
         self.prove(batch, &stands)?;
         let carried: Vec<usize> = (0..self.source).collect();
         let carried = batch.project(&carried)?;
@@ -303,7 +298,7 @@ impl CollectorMerge {
         Ok(Comparators { compared: of(&self.compared)?, own: of(&self.own)? })
     }
 
-    /// Counts what one collector alone has, and what contradicts the others.
+    /// Counts what one collector alone has.
     fn count(&mut self, batch: &RecordBatch, group: Range<usize>, stands: &[Mask]) {
         let masks = stands.get(group.clone()).unwrap_or_default();
         let kept = || masks.iter().copied().filter(|mask| *mask != 0);
@@ -325,9 +320,6 @@ impl CollectorMerge {
                 self.hole = alone.map(|alone| (alone, FilledHole { from_ns: ts, to_ns: ts, rows }));
             }
         }
-        if rows > 1 {
-            self.count_conflicts(batch, group, stands);
-        }
     }
 
     fn close_hole(&mut self) {
@@ -340,28 +332,25 @@ impl CollectorMerge {
         }
     }
 
-    /// Rows with one number, or one `trade_id`, of which no collector has all, contradict each other.
-    fn count_conflicts(&mut self, batch: &RecordBatch, group: Range<usize>, stands: &[Mask]) {
-        let seq = batch.column(self.job.shape.seq).as_primitive::<Int64Type>();
-        let ids = self.trade_id.and_then(|at| batch.column(at).as_string_opt::<i32>());
-        let has_number = seq.is_valid(group.start) && seq.value(group.start) != 0;
-        let mut masks: HashMap<Option<&str>, BTreeMap<Mask, u64>> = HashMap::new();
-        for row in group {
-            let mask = stands.get(row).copied().unwrap_or_default();
-            let id = ids.filter(|ids| ids.is_valid(row)).map(|ids| ids.value(row));
-            if mask != 0 && (id.is_some() || has_number) {
-                *masks.entry(id).or_default().entry(mask).or_default() += 1;
+    fn count_conflicts(&mut self, batch: &RecordBatch, stands: &[Mask]) {
+        if !stands.iter().any(|mask| self.conflicts.is_possible(*mask)) {
+            return;
+        }
+        let job = Arc::clone(&self.job);
+        let identities = Identities::of(&job, batch);
+        let mut found = Vec::new();
+        for (row, mask) in stands.iter().enumerate() {
+            if !self.conflicts.is_possible(*mask) {
+                continue;
+            }
+            if let Some(identity) = identities.of_row(row) {
+                self.conflicts.add(identity, *mask, &mut found);
             }
         }
-        for masks in masks.values().filter(|masks| masks.len() > 1) {
-            for (mask, rows) in masks {
-                if masks.keys().all(|other| mask & other != 0) {
-                    continue;
-                }
-                self.merged.conflicts += rows;
-                for (at, given) in self.merged.collectors.iter_mut().enumerate() {
-                    given.conflicts += if mask & (1 << at) == 0 { 0 } else { *rows };
-                }
+        for found in found {
+            self.merged.conflicts += found.rows;
+            for (at, given) in self.merged.collectors.iter_mut().enumerate() {
+                given.conflicts += if found.collectors & (1 << at) == 0 { 0 } else { found.rows };
             }
         }
     }

@@ -138,8 +138,11 @@ impl SourceTally {
     }
 }
 
-/// So many collectors can have rows of one partition: a set of them is an integer.
+/// So many collectors can have rows of one partition: a set of them is a [`Mask`].
 pub const MOST_COLLECTORS: usize = 64;
+
+/// A set of collectors, the first one of which is the lowest bit.
+pub type Mask = u64;
 
 /// Of which collectors the sources of a job are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -79,6 +79,7 @@ pub mod budget;
 pub mod checker;
 pub mod claimed;
 pub mod collectors;
+mod conflicts;
 pub mod error;
 pub mod functions;
 pub mod job;

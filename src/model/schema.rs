@@ -20,6 +20,8 @@ pub const SEQ: &str = "seq";
 pub const TS_RECV: &str = "ts_recv";
 /// The column of the exchange's name of a trade.
 pub const TRADE_ID: &str = "trade_id";
+/// The column of the version of the stream's columns.
+pub const VERSION: &str = "stream_version";
 /// Columns that hold a time as an integer.
 pub const TIME_COLUMNS: [&str; 3] = [TS_EVENT, "ts_recv", "next_funding_ts"];
 /// The version of the column contract.
@@ -48,7 +50,7 @@ pub fn common() -> Vec<Field> {
         Field::new("exchange", DataType::Utf8, true),
         Field::new("symbol", DataType::Utf8, true),
         Field::new("stream", DataType::Utf8, true),
-        Field::new("stream_version", DataType::Int8, true),
+        Field::new(VERSION, DataType::Int8, true),
     ]
 }
 

@@ -214,6 +214,7 @@ fn receipt_tells(receipt: &Value, collectors: &BTreeMap<String, Vec<Trade>>, row
         return;
     }
     assert_eq!(receipt["merge"]["copies"], all - rows.len());
+    let conflicts = in_conflict(rows);
     for told in receipt["merge"]["collectors"].as_array().unwrap() {
         let name = told["name"].as_str().unwrap();
         let alone = rows.iter().filter(|(_, who)| who.len() == 1 && who.contains(name)).count();
@@ -221,7 +222,21 @@ fn receipt_tells(receipt: &Value, collectors: &BTreeMap<String, Vec<Trade>>, row
         let filled: u64 =
             told["filled"].as_array().into_iter().flatten().map(|hole| hole["rows"].as_u64().unwrap()).sum();
         assert!(filled <= alone as u64);
+        let in_conflict = conflicts.iter().filter(|who| who.contains(name)).count();
+        assert_eq!(
+            told.get("conflicts").and_then(Value::as_u64).unwrap_or_default(),
+            in_conflict as u64,
+            "{receipt:#}"
+        );
     }
+    assert_eq!(receipt["merge"]["conflicts"], conflicts.len(), "{receipt:#}");
+}
+
+/// Whose rows are in conflict, row by row: of one `trade_id` there is another one that no collector has beside it.
+fn in_conflict(rows: &[(Trade, BTreeSet<String>)]) -> Vec<&BTreeSet<String>> {
+    let contradicts =
+        |a: &(Trade, BTreeSet<String>), b: &(Trade, BTreeSet<String>)| a.0.name == b.0.name && a.1.is_disjoint(&b.1);
+    rows.iter().filter(|row| rows.iter().any(|other| contradicts(row, other))).map(|(_, who)| who).collect()
 }
 
 /// One feed: what comes bit by bit, and what comes at once, give the same bytes and the rows of the model.
@@ -371,22 +386,23 @@ fn what_one_collector_missed_comes_from_the_other_and_both_spools_can_be_cleared
     assert_eq!(receipt["base"]["copies"], 20, "archived rows that another collector received earlier");
 }
 
-/// Rows with one number that differ in their values are both kept, and told.
+/// Rows of one trade that differ in their values are both kept, and told: also in `ts_event`, so that others stand between.
 #[test]
 fn rows_that_contradict_each_other_are_both_kept_and_counted() {
     let place = Place::new();
     let mut other = trades(0..10, 2);
     other[4].price = f64::to_bits(77.0);
     other[5].name = "other".to_owned();
+    other[6].ts_event += 2 * SECOND;
     let _ = put(&place, "a", 0, trades(0..10, 1));
     let _ = put(&place, "b", 0, other);
     let _ = place.compact(&[]).ended(0);
     place.verify();
     let (rows, receipt, _) = archived(place.root());
-    assert_eq!((rows.len(), &receipt["merge"]["copies"]), (12, &8.into()));
+    assert_eq!((rows.len(), &receipt["merge"]["copies"]), (13, &7.into()));
     // A trade of another name is another trade.
-    assert_eq!(receipt["merge"]["conflicts"], 2);
-    assert_eq!(receipt["merge"]["collectors"][1]["conflicts"], 1);
+    assert_eq!(receipt["merge"]["conflicts"], 4);
+    assert_eq!(receipt["merge"]["collectors"][1]["conflicts"], 2);
 }
 
 /// A file that was archived changes in its place. A late file of the other collector has it read again; the archived rows stay.
