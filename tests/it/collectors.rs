@@ -521,3 +521,20 @@ fn a_day_of_several_collectors_that_was_rolled_back_is_built_again() {
     let (rows, _, other) = archived(place.root());
     assert_eq!((rows, other), (before, sha256));
 }
+
+/// Without one of several spools it is not known what waits there.
+#[test]
+fn a_day_is_not_surely_complete_while_a_spool_is_missing() {
+    let place = Place::new();
+    let _ = put(&place, "a", 0, trades(0..10, 1));
+    let _ = place.compact(&[]).ended(0);
+    let strict = |other: &str| {
+        let spool = format!("a={}", place.spool().join("collector=a").display());
+        let other = format!("b={}", place.root().join(other).display());
+        let args = ["status", "--date", "20260203", "--now", "2026-02-05T06:00:00Z", "--strict"];
+        place.on_spools(&[&spool, &other], &args, &[])
+    };
+    fs::create_dir(place.root().join("empty")).unwrap();
+    let _ = strict("empty").ended(0);
+    let _ = strict("nothing").ended(1).says("there is no such spool here");
+}

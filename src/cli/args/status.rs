@@ -35,7 +35,7 @@ Examples:
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) covered: Covered,
-    /// End with 1 unless every partition of the range is complete
+    /// End with 1 unless every partition of the range is complete, and each of several spools is there
     #[arg(long)]
     pub(crate) strict: bool,
     /// The form of the output: text, or one JSON object a line

@@ -3,7 +3,7 @@
 use chrono::{SecondsFormat, Utc};
 
 use super::{
-    status::{gaps, spool},
+    status::{gaps, say_absent},
     stores,
 };
 use crate::{
@@ -19,7 +19,8 @@ pub(super) async fn run(typed: &Report, settings: &Settings, console: &Console, 
     let now = Utc::now();
     let options = meaning::status(&typed.covered, Detail::All, now)?;
     let archive = stores::present_archive(settings)?;
-    let spool = spool(settings, console)?;
+    let (spool, absent) = stores::spools_here(settings)?;
+    say_absent(&absent, console);
     stores::apart(spool.as_ref(), &archive)?;
     let coverage = signals.or_stop(status::run(spool.as_ref(), &archive, &options)).await?;
     let runs = signals.or_stop(runs::read(&archive, Some(coverage.start))).await?;

@@ -16,20 +16,26 @@ use crate::{
     error::Result,
     model::coverage::Coverage,
     status::{self, Detail},
-    storage::store::Store,
+    storage::spools::SpoolRoot,
 };
 
 /// Says what is there. A machine without a spool has an archive to look at all the same.
 pub(super) async fn run(typed: &Status, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
     let options = meaning::status(&typed.covered, Detail::WhereNeeded, Utc::now())?;
     let archive = stores::archive(settings)?;
-    let spool = spool(settings, console)?;
+    let (spool, absent) = stores::spools_here(settings)?;
+    say_absent(&absent, console);
+    // One of several collectors may have what the others lack. A machine with no spool at all looks at the archive.
+    let lacks_one = spool.is_some() && !absent.is_empty();
     stores::apart(spool.as_ref(), &archive)?;
     let coverage = signals.or_stop(status::run(spool.as_ref(), &archive, &options)).await?;
     let mut out = console.out();
     out.list(typed.format, &coverage.cells, || show::coverage(&coverage, Look::of_stdout()))?;
     out.finish()?;
     gaps(&coverage, console);
+    if typed.strict && lacks_one {
+        return Ok(Exit::Failed);
+    }
     Ok(Exit::of_coverage(&coverage, typed.strict))
 }
 
@@ -44,14 +50,11 @@ pub(super) fn gaps(coverage: &Coverage, console: &Console) {
     }
 }
 
-/// The spool, if there is one here; without it nothing is known of what waits. Of several collectors' spools those that are
-/// here.
-pub(super) fn spool(settings: &Settings, console: &Console) -> Result<Option<Store>> {
-    let (spool, absent) = stores::spools_here(settings)?;
+/// Says which spools are not here: what waits there is not known.
+pub(super) fn say_absent(absent: &[SpoolRoot], console: &Console) {
     for one in absent {
         console.line(&format!(
             "qlc: {one}: there is no such spool here, so files that wait and quality windows are not known"
         ));
     }
-    Ok(spool)
 }
