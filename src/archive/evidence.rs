@@ -57,15 +57,13 @@ impl Witness {
         self.published.receipt()
     }
 
-    /// The source of this collector that has these rows, whatever its name. A spool without a name may be that of any
-    /// collector, and rows that qlc numbered are no copies of another collector's.
+    /// The source that a file of this collector with these rows may be, whatever its name; its own collector's first.
     #[must_use]
     pub fn source(&self, collector: Option<&str>, content: Content) -> Option<&Source> {
         let all =
             || self.by_content.get(&content).into_iter().flatten().filter_map(|nth| self.receipt().sources.get(*nth));
         let is_its = |source: &&Source| source.collector() == collector;
-        let may_be = |source: &&Source| collector.is_none() || source.collector().is_none() || source.seq_assigned;
-        all().find(is_its).or_else(|| all().find(may_be))
+        all().find(is_its).or_else(|| all().find(|source| source.may_be_of(collector)))
     }
 }
 

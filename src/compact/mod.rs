@@ -40,7 +40,7 @@ use crate::{
         date::Date,
         layout,
         partition::{Partition, Selection, Series},
-        receipt::{Content, SeqOrigin},
+        receipt::{Content, SeqOrigin, Source},
     },
     storage::{
         listing::Unlisted,
@@ -215,16 +215,20 @@ pub async fn rebuild(
     let shared = shared(spool, archive, &options, scratch.path(), 1, Arc::new(Silent), &Stop::default())?;
     let look = work::look(&shared, partition, files).await?;
     // Exactly the rows that the receipt names: what came later is not in the archived data either.
-    let mut needed: BTreeSet<(Option<String>, Content)> = receipt
-        .sources
-        .iter()
-        .filter(|source| source.rows_of_day() > 0)
-        .map(|source| (source.collector().map(str::to_owned), source.content()))
-        .collect();
-    let sources = needed.len();
-    // A spool that got a name since is the one that had none.
+    let mut needed: BTreeMap<Content, Vec<&Source>> = BTreeMap::new();
+    for source in receipt.sources.iter().filter(|source| source.rows_of_day() > 0) {
+        let same = needed.entry(source.content()).or_default();
+        if same.iter().all(|one| one.collector() != source.collector()) {
+            same.push(source);
+        }
+    }
+    let sources: usize = needed.values().map(Vec::len).sum();
     let mut takes = |key: &str, content: Content| {
-        needed.remove(&(layout::collector_of(key).map(str::to_owned), content)) || needed.remove(&(None, content))
+        let collector = layout::collector_of(key);
+        let Some(same) = needed.get_mut(&content) else { return false };
+        let own = same.iter().position(|source| source.collector() == collector);
+        let found = own.or_else(|| same.iter().position(|source| source.may_be_of(collector)));
+        found.map(|at| same.swap_remove(at)).is_some()
     };
     let mut changed = Vec::new();
     let mut chosen = Vec::new();
@@ -242,18 +246,16 @@ pub async fn rebuild(
             Err(what) => changed.push(format!("{}: {what}", mark.file.object.key)),
         }
     }
-    if let Some(first) = changed.first().filter(|_| !needed.is_empty()) {
+    let left: usize = needed.values().map(Vec::len).sum();
+    if let Some(first) = changed.first().filter(|_| left > 0) {
         // The archived rows are those that were proven; it is the file in the spool that is another.
         return Ok(Rebuilt::SourceChanged(format!(
             "{} of its {sources} sources changed in the spool since they were archived: {first}",
             plural(changed.len(), "file")
         )));
     }
-    if !needed.is_empty() {
-        return Ok(Rebuilt::Impossible(format!(
-            "{} of its {sources} sources left the spool",
-            plural(needed.len(), "file")
-        )));
+    if left > 0 {
+        return Ok(Rebuilt::Impossible(format!("{} of its {sources} sources left the spool", plural(left, "file"))));
     }
     let build = decide::Build { files: chosen, base: None, replaces: None, is_part: false, reason: String::new() };
     match work::digest(&shared, partition, &look, &build).await? {

@@ -93,6 +93,13 @@ impl Source {
         layout::collector_of(&self.name)
     }
 
+    /// Whether a file of `collector` with its rows may be this file: one of its own collector is, and one of another
+    /// collector only where qlc numbered the rows, since files without numbers that have the same rows are copies.
+    #[must_use]
+    pub fn may_be_of(&self, collector: Option<&str>) -> bool {
+        may_be_one(self.collector(), collector) || self.seq_assigned
+    }
+
     /// Its rows of this day that the data has, or has a copy of.
     #[must_use]
     pub fn rows_of_day(&self) -> u64 {
@@ -544,9 +551,14 @@ pub struct KnownRows {
     partial_groups: BTreeMap<RowGroup, Owners>,
 }
 
+/// Whether files of these two collectors may be one collector's: a spool without a name may be that of any.
+fn may_be_one(owner: Option<&str>, collector: Option<&str>) -> bool {
+    owner.is_none() || collector.is_none() || owner == collector
+}
+
 /// Whether files of `collector` may be those of one of `owners`.
 fn is_of(owners: &Owners, collector: Option<&str>) -> bool {
-    collector.is_none_or(|name| owners.iter().any(|owner| owner.as_deref().is_none_or(|owner| owner == name)))
+    owners.iter().any(|owner| may_be_one(owner.as_deref(), collector))
 }
 
 impl KnownRows {

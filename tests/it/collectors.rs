@@ -454,6 +454,19 @@ fn a_spool_that_gets_a_name_is_known_by_its_rows() {
     let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
 }
 
+/// A spool that loses its name can be compared with the archive as before.
+#[test]
+fn a_spool_without_its_name_rebuilds_what_it_gave() {
+    let place = Place::new();
+    let path = put(&place, "a", 0, trades(0..10, 1));
+    let _ = place.compact(&[]).ended(0);
+    let unnamed = place.spool().join(SERIES);
+    fs::create_dir_all(&unnamed).unwrap();
+    fs::rename(&path, unnamed.join("2026-02-03_00-00-00.parquet")).unwrap();
+    let ran = place.qlc(&["verify", "--rebuild"]).ended(0);
+    assert!(!format!("{ran}").contains("cannot be rebuilt"), "{ran}");
+}
+
 /// A file without numbers has qlc number its rows, which are read from the archive from then on. All other files that are
 /// there are still read again beside it, or the second row of a collector would look like a copy of its first one.
 #[test]
