@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Builds the packages of a program, and installs each where nothing else is.
 
-    package.py QLC --root TAR [--out DIR]
+    package.py QLC --root TAR [--root TAR]… [--out DIR]
 
-TAR is a bare Debian 12 (.ci/debian-root makes it). The .deb is installed into it, the demo runs there, and it is removed
+TAR is a bare Debian (.ci/debian-root makes it). The .deb is installed into each, the demo runs there, and it is removed
 again. The .rpm is unpacked by rpm itself into an empty folder, because there is no Fedora here. The .tar.gz is unpacked and
 installed by its own install.sh. The wheel is installed into a new virtual environment, where the demo runs and ten lines of
 Python replay it. Wants the packages of deploy/package/requirements.txt beside its interpreter, and rpm. Needs root, for chroot;
@@ -102,9 +102,10 @@ def contents(folder, qlc):
 
 
 def in_clean_root(qlc, tar, deb, work):
-    root = work / "debian"
+    root = work / tar.stem
     root.mkdir()
     run("tar", "-C", root, "-xf", tar)
+    [system] = re.findall(r'^PRETTY_NAME="([^"]+)"', (root / "etc/os-release").read_text(), re.M)
     shutil.copy(deb, root / "tmp")
 
     def inside(*command, code=0):
@@ -132,7 +133,7 @@ def in_clean_root(qlc, tar, deb, work):
     check(toml.exists() and not (root / "usr/bin/qlc").exists(), "a removal leaves the program or takes the settings")
     inside("dpkg", "--purge", "qlc")
     check(not toml.exists() and (root / "opt/quantlab/archive/kept").exists(), "a purge leaves the settings or takes data")
-    return f".deb: installed into a bare Debian 12, demo in {seconds:.1f} s, {links} links lead somewhere, updated, removed"
+    return f".deb: installed into a bare {system}, demo in {seconds:.1f} s, {links} links lead somewhere, updated, removed"
 
 
 def of_rpm(qlc, rpm, work):
@@ -174,7 +175,7 @@ def of_wheel(wheel, work):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("qlc", type=pathlib.Path)
-    parser.add_argument("--root", type=pathlib.Path, required=True)
+    parser.add_argument("--root", type=pathlib.Path, action="append", required=True)
     parser.add_argument("--out", type=pathlib.Path)
     typed = parser.parse_args()
     qlc = typed.qlc.resolve()
@@ -189,7 +190,8 @@ def main():
         try:
             print(f"ok   {built(qlc, out)}", flush=True)
             if os.geteuid() == 0:
-                print(f"ok   {in_clean_root(qlc, typed.root, found('*.deb'), work)}", flush=True)
+                for root in typed.root:
+                    print(f"ok   {in_clean_root(qlc, root, found('*.deb'), work)}", flush=True)
                 print(f"ok   {of_rpm(qlc, found('*.rpm'), work)}", flush=True)
             else:
                 print("SKIP .deb and .rpm were not installed: that needs root", flush=True)

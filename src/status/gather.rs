@@ -218,7 +218,8 @@ pub(super) async fn read(
 }
 
 /// How many files of each partition wait for a compaction. Files without rows wait for none: where nothing else is left of a
-/// partition, the footers tell. One file with rows is enough to know.
+/// partition, the footers tell. One file with rows is enough to know. Neither do those wait whose bytes are in QUARANTINE
+/// under another name.
 async fn waiting(
     spool: &Store,
     gathered: &Gathered,
@@ -226,7 +227,12 @@ async fn waiting(
     expected: &[Partition],
 ) -> Result<BTreeMap<Partition, u64>> {
     let reads = expected.iter().map(|partition| async move {
-        let files = found.unaccounted(gathered, partition);
+        let mut files = Vec::new();
+        for file in found.unaccounted(gathered, partition) {
+            if !found.is_quarantined(spool, partition, file).await {
+                files.push(file);
+            }
+        }
         for file in &files {
             if has_rows(spool, file).await? {
                 return Ok(Some((partition.clone(), files.len() as u64)));
@@ -321,6 +327,24 @@ impl Found {
         days.into_iter().filter_map(|day| self.receipts.get(&partition.series.on(day)))
     }
 
+    /// The entries of a day and its neighbours that are not to be tried again.
+    fn entries(&self, partition: &Partition) -> impl Iterator<Item = &Entry> {
+        let days = [partition.date.pred(), partition.date, partition.date.succ()];
+        let entries = days.into_iter().filter_map(|day| self.quarantine.get(&partition.series.on(day))).flatten();
+        entries.filter(|entry| !entry.retry)
+    }
+
+    /// Whether QUARANTINE has the bytes of a file, or had them until they were discarded. Only a file that has the size of an
+    /// entry is read; one that cannot be read waits.
+    async fn is_quarantined(&self, spool: &Store, partition: &Partition, file: &Object) -> bool {
+        let of_size = || self.entries(partition).filter(|entry| entry.size == file.size);
+        if of_size().next().is_none() {
+            return false;
+        }
+        let read = spool.sha256(&file.key).await;
+        read.is_ok_and(|(sha256, _)| of_size().any(|entry| entry.sha256 == sha256))
+    }
+
     /// How many files of the spool belong to the day and wait for a compaction.
     pub(super) fn waiting(&self, partition: &Partition) -> u64 {
         self.waiting.get(partition).copied().unwrap_or(0)
@@ -334,9 +358,7 @@ impl Found {
             known.extend(receipt.sources.iter().map(|source| (source.name.as_str(), source.size)));
             known.extend(receipt.copies.iter().map(|copy| (copy.name.as_str(), copy.size)));
         }
-        let days = [partition.date.pred(), partition.date, partition.date.succ()];
-        let entries = days.into_iter().filter_map(|day| self.quarantine.get(&partition.series.on(day))).flatten();
-        known.extend(entries.filter(|entry| !entry.retry).map(|entry| (entry.source_path.as_str(), entry.size)));
+        known.extend(self.entries(partition).map(|entry| (entry.source_path.as_str(), entry.size)));
         files.into_iter().flatten().filter(|file| !known.contains(&(file.key.as_str(), file.size))).collect()
     }
 

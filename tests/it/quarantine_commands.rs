@@ -195,6 +195,13 @@ fn what_is_discarded_does_not_come_back() {
     assert!(source.exists());
     let _ = run(&place, "show", &[BAD]).ended(0).says("nothing is kept");
     place.verify();
+    // And under a new name: nothing waits there.
+    let again = place.put_quotes("2026-02-03_23-50-00.parquet", &bad);
+    let _ = place.compact(&[]).ended(0).says("nothing to do");
+    let status = ["status", "--date", "20260203", "--now", NOW, "--format", "json"];
+    let [day] = place.qlc(&status).ended(0).json().try_into().unwrap();
+    assert_eq!(day["waiting"], 0, "{day:#}");
+    fs::remove_file(again).unwrap();
 
     let _ = place.put_quotes(BAD, &Events::sealed(other()).bytes());
     let _ = place.compact(&[]).ended(0);
