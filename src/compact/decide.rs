@@ -14,7 +14,6 @@ use crate::{
         date::Date,
         layout,
         partition::Partition,
-        quarantine::{Entry, Extent},
         receipt::{Content, FileCopy, LostSource, Receipt, RowGroup, SeqOrigin, Source, are_of_several},
         row_hash::RowHash,
     },
@@ -260,13 +259,6 @@ pub fn is_source(source: &Source, file: &SpoolFile) -> bool {
 pub fn is_copy(copy: &FileCopy, file: &SpoolFile) -> bool {
     (copy.name.as_str(), copy.size, copy.modified_us)
         == (file.object.key.as_str(), file.object.size, file.object.modified_us)
-}
-
-/// Whether `entry` may be about the bytes of this file as a whole, and nobody asked for them to be tried again; the sha256
-/// tells whether it is.
-#[must_use]
-pub fn may_be_entry_of(entry: &Entry, file: &SpoolFile) -> bool {
-    entry.extent() == Extent::Whole && !entry.retry && entry.size == file.object.size
 }
 
 /// What an operator wants besides what is usual.

@@ -257,9 +257,16 @@ pub async fn rebuild(
     if left > 0 {
         return Ok(Rebuilt::Impossible(format!("{} of its {sources} sources left the spool", plural(left, "file"))));
     }
+    let keys: BTreeSet<&str> = look.feeding.iter().map(|(mark, _)| mark.file.object.key.as_str()).collect();
+    let is_renamed = |source: &&Source| source.seq_assigned && !keys.contains(source.name.as_str());
+    let renamed = receipt.sources.iter().filter(is_renamed).count();
     let build = decide::Build { files: chosen, base: None, replaces: None, is_part: false, reason: String::new() };
     match work::digest(&shared, partition, &look, &build).await? {
         Some(rebuilt) if rebuilt == receipt.outcome.sha256 => Ok(Rebuilt::Same),
+        Some(_) if renamed > 0 => Ok(Rebuilt::Impossible(format!(
+            "its rows were numbered in the order of the names of its files, and {} another name since",
+            if renamed == 1 { "1 file has".to_owned() } else { format!("{renamed} files have") }
+        ))),
         Some(rebuilt) => Ok(Rebuilt::Differs { archived: receipt.outcome.sha256.clone(), rebuilt }),
         None => Ok(Rebuilt::Impossible("its sources can no longer be read".to_owned())),
     }

@@ -347,6 +347,13 @@ pub fn prepare(
     let layouts = Layouts { own: Layout::of(&items(false), room), numbered: Layout::of(&items(true), room) };
     let eager = layouts.open() > 4;
     let merging = merging(partition, &sources, base)?;
+    if merging.is_some() {
+        // The archived rows of the damaged version are those of one more collector, so that its good copy is read whole: of
+        // two equal rows, one of which was lost, the other would be taken for the archived one.
+        for source in sources.iter_mut().filter(|source| source.claims.lost.is_none() && source.rank.is_none()) {
+            source.known_groups.clear();
+        }
+    }
     Ok(Prepared { sources, shape, merging, to_ns, seq, numbers, first_number, layouts, batch_rows, eager })
 }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    decide::{Feeding, Identity, Knowledge, SpoolFile, identity, is_copy, is_source, may_be_entry_of},
+    decide::{Feeding, Identity, Knowledge, SpoolFile, identity, is_copy, is_source},
     prepare::Probed,
 };
 use crate::{
@@ -49,8 +49,8 @@ pub struct Against<'a> {
 pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Result<Feeding> {
     let entries = against.entries.iter();
     let (whole, salvaged): (Vec<&Entry>, Vec<&Entry>) = entries
-        .filter(|entry| may_be_entry_of(entry, &file) || entry.may_be_salvage(file.object.size))
-        .partition(|entry| may_be_entry_of(entry, &file));
+        .filter(|entry| entry.may_be_of(&file.object.key, file.object.size) || entry.may_be_salvage(file.object.size))
+        .partition(|entry| entry.may_be_of(&file.object.key, file.object.size));
     let knowledge = Knowledge::New { known_groups: Vec::new() };
     let mut feeding = Feeding { file, knowledge, content: None, lost: Vec::new(), compared: None };
     if !whole.is_empty() || !salvaged.is_empty() {
@@ -143,7 +143,7 @@ async fn read(
     let groups = &examined.row_groups;
     let known_groups = known.map(|known| match claims.lost {
         Some(_) => known.from_any(collector, groups),
-        None => known.from_partial(collector, groups),
+        None => known.from_partial(collector, &feeding.file.object.key, feeding.file.object.size, groups),
     });
     let known_groups = known_groups.unwrap_or_default();
     feeding.knowledge = if known.is_some_and(|known| known.has(collector, content)) {

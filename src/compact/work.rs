@@ -12,7 +12,7 @@ use std::{
 use super::{
     columns::{Columns, Facts},
     compare::{ComparedFile, Comparisons},
-    decide::{self, Decision, Feeding, Knowledge, SpoolFile, Wishes, decide, identity, may_be_entry_of},
+    decide::{self, Decision, Feeding, Knowledge, SpoolFile, Wishes, decide, identity},
     footers::Footers,
     keep::{self, Places},
     prepare::{BaseData, Input, Prepared, accounting_day, prepare, probe_all, settle},
@@ -173,7 +173,7 @@ pub async fn look(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
     let feeds = open.into_iter().zip(probed).filter(|(mark, probed)| probed.feeds || is_known(mark)).collect();
     let mut feeding = recognise::by_rows(&run.places.spool, feeds, receipt, &said.contents).await?;
     for mark in held.into_iter().filter(|f| accounting_day(&f.file, None) == Some(partition.date)) {
-        let entry = entries.iter().find(|e| may_be_entry_of(e, &mark.file));
+        let entry = entries.iter().find(|e| e.may_be_of(&mark.file.object.key, mark.file.object.size));
         let in_quarantine = || Fault::new(ErrorType::FooterCorrupt, "in QUARANTINE");
         let fault = entry.map_or_else(in_quarantine, |e| match &e.error_type {
             RecordedType::Known(error_type) => Fault::new(*error_type, e.message.clone()),
@@ -530,8 +530,9 @@ impl<'a> Attempts<'a> {
             Some(Input { file: mark.file.clone(), claims: claims.as_ref().ok()?.clone(), known_groups, known_rows })
         });
         let left_out = look.feeding.iter().filter(|(mark, _)| mark.knowledge == Knowledge::Quarantined);
-        let left_out = left_out
-            .filter_map(|(mark, _)| look.entries.iter().find(|e| may_be_entry_of(e, &mark.file)).map(left_out_by));
+        let left_out = left_out.filter_map(|(mark, _)| {
+            look.entries.iter().find(|e| e.may_be_of(&mark.file.object.key, mark.file.object.size)).map(left_out_by)
+        });
         let versions = look.archived.versions.clone();
         let base = match &build.base {
             Some(receipt) => match base_data(run, partition, receipt).await {

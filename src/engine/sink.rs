@@ -455,8 +455,9 @@ impl ArchiveSink {
                 continue;
             }
             let content = Content { rows: source_rows(source, tally), row_hash: tally.row_hash };
-            // Two collectors may rightly leave the same rows.
-            let key = (layout::collector_of(&source.name), content);
+            // Two collectors may rightly leave the same rows. Rows that qlc numbers are merged with no others, so that of
+            // files without numbers one counts, whoever left them.
+            let key = (layout::collector_of(&source.name).filter(|_| source.rank.is_none()), content);
             match firsts.get_mut(&key) {
                 None => drop(firsts.insert(key, (index, &source.name))),
                 Some(first) if by_name(&source.name) < by_name(first.1) => {

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::layout;
 use crate::error::{Error, Kind, Result};
 
 /// Bytes of the longest name that file systems take.
@@ -206,6 +207,15 @@ impl Entry {
             (None, Some(_)) => Extent::Rows,
             (None, None) => Extent::Whole,
         }
+    }
+
+    /// Whether the entry may be about the bytes of a file as a whole; the sha256 tells whether it is. That a file changed in
+    /// its place says nothing of another collector's.
+    #[must_use]
+    pub fn may_be_of(&self, key: &str, size: u64) -> bool {
+        let is_own = layout::collector_of(&self.source_path) == layout::collector_of(key);
+        let is_meant = is_own || self.error_type != RecordedType::Known(ErrorType::SourceChanged);
+        self.extent() == Extent::Whole && !self.retry && self.size == size && is_meant
     }
 
     /// Whether the entry may say which row groups do not read of a file of this size, under whatever name; the sha256 tells

@@ -529,8 +529,16 @@ impl Receipt {
             for group in source.row_groups() {
                 let _ = known.groups.entry(group).or_default().insert(owner());
                 if source.is_partial() {
-                    let _ = known.partial_groups.entry(group).or_default().insert(owner());
+                    known.partial_groups.entry(group).or_default().push(Damaged::of(source));
                 }
+            }
+        }
+        // What the good copy of a damaged file was held against belongs to that copy: it is known of no other file.
+        for source in self.sources.iter().filter(|source| source.rows_known > 0 && !source.is_partial()) {
+            for group in source.row_groups() {
+                let Some(damaged) = known.partial_groups.get_mut(&group) else { continue };
+                let own = damaged.iter().position(|one| one.may_be(source.collector(), &source.name, source.size));
+                drop(own.map(|at| damaged.swap_remove(at)));
             }
         }
         known
@@ -547,8 +555,27 @@ type Owners = BTreeSet<Option<String>>;
 pub struct KnownRows {
     contents: BTreeMap<Content, Owners>,
     groups: BTreeMap<RowGroup, Owners>,
-    /// Row groups of files that were taken in without some of their row groups.
-    partial_groups: BTreeMap<RowGroup, Owners>,
+    /// Row groups of files that were taken in without some of their row groups, and have no good copy yet.
+    partial_groups: BTreeMap<RowGroup, Vec<Damaged>>,
+}
+
+/// A file that was taken in without some of its row groups.
+#[derive(Debug, Clone)]
+struct Damaged {
+    owner: Option<String>,
+    name: String,
+    size: u64,
+}
+
+impl Damaged {
+    fn of(source: &Source) -> Self {
+        Self { owner: source.collector().map(str::to_owned), name: source.name.clone(), size: source.size }
+    }
+
+    /// Whether a file may be the good copy: it has the name, or the size, which damage does not change.
+    fn may_be(&self, collector: Option<&str>, name: &str, size: u64) -> bool {
+        may_be_one(self.owner.as_deref(), collector) && (self.name == name || self.size == size)
+    }
 }
 
 /// Whether files of these two collectors may be one collector's: a spool without a name may be that of any.
@@ -575,12 +602,12 @@ impl KnownRows {
         self.contents.get(&content).is_some_and(|owners| is_of(owners, collector))
     }
 
-    /// Which row groups of a whole file were taken in from a damaged version of it. A row group of a file that was taken
-    /// in whole does not count: another file may hold the same rows rightly.
+    /// Which row groups of a whole file were taken in from a damaged version of it, which had its name or its size. A row
+    /// group of another file does not count: two files may hold the same rows rightly.
     #[must_use]
-    pub fn from_partial(&self, collector: Option<&str>, groups: &[RowGroup]) -> Vec<usize> {
-        let is_known =
-            |group: &&RowGroup| self.partial_groups.get(group).is_some_and(|owners| is_of(owners, collector));
+    pub fn from_partial(&self, collector: Option<&str>, name: &str, size: u64, groups: &[RowGroup]) -> Vec<usize> {
+        let is_it = |damaged: &Damaged| damaged.may_be(collector, name, size);
+        let is_known = |group: &&RowGroup| self.partial_groups.get(group).is_some_and(|all| all.iter().any(is_it));
         groups.iter().filter(is_known).map(|group| group.index).collect()
     }
 

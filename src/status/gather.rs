@@ -337,7 +337,7 @@ impl Found {
     /// Whether QUARANTINE has the bytes of a file, or had them until they were discarded. Only a file that has the size of an
     /// entry is read; one that cannot be read waits.
     async fn is_quarantined(&self, spool: &Store, partition: &Partition, file: &Object) -> bool {
-        let of_size = || self.entries(partition).filter(|entry| entry.size == file.size);
+        let of_size = || self.entries(partition).filter(|entry| entry.may_be_of(&file.key, file.size));
         if of_size().next().is_none() {
             return false;
         }
