@@ -57,6 +57,17 @@ impl Ended {
     }
 }
 
+/// A peer that reads nothing is given up after so long; otherwise it would hold up what looks for silence, and the end.
+const SEND: Duration = Duration::from_secs(2);
+
+/// Sends a message, or says why it cannot be.
+async fn send(socket: &mut Socket, message: Message) -> Result<(), String> {
+    match timeout(SEND, socket.send(message)).await {
+        Ok(sent) => sent.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("has taken nothing of what was sent to it for {} s", SEND.as_secs())),
+    }
+}
+
 /// How far a session has come, for whoever keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -143,17 +154,17 @@ impl Session {
         for (text, topics) in self.line.subscribe() {
             self.board.lock().asked(&topics, Instant::now());
             asked.extend(topics.into_iter().map(|topic| (topic, Change::Asked)));
-            if socket.send(Message::text(text)).await.is_err() {
+            if send(socket, Message::text(text)).await.is_err() {
                 break;
             }
         }
         if let Some(text) = self.line.ask_for_list() {
             self.board.lock().asked_for_list(Instant::now());
             asked = self.all_topics(&Change::Asked);
-            let _ = socket.send(Message::text(text)).await;
+            let _ = send(socket, Message::text(text)).await;
             // Of one that may be quiet, the answer to this is the first sign of life that is sure to come.
             if self.line.may_be_quiet() {
-                let _ = socket.send(Message::Ping(bytes::Bytes::new())).await;
+                let _ = send(socket, Message::Ping(bytes::Bytes::new())).await;
             }
         }
         self.tell_topics(asked).await
@@ -203,14 +214,14 @@ impl Session {
                     if let Some(reason) = self.useless() {
                         return Ok(Some(Ended::new(reason, "feed").well_until(reader.heard_ns)));
                     }
-                    if let Err(error) = self.ask_again(&mut socket).await? {
-                        return Ok(Some(Ended::new(error.to_string(), "feed").well_until(reader.heard_ns)));
+                    if let Err(reason) = self.ask_again(&mut socket).await? {
+                        return Ok(Some(Ended::new(reason, "feed").well_until(reader.heard_ns)));
                     }
                     if heard_at.max(asked_at).elapsed() >= every {
                         asked_at = Instant::now();
                         let ping = pulse.text.map_or_else(|| Message::Ping(bytes::Bytes::new()), Message::from);
-                        if let Err(error) = socket.send(ping).await {
-                            return Ok(Some(Ended::new(error.to_string(), "feed").well_until(reader.heard_ns)));
+                        if let Err(reason) = send(&mut socket, ping).await {
+                            return Ok(Some(Ended::new(reason, "feed").well_until(reader.heard_ns)));
                         }
                     }
                     continue;
@@ -224,8 +235,10 @@ impl Session {
             // Bybit wants to hear from us even while it speaks.
             if pulse.text.is_some() && asked_at.elapsed() >= every {
                 asked_at = heard_at;
-                if let Some(text) = pulse.text {
-                    let _ = socket.send(Message::from(text)).await;
+                if let Some(text) = pulse.text
+                    && let Err(reason) = send(&mut socket, Message::from(text)).await
+                {
+                    return Ok(Some(Ended::new(reason, "feed").well_until(reader.heard_ns)));
                 }
             }
             let mut next = Some(message);
@@ -402,7 +415,7 @@ impl Session {
     }
 
     /// Asks again for a topic that was refused, or not answered; does without a list that does not come.
-    async fn ask_again(&self, socket: &mut Socket) -> Result<Result<(), SocketError>, NoWriter> {
+    async fn ask_again(&self, socket: &mut Socket) -> Result<Result<(), String>, NoWriter> {
         let now = Instant::now();
         let is_overdue = self.board.lock().list_is_overdue(now);
         if is_overdue {
@@ -414,9 +427,9 @@ impl Session {
         };
         self.tell_topics(changes).await?;
         if let Some(text) = topic.and_then(|topic| self.line.ask(topic))
-            && let Err(error) = socket.send(Message::text(text)).await
+            && let Err(reason) = send(socket, Message::text(text)).await
         {
-            return Ok(Err(error));
+            return Ok(Err(reason));
         }
         Ok(Ok(()))
     }

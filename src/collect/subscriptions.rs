@@ -16,6 +16,10 @@ const AGAIN: Duration = Duration::from_secs(2);
 const AGAIN_CAP: Duration = Duration::from_mins(5);
 /// At least so long between two single questions.
 const BETWEEN: Duration = Duration::from_millis(300);
+/// After so many single questions of a session
+const QUICK: u32 = 60;
+/// so long: OKX allows 480 messages an hour and connection that subscribe, those at the beginning included.
+const BETWEEN_LATER: Duration = Duration::from_secs(10);
 
 /// What the writer is told of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub(crate) struct Subscriptions {
     /// Asked for by itself, and not answered yet.
     single: Option<usize>,
     single_at: Option<Instant>,
+    /// How many were asked for by themselves.
+    singles: u32,
     /// When the exchange was asked what this connection has, and has not answered.
     listing: Option<Instant>,
     /// When the first of them brought something.
@@ -61,7 +67,7 @@ pub(crate) struct Subscriptions {
 impl Subscriptions {
     pub(crate) fn new(topics: usize) -> Self {
         let topics = vec![Topic::default(); topics];
-        Self { topics, unclear: None, single: None, single_at: None, listing: None, began: None }
+        Self { topics, unclear: None, single: None, single_at: None, singles: 0, listing: None, began: None }
     }
 
     pub(crate) fn topics(&self) -> &[Topic] {
@@ -201,7 +207,7 @@ impl Subscriptions {
 
     /// A topic that is to be asked for now, by itself; none whose series `is_over`.
     pub(crate) fn ask_now(&mut self, now: Instant, is_over: impl Fn(usize) -> bool) -> Option<usize> {
-        if self.single.is_some() || self.single_at.is_some_and(|at| now.duration_since(at) < BETWEEN) {
+        if self.single.is_some() || self.single_at.is_some_and(|at| now < at + self.between()) {
             return None;
         }
         let open = self.topics.iter().enumerate().filter(|(at, _)| !is_over(*at));
@@ -209,7 +215,13 @@ impl Subscriptions {
         let (_, at) = due.filter(|(again, _)| *again <= now)?;
         self.asked(&[at], now);
         (self.single, self.single_at) = (Some(at), Some(now));
+        self.singles = self.singles.saturating_add(1);
         Some(at)
+    }
+
+    /// How long no other topic is asked for by itself after the last one.
+    fn between(&self) -> Duration {
+        if self.singles < QUICK { BETWEEN } else { BETWEEN_LATER }
     }
 
     /// When something is to be done.
@@ -217,7 +229,7 @@ impl Subscriptions {
         let answers = self.topics.iter().filter_map(|topic| Some(topic.asked? + ANSWER)).min();
         let open = self.topics.iter().enumerate().filter(|(at, topic)| topic.again.is_some() && !is_over(*at));
         let again = open.filter_map(|(_, topic)| topic.again).min().filter(|_| self.single.is_none());
-        let again = again.map(|again| self.single_at.map_or(again, |at| again.max(at + BETWEEN)));
+        let again = again.map(|again| self.single_at.map_or(again, |at| again.max(at + self.between())));
         answers.into_iter().chain(again).chain(self.listing.map(|asked| asked + ANSWER)).min()
     }
 }
@@ -274,6 +286,23 @@ mod tests {
         assert!(asked.len() < 20 && asked.last().unwrap() + 300 > 3599, "{asked:?}");
         all.brought(1, now);
         assert_eq!((all.next(none), all.ask_now(at(now, 1000), none)), (None, None));
+    }
+
+    #[test]
+    fn however_many_are_refused_an_hour_has_fewer_questions_than_an_exchange_allows() {
+        let begin = Instant::now();
+        let mut all = Subscriptions::new(200);
+        all.asked(&(0..200).collect::<Vec<_>>(), begin);
+        assert_eq!(all.overdue(at(begin, 10)).len(), 200);
+        let mut asked = 0;
+        for tenth in 100..36_000 {
+            let now = begin + Duration::from_millis(100 * tenth);
+            if let Some(topic) = all.ask_now(now, none) {
+                asked += 1;
+                assert_eq!(all.refused(Some(topic), "no", now).len(), 1);
+            }
+        }
+        assert!((300..450).contains(&asked), "{asked}");
     }
 
     #[test]

@@ -105,6 +105,10 @@ pub(super) struct Writer {
     window: Window,
     status: Status,
     disk_trouble: Option<String>,
+    /// Files that could not be sealed, and why: a folder of one series may refuse while the disk takes all others.
+    refused: BTreeMap<String, String>,
+    /// Whether the feed log says that the disk refuses.
+    refusal_is_noted: bool,
     /// No commit is tried before.
     commit_again: Instant,
     uncommitted_since: Option<i64>,
@@ -181,6 +185,8 @@ impl Writer {
             window,
             status,
             disk_trouble: None,
+            refused: BTreeMap::new(),
+            refusal_is_noted: false,
             commit_again: Instant::now(),
             uncommitted_since: None,
             last_tick_ns: now,
@@ -498,6 +504,7 @@ impl Writer {
             Ok(content) => {
                 self.frozen_bytes = self.frozen_bytes.saturating_sub(frozen.rows.held());
                 self.status.files_sealed += 1;
+                let _ = self.refused.remove(&frozen.key);
                 self.relieved();
                 tracing::info!(file = frozen.key, rows = content.rows, bytes = content.bytes, "sealed");
                 let noted = tokio::task::block_in_place(|| self.wal().sealed(&frozen.key));
@@ -506,6 +513,7 @@ impl Writer {
                 }
             }
             Err(error) => {
+                let _ = self.refused.insert(frozen.key.clone(), error.chain());
                 self.trouble(&error.chain());
                 self.waiting.push_back((frozen, Instant::now() + AGAIN));
             }
@@ -514,20 +522,23 @@ impl Writer {
     }
 
     fn trouble(&mut self, text: &str) {
-        if self.disk_trouble.is_none() {
+        if !self.refusal_is_noted {
             tracing::error!(error = text, "the disk refuses; rows are kept in memory and tried again");
             let now = (self.options.keeping.clock)();
             self.diary.note(now, "disk", json!({ "state": "refuses", "error": text }));
+            self.refusal_is_noted = true;
         }
         self.disk_trouble = Some(text.to_owned());
     }
 
-    /// The disk took something.
+    /// The disk took something: work goes on. All is well when no file is refused any more.
     fn relieved(&mut self) {
-        if self.disk_trouble.take().is_some() {
+        self.disk_trouble = None;
+        if self.refusal_is_noted && self.refused.is_empty() {
             tracing::warn!("the disk takes rows again");
             let now = (self.options.keeping.clock)();
             self.diary.note(now, "disk", json!({ "state": "takes again" }));
+            self.refusal_is_noted = false;
         }
     }
 
@@ -761,7 +772,7 @@ impl Writer {
         let feeds = feeds.collect();
         self.status.series = counts;
         let mut troubles = self.lines.troubles();
-        troubles.extend(self.disk_trouble.clone());
+        troubles.extend(self.disk_trouble.as_ref().or_else(|| self.refused.values().next()).cloned());
         self.status.healthy = troubles.is_empty();
         self.status.troubles = troubles;
         // Only what is told has the series: they are made anew each time.

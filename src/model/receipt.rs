@@ -523,14 +523,25 @@ impl Receipt {
     #[must_use]
     pub fn known(&self) -> KnownRows {
         let mut known = KnownRows::default();
+        let mut sources_with: BTreeMap<RowGroup, usize> = BTreeMap::new();
+        for group in self.sources.iter().flat_map(Source::row_groups) {
+            *sources_with.entry(group).or_default() += 1;
+        }
         for source in &self.sources {
             let owner = || source.collector().map(str::to_owned);
             let _ = known.contents.entry(source.content()).or_default().insert(owner());
+            let mut of_others = source.rows_known;
             for group in source.row_groups() {
                 let _ = known.groups.entry(group).or_default().insert(owner());
-                if source.is_partial() {
-                    known.partial_groups.entry(group).or_default().push(Damaged::of(source));
+                if !source.is_partial() {
+                    continue;
                 }
+                // A row group that another file had already was not taken in from the damaged one.
+                if of_others >= group.rows && sources_with.get(&group).is_some_and(|sources| *sources > 1) {
+                    of_others -= group.rows;
+                    continue;
+                }
+                known.partial_groups.entry(group).or_default().push(Damaged::of(source));
             }
         }
         // What the good copy of a damaged file was held against belongs to that copy: it is known of no other file.

@@ -79,6 +79,21 @@ fn a_connection_that_answers_and_brings_nothing_of_what_comes_by_the_clock_is_do
     });
 }
 
+/// What it takes to answer a peer that reads nothing holds up neither the look for silence nor the end.
+#[test]
+fn a_connection_that_takes_no_answers_is_given_up() {
+    let trade = |id| Act::Text(binance_trade(id));
+    let exchange = Exchange::new(&[("binance.market", vec![vec![trade(1), Act::Flood]])]);
+    let place = Place::new();
+    let endpoints = exchange.endpoints();
+    let command = ["collect", "--exchange", "binance", "--symbol", "btcusdt", "--stream", "trade", "--silence", "2s"];
+    let mut child = place.spawn(&args(&command, &endpoints), &[]);
+    let lost = || notes(&place.spool(), "20").iter().any(|note| note["kind"] == "lost");
+    until(&mut child, || lost() && exchange.connections("binance.market") > 1);
+    let (code, said) = terminate(child);
+    assert_eq!(code, Some(0), "{said}");
+}
+
 /// Times, each with its end.
 type Times = Vec<(i64, i64)>;
 

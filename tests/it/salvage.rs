@@ -272,3 +272,30 @@ fn the_good_copy_of_a_salvaged_file_of_two_days_feeds_both() {
         assert_eq!(without_notes(listing(&place.archive())), without_notes(before));
     }
 }
+
+/// Another file has the rows of a row group that was salvaged. It is no good copy of the damaged one: what it has counts, and so
+/// does what the good copy has.
+#[test]
+fn a_file_that_shares_a_row_group_with_a_salvaged_one_is_another_file() {
+    let other = [rows()[..100].to_vec(), quotes(DAY + 2 * HOUR, 10 * SECOND, 5_000, 150)].concat();
+    for other_first in [false, true] {
+        let place = Place::new();
+        let put_other = || drop(place.put_quotes(GOOD, &Events::sealed(other.clone()).rows_per_group(100).bytes()));
+        if other_first {
+            put_other();
+            let _ = place.compact(&[]).ended(0);
+        }
+        let _ = place.put_quotes(BAD, &broken(&file(), 1));
+        let _ = place.compact(&["--salvage"]).ended(3);
+        if !other_first {
+            put_other();
+            let _ = place.compact(&[]).ended(0);
+        }
+        let _ = place.put_quotes(BAD, &file().bytes());
+        let _ = place.compact(&[]).ended(0);
+        let mut all = [rows(), other.clone()].concat();
+        all.sort_by_key(|quote| (quote.ts_event, quote.seq));
+        assert!(published(&place.archive(), &home()).quotes() == all, "other first: {other_first}");
+        place.verify();
+    }
+}

@@ -44,6 +44,8 @@ pub enum Act {
     Close,
     /// Neither sends nor answers any more.
     Mute,
+    /// Sends more pings than there is room for their answers, of which it reads none, and then nothing.
+    Flood,
     /// Sends whatever is published from now on.
     Live,
     /// As the first act: refuses the connection, and wants to be left alone for so many seconds.
@@ -197,6 +199,14 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
             Act::Mute => {
                 let _ = socket.flush().await;
                 // The client gives up; nobody reads its pings until then.
+                tokio::time::sleep(Duration::from_mins(10)).await;
+                return;
+            }
+            Act::Flood => {
+                for _ in 0..100_000 {
+                    let _ = socket.feed(Message::Ping(vec![b'x'; 100].into())).await;
+                }
+                let _ = socket.flush().await;
                 tokio::time::sleep(Duration::from_mins(10)).await;
                 return;
             }
