@@ -204,7 +204,12 @@ fn rows_of(files: &[File]) -> BTreeMap<String, Vec<Trade>> {
 }
 
 async fn compacts(root: &Path) {
-    for outcome in inside::compact(root).await {
+    let mut outcomes = inside::compact(root).await;
+    // A program that another test starts at this moment holds the lock of the run before, until it has begun.
+    while outcomes.iter().any(|outcome| outcome.status == Status::LostRace) {
+        outcomes = inside::compact(root).await;
+    }
+    for outcome in outcomes {
         assert!(matches!(outcome.status, Status::Done | Status::UpToDate), "{outcome:?}");
     }
     assert_eq!(inside::findings(root).await, Vec::<String>::new());
