@@ -95,6 +95,7 @@ pub mod source;
 pub mod spool;
 pub mod sql;
 pub mod tables;
+pub mod ties;
 
 /// The version of the engine underneath.
 pub use datafusion::DATAFUSION_VERSION;

@@ -16,18 +16,14 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, AsArray, Int64Array, RecordBatch},
-    compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch},
-    datatypes::{Int64Type, SchemaRef},
+    array::{Int64Array, RecordBatch},
+    datatypes::SchemaRef,
     error::ArrowError,
     ipc::{reader::StreamReader, writer::StreamWriter},
 };
 use datafusion::{
     common::{DataFusionError, Result as DfResult, tree_node::TreeNodeRecursion},
-    execution::{
-        SendableRecordBatchStream, TaskContext,
-        memory_pool::{MemoryConsumer, MemoryReservation},
-    },
+    execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
@@ -44,7 +40,8 @@ use tokio::sync::Semaphore;
 use super::{
     collectors,
     job::Job,
-    order::{Sorted, comparable},
+    order::Sorted,
+    ties::{ordered, ordered_ties, whole_keys},
 };
 use crate::{
     error::{Error, Kind},
@@ -174,13 +171,14 @@ impl ExecutionPlan for Operator {
                 self.input.execute(partition, context)?.map(move |batch| numbered(&batch?, seq, &next)).boxed()
             }
             Does::MergeCollectors { job } => {
-                let keys = self.whole_keys(partition, context)?;
+                let input = self.input.execute(partition, Arc::clone(&context))?;
+                let keys = whole_keys(input, Arc::clone(&self.shape), &context);
                 let shape = Arc::clone(&self.shape);
                 collectors::merge(Arc::clone(job), keys).map(move |batch| ordered(&shape, &batch?)).boxed()
             }
             Does::Ties => {
-                let shape = Arc::clone(&self.shape);
-                self.whole_keys(partition, context)?.map(move |batch| ordered(&shape, &batch?)).boxed()
+                let input = self.input.execute(partition, Arc::clone(&context))?;
+                ordered_ties(input, Arc::clone(&self.shape), &context)
             }
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
@@ -223,18 +221,6 @@ struct Writing {
 }
 
 impl Operator {
-    /// The input in batches that have all rows of each `(ts_event, seq)` together.
-    fn whole_keys(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
-        let reservation = MemoryConsumer::new("rows of one (ts_event, seq)").register(context.memory_pool());
-        let input = self.input.execute(partition, context)?;
-        let shape = Arc::clone(&self.shape);
-        Ok(whole_keys(WholeKeys { input, shape, held: Vec::new(), reservation, done: false }).boxed())
-    }
-
     fn run(&self, runs: &Runs, partition: usize, context: Arc<TaskContext>) -> SpilledRun {
         let path = runs.folder.join(format!("{}.run", uuid::Uuid::new_v4().simple()));
         let (input, shape) = (Arc::clone(&self.input), Arc::clone(&self.shape));
@@ -324,125 +310,4 @@ fn disk(e: std::io::Error, path: &Path) -> DataFusionError {
         format!("{}: a run cannot be spilled; make room or choose another --spill-dir", path.display()),
         e,
     )))
-}
-
-/// Rows held back because the next batch may begin with the same key.
-struct WholeKeys {
-    input: SendableRecordBatchStream,
-    shape: Arc<Shape>,
-    held: Vec<RecordBatch>,
-    reservation: MemoryReservation,
-    done: bool,
-}
-
-fn whole_keys(state: WholeKeys) -> impl futures::Stream<Item = DfResult<RecordBatch>> + Send {
-    stream::try_unfold(state, |mut state| async move {
-        loop {
-            if state.done {
-                return Ok(None);
-            }
-            let Some(batch) = state.input.try_next().await? else {
-                state.done = true;
-                let rest = std::mem::take(&mut state.held);
-                let schema = state.input.schema();
-                return if rest.is_empty() { Ok(None) } else { Ok(Some((concat_batches(&schema, &rest)?, state))) };
-            };
-            if let Some(ready) = state.take(batch)? {
-                return Ok(Some((ready, state)));
-            }
-        }
-    })
-}
-
-impl WholeKeys {
-    /// Takes a batch; gives all rows whose key cannot occur again.
-    fn take(&mut self, batch: RecordBatch) -> DfResult<Option<RecordBatch>> {
-        let rows = batch.num_rows();
-        if rows == 0 {
-            return Ok(None);
-        }
-        let tail = last_key_from(&self.shape, &batch);
-        let continues = match self.held.last() {
-            Some(held) => same_key(&self.shape, held, held.num_rows() - 1, &batch, 0),
-            None => false,
-        };
-        if continues && tail == 0 {
-            // The whole batch is one key, and the same as what is held.
-            self.reservation.try_grow(batch.get_array_memory_size()).map_err(|e| too_many_ties(&e))?;
-            self.held.push(batch);
-            return Ok(None);
-        }
-        let mut parts = std::mem::take(&mut self.held);
-        let _ = self.reservation.free();
-        let schema = batch.schema();
-        self.held.push(batch.slice(tail, rows - tail));
-        if tail > 0 {
-            parts.push(batch.slice(0, tail));
-        }
-        match parts.as_slice() {
-            [] => Ok(None),
-            [one] => Ok(Some(one.clone())),
-            several => Ok(Some(concat_batches(&schema, several)?)),
-        }
-    }
-}
-
-fn too_many_ties(source: &DataFusionError) -> DataFusionError {
-    DataFusionError::External(Box::new(Error::caused(
-        Kind::Resources,
-        "too many rows share one (ts_event, seq) to be ordered in memory; raise --memory-limit",
-        source.to_string(),
-    )))
-}
-
-fn keys(shape: &Shape, batch: &RecordBatch) -> (Int64Array, Int64Array) {
-    let key = |at: usize| batch.column(at).as_primitive::<Int64Type>().clone();
-    (key(shape.ts), key(shape.seq))
-}
-
-fn at(array: &Int64Array, row: usize) -> Option<i64> {
-    array.is_valid(row).then(|| array.value(row))
-}
-
-fn same_key(shape: &Shape, a: &RecordBatch, i: usize, b: &RecordBatch, j: usize) -> bool {
-    let ((at_a, aq), (bt, bq)) = (keys(shape, a), keys(shape, b));
-    at(&at_a, i) == at(&bt, j) && at(&aq, i) == at(&bq, j)
-}
-
-/// The first row of the group of equal keys at the end.
-fn last_key_from(shape: &Shape, batch: &RecordBatch) -> usize {
-    let (ts, seq) = keys(shape, batch);
-    let last = batch.num_rows() - 1;
-    let mut row = last;
-    while row > 0 && at(&ts, row - 1) == at(&ts, last) && at(&seq, row - 1) == at(&seq, last) {
-        row -= 1;
-    }
-    row
-}
-
-/// `batch` with every group of equal keys ordered by the other columns; unchanged where there is no such group.
-fn ordered(shape: &Shape, batch: &RecordBatch) -> DfResult<RecordBatch> {
-    let (ts, seq) = keys(shape, batch);
-    let equal = if ts.null_count() == 0 && seq.null_count() == 0 {
-        let (t, s) = (ts.values(), seq.values());
-        let next = t.iter().skip(1).zip(s.iter().skip(1));
-        t.iter().zip(s).zip(next).map(|((a, b), (c, d))| usize::from((a == c) && (b == d))).sum::<usize>() > 0
-    } else {
-        (1..batch.num_rows()).any(|i| at(&ts, i) == at(&ts, i - 1) && at(&seq, i) == at(&seq, i - 1))
-    };
-    if !equal {
-        return Ok(batch.clone());
-    }
-    let options = SortOptions { descending: false, nulls_first: true };
-    let mut columns: Vec<SortColumn> = [shape.ts, shape.seq]
-        .iter()
-        .map(|at| SortColumn { values: Arc::clone(batch.column(*at)), options: Some(options) })
-        .collect();
-    for (nth, values) in batch.columns().iter().enumerate() {
-        if nth != shape.ts && nth != shape.seq {
-            columns.push(SortColumn { values: comparable(values)?, options: Some(options) });
-        }
-    }
-    let order = lexsort_to_indices(&columns, None)?;
-    Ok(take_record_batch(batch, &order)?)
 }
