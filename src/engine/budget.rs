@@ -21,6 +21,8 @@ pub const LEAST: u64 = 256_000_000;
 const BASE: u64 = 60_000_000;
 /// What encoding and reading back needs: row groups under way, decoded and encoded.
 const ENCODER: u64 = 56_000_000;
+/// What encoding and reading back takes beyond that where rows are large and have no pattern: lists, long texts.
+const LARGE_ROWS: u64 = 50_000_000;
 /// What a partition needs for another one to be worked on at the same time.
 const EACH: u64 = ENCODER + 60_000_000;
 /// Of what remains, this share may be planned for; the rest is for what cannot be foreseen.
@@ -121,6 +123,14 @@ impl Budget {
             }
         }
         best
+    }
+
+    /// Bytes for the engine's memory pool. A sort that spills uses all that it may have, to the end of the merge of its runs;
+    /// what else a partition takes at the same time is left out of it.
+    #[must_use]
+    pub fn pool_for(&self, sources: &[JobSource]) -> u64 {
+        let sorts = sources.iter().any(|source| source.order == Order::SortSpilling);
+        if sorts { self.pool - LARGE_ROWS.min(self.pool / 2) } else { self.pool }
     }
 
     /// Whether every source can be read at all: what one takes was found when it was read.

@@ -110,7 +110,7 @@ async fn plan(
 /// # Errors
 /// When the engine refuses it, which is a defect.
 pub async fn explain(job: &Arc<Job>, layouts: &Layouts, draft: Draft, options: AttemptOptions) -> Result<[String; 2]> {
-    let session = session(&options.budget, DiskManagerMode::Disabled, job.batch_rows)?;
+    let session = session(&options.budget, DiskManagerMode::Disabled, job)?;
     let Planned { logical, physical, .. } = plan(session, job, layouts, draft, options).await?;
     Ok([logical.display_indent().to_string(), displayable(physical.as_ref()).indent(false).to_string()])
 }
@@ -121,7 +121,7 @@ pub async fn explain(job: &Arc<Job>, layouts: &Layouts, draft: Draft, options: A
 /// When the run failed for another reason than one of its sources; [`Kind::Conflict`] when another process wrote first.
 pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, options: AttemptOptions) -> Result<Attempt> {
     let disk = DiskManagerMode::Directories(vec![options.scratch.clone()]);
-    let session = session(&options.budget, disk, job.batch_rows)?;
+    let session = session(&options.budget, disk, job)?;
     let Planned { session, physical, result, .. } = plan(session, job, layouts, draft, options).await?;
     tracing::debug!(plan = %displayable(physical.as_ref()).indent(false), "physical plan");
     let collected = collect(physical, session.task_ctx()).await;
@@ -186,8 +186,8 @@ fn engine_error(error: &DataFusionError, job: &Job) -> Option<Error> {
     }
 }
 
-fn session(budget: &Budget, disk: DiskManagerMode, batch_rows: usize) -> Result<SessionContext> {
-    let pool = usize::try_from(budget.pool).unwrap_or(usize::MAX);
+fn session(budget: &Budget, disk: DiskManagerMode, job: &Job) -> Result<SessionContext> {
+    let pool = usize::try_from(budget.pool_for(&job.sources)).unwrap_or(usize::MAX);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(pool)))
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
@@ -195,7 +195,7 @@ fn session(budget: &Budget, disk: DiskManagerMode, batch_rows: usize) -> Result<
         .map_err(|e| Error::caused(Kind::Io, "the engine's spill folder", e))?;
     let config = SessionConfig::new()
         .with_target_partitions(1)
-        .with_batch_size(batch_rows)
+        .with_batch_size(job.batch_rows)
         .with_collect_statistics(false)
         .with_sort_spill_reservation_bytes((pool / 8).clamp(1 << 20, 10 << 20));
     // No functions and no file formats: the statement needs none.

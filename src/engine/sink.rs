@@ -22,12 +22,13 @@ use datafusion::{
     physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan},
 };
 use futures::{TryStreamExt, future::BoxFuture};
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     attempt::{Attempt, FoundCopy, Purpose},
     job::{self, Job, Merged, Role, SourceTally},
     order::ordering,
+    ties::bytes_of,
 };
 use crate::{
     archive::{
@@ -55,6 +56,11 @@ use crate::{
         store::Store,
     },
 };
+
+/// Batches that wait to be encoded, at most.
+const BATCHES_AHEAD: usize = 4;
+/// Bytes of their rows, at most, or one batch.
+const BYTES_AHEAD: u32 = 8 << 20;
 
 /// What the receipt says besides what the rows will tell.
 #[derive(Debug, Clone)]
@@ -270,20 +276,28 @@ impl ArchiveSink {
 
     /// Encodes the rows into the file at `path` and reads it back on the way.
     async fn stage(&self, data: SendableRecordBatchStream, path: &Path) -> Result<(Encoded, Follower)> {
-        // Decoding goes on in its own task while columns are encoded in others.
-        let (send, receive) = tokio::sync::mpsc::channel(4);
+        // Decoding goes on in its own task while columns are encoded in others, and is ahead of them by some batches that are
+        // not large together.
+        let (send, receive) = tokio::sync::mpsc::channel(BATCHES_AHEAD);
+        let room = Arc::new(Semaphore::new(BYTES_AHEAD as usize));
         let reading = tokio::spawn(async move {
             let mut data = data.map_err(|e| Error::caused(Kind::Internal, "the merge ended early", e));
             loop {
                 let item = data.try_next().await.transpose();
                 let Some(item) = item else { return };
                 let last = item.is_err();
-                if send.send(item).await.is_err() || last {
+                let bytes = item.as_ref().map_or(0, |batch| u32::try_from(bytes_of(batch)).unwrap_or(u32::MAX));
+                let held = Arc::clone(&room).acquire_many_owned(bytes.min(BYTES_AHEAD)).await;
+                if send.send((item, held)).await.is_err() || last {
                     return;
                 }
             }
         });
-        let rows = futures::stream::unfold(receive, |mut r| async move { r.recv().await.map(|i| (i, r)) });
+        let rows = futures::stream::unfold(receive, |mut r| async move {
+            let (item, held) = r.recv().await?;
+            drop(held);
+            Some((item, r))
+        });
         let hashes = if self.job.numbers { Hashes::AndWithoutSeq } else { Hashes::Whole };
         let mut follower = Follower::of(path, &self.job.partition, hashes)?;
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();

@@ -39,7 +39,7 @@ use crate::{
 /// Files whose rows take less than this in memory are decoded at once in a wide merge.
 const EAGER_BYTES: u64 = 8 << 20;
 
-/// A batch of fewer bytes says nothing of how large rows are.
+/// Fewer bytes say nothing of how large rows are.
 const JUDGED_BYTES: u64 = 1 << 20;
 /// Bytes of open pages that no plan minds.
 const OPEN_SLACK: u64 = 32 << 20;
@@ -185,7 +185,7 @@ fn open(job: Arc<Job>, index: usize) -> impl futures::Stream<Item = Result<Recor
         let most = if sort { 2 * job.sort_in_memory } else { 2 * EAGER_BYTES };
         let open_bytes = source.claims.open_bytes;
         let checker = Checker::new(Arc::clone(&job), index);
-        let checked = Checked { checker, rows, job: Arc::clone(&job), index, stored: 0, _turn: turn };
+        let checked = Checked { checker, rows, job: Arc::clone(&job), index, stored: 0, weighed: (0, 0), _turn: turn };
         let mut stream = checked.stream().boxed();
         if !sort && batch_rows != whole {
             return Ok(stream);
@@ -224,6 +224,8 @@ struct Checked {
     index: usize,
     /// Stored bytes of the row group under way that were not yet reported.
     stored: u64,
+    /// Bytes and rows of the last batches, until they are enough to say how large rows are.
+    weighed: (u64, u64),
     /// The turn of a file that takes more than there is room for twice.
     _turn: Option<SemaphorePermit<'static>>,
 }
@@ -259,14 +261,19 @@ impl Checked {
 }
 
 impl Checked {
-    /// Holds what a batch takes against what was planned. A dictionary of one long text makes all rows as long, which no
+    /// Holds what rows take against what was planned. A dictionary of one long text makes all rows as long, which no
     /// footer tells; the batches of a merge would become as large as its rows are many.
-    fn planned(&self, batch: &RecordBatch) -> Result<(), Problem> {
+    fn planned(&mut self, batch: &RecordBatch) -> Result<(), Problem> {
         let Some(source) = self.job.sources.get(self.index) else { return Ok(()) };
-        let bytes = batch.get_array_memory_size() as u64;
-        let row_bytes = bytes / (batch.num_rows() as u64).max(1);
+        let bytes = self.weighed.0 + batch.get_array_memory_size() as u64;
+        let rows = self.weighed.1 + batch.num_rows() as u64;
+        // Long rows are decoded so few at a time that a batch has less than that.
+        self.weighed = if bytes > JUDGED_BYTES { (0, 0) } else { (bytes, rows) };
+        let row_bytes = bytes / rows.max(1);
         let in_a_batch = row_bytes.saturating_mul(self.job.batch_rows as u64);
-        let is_wide = bytes > JUDGED_BYTES && in_a_batch > 4 * MERGE_BYTES && row_bytes > 2 * decoded_row(source, 0);
+        // The plan was made with what it believes of the footer, which may be less than the footer says.
+        let expected = decoded_row(source, self.job.shape.row_bytes().max(8));
+        let is_wide = bytes > JUDGED_BYTES && in_a_batch > 2 * MERGE_BYTES && row_bytes > 2 * expected;
         let open_bytes = self.rows.open_bytes();
         let is_open = open_bytes > OPEN_SLACK + 2 * source.claims.open_bytes;
         if !is_wide && !is_open {
