@@ -216,11 +216,14 @@ impl PartitionedTable {
         self.check(&read, asked)?;
         let mut large = BTreeSet::new();
         for (file, footer) in read.iter().chain(&others) {
+            let rows = footer.rows_at_a_time(&self.store, &file.object).await;
             if footer.is_large(asked, most) {
                 let _ = large.insert(file.object.key.clone());
+                // Its row groups are not held, but its rows are sorted and joined in batches as others are. What is wrong
+                // with it is found when it is read.
+                self.sizes.note(rows.unwrap_or(columns::BATCH_ROWS), 0);
                 continue;
             }
-            let rows = footer.rows_at_a_time(&self.store, &file.object).await;
             let bad = |problem| Error::new(Kind::Damage, format!("{}: {problem}", self.store.show(&file.object.key)));
             let rows = rows.map_err(|problem| DataFusionError::External(Box::new(bad(problem))))?;
             self.sizes.note(rows, footer.group_bytes);
@@ -354,12 +357,12 @@ impl PartitionedTable {
                 faults.push((file, why));
                 continue;
             }
-            if footer.is_large(asked, most) {
-                let _ = readable.large.insert(file.object.key.clone());
-                readable.files.push(file);
-                continue;
-            }
             match footer.rows_at_a_time(&self.store, &file.object).await {
+                Ok(fit) if footer.is_large(asked, most) => {
+                    self.sizes.note(fit, 0);
+                    let _ = readable.large.insert(file.object.key.clone());
+                    readable.files.push(file);
+                }
                 Ok(fit) => {
                     self.sizes.note(fit, footer.group_bytes);
                     readable.rows += footer.rows;
