@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     settle_allocator();
-    qlc::cli::main()
+    qlc::cli::main(give_back)
 }
 
 /// Lets blocks from a megabyte on come from the system and go back to it, and the end of the heap stay below 8 MB.
@@ -27,3 +27,14 @@ fn settle_allocator() {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn settle_allocator() {}
+
+/// Gives pages that are free on the heaps to the system.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "no safe interface to it exists; the call takes a number, and locks the heaps itself")]
+fn give_back() {
+    // SAFETY: malloc_trim takes an integer, may be called from any thread, and touches no block that is in use.
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn give_back() {}

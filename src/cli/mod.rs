@@ -15,6 +15,7 @@ mod defect;
 mod exit;
 mod log;
 mod meaning;
+mod memory;
 mod profile;
 mod progress;
 mod prompt;
@@ -42,9 +43,10 @@ use crate::{
 /// The stack of each worker thread. A schema as deep as one may be needs a tenth of it, and only what is used is resident.
 const WORKER_STACK: usize = 8 << 20;
 
-/// The program: reads the command line, does what it says, and returns the exit code.
+/// The program: reads the command line, does what it says, and returns the exit code. `give_back` gives memory that is free
+/// to the system.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(give_back: fn()) -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     let typed = match args::read(line.iter().cloned()) {
         Ok(typed) => typed,
@@ -52,7 +54,7 @@ pub fn main() -> ExitCode {
     };
     let console = Console::new(typed.global.quiet > 0, typed.global.verbose > 0);
     let (account, began) = (Account::default(), chrono::Utc::now());
-    let ended = defect::caught(|| run(&typed, &console, &account));
+    let ended = defect::caught(|| run(&typed, &console, &account, give_back));
     if let Err(error) = &ended {
         console.line(&format!("qlc: {}", error.chain()));
         account.failed(error.chain());
@@ -62,7 +64,7 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-fn run(typed: &args::Typed, console: &Console, account: &Account) -> Result<Exit> {
+fn run(typed: &args::Typed, console: &Console, account: &Account, give_back: fn()) -> Result<Exit> {
     log::start(&typed.global, console)?;
     arm_crash()?;
     #[cfg(feature = "cluster")]
@@ -82,7 +84,7 @@ fn run(typed: &args::Typed, console: &Console, account: &Account) -> Result<Exit
     }
     let exit = runtime.block_on(async {
         tokio::select! {
-            exit = Box::pin(command::run(typed, console, &signals, account)) => exit,
+            exit = Box::pin(command::run(typed, console, &signals, account, give_back)) => exit,
             () = signals.overdue() => Err(Error::new(
                 Kind::Interrupted,
                 "interrupted as asked, before it came to a safe point; the next run takes up what is left",

@@ -32,6 +32,7 @@ use super::{
     args::{Command, ConfigVerb, Resources, Tuning, Typed},
     console::Console,
     exit::Exit,
+    memory,
     settings::Settings,
     signals::Signals,
 };
@@ -41,8 +42,18 @@ use crate::error::Result;
 ///
 /// # Errors
 /// When the command could not be begun, or ended as a whole; what failed in a part of it is in the exit.
-pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, account: &Account) -> Result<Exit> {
-    let decide = |resources: &Resources, tuning: &Tuning| Settings::decide(&typed.global, resources, tuning);
+pub(crate) async fn run(
+    typed: &Typed,
+    console: &Console,
+    signals: &Signals,
+    account: &Account,
+    give_back: fn(),
+) -> Result<Exit> {
+    let decide = |resources: &Resources, tuning: &Tuning| {
+        let settings = Settings::decide(&typed.global, resources, tuning)?;
+        memory::keep_within(settings.memory_limit, give_back);
+        Ok(settings)
+    };
     // Most commands compact nothing, and many hold nothing in memory that a limit would be about.
     let within = |resources: &Resources| decide(resources, &Tuning::default());
     let staged = |spill_dir: Option<&PathBuf>| within(&Resources::with_spill_dir(spill_dir));
@@ -66,7 +77,11 @@ pub(crate) async fn run(typed: &Typed, console: &Console, signals: &Signals, acc
         Command::Status(typed) => status::run(typed, &plain()?, console, signals).await,
         Command::Report(typed) => report::run(typed, &plain()?, console, signals).await,
         Command::Inspect(typed) => inspect::run(typed, &plain()?, console, signals).await,
-        Command::Cluster(typed) => cluster::run(typed, &plain()?, console, signals).await,
+        Command::Cluster(cluster) => {
+            // An executor has the memory of all its tasks, which is another limit.
+            let settings = Settings::decide(&typed.global, &Resources::default(), &Tuning::default())?;
+            cluster::run(cluster, &settings, console, signals).await
+        }
         Command::Config(config) => {
             let ConfigVerb::Show(show) = &config.verb;
             config::show(show, &typed.global, &decide(&show.resources, &show.tuning)?, console)
