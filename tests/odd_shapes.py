@@ -107,6 +107,21 @@ def lists(out, scale):
     )
 
 
+def one_key(out, scale):
+    """Rows of one time and number only."""
+    n = int(900_000 * scale)
+    table = rows(n)
+    for place, (name, value) in enumerate((("ts_event", DAY), ("seq", 7))):
+        table = table.set_column(place, name, pa.array(numpy.full(n, value)))
+    return put(out, "one-key", 0, table)
+
+
+def unsorted_long_texts(out, scale):
+    """Texts of a megabyte that differ, in no order."""
+    n = int(600 * scale)
+    return put(out, "unsorted-long-texts", 0, rows(n, shuffled=True, text=noise(n, 10**6)), write_batch_size=1, use_dictionary=False)
+
+
 def one_row_group(out, scale):
     """A row group of a million rows, uncompressed."""
     n = int(1_000_000 * scale)
@@ -122,6 +137,8 @@ SHAPES = [
     many_columns,
     hundreds_of_columns,
     lists,
+    one_key,
+    unsorted_long_texts,
     one_row_group,
 ]
 

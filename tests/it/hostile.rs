@@ -230,7 +230,7 @@ fn a_page_that_would_take_the_memory_of_all_else_is_not_decoded() {
 }
 
 /// So many columns of values that hardly repeat, each with a dictionary and a page of its own.
-fn many_columns(columns: u64, rows: u64) -> Vec<u8> {
+pub(super) fn many_columns(columns: u64, rows: u64) -> Vec<u8> {
     let mut state = 1_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -51,6 +51,7 @@ mod kinds;
 mod lasting;
 mod listing;
 mod listing_commands;
+mod memory;
 mod metrics;
 mod migration;
 mod mutants;
