@@ -1,7 +1,9 @@
-//! The least that a collector can do: read frames from a WebSocket and parse each into a typed value. Nothing is kept.
+//! The least that a collector can do: read frames from a WebSocket and parse each into a typed
+//! value. Nothing is kept.
 //!
-//! The floor that `benches/feeds.py` holds `qlc collect` against. `bare_loop URL FRAMES` ends after so many frames and
-//! prints how many there were; without arguments, as `cargo bench` calls it, it does nothing.
+//! The floor that `benches/feeds.py` holds `qlc collect` against. `bare_loop URL FRAMES` ends after
+//! so many frames and prints how many there were; without arguments, as `cargo bench` calls it, it
+//! does nothing.
 
 #![expect(clippy::print_stdout, reason = "a program of its own")]
 
@@ -30,10 +32,17 @@ struct Quote<'a> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let [url, frames] = args.as_slice() else { return Ok(()) };
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"))
+        .collect();
+    let [url, frames] = args.as_slice() else {
+        return Ok(());
+    };
     let wanted: u64 = frames.parse()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (seen, sum, ids) = runtime.block_on(read(url, wanted))?;
     println!("{seen} frames, {sum} {ids}");
     Ok(())
@@ -45,8 +54,18 @@ async fn read(url: &str, wanted: u64) -> Result<(u64, f64, u64), Box<dyn std::er
     while seen < wanted
         && let Some(message) = socket.next().await
     {
-        let Message::Text(text) = message? else { continue };
-        let Quote { u, s, b, bid_qty, a, ask_qty, time } = serde_json::from_str::<Frame<'_>>(&text)?.data;
+        let Message::Text(text) = message? else {
+            continue;
+        };
+        let Quote {
+            u,
+            s,
+            b,
+            bid_qty,
+            a,
+            ask_qty,
+            time,
+        } = serde_json::from_str::<Frame<'_>>(&text)?.data;
         // Everything is used, so that nothing of the work can be left out.
         let numbers: [f64; 4] = [b.parse()?, bid_qty.parse()?, a.parse()?, ask_qty.parse()?];
         sum += numbers.iter().sum::<f64>();

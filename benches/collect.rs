@@ -1,5 +1,5 @@
-//! Frames of quotes from memory through decoding and batching: what the collector does with an event before the journal and
-//! the disk have part in it. One thread.
+//! Frames of quotes from memory through decoding and batching: what the collector does with an
+//! event before the journal and the disk have part in it. One thread.
 //!
 //! `cargo bench --bench collect`; the throughput is in events a second.
 
@@ -47,7 +47,10 @@ fn batches(decoder: &mut Decoder, wanted: &Wanted, frames: &[String]) -> Result<
             rows.push(&event, 0);
         }
     }
-    rows.order().chunks(BATCH).map(|chunk| rows.full(wanted, chunk)).collect()
+    rows.order()
+        .chunks(BATCH)
+        .map(|chunk| rows.full(wanted, chunk))
+        .collect()
 }
 
 fn main() -> Result<()> {
@@ -59,8 +62,16 @@ fn main() -> Result<()> {
         let wanted = venue::choose(&[venue], &["btcusdt".parse()?], &[Kind::Bbo])?.series;
         for line in venue::lines(&wanted, &std::collections::BTreeMap::new())? {
             for wanted in &wanted {
-                let made = batches(&mut Decoder::new(venue, line.directory.clone()), wanted, &frames)?;
-                assert_eq!(made.iter().map(RecordBatch::num_rows).sum::<usize>() as u64, FRAMES, "{venue}");
+                let made = batches(
+                    &mut Decoder::new(venue, line.directory.clone()),
+                    wanted,
+                    &frames,
+                )?;
+                assert_eq!(
+                    made.iter().map(RecordBatch::num_rows).sum::<usize>() as u64,
+                    FRAMES,
+                    "{venue}"
+                );
                 let _ = group.bench_function(venue.name(), |bencher| {
                     bencher.iter_batched(
                         || Decoder::new(venue, line.directory.clone()),

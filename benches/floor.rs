@@ -1,8 +1,10 @@
-//! The floor: every column of a symbol's files decoded, and encoded again with qlc's settings on all cores. No order, no
-//! row hash, no read-back, no fsync. What qlc needs beyond it is what order, proof and durability cost.
+//! The floor: every column of a symbol's files decoded, and encoded again with qlc's settings on
+//! all cores. No order, no row hash, no read-back, no fsync. What qlc needs beyond it is what
+//! order, proof and durability cost.
 //!
-//! `floor FOLDER TARGET [--threads N] [--carried]`; `--carried` leaves out the columns that have one value throughout,
-//! which qlc encodes once. Measured as a process by `benches/run`; without arguments it does nothing.
+//! `floor FOLDER TARGET [--threads N] [--carried]`; `--carried` leaves out the columns that have
+//! one value throughout, which qlc encodes once. Measured as a process by `benches/run`; without
+//! arguments it does nothing.
 
 #[path = "support/encode.rs"]
 mod encode;
@@ -24,7 +26,9 @@ use qlc::file::encode::CHUNK_ROWS;
 const CONSTANTS: [&str; 4] = ["exchange", "symbol", "stream", "stream_version"];
 
 fn main() -> Outcome<()> {
-    let Some((asked, flags)) = Asked::read()? else { return Ok(()) };
+    let Some((asked, flags)) = Asked::read()? else {
+        return Ok(());
+    };
     let carried = match flags.as_slice() {
         [] => false,
         [flag] if flag == "--carried" => true,
@@ -42,7 +46,9 @@ fn main() -> Outcome<()> {
 
 /// The files of the folder, by name.
 fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
-    let mut files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Outcome<Vec<_>>>()?;
+    let mut files = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Outcome<Vec<_>>>()?;
     files.retain(|path| path.extension().is_some_and(|e| e == "parquet"));
     files.sort();
     Ok(files)
@@ -50,14 +56,30 @@ fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
 
 fn open(path: &Path, carried: bool) -> Outcome<(SchemaRef, ParquetRecordBatchReader)> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(path)?, options)?;
-    let names = builder.schema().fields().iter().map(|field| field.name().as_str());
-    let wanted: Vec<&str> = names.filter(|name| !carried || !CONSTANTS.contains(name)).collect();
-    let mask = ProjectionMask::columns(builder.parquet_schema(), wanted.iter().copied());
-    let schema = builder
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(path)?, options)?;
+    let names = builder
         .schema()
-        .project(&wanted.iter().map(|name| builder.schema().index_of(name)).collect::<Result<Vec<_>, _>>()?)?;
-    Ok((schema.into(), builder.with_projection(mask).with_batch_size(CHUNK_ROWS).build()?))
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str());
+    let wanted: Vec<&str> = names
+        .filter(|name| !carried || !CONSTANTS.contains(name))
+        .collect();
+    let mask = ProjectionMask::columns(builder.parquet_schema(), wanted.iter().copied());
+    let schema = builder.schema().project(
+        &wanted
+            .iter()
+            .map(|name| builder.schema().index_of(name))
+            .collect::<Result<Vec<_>, _>>()?,
+    )?;
+    Ok((
+        schema.into(),
+        builder
+            .with_projection(mask)
+            .with_batch_size(CHUNK_ROWS)
+            .build()?,
+    ))
 }
 
 /// The batches of a file, or why there are none.

@@ -1,9 +1,13 @@
-//! Benches of single pieces on the way of a row: the row hash, scan and merge, the encoder, read-back, the receipt.
+//! Benches of single pieces on the way of a row: the row hash, scan and merge, the encoder,
+//! read-back, the receipt.
 //!
-//! `cargo bench --bench pieces`. The rows are made here, with a fixed seed, and look like quotes. Refuses to stand for
-//! the whole: what a compaction takes is measured by `benches/run`.
+//! `cargo bench --bench pieces`. The rows are made here, with a fixed seed, and look like quotes.
+//! Refuses to stand for the whole: what a compaction takes is measured by `benches/run`.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up ends at once")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up ends at once"
+)]
 
 #[path = "support/quotes.rs"]
 mod quotes;
@@ -48,14 +52,19 @@ criterion_group! {
 }
 criterion_main!(pieces);
 
-/// The row hash of chunks of quotes: names and numbers, and numbers alone with the names as constants.
+/// The row hash of chunks of quotes: names and numbers, and numbers alone with the names as
+/// constants.
 fn hashing(criterion: &mut Criterion) {
     let chunk = quotes(CHUNK);
     let mut group = criterion.benchmark_group("row hash");
     let _ = group.throughput(Throughput::Elements(CHUNK as u64));
-    let _ = group.bench_function("all columns", |b| b.iter(|| row_hash::of_batch(black_box(&chunk)).unwrap()));
+    let _ = group.bench_function("all columns", |b| {
+        b.iter(|| row_hash::of_batch(black_box(&chunk)).unwrap());
+    });
     let mut sums = RowSums::default();
-    let _ = group.bench_function("constants apart", |b| b.iter(|| carried_hash(&mut sums, black_box(&chunk))));
+    let _ = group.bench_function("constants apart", |b| {
+        b.iter(|| carried_hash(&mut sums, black_box(&chunk)));
+    });
     group.finish();
 }
 
@@ -63,7 +72,8 @@ fn carried_hash(sums: &mut RowSums, chunk: &RecordBatch) -> RowHash {
     sums.begin(chunk.num_rows());
     for (field, column) in chunk.schema_ref().fields().iter().zip(chunk.columns()) {
         if matches!(field.data_type(), DataType::Utf8 | DataType::Int8) {
-            sums.add_constant(field.name(), &column.slice(0, 1)).unwrap();
+            sums.add_constant(field.name(), &column.slice(0, 1))
+                .unwrap();
         } else {
             sums.add(field.name(), column).unwrap();
         }
@@ -76,7 +86,9 @@ fn flowing(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     quotes::write(folder.path());
-    let prepared = runtime.block_on(prepared(&Store::open(&folder.path().display().to_string()).unwrap()));
+    let prepared = runtime.block_on(prepared(
+        &Store::open(&folder.path().display().to_string()).unwrap(),
+    ));
     let merged = || async {
         let job = Arc::new(job(prepared.clone()));
         let session = session(Budget::of(LIMIT, 1).pool, 1, folder.path()).unwrap();
@@ -86,27 +98,53 @@ fn flowing(criterion: &mut Criterion) {
         batches
     };
     let batches = runtime.block_on(merged());
-    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), ROWS, "every row is merged");
+    assert_eq!(
+        batches.iter().map(RecordBatch::num_rows).sum::<usize>(),
+        ROWS,
+        "every row is merged"
+    );
 
     let mut group = criterion.benchmark_group("rows");
     let _ = group.throughput(Throughput::Elements(ROWS as u64));
-    let _ = group.bench_function(format!("scan and merge {FILES} files"), |b| b.to_async(&runtime).iter(&merged));
+    let _ = group.bench_function(format!("scan and merge {FILES} files"), |b| {
+        b.to_async(&runtime).iter(&merged);
+    });
 
     let file = folder.path().join("data.parquet");
     let shape = Arc::new(prepared.shape.clone());
     let encoded = || {
         let rows = stream::iter(batches.clone()).map(Ok);
         let _ = std::fs::File::create(&file).unwrap();
-        encode(rows, &shape, Manner { brought_to: None, zstd_level: None, cores: 2 }, Beside::nothing(), &file)
+        encode(
+            rows,
+            &shape,
+            Manner {
+                brought_to: None,
+                zstd_level: None,
+                cores: 2,
+            },
+            Beside::nothing(),
+            &file,
+        )
     };
-    let _ = group.bench_function("encode", |b| b.to_async(&runtime).iter(|| async { encoded().await.unwrap() }));
+    let _ = group.bench_function("encode", |b| {
+        b.to_async(&runtime)
+            .iter(|| async { encoded().await.unwrap() });
+    });
 
     let outcome = runtime.block_on(encoded()).unwrap();
     let staged = Store::open(&folder.path().display().to_string()).unwrap();
-    let object = runtime.block_on(staged.head("data.parquet")).unwrap().unwrap();
+    let object = runtime
+        .block_on(staged.head("data.parquet"))
+        .unwrap()
+        .unwrap();
     let handle = Handle::new(&staged, &object);
     let read = || async { read_back(&handle, &partition(), 2).await.unwrap() };
-    assert_eq!(runtime.block_on(read()).row_hash, outcome.row_hash, "what was encoded reads back");
+    assert_eq!(
+        runtime.block_on(read()).row_hash,
+        outcome.row_hash,
+        "what was encoded reads back"
+    );
     let _ = group.bench_function("read back", |b| b.to_async(&runtime).iter(&read));
     group.finish();
 }
@@ -118,7 +156,9 @@ async fn plan_rows(
     plan: Arc<dyn datafusion::physical_plan::ExecutionPlan>,
     session: &datafusion::prelude::SessionContext,
 ) -> Vec<RecordBatch> {
-    datafusion::physical_plan::collect(plan, session.task_ctx()).await.unwrap()
+    datafusion::physical_plan::collect(plan, session.task_ctx())
+        .await
+        .unwrap()
 }
 
 async fn prepared(spool: &Store) -> Prepared {
@@ -126,11 +166,35 @@ async fn prepared(spool: &Store) -> Prepared {
     let mut files = Vec::new();
     for file in all.files.into_values().flatten() {
         let claims = probe(&Handle::new(spool, &file.object)).await.unwrap();
-        files.push(Input { file, claims, known_groups: Vec::new(), known_rows: None });
+        files.push(Input {
+            file,
+            claims,
+            known_groups: Vec::new(),
+            known_rows: None,
+        });
     }
     assert_eq!(files.len(), FILES, "all files are found");
-    let columns = settle(spool, spool, &partition(), &files, &BTreeMap::new(), None, &Facts::default()).await.unwrap();
-    prepare(spool, spool, &partition(), &files, None, &columns, &Budget::of(LIMIT, 1)).unwrap()
+    let columns = settle(
+        spool,
+        spool,
+        &partition(),
+        &files,
+        &BTreeMap::new(),
+        None,
+        &Facts::default(),
+    )
+    .await
+    .unwrap();
+    prepare(
+        spool,
+        spool,
+        &partition(),
+        &files,
+        None,
+        &columns,
+        &Budget::of(LIMIT, 1),
+    )
+    .unwrap()
 }
 
 fn job(prepared: Prepared) -> Job {
@@ -158,13 +222,17 @@ fn vouching(criterion: &mut Criterion) {
     let json = receipt.to_json().unwrap();
     let mut group = criterion.benchmark_group("receipt of 480 files");
     let _ = group.throughput(Throughput::Bytes(json.len() as u64));
-    let _ = group.bench_function("write", |b| b.iter(|| black_box(&receipt).to_json().unwrap()));
+    let _ = group.bench_function("write", |b| {
+        b.iter(|| black_box(&receipt).to_json().unwrap());
+    });
     let read = |json: Vec<u8>| {
         let receipt = Receipt::from_json(&json).unwrap();
         assert!(receipt.findings().is_empty(), "the sums agree");
         receipt
     };
-    let _ = group.bench_function("read", |b| b.iter_batched(|| json.clone(), read, BatchSize::SmallInput));
+    let _ = group.bench_function("read", |b| {
+        b.iter_batched(|| json.clone(), read, BatchSize::SmallInput);
+    });
     group.finish();
 }
 

@@ -19,7 +19,8 @@ pub enum Kind {
     Io,
     /// Another process wrote first, and what it wrote stands: look again at what is to be done.
     Conflict,
-    /// Whether a write to a bucket took effect is not known: nothing was deleted, and the next run finds out. Exit code 5.
+    /// Whether a write to a bucket took effect is not known: nothing was deleted, and the next run
+    /// finds out. Exit code 5.
     Unknown,
     /// The run was asked to stop (Ctrl-C or SIGTERM) and did, between two atomic steps.
     Interrupted,
@@ -43,7 +44,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error without a cause of its own.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// An error with the error that caused it; the message must not repeat the cause.
@@ -52,7 +57,11 @@ impl Error {
         message: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { kind, message: message.into(), source: Some(source.into()) }
+        Self {
+            kind,
+            message: message.into(),
+            source: Some(source.into()),
+        }
     }
 
     /// A mistake in what was typed.
@@ -61,7 +70,10 @@ impl Error {
     }
 
     /// A failed read or write of `what`.
-    pub fn io(what: impl fmt::Display, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn io(
+        what: impl fmt::Display,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         Self::caused(Kind::Io, what.to_string(), source)
     }
 
@@ -97,6 +109,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|e| e as &(dyn std::error::Error + 'static))
+        self.source
+            .as_deref()
+            .map(|e| e as &(dyn std::error::Error + 'static))
     }
 }

@@ -1,6 +1,6 @@
-//! qlc compacts recorded market data: thousands of small Parquet files a day become one sorted, proven file per
-//! exchange, stream, symbol and day. `ARCHITECTURE.md` describes the design: the flow of a day, a glossary, the floors
-//! and what must always hold.
+//! qlc compacts recorded market data: thousands of small Parquet files a day become one sorted,
+//! proven file per exchange, stream, symbol and day. `ARCHITECTURE.md` describes the design: the
+//! flow of a day, a glossary, the floors and what must always hold.
 
 pub mod archive;
 pub mod clean;

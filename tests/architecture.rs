@@ -1,8 +1,9 @@
-//! The floors of the house: reads the imports of every source file and fails where one goes up or sideways, where files
-//! import each other in a circle, where a file does not say what it is for, where a crate is named outside its floor, or
-//! where a noun of the lower floors means two things.
+//! The floors of the house: reads the imports of every source file and fails where one goes up or
+//! sideways, where files import each other in a circle, where a file does not say what it is for,
+//! where a crate is named outside its floor, or where a noun of the lower floors means two things.
 //!
-//! Refuses exceptions by name: a new folder at the top of `src` is put on a floor here, or the test fails.
+//! Refuses exceptions by name: a new folder at the top of `src` is put on a floor here, or the test
+//! fails.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -71,8 +72,11 @@ fn one_noun_for_one_thing() {
     let sources = read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
     let tests = test_modules(&sources);
     let is_test = |path: &str| tests.iter().any(|test| module(path).starts_with(test));
-    let shipped: Vec<(&str, &str)> =
-        sources.iter().filter(|(path, _)| !is_test(path)).map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let shipped: Vec<(&str, &str)> = sources
+        .iter()
+        .filter(|(path, _)| !is_test(path))
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
     assert_eq!(names::shared(&shipped, &names::TWICE), Vec::<String>::new());
 }
 
@@ -96,13 +100,18 @@ fn read(src: &Path) -> Vec<Source> {
 
 /// Everything that is wrong with `sources`.
 fn findings(sources: &[Source]) -> Vec<String> {
-    let modules: BTreeMap<Vec<String>, &str> = sources.iter().map(|(path, _)| (module(path), path.as_str())).collect();
+    let modules: BTreeMap<Vec<String>, &str> = sources
+        .iter()
+        .map(|(path, _)| (module(path), path.as_str()))
+        .collect();
     let tests = test_modules(sources);
     let mut found = Vec::new();
     let mut arrows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (path, text) in sources {
         if !text.trim_start().starts_with("//!") {
-            found.push(format!("{path} does not say what it is for: begin it with //!"));
+            found.push(format!(
+                "{path} does not say what it is for: begin it with //!"
+            ));
         }
         let here = module(path);
         let top = here.first().map_or("lib", String::as_str);
@@ -113,15 +122,30 @@ fn findings(sources: &[Source]) -> Vec<String> {
             continue;
         }
         let named = imports::named(text);
-        for name in SPOKEN.iter().filter(|name| named.macros.iter().any(|m| m == **name)) {
+        for name in SPOKEN
+            .iter()
+            .filter(|name| named.macros.iter().any(|m| m == **name))
+        {
             if !["cli", "main"].contains(&top) {
-                found.push(format!("{path} calls {name}!, which only the command line does"));
+                found.push(format!(
+                    "{path} calls {name}!, which only the command line does"
+                ));
             }
         }
         for (around, written) in &named.paths {
             for (kept, floors) in KEPT {
-                if written.iter().map(String::as_str).collect::<Vec<_>>().starts_with(kept) && !floors.contains(&top) {
-                    found.push(format!("{path} names {}, which only {} may", kept.join("::"), floors.join(" and ")));
+                if written
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .starts_with(kept)
+                    && !floors.contains(&top)
+                {
+                    found.push(format!(
+                        "{path} names {}, which only {} may",
+                        kept.join("::"),
+                        floors.join(" and ")
+                    ));
                 }
             }
             if let Some(target) = resolve(&here, around, written, &modules) {
@@ -143,8 +167,15 @@ fn findings(sources: &[Source]) -> Vec<String> {
 
 /// The module that the file at `path` is, as names from the crate's root.
 fn module(path: &str) -> Vec<String> {
-    let mut parts: Vec<String> = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
-    if parts.last().is_some_and(|last| last == "mod" || (last == "lib" && parts.len() == 1)) {
+    let mut parts: Vec<String> = path
+        .trim_end_matches(".rs")
+        .split('/')
+        .map(str::to_owned)
+        .collect();
+    if parts
+        .last()
+        .is_some_and(|last| last == "mod" || (last == "lib" && parts.len() == 1))
+    {
         let _ = parts.pop();
     }
     parts
@@ -156,7 +187,9 @@ fn test_modules(sources: &[Source]) -> Vec<Vec<String>> {
     for (path, text) in sources {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for pair in lines.windows(2) {
-            let name = pair[1].strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';'));
+            let name = pair[1]
+                .strip_prefix("mod ")
+                .and_then(|rest| rest.strip_suffix(';'));
             if let (true, Some(name)) = (pair[0] == "#[cfg(test)]", name) {
                 found.push(module(path).into_iter().chain([name.to_owned()]).collect());
             }
@@ -191,7 +224,9 @@ fn resolve<'a>(
             name => full.push(name.to_owned()),
         }
     }
-    (0..=full.len()).rev().find_map(|length| modules.get(&full[..length]).copied())
+    (0..=full.len())
+        .rev()
+        .find_map(|length| modules.get(&full[..length]).copied())
 }
 
 fn floor(top: &str) -> Option<usize> {
@@ -199,7 +234,11 @@ fn floor(top: &str) -> Option<usize> {
 }
 
 fn wrong_way(from: &str, to: &str) -> Option<&'static str> {
-    let from_floor = if from == "main" { FLOORS.len() } else { floor(from)? };
+    let from_floor = if from == "main" {
+        FLOORS.len()
+    } else {
+        floor(from)?
+    };
     let to_floor = floor(to)?;
     match from_floor.cmp(&to_floor) {
         std::cmp::Ordering::Less => Some("upwards"),
@@ -224,14 +263,20 @@ fn circles(arrows: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
             break;
         }
     }
-    let Some(first) = left.keys().next() else { return Vec::new() };
+    let Some(first) = left.keys().next() else {
+        return Vec::new();
+    };
     let mut walk = vec![*first];
     loop {
         let last = walk[walk.len() - 1];
-        // Every file that is left imports another one that is left, so the walk comes back to itself.
+        // Every file that is left imports another one that is left, so the walk comes back to
+        // itself.
         let next = *left[last].iter().next().unwrap();
         if let Some(start) = walk.iter().position(|file| *file == next) {
-            return vec![format!("files import each other in a circle: {} → {next}", walk[start..].join(" → "))];
+            return vec![format!(
+                "files import each other in a circle: {} → {next}",
+                walk[start..].join(" → ")
+            )];
         }
         walk.push(next);
     }
@@ -243,22 +288,39 @@ mod tests {
 
     /// Findings of a small tree; every file is given its header.
     fn of(files: &[(&str, &str)]) -> Vec<String> {
-        findings(&files.iter().map(|(p, t)| ((*p).to_owned(), format!("//! {p}\n{t}"))).collect::<Vec<_>>())
+        findings(
+            &files
+                .iter()
+                .map(|(p, t)| ((*p).to_owned(), format!("//! {p}\n{t}")))
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn arrows_that_go_down_are_fine() {
         let fine = of(&[
-            ("main.rs", "use qlc::compact::run; use clap::Parser; fn main() { println!(); std::env::args(); }"),
+            (
+                "main.rs",
+                "use qlc::compact::run; use clap::Parser; fn main() { println!(); std::env::args(); }",
+            ),
             ("lib.rs", "pub mod error; pub mod compact;"),
             ("error.rs", ""),
             ("model/mod.rs", "pub mod date;"),
             ("model/date.rs", "use crate::error::Error;"),
             ("model/meta.rs", "use super::date::Date;"),
-            ("storage/store.rs", "use object_store::path::Path; fn f(s: &S) { s.object_store(); }"),
-            ("engine/scan.rs", "use crate::{model::date::Date, storage::store}; use datafusion::prelude::*;"),
+            (
+                "storage/store.rs",
+                "use object_store::path::Path; fn f(s: &S) { s.object_store(); }",
+            ),
+            (
+                "engine/scan.rs",
+                "use crate::{model::date::Date, storage::store}; use datafusion::prelude::*;",
+            ),
             ("compact/mod.rs", "mod report; pub use report::Report;"),
-            ("compact/report.rs", "use crate::engine::scan; #[cfg(test)] mod tests { use super::super::verify; }"),
+            (
+                "compact/report.rs",
+                "use crate::engine::scan; #[cfg(test)] mod tests { use super::super::verify; }",
+            ),
             ("cli/mod.rs", "use crate::compact::Report;"),
         ]);
         assert_eq!(fine, Vec::<String>::new());
@@ -266,22 +328,49 @@ mod tests {
 
     #[test]
     fn arrows_up_and_sideways_are_found() {
-        let up = of(&[("model/date.rs", "use crate::{error::E, storage::store::Store};"), ("storage/store.rs", "")]);
+        let up = of(&[
+            (
+                "model/date.rs",
+                "use crate::{error::E, storage::store::Store};",
+            ),
+            ("storage/store.rs", ""),
+        ]);
         assert_eq!(up, ["model/date.rs imports upwards: storage/store.rs"]);
-        let inline = of(&[("error.rs", "fn f() -> crate::model::Date { todo() }"), ("model/mod.rs", "")]);
+        let inline = of(&[
+            ("error.rs", "fn f() -> crate::model::Date { todo() }"),
+            ("model/mod.rs", ""),
+        ]);
         assert_eq!(inline, ["error.rs imports upwards: model/mod.rs"]);
-        let relative = of(&[("compact/run.rs", "use super::super::verify::check;"), ("verify/mod.rs", "")]);
+        let relative = of(&[
+            ("compact/run.rs", "use super::super::verify::check;"),
+            ("verify/mod.rs", ""),
+        ]);
         assert_eq!(relative, ["compact/run.rs imports sideways: verify/mod.rs"]);
-        let cli = of(&[("engine/scan.rs", "use crate::cli::Args;"), ("cli/mod.rs", "")]);
+        let cli = of(&[
+            ("engine/scan.rs", "use crate::cli::Args;"),
+            ("cli/mod.rs", ""),
+        ]);
         assert_eq!(cli, ["engine/scan.rs imports upwards: cli/mod.rs"]);
     }
 
     #[test]
     fn circles_are_found() {
-        let two = of(&[("model/a.rs", "use super::b::B;"), ("model/b.rs", "use super::a::A;")]);
-        assert_eq!(two, ["files import each other in a circle: model/a.rs → model/b.rs → model/a.rs"]);
-        let parent = of(&[("model/mod.rs", "mod a; pub use a::A;"), ("model/a.rs", "use super::LIMIT;")]);
-        assert_eq!(parent, ["files import each other in a circle: model/a.rs → model/mod.rs → model/a.rs"]);
+        let two = of(&[
+            ("model/a.rs", "use super::b::B;"),
+            ("model/b.rs", "use super::a::A;"),
+        ]);
+        assert_eq!(
+            two,
+            ["files import each other in a circle: model/a.rs → model/b.rs → model/a.rs"]
+        );
+        let parent = of(&[
+            ("model/mod.rs", "mod a; pub use a::A;"),
+            ("model/a.rs", "use super::LIMIT;"),
+        ]);
+        assert_eq!(
+            parent,
+            ["files import each other in a circle: model/a.rs → model/mod.rs → model/a.rs"]
+        );
         let three = of(&[
             ("model/a.rs", "use super::b::B;"),
             ("model/b.rs", "fn f() { crate::model::c::g() }"),
@@ -294,30 +383,69 @@ mod tests {
     #[test]
     fn files_without_header_or_floor_are_found() {
         let bare = findings(&[("error.rs".to_owned(), "use std::fmt;\n".to_owned())]);
-        assert_eq!(bare, ["error.rs does not say what it is for: begin it with //!"]);
-        assert_eq!(of(&[("util/mod.rs", "")]), ["util/mod.rs is on no floor: add util to FLOORS"]);
+        assert_eq!(
+            bare,
+            ["error.rs does not say what it is for: begin it with //!"]
+        );
+        assert_eq!(
+            of(&[("util/mod.rs", "")]),
+            ["util/mod.rs is on no floor: add util to FLOORS"]
+        );
     }
 
     #[test]
     fn names_outside_their_floor_are_found() {
         let check = |file: &str, text: &str, part: &str| {
             let found = of(&[(file, text)]);
-            assert!(found.len() == 1 && found[0].contains(part), "{file} {text}: {found:?}");
+            assert!(
+                found.len() == 1 && found[0].contains(part),
+                "{file} {text}: {found:?}"
+            );
         };
-        check("compact/run.rs", "use datafusion::prelude::SessionContext;", "names datafusion");
-        check("storage/store.rs", "fn f() { let x = datafusion::x::Y; }", "names datafusion");
-        check("verify/mod.rs", "use object_store::ObjectStore;", "names object_store");
-        check("query/mod.rs", "#[derive(clap::Args)] struct A;", "names clap");
+        check(
+            "compact/run.rs",
+            "use datafusion::prelude::SessionContext;",
+            "names datafusion",
+        );
+        check(
+            "storage/store.rs",
+            "fn f() { let x = datafusion::x::Y; }",
+            "names datafusion",
+        );
+        check(
+            "verify/mod.rs",
+            "use object_store::ObjectStore;",
+            "names object_store",
+        );
+        check(
+            "query/mod.rs",
+            "#[derive(clap::Args)] struct A;",
+            "names clap",
+        );
         check("engine/pool.rs", "use std::{env, fs};", "names std::env");
-        check("engine/pool.rs", "fn f() { std::env::var(\"X\") }", "names std::env");
+        check(
+            "engine/pool.rs",
+            "fn f() { std::env::var(\"X\") }",
+            "names std::env",
+        );
         for name in SPOKEN {
-            check("inspect/mod.rs", &format!("fn f() {{ {name}!(\"\") }}"), name);
+            check(
+                "inspect/mod.rs",
+                &format!("fn f() {{ {name}!(\"\") }}"),
+                name,
+            );
         }
     }
 
     #[test]
     fn modules_of_tests_need_only_a_header() {
-        let sources = [("compact/mod.rs", "#[cfg(test)]\nmod tests;"), ("compact/tests.rs", "use crate::verify::run;")];
-        assert_eq!(of(&[sources[0], sources[1], ("verify/mod.rs", "")]), Vec::<String>::new());
+        let sources = [
+            ("compact/mod.rs", "#[cfg(test)]\nmod tests;"),
+            ("compact/tests.rs", "use crate::verify::run;"),
+        ];
+        assert_eq!(
+            of(&[sources[0], sources[1], ("verify/mod.rs", "")]),
+            Vec::<String>::new()
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! Encodes rows into a Parquet file with qlc's settings and nothing else: no order, no row hash, no fsync, no proof.
+//! Encodes rows into a Parquet file with qlc's settings and nothing else: no order, no row hash, no
+//! fsync, no proof.
 //!
-//! Row groups are encoded side by side, each by one thread, which keeps all cores busy with the least coordination.
-//! Refuses to be more than scratch: the file is removed before the program ends.
+//! Row groups are encoded side by side, each by one thread, which keeps all cores busy with the
+//! least coordination. Refuses to be more than scratch: the file is removed before the program
+//! ends.
 
 use std::{
     collections::BTreeMap,
@@ -38,8 +40,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// What was asked on the command line, with the flags that are the program's own; nothing when cargo runs the
-    /// program among all benches.
+    /// What was asked on the command line, with the flags that are the program's own; nothing when
+    /// cargo runs the program among all benches.
     pub(crate) fn read() -> Outcome<Option<(Self, Vec<String>)>> {
         let (mut paths, mut flags, mut threads) = (Vec::new(), Vec::new(), 2);
         let mut words = std::env::args().skip(1);
@@ -52,7 +54,14 @@ impl Asked {
             }
         }
         match <[PathBuf; 2]>::try_from(paths) {
-            Ok([folder, target]) => Ok(Some((Self { folder, target, threads }, flags))),
+            Ok([folder, target]) => Ok(Some((
+                Self {
+                    folder,
+                    target,
+                    threads,
+                },
+                flags,
+            ))),
             Err(none) if none.is_empty() => Ok(None),
             Err(_) => Err("say the folder of a symbol's files, and the file to write".into()),
         }
@@ -104,9 +113,17 @@ pub(crate) fn encode(
 ) -> Outcome<u64> {
     let descriptor = ArrowSchemaConverter::new().convert(schema)?;
     let file = BufWriter::with_capacity(1 << 18, File::create(target)?);
-    let mut writer = SerializedFileWriter::new(file, descriptor.root_schema_ptr(), properties(schema, None)?)?;
+    let mut writer = SerializedFileWriter::new(
+        file,
+        descriptor.root_schema_ptr(),
+        properties(schema, None)?,
+    )?;
     let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(schema));
-    let groups = Groups { rows, coalescer: BatchCoalescer::new(Arc::clone(schema), CHUNK_ROWS), ended: false };
+    let groups = Groups {
+        rows,
+        coalescer: BatchCoalescer::new(Arc::clone(schema), CHUNK_ROWS),
+        ended: false,
+    };
     let (give, take) = mpsc::sync_channel(1);
     let (done, finished) = mpsc::channel();
     // Gone with the last encoder, so that whoever still has rows to give hears of it.
@@ -120,8 +137,9 @@ pub(crate) fn encode(
                 loop {
                     let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((nth, group)) = next else { return };
-                    let encoded =
-                        group.and_then(|group| Ok((rows_of(&group), group_of(factory, schema, nth, &group)?)));
+                    let encoded = group.and_then(|group| {
+                        Ok((rows_of(&group), group_of(factory, schema, nth, &group)?))
+                    });
                     if done.send((nth, encoded)).is_err() {
                         return;
                     }
@@ -172,5 +190,8 @@ fn group_of(
             }
         }
     }
-    writers.into_iter().map(parquet::arrow::arrow_writer::ArrowColumnWriter::close).collect()
+    writers
+        .into_iter()
+        .map(parquet::arrow::arrow_writer::ArrowColumnWriter::close)
+        .collect()
 }

@@ -1,5 +1,5 @@
-//! Any bytes as a spool file: they are read to their end, or found bad; nothing panics past the reader, and a file that is
-//! found good holds the rows that its footer's row hash was made of.
+//! Any bytes as a spool file: they are read to their end, or found bad; nothing panics past the
+//! reader, and a file that is found good holds the rows that its footer's row hash was made of.
 
 #![no_main]
 
@@ -8,13 +8,19 @@ use std::{path::PathBuf, sync::LazyLock};
 use libfuzzer_sys::fuzz_target;
 use qlc::{error::Kind, inspect, storage::store::Store};
 
-static RUNTIME: LazyLock<tokio::runtime::Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
+static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+});
 static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
 
 fuzz_target!(
     init: {
-        // The reader catches panics of the decoder. The hook that ends the process at once would not let it.
+        // The reader catches panics of the decoder. The hook that ends the process at once would
+        // not let it.
         std::panic::set_hook(Box::new(|_| {}));
     },
     |bytes: &[u8]| {

@@ -1,7 +1,9 @@
-//! What the archive itself proves: published partitions whose data was read again, and rows that QUARANTINE still has.
+//! What the archive itself proves: published partitions whose data was read again, and rows that
+//! QUARANTINE still has.
 //!
-//! Each partition's data is read once, however many files ask for it. A name, a size or a time proves nothing: the bytes of
-//! `data.parquet` must have the sha256 that both `meta.json` and the receipt say.
+//! Each partition's data is read once, however many files ask for it. A name, a size or a time
+//! proves nothing: the bytes of `data.parquet` must have the sha256 that both `meta.json` and the
+//! receipt say.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -48,7 +50,10 @@ impl Witness {
         for (nth, source) in published.receipt().sources.iter().enumerate() {
             by_content.entry(source.content()).or_default().push(nth);
         }
-        Self { published, by_content }
+        Self {
+            published,
+            by_content,
+        }
     }
 
     /// The receipt.
@@ -57,13 +62,21 @@ impl Witness {
         self.published.receipt()
     }
 
-    /// The source that a file of this collector with these rows may be, whatever its name; its own collector's first.
+    /// The source that a file of this collector with these rows may be, whatever its name; its own
+    /// collector's first.
     #[must_use]
     pub fn source(&self, collector: Option<&str>, content: Content) -> Option<&Source> {
-        let all =
-            || self.by_content.get(&content).into_iter().flatten().filter_map(|nth| self.receipt().sources.get(*nth));
+        let all = || {
+            self.by_content
+                .get(&content)
+                .into_iter()
+                .flatten()
+                .filter_map(|nth| self.receipt().sources.get(*nth))
+        };
         let is_its = |source: &&Source| source.collector() == collector;
-        all().find(is_its).or_else(|| all().find(|source| source.may_be_of(collector)))
+        all()
+            .find(is_its)
+            .or_else(|| all().find(|source| source.may_be_of(collector)))
     }
 }
 
@@ -79,7 +92,11 @@ impl Evidence {
     /// Nothing yet.
     #[must_use]
     pub fn new(archive: &Store) -> Self {
-        Self { archive: archive.clone(), days: BTreeMap::new(), entries: BTreeMap::new() }
+        Self {
+            archive: archive.clone(),
+            days: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        }
     }
 
     /// The archive that speaks.
@@ -98,7 +115,10 @@ impl Evidence {
     ///
     /// # Errors
     /// When the archive does not answer.
-    pub async fn of(&mut self, partition: &Partition) -> Result<std::result::Result<Arc<Witness>, Doubt>> {
+    pub async fn of(
+        &mut self,
+        partition: &Partition,
+    ) -> Result<std::result::Result<Arc<Witness>, Doubt>> {
         if let Some(known) = self.days.get(partition) {
             return Ok(known.clone());
         }
@@ -132,45 +152,75 @@ impl Evidence {
         row_hash: RowHash,
     ) -> Result<std::result::Result<(), Doubt>> {
         let key = PartitionHandle::new(&self.archive, partition).kept_key(&entry.kept_as);
-        let damaged = |what: String| Ok(Err(Doubt::Damaged(format!("{}: {what}", self.archive.show(&key)))));
+        let damaged = |what: String| {
+            Ok(Err(Doubt::Damaged(format!(
+                "{}: {what}",
+                self.archive.show(&key)
+            ))))
+        };
         if entry.discarded {
             return Ok(Err(Doubt::Waiting(
                 "rows of it were discarded from QUARANTINE, so nothing shows them any more; remove it by hand"
                     .to_owned(),
             )));
         }
-        let Some(object) = self.archive.head(&key).await? else { return damaged("has gone".to_owned()) };
+        let Some(object) = self.archive.head(&key).await? else {
+            return damaged("has gone".to_owned());
+        };
         let (sha256, _) = self.archive.sha256(&key).await?;
         if sha256 != entry.kept_sha256 {
-            return damaged(format!("has sha256 {sha256}, error.json says {}", entry.kept_sha256));
+            return damaged(format!(
+                "has sha256 {sha256}, error.json says {}",
+                entry.kept_sha256
+            ));
         }
         match census(&Handle::new(&self.archive, &object), None).await {
             Ok(kept) if kept.rows == rows && kept.row_hash == row_hash => Ok(Ok(())),
-            Ok(kept) => {
-                damaged(format!("holds {} rows with hash {}, not {rows} with {row_hash}", kept.rows, kept.row_hash))
-            }
+            Ok(kept) => damaged(format!(
+                "holds {} rows with hash {}, not {rows} with {row_hash}",
+                kept.rows, kept.row_hash
+            )),
             Err(Problem::Storage(error)) => Err(error),
             Err(problem) => damaged(problem.to_string()),
         }
     }
 }
 
-async fn witness(archive: &Store, partition: &Partition) -> Result<std::result::Result<Arc<Witness>, Doubt>> {
-    let Inspection { state, .. } = state::inspect(&PartitionHandle::new(archive, partition), Depth::Bytes).await?;
-    let what_to_do = advice(&state).map(|advice| format!("; {advice}")).unwrap_or_default();
-    let damaged = |what: String| Ok(Err(Doubt::Damaged(format!("{partition}: {what}{what_to_do}"))));
+async fn witness(
+    archive: &Store,
+    partition: &Partition,
+) -> Result<std::result::Result<Arc<Witness>, Doubt>> {
+    let Inspection { state, .. } =
+        state::inspect(&PartitionHandle::new(archive, partition), Depth::Bytes).await?;
+    let what_to_do = advice(&state)
+        .map(|advice| format!("; {advice}"))
+        .unwrap_or_default();
+    let damaged = |what: String| {
+        Ok(Err(Doubt::Damaged(format!(
+            "{partition}: {what}{what_to_do}"
+        ))))
+    };
     match state {
         State::Published(published) => match published.receipt().findings().into_iter().next() {
             Some(finding) => damaged(finding),
             None => Ok(Ok(Arc::new(Witness::of(published)))),
         },
-        State::Empty => Ok(Err(Doubt::Waiting(format!("{partition} is not published yet")))),
+        State::Empty => Ok(Err(Doubt::Waiting(format!(
+            "{partition} is not published yet"
+        )))),
         State::Interrupted(receipt) => {
-            // A meta.json of other data is that of the generation before. One that is no meta.json, or says something else of
-            // this very data, was damaged.
-            let meta = PartitionHandle::new(archive, partition).meta().await?.map(|(bytes, _)| bytes);
-            let finding = meta.as_ref().and_then(|bytes| meta::findings(bytes).into_iter().next());
-            let said = meta.and_then(|bytes| Meta::from_json(&bytes).ok()).map(|meta| meta.sha256);
+            // A meta.json of other data is that of the generation before. One that is no meta.json,
+            // or says something else of this very data, was damaged.
+            let meta = PartitionHandle::new(archive, partition)
+                .meta()
+                .await?
+                .map(|(bytes, _)| bytes);
+            let finding = meta
+                .as_ref()
+                .and_then(|bytes| meta::findings(bytes).into_iter().next());
+            let said = meta
+                .and_then(|bytes| Meta::from_json(&bytes).ok())
+                .map(|meta| meta.sha256);
             match finding {
                 Some(finding) => damaged(finding),
                 None if said.as_ref() == Some(&receipt.outcome.sha256) => {

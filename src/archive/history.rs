@@ -1,8 +1,9 @@
 //! Which generations of a partition were published: the marks beside its receipts.
 //!
-//! A receipt is written before its data, so it does not show that the data was ever published. A mark is written between
-//! the data and `meta.json`: `_receipts/…/{number}.{sha256}.published`. The newest marked generation, or a newer one, must
-//! be there; if it is not, it was lost or rolled back. The names are enough: one listing gives the history.
+//! A receipt is written before its data, so it does not show that the data was ever published. A
+//! mark is written between the data and `meta.json`: `_receipts/…/{number}.{sha256}.published`. The
+//! newest marked generation, or a newer one, must be there; if it is not, it was lost or rolled
+//! back. The names are enough: one listing gives the history.
 //!
 //! ```text
 //! receipt  mark     data        meaning
@@ -48,10 +49,19 @@ impl Generation {
     #[must_use]
     pub fn of_file(file: &str) -> Option<Self> {
         let (number, rest) = file.strip_suffix(SUFFIX)?.split_once('.')?;
-        let number = number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit()))?;
+        let number = number
+            .parse()
+            .ok()
+            .filter(|_| number.bytes().all(|b| b.is_ascii_digit()))?;
         match rest {
-            NOTHING => Some(Self { number, sha256: None }),
-            sha256 if is_sha256(sha256) => Some(Self { number, sha256: Some(sha256.to_owned()) }),
+            NOTHING => Some(Self {
+                number,
+                sha256: None,
+            }),
+            sha256 if is_sha256(sha256) => Some(Self {
+                number,
+                sha256: Some(sha256.to_owned()),
+            }),
             _ => None,
         }
     }
@@ -59,7 +69,11 @@ impl Generation {
     /// The name of its mark.
     #[must_use]
     pub fn file(&self) -> String {
-        format!("{:06}.{}{SUFFIX}", self.number, self.sha256.as_deref().unwrap_or(NOTHING))
+        format!(
+            "{:06}.{}{SUFFIX}",
+            self.number,
+            self.sha256.as_deref().unwrap_or(NOTHING)
+        )
     }
 }
 
@@ -69,12 +83,25 @@ mod tests {
 
     #[test]
     fn names_of_marks_are_written_and_read() {
-        for generation in
-            [Generation { number: 1, sha256: Some("a".repeat(64)) }, Generation { number: 1_234_567, sha256: None }]
-        {
+        for generation in [
+            Generation {
+                number: 1,
+                sha256: Some("a".repeat(64)),
+            },
+            Generation {
+                number: 1_234_567,
+                sha256: None,
+            },
+        ] {
             assert_eq!(Generation::of_file(&generation.file()), Some(generation));
         }
-        for other in ["000001.none", "x.none.published", "+1.none.published", "000001.abc.published", "a.json"] {
+        for other in [
+            "000001.none",
+            "x.none.published",
+            "+1.none.published",
+            "000001.abc.published",
+            "a.json",
+        ] {
             assert_eq!(Generation::of_file(other), None, "{other}");
         }
     }

@@ -1,6 +1,7 @@
 //! One partition of an archive: its keys, and the small documents under them.
 //!
-//! No other code composes a key of a partition. What the documents mean is decided by [`super::state`].
+//! No other code composes a key of a partition. What the documents mean is decided by
+//! [`super::state`].
 
 use bytes::Bytes;
 
@@ -63,7 +64,8 @@ impl PartitionObjects {
 /// The sha256 that the name of a receipt tells.
 #[must_use]
 pub fn receipt_sha256(file: &str) -> Option<&str> {
-    file.strip_suffix(".json").filter(|name| crate::model::meta::is_sha256(name))
+    file.strip_suffix(".json")
+        .filter(|name| crate::model::meta::is_sha256(name))
 }
 
 /// The end of the name of a note of copies.
@@ -72,14 +74,18 @@ const NOTE: &str = ".copies.json";
 /// The sha256 of the generation that a note of copies is about, as its name tells.
 #[must_use]
 pub fn note_sha256(file: &str) -> Option<&str> {
-    file.strip_suffix(NOTE).filter(|name| crate::model::meta::is_sha256(name))
+    file.strip_suffix(NOTE)
+        .filter(|name| crate::model::meta::is_sha256(name))
 }
 
 impl PartitionHandle {
     /// The partition `partition` of `archive`.
     #[must_use]
     pub fn new(archive: &Store, partition: &Partition) -> Self {
-        Self { archive: archive.clone(), partition: partition.clone() }
+        Self {
+            archive: archive.clone(),
+            partition: partition.clone(),
+        }
     }
 
     /// The archive.
@@ -159,8 +165,10 @@ impl PartitionHandle {
     /// # Errors
     /// When the archive does not answer.
     pub(super) async fn list(&self) -> Result<PartitionObjects> {
-        let mut listed =
-            PartitionObjects { data: self.archive.head(&self.data_key()).await?, ..PartitionObjects::default() };
+        let mut listed = PartitionObjects {
+            data: self.archive.head(&self.data_key()).await?,
+            ..PartitionObjects::default()
+        };
         for object in self.archive.list(&self.receipts_dir()).await?.whole()? {
             listed.take_receipt(object.key.rsplit('/').next().unwrap_or_default());
         }
@@ -175,24 +183,43 @@ impl PartitionHandle {
         self.archive.read_version(&self.meta_key()).await
     }
 
-    /// The receipt of data with this sha256, if there is one. A receipt of other data or of another partition is none.
+    /// The receipt of data with this sha256, if there is one. A receipt of other data or of another
+    /// partition is none.
     ///
     /// # Errors
     /// When the archive does not answer, or the receipt cannot be understood.
     pub async fn receipt(&self, sha256: &str) -> Result<Option<Receipt>> {
         let key = self.receipt_key(sha256);
-        let Some(bytes) = self.archive.read(&key).await? else { return Ok(None) };
-        let receipt = Receipt::from_json(&bytes)
-            .map_err(|e| Error::caused(Kind::Damage, format!("{}: cannot be used", self.archive.show(&key)), e))?;
-        Ok((receipt.partition == self.partition && receipt.outcome.sha256 == sha256).then_some(receipt))
+        let Some(bytes) = self.archive.read(&key).await? else {
+            return Ok(None);
+        };
+        let receipt = Receipt::from_json(&bytes).map_err(|e| {
+            Error::caused(
+                Kind::Damage,
+                format!("{}: cannot be used", self.archive.show(&key)),
+                e,
+            )
+        })?;
+        Ok(
+            (receipt.partition == self.partition && receipt.outcome.sha256 == sha256)
+                .then_some(receipt),
+        )
     }
 
-    /// The newest of the receipts that count no generations, where no data stands that they could be of.
-    pub(super) async fn newest_without_history(&self, listed: &PartitionObjects) -> Result<Option<Receipt>> {
+    /// The newest of the receipts that count no generations, where no data stands that they could
+    /// be of.
+    pub(super) async fn newest_without_history(
+        &self,
+        listed: &PartitionObjects,
+    ) -> Result<Option<Receipt>> {
         let mut newest: Option<Receipt> = None;
         for sha256 in &listed.receipts {
-            let Some(receipt) = self.receipt(sha256).await? else { continue };
-            let is_newer = newest.as_ref().is_none_or(|known| known.created_at < receipt.created_at);
+            let Some(receipt) = self.receipt(sha256).await? else {
+                continue;
+            };
+            let is_newer = newest
+                .as_ref()
+                .is_none_or(|known| known.created_at < receipt.created_at);
             if receipt.receipt_version < RECEIPT_VERSION && is_newer {
                 newest = Some(receipt);
             }
@@ -221,9 +248,15 @@ pub struct Versions {
 }
 
 impl Versions {
-    #[expect(clippy::option_option, reason = "no object, and an object without a tag, are two things")]
+    #[expect(
+        clippy::option_option,
+        reason = "no object, and an object without a tag, are two things"
+    )]
     pub(super) fn of(data: Option<Option<String>>, meta: Option<Option<String>>) -> Self {
-        Self { data: version(data), meta: version(meta) }
+        Self {
+            data: version(data),
+            meta: version(meta),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! The proof that every row of a file is in the archive: in the data of the days it belongs to, or in QUARANTINE.
+//! The proof that every row of a file is in the archive: in the data of the days it belongs to, or
+//! in QUARANTINE.
 //!
-//! The whole file is read again, and all of the data; the receipts must name exactly this content. Removing a file
-//! takes a [`Proven`] value, and only [`prove`] makes one. A file without rows cannot be proven: nothing vouches for
-//! it.
+//! The whole file is read again, and all of the data; the receipts must name exactly this content.
+//! Removing a file takes a [`Proven`] value, and only [`prove`] makes one. A file without rows
+//! cannot be proven: nothing vouches for it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -121,12 +122,20 @@ pub async fn prove(
     let found = match census(&Handle::new(store, &subject.object), subject.home).await {
         Ok(found) => found,
         Err(Problem::Storage(error)) => return Err(error),
-        Err(problem) => return Ok(ProofResult::Doubt(unreadable(subject, evidence, &problem).await?)),
+        Err(problem) => {
+            return Ok(ProofResult::Doubt(
+                unreadable(subject, evidence, &problem).await?,
+            ));
+        }
     };
     if found.rows == 0 {
         return Ok(ProofResult::Empty);
     }
-    if let Some(day) = found.days.keys().find(|day| young.is_some_and(|young| **day >= young)) {
+    if let Some(day) = found
+        .days
+        .keys()
+        .find(|day| young.is_some_and(|young| **day >= young))
+    {
         return Ok(ProofResult::Young(*day));
     }
     let mut days: BTreeMap<Date, Arc<Witness>> = BTreeMap::new();
@@ -156,24 +165,41 @@ pub async fn prove(
     })))
 }
 
-/// A file that does not read has no rows to look for; whether it once had is for the receipts to say.
-async fn unreadable(subject: &Subject, evidence: &mut Evidence, problem: &Problem) -> Result<Doubt> {
-    for date in subject.home.into_iter().flat_map(|home| [home.pred(), home, home.succ()]) {
+/// A file that does not read has no rows to look for; whether it once had is for the receipts to
+/// say.
+async fn unreadable(
+    subject: &Subject,
+    evidence: &mut Evidence,
+    problem: &Problem,
+) -> Result<Doubt> {
+    for date in subject
+        .home
+        .into_iter()
+        .flat_map(|home| [home.pred(), home, home.succ()])
+    {
         if let Ok(witness) = evidence.of(&subject.series.on(date)).await?
-            && witness.receipt().sources.iter().any(|s| has_name(s, subject))
+            && witness
+                .receipt()
+                .sources
+                .iter()
+                .any(|s| has_name(s, subject))
         {
-            return Ok(Doubt::Damaged(format!("was compacted, but does not read any more ({problem})")));
+            return Ok(Doubt::Damaged(format!(
+                "was compacted, but does not read any more ({problem})"
+            )));
         }
     }
-    Ok(Doubt::Waiting(format!("does not read ({problem}), and no compaction has looked at it yet")))
+    Ok(Doubt::Waiting(format!(
+        "does not read ({problem}), and no compaction has looked at it yet"
+    )))
 }
 
 fn has_name(source: &Source, subject: &Subject) -> bool {
     source.name == subject.name && source.size == subject.object.size
 }
 
-/// The rows in the data of each day, if the receipts bill this very content and the bills add up: here and elsewhere in
-/// every receipt, and here over all receipts.
+/// The rows in the data of each day, if the receipts bill this very content and the bills add up:
+/// here and elsewhere in every receipt, and here over all receipts.
 fn in_data(
     subject: &Subject,
     found: &Census,
@@ -183,23 +209,32 @@ fn in_data(
     for (date, witness) in days {
         let receipt = witness.receipt();
         // The rows tell which source it is: a file may have been renamed, moved or touched since.
-        let content = Content { rows: found.rows, row_hash: found.row_hash };
+        let content = Content {
+            rows: found.rows,
+            row_hash: found.row_hash,
+        };
         let Some(source) = witness.source(layout::collector_of(&subject.name), content) else {
             let named = || receipt.sources.iter().filter(|s| has_name(s, subject));
-            return Err(match named().find(|s| s.modified_us == subject.object.modified_us) {
-                Some(s) => Doubt::Damaged(format!(
-                    "has {} rows with hash {}, but the receipt of {date} took in {} with {}",
-                    found.rows, found.row_hash, s.rows, s.row_hash
-                )),
-                None if named().next().is_none() => {
-                    Doubt::Waiting(format!("the receipt of {date} names no file with its rows"))
-                }
-                None => Doubt::Waiting(format!("the receipt of {date} names other rows under its name")),
-            });
+            return Err(
+                match named().find(|s| s.modified_us == subject.object.modified_us) {
+                    Some(s) => Doubt::Damaged(format!(
+                        "has {} rows with hash {}, but the receipt of {date} took in {} with {}",
+                        found.rows, found.row_hash, s.rows, s.row_hash
+                    )),
+                    None if named().next().is_none() => {
+                        Doubt::Waiting(format!("the receipt of {date} names no file with its rows"))
+                    }
+                    None => Doubt::Waiting(format!(
+                        "the receipt of {date} names other rows under its name"
+                    )),
+                },
+            );
         };
         let expected = found.days.get(date).copied().unwrap_or(0);
         let elsewhere = found.days.iter().filter(|(day, _)| *day != date);
-        let same_elsewhere = elsewhere.map(|(day, rows)| (*day, *rows)).eq(source.rows_elsewhere.clone());
+        let same_elsewhere = elsewhere
+            .map(|(day, rows)| (*day, *rows))
+            .eq(source.rows_elsewhere.clone());
         let here = source.rows_of_day() + source.rows_known;
         if here != expected || !same_elsewhere || source.rows_quarantined != found.unplaced {
             return Err(Doubt::Damaged(format!(
@@ -207,13 +242,20 @@ fn in_data(
                 found.unplaced, here, source.rows_quarantined
             )));
         }
-        data.push(InData { date: *date, rows: here, data_sha256: receipt.outcome.sha256.clone() });
+        data.push(InData {
+            date: *date,
+            rows: here,
+            data_sha256: receipt.outcome.sha256.clone(),
+        });
     }
     let placed: u64 = data.iter().map(|d| d.rows).sum::<u64>() + found.unplaced;
     if placed == found.rows {
         Ok(data)
     } else {
-        Err(Doubt::Damaged(format!("has {} rows, the receipts place {placed}", found.rows)))
+        Err(Doubt::Damaged(format!(
+            "has {} rows, the receipts place {placed}",
+            found.rows
+        )))
     }
 }
 
@@ -227,9 +269,15 @@ async fn in_quarantine(
     if found.unplaced == 0 {
         return Ok(Ok(None));
     }
-    // They were put where the file belongs; where its name tells no day, its own days are as good a guess as any.
+    // They were put where the file belongs; where its name tells no day, its own days are as good a
+    // guess as any.
     let by_time = Date::of_ns(subject.object.modified_us.saturating_mul(1000));
-    let mut folders: Vec<Date> = subject.home.into_iter().chain(found.days.keys().copied()).chain(by_time).collect();
+    let mut folders: Vec<Date> = subject
+        .home
+        .into_iter()
+        .chain(found.days.keys().copied())
+        .chain(by_time)
+        .collect();
     folders.sort_unstable();
     folders.dedup();
     let ours = |e: &Entry| {
@@ -240,12 +288,22 @@ async fn in_quarantine(
     };
     for date in folders {
         let partition = subject.series.on(date);
-        let Some(entry) = evidence.entries(&partition).await?.into_iter().find(ours) else { continue };
-        if let Err(doubt) = evidence.kept_rows(&partition, &entry, found.unplaced, found.unplaced_hash).await? {
+        let Some(entry) = evidence.entries(&partition).await?.into_iter().find(ours) else {
+            continue;
+        };
+        if let Err(doubt) = evidence
+            .kept_rows(&partition, &entry, found.unplaced, found.unplaced_hash)
+            .await?
+        {
             return Ok(Err(doubt));
         }
         let (kept_as, kept_sha256) = (entry.kept_as, entry.kept_sha256);
-        return Ok(Ok(Some(InQuarantine { date, rows: found.unplaced, kept_as, kept_sha256 })));
+        return Ok(Ok(Some(InQuarantine {
+            date,
+            rows: found.unplaced,
+            kept_as,
+            kept_sha256,
+        })));
     }
     Ok(Err(Doubt::Damaged(format!(
         "{} rows of it have no permitted day, and QUARANTINE does not have them",

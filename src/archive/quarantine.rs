@@ -1,7 +1,8 @@
 //! The QUARANTINE of a partition: `error.json`, and the bytes beside it.
 //!
-//! This is the only place that reads and writes either. An `error.json` that cannot be parsed is an error for the
-//! caller and is never replaced. Bytes that are kept are never overwritten, whether or not an entry names them.
+//! This is the only place that reads and writes either. An `error.json` that cannot be parsed is an
+//! error for the caller and is never replaced. Bytes that are kept are never overwritten, whether
+//! or not an entry names them.
 
 use std::path::Path;
 
@@ -24,30 +25,42 @@ const TURNS: u32 = 500;
 /// The entries of a partition.
 ///
 /// # Errors
-/// When the archive does not answer, or `error.json` cannot be understood: to act as if it said nothing would be a guess.
+/// When the archive does not answer, or `error.json` cannot be understood: to act as if it said
+/// nothing would be a guess.
 pub async fn entries(handle: &PartitionHandle) -> Result<Vec<Entry>> {
     Ok(entries_and_version(handle).await?.0)
 }
 
 async fn entries_and_version(handle: &PartitionHandle) -> Result<(Vec<Entry>, Expect)> {
     let stands = handle.archive().read_version(&handle.error_key()).await?;
-    let Some((bytes, tag)) = stands else { return Ok((Vec::new(), Expect::Absent)) };
-    Ok((parse(handle.archive(), &handle.error_key(), &bytes)?, version(Some(tag))))
+    let Some((bytes, tag)) = stands else {
+        return Ok((Vec::new(), Expect::Absent));
+    };
+    Ok((
+        parse(handle.archive(), &handle.error_key(), &bytes)?,
+        version(Some(tag)),
+    ))
 }
 
-/// The entries in the bytes of the `error.json` at `key`, for those who read many of them at a time.
+/// The entries in the bytes of the `error.json` at `key`, for those who read many of them at a
+/// time.
 ///
 /// # Errors
 /// When they cannot be understood.
 pub fn parse(archive: &Store, key: &str, bytes: &[u8]) -> Result<Vec<Entry>> {
     let file = ErrorFile::from_json(bytes).map_err(|e| {
         let shown = archive.show(key);
-        Error::caused(Kind::Damage, format!("{shown}: repair it first, or move it and what lies beside it away"), e)
+        Error::caused(
+            Kind::Damage,
+            format!("{shown}: repair it first, or move it and what lies beside it away"),
+            e,
+        )
     })?;
     Ok(file.files)
 }
 
-/// Adds entries, which other processes may be doing as well; an entry of the same kept file is replaced.
+/// Adds entries, which other processes may be doing as well; an entry of the same kept file is
+/// replaced.
 ///
 /// # Errors
 /// As [`entries`], and when `error.json` cannot be written.
@@ -74,8 +87,17 @@ pub async fn change(
     change: impl Fn(Entry) -> Option<Entry> + Send + Sync,
 ) -> Result<()> {
     update(handle, staging, |known| {
-        let (mut same, mut others): (Vec<Entry>, Vec<Entry>) = known.into_iter().partition(|e| e.kept_as == kept_as);
-        let gone = || Error::new(Kind::Io, format!("{}: {kept_as} is not in QUARANTINE any more", handle.partition()));
+        let (mut same, mut others): (Vec<Entry>, Vec<Entry>) =
+            known.into_iter().partition(|e| e.kept_as == kept_as);
+        let gone = || {
+            Error::new(
+                Kind::Io,
+                format!(
+                    "{}: {kept_as} is not in QUARANTINE any more",
+                    handle.partition()
+                ),
+            )
+        };
         others.extend(change(same.pop().ok_or_else(gone)?));
         Ok(others)
     })
@@ -87,14 +109,19 @@ async fn update(
     staging: &Path,
     change: impl Fn(Vec<Entry>) -> Result<Vec<Entry>> + Send + Sync,
 ) -> Result<()> {
-    let (archive, key, dir) = (handle.archive(), handle.error_key(), handle.quarantine_dir());
+    let (archive, key, dir) = (
+        handle.archive(),
+        handle.error_key(),
+        handle.quarantine_dir(),
+    );
     atomic::in_turn(archive, &dir, TURNS, || async {
         let object = archive.head(&key).await?;
         let (known, expect) = entries_and_version(handle).await?;
         let raced = || Error::new(Kind::Conflict, "error.json has a new entry");
         match (ErrorFile::of(change(known)?), object) {
             (Some(file), _) => {
-                let _ = atomic::write_bytes(archive, &key, staging, &expect, file.to_json()?).await?;
+                let _ =
+                    atomic::write_bytes(archive, &key, staging, &expect, file.to_json()?).await?;
                 Ok(())
             }
             (None, None) => Ok(()),
@@ -120,8 +147,8 @@ pub enum KeptName {
     Kept(String),
 }
 
-/// The first name that is free, or that has these bytes already. An object without an entry is left by a run that was
-/// killed: what it is is told by its bytes, which `is_same` is asked for.
+/// The first name that is free, or that has these bytes already. An object without an entry is left
+/// by a run that was killed: what it is is told by its bytes, which `is_same` is asked for.
 ///
 /// # Errors
 /// When the archive does not answer.
@@ -146,7 +173,10 @@ pub async fn place_for(
             return Ok(KeptName::Kept(name));
         }
     }
-    Err(Error::new(Kind::Io, format!("{}: no name is free in QUARANTINE", handle.partition())))
+    Err(Error::new(
+        Kind::Io,
+        format!("{}: no name is free in QUARANTINE", handle.partition()),
+    ))
 }
 
 /// Keeps a file whole, unless it is kept already; returns the name.
@@ -185,7 +215,12 @@ pub async fn keep(
             match copied {
                 Ok(_) => Ok(name),
                 // Another process keeps the same file at the same time.
-                Err(error) if error.kind() == Kind::Conflict && archive.sha256(&key).await?.0 == sha256 => Ok(name),
+                Err(error)
+                    if error.kind() == Kind::Conflict
+                        && archive.sha256(&key).await?.0 == sha256 =>
+                {
+                    Ok(name)
+                }
                 Err(error) => Err(error),
             }
         }

@@ -1,8 +1,8 @@
 //! What an archive holds of a partition: the only judge of it.
 //!
-//! [`inspect`] fetches the facts, as many as it is asked for; [`judge`] decides on them. Every verb maps the [`State`]
-//! to words of its own, and none decides by other rules. A [`Published`] partition is made only here and in
-//! [`super::commit`].
+//! [`inspect`] fetches the facts, as many as it is asked for; [`judge`] decides on them. Every verb
+//! maps the [`State`] to words of its own, and none decides by other rules. A [`Published`]
+//! partition is made only here and in [`super::commit`].
 
 use std::fmt;
 
@@ -34,7 +34,8 @@ pub enum Depth {
     Bytes,
 }
 
-/// A partition that is published: its receipt vouches for the data that stands, and `meta.json` says the same.
+/// A partition that is published: its receipt vouches for the data that stands, and `meta.json`
+/// says the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     receipt: Box<Receipt>,
@@ -42,7 +43,9 @@ pub struct Published {
 
 impl Published {
     pub(super) fn new(receipt: Receipt) -> Self {
-        Self { receipt: Box::new(receipt) }
+        Self {
+            receipt: Box::new(receipt),
+        }
     }
 
     /// Its receipt.
@@ -75,7 +78,10 @@ impl State {
             Self::Empty | Self::Unproven(Unproven::MetaWithoutData | Unproven::OtherSize) => None,
             Self::Published(published) => Some(&published.receipt.outcome.sha256),
             Self::Interrupted(receipt) => Some(&receipt.outcome.sha256),
-            Self::Lost(loss) => loss.standing.as_ref().map(|standing| standing.outcome.sha256.as_str()),
+            Self::Lost(loss) => loss
+                .standing
+                .as_ref()
+                .map(|standing| standing.outcome.sha256.as_str()),
             Self::Unproven(Unproven::NoReceipt(sha256)) => sha256.as_deref(),
         }
     }
@@ -96,11 +102,17 @@ pub struct Loss {
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = self.newest.as_ref().map(|receipt| format!(" of {} rows", receipt.outcome.rows));
+        let rows = self
+            .newest
+            .as_ref()
+            .map(|receipt| format!(" of {} rows", receipt.outcome.rows));
         let rows = rows.unwrap_or_default();
         let number = self.generation;
         match &self.standing {
-            None => write!(f, "generation {number}{rows} was published and its data.parquet is gone")?,
+            None => write!(
+                f,
+                "generation {number}{rows} was published and its data.parquet is gone"
+            )?,
             Some(standing) => write!(
                 f,
                 "generation {number}{rows} was published, but an older one of {} rows is in its place",
@@ -127,14 +139,16 @@ impl fmt::Display for Unproven {
         match self {
             Self::MetaWithoutData => f.write_str("meta.json is there without its data.parquet"),
             Self::NoReceipt(None) => f.write_str("no receipt vouches for data.parquet"),
-            Self::NoReceipt(Some(sha256)) => write!(f, "no receipt vouches for data.parquet (sha256 {sha256})"),
+            Self::NoReceipt(Some(sha256)) => {
+                write!(f, "no receipt vouches for data.parquet (sha256 {sha256})")
+            }
             Self::OtherSize => f.write_str("data.parquet has another size than its receipt says"),
         }
     }
 }
 
-/// What to do about a partition that is neither published nor empty. One place says it, so that no two commands contradict
-/// each other.
+/// What to do about a partition that is neither published nor empty. One place says it, so that no
+/// two commands contradict each other.
 #[must_use]
 pub fn advice(state: &State) -> Option<&'static str> {
     match state {
@@ -144,7 +158,9 @@ pub fn advice(state: &State) -> Option<&'static str> {
             "restore it from a backup; qlc compact builds it anew where the spool still has all of its rows, and goes on \
              without the others with --accept-loss",
         ),
-        State::Unproven(Unproven::MetaWithoutData) => Some("restore the data from a backup, or remove meta.json"),
+        State::Unproven(Unproven::MetaWithoutData) => {
+            Some("restore the data from a backup, or remove meta.json")
+        }
         State::Unproven(_) => Some(
             "qlc verify tells what is wrong with it; qlc import adopts the data of another program; else restore it from a \
              backup, or move it away",
@@ -181,10 +197,21 @@ pub enum DataState {
 /// Decides what a partition is.
 #[must_use]
 pub fn judge(facts: PartitionFacts) -> State {
-    let PartitionFacts { data, meta, newest, newest_receipt, without_history } = facts;
+    let PartitionFacts {
+        data,
+        meta,
+        newest,
+        newest_receipt,
+        without_history,
+    } = facts;
     let lost = |newest: &Generation, receipt: Option<Receipt>, standing: Option<Receipt>| {
         let sha256 = newest.sha256.clone()?;
-        Some(State::Lost(Box::new(Loss { generation: newest.number, sha256, newest: receipt, standing })))
+        Some(State::Lost(Box::new(Loss {
+            generation: newest.number,
+            sha256,
+            newest: receipt,
+            standing,
+        })))
     };
     match data {
         None => {
@@ -206,14 +233,16 @@ pub fn judge(facts: PartitionFacts) -> State {
         Some(DataState::Unvouched(sha256)) => State::Unproven(Unproven::NoReceipt(sha256)),
         Some(DataState::Vouched(receipt)) => {
             let is_newest = |newest: &Generation| {
-                newest.sha256.as_deref() == Some(receipt.outcome.sha256.as_str()) || receipt.generation > newest.number
+                newest.sha256.as_deref() == Some(receipt.outcome.sha256.as_str())
+                    || receipt.generation > newest.number
             };
             if let Some(newest) = newest.filter(|newest| !is_newest(newest))
                 && let Some(state) = lost(&newest, newest_receipt, Some(receipt.as_ref().clone()))
             {
                 return state;
             }
-            // A meta.json of the same data that says something else is written again from the receipt.
+            // A meta.json of the same data that says something else is written again from the
+            // receipt.
             if meta.flatten().is_some_and(|meta| meta == receipt.meta()) {
                 State::Published(Published { receipt })
             } else {
@@ -244,15 +273,26 @@ impl Inspection {
             State::Lost(loss) => loss.generation,
             State::Empty | State::Unproven(_) => 0,
         };
-        self.listed.newest().map_or(0, |newest| newest.number).max(standing) + 1
+        self.listed
+            .newest()
+            .map_or(0, |newest| newest.number)
+            .max(standing)
+            + 1
     }
 
-    /// Whether the partition is published and no mark says so: a version without marks, or one that wrote them last, published it.
+    /// Whether the partition is published and no mark says so: a version without marks, or one that
+    /// wrote them last, published it.
     #[must_use]
     pub fn lacks_mark(&self) -> bool {
-        let State::Published(published) = &self.state else { return false };
+        let State::Published(published) = &self.state else {
+            return false;
+        };
         let sha256 = Some(published.receipt().outcome.sha256.as_str());
-        !self.listed.generations.iter().any(|generation| generation.sha256.as_deref() == sha256)
+        !self
+            .listed
+            .generations
+            .iter()
+            .any(|generation| generation.sha256.as_deref() == sha256)
     }
 }
 
@@ -262,34 +302,54 @@ const LOOKS: u32 = 5;
 /// Finds out what a partition is.
 ///
 /// # Errors
-/// When the archive does not answer, or a receipt cannot be understood; [`Kind::Conflict`] when other processes replaced its
-/// objects at every look.
+/// When the archive does not answer, or a receipt cannot be understood; [`Kind::Conflict`] when
+/// other processes replaced its objects at every look.
 pub async fn inspect(handle: &PartitionHandle, depth: Depth) -> Result<Inspection> {
     for _ in 0..LOOKS {
         let meta = handle.meta().await?;
         let listed = handle.list().await?;
         let versions = versions_of(&listed, meta.as_ref());
         let inspection = inspect_with(handle, listed, meta, depth).await;
-        let settled = inspection.as_ref().is_ok_and(|i| matches!(i.state, State::Empty | State::Published(_)));
-        // What does not fit together, or was replaced while it was read, may be what another process is publishing.
+        let settled = inspection
+            .as_ref()
+            .is_ok_and(|i| matches!(i.state, State::Empty | State::Published(_)));
+        // What does not fit together, or was replaced while it was read, may be what another
+        // process is publishing.
         if settled || versions == handle.versions().await? {
             return inspection;
         }
     }
-    Err(Error::new(Kind::Conflict, format!("{}: other processes keep publishing this partition", handle.partition())))
+    Err(Error::new(
+        Kind::Conflict,
+        format!(
+            "{}: other processes keep publishing this partition",
+            handle.partition()
+        ),
+    ))
 }
 
 /// The same of a partition whose objects are listed already.
 ///
 /// # Errors
 /// As [`inspect`].
-pub async fn inspect_listed(handle: &PartitionHandle, listed: PartitionObjects, depth: Depth) -> Result<Inspection> {
-    let meta = if listed.meta.is_some() { handle.meta().await? } else { None };
+pub async fn inspect_listed(
+    handle: &PartitionHandle,
+    listed: PartitionObjects,
+    depth: Depth,
+) -> Result<Inspection> {
+    let meta = if listed.meta.is_some() {
+        handle.meta().await?
+    } else {
+        None
+    };
     inspect_with(handle, listed, meta, depth).await
 }
 
 fn versions_of(listed: &PartitionObjects, meta: Option<&(Bytes, Option<String>)>) -> Versions {
-    Versions::of(listed.data.as_ref().map(|data| data.tag.clone()), meta.map(|(_, tag)| tag.clone()))
+    Versions::of(
+        listed.data.as_ref().map(|data| data.tag.clone()),
+        meta.map(|(_, tag)| tag.clone()),
+    )
 }
 
 async fn inspect_with(
@@ -305,29 +365,46 @@ async fn inspect_with(
         ..PartitionFacts::default()
     };
     if let Some(data) = &listed.data {
-        let said = facts.meta.as_ref().and_then(Option::as_ref).map(|meta| meta.sha256.clone());
+        let said = facts
+            .meta
+            .as_ref()
+            .and_then(Option::as_ref)
+            .map(|meta| meta.sha256.clone());
         facts.data = Some(data_of(handle, &listed, data, said, depth).await?);
     }
     let standing = match &facts.data {
         Some(DataState::Vouched(receipt)) => Some(receipt.outcome.sha256.as_str()),
         _ => None,
     };
-    // On a store that lets two writers publish at once, two generations have the newest number: the one that stands counts.
+    // On a store that lets two writers publish at once, two generations have the newest number: the
+    // one that stands counts.
     if let Some(newest) = &mut facts.newest
-        && let Some(twin) =
-            listed.generations.iter().find(|g| g.number == newest.number && g.sha256.as_deref() == standing)
+        && let Some(twin) = listed
+            .generations
+            .iter()
+            .find(|g| g.number == newest.number && g.sha256.as_deref() == standing)
         && standing.is_some()
     {
         *newest = twin.clone();
     }
-    match facts.newest.as_ref().and_then(|newest| newest.sha256.as_deref()) {
-        Some(sha256) if standing != Some(sha256) => facts.newest_receipt = handle.receipt(sha256).await.ok().flatten(),
+    match facts
+        .newest
+        .as_ref()
+        .and_then(|newest| newest.sha256.as_deref())
+    {
+        Some(sha256) if standing != Some(sha256) => {
+            facts.newest_receipt = handle.receipt(sha256).await.ok().flatten();
+        }
         None if facts.newest.is_none() && listed.data.is_none() => {
             facts.without_history = handle.newest_without_history(&listed).await?;
         }
         _ => {}
     }
-    Ok(Inspection { state: judge(facts), versions, listed })
+    Ok(Inspection {
+        state: judge(facts),
+        versions,
+        listed,
+    })
 }
 
 /// Which receipt is that of the data that stands; `said` is the sha256 that `meta.json` says.
@@ -344,7 +421,8 @@ async fn data_of(
         let Some(sha256) = said else {
             for sha256 in &listed.receipts {
                 let receipt = handle.receipt(sha256).await?;
-                if let Some(receipt) = receipt.filter(|receipt| receipt.outcome.bytes == data.size) {
+                if let Some(receipt) = receipt.filter(|receipt| receipt.outcome.bytes == data.size)
+                {
                     return Ok(vouched(receipt));
                 }
             }
@@ -365,18 +443,21 @@ async fn data_of(
         return Ok(vouched(receipt));
     }
     let (sha256, _) = handle.archive().sha256(&data.key).await?;
-    let Some(receipt) = handle.receipt(&sha256).await? else { return Ok(DataState::Unvouched(Some(sha256))) };
+    let Some(receipt) = handle.receipt(&sha256).await? else {
+        return Ok(DataState::Unvouched(Some(sha256)));
+    };
     // The bytes are those that it names; whether it says of them what is true, only they can tell.
     if !footer_agrees(handle, data, &receipt).await? {
         let shown = handle.archive().show(&handle.receipt_key(&sha256));
-        let what = format!("{shown}: contradicts the footer of data.parquet: restore it from a backup");
+        let what =
+            format!("{shown}: contradicts the footer of data.parquet: restore it from a backup");
         return Err(Error::new(Kind::Damage, what));
     }
     Ok(vouched(receipt))
 }
 
-/// Whether the footer of archived data is that of the data that the receipt vouches for: it names the row hash and the
-/// version.
+/// Whether the footer of archived data is that of the data that the receipt vouches for: it names
+/// the row hash and the version.
 async fn footer_agrees(handle: &PartitionHandle, data: &Object, receipt: &Receipt) -> Result<bool> {
     let meta = match Handle::new(handle.archive(), data).footer().await {
         Ok(meta) => meta,
@@ -394,6 +475,8 @@ async fn footer_agrees(handle: &PartitionHandle, data: &Object, receipt: &Receip
         // Another program wrote the footer: no more can be asked of it.
         return Ok(true);
     }
-    Ok(value(FOOTER_KEY) == Some(receipt.outcome.row_hash.to_string())
-        && value(VERSION_KEY).as_deref() == Some(receipt.qlc_version.as_str()))
+    Ok(
+        value(FOOTER_KEY) == Some(receipt.outcome.row_hash.to_string())
+            && value(VERSION_KEY).as_deref() == Some(receipt.qlc_version.as_str()),
+    )
 }

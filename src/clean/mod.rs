@@ -1,8 +1,9 @@
-//! `clean`: removes what interrupted runs left: receipts of data that was never published or was replaced, temporary
-//! files, scratch folders, probes, finished intents.
+//! `clean`: removes what interrupted runs left: receipts of data that was never published or was
+//! replaced, temporary files, scratch folders, probes, finished intents.
 //!
-//! Each kind has its own rule for when it is orphaned. Young objects stay, because a run may be about to need them.
-//! `data.parquet`, `meta.json`, QUARANTINE, spool files and journals are never touched.
+//! Each kind has its own rule for when it is orphaned. Young objects stay, because a run may be
+//! about to need them. `data.parquet`, `meta.json`, QUARANTINE, spool files and journals are never
+//! touched.
 
 mod receipts;
 mod report;
@@ -42,7 +43,12 @@ pub async fn run(
     let old = |object: &Object| is_before(object, before);
     if !archive.is_absent() {
         let (orphans, missing) = receipts::orphans(archive, &old, stop).await?;
-        all.extend(missing.into_all().into_iter().map(|one| unlisted(Kind::Receipt, one)));
+        all.extend(
+            missing
+                .into_all()
+                .into_iter()
+                .map(|one| unlisted(Kind::Receipt, one)),
+        );
         for (object, why) in orphans {
             all.push(object_goes(archive, &object, Kind::Receipt, why, options).await);
         }
@@ -50,7 +56,12 @@ pub async fn run(
             all.push(upload_goes(archive, &upload, options).await);
         }
         let (probes, missing) = archive.list(PROBE_DIR).await?.apart();
-        all.extend(missing.into_all().into_iter().map(|one| unlisted(Kind::Probe, one)));
+        all.extend(
+            missing
+                .into_all()
+                .into_iter()
+                .map(|one| unlisted(Kind::Probe, one)),
+        );
         for object in probes.into_iter().filter(old) {
             let why = "it showed what the store can do";
             all.push(object_goes(archive, &object, Kind::Probe, why.to_owned(), options).await);
@@ -62,9 +73,19 @@ pub async fn run(
     }
     for store in [Some(archive), spool].into_iter().flatten() {
         let (abandoned, missing) = leftovers::abandoned(store);
-        all.extend(missing.into_all().into_iter().map(|one| unlisted(Kind::Temporary, one)));
+        all.extend(
+            missing
+                .into_all()
+                .into_iter()
+                .map(|one| unlisted(Kind::Temporary, one)),
+        );
         for path in abandoned {
-            all.push(path_goes(&path, Kind::Temporary, options, leftovers::remove));
+            all.push(path_goes(
+                &path,
+                Kind::Temporary,
+                options,
+                leftovers::remove,
+            ));
         }
     }
     for path in scratch::abandoned(&options.spill_dir) {
@@ -75,7 +96,13 @@ pub async fn run(
 
 /// What could not be looked for.
 fn unlisted(kind: Kind, folder: Unlisted) -> Swept {
-    Swept { kind, place: folder.folder, bytes: None, left: Left::Failed, why: folder.reason }
+    Swept {
+        kind,
+        place: folder.folder,
+        bytes: None,
+        left: Left::Failed,
+        why: folder.reason,
+    }
 }
 
 fn is_before(object: &Object, before: DateTime<Utc>) -> bool {
@@ -86,15 +113,30 @@ fn is_before(object: &Object, before: DateTime<Utc>) -> bool {
 async fn finished_intents(archive: &Store) -> Result<Vec<Object>> {
     let all = archive.list(layout::PRUNED).await?.whole()?;
     let finished = |intent: &Object| {
-        let journal = intent.key.strip_suffix(".intent.ndjson").map(|run| format!("{run}.ndjson"));
+        let journal = intent
+            .key
+            .strip_suffix(".intent.ndjson")
+            .map(|run| format!("{run}.ndjson"));
         journal.is_some_and(|key| all.iter().any(|o| o.key == key))
     };
     Ok(all.iter().filter(|o| finished(o)).cloned().collect())
 }
 
-async fn object_goes(archive: &Store, object: &Object, kind: Kind, why: String, options: &Options) -> Swept {
+async fn object_goes(
+    archive: &Store,
+    object: &Object,
+    kind: Kind,
+    why: String,
+    options: &Options,
+) -> Swept {
     let (place, bytes) = (archive.show(&object.key), object.size);
-    let swept = |left, why| Swept { kind, place: place.clone(), bytes: Some(bytes), left, why };
+    let swept = |left, why| Swept {
+        kind,
+        place: place.clone(),
+        bytes: Some(bytes),
+        left,
+        why,
+    };
     if options.dry_run {
         return swept(Left::WouldGo, why);
     }
@@ -106,9 +148,18 @@ async fn object_goes(archive: &Store, object: &Object, kind: Kind, why: String, 
 }
 
 async fn upload_goes(archive: &Store, upload: &Unfinished, options: &Options) -> Swept {
-    let why = format!("it was begun at {} and never ended", upload.begun.to_rfc3339());
+    let why = format!(
+        "it was begun at {} and never ended",
+        upload.begun.to_rfc3339()
+    );
     let place = archive.show(&upload.key);
-    let swept = |left, why| Swept { kind: Kind::Upload, place, bytes: None, left, why };
+    let swept = |left, why| Swept {
+        kind: Kind::Upload,
+        place,
+        bytes: None,
+        left,
+        why,
+    };
     if options.dry_run {
         return swept(Left::WouldGo, why);
     }
@@ -118,17 +169,34 @@ async fn upload_goes(archive: &Store, upload: &Unfinished, options: &Options) ->
     }
 }
 
-fn path_goes(path: &Path, kind: Kind, options: &Options, remove: impl Fn(&Path) -> Result<bool>) -> Swept {
-    let bytes = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
+fn path_goes(
+    path: &Path,
+    kind: Kind,
+    options: &Options,
+    remove: impl Fn(&Path) -> Result<bool>,
+) -> Swept {
+    let bytes = std::fs::metadata(path)
+        .ok()
+        .filter(std::fs::Metadata::is_file)
+        .map(|m| m.len());
     let place = path.display().to_string();
-    let swept = |left, why: String| Swept { kind, place, bytes, left, why };
+    let swept = |left, why: String| Swept {
+        kind,
+        place,
+        bytes,
+        left,
+        why,
+    };
     let dead = "the process that made it is dead".to_owned();
     if options.dry_run {
         return swept(Left::WouldGo, dead);
     }
     match remove(path) {
         Ok(true) => swept(Left::Gone, dead),
-        Ok(false) => swept(Left::Stays, "a process has taken it up meanwhile".to_owned()),
+        Ok(false) => swept(
+            Left::Stays,
+            "a process has taken it up meanwhile".to_owned(),
+        ),
         Err(error) => swept(Left::Failed, error.chain()),
     }
 }

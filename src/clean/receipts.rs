@@ -1,10 +1,11 @@
-//! Which receipts vouch for nothing: neither for the current data, nor for what `meta.json` names, nor for data that
-//! either of these was built upon.
+//! Which receipts vouch for nothing: neither for the current data, nor for what `meta.json` names,
+//! nor for data that either of these was built upon.
 //!
-//! A receipt is written before its data. When an attempt dies in between, and the next one has other input, the receipt
-//! remains; so does that of data that was replaced. What the history needs stays: the receipt of the newest published
-//! generation, whether or not its data is there, and those of the bases, because the rows of files that left the spool
-//! were proven there. A partition of which anything cannot be read is left alone.
+//! A receipt is written before its data. When an attempt dies in between, and the next one has
+//! other input, the receipt remains; so does that of data that was replaced. What the history needs
+//! stays: the receipt of the newest published generation, whether or not its data is there, and
+//! those of the bases, because the rows of files that left the spool were proven there. A partition
+//! of which anything cannot be read is left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,24 +41,37 @@ pub(super) async fn orphans(
             continue;
         }
         if stop() {
-            return Err(Error::new(Kind::Interrupted, "stopped as asked, before everything was looked at"));
+            return Err(Error::new(
+                Kind::Interrupted,
+                "stopped as asked, before everything was looked at",
+            ));
         }
-        // Most partitions have one receipt, and it is that of their meta: nothing else is read then.
+        // Most partitions have one receipt, and it is that of their meta: nothing else is read
+        // then.
         if !receipts.by_sha256.values().any(old) {
             continue;
         }
         match needed(&PartitionHandle::new(archive, &partition), &receipts).await? {
             Ok(needed) => {
                 for (objects, why) in [
-                    (receipts.by_sha256, "neither the data nor meta.json nor a base of them is what it vouches for"),
-                    (receipts.notes, "the generation that it is about has no receipt"),
+                    (
+                        receipts.by_sha256,
+                        "neither the data nor meta.json nor a base of them is what it vouches for",
+                    ),
+                    (
+                        receipts.notes,
+                        "the generation that it is about has no receipt",
+                    ),
                 ] {
-                    let orphans =
-                        objects.into_iter().filter(|(sha256, object)| !needed.contains(sha256) && old(object));
+                    let orphans = objects
+                        .into_iter()
+                        .filter(|(sha256, object)| !needed.contains(sha256) && old(object));
                     all.extend(orphans.map(|(_, object)| (object, why.to_owned())));
                 }
             }
-            Err(why) => tracing::warn!(%partition, why, "its receipts are left alone; see qlc verify"),
+            Err(why) => {
+                tracing::warn!(%partition, why, "its receipts are left alone; see qlc verify");
+            }
         }
     }
     Ok((all, missing))
@@ -77,7 +91,12 @@ async fn receipts(archive: &Store) -> Result<(BTreeMap<Partition, Receipts>, Mis
     let mut all: BTreeMap<Partition, Receipts> = BTreeMap::new();
     let (objects, missing) = archive.list(layout::RECEIPTS).await?.apart();
     for object in objects {
-        let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::RECEIPTS, &object.key) else {
+        let Some(Ok(Placed {
+            series,
+            date: Some(date),
+            file,
+        })) = Placed::below(layout::RECEIPTS, &object.key)
+        else {
             continue;
         };
         let receipts = all.entry(series.on(date)).or_default();
@@ -98,7 +117,11 @@ async fn needed(
     receipts: &Receipts,
 ) -> Result<std::result::Result<BTreeSet<String>, String>> {
     let archive = handle.archive();
-    let newest = receipts.generations.iter().max().and_then(|newest| newest.sha256.clone());
+    let newest = receipts
+        .generations
+        .iter()
+        .max()
+        .and_then(|newest| newest.sha256.clone());
     let mut open: Vec<String> = newest.into_iter().collect();
     let meta = match handle.meta().await? {
         Some((bytes, _)) => match Meta::from_json(&bytes) {
@@ -111,8 +134,10 @@ async fn needed(
     if meta.is_some() && data.is_none() {
         return Ok(Err("meta.json is there without its data.parquet".to_owned()));
     }
-    let only =
-        receipts.by_sha256.len() == 1 && meta.as_ref().is_some_and(|sha256| receipts.by_sha256.contains_key(sha256));
+    let only = receipts.by_sha256.len() == 1
+        && meta
+            .as_ref()
+            .is_some_and(|sha256| receipts.by_sha256.contains_key(sha256));
     if data.is_some() && !only {
         open.push(archive.sha256(&handle.data_key()).await?.0);
     }
@@ -123,7 +148,9 @@ async fn needed(
             let bytes = archive.read(&object.key).await?.unwrap_or_default();
             let receipt = Receipt::from_json(&bytes);
             if receipt.map_or(true, |receipt| receipt.receipt_version == WITHOUT_HISTORY) {
-                return Ok(Err("a receipt of a version without history may be of data that is gone".to_owned()));
+                return Ok(Err(
+                    "a receipt of a version without history may be of data that is gone".to_owned(),
+                ));
             }
         }
     }
@@ -136,11 +163,20 @@ async fn needed(
             return Ok(Err(format!("the receipt {sha256}.json is absent")));
         };
         let Some(bytes) = archive.read(&object.key).await? else {
-            return Ok(Err(format!("{} has gone while it was looked at", archive.show(&object.key))));
+            return Ok(Err(format!(
+                "{} has gone while it was looked at",
+                archive.show(&object.key)
+            )));
         };
         match Receipt::from_json(&bytes) {
             Ok(receipt) => open.extend(receipt.base.map(|base| base.sha256)),
-            Err(error) => return Ok(Err(format!("{}: {}", archive.show(&object.key), error.chain()))),
+            Err(error) => {
+                return Ok(Err(format!(
+                    "{}: {}",
+                    archive.show(&object.key),
+                    error.chain()
+                )));
+            }
         }
     }
     Ok(Ok(needed))

@@ -1,6 +1,7 @@
 //! What a run records about itself while it works, for metrics and notices after it has ended.
 //!
-//! Commands add to it as soon as they know something, so that it is there even if they end with an error.
+//! Commands add to it as soon as they know something, so that it is there even if they end with an
+//! error.
 
 use std::{
     collections::BTreeMap,
@@ -74,7 +75,8 @@ impl Account {
     /// A compaction ended.
     pub(crate) fn compacted(&self, summary: &RunSummary) {
         let RunSummary { outcomes, input } = summary;
-        let mut partitions: BTreeMap<&'static str, u64> = ALL.map(|status| (name(status), 0)).into();
+        let mut partitions: BTreeMap<&'static str, u64> =
+            ALL.map(|status| (name(status), 0)).into();
         for outcome in outcomes {
             *partitions.entry(name(outcome.status)).or_default() += 1;
         }
@@ -85,7 +87,11 @@ impl Account {
                 _ if outcome.quarantined > 0 => "quarantined",
                 _ => return None,
             };
-            Some(Trouble { partition: outcome.partition.clone(), status, message: outcome.message.clone() })
+            Some(Trouble {
+                partition: outcome.partition.clone(),
+                status,
+                message: outcome.message.clone(),
+            })
         };
         let mut sums = self.sums();
         sums.partitions = Some(partitions);
@@ -96,10 +102,13 @@ impl Account {
         sums.troubles = outcomes.iter().filter_map(trouble).collect();
         sums.files_seen = Some(input.files);
         sums.files_ignored = Some(input.ignored.len() as u64);
-        sums.errors.extend(input.unlisted.iter().map(|folder| folder.reason.clone()));
+        sums.errors
+            .extend(input.unlisted.iter().map(|folder| folder.reason.clone()));
         if let Some(first) = input.ignored.first() {
             let (number, Ignored { file, reason }) = (input.ignored.len(), first);
-            sums.errors.push(format!("{number} files of the spool ignored, such as {file}: {reason}"));
+            sums.errors.push(format!(
+                "{number} files of the spool ignored, such as {file}: {reason}"
+            ));
         }
     }
 
@@ -115,7 +124,13 @@ impl Account {
         let unsound = all.iter().filter(|one| !one.sound);
         let (failed, all_of_them) = (unsound.clone().count() as u64, all.len() as u64);
         let mut sums = self.sums();
-        sums.partitions = Some([(name(Status::Done), all_of_them - failed), (name(Status::Failed), failed)].into());
+        sums.partitions = Some(
+            [
+                (name(Status::Done), all_of_them - failed),
+                (name(Status::Failed), failed),
+            ]
+            .into(),
+        );
         sums.rows = Some(all.iter().map(|one| one.rows).sum());
         sums.input_bytes = Some(all.iter().map(|one| one.bytes).sum());
         sums.findings = Some(all.iter().map(|one| one.findings.len() as u64).sum());
@@ -131,15 +146,29 @@ impl Account {
     pub(crate) fn pruned(&self, report: &prune::Report) {
         use prune::Outcome::{Failed, Unknown, Unproven};
         let is_bad = |outcome| matches!(outcome, Failed | Unknown | Unproven);
-        let files = report.files.iter().filter(|file| is_bad(file.outcome)).map(|file| (&file.name, &file.reason));
-        let records = report.records.iter().filter(|one| is_bad(one.outcome)).map(|one| (&one.record, &one.reason));
-        self.sums().errors.extend(files.chain(records).map(|(name, reason)| format!("{name}: {reason}")));
+        let files = report
+            .files
+            .iter()
+            .filter(|file| is_bad(file.outcome))
+            .map(|file| (&file.name, &file.reason));
+        let records = report
+            .records
+            .iter()
+            .filter(|one| is_bad(one.outcome))
+            .map(|one| (&one.record, &one.reason));
+        self.sums().errors.extend(
+            files
+                .chain(records)
+                .map(|(name, reason)| format!("{name}: {reason}")),
+        );
     }
 
     /// A cleaning ended: what could not be removed.
     pub(crate) fn cleaned(&self, swept: &[Swept]) {
         let stuck = swept.iter().filter(|one| one.left == Left::Failed);
-        self.sums().errors.extend(stuck.map(|one| format!("{}: {}", one.place, one.why)));
+        self.sums()
+            .errors
+            .extend(stuck.map(|one| format!("{}: {}", one.place, one.why)));
     }
 
     /// Something ended with an error.
@@ -157,11 +186,17 @@ impl Account {
     }
 }
 
-/// The largest resident memory of this process so far, in bytes; `None` where the system does not tell.
+/// The largest resident memory of this process so far, in bytes; `None` where the system does not
+/// tell.
 pub(crate) fn peak_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 const ALL: [Status; 7] = [

@@ -1,8 +1,8 @@
 //! The two output streams: stdout for results, stderr for progress, log and errors.
 //!
-//! Names and messages come from elsewhere, so control characters are escaped here, on their way out ([`plain`]). While
-//! progress bars are drawn on a terminal, every other line goes through here, so that neither corrupts the other. A
-//! closed pipe is not an error: `qlc … | head` ends well.
+//! Names and messages come from elsewhere, so control characters are escaped here, on their way out
+//! ([`plain`]). While progress bars are drawn on a terminal, every other line goes through here, so
+//! that neither corrupts the other. A closed pipe is not an error: `qlc … | head` ends well.
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 
@@ -28,8 +28,16 @@ impl Console {
     /// A console with bars if stderr is a terminal and progress is wanted.
     pub(crate) fn new(quiet: bool, lists_all: bool) -> Self {
         let drawn = !quiet && io::stderr().is_terminal() && !is_dumb();
-        let target = if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { bars: MultiProgress::with_draw_target(target), quiet, lists_all }
+        let target = if drawn {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self {
+            bars: MultiProgress::with_draw_target(target),
+            quiet,
+            lists_all,
+        }
     }
 
     /// The place for bars; `None` where none can stand.
@@ -54,14 +62,19 @@ impl Console {
         }
     }
 
-    /// Writes whole lines to stderr above the bars. When stderr itself is gone, there is nobody left to tell.
+    /// Writes whole lines to stderr above the bars. When stderr itself is gone, there is nobody
+    /// left to tell.
     pub(crate) fn write(&self, lines: &[u8]) {
         let _ = self.bars.suspend(|| io::stderr().write_all(lines));
     }
 
     /// Stdout, for results.
     pub(crate) fn out(&self) -> Out {
-        Out { console: self.clone(), to: BufWriter::new(io::stdout()), trouble: None }
+        Out {
+            console: self.clone(),
+            to: BufWriter::new(io::stdout()),
+            trouble: None,
+        }
     }
 }
 
@@ -78,7 +91,11 @@ impl Out {
     pub(crate) fn lines(&mut self, text: &str) {
         if self.trouble.is_none() && !text.is_empty() {
             // Where no colours are wanted there are none, so every escape is somebody else's.
-            let text = if Look::of_stdout().colour { coloured(text) } else { plain(text) };
+            let text = if Look::of_stdout().colour {
+                coloured(text)
+            } else {
+                plain(text)
+            };
             let bars = self.console.bars.clone();
             let _ = bars.suspend(|| {
                 self.write_all(text.as_bytes())?;
@@ -95,13 +112,19 @@ impl Out {
     /// # Errors
     /// When the value cannot be put in JSON, which is a defect.
     pub(crate) fn json(&mut self, value: &impl serde::Serialize) -> Result<()> {
-        let line = serde_json::to_string(value)
-            .map_err(|e| Error::caused(crate::error::Kind::Internal, "a result cannot be put in JSON", e))?;
+        let line = serde_json::to_string(value).map_err(|e| {
+            Error::caused(
+                crate::error::Kind::Internal,
+                "a result cannot be put in JSON",
+                e,
+            )
+        })?;
         self.lines(&within_json(line));
         Ok(())
     }
 
-    /// Writes what came of a command: for a person as `text` says it, for a program one line of JSON for each.
+    /// Writes what came of a command: for a person as `text` says it, for a program one line of
+    /// JSON for each.
     ///
     /// # Errors
     /// As [`Self::json`].
@@ -124,7 +147,9 @@ impl Out {
 
     /// Whether the reader of stdout has gone, which is its good right.
     pub(crate) fn is_closed(&self) -> bool {
-        self.trouble.as_ref().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
+        self.trouble
+            .as_ref()
+            .is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
     }
 
     /// Lets everything appear that was written.
@@ -163,13 +188,20 @@ impl Write for Out {
     }
 }
 
-/// JSON may hold these as they are, but a terminal obeys some of them; they occur within texts only.
+/// JSON may hold these as they are, but a terminal obeys some of them; they occur within texts
+/// only.
 fn within_json(line: String) -> String {
     let odd = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
     if !line.contains(odd) {
         return line;
     }
-    let escaped = |c: char| if odd(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    let escaped = |c: char| {
+        if odd(c) {
+            format!("\\u{:04x}", u32::from(c))
+        } else {
+            c.to_string()
+        }
+    };
     line.chars().map(escaped).collect()
 }
 
@@ -190,7 +222,10 @@ pub(crate) struct Look {
 impl Look {
     /// Of the stdout of this process.
     pub(crate) fn of_stdout() -> Self {
-        Self { width: comfy_table::Table::new().width(), colour: io::stdout().is_terminal() && colour_is_welcome() }
+        Self {
+            width: comfy_table::Table::new().width(),
+            colour: io::stdout().is_terminal() && colour_is_welcome(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Panics: a defect of qlc becomes an error like any other, in one line and with an exit code.
 //!
-//! Panics that other code catches are not printed: a damaged file can make a Parquet reader panic, which is reported
-//! with that file.
+//! Panics that other code catches are not printed: a damaged file can make a Parquet reader panic,
+//! which is reported with that file.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, set_hook},
@@ -27,10 +27,17 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     crate::file::fault::install_panic_hook();
     // Nothing of `work` is looked at after a panic, so nothing half changed can be seen.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let text = LAST.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        let text = LAST
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .unwrap_or_default();
         Err(Error::new(
             Kind::Internal,
-            format!("this is a defect of qlc {}; please report it: {text}", env!("CARGO_PKG_VERSION")),
+            format!(
+                "this is a defect of qlc {}; please report it: {text}",
+                env!("CARGO_PKG_VERSION")
+            ),
         ))
     })
 }

@@ -9,8 +9,8 @@
 //! | 4 | damage was found (`verify`, `inspect`, `import`); `prune` and `quarantine retry`: what must be proven could not be |
 //! | 5 | whether a write to a bucket took effect is not known; the next run finds out |
 //!
-//! Damage beats failure (it is certain, and no second run mends it), an unknown outcome beats a known failure, and
-//! failure beats quarantine.
+//! Damage beats failure (it is certain, and no second run mends it), an unknown outcome beats a
+//! known failure, and failure beats quarantine.
 
 use std::process::ExitCode;
 
@@ -72,8 +72,8 @@ impl Exit {
         outcomes.iter().map(one).max().unwrap_or(Self::Done)
     }
 
-    /// After a look at the input: what could not be listed may be data that is missing, what is ignored is data that nobody
-    /// takes in.
+    /// After a look at the input: what could not be listed may be data that is missing, what is
+    /// ignored is data that nobody takes in.
     pub(crate) fn of_input(input: &InputSummary) -> Self {
         if !input.unlisted.is_empty() {
             Self::Failed
@@ -89,9 +89,17 @@ impl Exit {
         Self::of_outcomes(&summary.outcomes).max(Self::of_input(&summary.input))
     }
 
-    /// After a dry run: a partition that could not even be planned counts as failed, an intended quarantine does not count.
+    /// After a dry run: a partition that could not even be planned counts as failed, an intended
+    /// quarantine does not count.
     pub(crate) fn of_outlooks(outlooks: &[Outlook]) -> Self {
-        if outlooks.iter().any(|outlook| outlook.action == Action::Fail) { Self::Failed } else { Self::Done }
+        if outlooks
+            .iter()
+            .any(|outlook| outlook.action == Action::Fail)
+        {
+            Self::Failed
+        } else {
+            Self::Done
+        }
     }
 
     /// After a search for damage that reported so many findings, and then ended.
@@ -107,8 +115,11 @@ impl Exit {
 
     /// After a pruning: what is not proven any more is damage, wherever it lies.
     pub(crate) fn of_pruned(report: &prune::Report) -> Self {
-        let all =
-            report.files.iter().map(|file| file.outcome).chain(report.records.iter().map(|record| record.outcome));
+        let all = report
+            .files
+            .iter()
+            .map(|file| file.outcome)
+            .chain(report.records.iter().map(|record| record.outcome));
         let worst = all.map(|outcome| match outcome {
             prune::Outcome::Unproven => Self::Damage,
             prune::Outcome::Failed => Self::Failed,
@@ -116,7 +127,10 @@ impl Exit {
             _ => Self::Done,
         });
         let is_short = report.stopped || !report.unlisted.is_empty();
-        worst.chain(is_short.then_some(Self::Failed)).max().unwrap_or(Self::Done)
+        worst
+            .chain(is_short.then_some(Self::Failed))
+            .max()
+            .unwrap_or(Self::Done)
     }
 
     /// After entries of QUARANTINE were tried again.
@@ -132,10 +146,15 @@ impl Exit {
 
     /// After an examination.
     pub(crate) fn of_checks(checks: &[Check]) -> Self {
-        if checks.iter().any(|check| check.level == Level::Problem) { Self::Failed } else { Self::Done }
+        if checks.iter().any(|check| check.level == Level::Problem) {
+            Self::Failed
+        } else {
+            Self::Done
+        }
     }
 
-    /// After an import: what could not be adopted counts as failed, what does not read or contradicts its meta as damage.
+    /// After an import: what could not be adopted counts as failed, what does not read or
+    /// contradicts its meta as damage.
     pub(crate) fn of_imported(imported: &[import::Imported]) -> Self {
         let one = |one: &import::Imported| match one.outcome {
             import::Outcome::Adopted
@@ -145,7 +164,9 @@ impl Exit {
             | import::Outcome::Rewritable
             | import::Outcome::UpToDate
             | import::Outcome::LostRace => Self::Done,
-            import::Outcome::Unfit | import::Outcome::Refused | import::Outcome::Failed => Self::Failed,
+            import::Outcome::Unfit | import::Outcome::Refused | import::Outcome::Failed => {
+                Self::Failed
+            }
             import::Outcome::Damaged => Self::Damage,
             import::Outcome::Unknown => Self::Unknown,
         };
@@ -160,12 +181,20 @@ impl Exit {
 
     /// After a statement: an answer that lacks the rows of some files is not the whole one.
     pub(crate) fn of_answer(answer: query::Answer) -> Self {
-        if answer.left_out > 0 { Self::Quarantined } else { Self::Done }
+        if answer.left_out > 0 {
+            Self::Quarantined
+        } else {
+            Self::Done
+        }
     }
 
     /// After a cleaning.
     pub(crate) fn of_swept(swept: &[clean::Swept]) -> Self {
-        if swept.iter().any(|one| one.left == clean::Left::Failed) { Self::Failed } else { Self::Done }
+        if swept.iter().any(|one| one.left == clean::Left::Failed) {
+            Self::Failed
+        } else {
+            Self::Done
+        }
     }
 
     /// The meaning, in words.
@@ -216,32 +245,65 @@ mod tests {
             stream: "bbo".parse().unwrap(),
             symbol: "btcusdt".parse().unwrap(),
         };
-        let partition = Partition { series, date: Date::from_ymd(2026, 2, 3).unwrap() };
-        Outcome { quarantined, ..Outcome::without(&partition, status, "") }
+        let partition = Partition {
+            series,
+            date: Date::from_ymd(2026, 2, 3).unwrap(),
+        };
+        Outcome {
+            quarantined,
+            ..Outcome::without(&partition, status, "")
+        }
     }
 
     #[test]
     fn one_table_of_codes() {
         let check = |outcomes: &[(Status, u64)], code: u8| {
-            let all: Vec<_> = outcomes.iter().map(|(status, n)| outcome(*status, *n)).collect();
+            let all: Vec<_> = outcomes
+                .iter()
+                .map(|(status, n)| outcome(*status, *n))
+                .collect();
             assert_eq!(Exit::of_outcomes(&all).code(), code, "{outcomes:?}");
         };
         check(&[], 0);
-        check(&[(Status::Done, 0), (Status::UpToDate, 0), (Status::Completed, 0), (Status::LostRace, 0)], 0);
+        check(
+            &[
+                (Status::Done, 0),
+                (Status::UpToDate, 0),
+                (Status::Completed, 0),
+                (Status::LostRace, 0),
+            ],
+            0,
+        );
         check(&[(Status::Done, 1), (Status::Done, 0)], 3);
         check(&[(Status::Done, 1), (Status::Failed, 0)], 1);
         check(&[(Status::Failed, 2)], 1);
         check(&[(Status::Interrupted, 0)], 1);
-        check(&[(Status::Unknown, 0), (Status::Failed, 0), (Status::Done, 1)], 5);
+        check(
+            &[(Status::Unknown, 0), (Status::Failed, 0), (Status::Done, 1)],
+            5,
+        );
     }
 
     #[test]
     fn input_that_nobody_takes_in_is_no_success() {
-        let ignored = vec![Ignored { file: "a.parquet".to_owned(), reason: String::new() }];
-        let unlisted = vec![Unlisted { folder: "a".to_owned(), reason: String::new() }];
+        let ignored = vec![Ignored {
+            file: "a.parquet".to_owned(),
+            reason: String::new(),
+        }];
+        let unlisted = vec![Unlisted {
+            folder: "a".to_owned(),
+            reason: String::new(),
+        }];
         let check = |ignored: &[Ignored], unlisted: &[Unlisted], status, code: u8| {
-            let input = InputSummary { files: 1, ignored: ignored.to_vec(), unlisted: unlisted.to_vec() };
-            let summary = RunSummary { outcomes: vec![outcome(status, 0)], input };
+            let input = InputSummary {
+                files: 1,
+                ignored: ignored.to_vec(),
+                unlisted: unlisted.to_vec(),
+            };
+            let summary = RunSummary {
+                outcomes: vec![outcome(status, 0)],
+                input,
+            };
             assert_eq!(Exit::of_run(&summary).code(), code, "{summary:?}");
         };
         check(&[], &[], Status::Done, 0);
@@ -253,7 +315,17 @@ mod tests {
     #[test]
     fn errors_by_their_kind() {
         let of = |kind| Exit::of_error(&Error::new(kind, "x")).code();
-        assert_eq!([Kind::Usage, Kind::Conflict, Kind::Io, Kind::Interrupted, Kind::Damage].map(of), [2, 0, 1, 1, 1]);
+        assert_eq!(
+            [
+                Kind::Usage,
+                Kind::Conflict,
+                Kind::Io,
+                Kind::Interrupted,
+                Kind::Damage
+            ]
+            .map(of),
+            [2, 0, 1, 1, 1]
+        );
         let ended = |kind| Err::<(), _>(Error::new(kind, "x"));
         assert_eq!(Exit::of_findings(0, &Ok(())).code(), 0);
         assert_eq!(Exit::of_findings(1, &Ok(())).code(), 4);

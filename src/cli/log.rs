@@ -23,14 +23,21 @@ const VARIABLE: &str = "QLC_LOG";
 pub(crate) fn start(global: &Global, console: &Console) -> Result<()> {
     let filter = match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
-            Error::caused(Kind::Usage, format!("{VARIABLE}={text:?} is not a log filter; write one as in qlc=debug"), e)
+            Error::caused(
+                Kind::Usage,
+                format!("{VARIABLE}={text:?} is not a log filter; write one as in qlc=debug"),
+                e,
+            )
         })?,
         _ => EnvFilter::new(level(global.verbose, global.quiet)),
     };
     let is_coloured = io::stderr().is_terminal() && colour_is_welcome();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(AboveBars { console: console.clone(), is_coloured })
+        .with_writer(AboveBars {
+            console: console.clone(),
+            is_coloured,
+        })
         .with_ansi(is_coloured)
         // Its complaint about a stderr that has gone would be a panic.
         .log_internal_errors(false);
@@ -64,8 +71,15 @@ impl Write for AboveBars {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // Names and messages in it come from elsewhere. An event is a line, whatever is in them.
         let text = String::from_utf8_lossy(line);
-        let event = text.strip_suffix('\n').unwrap_or(&text).replace('\n', "\\n");
-        let shown = if self.is_coloured { coloured(&event) } else { plain(&event) };
+        let event = text
+            .strip_suffix('\n')
+            .unwrap_or(&text)
+            .replace('\n', "\\n");
+        let shown = if self.is_coloured {
+            coloured(&event)
+        } else {
+            plain(&event)
+        };
         self.console.write(format!("{shown}\n").as_bytes());
         Ok(line.len())
     }

@@ -1,4 +1,5 @@
-//! What was meant: typed flags become the options of a verb, or an error that says which flag does not fit and why.
+//! What was meant: typed flags become the options of a verb, or an error that says which flag does
+//! not fit and why.
 //!
 //! Pure: what it needs of files, stores and the clock comes in as an argument.
 
@@ -6,7 +7,8 @@ use chrono::{DateTime, Utc};
 
 use super::{
     args::{
-        Chosen, Clean, Compact, Covered, Days, Import, ModeName, OutputFormat, Prune, Query, SelectionArgs, Verify,
+        Chosen, Clean, Compact, Covered, Days, Import, ModeName, OutputFormat, Prune, Query,
+        SelectionArgs, Verify,
     },
     settings::{Settings, nearest},
 };
@@ -49,7 +51,11 @@ pub(crate) enum Given {
 ///
 /// # Errors
 /// When flags contradict each other or one that the mode needs is missing.
-pub(crate) fn compact(typed: &Compact, settings: &Settings, clock: DateTime<Utc>) -> Result<compact::Options> {
+pub(crate) fn compact(
+    typed: &Compact,
+    settings: &Settings,
+    clock: DateTime<Utc>,
+) -> Result<compact::Options> {
     let now = typed.now.unwrap_or(clock);
     // An instant that has no day is a typing error, not a failed run.
     let _ = Date::of(now)?;
@@ -68,11 +74,24 @@ pub(crate) fn compact(typed: &Compact, settings: &Settings, clock: DateTime<Utc>
 }
 
 fn mode(typed: &Compact) -> Result<compact::Mode> {
-    let given = [("--start", typed.start.is_some()), ("--end", typed.end.is_some()), ("--date", typed.date.is_some())];
-    let refuse = |allowed: &[&str], name: &str| match given.iter().find(|(flag, is)| *is && !allowed.contains(flag)) {
+    let given = [
+        ("--start", typed.start.is_some()),
+        ("--end", typed.end.is_some()),
+        ("--date", typed.date.is_some()),
+    ];
+    let refuse = |allowed: &[&str], name: &str| match given
+        .iter()
+        .find(|(flag, is)| *is && !allowed.contains(flag))
+    {
         Some((flag, _)) => {
-            let home = if *flag == "--date" { "single" } else { "backfill" };
-            Err(Error::usage(format!("{flag} belongs to --mode {home}, not to --mode {name}: change one of them")))
+            let home = if *flag == "--date" {
+                "single"
+            } else {
+                "backfill"
+            };
+            Err(Error::usage(format!(
+                "{flag} belongs to --mode {home}, not to --mode {name}: change one of them"
+            )))
         }
         None => Ok(()),
     };
@@ -93,7 +112,9 @@ fn mode(typed: &Compact) -> Result<compact::Mode> {
             refuse(&["--date"], "single")?;
             let one = |count: usize| count == 1;
             match typed.date {
-                Some(date) if one(typed.selection.symbol.len()) && one(typed.selection.stream.len()) => {
+                Some(date)
+                    if one(typed.selection.symbol.len()) && one(typed.selection.stream.len()) =>
+                {
                     Ok(compact::Mode::Single { date })
                 }
                 _ => Err(Error::usage(
@@ -123,21 +144,35 @@ pub(crate) fn verify(typed: &Verify, settings: &Settings) -> Result<verify::Opti
 ///
 /// # Errors
 /// When the first day comes after the last one, or the instant has no day.
-pub(crate) fn status(typed: &Covered, detail: status::Detail, clock: DateTime<Utc>) -> Result<status::Options> {
+pub(crate) fn status(
+    typed: &Covered,
+    detail: status::Detail,
+    clock: DateTime<Utc>,
+) -> Result<status::Options> {
     let now = typed.now.unwrap_or(clock);
     let today = Date::of(now)?;
     let (start, end) = days(&typed.days)?;
     if let Some(start) = start.filter(|start| *start > today) {
         return Err(Error::usage(format!("--start {start} lies in the future")));
     }
-    Ok(status::Options { selection: selection(&typed.selection), start, end, now, detail })
+    Ok(status::Options {
+        selection: selection(&typed.selection),
+        start,
+        end,
+        now,
+        detail,
+    })
 }
 
 /// The options of a pruning. `clock` is the present instant, for where none was typed.
 ///
 /// # Errors
 /// When the instant has no day.
-pub(crate) fn prune(typed: &Prune, settings: &Settings, clock: DateTime<Utc>) -> Result<prune::Options> {
+pub(crate) fn prune(
+    typed: &Prune,
+    settings: &Settings,
+    clock: DateTime<Utc>,
+) -> Result<prune::Options> {
     let now = typed.now.unwrap_or(clock);
     let _ = Date::of(now)?;
     Ok(prune::Options {
@@ -154,7 +189,11 @@ pub(crate) fn prune(typed: &Prune, settings: &Settings, clock: DateTime<Utc>) ->
 ///
 /// # Errors
 /// When the first day comes after the last one.
-pub(crate) fn import(typed: &Import, settings: &Settings, clock: DateTime<Utc>) -> Result<import::Options> {
+pub(crate) fn import(
+    typed: &Import,
+    settings: &Settings,
+    clock: DateTime<Utc>,
+) -> Result<import::Options> {
     let (start, end) = days(&typed.days)?;
     Ok(import::Options {
         selection: selection(&typed.selection),
@@ -162,7 +201,12 @@ pub(crate) fn import(typed: &Import, settings: &Settings, clock: DateTime<Utc>) 
         end,
         now: clock,
         spill_dir: settings.spill_dir.clone(),
-        spool: settings.spool.all().first().map(|spool| spool.place.clone()).unwrap_or_default(),
+        spool: settings
+            .spool
+            .all()
+            .first()
+            .map(|spool| spool.place.clone())
+            .unwrap_or_default(),
         rewrite: typed.rewrite,
         dry_run: typed.dry_run,
     })
@@ -200,11 +244,16 @@ pub(crate) fn clean(typed: &Clean, settings: &Settings, clock: DateTime<Utc>) ->
 /// When the first day comes after the last one.
 pub(crate) fn filter(typed: &Chosen) -> Result<Filter> {
     let (start, end) = days(&typed.days)?;
-    Ok(Filter { selection: selection(&typed.selection), start, end, name: typed.name.clone() })
+    Ok(Filter {
+        selection: selection(&typed.selection),
+        start,
+        end,
+        name: typed.name.clone(),
+    })
 }
 
-/// The compactions that try these entries again: of the day that each file belongs to and its neighbours, or of all days
-/// that are open where no name tells a day.
+/// The compactions that try these entries again: of the day that each file belongs to and its
+/// neighbours, or of all days that are open where no name tells a day.
 pub(crate) fn compactions(
     retries: &[Retry],
     salvage: bool,
@@ -212,12 +261,16 @@ pub(crate) fn compactions(
     now: DateTime<Utc>,
 ) -> Vec<compact::Options> {
     let tried = retries.iter().filter(|retry| retry.refused.is_none());
-    let mut wanted: Vec<(&Series, Option<Date>)> =
-        tried.map(|retry| (&retry.held.partition.series, retry.home)).collect();
+    let mut wanted: Vec<(&Series, Option<Date>)> = tried
+        .map(|retry| (&retry.held.partition.series, retry.home))
+        .collect();
     wanted.sort();
     wanted.dedup();
     let options = wanted.into_iter().map(|(series, home)| compact::Options {
-        mode: home.map_or(compact::Mode::CatchUp, |day| compact::Mode::Backfill { start: day.pred(), end: day.succ() }),
+        mode: home.map_or(compact::Mode::CatchUp, |day| compact::Mode::Backfill {
+            start: day.pred(),
+            end: day.succ(),
+        }),
         selection: Selection {
             exchanges: vec![series.exchange.clone()],
             streams: vec![series.stream.clone()],
@@ -238,10 +291,16 @@ pub(crate) fn compactions(
 /// What a query is to do. `given` is the content of `--file` or stdin, or who sits there.
 ///
 /// # Errors
-/// When not exactly one statement was given, a name or parameter is unknown or given twice, or the file names a form that
-/// is not that of `--format`, or several statements share what is meant for one.
+/// When not exactly one statement was given, a name or parameter is unknown or given twice, or the
+/// file names a form that is not that of `--format`, or several statements share what is meant for
+/// one.
 pub(crate) fn query(typed: &Query, given: Given, settings: &Settings) -> Result<Asked> {
-    let chosen = [typed.sql.is_some(), typed.file.is_some(), typed.name.is_some(), typed.list];
+    let chosen = [
+        typed.sql.is_some(),
+        typed.file.is_some(),
+        typed.name.is_some(),
+        typed.list,
+    ];
     let chosen = chosen.iter().filter(|is| **is).count();
     let is_asked = chosen == 0
         && match &given {
@@ -258,20 +317,39 @@ pub(crate) fn query(typed: &Query, given: Given, settings: &Settings) -> Result<
         return Ok(Asked::List);
     }
     if is_asked && matches!(given, Given::Terminal) {
-        if typed.output.is_some() || !typed.param.is_empty() || typed.format == Some(OutputFormat::Parquet) {
-            return Err(Error::usage("--output, --param and --format parquet need a statement: write it after query"));
+        if typed.output.is_some()
+            || !typed.param.is_empty()
+            || typed.format == Some(OutputFormat::Parquet)
+        {
+            return Err(Error::usage(
+                "--output, --param and --format parquet need a statement: write it after query",
+            ));
         }
         let form = typed.format.unwrap_or(OutputFormat::Table);
-        return Ok(Asked::Prompt(options(typed, query::Statement::Sql(String::new()), Vec::new(), settings), form));
+        return Ok(Asked::Prompt(
+            options(
+                typed,
+                query::Statement::Sql(String::new()),
+                Vec::new(),
+                settings,
+            ),
+            form,
+        ));
     }
     let statements: Vec<query::Statement> = match (&typed.name, &typed.sql, given) {
         (Some(name), ..) => vec![query::Statement::Named(known(name, &typed.param)?)],
         (None, Some(sql), _) if !sql.trim().is_empty() => vec![query::Statement::Sql(sql.clone())],
-        (None, None, Given::Text(text)) => query::split(&text).all().into_iter().map(query::Statement::Sql).collect(),
+        (None, None, Given::Text(text)) => query::split(&text)
+            .all()
+            .into_iter()
+            .map(query::Statement::Sql)
+            .collect(),
         (None, ..) => Vec::new(),
     };
     if statements.is_empty() {
-        return Err(Error::usage("the statement is empty: write a query, as in \"SELECT * FROM archive.meta\""));
+        return Err(Error::usage(
+            "the statement is empty: write a query, as in \"SELECT * FROM archive.meta\"",
+        ));
     }
     if statements.len() > 1 && (typed.output.is_some() || !typed.param.is_empty()) {
         return Err(Error::usage(format!(
@@ -282,11 +360,15 @@ pub(crate) fn query(typed: &Query, given: Given, settings: &Settings) -> Result<
     let mut params: Vec<(String, String)> = Vec::new();
     for (key, value) in &typed.param {
         if params.iter().any(|(known, _)| known == key) {
-            return Err(Error::usage(format!("--param {key} is given twice: keep one")));
+            return Err(Error::usage(format!(
+                "--param {key} is given twice: keep one"
+            )));
         }
         params.push((key.clone(), value.clone()));
     }
-    let all = statements.into_iter().map(|statement| options(typed, statement, params.clone(), settings));
+    let all = statements
+        .into_iter()
+        .map(|statement| options(typed, statement, params.clone(), settings));
     Ok(Asked::Run(all.collect()))
 }
 
@@ -311,18 +393,25 @@ fn options(
 fn known(name: &str, params: &[(String, String)]) -> Result<String> {
     let Some(found) = query::named().iter().find(|query| query.name == name) else {
         let names: Vec<_> = query::named().iter().map(|query| query.name).collect();
-        let hint =
-            nearest(name, names.iter().copied()).map_or_else(String::new, |near| format!(" did you mean {near}?"));
-        return Err(Error::usage(format!("no query is named {name:?};{hint} there are {}", names.join(", "))));
+        let hint = nearest(name, names.iter().copied())
+            .map_or_else(String::new, |near| format!(" did you mean {near}?"));
+        return Err(Error::usage(format!(
+            "no query is named {name:?};{hint} there are {}",
+            names.join(", ")
+        )));
     };
     let names: Vec<_> = found.params.iter().map(|param| param.name).collect();
-    match params.iter().find(|(key, _)| !names.contains(&key.as_str())) {
-        Some((key, _)) if names.is_empty() => {
-            Err(Error::usage(format!("the query {name} has no parameters: leave out --param {key}")))
-        }
-        Some((key, _)) => {
-            Err(Error::usage(format!("the query {name} has no parameter {key:?}; it has {}", names.join(", "))))
-        }
+    match params
+        .iter()
+        .find(|(key, _)| !names.contains(&key.as_str()))
+    {
+        Some((key, _)) if names.is_empty() => Err(Error::usage(format!(
+            "the query {name} has no parameters: leave out --param {key}"
+        ))),
+        Some((key, _)) => Err(Error::usage(format!(
+            "the query {name} has no parameter {key:?}; it has {}",
+            names.join(", ")
+        ))),
         None => Ok(found.name.to_owned()),
     }
 }
@@ -332,7 +421,11 @@ fn form(typed: &Query) -> query::Format {
         let extension = typed.output.as_ref()?.extension()?.to_str()?;
         <OutputFormat as clap::ValueEnum>::from_str(extension, true).ok()
     };
-    typed.format.or_else(by_name).unwrap_or(OutputFormat::Table).into()
+    typed
+        .format
+        .or_else(by_name)
+        .unwrap_or(OutputFormat::Table)
+        .into()
 }
 
 impl From<OutputFormat> for query::Format {
@@ -348,7 +441,11 @@ impl From<OutputFormat> for query::Format {
 }
 
 fn selection(typed: &SelectionArgs) -> Selection {
-    Selection { exchanges: typed.exchange.clone(), streams: typed.stream.clone(), symbols: typed.symbol.clone() }
+    Selection {
+        exchanges: typed.exchange.clone(),
+        streams: typed.stream.clone(),
+        symbols: typed.symbol.clone(),
+    }
 }
 
 /// The first and the last day that are meant; `None` where that end is open.
@@ -367,7 +464,9 @@ fn in_order(start: Date, end: Date) -> Result<()> {
     if start <= end {
         return Ok(());
     }
-    Err(Error::usage(format!("--start {start} is after --end {end}: exchange the two days")))
+    Err(Error::usage(format!(
+        "--start {start} is after --end {end}: exchange the two days"
+    )))
 }
 
 #[cfg(test)]

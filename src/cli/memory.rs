@@ -1,22 +1,25 @@
 //! Gives freed memory back to the system while the process comes near its limit.
 //!
-//! The limit is for resident memory. What is freed stays with the allocator, between blocks that are still in use: after a
-//! sort of wide rows, whose columns are thousands of small blocks, that is as much again as what is in use. Giving it back
-//! costs time, so it is done where more than half of the limit is resident, and again when more has become resident since:
-//! a quarter of what is left, so that it is done more often the nearer the limit is.
+//! The limit is for resident memory. What is freed stays with the allocator, between blocks that
+//! are still in use: after a sort of wide rows, whose columns are thousands of small blocks, that
+//! is as much again as what is in use. Giving it back costs time, so it is done where more than
+//! half of the limit is resident, and again when more has become resident since: a quarter of what
+//! is left, so that it is done more often the nearer the limit is.
 
 use std::{io, sync::Once, thread, time::Duration};
 
-/// How often the resident memory is looked at. A process makes some tens of megabytes resident meanwhile, at most.
+/// How often the resident memory is looked at. A process makes some tens of megabytes resident
+/// meanwhile, at most.
 const EVERY: Duration = Duration::from_millis(20);
 /// The part of the limit that may be resident before anything is given back.
 const EASY: u64 = 2;
-/// The part of what is left that must have become resident since the last time, and the part of the limit at least.
+/// The part of what is left that must have become resident since the last time, and the part of the
+/// limit at least.
 const MORE: u64 = 4;
 const LEAST_MORE: u64 = 64;
 
-/// Watches over the resident memory from now on until the process ends; `give_back` gives what is free to the system. Does
-/// nothing where the system does not tell what is resident.
+/// Watches over the resident memory from now on until the process ends; `give_back` gives what is
+/// free to the system. Does nothing where the system does not tell what is resident.
 pub(super) fn keep_within(limit: u64, give_back: fn()) {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
@@ -31,7 +34,9 @@ pub(super) fn keep_within(limit: u64, give_back: fn()) {
             }
         };
         // Without the thread more stays resident; nothing else depends on it.
-        let begun: io::Result<_> = thread::Builder::new().name("qlc-memory".to_owned()).spawn(watch);
+        let begun: io::Result<_> = thread::Builder::new()
+            .name("qlc-memory".to_owned())
+            .spawn(watch);
         if let Err(error) = begun {
             tracing::debug!(%error, "nobody watches over the memory");
         }
@@ -54,7 +59,8 @@ impl Pressure {
     fn is_due(&mut self, resident: u64) -> bool {
         self.least = self.least.min(resident);
         let left = self.limit.saturating_sub(resident);
-        resident > self.limit / EASY && resident - self.least > (left / MORE).max(self.limit / LEAST_MORE)
+        resident > self.limit / EASY
+            && resident - self.least > (left / MORE).max(self.limit / LEAST_MORE)
     }
 
     fn eased(&mut self, resident: u64) {
@@ -66,7 +72,12 @@ impl Pressure {
 fn resident() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! The command line: what was typed, what is printed, which exit code.
 //!
-//! Each step has its file: `args` (typed) → `settings` and `meaning` (meant) → `command` (done) → `show` (printed) →
-//! `exit`, and `after` reports how it ended. This is the only floor that knows clap, stdout and the environment. It
-//! does no verb's work: it calls verbs and prints what they return.
+//! Each step has its file: `args` (typed) → `settings` and `meaning` (meant) → `command` (done) →
+//! `show` (printed) → `exit`, and `after` reports how it ended. This is the only floor that knows
+//! clap, stdout and the environment. It does no verb's work: it calls verbs and prints what they
+//! return.
 
-#![expect(clippy::disallowed_methods, reason = "the floor that reads the environment for all others")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the floor that reads the environment for all others"
+)]
 
 mod account;
 mod after;
@@ -40,11 +44,12 @@ use crate::{
     storage,
 };
 
-/// The stack of each worker thread. A schema as deep as one may be needs a tenth of it, and only what is used is resident.
+/// The stack of each worker thread. A schema as deep as one may be needs a tenth of it, and only
+/// what is used is resident.
 const WORKER_STACK: usize = 8 << 20;
 
-/// The program: reads the command line, does what it says, and returns the exit code. `give_back` gives memory that is free
-/// to the system.
+/// The program: reads the command line, does what it says, and returns the exit code. `give_back`
+/// gives memory that is free to the system.
 #[must_use]
 pub fn main(give_back: fn()) -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
@@ -68,7 +73,10 @@ fn run(typed: &args::Typed, console: &Console, account: &Account, give_back: fn(
     log::start(&typed.global, console)?;
     arm_crash()?;
     #[cfg(feature = "cluster")]
-    if let Some(version) = std::env::var("QLC_PRETEND_VERSION").ok().filter(|version| !version.is_empty()) {
+    if let Some(version) = std::env::var("QLC_PRETEND_VERSION")
+        .ok()
+        .filter(|version| !version.is_empty())
+    {
         crate::cluster::pretend_version(version);
     }
     let signals = signals::listen(console)?;
@@ -98,7 +106,9 @@ fn run(typed: &args::Typed, console: &Console, account: &Account, give_back: fn(
 
 /// What clap ends by itself: help and version on stdout, a usage error in one line on stderr.
 fn not_run(error: &clap::Error, line: &[OsString]) -> Exit {
-    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    use clap::error::ErrorKind::{
+        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
+    };
     let console = Console::new(true, false);
     match error.kind() {
         DisplayHelp | DisplayVersion => match error.print().and_then(|()| io::stdout().flush()) {
@@ -112,7 +122,11 @@ fn not_run(error: &clap::Error, line: &[OsString]) -> Exit {
         },
         DisplayHelpOnMissingArgumentOrSubcommand => {
             let alone = line.len() < 2;
-            let help = if alone { args::FIRST_SCREEN.to_owned() } else { error.render().to_string() };
+            let help = if alone {
+                args::FIRST_SCREEN.to_owned()
+            } else {
+                error.render().to_string()
+            };
             console.line(help.trim_end());
             Exit::Usage
         }
@@ -123,12 +137,20 @@ fn not_run(error: &clap::Error, line: &[OsString]) -> Exit {
     }
 }
 
-/// For crash tests: `QLC_CRASH_AT=n` kills this process by SIGKILL at the n-th point between two durable steps.
+/// For crash tests: `QLC_CRASH_AT=n` kills this process by SIGKILL at the n-th point between two
+/// durable steps.
 fn arm_crash() -> Result<()> {
     const VARIABLE: &str = "QLC_CRASH_AT";
-    let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else { return Ok(()) };
+    let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else {
+        return Ok(());
+    };
     let nth = text.to_str().and_then(|text| text.parse().ok());
-    let nth = nth.ok_or_else(|| Error::new(Kind::Usage, format!("{VARIABLE}={} is not a number", text.display())))?;
+    let nth = nth.ok_or_else(|| {
+        Error::new(
+            Kind::Usage,
+            format!("{VARIABLE}={} is not a number", text.display()),
+        )
+    })?;
     storage::crash::arm(nth);
     Ok(())
 }

@@ -54,7 +54,8 @@ struct Count {
 }
 
 impl Count {
-    /// An estimate of all bytes: those not begun will be like those begun, except for the share that has nothing to do.
+    /// An estimate of all bytes: those not begun will be like those begun, except for the share
+    /// that has nothing to do.
     fn total(self) -> u64 {
         let waiting = self.partitions.saturating_sub(self.begun + self.idle) as u64;
         let known = (self.begun + self.idle).max(1) as u64;
@@ -73,8 +74,16 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        let state = State { count: Count::default(), lines: HashMap::new(), json };
-        Self { console: console.clone(), bar, state: Mutex::new(state) }
+        let state = State {
+            count: Count::default(),
+            lines: HashMap::new(),
+            json,
+        };
+        Self {
+            console: console.clone(),
+            bar,
+            state: Mutex::new(state),
+        }
     }
 
     /// Removes the bars, and gives the output back.
@@ -99,7 +108,11 @@ impl Progress {
         // A bar of no length would be drawn as full.
         bar.set_length(count.total().max(1));
         bar.set_position(count.bytes);
-        bar.set_message(format!("{}, {}", show::rows(count.rows), show::bytes(count.bytes)));
+        bar.set_message(format!(
+            "{}, {}",
+            show::rows(count.rows),
+            show::bytes(count.bytes)
+        ));
     }
 
     fn add_line(&self, bars: &MultiProgress, partition: &Partition, rows: u64, bytes: u64) {
@@ -107,7 +120,11 @@ impl Progress {
         if state.lines.len() < SHOWN {
             let line = bars.add(ProgressBar::no_length());
             line.set_style(style("  {msg}"));
-            line.set_message(format!("{partition}: {}, {}", show::rows(rows), show::bytes(bytes)));
+            line.set_message(format!(
+                "{partition}: {}, {}",
+                show::rows(rows),
+                show::bytes(bytes)
+            ));
             let _ = state.lines.insert(partition.clone(), line);
         }
     }
@@ -176,7 +193,12 @@ impl ProgressTally {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { bar, partitions: 0, rows: 0, bytes: 0 }
+        Self {
+            bar,
+            partitions: 0,
+            rows: 0,
+            bytes: 0,
+        }
     }
 
     /// Another partition is verified.
@@ -186,7 +208,11 @@ impl ProgressTally {
         self.bytes += bytes;
         if let Some(bar) = &self.bar {
             let partitions = show::count(self.partitions, "partition");
-            bar.set_message(format!("{partitions}, {}, {}", show::rows(self.rows), show::bytes(self.bytes)));
+            bar.set_message(format!(
+                "{partitions}, {}, {}",
+                show::rows(self.rows),
+                show::bytes(self.bytes)
+            ));
         }
     }
 
@@ -208,12 +234,43 @@ mod tests {
 
     #[test]
     fn the_total_is_estimated_from_what_has_begun_and_exact_in_the_end() {
-        let count = Count { partitions: 10, begun: 2, claimed: 200, bytes: 50, ..Count::default() };
+        let count = Count {
+            partitions: 10,
+            begun: 2,
+            claimed: 200,
+            bytes: 50,
+            ..Count::default()
+        };
         assert_eq!(count.total(), 1000);
-        assert_eq!(Count { begun: 10, claimed: 1200, ..count }.total(), 1200);
-        assert_eq!(Count { begun: 2, idle: 8, ..count }.total(), 200);
+        assert_eq!(
+            Count {
+                begun: 10,
+                claimed: 1200,
+                ..count
+            }
+            .total(),
+            1200
+        );
+        assert_eq!(
+            Count {
+                begun: 2,
+                idle: 8,
+                ..count
+            }
+            .total(),
+            200
+        );
         // Rows that are read twice do not run past the end.
-        assert_eq!(Count { begun: 10, claimed: 100, bytes: 150, ..count }.total(), 150);
+        assert_eq!(
+            Count {
+                begun: 10,
+                claimed: 100,
+                bytes: 150,
+                ..count
+            }
+            .total(),
+            150
+        );
         assert_eq!(Count::default().total(), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! Every effective setting and its origin: what `config show` prints.
 //!
-//! Secrets are not shown: of a webhook only its host, of other URLs neither names, passwords nor queries.
+//! Secrets are not shown: of a webhook only its host, of other URLs neither names, passwords nor
+//! queries.
 
 use serde::Serialize;
 use url::Url;
@@ -22,8 +23,9 @@ pub(crate) struct Shown {
     pub(crate) from: String,
 }
 
-/// All settings in the order of the configuration file. `sources` tells of the flags of the collector, which have names
-/// that others have too; `has_keys` whether the environment has the keys of a bucket.
+/// All settings in the order of the configuration file. `sources` tells of the flags of the
+/// collector, which have names that others have too; `has_keys` whether the environment has the
+/// keys of a bucket.
 ///
 /// # Errors
 /// When the configuration file cannot be read any more.
@@ -35,9 +37,16 @@ pub(crate) fn shown(
     has_keys: bool,
 ) -> Result<Vec<Shown>> {
     let lines = settings::lines(global)?;
-    let path = global.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let path = global
+        .config
+        .as_ref()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
     let line = |key: &str| {
-        let exact = lines.iter().find(|(name, _)| name == key).map(|(_, line)| format!("{path}, line {line}"));
+        let exact = lines
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, line)| format!("{path}, line {line}"));
         exact.or_else(|| {
             let below = format!("{key}.");
             let (_, line) = lines.iter().find(|(name, _)| name.starts_with(&below))?;
@@ -55,13 +64,25 @@ pub(crate) fn shown(
     for key in TOP {
         let value = top(key, settings);
         // The flag --endpoint also moves feeds, which is another setting.
-        let said = if key == "endpoint" && global.bucket.store().is_none() { None } else { of(&global.sources, key) };
+        let said = if key == "endpoint" && global.bucket.store().is_none() {
+            None
+        } else {
+            of(&global.sources, key)
+        };
         let of_profile = || {
             let named = settings.bucket.credentials.is_some() || global.bucket.profile.is_some();
-            (["endpoint", "region"].contains(&key) && value.is_some() && named).then(|| "profile".to_owned())
+            (["endpoint", "region"].contains(&key) && value.is_some() && named)
+                .then(|| "profile".to_owned())
         };
-        let from = said.or_else(|| line(key)).or_else(of_profile).unwrap_or_else(|| "default".to_owned());
-        all.push(Shown { setting: key.to_owned(), value, from });
+        let from = said
+            .or_else(|| line(key))
+            .or_else(of_profile)
+            .unwrap_or_else(|| "default".to_owned());
+        all.push(Shown {
+            setting: key.to_owned(),
+            value,
+            from,
+        });
     }
     let credentials = match &settings.bucket.credentials {
         Some(keys) if keys.first || !has_keys => Some("profile"),
@@ -76,9 +97,19 @@ pub(crate) fn shown(
     for key in COLLECT {
         let setting = format!("{SECTION}.{key}");
         let typed = key == "endpoints" && !global.bucket.feeds().is_empty();
-        let said = if typed { Some("flag --endpoint".to_owned()) } else { of(sources, key) };
-        let from = said.or_else(|| line(&setting)).unwrap_or_else(|| "default".to_owned());
-        all.push(Shown { value: collect(key, collecting), setting, from });
+        let said = if typed {
+            Some("flag --endpoint".to_owned())
+        } else {
+            of(sources, key)
+        };
+        let from = said
+            .or_else(|| line(&setting))
+            .unwrap_or_else(|| "default".to_owned());
+        all.push(Shown {
+            value: collect(key, collecting),
+            setting,
+            from,
+        });
     }
     Ok(all)
 }
@@ -88,8 +119,20 @@ fn top(key: &str, settings: &Settings) -> Option<String> {
     let time = |time| humantime::format_duration(time).to_string();
     Some(match key {
         "spool" => {
-            let one = |spool: &SpoolRoot| SpoolRoot { place: masked(&spool.place), ..spool.clone() }.to_string();
-            settings.spool.all().iter().map(one).collect::<Vec<_>>().join(", ")
+            let one = |spool: &SpoolRoot| {
+                SpoolRoot {
+                    place: masked(&spool.place),
+                    ..spool.clone()
+                }
+                .to_string()
+            };
+            settings
+                .spool
+                .all()
+                .iter()
+                .map(one)
+                .collect::<Vec<_>>()
+                .join(", ")
         }
         "archive" => masked(&settings.archive),
         "memory_limit" => settings.memory_limit.to_string(),
@@ -137,7 +180,11 @@ fn collect(key: &str, collecting: &Collecting) -> Option<String> {
         "relist_every" => time(collecting.relist_every),
         "listen" => collecting.listen?.to_string(),
         "endpoints" => {
-            let all: Vec<_> = feeds.endpoint.iter().map(|(name, url)| format!("{name}={}", masked(url))).collect();
+            let all: Vec<_> = feeds
+                .endpoint
+                .iter()
+                .map(|(name, url)| format!("{name}={}", masked(url)))
+                .collect();
             names(&all)?
         }
         _ => return None,
@@ -149,7 +196,9 @@ fn masked(text: &str) -> String {
     if !text.contains("://") {
         return text.to_owned();
     }
-    let Ok(mut url) = Url::parse(text) else { return "***".to_owned() };
+    let Ok(mut url) = Url::parse(text) else {
+        return "***".to_owned();
+    };
     let is_named = !url.username().is_empty() || url.password().is_some();
     if !is_named && url.query().is_none() {
         return text.to_owned();
@@ -166,7 +215,10 @@ fn masked(text: &str) -> String {
 
 /// The host of a webhook: whoever knows the rest may post there.
 fn host_only(text: &str) -> String {
-    http_url(text).map_or_else(|| "***".to_owned(), |url| format!("{}/***", url.origin().ascii_serialization()))
+    http_url(text).map_or_else(
+        || "***".to_owned(),
+        |url| format!("{}/***", url.origin().ascii_serialization()),
+    )
 }
 
 #[cfg(test)]
@@ -181,7 +233,10 @@ mod tests {
         check("http://127.0.0.1:9091", "http://127.0.0.1:9091");
         check("https://me:pass@host/x?token=1", "https://***@host/x?***");
         check("https://:pass@host/x", "https://***@host/x");
-        assert_eq!(host_only("https://me:pass@hooks.example.org:8443/T1/B2?x=3"), "https://hooks.example.org:8443/***");
+        assert_eq!(
+            host_only("https://me:pass@hooks.example.org:8443/T1/B2?x=3"),
+            "https://hooks.example.org:8443/***"
+        );
         assert_eq!(host_only("no url"), "***");
         assert!(http_url("ftp://x/").is_none() && http_url("https://x").is_some());
     }

@@ -1,9 +1,11 @@
-//! Ctrl-C and SIGTERM: the first asks for a stop between two atomic steps, the second ends the process at once.
+//! Ctrl-C and SIGTERM: the first asks for a stop between two atomic steps, the second ends the
+//! process at once.
 //!
-//! A thread of its own listens, because all others may be busy with rows. Ending at once is safe too: what is half
-//! written has a temporary name, and the next run removes it. A command that has not come to a safe point after
-//! [`GRACE`] is abandoned where it is; if even that is not possible, because a call does not return, the process ends
-//! after [`LAST`]. The collector and the processes of a cluster take the time they need ([`Signals::be_patient`]).
+//! A thread of its own listens, because all others may be busy with rows. Ending at once is safe
+//! too: what is half written has a temporary name, and the next run removes it. A command that has
+//! not come to a safe point after [`GRACE`] is abandoned where it is; if even that is not possible,
+//! because a call does not return, the process ends after [`LAST`]. The collector and the processes
+//! of a cluster take the time they need ([`Signals::be_patient`]).
 
 use std::{
     future::Future,
@@ -75,14 +77,25 @@ pub(crate) fn listen(console: &Console) -> Result<Signals> {
     let wrong = |e: std::io::Error| Error::io("signals cannot be listened to", e);
     let stop = Stop::default();
     let (tell, asked) = watch::channel(false);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(wrong)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(wrong)?;
     let (mut interrupts, mut terminations) = {
         let _inside = runtime.enter();
-        (signal(SignalKind::interrupt()).map_err(wrong)?, signal(SignalKind::terminate()).map_err(wrong)?)
+        (
+            signal(SignalKind::interrupt()).map_err(wrong)?,
+            signal(SignalKind::terminate()).map_err(wrong)?,
+        )
     };
     let prompt = Arc::<AtPrompt>::default();
     let patient = Arc::<AtomicBool>::default();
-    let signals = Signals { stop: stop.clone(), patient: Arc::clone(&patient), asked, prompt: Arc::clone(&prompt) };
+    let signals = Signals {
+        stop: stop.clone(),
+        patient: Arc::clone(&patient),
+        asked,
+        prompt: Arc::clone(&prompt),
+    };
     let console = console.clone();
     let listener = move || {
         runtime.block_on(async {
@@ -105,7 +118,8 @@ pub(crate) fn listen(console: &Console) -> Result<Signals> {
                     prompt.cancel.notify_waiters();
                     continue;
                 }
-                // A prompt that waits for a line has nothing under way, and nobody to look at a request.
+                // A prompt that waits for a line has nothing under way, and nobody to look at a
+                // request.
                 if asked_before.replace(Instant::now()).is_some() || mode == READING {
                     #[expect(clippy::exit, reason = "asked for twice: nothing may hold up the end")]
                     std::process::exit(ON_SECOND_SIGNAL);
@@ -117,7 +131,10 @@ pub(crate) fn listen(console: &Console) -> Result<Signals> {
             }
         });
     };
-    let _ = std::thread::Builder::new().name("qlc-signals".to_owned()).spawn(listener).map_err(wrong)?;
+    let _ = std::thread::Builder::new()
+        .name("qlc-signals".to_owned())
+        .spawn(listener)
+        .map_err(wrong)?;
     Ok(signals)
 }
 
@@ -172,7 +189,8 @@ impl Signals {
         }
     }
 
-    /// Does work that changes nothing durable, and leaves it where it stands when a stop is asked for.
+    /// Does work that changes nothing durable, and leaves it where it stands when a stop is asked
+    /// for.
     ///
     /// # Errors
     /// The work's own, or [`Kind::Interrupted`].

@@ -24,13 +24,20 @@ impl FromStr for Cluster {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::usage(format!("{text:?} is not the address of a scheduler: write df://host:50050"));
+        let wrong = || {
+            Error::usage(format!(
+                "{text:?} is not the address of a scheduler: write df://host:50050"
+            ))
+        };
         let url = url::Url::parse(text).map_err(|_| wrong())?;
-        let plain = url.path().trim_matches('/').is_empty() && url.username().is_empty() && url.query().is_none();
+        let plain = url.path().trim_matches('/').is_empty()
+            && url.username().is_empty()
+            && url.query().is_none();
         match (url.scheme(), url.host_str()) {
-            ("df", Some(host)) if plain => {
-                Ok(Self { host: host.to_owned(), port: url.port().unwrap_or(SCHEDULER_PORT) })
-            }
+            ("df", Some(host)) if plain => Ok(Self {
+                host: host.to_owned(),
+                port: url.port().unwrap_or(SCHEDULER_PORT),
+            }),
             _ => Err(wrong()),
         }
     }
@@ -49,11 +56,19 @@ mod tests {
 
     #[test]
     fn a_cluster_is_named_by_its_scheduler() {
-        let check = |text: &str, want: &str| assert_eq!(text.parse::<Cluster>().unwrap().to_string(), want);
+        let check =
+            |text: &str, want: &str| assert_eq!(text.parse::<Cluster>().unwrap().to_string(), want);
         check("df://localhost:50050", "df://localhost:50050");
         check("df://10.0.0.7", "df://10.0.0.7:50050");
         check("df://host:7/", "df://host:7");
-        for text in ["", "localhost:50050", "http://localhost:50050", "df://", "df://host/x", "df://me@host"] {
+        for text in [
+            "",
+            "localhost:50050",
+            "http://localhost:50050",
+            "df://",
+            "df://host/x",
+            "df://me@host",
+        ] {
             assert!(text.parse::<Cluster>().is_err(), "{text}");
         }
     }

@@ -1,7 +1,7 @@
 //! The client: which partitions a run means, a job for each, and their results.
 //!
-//! A run begins only when every executor can do its part, and ends when the scheduler is gone: the tasks that are
-//! running end where they are, and the next run finds them.
+//! A run begins only when every executor can do its part, and ends when the scheduler is gone: the
+//! tasks that are running end where they are, and the next run finds them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,9 @@ use datafusion::{
     prelude::SessionConfig,
 };
 use datafusion_proto::protobuf::PhysicalPlanNode;
-use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::FuturesUnordered};
+use futures::{
+    FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::FuturesUnordered,
+};
 
 use super::{
     address::Cluster,
@@ -31,7 +33,9 @@ use crate::{
 
 /// Whether the scheduler still answers.
 async fn is_there(cluster: &Cluster) -> bool {
-    get::<serde_json::Value>(&cluster.url("qlc/executors")).await.is_ok()
+    get::<serde_json::Value>(&cluster.url("qlc/executors"))
+        .await
+        .is_ok()
 }
 
 /// What the jobs of a run, or the plan of a statement, have in common.
@@ -46,7 +50,11 @@ impl Session {
     /// A session on `cluster` for plans of so many partitions.
     pub(super) fn new(cluster: &Cluster, partitions: usize) -> Self {
         let config = SessionConfig::new_with_ballista().with_target_partitions(partitions.max(1));
-        Self { cluster: cluster.clone(), id: uuid::Uuid::new_v4().to_string(), config }
+        Self {
+            cluster: cluster.clone(),
+            id: uuid::Uuid::new_v4().to_string(),
+            config,
+        }
     }
 
     /// Runs `plan` as the job `name`; the rows come as they are asked for.
@@ -60,12 +68,20 @@ impl Session {
     ) -> std::result::Result<SendableRecordBatchStream, DataFusionError> {
         let config = self.config.clone().set_str("ballista.job.name", name);
         let (url, ballista) = (self.cluster.url(""), config.ballista_config());
-        execute_physical_plan::<PhysicalPlanNode>(url, &ballista, plan, &Codec::default(), self.id.clone(), config)
-            .await
+        execute_physical_plan::<PhysicalPlanNode>(
+            url,
+            &ballista,
+            plan,
+            &Codec::default(),
+            self.id.clone(),
+            config,
+        )
+        .await
     }
 }
 
-/// Compacts what `options` mean on `cluster`: as [`crate::compact::run`], with the memory limit for each partition.
+/// Compacts what `options` mean on `cluster`: as [`crate::compact::run`], with the memory limit for
+/// each partition.
 ///
 /// # Errors
 /// As there; also when an executor cannot do its part, or the scheduler does not answer any more.
@@ -77,15 +93,24 @@ pub async fn compact(
     watch: Arc<dyn Watch>,
     stop: &Stop,
 ) -> Result<RunSummary> {
-    let members = check(cluster, &Reach::of(spool, archive, true).await?, options.memory_limit).await?;
+    let members = check(
+        cluster,
+        &Reach::of(spool, archive, true).await?,
+        options.memory_limit,
+    )
+    .await?;
     let mut agenda = apart::agenda(spool, archive, options).await?;
     let partitions = std::mem::take(&mut agenda.partitions);
     watch.begin(partitions.len() + agenda.unknown.len());
     for outcome in &agenda.unknown {
         watch.partition_ends(outcome);
     }
-    let slots: usize = members.iter().map(|member: &Member| member.slots(options.memory_limit)).sum();
-    // Some more jobs than there are slots, so that an executor that is done finds the next one waiting.
+    let slots: usize = members
+        .iter()
+        .map(|member: &Member| member.slots(options.memory_limit))
+        .sum();
+    // Some more jobs than there are slots, so that an executor that is done finds the next one
+    // waiting.
     let at_a_time = slots.saturating_add(slots / 2 + 1);
     let session = Session::new(cluster, 1);
     let tasks = partitions.into_iter().enumerate().map(|(nth, partition)| {
@@ -94,7 +119,11 @@ pub async fn compact(
         async move {
             let task = task?;
             let outcome = if stop.asked() {
-                Some(Outcome::without(&task.partition, Status::Interrupted, "stopped on request before it began"))
+                Some(Outcome::without(
+                    &task.partition,
+                    Status::Interrupted,
+                    "stopped on request before it began",
+                ))
             } else {
                 one(&session, task).await?
             };
@@ -104,19 +133,23 @@ pub async fn compact(
             Ok::<_, Error>((nth, outcome))
         }
     });
-    let mut outcomes: Vec<(usize, Option<Outcome>)> =
-        stream::iter(tasks).buffer_unordered(at_a_time).try_collect().await?;
+    let mut outcomes: Vec<(usize, Option<Outcome>)> = stream::iter(tasks)
+        .buffer_unordered(at_a_time)
+        .try_collect()
+        .await?;
     outcomes.sort_by_key(|(nth, _)| *nth);
     Ok(agenda.done(outcomes.into_iter().filter_map(|(_, outcome)| outcome)))
 }
 
-/// How often a partition is tried that fails for want of something on an executor, or whose outcome is lost with one. A
-/// partition that was published all the same is found to be so.
+/// How often a partition is tried that fails for want of something on an executor, or whose outcome
+/// is lost with one. A partition that was published all the same is found to be so.
 const TRIES: usize = 5;
-/// When a try is doubled that follows a failure of that kind: one that waits on an executor that lacks something keeps its
-/// place there, so that the other goes elsewhere. Whoever is second finds the partition published.
+/// When a try is doubled that follows a failure of that kind: one that waits on an executor that
+/// lacks something keeps its place there, so that the other goes elsewhere. Whoever is second finds
+/// the partition published.
 const DOUBLED_AFTER: Duration = Duration::from_secs(1);
-/// How long the outcome of a job that has ended may take on its way: an executor that hangs does not give it away.
+/// How long the outcome of a job that has ended may take on its way: an executor that hangs does
+/// not give it away.
 const OUTCOME_WITHIN: Duration = Duration::from_secs(15);
 
 /// The job of one partition, once more elsewhere where an executor lacks something.
@@ -125,18 +158,44 @@ async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
     let (mut tries, mut elsewhere) = (0, false);
     loop {
         tries += 1;
-        let done = if elsewhere { twice(session, &task).await } else { job(session, task.clone()).await };
+        let done = if elsewhere {
+            twice(session, &task).await
+        } else {
+            job(session, task.clone()).await
+        };
         match done {
-            Ok(Report { executor, outcome: Some(outcome), local: true, .. }) if tries < TRIES => {
+            Ok(Report {
+                executor,
+                outcome: Some(outcome),
+                local: true,
+                ..
+            }) if tries < TRIES => {
                 tracing::warn!(%partition, %executor, why = %outcome.message, "failed there; once more");
                 elsewhere = true;
             }
-            Ok(Report { executor, outcome, plan, local }) => {
+            Ok(Report {
+                executor,
+                outcome,
+                plan,
+                local,
+            }) => {
                 tracing::info!(%partition, %executor, "done");
-                let named = |message: String| if local { format!("executor {executor}: {message}") } else { message };
-                return Ok(outcome.map(|o| Outcome { plan, message: named(o.message.clone()), ..o }));
+                let named = |message: String| {
+                    if local {
+                        format!("executor {executor}: {message}")
+                    } else {
+                        message
+                    }
+                };
+                return Ok(outcome.map(|o| Outcome {
+                    plan,
+                    message: named(o.message.clone()),
+                    ..o
+                }));
             }
-            Err(error) if !is_there(&session.cluster).await => return Err(gone(&session.cluster, &partition, error)),
+            Err(error) if !is_there(&session.cluster).await => {
+                return Err(gone(&session.cluster, &partition, error));
+            }
             Err(error) if tries < TRIES => {
                 tracing::warn!(%partition, why = %error.chain(), "its outcome is not known; once more");
             }
@@ -148,7 +207,8 @@ async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
     }
 }
 
-/// A job that is given out once more when it takes its time: what ends first, and well where one of them does.
+/// A job that is given out once more when it takes its time: what ends first, and well where one of
+/// them does.
 async fn twice(session: &Session, task: &Task) -> Result<Report> {
     let mut jobs: FuturesUnordered<BoxFuture<'_, Result<Report>>> = FuturesUnordered::new();
     jobs.push(job(session, task.clone()).boxed());
@@ -186,9 +246,15 @@ async fn job(session: &Session, task: Task) -> Result<Report> {
     let batches = fetched.map_err(late)?.map_err(wrong)?;
     let texts = batches.iter().flat_map(|batch| {
         use arrow::array::AsArray;
-        let column = batch.columns().first().and_then(|column| column.as_string_opt::<i32>());
+        let column = batch
+            .columns()
+            .first()
+            .and_then(|column| column.as_string_opt::<i32>());
         column.into_iter().flat_map(|texts| texts.iter().flatten())
     });
-    let report = texts.last().ok_or_else(|| Error::new(Kind::Internal, "a job without a report"))?;
-    serde_json::from_str(report).map_err(|e| Error::caused(Kind::Internal, "a report that cannot be read", e))
+    let report = texts
+        .last()
+        .ok_or_else(|| Error::new(Kind::Internal, "a job without a report"))?;
+    serde_json::from_str(report)
+        .map_err(|e| Error::caused(Kind::Internal, "a report that cannot be read", e))
 }

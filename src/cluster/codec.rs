@@ -1,6 +1,8 @@
-//! How plans become bytes and plans again: qlc's own node here, everything else by Ballista's codec.
+//! How plans become bytes and plans again: qlc's own node here, everything else by Ballista's
+//! codec.
 //!
-//! A task of another version of qlc is refused: the bytes of the archive follow from the version that makes them.
+//! A task of another version of qlc is refused: the bytes of the archive follow from the version
+//! that makes them.
 
 use std::sync::Arc;
 
@@ -16,7 +18,8 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use super::{exec::TaskExec, host::Host, task::Task, version::version};
 use crate::engine::functions;
 
-/// What the bytes of a task begin with; those of Ballista's nodes begin with a field of a message, which this is not.
+/// What the bytes of a task begin with; those of Ballista's nodes begin with a field of a message,
+/// which this is not.
 const MARK: &[u8] = b"\xffqlc task\n";
 
 /// The codec of qlc's cluster.
@@ -30,7 +33,10 @@ pub(super) struct Codec {
 impl Codec {
     /// The codec of an executor.
     pub(super) fn of(host: Arc<Host>) -> Self {
-        Self { host: Some(host), ..Self::default() }
+        Self {
+            host: Some(host),
+            ..Self::default()
+        }
     }
 }
 
@@ -48,7 +54,10 @@ impl PhysicalExtensionCodec for Codec {
         let task = Task::from_json(json).map_err(|e| DataFusionError::External(Box::new(e)))?;
         let own = version();
         if task.qlc_version != own {
-            let who = self.host.as_ref().map_or("the scheduler", |host| host.name());
+            let who = self
+                .host
+                .as_ref()
+                .map_or("the scheduler", |host| host.name());
             return Err(DataFusionError::Execution(format!(
                 "{who} is qlc {own} and refuses the task of qlc {}",
                 task.qlc_version
@@ -67,19 +76,29 @@ impl PhysicalExtensionCodec for Codec {
             return self.ballista.try_encode(node, buf, converter);
         };
         buf.extend_from_slice(MARK);
-        buf.extend(exec.task().to_json().map_err(|e| DataFusionError::External(Box::new(e)))?);
+        buf.extend(
+            exec.task()
+                .to_json()
+                .map_err(|e| DataFusionError::External(Box::new(e)))?,
+        );
         Ok(())
     }
 
     fn try_decode_udf(&self, name: &str, buf: &[u8]) -> DfResult<Arc<ScalarUDF>> {
-        match functions::all().into_iter().find(|function| function.name() == name) {
+        match functions::all()
+            .into_iter()
+            .find(|function| function.name() == name)
+        {
             Some(function) => Ok(Arc::new(function)),
             None => self.ballista.try_decode_udf(name, buf),
         }
     }
 
     fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> DfResult<()> {
-        if functions::all().iter().any(|function| function.name() == node.name()) {
+        if functions::all()
+            .iter()
+            .any(|function| function.name() == node.name())
+        {
             // Its name is enough, but bytes are what makes the codec be asked for it.
             buf.extend_from_slice(MARK);
             return Ok(());

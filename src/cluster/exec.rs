@@ -1,8 +1,8 @@
-//! A task as a physical plan of one node without inputs: where it is executed, the partition is compacted, and its
-//! report is the only row.
+//! A task as a physical plan of one node without inputs: where it is executed, the partition is
+//! compacted, and its report is the only row.
 //!
-//! It does not fail because of what is in the files: that is in the report, so that the same bytes are not tried again
-//! and again. It runs only on an executor; the scheduler passes it on.
+//! It does not fail because of what is in the files: that is in the report, so that the same bytes
+//! are not tried again and again. It runs only on an executor; the scheduler passes it on.
 
 use std::{fmt, sync::Arc};
 
@@ -34,14 +34,22 @@ pub(super) struct TaskExec {
 
 impl TaskExec {
     pub(super) fn new(task: Task, host: Option<Arc<Host>>) -> Self {
-        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("report", DataType::Utf8, false)]));
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new(
+            "report",
+            DataType::Utf8,
+            false,
+        )]));
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Final,
             Boundedness::Bounded,
         );
-        Self { task, host, properties: Arc::new(properties) }
+        Self {
+            task,
+            host,
+            properties: Arc::new(properties),
+        }
     }
 
     pub(super) fn task(&self) -> &Task {
@@ -67,13 +75,22 @@ impl ExecutionPlan for TaskExec {
     crate::engine::leaf!();
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let host =
-            self.host.clone().ok_or_else(|| DataFusionError::Execution("a task runs on an executor".to_owned()))?;
+        let host = self
+            .host
+            .clone()
+            .ok_or_else(|| DataFusionError::Execution("a task runs on an executor".to_owned()))?;
         let (task, schema) = (self.task.clone(), self.schema());
         let row = futures::stream::once(async move {
-            let report = host.work(&task).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
-            let json = serde_json::to_string(&report).map_err(|e| DataFusionError::External(Box::new(e)))?;
-            Ok(RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(vec![json]))])?)
+            let report = host
+                .work(&task)
+                .await
+                .map_err(|e| DataFusionError::External(Box::new(e)))?;
+            let json = serde_json::to_string(&report)
+                .map_err(|e| DataFusionError::External(Box::new(e)))?;
+            Ok(RecordBatch::try_new(
+                schema,
+                vec![Arc::new(StringArray::from(vec![json]))],
+            )?)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), row)))
     }

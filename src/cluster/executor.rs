@@ -1,4 +1,5 @@
-//! An executor: Ballista's process, with qlc's codec, stores, memory and a few answers to questions.
+//! An executor: Ballista's process, with qlc's codec, stores, memory and a few answers to
+//! questions.
 
 use std::{
     net::SocketAddr,
@@ -9,7 +10,9 @@ use std::{
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::{Json, Router, extract::State, routing::get, routing::post};
-use ballista_core::{config::TaskSchedulingPolicy, extension::SessionConfigExt, registry::BallistaFunctionRegistry};
+use ballista_core::{
+    config::TaskSchedulingPolicy, extension::SessionConfigExt, registry::BallistaFunctionRegistry,
+};
 use ballista_executor::{
     ArrowFlightServerProvider,
     executor_process::{ExecutorProcessConfig, start_executor_process},
@@ -63,15 +66,33 @@ const KEPT: Duration = Duration::from_hours(1);
 /// # Errors
 /// When it cannot listen, or the scheduler is not there.
 pub async fn run(asked: Executor, started: impl FnOnce(&str)) -> Result<()> {
-    let name = format!("{}:{}", asked.external_host.as_ref().unwrap_or(&asked.bind_host), asked.port);
-    let host = Arc::new(Host::new(name, asked.vcores, asked.memory, &asked.bucket, &asked.spill_dir)?);
+    let name = format!(
+        "{}:{}",
+        asked.external_host.as_ref().unwrap_or(&asked.bind_host),
+        asked.port
+    );
+    let host = Arc::new(Host::new(
+        name,
+        asked.vcores,
+        asked.memory,
+        &asked.bucket,
+        &asked.spill_dir,
+    )?);
     let results = work_dir(host.scratch())?;
-    let address: SocketAddr = format!("{}:{}", asked.bind_host, asked.port).parse().map_err(|_| {
-        Error::usage(format!("{} is not an address to listen on: write one such as 0.0.0.0", asked.bind_host))
+    let address: SocketAddr = format!("{}:{}", asked.bind_host, asked.port)
+        .parse()
+        .map_err(|_| {
+            Error::usage(format!(
+                "{} is not an address to listen on: write one such as 0.0.0.0",
+                asked.bind_host
+            ))
+        })?;
+    let listener = TcpListener::bind(address).await.map_err(|e| {
+        Error::io(
+            format!("{address}: cannot be listened on; choose another --bind-port"),
+            e,
+        )
     })?;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|e| Error::io(format!("{address}: cannot be listened on; choose another --bind-port"), e))?;
     let runtimes = runtimes(&asked.bucket, Some(host.scratch()));
     let config = ExecutorProcessConfig {
         bind_host: asked.bind_host,
@@ -80,7 +101,8 @@ pub async fn run(asked: Executor, started: impl FnOnce(&str)) -> Result<()> {
         grpc_port: asked.grpc_port,
         scheduler_host: asked.scheduler_host,
         scheduler_port: asked.scheduler_port,
-        scheduler_connect_timeout_seconds: u16::try_from(asked.connect_timeout.as_secs()).unwrap_or(u16::MAX),
+        scheduler_connect_timeout_seconds: u16::try_from(asked.connect_timeout.as_secs())
+            .unwrap_or(u16::MAX),
         vcores: asked.vcores,
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
         work_dir: Some(results.display().to_string()),
@@ -96,7 +118,9 @@ pub async fn run(asked: Executor, started: impl FnOnce(&str)) -> Result<()> {
         ..ExecutorProcessConfig::default()
     };
     started(host.name());
-    start_executor_process(Arc::new(config)).await.map_err(|e| Error::caused(Kind::Io, "the executor", e))
+    start_executor_process(Arc::new(config))
+        .await
+        .map_err(|e| Error::caused(Kind::Io, "the executor", e))
 }
 
 fn work_dir(scratch: &Path) -> Result<PathBuf> {
@@ -108,7 +132,9 @@ fn work_dir(scratch: &Path) -> Result<PathBuf> {
 fn functions_of_ballista_and_qlc() -> BallistaFunctionRegistry {
     let mut registry = BallistaFunctionRegistry::default();
     for function in functions::all() {
-        let _ = registry.scalar_functions.insert(function.name().to_owned(), Arc::new(function));
+        let _ = registry
+            .scalar_functions
+            .insert(function.name().to_owned(), Arc::new(function));
     }
     registry
 }
@@ -117,17 +143,27 @@ fn functions_of_ballista_and_qlc() -> BallistaFunctionRegistry {
 fn flight(host: &Arc<Host>, listener: TcpListener) -> Arc<ArrowFlightServerProvider> {
     let router = Router::new()
         .route("/health", get(|| async { "ok\n" }))
-        .route("/metrics", get(|State(host): State<Arc<Host>>| async move { host.metrics() }))
-        .route("/qlc/about", get(|State(host): State<Arc<Host>>| async move { web::json(&host.about()) }))
+        .route(
+            "/metrics",
+            get(|State(host): State<Arc<Host>>| async move { host.metrics() }),
+        )
+        .route(
+            "/qlc/about",
+            get(|State(host): State<Arc<Host>>| async move { web::json(&host.about()) }),
+        )
         .route("/qlc/reach", post(reach))
         .with_state(Arc::clone(host));
     let once = Mutex::new(Some((router, listener)));
     Arc::new(move |work_dir, _, mut shutdown, _| {
         let taken = once.lock().unwrap_or_else(PoisonError::into_inner).take();
         tokio::spawn(async move {
-            let Some((router, listener)) = taken else { return Ok(()) };
+            let Some((router, listener)) = taken else {
+                return Ok(());
+            };
             let mut routes = RoutesBuilder::default();
-            let _ = routes.add_service(FlightServiceServer::new(BallistaFlightService::new(work_dir)));
+            let _ = routes.add_service(FlightServiceServer::new(BallistaFlightService::new(
+                work_dir,
+            )));
             let router = routes.routes().into_axum_router().merge(router);
             tokio::select! {
                 served = axum::serve(web::prompt(listener), router) => served.map_err(ballista_core::error::BallistaError::from),
@@ -137,6 +173,9 @@ fn flight(host: &Arc<Host>, listener: TcpListener) -> Arc<ArrowFlightServerProvi
     })
 }
 
-async fn reach(State(host): State<Arc<Host>>, Json(reach): Json<Reach>) -> axum::response::Response {
+async fn reach(
+    State(host): State<Arc<Host>>,
+    Json(reach): Json<Reach>,
+) -> axum::response::Response {
     web::json(&reach.tried(host.bucket()).await)
 }

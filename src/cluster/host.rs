@@ -1,5 +1,5 @@
-//! Where tasks are executed: the memory that they share, the stores, what was learned about the archives, and the
-//! counters.
+//! Where tasks are executed: the memory that they share, the stores, what was learned about the
+//! archives, and the counters.
 //!
 //! A task waits until there is memory for it.
 
@@ -34,8 +34,8 @@ use crate::{
 
 /// How long an executor that failed for a reason of its own is thought to lack something still.
 const UNWELL: Duration = Duration::from_mins(1);
-/// How long it waits then before it begins with a task. Who fails fast is free soon, and would be given everything; the
-/// client does not wait so long, and its second try finds another one.
+/// How long it waits then before it begins with a task. Who fails fast is free soon, and would be
+/// given everything; the client does not wait so long, and its second try finds another one.
 const PAUSE: Duration = Duration::from_secs(4);
 /// Memory is handed out in pieces of this size.
 const PIECE: u64 = 1 << 20;
@@ -65,8 +65,8 @@ struct Counts {
 }
 
 impl Host {
-    /// A host called `name` for `vcores` tasks at a time that have `memory` bytes together, with its scratch folder in
-    /// `spill_dir`.
+    /// A host called `name` for `vcores` tasks at a time that have `memory` bytes together, with
+    /// its scratch folder in `spill_dir`.
     ///
     /// # Errors
     /// When the scratch folder cannot be made.
@@ -99,20 +99,35 @@ impl Host {
     /// Does a task, when there is memory for it.
     ///
     /// # Errors
-    /// Only where another executor may have more luck; what fails in the partition is in the report.
+    /// Only where another executor may have more luck; what fails in the partition is in the
+    /// report.
     pub(super) async fn work(&self, task: &Task) -> Result<Report> {
         let report = |outcome: Option<Outcome>| {
-            let plan = outcome.as_ref().map(|outcome| outcome.plan.clone()).unwrap_or_default();
+            let plan = outcome
+                .as_ref()
+                .map(|outcome| outcome.plan.clone())
+                .unwrap_or_default();
             let error = outcome.as_ref().and_then(|outcome| outcome.error);
             let local = matches!(error, Some(Kind::Io | Kind::Resources));
-            Report { outcome, plan, executor: self.name.clone(), local }
+            Report {
+                outcome,
+                plan,
+                executor: self.name.clone(),
+                local,
+            }
         };
         let failed = |what: String, error: Kind| {
-            report(Some(Outcome { error: Some(error), ..Outcome::without(&task.partition, Status::Failed, &what) }))
+            report(Some(Outcome {
+                error: Some(error),
+                ..Outcome::without(&task.partition, Status::Failed, &what)
+            }))
         };
         if task.memory_limit > self.memory {
             let (needs, has) = (size::show(task.memory_limit), size::show(self.memory));
-            let what = format!("it may have {needs}, but executor {} has {has} for all tasks", self.name);
+            let what = format!(
+                "it may have {needs}, but executor {} has {has} for all tasks",
+                self.name
+            );
             return Ok(failed(what, Kind::Resources));
         }
         let room = {
@@ -131,8 +146,15 @@ impl Host {
             Ok(outcome) => report(outcome),
             Err(error) => failed(error.chain(), error.kind()),
         };
-        let went_wrong = report.outcome.as_ref().is_some_and(|o| matches!(o.status, Status::Failed | Status::Unknown));
-        let count = if went_wrong { &self.counts.failed } else { &self.counts.done };
+        let went_wrong = report
+            .outcome
+            .as_ref()
+            .is_some_and(|o| matches!(o.status, Status::Failed | Status::Unknown));
+        let count = if went_wrong {
+            &self.counts.failed
+        } else {
+            &self.counts.done
+        };
         let _ = count.fetch_add(1, Ordering::Relaxed);
         if report.local {
             *self.unwell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -145,7 +167,14 @@ impl Host {
         let archive = Store::open_with(&task.archive, &self.bucket)?;
         let date = task.partition.date;
         let options = Options {
-            mode: if task.explicit { Mode::Single { date } } else { Mode::Backfill { start: date, end: date } },
+            mode: if task.explicit {
+                Mode::Single { date }
+            } else {
+                Mode::Backfill {
+                    start: date,
+                    end: date,
+                }
+            },
             selection: Selection::all(),
             workers: 1,
             memory_limit: task.memory_limit,
@@ -161,7 +190,16 @@ impl Host {
             Arc::clone(probed.entry(task.archive.clone()).or_default())
         };
         let (scratch, stop) = (self.scratch.path(), Stop::default());
-        one_of_many(&spool, &archive, &task.partition, &options, scratch, probed, &stop).await
+        one_of_many(
+            &spool,
+            &archive,
+            &task.partition,
+            &options,
+            scratch,
+            probed,
+            &stop,
+        )
+        .await
     }
 
     /// How it speaks to buckets.
@@ -205,7 +243,9 @@ impl Host {
 
 /// Memory in pieces, rounded up.
 fn pieces(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS.try_into().unwrap_or(u32::MAX))
+    u32::try_from(bytes.div_ceil(PIECE))
+        .unwrap_or(u32::MAX)
+        .min(Semaphore::MAX_PERMITS.try_into().unwrap_or(u32::MAX))
 }
 
 /// Something that is counted while it goes on.

@@ -25,10 +25,14 @@ async fn answer<T: DeserializeOwned>(url: &str, asked: reqwest::RequestBuilder) 
     let wrong = |e: reqwest::Error| Error::io(format!("{url}: does not answer"), e.without_url());
     let answer = asked.send().await.map_err(wrong)?;
     if !answer.status().is_success() {
-        return Err(Error::new(Kind::Io, format!("{url}: answers {}; is it qlc's?", answer.status())));
+        return Err(Error::new(
+            Kind::Io,
+            format!("{url}: answers {}; is it qlc's?", answer.status()),
+        ));
     }
     let bytes = answer.bytes().await.map_err(wrong)?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::caused(Kind::BadInput, format!("{url}: is not qlc's"), e))
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Error::caused(Kind::BadInput, format!("{url}: is not qlc's"), e))
 }
 
 /// The answer to a question without a body.
@@ -38,6 +42,14 @@ pub(super) async fn get<T: DeserializeOwned>(url: &str) -> Result<T> {
 
 /// The answer to a question with one.
 pub(super) async fn post<B: Serialize, T: DeserializeOwned>(url: &str, body: &B) -> Result<T> {
-    let body = serde_json::to_vec(body).map_err(|e| Error::caused(Kind::Internal, "a question as JSON", e))?;
-    answer(url, client()?.post(url).header(reqwest::header::CONTENT_TYPE, "application/json").body(body)).await
+    let body = serde_json::to_vec(body)
+        .map_err(|e| Error::caused(Kind::Internal, "a question as JSON", e))?;
+    answer(
+        url,
+        client()?
+            .post(url)
+            .header(reqwest::header::CONTENT_TYPE, "application/json")
+            .body(body),
+    )
+    .await
 }

@@ -1,5 +1,5 @@
-//! Who is in the cluster, and whether each of them can do what a run is about to ask: the same version, the memory, the
-//! stores.
+//! Who is in the cluster, and whether each of them can do what a run is about to ask: the same
+//! version, the memory, the stores.
 //!
 //! An executor that does not answer is not counted; Ballista gives its tasks to others.
 
@@ -68,7 +68,8 @@ pub struct Reach {
     pub spools: Vec<String>,
     /// The archive.
     pub archive: Option<String>,
-    /// Objects that must be there, by store: what another folder or bucket of the same name would not hold.
+    /// Objects that must be there, by store: what another folder or bucket of the same name would
+    /// not hold.
     pub samples: BTreeMap<String, Sample>,
     /// Whether the archive will be written to.
     pub writes: bool,
@@ -101,7 +102,12 @@ impl Reach {
         }
         let needed = |store: &Store| (writes || !store.is_absent()).then(|| store.address());
         let spools = spool.roots().filter_map(|(_, root)| needed(root)).collect();
-        Ok(Self { spools, archive: needed(archive), samples, writes })
+        Ok(Self {
+            spools,
+            archive: needed(archive),
+            samples,
+            writes,
+        })
     }
 
     /// Tries all of it from here.
@@ -128,7 +134,10 @@ impl Reach {
         match self.samples.get(place) {
             Some(sample) => match store.head(&sample.key).await? {
                 Some(found) if found.size == sample.size => Ok(()),
-                _ => Err(Error::usage(format!("{place}: does not hold {}: it is another place there", sample.key))),
+                _ => Err(Error::usage(format!(
+                    "{place}: does not hold {}: it is another place there",
+                    sample.key
+                ))),
             },
             None => store.first().await.map(|_| ()),
         }
@@ -142,13 +151,20 @@ impl Reach {
 pub(super) async fn members(cluster: &Cluster) -> Result<Vec<Member>> {
     let registered: Vec<Registered> = get(&cluster.url("qlc/executors")).await?;
     let asked = registered.iter().map(|executor| async move {
-        let about: Result<Member> = get(&format!("http://{}:{}/qlc/about", executor.host, executor.port)).await;
+        let about: Result<Member> = get(&format!(
+            "http://{}:{}/qlc/about",
+            executor.host, executor.port
+        ))
+        .await;
         (executor, about)
     });
     let mut found = Vec::new();
     for (executor, about) in join_all(asked).await {
         match about {
-            Ok(about) => found.push(Member { name: format!("{}:{}", executor.host, executor.port), ..about }),
+            Ok(about) => found.push(Member {
+                name: format!("{}:{}", executor.host, executor.port),
+                ..about
+            }),
             Err(error) => unanswered(&format!("{}:{}", executor.host, executor.port), &error),
         }
     }
@@ -156,8 +172,8 @@ pub(super) async fn members(cluster: &Cluster) -> Result<Vec<Member>> {
     Ok(found)
 }
 
-/// What is wrong with the executors for a run that needs `reach` and `memory_limit` bytes a partition: by executor, in
-/// words. The executors themselves.
+/// What is wrong with the executors for a run that needs `reach` and `memory_limit` bytes a
+/// partition: by executor, in words. The executors themselves.
 ///
 /// # Errors
 /// When the scheduler does not answer.
@@ -171,12 +187,17 @@ pub async fn examined(
     let asked = found.into_iter().map(|member| async {
         let mut wrong = Vec::new();
         if member.qlc_version != own {
-            wrong.push(format!("is qlc {}, this is qlc {own}; one version makes one archive", member.qlc_version));
+            wrong.push(format!(
+                "is qlc {}, this is qlc {own}; one version makes one archive",
+                member.qlc_version
+            ));
             return Some((member, wrong));
         }
         if member.slots(memory_limit) == 0 {
             let (has, needs) = (size::show(member.memory), size::show(memory_limit));
-            wrong.push(format!("has {has} for its tasks, --memory-limit is {needs} a partition"));
+            wrong.push(format!(
+                "has {has} for its tasks, --memory-limit is {needs} a partition"
+            ));
         }
         match post::<_, Reached>(&format!("http://{}/qlc/reach", member.name), reach).await {
             Ok(reached) => wrong.extend(reached.0.into_values()),
@@ -189,28 +210,41 @@ pub async fn examined(
         Some((member, wrong))
     });
     let answers: Vec<(Member, Vec<String>)> = join_all(asked).await.into_iter().flatten().collect();
-    let findings =
-        answers.iter().flat_map(|(member, wrong)| wrong.iter().map(|what| (member.name.clone(), what.clone())));
+    let findings = answers
+        .iter()
+        .flat_map(|(member, wrong)| wrong.iter().map(|what| (member.name.clone(), what.clone())));
     let findings = findings.collect();
-    Ok((answers.into_iter().map(|(member, _)| member).collect(), findings))
+    Ok((
+        answers.into_iter().map(|(member, _)| member).collect(),
+        findings,
+    ))
 }
 
 fn unanswered(name: &str, error: &Error) {
     tracing::warn!(executor = name, error = %error.chain(), "does not answer; its work goes to others");
 }
 
-/// The executors, if all of them can do a run that needs `reach` and `memory_limit` bytes a partition.
+/// The executors, if all of them can do a run that needs `reach` and `memory_limit` bytes a
+/// partition.
 ///
 /// # Errors
 /// When one of them cannot, which is named; when nobody is there.
 pub async fn check(cluster: &Cluster, reach: &Reach, memory_limit: u64) -> Result<Vec<Member>> {
     let (members, wrong) = examined(cluster, reach, memory_limit).await?;
     if members.is_empty() {
-        return Err(Error::usage(format!("{cluster} has no executors: start some with qlc cluster executor")));
+        return Err(Error::usage(format!(
+            "{cluster} has no executors: start some with qlc cluster executor"
+        )));
     }
     if wrong.is_empty() {
         return Ok(members);
     }
-    let lines: Vec<String> = wrong.into_iter().map(|(name, what)| format!("executor {name}: {what}")).collect();
-    Err(Error::usage(format!("nothing was begun: {}", lines.join("; "))))
+    let lines: Vec<String> = wrong
+        .into_iter()
+        .map(|(name, what)| format!("executor {name}: {what}"))
+        .collect();
+    Err(Error::usage(format!(
+        "nothing was begun: {}",
+        lines.join("; ")
+    )))
 }

@@ -8,13 +8,13 @@
 //!  one job per partition ──────► one task ────────────────► its outcome is the job's only row
 //! ```
 //!
-//! What is sent is plain data ([`task::Task`]) in a physical plan of one node (`exec::TaskExec`); the plan of a
-//! partition is made where its footers are read. Scheduling, retries and results are Ballista's. A task that is done
-//! twice, because its first executor was thought dead, publishes once: conditional writes decide, or the lock of the
-//! partition's folder.
+//! What is sent is plain data ([`task::Task`]) in a physical plan of one node (`exec::TaskExec`);
+//! the plan of a partition is made where its footers are read. Scheduling, retries and results are
+//! Ballista's. A task that is done twice, because its first executor was thought dead, publishes
+//! once: conditional writes decide, or the lock of the partition's folder.
 //!
-//! No credentials are sent. A run does not begin when an executor is of another version, lacks memory or cannot reach
-//! the stores.
+//! No credentials are sent. A run does not begin when an executor is of another version, lacks
+//! memory or cannot reach the stores.
 
 mod address;
 mod client;

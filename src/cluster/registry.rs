@@ -1,5 +1,5 @@
-//! The object stores of a session on the cluster: opened when a plan names them, with this process's own settings and
-//! credentials.
+//! The object stores of a session on the cluster: opened when a plan names them, with this
+//! process's own settings and credentials.
 
 use std::{
     collections::HashMap,
@@ -29,8 +29,15 @@ struct Stores {
 }
 
 impl ObjectStoreRegistry for Stores {
-    fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(of(url), store)
+    fn register_store(
+        &self,
+        url: &Url,
+        store: Arc<dyn ObjectStore>,
+    ) -> Option<Arc<dyn ObjectStore>> {
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(of(url), store)
     }
 
     fn get_store(&self, url: &Url) -> DfResult<Arc<dyn ObjectStore>> {
@@ -55,14 +62,23 @@ fn of(url: &Url) -> String {
     format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-/// Makes the runtimes of sessions; what does not fit in memory goes to `spill_dir`, where there is one.
+/// Makes the runtimes of sessions; what does not fit in memory goes to `spill_dir`, where there is
+/// one.
 pub(super) fn runtimes(options: &BucketOptions, spill_dir: Option<&Path>) -> RuntimeProducer {
-    let stores = Arc::new(Stores { options: options.clone(), open: Mutex::default() });
+    let stores = Arc::new(Stores {
+        options: options.clone(),
+        open: Mutex::default(),
+    });
     let spill = spill_dir.map(Path::to_owned);
     Arc::new(move |_| {
-        let mode = spill.clone().map_or(DiskManagerMode::Disabled, |folder| DiskManagerMode::Directories(vec![folder]));
+        let mode = spill.clone().map_or(DiskManagerMode::Disabled, |folder| {
+            DiskManagerMode::Directories(vec![folder])
+        });
         let disk = DiskManagerBuilder::default().with_mode(mode);
         let stores: Arc<dyn ObjectStoreRegistry> = Arc::<Stores>::clone(&stores);
-        RuntimeEnvBuilder::new().with_object_store_registry(stores).with_disk_manager_builder(disk).build_arc()
+        RuntimeEnvBuilder::new()
+            .with_object_store_registry(stores)
+            .with_disk_manager_builder(disk)
+            .build_arc()
     })
 }

@@ -1,6 +1,7 @@
 //! The scheduler: Ballista's process, with qlc's codec, and what it knows of the executors.
 //!
-//! It stores nothing: when it dies, its jobs are forgotten, and the runs that they belong to end and are run again.
+//! It stores nothing: when it dies, its jobs are forgotten, and the runs that they belong to end
+//! and are run again.
 
 use std::{
     net::SocketAddr,
@@ -44,7 +45,8 @@ pub struct Scheduler {
     pub bind_port: u16,
     /// How executors and clients reach it.
     pub external_host: String,
-    /// An executor that was not heard of for so long is thought dead, and its tasks are given to others.
+    /// An executor that was not heard of for so long is thought dead, and its tasks are given to
+    /// others.
     pub executor_timeout: Duration,
     /// How often a task is tried that ends with an error, as by the death of its executor.
     pub task_max_failures: usize,
@@ -52,7 +54,8 @@ pub struct Scheduler {
     pub bucket: BucketOptions,
 }
 
-/// How long a job that has ended is remembered: who waits for it is told at once, and each keeps twenty kilobytes.
+/// How long a job that has ended is remembered: who waits for it is told at once, and each keeps
+/// twenty kilobytes.
 const REMEMBERED: Duration = Duration::from_mins(1);
 /// The largest message: a plan over a hundred thousand files.
 const MESSAGE_BYTES: u32 = 256 << 20;
@@ -76,14 +79,19 @@ pub async fn run(
     started: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let wrong = |e: ballista_core::error::BallistaError| Error::caused(Kind::Io, "the scheduler", e);
+    let wrong =
+        |e: ballista_core::error::BallistaError| Error::caused(Kind::Io, "the scheduler", e);
     let address = format!("{}:{}", asked.bind_host, asked.bind_port);
-    let listener = TcpListener::bind(&address)
-        .await
-        .map_err(|e| Error::io(format!("{address}: cannot be listened on; choose another --bind-port"), e))?;
+    let listener = TcpListener::bind(&address).await.map_err(|e| {
+        Error::io(
+            format!("{address}: cannot be listened on; choose another --bind-port"),
+            e,
+        )
+    })?;
     let bound = listener.local_addr().map_err(|e| Error::io(&address, e))?;
     let runtimes = runtimes(&asked.bucket, None);
-    // Every job has a session: they are copies of one, because making one anew costs more than planning most jobs.
+    // Every job has a session: they are copies of one, because making one anew costs more than
+    // planning most jobs.
     let mut first = SessionStateBuilder::new().with_default_features().build();
     for function in functions::all() {
         let _ = FunctionRegistry::register_udf(&mut first, Arc::new(function))
@@ -103,7 +111,8 @@ pub async fn run(
         expire_dead_executor_interval_seconds: (asked.executor_timeout.as_secs() / 3).max(1),
         task_max_failures: asked.task_max_failures,
         finished_job_state_clean_up_interval_seconds: REMEMBERED.as_secs(),
-        // Never: it would be a request to every executor for every job, and ends what is still read. They do it themselves.
+        // Never: it would be a request to every executor for every job, and ends what is still
+        // read. They do it themselves.
         finished_job_data_clean_up_interval_seconds: 0,
         grpc_server_max_decoding_message_size: MESSAGE_BYTES,
         grpc_server_max_encoding_message_size: MESSAGE_BYTES,
@@ -113,14 +122,25 @@ pub async fn run(
         ..SchedulerConfig::default()
     };
     config.validate().map_err(wrong)?;
-    let cluster = BallistaCluster::new_from_config(&config).await.map_err(wrong)?;
+    let cluster = BallistaCluster::new_from_config(&config)
+        .await
+        .map_err(wrong)?;
     let state = cluster.cluster_state();
-    let server: Server = create_scheduler(cluster, Arc::new(config)).await.map_err(wrong)?;
-    let known = Known { state, server: server.clone(), timeout: asked.executor_timeout };
+    let server: Server = create_scheduler(cluster, Arc::new(config))
+        .await
+        .map_err(wrong)?;
+    let known = Known {
+        state,
+        server: server.clone(),
+        timeout: asked.executor_timeout,
+    };
     let questions = Router::new()
         .route("/health", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics))
-        .route("/qlc/executors", get(|State(known): State<Known>| async move { web::json(&known.executors().await) }))
+        .route(
+            "/qlc/executors",
+            get(|State(known): State<Known>| async move { web::json(&known.executors().await) }),
+        )
         .with_state(known);
     let grpc = SchedulerGrpcServer::new(server)
         .max_decoding_message_size(MESSAGE_BYTES as usize)
@@ -140,20 +160,29 @@ impl Known {
     /// The executors that are thought alive.
     async fn executors(&self) -> Vec<Registered> {
         let heartbeats = self.state.executor_heartbeats();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let mut found: Vec<Registered> = self
             .state
             .registered_executor_metadata()
             .await
             .into_iter()
             .map(|executor| Registered {
-                last_seen_seconds: heartbeats.get(&executor.id).map(|heard| now.saturating_sub(heard.timestamp)),
+                last_seen_seconds: heartbeats
+                    .get(&executor.id)
+                    .map(|heard| now.saturating_sub(heard.timestamp)),
                 vcores: executor.specification.vcores,
                 id: executor.id,
                 host: executor.host,
                 port: executor.port,
             })
-            .filter(|executor| executor.last_seen_seconds.is_some_and(|seen| seen <= self.timeout.as_secs()))
+            .filter(|executor| {
+                executor
+                    .last_seen_seconds
+                    .is_some_and(|seen| seen <= self.timeout.as_secs())
+            })
             .collect();
         found.sort_by(|a, b| (&a.host, a.port).cmp(&(&b.host, b.port)));
         found
@@ -162,7 +191,10 @@ impl Known {
 
 async fn metrics(State(known): State<Known>) -> axum::response::Response {
     let executors = known.executors().await;
-    let slots: u64 = executors.iter().map(|executor| u64::from(executor.vcores)).sum();
+    let slots: u64 = executors
+        .iter()
+        .map(|executor| u64::from(executor.vcores))
+        .sum();
     let values = [
         executors.len() as u64,
         slots,

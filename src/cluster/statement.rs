@@ -1,4 +1,5 @@
-//! A statement on the cluster: it is planned where it is written, over the same tables, and its physical plan is sent.
+//! A statement on the cluster: it is planned where it is written, over the same tables, and its
+//! physical plan is sent.
 //!
 //! A plan that cannot be sent, such as one over a table that only this process knows, runs here.
 
@@ -13,7 +14,11 @@ use crate::engine::sql::Remote;
 /// Runs statements on `cluster`, whose executors are `members`.
 #[must_use]
 pub fn remote(cluster: &Cluster, members: &[Member]) -> Remote {
-    let partitions = members.iter().map(|member| member.vcores).sum::<usize>().max(1);
+    let partitions = members
+        .iter()
+        .map(|member| member.vcores)
+        .sum::<usize>()
+        .max(1);
     let session = Session::new(cluster, partitions);
     let travels = |plan: &Arc<dyn ExecutionPlan>| {
         let encoded = PhysicalPlanNode::try_from_physical_plan(Arc::clone(plan), &Codec::default());
@@ -26,5 +31,9 @@ pub fn remote(cluster: &Cluster, members: &[Member]) -> Remote {
         let session = session.clone();
         Box::pin(async move { session.run(plan, "qlc query").await }) as _
     };
-    Remote { partitions, travels: Arc::new(travels), run: Arc::new(run) }
+    Remote {
+        partitions,
+        travels: Arc::new(travels),
+        run: Arc::new(run),
+    }
 }

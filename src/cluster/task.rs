@@ -49,7 +49,8 @@ pub(super) struct Report {
     pub plan: Vec<String>,
     /// The executor.
     pub executor: String,
-    /// Whether it failed for want of disk, memory or network there: another executor may have more luck.
+    /// Whether it failed for want of disk, memory or network there: another executor may have more
+    /// luck.
     pub local: bool,
 }
 
@@ -58,7 +59,12 @@ impl Task {
     ///
     /// # Errors
     /// Never in practice.
-    pub fn of(spool: &Store, archive: &Store, partition: Partition, options: &Options) -> Result<Self> {
+    pub fn of(
+        spool: &Store,
+        archive: &Store,
+        partition: Partition,
+        options: &Options,
+    ) -> Result<Self> {
         Ok(Self {
             qlc_version: super::version::version(),
             spool: spool.spools()?,
@@ -87,7 +93,8 @@ impl Task {
     /// # Errors
     /// When they are not those of a task, as another version may write it.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|e| Error::caused(Kind::BadInput, "not a task of this version of qlc", e))
+        serde_json::from_slice(bytes)
+            .map_err(|e| Error::caused(Kind::BadInput, "not a task of this version of qlc", e))
     }
 }
 

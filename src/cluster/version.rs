@@ -11,5 +11,8 @@ pub fn pretend_version(version: String) {
 
 /// The version of this process.
 pub(super) fn version() -> String {
-    PRETENDED.get().cloned().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned())
+    PRETENDED
+        .get()
+        .cloned()
+        .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned())
 }

@@ -1,4 +1,5 @@
-//! The small web server of scheduler and executors, beside Ballista's gRPC on the same port. Every route only reads.
+//! The small web server of scheduler and executors, beside Ballista's gRPC on the same port. Every
+//! route only reads.
 
 use std::fmt::Write;
 
@@ -12,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::metric::Metric;
 
-/// A listener whose answers leave at once: small ones would else wait for more, 40 milliseconds a partition.
+/// A listener whose answers leave at once: small ones would else wait for more, 40 milliseconds a
+/// partition.
 pub(super) fn prompt(listener: TcpListener) -> TapIo<TcpListener, fn(&mut TcpStream)> {
     listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
@@ -31,9 +33,23 @@ pub(super) fn json<T: Serialize>(value: &T) -> Response {
 pub(super) fn metrics(values: &[(Metric, u64)]) -> Response {
     let mut text = String::new();
     for (metric, value) in values {
-        let kind = if metric.name.ends_with("_total") { "counter" } else { "gauge" };
+        let kind = if metric.name.ends_with("_total") {
+            "counter"
+        } else {
+            "gauge"
+        };
         let Metric { name, help } = metric;
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+        let _ = write!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
+        );
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response()
 }

@@ -12,7 +12,10 @@ pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
 
 /// Appends a number that is near zero, below or above.
 pub(crate) fn put_signed(out: &mut Vec<u8>, number: i64) {
-    put(out, (number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned());
+    put(
+        out,
+        (number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned(),
+    );
 }
 
 /// Bytes that are read from their beginning; `None` where they end too early.
@@ -48,7 +51,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn length(&mut self) -> Option<usize> {
-        self.number().and_then(|number| usize::try_from(number).ok())
+        self.number()
+            .and_then(|number| usize::try_from(number).ok())
     }
 }
 

@@ -1,9 +1,9 @@
-//! Connections: each line is kept connected without end, and its session replaced before it ends by its age or by an
-//! announcement.
+//! Connections: each line is kept connected without end, and its session replaced before it ends by
+//! its age or by an announcement.
 //!
-//! A successor takes over when it has every topic that the old session has and brings what that brings; one that does
-//! not get so far is given up. Meanwhile both bring the same events; the writer recognises them by the exchange's
-//! numbers.
+//! A successor takes over when it has every topic that the old session has and brings what that
+//! brings; one that does not get so far is given up. Meanwhile both bring the same events; the
+//! writer recognises them by the exchange's numbers.
 
 use std::{
     sync::{Arc, Mutex},
@@ -56,7 +56,13 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(line: Line, place: usize, shared: Shared) -> Self {
         let stop = shared.stop.clone();
-        Self { line: Arc::new(line), place, shared, clock: Arc::default(), stop }
+        Self {
+            line: Arc::new(line),
+            place,
+            shared,
+            clock: Arc::default(),
+            stop,
+        }
     }
 
     /// Keeps it until it is told to stop.
@@ -71,11 +77,27 @@ impl Connection {
                 }
                 continue;
             }
-            let Lifetime { session, live_for, ended: Some(ended) } = self.lifetime().await else { break };
+            let Lifetime {
+                session,
+                live_for,
+                ended: Some(ended),
+            } = self.lifetime().await
+            else {
+                break;
+            };
             // Only a session that was of use: an attempt that times out takes long, too.
-            failures = if live_for > STABLE { 1 } else { failures.saturating_add(1) };
+            failures = if live_for > STABLE {
+                1
+            } else {
+                failures.saturating_add(1)
+            };
             let wait = self.shared.wait(failures, session).max(ended.wait);
-            let what = What::Lost { reason: ended.reason, cause: ended.cause, wait, well_ns: ended.well_ns };
+            let what = What::Lost {
+                reason: ended.reason,
+                cause: ended.cause,
+                wait,
+                well_ns: ended.well_ns,
+            };
             if self.tell(session, what).await.is_err() {
                 break;
             }
@@ -106,7 +128,14 @@ impl Connection {
             end: ended,
         };
         let task = tokio::spawn(session.run());
-        Running { number, began: Instant::now(), board, stage, end, task }
+        Running {
+            number,
+            began: Instant::now(),
+            board,
+            stage,
+            end,
+            task,
+        }
     }
 
     /// When the next renewal is due. Lines do not renew together, though they began together.
@@ -131,14 +160,23 @@ impl Connection {
                         Some(ended) => ended.reason,
                         None => "it was asked to".to_owned(),
                     };
-                    let _ = self.tell(successor.number, What::Ended { reason, deaf_ns: None }).await;
+                    let _ = self
+                        .tell(
+                            successor.number,
+                            What::Ended {
+                                reason,
+                                deaf_ns: None,
+                            },
+                        )
+                        .await;
                     refused += 1;
                     ready_since = None;
                     renew = Box::pin(sleep(self.shared.wait(refused, successor.number)));
                 } else if !successor.can_replace(&current, &self.line) {
                     ready_since = None;
                     if successor.began.elapsed() > PATIENCE {
-                        let reason = "it has fewer topics than the one it was to replace".to_owned();
+                        let reason =
+                            "it has fewer topics than the one it was to replace".to_owned();
                         self.end(successor, reason, None).await;
                         refused += 1;
                         let wait = self.shared.wait(refused, 0);
@@ -151,7 +189,12 @@ impl Connection {
                 } else {
                     let old = std::mem::replace(&mut current, successor);
                     let deaf_ns = old.deaf_since(&current, (self.shared.keeping.clock)());
-                    self.end(old, "another session has taken its place".to_owned(), deaf_ns).await;
+                    self.end(
+                        old,
+                        "another session has taken its place".to_owned(),
+                        deaf_ns,
+                    )
+                    .await;
                     (ready_since, refused) = (None, 0);
                     renew = Box::pin(sleep(self.renewal()));
                 }
@@ -205,7 +248,9 @@ impl Connection {
                     return Lifetime { session: number, live_for: Duration::ZERO, ended: None };
                 }
             };
-            let _ = self.tell(current.number, What::Renewing(why.to_owned())).await;
+            let _ = self
+                .tell(current.number, What::Renewing(why.to_owned()))
+                .await;
             next = Some(self.begin());
         }
     }
@@ -234,14 +279,18 @@ impl Running {
         let _ = timeout(CONNECT, self.task).await;
     }
 
-    /// Since when it brought nothing, by the clock that shows `now_ns`, where it was doubted and the one in its place has brought
-    /// something that it has not.
+    /// Since when it brought nothing, by the clock that shows `now_ns`, where it was doubted and
+    /// the one in its place has brought something that it has not.
     fn deaf_since(&self, next: &Self, now_ns: i64) -> Option<i64> {
         if *self.stage.borrow() != Stage::Doubted {
             return None;
         }
         // A moment later the same event may be here, too.
-        let _ = next.board.lock().began().filter(|at| at.elapsed() >= Duration::from_secs(1))?;
+        let _ = next
+            .board
+            .lock()
+            .began()
+            .filter(|at| at.elapsed() >= Duration::from_secs(1))?;
         let newest = self.board.lock().newest();
         if newest.is_some_and(|at| at >= next.began) {
             return None;
@@ -271,6 +320,11 @@ fn why_renewed(stage: Stage) -> &'static str {
 /// Why a session ended; a defect is a reason, too.
 fn lost(joined: Result<Option<Ended>, JoinError>) -> Option<Ended> {
     joined.unwrap_or_else(|e| {
-        Some(Ended { reason: format!("a defect of qlc: {e}"), cause: "ours", wait: Duration::ZERO, well_ns: None })
+        Some(Ended {
+            reason: format!("a defect of qlc: {e}"),
+            cause: "ours",
+            wait: Duration::ZERO,
+            well_ns: None,
+        })
     })
 }

@@ -1,7 +1,8 @@
-//! For how long a connection may bring nothing: by what its streams promise, and by its own history.
+//! For how long a connection may bring nothing: by what its streams promise, and by its own
+//! history.
 //!
-//! A quiet symbol at night is no fault, and a connection of nothing but such symbols may be quiet for long. One whose
-//! streams are pushed at a fixed rate may not.
+//! A quiet symbol at night is no fault, and a connection of nothing but such symbols may be quiet
+//! for long. One whose streams are pushed at a fixed rate may not.
 
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use std::time::Duration;
 const TIMES: u32 = 8;
 /// And so long is too long whatever came before.
 const CAP: Duration = Duration::from_mins(30);
-/// Where no stream promises anything, and so long as the history is shorter than [`LEARNT`]: topics that are pushed every minute
-/// bring something at once when they are asked for, which tells nothing of the silence that follows.
+/// Where no stream promises anything, and so long as the history is shorter than [`LEARNT`]: topics
+/// that are pushed every minute bring something at once when they are asked for, which tells
+/// nothing of the silence that follows.
 const UNKNOWN: Duration = Duration::from_mins(5);
 
 /// A history so long tells how long a silence may be.
@@ -37,19 +39,26 @@ impl DataClock {
     /// Notes that data came, so long after the last.
     pub(super) fn brought(&mut self, after: Duration) {
         self.covered = self.covered.saturating_add(after);
-        self.longest = Some(self.longest.map_or(after, |longest| longest.saturating_sub(longest / 64).max(after)));
+        self.longest = Some(self.longest.map_or(after, |longest| {
+            longest.saturating_sub(longest / 64).max(after)
+        }));
     }
 
-    /// After so long without data a connection is given up; never before `silence`. `cadence` is how often one of its streams
-    /// brings something, where that is promised.
+    /// After so long without data a connection is given up; never before `silence`. `cadence` is
+    /// how often one of its streams brings something, where that is promised.
     pub(super) fn limit(&self, silence: Duration, cadence: Option<Duration>) -> Limit {
         let (limit, is_known) = match (cadence, self.longest) {
             (Some(cadence), _) => (cadence * 3, true),
-            (None, Some(longest)) if self.covered < LEARNT => ((longest * TIMES).clamp(UNKNOWN, CAP), false),
+            (None, Some(longest)) if self.covered < LEARNT => {
+                ((longest * TIMES).clamp(UNKNOWN, CAP), false)
+            }
             (None, Some(longest)) => ((longest * TIMES).min(CAP), longest * TIMES <= CAP),
             (None, None) => (UNKNOWN, false),
         };
-        Limit { after: limit.max(silence), is_known }
+        Limit {
+            after: limit.max(silence),
+            is_known,
+        }
     }
 }
 
@@ -79,11 +88,33 @@ mod tests {
         for _ in 0..1000 {
             quiet.brought(Duration::from_millis(10));
         }
-        assert_eq!(quiet.limit(silence, None), Limit { after: silence, is_known: true });
+        assert_eq!(
+            quiet.limit(silence, None),
+            Limit {
+                after: silence,
+                is_known: true
+            }
+        );
         quiet.brought(s(1000));
-        assert_eq!(quiet.limit(silence, None), Limit { after: CAP, is_known: false }, "it is quieter than can be told");
-        assert_eq!(DataClock::default().limit(s(3), Some(s(1))), Limit { after: s(3), is_known: true });
-        assert_eq!(DataClock::default().limit(silence, Some(s(30))).after, s(90));
+        assert_eq!(
+            quiet.limit(silence, None),
+            Limit {
+                after: CAP,
+                is_known: false
+            },
+            "it is quieter than can be told"
+        );
+        assert_eq!(
+            DataClock::default().limit(s(3), Some(s(1))),
+            Limit {
+                after: s(3),
+                is_known: true
+            }
+        );
+        assert_eq!(
+            DataClock::default().limit(silence, Some(s(30))).after,
+            s(90)
+        );
         assert!(!DataClock::default().limit(silence, None).is_known);
     }
 }

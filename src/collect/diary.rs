@@ -1,10 +1,12 @@
-//! The feed log: every hole, reconnect, rejected or dropped frame as a line of JSON, beside the spool.
+//! The feed log: every hole, reconnect, rejected or dropped frame as a line of JSON, beside the
+//! spool.
 //!
-//! `{spool}/_feed/2026-02-03.ndjson` records what happened, `{spool}/_feed/rejects-2026-02-03.ndjson` keeps rejected
-//! frames whole. Lines are kept in memory until the disk takes them, up to a limit; beyond it they are counted. What an
-//! exchange can cause at any rate (rejected frames after a change of format, events that come late or under another's
-//! number) is kept by example beyond a rate, and the rest is counted on record, so that it cannot fill the disk. What
-//! reports lost rows is always kept.
+//! `{spool}/_feed/2026-02-03.ndjson` records what happened,
+//! `{spool}/_feed/rejects-2026-02-03.ndjson` keeps rejected frames whole. Lines are kept in memory
+//! until the disk takes them, up to a limit; beyond it they are counted. What an exchange can cause
+//! at any rate (rejected frames after a change of format, events that come late or under another's
+//! number) is kept by example beyond a rate, and the rest is counted on record, so that it cannot
+//! fill the disk. What reports lost rows is always kept.
 
 use std::{
     collections::BTreeMap,
@@ -51,13 +53,23 @@ struct Allowance {
 
 impl Allowance {
     fn new(burst: u32, rate: u32, now: i64) -> Self {
-        Self { left: burst, burst, rate, filled_ns: now, held_back: 0, told_ns: now }
+        Self {
+            left: burst,
+            burst,
+            rate,
+            filled_ns: now,
+            held_back: 0,
+            told_ns: now,
+        }
     }
 
     fn takes(&mut self, cost: u32, now: i64) -> bool {
         let seconds = u32::try_from((now - self.filled_ns).max(0) / SECOND).unwrap_or(u32::MAX);
         if seconds > 0 {
-            self.left = self.left.saturating_add(seconds.saturating_mul(self.rate)).min(self.burst);
+            self.left = self
+                .left
+                .saturating_add(seconds.saturating_mul(self.rate))
+                .min(self.burst);
             self.filled_ns = now;
         }
         let fits = self.left >= cost.min(self.burst);
@@ -82,7 +94,12 @@ pub(crate) struct Diary {
 
 impl Diary {
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, waiting: BTreeMap::new(), lost: 0, allowances: BTreeMap::new() }
+        Self {
+            folder,
+            waiting: BTreeMap::new(),
+            lost: 0,
+            allowances: BTreeMap::new(),
+        }
     }
 
     /// Notes what happened at `ns`; `what` is an object.
@@ -90,7 +107,10 @@ impl Diary {
         tracing::debug!(kind, %what, "feed");
         if LIMITED.contains(&kind) {
             let allowance = self.allowances.entry(kind.to_owned());
-            if !allowance.or_insert_with(|| Allowance::new(BURST, RATE, ns)).takes(1, ns) {
+            if !allowance
+                .or_insert_with(|| Allowance::new(BURST, RATE, ns))
+                .takes(1, ns)
+            {
                 return;
             }
         }
@@ -99,10 +119,16 @@ impl Diary {
 
     /// Keeps a frame of a line that could not be decoded; `false` when there were too many of late.
     pub(crate) fn keep(&mut self, ns: i64, line: &str, what: Value) -> bool {
-        let size = what.get("frame").and_then(Value::as_str).map_or(0, str::len);
+        let size = what
+            .get("frame")
+            .and_then(Value::as_str)
+            .map_or(0, str::len);
         let cost = u32::try_from(size).unwrap_or(u32::MAX).saturating_add(256);
         let allowance = self.allowances.entry(format!("rejected frames of {line}"));
-        if !allowance.or_insert_with(|| Allowance::new(REJECTED_BURST, REJECTED_RATE, ns)).takes(cost, ns) {
+        if !allowance
+            .or_insert_with(|| Allowance::new(REJECTED_BURST, REJECTED_RATE, ns))
+            .takes(cost, ns)
+        {
             return false;
         }
         self.add("rejects-", ns, "reject", what);
@@ -115,7 +141,9 @@ impl Diary {
         for (what, allowance) in &mut self.allowances {
             if allowance.held_back > 0 && (end || now - allowance.told_ns >= TOLD_NS) {
                 allowance.told_ns = now;
-                told.push(json!({ "what": what, "number": std::mem::take(&mut allowance.held_back) }));
+                told.push(
+                    json!({ "what": what, "number": std::mem::take(&mut allowance.held_back) }),
+                );
             }
         }
         for what in told {
@@ -125,7 +153,8 @@ impl Diary {
 
     fn add(&mut self, prefix: &str, ns: i64, kind: &str, what: Value) {
         let Some(date) = Date::of_ns(ns) else { return };
-        let time = chrono::DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        let time = chrono::DateTime::from_timestamp_nanos(ns)
+            .to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
         let mut line = json!({ "time": time, "time_ns": ns, "kind": kind });
         if let (Value::Object(line), Value::Object(what)) = (&mut line, what) {
             line.extend(what);
@@ -134,14 +163,21 @@ impl Diary {
             self.lost += 1;
             return;
         }
-        let lines = self.waiting.entry(format!("{prefix}{}.ndjson", date.iso())).or_default();
+        let lines = self
+            .waiting
+            .entry(format!("{prefix}{}.ndjson", date.iso()))
+            .or_default();
         lines.extend(line.to_string().into_bytes());
         lines.push(b'\n');
     }
 
     /// Whether there is something to write.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.allowances.values().all(|allowance| allowance.held_back == 0)
+        self.waiting.is_empty()
+            && self
+                .allowances
+                .values()
+                .all(|allowance| allowance.held_back == 0)
     }
 
     /// Writes and syncs everything that waits.
@@ -153,11 +189,20 @@ impl Diary {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let wrong = |e| Error::io(format!("{}: the feed log cannot be written", self.folder.display()), e);
+        let wrong = |e| {
+            Error::io(
+                format!("{}: the feed log cannot be written", self.folder.display()),
+                e,
+            )
+        };
         fs::create_dir_all(&self.folder).map_err(wrong)?;
         while let Some(entry) = self.waiting.first_entry() {
             let path = self.folder.join(entry.key());
-            let mut file = File::options().append(true).create(true).open(&path).map_err(wrong)?;
+            let mut file = File::options()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .map_err(wrong)?;
             let before = file.metadata().map_err(wrong)?.len();
             if let Err(e) = file.write_all(entry.get()).and_then(|()| file.sync_data()) {
                 // Half a line would spoil the next one.
@@ -167,7 +212,10 @@ impl Diary {
             let _ = entry.remove();
         }
         if self.lost > 0 {
-            tracing::warn!(lines = self.lost, "lines of the feed log were lost while the disk was full");
+            tracing::warn!(
+                lines = self.lost,
+                "lines of the feed log were lost while the disk was full"
+            );
             let lines = std::mem::take(&mut self.lost);
             self.note(now, "lines lost", json!({ "lines": lines }));
         }
@@ -181,7 +229,9 @@ mod tests {
 
     fn lines(folder: &std::path::Path, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(folder.join(name)).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     #[test]
@@ -189,7 +239,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut diary = Diary::new(dir.path().to_owned());
         let at = 1_770_128_999_000_000_000;
-        let kept = (0..100_000).filter(|_| diary.keep(at, "a/0", json!({ "frame": "x".repeat(1000) }))).count();
+        let kept = (0..100_000)
+            .filter(|_| diary.keep(at, "a/0", json!({ "frame": "x".repeat(1000) })))
+            .count();
         for n in 0..10_000 {
             diary.note(at, "late", json!({ "id": n }));
             diary.note(at, "gap", json!({ "first": n }));
@@ -199,10 +251,20 @@ mod tests {
         assert!(kept > 10_000 && kept < 20_000, "{kept}");
         assert_eq!(lines(dir.path(), "rejects-2026-02-03.ndjson").len(), kept);
         let all = lines(dir.path(), "2026-02-03.ndjson");
-        let of = |kind: &str| all.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+        let of = |kind: &str| {
+            all.iter()
+                .filter(|line| line["kind"] == kind)
+                .collect::<Vec<_>>()
+        };
         assert_eq!((of("late").len(), of("gap").len()), (500, 10_000));
-        let told: u64 = of("not kept").iter().map(|line| line["number"].as_u64().unwrap()).sum();
+        let told: u64 = of("not kept")
+            .iter()
+            .map(|line| line["number"].as_u64().unwrap())
+            .sum();
         assert_eq!(told, 9_500 + 100_000 - kept as u64);
-        assert!(diary.keep(at + 2 * TOLD_NS, "a/0", json!({ "frame": "x" })), "later there is room again");
+        assert!(
+            diary.keep(at + 2 * TOLD_NS, "a/0", json!({ "frame": "x" })),
+            "later there is room again"
+        );
     }
 }

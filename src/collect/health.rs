@@ -1,5 +1,5 @@
-//! The state of each series: what was asked for, what was answered, what comes. A connection is live when anything comes by it;
-//! a series is well only when its own events do.
+//! The state of each series: what was asked for, what was answered, what comes. A connection is
+//! live when anything comes by it; a series is well only when its own events do.
 //!
 //! ```text
 //! wanted ──► asked ──► acknowledged ──► receiving ◄──► quiet
@@ -7,7 +7,8 @@
 //! each of them ──► ended, when the exchange lists it no more ──► wanted, when it does again
 //! ```
 //!
-//! Quiet is measured by what the exchange promises and by the series' own history: a quiet symbol at night is no fault. Pure.
+//! Quiet is measured by what the exchange promises and by the series' own history: a quiet symbol
+//! at night is no fault. Pure.
 
 use std::time::Duration;
 
@@ -47,8 +48,15 @@ pub enum SeriesState {
 
 impl SeriesState {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Wanted, Self::Asked, Self::Acknowledged, Self::Receiving, Self::Quiet, Self::Refused, Self::Ended];
+    pub const ALL: [Self; 7] = [
+        Self::Wanted,
+        Self::Asked,
+        Self::Acknowledged,
+        Self::Receiving,
+        Self::Quiet,
+        Self::Refused,
+        Self::Ended,
+    ];
 
     /// Its name.
     #[must_use]
@@ -85,7 +93,9 @@ impl TopicPhases {
     /// Notes what became of topics of a session.
     pub(crate) fn note(&mut self, session: u64, changes: Vec<(usize, Change)>, now: i64) {
         for (at, change) in changes {
-            let Some(phases) = self.0.get_mut(at) else { continue };
+            let Some(phases) = self.0.get_mut(at) else {
+                continue;
+            };
             match phases.iter_mut().find(|phase| phase.session == session) {
                 // A refusal that is repeated, or a question after one, does not begin anew.
                 Some(phase) => {
@@ -94,7 +104,11 @@ impl TopicPhases {
                     }
                     phase.change = change;
                 }
-                None => phases.push(Phase { session, change, since_ns: now }),
+                None => phases.push(Phase {
+                    session,
+                    change,
+                    since_ns: now,
+                }),
             }
         }
     }
@@ -113,7 +127,11 @@ impl TopicPhases {
             Change::Asked => 1,
             Change::Acknowledged => 2,
         };
-        self.0.get(topic)?.iter().max_by_key(rank).map(|phase| (&phase.change, phase.since_ns))
+        self.0
+            .get(topic)?
+            .iter()
+            .max_by_key(rank)
+            .map(|phase| (&phase.change, phase.since_ns))
     }
 }
 
@@ -134,7 +152,8 @@ impl Pace {
     pub(crate) fn note(&mut self, ns: i64) {
         if let Some(last) = self.last_ns {
             let interval = (ns - last).max(0);
-            self.mean_ns += (interval - self.mean_ns) / i64::try_from(self.events.clamp(1, 64)).unwrap_or(64);
+            self.mean_ns +=
+                (interval - self.mean_ns) / i64::try_from(self.events.clamp(1, 64)).unwrap_or(64);
             self.longest_ns = (self.longest_ns - self.longest_ns / 256).max(interval);
         }
         self.events += 1;
@@ -145,7 +164,9 @@ impl Pace {
     fn limit_ns(&self, cadence: Option<Duration>) -> i64 {
         match cadence {
             Some(cadence) => LEAST.max(nanos(cadence).saturating_mul(3)),
-            None => LEAST.max(self.mean_ns.saturating_mul(USUAL)).max(self.longest_ns.saturating_mul(3)),
+            None => LEAST
+                .max(self.mean_ns.saturating_mul(USUAL))
+                .max(self.longest_ns.saturating_mul(3)),
         }
     }
 }
@@ -160,8 +181,8 @@ pub(crate) struct Health {
     pub(crate) since_ns: i64,
 }
 
-/// For how long a series has been asked for in vain, the times without a connection left out: a connection that comes and goes
-/// makes nothing well.
+/// For how long a series has been asked for in vain, the times without a connection left out: a
+/// connection that comes and goes makes nothing well.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Waiting {
     /// In all since its last event.
@@ -190,13 +211,21 @@ pub(crate) fn judge(
     waiting: Waiting,
     now: i64,
 ) -> Health {
-    let known: Vec<Option<(&Change, i64)>> = topics.iter().map(|topic| phases.best(*topic)).collect();
+    let known: Vec<Option<(&Change, i64)>> =
+        topics.iter().map(|topic| phases.best(*topic)).collect();
     if known.is_empty() || known.iter().any(Option::is_none) {
         // Its connection is down, which is told of the connection.
         return Health::default();
     }
-    let well = |state| Health { state, ..Health::default() };
-    let ill = |state, since_ns, trouble: String| Health { state, trouble: Some(trouble), since_ns };
+    let well = |state| Health {
+        state,
+        ..Health::default()
+    };
+    let ill = |state, since_ns, trouble: String| Health {
+        state,
+        trouble: Some(trouble),
+        since_ns,
+    };
     let mut asked = None;
     let mut since = i64::MIN;
     for (change, begun) in known.into_iter().flatten() {
@@ -204,7 +233,9 @@ pub(crate) fn judge(
         match change {
             // What comes all the same is not refused.
             Change::Refused(_) if pace.last_ns.is_some_and(|last| last > begun) => {}
-            Change::Refused(text) => return ill(SeriesState::Refused, begun, format!("refused: {text}")),
+            Change::Refused(text) => {
+                return ill(SeriesState::Refused, begun, format!("refused: {text}"));
+            }
             Change::Asked => asked = asked.max(Some(begun)),
             Change::Acknowledged => {}
         }
@@ -216,26 +247,53 @@ pub(crate) fn judge(
             if quiet <= pace.limit_ns(wanted.cadence()) {
                 well(SeriesState::Receiving)
             } else if wanted.cadence().is_some() {
-                ill(SeriesState::Quiet, last, format!("nothing for {} s, though it comes by the clock", quiet / SECOND))
+                ill(
+                    SeriesState::Quiet,
+                    last,
+                    format!(
+                        "nothing for {} s, though it comes by the clock",
+                        quiet / SECOND
+                    ),
+                )
             } else {
                 well(SeriesState::Quiet)
             }
         }
         (None, Some(begun)) if wanted.venue.acknowledges() => {
             if now - begun > UNANSWERED {
-                ill(SeriesState::Asked, begun, format!("not answered for {} s", (now - begun) / SECOND))
+                ill(
+                    SeriesState::Asked,
+                    begun,
+                    format!("not answered for {} s", (now - begun) / SECOND),
+                )
             } else {
                 well(SeriesState::Asked)
             }
         }
         (None, asked) => {
-            let state = if asked.is_some() { SeriesState::Asked } else { SeriesState::Acknowledged };
+            let state = if asked.is_some() {
+                SeriesState::Asked
+            } else {
+                SeriesState::Acknowledged
+            };
             // One that came before and has had time to come again is as quiet as it was.
             let waited = waiting.ns.max(now - since);
             if waited > first_event(wanted).max(pace.limit_ns(None)) {
-                // Of one that comes by the clock it is sure that it was to come; of others only that it was long.
-                let since = if wanted.cadence().is_some() { now - waited } else { now };
-                ill(state, since, format!("nothing has come for {} s, though it was asked for", waited / SECOND))
+                // Of one that comes by the clock it is sure that it was to come; of others only
+                // that it was long.
+                let since = if wanted.cadence().is_some() {
+                    now - waited
+                } else {
+                    now
+                };
+                ill(
+                    state,
+                    since,
+                    format!(
+                        "nothing has come for {} s, though it was asked for",
+                        waited / SECOND
+                    ),
+                )
             } else {
                 well(state)
             }
@@ -253,7 +311,10 @@ fn first_event(wanted: &Wanted) -> i64 {
         // Most symbols have none for weeks.
         (_, Kind::Liquidation) => i64::MAX,
         (Some(_), _) => LEAST.max(wanted.cadence().map_or(0, |cadence| 2 * nanos(cadence))),
-        (None, Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest | Kind::Funding | Kind::Instrument) => 5 * LEAST,
+        (
+            None,
+            Kind::Bbo | Kind::MarkPrice | Kind::OpenInterest | Kind::Funding | Kind::Instrument,
+        ) => 5 * LEAST,
         (None, Kind::Trade) => 60 * LEAST,
     }
 }
@@ -264,7 +325,10 @@ mod tests {
     use crate::feed::venue::{Venue, choose};
 
     fn wanted(venue: Venue, kind: Kind) -> Wanted {
-        choose(&[venue], &["btcusdt".parse().unwrap()], &[kind]).unwrap().series.remove(0)
+        choose(&[venue], &["btcusdt".parse().unwrap()], &[kind])
+            .unwrap()
+            .series
+            .remove(0)
     }
 
     fn after(changes: &[(u64, Change)]) -> TopicPhases {
@@ -299,7 +363,10 @@ mod tests {
             "time without a connection does not count"
         );
         let ill = look(&pace, Some(1040), 1070, again.state);
-        assert!(ill.trouble.unwrap().contains("for 70 s"), "30 s by this connection, and 40 by the one before");
+        assert!(
+            ill.trouble.unwrap().contains("for 70 s"),
+            "30 s by this connection, and 40 by the one before"
+        );
         // An event, and it begins anew.
         pace.note(1071 * SECOND);
         let well = look(&pace, Some(1072), 1072, SeriesState::Asked);
@@ -309,26 +376,91 @@ mod tests {
     #[test]
     fn a_series_has_a_state_of_its_own() {
         let refused = || Refused("unknown".to_owned());
-        let check = |wanted: &Wanted, changes: &[(u64, Change)], came: Option<i64>, now: i64, state, ill| {
+        let check = |wanted: &Wanted,
+                     changes: &[(u64, Change)],
+                     came: Option<i64>,
+                     now: i64,
+                     state,
+                     ill| {
             let mut pace = Pace::default();
             if let Some(came) = came {
                 pace.note(came * SECOND);
             }
-            let health = judge(wanted, &[0], &after(changes), &pace, Waiting::default(), now * SECOND);
-            assert_eq!((health.state, health.trouble.is_some()), (state, ill), "{changes:?} {came:?} {now}");
+            let health = judge(
+                wanted,
+                &[0],
+                &after(changes),
+                &pace,
+                Waiting::default(),
+                now * SECOND,
+            );
+            assert_eq!(
+                (health.state, health.trouble.is_some()),
+                (state, ill),
+                "{changes:?} {came:?} {now}"
+            );
         };
         let trade = wanted(Venue::Bybit, Kind::Trade);
         check(&trade, &[], None, 100, SeriesState::Wanted, false);
         check(&trade, &[(1, Asked)], None, 20, SeriesState::Asked, false);
         check(&trade, &[(1, Asked)], None, 40, SeriesState::Asked, true);
-        check(&trade, &[(1, Asked), (1, Acknowledged)], None, 40, SeriesState::Acknowledged, false);
-        check(&trade, &[(1, Asked), (1, Acknowledged)], None, 9000, SeriesState::Acknowledged, true);
-        check(&trade, &[(1, Asked)], Some(1), 20, SeriesState::Receiving, false);
-        check(&trade, &[(1, Acknowledged)], Some(1), 600, SeriesState::Quiet, false);
-        check(&trade, &[(1, Asked), (1, refused())], None, 1, SeriesState::Refused, true);
-        check(&trade, &[(1, Acknowledged), (2, Asked), (2, refused())], Some(1), 2, SeriesState::Receiving, false);
+        check(
+            &trade,
+            &[(1, Asked), (1, Acknowledged)],
+            None,
+            40,
+            SeriesState::Acknowledged,
+            false,
+        );
+        check(
+            &trade,
+            &[(1, Asked), (1, Acknowledged)],
+            None,
+            9000,
+            SeriesState::Acknowledged,
+            true,
+        );
+        check(
+            &trade,
+            &[(1, Asked)],
+            Some(1),
+            20,
+            SeriesState::Receiving,
+            false,
+        );
+        check(
+            &trade,
+            &[(1, Acknowledged)],
+            Some(1),
+            600,
+            SeriesState::Quiet,
+            false,
+        );
+        check(
+            &trade,
+            &[(1, Asked), (1, refused())],
+            None,
+            1,
+            SeriesState::Refused,
+            true,
+        );
+        check(
+            &trade,
+            &[(1, Acknowledged), (2, Asked), (2, refused())],
+            Some(1),
+            2,
+            SeriesState::Receiving,
+            false,
+        );
         let mark = wanted(Venue::Binance, Kind::MarkPrice);
-        check(&mark, &[(1, Asked)], Some(1), 20, SeriesState::Receiving, false);
+        check(
+            &mark,
+            &[(1, Asked)],
+            Some(1),
+            20,
+            SeriesState::Receiving,
+            false,
+        );
         check(&mark, &[(1, Asked)], Some(1), 70, SeriesState::Quiet, true);
         check(&mark, &[(1, Asked)], None, 50, SeriesState::Asked, false);
         check(&mark, &[(1, Asked)], None, 70, SeriesState::Asked, true);
@@ -342,8 +474,21 @@ mod tests {
         for n in 0..10 {
             pace.note(n * 300 * SECOND);
         }
-        let state = |now: i64| judge(&trade, &[0], &phases, &pace, Waiting::default(), now * SECOND).state;
-        assert_eq!((state(2700 + 8000), state(2700 + 9100)), (SeriesState::Receiving, SeriesState::Quiet));
+        let state = |now: i64| {
+            judge(
+                &trade,
+                &[0],
+                &phases,
+                &pace,
+                Waiting::default(),
+                now * SECOND,
+            )
+            .state
+        };
+        assert_eq!(
+            (state(2700 + 8000), state(2700 + 9100)),
+            (SeriesState::Receiving, SeriesState::Quiet)
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The connections as the writer knows them, and the series by them: who brings what, what is down, what is not well.
+//! The connections as the writer knows them, and the series by them: who brings what, what is down,
+//! what is not well.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,7 +17,8 @@ use crate::{
     model::quality::WINDOW_NS,
 };
 
-/// A connection that brings something often had its last event no longer ago than this when its process ended.
+/// A connection that brings something often had its last event no longer ago than this when its
+/// process ended.
 const STALE_NS: i64 = 24 * 3_600_000_000_000;
 /// So many series that are not well are told one by one.
 const TOLD: usize = 20;
@@ -46,7 +48,12 @@ struct Down {
 
 impl Down {
     const fn new(since_ns: i64, cause: &'static str) -> Self {
-        Self { since_ns, cause, counted_ns: since_ns, is_first: false }
+        Self {
+            since_ns,
+            cause,
+            counted_ns: since_ns,
+            is_first: false,
+        }
     }
 }
 
@@ -106,23 +113,38 @@ impl Followed {
 
     /// Puts the time in which it is not well in the quality windows, up to `now`.
     fn measure(&mut self, now: i64, window: &mut Window) {
-        let Some(trouble) = &mut self.trouble else { return };
-        let name = format!("{}/{}", self.wanted.series.stream, self.wanted.series.symbol);
+        let Some(trouble) = &mut self.trouble else {
+            return;
+        };
+        let name = format!(
+            "{}/{}",
+            self.wanted.series.stream, self.wanted.series.symbol
+        );
         window.unwell(self.wanted.venue.name(), &name, trouble.counted_ns, now);
         trouble.counted_ns = trouble.counted_ns.max(now);
     }
 }
 
-/// When an earlier process was last known to have a connection whose series brought something at `last` for the last time, and
-/// that brought something of whatever series at `alive` for the last time. Its record holds what it noticed before.
+/// When an earlier process was last known to have a connection whose series brought something at
+/// `last` for the last time, and that brought something of whatever series at `alive` for the last
+/// time. Its record holds what it noticed before.
 fn had_until(line: &Line, last: Option<i64>, alive: Option<i64>, now: i64) -> i64 {
     let (Some(last), Some(alive)) = (last.filter(|ns| *ns > 0), alive.filter(|ns| *ns > 0)) else {
         // No process ever had it.
         return now;
     };
-    // One that may be quiet was quiet; one that brought nothing for long was not asked for any more.
-    let patience = if line.may_be_quiet() { WINDOW_NS } else { STALE_NS };
-    if alive - last > patience { alive.min(now) } else { last.min(now) }
+    // One that may be quiet was quiet; one that brought nothing for long was not asked for any
+    // more.
+    let patience = if line.may_be_quiet() {
+        WINDOW_NS
+    } else {
+        STALE_NS
+    };
+    if alive - last > patience {
+        alive.min(now)
+    } else {
+        last.min(now)
+    }
 }
 
 /// All connections, and all series by their places.
@@ -133,8 +155,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// `known_recv` tells when a series last brought something to an earlier process, and `alive` when that process last had
-    /// something of any series.
+    /// `known_recv` tells when a series last brought something to an earlier process, and `alive`
+    /// when that process last had something of any series.
     pub(super) fn new(
         lines: Vec<Line>,
         wanted: &[Wanted],
@@ -142,12 +164,23 @@ impl Lines {
         alive: Option<i64>,
         now: i64,
     ) -> Self {
-        let mut all = Self { states: Vec::new(), series: Vec::new() };
+        let mut all = Self {
+            states: Vec::new(),
+            series: Vec::new(),
+        };
         all.add(lines, wanted, now);
         for state in &mut all.states {
-            let last = state.line.series.iter().filter_map(|place| known_recv(*place)).max();
+            let last = state
+                .line
+                .series
+                .iter()
+                .filter_map(|place| known_recv(*place))
+                .max();
             let since_ns = had_until(&state.line, last, alive, now);
-            state.down = Some(Down { is_first: since_ns >= now, ..Down::new(since_ns, "ours") });
+            state.down = Some(Down {
+                is_first: since_ns >= now,
+                ..Down::new(since_ns, "ours")
+            });
         }
         all
     }
@@ -170,15 +203,37 @@ impl Lines {
                 ..LineStatus::default()
             };
             let phases = TopicPhases::new(line.topics.len());
-            let down = Down { is_first: true, ..Down::new(now, "ours") };
-            State { line, status, live: BTreeSet::new(), down: Some(down), phases }
+            let down = Down {
+                is_first: true,
+                ..Down::new(now, "ours")
+            };
+            State {
+                line,
+                status,
+                live: BTreeSet::new(),
+                down: Some(down),
+                phases,
+            }
         };
         self.states.extend(lines.into_iter().map(state));
     }
 
     /// Notes that a series has ended: nothing is expected of it any more.
-    pub(super) fn end(&mut self, place: usize, why: &str, now: i64, diary: &mut Diary, window: &mut Window) {
-        let Some(series) = self.series.get_mut(place).filter(|series| series.ended.is_none()) else { return };
+    pub(super) fn end(
+        &mut self,
+        place: usize,
+        why: &str,
+        now: i64,
+        diary: &mut Diary,
+        window: &mut Window,
+    ) {
+        let Some(series) = self
+            .series
+            .get_mut(place)
+            .filter(|series| series.ended.is_none())
+        else {
+            return;
+        };
         series.ended = Some(why.to_owned());
         let line = series.line.and_then(|line| self.states.get(line));
         if let Some(state) = line {
@@ -188,7 +243,11 @@ impl Lines {
         let name = json!({ "series": series.wanted.series.to_string() });
         series.measure(now, window);
         if let Some(trouble) = series.trouble.take() {
-            diary.note(now, "offline", offline(name, exchange, trouble.since_ns, now, "feed"));
+            diary.note(
+                now,
+                "offline",
+                offline(name, exchange, trouble.since_ns, now, "feed"),
+            );
         }
         tracing::warn!(series = %series.wanted.series, why, "a series has ended");
         let what = json!({ "series": series.wanted.series.to_string(), "exchange": exchange, "why": why,
@@ -198,7 +257,13 @@ impl Lines {
 
     /// Notes that a series that had ended is wanted again.
     pub(super) fn begin_again(&mut self, place: usize, now: i64, diary: &mut Diary) {
-        let Some(series) = self.series.get_mut(place).filter(|series| series.ended.is_some()) else { return };
+        let Some(series) = self
+            .series
+            .get_mut(place)
+            .filter(|series| series.ended.is_some())
+        else {
+            return;
+        };
         series.ended = None;
         if let Some(state) = series.line.and_then(|line| self.states.get(line)) {
             state.line.set_ended(place, false);
@@ -217,7 +282,9 @@ impl Lines {
         diary: &mut Diary,
         window: &mut Window,
     ) {
-        let Some(state) = self.states.get_mut(line) else { return };
+        let Some(state) = self.states.get_mut(line) else {
+            return;
+        };
         let name = state.status.name.clone();
         let exchange = state.status.exchange;
         match what {
@@ -231,23 +298,45 @@ impl Lines {
                     if !down.is_first {
                         window.hurry();
                     }
-                    let what = offline(json!({ "line": name }), exchange, down.since_ns, now, down.cause);
+                    let what = offline(
+                        json!({ "line": name }),
+                        exchange,
+                        down.since_ns,
+                        now,
+                        down.cause,
+                    );
                     diary.note(now, "offline", what);
                 }
                 diary.note(now, "live", json!({ "line": name, "session": session }));
             }
-            What::Lost { reason, cause, wait, well_ns } => {
+            What::Lost {
+                reason,
+                cause,
+                wait,
+                well_ns,
+            } => {
                 state.phases.gone(session);
                 let _ = state.live.remove(&session);
                 state.status.reconnects += 1;
                 state.status.last_trouble = Some(reason.clone());
                 if state.live.is_empty() {
-                    state.status.state = if wait.is_zero() { "connecting" } else { "waiting" };
+                    state.status.state = if wait.is_zero() {
+                        "connecting"
+                    } else {
+                        "waiting"
+                    };
                     let known = well_ns.or(Some(state.status.last_recv_ns).filter(|ns| *ns > 0));
-                    let _ = state.down.get_or_insert(Down::new(known.map_or(now, |ns| ns.min(now)), cause));
+                    let _ = state
+                        .down
+                        .get_or_insert(Down::new(known.map_or(now, |ns| ns.min(now)), cause));
                 }
                 window.of(exchange).reconnects += 1;
-                tracing::warn!(line = name, reason, wait_ms = wait.as_millis(), "connection lost");
+                tracing::warn!(
+                    line = name,
+                    reason,
+                    wait_ms = wait.as_millis(),
+                    "connection lost"
+                );
                 diary.note(
                     now,
                     "lost",
@@ -261,17 +350,33 @@ impl Lines {
                 if let Some(since) = deaf_ns {
                     window.away(exchange, since, now);
                     window.hurry();
-                    diary.note(now, "offline", offline(json!({ "line": name }), exchange, since, now, "feed"));
+                    diary.note(
+                        now,
+                        "offline",
+                        offline(json!({ "line": name }), exchange, since, now, "feed"),
+                    );
                 }
-                diary.note(now, "ended", json!({ "line": name, "session": session, "reason": reason }));
+                diary.note(
+                    now,
+                    "ended",
+                    json!({ "line": name, "session": session, "reason": reason }),
+                );
             }
             What::Renewing(why) => {
-                diary.note(now, "renewing", json!({ "line": name, "why": why, "session": session }));
+                diary.note(
+                    now,
+                    "renewing",
+                    json!({ "line": name, "why": why, "session": session }),
+                );
             }
             What::Topics(changes) => state.phases.note(session, changes, now),
             What::Notice(text) => {
                 tracing::warn!(line = name, text, "the exchange says");
-                diary.note(now, "notice", json!({ "line": name, "text": text, "session": session }));
+                diary.note(
+                    now,
+                    "notice",
+                    json!({ "line": name, "text": text, "session": session }),
+                );
             }
         }
     }
@@ -299,31 +404,52 @@ impl Lines {
 
     /// Whether several sessions bring a line's series at the moment.
     pub(super) fn overlaps(&self, line: usize) -> bool {
-        self.states.get(line).is_some_and(|state| state.live.len() > 1)
+        self.states
+            .get(line)
+            .is_some_and(|state| state.live.len() > 1)
     }
 
     /// As [`Self::overlaps`], of the line that brings a series.
     pub(super) fn overlaps_series(&self, place: usize) -> bool {
-        self.series.get(place).and_then(|series| series.line).is_some_and(|line| self.overlaps(line))
+        self.series
+            .get(place)
+            .and_then(|series| series.line)
+            .is_some_and(|line| self.overlaps(line))
     }
 
-    /// Judges every series, and notes which are not well any more, or again, and in the quality windows for how long.
+    /// Judges every series, and notes which are not well any more, or again, and in the quality
+    /// windows for how long.
     pub(super) fn judge(&mut self, now: i64, diary: &mut Diary, window: &mut Window) {
         for (place, series) in self.series.iter_mut().enumerate() {
-            let Some(state) = series.line.and_then(|line| self.states.get(line)) else { continue };
+            let Some(state) = series.line.and_then(|line| self.states.get(line)) else {
+                continue;
+            };
             let topics = state.line.topics_of(place);
             if series.ended.is_some() {
-                series.health = Health { state: SeriesState::Ended, ..Health::default() };
+                series.health = Health {
+                    state: SeriesState::Ended,
+                    ..Health::default()
+                };
                 continue;
             }
             series.waiting.look(series.health.state, &series.pace, now);
-            series.health = health::judge(&series.wanted, topics, &state.phases, &series.pace, series.waiting, now);
+            series.health = health::judge(
+                &series.wanted,
+                topics,
+                &state.phases,
+                &series.pace,
+                series.waiting,
+                now,
+            );
             let exchange = state.status.exchange;
             let name = || json!({ "series": series.wanted.series.to_string() });
             match (&series.health.trouble, series.trouble) {
                 (Some(why), None) => {
                     let since_ns = series.health.since_ns.clamp(series.well_ns.min(now), now);
-                    series.trouble = Some(Trouble { since_ns, counted_ns: since_ns });
+                    series.trouble = Some(Trouble {
+                        since_ns,
+                        counted_ns: since_ns,
+                    });
                     let mut what = name();
                     if let Some(what) = what.as_object_mut() {
                         let _ = what.insert("exchange".to_owned(), json!(exchange));
@@ -335,7 +461,11 @@ impl Lines {
                 }
                 // While its connection is down nobody knows.
                 (None, Some(trouble)) if series.health.state != SeriesState::Wanted => {
-                    diary.note(now, "offline", offline(name(), exchange, trouble.since_ns, now, "feed"));
+                    diary.note(
+                        now,
+                        "offline",
+                        offline(name(), exchange, trouble.since_ns, now, "feed"),
+                    );
                     series.measure(now, window);
                     (series.trouble, series.well_ns) = (None, now);
                 }
@@ -345,7 +475,8 @@ impl Lines {
         }
     }
 
-    /// Puts the time without a connection in the quality windows, up to `now`: what is written of one must not be behind.
+    /// Puts the time without a connection in the quality windows, up to `now`: what is written of
+    /// one must not be behind.
     pub(super) fn measure(&mut self, now: i64, window: &mut Window) {
         for state in &mut self.states {
             state.measure(now, window);
@@ -354,10 +485,18 @@ impl Lines {
 
     /// What is not well, in words: connections first, then series.
     pub(super) fn troubles(&self) -> Vec<String> {
-        let down = self.states.iter().filter(|state| state.is_missed()).map(|state| {
-            let why = state.status.last_trouble.as_deref().unwrap_or("not connected yet");
-            format!("{}: {why}", state.status.name)
-        });
+        let down = self
+            .states
+            .iter()
+            .filter(|state| state.is_missed())
+            .map(|state| {
+                let why = state
+                    .status
+                    .last_trouble
+                    .as_deref()
+                    .unwrap_or("not connected yet");
+                format!("{}: {why}", state.status.name)
+            });
         let ill = self.series.iter().filter_map(|series| {
             let why = series.health.trouble.as_ref()?;
             Some(format!("{}: {why}", series.wanted.series))
@@ -377,7 +516,10 @@ impl Lines {
     pub(super) fn statuses(&self) -> Vec<LineStatus> {
         let of = |state: &State| {
             let ended = state.line.is_all_over();
-            LineStatus { state: if ended { "ended" } else { state.status.state }, ..state.status.clone() }
+            LineStatus {
+                state: if ended { "ended" } else { state.status.state },
+                ..state.status.clone()
+            }
         };
         self.states.iter().map(of).collect()
     }

@@ -1,4 +1,5 @@
-//! The collector: exchange feeds to the spool. Either the data is there, or the record says what is missing and why.
+//! The collector: exchange feeds to the spool. Either the data is there, or the record says what is
+//! missing and why.
 //!
 //! ```text
 //! connection (a task per line) ──► writer ──► series writer ──► log (acknowledged) ──► seal ──► spool file
@@ -59,26 +60,37 @@ pub use writer::Summary;
 /// Groups of events between the connections and the writer.
 const QUEUE: usize = 64;
 
-/// Collects until `stop` completes, or the run ends by itself; everything taken is sealed then. `told` has the state of
-/// things, several times a second.
+/// Collects until `stop` completes, or the run ends by itself; everything taken is sealed then.
+/// `told` has the state of things, several times a second.
 ///
 /// # Errors
-/// When the spool cannot be written at the start, what an earlier process left cannot be recovered, or rows could not be
-/// sealed at the end (they stay in the journal).
+/// When the spool cannot be written at the start, what an earlier process left cannot be recovered,
+/// or rows could not be sealed at the end (they stay in the journal).
 pub async fn run(
     options: Options,
     stop: impl Future<Output = ()> + Send,
     told: watch::Sender<Arc<Status>>,
 ) -> Result<Summary> {
     let mut numbers = Numbers::default();
-    let lines = venue::more_lines(&options.wanted, 0, &options.catalogue.endpoints, &mut numbers)?;
+    let lines = venue::more_lines(
+        &options.wanted,
+        0,
+        &options.catalogue.endpoints,
+        &mut numbers,
+    )?;
     let spool = options.spool.clone();
     let folder = wal::folder(&spool)?;
     let lock = wal::lock(&spool)?;
     let found = wal::read(&folder)?;
     let mut known = found.checkpoints.clone();
     let checkpoints: Vec<_> = known.clone().into_iter().collect();
-    let wal = Arc::new(Mutex::new(wal::Wal::open(&spool, lock, &found, &checkpoints, options.memory_limit)?));
+    let wal = Arc::new(Mutex::new(wal::Wal::open(
+        &spool,
+        lock,
+        &found,
+        &checkpoints,
+        options.memory_limit,
+    )?));
     drop(checkpoints);
     let recovered = recover::recover(&spool, &wal, &found).await?;
     for wanted in &options.wanted {
@@ -96,7 +108,11 @@ pub async fn run(
             "damaged_bytes": found.damaged.iter().map(|(_, bytes)| bytes).sum::<u64>() }),
     );
     if recovered.files > 0 {
-        tracing::warn!(files = recovered.files, rows = recovered.rows, "recovered from the log");
+        tracing::warn!(
+            files = recovered.files,
+            rows = recovered.rows,
+            "recovered from the log"
+        );
     }
     drop(found);
 
@@ -118,7 +134,14 @@ pub async fn run(
     }
     let (catalogue, every) = (options.catalogue.clone(), options.relist_every);
     // It holds the last sender to the writer: nothing ends before it does.
-    let relist = relist::Relist::new(catalogue, every, shared, &options.wanted, lines.len(), numbers);
+    let relist = relist::Relist::new(
+        catalogue,
+        every,
+        shared,
+        &options.wanted,
+        lines.len(),
+        numbers,
+    );
     let _ = tasks.spawn(relist.keep());
     let writer = writer::Writer::new(options.clone(), lines, known, wal, diary, window, full, now);
     let ended = async {

@@ -33,10 +33,12 @@ pub(crate) enum What {
         /// When it was last known to be well, where it can tell.
         well_ns: Option<i64>,
     },
-    /// A session was ended by us, because another one has taken its place or it could not take another one's.
+    /// A session was ended by us, because another one has taken its place or it could not take
+    /// another one's.
     Ended {
         reason: String,
-        /// Since when it brought nothing, where the one in its place shows that there was something.
+        /// Since when it brought nothing, where the one in its place shows that there was
+        /// something.
         deaf_ns: Option<i64>,
     },
     /// Another session is to take the place of this one.
@@ -45,7 +47,8 @@ pub(crate) enum What {
     Topics(Vec<(usize, Change)>),
     /// The exchange says something that a person should know.
     Notice(String),
-    /// Series that were listed since, and the connections that bring them, which come behind all others.
+    /// Series that were listed since, and the connections that bring them, which come behind all
+    /// others.
     Listed(Vec<Wanted>, Vec<Line>),
     /// Series that are not in their exchange's list any more, and why they are taken to have ended.
     Delisted(Vec<(Series, String)>),

@@ -1,5 +1,5 @@
-//! What exchanges do not push is polled: each topic of a line at its interval, one request after the other, no faster than the
-//! exchange allows.
+//! What exchanges do not push is polled: each topic of a line at its interval, one request after
+//! the other, no faster than the exchange allows.
 
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
@@ -40,7 +40,12 @@ enum Polled {
 
 impl Poller {
     pub(super) fn new(line: Line, place: usize, shared: Shared, relist_every: Duration) -> Self {
-        Self { line, place, shared, relist_every }
+        Self {
+            line,
+            place,
+            shared,
+            relist_every,
+        }
     }
 
     /// Polls until it is told to stop.
@@ -59,8 +64,13 @@ impl Poller {
         let now = Instant::now();
         let topics = 0..self.line.topics.len();
         // When each is due; those of one instant in their order.
-        let mut due: BTreeSet<(Instant, usize)> = topics.clone().map(|topic| (now, topic)).collect();
-        self.tell(session, What::Topics(topics.map(|topic| (topic, Change::Asked)).collect())).await?;
+        let mut due: BTreeSet<(Instant, usize)> =
+            topics.clone().map(|topic| (now, topic)).collect();
+        self.tell(
+            session,
+            What::Topics(topics.map(|topic| (topic, Change::Asked)).collect()),
+        )
+        .await?;
         while let Some((at, topic)) = due.pop_first() {
             sleep_until(at).await;
             let begun = Instant::now();
@@ -76,21 +86,34 @@ impl Poller {
                         live = true;
                         self.tell(session, What::Live).await?;
                     }
-                    self.tell(session, What::Topics(vec![(topic, Change::Acknowledged)])).await?;
+                    self.tell(session, What::Topics(vec![(topic, Change::Acknowledged)]))
+                        .await?;
                     self.tell(session, What::Group(group)).await?;
                 }
                 Polled::Refused(text) => {
-                    self.tell(session, What::Topics(vec![(topic, Change::Refused(text))])).await?;
+                    self.tell(session, What::Topics(vec![(topic, Change::Refused(text))]))
+                        .await?;
                 }
                 Polled::Failed(reason, cause, wait) => {
                     failures += 1;
                     self.shared.dials.block(self.line.venue, wait);
                     let wait = self.shared.wait(failures, session).max(wait);
-                    self.tell(session, What::Lost { reason, cause, wait, well_ns: None }).await?;
+                    self.tell(
+                        session,
+                        What::Lost {
+                            reason,
+                            cause,
+                            wait,
+                            well_ns: None,
+                        },
+                    )
+                    .await?;
                     sleep(wait).await;
                     live = false;
                     session = self.shared.session();
-                    let all = (0..self.line.topics.len()).map(|topic| (topic, Change::Asked)).collect();
+                    let all = (0..self.line.topics.len())
+                        .map(|topic| (topic, Change::Asked))
+                        .collect();
                     self.tell(session, What::Topics(all)).await?;
                     // What failed comes first.
                     due.retain(|(_, other)| *other != topic);
@@ -105,7 +128,9 @@ impl Poller {
     fn interval(&self, topic: usize) -> Duration {
         let topic = self.line.topics.get(topic);
         match topic {
-            Some(topic) if topic.name() != INSTRUMENTS => topic.cadence.unwrap_or(self.relist_every),
+            Some(topic) if topic.name() != INSTRUMENTS => {
+                topic.cadence.unwrap_or(self.relist_every)
+            }
             _ => self.relist_every,
         }
     }
@@ -118,14 +143,22 @@ impl Poller {
         let Some(topic) = self.line.topics.get(topic) else {
             return Polled::Refused("there is no such topic".to_owned());
         };
-        let (base, proxies) = (self.line.url.trim_end_matches('/'), Arc::clone(&self.shared.proxies));
+        let (base, proxies) = (
+            self.line.url.trim_end_matches('/'),
+            Arc::clone(&self.shared.proxies),
+        );
         let now = || (self.shared.keeping.clock)();
         if topic.name() == INSTRUMENTS {
             return match list(self.line.venue, base, &proxies, now()).await {
                 Ok(found) => {
                     let at = now();
                     let events = instrument::events(&found, &self.line.directory, at);
-                    Polled::Came(Group { events, frames: 1, last_recv: at, ..Group::default() })
+                    Polled::Came(Group {
+                        events,
+                        frames: 1,
+                        last_recv: at,
+                        ..Group::default()
+                    })
                 }
                 Err(NoList { why, wait }) => Polled::Failed(why, "feed", wait),
             };
@@ -137,10 +170,17 @@ impl Poller {
         let at = now();
         let wait = asked_to_wait(answer.status, &answer.headers, at);
         if !wait.is_zero() || answer.status.is_server_error() {
-            return Polled::Failed(format!("the exchange answers {}", answer.status), "feed", wait);
+            return Polled::Failed(
+                format!("the exchange answers {}", answer.status),
+                "feed",
+                wait,
+            );
         }
         let is_short = self.line.venue.allowance().is_some_and(|(header, most)| {
-            let used = answer.headers.get(header).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+            let used = answer
+                .headers
+                .get(header)
+                .and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
             used.is_some_and(|used| used > most)
         });
         if is_short {
@@ -151,9 +191,19 @@ impl Poller {
             let text: String = answer.body.chars().take(200).collect();
             return Polled::Refused(format!("{}: {text}", answer.status));
         }
-        let mut group = Group { frames: 1, bytes: answer.body.len() as u64, last_recv: at, ..Group::default() };
+        let mut group = Group {
+            frames: 1,
+            bytes: answer.body.len() as u64,
+            last_recv: at,
+            ..Group::default()
+        };
         if let Err(reason) = decoder.answer(&answer.body, at, &mut group.events) {
-            group.rejects.push(Reject { at, reason, frame: answer.body, binary: false });
+            group.rejects.push(Reject {
+                at,
+                reason,
+                frame: answer.body,
+                binary: false,
+            });
         }
         Polled::Came(group)
     }

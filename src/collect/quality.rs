@@ -1,8 +1,10 @@
-//! Windows of fifteen minutes: what came, what is known to be missing, how late it was, as data beside the spool.
+//! Windows of fifteen minutes: what came, what is known to be missing, how late it was, as data
+//! beside the spool.
 //!
-//! `{spool}/quality/date=20260203/window=1430.json`, one line of JSON an exchange. A window that an earlier process
-//! began is continued. A loss is noticed when it has lasted for a while, and a process that was not there notices nothing: what
-//! becomes known of a window that was written, or never was, is written then. [`crate::model::quality`] defines the lines and grades.
+//! `{spool}/quality/date=20260203/window=1430.json`, one line of JSON an exchange. A window that an
+//! earlier process began is continued. A loss is noticed when it has lasted for a while, and a
+//! process that was not there notices nothing: what becomes known of a window that was written, or
+//! never was, is written then. [`crate::model::quality`] defines the lines and grades.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -48,8 +50,13 @@ async fn written(spool: &Store, start_ns: i64) -> Vec<Tally> {
 
 /// Writes a window: what was written of it before, and more.
 async fn write(spool: &Store, start_ns: i64, before: &[Tally], now: &Tallies) -> Result<()> {
-    let Some(key) = key(start_ns) else { return Ok(()) };
-    let mut all: BTreeMap<String, Tally> = before.iter().map(|t| (t.exchange.clone(), t.clone())).collect();
+    let Some(key) = key(start_ns) else {
+        return Ok(());
+    };
+    let mut all: BTreeMap<String, Tally> = before
+        .iter()
+        .map(|t| (t.exchange.clone(), t.clone()))
+        .collect();
     for (exchange, tally) in now {
         all.entry((*exchange).to_owned()).or_default().join(tally);
     }
@@ -68,7 +75,15 @@ async fn write(spool: &Store, start_ns: i64, before: &[Tally], now: &Tallies) ->
         return Ok(());
     }
     let staging = spool.local_folder().unwrap_or(Path::new("/"));
-    atomic::write_bytes(spool, &key, staging, &crate::storage::Expect::Anything, text).await.map(drop)
+    atomic::write_bytes(
+        spool,
+        &key,
+        staging,
+        &crate::storage::Expect::Anything,
+        text,
+    )
+    .await
+    .map(drop)
 }
 
 impl Window {
@@ -76,7 +91,14 @@ impl Window {
     pub(crate) async fn at(spool: &Store, ns: i64) -> Self {
         let start_ns = start_of(ns);
         let before = written(spool, start_ns).await;
-        Self { start_ns, before, now: BTreeMap::new(), late: BTreeMap::new(), is_stuck: false, is_urgent: false }
+        Self {
+            start_ns,
+            before,
+            now: BTreeMap::new(),
+            late: BTreeMap::new(),
+            is_stuck: false,
+            is_urgent: false,
+        }
     }
 
     /// Whether `ns` lies behind it.
@@ -102,7 +124,10 @@ impl Window {
     /// Notes a time without a connection to an exchange, in each window that it touches.
     pub(crate) fn away(&mut self, exchange: &'static str, from: i64, to: i64) {
         for (start, from, to) in pieces(from, to) {
-            self.within(start).entry(exchange).or_default().away(from, to);
+            self.within(start)
+                .entry(exchange)
+                .or_default()
+                .away(from, to);
         }
     }
 
@@ -110,13 +135,21 @@ impl Window {
     pub(crate) fn unwell(&mut self, exchange: &'static str, series: &str, from: i64, to: i64) {
         for (start, from, to) in pieces(from, to) {
             let tally = self.within(start).entry(exchange).or_default();
-            let seconds = std::time::Duration::from_nanos(u64::try_from(to - from).unwrap_or(0)).as_secs_f64();
-            *tally.series_offline_seconds.entry(series.to_owned()).or_default() += seconds;
+            let seconds = std::time::Duration::from_nanos(u64::try_from(to - from).unwrap_or(0))
+                .as_secs_f64();
+            *tally
+                .series_offline_seconds
+                .entry(series.to_owned())
+                .or_default() += seconds;
         }
     }
 
     fn within(&mut self, start_ns: i64) -> &mut Tallies {
-        if start_ns == self.start_ns { &mut self.now } else { self.late.entry(start_ns).or_default() }
+        if start_ns == self.start_ns {
+            &mut self.now
+        } else {
+            self.late.entry(start_ns).or_default()
+        }
     }
 
     /// Writes it, over what was written of it before.
@@ -127,14 +160,17 @@ impl Window {
         write(spool, self.start_ns, &self.before, &self.now).await
     }
 
-    /// Goes on to the window that `ns` lies in; what could not be written of this one is written later.
+    /// Goes on to the window that `ns` lies in; what could not be written of this one is written
+    /// later.
     pub(crate) async fn go_on(&mut self, spool: &Store, ns: i64) -> Result<()> {
         let written = self.write(spool).await;
         let mut next = Self::at(spool, ns).await;
         next.late = std::mem::take(&mut self.late);
         next.now = next.late.remove(&next.start_ns).unwrap_or_default();
         if written.is_err() {
-            let _ = next.late.insert(self.start_ns, std::mem::take(&mut self.now));
+            let _ = next
+                .late
+                .insert(self.start_ns, std::mem::take(&mut self.now));
         }
         *self = next;
         written
@@ -151,7 +187,9 @@ impl Window {
     /// When one cannot be written; it is kept.
     pub(crate) async fn correct(&mut self, spool: &Store, most: usize) -> Result<()> {
         for _ in 0..most {
-            let Some((start_ns, tallies)) = self.late.pop_first() else { break };
+            let Some((start_ns, tallies)) = self.late.pop_first() else {
+                break;
+            };
             let before = written(spool, start_ns).await;
             let written = write(spool, start_ns, &before, &tallies).await;
             self.is_stuck = written.is_err();
@@ -188,14 +226,23 @@ mod tests {
             window.write(&spool).await.unwrap();
             assert!(window.is_over(at + WINDOW_NS) && !window.is_over(at));
         }
-        let text = std::fs::read_to_string(dir.path().join("quality/date=20260203/window=0030.json")).unwrap();
+        let text =
+            std::fs::read_to_string(dir.path().join("quality/date=20260203/window=0030.json"))
+                .unwrap();
         let tally: Tally = serde_json::from_str(text.trim()).unwrap();
-        assert_eq!((tally.events, tally.exchange.as_str(), tally.grade.as_str()), (6, "okx", "A"));
+        assert_eq!(
+            (tally.events, tally.exchange.as_str(), tally.grade.as_str()),
+            (6, "okx", "A")
+        );
     }
     fn tallies(dir: &Path, window: &str) -> Vec<(String, f64, String)> {
-        let text = std::fs::read(dir.join(format!("quality/date=20260203/window={window}.json"))).unwrap_or_default();
+        let text = std::fs::read(dir.join(format!("quality/date=20260203/window={window}.json")))
+            .unwrap_or_default();
         let lines = crate::model::quality::from_lines(&text);
-        lines.into_iter().map(|tally| (tally.exchange, tally.offline_seconds, tally.grade)).collect()
+        lines
+            .into_iter()
+            .map(|tally| (tally.exchange, tally.offline_seconds, tally.grade))
+            .collect()
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -217,8 +264,13 @@ mod tests {
             window.correct(&spool, usize::MAX).await.unwrap();
             window.write(&spool).await.unwrap();
         }
-        let of = |exchange: &str, seconds: f64, grade: &str| (exchange.to_owned(), seconds, grade.to_owned());
-        assert_eq!(tallies(dir.path(), "0000"), [of("bybit", 0.0, "A"), of("okx", 60.0, "D")]);
+        let of = |exchange: &str, seconds: f64, grade: &str| {
+            (exchange.to_owned(), seconds, grade.to_owned())
+        };
+        assert_eq!(
+            tallies(dir.path(), "0000"),
+            [of("bybit", 0.0, "A"), of("okx", 60.0, "D")]
+        );
         assert_eq!(tallies(dir.path(), "0015"), [of("okx", 900.0, "F")]);
         assert_eq!(tallies(dir.path(), "0030"), [of("okx", 900.0, "F")]);
         assert_eq!(tallies(dir.path(), "0045"), [of("okx", 150.0, "F")]);
@@ -239,9 +291,17 @@ mod tests {
         window.away("okx", end + 10 * S, end + 12 * S);
         window.write(&spool).await.unwrap();
         let of = |seconds: f64| ("okx".to_owned(), seconds, "C".to_owned());
-        assert_eq!((tallies(dir.path(), "0000"), tallies(dir.path(), "0015")), (vec![of(20.0)], vec![of(12.0)]));
-        let text = std::fs::read_to_string(dir.path().join("quality/date=20260203/window=0015.json")).unwrap();
-        assert!(text.contains(r#""series_offline_seconds":{"bbo/btcusdt":7.0}"#), "{text}");
+        assert_eq!(
+            (tallies(dir.path(), "0000"), tallies(dir.path(), "0015")),
+            (vec![of(20.0)], vec![of(12.0)])
+        );
+        let text =
+            std::fs::read_to_string(dir.path().join("quality/date=20260203/window=0015.json"))
+                .unwrap();
+        assert!(
+            text.contains(r#""series_offline_seconds":{"bbo/btcusdt":7.0}"#),
+            "{text}"
+        );
         assert_eq!(pieces(0, 400 * 24 * 3600 * S).count(), 31 * 96);
         assert_eq!((pieces(5, 5).count(), pieces(9, 5).count()), (0, 0));
     }

@@ -1,5 +1,5 @@
-//! Messages of a connection become events, or are kept as rejected. An event whose time lies in the future is rejected:
-//! taken as the newest, it would make all that follow look old.
+//! Messages of a connection become events, or are kept as rejected. An event whose time lies in the
+//! future is rejected: taken as the newest, it would make all that follow look old.
 
 use std::time::Duration;
 
@@ -48,7 +48,13 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(line: &Line, clock: Clock) -> Self {
         let decoder = Decoder::new(line.venue, line.directory.clone());
-        Self { decoder, clock, group: Group::default(), future: Future::default(), heard_ns: clock() }
+        Self {
+            decoder,
+            clock,
+            group: Group::default(),
+            future: Future::default(),
+            heard_ns: clock(),
+        }
     }
 
     pub(super) fn take(&mut self, message: Option<Result<Message, SocketError>>) -> Taken {
@@ -60,11 +66,18 @@ impl Reader {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Binary(bytes))) => {
                 self.count(bytes.len(), at);
-                self.reject(at, "is no text".to_owned(), crate::storage::store::hex(&bytes), true);
+                self.reject(
+                    at,
+                    "is no text".to_owned(),
+                    crate::storage::store::hex(&bytes),
+                    true,
+                );
                 return Taken::Nothing;
             }
             Some(Ok(Message::Close(frame))) => {
-                let reason = frame.map_or_else(String::new, |f| format!(": {} {}", u16::from(f.code), f.reason));
+                let reason = frame.map_or_else(String::new, |f| {
+                    format!(": {} {}", u16::from(f.code), f.reason)
+                });
                 return Taken::End(format!("closed by the exchange{reason}"), "feed");
             }
             Some(Ok(Message::Pong(_))) => return Taken::Pong,
@@ -82,7 +95,10 @@ impl Reader {
         let heard = self.decoder.decode(&text, at, &mut self.group.events);
         let ahead = self.future.take_out(&mut self.group.events, before);
         if ahead > 0 {
-            let reason = format!("{ahead} of its events are more than {} s in the future", AHEAD.as_secs());
+            let reason = format!(
+                "{ahead} of its events are more than {} s in the future",
+                AHEAD.as_secs()
+            );
             self.reject(at, reason, text.to_string(), false);
         }
         let brought = self.group.events.len() > before;
@@ -109,7 +125,12 @@ impl Reader {
     }
 
     fn reject(&mut self, at: i64, reason: String, frame: String, binary: bool) {
-        self.group.rejects.push(Reject { at, reason, frame, binary });
+        self.group.rejects.push(Reject {
+            at,
+            reason,
+            frame,
+            binary,
+        });
     }
 }
 
@@ -124,10 +145,15 @@ struct Future {
 }
 
 impl Future {
-    /// Takes out those of the events from `from` on that lie in the future; returns how many there were.
+    /// Takes out those of the events from `from` on that lie in the future; returns how many there
+    /// were.
     fn take_out(&mut self, events: &mut Vec<Event>, from: usize) -> usize {
         let whole = events.len();
-        if events.iter().skip(from).all(|event| self.is_present(event.ts_event - event.ts_recv)) {
+        if events
+            .iter()
+            .skip(from)
+            .all(|event| self.is_present(event.ts_event - event.ts_recv))
+        {
             return 0;
         }
         let mut at = 0;
@@ -154,12 +180,19 @@ impl Future {
         if self.is_present(ahead_ns) {
             return true;
         }
-        self.least_ns = if self.row == 0 { ahead_ns } else { self.least_ns.min(ahead_ns) };
+        self.least_ns = if self.row == 0 {
+            ahead_ns
+        } else {
+            self.least_ns.min(ahead_ns)
+        };
         self.row += 1;
         if self.row < CLOCK_IS_BEHIND {
             return false;
         }
-        tracing::error!(seconds = self.least_ns / 1_000_000_000, "the clock of this machine is behind the exchange's");
+        tracing::error!(
+            seconds = self.least_ns / 1_000_000_000,
+            "the clock of this machine is behind the exchange's"
+        );
         self.known_ns = self.least_ns;
         self.row = 0;
         true
@@ -173,7 +206,14 @@ mod tests {
 
     fn event(ahead_s: i64) -> Event {
         let (id, body) = (Id::Time, Body::OpenInterest(1.0));
-        Event { series: 0, ts_event: ahead_s * 1_000_000_000, ts_recv: 0, id, number: 0, body }
+        Event {
+            series: 0,
+            ts_event: ahead_s * 1_000_000_000,
+            ts_recv: 0,
+            id,
+            number: 0,
+            body,
+        }
     }
 
     #[test]
@@ -181,7 +221,13 @@ mod tests {
         let mut future = Future::default();
         let mut events: Vec<Event> = [3600, 0, 1, 3600, 100, 200].map(event).into();
         assert_eq!(future.take_out(&mut events, 1), 2);
-        assert_eq!(events.iter().map(|e| e.ts_event / 1_000_000_000).collect::<Vec<_>>(), [3600, 0, 1, 100]);
+        assert_eq!(
+            events
+                .iter()
+                .map(|e| e.ts_event / 1_000_000_000)
+                .collect::<Vec<_>>(),
+            [3600, 0, 1, 100]
+        );
         for _ in 0..100 {
             let mut events = vec![event(3600), event(0)];
             assert_eq!((future.take_out(&mut events, 0), events.len()), (1, 1));
@@ -191,9 +237,15 @@ mod tests {
     #[test]
     fn a_clock_that_is_behind_silences_nothing_for_long() {
         let mut future = Future::default();
-        let taken: usize = (0..100).map(|n| future.take_out(&mut vec![event(3600 + n % 3)], 0)).sum();
+        let taken: usize = (0..100)
+            .map(|n| future.take_out(&mut vec![event(3600 + n % 3)], 0))
+            .sum();
         assert_eq!(taken, 19);
-        assert_eq!(future.take_out(&mut vec![event(7300)], 0), 1, "a wrong time is known as before");
+        assert_eq!(
+            future.take_out(&mut vec![event(7300)], 0),
+            1,
+            "a wrong time is known as before"
+        );
         assert_eq!(future.take_out(&mut vec![event(0)], 0), 0);
     }
 }

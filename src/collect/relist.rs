@@ -1,5 +1,5 @@
-//! The lists of instruments are read at an interval: an instrument listed since is collected without a restart; one
-//! that is no longer listed ends with a record.
+//! The lists of instruments are read at an interval: an instrument listed since is collected
+//! without a restart; one that is no longer listed ends with a record.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,8 +48,19 @@ impl Relist {
         lines: usize,
         numbers: Numbers,
     ) -> Self {
-        let series = wanted.iter().map(|wanted| (wanted.series.clone(), false)).collect();
-        Self { catalogue, every, shared, series, lines, numbers, listed: BTreeMap::new() }
+        let series = wanted
+            .iter()
+            .map(|wanted| (wanted.series.clone(), false))
+            .collect();
+        Self {
+            catalogue,
+            every,
+            shared,
+            series,
+            lines,
+            numbers,
+            listed: BTreeMap::new(),
+        }
     }
 
     /// Reads them until it is told to stop.
@@ -98,7 +109,10 @@ impl Relist {
     fn changes(&self, fresh: &Listings) -> Changes {
         let mut changes = Changes::default();
         for (venue, list) in fresh {
-            let one = Catalogue { venues: vec![*venue], ..self.catalogue.clone() };
+            let one = Catalogue {
+                venues: vec![*venue],
+                ..self.catalogue.clone()
+            };
             let chosen = match one.choose(&Listings::from([(*venue, list.clone())])) {
                 Ok(choice) => choice.series,
                 Err(error) => {
@@ -114,9 +128,15 @@ impl Relist {
                     Some(false) => {}
                 }
             }
-            let of_venue = self.series.iter().filter(|(series, _)| series.exchange.as_str() == venue.name());
-            for (series, _) in of_venue.filter(|(series, ended)| !**ended && !alive.contains(series)) {
-                let why = format!("{venue} lists it no more, or as one that is not traded any more");
+            let of_venue = self
+                .series
+                .iter()
+                .filter(|(series, _)| series.exchange.as_str() == venue.name());
+            for (series, _) in
+                of_venue.filter(|(series, ended)| !**ended && !alive.contains(series))
+            {
+                let why =
+                    format!("{venue} lists it no more, or as one that is not traded any more");
                 changes.over.push((series.clone(), why));
             }
         }
@@ -126,26 +146,36 @@ impl Relist {
     async fn apply(&mut self, changes: Changes, tasks: &mut JoinSet<()>) -> Result<(), ()> {
         let Changes { new, over, again } = changes;
         if !over.is_empty() {
-            self.series.extend(over.iter().map(|(series, _)| (series.clone(), true)));
+            self.series
+                .extend(over.iter().map(|(series, _)| (series.clone(), true)));
             self.shared.tell(0, 0, What::Delisted(over)).await?;
         }
         if !again.is_empty() {
-            self.series.extend(again.iter().map(|series| (series.clone(), false)));
+            self.series
+                .extend(again.iter().map(|series| (series.clone(), false)));
             self.shared.tell(0, 0, What::Relisted(again)).await?;
         }
         if new.is_empty() {
             return Ok(());
         }
-        let lines = match more_lines(&new, self.series.len(), &self.catalogue.endpoints, &mut self.numbers) {
+        let lines = match more_lines(
+            &new,
+            self.series.len(),
+            &self.catalogue.endpoints,
+            &mut self.numbers,
+        ) {
             Ok(lines) => lines,
             Err(error) => {
                 tracing::error!(error = %error.chain(), "what was listed cannot be collected");
                 return Ok(());
             }
         };
-        self.series.extend(new.iter().map(|wanted| (wanted.series.clone(), false)));
+        self.series
+            .extend(new.iter().map(|wanted| (wanted.series.clone(), false)));
         // The writer knows of them before anything comes.
-        self.shared.tell(0, 0, What::Listed(new, lines.clone())).await?;
+        self.shared
+            .tell(0, 0, What::Listed(new, lines.clone()))
+            .await?;
         for line in lines {
             begin(tasks, line, self.lines, &self.shared, self.every);
             self.lines += 1;

@@ -1,13 +1,15 @@
-//! Rows of one series in memory, column by column: from events, to and from the write-ahead log, into a spool file.
+//! Rows of one series in memory, column by column: from events, to and from the write-ahead log,
+//! into a spool file.
 //!
-//! The columns that have one value throughout (exchange, symbol, stream, version) are not kept; they are added when a
-//! spool file is made.
+//! The columns that have one value throughout (exchange, symbol, stream, version) are not kept;
+//! they are added when a spool file is made.
 
 use std::{ops::Range, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, AsArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray, StringBuilder,
+        ArrayRef, AsArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch,
+        StringArray, StringBuilder,
     },
     datatypes::{Float64Type, Int8Type, Int64Type, Schema, SchemaRef},
 };
@@ -26,7 +28,8 @@ use super::{
     tracker::Mark,
 };
 
-/// What tells a row of a file from the others: its time, number, place among those of both, and time of receipt.
+/// What tells a row of a file from the others: its time, number, place among those of both, and
+/// time of receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RowKey {
     pub(crate) ts_event: i64,
@@ -70,8 +73,8 @@ pub struct Rows {
     /// The first and the last of the single trades in an aggregated one; -1 is null.
     first_ids: Vec<i64>,
     last_ids: Vec<i64>,
-    /// The place of each event among those of its series ([`Event::order`]). It goes to the log, by which the next process
-    /// knows the event again.
+    /// The place of each event among those of its series ([`Event::order`]). It goes to the log, by
+    /// which the next process knows the event again.
     orders: Vec<u64>,
     /// The ends of the names of trades, or of the statuses of instruments, in `names`.
     ends: Vec<usize>,
@@ -141,22 +144,35 @@ impl Rows {
     }
 
     fn ints(&self) -> [&Vec<i64>; 6] {
-        [&self.ts_event, &self.seq, &self.ts_recv, &self.next, &self.first_ids, &self.last_ids]
+        [
+            &self.ts_event,
+            &self.seq,
+            &self.ts_recv,
+            &self.next,
+            &self.first_ids,
+            &self.last_ids,
+        ]
     }
 
     /// Bytes that one more row will take: none, or those of a step.
     pub(crate) fn growth(&self) -> usize {
-        if self.len() < self.ts_event.capacity() { 0 } else { step(self.len()) * ROW_BYTES }
+        if self.len() < self.ts_event.capacity() {
+            0
+        } else {
+            step(self.len()) * ROW_BYTES
+        }
     }
 
-    /// Whether another row may take memory: where there is no room for it, or may be none for its name.
+    /// Whether another row may take memory: where there is no room for it, or may be none for its
+    /// name.
     pub(crate) fn may_grow(&self) -> bool {
         self.len() == self.ts_event.capacity()
             || self.sub_seq.len() == self.sub_seq.capacity()
             || (has_names(self.kind) && self.names.capacity() - self.names.len() < LONG_NAME)
     }
 
-    /// Makes room for a step of rows, so that memory grows by what a limit can bear instead of being doubled.
+    /// Makes room for a step of rows, so that memory grows by what a limit can bear instead of
+    /// being doubled.
     fn grow(&mut self) {
         let more = step(self.len());
         for column in [&mut self.ts_event, &mut self.seq, &mut self.ts_recv] {
@@ -192,33 +208,64 @@ impl Rows {
         }
         self.orders.push(event.order());
         let floats = match &event.body {
-            Body::Bbo { bid_price, bid_qty, ask_price, ask_qty } => [*bid_price, *bid_qty, *ask_price, *ask_qty],
-            Body::Trade { price, qty, side, id, first_id, last_id } => {
+            Body::Bbo {
+                bid_price,
+                bid_qty,
+                ask_price,
+                ask_qty,
+            } => [*bid_price, *bid_qty, *ask_price, *ask_qty],
+            Body::Trade {
+                price,
+                qty,
+                side,
+                id,
+                first_id,
+                last_id,
+            } => {
                 self.sides.push(*side);
                 self.first_ids.push(*first_id);
                 self.last_ids.push(*last_id);
                 match id {
                     TradeId::Text(text) => self.names.push_str(text),
                     TradeId::Number(number) => {
-                        self.names.push_str(std::str::from_utf8(decimal(*number, &mut [0; 20])).unwrap_or_default());
+                        self.names.push_str(
+                            std::str::from_utf8(decimal(*number, &mut [0; 20])).unwrap_or_default(),
+                        );
                     }
                 }
                 self.ends.push(self.names.len());
                 [*price, *qty, f64::NAN, f64::NAN]
             }
-            Body::MarkPrice { mark_price, index_price } => {
-                [*mark_price, index_price.unwrap_or(f64::NAN), f64::NAN, f64::NAN]
-            }
+            Body::MarkPrice {
+                mark_price,
+                index_price,
+            } => [
+                *mark_price,
+                index_price.unwrap_or(f64::NAN),
+                f64::NAN,
+                f64::NAN,
+            ],
             Body::Funding { rate, next_ns } => {
                 self.next.push(*next_ns);
                 [*rate, f64::NAN, f64::NAN, f64::NAN]
             }
             Body::OpenInterest(value) => [*value, f64::NAN, f64::NAN, f64::NAN],
-            Body::Liquidation { price, qty, average_price, side } => {
+            Body::Liquidation {
+                price,
+                qty,
+                average_price,
+                side,
+            } => {
                 self.sides.push(*side);
                 [*price, *qty, average_price.unwrap_or(f64::NAN), f64::NAN]
             }
-            Body::Instrument { tick_size, lot_size, contract_value, contract_multiplier, status } => {
+            Body::Instrument {
+                tick_size,
+                lot_size,
+                contract_value,
+                contract_multiplier,
+                status,
+            } => {
                 self.names.push_str(status);
                 self.ends.push(self.names.len());
                 [*tick_size, *lot_size, *contract_value, *contract_multiplier]
@@ -235,8 +282,8 @@ impl Rows {
         self.seq.push(event.number);
     }
 
-    /// Appends these rows to `out`, column by column: whole numbers by what they differ from the one before. `seq` is told by
-    /// what it differs from the order, which it mostly is.
+    /// Appends these rows to `out`, column by column: whole numbers by what they differ from the
+    /// one before. `seq` is told by what it differs from the order, which it mostly is.
     pub(crate) fn encode(&self, range: Range<usize>, out: &mut Vec<u8>) {
         put(out, range.len() as u64);
         let each = |column: &[i64]| column.get(range.clone()).unwrap_or_default().to_vec();
@@ -248,7 +295,13 @@ impl Rows {
         let orders = self.orders.get(range.clone()).unwrap_or_default();
         let orders: Vec<i64> = orders.iter().map(|order| order.cast_signed()).collect();
         differences(&orders, out);
-        differences(&seq.iter().zip(&orders).map(|(seq, order)| seq.wrapping_sub(*order)).collect::<Vec<_>>(), out);
+        differences(
+            &seq.iter()
+                .zip(&orders)
+                .map(|(seq, order)| seq.wrapping_sub(*order))
+                .collect::<Vec<_>>(),
+            out,
+        );
         let from = self.sub_seq.partition_point(|(row, _)| *row < range.start);
         let to = self.sub_seq.partition_point(|(row, _)| *row < range.end);
         let sub_seq = self.sub_seq.get(from..to).unwrap_or_default();
@@ -275,35 +328,47 @@ impl Rows {
         differences(&each(&self.next), out);
         let (first_ids, last_ids) = (each(&self.first_ids), each(&self.last_ids));
         differences(&first_ids, out);
-        let lengths = last_ids.iter().zip(&first_ids).map(|(last, first)| last.wrapping_sub(*first));
+        let lengths = last_ids
+            .iter()
+            .zip(&first_ids)
+            .map(|(last, first)| last.wrapping_sub(*first));
         differences(&lengths.collect::<Vec<_>>(), out);
     }
 
-    /// The rows that [`Self::encode`] appended, or that an earlier version did, whose columns are those of version 1; `None`
-    /// when these are no such bytes.
+    /// The rows that [`Self::encode`] appended, or that an earlier version did, whose columns are
+    /// those of version 1; `None` when these are no such bytes.
     pub(crate) fn decode(kind: Kind, version: i8, from: &mut Reader) -> Option<Self> {
         let count = from.length()?;
         // Each row takes some bytes: a number that is not that of the rows asks for no memory.
         if count > from.0.len() {
             return None;
         }
-        let mut rows = Self { version, ..Self::new(kind) };
+        let mut rows = Self {
+            version,
+            ..Self::new(kind)
+        };
         let is_old = version < schema::STREAM_VERSION;
         rows.ts_event = sums(count, from)?;
         for row in 0..count {
-            rows.ts_recv.push(from.signed()?.wrapping_add(*rows.ts_event.get(row)?));
+            rows.ts_recv
+                .push(from.signed()?.wrapping_add(*rows.ts_event.get(row)?));
         }
         for row in 0..if is_old { count } else { 0 } {
-            rows.seq.push(from.signed()?.wrapping_add(*rows.ts_recv.get(row)?));
+            rows.seq
+                .push(from.signed()?.wrapping_add(*rows.ts_recv.get(row)?));
         }
         let orders = sums(count, from)?;
         if !is_old {
-            rows.seq =
-                sums(count, from)?.into_iter().zip(&orders).map(|(seq, order)| seq.wrapping_add(*order)).collect();
+            rows.seq = sums(count, from)?
+                .into_iter()
+                .zip(&orders)
+                .map(|(seq, order)| seq.wrapping_add(*order))
+                .collect();
             for _ in 0..from.length()? {
                 let (row, nth) = (from.length()?, i32::try_from(from.signed()?).ok()?);
                 let ascends = rows.sub_seq.last().is_none_or(|(before, _)| *before < row);
-                rows.sub_seq.push(Some((row, nth)).filter(|_| ascends && row < count)?);
+                rows.sub_seq
+                    .push(Some((row, nth)).filter(|_| ascends && row < count)?);
             }
         }
         rows.orders = orders.into_iter().map(i64::cast_unsigned).collect();
@@ -313,12 +378,14 @@ impl Rows {
             }
         }
         if matches!(kind, Kind::Trade | Kind::Liquidation) {
-            rows.sides.extend(from.take(count)?.iter().map(|byte| byte.cast_signed()));
+            rows.sides
+                .extend(from.take(count)?.iter().map(|byte| byte.cast_signed()));
         }
         if has_names(kind) {
             for _ in 0..count {
                 let length = from.length()?;
-                rows.names.push_str(std::str::from_utf8(from.take(length)?).ok()?);
+                rows.names
+                    .push_str(std::str::from_utf8(from.take(length)?).ok()?);
                 rows.ends.push(rows.names.len());
             }
         }
@@ -331,20 +398,27 @@ impl Rows {
         } else if kind == Kind::Trade {
             rows.first_ids = sums(count, from)?;
             let last_ids = sums(count, from)?.into_iter().zip(&rows.first_ids);
-            rows.last_ids = last_ids.map(|(length, first)| length.wrapping_add(*first)).collect();
+            rows.last_ids = last_ids
+                .map(|(length, first)| length.wrapping_add(*first))
+                .collect();
         }
         from.0.is_empty().then_some(rows)
     }
 
-    /// Adds the rows of others of the same stream. The rows of one file have one version: they are in the log of one process.
+    /// Adds the rows of others of the same stream. The rows of one file have one version: they are
+    /// in the log of one process.
     pub(crate) fn append(&mut self, mut others: Self) {
         debug_assert_eq!(self.kind, others.kind, "rows of one stream");
         if self.is_empty() {
             self.version = others.version;
         }
-        debug_assert!(self.version == others.version || others.is_empty(), "rows of one version");
+        debug_assert!(
+            self.version == others.version || others.is_empty(),
+            "rows of one version"
+        );
         let before = self.len();
-        self.sub_seq.extend(others.sub_seq.iter().map(|(row, nth)| (row + before, *nth)));
+        self.sub_seq
+            .extend(others.sub_seq.iter().map(|(row, nth)| (row + before, *nth)));
         self.first_ids.append(&mut others.first_ids);
         self.last_ids.append(&mut others.last_ids);
         self.ts_event.append(&mut others.ts_event);
@@ -376,7 +450,12 @@ impl Rows {
         let next = self.next.get(row).copied().unwrap_or(0);
         let print = fingerprint(floats, side, next, self.name(row).as_bytes());
         let number = self.seq.get(row).copied().filter(|_| self.version > 1);
-        mark.note(*self.orders.get(row)?, print, *self.ts_event.get(row)?, number);
+        mark.note(
+            *self.orders.get(row)?,
+            print,
+            *self.ts_event.get(row)?,
+            number,
+        );
         Some(())
     }
 
@@ -387,8 +466,17 @@ impl Rows {
             return Err(wrong());
         }
         self.version = 1;
-        let ints = |at: usize| batch.columns().get(at).and_then(|c| c.as_primitive_opt::<Int64Type>());
-        for (at, column) in [(0, &mut self.ts_event), (1, &mut self.seq), (2, &mut self.ts_recv)] {
+        let ints = |at: usize| {
+            batch
+                .columns()
+                .get(at)
+                .and_then(|c| c.as_primitive_opt::<Int64Type>())
+        };
+        for (at, column) in [
+            (0, &mut self.ts_event),
+            (1, &mut self.seq),
+            (2, &mut self.ts_recv),
+        ] {
             column.extend(ints(at).ok_or_else(wrong)?.values());
         }
         // They do not tell it; their series' state was kept beside them.
@@ -400,8 +488,14 @@ impl Rows {
         match self.kind {
             Kind::Trade => {
                 let columns = batch.columns();
-                let sides = columns.get(5).and_then(|c| c.as_primitive_opt::<Int8Type>()).ok_or_else(wrong)?;
-                let names = columns.get(6).and_then(|c| c.as_string_opt::<i32>()).ok_or_else(wrong)?;
+                let sides = columns
+                    .get(5)
+                    .and_then(|c| c.as_primitive_opt::<Int8Type>())
+                    .ok_or_else(wrong)?;
+                let names = columns
+                    .get(6)
+                    .and_then(|c| c.as_string_opt::<i32>())
+                    .ok_or_else(wrong)?;
                 self.sides.extend(sides.values());
                 self.first_ids.resize(self.ts_event.len(), -1);
                 self.last_ids.resize(self.ts_event.len(), -1);
@@ -421,7 +515,10 @@ impl Rows {
     /// These rows as earlier versions had them in their log.
     #[cfg(test)]
     pub(crate) fn narrow(&self, rows: Range<usize>) -> Result<RecordBatch> {
-        let old = Self { version: 1, ..self.clone() };
+        let old = Self {
+            version: 1,
+            ..self.clone()
+        };
         let order: Vec<usize> = rows.collect();
         batch(narrow_schema(self.kind)?, old.varying(&order))
     }
@@ -432,7 +529,11 @@ impl Rows {
         let key = |row: usize| (self.ts_event.get(row).copied(), self.seq.get(row).copied());
         let mut order: Vec<usize> = (0..self.len()).collect();
         // Nearly in order already, which this sort makes use of.
-        order.sort_by(|a, b| key(*a).cmp(&key(*b)).then_with(|| self.sub_seq(*a).cmp(&self.sub_seq(*b))));
+        order.sort_by(|a, b| {
+            key(*a)
+                .cmp(&key(*b))
+                .then_with(|| self.sub_seq(*a).cmp(&self.sub_seq(*b)))
+        });
         order
     }
 
@@ -440,7 +541,11 @@ impl Rows {
     #[must_use]
     pub fn schema(&self, wanted: &Wanted) -> SchemaRef {
         let stream = &wanted.series.stream;
-        if self.version == 1 { schema::canonical_1(stream) } else { schema::canonical(stream) }
+        if self.version == 1 {
+            schema::canonical_1(stream)
+        } else {
+            schema::canonical(stream)
+        }
     }
 
     /// The rows at these places with every column of the contract.
@@ -450,7 +555,9 @@ impl Rows {
     pub fn full(&self, wanted: &Wanted, order: &[usize]) -> Result<RecordBatch> {
         let mut columns = self.varying(order);
         let own = columns.split_off(if self.version == 1 { 3 } else { 4 });
-        let text = |value: &str| Arc::new(StringArray::from_iter_values(order.iter().map(|_| value))) as ArrayRef;
+        let text = |value: &str| {
+            Arc::new(StringArray::from_iter_values(order.iter().map(|_| value))) as ArrayRef
+        };
         columns.push(text(wanted.venue.name()));
         columns.push(text(&wanted.symbol));
         columns.push(text(self.kind.name()));
@@ -467,11 +574,18 @@ impl Rows {
         };
         let mut columns = vec![ints(&self.ts_event), ints(&self.seq)];
         if self.version > 1 {
-            columns.push(Arc::new(order.iter().map(|row| Some(self.sub_seq(*row))).collect::<Int32Array>()));
+            columns.push(Arc::new(
+                order
+                    .iter()
+                    .map(|row| Some(self.sub_seq(*row)))
+                    .collect::<Int32Array>(),
+            ));
         }
         columns.push(ints(&self.ts_recv));
         for column in &self.floats {
-            let values = order.iter().map(|row| column.get(*row).copied().filter(|value| !value.is_nan()));
+            let values = order
+                .iter()
+                .map(|row| column.get(*row).copied().filter(|value| !value.is_nan()));
             columns.push(Arc::new(values.collect::<Float64Array>()));
         }
         if matches!(self.kind, Kind::Trade | Kind::Liquidation) {
@@ -487,7 +601,9 @@ impl Rows {
         }
         if self.kind == Kind::Trade && self.version > 1 {
             for ids in [&self.first_ids, &self.last_ids] {
-                let told = order.iter().map(|row| ids.get(*row).copied().filter(|id| *id >= 0));
+                let told = order
+                    .iter()
+                    .map(|row| ids.get(*row).copied().filter(|id| *id >= 0));
                 columns.push(Arc::new(told.collect::<Int64Array>()));
             }
         }
@@ -499,18 +615,35 @@ impl Rows {
 
     /// Which of the events of one time and number a row is, counted from 0.
     pub(crate) fn sub_seq(&self, row: usize) -> i32 {
-        let found = self.sub_seq.binary_search_by_key(&row, |(at, _)| *at).ok().and_then(|at| self.sub_seq.get(at));
+        let found = self
+            .sub_seq
+            .binary_search_by_key(&row, |(at, _)| *at)
+            .ok()
+            .and_then(|at| self.sub_seq.get(at));
         found.map_or(0, |(_, nth)| *nth)
     }
 
     /// What tells the row from the others of its file.
     pub(crate) fn key(&self, row: usize) -> Option<RowKey> {
-        let (ts_event, seq, ts_recv) = (*self.ts_event.get(row)?, *self.seq.get(row)?, *self.ts_recv.get(row)?);
-        Some(RowKey { ts_event, seq, sub_seq: self.sub_seq(row), ts_recv })
+        let (ts_event, seq, ts_recv) = (
+            *self.ts_event.get(row)?,
+            *self.seq.get(row)?,
+            *self.ts_recv.get(row)?,
+        );
+        Some(RowKey {
+            ts_event,
+            seq,
+            sub_seq: self.sub_seq(row),
+            ts_recv,
+        })
     }
 
     fn name(&self, row: usize) -> &str {
-        let begin = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let begin = row
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before))
+            .copied()
+            .unwrap_or(0);
         let end = self.ends.get(row).copied().unwrap_or(begin);
         self.names.get(begin..end).unwrap_or_default()
     }
@@ -554,8 +687,9 @@ fn batch(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
 fn narrow_schema(kind: Kind) -> Result<SchemaRef> {
     let schema = schema::canonical_1(&kind.name().parse()?);
     let fields = schema.fields().iter();
-    let fields =
-        fields.filter(|field| !["exchange", "symbol", "stream", "stream_version"].contains(&field.name().as_str()));
+    let fields = fields.filter(|field| {
+        !["exchange", "symbol", "stream", "stream_version"].contains(&field.name().as_str())
+    });
     Ok(Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>())))
 }
 
@@ -571,7 +705,14 @@ mod tests {
     };
 
     fn event(ts_event: i64, body: Body) -> Event {
-        Event { series: 0, ts_event, ts_recv: ts_event + 5, id: Id::Time, number: 0, body }
+        Event {
+            series: 0,
+            ts_event,
+            ts_recv: ts_event + 5,
+            id: Id::Time,
+            number: 0,
+            body,
+        }
     }
 
     /// Rows as the log of an earlier version has them, whose `seq` was a number of the collector's.
@@ -585,7 +726,14 @@ mod tests {
         for (seq, recv) in seq.iter().zip(&rows.ts_recv) {
             put_signed(&mut out, seq - recv);
         }
-        differences(&rows.orders.iter().map(|order| order.cast_signed()).collect::<Vec<_>>(), &mut out);
+        differences(
+            &rows
+                .orders
+                .iter()
+                .map(|order| order.cast_signed())
+                .collect::<Vec<_>>(),
+            &mut out,
+        );
         for value in rows.floats.iter().flatten() {
             out.extend_from_slice(&value.to_bits().to_le_bytes());
         }
@@ -601,12 +749,35 @@ mod tests {
     #[test]
     fn rows_go_to_the_log_and_back() {
         let bodies = [
-            Body::Bbo { bid_price: 1.0, bid_qty: 2.0, ask_price: f64::NAN, ask_qty: f64::NAN },
-            Body::Trade { price: 1.0, qty: 2.0, side: -1, id: TradeId::Text("a-b".into()), first_id: 7, last_id: 9 },
-            Body::MarkPrice { mark_price: 1.0, index_price: None },
-            Body::Funding { rate: -0.5, next_ns: 9 },
+            Body::Bbo {
+                bid_price: 1.0,
+                bid_qty: 2.0,
+                ask_price: f64::NAN,
+                ask_qty: f64::NAN,
+            },
+            Body::Trade {
+                price: 1.0,
+                qty: 2.0,
+                side: -1,
+                id: TradeId::Text("a-b".into()),
+                first_id: 7,
+                last_id: 9,
+            },
+            Body::MarkPrice {
+                mark_price: 1.0,
+                index_price: None,
+            },
+            Body::Funding {
+                rate: -0.5,
+                next_ns: 9,
+            },
             Body::OpenInterest(3.0),
-            Body::Liquidation { price: 1.0, qty: 2.0, average_price: None, side: -1 },
+            Body::Liquidation {
+                price: 1.0,
+                qty: 2.0,
+                average_price: None,
+                side: -1,
+            },
             Body::Instrument {
                 tick_size: 0.1,
                 lot_size: 1.0,
@@ -619,7 +790,10 @@ mod tests {
             let mut rows = Rows::new(kind);
             let mut told = Mark::default();
             for (ts_event, number, sub_seq) in [(20, 5, 0), (10, 0, 3)] {
-                let event = Event { number, ..event(ts_event, body.clone()) };
+                let event = Event {
+                    number,
+                    ..event(ts_event, body.clone())
+                };
                 rows.push(&event, sub_seq);
                 told.note(event.order(), body.fingerprint(), ts_event, Some(number));
             }
@@ -628,14 +802,21 @@ mod tests {
                 let mut old = Rows::new(kind);
                 old.extend(&rows.narrow(0..1).unwrap()).unwrap();
                 old.extend(&rows.narrow(1..2).unwrap()).unwrap();
-                assert_eq!(old.narrow(0..2).unwrap(), batch, "{kind}, as earlier versions wrote it");
+                assert_eq!(
+                    old.narrow(0..2).unwrap(),
+                    batch,
+                    "{kind}, as earlier versions wrote it"
+                );
             }
             let mut back = Rows::new(kind);
             for range in [0..1, 1..2] {
                 let mut bytes = Vec::new();
                 rows.encode(range, &mut bytes);
                 for cut in 0..bytes.len() {
-                    assert!(Rows::decode(kind, 2, &mut Reader(&bytes[..cut])).is_none(), "{kind}, cut at {cut}");
+                    assert!(
+                        Rows::decode(kind, 2, &mut Reader(&bytes[..cut])).is_none(),
+                        "{kind}, cut at {cut}"
+                    );
                 }
                 back.append(Rows::decode(kind, 2, &mut Reader(&bytes)).unwrap());
             }
@@ -643,37 +824,88 @@ mod tests {
             assert_eq!(back.orders, rows.orders);
             let mut noted = Mark::default();
             assert!((0..2).all(|row| back.note(row, &mut noted).is_some()));
-            assert_eq!(noted, told, "{kind}: the same event by its row and by itself");
+            assert_eq!(
+                noted, told,
+                "{kind}: the same event by its row and by itself"
+            );
             assert!(back.bytes() > 0 && back.len() == 2);
-            assert!(Rows::new(if kind == Kind::Bbo { Kind::Trade } else { Kind::Bbo }).extend(&batch).is_err());
+            assert!(
+                Rows::new(if kind == Kind::Bbo {
+                    Kind::Trade
+                } else {
+                    Kind::Bbo
+                })
+                .extend(&batch)
+                .is_err()
+            );
 
             let symbols = ["btcusdt".parse().unwrap()];
-            let wanted = choose(&[Venue::Okx], &symbols, &[kind]).unwrap().series.remove(0);
+            let wanted = choose(&[Venue::Okx], &symbols, &[kind])
+                .unwrap()
+                .series
+                .remove(0);
             let full = back.full(&wanted, &back.order()).unwrap();
             let ints = |batch: &RecordBatch, name: &str| {
-                batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().values().to_vec()
+                batch
+                    .column_by_name(name)
+                    .unwrap()
+                    .as_primitive::<Int64Type>()
+                    .values()
+                    .to_vec()
             };
-            assert_eq!((ints(&full, "ts_event"), ints(&full, "seq")), (vec![10, 20], vec![0, 5]));
-            let sub_seq = full.column_by_name("sub_seq").unwrap().as_primitive::<arrow::datatypes::Int32Type>();
+            assert_eq!(
+                (ints(&full, "ts_event"), ints(&full, "seq")),
+                (vec![10, 20], vec![0, 5])
+            );
+            let sub_seq = full
+                .column_by_name("sub_seq")
+                .unwrap()
+                .as_primitive::<arrow::datatypes::Int32Type>();
             assert_eq!(sub_seq.values()[..], [3, 0]);
-            assert_eq!(full.column_by_name("symbol").unwrap().as_string::<i32>().value(0), "BTCUSDT");
+            assert_eq!(
+                full.column_by_name("symbol")
+                    .unwrap()
+                    .as_string::<i32>()
+                    .value(0),
+                "BTCUSDT"
+            );
             if kind == Kind::Trade {
-                assert_eq!((ints(&full, "first_id"), ints(&full, "last_id")), (vec![7, 7], vec![9, 9]));
+                assert_eq!(
+                    (ints(&full, "first_id"), ints(&full, "last_id")),
+                    (vec![7, 7], vec![9, 9])
+                );
             }
             let unsorted = back.full(&wanted, &[0, 1]).unwrap();
-            assert_eq!(row_hash::of_batch(&full).unwrap(), row_hash::of_batch(&unsorted).unwrap());
+            assert_eq!(
+                row_hash::of_batch(&full).unwrap(),
+                row_hash::of_batch(&unsorted).unwrap()
+            );
 
             let old = encoded_1(&rows, &[1001, 1002]);
             for cut in 0..old.len() {
-                assert!(Rows::decode(kind, 1, &mut Reader(&old[..cut])).is_none(), "{kind}, cut at {cut}");
+                assert!(
+                    Rows::decode(kind, 1, &mut Reader(&old[..cut])).is_none(),
+                    "{kind}, cut at {cut}"
+                );
             }
-            let old = Rows::decode(kind, 1, &mut Reader(&old)).unwrap().full(&wanted, &[1, 0]).unwrap();
-            assert_eq!((ints(&old, "seq"), ints(&old, "ts_event")), (vec![1002, 1001], vec![10, 20]));
+            let old = Rows::decode(kind, 1, &mut Reader(&old))
+                .unwrap()
+                .full(&wanted, &[1, 0])
+                .unwrap();
+            assert_eq!(
+                (ints(&old, "seq"), ints(&old, "ts_event")),
+                (vec![1002, 1001], vec![10, 20])
+            );
             assert!(
-                schema::SINCE_2.iter().all(|name| old.column_by_name(name).is_none()),
+                schema::SINCE_2
+                    .iter()
+                    .all(|name| old.column_by_name(name).is_none()),
                 "{kind}: version 1 has none"
             );
-            let version = old.column_by_name("stream_version").unwrap().as_primitive::<Int8Type>();
+            let version = old
+                .column_by_name("stream_version")
+                .unwrap()
+                .as_primitive::<Int8Type>();
             assert_eq!(version.values()[..], [1, 1]);
         }
     }

@@ -1,5 +1,5 @@
-//! Rows become a sealed spool file: sorted, with the order and the row hash in the footer, written, synced, read back
-//! and only then visible.
+//! Rows become a sealed spool file: sorted, with the order and the row hash in the footer, written,
+//! synced, read back and only then visible.
 //!
 //! A file does not appear unless its rows, read back, are those that were to be written.
 
@@ -53,11 +53,21 @@ pub(crate) struct Content {
 ///
 /// # Errors
 /// When it cannot be written, or other rows are read back.
-pub(crate) async fn seal(spool: &Store, key: &str, wanted: &Wanted, rows: &Arc<Rows>) -> Result<Content> {
-    let (spool, key, wanted, rows) = (spool.clone(), key.to_owned(), wanted.clone(), Arc::clone(rows));
+pub(crate) async fn seal(
+    spool: &Store,
+    key: &str,
+    wanted: &Wanted,
+    rows: &Arc<Rows>,
+) -> Result<Content> {
+    let (spool, key, wanted, rows) = (
+        spool.clone(),
+        key.to_owned(),
+        wanted.clone(),
+        Arc::clone(rows),
+    );
     let runtime = tokio::runtime::Handle::current();
-    // All of it on a thread of its own: encoding takes a processor, syncing waits for the disk, and many small files have to
-    // wait for it together, not one after the other.
+    // All of it on a thread of its own: encoding takes a processor, syncing waits for the disk, and
+    // many small files have to wait for it together, not one after the other.
     tokio::task::spawn_blocking(move || runtime.block_on(steps(&spool, &key, wanted, rows)))
         .await
         .map_err(|e| Error::caused(Kind::Internal, "the sealing of a spool file", e))?
@@ -71,17 +81,22 @@ async fn steps(spool: &Store, key: &str, wanted: Wanted, rows: Arc<Rows>) -> Res
         write: Box::new(move |path| {
             at_once(move || {
                 let content = write(&path, &wanted, &rows)?;
-                made.set(content).map_err(|_| Error::new(Kind::Internal, "a file was written twice"))
+                made.set(content)
+                    .map_err(|_| Error::new(Kind::Internal, "a file was written twice"))
             })
         }),
         verify: Box::new(move |path| {
             at_once(move || {
                 let found = read_back(&path)?;
                 match expected.get() {
-                    Some((count, hash)) if (found.rows, found.row_hash) == (*count, *hash) => Ok(found),
+                    Some((count, hash)) if (found.rows, found.row_hash) == (*count, *hash) => {
+                        Ok(found)
+                    }
                     _ => Err(Error::new(
                         Kind::Io,
-                        format!("{shown}: other rows were read back than were written; check the disk"),
+                        format!(
+                            "{shown}: other rows were read back than were written; check the disk"
+                        ),
                     )),
                 }
             })
@@ -112,7 +127,8 @@ pub(crate) fn hash_of(wanted: &Wanted, rows: &Rows) -> Result<RowHash> {
 /// When it cannot be read.
 pub(crate) fn holds(path: &Path, rows: &Rows) -> Result<bool> {
     let wrong = |e: ParquetError| Error::io(format!("{}: cannot be read", path.display()), e);
-    let file = File::open(path).map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
+    let file = File::open(path)
+        .map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(wrong)?;
@@ -121,8 +137,11 @@ pub(crate) fn holds(path: &Path, rows: &Rows) -> Result<bool> {
         *missing.entry(key).or_default() += 1;
     }
     for batch in reader {
-        let batch = batch.map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
-        let Some(columns) = KeyColumns::of(&batch) else { return Ok(false) };
+        let batch =
+            batch.map_err(|e| Error::io(format!("{}: cannot be read", path.display()), e))?;
+        let Some(columns) = KeyColumns::of(&batch) else {
+            return Ok(false);
+        };
         for key in (0..batch.num_rows()).filter_map(|row| columns.key(row)) {
             if let Some(left) = missing.get_mut(&key) {
                 *left = left.saturating_sub(1);
@@ -143,12 +162,24 @@ struct KeyColumns<'a> {
 
 impl<'a> KeyColumns<'a> {
     fn of(batch: &'a RecordBatch) -> Option<Self> {
-        let ints = |name: &str| Some(&batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.values()[..]);
+        let ints = |name: &str| {
+            Some(
+                &batch
+                    .column_by_name(name)?
+                    .as_primitive_opt::<Int64Type>()?
+                    .values()[..],
+            )
+        };
         let sub_seq = match batch.column_by_name(schema::SUB_SEQ) {
             Some(column) => column.as_primitive_opt::<Int32Type>()?.values(),
             None => &[][..],
         };
-        Some(Self { ts_event: ints(schema::TS_EVENT)?, seq: ints(schema::SEQ)?, sub_seq, ts_recv: ints("ts_recv")? })
+        Some(Self {
+            ts_event: ints(schema::TS_EVENT)?,
+            seq: ints(schema::SEQ)?,
+            sub_seq,
+            ts_recv: ints("ts_recv")?,
+        })
     }
 
     fn key(&self, row: usize) -> Option<RowKey> {
@@ -162,7 +193,9 @@ impl<'a> KeyColumns<'a> {
 }
 
 /// Work as a step, on the thread that waits for it.
-fn at_once<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> BoxFuture<'static, Result<T>> {
+fn at_once<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> BoxFuture<'static, Result<T>> {
     Box::pin(async move { work() })
 }
 
@@ -173,7 +206,8 @@ fn write(path: &PathBuf, wanted: &Wanted, rows: &Rows) -> Result<(usize, RowHash
         .write(true)
         .open(path)
         .map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))?;
-    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()?)).map_err(wrong)?;
+    let mut writer =
+        ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()?)).map_err(wrong)?;
     let order = rows.order();
     let mut hash = RowHash::EMPTY;
     for chunk in order.chunks(CHUNK) {
@@ -189,14 +223,25 @@ fn write(path: &PathBuf, wanted: &Wanted, rows: &Rows) -> Result<(usize, RowHash
 }
 
 fn properties() -> Result<WriterProperties> {
-    let level = ZstdLevel::try_new(1).map_err(|e| Error::caused(Kind::Internal, "the zstd level", e))?;
-    let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: true };
+    let level =
+        ZstdLevel::try_new(1).map_err(|e| Error::caused(Kind::Internal, "the zstd level", e))?;
+    let ascending = |column_idx| SortingColumn {
+        column_idx,
+        descending: false,
+        nulls_first: true,
+    };
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(GROUP))
         .set_created_by(concat!("qlc version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_sorting_columns(Some(vec![ascending(0), ascending(1)]));
-    for column in [schema::TS_EVENT, schema::SEQ, "ts_recv", "first_id", "last_id"] {
+    for column in [
+        schema::TS_EVENT,
+        schema::SEQ,
+        "ts_recv",
+        "first_id",
+        "last_id",
+    ] {
         properties = properties
             .set_column_dictionary_enabled(column.into(), false)
             .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
@@ -210,24 +255,41 @@ fn properties() -> Result<WriterProperties> {
 /// When it does not read back, or its rows are not in order.
 pub(crate) fn read_back(path: &Path) -> Result<Content> {
     let wrong = |e: ParquetError| Error::io(format!("{}: does not read back", path.display()), e);
-    let file = File::open(path).map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
-    let bytes = file.metadata().map_err(|e| Error::io(path.display(), e))?.len();
+    let file = File::open(path)
+        .map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
+    let bytes = file
+        .metadata()
+        .map_err(|e| Error::io(path.display(), e))?
+        .len();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(|builder| builder.with_batch_size(CHUNK / 4).build())
         .map_err(wrong)?;
     let (mut rows, mut hash, mut last) = (0, RowHash::EMPTY, None);
     for batch in reader {
-        let batch = batch.map_err(|e| Error::io(format!("{}: does not read back", path.display()), e))?;
+        let batch =
+            batch.map_err(|e| Error::io(format!("{}: does not read back", path.display()), e))?;
         rows += batch.num_rows();
         hash = hash.and(row_hash::of_batch(&batch)?);
-        last = in_order(&batch, last)
-            .ok_or_else(|| Error::new(Kind::Internal, format!("{}: the rows are not in order", path.display())))?;
+        last = in_order(&batch, last).ok_or_else(|| {
+            Error::new(
+                Kind::Internal,
+                format!("{}: the rows are not in order", path.display()),
+            )
+        })?;
     }
-    Ok(Content { rows, row_hash: hash, bytes })
+    Ok(Content {
+        rows,
+        row_hash: hash,
+        bytes,
+    })
 }
 
-/// The last key of a batch whose rows ascend after `last` by `(ts_event, seq, sub_seq)`; `None` when they do not.
-#[expect(clippy::option_option, reason = "no rows so far, and no order, are two things")]
+/// The last key of a batch whose rows ascend after `last` by `(ts_event, seq, sub_seq)`; `None`
+/// when they do not.
+#[expect(
+    clippy::option_option,
+    reason = "no rows so far, and no order, are two things"
+)]
 fn in_order(batch: &RecordBatch, last: Option<RowKey>) -> Option<Option<RowKey>> {
     let columns = KeyColumns::of(batch)?;
     let order = |key: &RowKey| (key.ts_event, key.seq, key.sub_seq);
@@ -254,21 +316,56 @@ mod tests {
     async fn a_sealed_file_is_sorted_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Store::open(dir.path().to_str().unwrap()).unwrap();
-        let wanted =
-            choose(&[Venue::Okx], &["btcusdt".parse().unwrap()], &[Stream::OpenInterest]).unwrap().series.remove(0);
+        let wanted = choose(
+            &[Venue::Okx],
+            &["btcusdt".parse().unwrap()],
+            &[Stream::OpenInterest],
+        )
+        .unwrap()
+        .series
+        .remove(0);
         let mut rows = Rows::new(Stream::OpenInterest);
         for n in 0..100_i64 {
             let body = Body::OpenInterest(1.5);
-            rows.push(&Event { series: 0, ts_event: 1000 - n, ts_recv: n, id: Id::Time, number: 0, body }, 0);
+            rows.push(
+                &Event {
+                    series: 0,
+                    ts_event: 1000 - n,
+                    ts_recv: n,
+                    id: Id::Time,
+                    number: 0,
+                    body,
+                },
+                0,
+            );
         }
         let rows = Arc::new(rows);
         let key = "exchange=okx/stream=open_interest/symbol=btcusdt/2026-02-03_00-00-00.parquet";
         let content = seal(&spool, key, &wanted, &rows).await.unwrap();
-        assert_eq!((content.rows, content), (100, read_back(&dir.path().join(key)).unwrap()));
+        assert_eq!(
+            (content.rows, content),
+            (100, read_back(&dir.path().join(key)).unwrap())
+        );
         let file = File::open(dir.path().join(key)).unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-        let pairs = reader.metadata().file_metadata().key_value_metadata().unwrap();
-        assert!(pairs.iter().any(|p| p.key == FOOTER_KEY && p.value == Some(content.row_hash.to_string())));
-        assert_eq!(reader.metadata().row_group(0).sorting_columns().unwrap().len(), 2);
+        let pairs = reader
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()
+            .unwrap();
+        assert!(
+            pairs
+                .iter()
+                .any(|p| p.key == FOOTER_KEY && p.value == Some(content.row_hash.to_string()))
+        );
+        assert_eq!(
+            reader
+                .metadata()
+                .row_group(0)
+                .sorting_columns()
+                .unwrap()
+                .len(),
+            2
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! The writer of a series: its open file, the numbers it has given, its counters.
 //!
-//! A file is named by the second in which it was opened. If that second has a name already (a restart, a clock that
-//! went back), the time of receipt of its first row is added to it, or the next one that no name has: no name is given twice.
+//! A file is named by the second in which it was opened. If that second has a name already (a
+//! restart, a clock that went back), the time of receipt of its first row is added to it, or the
+//! next one that no name has: no name is given twice.
 
 use std::{
     collections::VecDeque,
@@ -26,14 +27,15 @@ use crate::{
     storage::store::Store,
 };
 
-/// Beyond this distance between the exchange's clock and ours, a file belongs to the day of its events, not to ours: a
-/// recording is being played, or one of the clocks is wrong.
+/// Beyond this distance between the exchange's clock and ours, a file belongs to the day of its
+/// events, not to ours: a recording is being played, or one of the clocks is wrong.
 const FAR_NS: i64 = 12 * 3_600_000_000_000;
 
 /// A file whose rows take so many bytes is that of a busy series.
 const BUSY: usize = 2 << 20;
 
-/// So many rows go to the log at a time: while the disk refuses, an attempt must not take as much memory as the rows.
+/// So many rows go to the log at a time: while the disk refuses, an attempt must not take as much
+/// memory as the rows.
 const PIECE: usize = 65_536;
 
 #[derive(Debug)]
@@ -117,7 +119,10 @@ impl SeriesWriter {
 
     /// What must survive a restart.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
-        Checkpoint { mark: self.tracker.mark(), ..self.known.clone() }
+        Checkpoint {
+            mark: self.tracker.mark(),
+            ..self.known.clone()
+        }
     }
 
     /// When its last frame was read, by this process or an earlier one.
@@ -127,7 +132,11 @@ impl SeriesWriter {
 
     fn tracked(&self) -> Tracked {
         let (last, last_ts, holes) = self.tracker.heads();
-        Tracked { last, last_ts, holes: holes.to_vec() }
+        Tracked {
+            last,
+            last_ts,
+            holes: holes.to_vec(),
+        }
     }
 
     pub(crate) fn open_bytes(&self) -> usize {
@@ -139,12 +148,17 @@ impl SeriesWriter {
         self.open.as_ref().map_or(0, |open| open.rows.growth())
     }
 
-    /// Whether the open file must be ended before `event`: it is of a later day, or far from the day of the file.
+    /// Whether the open file must be ended before `event`: it is of a later day, or far from the
+    /// day of the file.
     pub(crate) fn must_rotate(&self, event: &Event, options: &Options) -> bool {
         let Some(open) = &self.open else { return false };
         let full = open.rows.bytes() as u64 >= options.rotate_bytes;
         // Usually of the same day.
-        if !full && open.home.is_some_and(|home| (home.start_ns()..home.end_ns()).contains(&stamp(event))) {
+        if !full
+            && open
+                .home
+                .is_some_and(|home| (home.start_ns()..home.end_ns()).contains(&stamp(event)))
+        {
             return false;
         }
         let moved = match (open.home, Date::of_ns(stamp(event))) {
@@ -154,14 +168,23 @@ impl SeriesWriter {
         full || moved
     }
 
-    /// Whether the open file is old enough to be ended, or the day is over. One with few rows may become `quiet_after` old.
-    /// The first file of a series ends somewhat earlier, by its name: so the files of many series do not all end at once.
+    /// Whether the open file is old enough to be ended, or the day is over. One with few rows may
+    /// become `quiet_after` old. The first file of a series ends somewhat earlier, by its name: so
+    /// the files of many series do not all end at once.
     pub(crate) fn is_due(&self, now: i64, rotate_after: Duration, quiet_after: Duration) -> bool {
         let Some(open) = &self.open else { return false };
         let age = Duration::from_nanos(u64::try_from(now - open.since).unwrap_or(0));
         let midnight = Date::of_ns(open.since) < Date::of_ns(now);
-        let limit = if open.rows.bytes() >= BUSY { rotate_after } else { quiet_after.max(rotate_after) };
-        let limit = if self.is_first { limit * self.share / 256 } else { limit };
+        let limit = if open.rows.bytes() >= BUSY {
+            rotate_after
+        } else {
+            quiet_after.max(rotate_after)
+        };
+        let limit = if self.is_first {
+            limit * self.share / 256
+        } else {
+            limit
+        };
         age >= limit || midnight
     }
 
@@ -174,14 +197,37 @@ impl SeriesWriter {
     /// Returns the bytes of memory that were taken for it.
     pub(crate) fn push(&mut self, event: &Event, spool: &Store, id: u64) -> usize {
         if self.open.is_none() {
-            let taken = |key: &str| spool.local_path(key).is_some_and(|path: _| Path::exists(&path));
+            let taken = |key: &str| {
+                spool
+                    .local_path(key)
+                    .is_some_and(|path: _| Path::exists(&path))
+            };
             let key = self.name(stamp(event), event.ts_recv, taken);
             let home = Date::of_ns(stamp(event));
-            let Wanted { series, kind, symbol, .. } = &self.wanted;
+            let Wanted {
+                series,
+                kind,
+                symbol,
+                ..
+            } = &self.wanted;
             let (series, symbol, opened_s) = (series.clone(), symbol.clone(), self.known.opened_s);
-            let head = FileHead { id, series, kind: *kind, symbol, key, opened_s };
+            let head = FileHead {
+                id,
+                series,
+                kind: *kind,
+                symbol,
+                key,
+                opened_s,
+            };
             let rows = Rows::new(self.wanted.kind);
-            self.open = Some(Open { head, home, since: event.ts_recv, rows, committed: 0, marks: VecDeque::new() });
+            self.open = Some(Open {
+                head,
+                home,
+                since: event.ts_recv,
+                rows,
+                committed: 0,
+                marks: VecDeque::new(),
+            });
         }
         self.known.ts_recv = self.known.ts_recv.max(event.ts_recv);
         self.status.events += 1;
@@ -191,7 +237,11 @@ impl SeriesWriter {
         self.status.lag_ms = lag_ms;
         let Some(open) = &mut self.open else { return 0 };
         // Of most events it is nothing; of the others what there was before is asked for.
-        let before = if open.rows.may_grow() { Some(open.rows.held()) } else { None };
+        let before = if open.rows.may_grow() {
+            Some(open.rows.held())
+        } else {
+            None
+        };
         open.rows.push(event, self.tracker.sub_seq());
         let grown = before.map_or(0, |before| open.rows.held() - before);
         let marked = open.marks.back().map_or(open.committed, |(rows, _)| *rows);
@@ -208,7 +258,11 @@ impl SeriesWriter {
     /// Counts an event that has no room.
     pub(crate) fn drop_one(&mut self, at: i64) {
         self.status.dropped += 1;
-        let dropped = self.dropped.get_or_insert(Dropped { events: 0, from_ns: at, to_ns: at });
+        let dropped = self.dropped.get_or_insert(Dropped {
+            events: 0,
+            from_ns: at,
+            to_ns: at,
+        });
         dropped.events += 1;
         dropped.to_ns = at;
     }
@@ -222,20 +276,44 @@ impl SeriesWriter {
             return plain;
         }
         self.known.ts_recv = ts_recv.max(self.known.ts_recv.saturating_add(1));
-        format!("{}/{name}-{}.parquet", layout::series_dir(&self.wanted.series), self.known.ts_recv)
+        format!(
+            "{}/{name}-{}.parquet",
+            layout::series_dir(&self.wanted.series),
+            self.known.ts_recv
+        )
     }
 
     /// The first rows that are not in the log yet.
     pub(crate) fn uncommitted(&self) -> Option<Piece<'_>> {
-        let open = self.open.as_ref().filter(|open| open.rows.len() > open.committed)?;
-        let (end, tracked) = open.marks.front().cloned().unwrap_or_else(|| (open.rows.len(), self.tracked()));
-        Some(Piece { head: &open.head, rows: &open.rows, range: open.committed..end, tracked })
+        let open = self
+            .open
+            .as_ref()
+            .filter(|open| open.rows.len() > open.committed)?;
+        let (end, tracked) = open
+            .marks
+            .front()
+            .cloned()
+            .unwrap_or_else(|| (open.rows.len(), self.tracked()));
+        Some(Piece {
+            head: &open.head,
+            rows: &open.rows,
+            range: open.committed..end,
+            tracked,
+        })
     }
 
     /// The rows of the open file that are in the log.
     pub(crate) fn carried(&self) -> Option<Piece<'_>> {
-        let open = self.open.as_ref().filter(|open| open.committed > 0 && open.committed == open.rows.len())?;
-        Some(Piece { head: &open.head, rows: &open.rows, range: 0..open.committed, tracked: self.tracked() })
+        let open = self
+            .open
+            .as_ref()
+            .filter(|open| open.committed > 0 && open.committed == open.rows.len())?;
+        Some(Piece {
+            head: &open.head,
+            rows: &open.rows,
+            range: 0..open.committed,
+            tracked: self.tracked(),
+        })
     }
 
     /// Whether the open file has no rows behind `end`.
@@ -245,7 +323,9 @@ impl SeriesWriter {
 
     /// Rows that are not in the log yet.
     pub(crate) fn at_risk(&self) -> usize {
-        self.open.as_ref().map_or(0, |open| open.rows.len() - open.committed)
+        self.open
+            .as_ref()
+            .map_or(0, |open| open.rows.len() - open.committed)
     }
 
     /// Notes that the rows before `end` are in the log.
@@ -259,7 +339,10 @@ impl SeriesWriter {
     /// Ends the open file.
     pub(crate) fn freeze(&mut self) -> Option<(String, Rows)> {
         self.is_first = false;
-        self.open.take().filter(|open| !open.rows.is_empty()).map(|open| (open.head.key, open.rows))
+        self.open
+            .take()
+            .filter(|open| !open.rows.is_empty())
+            .map(|open| (open.head.key, open.rows))
     }
 
     /// Takes the rate over the last `seconds`.
@@ -272,7 +355,11 @@ impl SeriesWriter {
 
 /// The instant whose day a file with this event belongs to.
 fn stamp(event: &Event) -> i64 {
-    if (event.ts_event - event.ts_recv).abs() > FAR_NS { event.ts_event } else { event.ts_recv }
+    if (event.ts_event - event.ts_recv).abs() > FAR_NS {
+        event.ts_event
+    } else {
+        event.ts_recv
+    }
 }
 
 /// A rate that follows within a few seconds.
@@ -293,44 +380,87 @@ mod tests {
 
     #[test]
     fn a_quiet_series_keeps_its_file_open_for_longer_and_never_past_its_day() {
-        let wanted = choose(&[Venue::Okx], &["btcusdt".parse().unwrap()], &[Kind::Bbo]).unwrap().series.remove(0);
+        let wanted = choose(&[Venue::Okx], &["btcusdt".parse().unwrap()], &[Kind::Bbo])
+            .unwrap()
+            .series
+            .remove(0);
         let dir = tempfile::tempdir().unwrap();
         let spool = Store::open(dir.path().to_str().unwrap()).unwrap();
         let noon = 1_770_120_000_000_000_000;
         let event = |ns: i64| {
-            let body = crate::feed::event::Body::Bbo { bid_price: 1.0, bid_qty: 1.0, ask_price: 2.0, ask_qty: 1.0 };
-            Event { series: 0, ts_event: ns, ts_recv: ns, id: crate::feed::event::Id::Time, number: 0, body }
+            let body = crate::feed::event::Body::Bbo {
+                bid_price: 1.0,
+                bid_qty: 1.0,
+                ask_price: 2.0,
+                ask_qty: 1.0,
+            };
+            Event {
+                series: 0,
+                ts_event: ns,
+                ts_recv: ns,
+                id: crate::feed::event::Id::Time,
+                number: 0,
+                body,
+            }
         };
         let minutes = |n: i64| n * 60_000_000_000;
         let mut writer = SeriesWriter::new(wanted, Checkpoint::default());
         writer.is_first = false;
-        let due = |writer: &SeriesWriter, ns: i64| writer.is_due(ns, Duration::from_mins(5), Duration::from_hours(2));
+        let due = |writer: &SeriesWriter, ns: i64| {
+            writer.is_due(ns, Duration::from_mins(5), Duration::from_hours(2))
+        };
         let _ = writer.push(&event(noon), &spool, 1);
         assert!(!due(&writer, noon + minutes(5)) && !due(&writer, noon + minutes(119)));
         assert!(due(&writer, noon + minutes(120)), "it is old enough");
         for n in 0..40_000 {
             let _ = writer.push(&event(noon + n), &spool, 1);
         }
-        assert!(!due(&writer, noon + minutes(4)) && due(&writer, noon + minutes(5)), "it is busy");
+        assert!(
+            !due(&writer, noon + minutes(4)) && due(&writer, noon + minutes(5)),
+            "it is busy"
+        );
         let _ = writer.freeze();
         let late = Date::of_ns(noon).unwrap().succ().start_ns() - minutes(1);
         let _ = writer.push(&event(late), &spool, 2);
-        assert!(!due(&writer, late + 1) && due(&writer, late + minutes(1)), "the day is over");
+        assert!(
+            !due(&writer, late + 1) && due(&writer, late + minutes(1)),
+            "the day is over"
+        );
     }
 
     #[test]
     fn no_name_is_given_twice() {
-        let wanted = choose(&[Venue::Okx], &["btcusdt".parse().unwrap()], &[Kind::Bbo]).unwrap().series.remove(0);
+        let wanted = choose(&[Venue::Okx], &["btcusdt".parse().unwrap()], &[Kind::Bbo])
+            .unwrap()
+            .series
+            .remove(0);
         let mut writer = SeriesWriter::new(wanted.clone(), Checkpoint::default());
         let at = 1_770_128_999_999_999_999;
         let dir = "exchange=okx/stream=bbo/symbol=btcusdt";
-        assert_eq!(writer.name(at, 7, |_| false), format!("{dir}/2026-02-03_14-29-59.parquet"));
-        assert_eq!(writer.name(at, 8, |_| false), format!("{dir}/2026-02-03_14-29-59-8.parquet"));
-        assert_eq!(writer.name(at - 5_000_000_000, 9, |_| false), format!("{dir}/2026-02-03_14-29-54-9.parquet"));
-        assert_eq!(writer.name(at + 1, 10, |_| true), format!("{dir}/2026-02-03_14-30-00-10.parquet"));
+        assert_eq!(
+            writer.name(at, 7, |_| false),
+            format!("{dir}/2026-02-03_14-29-59.parquet")
+        );
+        assert_eq!(
+            writer.name(at, 8, |_| false),
+            format!("{dir}/2026-02-03_14-29-59-8.parquet")
+        );
+        assert_eq!(
+            writer.name(at - 5_000_000_000, 9, |_| false),
+            format!("{dir}/2026-02-03_14-29-54-9.parquet")
+        );
+        assert_eq!(
+            writer.name(at + 1, 10, |_| true),
+            format!("{dir}/2026-02-03_14-30-00-10.parquet")
+        );
         let mut later = SeriesWriter::new(wanted, writer.checkpoint());
-        assert_eq!(later.name(at, 11, |_| false), format!("{dir}/2026-02-03_14-29-59-11.parquet"));
-        let placed = layout::Placed::in_spool(&later.name(at, 12, |_| false)).unwrap().unwrap();
+        assert_eq!(
+            later.name(at, 11, |_| false),
+            format!("{dir}/2026-02-03_14-29-59-11.parquet")
+        );
+        let placed = layout::Placed::in_spool(&later.name(at, 12, |_| false))
+            .unwrap()
+            .unwrap();
         assert!(layout::is_input(&placed.file) && placed.home().unwrap().to_string() == "20260203");
     }
 }

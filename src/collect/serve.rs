@@ -1,5 +1,5 @@
-//! The collector's own small web server: health, metrics, status, and a page for a person. Every route only reads the
-//! last status.
+//! The collector's own small web server: health, metrics, status, and a page for a person. Every
+//! route only reads the last status.
 
 use std::{
     fmt::Write,
@@ -49,7 +49,8 @@ impl Told {
     }
 }
 
-/// A status is told several times a second. One that is so old says that the collector does nothing any more.
+/// A status is told several times a second. One that is so old says that the collector does nothing
+/// any more.
 const STALE_NS: i64 = 30_000_000_000;
 
 /// A status, which is not well where none has followed it.
@@ -60,9 +61,10 @@ fn judged(status: Arc<Status>, now: i64) -> Arc<Status> {
     }
     let mut status = Status::clone(&status);
     status.healthy = false;
-    status
-        .troubles
-        .push(format!("no event was taken and no row written for {} s: the collector hangs", age / 1_000_000_000));
+    status.troubles.push(format!(
+        "no event was taken and no row written for {} s: the collector hangs",
+        age / 1_000_000_000
+    ));
     Arc::new(status)
 }
 
@@ -80,9 +82,12 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// # Errors
 /// When it cannot be bound.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|e| Error::io(format!("{address}: cannot be listened on; choose another with --listen"), e))
+    TcpListener::bind(address).await.map_err(|e| {
+        Error::io(
+            format!("{address}: cannot be listened on; choose another with --listen"),
+            e,
+        )
+    })
 }
 
 /// Answers until `stop` completes.
@@ -96,11 +101,16 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let told = Told { last, clock };
-    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let is_local = listener
+        .local_addr()
+        .is_ok_and(|address| address.ip().is_loopback());
     let router = Router::new()
         .route("/", get(|| async { Html(include_str!("page.html")) }))
         .route("/health", get(health))
-        .route("/metrics", get(|State(told): State<Told>| async move { text(metrics(&told.now())) }))
+        .route(
+            "/metrics",
+            get(|State(told): State<Told>| async move { text(metrics(&told.now())) }),
+        )
         .route("/status", get(status))
         .with_state(told)
         .layer(from_fn_with_state(is_local, by_its_own_name));
@@ -133,12 +143,16 @@ pub async fn serve(
     }
 }
 
-/// Refuses a request under a name that is not this server's: a page of somebody else, whose name was made to point here, would
-/// read the status by the browser of whoever looks at it. Where the server is reached from other machines, it has names
-/// that it does not know.
+/// Refuses a request under a name that is not this server's: a page of somebody else, whose name
+/// was made to point here, would read the status by the browser of whoever looks at it. Where the
+/// server is reached from other machines, it has names that it does not know.
 async fn by_its_own_name(State(is_local): State<bool>, request: Request, next: Next) -> Response {
     if is_local && !is_own_name(request.headers()) {
-        return (StatusCode::MISDIRECTED_REQUEST, "this server is not known by that name\n").into_response();
+        return (
+            StatusCode::MISDIRECTED_REQUEST,
+            "this server is not known by that name\n",
+        )
+            .into_response();
     }
     next.run(request).await
 }
@@ -146,8 +160,12 @@ async fn by_its_own_name(State(is_local): State<bool>, request: Request, next: N
 /// Whether a request names this machine: by an address, as localhost, or not at all.
 fn is_own_name(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
-    let Some(host) = hosts.next() else { return true };
-    let Ok(host) = host.to_str() else { return false };
+    let Some(host) = hosts.next() else {
+        return true;
+    };
+    let Ok(host) = host.to_str() else {
+        return false;
+    };
     if hosts.next().is_some() {
         return false;
     }
@@ -163,7 +181,11 @@ async fn health(State(told): State<Told>) -> Response {
     if status.healthy {
         (StatusCode::OK, "ok\n").into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, status.troubles.join("\n") + "\n").into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            status.troubles.join("\n") + "\n",
+        )
+            .into_response()
     }
 }
 
@@ -173,61 +195,245 @@ async fn status(State(told): State<Told>) -> Response {
 }
 
 fn text(body: String) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        body,
+    )
+        .into_response()
 }
 
 /// The status as Prometheus reads it.
 fn metrics(status: &Status) -> String {
     let mut out = String::new();
-    let mut family = |name: &str, kind: &str, help: &str, samples: Vec<(String, String)>| {
-        let _ = writeln!(out, "# HELP qlc_collect_{name} {help}\n# TYPE qlc_collect_{name} {kind}");
-        for (labels, value) in samples {
-            let _ = writeln!(out, "qlc_collect_{name}{labels} {value}");
-        }
-    };
+    of_the_process(&mut out, status);
+    of_the_series(&mut out, status);
+    of_the_lines(&mut out, status);
+    of_the_lags(&mut out, status);
+    out
+}
+
+/// A metric: its name, kind and help, and its samples, each with its labels.
+fn family(out: &mut String, name: &str, kind: &str, help: &str, samples: Vec<(String, String)>) {
+    let _ = writeln!(
+        out,
+        "# HELP qlc_collect_{name} {help}\n# TYPE qlc_collect_{name} {kind}"
+    );
+    for (labels, value) in samples {
+        let _ = writeln!(out, "qlc_collect_{name}{labels} {value}");
+    }
+}
+
+fn of_the_process(out: &mut String, status: &Status) {
     let one = |value: String| vec![(String::new(), value)];
     family(
+        out,
         "up",
         "gauge",
         "Whether every connection is live, every series is well and the disk takes rows.",
         one(u8::from(status.healthy).to_string()),
     );
-    family("frames_total", "counter", "Frames read.", one(status.frames.to_string()));
-    family("received_bytes_total", "counter", "Bytes of frames read.", one(status.bytes.to_string()));
-    family("rejected_frames_total", "counter", "Frames that could not be decoded.", one(status.rejected.to_string()));
-    family("queue_groups", "gauge", "Groups of events waiting for the writer.", one(status.queue.to_string()));
-    family("memory_bytes", "gauge", "Bytes of rows not sealed yet.", one(status.memory_bytes.to_string()));
-    family("memory_limit_bytes", "gauge", "Bytes of rows that may be in memory.", one(status.memory_limit.to_string()));
-    family("journal_bytes", "gauge", "Bytes of the journal.", one(status.journal_bytes.to_string()));
-    let age = format!("{}.{:03}", status.journal_age_ms / 1000, status.journal_age_ms % 1000);
-    family("journal_age_seconds", "gauge", "Age of the oldest event that is not acknowledged.", one(age));
-    family("files_sealed_total", "counter", "Spool files sealed.", one(status.files_sealed.to_string()));
-    family("files_waiting", "gauge", "Spool files waiting to be sealed.", one(status.files_waiting.to_string()));
-    family("disk_free_bytes", "gauge", "Bytes free on the disk of the spool.", one(status.disk_free.to_string()));
+    family(
+        out,
+        "frames_total",
+        "counter",
+        "Frames read.",
+        one(status.frames.to_string()),
+    );
+    family(
+        out,
+        "received_bytes_total",
+        "counter",
+        "Bytes of frames read.",
+        one(status.bytes.to_string()),
+    );
+    family(
+        out,
+        "rejected_frames_total",
+        "counter",
+        "Frames that could not be decoded.",
+        one(status.rejected.to_string()),
+    );
+    family(
+        out,
+        "queue_groups",
+        "gauge",
+        "Groups of events waiting for the writer.",
+        one(status.queue.to_string()),
+    );
+    family(
+        out,
+        "memory_bytes",
+        "gauge",
+        "Bytes of rows not sealed yet.",
+        one(status.memory_bytes.to_string()),
+    );
+    family(
+        out,
+        "memory_limit_bytes",
+        "gauge",
+        "Bytes of rows that may be in memory.",
+        one(status.memory_limit.to_string()),
+    );
+    family(
+        out,
+        "journal_bytes",
+        "gauge",
+        "Bytes of the journal.",
+        one(status.journal_bytes.to_string()),
+    );
+    let age = format!(
+        "{}.{:03}",
+        status.journal_age_ms / 1000,
+        status.journal_age_ms % 1000
+    );
+    family(
+        out,
+        "journal_age_seconds",
+        "gauge",
+        "Age of the oldest event that is not acknowledged.",
+        one(age),
+    );
+    family(
+        out,
+        "files_sealed_total",
+        "counter",
+        "Spool files sealed.",
+        one(status.files_sealed.to_string()),
+    );
+    family(
+        out,
+        "files_waiting",
+        "gauge",
+        "Spool files waiting to be sealed.",
+        one(status.files_waiting.to_string()),
+    );
+    family(
+        out,
+        "disk_free_bytes",
+        "gauge",
+        "Bytes free on the disk of the spool.",
+        one(status.disk_free.to_string()),
+    );
+}
+
+fn of_the_series(out: &mut String, status: &Status) {
     let feeds = |of: fn(&super::status::FeedStatus) -> u64| {
         let label = |f: &super::status::FeedStatus| {
-            format!("{{exchange=\"{}\",stream=\"{}\",symbol=\"{}\"}}", f.exchange, f.stream, f.symbol)
+            format!(
+                "{{exchange=\"{}\",stream=\"{}\",symbol=\"{}\"}}",
+                f.exchange, f.stream, f.symbol
+            )
         };
-        status.feeds.iter().map(|f| (label(f), of(f).to_string())).collect::<Vec<_>>()
+        status
+            .feeds
+            .iter()
+            .map(|f| (label(f), of(f).to_string()))
+            .collect::<Vec<_>>()
     };
-    family("events_total", "counter", "Events taken.", feeds(|f| f.events));
-    family("gaps_total", "counter", "Holes in the exchange's numbers.", feeds(|f| f.gaps));
-    family("missing_events_total", "counter", "Events missing in them.", feeds(|f| f.missing));
-    family("duplicate_events_total", "counter", "Events that came again.", feeds(|f| f.duplicates));
-    family("late_events_total", "counter", "Events that came late and were kept.", feeds(|f| f.late));
-    family("dropped_events_total", "counter", "Events that had no room.", feeds(|f| f.dropped));
-    family("conflicting_events_total", "counter", "Events with the number of another one.", feeds(|f| f.conflicts));
-    family("series_troubled", "gauge", "Whether a series is not well.", feeds(|f| u64::from(f.trouble.is_some())));
-    let states =
-        SeriesState::ALL.map(|state| (format!("{{state=\"{}\"}}", state.name()), status.series.of(state).to_string()));
-    family("series", "gauge", "Series by their state.", states.to_vec());
+    family(
+        out,
+        "events_total",
+        "counter",
+        "Events taken.",
+        feeds(|f| f.events),
+    );
+    family(
+        out,
+        "gaps_total",
+        "counter",
+        "Holes in the exchange's numbers.",
+        feeds(|f| f.gaps),
+    );
+    family(
+        out,
+        "missing_events_total",
+        "counter",
+        "Events missing in them.",
+        feeds(|f| f.missing),
+    );
+    family(
+        out,
+        "duplicate_events_total",
+        "counter",
+        "Events that came again.",
+        feeds(|f| f.duplicates),
+    );
+    family(
+        out,
+        "late_events_total",
+        "counter",
+        "Events that came late and were kept.",
+        feeds(|f| f.late),
+    );
+    family(
+        out,
+        "dropped_events_total",
+        "counter",
+        "Events that had no room.",
+        feeds(|f| f.dropped),
+    );
+    family(
+        out,
+        "conflicting_events_total",
+        "counter",
+        "Events with the number of another one.",
+        feeds(|f| f.conflicts),
+    );
+    family(
+        out,
+        "series_troubled",
+        "gauge",
+        "Whether a series is not well.",
+        feeds(|f| u64::from(f.trouble.is_some())),
+    );
+    let states = SeriesState::ALL.map(|state| {
+        (
+            format!("{{state=\"{}\"}}", state.name()),
+            status.series.of(state).to_string(),
+        )
+    });
+    family(
+        out,
+        "series",
+        "gauge",
+        "Series by their state.",
+        states.to_vec(),
+    );
+}
+
+fn of_the_lines(out: &mut String, status: &Status) {
     let lines = |of: fn(&super::status::LineStatus) -> u64| {
-        let label = |l: &super::status::LineStatus| format!("{{exchange=\"{}\",line=\"{}\"}}", l.exchange, l.name);
+        let label = |l: &super::status::LineStatus| {
+            format!("{{exchange=\"{}\",line=\"{}\"}}", l.exchange, l.name)
+        };
         // Of one that has ended nothing is expected.
-        status.lines.iter().filter(|l| l.state != "ended").map(|l| (label(l), of(l).to_string())).collect::<Vec<_>>()
+        status
+            .lines
+            .iter()
+            .filter(|l| l.state != "ended")
+            .map(|l| (label(l), of(l).to_string()))
+            .collect::<Vec<_>>()
     };
-    family("reconnects_total", "counter", "Times that a connection was lost.", lines(|l| l.reconnects));
-    family("line_live", "gauge", "Whether a connection is live.", lines(|l| u64::from(l.state == "live")));
+    family(
+        out,
+        "reconnects_total",
+        "counter",
+        "Times that a connection was lost.",
+        lines(|l| l.reconnects),
+    );
+    family(
+        out,
+        "line_live",
+        "gauge",
+        "Whether a connection is live.",
+        lines(|l| u64::from(l.state == "live")),
+    );
+}
+
+fn of_the_lags(out: &mut String, status: &Status) {
     let _ = writeln!(
         out,
         "# HELP qlc_collect_lag_seconds From the exchange's time of an event to its receipt.\n\
@@ -239,15 +445,20 @@ fn metrics(status: &Status) -> String {
         for (count, end) in line.lags.counts.iter().zip(LAG_MS) {
             below += count;
             let seconds = format!("{}.{:03}", end / 1000, end % 1000);
-            let _ = writeln!(out, "qlc_collect_lag_seconds_bucket{{{labels},le=\"{seconds}\"}} {below}");
+            let _ = writeln!(
+                out,
+                "qlc_collect_lag_seconds_bucket{{{labels},le=\"{seconds}\"}} {below}"
+            );
         }
         let total = line.lags.total();
-        let _ = writeln!(out, "qlc_collect_lag_seconds_bucket{{{labels},le=\"+Inf\"}} {total}");
+        let _ = writeln!(
+            out,
+            "qlc_collect_lag_seconds_bucket{{{labels},le=\"+Inf\"}} {total}"
+        );
         let sum = format!("{}.{:03}", line.lags.sum_ms / 1000, line.lags.sum_ms % 1000);
         let _ = writeln!(out, "qlc_collect_lag_seconds_sum{{{labels}}} {sum}");
         let _ = writeln!(out, "qlc_collect_lag_seconds_count{{{labels}}} {total}");
     }
-    out
 }
 
 #[cfg(test)]
@@ -267,10 +478,22 @@ mod tests {
             }
             assert_eq!(is_own_name(&headers), own, "{hosts:?}");
         };
-        for own in ["127.0.0.1:9100", "localhost", "LOCALHOST:1", "[::1]:9100", "10.0.0.7"] {
+        for own in [
+            "127.0.0.1:9100",
+            "localhost",
+            "LOCALHOST:1",
+            "[::1]:9100",
+            "10.0.0.7",
+        ] {
             check(&[own], true);
         }
-        for other in ["evil.example:9100", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", ""] {
+        for other in [
+            "evil.example:9100",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+        ] {
             check(&[other], false);
         }
         check(&[], true);
@@ -279,17 +502,30 @@ mod tests {
 
     #[test]
     fn a_status_that_nothing_follows_is_not_well() {
-        let of = |now_ns| Arc::new(Status { healthy: true, now_ns, ..Status::default() });
+        let of = |now_ns| {
+            Arc::new(Status {
+                healthy: true,
+                now_ns,
+                ..Status::default()
+            })
+        };
         let second = 1_000_000_000;
         assert!(judged(of(second), 30 * second).healthy && judged(of(0), 90 * second).healthy);
         let stale = judged(of(second), 91 * second);
-        assert!(!stale.healthy && stale.troubles[0].contains("for 90 s"), "{stale:?}");
+        assert!(
+            !stale.healthy && stale.troubles[0].contains("for 90 s"),
+            "{stale:?}"
+        );
     }
 
     #[test]
     fn metrics_are_those_of_the_status() {
-        let mut line =
-            LineStatus { name: "okx.public/0".to_owned(), exchange: "okx", state: "live", ..LineStatus::default() };
+        let mut line = LineStatus {
+            name: "okx.public/0".to_owned(),
+            exchange: "okx",
+            state: "live",
+            ..LineStatus::default()
+        };
         line.lags.add(3_000_000);
         let feed = FeedStatus {
             exchange: "okx",
@@ -298,8 +534,15 @@ mod tests {
             events: 7,
             ..FeedStatus::default()
         };
-        let text = metrics(&Status { healthy: true, lines: vec![line], feeds: vec![feed], ..Status::default() });
-        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let text = metrics(&Status {
+            healthy: true,
+            lines: vec![line],
+            feeds: vec![feed],
+            ..Status::default()
+        });
+        let families = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         assert_eq!(families.collect::<Vec<_>>(), metric::COLLECT);
         for want in [
             "qlc_collect_up 1\n",

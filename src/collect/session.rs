@@ -1,8 +1,10 @@
-//! One connection from its beginning to its end: dialled in turn, subscribed, read, kept alive, given up.
+//! One connection from its beginning to its end: dialled in turn, subscribed, read, kept alive,
+//! given up.
 //!
-//! A frame is stamped when it is read, decoded here and handed to the writer in groups. When the writer is slow, the
-//! socket is read more slowly: nothing is dropped here. There are two time-outs: one for any message, one for data. A
-//! connection that answers pings and brings no data is given up like one that is silent.
+//! A frame is stamped when it is read, decoded here and handed to the writer in groups. When the
+//! writer is slow, the socket is read more slowly: nothing is dropped here. There are two
+//! time-outs: one for any message, one for data. A connection that answers pings and brings no data
+//! is given up like one that is silent.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -39,7 +41,8 @@ pub(super) const CONNECT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) reason: String,
-    /// `feed` when the other side ended it, `unknown` when the way there is at fault or nobody can say.
+    /// `feed` when the other side ended it, `unknown` when the way there is at fault or nobody can
+    /// say.
     pub(super) cause: &'static str,
     /// The exchange wants to be left alone for so long.
     pub(super) wait: Duration,
@@ -49,22 +52,34 @@ pub(super) struct Ended {
 
 impl Ended {
     fn new(reason: String, cause: &'static str) -> Self {
-        Self { reason, cause, wait: Duration::ZERO, well_ns: None }
+        Self {
+            reason,
+            cause,
+            wait: Duration::ZERO,
+            well_ns: None,
+        }
     }
 
     fn well_until(self, ns: i64) -> Self {
-        Self { well_ns: Some(ns), ..self }
+        Self {
+            well_ns: Some(ns),
+            ..self
+        }
     }
 }
 
-/// A peer that reads nothing is given up after so long; otherwise it would hold up what looks for silence, and the end.
+/// A peer that reads nothing is given up after so long; otherwise it would hold up what looks for
+/// silence, and the end.
 const SEND: Duration = Duration::from_secs(2);
 
 /// Sends a message, or says why it cannot be.
 async fn send(socket: &mut Socket, message: Message) -> Result<(), String> {
     match timeout(SEND, socket.send(message)).await {
         Ok(sent) => sent.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("has taken nothing of what was sent to it for {} s", SEND.as_secs())),
+        Err(_) => Err(format!(
+            "has taken nothing of what was sent to it for {} s",
+            SEND.as_secs()
+        )),
     }
 }
 
@@ -73,7 +88,8 @@ async fn send(socket: &mut Socket, message: Message) -> Result<(), String> {
 pub(super) enum Stage {
     Connecting,
     Live,
-    /// It has brought nothing for long, which may be as it should be: another one is to show whether it is.
+    /// It has brought nothing for long, which may be as it should be: another one is to show
+    /// whether it is.
     Doubted,
     /// The exchange will end it soon.
     Ending,
@@ -125,27 +141,49 @@ impl Session {
 
     async fn connect(&self) -> Result<Socket, Ended> {
         self.shared.dials.turn(self.line.venue).await;
-        let failed = |reason: String, wait| Ended { wait, ..Ended::new(reason, "unknown") };
+        let failed = |reason: String, wait| Ended {
+            wait,
+            ..Ended::new(reason, "unknown")
+        };
         match timeout(CONNECT, open(&self.line.url, &self.shared.proxies)).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(SocketError::Http(response))) => {
                 let now = (self.shared.keeping.clock)();
                 let wait = asked_to_wait(response.status(), response.headers(), now);
                 self.shared.dials.block(self.line.venue, wait);
-                let reason = format!("cannot be connected: the exchange answers {}", response.status());
-                Err(Ended { wait, ..Ended::new(reason, "feed") })
+                let reason = format!(
+                    "cannot be connected: the exchange answers {}",
+                    response.status()
+                );
+                Err(Ended {
+                    wait,
+                    ..Ended::new(reason, "feed")
+                })
             }
-            Ok(Err(error)) => Err(failed(format!("cannot be connected: {error}"), Duration::ZERO)),
-            Err(_) => Err(failed(format!("no answer within {} s", CONNECT.as_secs()), Duration::ZERO)),
+            Ok(Err(error)) => Err(failed(
+                format!("cannot be connected: {error}"),
+                Duration::ZERO,
+            )),
+            Err(_) => Err(failed(
+                format!("no answer within {} s", CONNECT.as_secs()),
+                Duration::ZERO,
+            )),
         }
     }
 
     async fn tell(&self, what: What) -> Result<(), NoWriter> {
-        self.shared.tell(self.place, self.number, what).await.map_err(|()| NoWriter)
+        self.shared
+            .tell(self.place, self.number, what)
+            .await
+            .map_err(|()| NoWriter)
     }
 
     async fn tell_topics(&self, changes: Vec<(usize, Change)>) -> Result<(), NoWriter> {
-        if changes.is_empty() { Ok(()) } else { self.tell(What::Topics(changes)).await }
+        if changes.is_empty() {
+            Ok(())
+        } else {
+            self.tell(What::Topics(changes)).await
+        }
     }
 
     /// Asks for everything; an error of the socket shows when it is read.
@@ -162,7 +200,8 @@ impl Session {
             self.board.lock().asked_for_list(Instant::now());
             asked = self.all_topics(&Change::Asked);
             let _ = send(socket, Message::text(text)).await;
-            // Of one that may be quiet, the answer to this is the first sign of life that is sure to come.
+            // Of one that may be quiet, the answer to this is the first sign of life that is sure
+            // to come.
             if self.line.may_be_quiet() {
                 let _ = send(socket, Message::Ping(bytes::Bytes::new())).await;
             }
@@ -171,7 +210,9 @@ impl Session {
     }
 
     fn all_topics(&self, change: &Change) -> Vec<(usize, Change)> {
-        (0..self.line.topics.len()).map(|topic| (topic, change.clone())).collect()
+        (0..self.line.topics.len())
+            .map(|topic| (topic, change.clone()))
+            .collect()
     }
 
     async fn talk(&mut self, mut socket: Socket) -> Result<Option<Ended>, NoWriter> {
@@ -187,7 +228,9 @@ impl Session {
         loop {
             let limit = self.data_clock().limit(silence, cadence);
             let quiet_since = data_at.max(doubted_at);
-            let mut due = (heard_at.max(asked_at) + every).min(heard_at + silence).min(quiet_since + limit.after);
+            let mut due = (heard_at.max(asked_at) + every)
+                .min(heard_at + silence)
+                .min(quiet_since + limit.after);
             // However much the others bring.
             due = due.min(looked_at + silence / 4);
             if let Some(next) = self.board.lock().next(|topic| self.line.is_over(topic)) {
@@ -249,9 +292,11 @@ impl Session {
                     Taken::Data => brought = true,
                     Taken::Nothing => {}
                     taken => {
-                        // In the order in which they came: an announced end must not come before the beginning.
+                        // In the order in which they came: an announced end must not come before
+                        // the beginning.
                         if std::mem::take(&mut brought) {
-                            (data_at, data_ns) = (self.brought(data_at, heard_at).await?, reader.heard_ns);
+                            (data_at, data_ns) =
+                                (self.brought(data_at, heard_at).await?, reader.heard_ns);
                         }
                         end = self.take(taken).await?;
                         if end.is_some() {
@@ -270,7 +315,8 @@ impl Session {
             }
             self.note_data(&reader.group.events);
             if reader.group.frames > 0 || !reader.group.rejects.is_empty() {
-                self.tell(What::Group(std::mem::take(&mut reader.group))).await?;
+                self.tell(What::Group(std::mem::take(&mut reader.group)))
+                    .await?;
             }
             if let Some(end) = end {
                 return Ok(Some(end.well_until(reader.heard_ns)));
@@ -286,15 +332,16 @@ impl Session {
         }
     }
 
-    /// The exchange does not tell what this connection has. Where nothing need come for long, its answer to the URL has to do;
-    /// elsewhere the first event tells.
+    /// The exchange does not tell what this connection has. Where nothing need come for long, its
+    /// answer to the URL has to do; elsewhere the first event tells.
     async fn without_list(&self) -> Result<(), NoWriter> {
         let waited = self.board.lock().give_up_list();
         if !waited || !self.line.may_be_quiet() {
             return Ok(());
         }
         self.live().await?;
-        self.tell_topics(self.all_topics(&Change::Acknowledged)).await
+        self.tell_topics(self.all_topics(&Change::Acknowledged))
+            .await
     }
 
     /// Notes that data came, after what came at `before`; returns when.
@@ -313,8 +360,8 @@ impl Session {
         let now = Instant::now();
         match taken {
             Taken::Data | Taken::Nothing => {}
-            // Topics in the URL are answered by the upgrade alone: that, and an answer since, is what an exchange that gives no list
-            // tells of a connection that may be quiet.
+            // Topics in the URL are answered by the upgrade alone: that, and an answer since, is
+            // what an exchange that gives no list tells of a connection that may be quiet.
             Taken::Pong => {
                 if self.line.may_be_quiet() && self.line.ask_for_list().is_some() {
                     self.live().await?;
@@ -328,7 +375,9 @@ impl Session {
                 }
                 self.tell_topics(changes).await?;
             }
-            Taken::Subscribed(Some(reply)) if self.line.is_about_list(&reply) => self.without_list().await?,
+            Taken::Subscribed(Some(reply)) if self.line.is_about_list(&reply) => {
+                self.without_list().await?;
+            }
             Taken::Refused(Some(reply), text) if self.line.is_about_list(&reply) => {
                 self.tell(What::Notice(text)).await?;
                 self.without_list().await?;
@@ -354,10 +403,14 @@ impl Session {
         Ok(None)
     }
 
-    /// Notes that the exchange has acknowledged something. Of a URL it does so whether or not anything comes, so where something
-    /// comes by the clock it is the first event that counts.
+    /// Notes that the exchange has acknowledged something. Of a URL it does so whether or not
+    /// anything comes, so where something comes by the clock it is the first event that counts.
     async fn stands(&self) -> Result<(), NoWriter> {
-        if self.line.ask_for_list().is_some() && self.line.cadence().is_some() { Ok(()) } else { self.live().await }
+        if self.line.ask_for_list().is_some() && self.line.cadence().is_some() {
+            Ok(())
+        } else {
+            self.live().await
+        }
     }
 
     async fn live(&self) -> Result<(), NoWriter> {
@@ -399,14 +452,19 @@ impl Session {
         if self.line.is_all_over() {
             return Some("all its series have ended".to_owned());
         }
-        self.stalled().map(|topic| format!("{topic} has stopped, though others go on"))
+        self.stalled()
+            .map(|topic| format!("{topic} has stopped, though others go on"))
     }
 
     /// A topic that the exchange pushes by the clock and that has stopped.
     fn stalled(&self) -> Option<String> {
         let board = self.board.lock();
         let stalled = |(at, topic): (usize, &super::subscriptions::Topic)| {
-            let known = self.line.topics.get(at).filter(|_| !self.line.is_over(at))?;
+            let known = self
+                .line
+                .topics
+                .get(at)
+                .filter(|_| !self.line.is_over(at))?;
             let limit = self.shared.keeping.silence.max(known.cadence? * 10);
             let _ = topic.data.filter(|data| data.elapsed() >= limit)?;
             Some(known.name().to_owned())
@@ -414,7 +472,8 @@ impl Session {
         board.topics().iter().enumerate().find_map(stalled)
     }
 
-    /// Asks again for a topic that was refused, or not answered; does without a list that does not come.
+    /// Asks again for a topic that was refused, or not answered; does without a list that does not
+    /// come.
     async fn ask_again(&self, socket: &mut Socket) -> Result<Result<(), String>, NoWriter> {
         let now = Instant::now();
         let is_overdue = self.board.lock().list_is_overdue(now);
@@ -423,7 +482,10 @@ impl Session {
         }
         let (changes, topic) = {
             let mut board = self.board.lock();
-            (board.overdue(now), board.ask_now(now, |topic| self.line.is_over(topic)))
+            (
+                board.overdue(now),
+                board.ask_now(now, |topic| self.line.is_over(topic)),
+            )
         };
         self.tell_topics(changes).await?;
         if let Some(text) = topic.and_then(|topic| self.line.ask(topic))

@@ -1,4 +1,5 @@
-//! What all connections of a run share: the way to the exchanges and to the writer, the turns, the numbers.
+//! What all connections of a run share: the way to the exchanges and to the writer, the turns, the
+//! numbers.
 
 use std::{
     sync::{
@@ -37,11 +38,20 @@ impl Shared {
 
     /// The wait after so many failures in a row.
     pub(crate) fn wait(&self, failures: u32, draw: u64) -> Duration {
-        self.keeping.backoff.wait(failures, self.keeping.seed ^ draw)
+        self.keeping
+            .backoff
+            .wait(failures, self.keeping.seed ^ draw)
     }
 
     /// Tells the writer; an error when it has gone.
     pub(crate) async fn tell(&self, line: usize, session: u64, what: What) -> Result<(), ()> {
-        self.to.send(News { line, session, what }).await.map_err(drop)
+        self.to
+            .send(News {
+                line,
+                session,
+                what,
+            })
+            .await
+            .map_err(drop)
     }
 }

@@ -1,5 +1,5 @@
-//! What a collector reports of itself: plain values for the page, the metrics, the terminal and the watchdog. The
-//! writer fills them in.
+//! What a collector reports of itself: plain values for the page, the metrics, the terminal and the
+//! watchdog. The writer fills them in.
 
 use serde::Serialize;
 
@@ -168,7 +168,10 @@ mod tests {
             lags.add(ms * 1_000_000);
         }
         assert_eq!(lags.counts[..4], [3, 0, 2, 1]);
-        assert_eq!((lags.total(), lags.quantile_ms(500), lags.quantile_ms(990)), (7, Some(5), None));
+        assert_eq!(
+            (lags.total(), lags.quantile_ms(500), lags.quantile_ms(990)),
+            (7, Some(5), None)
+        );
         assert_eq!(Lags::default().quantile_ms(500), None);
     }
 }

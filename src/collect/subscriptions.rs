@@ -1,8 +1,8 @@
-//! The state of each topic of a connection: asked for, acknowledged, bringing data, refused; and when one that was
-//! refused is asked for again.
+//! The state of each topic of a connection: asked for, acknowledged, bringing data, refused; and
+//! when one that was refused is asked for again.
 //!
-//! Pure. Some refusals do not say what they are about. If only one topic is unanswered, the refusal is about that one;
-//! if several are, all that stay unanswered are asked for again, one by one.
+//! Pure. Some refusals do not say what they are about. If only one topic is unanswered, the refusal
+//! is about that one; if several are, all that stay unanswered are asked for again, one by one.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ const AGAIN_CAP: Duration = Duration::from_mins(5);
 const BETWEEN: Duration = Duration::from_millis(300);
 /// After so many single questions of a session
 const QUICK: u32 = 60;
-/// so long: OKX allows 480 messages an hour and connection that subscribe, those at the beginning included.
+/// so long: OKX allows 480 messages an hour and connection that subscribe, those at the beginning
+/// included.
 const BETWEEN_LATER: Duration = Duration::from_secs(10);
 
 /// What the writer is told of a topic.
@@ -67,7 +68,15 @@ pub(crate) struct Subscriptions {
 impl Subscriptions {
     pub(crate) fn new(topics: usize) -> Self {
         let topics = vec![Topic::default(); topics];
-        Self { topics, unclear: None, single: None, single_at: None, singles: 0, listing: None, began: None }
+        Self {
+            topics,
+            unclear: None,
+            single: None,
+            single_at: None,
+            singles: 0,
+            listing: None,
+            began: None,
+        }
     }
 
     pub(crate) fn topics(&self) -> &[Topic] {
@@ -94,8 +103,8 @@ impl Subscriptions {
         self.topics.iter().filter_map(|topic| topic.data).max()
     }
 
-    /// Notes that the URL has asked for everything, and that the exchange was asked what of it this connection has. Until it tells,
-    /// and where it never does, everything is taken to stand.
+    /// Notes that the URL has asked for everything, and that the exchange was asked what of it this
+    /// connection has. Until it tells, and where it never does, everything is taken to stand.
     pub(crate) fn asked_for_list(&mut self, now: Instant) {
         for topic in &mut self.topics {
             topic.stands = Some(now);
@@ -103,7 +112,8 @@ impl Subscriptions {
         self.listing = Some(now);
     }
 
-    /// Notes which topics the exchange says that this connection has; returns what is news. The others are asked for one by one.
+    /// Notes which topics the exchange says that this connection has; returns what is news. The
+    /// others are asked for one by one.
     pub(crate) fn listed(&mut self, has: &[bool], now: Instant) -> Vec<(usize, Change)> {
         self.listing = None;
         let mut news = Vec::new();
@@ -120,7 +130,8 @@ impl Subscriptions {
 
     /// Whether the exchange has had time to tell what this connection has.
     pub(crate) fn list_is_overdue(&self, now: Instant) -> bool {
-        self.listing.is_some_and(|asked| now.duration_since(asked) >= ANSWER)
+        self.listing
+            .is_some_and(|asked| now.duration_since(asked) >= ANSWER)
     }
 
     /// Gives up waiting for that; whether it was waited for.
@@ -140,7 +151,11 @@ impl Subscriptions {
 
     /// Notes that a topic brought something.
     pub(crate) fn brought(&mut self, at: usize, now: Instant) {
-        if self.topics.get(at).is_some_and(|topic| topic.stands.is_none()) {
+        if self
+            .topics
+            .get(at)
+            .is_some_and(|topic| topic.stands.is_none())
+        {
             let _ = self.answer(at, now);
         }
         if let Some(topic) = self.topics.get_mut(at) {
@@ -153,7 +168,9 @@ impl Subscriptions {
         if self.single == Some(at) {
             self.single = None;
         }
-        let Some(topic) = self.topics.get_mut(at) else { return false };
+        let Some(topic) = self.topics.get_mut(at) else {
+            return false;
+        };
         let new = topic.stands.is_none();
         (topic.asked, topic.again, topic.failures) = (None, None, 0);
         let _ = topic.stands.get_or_insert(now);
@@ -161,7 +178,12 @@ impl Subscriptions {
     }
 
     /// Notes a refusal; returns what it is about, if that is known.
-    pub(crate) fn refused(&mut self, what: Option<usize>, text: &str, now: Instant) -> Vec<(usize, Change)> {
+    pub(crate) fn refused(
+        &mut self,
+        what: Option<usize>,
+        text: &str,
+        now: Instant,
+    ) -> Vec<(usize, Change)> {
         if let Some(at) = what.or(self.single) {
             self.refuse(at, text, now).into_iter().collect()
         } else {
@@ -181,37 +203,73 @@ impl Subscriptions {
             return None;
         }
         topic.asked = None;
-        topic.again = Some(now + AGAIN.saturating_mul(1 << topic.failures.min(16)).min(AGAIN_CAP));
+        topic.again = Some(
+            now + AGAIN
+                .saturating_mul(1 << topic.failures.min(16))
+                .min(AGAIN_CAP),
+        );
         topic.failures = topic.failures.saturating_add(1);
         Some((at, Change::Refused(text.to_owned())))
     }
 
     /// A refusal that said not what it is about is about the only topic that is not answered.
     fn clear_up(&mut self, now: Instant) -> Option<(usize, Change)> {
-        let mut open = self.topics.iter().enumerate().filter(|(_, topic)| topic.asked.is_some()).map(|(at, _)| at);
-        let (Some(only), None) = (open.next(), open.next()) else { return None };
+        let mut open = self
+            .topics
+            .iter()
+            .enumerate()
+            .filter(|(_, topic)| topic.asked.is_some())
+            .map(|(at, _)| at);
+        let (Some(only), None) = (open.next(), open.next()) else {
+            return None;
+        };
         let text = self.unclear.take()?;
         self.refuse(only, &text, now)
     }
 
     /// Gives up waiting for answers that are overdue.
     pub(crate) fn overdue(&mut self, now: Instant) -> Vec<(usize, Change)> {
-        let late = |topic: &Topic| topic.asked.is_some_and(|asked| now.duration_since(asked) >= ANSWER);
-        let all: Vec<usize> = self.topics.iter().enumerate().filter(|(_, t)| late(t)).map(|(at, _)| at).collect();
+        let late = |topic: &Topic| {
+            topic
+                .asked
+                .is_some_and(|asked| now.duration_since(asked) >= ANSWER)
+        };
+        let all: Vec<usize> = self
+            .topics
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| late(t))
+            .map(|(at, _)| at)
+            .collect();
         if all.is_empty() {
             return Vec::new();
         }
-        let text = self.unclear.take().unwrap_or_else(|| "the exchange does not answer".to_owned());
-        all.into_iter().filter_map(|at| self.refuse(at, &text, now)).collect()
+        let text = self
+            .unclear
+            .take()
+            .unwrap_or_else(|| "the exchange does not answer".to_owned());
+        all.into_iter()
+            .filter_map(|at| self.refuse(at, &text, now))
+            .collect()
     }
 
     /// A topic that is to be asked for now, by itself; none whose series `is_over`.
-    pub(crate) fn ask_now(&mut self, now: Instant, is_over: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(crate) fn ask_now(
+        &mut self,
+        now: Instant,
+        is_over: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
         if self.single.is_some() || self.single_at.is_some_and(|at| now < at + self.between()) {
             return None;
         }
-        let open = self.topics.iter().enumerate().filter(|(at, _)| !is_over(*at));
-        let due = open.filter_map(|(at, topic)| Some((topic.again?, at))).min();
+        let open = self
+            .topics
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !is_over(*at));
+        let due = open
+            .filter_map(|(at, topic)| Some((topic.again?, at)))
+            .min();
         let (_, at) = due.filter(|(again, _)| *again <= now)?;
         self.asked(&[at], now);
         (self.single, self.single_at) = (Some(at), Some(now));
@@ -221,27 +279,56 @@ impl Subscriptions {
 
     /// How long no other topic is asked for by itself after the last one.
     fn between(&self) -> Duration {
-        if self.singles < QUICK { BETWEEN } else { BETWEEN_LATER }
+        if self.singles < QUICK {
+            BETWEEN
+        } else {
+            BETWEEN_LATER
+        }
     }
 
     /// When something is to be done.
     pub(crate) fn next(&self, is_over: impl Fn(usize) -> bool) -> Option<Instant> {
-        let answers = self.topics.iter().filter_map(|topic| Some(topic.asked? + ANSWER)).min();
-        let open = self.topics.iter().enumerate().filter(|(at, topic)| topic.again.is_some() && !is_over(*at));
-        let again = open.filter_map(|(_, topic)| topic.again).min().filter(|_| self.single.is_none());
-        let again = again.map(|again| self.single_at.map_or(again, |at| again.max(at + self.between())));
-        answers.into_iter().chain(again).chain(self.listing.map(|asked| asked + ANSWER)).min()
+        let answers = self
+            .topics
+            .iter()
+            .filter_map(|topic| Some(topic.asked? + ANSWER))
+            .min();
+        let open = self
+            .topics
+            .iter()
+            .enumerate()
+            .filter(|(at, topic)| topic.again.is_some() && !is_over(*at));
+        let again = open
+            .filter_map(|(_, topic)| topic.again)
+            .min()
+            .filter(|_| self.single.is_none());
+        let again = again.map(|again| {
+            self.single_at
+                .map_or(again, |at| again.max(at + self.between()))
+        });
+        answers
+            .into_iter()
+            .chain(again)
+            .chain(self.listing.map(|asked| asked + ANSWER))
+            .min()
     }
 }
 
-/// Whether a session can take the place of another one: it has every topic that the other has, and brings what that brings.
-/// Nothing is expected of a topic whose series are over.
+/// Whether a session can take the place of another one: it has every topic that the other has, and
+/// brings what that brings. Nothing is expected of a topic whose series are over.
 pub(crate) fn can_replace(next: &[Topic], old: &[Topic], is_over: impl Fn(usize) -> bool) -> bool {
-    let open = next.iter().zip(old).enumerate().filter(|(at, _)| !is_over(*at));
+    let open = next
+        .iter()
+        .zip(old)
+        .enumerate()
+        .filter(|(at, _)| !is_over(*at));
     open.into_iter().all(|(_, (next, old))| {
         let had = old.stands.is_some() || old.data.is_some();
         // A moment later the same event is here, too.
-        let behind = |since: Instant| old.data.is_some_and(|at| at > since + Duration::from_secs(1));
+        let behind = |since: Instant| {
+            old.data
+                .is_some_and(|at| at > since + Duration::from_secs(1))
+        };
         match next.stands {
             None => !had,
             Some(since) => next.data.is_some() || !behind(since),
@@ -283,9 +370,15 @@ mod tests {
             }
         }
         assert_eq!(asked[..5], [2, 6, 14, 30, 62]);
-        assert!(asked.len() < 20 && asked.last().unwrap() + 300 > 3599, "{asked:?}");
+        assert!(
+            asked.len() < 20 && asked.last().unwrap() + 300 > 3599,
+            "{asked:?}"
+        );
         all.brought(1, now);
-        assert_eq!((all.next(none), all.ask_now(at(now, 1000), none)), (None, None));
+        assert_eq!(
+            (all.next(none), all.ask_now(at(now, 1000), none)),
+            (None, None)
+        );
     }
 
     #[test]
@@ -314,7 +407,10 @@ mod tests {
         assert_eq!(all.acknowledged(0, begin), [(0, Change::Acknowledged)]);
         assert_eq!(
             all.acknowledged(2, begin),
-            [(2, Change::Acknowledged), (1, Change::Refused("too frequent".to_owned()))]
+            [
+                (2, Change::Acknowledged),
+                (1, Change::Refused("too frequent".to_owned()))
+            ]
         );
         assert_eq!(all.next(none), Some(at(begin, 2)));
     }
@@ -327,13 +423,26 @@ mod tests {
         all.brought(2, begin);
         assert_eq!(all.refused(None, "60012", begin), []);
         assert_eq!(all.overdue(at(begin, 9)), []);
-        let late: Vec<usize> = all.overdue(at(begin, 10)).into_iter().map(|(at, _)| at).collect();
+        let late: Vec<usize> = all
+            .overdue(at(begin, 10))
+            .into_iter()
+            .map(|(at, _)| at)
+            .collect();
         assert_eq!(late, [0, 1]);
         let now = at(begin, 12);
-        assert_eq!((all.ask_now(now, none), all.ask_now(now, none)), (Some(0), None));
+        assert_eq!(
+            (all.ask_now(now, none), all.ask_now(now, none)),
+            (Some(0), None)
+        );
         assert_eq!(all.acknowledged(0, now), [(0, Change::Acknowledged)]);
-        assert_eq!((all.ask_now(now, none), all.ask_now(at(now, 1), none)), (None, Some(1)));
-        assert_eq!(all.refused(None, "unknown", at(now, 1)), refused(1, "unknown"));
+        assert_eq!(
+            (all.ask_now(now, none), all.ask_now(at(now, 1), none)),
+            (None, Some(1))
+        );
+        assert_eq!(
+            all.refused(None, "unknown", at(now, 1)),
+            refused(1, "unknown")
+        );
     }
 
     #[test]
@@ -343,9 +452,15 @@ mod tests {
         all.asked_for_list(begin);
         assert!(all.topics().iter().all(|topic| topic.stands.is_some()));
         assert_eq!(all.next(none), Some(at(begin, 10)));
-        assert_eq!(all.listed(&[true, false, false], begin), [(0, Change::Acknowledged)]);
+        assert_eq!(
+            all.listed(&[true, false, false], begin),
+            [(0, Change::Acknowledged)]
+        );
         assert!(all.topics()[1].stands.is_none() && !all.list_is_overdue(at(begin, 99)));
-        assert_eq!((all.ask_now(begin, none), all.ask_now(begin, none)), (Some(1), None));
+        assert_eq!(
+            (all.ask_now(begin, none), all.ask_now(begin, none)),
+            (Some(1), None)
+        );
         assert_eq!(all.acknowledged(1, begin), [(1, Change::Acknowledged)]);
         assert_eq!(all.ask_now(at(begin, 1), none), Some(2));
         assert_eq!(all.refused(Some(2), "no", at(begin, 1)), refused(2, "no"));
@@ -353,7 +468,10 @@ mod tests {
         let mut all = Subscriptions::new(2);
         all.asked_for_list(begin);
         assert!(!all.list_is_overdue(at(begin, 9)) && all.list_is_overdue(at(begin, 10)));
-        assert_eq!((all.give_up_list(), all.give_up_list(), all.next(none)), (true, false, None));
+        assert_eq!(
+            (all.give_up_list(), all.give_up_list(), all.next(none)),
+            (true, false, None)
+        );
         assert!(all.topics().iter().all(|topic| topic.stands.is_some()));
     }
 
@@ -365,8 +483,14 @@ mod tests {
         let _ = all.acknowledged(0, begin);
         let _ = all.refused(Some(1), "delisted", begin);
         let over = |topic: usize| topic == 1;
-        assert_eq!((all.next(over), all.ask_now(at(begin, 99), over)), (None, None));
-        let old = [Topic { stands: Some(begin), ..Topic::default() }; 2];
+        assert_eq!(
+            (all.next(over), all.ask_now(at(begin, 99), over)),
+            (None, None)
+        );
+        let old = [Topic {
+            stands: Some(begin),
+            ..Topic::default()
+        }; 2];
         assert!(can_replace(all.topics(), &old, over) && !can_replace(all.topics(), &old, none));
         // It is listed again.
         assert_eq!(all.ask_now(at(begin, 99), none), Some(1));

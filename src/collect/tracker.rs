@@ -1,10 +1,12 @@
-//! What a series has brought so far, and what that says of each further event: new, a repetition, late, after a hole.
+//! What a series has brought so far, and what that says of each further event: new, a repetition,
+//! late, after a hole.
 //!
-//! Pure. Several connections may bring one series for a while; what one has brought, another brings again. Two events
-//! are the same when their numbers *and* their contents agree. The latest events are remembered one by one, all of the
-//! newest number among them; of older ones only the span that each connection has brought is known, and an event inside
-//! another connection's span is taken for a repetition. A connection that repeats itself is different: there only equal
-//! number and content is a repetition, because exchanges restart their numbers.
+//! Pure. Several connections may bring one series for a while; what one has brought, another brings
+//! again. Two events are the same when their numbers *and* their contents agree. The latest events
+//! are remembered one by one, all of the newest number among them; of older ones only the span that
+//! each connection has brought is known, and an event inside another connection's span is taken for
+//! a repetition. A connection that repeats itself is different: there only equal number and content
+//! is a repetition, because exchanges restart their numbers.
 
 use std::collections::VecDeque;
 
@@ -20,7 +22,8 @@ const KEPT: usize = 64;
 const MOST: usize = 1 << 20;
 /// After so many events in a row with numbers below the newest one, the exchange has begun anew.
 const ANEW: u32 = 16;
-/// So many connections are remembered one by one; what earlier ones brought counts as everything up to its end.
+/// So many connections are remembered one by one; what earlier ones brought counts as everything up
+/// to its end.
 const SPANS: usize = 3;
 /// A hole stays open for so long, because another connection may be behind.
 const OPEN_NS: i64 = 3_000_000_000;
@@ -59,12 +62,19 @@ pub(crate) struct Hole {
 
 impl Hole {
     fn left(&self) -> u64 {
-        self.missing.iter().map(|(first, last)| last - first + 1).sum()
+        self.missing
+            .iter()
+            .map(|(first, last)| last - first + 1)
+            .sum()
     }
 
     /// Takes a number out; whether it was in.
     fn fill(&mut self, number: u64) -> bool {
-        let Some(at) = self.missing.iter().position(|(first, last)| (*first..=*last).contains(&number)) else {
+        let Some(at) = self
+            .missing
+            .iter()
+            .position(|(first, last)| (*first..=*last).contains(&number))
+        else {
             return false;
         };
         let (first, last) = self.missing.swap_remove(at);
@@ -99,7 +109,8 @@ struct Seen {
     by: [Session; 2],
 }
 
-/// The number of a connection. Numbers that are 2^32 apart look alike: no event is remembered through so many connections.
+/// The number of a connection. Numbers that are 2^32 apart look alike: no event is remembered
+/// through so many connections.
 type Session = u32;
 
 /// An event as a checkpoint tells it.
@@ -121,15 +132,32 @@ impl From<NotedEvent> for Seen {
 
 impl From<Seen> for NotedEvent {
     fn from(seen: Seen) -> Self {
-        let Seen { order, print, ts_event, number, .. } = seen;
+        let Seen {
+            order,
+            print,
+            ts_event,
+            number,
+            ..
+        } = seen;
         let number = Some(number).filter(|_| !seen.is_told());
-        Self { order, print, ts_event, number }
+        Self {
+            order,
+            print,
+            ts_event,
+            number,
+        }
     }
 }
 
 impl Seen {
     fn new(order: u64, print: u64, ts_event: i64, number: Option<i64>) -> Self {
-        Self { order, print, ts_event, number: number.unwrap_or_else(|| told(order, ts_event)), by: [0; 2] }
+        Self {
+            order,
+            print,
+            ts_event,
+            number: number.unwrap_or_else(|| told(order, ts_event)),
+            by: [0; 2],
+        }
     }
 
     /// Whether the order tells the exchange's number.
@@ -140,11 +168,18 @@ impl Seen {
 
 /// The number that an order tells. An event without one is ordered by its time.
 fn told(order: u64, ts_event: i64) -> i64 {
-    if order.cast_signed() == ts_event { 0 } else { order.cast_signed() }
+    if order.cast_signed() == ts_event {
+        0
+    } else {
+        order.cast_signed()
+    }
 }
 
 /// A connection's number as it is remembered with an event.
-#[expect(clippy::cast_possible_truncation, reason = "the low bits tell connections apart")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits tell connections apart"
+)]
 const fn short(session: u64) -> Session {
     session as Session
 }
@@ -177,7 +212,8 @@ impl Mark {
         self.seen.push_back(seen);
     }
 
-    /// Notes an event that the log holds; one of an earlier version does not tell the exchange's number.
+    /// Notes an event that the log holds; one of an earlier version does not tell the exchange's
+    /// number.
     pub(crate) fn note(&mut self, order: u64, print: u64, ts_event: i64, number: Option<i64>) {
         self.remember(Seen::new(order, print, ts_event, number), KEPT);
     }
@@ -187,7 +223,9 @@ impl Mark {
             let is_newest = |seen: &Seen| Some(seen.order) == self.last;
             // One of the newest number may be the oldest of all; those behind it go all the same.
             let oldest = self.seen.iter().position(|seen| !is_newest(seen));
-            let Some(oldest) = oldest.or_else(|| (self.seen.len() > MOST).then_some(0)) else { return };
+            let Some(oldest) = oldest.or_else(|| (self.seen.len() > MOST).then_some(0)) else {
+                return;
+            };
             let gone = self.seen.remove(oldest).map(|seen| seen.order);
             self.before_anew -= usize::from(oldest < self.before_anew);
             self.forgotten = self.forgotten.max(gone);
@@ -207,7 +245,8 @@ pub(crate) struct SequenceTracker {
     sub_seq: i32,
 }
 
-/// What a connection has brought: everything from its first number to its last, also what another one had brought before.
+/// What a connection has brought: everything from its first number to its last, also what another
+/// one had brought before.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     session: u64,
@@ -225,8 +264,22 @@ impl SequenceTracker {
             mark.forgotten = mark.last;
         }
         // What came before this process was by no connection of its own.
-        let spans = mark.last.map(|last| Span { session: 0, first: 0, last }).into_iter().collect();
-        Self { mark, spans, below: 0, settled: Vec::new(), sub_seq: 0 }
+        let spans = mark
+            .last
+            .map(|last| Span {
+                session: 0,
+                first: 0,
+                last,
+            })
+            .into_iter()
+            .collect();
+        Self {
+            mark,
+            spans,
+            below: 0,
+            settled: Vec::new(),
+            sub_seq: 0,
+        }
     }
 
     /// What must survive a restart.
@@ -236,7 +289,8 @@ impl SequenceTracker {
         mark
     }
 
-    /// The part of it that does not follow from the events: the newest number and time, and the open holes.
+    /// The part of it that does not follow from the events: the newest number and time, and the
+    /// open holes.
     pub(crate) fn heads(&self) -> (Option<u64>, i64, &[Hole]) {
         (self.mark.last, self.mark.last_ts, &self.mark.holes)
     }
@@ -250,7 +304,8 @@ impl SequenceTracker {
         i32::try_from(self.mark.seen.iter().filter(same).count()).unwrap_or(i32::MAX)
     }
 
-    /// The place of the event that was looked at last among those with its time and number, in the order in which they came.
+    /// The place of the event that was looked at last among those with its time and number, in the
+    /// order in which they came.
     pub(crate) const fn sub_seq(&self) -> i32 {
         self.sub_seq
     }
@@ -268,8 +323,15 @@ impl SequenceTracker {
         if verdict != Verdict::Again {
             let seen = Seen::new(order, print, event.ts_event, Some(event.number));
             // Where the order tells the number, no earlier event has that of a newer one.
-            self.sub_seq = if is_newest && seen.is_told() { 0 } else { self.place(event) };
-            let seen = Seen { by: [short(session), 0], ..seen };
+            self.sub_seq = if is_newest && seen.is_told() {
+                0
+            } else {
+                self.place(event)
+            };
+            let seen = Seen {
+                by: [short(session), 0],
+                ..seen
+            };
             if !matches!(verdict, Verdict::Late | Verdict::Filled { .. }) {
                 self.mark.last = Some(self.mark.last.map_or(order, |last| last.max(order)));
                 self.mark.last_ts = self.mark.last_ts.max(event.ts_event);
@@ -281,7 +343,9 @@ impl SequenceTracker {
     }
 
     fn judge(&mut self, event: &Event, order: u64, print: u64, session: u64) -> Verdict {
-        let Some(last) = self.mark.last else { return Verdict::Next };
+        let Some(last) = self.mark.last else {
+            return Verdict::Next;
+        };
         if order > last {
             self.below = 0;
             if matches!(event.id, Id::Consecutive(_)) && order > last.saturating_add(1) {
@@ -298,14 +362,17 @@ impl SequenceTracker {
         }
         let past = event.ts_event <= self.mark.last_ts;
         if past
-            && self.mark.forgotten.is_some_and(|forgotten| order <= forgotten)
+            && self
+                .mark
+                .forgotten
+                .is_some_and(|forgotten| order <= forgotten)
             && self.is_covered(event.id, order, session)
         {
             return Verdict::Again;
         }
         if matches!(event.id, Id::Shared(_)) && order < last && !past {
-            // A lower number at a later time: the exchange has begun anew. Of the next events of that instant nothing else
-            // tells that they are no old ones.
+            // A lower number at a later time: the exchange has begun anew. Of the next events of
+            // that instant nothing else tells that they are no old ones.
             return self.begin_anew();
         }
         if matches!(event.id, Id::Shared(_) | Id::Time) {
@@ -315,10 +382,19 @@ impl SequenceTracker {
         if order == 1 && !past {
             return self.begin_anew();
         }
-        if self.mark.seen.iter().skip(self.mark.before_anew).any(|seen| seen.order == order) {
+        if self
+            .mark
+            .seen
+            .iter()
+            .skip(self.mark.before_anew)
+            .any(|seen| seen.order == order)
+        {
             return Verdict::Conflict;
         }
-        let went_back = self.spans.iter().any(|span| span.session == session && order <= span.last);
+        let went_back = self
+            .spans
+            .iter()
+            .any(|span| span.session == session && order <= span.last);
         if !went_back && !past {
             return self.begin_anew();
         }
@@ -345,13 +421,16 @@ impl SequenceTracker {
         Verdict::Anew
     }
 
-    /// Whether it is an event that is remembered. Where there are no numbers, a connection may bring equal events of one
-    /// time: as many are kept as the connection that brought most of them had.
+    /// Whether it is an event that is remembered. Where there are no numbers, a connection may
+    /// bring equal events of one time: as many are kept as the connection that brought most of them
+    /// had.
     fn is_repetition(&mut self, event: &Event, order: u64, print: u64, session: u64) -> bool {
         let newest = self.mark.last == Some(order);
         let mut same = self.mark.seen.iter_mut().rev().filter(|seen| {
             // A state that did not change is pushed again under its number, with another time.
-            seen.order == order && seen.print == print && (newest || seen.ts_event == event.ts_event)
+            seen.order == order
+                && seen.print == print
+                && (newest || seen.ts_event == event.ts_event)
         });
         let (counts, by) = (matches!(event.id, Id::Time), short(session));
         let found = same.find(|seen| !counts || !seen.by.contains(&by));
@@ -371,13 +450,22 @@ impl SequenceTracker {
         // The first number of a connection may be shared by events that came before it had begun.
         let whole = !matches!(id, Id::Shared(_) | Id::Time);
         self.spans.iter().any(|span| {
-            let after = if whole || span.first == 0 { span.first <= order } else { span.first < order };
+            let after = if whole || span.first == 0 {
+                span.first <= order
+            } else {
+                span.first < order
+            };
             span.session != session && after && order <= span.last
         })
     }
 
     fn open(&mut self, first: u64, last: u64, found_ns: i64) {
-        self.mark.holes.push(Hole { first, last, missing: vec![(first, last)], found_ns });
+        self.mark.holes.push(Hole {
+            first,
+            last,
+            missing: vec![(first, last)],
+            found_ns,
+        });
         if self.mark.holes.len() > HOLES {
             let oldest = self.mark.holes.remove(0);
             self.settled.extend(gaps(oldest));
@@ -385,7 +473,11 @@ impl SequenceTracker {
     }
 
     fn fill(&mut self, order: u64) -> Option<Verdict> {
-        let at = self.mark.holes.iter_mut().position(|hole| hole.fill(order))?;
+        let at = self
+            .mark
+            .holes
+            .iter_mut()
+            .position(|hole| hole.fill(order))?;
         let hole = self.mark.holes.get(at)?;
         let (first, last, left) = (hole.first, hole.last, hole.left());
         if left == 0 {
@@ -394,8 +486,9 @@ impl SequenceTracker {
         Some(Verdict::Filled { first, last, left })
     }
 
-    /// The holes that nothing will fill any more: those that have been open for long, unless several connections bring the
-    /// series just now and one of them may be behind; all of them at the end.
+    /// The holes that nothing will fill any more: those that have been open for long, unless
+    /// several connections bring the series just now and one of them may be behind; all of them at
+    /// the end.
     pub(crate) fn settle(&mut self, now: i64, overlapping: bool, end: bool) -> Vec<Gap> {
         let mut settled = std::mem::take(&mut self.settled);
         if self.mark.holes.is_empty() {
@@ -416,7 +509,11 @@ impl SequenceTracker {
             span.last = span.last.max(order);
             return;
         }
-        self.spans.push(Span { session, first: order, last: order });
+        self.spans.push(Span {
+            session,
+            first: order,
+            last: order,
+        });
         if self.spans.len() > SPANS {
             let gone = self.spans.remove(0);
             if let Some(oldest) = self.spans.first_mut() {
@@ -429,7 +526,11 @@ impl SequenceTracker {
 
 fn gaps(hole: Hole) -> impl Iterator<Item = Gap> {
     let found_ns = hole.found_ns;
-    hole.missing.into_iter().map(move |(first, last)| Gap { first, last, found_ns })
+    hole.missing.into_iter().map(move |(first, last)| Gap {
+        first,
+        last,
+        found_ns,
+    })
 }
 
 #[cfg(test)]
@@ -440,10 +541,19 @@ mod tests {
     /// An event with this content.
     fn event(id: Id, ts_event: i64, content: f64) -> Event {
         let number = match id {
-            Id::Consecutive(number) | Id::Ascending(number) | Id::Shared(number) => number.cast_signed(),
+            Id::Consecutive(number) | Id::Ascending(number) | Id::Shared(number) => {
+                number.cast_signed()
+            }
             Id::Time => 0,
         };
-        Event { series: 0, ts_event, ts_recv: ts_event, id, number, body: Body::OpenInterest(content) }
+        Event {
+            series: 0,
+            ts_event,
+            ts_recv: ts_event,
+            id,
+            number,
+            body: Body::OpenInterest(content),
+        }
     }
 
     /// Ids, times, contents, connections and what must be found.
@@ -464,26 +574,61 @@ mod tests {
             (C(6), 1, 0, 1, Next),
             (C(6), 1, 0, 1, Again),
             (C(10), 2, 0, 1, AfterHole),
-            (C(8), 2, 0, 1, Filled { first: 7, last: 9, left: 2 }),
+            (
+                C(8),
+                2,
+                0,
+                1,
+                Filled {
+                    first: 7,
+                    last: 9,
+                    left: 2,
+                },
+            ),
             (C(8), 2, 0, 1, Again),
             (C(11), 3, 0, 1, Next),
             // Another connection brings what is there already, and one that is not.
-            (C(7), 2, 0, 2, Filled { first: 7, last: 9, left: 1 }),
+            (
+                C(7),
+                2,
+                0,
+                2,
+                Filled {
+                    first: 7,
+                    last: 9,
+                    left: 1,
+                },
+            ),
             (C(11), 3, 0, 2, Again),
             (C(12), 4, 0, 2, Next),
             (C(12), 4, 0, 1, Again),
         ]);
         assert_eq!(tracker.settle(3, false, false), []);
-        assert_eq!(tracker.settle(OPEN_NS + 2, true, false), [], "another connection may fill it");
-        assert_eq!(tracker.settle(OPEN_NS + 2, false, false), [Gap { first: 9, last: 9, found_ns: 2 }]);
+        assert_eq!(
+            tracker.settle(OPEN_NS + 2, true, false),
+            [],
+            "another connection may fill it"
+        );
+        assert_eq!(
+            tracker.settle(OPEN_NS + 2, false, false),
+            [Gap {
+                first: 9,
+                last: 9,
+                found_ns: 2
+            }]
+        );
         assert_eq!(tracker.settle(i64::MAX, false, true), []);
     }
 
     #[test]
     fn a_successor_that_is_ahead_leaves_no_gap() {
         let mut tracker = SequenceTracker::new(Mark::default());
-        let mut look =
-            |id, session| tracker.look(&event(Id::Consecutive(id), i64::try_from(id).unwrap(), 0.0), session);
+        let mut look = |id, session| {
+            tracker.look(
+                &event(Id::Consecutive(id), i64::try_from(id).unwrap(), 0.0),
+                session,
+            )
+        };
         assert!((1..=100).all(|id| look(id, 1) == Next));
         // It begins 300 events ahead: more than are remembered one by one.
         assert_eq!(look(400, 2), AfterHole);
@@ -504,7 +649,11 @@ mod tests {
         ]);
         let mut steps = vec![(A(1000), 10, 0, 1, Next)];
         steps.extend((2..17).map(|n| (A(n), 11, 0, 1, Late)));
-        steps.extend([(A(17), 11, 0, 1, Anew), (A(18), 12, 0, 1, Next), (A(18), 12, 0, 1, Again)]);
+        steps.extend([
+            (A(17), 11, 0, 1, Anew),
+            (A(18), 12, 0, 1, Next),
+            (A(18), 12, 0, 1, Again),
+        ]);
         let _ = check(&steps);
         // Twice within what is remembered, by one connection, with other contents.
         let mut steps = vec![(A(500), 1, 0, 1, Next)];
@@ -531,8 +680,12 @@ mod tests {
             (A(9), 6, 0, 1, Next),
             (A(7), 6, 2, 1, Conflict),
         ]);
-        let _ =
-            check(&[(C(7), 1, 0, 1, Next), (C(8), 2, 0, 1, Next), (C(7), 1, 5, 2, Conflict), (C(9), 3, 0, 1, Next)]);
+        let _ = check(&[
+            (C(7), 1, 0, 1, Next),
+            (C(8), 2, 0, 1, Next),
+            (C(7), 1, 5, 2, Conflict),
+            (C(9), 3, 0, 1, Next),
+        ]);
     }
 
     #[test]
@@ -554,13 +707,24 @@ mod tests {
     fn all_events_of_the_newest_number_are_remembered_also_by_the_next_process() {
         let mut tracker = SequenceTracker::new(Mark::default());
         for n in 0..3000 {
-            assert_eq!(tracker.look(&event(Id::Shared(5), 1, f64::from(n)), 1), Next);
+            assert_eq!(
+                tracker.look(&event(Id::Shared(5), 1, f64::from(n)), 1),
+                Next
+            );
         }
         let text = serde_json::to_string(&tracker.mark()).unwrap();
         let mut next = SequenceTracker::new(serde_json::from_str(&text).unwrap());
         for n in 0..3000 {
-            assert_eq!(tracker.look(&event(Id::Shared(5), 1, f64::from(n)), 2), Again, "{n}");
-            assert_eq!(next.look(&event(Id::Shared(5), 1, f64::from(n)), 1), Again, "{n} after a restart");
+            assert_eq!(
+                tracker.look(&event(Id::Shared(5), 1, f64::from(n)), 2),
+                Again,
+                "{n}"
+            );
+            assert_eq!(
+                next.look(&event(Id::Shared(5), 1, f64::from(n)), 1),
+                Again,
+                "{n} after a restart"
+            );
         }
         for n in 6..3000 {
             assert_eq!(tracker.look(&event(Id::Shared(n), 2, 0.0), 2), Next);
@@ -575,14 +739,20 @@ mod tests {
         for n in 0..3000 {
             assert_eq!(tracker.look(&event(Id::Ascending(n), 1, 0.0), 1), Next);
         }
-        assert_eq!((tracker.mark.seen.len(), tracker.mark.seen.capacity()), (WINDOW, WINDOW));
+        assert_eq!(
+            (tracker.mark.seen.len(), tracker.mark.seen.capacity()),
+            (WINDOW, WINDOW)
+        );
     }
 
     #[test]
     fn an_event_is_noted_as_earlier_versions_do() {
         let text = r#"{"last":9,"last_ts":7,"forgotten":null,"seen":[{"order":9,"print":5,"ts_event":7},{"order":7,"print":5,"ts_event":7},{"order":9,"print":6,"ts_event":7,"number":90}]}"#;
         let mark: Mark = serde_json::from_str(text).unwrap();
-        assert_eq!(mark.seen.iter().map(|seen| seen.number).collect::<Vec<_>>(), [9, 0, 90]);
+        assert_eq!(
+            mark.seen.iter().map(|seen| seen.number).collect::<Vec<_>>(),
+            [9, 0, 90]
+        );
         assert_eq!(serde_json::to_string(&mark).unwrap(), text);
     }
 
@@ -592,20 +762,34 @@ mod tests {
         let mut tracker = SequenceTracker::new(Mark::default());
         let number = |n: i64| n.unsigned_abs();
         for n in 0..300 {
-            assert_eq!(tracker.look(&event(S(number(10_000_000 + n)), n, 0.0), 1), Next);
+            assert_eq!(
+                tracker.look(&event(S(number(10_000_000 + n)), n, 0.0), 1),
+                Next
+            );
         }
         // By a process that was started since, and by a connection of the same one.
-        for (mut tracker, session) in [(SequenceTracker::new(tracker.mark()), 1), (tracker.clone(), 2), (tracker, 1)] {
+        for (mut tracker, session) in [
+            (SequenceTracker::new(tracker.mark()), 1),
+            (tracker.clone(), 2),
+            (tracker, 1),
+        ] {
             assert_eq!(tracker.look(&event(S(5), 300, 0.0), session), Anew);
             for fill in 1..5 {
-                assert_eq!(tracker.look(&event(S(5), 300, f64::from(fill)), session), Next);
+                assert_eq!(
+                    tracker.look(&event(S(5), 300, f64::from(fill)), session),
+                    Next
+                );
                 assert_eq!(tracker.sub_seq(), fill);
             }
             assert_eq!(tracker.look(&event(S(5), 300, 2.0), session + 1), Again);
             assert_eq!(tracker.look(&event(S(6), 300, 2.0), session), Next);
         }
-        // One event without a number, which is ordered by its time, does not keep all that come after it.
-        let mut tracker = check(&[(S(7), 1, 0, 1, Next), (T, 1_800_000_000_000_000_000, 0, 1, Next)]);
+        // One event without a number, which is ordered by its time, does not keep all that come
+        // after it.
+        let mut tracker = check(&[
+            (S(7), 1, 0, 1, Next),
+            (T, 1_800_000_000_000_000_000, 0, 1, Next),
+        ]);
         for n in 8..3000 {
             let ts_event = 1_800_000_000_000_000_000 + n;
             assert!(tracker.look(&event(S(number(n)), ts_event, 0.0), 1) != Again);
@@ -616,8 +800,12 @@ mod tests {
     #[test]
     fn a_number_of_zero_is_a_number() {
         use Id::Consecutive as C;
-        let tracker =
-            check(&[(C(0), 7, 0, 1, Next), (C(1), 7, 0, 1, Next), (C(2), 7, 0, 1, Next), (C(4), 7, 0, 1, AfterHole)]);
+        let tracker = check(&[
+            (C(0), 7, 0, 1, Next),
+            (C(1), 7, 0, 1, Next),
+            (C(2), 7, 0, 1, Next),
+            (C(4), 7, 0, 1, AfterHole),
+        ]);
         let mut next = SequenceTracker::new(check(&[(C(0), 7, 0, 1, Next)]).mark());
         assert_eq!(next.look(&event(C(0), 7, 0.0), 1), Again);
         assert_eq!(next.look(&event(C(1), 7, 0.0), 1), Next);
@@ -647,7 +835,10 @@ mod tests {
         let mut tracker = SequenceTracker::new(Mark::default());
         let look = |tracker: &mut SequenceTracker, id, ts_event, content, number: Option<i64>| {
             let event = event(id, ts_event, content);
-            let event = Event { number: number.unwrap_or(event.number), ..event };
+            let event = Event {
+                number: number.unwrap_or(event.number),
+                ..event
+            };
             assert_eq!(tracker.look(&event, 1), Next, "{event:?}");
             tracker.sub_seq()
         };
@@ -657,7 +848,11 @@ mod tests {
         assert_eq!(look(&mut tracker, S(5), 1, 3.0, None), 2);
         assert_eq!(look(&mut tracker, S(6), 1, 3.0, None), 0, "another number");
         let mut timed = SequenceTracker::new(Mark::default());
-        assert_eq!([0, 0, 0].map(|_| look(&mut timed, T, 7, 0.0, None)), [0, 1, 2], "equal events are events");
+        assert_eq!(
+            [0, 0, 0].map(|_| look(&mut timed, T, 7, 0.0, None)),
+            [0, 1, 2],
+            "equal events are events"
+        );
         let mut next = SequenceTracker::new(timed.mark());
         assert_eq!(look(&mut next, T, 7, 1.0, None), 3, "after a restart");
         // The number that repetitions are known by is not the one that the row has.
@@ -665,8 +860,9 @@ mod tests {
         assert_eq!(look(&mut other, A(1), 7, 0.0, Some(90)), 0);
         assert_eq!(look(&mut other, A(2), 7, 0.0, Some(90)), 1);
         assert_eq!(look(&mut other, A(3), 7, 0.0, Some(91)), 0);
-        let mut next =
-            SequenceTracker::new(serde_json::from_str(&serde_json::to_string(&other.mark()).unwrap()).unwrap());
+        let mut next = SequenceTracker::new(
+            serde_json::from_str(&serde_json::to_string(&other.mark()).unwrap()).unwrap(),
+        );
         assert_eq!(look(&mut next, A(4), 7, 0.0, Some(90)), 2);
     }
 
@@ -688,7 +884,11 @@ mod tests {
         ]);
         let mut many = vec![(A(2), 2, 0, 1, Next), (A(500), 500, 0, 2, Next)];
         many.extend((3..100).map(|n| (A(n), i64::try_from(n).unwrap(), 0, 1, Late)));
-        many.extend([(A(500), 500, 0, 1, Again), (A(501), 501, 0, 2, Next), (A(3), 3, 0, 3, Again)]);
+        many.extend([
+            (A(500), 500, 0, 1, Again),
+            (A(501), 501, 0, 2, Next),
+            (A(3), 3, 0, 3, Again),
+        ]);
         let _ = check(&many);
         let _ = check(&[
             (T, 1, 0, 1, Next),
@@ -709,9 +909,16 @@ mod tests {
         }
         let mut again = SequenceTracker::new(tracker.mark());
         for n in 1..=2000 {
-            assert_eq!((tracker.look(&of(n), 2), again.look(&of(n), 1)), (Again, Again), "{n}");
+            assert_eq!(
+                (tracker.look(&of(n), 2), again.look(&of(n), 1)),
+                (Again, Again),
+                "{n}"
+            );
         }
-        assert_eq!((tracker.look(&of(2001), 2), again.look(&of(2001), 1)), (Next, Next));
+        assert_eq!(
+            (tracker.look(&of(2001), 2), again.look(&of(2001), 1)),
+            (Next, Next)
+        );
     }
 
     #[test]
@@ -721,9 +928,23 @@ mod tests {
         let text = serde_json::to_string(&tracker.mark()).unwrap();
         let mut again = SequenceTracker::new(serde_json::from_str(&text).unwrap());
         assert_eq!(again.look(&event(C(7), 100, 0.0), 1), Again);
-        assert_eq!(again.look(&event(C(5), 90, 0.0), 1), Filled { first: 4, last: 6, left: 2 });
+        assert_eq!(
+            again.look(&event(C(5), 90, 0.0), 1),
+            Filled {
+                first: 4,
+                last: 6,
+                left: 2
+            }
+        );
         assert_eq!(again.look(&event(C(10), 110, 0.0), 1), AfterHole);
-        assert_eq!(tracker.settle(0, false, true), [Gap { first: 4, last: 6, found_ns: 100 }]);
+        assert_eq!(
+            tracker.settle(0, false, true),
+            [Gap {
+                first: 4,
+                last: 6,
+                found_ns: 100
+            }]
+        );
         // As an earlier version wrote it.
         let old: Mark = serde_json::from_str(r#"{"last":7,"last_ts":100,"recent":[6,7]}"#).unwrap();
         let mut old = SequenceTracker::new(old);

@@ -1,8 +1,8 @@
 //! The writer: events become rows, rows go to the log in groups, full files are sealed.
 //!
-//! One task owns all series, so that numbers are given in one place. When sealing falls behind, no more events are taken
-//! until it has caught up; only when the disk refuses and memory is full are events dropped, the frequent ones first, each
-//! one counted.
+//! One task owns all series, so that numbers are given in one place. When sealing falls behind, no
+//! more events are taken until it has caught up; only when the disk refuses and memory is full are
+//! events dropped, the frequent ones first, each one counted.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -41,7 +41,8 @@ use crate::{
     model::partition::Series,
 };
 
-/// Files that are sealed at a time: large ones, of which one keeps a processor busy, and small ones, which wait for the disk.
+/// Files that are sealed at a time: large ones, of which one keeps a processor busy, and small
+/// ones, which wait for the disk.
 const SEALS: usize = 2;
 const SMALL_SEALS: usize = 32;
 /// Rows of so many bytes are sealed at a time where there are more than [`SEALS`].
@@ -60,7 +61,8 @@ const ATTEMPTS: u32 = 3;
 const CARRIED: u64 = 4;
 /// So many of the news that wait are taken before anything else is looked at.
 const AT_ONCE: usize = 32;
-/// All series are looked at in every tick where they are so few, and the more rarely the more there are; at least in every so manyth.
+/// All series are looked at in every tick where they are so few, and the more rarely the more there
+/// are; at least in every so manyth.
 const LOOKED_AT: usize = 500;
 const RAREST: u64 = 8;
 /// So many quality windows of the time before are written in a tick.
@@ -105,7 +107,8 @@ pub(super) struct Writer {
     window: Window,
     status: Status,
     disk_trouble: Option<String>,
-    /// Files that could not be sealed, and why: a folder of one series may refuse while the disk takes all others.
+    /// Files that could not be sealed, and why: a folder of one series may refuse while the disk
+    /// takes all others.
     refused: BTreeMap<String, String>,
     /// Whether the feed log says that the disk refuses.
     refusal_is_noted: bool,
@@ -142,7 +145,10 @@ pub struct Summary {
 }
 
 impl Writer {
-    #[expect(clippy::too_many_arguments, reason = "each is made by a step of its own")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is made by a step of its own"
+    )]
     pub(super) fn new(
         options: Options,
         lines: Vec<Line>,
@@ -156,16 +162,37 @@ impl Writer {
         let series: Vec<SeriesWriter> = options
             .wanted
             .iter()
-            .map(|wanted| SeriesWriter::new(wanted.clone(), known.remove(&wanted.series).unwrap_or_default()))
+            .map(|wanted| {
+                SeriesWriter::new(
+                    wanted.clone(),
+                    known.remove(&wanted.series).unwrap_or_default(),
+                )
+            })
             .collect();
         let known_recv = |place: usize| series.get(place).map(SeriesWriter::known_recv);
-        let alive = series.iter().map(SeriesWriter::known_recv).chain(known.values().map(|one| one.ts_recv)).max();
+        let alive = series
+            .iter()
+            .map(SeriesWriter::known_recv)
+            .chain(known.values().map(|one| one.ts_recv))
+            .max();
         let lines = Lines::new(lines, &options.wanted, known_recv, alive, now);
         // Holes that an earlier process found.
-        let holed =
-            series.iter().enumerate().filter(|(_, one)| one.tracker.has_open()).map(|(place, _)| place).collect();
-        let places = series.iter().enumerate().map(|(place, one)| (one.wanted.series.clone(), place)).collect();
-        let status = Status { started_ns: now, memory_limit: options.memory_limit, ..Status::default() };
+        let holed = series
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| one.tracker.has_open())
+            .map(|(place, _)| place)
+            .collect();
+        let places = series
+            .iter()
+            .enumerate()
+            .map(|(place, one)| (one.wanted.series.clone(), place))
+            .collect();
+        let status = Status {
+            started_ns: now,
+            memory_limit: options.memory_limit,
+            ..Status::default()
+        };
         Self {
             options,
             series,
@@ -199,7 +226,11 @@ impl Writer {
     }
 
     /// Takes news until all lines have gone, then seals everything.
-    pub(super) async fn run(mut self, mut from: mpsc::Receiver<News>, told: &watch::Sender<Arc<Status>>) -> Summary {
+    pub(super) async fn run(
+        mut self,
+        mut from: mpsc::Receiver<News>,
+        told: &watch::Sender<Arc<Status>>,
+    ) -> Summary {
         let mut tick = interval(self.options.commit_every.min(Duration::from_millis(250)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -230,7 +261,10 @@ impl Writer {
         self.finish().await;
         let status = self.tick(0, true).await;
         let spool = &self.options.spool;
-        for written in [self.window.correct(spool, usize::MAX).await, self.window.write(spool).await] {
+        for written in [
+            self.window.correct(spool, usize::MAX).await,
+            self.window.write(spool).await,
+        ] {
             if let Err(error) = written {
                 tracing::warn!(error = %error.chain(), "the quality window cannot be written");
             }
@@ -249,7 +283,11 @@ impl Writer {
             rejected: self.status.rejected,
             missing: sum(|series| series.status.missing),
             dropped: sum(|series| series.status.dropped),
-            left_in_journal: self.waiting.iter().map(|(frozen, _)| frozen.rows.len() as u64).sum::<u64>()
+            left_in_journal: self
+                .waiting
+                .iter()
+                .map(|(frozen, _)| frozen.rows.len() as u64)
+                .sum::<u64>()
                 - self.at_risk(),
             lost: self.at_risk(),
         }
@@ -257,7 +295,10 @@ impl Writer {
 
     /// Rows of files that wait for a seal and are not in the log.
     fn at_risk(&self) -> u64 {
-        self.waiting.iter().map(|(frozen, _)| frozen.at_risk as u64).sum()
+        self.waiting
+            .iter()
+            .map(|(frozen, _)| frozen.at_risk as u64)
+            .sum()
     }
 
     fn wal(&self) -> MutexGuard<'_, Wal> {
@@ -271,7 +312,9 @@ impl Writer {
     /// Whether sealing must catch up before more is taken.
     fn is_pressed(&self) -> bool {
         let used = self.memory_bytes() as u64;
-        self.disk_trouble.is_none() && !self.seals.is_empty() && used > self.options.memory_limit / 4 * 3
+        self.disk_trouble.is_none()
+            && !self.seals.is_empty()
+            && used > self.options.memory_limit / 4 * 3
     }
 
     fn take(&mut self, news: News) {
@@ -285,7 +328,14 @@ impl Writer {
                     self.lines.begin_again(*place, now, &mut self.diary);
                 }
             }
-            what => self.lines.take(news.line, news.session, what, now, &mut self.diary, &mut self.window),
+            what => self.lines.take(
+                news.line,
+                news.session,
+                what,
+                now,
+                &mut self.diary,
+                &mut self.window,
+            ),
         }
     }
 
@@ -315,7 +365,8 @@ impl Writer {
         let mut places = Vec::new();
         for (series, why) in all {
             if let Some(place) = self.places.get(series) {
-                self.lines.end(*place, why, now, &mut self.diary, &mut self.window);
+                self.lines
+                    .end(*place, why, now, &mut self.diary, &mut self.window);
                 places.push(*place);
             }
         }
@@ -323,7 +374,9 @@ impl Writer {
     }
 
     fn take_group(&mut self, place: usize, session: u64, group: Group) {
-        let Some((name, exchange)) = self.lines.received(place, group.last_recv) else { return };
+        let Some((name, exchange)) = self.lines.received(place, group.last_recv) else {
+            return;
+        };
         let tally = self.window.of(exchange);
         tally.frames += group.frames;
         tally.bytes += group.bytes;
@@ -336,12 +389,21 @@ impl Writer {
             let what = json!({ "line": name, "exchange": exchange, "reason": reject.reason, "binary": reject.binary,
                 "frame": reject.frame });
             if self.diary.keep(reject.at, &name, what) {
-                tracing::warn!(line = name, reason = reject.reason, frame = begin, "rejected");
+                tracing::warn!(
+                    line = name,
+                    reason = reject.reason,
+                    frame = begin,
+                    "rejected"
+                );
             }
         }
         let mut taken = Taken::default();
         for event in &group.events {
-            if self.options.max_events.is_some_and(|most| self.status.events >= most) {
+            if self
+                .options
+                .max_events
+                .is_some_and(|most| self.status.events >= most)
+            {
                 break;
             }
             self.take_event(place, session, exchange, event, &mut taken);
@@ -349,20 +411,42 @@ impl Writer {
         self.lines.lagged(place, &taken.lags);
         let tally = self.window.of(exchange);
         tally.lags.join(&taken.lags);
-        for (kind, events) in Kind::ALL.into_iter().zip(taken.by_kind).filter(|(_, events)| *events > 0) {
+        for (kind, events) in Kind::ALL
+            .into_iter()
+            .zip(taken.by_kind)
+            .filter(|(_, events)| *events > 0)
+        {
             tally.events += events;
-            *tally.events_by_stream.entry(kind.name().to_owned()).or_default() += events;
+            *tally
+                .events_by_stream
+                .entry(kind.name().to_owned())
+                .or_default() += events;
         }
     }
 
-    fn take_event(&mut self, line: usize, session: u64, exchange: &'static str, event: &Event, taken: &mut Taken) {
+    fn take_event(
+        &mut self,
+        line: usize,
+        session: u64,
+        exchange: &'static str,
+        event: &Event,
+        taken: &mut Taken,
+    ) {
         let place = event.series;
-        // Before the tracker knows of this event: what is committed must not remember what it does not hold.
-        if self.disk_trouble.is_none() && self.series.get(place).is_some_and(|s| s.must_rotate(event, &self.options)) {
+        // Before the tracker knows of this event: what is committed must not remember what it does
+        // not hold.
+        if self.disk_trouble.is_none()
+            && self
+                .series
+                .get(place)
+                .is_some_and(|s| s.must_rotate(event, &self.options))
+        {
             self.rotate(&[place]);
         }
         self.lines.brought(place, event.ts_recv);
-        let Some(series) = self.series.get_mut(place) else { return };
+        let Some(series) = self.series.get_mut(place) else {
+            return;
+        };
         let now = event.ts_recv;
         let verdict = series.tracker.look(event, session);
         let told = || json!({ "series": series.wanted.series.to_string(), "id": number(event.id), "session": session });
@@ -380,7 +464,11 @@ impl Writer {
                 }
                 series.status.late += 1;
             }
-            Verdict::Filled { first, last, left: 0 } => {
+            Verdict::Filled {
+                first,
+                last,
+                left: 0,
+            } => {
                 let what = json!({ "series": series.wanted.series.to_string(), "first": first, "last": last });
                 self.diary.note(now, "filled", what);
             }
@@ -414,9 +502,20 @@ impl Writer {
         if series.at_risk() == 0 {
             self.dirty.push(place);
         }
-        let id = if series.is_open() { 0 } else { self.wal.lock().unwrap_or_else(PoisonError::into_inner).file_id() };
+        let id = if series.is_open() {
+            0
+        } else {
+            self.wal
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .file_id()
+        };
         self.open_bytes += series.push(event, &self.options.spool, id);
-        if self.options.max_events.is_some_and(|most| self.status.events >= most) {
+        if self
+            .options
+            .max_events
+            .is_some_and(|most| self.status.events >= most)
+        {
             let _ = self.full.send(true);
         }
     }
@@ -424,14 +523,21 @@ impl Writer {
     /// Puts on record which numbers will not come any more.
     fn settle(&mut self, now: i64) {
         for place in std::mem::take(&mut self.holed) {
-            let Some(series) = self.series.get_mut(place) else { continue };
+            let Some(series) = self.series.get_mut(place) else {
+                continue;
+            };
             let overlapping = self.lines.overlaps_series(place);
             let gaps = series.tracker.settle(now, overlapping, self.ending);
             if series.tracker.has_open() {
                 let _ = self.holed.insert(place);
             }
             let exchange = series.wanted.venue.name();
-            for Gap { first, last, found_ns } in gaps {
+            for Gap {
+                first,
+                last,
+                found_ns,
+            } in gaps
+            {
                 let missing = last - first + 1;
                 let tally = self.window.of(exchange);
                 tally.gaps += 1;
@@ -456,7 +562,8 @@ impl Writer {
             return;
         }
         self.put_on_record((self.options.keeping.clock)());
-        // Rows that are in no log stay in the open file, or a later commit would remember what is nowhere.
+        // Rows that are in no log stay in the open file, or a later commit would remember what is
+        // nowhere.
         if !self.commit() && !self.ending {
             return;
         }
@@ -464,7 +571,15 @@ impl Writer {
             let at_risk = self.series.get(*place).map_or(0, SeriesWriter::at_risk);
             if let Some((key, rows)) = self.series.get_mut(*place).and_then(SeriesWriter::freeze) {
                 self.frozen_bytes += rows.held();
-                self.waiting.push_back((Frozen { place: *place, key, rows: Arc::new(rows), at_risk }, Instant::now()));
+                self.waiting.push_back((
+                    Frozen {
+                        place: *place,
+                        key,
+                        rows: Arc::new(rows),
+                        at_risk,
+                    },
+                    Instant::now(),
+                ));
             }
         }
         self.open_bytes = self.series.iter().map(SeriesWriter::open_bytes).sum();
@@ -473,14 +588,25 @@ impl Writer {
 
     fn begin_seals(&mut self) {
         loop {
-            let at = self.waiting.iter().position(|(_, when)| *when <= Instant::now());
-            let Some((at, bytes)) = at.and_then(|at| Some((at, self.waiting.get(at)?.0.rows.held()))) else { return };
+            let at = self
+                .waiting
+                .iter()
+                .position(|(_, when)| *when <= Instant::now());
+            let Some((at, bytes)) =
+                at.and_then(|at| Some((at, self.waiting.get(at)?.0.rows.held())))
+            else {
+                return;
+            };
             let room = self.seals.len() < SMALL_SEALS && self.sealing_bytes + bytes <= SEAL_BYTES;
             if self.seals.len() >= SEALS && !room {
                 return;
             }
-            let Some((frozen, _)) = self.waiting.remove(at) else { return };
-            let Some(series) = self.series.get(frozen.place) else { return };
+            let Some((frozen, _)) = self.waiting.remove(at) else {
+                return;
+            };
+            let Some(series) = self.series.get(frozen.place) else {
+                return;
+            };
             let (spool, wanted) = (self.options.spool.clone(), series.wanted.clone());
             self.sealing_bytes += bytes;
             let _ = self.seals.spawn(async move {
@@ -506,7 +632,12 @@ impl Writer {
                 self.status.files_sealed += 1;
                 let _ = self.refused.remove(&frozen.key);
                 self.relieved();
-                tracing::info!(file = frozen.key, rows = content.rows, bytes = content.bytes, "sealed");
+                tracing::info!(
+                    file = frozen.key,
+                    rows = content.rows,
+                    bytes = content.bytes,
+                    "sealed"
+                );
                 let noted = tokio::task::block_in_place(|| self.wal().sealed(&frozen.key));
                 if let Err(error) = noted {
                     tracing::warn!(error = %error.chain(), "the log cannot be trimmed");
@@ -523,9 +654,13 @@ impl Writer {
 
     fn trouble(&mut self, text: &str) {
         if !self.refusal_is_noted {
-            tracing::error!(error = text, "the disk refuses; rows are kept in memory and tried again");
+            tracing::error!(
+                error = text,
+                "the disk refuses; rows are kept in memory and tried again"
+            );
             let now = (self.options.keeping.clock)();
-            self.diary.note(now, "disk", json!({ "state": "refuses", "error": text }));
+            self.diary
+                .note(now, "disk", json!({ "state": "refuses", "error": text }));
             self.refusal_is_noted = true;
         }
         self.disk_trouble = Some(text.to_owned());
@@ -537,14 +672,24 @@ impl Writer {
         if self.refusal_is_noted && self.refused.is_empty() {
             tracing::warn!("the disk takes rows again");
             let now = (self.options.keeping.clock)();
-            self.diary.note(now, "disk", json!({ "state": "takes again" }));
+            self.diary
+                .note(now, "disk", json!({ "state": "takes again" }));
             self.refusal_is_noted = false;
         }
     }
 
     fn checkpoints(&self) -> Vec<(Series, Checkpoint)> {
-        let series = self.series.iter().map(|one| (one.wanted.series.clone(), one.checkpoint()));
-        series.chain(self.others.iter().map(|(series, known)| (series.clone(), known.clone()))).collect()
+        let series = self
+            .series
+            .iter()
+            .map(|one| (one.wanted.series.clone(), one.checkpoint()));
+        series
+            .chain(
+                self.others
+                    .iter()
+                    .map(|(series, known)| (series.clone(), known.clone())),
+            )
+            .collect()
     }
 
     /// Writes all rows to the log that are not there yet; whether it could.
@@ -558,8 +703,11 @@ impl Writer {
             return false;
         }
         // What could not be put in a record.
-        self.dirty
-            .extend(dirty.into_iter().filter(|place| self.series.get(*place).is_some_and(|one| one.at_risk() > 0)));
+        self.dirty.extend(
+            dirty
+                .into_iter()
+                .filter(|place| self.series.get(*place).is_some_and(|one| one.at_risk() > 0)),
+        );
         self.uncommitted_since = None;
         if self.wal().is_long() {
             let checkpoints = self.checkpoints();
@@ -578,14 +726,25 @@ impl Writer {
         for place in places.iter().copied() {
             while let Some(piece) = self.series.get(place).and_then(SeriesWriter::uncommitted) {
                 let end = piece.range.end;
-                let added = self.wal().add(&mut batch, piece.head, &piece.tracked, piece.rows, piece.range);
+                let added = self.wal().add(
+                    &mut batch,
+                    piece.head,
+                    &piece.tracked,
+                    piece.rows,
+                    piece.range,
+                );
                 if let Err(error) = added {
                     tracing::error!(error = %error.chain(), "rows cannot be put in the log");
                     break;
                 }
                 ends.push((place, end));
-                let all = self.series.get(place).is_none_or(|series| series.is_whole(end));
-                if (batch.len() > GROUP || !all) && !self.append(std::mem::take(&mut batch), &mut ends) {
+                let all = self
+                    .series
+                    .get(place)
+                    .is_none_or(|series| series.is_whole(end));
+                if (batch.len() > GROUP || !all)
+                    && !self.append(std::mem::take(&mut batch), &mut ends)
+                {
                     return false;
                 }
                 if all {
@@ -596,8 +755,9 @@ impl Writer {
         self.append(batch, &mut ends)
     }
 
-    /// Writes the rows of open files to the log once more, so that old segments, of which most has long been sealed, can go: a
-    /// quiet series must not keep what busy ones have written meanwhile.
+    /// Writes the rows of open files to the log once more, so that old segments, of which most has
+    /// long been sealed, can go: a quiet series must not keep what busy ones have written
+    /// meanwhile.
     fn carry(&mut self) {
         // As long as what is kept is little beside what would be written again, it stays.
         if self.wal().bytes() < self.open_bytes as u64 * CARRIED {
@@ -607,8 +767,16 @@ impl Writer {
         let mut batch = Batch::default();
         for place in 0..self.series.len() {
             let piece = self.series.get(place).and_then(SeriesWriter::carried);
-            let Some(piece) = piece.filter(|piece| old.contains(&piece.head.key)) else { continue };
-            let added = self.wal().add_whole(&mut batch, piece.head, &piece.tracked, piece.rows, piece.range);
+            let Some(piece) = piece.filter(|piece| old.contains(&piece.head.key)) else {
+                continue;
+            };
+            let added = self.wal().add_whole(
+                &mut batch,
+                piece.head,
+                &piece.tracked,
+                piece.rows,
+                piece.range,
+            );
             if added.is_err() {
                 // Its segment stays until it is sealed.
                 continue;
@@ -656,13 +824,22 @@ impl Writer {
     /// Puts on record which events had no room: when there is room again, and now and then before.
     fn note_drops(&mut self, now: i64) {
         for place in std::mem::take(&mut self.dropping) {
-            let Some(series) = self.series.get_mut(place) else { continue };
-            let due = |d: &Dropped| self.disk_trouble.is_none() || self.ending || now - d.from_ns > NOTE_NS;
+            let Some(series) = self.series.get_mut(place) else {
+                continue;
+            };
+            let due = |d: &Dropped| {
+                self.disk_trouble.is_none() || self.ending || now - d.from_ns > NOTE_NS
+            };
             let noted = series.dropped.take_if(|d| due(d));
             if series.dropped.is_some() {
                 let _ = self.dropping.insert(place);
             }
-            if let Some(Dropped { events, from_ns, to_ns }) = noted {
+            if let Some(Dropped {
+                events,
+                from_ns,
+                to_ns,
+            }) = noted
+            {
                 tracing::error!(series = %series.wanted.series, events, "events had no room and are lost");
                 let what = json!({ "series": series.wanted.series.to_string(), "exchange": series.wanted.venue.name(),
                     "events": events, "from_ns": from_ns, "to_ns": to_ns });
@@ -671,31 +848,47 @@ impl Writer {
         }
     }
 
-    /// Puts on record what is missing. Before each commit: what the log remembers as dealt with is on record by then.
+    /// Puts on record what is missing. Before each commit: what the log remembers as dealt with is
+    /// on record by then.
     fn put_on_record(&mut self, now: i64) {
         self.note_drops(now);
         self.settle(now);
         self.write_diary(now);
     }
 
-    /// Does what is to be done several times a second; returns what there is to be told, if all series were looked at.
+    /// Does what is to be done several times a second; returns what there is to be told, if all
+    /// series were looked at.
     async fn tick(&mut self, queue: usize, all: bool) -> Option<Status> {
         let now = (self.options.keeping.clock)();
-        let all = all || self.ticks.is_multiple_of(looked_at_every(self.series.len()));
+        let all = all
+            || self
+                .ticks
+                .is_multiple_of(looked_at_every(self.series.len()));
         self.ticks += 1;
         self.put_on_record(now);
         let _ = self.commit();
         self.begin_seals();
         if self.memory_bytes() as u64 > self.options.memory_limit / 2 && self.waiting.is_empty() {
-            let largest = self.series.iter().enumerate().max_by_key(|(_, one)| one.open_bytes()).map(|(at, _)| at);
+            let largest = self
+                .series
+                .iter()
+                .enumerate()
+                .max_by_key(|(_, one)| one.open_bytes())
+                .map(|(at, _)| at);
             if let Some(place) = largest {
                 self.rotate(&[place]);
             }
         }
         if all {
             let quiet_after = quiet_after(self.options.rotate_after, self.series.len());
-            let is_due = |one: &SeriesWriter| one.is_due(now, self.options.rotate_after, quiet_after);
-            let due = self.series.iter().enumerate().filter(|(_, one)| is_due(one)).map(|(at, _)| at);
+            let is_due =
+                |one: &SeriesWriter| one.is_due(now, self.options.rotate_after, quiet_after);
+            let due = self
+                .series
+                .iter()
+                .enumerate()
+                .filter(|(_, one)| is_due(one))
+                .map(|(at, _)| at);
             let due: Vec<usize> = due.collect();
             self.rotate(&due);
             self.measure_series(now);
@@ -716,7 +909,11 @@ impl Writer {
         } else if self.window.take_urgency() || is_time {
             self.window.write(spool).await?;
         }
-        if is_time || !self.window.is_stuck() { self.window.correct(spool, CORRECTED).await } else { Ok(()) }
+        if is_time || !self.window.is_stuck() {
+            self.window.correct(spool, CORRECTED).await
+        } else {
+            Ok(())
+        }
     }
 
     fn write_diary(&mut self, now: i64) {
@@ -727,10 +924,12 @@ impl Writer {
         }
     }
 
-    /// Judges every series, and counts what the time since the last such look adds to: time without a series, rates.
+    /// Judges every series, and counts what the time since the last such look adds to: time without
+    /// a series, rates.
     fn measure_series(&mut self, now: i64) {
         self.lines.judge(now, &mut self.diary, &mut self.window);
-        let seconds = Duration::from_nanos(u64::try_from(now - self.last_look_ns).unwrap_or(0)).as_secs_f64();
+        let seconds =
+            Duration::from_nanos(u64::try_from(now - self.last_look_ns).unwrap_or(0)).as_secs_f64();
         if seconds > 0.0 {
             for series in &mut self.series {
                 series.measure(seconds);
@@ -742,7 +941,8 @@ impl Writer {
     /// Counts what a tick's length adds to: time offline, the rate.
     fn measure(&mut self, now: i64) {
         self.lines.measure(now, &mut self.window);
-        let passed = Duration::from_nanos(u64::try_from(now - self.last_tick_ns).unwrap_or(0)).as_secs_f64();
+        let passed =
+            Duration::from_nanos(u64::try_from(now - self.last_tick_ns).unwrap_or(0)).as_secs_f64();
         if passed > 0.0 {
             let fresh = self.status.events - self.rate_events;
             self.rate_events = self.status.events;
@@ -757,7 +957,9 @@ impl Writer {
         self.status.memory_bytes = self.memory_bytes() as u64;
         let journal_bytes = self.wal().bytes();
         self.status.journal_bytes = journal_bytes;
-        self.status.journal_age_ms = self.uncommitted_since.map_or(0, |since| (now - since).max(0) / 1_000_000);
+        self.status.journal_age_ms = self
+            .uncommitted_since
+            .map_or(0, |since| (now - since).max(0) / 1_000_000);
         self.status.files_waiting = self.waiting.len() + self.seals.len();
         self.status.disk_free = free(self.options.spool.local_folder().map(PathBuf::from));
         self.status.lines = self.lines.statuses();
@@ -772,11 +974,19 @@ impl Writer {
         let feeds = feeds.collect();
         self.status.series = counts;
         let mut troubles = self.lines.troubles();
-        troubles.extend(self.disk_trouble.as_ref().or_else(|| self.refused.values().next()).cloned());
+        troubles.extend(
+            self.disk_trouble
+                .as_ref()
+                .or_else(|| self.refused.values().next())
+                .cloned(),
+        );
         self.status.healthy = troubles.is_empty();
         self.status.troubles = troubles;
         // Only what is told has the series: they are made anew each time.
-        Status { feeds, ..self.status.clone() }
+        Status {
+            feeds,
+            ..self.status.clone()
+        }
     }
 
     /// Seals everything; a file that cannot be sealed stays in the log.
@@ -800,7 +1010,13 @@ impl Writer {
         }
         let now = (self.options.keeping.clock)();
         for (frozen, _) in self.waiting.iter().filter(|(frozen, _)| frozen.at_risk > 0) {
-            let Some(series) = self.series.get(frozen.place).map(|series| &series.wanted.series) else { continue };
+            let Some(series) = self
+                .series
+                .get(frozen.place)
+                .map(|series| &series.wanted.series)
+            else {
+                continue;
+            };
             let what = json!({ "series": series.to_string(), "exchange": series.exchange.to_string(),
                 "events": frozen.at_risk, "to_ns": now });
             self.diary.note(now, "dropped", what);
@@ -825,13 +1041,18 @@ struct Taken {
 
 /// In every so manyth tick all series are looked at.
 fn looked_at_every(series: usize) -> u64 {
-    u64::try_from(series.div_ceil(LOOKED_AT)).unwrap_or(RAREST).clamp(1, RAREST)
+    u64::try_from(series.div_ceil(LOOKED_AT))
+        .unwrap_or(RAREST)
+        .clamp(1, RAREST)
 }
 
-/// How long the file of a quiet series stays open: longer where there are many series, so that together they do not make more
-/// than some 43,000 small files a day with the usual setting.
+/// How long the file of a quiet series stays open: longer where there are many series, so that
+/// together they do not make more than some 43,000 small files a day with the usual setting.
 fn quiet_after(rotate_after: Duration, series: usize) -> Duration {
-    rotate_after * u32::try_from(series.div_ceil(FEW)).unwrap_or(u32::MAX).max(1)
+    rotate_after
+        * u32::try_from(series.div_ceil(FEW))
+            .unwrap_or(u32::MAX)
+            .max(1)
 }
 
 /// The number that its exchange gave an event, if it gave one.
@@ -842,13 +1063,20 @@ fn number(id: Id) -> Option<u64> {
     }
 }
 
-/// Whether there is room for another event: frequent ones may fill the limit, rare ones a tenth more.
+/// Whether there is room for another event: frequent ones may fill the limit, rare ones a tenth
+/// more.
 fn admits(kind: Kind, used: u64, limit: u64) -> bool {
-    used < if kind.has_priority() { limit + limit / 10 } else { limit }
+    used < if kind.has_priority() {
+        limit + limit / 10
+    } else {
+        limit
+    }
 }
 
 fn free(folder: Option<PathBuf>) -> u64 {
-    folder.and_then(|folder| rustix::fs::statvfs(&folder).ok()).map_or(0, |stat| stat.f_bavail * stat.f_frsize)
+    folder
+        .and_then(|folder| rustix::fs::statvfs(&folder).ok())
+        .map_or(0, |stat| stat.f_bavail * stat.f_frsize)
 }
 
 #[cfg(test)]
@@ -860,7 +1088,8 @@ mod tests {
         let five = Duration::from_mins(5);
         assert_eq!(quiet_after(five, 0), five);
         for series in [1, 20, 150, 151, 2400, 3600, 10_000] {
-            let a_day = Duration::from_hours(24).as_secs_f64() / quiet_after(five, series).as_secs_f64();
+            let a_day =
+                Duration::from_hours(24).as_secs_f64() / quiet_after(five, series).as_secs_f64();
             #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
             let files = a_day * series as f64;
             assert!(files <= 43_200.0, "{series}: {files}");
@@ -869,7 +1098,10 @@ mod tests {
 
     #[test]
     fn few_series_are_looked_at_in_every_tick_and_many_at_least_every_two_seconds() {
-        assert_eq!([0, 1, 500, 501, 2400, 3600, 1_000_000].map(looked_at_every), [1, 1, 1, 2, 5, 8, 8]);
+        assert_eq!(
+            [0, 1, 500, 501, 2400, 3600, 1_000_000].map(looked_at_every),
+            [1, 1, 1, 2, 5, 8, 8]
+        );
     }
 
     #[test]

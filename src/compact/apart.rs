@@ -1,5 +1,5 @@
-//! One partition by itself, for a run that another process leads: the leader finds out which partitions the run means,
-//! and each is compacted wherever there is room for it.
+//! One partition by itself, for a run that another process leads: the leader finds out which
+//! partitions the run means, and each is compacted wherever there is room for it.
 //!
 //! The spool is listed here, where it is read; the leader's listing is not used.
 
@@ -8,8 +8,8 @@ use std::{path::Path, sync::Arc};
 use tokio::sync::OnceCell;
 
 use super::{
-    InputSummary, Meant, Options, Outcome, RunSummary, Silent, Status, Stop, footers::Footers, joined, meant, one,
-    report::Mode, shared, survey, work::RunContext,
+    InputSummary, Meant, Options, Outcome, RunSummary, Silent, Status, Stop, footers::Footers,
+    joined, meant, one, report::Mode, shared, survey, work::RunContext,
 };
 use crate::{
     error::{Kind, Result},
@@ -31,7 +31,10 @@ impl Agenda {
     /// What came of the run whose partitions had these outcomes.
     #[must_use]
     pub fn done(self, outcomes: impl Iterator<Item = Outcome>) -> RunSummary {
-        RunSummary { outcomes: joined(outcomes, self.unknown), input: self.input }
+        RunSummary {
+            outcomes: joined(outcomes, self.unknown),
+            input: self.input,
+        }
     }
 }
 
@@ -40,14 +43,30 @@ impl Agenda {
 /// # Errors
 /// When a store does not answer, or nothing matches the selection.
 pub async fn agenda(spool: &Store, archive: &Store, options: &Options) -> Result<Agenda> {
-    let meant = meant(spool, archive, options, &Footers::within(options.memory_limit)).await?;
-    let Meant { partitions, unknown, input, .. } = meant;
-    Ok(Agenda { partitions, unknown, input })
+    let meant = meant(
+        spool,
+        archive,
+        options,
+        &Footers::within(options.memory_limit),
+    )
+    .await?;
+    let Meant {
+        partitions,
+        unknown,
+        input,
+        ..
+    } = meant;
+    Ok(Agenda {
+        partitions,
+        unknown,
+        input,
+    })
 }
 
-/// Does with `partition` what is to be done, as [`super::run`] does with each of its partitions; `None` when it turns out
-/// that nobody meant it. The memory limit of `options` is this partition's alone, their selection is not looked at.
-/// `scratch` is where runs are spilled and uploads staged; `probed` remembers what was found out about the archive.
+/// Does with `partition` what is to be done, as [`super::run`] does with each of its partitions;
+/// `None` when it turns out that nobody meant it. The memory limit of `options` is this partition's
+/// alone, their selection is not looked at. `scratch` is where runs are spilled and uploads staged;
+/// `probed` remembers what was found out about the archive.
 ///
 /// # Errors
 /// When the spool cannot be listed; what fails in the partition is in the outcome.
@@ -69,8 +88,20 @@ pub async fn one_of_many(
     let survey::Input { files, missing, .. } = survey::spool_files(spool, &selection).await?;
     if let Err(error) = missing.fail() {
         let outcome = Outcome::without(partition, Status::Failed, &error.chain());
-        return Ok(Some(Outcome { error: Some(Kind::Io), ..outcome }));
+        return Ok(Some(Outcome {
+            error: Some(Kind::Io),
+            ..outcome
+        }));
     }
-    let run = RunContext { probed, ..shared(spool, archive, options, scratch, 1, Arc::new(Silent), stop)? };
-    Ok(one(&run, partition, &files, matches!(options.mode, Mode::Single { .. })).await)
+    let run = RunContext {
+        probed,
+        ..shared(spool, archive, options, scratch, 1, Arc::new(Silent), stop)?
+    };
+    Ok(one(
+        &run,
+        partition,
+        &files,
+        matches!(options.mode, Mode::Single { .. }),
+    )
+    .await)
 }

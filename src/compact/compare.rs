@@ -1,12 +1,13 @@
 //! Which rows of new files a day has already, found row by row.
 //!
-//! A day that another program compacted does not name the files that it was made of, and holds the rows of many. So its
-//! rows and those of new files are compared: of equal rows the day gets as many as the day or the new files have,
-//! whichever has more, as if the day were one more file of the same events. Rows are equal when all their columns are,
-//! times in nanoseconds; where a file has no `seq`, and where another program assigned it, `seq` does not count.
+//! A day that another program compacted does not name the files that it was made of, and holds the
+//! rows of many. So its rows and those of new files are compared: of equal rows the day gets as
+//! many as the day or the new files have, whichever has more, as if the day were one more file of
+//! the same events. Rows are equal when all their columns are, times in nanoseconds; where a file
+//! has no `seq`, and where another program assigned it, `seq` does not count.
 //!
-//! Memory is bounded by passes: each looks at the rows whose hash falls into its share. The day's data must be what its
-//! receipt vouches for.
+//! Memory is bounded by passes: each looks at the rows whose hash falls into its share. The day's
+//! data must be what its receipt vouches for.
 
 use std::{
     collections::HashMap,
@@ -74,10 +75,12 @@ struct Comparison {
 }
 
 impl Comparisons {
-    /// Compares `subjects` with the published data of `partition`, in `room` bytes; the results are in their order.
+    /// Compares `subjects` with the published data of `partition`, in `room` bytes; the results are
+    /// in their order.
     ///
     /// # Errors
-    /// When a store does not answer, a file does not read any more, or the data is not what its receipt vouches for.
+    /// When a store does not answer, a file does not read any more, or the data is not what its
+    /// receipt vouches for.
     pub async fn of(
         &self,
         places: (&Store, &Store),
@@ -86,22 +89,41 @@ impl Comparisons {
         subjects: &[ComparedFile<'_>],
         room: u64,
     ) -> Result<Vec<Arc<Compared>>> {
-        let (data, files) = (&receipt.outcome.sha256, subjects.iter().map(|s| identity(s.file)).collect());
-        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(partition)
+        let (data, files) = (
+            &receipt.outcome.sha256,
+            subjects.iter().map(|s| identity(s.file)).collect(),
+        );
+        if let Some(known) = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(partition)
             && known.data == *data
             && known.files == files
         {
             return Ok(known.compared.clone());
         }
         let compared = compare(places, partition, receipt, subjects, room).await?;
-        let comparison = Comparison { data: data.clone(), files, compared: compared.clone() };
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition.clone(), comparison);
+        let comparison = Comparison {
+            data: data.clone(),
+            files,
+            compared: compared.clone(),
+        };
+        let _ = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(partition.clone(), comparison);
         Ok(compared)
     }
 
     /// Forgets a partition that is done with.
     pub fn forget(&self, partition: &Partition) {
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(partition);
+        let _ = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(partition);
     }
 }
 
@@ -129,7 +151,9 @@ async fn compare(
     room: u64,
 ) -> Result<Vec<Arc<Compared>>> {
     let rows: u64 = subjects.iter().map(|subject| subject.claims.rows).sum();
-    let passes = (rows * BYTES_OF_HASH).div_ceil(room.max(BYTES_OF_HASH)).max(1);
+    let passes = (rows * BYTES_OF_HASH)
+        .div_ceil(room.max(BYTES_OF_HASH))
+        .max(1);
     let mut all: Vec<Under> = Vec::new();
     for pass in 0..passes {
         let is_meant = |hash: u64| hash % passes == pass;
@@ -145,19 +169,33 @@ async fn compare(
                 all.insert(nth, under);
             }
         }
-        find(archive, partition, receipt, &mut table, pass == 0, &is_meant).await?;
+        find(
+            archive,
+            partition,
+            receipt,
+            &mut table,
+            pass == 0,
+            &is_meant,
+        )
+        .await?;
         for (subject, under) in subjects.iter().zip(&mut all) {
             mark(spool, partition, subject, under, &mut table, &is_meant).await?;
         }
     }
-    let done = all.into_iter().map(|Under { mut known, mut compared }| {
-        compared.rows = known.finish();
-        Arc::new(compared)
-    });
+    let done = all.into_iter().map(
+        |Under {
+             mut known,
+             mut compared,
+         }| {
+            compared.rows = known.finish();
+            Arc::new(compared)
+        },
+    );
     Ok(done.collect())
 }
 
-/// Reads a file once; `each` is told the hash of every row of the day. Its facts are taken where `facts` says so.
+/// Reads a file once; `each` is told the hash of every row of the day. Its facts are taken where
+/// `facts` says so.
 async fn count(
     spool: &Store,
     partition: &Partition,
@@ -165,21 +203,42 @@ async fn count(
     facts: bool,
     mut each: impl FnMut(u64),
 ) -> Result<Under> {
-    let mut under = Under { known: BooleanBufferBuilder::new(0), compared: Compared::default() };
+    let mut under = Under {
+        known: BooleanBufferBuilder::new(0),
+        compared: Compared::default(),
+    };
     let mut rows = open(&Handle::new(spool, &subject.file.object), subject.claims).await?;
     let mut sums = RowSums::default();
-    let lost = subject.claims.lost.as_ref().map(|lost| lost.groups.as_slice()).unwrap_or_default();
+    let lost = subject
+        .claims
+        .lost
+        .as_ref()
+        .map(|lost| lost.groups.as_slice())
+        .unwrap_or_default();
     while let Some(batch) = next(&mut rows, spool, subject).await? {
         let compared = &mut under.compared;
         if facts {
-            let index = (0..).filter(|index| !lost.contains(index)).nth(rows.row_group()).unwrap_or_default();
+            let index = (0..)
+                .filter(|index| !lost.contains(index))
+                .nth(rows.row_group())
+                .unwrap_or_default();
             let (read, hash) = (batch.num_rows() as u64, whole(&batch, &mut sums)?);
             under.known.append_n(batch.num_rows(), false);
             compared.content.rows += read;
             compared.content.row_hash = compared.content.row_hash.and(hash);
-            match compared.row_groups.last_mut().filter(|group| group.index == index) {
-                Some(group) => (group.rows, group.row_hash) = (group.rows + read, group.row_hash.and(hash)),
-                None => compared.row_groups.push(RowGroup { index, rows: read, row_hash: hash }),
+            match compared
+                .row_groups
+                .last_mut()
+                .filter(|group| group.index == index)
+            {
+                Some(group) => {
+                    (group.rows, group.row_hash) = (group.rows + read, group.row_hash.and(hash));
+                }
+                None => compared.row_groups.push(RowGroup {
+                    index,
+                    rows: read,
+                    row_hash: hash,
+                }),
             }
         }
         let times = times(&batch)?;
@@ -208,8 +267,12 @@ async fn find(
     is_meant: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<()> {
     let key = layout::data_key(partition);
-    let damaged = |what: String| Error::new(Kind::Damage, format!("{}: {what}", archive.show(&key)));
-    let object = archive.head(&key).await?.ok_or_else(|| damaged("has gone".to_owned()))?;
+    let damaged =
+        |what: String| Error::new(Kind::Damage, format!("{}: {what}", archive.show(&key)));
+    let object = archive
+        .head(&key)
+        .await?
+        .ok_or_else(|| damaged("has gone".to_owned()))?;
     let handle = Handle::new(archive, &object).vouched();
     let wrong = |problem| match problem {
         Problem::Storage(error) => error,
@@ -217,8 +280,10 @@ async fn find(
     };
     let claims = probe(&handle).await.map_err(wrong)?;
     let mut rows = handle.rows(&claims, 8192, &[]).await.map_err(wrong)?;
-    let kinds: Vec<bool> =
-        [false, true].into_iter().filter(|kind| table.keys().any(|(by_seq, _)| by_seq == kind)).collect();
+    let kinds: Vec<bool> = [false, true]
+        .into_iter()
+        .filter(|kind| table.keys().any(|(by_seq, _)| by_seq == kind))
+        .collect();
     let (mut sums, mut all) = (RowSums::default(), RowHash::EMPTY);
     while let Some(batch) = rows.next().await.map_err(wrong)? {
         if prove {
@@ -234,7 +299,9 @@ async fn find(
         }
     }
     if prove && all != receipt.outcome.row_hash {
-        return Err(damaged("its rows are not those that its receipt vouches for; see qlc verify".to_owned()));
+        return Err(damaged(
+            "its rows are not those that its receipt vouches for; see qlc verify".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -257,7 +324,10 @@ async fn mark(
             if !is_meant(hash) || permitted_day(value, subject.file.home) != Some(partition.date) {
                 continue;
             }
-            if let Some(count) = table.get_mut(&(subject.by_seq(), hash)).filter(|count| count.found > 0) {
+            if let Some(count) = table
+                .get_mut(&(subject.by_seq(), hash))
+                .filter(|count| count.found > 0)
+            {
                 count.found -= 1;
                 under.known.set_bit(at + nth, true);
                 under.compared.known += 1;
@@ -269,11 +339,20 @@ async fn mark(
 }
 
 async fn open(handle: &Handle, claims: &Claims) -> Result<Rows> {
-    handle.rows(claims, 8192, &[]).await.map_err(|problem| unreadable(handle.shown(), problem))
+    handle
+        .rows(claims, 8192, &[])
+        .await
+        .map_err(|problem| unreadable(handle.shown(), problem))
 }
 
-async fn next(rows: &mut Rows, spool: &Store, subject: &ComparedFile<'_>) -> Result<Option<RecordBatch>> {
-    rows.next().await.map_err(|problem| unreadable(&spool.show(&subject.file.object.key), problem))
+async fn next(
+    rows: &mut Rows,
+    spool: &Store,
+    subject: &ComparedFile<'_>,
+) -> Result<Option<RecordBatch>> {
+    rows.next()
+        .await
+        .map_err(|problem| unreadable(&spool.show(&subject.file.object.key), problem))
 }
 
 /// It was read a moment before, so it is not the file's content that is wrong.
@@ -285,9 +364,19 @@ fn unreadable(shown: &str, problem: Problem) -> Error {
 }
 
 fn times(batch: &RecordBatch) -> Result<Int64Array> {
-    let wrong = || Error::new(Kind::Internal, format!("a file without {TS_EVENT} is compared"));
-    let column = batch.column_by_name(TS_EVENT).and_then(|column| cast(column, &DataType::Int64).ok());
-    Ok(column.ok_or_else(wrong)?.as_primitive::<Int64Type>().clone())
+    let wrong = || {
+        Error::new(
+            Kind::Internal,
+            format!("a file without {TS_EVENT} is compared"),
+        )
+    };
+    let column = batch
+        .column_by_name(TS_EVENT)
+        .and_then(|column| cast(column, &DataType::Int64).ok());
+    Ok(column
+        .ok_or_else(wrong)?
+        .as_primitive::<Int64Type>()
+        .clone())
 }
 
 /// The row hash of all rows as they are.
@@ -307,7 +396,11 @@ fn hash(batch: &RecordBatch, by_seq: bool, sums: &mut RowSums) -> Result<()> {
         if !by_seq && [SEQ, SUB_SEQ].contains(&name) {
             continue;
         }
-        match TIME_COLUMNS.contains(&name).then(|| in_ns(column)).flatten() {
+        match TIME_COLUMNS
+            .contains(&name)
+            .then(|| in_ns(column))
+            .flatten()
+        {
             Some(column) => sums.add(name, &column)?,
             None => sums.add(name, column)?,
         }
@@ -317,9 +410,15 @@ fn hash(batch: &RecordBatch, by_seq: bool, sums: &mut RowSums) -> Result<()> {
 
 /// Times in nanoseconds: a day whose files differ in unit has them so.
 fn in_ns(column: &ArrayRef) -> Option<Int64Array> {
-    let fits = column.data_type().is_integer() || matches!(column.data_type(), DataType::Timestamp(_, _));
-    let ints = fits.then(|| cast(column, &DataType::Int64).ok()).flatten()?;
-    Some(ints.as_primitive::<Int64Type>().unary(|value| to_ns(value).unwrap_or(value)))
+    let fits =
+        column.data_type().is_integer() || matches!(column.data_type(), DataType::Timestamp(_, _));
+    let ints = fits
+        .then(|| cast(column, &DataType::Int64).ok())
+        .flatten()?;
+    Some(
+        ints.as_primitive::<Int64Type>()
+            .unary(|value| to_ns(value).unwrap_or(value)),
+    )
 }
 
 #[cfg(test)]
@@ -334,13 +433,32 @@ mod tests {
 
     const DAY_MS: i64 = 1_770_076_800_000;
 
-    /// Rows of a day: times in `unit` (1 for milliseconds), prices, and numbers where `seq` has them.
-    fn write(folder: &std::path::Path, key: &str, rows: &[(i64, f64)], unit: i64, seq: Option<i64>) {
-        let times: ArrayRef = Arc::new(rows.iter().map(|row| (DAY_MS + row.0) * unit).collect::<Int64Array>());
-        let mut columns =
-            vec![(TS_EVENT, times), ("price", Arc::new(rows.iter().map(|row| row.1).collect::<Float64Array>()))];
+    /// Rows of a day: times in `unit` (1 for milliseconds), prices, and numbers where `seq` has
+    /// them.
+    fn write(
+        folder: &std::path::Path,
+        key: &str,
+        rows: &[(i64, f64)],
+        unit: i64,
+        seq: Option<i64>,
+    ) {
+        let times: ArrayRef = Arc::new(
+            rows.iter()
+                .map(|row| (DAY_MS + row.0) * unit)
+                .collect::<Int64Array>(),
+        );
+        let mut columns = vec![
+            (TS_EVENT, times),
+            (
+                "price",
+                Arc::new(rows.iter().map(|row| row.1).collect::<Float64Array>()),
+            ),
+        ];
         if let Some(first) = seq {
-            columns.push((SEQ, Arc::new((first..).take(rows.len()).collect::<Int64Array>())));
+            columns.push((
+                SEQ,
+                Arc::new((first..).take(rows.len()).collect::<Int64Array>()),
+            ));
         }
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let path = folder.join(key);
@@ -352,7 +470,8 @@ mod tests {
     }
 
     fn partition() -> Partition {
-        serde_json::from_str(r#"{"exchange":"okx","stream":"x","symbol":"y","date":"20260203"}"#).unwrap()
+        serde_json::from_str(r#"{"exchange":"okx","stream":"x","symbol":"y","date":"20260203"}"#)
+            .unwrap()
     }
 
     /// A receipt that vouches for `rows` with this hash.
@@ -366,15 +485,33 @@ mod tests {
         serde_json::from_value(receipt).unwrap()
     }
 
-    /// Which rows of `files` the day of `data` has, told file by file as `1` and `0`, in passes of `room` bytes.
-    async fn check(data: &[(i64, f64)], files: &[&[(i64, f64)]], unit: i64, room: u64, expected: &[&str]) {
+    /// Which rows of `files` the day of `data` has, told file by file as `1` and `0`, in passes of
+    /// `room` bytes.
+    async fn check(
+        data: &[(i64, f64)],
+        files: &[&[(i64, f64)]],
+        unit: i64,
+        room: u64,
+        expected: &[&str],
+    ) {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &layout::data_key(&partition()), data, 1, Some(0));
+        write(
+            folder.path(),
+            &layout::data_key(&partition()),
+            data,
+            1,
+            Some(0),
+        );
         let store = Store::open(folder.path().to_str().unwrap()).unwrap();
         let examined = async |key: &str| {
             let object = store.head(key).await.unwrap().unwrap();
             let handle = Handle::new(&store, &object);
-            (object, examine(&handle, &probe(&handle).await.unwrap()).await.unwrap())
+            (
+                object,
+                examine(&handle, &probe(&handle).await.unwrap())
+                    .await
+                    .unwrap(),
+            )
         };
         let (_, day) = examined(&layout::data_key(&partition())).await;
         let mut found = Vec::new();
@@ -383,16 +520,44 @@ mod tests {
             write(folder.path(), &key, rows, unit, None);
             let (object, examined) = examined(&key).await;
             let home: Option<Date> = "20260203".parse().ok();
-            found.push((SpoolFile { object, file: key, home }, examined.claims));
+            found.push((
+                SpoolFile {
+                    object,
+                    file: key,
+                    home,
+                },
+                examined.claims,
+            ));
         }
-        let subject = |(file, claims)| ComparedFile { file, claims, compacted: false };
-        let subjects: Vec<ComparedFile<'_>> = found.iter().map(|(file, claims)| subject((file, claims))).collect();
+        let subject = |(file, claims)| ComparedFile {
+            file,
+            claims,
+            compacted: false,
+        };
+        let subjects: Vec<ComparedFile<'_>> = found
+            .iter()
+            .map(|(file, claims)| subject((file, claims)))
+            .collect();
         let receipt = receipt(data.len() as u64, day.row_hash);
-        let compared = compare((&store, &store), &partition(), &receipt, &subjects, room).await.unwrap();
-        let told = |one: &Arc<Compared>| one.rows.iter().map(|known| if known { '1' } else { '0' }).collect::<String>();
-        assert_eq!(compared.iter().map(told).collect::<Vec<_>>(), expected, "{files:?}");
+        let compared = compare((&store, &store), &partition(), &receipt, &subjects, room)
+            .await
+            .unwrap();
+        let told = |one: &Arc<Compared>| {
+            one.rows
+                .iter()
+                .map(|known| if known { '1' } else { '0' })
+                .collect::<String>()
+        };
+        assert_eq!(
+            compared.iter().map(told).collect::<Vec<_>>(),
+            expected,
+            "{files:?}"
+        );
         let other = Receipt {
-            outcome: crate::model::receipt::DataRecord { row_hash: RowHash::EMPTY, ..receipt.outcome.clone() },
+            outcome: crate::model::receipt::DataRecord {
+                row_hash: RowHash::EMPTY,
+                ..receipt.outcome.clone()
+            },
             ..receipt
         };
         let refused = compare((&store, &store), &partition(), &other, &subjects, room).await;
@@ -412,7 +577,14 @@ mod tests {
             for unit in [1, 1_000_000] {
                 check(&[A, B], &[&[A, B, C]], unit, room, &["110"]).await;
                 check(&[A, B], &[&[A, A], &[B, C]], unit, room, &["10", "10"]).await;
-                check(&[A, A, B], &[&[A], &[A, B], &[A]], unit, room, &["1", "11", "0"]).await;
+                check(
+                    &[A, A, B],
+                    &[&[A], &[A, B], &[A]],
+                    unit,
+                    room,
+                    &["1", "11", "0"],
+                )
+                .await;
                 check(&[A], &[&[OTHER_DAY, A]], unit, room, &["01"]).await;
                 check(&[A], &[&[OTHER_DAY, B]], unit, room, &["00"]).await;
             }

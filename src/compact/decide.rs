@@ -1,4 +1,5 @@
-//! What is to be done with a partition: a pure decision from what is in spool, archive and quarantine.
+//! What is to be done with a partition: a pure decision from what is in spool, archive and
+//! quarantine.
 //!
 //! "Nothing to do" carries its reason like every other decision.
 
@@ -14,7 +15,9 @@ use crate::{
         date::Date,
         layout,
         partition::Partition,
-        receipt::{Content, FileCopy, LostSource, Receipt, RowGroup, SeqOrigin, Source, are_of_several},
+        receipt::{
+            Content, FileCopy, LostSource, Receipt, RowGroup, SeqOrigin, Source, are_of_several,
+        },
         row_hash::RowHash,
     },
     storage::store::Object,
@@ -44,8 +47,8 @@ impl SpoolFile {
     }
 }
 
-/// Key, size and time of a spool file. They may spare reading a file that nothing is to be done with; that a file's rows
-/// are in the archive is told by the rows.
+/// Key, size and time of a spool file. They may spare reading a file that nothing is to be done
+/// with; that a file's rows are in the archive is told by the rows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// Its key.
@@ -60,15 +63,28 @@ impl Identity {
     /// That of a file whose rows `source` had.
     #[must_use]
     pub fn of_source(source: &Source) -> Self {
-        Self { key: source.name.clone(), size: source.size, modified_us: source.modified_us }
+        Self {
+            key: source.name.clone(),
+            size: source.size,
+            modified_us: source.modified_us,
+        }
     }
 }
 
 /// The identity of `file`.
 #[must_use]
 pub fn identity(file: &SpoolFile) -> Identity {
-    let Object { key, size, modified_us, .. } = &file.object;
-    Identity { key: key.clone(), size: *size, modified_us: *modified_us }
+    let Object {
+        key,
+        size,
+        modified_us,
+        ..
+    } = &file.object;
+    Identity {
+        key: key.clone(),
+        size: *size,
+        modified_us: *modified_us,
+    }
 }
 
 /// What is to be done.
@@ -80,7 +96,8 @@ pub enum Decision {
     Complete(Box<Receipt>),
     /// Compact.
     Build(Build),
-    /// Note in the receipt that these feeding files hold nothing but rows that the archive has, because.
+    /// Note in the receipt that these feeding files hold nothing but rows that the archive has,
+    /// because.
     Record {
         /// The files, as indices into the feeding files.
         files: Vec<usize>,
@@ -121,7 +138,8 @@ pub struct Build {
     pub base: Option<Box<Receipt>>,
     /// The generation whose every row the new one must have.
     pub replaces: Option<Box<Receipt>>,
-    /// Whether there are more files, which can be held against the rows of this generation when it stands.
+    /// Whether there are more files, which can be held against the rows of this generation when it
+    /// stands.
     pub is_part: bool,
     /// Why.
     pub reason: String,
@@ -188,7 +206,10 @@ impl Default for Compared {
             here: 0,
             elsewhere: BTreeMap::new(),
             unplaced: 0,
-            content: Content { rows: 0, row_hash: RowHash::EMPTY },
+            content: Content {
+                rows: 0,
+                row_hash: RowHash::EMPTY,
+            },
             row_groups: Vec::new(),
         }
     }
@@ -215,7 +236,11 @@ impl Compared {
             rows_elsewhere: self.elsewhere.clone(),
             rows_quarantined: 0,
             rows_known: self.known,
-            row_groups: if self.row_groups.len() > 1 { self.row_groups.clone() } else { Vec::new() },
+            row_groups: if self.row_groups.len() > 1 {
+                self.row_groups.clone()
+            } else {
+                Vec::new()
+            },
             seq_assigned: false,
             by_base: false,
             compacted: false,
@@ -239,7 +264,11 @@ impl Feeding {
 
     /// Whether the archive has every row of it: then the receipt may say so, and nothing is built.
     fn adds_nothing(&self) -> bool {
-        self.lost.is_empty() && self.compared.as_ref().is_some_and(|found| found.is_known() && found.unplaced == 0)
+        self.lost.is_empty()
+            && self
+                .compared
+                .as_ref()
+                .is_some_and(|found| found.is_known() && found.unplaced == 0)
     }
 
     fn is_quarantined(&self) -> bool {
@@ -251,14 +280,22 @@ impl Feeding {
 #[must_use]
 pub fn is_source(source: &Source, file: &SpoolFile) -> bool {
     (source.name.as_str(), source.size, source.modified_us)
-        == (file.object.key.as_str(), file.object.size, file.object.modified_us)
+        == (
+            file.object.key.as_str(),
+            file.object.size,
+            file.object.modified_us,
+        )
 }
 
 /// The same of a copy of a source.
 #[must_use]
 pub fn is_copy(copy: &FileCopy, file: &SpoolFile) -> bool {
     (copy.name.as_str(), copy.size, copy.modified_us)
-        == (file.object.key.as_str(), file.object.size, file.object.modified_us)
+        == (
+            file.object.key.as_str(),
+            file.object.size,
+            file.object.modified_us,
+        )
 }
 
 /// What an operator wants besides what is usual.
@@ -272,21 +309,48 @@ pub struct Wishes {
 
 /// Decides on `partition`. `today` is never compacted unless that is forced.
 #[must_use]
-pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &State, wishes: Wishes) -> Decision {
+pub fn decide(
+    partition: &Partition,
+    today: Date,
+    feeding: &[Feeding],
+    state: &State,
+    wishes: Wishes,
+) -> Decision {
     if partition.date >= today && !wishes.force {
-        let day = if partition.date == today { "today is not over" } else { "the day lies in the future" };
+        let day = if partition.date == today {
+            "today is not over"
+        } else {
+            "the day lies in the future"
+        };
         return Decision::Nothing(format!("{day}; --force compacts what is there"));
     }
     let held = feeding.iter().filter(|f| f.is_quarantined()).count();
-    let in_quarantine = if held == 0 { String::new() } else { format!("; {} in QUARANTINE", plural(held, "file")) };
-    let usable: Vec<usize> = feeding.iter().enumerate().filter(|(_, f)| !f.is_quarantined()).map(|(i, _)| i).collect();
+    let in_quarantine = if held == 0 {
+        String::new()
+    } else {
+        format!("; {} in QUARANTINE", plural(held, "file"))
+    };
+    let usable: Vec<usize> = feeding
+        .iter()
+        .enumerate()
+        .filter(|(_, f)| !f.is_quarantined())
+        .map(|(i, _)| i)
+        .collect();
     let receipt = match state {
         State::Empty if usable.is_empty() => {
-            return Decision::Nothing(format!("no file of the spool holds rows of this day{in_quarantine}"));
+            return Decision::Nothing(format!(
+                "no file of the spool holds rows of this day{in_quarantine}"
+            ));
         }
         State::Empty => {
             let reason = format!("not in the archive yet{in_quarantine}");
-            return Decision::Build(Build { files: usable, base: None, replaces: None, is_part: false, reason });
+            return Decision::Build(Build {
+                files: usable,
+                base: None,
+                replaces: None,
+                is_part: false,
+                reason,
+            });
         }
         State::Interrupted(receipt) => return Decision::Complete(receipt.clone()),
         State::Lost(loss) => return after_loss(feeding, loss, state, wishes, &in_quarantine),
@@ -295,57 +359,106 @@ pub fn decide(partition: &Partition, today: Date, feeding: &[Feeding], state: &S
         }
         State::Published(published) => published.receipt(),
     };
-    let new: Vec<usize> = usable.iter().copied().filter(|i| feeding.get(*i).is_some_and(Feeding::is_new)).collect();
+    let new: Vec<usize> = usable
+        .iter()
+        .copied()
+        .filter(|i| feeding.get(*i).is_some_and(Feeding::is_new))
+        .collect();
     let of_several = has_several_collectors(receipt, feeding, &usable);
-    // A file and its copies stand for one source; two collectors may have a source each with the same rows.
-    let known = if of_several { once_each(feeding, &usable) } else { usable.clone() };
-    let at_hand = known.iter().filter_map(|i| feeding.get(*i)?.known()).map(|content| (content, u64::MAX));
+    // A file and its copies stand for one source; two collectors may have a source each with the
+    // same rows.
+    let known = if of_several {
+        once_each(feeding, &usable)
+    } else {
+        usable.clone()
+    };
+    let at_hand = known
+        .iter()
+        .filter_map(|i| feeding.get(*i)?.known())
+        .map(|content| (content, u64::MAX));
     let gone = receipt.missing_from(at_hand).len();
     if new.is_empty() && !wishes.force {
-        let sources = plural(usize::try_from(receipt.source_files()).unwrap_or(usize::MAX), "file");
-        let left = if gone == 0 { String::new() } else { format!(", {gone} of which left the spool since") };
+        let sources = plural(
+            usize::try_from(receipt.source_files()).unwrap_or(usize::MAX),
+            "file",
+        );
+        let left = if gone == 0 {
+            String::new()
+        } else {
+            format!(", {gone} of which left the spool since")
+        };
         return Decision::Nothing(format!(
             "up to date: the archive holds all {} rows of {sources}{left}{in_quarantine}",
             receipt.outcome.rows
         ));
     }
-    if !new.is_empty() && !wishes.force && new.iter().all(|i| feeding.get(*i).is_some_and(Feeding::adds_nothing)) {
+    if !new.is_empty()
+        && !wishes.force
+        && new
+            .iter()
+            .all(|i| feeding.get(*i).is_some_and(Feeding::adds_nothing))
+    {
         let reason = format!(
             "up to date: the archived data holds every row of {}{in_quarantine}",
             plural(new.len(), "new file")
         );
         return Decision::Record { files: new, reason };
     }
-    let why = if new.is_empty() { "forced".to_owned() } else { plural(new.len(), "new file") };
+    let why = if new.is_empty() {
+        "forced".to_owned()
+    } else {
+        plural(new.len(), "new file")
+    };
     let replaces = Some(Box::new(receipt.clone()));
-    // Archived rows are taken from the archive: whatever has become of their files since, they stay as they are. Only
-    // numbers that qlc gave depend on all files without `seq`, so while these are there they are numbered together.
+    // Archived rows are taken from the archive: whatever has become of their files since, they stay
+    // as they are. Only numbers that qlc gave depend on all files without `seq`, so while these are
+    // there they are numbered together.
     let is_own = receipt.outcome.seq == SeqOrigin::Source;
     if gone == 0 && (!is_own || of_several) && !receipt.left_rows_out() {
         let files = once_each(feeding, &usable);
         let reason = format!("{why}{in_quarantine}");
-        return Decision::Build(Build { files, base: None, replaces, is_part: false, reason });
+        return Decision::Build(Build {
+            files,
+            base: None,
+            replaces,
+            is_part: false,
+            reason,
+        });
     }
     let left = match gone {
         0 => String::new(),
-        n => format!("; the archived data has the rows of {} that left the spool", plural(n, "file")),
+        n => format!(
+            "; the archived data has the rows of {} that left the spool",
+            plural(n, "file")
+        ),
     };
     let reason = format!("{why}{left}{in_quarantine}");
-    // Beside the rows of another collector, a row that a collector has twice is told from a copy only while all its files are
-    // read.
+    // Beside the rows of another collector, a row that a collector has twice is told from a copy
+    // only while all its files are read.
     let files = if of_several && !receipt.holds_unnamed() {
-        once_each(feeding, &usable).into_iter().filter(|i| is_read_again(feeding, receipt, *i)).collect()
+        once_each(feeding, &usable)
+            .into_iter()
+            .filter(|i| is_read_again(feeding, receipt, *i))
+            .collect()
     } else {
         new
     };
-    Decision::Build(Build { files, base: replaces.clone(), replaces, is_part: false, reason })
+    Decision::Build(Build {
+        files,
+        base: replaces.clone(),
+        replaces,
+        is_part: false,
+        reason,
+    })
 }
 
 /// Of files of one collector and the same content the first, so that known rows are read once.
 fn once_each(feeding: &[Feeding], chosen: &[usize]) -> Vec<usize> {
     let mut seen = std::collections::BTreeSet::new();
     let is_first = |index: &usize| {
-        let known = feeding.get(*index).and_then(|f| Some((layout::collector_of(&f.file.object.key), f.known()?)));
+        let known = feeding
+            .get(*index)
+            .and_then(|f| Some((layout::collector_of(&f.file.object.key), f.known()?)));
         known.is_none_or(|known| seen.insert(known))
     };
     chosen.iter().copied().filter(is_first).collect()
@@ -354,43 +467,84 @@ fn once_each(feeding: &[Feeding], chosen: &[usize]) -> Vec<usize> {
 /// Whether more than one collector gave what is archived and what is at hand.
 fn has_several_collectors(receipt: &Receipt, feeding: &[Feeding], chosen: &[usize]) -> bool {
     let archived = receipt.sources.iter().map(|source| source.name.as_str());
-    let at_hand = chosen.iter().filter_map(|i| feeding.get(*i)).map(|f| f.file.object.key.as_str());
+    let at_hand = chosen
+        .iter()
+        .filter_map(|i| feeding.get(*i))
+        .map(|f| f.file.object.key.as_str());
     are_of_several(archived.chain(at_hand))
 }
 
-/// Whether a file is read beside the archived data of several collectors. Rows that qlc numbered come with that data: read again,
-/// they would get other numbers. So do those of a damaged file, which its good copy has as well.
+/// Whether a file is read beside the archived data of several collectors. Rows that qlc numbered
+/// come with that data: read again, they would get other numbers. So do those of a damaged file,
+/// which its good copy has as well.
 fn is_read_again(feeding: &[Feeding], receipt: &Receipt, index: usize) -> bool {
-    let Some(content) = feeding.get(index).and_then(Feeding::known) else { return true };
-    !receipt.sources.iter().any(|source| source.content() == content && (source.seq_assigned || source.is_partial()))
+    let Some(content) = feeding.get(index).and_then(Feeding::known) else {
+        return true;
+    };
+    !receipt
+        .sources
+        .iter()
+        .any(|source| source.content() == content && (source.seq_assigned || source.is_partial()))
 }
 
-/// A published generation is gone: it is built anew where all of its rows can be read, and given up only on request.
-fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, in_quarantine: &str) -> Decision {
+/// A published generation is gone: it is built anew where all of its rows can be read, and given up
+/// only on request.
+fn after_loss(
+    feeding: &[Feeding],
+    loss: &Loss,
+    state: &State,
+    wishes: Wishes,
+    in_quarantine: &str,
+) -> Decision {
     let what_to_do = advice(state).unwrap_or_default();
     let Some(newest) = &loss.newest else {
         if wishes.accept_loss {
-            return Decision::AcceptLoss { loss: Box::new(loss.clone()), lost: Vec::new() };
+            return Decision::AcceptLoss {
+                loss: Box::new(loss.clone()),
+                lost: Vec::new(),
+            };
         }
         return Decision::Fail(format!("{loss}, and so is its receipt; {what_to_do}"));
     };
-    let standing: BTreeMap<Content, u64> =
-        loss.standing.iter().flat_map(|s| &s.sources).map(|source| (source.content(), source.rows_of_day())).collect();
-    let usable: Vec<usize> =
-        (0..feeding.len()).filter(|i| feeding.get(*i).is_some_and(|f| !f.is_quarantined())).collect();
-    // Where rows were held against the lost ones, nothing but the files that gave rows may give them again. The others
-    // are looked at when there is something to hold them against.
-    let gave_rows = |content: Content| newest.sources.iter().any(|s| s.content() == content && s.rows_known == 0);
+    let standing: BTreeMap<Content, u64> = loss
+        .standing
+        .iter()
+        .flat_map(|s| &s.sources)
+        .map(|source| (source.content(), source.rows_of_day()))
+        .collect();
+    let usable: Vec<usize> = (0..feeding.len())
+        .filter(|i| feeding.get(*i).is_some_and(|f| !f.is_quarantined()))
+        .collect();
+    // Where rows were held against the lost ones, nothing but the files that gave rows may give
+    // them again. The others are looked at when there is something to hold them against.
+    let gave_rows = |content: Content| {
+        newest
+            .sources
+            .iter()
+            .any(|s| s.content() == content && s.rows_known == 0)
+    };
     // Beside the rows of another collector, files whose rows stand are read again as well.
     let of_several = has_several_collectors(newest, feeding, &usable) && !newest.holds_unnamed();
     let all = once_each(feeding, &usable).into_iter().filter(|i| {
-        let stands = feeding.get(*i).and_then(Feeding::known).is_some_and(|content| standing.contains_key(&content));
+        let stands = feeding
+            .get(*i)
+            .and_then(Feeding::known)
+            .is_some_and(|content| standing.contains_key(&content));
         !stands || (of_several && is_read_again(feeding, newest, *i))
     });
-    let (files, others): (Vec<usize>, Vec<usize>) =
-        all.partition(|i| !newest.left_rows_out() || feeding.get(*i).and_then(Feeding::known).is_some_and(gave_rows));
-    let read = files.iter().filter_map(|i| feeding.get(*i)?.known()).map(|content| (content, u64::MAX));
-    let lost = newest.missing_from(read.chain(standing.iter().map(|(content, rows)| (*content, *rows))));
+    let (files, others): (Vec<usize>, Vec<usize>) = all.partition(|i| {
+        !newest.left_rows_out()
+            || feeding
+                .get(*i)
+                .and_then(Feeding::known)
+                .is_some_and(gave_rows)
+    });
+    let read = files
+        .iter()
+        .filter_map(|i| feeding.get(*i)?.known())
+        .map(|content| (content, u64::MAX));
+    let lost =
+        newest.missing_from(read.chain(standing.iter().map(|(content, rows)| (*content, *rows))));
     if lost.is_empty() {
         return Decision::Build(Build {
             files,
@@ -401,12 +555,24 @@ fn after_loss(feeding: &[Feeding], loss: &Loss, state: &State, wishes: Wishes, i
         });
     }
     if wishes.accept_loss {
-        return Decision::AcceptLoss { loss: Box::new(loss.clone()), lost };
+        return Decision::AcceptLoss {
+            loss: Box::new(loss.clone()),
+            lost,
+        };
     }
     let rows: u64 = lost.iter().map(|source| source.rows_here).sum();
-    let first = lost.first().map(|source| source.name.as_str()).unwrap_or_default();
-    let others = if lost.len() > 1 { format!(" and {} others", lost.len() - 1) } else { String::new() };
-    Decision::Fail(format!("{loss}; {rows} rows of {first}{others} are nowhere else; {what_to_do}"))
+    let first = lost
+        .first()
+        .map(|source| source.name.as_str())
+        .unwrap_or_default();
+    let others = if lost.len() > 1 {
+        format!(" and {} others", lost.len() - 1)
+    } else {
+        String::new()
+    };
+    Decision::Fail(format!(
+        "{loss}; {rows} rows of {first}{others} are nowhere else; {what_to_do}"
+    ))
 }
 
 #[cfg(test)]
@@ -421,27 +587,59 @@ mod tests {
     };
 
     fn partition() -> Partition {
-        serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt","date":"20260203"}"#).unwrap()
+        serde_json::from_str(
+            r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt","date":"20260203"}"#,
+        )
+        .unwrap()
     }
 
     /// The content of the file or source of this name.
     fn content(name: &str) -> Content {
         let hash = name.bytes().next().unwrap();
-        Content { rows: 5, row_hash: format!("1:{hash:016x}").parse().unwrap() }
+        Content {
+            rows: 5,
+            row_hash: format!("1:{hash:016x}").parse().unwrap(),
+        }
     }
 
     fn file(name: &str, knowledge: Knowledge) -> Feeding {
-        let object = Object { key: name.to_owned(), size: 1, modified_us: 1, tag: None };
-        let file = SpoolFile { object, file: name.to_owned(), home: None };
-        Feeding { file, knowledge, content: Some(content(name)), lost: Vec::new(), compared: None }
+        let object = Object {
+            key: name.to_owned(),
+            size: 1,
+            modified_us: 1,
+            tag: None,
+        };
+        let file = SpoolFile {
+            object,
+            file: name.to_owned(),
+            home: None,
+        };
+        Feeding {
+            file,
+            knowledge,
+            content: Some(content(name)),
+            lost: Vec::new(),
+            compared: None,
+        }
     }
 
     fn new(name: &str) -> Feeding {
-        file(name, Knowledge::New { known_groups: Vec::new() })
+        file(
+            name,
+            Knowledge::New {
+                known_groups: Vec::new(),
+            },
+        )
     }
 
     fn known(name: &str) -> Feeding {
-        file(name, Knowledge::Known { content: content(name), unread: false })
+        file(
+            name,
+            Knowledge::Known {
+                content: content(name),
+                unread: false,
+            },
+        )
     }
 
     fn receipt(sources: &[&str], seq: SeqOrigin) -> Receipt {
@@ -495,7 +693,11 @@ mod tests {
 
     fn published(receipt: Receipt) -> State {
         let meta = Some(Some(receipt.meta()));
-        judge(PartitionFacts { data: Some(DataState::Vouched(Box::new(receipt))), meta, ..PartitionFacts::default() })
+        judge(PartitionFacts {
+            data: Some(DataState::Vouched(Box::new(receipt))),
+            meta,
+            ..PartitionFacts::default()
+        })
     }
 
     fn check(feeding: &[Feeding], state: &State, wishes: Wishes, expected: &str) {
@@ -504,8 +706,18 @@ mod tests {
             Decision::Nothing(why) => format!("nothing: {why}"),
             Decision::Complete(_) => "complete".to_owned(),
             Decision::Record { files, reason } => format!("record {files:?}: {reason}"),
-            Decision::Build(Build { files, base, replaces, reason, .. }) => {
-                assert_eq!(replaces.is_some(), !matches!(state, State::Empty), "{reason}");
+            Decision::Build(Build {
+                files,
+                base,
+                replaces,
+                reason,
+                ..
+            }) => {
+                assert_eq!(
+                    replaces.is_some(),
+                    !matches!(state, State::Empty),
+                    "{reason}"
+                );
                 format!("build {files:?} base {}: {reason}", base.is_some())
             }
             Decision::AcceptLoss { lost, .. } => format!("accept the loss of {}", lost.len()),
@@ -514,16 +726,40 @@ mod tests {
         assert_eq!(told, expected);
     }
 
-    const USUAL: Wishes = Wishes { force: false, accept_loss: false };
-    const FORCE: Wishes = Wishes { force: true, accept_loss: false };
-    const ACCEPT_LOSS: Wishes = Wishes { force: false, accept_loss: true };
+    const USUAL: Wishes = Wishes {
+        force: false,
+        accept_loss: false,
+    };
+    const FORCE: Wishes = Wishes {
+        force: true,
+        accept_loss: false,
+    };
+    const ACCEPT_LOSS: Wishes = Wishes {
+        force: false,
+        accept_loss: true,
+    };
 
     #[test]
     fn every_state_has_its_decision() {
         let of = |names: &[&str]| published(receipt(names, SeqOrigin::Source));
-        check(&[], &State::Empty, USUAL, "nothing: no file of the spool holds rows of this day");
-        check(&[new("a")], &State::Empty, USUAL, "build [0] base false: not in the archive yet");
-        check(&[known("a")], &of(&["a"]), USUAL, "nothing: up to date: the archive holds all 5 rows of 1 file");
+        check(
+            &[],
+            &State::Empty,
+            USUAL,
+            "nothing: no file of the spool holds rows of this day",
+        );
+        check(
+            &[new("a")],
+            &State::Empty,
+            USUAL,
+            "build [0] base false: not in the archive yet",
+        );
+        check(
+            &[known("a")],
+            &of(&["a"]),
+            USUAL,
+            "nothing: up to date: the archive holds all 5 rows of 1 file",
+        );
         check(
             &[],
             &of(&["a"]),
@@ -531,8 +767,18 @@ mod tests {
             "nothing: up to date: the archive holds all 5 rows of 1 file, 1 of which left the spool since",
         );
         // Archived rows come from the archive, whether their files are still there or not.
-        check(&[known("a")], &of(&["a"]), FORCE, "build [] base true: forced");
-        check(&[known("a"), new("b")], &of(&["a"]), USUAL, "build [1] base true: 1 new file");
+        check(
+            &[known("a")],
+            &of(&["a"]),
+            FORCE,
+            "build [] base true: forced",
+        );
+        check(
+            &[known("a"), new("b")],
+            &of(&["a"]),
+            USUAL,
+            "build [1] base true: 1 new file",
+        );
         let gone = "build [0] base true: 1 new file; the archived data has the rows of 1 file that left the spool";
         check(&[new("b")], &of(&["a"]), USUAL, gone);
         let interrupted = State::Interrupted(Box::new(receipt(&["a"], SeqOrigin::Source)));
@@ -558,18 +804,42 @@ mod tests {
     #[test]
     fn files_that_are_numbered_are_numbered_together_while_they_are_there() {
         let of = |names: &[&str]| published(receipt(names, SeqOrigin::Assigned));
-        check(&[known("a"), new("b")], &of(&["a"]), USUAL, "build [0, 1] base false: 1 new file");
-        check(&[known("a"), known("a"), new("b")], &of(&["a"]), USUAL, "build [0, 2] base false: 1 new file");
+        check(
+            &[known("a"), new("b")],
+            &of(&["a"]),
+            USUAL,
+            "build [0, 1] base false: 1 new file",
+        );
+        check(
+            &[known("a"), known("a"), new("b")],
+            &of(&["a"]),
+            USUAL,
+            "build [0, 2] base false: 1 new file",
+        );
         let gone = "build [0] base true: 1 new file; the archived data has the rows of 1 file that left the spool";
         check(&[new("b")], &of(&["a"]), USUAL, gone);
     }
 
     #[test]
     fn rows_that_the_archive_has_are_not_taken_in_again() {
-        let adopted = |names: &[&str]| published(Receipt { adopted: true, ..receipt(names, SeqOrigin::Source) });
+        let adopted = |names: &[&str]| {
+            published(Receipt {
+                adopted: true,
+                ..receipt(names, SeqOrigin::Source)
+            })
+        };
         let compared = |name: &str, known: u64, unplaced: u64| {
-            let found = Compared { known, here: 5, unplaced, content: content(name), ..Compared::default() };
-            Feeding { compared: Some(Arc::new(found)), ..new(name) }
+            let found = Compared {
+                known,
+                here: 5,
+                unplaced,
+                content: content(name),
+                ..Compared::default()
+            };
+            Feeding {
+                compared: Some(Arc::new(found)),
+                ..new(name)
+            }
         };
         let recorded = "record [0]: up to date: the archived data holds every row of 1 new file";
         let built = "build [0] base true: 1 new file; the archived data has the rows of 1 file that left the spool";
@@ -578,10 +848,23 @@ mod tests {
         check(&[compared("b", 0, 0)], &adopted(&["d"]), USUAL, built);
         check(&[compared("b", 5, 1)], &adopted(&["d"]), USUAL, built);
         let both = "build [0, 1] base true: 2 new files; the archived data has the rows of 1 file that left the spool";
-        check(&[compared("b", 5, 0), compared("c", 0, 0)], &adopted(&["d"]), USUAL, both);
+        check(
+            &[compared("b", 5, 0), compared("c", 0, 0)],
+            &adopted(&["d"]),
+            USUAL,
+            both,
+        );
         // Files whose rows were left out are never read without the data that has these rows.
-        let mixed = Receipt { adopted: true, ..receipt(&["d"], SeqOrigin::Mixed) };
-        check(&[known("d"), compared("b", 4, 0)], &published(mixed), USUAL, "build [1] base true: 1 new file");
+        let mixed = Receipt {
+            adopted: true,
+            ..receipt(&["d"], SeqOrigin::Mixed)
+        };
+        check(
+            &[known("d"), compared("b", 4, 0)],
+            &published(mixed),
+            USUAL,
+            "build [1] base true: 1 new file",
+        );
     }
 
     #[test]
@@ -596,26 +879,65 @@ mod tests {
             }))
         };
         let begins = |feeding: &[Feeding], state: &State, expected: &str| {
-            let Decision::Fail(why) = decide(&partition(), "20260204".parse().unwrap(), feeding, state, USUAL) else {
+            let Decision::Fail(why) = decide(
+                &partition(),
+                "20260204".parse().unwrap(),
+                feeding,
+                state,
+                USUAL,
+            ) else {
                 panic!("not refused")
             };
             assert!(why.contains(expected), "{why}");
         };
-        begins(&[], &lost(None), "10 rows of a and 1 others are nowhere else");
+        begins(
+            &[],
+            &lost(None),
+            "10 rows of a and 1 others are nowhere else",
+        );
         begins(&[known("a")], &lost(None), "5 rows of b are nowhere else");
-        begins(&[new("c")], &lost(Some(&["a"])), "5 rows of b are nowhere else");
-        check(&[known("a")], &lost(None), ACCEPT_LOSS, "accept the loss of 1");
-        let gone =
-            format!("generation 2 of 10 rows was published and its data.parquet is gone (sha256 {})", "b".repeat(64));
+        begins(
+            &[new("c")],
+            &lost(Some(&["a"])),
+            "5 rows of b are nowhere else",
+        );
+        check(
+            &[known("a")],
+            &lost(None),
+            ACCEPT_LOSS,
+            "accept the loss of 1",
+        );
+        let gone = format!(
+            "generation 2 of 10 rows was published and its data.parquet is gone (sha256 {})",
+            "b".repeat(64)
+        );
         let at_hand = format!("{gone}; all of its rows can be read");
-        check(&[known("a"), known("b")], &lost(None), USUAL, &format!("build [0, 1] base false: {at_hand}"));
-        check(&[known("a"), known("b")], &lost(None), ACCEPT_LOSS, &format!("build [0, 1] base false: {at_hand}"));
-        let Decision::Build(build) =
-            decide(&partition(), "20260204".parse().unwrap(), &[known("a"), known("b")], &lost(Some(&["a"])), USUAL)
-        else {
+        check(
+            &[known("a"), known("b")],
+            &lost(None),
+            USUAL,
+            &format!("build [0, 1] base false: {at_hand}"),
+        );
+        check(
+            &[known("a"), known("b")],
+            &lost(None),
+            ACCEPT_LOSS,
+            &format!("build [0, 1] base false: {at_hand}"),
+        );
+        let Decision::Build(build) = decide(
+            &partition(),
+            "20260204".parse().unwrap(),
+            &[known("a"), known("b")],
+            &lost(Some(&["a"])),
+            USUAL,
+        ) else {
             panic!("refused")
         };
-        assert_eq!((build.files, build.base.is_some()), (vec![1], true), "what stands is not read from the spool");
+        assert_eq!(
+            (build.files, build.base.is_some()),
+            (vec![1], true),
+            "what stands is not read from the spool"
+        );
     }
 
     #[test]

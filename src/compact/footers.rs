@@ -1,4 +1,5 @@
-//! The footers that a run has read: the days of a run share files, and a bucket charges for every request.
+//! The footers that a run has read: the days of a run share files, and a bucket charges for every
+//! request.
 //!
 //! The cache is bounded: beyond a number of files it starts again.
 
@@ -18,7 +19,8 @@ use crate::file::{claims::Claims, fault::Problem, probe::probe_like, reader::Han
 /// Files whose claims are remembered.
 const FILES: usize = 4096;
 
-/// Footers that are kept whole, at most; of more files than this each footer is read again when its rows are.
+/// Footers that are kept whole, at most; of more files than this each footer is read again when its
+/// rows are.
 const WHOLE: u64 = 1024;
 /// What a whole footer of a spool file takes in memory, about.
 const WHOLE_BYTES: u64 = 20_000;
@@ -27,7 +29,10 @@ const SHARE: u64 = 50;
 
 /// What the footer takes in memory. The estimate is for those that are smaller than usual.
 fn whole_bytes(claims: &Claims) -> u64 {
-    claims.meta.as_ref().map_or(0, |meta| (meta.memory_size() as u64).max(WHOLE_BYTES))
+    claims
+        .meta
+        .as_ref()
+        .map_or(0, |meta| (meta.memory_size() as u64).max(WHOLE_BYTES))
 }
 
 /// What is known of the files of a run. Two who ask for one file at a time read it once.
@@ -74,7 +79,10 @@ impl Footers {
     }
 
     fn usual(&self) -> Option<Claims> {
-        self.usual.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.usual
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What the footer of `file` claims.
@@ -94,7 +102,12 @@ impl Footers {
             .get_or_try_init(|| async {
                 let mut claims = self.sharing(probe_like(handle, self.usual().as_ref()).await?);
                 let bytes = whole_bytes(&claims);
-                if self.whole.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.most_whole {
+                if self
+                    .whole
+                    .fetch_add(bytes, Ordering::Relaxed)
+                    .saturating_add(bytes)
+                    > self.most_whole
+                {
                     let _ = self.whole.fetch_sub(bytes, Ordering::Relaxed);
                     claims.meta = None;
                 }
@@ -104,16 +117,27 @@ impl Footers {
         Ok(claims.clone())
     }
 
-    /// Keeps less of files whose partition is made: should a neighbouring day ask for one of them, what it claims is known,
-    /// and its footer is read again if its rows are.
+    /// Keeps less of files whose partition is made: should a neighbouring day ask for one of them,
+    /// what it claims is known, and its footer is read again if its rows are.
     pub fn done_with<'a>(&self, files: impl Iterator<Item = &'a SpoolFile>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for file in files {
-            let Some(cell) = known.get_mut(&identity(file)) else { continue };
-            let Some(claims) = cell.get().filter(|claims| claims.meta.is_some()) else { continue };
+            let Some(cell) = known.get_mut(&identity(file)) else {
+                continue;
+            };
+            let Some(claims) = cell.get().filter(|claims| claims.meta.is_some()) else {
+                continue;
+            };
             let bytes = whole_bytes(claims);
-            *cell = Arc::new(OnceCell::new_with(Some(Claims { meta: None, ..claims.clone() })));
-            let _ = self.whole.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(bytes)));
+            *cell = Arc::new(OnceCell::new_with(Some(Claims {
+                meta: None,
+                ..claims.clone()
+            })));
+            let _ = self
+                .whole
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                    Some(n.saturating_sub(bytes))
+                });
         }
     }
 }

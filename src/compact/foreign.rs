@@ -1,8 +1,8 @@
-//! Takes in files of a tree that another program left, as the files of a spool are taken in: by the ordinary compaction
-//! of every day that they have rows of.
+//! Takes in files of a tree that another program left, as the files of a spool are taken in: by the
+//! ordinary compaction of every day that they have rows of.
 //!
-//! Only the files that the caller names are read. What is archived already is compared with them row by row, because
-//! another program's days name no files.
+//! Only the files that the caller names are read. What is archived already is compared with them
+//! row by row, because another program's days name no files.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// Takes the rows of the files `keys` of `tree` into `archive`. Of the options, the mode is not looked at: every day is meant
-/// that the files have rows of.
+/// Takes the rows of the files `keys` of `tree` into `archive`. Of the options, the mode is not
+/// looked at: every day is meant that the files have rows of.
 ///
 /// # Errors
 /// When the work cannot begin; what fails in a partition is in its outcome.
@@ -38,7 +38,11 @@ pub async fn take_over(
     let _ = scratch::sweep(&options.spill_dir);
     let scratch = Scratch::new(&options.spill_dir)?;
     let footers = Arc::new(Footers::within(options.memory_limit));
-    let survey::Input { files: mut spool, missing, .. } = survey::spool_files(tree, &options.selection).await?;
+    let survey::Input {
+        files: mut spool,
+        missing,
+        ..
+    } = survey::spool_files(tree, &options.selection).await?;
     missing.fail()?;
     for all in spool.values_mut() {
         all.retain(|file| keys.contains(&file.object.key));
@@ -46,13 +50,40 @@ pub async fn take_over(
     spool.retain(|_, all| !all.is_empty());
     let mut partitions = BTreeSet::new();
     for (series, all) in &spool {
-        let named = all.iter().filter_map(|file| file.home).flat_map(|home| [home.pred(), home, home.succ()]);
-        let days: BTreeSet<Date> = named.chain(unnamed_days(tree, all, &footers).await?).collect();
+        let named = all
+            .iter()
+            .filter_map(|file| file.home)
+            .flat_map(|home| [home.pred(), home, home.succ()]);
+        let days: BTreeSet<Date> = named
+            .chain(unnamed_days(tree, all, &footers).await?)
+            .collect();
         partitions.extend(days.into_iter().map(|day| series.on(day)));
     }
     let partitions: Vec<Partition> = partitions.into_iter().collect();
-    let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
-    let run = shared(tree, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
+    let workers = Budget::workers(
+        options.memory_limit,
+        options.workers.min(partitions.len().max(1)),
+    );
+    let run = shared(
+        tree,
+        archive,
+        options,
+        scratch.path(),
+        workers,
+        Arc::clone(&watch),
+        stop,
+    )?;
     watch.begin(partitions.len());
-    Ok(in_turn(&RunContext { footers, origin: Origin::Tree(files), ..run }, partitions, spool, false, workers).await)
+    Ok(in_turn(
+        &RunContext {
+            footers,
+            origin: Origin::Tree(files),
+            ..run
+        },
+        partitions,
+        spool,
+        false,
+        workers,
+    )
+    .await)
 }

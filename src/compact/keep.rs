@@ -1,4 +1,5 @@
-//! Keeps in QUARANTINE what could not be compacted: a file whole, or the rows of it that have no permitted day.
+//! Keeps in QUARANTINE what could not be compacted: a file whole, or the rows of it that have no
+//! permitted day.
 //!
 //! The file in the spool stays as it is.
 
@@ -39,18 +40,27 @@ pub struct Places {
     pub staging: std::path::PathBuf,
     /// Now, RFC 3339 in UTC, to the second.
     pub time: String,
-    /// Held while something is put into QUARANTINE: partitions side by side may keep files of one day.
+    /// Held while something is put into QUARANTINE: partitions side by side may keep files of one
+    /// day.
     pub turn: std::sync::Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Keeps `files` whole, each with the reason; returns their entries. `error.json` is written once for all of a day.
+/// Keeps `files` whole, each with the reason; returns their entries. `error.json` is written once
+/// for all of a day.
 ///
 /// # Errors
 /// When one cannot be copied.
-pub async fn files(places: &Places, partition: &Partition, files: &[(SpoolFile, Fault)]) -> Result<Vec<Entry>> {
+pub async fn files(
+    places: &Places,
+    partition: &Partition,
+    files: &[(SpoolFile, Fault)],
+) -> Result<Vec<Entry>> {
     let mut by_home: BTreeMap<Date, Vec<&(SpoolFile, Fault)>> = BTreeMap::new();
     for bad in files {
-        by_home.entry(accounting_day(&bad.0, None).unwrap_or(partition.date)).or_default().push(bad);
+        by_home
+            .entry(accounting_day(&bad.0, None).unwrap_or(partition.date))
+            .or_default()
+            .push(bad);
     }
     let mut all = Vec::with_capacity(files.len());
     for (day, files) in by_home {
@@ -62,7 +72,8 @@ pub async fn files(places: &Places, partition: &Partition, files: &[(SpoolFile, 
             let (sha256, _) = places.spool.sha256(&file.object.key).await?;
             let names = ErrorFile::names(stem(file), ".parquet", &sha256);
             let (spool, key) = (&places.spool, &file.object.key);
-            let name = quarantine::keep(&home, &places.staging, spool, key, &sha256, &known, names).await?;
+            let name = quarantine::keep(&home, &places.staging, spool, key, &sha256, &known, names)
+                .await?;
             tracing::warn!(file = %spool.show(key), error = %fault, kept = %places.archive.show(&home.kept_key(&name)), "quarantined");
             let entry = entry(places, file, fault, sha256.clone(), name, sha256, None);
             known.push(entry.clone());
@@ -74,7 +85,8 @@ pub async fn files(places: &Places, partition: &Partition, files: &[(SpoolFile, 
     Ok(all)
 }
 
-/// Keeps `file` whole, of which the good row groups are taken in, and bills the others; `None` when that is done already.
+/// Keeps `file` whole, of which the good row groups are taken in, and bills the others; `None` when
+/// that is done already.
 ///
 /// # Errors
 /// When it cannot be copied.
@@ -99,7 +111,9 @@ pub async fn salvaged(
         // The run of a neighbouring day has found the same.
         return Ok(None);
     }
-    let Some(fault) = salvage_fault(salvage) else { return Ok(None) };
+    let Some(fault) = salvage_fault(salvage) else {
+        return Ok(None);
+    };
     let names = ErrorFile::names(stem(file), ".parquet", &sha256);
     let (spool, key) = (&places.spool, &file.object.key);
     let name = quarantine::keep(&home, &places.staging, spool, key, &sha256, &known, names).await?;
@@ -111,8 +125,19 @@ pub async fn salvaged(
         ts_event_max: salvage.span.and_then(|span| in_ns(span.max)),
         unproven: salvage.unproven,
     };
-    let entry = entry(places, file, &fault, sha256.clone(), name, sha256, Some(salvage.rows));
-    let entry = Entry { salvaged: Some(lost), ..entry };
+    let entry = entry(
+        places,
+        file,
+        &fault,
+        sha256.clone(),
+        name,
+        sha256,
+        Some(salvage.rows),
+    );
+    let entry = Entry {
+        salvaged: Some(lost),
+        ..entry
+    };
     quarantine::add(&home, &places.staging, std::slice::from_ref(&entry)).await?;
     tracing::warn!(file = %spool.show(key), error = %fault, kept = %places.archive.show(&kept), "salvaged in part");
     Ok(Some(entry))
@@ -121,7 +146,11 @@ pub async fn salvaged(
 /// What is wrong with the lost row groups, all in one; its type is that of the first.
 fn salvage_fault(salvage: &Salvage) -> Option<Fault> {
     let (_, first) = salvage.lost.first()?;
-    let each: Vec<&str> = salvage.lost.iter().map(|(_, fault)| fault.message.as_str()).collect();
+    let each: Vec<&str> = salvage
+        .lost
+        .iter()
+        .map(|(_, fault)| fault.message.as_str())
+        .collect();
     let unproven = if salvage.unproven {
         "; the row hash in the footer is of all rows, so that it cannot prove the rows that were taken in"
     } else {
@@ -141,8 +170,8 @@ fn stem(file: &SpoolFile) -> &str {
     file.file.strip_suffix(".parquet").unwrap_or(&file.file)
 }
 
-/// Keeps the rows of `file` that have no permitted day; they must be those that were billed in `tally`. `None` when they
-/// are kept already.
+/// Keeps the rows of `file` that have no permitted day; they must be those that were billed in
+/// `tally`. `None` when they are kept already.
 ///
 /// # Errors
 /// When they cannot be written, or are others than were billed.
@@ -161,7 +190,9 @@ pub async fn rows(
         ),
     );
     if tally.quarantined == tally.rows {
-        return Ok(files(places, partition, &[(file.clone(), fault)]).await?.pop());
+        return Ok(files(places, partition, &[(file.clone(), fault)])
+            .await?
+            .pop());
     }
     let day = accounting_day(file, Some(claims)).unwrap_or(partition.date);
     let home = PartitionHandle::new(&places.archive, &partition.series.on(day));
@@ -187,7 +218,15 @@ pub async fn rows(
     let key = home.kept_key(&name);
     if is_kept {
         let (kept_sha256, _) = places.archive.sha256(&key).await?;
-        let entry = entry(places, file, &fault, sha256, name, kept_sha256, Some(tally.quarantined));
+        let entry = entry(
+            places,
+            file,
+            &fault,
+            sha256,
+            name,
+            kept_sha256,
+            Some(tally.quarantined),
+        );
         quarantine::add(&home, &places.staging, std::slice::from_ref(&entry)).await?;
         return Ok(Some(entry));
     }
@@ -231,13 +270,22 @@ pub async fn rows(
         },
     )
     .await?;
-    let entry = entry(places, file, &fault, sha256, name, written.verified().clone(), Some(tally.quarantined));
+    let entry = entry(
+        places,
+        file,
+        &fault,
+        sha256,
+        name,
+        written.verified().clone(),
+        Some(tally.quarantined),
+    );
     quarantine::add(&home, &places.staging, std::slice::from_ref(&entry)).await?;
     tracing::warn!(file = %places.spool.show(&file.object.key), rows = tally.quarantined, kept = %places.archive.show(&key), "rows quarantined");
     Ok(Some(entry))
 }
 
-/// Whether the quarantine has just these rows of this very file: a day that is compacted again must not report them anew.
+/// Whether the quarantine has just these rows of this very file: a day that is compacted again must
+/// not report them anew.
 async fn are_kept(
     home: &PartitionHandle,
     known: &[Entry],
@@ -251,16 +299,23 @@ async fn are_kept(
             && e.source_path == file.object.key
             && e.sha256 == sha256
     };
-    let Some(entry) = known.iter().find(same) else { return Ok(false) };
+    let Some(entry) = known.iter().find(same) else {
+        return Ok(false);
+    };
     if entry.discarded {
         // Someone has looked at them and let them go.
         return Ok(true);
     }
-    Ok(home.archive().head(&home.kept_key(&entry.kept_as)).await?.is_some())
+    Ok(home
+        .archive()
+        .head(&home.kept_key(&entry.kept_as))
+        .await?
+        .is_some())
 }
 
-/// The entries of several files' far rows. Whoever bills such rows sees to it that they are kept before anything is
-/// published; where the run of another day has kept the same ones, there is nothing to add.
+/// The entries of several files' far rows. Whoever bills such rows sees to it that they are kept
+/// before anything is published; where the run of another day has kept the same ones, there is
+/// nothing to add.
 ///
 /// # Errors
 /// As [`rows`].
@@ -271,7 +326,11 @@ pub async fn all_rows(
     tallies: &[SourceTally],
 ) -> Result<Vec<Entry>> {
     let mut kept = Vec::new();
-    for (input, tally) in inputs.iter().zip(tallies).filter(|(_, tally)| tally.quarantined > 0) {
+    for (input, tally) in inputs
+        .iter()
+        .zip(tallies)
+        .filter(|(_, tally)| tally.quarantined > 0)
+    {
         kept.extend(rows(places, partition, &input.file, &input.claims, tally).await?);
     }
     Ok(kept)

@@ -1,7 +1,8 @@
 //! `compact`: a spool's small files become one proven file per partition.
 //!
-//! [`survey`] lists, [`decide`] says what is to be done and why, [`prepare`] lays the files out, [`work`] does it and
-//! [`keep`] quarantines what could not be used. Nothing is removed from the spool.
+//! [`survey`] lists, [`decide`] says what is to be done and why, [`prepare`] lays the files out,
+//! [`work`] does it and [`keep`] quarantines what could not be used. Nothing is removed from the
+//! spool.
 
 pub mod apart;
 pub mod columns;
@@ -26,7 +27,9 @@ use std::{
 use chrono::{SecondsFormat, Utc};
 use futures::{StreamExt, stream};
 
-pub use report::{Action, InputSummary, Mode, Options, Outcome, Outlook, RunSummary, Silent, Status, Stop, Watch};
+pub use report::{
+    Action, InputSummary, Mode, Options, Outcome, Outlook, RunSummary, Silent, Status, Stop, Watch,
+};
 
 use crate::{
     archive::{
@@ -54,12 +57,12 @@ use keep::Places;
 use survey::Spool;
 use work::{Origin, RunContext};
 
-/// Compacts what `options` mean. A series of which not everything could be listed fails, with every partition that is known
-/// of it.
+/// Compacts what `options` mean. A series of which not everything could be listed fails, with every
+/// partition that is known of it.
 ///
 /// # Errors
-/// When the run cannot begin (a store does not answer, nothing matches the selection); what fails in a partition is in its
-/// outcome.
+/// When the run cannot begin (a store does not answer, nothing matches the selection); what fails
+/// in a partition is in its outcome.
 pub async fn run(
     spool: &Store,
     archive: &Store,
@@ -73,16 +76,42 @@ pub async fn run(
     }
     let scratch = Scratch::new(&options.spill_dir)?;
     let footers = Arc::new(Footers::within(options.memory_limit));
-    let Meant { files, partitions, unknown, input } = meant(spool, archive, options, &footers).await?;
-    let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
-    let run = shared(spool, archive, options, scratch.path(), workers, Arc::clone(&watch), stop)?;
+    let Meant {
+        files,
+        partitions,
+        unknown,
+        input,
+    } = meant(spool, archive, options, &footers).await?;
+    let workers = Budget::workers(
+        options.memory_limit,
+        options.workers.min(partitions.len().max(1)),
+    );
+    let run = shared(
+        spool,
+        archive,
+        options,
+        scratch.path(),
+        workers,
+        Arc::clone(&watch),
+        stop,
+    )?;
     let shared = RunContext { footers, ..run };
     watch.begin(partitions.len() + unknown.len());
     for outcome in &unknown {
         watch.partition_ends(outcome);
     }
-    let outcomes = in_turn(&shared, partitions, files, matches!(options.mode, Mode::Single { .. }), workers).await;
-    Ok(RunSummary { outcomes: joined(outcomes.into_iter(), unknown), input })
+    let outcomes = in_turn(
+        &shared,
+        partitions,
+        files,
+        matches!(options.mode, Mode::Single { .. }),
+        workers,
+    )
+    .await;
+    Ok(RunSummary {
+        outcomes: joined(outcomes.into_iter(), unknown),
+        input,
+    })
 }
 
 /// Works on all `partitions`, `workers` at a time; the outcomes are in their order.
@@ -98,14 +127,25 @@ async fn in_turn(
         let (shared, files) = (shared.clone(), Arc::clone(&files));
         async move {
             let (watch, of) = (Arc::clone(&shared.watch), partition.clone());
-            let task = tokio::spawn(async move { one(&shared, &partition, &files, explicit).await });
-            (nth, task.await.unwrap_or_else(|defect| Some(ended_early(&of, &defect, watch.as_ref()))))
+            let task =
+                tokio::spawn(async move { one(&shared, &partition, &files, explicit).await });
+            (
+                nth,
+                task.await
+                    .unwrap_or_else(|defect| Some(ended_early(&of, &defect, watch.as_ref()))),
+            )
         }
     });
     // As they end: a large partition must not hold up the small ones behind it.
-    let mut outcomes: Vec<(usize, Option<Outcome>)> = stream::iter(tasks).buffer_unordered(workers).collect().await;
+    let mut outcomes: Vec<(usize, Option<Outcome>)> = stream::iter(tasks)
+        .buffer_unordered(workers)
+        .collect()
+        .await;
     outcomes.sort_by_key(|(nth, _)| *nth);
-    outcomes.into_iter().filter_map(|(_, outcome)| outcome).collect()
+    outcomes
+        .into_iter()
+        .filter_map(|(_, outcome)| outcome)
+        .collect()
 }
 
 /// All outcomes in the order of their partitions.
@@ -115,10 +155,18 @@ fn joined(outcomes: impl Iterator<Item = Outcome>, unknown: Vec<Outcome>) -> Vec
     all
 }
 
-/// The outcome of a partition whose worker panicked: a defect, which takes the others' outcomes with it as little as a
-/// failure would.
-fn ended_early(partition: &Partition, defect: &tokio::task::JoinError, watch: &dyn Watch) -> Outcome {
-    let mut outcome = Outcome::without(partition, Status::Failed, &format!("a worker ended early: {defect}"));
+/// The outcome of a partition whose worker panicked: a defect, which takes the others' outcomes
+/// with it as little as a failure would.
+fn ended_early(
+    partition: &Partition,
+    defect: &tokio::task::JoinError,
+    watch: &dyn Watch,
+) -> Outcome {
+    let mut outcome = Outcome::without(
+        partition,
+        Status::Failed,
+        &format!("a worker ended early: {defect}"),
+    );
     outcome.error = Some(Kind::Internal);
     watch.partition_ends(&outcome);
     outcome
@@ -135,14 +183,35 @@ pub async fn dry_run(
     explain: bool,
 ) -> Result<(Vec<Outlook>, InputSummary)> {
     let footers = Arc::new(Footers::within(options.memory_limit));
-    let Meant { files, partitions, unknown, input } = meant(spool, archive, options, &footers).await?;
-    let workers = Budget::workers(options.memory_limit, options.workers.min(partitions.len().max(1)));
-    let run = shared(spool, archive, options, &options.spill_dir, workers, Arc::new(Silent), &Stop::default())?;
+    let Meant {
+        files,
+        partitions,
+        unknown,
+        input,
+    } = meant(spool, archive, options, &footers).await?;
+    let workers = Budget::workers(
+        options.memory_limit,
+        options.workers.min(partitions.len().max(1)),
+    );
+    let run = shared(
+        spool,
+        archive,
+        options,
+        &options.spill_dir,
+        workers,
+        Arc::new(Silent),
+        &Stop::default(),
+    )?;
     let shared = RunContext { footers, ..run };
-    let mut outlooks: Vec<Outlook> =
-        unknown.into_iter().map(|one| Outlook::without(one.partition, Action::Fail, one.message)).collect();
+    let mut outlooks: Vec<Outlook> = unknown
+        .into_iter()
+        .map(|one| Outlook::without(one.partition, Action::Fail, one.message))
+        .collect();
     for partition in partitions {
-        let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
+        let files = files
+            .get(&partition.series)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let explicit = matches!(options.mode, Mode::Single { .. });
         outlooks.extend(outlook(&shared, partition, files, explicit, explain).await?);
     }
@@ -162,13 +231,15 @@ pub enum Rebuilt {
         /// Of what was made again.
         rebuilt: String,
     },
-    /// A source in the spool does not have the rows any more that were archived from it; which. The archive is not to blame.
+    /// A source in the spool does not have the rows any more that were archived from it; which. The
+    /// archive is not to blame.
     SourceChanged(String),
     /// It could not be made again; why.
     Impossible(String),
 }
 
-/// Makes the data of a published partition again from the spool and compares its digest; nothing is written.
+/// Makes the data of a published partition again from the spool and compares its digest; nothing is
+/// written.
 ///
 /// # Errors
 /// When spool or archive do not answer.
@@ -181,7 +252,9 @@ pub async fn rebuild(
 ) -> Result<Rebuilt> {
     let scratch = Scratch::new(spill_dir)?;
     let options = Options {
-        mode: Mode::Single { date: partition.date },
+        mode: Mode::Single {
+            date: partition.date,
+        },
         selection: Selection {
             exchanges: vec![partition.series.exchange.clone()],
             streams: vec![partition.series.stream.clone()],
@@ -198,25 +271,55 @@ pub async fn rebuild(
     };
     let handle = PartitionHandle::new(archive, partition);
     let State::Published(published) = state::inspect(&handle, Depth::Footer).await?.state else {
-        return Ok(Rebuilt::Impossible("it is not published with a receipt".to_owned()));
+        return Ok(Rebuilt::Impossible(
+            "it is not published with a receipt".to_owned(),
+        ));
     };
     let receipt = published.receipt();
     if receipt.base.is_some() && receipt.outcome.seq != SeqOrigin::Source {
-        return Ok(Rebuilt::Impossible("its rows were numbered in more than one run".to_owned()));
+        return Ok(Rebuilt::Impossible(
+            "its rows were numbered in more than one run".to_owned(),
+        ));
     }
-    if receipt.sources.iter().any(|source| source.rows_of_day() > 0 && source.rows_known > 0) {
-        return Ok(Rebuilt::Impossible("of some of its sources only a part of the rows was new".to_owned()));
+    if receipt
+        .sources
+        .iter()
+        .any(|source| source.rows_of_day() > 0 && source.rows_known > 0)
+    {
+        return Ok(Rebuilt::Impossible(
+            "of some of its sources only a part of the rows was new".to_owned(),
+        ));
     }
-    // The bytes are to be those of the run that published them, so its level of compression counts, not this run's.
-    let options = Options { zstd_level: receipt.outcome.zstd_level, ..options };
+    // The bytes are to be those of the run that published them, so its level of compression counts,
+    // not this run's.
+    let options = Options {
+        zstd_level: receipt.outcome.zstd_level,
+        ..options
+    };
     let input = survey::spool_files(spool, &options.selection).await?;
     input.missing.fail()?;
-    let files = input.files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
-    let shared = shared(spool, archive, &options, scratch.path(), 1, Arc::new(Silent), &Stop::default())?;
+    let files = input
+        .files
+        .get(&partition.series)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let shared = shared(
+        spool,
+        archive,
+        &options,
+        scratch.path(),
+        1,
+        Arc::new(Silent),
+        &Stop::default(),
+    )?;
     let look = work::look(&shared, partition, files).await?;
     // Exactly the rows that the receipt names: what came later is not in the archived data either.
     let mut needed: BTreeMap<Content, Vec<&Source>> = BTreeMap::new();
-    for source in receipt.sources.iter().filter(|source| source.rows_of_day() > 0) {
+    for source in receipt
+        .sources
+        .iter()
+        .filter(|source| source.rows_of_day() > 0)
+    {
         let same = needed.entry(source.content()).or_default();
         if same.iter().all(|one| one.collector() != source.collector()) {
             same.push(source);
@@ -225,17 +328,25 @@ pub async fn rebuild(
     let sources: usize = needed.values().map(Vec::len).sum();
     let mut takes = |key: &str, content: Content| {
         let collector = layout::collector_of(key);
-        let Some(same) = needed.get_mut(&content) else { return false };
-        let own = same.iter().position(|source| source.collector() == collector);
+        let Some(same) = needed.get_mut(&content) else {
+            return false;
+        };
+        let own = same
+            .iter()
+            .position(|source| source.collector() == collector);
         let found = own.or_else(|| same.iter().position(|source| source.may_be_of(collector)));
         found.map(|at| same.swap_remove(at)).is_some()
     };
     let mut changed = Vec::new();
     let mut chosen = Vec::new();
     for (index, (mark, claims)) in look.feeding.iter().enumerate() {
-        let Knowledge::Known { content, unread } = mark.knowledge else { continue };
+        let Knowledge::Known { content, unread } = mark.knowledge else {
+            continue;
+        };
         let reads = match claims {
-            Ok(claims) if unread => recognise::still_has(spool, &mark.file, claims, content).await?,
+            Ok(claims) if unread => {
+                recognise::still_has(spool, &mark.file, claims, content).await?
+            }
             Ok(_) => Ok(()),
             Err(fault) => Err(fault.to_string()),
         };
@@ -248,27 +359,50 @@ pub async fn rebuild(
     }
     let left: usize = needed.values().map(Vec::len).sum();
     if let Some(first) = changed.first().filter(|_| left > 0) {
-        // The archived rows are those that were proven; it is the file in the spool that is another.
+        // The archived rows are those that were proven; it is the file in the spool that is
+        // another.
         return Ok(Rebuilt::SourceChanged(format!(
             "{} of its {sources} sources changed in the spool since they were archived: {first}",
             plural(changed.len(), "file")
         )));
     }
     if left > 0 {
-        return Ok(Rebuilt::Impossible(format!("{} of its {sources} sources left the spool", plural(left, "file"))));
+        return Ok(Rebuilt::Impossible(format!(
+            "{} of its {sources} sources left the spool",
+            plural(left, "file")
+        )));
     }
-    let keys: BTreeSet<&str> = look.feeding.iter().map(|(mark, _)| mark.file.object.key.as_str()).collect();
+    let keys: BTreeSet<&str> = look
+        .feeding
+        .iter()
+        .map(|(mark, _)| mark.file.object.key.as_str())
+        .collect();
     let is_renamed = |source: &&Source| source.seq_assigned && !keys.contains(source.name.as_str());
     let renamed = receipt.sources.iter().filter(is_renamed).count();
-    let build = decide::Build { files: chosen, base: None, replaces: None, is_part: false, reason: String::new() };
+    let build = decide::Build {
+        files: chosen,
+        base: None,
+        replaces: None,
+        is_part: false,
+        reason: String::new(),
+    };
     match work::digest(&shared, partition, &look, &build).await? {
         Some(rebuilt) if rebuilt == receipt.outcome.sha256 => Ok(Rebuilt::Same),
         Some(_) if renamed > 0 => Ok(Rebuilt::Impossible(format!(
             "its rows were numbered in the order of the names of its files, and {} another name since",
-            if renamed == 1 { "1 file has".to_owned() } else { format!("{renamed} files have") }
+            if renamed == 1 {
+                "1 file has".to_owned()
+            } else {
+                format!("{renamed} files have")
+            }
         ))),
-        Some(rebuilt) => Ok(Rebuilt::Differs { archived: receipt.outcome.sha256.clone(), rebuilt }),
-        None => Ok(Rebuilt::Impossible("its sources can no longer be read".to_owned())),
+        Some(rebuilt) => Ok(Rebuilt::Differs {
+            archived: receipt.outcome.sha256.clone(),
+            rebuilt,
+        }),
+        None => Ok(Rebuilt::Impossible(
+            "its sources can no longer be read".to_owned(),
+        )),
     }
 }
 
@@ -284,24 +418,43 @@ struct Meant {
     input: InputSummary,
 }
 
-async fn meant(spool: &Store, archive: &Store, options: &Options, footers: &Footers) -> Result<Meant> {
+async fn meant(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    footers: &Footers,
+) -> Result<Meant> {
     if let Mode::Backfill { start, end } = options.mode
         && start > end
     {
-        return Err(Error::usage(format!("the backfill would start on {start}, after its end on {end}")));
+        return Err(Error::usage(format!(
+            "the backfill would start on {start}, after its end on {end}"
+        )));
     }
-    let survey::Input { files, ignored, missing } = survey::spool_files(spool, &options.selection).await?;
+    let survey::Input {
+        files,
+        ignored,
+        missing,
+    } = survey::spool_files(spool, &options.selection).await?;
     let (archived, gaps) = survey::archived_days(archive, &options.selection).await?;
-    let is_nothing = files.is_empty() && archived.is_empty() && missing.all().is_empty() && gaps.all().is_empty();
+    let is_nothing = files.is_empty()
+        && archived.is_empty()
+        && missing.all().is_empty()
+        && gaps.all().is_empty();
     if is_nothing && options.selection != Selection::all() {
         return Err(Error::usage(
             "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
         ));
     }
     let unlisted = |series: &Series| {
-        let folder =
-            missing.of("", series).or_else(|| gaps.of("", series)).or_else(|| gaps.of(layout::RECEIPTS, series))?;
-        Some(format!("not everything of {series} could be listed, so nothing is published: {}", folder.reason))
+        let folder = missing
+            .of("", series)
+            .or_else(|| gaps.of("", series))
+            .or_else(|| gaps.of(layout::RECEIPTS, series))?;
+        Some(format!(
+            "not everything of {series} could be listed, so nothing is published: {}",
+            folder.reason
+        ))
     };
     let mut unnamed: BTreeMap<Series, BTreeSet<Date>> = BTreeMap::new();
     let mut unread: BTreeMap<Series, String> = BTreeMap::new();
@@ -319,33 +472,63 @@ async fn meant(spool: &Store, archive: &Store, options: &Options, footers: &Foot
     for partition in survey::partitions(&files, &archived, options, &unnamed)? {
         match unlisted(&partition.series).or_else(|| unread.get(&partition.series).cloned()) {
             Some(why) => {
-                // The days beside those of files were to be looked at for rows that nobody knows of yet.
+                // The days beside those of files were to be looked at for rows that nobody knows of
+                // yet.
                 let series = &partition.series;
-                let is_known = files.get(series).is_some_and(|all| all.iter().any(|f| f.home == Some(partition.date)))
-                    || archived.get(series).is_some_and(|days| days.contains_key(&partition.date))
+                let is_known = files
+                    .get(series)
+                    .is_some_and(|all| all.iter().any(|f| f.home == Some(partition.date)))
+                    || archived
+                        .get(series)
+                        .is_some_and(|days| days.contains_key(&partition.date))
                     || matches!(options.mode, Mode::Single { .. });
                 if !is_known {
                     continue;
                 }
                 let outcome = Outcome::without(&partition, Status::Failed, &why);
-                unknown.push(Outcome { error: Some(Kind::Io), ..outcome });
+                unknown.push(Outcome {
+                    error: Some(Kind::Io),
+                    ..outcome
+                });
             }
             None => partitions.push(partition),
         }
     }
     let seen = files.values().map(Vec::len).sum::<usize>() + ignored.len();
-    let unread = unread.into_iter().map(|(series, reason)| Unlisted { folder: layout::series_dir(&series), reason });
-    let unlisted = missing.into_all().into_iter().chain(gaps.into_all()).chain(unread).collect();
-    let input = InputSummary { files: seen as u64, ignored, unlisted };
-    Ok(Meant { files, partitions, unknown, input })
+    let unread = unread.into_iter().map(|(series, reason)| Unlisted {
+        folder: layout::series_dir(&series),
+        reason,
+    });
+    let unlisted = missing
+        .into_all()
+        .into_iter()
+        .chain(gaps.into_all())
+        .chain(unread)
+        .collect();
+    let input = InputSummary {
+        files: seen as u64,
+        ignored,
+        unlisted,
+    };
+    Ok(Meant {
+        files,
+        partitions,
+        unknown,
+        input,
+    })
 }
 
 /// The days of the files of a series whose names do not tell any: their footers do.
-async fn unnamed_days(spool: &Store, files: &[decide::SpoolFile], footers: &Footers) -> Result<BTreeSet<Date>> {
+async fn unnamed_days(
+    spool: &Store,
+    files: &[decide::SpoolFile],
+    footers: &Footers,
+) -> Result<BTreeSet<Date>> {
     let mut days = BTreeSet::new();
     for file in files.iter().filter(|f| f.home.is_none()) {
         let handle = Handle::new(spool, &file.object);
-        // Neither name nor footer may tell the day of rows that go to QUARANTINE, so one day accounts for them.
+        // Neither name nor footer may tell the day of rows that go to QUARANTINE, so one day
+        // accounts for them.
         let found = match footers.of(&handle, file).await {
             Ok(claims) => {
                 days.extend(prepare::accounting_day(file, Some(&claims)));
@@ -357,7 +540,9 @@ async fn unnamed_days(spool: &Store, files: &[decide::SpoolFile], footers: &Foot
         match found {
             Ok(found) => days.extend(found.permitted),
             Err(Problem::Storage(error)) => return Err(error),
-            Err(problem) => tracing::warn!(file = %spool.show(&file.object.key), %problem, "cannot be used"),
+            Err(problem) => {
+                tracing::warn!(file = %spool.show(&file.object.key), %problem, "cannot be used");
+            }
         }
     }
     Ok(days)
@@ -382,7 +567,10 @@ fn shared(
             turn: Arc::default(),
         },
         today: Date::of(options.now)?,
-        wishes: Wishes { force: options.force, accept_loss: options.accept_loss },
+        wishes: Wishes {
+            force: options.force,
+            accept_loss: options.accept_loss,
+        },
         salvage: options.salvage,
         zstd_level: options.zstd_level,
         budget: Budget::of(options.memory_limit, workers),
@@ -398,10 +586,22 @@ fn shared(
 }
 
 /// Works on one partition; `None` when it turned out that nobody meant it.
-async fn one(run: &RunContext, partition: &Partition, files: &Spool, explicit: bool) -> Option<Outcome> {
+async fn one(
+    run: &RunContext,
+    partition: &Partition,
+    files: &Spool,
+    explicit: bool,
+) -> Option<Outcome> {
     let began = Instant::now();
-    let mut outcome = Outcome::without(partition, Status::Interrupted, "stopped on request before it began");
-    let files = files.get(&partition.series).map(Vec::as_slice).unwrap_or_default();
+    let mut outcome = Outcome::without(
+        partition,
+        Status::Interrupted,
+        "stopped on request before it began",
+    );
+    let files = files
+        .get(&partition.series)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if !run.stop.asked() {
         match work::work(run, partition, files).await {
             Ok(ended) => {
@@ -409,7 +609,12 @@ async fn one(run: &RunContext, partition: &Partition, files: &Spool, explicit: b
                     && ended.quarantined == 0
                     && !explicit
                     && !files.iter().any(|f| f.home == Some(partition.date))
-                    && run.places.archive.head(&layout::data_key(partition)).await.is_ok_and(|d| d.is_none());
+                    && run
+                        .places
+                        .archive
+                        .head(&layout::data_key(partition))
+                        .await
+                        .is_ok_and(|d| d.is_none());
                 if unmeant {
                     return None;
                 }
@@ -419,7 +624,11 @@ async fn one(run: &RunContext, partition: &Partition, files: &Spool, explicit: b
         }
     }
     run.comparisons.forget(partition);
-    run.footers.done_with(files.iter().filter(|file| file.home.is_none_or(|home| home == partition.date)));
+    run.footers.done_with(
+        files
+            .iter()
+            .filter(|file| file.home.is_none_or(|home| home == partition.date)),
+    );
     outcome.seconds = began.elapsed().as_secs_f64();
     run.watch.partition_ends(&outcome);
     Some(outcome)
@@ -436,7 +645,11 @@ async fn outlook(
     let mut outlook = Outlook::without(partition, look.decision.action(), String::new());
     match &look.decision {
         Decision::Nothing(why) => {
-            let meant = explicit || look.feeding.iter().any(|(f, _)| f.file.home == Some(outlook.partition.date));
+            let meant = explicit
+                || look
+                    .feeding
+                    .iter()
+                    .any(|(f, _)| f.file.home == Some(outlook.partition.date));
             if !meant && files.iter().all(|f| f.home != Some(outlook.partition.date)) {
                 return Ok(None);
             }

@@ -1,6 +1,8 @@
-//! From footers to a plan: which files feed the partition, which cannot be used, how the others are laid out.
+//! From footers to a plan: which files feed the partition, which cannot be used, how the others are
+//! laid out.
 //!
-//! Nothing is written here: the caller quarantines what is found bad, so that a dry run sees the same plan.
+//! Nothing is written here: the caller quarantines what is found bad, so that a dry run sees the
+//! same plan.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -54,10 +56,10 @@ pub struct Probed {
     pub feeds: bool,
 }
 
-/// Reads the footers of `files` and says which of them feed `partition`. Where a footer leaves open which days its rows
-/// are of, the rows are read. `settled` tells whether a file's rows without a permitted day are in QUARANTINE already,
-/// `sent` whether a neighbouring day's receipt says that the file has rows for this day, `lost` which of its row groups are
-/// left out.
+/// Reads the footers of `files` and says which of them feed `partition`. Where a footer leaves open
+/// which days its rows are of, the rows are read. `settled` tells whether a file's rows without a
+/// permitted day are in QUARANTINE already, `sent` whether a neighbouring day's receipt says that
+/// the file has rows for this day, `lost` which of its row groups are left out.
 ///
 /// # Errors
 /// When a file is out of reach: a day must not be published without it.
@@ -73,13 +75,30 @@ pub async fn probe_all(
     let probes = files.into_iter().map(|file| {
         let handle = Handle::new(spool, &file.object);
         async move {
-            let found = probe_one(&handle, footers, partition, &file, settled, sent, &lost(&file)).await;
+            let found = probe_one(
+                &handle,
+                footers,
+                partition,
+                &file,
+                settled,
+                sent,
+                &lost(&file),
+            )
+            .await;
             match found {
-                Ok((claims, feeds)) => Ok(Probed { file, claims: Ok(claims), feeds }),
+                Ok((claims, feeds)) => Ok(Probed {
+                    file,
+                    claims: Ok(claims),
+                    feeds,
+                }),
                 Err(Problem::Bad(fault)) => {
                     // Rows that a neighbour's run found in it for this day are nowhere else.
                     let feeds = accounting_day(&file, None) == Some(partition.date) || sent(&file);
-                    Ok(Probed { file, claims: Err(fault), feeds })
+                    Ok(Probed {
+                        file,
+                        claims: Err(fault),
+                        feeds,
+                    })
                 }
                 Err(Problem::Storage(error)) => Err(error),
                 Err(other) => Err(Error::new(Kind::Internal, other.to_string())),
@@ -119,9 +138,9 @@ async fn probe_one(
         // It cannot be placed; the run of its own day finds the schema unfit.
         return Ok((claims, accounting_day(file, None) == Some(partition.date)));
     }
-    let silent = schema::TIME_COLUMNS
-        .iter()
-        .any(|name| claims.schema.column_with_name(name).is_some() && !claims.times.contains_key(*name));
+    let silent = schema::TIME_COLUMNS.iter().any(|name| {
+        claims.schema.column_with_name(name).is_some() && !claims.times.contains_key(*name)
+    });
     if silent {
         claims = examine(handle, &claims).await?.claims;
     }
@@ -146,12 +165,14 @@ async fn probe_one(
     Ok((claims, days.permitted.contains(&partition.date) || unplaced))
 }
 
-/// The day whose run accounts for rows of `file` that belong to no day: the one that its name or folder tells, else that
-/// of its first row, else that of its last change.
+/// The day whose run accounts for rows of `file` that belong to no day: the one that its name or
+/// folder tells, else that of its first row, else that of its last change.
 #[must_use]
 pub fn accounting_day(file: &SpoolFile, claims: Option<&Claims>) -> Option<Date> {
     let first = || Date::of_ns(to_ns(claims?.ts?.min)?);
-    file.home.or_else(first).or_else(|| Date::of_ns(file.object.modified_us.saturating_mul(1000)))
+    file.home
+        .or_else(first)
+        .or_else(|| Date::of_ns(file.object.modified_us.saturating_mul(1000)))
 }
 
 /// Why a file cannot be part of the partition, whatever the other files are.
@@ -165,16 +186,19 @@ fn unusable(claims: &Claims, partition: &Partition) -> Option<Fault> {
         {
             return Some(Fault::new(
                 ErrorType::WrongPartition,
-                format!("its {name} is {value:?}, but it lies in the folder of {}", partition.series),
+                format!(
+                    "its {name} is {value:?}, but it lies in the folder of {}",
+                    partition.series
+                ),
             ));
         }
     }
     None
 }
 
-/// Settles the columns and the unit of the day's rows. Files that cannot be part of the partition are in
-/// [`Columns::unfit`], by their place in `files`; those whose keys are in `known` have rows in the archive already, so that
-/// their types stand.
+/// Settles the columns and the unit of the day's rows. Files that cannot be part of the partition
+/// are in [`Columns::unfit`], by their place in `files`; those whose keys are in `known` have rows
+/// in the archive already, so that their types stand.
 ///
 /// # Errors
 /// When a file is out of reach.
@@ -202,10 +226,16 @@ pub async fn settle(
         home: Some(partition.date),
         archived: true,
     }));
-    let unfit = files.iter().enumerate().filter_map(|(nth, input)| Some((nth, unusable(&input.claims, partition)?)));
+    let unfit = files
+        .iter()
+        .enumerate()
+        .filter_map(|(nth, input)| Some((nth, unusable(&input.claims, partition)?)));
     let settled = columns::settle(partition, &voters, unfit.collect(), facts).await?;
     let for_good = base.is_some_and(|base| base.receipt.outcome.brought_to.is_some());
-    Ok(Columns { to_ns: settled.to_ns || for_good, ..settled })
+    Ok(Columns {
+        to_ns: settled.to_ns || for_good,
+        ..settled
+    })
 }
 
 /// Everything that a run needs besides the places.
@@ -238,9 +268,19 @@ impl Prepared {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = self.layouts.lines();
-        let sorted = self.sources.iter().filter(|s| s.order == Order::SortInMemory).count();
+        let sorted = self
+            .sources
+            .iter()
+            .filter(|s| s.order == Order::SortInMemory)
+            .count();
         if sorted > 0 {
-            lines.insert(0, format!("sort {} in memory while reading", crate::engine::layout::plural(sorted, "file")));
+            lines.insert(
+                0,
+                format!(
+                    "sort {} in memory while reading",
+                    crate::engine::layout::plural(sorted, "file")
+                ),
+            );
         }
         if self.to_ns {
             lines.push("bring time columns to nanoseconds".to_owned());
@@ -296,22 +336,35 @@ pub fn prepare(
     columns: &Columns,
     budget: &Budget,
 ) -> Result<Prepared> {
-    let claims = files.iter().map(|input| &input.claims).chain(base.map(|b| &b.claims));
-    let (shape, to_ns) = (Shape::of(Arc::clone(&columns.schema), claims)?, columns.to_ns);
+    let claims = files
+        .iter()
+        .map(|input| &input.claims)
+        .chain(base.map(|b| &b.claims));
+    let (shape, to_ns) = (
+        Shape::of(Arc::clone(&columns.schema), claims)?,
+        columns.to_ns,
+    );
     let mut sources: Vec<JobSource> = files
         .iter()
-        .map(|Input { file, claims, known_groups, known_rows }| JobSource {
-            name: file.object.key.clone(),
-            handle: Handle::new(spool, &file.object),
-            home: file.home,
-            claims: claims.clone(),
-            role: Role::Spool,
-            order: Order::Claimed,
-            rank: None,
-            modified_us: file.object.modified_us,
-            known_groups: known_groups.clone(),
-            known_rows: known_rows.clone(),
-        })
+        .map(
+            |Input {
+                 file,
+                 claims,
+                 known_groups,
+                 known_rows,
+             }| JobSource {
+                name: file.object.key.clone(),
+                handle: Handle::new(spool, &file.object),
+                home: file.home,
+                claims: claims.clone(),
+                role: Role::Spool,
+                order: Order::Claimed,
+                rank: None,
+                modified_us: file.object.modified_us,
+                known_groups: known_groups.clone(),
+                known_rows: known_rows.clone(),
+            },
+        )
         .collect();
     sources.extend(base.map(|base| JobSource {
         name: base.object.key.clone(),
@@ -330,37 +383,79 @@ pub fn prepare(
     }
     let seq = number(&mut sources, base);
     let numbers = sources.iter().any(|s| s.rank.is_some());
-    // Which of the archived rows qlc numbered cannot be told any more: new numbers follow the largest there is.
+    // Which of the archived rows qlc numbered cannot be told any more: new numbers follow the
+    // largest there is.
     let keeps = base.is_some_and(|b| b.receipt.outcome.seq == SeqOrigin::Mixed);
     let greatest = || base.and_then(|b| greatest(&b.claims, schema::SEQ));
-    let first_number = if numbers && keeps { greatest().map_or(0, |seq| seq.saturating_add(1)) } else { 0 };
+    let first_number = if numbers && keeps {
+        greatest().map_or(0, |seq| seq.saturating_add(1))
+    } else {
+        0
+    };
     budget.check(&sources)?;
     let (mut room, batch_rows) = budget.room(&sources, &shape);
     if numbers && sources.iter().any(|s| s.rank.is_none()) {
         // Both merges are open at the same time.
-        room = Room { sources: room.sources / 2, runs: room.runs / 2, ..room };
+        room = Room {
+            sources: room.sources / 2,
+            runs: room.runs / 2,
+            ..room
+        };
     }
     let items = |numbered: bool| -> Vec<Item> {
-        let chosen = sources.iter().enumerate().filter(|(_, s)| s.claims.rows > 0 && s.rank.is_some() == numbered);
-        chosen.map(|(index, source)| item(index, source, to_ns, &shape, budget)).collect()
+        let chosen = sources
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.claims.rows > 0 && s.rank.is_some() == numbered);
+        chosen
+            .map(|(index, source)| item(index, source, to_ns, &shape, budget))
+            .collect()
     };
-    let layouts = Layouts { own: Layout::of(&items(false), room), numbered: Layout::of(&items(true), room) };
+    let layouts = Layouts {
+        own: Layout::of(&items(false), room),
+        numbered: Layout::of(&items(true), room),
+    };
     let eager = layouts.open() > 4;
     let merging = merging(partition, &sources, base)?;
     if merging.is_some() {
-        // The archived rows of the damaged version are those of one more collector, so that its good copy is read whole: of
-        // two equal rows, one of which was lost, the other would be taken for the archived one.
-        for source in sources.iter_mut().filter(|source| source.claims.lost.is_none() && source.rank.is_none()) {
+        // The archived rows of the damaged version are those of one more collector, so that its
+        // good copy is read whole: of two equal rows, one of which was lost, the other would be
+        // taken for the archived one.
+        for source in sources
+            .iter_mut()
+            .filter(|source| source.claims.lost.is_none() && source.rank.is_none())
+        {
             source.known_groups.clear();
         }
     }
-    Ok(Prepared { sources, shape, merging, to_ns, seq, numbers, first_number, layouts, batch_rows, eager })
+    Ok(Prepared {
+        sources,
+        shape,
+        merging,
+        to_ns,
+        seq,
+        numbers,
+        first_number,
+        layouts,
+        batch_rows,
+        eager,
+    })
 }
 
-/// The collectors of the sources, where there are several: those of the files, and the archived data as one more.
-fn merging(partition: &Partition, sources: &[JobSource], base: Option<&BaseData>) -> Result<Option<Merging>> {
-    let archived = base.iter().flat_map(|base| &base.receipt.sources).map(|source| source.name.as_str());
-    let files = sources.iter().filter(|source| source.role == Role::Spool && source.claims.rows > 0);
+/// The collectors of the sources, where there are several: those of the files, and the archived
+/// data as one more.
+fn merging(
+    partition: &Partition,
+    sources: &[JobSource],
+    base: Option<&BaseData>,
+) -> Result<Option<Merging>> {
+    let archived = base
+        .iter()
+        .flat_map(|base| &base.receipt.sources)
+        .map(|source| source.name.as_str());
+    let files = sources
+        .iter()
+        .filter(|source| source.role == Role::Spool && source.claims.rows > 0);
     if !are_of_several(files.map(|source| source.name.as_str()).chain(archived)) {
         return Ok(None);
     }
@@ -371,10 +466,13 @@ fn merging(partition: &Partition, sources: &[JobSource], base: Option<&BaseData>
             Role::Base => ARCHIVED,
             Role::Spool => layout::collector_of(&source.name).unwrap_or(UNNAMED),
         };
-        let at = collectors.iter().position(|known| known == name).unwrap_or_else(|| {
-            collectors.push(name.to_owned());
-            collectors.len() - 1
-        });
+        let at = collectors
+            .iter()
+            .position(|known| known == name)
+            .unwrap_or_else(|| {
+                collectors.push(name.to_owned());
+                collectors.len() - 1
+            });
         of_source.push(at);
     }
     if collectors.len() > MOST_COLLECTORS {
@@ -384,7 +482,10 @@ fn merging(partition: &Partition, sources: &[JobSource], base: Option<&BaseData>
         );
         return Err(Error::new(Kind::Resources, most));
     }
-    Ok(Some(Merging { collectors, of_source }))
+    Ok(Some(Merging {
+        collectors,
+        of_source,
+    }))
 }
 
 fn order_of(claims: &Claims, shape: &Shape, budget: &Budget) -> Order {
@@ -393,7 +494,9 @@ fn order_of(claims: &Claims, shape: &Shape, budget: &Budget) -> Order {
         let [min, max] = span.units();
         min.is_some() && min == max
     });
-    let bytes = claims.rows.saturating_mul(shape.row_bytes().max(claims.row_bytes));
+    let bytes = claims
+        .rows
+        .saturating_mul(shape.row_bytes().max(claims.row_bytes));
     if claims.ordered && one_unit && claims.ts.is_some() {
         Order::Claimed
     } else if bytes <= budget.sort_in_memory {
@@ -403,13 +506,18 @@ fn order_of(claims: &Claims, shape: &Shape, budget: &Budget) -> Order {
     }
 }
 
-/// Ranks the sources that qlc numbers: archived rows that it numbered before come first, then the files by name.
+/// Ranks the sources that qlc numbers: archived rows that it numbered before come first, then the
+/// files by name.
 fn number(sources: &mut [JobSource], base: Option<&BaseData>) -> SeqOrigin {
     // A file that adds no row needs no numbers.
-    let without = |s: &JobSource| s.role == Role::Spool && !s.claims.has_seq && s.claims.rows > 0 && !s.is_known();
+    let without = |s: &JobSource| {
+        s.role == Role::Spool && !s.claims.has_seq && s.claims.rows > 0 && !s.is_known()
+    };
     if !sources.iter().any(without) {
         return base.map_or(SeqOrigin::Source, |b| {
-            let others = sources.iter().any(|s| s.role == Role::Spool && s.claims.rows > 0);
+            let others = sources
+                .iter()
+                .any(|s| s.role == Role::Spool && s.claims.rows > 0);
             match b.receipt.outcome.seq {
                 SeqOrigin::Assigned if others => SeqOrigin::Mixed,
                 origin => origin,
@@ -418,7 +526,11 @@ fn number(sources: &mut [JobSource], base: Option<&BaseData>) -> SeqOrigin {
     }
     let joins = base.is_some_and(|b| b.receipt.outcome.seq == SeqOrigin::Assigned);
     let mut order: Vec<usize> = (0..sources.len())
-        .filter(|i| sources.get(*i).is_some_and(|s| without(s) || (joins && s.role == Role::Base)))
+        .filter(|i| {
+            sources
+                .get(*i)
+                .is_some_and(|s| without(s) || (joins && s.role == Role::Base))
+        })
         .collect();
     order.sort_by_key(|i| {
         let source = sources.get(*i);
@@ -431,14 +543,23 @@ fn number(sources: &mut [JobSource], base: Option<&BaseData>) -> SeqOrigin {
             source.rank = Some(rank);
         }
     }
-    let all = sources.iter().all(|s| s.rank.is_some() || s.claims.rows == 0 || s.is_known());
-    if all { SeqOrigin::Assigned } else { SeqOrigin::Mixed }
+    let all = sources
+        .iter()
+        .all(|s| s.rank.is_some() || s.claims.rows == 0 || s.is_known());
+    if all {
+        SeqOrigin::Assigned
+    } else {
+        SeqOrigin::Mixed
+    }
 }
 
 fn item(index: usize, source: &JobSource, to_nanos: bool, shape: &Shape, budget: &Budget) -> Item {
     let unit = |v: i64| if to_nanos { to_ns(v).unwrap_or(v) } else { v };
     // Where the ends differ in unit, the stored span is not the span of time.
-    let plain = source.claims.ts.filter(|s| !to_nanos || s.units()[0] == s.units()[1]);
+    let plain = source
+        .claims
+        .ts
+        .filter(|s| !to_nanos || s.units()[0] == s.units()[1]);
     let (min, max) = plain.map_or((i64::MIN, i64::MAX), |s| (unit(s.min), unit(s.max)));
     let (first, last) = match (source.rank, source.claims.seq) {
         (Some(rank), _) => (i64::from(rank), i64::from(rank)),
@@ -447,5 +568,12 @@ fn item(index: usize, source: &JobSource, to_nanos: bool, shape: &Shape, budget:
     };
     let bytes = decoded_bytes(source, shape.row_bytes());
     let (sort, alone) = (source.order == Order::SortSpilling, budget.is_alone(source));
-    Item { index, first: (min, first), last: (max, last), sort, bytes, alone }
+    Item {
+        index,
+        first: (min, first),
+        last: (max, last),
+        sort,
+        bytes,
+        alone,
+    }
 }

@@ -1,4 +1,5 @@
-//! Which files hold rows that the archive has already, and which bytes are in QUARANTINE: recognised by rows and bytes.
+//! Which files hold rows that the archive has already, and which bytes are in QUARANTINE:
+//! recognised by rows and bytes.
 //!
 //! ```text
 //! what is equal                                    what follows
@@ -49,44 +50,79 @@ pub struct Against<'a> {
 pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Result<Feeding> {
     let entries = against.entries.iter();
     let (whole, salvaged): (Vec<&Entry>, Vec<&Entry>) = entries
-        .filter(|entry| entry.may_be_of(&file.object.key, file.object.size) || entry.may_be_salvage(file.object.size))
+        .filter(|entry| {
+            entry.may_be_of(&file.object.key, file.object.size)
+                || entry.may_be_salvage(file.object.size)
+        })
         .partition(|entry| entry.may_be_of(&file.object.key, file.object.size));
-    let knowledge = Knowledge::New { known_groups: Vec::new() };
-    let mut feeding = Feeding { file, knowledge, content: None, lost: Vec::new(), compared: None };
+    let knowledge = Knowledge::New {
+        known_groups: Vec::new(),
+    };
+    let mut feeding = Feeding {
+        file,
+        knowledge,
+        content: None,
+        lost: Vec::new(),
+        compared: None,
+    };
     if !whole.is_empty() || !salvaged.is_empty() {
         let (sha256, _) = spool.sha256(&feeding.file.object.key).await?;
         if let Some(entry) = salvaged.iter().find(|entry| entry.sha256 == sha256) {
-            feeding.lost = entry.salvaged.as_ref().map(|s| s.row_groups.clone()).unwrap_or_default();
+            feeding.lost = entry
+                .salvaged
+                .as_ref()
+                .map(|s| s.row_groups.clone())
+                .unwrap_or_default();
         }
         if whole.iter().any(|entry| entry.sha256 == sha256) {
             feeding.knowledge = Knowledge::Quarantined;
             return Ok(feeding);
         }
     }
-    let Some(receipt) = against.receipt.filter(|_| against.stands) else { return Ok(feeding) };
-    // Of a file of which a part was taken in before its good copy came, the receipt has two sources.
-    let mut named = receipt.sources.iter().filter(|source| is_source(source, &feeding.file));
+    let Some(receipt) = against.receipt.filter(|_| against.stands) else {
+        return Ok(feeding);
+    };
+    // Of a file of which a part was taken in before its good copy came, the receipt has two
+    // sources.
+    let mut named = receipt
+        .sources
+        .iter()
+        .filter(|source| is_source(source, &feeding.file));
     let is_meant = |source: &&Source| source.is_partial() != feeding.lost.is_empty();
     let source = named.clone().find(is_meant).or_else(|| named.next());
-    let original = receipt.copies.iter().find(|copy| is_copy(copy, &feeding.file)).map(|copy| &copy.copy_of);
+    let original = receipt
+        .copies
+        .iter()
+        .find(|copy| is_copy(copy, &feeding.file))
+        .map(|copy| &copy.copy_of);
     // A name that had other rows before tells nothing: the file is read then.
     let of_copy = || {
-        let mut named = receipt.sources.iter().filter(|source| Some(&source.name) == original);
+        let mut named = receipt
+            .sources
+            .iter()
+            .filter(|source| Some(&source.name) == original);
         let first = named.next()?;
-        named.all(|other| other.content() == first.content()).then_some(first)
+        named
+            .all(|other| other.content() == first.content())
+            .then_some(first)
     };
     let source = source.or_else(of_copy);
     if let Some(source) = source {
         if !feeding.lost.is_empty() && !source.is_partial() {
-            // It was archived whole, and was salvaged for another day since: here it counts no more.
+            // It was archived whole, and was salvaged for another day since: here it counts no
+            // more.
             feeding.knowledge = Knowledge::Quarantined;
             return Ok(feeding);
         }
-        // A part of a damaged file is archived: these bytes may be its good copy unless QUARANTINE knows them.
+        // A part of a damaged file is archived: these bytes may be its good copy unless QUARANTINE
+        // knows them.
         if source.is_partial() && feeding.lost.is_empty() {
             return Ok(feeding);
         }
-        feeding.knowledge = Knowledge::Known { content: source.content(), unread: true };
+        feeding.knowledge = Knowledge::Known {
+            content: source.content(),
+            unread: true,
+        };
     }
     Ok(feeding)
 }
@@ -106,7 +142,10 @@ pub async fn by_rows(
         let other = elsewhere.get(&identity(&feeding.file)).copied();
         read(spool, feeding, probed.claims, known.as_ref(), other)
     });
-    stream::iter(reads).buffered(READ_AT_A_TIME).try_collect().await
+    stream::iter(reads)
+        .buffered(READ_AT_A_TIME)
+        .try_collect()
+        .await
 }
 
 async fn read(
@@ -119,7 +158,8 @@ async fn read(
     let claims = match claims {
         // Where nothing is archived that it could be held against, it is read when it is compacted.
         Ok(claims)
-            if matches!(feeding.knowledge, Knowledge::New { .. }) && (known.is_some() || elsewhere.is_some()) =>
+            if matches!(feeding.knowledge, Knowledge::New { .. })
+                && (known.is_some() || elsewhere.is_some()) =>
         {
             claims
         }
@@ -133,21 +173,38 @@ async fn read(
         Err(_) => return Ok((feeding, Ok(claims))),
     };
     let rows = claims.rows + claims.lost.as_ref().map_or(0, |lost| lost.rows);
-    let content = Content { rows, row_hash: examined.row_hash };
+    let content = Content {
+        rows,
+        row_hash: examined.row_hash,
+    };
     feeding.content = Some(content);
-    if let Some(archived) = elsewhere.filter(|archived| *archived != content && feeding.lost.is_empty()) {
-        return Ok((feeding, Err(changed_in_place(&other_rows(content, archived)))));
+    if let Some(archived) =
+        elsewhere.filter(|archived| *archived != content && feeding.lost.is_empty())
+    {
+        return Ok((
+            feeding,
+            Err(changed_in_place(&other_rows(content, archived))),
+        ));
     }
-    // Rows that qlc numbers have no counterpart in another collector's, so a file without numbers is known whoever has it now.
+    // Rows that qlc numbers have no counterpart in another collector's, so a file without numbers
+    // is known whoever has it now.
     let collector = layout::collector_of(&feeding.file.object.key).filter(|_| claims.has_seq);
     let groups = &examined.row_groups;
     let known_groups = known.map(|known| match claims.lost {
         Some(_) => known.from_any(collector, groups),
-        None => known.from_partial(collector, &feeding.file.object.key, feeding.file.object.size, groups),
+        None => known.from_partial(
+            collector,
+            &feeding.file.object.key,
+            feeding.file.object.size,
+            groups,
+        ),
     });
     let known_groups = known_groups.unwrap_or_default();
     feeding.knowledge = if known.is_some_and(|known| known.has(collector, content)) {
-        Knowledge::Known { content, unread: false }
+        Knowledge::Known {
+            content,
+            unread: false,
+        }
     } else {
         Knowledge::New { known_groups }
     };
@@ -161,14 +218,18 @@ fn other_rows(found: Content, archived: Content) -> String {
     )
 }
 
-/// What is wrong with a file whose rows were archived, and which has others now under the same name, size and time.
+/// What is wrong with a file whose rows were archived, and which has others now under the same
+/// name, size and time.
 #[must_use]
 pub fn changed_in_place(what: &str) -> Fault {
-    let what = format!("it has the name, size and time of a file whose rows are archived, but changed since: {what}");
+    let what = format!(
+        "it has the name, size and time of a file whose rows are archived, but changed since: {what}"
+    );
     Fault::new(ErrorType::SourceChanged, what)
 }
 
-/// Whether a file that only name, size and time know has the rows that its source had. If not, what is wrong with it.
+/// Whether a file that only name, size and time know has the rows that its source had. If not, what
+/// is wrong with it.
 ///
 /// # Errors
 /// When the file is out of reach.
@@ -181,8 +242,15 @@ pub async fn still_has(
     match examine(&Handle::new(spool, &file.object), claims).await {
         Ok(examined) => {
             let rows = claims.rows + claims.lost.as_ref().map_or(0, |lost| lost.rows);
-            let found = Content { rows, row_hash: examined.row_hash };
-            Ok(if found == content { Ok(()) } else { Err(other_rows(found, content)) })
+            let found = Content {
+                rows,
+                row_hash: examined.row_hash,
+            };
+            Ok(if found == content {
+                Ok(())
+            } else {
+                Err(other_rows(found, content))
+            })
         }
         Err(Problem::Storage(error)) => Err(error),
         Err(problem) => Ok(Err(problem.to_string())),

@@ -65,7 +65,8 @@ pub struct Options {
     pub accept_loss: bool,
     /// Take in the good row groups of a file of which some do not read.
     pub salvage: bool,
-    /// The level of zstd, 1 to 22, where it is not the default; other levels give other bytes for the same rows.
+    /// The level of zstd, 1 to 22, where it is not the default; other levels give other bytes for
+    /// the same rows.
     pub zstd_level: Option<i32>,
 }
 
@@ -137,7 +138,8 @@ pub struct Outcome {
     pub partition: Partition,
     /// How it ended.
     pub status: Status,
-    /// In words: why there was nothing to do, why it failed, or what to know about it. Never empty for these.
+    /// In words: why there was nothing to do, why it failed, or what to know about it. Never empty
+    /// for these.
     pub message: String,
     /// Spool files whose rows are in the data.
     pub files: u64,
@@ -193,29 +195,62 @@ impl Outcome {
 
     /// The publish that an interrupted run had begun is complete.
     pub(super) fn completed(partition: &Partition, receipt: &Receipt) -> Self {
-        Self::without(partition, Status::Completed, "an interrupted publish was completed").standing(receipt)
+        Self::without(
+            partition,
+            Status::Completed,
+            "an interrupted publish was completed",
+        )
+        .standing(receipt)
     }
 
     /// A new generation was published for this reason, of files of so many bytes.
-    pub(super) fn published(partition: &Partition, receipt: &Receipt, reason: &str, bytes_in: u64) -> Self {
+    pub(super) fn published(
+        partition: &Partition,
+        receipt: &Receipt,
+        reason: &str,
+        bytes_in: u64,
+    ) -> Self {
         let own = || receipt.sources.iter().filter(|source| !source.by_base);
-        let elsewhere: u64 = own().flat_map(|source| source.rows_elsewhere.values()).sum();
+        let elsewhere: u64 = own()
+            .flat_map(|source| source.rows_elsewhere.values())
+            .sum();
         let known: u64 = own().map(|source| source.rows_known).sum();
         let mut message = reason.to_owned();
         if elsewhere > 0 {
-            let _ = write!(message, "; {elsewhere} rows of its files belong to other days");
+            let _ = write!(
+                message,
+                "; {elsewhere} rows of its files belong to other days"
+            );
         }
         if known > 0 {
-            let _ = write!(message, "; {known} rows of its files were in the archive already");
+            let _ = write!(
+                message,
+                "; {known} rows of its files were in the archive already"
+            );
         }
         if let Some(merge) = &receipt.merge {
-            let gains = merge.collectors.iter().map(|one| format!("{} alone has {}", one.name, one.gain));
-            let _ = write!(message, "; {} copies left out; {}", merge.copies, gains.collect::<Vec<_>>().join(", "));
+            let gains = merge
+                .collectors
+                .iter()
+                .map(|one| format!("{} alone has {}", one.name, one.gain));
+            let _ = write!(
+                message,
+                "; {} copies left out; {}",
+                merge.copies,
+                gains.collect::<Vec<_>>().join(", ")
+            );
             if merge.conflicts > 0 {
-                let _ = write!(message, "; {} rows contradict those of another collector", merge.conflicts);
+                let _ = write!(
+                    message,
+                    "; {} rows contradict those of another collector",
+                    merge.conflicts
+                );
             }
         }
-        Self { bytes_in, ..Self::without(partition, Status::Done, &message).standing(receipt) }
+        Self {
+            bytes_in,
+            ..Self::without(partition, Status::Done, &message).standing(receipt)
+        }
     }
 
     /// What was to be done could not be done.
@@ -225,7 +260,10 @@ impl Outcome {
             Kind::Unknown => Status::Unknown,
             _ => Status::Failed,
         };
-        Self { error: Some(error.kind()), ..Self::without(partition, status, &error.chain()) }
+        Self {
+            error: Some(error.kind()),
+            ..Self::without(partition, status, &error.chain())
+        }
     }
 
     /// The same with what the receipt says of the data that stands.
@@ -245,8 +283,14 @@ impl Outcome {
         self.quarantined = entries.len() as u64;
         let is_told = matches!(self.status, Status::Done | Status::UpToDate) && !entries.is_empty();
         if is_told {
-            let each = entries.iter().map(|e| format!("{} {}: {}", e.error_type, e.source_path, e.message));
-            let _ = write!(self.message, "; quarantined: {}", each.collect::<Vec<_>>().join("; "));
+            let each = entries
+                .iter()
+                .map(|e| format!("{} {}: {}", e.error_type, e.source_path, e.message));
+            let _ = write!(
+                self.message,
+                "; quarantined: {}",
+                each.collect::<Vec<_>>().join("; ")
+            );
         }
         self
     }
@@ -259,8 +303,8 @@ pub struct InputSummary {
     pub files: u64,
     /// Those that belong to no series or cannot be used, and links, which are not followed.
     pub ignored: Vec<Ignored>,
-    /// Folders of spool and archive that could not be listed. No partition of a series that may have files there was
-    /// published.
+    /// Folders of spool and archive that could not be listed. No partition of a series that may
+    /// have files there was published.
     pub unlisted: Vec<Unlisted>,
 }
 
@@ -359,7 +403,13 @@ mod tests {
 
     #[test]
     fn a_dry_run_prints_what_it_serialises() {
-        for action in [Action::Compact, Action::Nothing, Action::Complete, Action::AcceptLoss, Action::Fail] {
+        for action in [
+            Action::Compact,
+            Action::Nothing,
+            Action::Complete,
+            Action::AcceptLoss,
+            Action::Fail,
+        ] {
             assert_eq!(serde_json::to_value(action).unwrap(), action.to_string());
         }
     }

@@ -1,4 +1,5 @@
-//! What is in the spool, which partitions are meant, and what is known of each: listing, quarantine, archive, receipt.
+//! What is in the spool, which partitions are meant, and what is known of each: listing,
+//! quarantine, archive, receipt.
 //!
 //! Reads no rows and writes nothing.
 
@@ -54,13 +55,29 @@ pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<Input> 
             "{folder}: there is no such spool folder; name it with --spool or QLC_SPOOL"
         )));
     }
-    let SpoolListing { files, ignored, missing, .. } = spool.list_spool(&prefix(selection)).await?.spool();
-    let ignored = ignored.into_iter().filter(|one| one.is_meant(selection)).collect();
-    let mut input = Input { files: Spool::new(), ignored, missing: missing.near(selection) };
+    let SpoolListing {
+        files,
+        ignored,
+        missing,
+        ..
+    } = spool.list_spool(&prefix(selection)).await?.spool();
+    let ignored = ignored
+        .into_iter()
+        .filter(|one| one.is_meant(selection))
+        .collect();
+    let mut input = Input {
+        files: Spool::new(),
+        ignored,
+        missing: missing.near(selection),
+    };
     for (placed, object) in files {
         if selection.takes(&placed.series) {
             let home = placed.home();
-            let file = SpoolFile { object, file: placed.file, home };
+            let file = SpoolFile {
+                object,
+                file: placed.file,
+                home,
+            };
             input.files.entry(placed.series).or_default().push(file);
         }
     }
@@ -70,7 +87,8 @@ pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<Input> 
 /// The days of each series, and how many of its two objects each has.
 pub type Days = BTreeMap<Series, BTreeMap<Date, u8>>;
 
-/// The days that the archive has of each series that is meant, and the folders in which there may be more of them.
+/// The days that the archive has of each series that is meant, and the folders in which there may
+/// be more of them.
 ///
 /// # Errors
 /// When the archive cannot be listed at all.
@@ -82,7 +100,11 @@ pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<(Da
     let from = prefix(selection);
     let (objects, missing) = archive.list(&from).await?.apart();
     for object in objects {
-        if let Some(Ok(Placed { series, date: Some(date), file })) = Placed::parse(&object.key)
+        if let Some(Ok(Placed {
+            series,
+            date: Some(date),
+            file,
+        })) = Placed::parse(&object.key)
             && selection.takes(&series)
             && (file == layout::DATA_FILE || file == layout::META_FILE)
         {
@@ -91,15 +113,27 @@ pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<(Da
         }
     }
     // A day of which only the receipts are left was published once.
-    let (receipts, hidden) = archive.list(&format!("{}/{from}", layout::RECEIPTS)).await?.apart();
+    let (receipts, hidden) = archive
+        .list(&format!("{}/{from}", layout::RECEIPTS))
+        .await?
+        .apart();
     for object in receipts {
-        if let Some(Ok(Placed { series, date: Some(date), .. })) = Placed::below(layout::RECEIPTS, &object.key)
+        if let Some(Ok(Placed {
+            series,
+            date: Some(date),
+            ..
+        })) = Placed::below(layout::RECEIPTS, &object.key)
             && selection.takes(&series)
         {
             let _ = all.entry(series).or_default().entry(date).or_insert(0_u8);
         }
     }
-    Ok((all, missing.meant("", selection).and(hidden.meant(layout::RECEIPTS, selection))))
+    Ok((
+        all,
+        missing
+            .meant("", selection)
+            .and(hidden.meant(layout::RECEIPTS, selection)),
+    ))
 }
 
 /// The longest folder under which everything that is meant lies.
@@ -107,17 +141,23 @@ fn prefix(selection: &Selection) -> String {
     use std::fmt::Write;
 
     let mut prefix = String::new();
-    let [exchange] = selection.exchanges.as_slice() else { return prefix };
+    let [exchange] = selection.exchanges.as_slice() else {
+        return prefix;
+    };
     let _ = write!(prefix, "exchange={exchange}");
-    let [stream] = selection.streams.as_slice() else { return prefix };
+    let [stream] = selection.streams.as_slice() else {
+        return prefix;
+    };
     let _ = write!(prefix, "/stream={stream}");
-    let [symbol] = selection.symbols.as_slice() else { return prefix };
+    let [symbol] = selection.symbols.as_slice() else {
+        return prefix;
+    };
     let _ = write!(prefix, "/symbol={symbol}");
     prefix
 }
 
-/// The partitions that `options` mean, in order. A partition whose files turn out to hold no row of its day is dropped
-/// later, when their footers are known.
+/// The partitions that `options` mean, in order. A partition whose files turn out to hold no row of
+/// its day is dropped later, when their footers are known.
 ///
 /// # Errors
 /// When the instant of the run has no day.
@@ -142,28 +182,42 @@ pub fn partitions(
         let wanted: Vec<Date> = match options.mode {
             Mode::Daily => vec![today.pred()],
             Mode::CatchUp => {
-                let unfinished = known.iter().filter(|(_, objects)| **objects < 2).map(|(day, _)| *day);
+                let unfinished = known
+                    .iter()
+                    .filter(|(_, objects)| **objects < 2)
+                    .map(|(day, _)| *day);
                 let all = days.iter().copied().chain(unfinished);
-                all.filter(|d| *d < today || (options.force && *d == today)).collect()
+                all.filter(|d| *d < today || (options.force && *d == today))
+                    .collect()
             }
-            Mode::Backfill { start, end } => {
-                days.iter().chain(known.keys()).copied().filter(|d| *d >= start && *d <= end).collect()
-            }
+            Mode::Backfill { start, end } => days
+                .iter()
+                .chain(known.keys())
+                .copied()
+                .filter(|d| *d >= start && *d <= end)
+                .collect(),
             Mode::Single { date } => vec![date],
         };
         let wanted: BTreeSet<Date> = wanted.into_iter().collect();
         let single = matches!(options.mode, Mode::Single { .. });
         partitions.extend(
-            wanted.into_iter().filter(|d| single || days.contains(d) || known.contains_key(d)).map(|d| series.on(d)),
+            wanted
+                .into_iter()
+                .filter(|d| single || days.contains(d) || known.contains_key(d))
+                .map(|d| series.on(d)),
         );
     }
     Ok(partitions)
 }
 
-/// The files that may hold rows of `partition`: those that belong to its day or a neighbour, or to none that is known.
+/// The files that may hold rows of `partition`: those that belong to its day or a neighbour, or to
+/// none that is known.
 #[must_use]
 pub fn candidates(files: &[SpoolFile], partition: &Partition) -> Vec<SpoolFile> {
-    let near = |f: &&SpoolFile| f.home.is_none_or(|home| home.days_since(partition.date).abs() <= 1);
+    let near = |f: &&SpoolFile| {
+        f.home
+            .is_none_or(|home| home.days_since(partition.date).abs() <= 1)
+    };
     files.iter().filter(near).cloned().collect()
 }
 
@@ -171,25 +225,35 @@ pub fn candidates(files: &[SpoolFile], partition: &Partition) -> Vec<SpoolFile> 
 ///
 /// # Errors
 /// When the archive does not answer, or an `error.json` cannot be understood.
-pub async fn quarantined(archive: &Store, partition: &Partition, files: &[SpoolFile]) -> Result<Vec<Entry>> {
-    let days: BTreeSet<Date> = files.iter().filter_map(|f| accounting_day(f, None)).chain([partition.date]).collect();
+pub async fn quarantined(
+    archive: &Store,
+    partition: &Partition,
+    files: &[SpoolFile],
+) -> Result<Vec<Entry>> {
+    let days: BTreeSet<Date> = files
+        .iter()
+        .filter_map(|f| accounting_day(f, None))
+        .chain([partition.date])
+        .collect();
     let mut entries = Vec::new();
     for date in days {
-        entries.extend(quarantine::entries(&PartitionHandle::new(archive, &partition.series.on(date))).await?);
+        entries.extend(
+            quarantine::entries(&PartitionHandle::new(archive, &partition.series.on(date))).await?,
+        );
     }
     Ok(entries)
 }
 
-/// What the receipts of the neighbouring days say of files that may have rows of a partition's day: evidence that counts
-/// more than what the files' footers claim.
+/// What the receipts of the neighbouring days say of files that may have rows of a partition's day:
+/// evidence that counts more than what the files' footers claim.
 #[derive(Debug, Default)]
 pub struct Said {
     /// Files (key and size) that have rows here.
     pub here: BTreeSet<(String, u64)>,
     /// Files whose rows are all accounted for, none of them here.
     pub elsewhere: BTreeSet<Identity>,
-    /// The rows that the neighbours' runs found in files. A file of the same name, size and time with other rows has
-    /// changed in its place.
+    /// The rows that the neighbours' runs found in files. A file of the same name, size and time
+    /// with other rows has changed in its place.
     pub contents: BTreeMap<Identity, Content>,
 }
 
@@ -205,7 +269,10 @@ async fn standing_receipt(handle: &PartitionHandle) -> Result<Option<Receipt>> {
         return Ok(None);
     }
     Ok(match state::inspect(handle, Depth::Footer).await {
-        Ok(Inspection { state: State::Interrupted(receipt), .. }) => Some(*receipt),
+        Ok(Inspection {
+            state: State::Interrupted(receipt),
+            ..
+        }) => Some(*receipt),
         Err(error) if error.kind() != Kind::Damage => return Err(error),
         _ => None,
     })
@@ -219,10 +286,13 @@ pub async fn neighbours(archive: &Store, partition: &Partition) -> Result<Said> 
     let mut said = Said::default();
     for day in [partition.date.pred(), partition.date.succ()] {
         let neighbour = PartitionHandle::new(archive, &partition.series.on(day));
-        let Some(receipt) = standing_receipt(&neighbour).await? else { continue };
+        let Some(receipt) = standing_receipt(&neighbour).await? else {
+            continue;
+        };
         for source in receipt.sources {
             let (is_partial, content) = (source.is_partial(), source.content());
-            // The good copy of a file of which a part was taken in has other rows, and may have some of this day.
+            // The good copy of a file of which a part was taken in has other rows, and may have
+            // some of this day.
             if !is_partial {
                 let _ = said.contents.insert(Identity::of_source(&source), content);
             }

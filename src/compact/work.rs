@@ -1,7 +1,7 @@
 //! One partition from its files to its meta: look, decide, run, prove, publish.
 //!
-//! Every step leaves the archive either as it was or as it shall be. A day is not published without a file that could
-//! have been read, and a file that cannot be read does not stop it.
+//! Every step leaves the archive either as it was or as it shall be. A day is not published without
+//! a file that could have been read, and a file that cannot be read does not stop it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +38,8 @@ use crate::{
     },
     error::{Error, Kind, Result},
     file::{
-        ahead::Ahead, claims::Claims, examine::examine, fault::Problem, probe::probe, reader::Handle, salvage::salvage,
+        ahead::Ahead, claims::Claims, examine::examine, fault::Problem, probe::probe,
+        reader::Handle, salvage::salvage,
     },
     model::{
         date::Date,
@@ -46,7 +47,8 @@ use crate::{
         partition::Partition,
         quarantine::{Entry, ErrorType, Extent, Fault, RecordedType},
         receipt::{
-            Base, Content, FileCopy, KnownRows, LeftOutFile, LostSource, Receipt, RowGroup, Source, WITHOUT_HISTORY,
+            Base, Content, FileCopy, KnownRows, LeftOutFile, LostSource, Receipt, RowGroup, Source,
+            WITHOUT_HISTORY,
         },
     },
     storage::{
@@ -139,41 +141,79 @@ pub async fn look(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
     let archived = state::inspect(&handle, Depth::Footer).await?;
     let said = survey::neighbours(archive, partition).await?;
     let mut candidates = survey::candidates(files, partition);
-    // A file that a neighbour's receipt accounts for to the last row, none of them here, need not be opened.
+    // A file that a neighbour's receipt accounts for to the last row, none of them here, need not
+    // be opened.
     candidates.retain(|file| !said.elsewhere.contains(&identity(file)));
     let entries = survey::quarantined(archive, partition, &candidates).await?;
     let (receipt, stands) = match &archived.state {
-        State::Published(published) => {
-            (Some(copies::with_noted(&handle, &archived.listed, published.receipt().clone()).await?), true)
-        }
+        State::Published(published) => (
+            Some(copies::with_noted(&handle, &archived.listed, published.receipt().clone()).await?),
+            true,
+        ),
         State::Lost(loss) => (loss.newest.clone(), false),
         State::Empty | State::Interrupted(_) | State::Unproven(_) => (None, false),
     };
     let receipt = receipt.as_ref();
-    let against = Against { receipt, stands, entries: &entries };
+    let against = Against {
+        receipt,
+        stands,
+        entries: &entries,
+    };
     let mut marked = Vec::with_capacity(candidates.len());
     for file in candidates {
         marked.push(recognise::by_name(&run.places.spool, file, against).await?);
     }
-    // What is known feeds as its receipt says; what is in QUARANTINE is counted at its own day; the rest is looked into.
-    let (held, open): (Vec<Feeding>, Vec<Feeding>) =
-        marked.into_iter().partition(|f| f.knowledge == Knowledge::Quarantined);
+    // What is known feeds as its receipt says; what is in QUARANTINE is counted at its own day; the
+    // rest is looked into.
+    let (held, open): (Vec<Feeding>, Vec<Feeding>) = marked
+        .into_iter()
+        .partition(|f| f.knowledge == Knowledge::Quarantined);
     let rows_kept = |file: &SpoolFile| {
         let same = |e: &&Entry| e.source_path == file.object.key && e.size == file.object.size;
-        let rows = |e: &Entry| e.extent() == Extent::Rows && e.modified_us == file.object.modified_us;
+        let rows =
+            |e: &Entry| e.extent() == Extent::Rows && e.modified_us == file.object.modified_us;
         entries.iter().filter(same).any(rows)
     };
     let files: Vec<SpoolFile> = open.iter().map(|f| f.file.clone()).collect();
-    let is_sent = |file: &SpoolFile| said.here.contains(&(file.object.key.clone(), file.object.size));
+    let is_sent = |file: &SpoolFile| {
+        said.here
+            .contains(&(file.object.key.clone(), file.object.size))
+    };
     let partly = open.iter().filter(|f| !f.lost.is_empty());
-    let partly: BTreeMap<&str, &Vec<usize>> = partly.map(|f| (f.file.object.key.as_str(), &f.lost)).collect();
-    let lost = |file: &SpoolFile| partly.get(file.object.key.as_str()).copied().cloned().unwrap_or_default();
-    let probed = probe_all(&run.places.spool, &run.footers, partition, files, &rows_kept, &is_sent, &lost).await?;
+    let partly: BTreeMap<&str, &Vec<usize>> = partly
+        .map(|f| (f.file.object.key.as_str(), &f.lost))
+        .collect();
+    let lost = |file: &SpoolFile| {
+        partly
+            .get(file.object.key.as_str())
+            .copied()
+            .cloned()
+            .unwrap_or_default()
+    };
+    let probed = probe_all(
+        &run.places.spool,
+        &run.footers,
+        partition,
+        files,
+        &rows_kept,
+        &is_sent,
+        &lost,
+    )
+    .await?;
     let is_known = |mark: &Feeding| matches!(mark.knowledge, Knowledge::Known { .. });
-    let feeds = open.into_iter().zip(probed).filter(|(mark, probed)| probed.feeds || is_known(mark)).collect();
+    let feeds = open
+        .into_iter()
+        .zip(probed)
+        .filter(|(mark, probed)| probed.feeds || is_known(mark))
+        .collect();
     let mut feeding = recognise::by_rows(&run.places.spool, feeds, receipt, &said.contents).await?;
-    for mark in held.into_iter().filter(|f| accounting_day(&f.file, None) == Some(partition.date)) {
-        let entry = entries.iter().find(|e| e.may_be_of(&mark.file.object.key, mark.file.object.size));
+    for mark in held
+        .into_iter()
+        .filter(|f| accounting_day(&f.file, None) == Some(partition.date))
+    {
+        let entry = entries
+            .iter()
+            .find(|e| e.may_be_of(&mark.file.object.key, mark.file.object.size));
         let in_quarantine = || Fault::new(ErrorType::FooterCorrupt, "in QUARANTINE");
         let fault = entry.map_or_else(in_quarantine, |e| match &e.error_type {
             RecordedType::Known(error_type) => Fault::new(*error_type, e.message.clone()),
@@ -185,9 +225,20 @@ pub async fn look(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
     compare(run, partition, standing, &mut feeding).await?;
     let marks: Vec<Feeding> = feeding.iter().map(|(mark, _)| mark.clone()).collect();
     let decision = decide(partition, run.today, &marks, &archived.state, run.wishes);
-    let copies = standing.map(|receipt| receipt.copies.clone()).unwrap_or_default();
-    let recognised = standing.map(|receipt| recognised(receipt, &feeding)).unwrap_or_default();
-    Ok(Look { decision, archived, feeding, entries, copies, recognised })
+    let copies = standing
+        .map(|receipt| receipt.copies.clone())
+        .unwrap_or_default();
+    let recognised = standing
+        .map(|receipt| recognised(receipt, &feeding))
+        .unwrap_or_default();
+    Ok(Look {
+        decision,
+        archived,
+        feeding,
+        entries,
+        copies,
+        recognised,
+    })
 }
 
 /// Holds the rows of new files against the archived ones, where these may hold them under no name.
@@ -197,23 +248,43 @@ async fn compare(
     receipt: Option<&Receipt>,
     feeding: &mut [(Feeding, std::result::Result<Claims, Fault>)],
 ) -> Result<()> {
-    let Some(receipt) = receipt.filter(|receipt| run.origin != Origin::Collectors || receipt.holds_unnamed()) else {
+    let Some(receipt) =
+        receipt.filter(|receipt| run.origin != Origin::Collectors || receipt.holds_unnamed())
+    else {
         return Ok(());
     };
     let new = |one: &&(Feeding, _)| matches!(one.0.knowledge, Knowledge::New { .. });
     // Adopted data may have been made of just these files.
-    let contents: Option<Vec<Content>> = feeding.iter().filter(new).map(|(mark, _)| mark.content).collect();
-    let together = contents.map(|all| (all.iter().map(|c| c.rows).sum(), all.iter().map(|c| c.row_hash).sum()));
-    let make_up = together.is_some_and(|(rows, row_hash)| receipt.content() == Content { rows, row_hash });
+    let contents: Option<Vec<Content>> = feeding
+        .iter()
+        .filter(new)
+        .map(|(mark, _)| mark.content)
+        .collect();
+    let together = contents.map(|all| {
+        (
+            all.iter().map(|c| c.rows).sum(),
+            all.iter().map(|c| c.row_hash).sum(),
+        )
+    });
+    let make_up =
+        together.is_some_and(|(rows, row_hash)| receipt.content() == Content { rows, row_hash });
     let all = run.origin != Origin::Collectors || receipt.is_of_tree() || make_up;
     let own = layout::data_key(partition);
-    let made_us = receipt.sources.iter().filter(|source| source.name == own).map(|source| source.modified_us).max();
+    let made_us = receipt
+        .sources
+        .iter()
+        .filter(|source| source.name == own)
+        .map(|source| source.modified_us)
+        .max();
     let is_meant = |(mark, claims): &(Feeding, std::result::Result<Claims, Fault>)| {
         // A younger file with numbers of its own came late: equal events are events.
-        let may_be_in =
-            |claims: &Claims| all || !claims.has_seq || made_us.is_some_and(|us| mark.file.object.modified_us <= us);
+        let may_be_in = |claims: &Claims| {
+            all || !claims.has_seq || made_us.is_some_and(|us| mark.file.object.modified_us <= us)
+        };
         matches!(mark.knowledge, Knowledge::New { .. })
-            && claims.as_ref().is_ok_and(|c| c.rows > 0 && c.ts.is_some() && may_be_in(c))
+            && claims
+                .as_ref()
+                .is_ok_and(|c| c.rows > 0 && c.ts.is_some() && may_be_in(c))
     };
     let compacted = run.origin == Origin::Tree(Files::Compacted);
     // A file and its copy are compared once: their rows count once.
@@ -226,14 +297,21 @@ async fn compare(
             && contents.insert(key(mark))
         {
             order.push(key(mark));
-            subjects.push(ComparedFile { file: &mark.file, claims, compacted });
+            subjects.push(ComparedFile {
+                file: &mark.file,
+                claims,
+                compacted,
+            });
         }
     }
     if subjects.is_empty() {
         return Ok(());
     }
     let places = (&run.places.spool, &run.places.archive);
-    let found = run.comparisons.of(places, partition, receipt, &subjects, run.budget.merge / 2).await?;
+    let found = run
+        .comparisons
+        .of(places, partition, receipt, &subjects, run.budget.merge / 2)
+        .await?;
     let found: BTreeMap<_, _> = order.into_iter().zip(found).collect();
     for (mark, _) in feeding.iter_mut().filter(|one| is_meant(one)) {
         mark.compared = found.get(&key(mark)).cloned();
@@ -250,7 +328,12 @@ enum Turn {
 }
 
 /// Takes the lock of a partition in a folder, where there is anything to be done.
-async fn hold(run: &RunContext, handle: &PartitionHandle, partition: &Partition, files: &[SpoolFile]) -> Result<Turn> {
+async fn hold(
+    run: &RunContext,
+    handle: &PartitionHandle,
+    partition: &Partition,
+    files: &[SpoolFile],
+) -> Result<Turn> {
     if run.places.archive.local_folder().is_none() {
         return Ok(Turn::Mine(None));
     }
@@ -261,22 +344,33 @@ async fn hold(run: &RunContext, handle: &PartitionHandle, partition: &Partition,
             return Ok(Turn::Over(Box::new(Outcome::up_to_date(partition, why))));
         }
         Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
-        Decision::Complete(_) | Decision::Build(_) | Decision::Record { .. } | Decision::AcceptLoss { .. } => {}
+        Decision::Complete(_)
+        | Decision::Build(_)
+        | Decision::Record { .. }
+        | Decision::AcceptLoss { .. } => {}
     }
     Ok(match atomic::lock(&run.places.archive, &handle.dir())? {
-        None => Turn::Over(Box::new(Outcome::lost_race(partition, "another qlc is at work on this partition"))),
+        None => Turn::Over(Box::new(Outcome::lost_race(
+            partition,
+            "another qlc is at work on this partition",
+        ))),
         held => Turn::Mine(held),
     })
 }
 
-/// Does with a partition what is to be done: decides, attempts, and decides again until there is an outcome.
+/// Does with a partition what is to be done: decides, attempts, and decides again until there is an
+/// outcome.
 ///
 /// # Errors
-/// When it could not be done; the archive is as it was, or will be recognised and completed by the next run.
+/// When it could not be done; the archive is as it was, or will be recognised and completed by the
+/// next run.
 pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) -> Result<Outcome> {
     let handle = PartitionHandle::new(&run.places.archive, partition);
     let folders = [handle.dir(), handle.receipts_dir(), handle.quarantine_dir()];
-    let swept: usize = folders.iter().map(|folder| atomic::sweep(&run.places.archive, folder)).sum();
+    let swept: usize = folders
+        .iter()
+        .map(|folder| atomic::sweep(&run.places.archive, folder))
+        .sum();
     if swept > 0 {
         tracing::info!(%partition, swept, "removed what an interrupted run had left");
     }
@@ -284,8 +378,8 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
         Turn::Mine(held) => held,
         Turn::Over(outcome) => return Ok(*outcome),
     };
-    // Under the lock of a folder nothing changes any more but by what is done here. On a bucket the conditions of the
-    // writes find out, and the decision is made again on what stands there then.
+    // Under the lock of a folder nothing changes any more but by what is done here. On a bucket the
+    // conditions of the writes find out, and the decision is made again on what stands there then.
     let mut completed: Option<Receipt> = None;
     let mut accepted: Vec<LostSource> = Vec::new();
     let mut quarantined = Vec::new();
@@ -311,17 +405,24 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
         match &seen.decision {
             Decision::Nothing(why) => {
                 if lost > 0 {
-                    break Outcome::lost_race(partition, &format!("another process published it first; {why}"));
+                    break Outcome::lost_race(
+                        partition,
+                        &format!("another process published it first; {why}"),
+                    );
                 }
                 let completed = completed.map(|receipt| Outcome::completed(partition, &receipt));
-                let nothing = || Outcome::up_to_date(partition, &format!("{}{why}", in_words(&accepted)));
+                let nothing =
+                    || Outcome::up_to_date(partition, &format!("{}{why}", in_words(&accepted)));
                 break part.or(completed).unwrap_or_else(nothing);
             }
-            Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
+            Decision::Fail(why) => {
+                return Err(Error::new(Kind::Damage, format!("{partition}: {why}")));
+            }
             Decision::AcceptLoss { loss, lost } => {
                 let number = seen.archived.next_generation();
                 tracing::warn!(%partition, %loss, sources = lost.len(), "its loss is accepted on request");
-                commit::accept_loss(&handle, &run.places.staging, loss, lost.clone(), number).await?;
+                commit::accept_loss(&handle, &run.places.staging, loss, lost.clone(), number)
+                    .await?;
                 accepted.clone_from(lost);
             }
             Decision::Record { files, reason } => match record(run, &handle, &seen, files).await {
@@ -339,24 +440,34 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
                 // Files may have come since: look again.
             }
             Decision::Build(build) => {
-                let mut attempts = match Attempts::begin(run, partition, &seen, build, &accepted, wholes_first).await {
-                    Ok(attempts) => attempts,
-                    Err(error) if error.kind() == Kind::Conflict => {
-                        lost += 1;
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                };
+                let mut attempts =
+                    match Attempts::begin(run, partition, &seen, build, &accepted, wholes_first)
+                        .await
+                    {
+                        Ok(attempts) => attempts,
+                        Err(error) if error.kind() == Kind::Conflict => {
+                            lost += 1;
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    };
                 let reason = format!("{}{}", in_words(&accepted), build.reason);
-                let ended = if attempts.restart { Ok(None) } else { attempts.until_done(&reason).await };
+                let ended = if attempts.restart {
+                    Ok(None)
+                } else {
+                    attempts.until_done(&reason).await
+                };
                 quarantined.append(&mut attempts.quarantined);
                 match ended {
-                    // The other files are looked at again, now that there is something to hold them against.
+                    // The other files are looked at again, now that there is something to hold them
+                    // against.
                     Ok(Some(outcome)) if attempts.waiting || (build.is_part && part.is_none()) => {
                         wholes_first &= !attempts.waiting;
                         part = Some(outcome);
                     }
-                    Ok(Some(outcome)) if outcome.status == Status::UpToDate => break part.unwrap_or(outcome),
+                    Ok(Some(outcome)) if outcome.status == Status::UpToDate => {
+                        break part.unwrap_or(outcome);
+                    }
                     Ok(Some(outcome)) => break outcome,
                     Ok(None) => {}
                     Err(error) if error.kind() == Kind::Conflict => {
@@ -372,20 +483,36 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
     Ok(outcome.having_quarantined(&quarantined))
 }
 
-/// Notes in the receipt of the standing data that it has every row of `files`: so they are known by their rows from now on,
-/// whatever becomes of their names, and can be retired.
-async fn record(run: &RunContext, handle: &PartitionHandle, seen: &Look, files: &[usize]) -> Result<()> {
+/// Notes in the receipt of the standing data that it has every row of `files`: so they are known by
+/// their rows from now on, whatever becomes of their names, and can be retired.
+async fn record(
+    run: &RunContext,
+    handle: &PartitionHandle,
+    seen: &Look,
+    files: &[usize],
+) -> Result<()> {
     let State::Published(published) = &seen.archived.state else {
-        return Err(Error::new(Kind::Internal, "there is no receipt to note files in"));
+        return Err(Error::new(
+            Kind::Internal,
+            "there is no receipt to note files in",
+        ));
     };
     let mut receipt = published.receipt().clone();
     let feeding = files.iter().filter_map(|nth| seen.feeding.get(*nth));
-    let sources = feeding.filter_map(|(mark, _)| Some((&mark.file, mark.compared.as_ref()?.source(&mark.file))));
+    let sources = feeding
+        .filter_map(|(mark, _)| Some((&mark.file, mark.compared.as_ref()?.source(&mark.file))));
     for (file, source) in sources {
-        match receipt.sources.iter().find(|known| known.content() == source.content()) {
+        match receipt
+            .sources
+            .iter()
+            .find(|known| known.content() == source.content())
+        {
             // Of files with the same rows the first is the file, the others are its copies.
             Some(first) => receipt.copies.push(file.as_copy_of(&first.name)),
-            None => receipt.sources.push(Source { compacted: run.origin == Origin::Tree(Files::Compacted), ..source }),
+            None => receipt.sources.push(Source {
+                compacted: run.origin == Origin::Tree(Files::Compacted),
+                ..source
+            }),
         }
     }
     receipt.sources.sort_by(|a, b| a.name.cmp(&b.name));
@@ -393,19 +520,27 @@ async fn record(run: &RunContext, handle: &PartitionHandle, seen: &Look, files: 
     commit::vouch(handle, &run.places.staging, &receipt, &expect).await
 }
 
-/// Of files with the same rows one is read, perhaps another one than that which the receipt names: the others are its copies.
+/// Of files with the same rows one is read, perhaps another one than that which the receipt names:
+/// the others are its copies.
 fn record_under_new_names(
     copies: &mut BTreeMap<String, FileCopy>,
     look: &Look,
     build: &decide::Build,
     chosen: &[&(Feeding, std::result::Result<Claims, Fault>)],
 ) {
-    let read = chosen.iter().filter_map(|(mark, _)| Some((mark.known()?, mark.file.object.key.as_str())));
+    let read = chosen
+        .iter()
+        .filter_map(|(mark, _)| Some((mark.known()?, mark.file.object.key.as_str())));
     let read: BTreeMap<Content, &str> = read.collect();
     let sources = build.replaces.iter().flat_map(|replaced| &replaced.sources);
-    let contents: BTreeMap<&str, Content> = sources.map(|source| (source.name.as_str(), source.content())).collect();
+    let contents: BTreeMap<&str, Content> = sources
+        .map(|source| (source.name.as_str(), source.content()))
+        .collect();
     for copy in copies.values_mut() {
-        if let Some(name) = contents.get(copy.copy_of.as_str()).and_then(|content| read.get(content)) {
+        if let Some(name) = contents
+            .get(copy.copy_of.as_str())
+            .and_then(|content| read.get(content))
+        {
             copy.copy_of = (*name).to_owned();
         }
     }
@@ -421,22 +556,40 @@ fn in_words(accepted: &[LostSource]) -> String {
         return String::new();
     }
     let rows: u64 = accepted.iter().map(|source| source.rows_here).sum();
-    format!("accepted as lost: {rows} rows of {}; ", plural(accepted.len(), "file"))
+    format!(
+        "accepted as lost: {rows} rows of {}; ",
+        plural(accepted.len(), "file")
+    )
 }
 
 /// Files whose rows were recognised, and which are not on record yet.
-fn recognised(receipt: &Receipt, feeding: &[(Feeding, std::result::Result<Claims, Fault>)]) -> Vec<FileCopy> {
+fn recognised(
+    receipt: &Receipt,
+    feeding: &[(Feeding, std::result::Result<Claims, Fault>)],
+) -> Vec<FileCopy> {
     let found = feeding.iter().filter_map(|(feeding, _)| {
-        let Knowledge::Known { content, unread: false } = feeding.knowledge else { return None };
-        let source = receipt.sources.iter().find(|source| source.content() == content)?;
+        let Knowledge::Known {
+            content,
+            unread: false,
+        } = feeding.knowledge
+        else {
+            return None;
+        };
+        let source = receipt
+            .sources
+            .iter()
+            .find(|source| source.content() == content)?;
         Some(feeding.file.as_copy_of(&source.name)).filter(|copy| !receipt.copies.contains(copy))
     });
     found.collect()
 }
 
-/// Completes what stands beside a published generation: the mark that an earlier version did not write, and the note of the files that this look recognised.
+/// Completes what stands beside a published generation: the mark that an earlier version did not
+/// write, and the note of the files that this look recognised.
 async fn complete_records(run: &RunContext, handle: &PartitionHandle, seen: &Look) -> Result<()> {
-    let State::Published(published) = &seen.archived.state else { return Ok(()) };
+    let State::Published(published) = &seen.archived.state else {
+        return Ok(());
+    };
     let staging = &run.places.staging;
     if seen.archived.lacks_mark() {
         probe_once(run).await?;
@@ -444,14 +597,24 @@ async fn complete_records(run: &RunContext, handle: &PartitionHandle, seen: &Loo
     }
     if !seen.recognised.is_empty() {
         probe_once(run).await?;
-        copies::note(handle, staging, &published.receipt().outcome.sha256, &seen.recognised).await?;
+        copies::note(
+            handle,
+            staging,
+            &published.receipt().outcome.sha256,
+            &seen.recognised,
+        )
+        .await?;
     }
     Ok(())
 }
 
-/// Finds out, once in a run and before its first write, whether the archive's conditional writes can be relied on.
+/// Finds out, once in a run and before its first write, whether the archive's conditional writes
+/// can be relied on.
 async fn probe_once(run: &RunContext) -> Result<()> {
-    let _: &() = run.probed.get_or_try_init(|| conditions::probe(&run.places.archive)).await?;
+    let _: &() = run
+        .probed
+        .get_or_try_init(|| conditions::probe(&run.places.archive))
+        .await?;
     Ok(())
 }
 
@@ -473,15 +636,17 @@ pub struct Attempts<'a> {
     /// Files that were left out because others hold the same rows.
     doubled: Vec<SpoolFile>,
     quarantined: Vec<Entry>,
-    /// Files that are read again although their rows are in the archive. When one of them turns out bad, its archived rows
-    /// must stay: the decision is made again, with the file in QUARANTINE and the archived data as the base.
+    /// Files that are read again although their rows are in the archive. When one of them turns out
+    /// bad, its archived rows must stay: the decision is made again, with the file in QUARANTINE
+    /// and the archived data as the base.
     known: BTreeMap<String, Content>,
     restart: bool,
     /// What was read of the day's rows to settle the columns.
     facts: Facts,
     /// The row groups of the files that were salvaged for this generation.
     salvaged: Vec<(Option<String>, RowGroup)>,
-    /// Whether damaged files wait until the rows of the whole ones stand, which they may hold as well.
+    /// Whether damaged files wait until the rows of the whole ones stand, which they may hold as
+    /// well.
     wholes_first: bool,
     /// Whether some do.
     waiting: bool,
@@ -518,8 +683,17 @@ impl<'a> Attempts<'a> {
     }
 
     /// The same without touching anything: files that cannot be used are left in place.
-    async fn plan(run: &'a RunContext, partition: &'a Partition, look: &Look, build: &decide::Build) -> Result<Self> {
-        let chosen: Vec<&(Feeding, _)> = build.files.iter().filter_map(|i| look.feeding.get(*i)).collect();
+    async fn plan(
+        run: &'a RunContext,
+        partition: &'a Partition,
+        look: &Look,
+        build: &decide::Build,
+    ) -> Result<Self> {
+        let chosen: Vec<&(Feeding, _)> = build
+            .files
+            .iter()
+            .filter_map(|i| look.feeding.get(*i))
+            .collect();
         let usable = chosen.iter().filter_map(|(mark, claims)| {
             let known_groups = match &mark.knowledge {
                 Knowledge::New { known_groups } => known_groups.clone(),
@@ -527,11 +701,22 @@ impl<'a> Attempts<'a> {
             };
             let known = mark.compared.as_ref().filter(|found| found.known > 0);
             let known_rows = known.map(|found| Arc::new(found.rows.clone()));
-            Some(Input { file: mark.file.clone(), claims: claims.as_ref().ok()?.clone(), known_groups, known_rows })
+            Some(Input {
+                file: mark.file.clone(),
+                claims: claims.as_ref().ok()?.clone(),
+                known_groups,
+                known_rows,
+            })
         });
-        let left_out = look.feeding.iter().filter(|(mark, _)| mark.knowledge == Knowledge::Quarantined);
+        let left_out = look
+            .feeding
+            .iter()
+            .filter(|(mark, _)| mark.knowledge == Knowledge::Quarantined);
         let left_out = left_out.filter_map(|(mark, _)| {
-            look.entries.iter().find(|e| e.may_be_of(&mark.file.object.key, mark.file.object.size)).map(left_out_by)
+            look.entries
+                .iter()
+                .find(|e| e.may_be_of(&mark.file.object.key, mark.file.object.size))
+                .map(left_out_by)
         });
         let versions = look.archived.versions.clone();
         let base = match &build.base {
@@ -544,9 +729,15 @@ impl<'a> Attempts<'a> {
             },
             None => None,
         };
-        let known = chosen.iter().filter_map(|(mark, _)| Some((mark.file.object.key.clone(), mark.known()?)));
+        let known = chosen
+            .iter()
+            .filter_map(|(mark, _)| Some((mark.file.object.key.clone(), mark.known()?)));
         // Copies that were found stay on record while their original is a source.
-        let before = build.replaces.as_ref().map(|replaced| replaced.copies.clone()).unwrap_or_default();
+        let before = build
+            .replaces
+            .as_ref()
+            .map(|replaced| replaced.copies.clone())
+            .unwrap_or_default();
         let mut copies: BTreeMap<String, FileCopy> = BTreeMap::new();
         for copy in before.iter().chain(&look.copies).chain(&look.recognised) {
             let _ = copies.insert(copy.name.clone(), copy.clone());
@@ -580,22 +771,37 @@ impl<'a> Attempts<'a> {
 
     fn unusable(look: &Look, build: &decide::Build) -> Vec<(SpoolFile, Fault)> {
         let chosen = build.files.iter().filter_map(|i| look.feeding.get(*i));
-        chosen.filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().err()?.clone()))).collect()
+        chosen
+            .filter_map(|(mark, claims)| Some((mark.file.clone(), claims.as_ref().err()?.clone())))
+            .collect()
     }
 
-    /// Files with the name, size and time of an archived source that do not have its rows any more. The archived rows stay;
-    /// the file goes to QUARANTINE beside them.
-    async fn changed_in_place(&self, look: &Look, build: &decide::Build) -> Result<Vec<(SpoolFile, Fault)>> {
+    /// Files with the name, size and time of an archived source that do not have its rows any more.
+    /// The archived rows stay; the file goes to QUARANTINE beside them.
+    async fn changed_in_place(
+        &self,
+        look: &Look,
+        build: &decide::Build,
+    ) -> Result<Vec<(SpoolFile, Fault)>> {
         let mut changed = Vec::new();
         for (index, (mark, claims)) in look.feeding.iter().enumerate() {
-            let Knowledge::Known { content, unread: true } = mark.knowledge else { continue };
+            let Knowledge::Known {
+                content,
+                unread: true,
+            } = mark.knowledge
+            else {
+                continue;
+            };
             if build.files.contains(&index) && build.base.is_none() {
                 // It is read in any case, and held against the receipt at the end.
                 continue;
             }
             let what = match claims {
                 Err(fault) => Err(fault.to_string()),
-                Ok(claims) => recognise::still_has(&self.run.places.spool, &mark.file, claims, content).await?,
+                Ok(claims) => {
+                    recognise::still_has(&self.run.places.spool, &mark.file, claims, content)
+                        .await?
+                }
             };
             if let Err(what) = what {
                 changed.push((mark.file.clone(), recognise::changed_in_place(&what)));
@@ -606,8 +812,13 @@ impl<'a> Attempts<'a> {
 
     async fn quarantine(&mut self, bad: Vec<(SpoolFile, Fault)>) -> Result<()> {
         let entries = keep::files(&self.run.places, self.partition, &bad).await?;
-        self.restart |= bad.iter().any(|(file, _)| self.known.contains_key(&file.object.key));
-        self.files.retain(|input| !bad.iter().any(|(file, _)| file.object.key == input.file.object.key));
+        self.restart |= bad
+            .iter()
+            .any(|(file, _)| self.known.contains_key(&file.object.key));
+        self.files.retain(|input| {
+            !bad.iter()
+                .any(|(file, _)| file.object.key == input.file.object.key)
+        });
         self.left_out.extend(entries.iter().map(left_out_by));
         self.quarantined.extend(entries);
         Ok(())
@@ -624,43 +835,58 @@ impl<'a> Attempts<'a> {
 
     /// Lets files wait of which a part was taken in on another day.
     fn let_parts_wait(&mut self) {
-        let is_part = |input: &Input| input.claims.lost.is_some() && !self.known.contains_key(&input.file.object.key);
-        let parts: Vec<SpoolFile> = self.files.iter().filter(|i| is_part(i)).map(|i| i.file.clone()).collect();
+        let is_part = |input: &Input| {
+            input.claims.lost.is_some() && !self.known.contains_key(&input.file.object.key)
+        };
+        let parts: Vec<SpoolFile> = self
+            .files
+            .iter()
+            .filter(|i| is_part(i))
+            .map(|i| i.file.clone())
+            .collect();
         for part in parts {
             let _ = self.waits(&part);
         }
     }
 
-    /// Whether `file` has to wait until the rows of the whole files stand. Its own row groups are held against them then.
+    /// Whether `file` has to wait until the rows of the whole files stand. Its own row groups are
+    /// held against them then.
     fn waits(&mut self, file: &SpoolFile) -> bool {
         let waits = self.wholes_first && self.has_wholes_besides(file);
         if waits {
-            self.files.retain(|input| input.file.object.key != file.object.key);
+            self.files
+                .retain(|input| input.file.object.key != file.object.key);
             self.waiting = true;
         }
         waits
     }
 
-    /// Goes on without the row groups of `file` that do not read, where that was asked for and leaves some that the archive
-    /// does not have yet; or lets it wait for the whole files. Whether it did either.
+    /// Goes on without the row groups of `file` that do not read, where that was asked for and
+    /// leaves some that the archive does not have yet; or lets it wait for the whole files. Whether
+    /// it did either.
     async fn salvage(&mut self, file: &SpoolFile) -> Result<bool> {
-        // Rows of a file that was compacted whole are in the archive: they must not be exchanged for a part of them.
+        // Rows of a file that was compacted whole are in the archive: they must not be exchanged
+        // for a part of them.
         if !self.run.salvage || self.known.contains_key(&file.object.key) {
             return Ok(false);
         }
-        let Some(salvage) = salvage(&Handle::new(&self.run.places.spool, &file.object)).await? else {
+        let Some(salvage) = salvage(&Handle::new(&self.run.places.spool, &file.object)).await?
+        else {
             return Ok(false);
         };
         let mut known = KnownRows::default();
         if let Some(replaced) = &self.replaces {
             if replaced.holds_unnamed() {
-                // Its rows may be there under no name, and a part of a file is not held against them.
+                // Its rows may be there under no name, and a part of a file is not held against
+                // them.
                 return Ok(false);
             }
             let name = |key: &str| key.rsplit('/').next().map(str::to_owned);
             let namesake = |source: &Source| name(&source.name) == name(&file.object.key);
-            if replaced.receipt_version == WITHOUT_HISTORY && replaced.sources.iter().any(namesake) {
-                // That receipt does not tell which row groups it has: some may be those of this very file.
+            if replaced.receipt_version == WITHOUT_HISTORY && replaced.sources.iter().any(namesake)
+            {
+                // That receipt does not tell which row groups it has: some may be those of this
+                // very file.
                 return Ok(false);
             }
             known = replaced.known();
@@ -677,11 +903,24 @@ impl<'a> Attempts<'a> {
         if self.waits(file) {
             return Ok(true);
         }
-        self.quarantined.extend(keep::salvaged(&self.run.places, self.partition, file, &salvage).await?);
-        self.salvaged.extend(salvage.good.into_iter().map(|group| (collector.map(str::to_owned), group)));
-        self.files.retain(|input| input.file.object.key != file.object.key);
-        self.files.push(Input { file: file.clone(), claims: salvage.claims, known_groups, known_rows: None });
-        self.files.sort_by(|a, b| a.file.object.key.cmp(&b.file.object.key));
+        self.quarantined
+            .extend(keep::salvaged(&self.run.places, self.partition, file, &salvage).await?);
+        self.salvaged.extend(
+            salvage
+                .good
+                .into_iter()
+                .map(|group| (collector.map(str::to_owned), group)),
+        );
+        self.files
+            .retain(|input| input.file.object.key != file.object.key);
+        self.files.push(Input {
+            file: file.clone(),
+            claims: salvage.claims,
+            known_groups,
+            known_rows: None,
+        });
+        self.files
+            .sort_by(|a, b| a.file.object.key.cmp(&b.file.object.key));
         Ok(true)
     }
 
@@ -689,13 +928,25 @@ impl<'a> Attempts<'a> {
     async fn columns(&self) -> Result<Columns> {
         let places = &self.run.places;
         let (files, base) = (&self.files, self.base.as_ref());
-        settle(&places.spool, &places.archive, self.partition, files, &self.known, base, &self.facts).await
+        settle(
+            &places.spool,
+            &places.archive,
+            self.partition,
+            files,
+            &self.known,
+            base,
+            &self.facts,
+        )
+        .await
     }
 
     /// Files that do not fit the columns of the partition.
     async fn misfits(&self) -> Result<Vec<(SpoolFile, Fault)>> {
         let unfit = self.columns().await?.unfit;
-        Ok(unfit.into_iter().filter_map(|(nth, fault)| Some((self.files.get(nth)?.file.clone(), fault))).collect())
+        Ok(unfit
+            .into_iter()
+            .filter_map(|(nth, fault)| Some((self.files.get(nth)?.file.clone(), fault)))
+            .collect())
     }
 
     async fn drop_unfit(&mut self) -> Result<()> {
@@ -705,31 +956,58 @@ impl<'a> Attempts<'a> {
 
     async fn prepared(&self) -> Result<Prepared> {
         let places = &self.run.places;
-        let (columns, budget) = (self.columns().await?, self.run.budget.squeezed(self.squeezed));
-        prepare(&places.spool, &places.archive, self.partition, &self.files, self.base.as_ref(), &columns, &budget)
+        let (columns, budget) = (
+            self.columns().await?,
+            self.run.budget.squeezed(self.squeezed),
+        );
+        prepare(
+            &places.spool,
+            &places.archive,
+            self.partition,
+            &self.files,
+            self.base.as_ref(),
+            &columns,
+            &budget,
+        )
     }
 
     /// Attempts until the partition has its outcome; `None` when the decision must be made again.
     async fn until_done(&mut self, reason: &str) -> Result<Option<Outcome>> {
         let partition = self.partition;
-        let none = || Ok(Some(Outcome::up_to_date(partition, "none of the readable files holds rows of this day")));
+        let none = || {
+            Ok(Some(Outcome::up_to_date(
+                partition,
+                "none of the readable files holds rows of this day",
+            )))
+        };
         let had_files = !self.files.is_empty();
         let mut proven = false;
         loop {
-            if self.files.is_empty() && self.base.is_some() && (had_files || !self.run.wishes.force) {
-                return Ok(Some(Outcome::up_to_date(partition, "none of the new files can be used")));
+            if self.files.is_empty() && self.base.is_some() && (had_files || !self.run.wishes.force)
+            {
+                return Ok(Some(Outcome::up_to_date(
+                    partition,
+                    "none of the new files can be used",
+                )));
             }
             let prepared = self.prepared().await?;
             if prepared.rows() == 0 {
                 return none();
             }
             let bytes_in = prepared.sources.iter().map(|s| s.handle.size()).sum();
-            self.run.watch.partition_begins(self.partition, prepared.rows(), bytes_in);
-            // Where another process wrote first, the receipt of this attempt stays: another may be about to write the same
-            // bytes, and count on it.
+            self.run
+                .watch
+                .partition_begins(self.partition, prepared.rows(), bytes_in);
+            // Where another process wrote first, the receipt of this attempt stays: another may be
+            // about to write the same bytes, and count on it.
             let problems = match self.attempt_fitting(prepared, Purpose::Publish).await? {
                 Attempt::Published(published) => {
-                    return Ok(Some(Outcome::published(partition, published.receipt(), reason, bytes_in)));
+                    return Ok(Some(Outcome::published(
+                        partition,
+                        published.receipt(),
+                        reason,
+                        bytes_in,
+                    )));
                 }
                 Attempt::NoRows => return none(),
                 Attempt::Rehearsed { .. } => {
@@ -757,28 +1035,37 @@ impl<'a> Attempts<'a> {
     fn leave_out_copies(&mut self, copies: &[FoundCopy]) {
         let mut names = BTreeSet::new();
         for FoundCopy { index, copy_of } in copies {
-            let Some(input) = self.files.get(*index) else { continue };
+            let Some(input) = self.files.get(*index) else {
+                continue;
+            };
             let key = &input.file.object.key;
             tracing::warn!(file = %self.run.places.spool.show(key), %copy_of, "holds the same rows as another file: they count once");
             let _ = names.insert(key.clone());
             self.copies.push(input.file.as_copy_of(copy_of));
             self.doubled.push(input.file.clone());
         }
-        self.files.retain(|input| !names.contains(&input.file.object.key));
+        self.files
+            .retain(|input| !names.contains(&input.file.object.key));
     }
 
-    /// Published rows would be dropped: the files that they came from do not have them any more. These go to QUARANTINE, and
-    /// the decision is made again, upon the archived rows.
+    /// Published rows would be dropped: the files that they came from do not have them any more.
+    /// These go to QUARANTINE, and the decision is made again, upon the archived rows.
     async fn blame_changed(&mut self, lost: &[LostSource]) -> Result<()> {
         let named = |file: &SpoolFile| lost.iter().any(|source| source.name == file.object.key);
         let what = "its rows are others than were archived from it";
         let doubled = self.doubled.iter().filter(|file| named(file));
-        let mut changed: Vec<(SpoolFile, Fault)> =
-            doubled.map(|file| (file.clone(), recognise::changed_in_place(what))).collect();
+        let mut changed: Vec<(SpoolFile, Fault)> = doubled
+            .map(|file| (file.clone(), recognise::changed_in_place(what)))
+            .collect();
         for Input { file, claims, .. } in &self.files {
-            // The archived rows may be on record under the name that the file had before, or that of a copy of it.
+            // The archived rows may be on record under the name that the file had before, or that
+            // of a copy of it.
             let what = match self.known.get(&file.object.key) {
-                Some(content) => recognise::still_has(&self.run.places.spool, file, claims, *content).await?.err(),
+                Some(content) => {
+                    recognise::still_has(&self.run.places.spool, file, claims, *content)
+                        .await?
+                        .err()
+                }
                 None => named(file).then(|| what.to_owned()),
             };
             changed.extend(what.map(|what| (file.clone(), recognise::changed_in_place(&what))));
@@ -797,9 +1084,12 @@ impl<'a> Attempts<'a> {
         self.quarantine(changed).await
     }
 
-    /// Makes the next attempt different from this one: bad files go to QUARANTINE, and no footer is believed any more.
+    /// Makes the next attempt different from this one: bad files go to QUARANTINE, and no footer is
+    /// believed any more.
     async fn learn(&mut self, problems: Vec<(usize, Problem)>, proven: bool) -> Result<()> {
-        let all_heavy = problems.iter().all(|(_, p)| matches!(p, Problem::TooLarge { .. }));
+        let all_heavy = problems
+            .iter()
+            .all(|(_, p)| matches!(p, Problem::TooLarge { .. }));
         let mut bad = self.weigh(&problems).await?;
         for (index, problem) in problems {
             if matches!(problem, Problem::TooLarge { .. }) {
@@ -811,7 +1101,10 @@ impl<'a> Attempts<'a> {
                     Problem::Storage(error) => error,
                     other => Error::new(
                         Kind::Damage,
-                        format!("{}: the archived data cannot be read ({other}); see qlc verify", self.partition),
+                        format!(
+                            "{}: the archived data cannot be read ({other}); see qlc verify",
+                            self.partition
+                        ),
                     ),
                 });
             };
@@ -822,7 +1115,10 @@ impl<'a> Attempts<'a> {
                 Problem::FalseClaim(what) if proven && claims.proven => {
                     return Err(Error::new(
                         Kind::Io,
-                        format!("{}: {what}, although it was just read: it changes while it is read", file.object.key),
+                        format!(
+                            "{}: {what}, although it was just read: it changes while it is read",
+                            file.object.key
+                        ),
                     ));
                 }
                 Problem::FalseClaim(what) => {
@@ -858,30 +1154,50 @@ impl<'a> Attempts<'a> {
         self.drop_unfit().await
     }
 
-    /// Notes what sources take that took more memory than was planned, and finds out what the others take: each of them would
-    /// cost an attempt. Returns those that are not to be decoded.
+    /// Notes what sources take that took more memory than was planned, and finds out what the
+    /// others take: each of them would cost an attempt. Returns those that are not to be decoded.
     async fn weigh(&mut self, problems: &[(usize, Problem)]) -> Result<Vec<(SpoolFile, Fault)>> {
         let mut bad = Vec::new();
         let mut any = false;
         for (index, problem) in problems {
-            let Problem::TooLarge { row_bytes, open_bytes } = problem else { continue };
+            let Problem::TooLarge {
+                row_bytes,
+                open_bytes,
+            } = problem
+            else {
+                continue;
+            };
             any = true;
             let base = self.base.as_mut().map(|base| &mut base.claims);
-            if let Some(claims) = self.files.get_mut(*index).map(|input| &mut input.claims).or(base) {
-                (claims.weighed, claims.row_bytes, claims.open_bytes) = (true, *row_bytes, *open_bytes);
+            if let Some(claims) = self
+                .files
+                .get_mut(*index)
+                .map(|input| &mut input.claims)
+                .or(base)
+            {
+                (claims.weighed, claims.row_bytes, claims.open_bytes) =
+                    (true, *row_bytes, *open_bytes);
             }
         }
         if !any {
             return Ok(bad);
         }
         let sorted_in_memory = self.run.budget.sort_in_memory;
-        for Input { file, claims, .. } in self.files.iter_mut().filter(|input| input.claims.rows > 0) {
+        for Input { file, claims, .. } in
+            self.files.iter_mut().filter(|input| input.claims.rows > 0)
+        {
             let handle = Handle::new(&self.run.places.spool, &file.object);
-            let weighed = if claims.weighed { Ok(claims.clone()) } else { handle.weigh(claims).await };
-            // Large rows are sorted on disk, and dearly. Most are in order, though nothing declares it: one look costs less.
+            let weighed = if claims.weighed {
+                Ok(claims.clone())
+            } else {
+                handle.weigh(claims).await
+            };
+            // Large rows are sorted on disk, and dearly. Most are in order, though nothing declares
+            // it: one look costs less.
             let facts = match weighed {
                 Ok(weighed) => {
-                    let is_large = weighed.rows.saturating_mul(weighed.row_bytes) > sorted_in_memory;
+                    let is_large =
+                        weighed.rows.saturating_mul(weighed.row_bytes) > sorted_in_memory;
                     if is_large && !weighed.ordered && !weighed.proven {
                         examine(&handle, &weighed).await.map(|found| found.claims)
                     } else {
@@ -900,8 +1216,13 @@ impl<'a> Attempts<'a> {
         Ok(bad)
     }
 
-    /// An attempt, again with a narrower merge where memory runs out: footers do not tell how large rows are there.
-    async fn attempt_fitting(&mut self, mut prepared: Prepared, purpose: Purpose) -> Result<Attempt> {
+    /// An attempt, again with a narrower merge where memory runs out: footers do not tell how large
+    /// rows are there.
+    async fn attempt_fitting(
+        &mut self,
+        mut prepared: Prepared,
+        purpose: Purpose,
+    ) -> Result<Attempt> {
         loop {
             match self.attempt(prepared, purpose).await {
                 Err(error) if error.kind() == Kind::Resources && self.squeezed < SQUEEZES => {
@@ -916,9 +1237,15 @@ impl<'a> Attempts<'a> {
 
     async fn attempt(&mut self, prepared: Prepared, purpose: Purpose) -> Result<Attempt> {
         let kept: Arc<Mutex<Vec<Entry>>> = Arc::default();
-        let Task { job, layouts, draft, options } = self.task(prepared, purpose, &kept);
+        let Task {
+            job,
+            layouts,
+            draft,
+            options,
+        } = self.task(prepared, purpose, &kept);
         let attempt = run(&job, &layouts, draft, options).await;
-        self.quarantined.append(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
+        self.quarantined
+            .append(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
         attempt
     }
 
@@ -937,7 +1264,12 @@ impl<'a> Attempts<'a> {
             batch_rows: prepared.batch_rows,
             eager: prepared.eager,
             sort_in_memory: self.run.budget.squeezed(self.squeezed).sort_in_memory,
-            ahead: self.run.places.spool.is_remote().then(|| Ahead::within(self.run.budget.ahead)),
+            ahead: self
+                .run
+                .places
+                .spool
+                .is_remote()
+                .then(|| Ahead::within(self.run.budget.ahead)),
             on_progress: Arc::new(move |rows, bytes| watch.progress(rows, bytes)),
             stop: Arc::new(move || stop.asked()),
             ledger: Ledger::default(),
@@ -976,7 +1308,12 @@ impl<'a> Attempts<'a> {
             before_visible: before_visible(&self.run.places, self.partition, &self.files, kept),
             purpose,
         };
-        Task { job, layouts: prepared.layouts, draft, options }
+        Task {
+            job,
+            layouts: prepared.layouts,
+            draft,
+            options,
+        }
     }
 }
 
@@ -998,29 +1335,43 @@ fn before_visible(
     let (places, partition, kept) = (places.clone(), partition.clone(), Arc::clone(kept));
     let files = Arc::new(files.to_vec());
     Arc::new(move |tallies| {
-        let (places, partition, kept, files) =
-            (places.clone(), partition.clone(), Arc::clone(&kept), Arc::clone(&files));
+        let (places, partition, kept, files) = (
+            places.clone(),
+            partition.clone(),
+            Arc::clone(&kept),
+            Arc::clone(&files),
+        );
         Box::pin(async move {
             let entries = keep::all_rows(&places, &partition, &files, &tallies).await?;
-            kept.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
+            kept.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(entries);
             Ok(())
         })
     })
 }
 
 fn base_sources(base: &BaseData) -> Vec<Source> {
-    let by_base = |s: &Source| Source { by_base: true, ..s.clone() };
+    let by_base = |s: &Source| Source {
+        by_base: true,
+        ..s.clone()
+    };
     base.receipt.sources.iter().map(by_base).collect()
 }
 
-/// Fails as a lost race when the archived data is not what it was when it was looked at: then nothing is wrong with it,
-/// another process has published meanwhile.
+/// Fails as a lost race when the archived data is not what it was when it was looked at: then
+/// nothing is wrong with it, another process has published meanwhile.
 async fn overtaken(run: &RunContext, partition: &Partition, versions: &Versions) -> Result<()> {
-    let now = PartitionHandle::new(&run.places.archive, partition).versions().await?;
+    let now = PartitionHandle::new(&run.places.archive, partition)
+        .versions()
+        .await?;
     if now.data == versions.data {
         return Ok(());
     }
-    Err(Error::new(Kind::Conflict, format!("{partition}: another process published while its archived data was read")))
+    Err(Error::new(
+        Kind::Conflict,
+        format!("{partition}: another process published while its archived data was read"),
+    ))
 }
 
 async fn base_data(run: &RunContext, partition: &Partition, receipt: &Receipt) -> Result<BaseData> {
@@ -1041,13 +1392,23 @@ async fn base_data(run: &RunContext, partition: &Partition, receipt: &Receipt) -
             ),
         ));
     }
-    let claims = probe(&Handle::new(archive, &object).vouched()).await.map_err(|problem| match problem {
-        Problem::Storage(error) => error,
-        other => Error::new(Kind::Damage, format!("{}: {other}", archive.show(&key))),
-    })?;
-    // Whoever wrote the data, its receipt was made when its rows were found in order. That is checked while they are read.
-    let claims = Claims { ordered: true, ..claims };
-    Ok(BaseData { object, claims, receipt: Box::new(receipt.clone()) })
+    let claims = probe(&Handle::new(archive, &object).vouched())
+        .await
+        .map_err(|problem| match problem {
+            Problem::Storage(error) => error,
+            other => Error::new(Kind::Damage, format!("{}: {other}", archive.show(&key))),
+        })?;
+    // Whoever wrote the data, its receipt was made when its rows were found in order. That is
+    // checked while they are read.
+    let claims = Claims {
+        ordered: true,
+        ..claims
+    };
+    Ok(BaseData {
+        object,
+        claims,
+        receipt: Box::new(receipt.clone()),
+    })
 }
 
 fn left_out_by(entry: &Entry) -> LeftOutFile {
@@ -1063,13 +1424,15 @@ fn left_out_by(entry: &Entry) -> LeftOutFile {
 pub struct Foreseen {
     /// The plan.
     pub prepared: Prepared,
-    /// The same as the engine has it: the logical and the physical plan, where there are rows and someone asked for them.
+    /// The same as the engine has it: the logical and the physical plan, where there are rows and
+    /// someone asked for them.
     pub plans: Option<[String; 2]>,
     /// Files that cannot be used.
     pub unusable: usize,
 }
 
-/// The plan of a build, without doing any of it; `explain` asks for the plans of the engine as well.
+/// The plan of a build, without doing any of it; `explain` asks for the plans of the engine as
+/// well.
 ///
 /// # Errors
 /// When the archived data cannot be read.
@@ -1083,14 +1446,25 @@ pub async fn foresee(
     let mut attempts = Attempts::plan(run, partition, look, build).await?;
     let misfits = attempts.misfits().await?;
     let unusable = Attempts::unusable(look, build).len() + misfits.len();
-    attempts.files.retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
+    attempts
+        .files
+        .retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
     let prepared = attempts.prepared().await?;
     let mut plans = None;
     if explain && prepared.rows() > 0 {
-        let Task { job, layouts, draft, options } = attempts.task(prepared.clone(), Purpose::Rehearse, &Arc::default());
+        let Task {
+            job,
+            layouts,
+            draft,
+            options,
+        } = attempts.task(prepared.clone(), Purpose::Rehearse, &Arc::default());
         plans = Some(engine::run::explain(&job, &layouts, draft, options).await?);
     }
-    Ok(Foreseen { prepared, plans, unusable })
+    Ok(Foreseen {
+        prepared,
+        plans,
+        unusable,
+    })
 }
 
 /// The digest that a partition made from these files of the spool would have.
@@ -1105,26 +1479,38 @@ pub async fn digest(
 ) -> Result<Option<String>> {
     let mut attempts = Attempts::plan(run, partition, look, build).await?;
     let misfits = attempts.misfits().await?;
-    attempts.files.retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
+    attempts
+        .files
+        .retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
     for distrust in [false, true] {
         if distrust {
             for Input { file, claims, .. } in &mut attempts.files {
-                if let Ok(found) = examine(&Handle::new(&run.places.spool, &file.object), claims).await {
+                if let Ok(found) =
+                    examine(&Handle::new(&run.places.spool, &file.object), claims).await
+                {
                     *claims = found.claims;
                 }
             }
         }
         loop {
-            match attempts.attempt_fitting(attempts.prepared().await?, Purpose::Rehearse).await? {
+            match attempts
+                .attempt_fitting(attempts.prepared().await?, Purpose::Rehearse)
+                .await?
+            {
                 Attempt::Rehearsed { sha256 } => return Ok(Some(sha256)),
                 Attempt::Problems(problems) => {
                     let _ = attempts.weigh(&problems).await?;
-                    if !problems.iter().all(|(_, p)| matches!(p, Problem::TooLarge { .. })) {
+                    if !problems
+                        .iter()
+                        .all(|(_, p)| matches!(p, Problem::TooLarge { .. }))
+                    {
                         break;
                     }
                 }
                 Attempt::Copies(copies) => attempts.leave_out_copies(&copies),
-                Attempt::Published(_) | Attempt::NoRows | Attempt::Unaccounted(_) => return Ok(None),
+                Attempt::Published(_) | Attempt::NoRows | Attempt::Unaccounted(_) => {
+                    return Ok(None);
+                }
             }
         }
     }

@@ -60,19 +60,51 @@ pub(super) struct Feed {
     pub(super) special: &'static [Role],
 }
 
-const BINANCE_BTC: Market =
-    Market { exchange: "binance", symbol: "btcusdt", ticks: 912_345, per_price: 10, per_quantity: 1000 };
-const BINANCE_ETH: Market =
-    Market { exchange: "binance", symbol: "ethusdt", ticks: 312_345, per_price: 100, per_quantity: 1000 };
-const BYBIT_BTC: Market =
-    Market { exchange: "bybit", symbol: "btcusdt", ticks: 912_401, per_price: 10, per_quantity: 1000 };
-const OKX_BTC: Market = Market { exchange: "okx", symbol: "btcusdt", ticks: 912_298, per_price: 10, per_quantity: 100 };
-const OKX_ETH: Market =
-    Market { exchange: "okx", symbol: "ethusdt", ticks: 312_366, per_price: 100, per_quantity: 100 };
+const BINANCE_BTC: Market = Market {
+    exchange: "binance",
+    symbol: "btcusdt",
+    ticks: 912_345,
+    per_price: 10,
+    per_quantity: 1000,
+};
+const BINANCE_ETH: Market = Market {
+    exchange: "binance",
+    symbol: "ethusdt",
+    ticks: 312_345,
+    per_price: 100,
+    per_quantity: 1000,
+};
+const BYBIT_BTC: Market = Market {
+    exchange: "bybit",
+    symbol: "btcusdt",
+    ticks: 912_401,
+    per_price: 10,
+    per_quantity: 1000,
+};
+const OKX_BTC: Market = Market {
+    exchange: "okx",
+    symbol: "btcusdt",
+    ticks: 912_298,
+    per_price: 10,
+    per_quantity: 100,
+};
+const OKX_ETH: Market = Market {
+    exchange: "okx",
+    symbol: "ethusdt",
+    ticks: 312_366,
+    per_price: 100,
+    per_quantity: 100,
+};
 
 /// The feeds that are recorded in the current format.
 pub(super) const FEEDS: [Feed; 12] = [
-    feed(BINANCE_BTC, Content::Bbo, 600, 1, &[Role::Overlap, Role::Late]),
+    feed(
+        BINANCE_BTC,
+        Content::Bbo,
+        600,
+        1,
+        &[Role::Overlap, Role::Late],
+    ),
     feed(BINANCE_ETH, Content::Bbo, 900, 1, &[Role::Corrupt]),
     feed(BINANCE_BTC, Content::Trade, 1_500, 1, &[]),
     feed(BINANCE_ETH, Content::Trade, 2_500, 1, &[]),
@@ -89,8 +121,20 @@ pub(super) const FEEDS: [Feed; 12] = [
 /// The feed that an older collector recorded.
 pub(super) const LEGACY: Feed = feed(OKX_ETH, Content::Trade, 6_000, 6, &[Role::Legacy]);
 
-const fn feed(market: Market, content: Content, gap_ms: u32, hours: i64, special: &'static [Role]) -> Feed {
-    Feed { market, content, gap_ms, hours, special }
+const fn feed(
+    market: Market,
+    content: Content,
+    gap_ms: u32,
+    hours: i64,
+    special: &'static [Role],
+) -> Feed {
+    Feed {
+        market,
+        content,
+        gap_ms,
+        hours,
+        special,
+    }
 }
 
 impl Content {

@@ -1,6 +1,7 @@
 //! Draws the events of a feed: prices walk, quotes are placed around them, trades hit them.
 //!
-//! This is no model of a market: the values only look like one, in their ticks, decimals, spacing and repetition.
+//! This is no model of a market: the values only look like one, in their ticks, decimals, spacing
+//! and repetition.
 
 use std::{ops::Range, sync::Arc};
 
@@ -34,7 +35,14 @@ pub(super) fn series(feed: &Feed) -> Result<Series> {
 
 /// All events of `feed` in `span` (nanoseconds), by `(ts_event, seq)`, with the canonical columns.
 pub(super) fn events(feed: &Feed, span: Range<i64>, seed: u64) -> Result<RecordBatch> {
-    let mut rng = Rng::new(seed, name_number(&[feed.market.exchange, feed.market.symbol, feed.content.stream()]));
+    let mut rng = Rng::new(
+        seed,
+        name_number(&[
+            feed.market.exchange,
+            feed.market.symbol,
+            feed.content.stream(),
+        ]),
+    );
     let walk = Walk::new(&feed.market, &span, seed);
     let ts = instants(feed, &span, &mut rng);
     let numbers = numbers(feed, ts.len(), &mut rng);
@@ -56,16 +64,22 @@ pub(super) fn events(feed: &Feed, span: Range<i64>, seed: u64) -> Result<RecordB
     RecordBatch::try_new(schema::canonical(&series.stream), columns).map_err(not_made)
 }
 
-/// The exchange's number of each event: of trades one after the other, of quotes and open interest with holes that mean nothing,
-/// of what a timer sends none.
+/// The exchange's number of each event: of trades one after the other, of quotes and open interest
+/// with holes that mean nothing, of what a timer sends none.
 fn numbers(feed: &Feed, rows: usize, rng: &mut Rng) -> Vec<i64> {
     let mut number = match feed.content {
         Content::Trade => 5_900_000_000 + i64::from(rng.between(0, 9_999_999)),
-        Content::Bbo | Content::OpenInterest => 41_000_000_000 + i64::from(rng.between(0, 1_000_000)),
+        Content::Bbo | Content::OpenInterest => {
+            41_000_000_000 + i64::from(rng.between(0, 1_000_000))
+        }
         Content::MarkPrice | Content::Funding => return vec![0; rows],
     };
     let next = |_| {
-        number += if feed.content == Content::Trade { 1 } else { i64::from(rng.between(1, 9)) };
+        number += if feed.content == Content::Trade {
+            1
+        } else {
+            i64::from(rng.between(1, 9))
+        };
         number
     };
     (0..rows).map(next).collect()
@@ -73,7 +87,11 @@ fn numbers(feed: &Feed, rows: usize, rng: &mut Rng) -> Vec<i64> {
 
 /// The error of a batch that could not be put together, which only a mistake here can cause.
 pub(super) fn not_made(error: ArrowError) -> Error {
-    Error::caused(Kind::Internal, "the sample's events could not be put together", error)
+    Error::caused(
+        Kind::Internal,
+        "the sample's events could not be put together",
+        error,
+    )
 }
 
 /// A price by the second, in ticks. All feeds of a market see the same one.
@@ -94,12 +112,19 @@ impl Walk {
             now += rng.between(-24, 24) + pull;
             now
         });
-        Self { start: span.start, ticks: ticks.collect() }
+        Self {
+            start: span.start,
+            ticks: ticks.collect(),
+        }
     }
 
     fn at(&self, ns: i64) -> i32 {
         let second = usize::try_from((ns - self.start) / SECOND).unwrap_or(0);
-        self.ticks.get(second).or(self.ticks.last()).copied().unwrap_or(1)
+        self.ticks
+            .get(second)
+            .or(self.ticks.last())
+            .copied()
+            .unwrap_or(1)
     }
 }
 
@@ -123,7 +148,13 @@ fn instants(feed: &Feed, span: &Range<i64>, rng: &mut Rng) -> Vec<i64> {
     }
 }
 
-fn own_columns(feed: &Feed, walk: &Walk, ts: &[i64], numbers: &[i64], rng: &mut Rng) -> Vec<ArrayRef> {
+fn own_columns(
+    feed: &Feed,
+    walk: &Walk,
+    ts: &[i64],
+    numbers: &[i64],
+    rng: &mut Rng,
+) -> Vec<ArrayRef> {
     match feed.content {
         Content::Bbo => bbo(&feed.market, walk, ts, rng),
         Content::Trade => trade(&feed.market, walk, ts, numbers, rng),
@@ -139,7 +170,11 @@ fn bbo(market: &Market, walk: &Walk, ts: &[i64], rng: &mut Rng) -> Vec<ArrayRef>
     let (mut bid_left, mut ask_left) = (1.0, 1.0);
     for t in ts {
         let bid = walk.at(*t) + rng.between(-1, 1);
-        let spread = if rng.chance(90) { 1 } else { rng.between(2, 12) };
+        let spread = if rng.chance(90) {
+            1
+        } else {
+            rng.between(2, 12)
+        };
         // One side changes with an update, the other stays as it is.
         if rng.chance(50) {
             bid_left = rng.quantity(market.per_quantity);
@@ -154,7 +189,13 @@ fn bbo(market: &Market, walk: &Walk, ts: &[i64], rng: &mut Rng) -> Vec<ArrayRef>
     columns.into_iter().map(floats).collect()
 }
 
-fn trade(market: &Market, walk: &Walk, ts: &[i64], numbers: &[i64], rng: &mut Rng) -> Vec<ArrayRef> {
+fn trade(
+    market: &Market,
+    walk: &Walk,
+    ts: &[i64],
+    numbers: &[i64],
+    rng: &mut Rng,
+) -> Vec<ArrayRef> {
     let (mut prices, mut quantities, mut sides) = (Vec::new(), Vec::new(), Vec::new());
     for t in ts {
         let buyer_takes = rng.chance(51);
@@ -177,7 +218,9 @@ fn trade(market: &Market, walk: &Walk, ts: &[i64], numbers: &[i64], rng: &mut Rn
         floats(prices),
         floats(quantities),
         Arc::new(Int8Array::from(sides)),
-        Arc::new(StringArray::from_iter_values(numbers.iter().map(ToString::to_string))),
+        Arc::new(StringArray::from_iter_values(
+            numbers.iter().map(ToString::to_string),
+        )),
         Arc::new(Int64Array::from(ids.0)),
         Arc::new(Int64Array::from(ids.1)),
     ]
@@ -188,11 +231,16 @@ fn mark_price(market: &Market, walk: &Walk, ts: &[i64], rng: &mut Rng) -> Vec<Ar
     let mut indices = Vec::new();
     for t in ts {
         // Both are averages, so they have more decimals than a tick.
-        let near = |rng: &mut Rng| f64::from(rng.between(-900, 900)) / 100.0 / f64::from(market.per_price);
+        let near =
+            |rng: &mut Rng| f64::from(rng.between(-900, 900)) / 100.0 / f64::from(market.per_price);
         let middle = price(market, walk.at(*t));
         marks.push(rounded(middle + near(rng)));
         // Now and then the exchange sends no index.
-        indices.push(if rng.chance(1) { None } else { Some(rounded(middle + near(rng))) });
+        indices.push(if rng.chance(1) {
+            None
+        } else {
+            Some(rounded(middle + near(rng)))
+        });
     }
     vec![floats(marks), Arc::new(Float64Array::from(indices))]
 }
@@ -231,7 +279,9 @@ fn floats(values: Vec<f64>) -> ArrayRef {
 }
 
 fn repeated(text: &str, rows: usize) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows)))
+    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+        text, rows,
+    )))
 }
 
 /// A number that names one stream of random numbers (FNV-1a).
@@ -239,7 +289,9 @@ fn name_number(parts: &[&str]) -> u64 {
     parts
         .join("/")
         .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }
 
 #[cfg(test)]
@@ -263,7 +315,11 @@ mod tests {
             let ts = batch.column(0).as_primitive::<Int64Type>().values();
             let seq = batch.column(1).as_primitive::<Int64Type>().values();
             assert!(batch.num_rows() > 20, "{feed:?}");
-            assert!(ts.is_sorted() && (seq.windows(2).all(|w| w[0] < w[1]) || seq.iter().all(|n| *n == 0)), "{feed:?}");
+            assert!(
+                ts.is_sorted()
+                    && (seq.windows(2).all(|w| w[0] < w[1]) || seq.iter().all(|n| *n == 0)),
+                "{feed:?}"
+            );
             assert!(ts[0] >= START && ts[ts.len() - 1] < START + 3_600 * SECOND);
         }
     }
@@ -271,7 +327,14 @@ mod tests {
     #[test]
     fn quotes_are_never_crossed_and_prices_lie_on_ticks() {
         let batch = events(&FEEDS[0], START..START + 3_600 * SECOND, 1).unwrap();
-        let column = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Float64Type>().values().clone();
+        let column = |name: &str| {
+            batch
+                .column_by_name(name)
+                .unwrap()
+                .as_primitive::<Float64Type>()
+                .values()
+                .clone()
+        };
         for (bid, ask) in column("bid_price").iter().zip(&column("ask_price")) {
             assert!(bid < ask);
             assert!(((bid * 10.0).round() / 10.0 - *bid).abs() < 1e-9);

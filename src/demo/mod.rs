@@ -1,8 +1,8 @@
-//! `demo`: a sample spool for a first look, as real input looks: several exchanges and streams, an overlap, a late
-//! file, an older format, a corrupt file.
+//! `demo`: a sample spool for a first look, as real input looks: several exchanges and streams, an
+//! overlap, a late file, an older format, a corrupt file.
 //!
-//! The same day and seed give the same bytes. Only the spool is made here; the command line compacts, verifies and
-//! queries it, because verbs do not call each other.
+//! The same day and seed give the same bytes. Only the spool is made here; the command line
+//! compacts, verifies and queries it, because verbs do not call each other.
 
 mod feeds;
 mod market;

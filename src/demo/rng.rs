@@ -1,5 +1,5 @@
-//! A small deterministic generator of random numbers (`SplitMix64`), enough to draw a market; not for secrets or
-//! statistics.
+//! A small deterministic generator of random numbers (`SplitMix64`), enough to draw a market; not
+//! for secrets or statistics.
 
 /// A stream of random numbers; the same seed gives the same numbers on every machine.
 #[derive(Debug, Clone)]
@@ -44,14 +44,21 @@ impl Rng {
         i32::try_from(i64::from(from) + step).unwrap_or(to)
     }
 
-    /// The milliseconds to the next event of a Poisson process that has one in `mean_ms` on average.
-    #[expect(clippy::cast_possible_truncation, reason = "at most 23 times the mean, which is a few minutes")]
+    /// The milliseconds to the next event of a Poisson process that has one in `mean_ms` on
+    /// average.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "at most 23 times the mean, which is a few minutes"
+    )]
     pub(super) fn gap_ms(&mut self, mean_ms: u32) -> i64 {
         (-(1.0 - self.unit()).ln() * f64::from(mean_ms)).round() as i64
     }
 
     /// A quantity in steps of `1 / steps`, mostly small and sometimes large.
-    #[expect(clippy::cast_possible_truncation, reason = "exp(9) times a thousand steps at most")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "exp(9) times a thousand steps at most"
+    )]
     pub(super) fn quantity(&mut self, steps: u32) -> f64 {
         // The sum of four uniform numbers stands in for a normal one.
         let bell = self.unit() + self.unit() + self.unit() + self.unit() - 2.0;

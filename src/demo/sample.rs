@@ -78,7 +78,10 @@ impl SampleReport {
     /// How many partitions of the sample's day its files belong to.
     #[must_use]
     pub fn partitions(&self) -> usize {
-        let folders = self.files.iter().filter_map(|f| f.key.rsplit_once('/').map(|(folder, _)| folder));
+        let folders = self
+            .files
+            .iter()
+            .filter_map(|f| f.key.rsplit_once('/').map(|(folder, _)| folder));
         folders.collect::<std::collections::BTreeSet<_>>().len()
     }
 }
@@ -95,14 +98,24 @@ impl fmt::Display for SampleReport {
         )?;
         let parts = [
             (Role::Overlap, "overlap in time"),
-            (Role::Late, "late: sealed after midnight, with rows of both days"),
-            (Role::Legacy, "of an older format: no seq, milliseconds, dictionary strings"),
+            (
+                Role::Late,
+                "late: sealed after midnight, with rows of both days",
+            ),
+            (
+                Role::Legacy,
+                "of an older format: no seq, milliseconds, dictionary strings",
+            ),
             (Role::Corrupt, "corrupt: a page does not decompress"),
         ];
         for (role, what) in parts {
             let files: Vec<&SampleFile> = self.of(role).collect();
             if let Some(first) = files.first() {
-                let more = if files.len() > 1 { format!(" and {} more", files.len() - 1) } else { String::new() };
+                let more = if files.len() > 1 {
+                    format!(" and {} more", files.len() - 1)
+                } else {
+                    String::new()
+                };
                 writeln!(f, "   - {what}: {}{more}", first.key)?;
             }
         }
@@ -110,7 +123,8 @@ impl fmt::Display for SampleReport {
     }
 }
 
-/// Writes the sample spool of the day `yesterday` into the folder `dir`, which is made if it is absent.
+/// Writes the sample spool of the day `yesterday` into the folder `dir`, which is made if it is
+/// absent.
 ///
 /// # Errors
 /// When a file or folder cannot be written.
@@ -123,7 +137,10 @@ pub fn sample(dir: &Path, yesterday: Date, seed: u64) -> Result<SampleReport> {
             let key = key(feed, yesterday, &piece)?;
             let bytes = bytes(&piece)?;
             write(&dir.join(&key), &bytes)?;
-            let next_day = times(&piece.rows).iter().filter(|t| **t >= yesterday.end_ns()).count();
+            let next_day = times(&piece.rows)
+                .iter()
+                .filter(|t| **t >= yesterday.end_ns())
+                .count();
             files.push(SampleFile {
                 key,
                 rows: piece.rows.num_rows() as u64,
@@ -134,7 +151,10 @@ pub fn sample(dir: &Path, yesterday: Date, seed: u64) -> Result<SampleReport> {
         }
     }
     files.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(SampleReport { day: yesterday, files })
+    Ok(SampleReport {
+        day: yesterday,
+        files,
+    })
 }
 
 /// The rows of one file.
@@ -150,7 +170,9 @@ struct Piece {
 fn cut(feed: &Feed, events: &RecordBatch, day: Date) -> Result<Vec<Piece>> {
     let step = feed.hours * HOUR;
     // Where each file but the last ends.
-    let mut ends: Vec<i64> = (1..24 / feed.hours).map(|n| day.start_ns() + n * step).collect();
+    let mut ends: Vec<i64> = (1..24 / feed.hours)
+        .map(|n| day.start_ns() + n * step)
+        .collect();
     let mut sealed = ends.clone();
     if feed.has(Role::Late) {
         ends.push(day.end_ns() - LATE_FROM);
@@ -174,9 +196,18 @@ fn cut(feed: &Feed, events: &RecordBatch, day: Date) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     for (number, (rows, sealed_ns)) in rows_of.into_iter().zip(sealed).enumerate() {
         let role = role(feed, number, sealed_ns >= day.end_ns());
-        let rows = if role == Role::Legacy && number % 2 == 1 { disordered(rows) } else { rows };
+        let rows = if role == Role::Legacy && number % 2 == 1 {
+            disordered(rows)
+        } else {
+            rows
+        };
         let rows = take_record_batch(events, &Int64Array::from(rows)).map_err(market::not_made)?;
-        pieces.push(Piece { number, sealed_ns, rows, role });
+        pieces.push(Piece {
+            number,
+            sealed_ns,
+            rows,
+            role,
+        });
     }
     Ok(pieces)
 }
@@ -221,11 +252,22 @@ fn bytes(piece: &Piece) -> Result<Vec<u8>> {
 }
 
 fn times(events: &RecordBatch) -> &[i64] {
-    events.columns().first().map_or(&[], |c| c.as_primitive::<Int64Type>().values())
+    events
+        .columns()
+        .first()
+        .map_or(&[], |c| c.as_primitive::<Int64Type>().values())
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let wrong = |e| Error::io(format!("{}: the sample cannot be written; choose another folder", path.display()), e);
+    let wrong = |e| {
+        Error::io(
+            format!(
+                "{}: the sample cannot be written; choose another folder",
+                path.display()
+            ),
+            e,
+        )
+    };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(wrong)?;
     }
@@ -250,12 +292,25 @@ mod tests {
     }
 
     /// The rows of a file and the row hash in its footer.
-    fn decode(path: &Path) -> std::result::Result<(RecordBatch, Option<String>), arrow::error::ArrowError> {
+    fn decode(
+        path: &Path,
+    ) -> std::result::Result<(RecordBatch, Option<String>), arrow::error::ArrowError> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
         let schema = std::sync::Arc::clone(builder.schema());
-        let footer = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
-        let hash = footer.into_iter().find(|kv| kv.key == row_hash::FOOTER_KEY).and_then(|kv| kv.value);
-        let batches = builder.build().unwrap().collect::<std::result::Result<Vec<_>, _>>()?;
+        let footer = builder
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()
+            .cloned()
+            .unwrap_or_default();
+        let hash = footer
+            .into_iter()
+            .find(|kv| kv.key == row_hash::FOOTER_KEY)
+            .and_then(|kv| kv.value);
+        let batches = builder
+            .build()
+            .unwrap()
+            .collect::<std::result::Result<Vec<_>, _>>()?;
         Ok((concat_batches(&schema, &batches)?, hash))
     }
 
@@ -265,7 +320,10 @@ mod tests {
         let report = sample(a.path(), day(), 1).unwrap();
         assert_eq!(sample(b.path(), day(), 1).unwrap(), report);
         for file in &report.files {
-            assert_eq!(fs::read(a.path().join(&file.key)).unwrap(), fs::read(b.path().join(&file.key)).unwrap());
+            assert_eq!(
+                fs::read(a.path().join(&file.key)).unwrap(),
+                fs::read(b.path().join(&file.key)).unwrap()
+            );
         }
         assert_ne!(sample(b.path(), day(), 2).unwrap(), report);
     }
@@ -276,7 +334,11 @@ mod tests {
         let report = sample(dir.path(), day(), 1).unwrap();
         for file in &report.files {
             let placed = layout::Placed::parse(&file.key).unwrap().unwrap();
-            assert!(layout::is_input(&placed.file) && placed.home().is_some(), "{}", file.key);
+            assert!(
+                layout::is_input(&placed.file) && placed.home().is_some(),
+                "{}",
+                file.key
+            );
             let path = dir.path().join(&file.key);
             assert_eq!(fs::metadata(&path).unwrap().len(), file.bytes);
             if file.role == Role::Corrupt {
@@ -289,16 +351,26 @@ mod tests {
                 assert_eq!(hash, None);
                 let schema = rows.schema();
                 assert!(schema.column_with_name("seq").is_none() && placed.date == Some(day()));
-                assert!(matches!(schema.field_with_name("symbol").unwrap().data_type(), DataType::Dictionary(_, _)));
+                assert!(matches!(
+                    schema.field_with_name("symbol").unwrap().data_type(),
+                    DataType::Dictionary(_, _)
+                ));
                 assert_eq!(Unit::of(times(&rows)[0]), Some(Unit::Milli));
             } else {
-                assert_eq!(hash.unwrap().parse::<RowHash>().unwrap(), row_hash::of_batch(&rows).unwrap());
+                assert_eq!(
+                    hash.unwrap().parse::<RowHash>().unwrap(),
+                    row_hash::of_batch(&rows).unwrap()
+                );
                 assert!(times(&rows).is_sorted());
             }
         }
-        let legacy_sorted =
-            report.of(Role::Legacy).map(|f| times(&decode(&dir.path().join(&f.key)).unwrap().0).is_sorted());
-        assert!(legacy_sorted.collect::<Vec<_>>().contains(&false), "some older file must be out of order");
+        let legacy_sorted = report
+            .of(Role::Legacy)
+            .map(|f| times(&decode(&dir.path().join(&f.key)).unwrap().0).is_sorted());
+        assert!(
+            legacy_sorted.collect::<Vec<_>>().contains(&false),
+            "some older file must be out of order"
+        );
     }
 
     #[test]
@@ -307,18 +379,28 @@ mod tests {
         let report = sample(dir.path(), day(), 1).unwrap();
         let range = |file: &SampleFile| {
             let rows = decode(&dir.path().join(&file.key)).unwrap().0;
-            (*times(&rows).first().unwrap(), *times(&rows).last().unwrap())
+            (
+                *times(&rows).first().unwrap(),
+                *times(&rows).last().unwrap(),
+            )
         };
         let overlap: Vec<_> = report.of(Role::Overlap).collect();
         assert_eq!(overlap.len(), 2);
         assert!(range(overlap[0]).1 > range(overlap[1]).0);
         let late: Vec<_> = report.of(Role::Late).collect();
         assert_eq!(late.len(), 1);
-        assert!(late[0].key.ends_with("/2026-02-04_00-00-05.parquet"), "{}", late[0].key);
+        assert!(
+            late[0].key.ends_with("/2026-02-04_00-00-05.parquet"),
+            "{}",
+            late[0].key
+        );
         let (first, last) = range(late[0]);
         assert!(first < day().end_ns() && last >= day().end_ns());
         assert!(late[0].rows_next_day > 0 && late[0].rows_next_day < late[0].rows);
-        assert_eq!(report.files.iter().map(|f| f.rows_next_day).sum::<u64>(), late[0].rows_next_day);
+        assert_eq!(
+            report.files.iter().map(|f| f.rows_next_day).sum::<u64>(),
+            late[0].rows_next_day
+        );
         assert_eq!(report.of(Role::Corrupt).count(), 1);
         assert_eq!(report.of(Role::Legacy).count(), 4);
         assert_eq!(report.partitions(), FEEDS.len() + 1);

@@ -14,7 +14,10 @@ pub(super) struct Load {
 impl Load {
     /// At most that of this spool and another one: the largest of each may be the same.
     pub(super) fn and(self, other: Self) -> Self {
-        Self { partition: self.partition.saturating_add(other.partition), day: self.day.saturating_add(other.day) }
+        Self {
+            partition: self.partition.saturating_add(other.partition),
+            day: self.day.saturating_add(other.day),
+        }
     }
 }
 

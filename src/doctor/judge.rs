@@ -26,7 +26,10 @@ const OPEN_FILES: u64 = 1024;
 const FEW: usize = 3;
 
 pub(super) fn versions() -> Check {
-    Check::ok("versions", format!("qlc {VERSION} on DataFusion {}", engine::DATAFUSION_VERSION))
+    Check::ok(
+        "versions",
+        format!("qlc {VERSION} on DataFusion {}", engine::DATAFUSION_VERSION),
+    )
 }
 
 pub(super) fn spool(place: &str, spool: Result<&Spool, &Error>, now: DateTime<Utc>) -> Vec<Check> {
@@ -38,7 +41,11 @@ pub(super) fn spool(place: &str, spool: Result<&Spool, &Error>, now: DateTime<Ut
             return vec![Check::problem(NAME, error.chain(), mend)];
         }
     };
-    let holds = format!("{place} holds {} files, {}", spool.files, size::show(spool.bytes));
+    let holds = format!(
+        "{place} holds {} files, {}",
+        spool.files,
+        size::show(spool.bytes)
+    );
     let first = if spool.absent {
         Check::problem(
             NAME,
@@ -46,7 +53,11 @@ pub(super) fn spool(place: &str, spool: Result<&Spool, &Error>, now: DateTime<Ut
             "mount its disk, or name the spool with --spool, QLC_SPOOL or spool in the configuration",
         )
     } else if let Some(why) = &spool.unreadable {
-        Check::problem(NAME, format!("{holds}, and the newest cannot be read: {why}"), "let this user read the spool")
+        Check::problem(
+            NAME,
+            format!("{holds}, and the newest cannot be read: {why}"),
+            "let this user read the spool",
+        )
     } else if let Some(why) = &spool.unlisted {
         Check::problem(
             NAME,
@@ -56,15 +67,25 @@ pub(super) fn spool(place: &str, spool: Result<&Spool, &Error>, now: DateTime<Ut
     } else if spool.files == 0 && spool.elsewhere > 0 {
         Check::problem(
             NAME,
-            format!("{place} holds {} Parquet files, none below exchange=…/stream=…/symbol=…", spool.elsewhere),
+            format!(
+                "{place} holds {} Parquet files, none below exchange=…/stream=…/symbol=…",
+                spool.elsewhere
+            ),
             "name the folder above exchange=…, in which the collector writes",
         )
     } else if spool.files == 0 {
-        Check::warning(NAME, format!("{place} is empty"), "start the collector; there is nothing to compact")
+        Check::warning(
+            NAME,
+            format!("{place} is empty"),
+            "start the collector; there is nothing to compact",
+        )
     } else if spool.elsewhere > 0 {
         Check::warning(
             NAME,
-            format!("{holds}, and {} Parquet files that belong to no series", spool.elsewhere),
+            format!(
+                "{holds}, and {} Parquet files that belong to no series",
+                spool.elsewhere
+            ),
             "move these below exchange=…/stream=…/symbol=…, or out of the spool: they are not compacted",
         )
     } else {
@@ -74,10 +95,18 @@ pub(super) fn spool(place: &str, spool: Result<&Spool, &Error>, now: DateTime<Ut
     if !spool.future.is_empty() {
         let named: Vec<&str> = spool.future.iter().take(FEW).map(String::as_str).collect();
         let more = spool.future.len().saturating_sub(FEW);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
         all.push(Check::warning(
             "files of the future",
-            format!("later than {}: {}{more}", now.format("%Y-%m-%dT%H:%M:%SZ"), named.join(", ")),
+            format!(
+                "later than {}: {}{more}",
+                now.format("%Y-%m-%dT%H:%M:%SZ"),
+                named.join(", ")
+            ),
             "check the clocks of this machine and of the one that collects",
         ));
     }
@@ -101,18 +130,31 @@ pub(super) fn archive(place: &str, archive: Result<&Archive, &Error>) -> Vec<Che
         };
         all.push(Check::problem(NAME, why, mend));
     } else if let Some(why) = &archive.unlisted {
-        all.push(Check::problem(NAME, why, "let this user read the folder; qlc makes no links in an archive"));
+        all.push(Check::problem(
+            NAME,
+            why,
+            "let this user read the folder; qlc makes no links in an archive",
+        ));
     } else if archive.absent {
-        all.push(Check::ok(NAME, format!("{place} is not there yet, and can be made")));
+        all.push(Check::ok(
+            NAME,
+            format!("{place} is not there yet, and can be made"),
+        ));
     } else {
-        let found = format!("{place} holds {} partitions; listing, writing and removing work", archive.partitions);
+        let found = format!(
+            "{place} holds {} partitions; listing, writing and removing work",
+            archive.partitions
+        );
         all.push(Check::ok(NAME, found));
     }
     if let Some(why) = &archive.conditions {
         let mend = "use a store with conditional writes, or let one machine write alone and give --single-writer";
         all.push(Check::problem("conditional writes", why, mend));
     } else if archive.folder.is_none() && archive.writing.is_none() {
-        all.push(Check::ok("conditional writes", "two runs cannot overwrite one another"));
+        all.push(Check::ok(
+            "conditional writes",
+            "two runs cannot overwrite one another",
+        ));
     }
     all.extend(archive.skew.map(skew));
     all.extend(newer(&archive.versions));
@@ -135,12 +177,19 @@ pub(super) fn twice(one: &Named, other: &Named, overlap: Overlap) -> Check {
         Overlap::Inside => format!("{one} lies in {other}"),
         Overlap::Around => format!("{other} lies in {one}"),
     };
-    Check::problem("spools", found, "give each collector a place of its own; no command accepts these two")
+    Check::problem(
+        "spools",
+        found,
+        "give each collector a place of its own; no command accepts these two",
+    )
 }
 
 fn skew(seconds: i64) -> Check {
     const NAME: &str = "clock of the archive";
-    let (away, side) = (seconds.unsigned_abs(), if seconds < 0 { "behind" } else { "ahead of" });
+    let (away, side) = (
+        seconds.unsigned_abs(),
+        if seconds < 0 { "behind" } else { "ahead of" },
+    );
     let found = format!("{away} s {side} this machine's");
     let mend = "set the clock of this machine by NTP, or that of the store";
     match away.cast_signed() {
@@ -163,17 +212,33 @@ fn newer(versions: &[String]) -> Option<Check> {
 
 /// `1.2.3` as numbers; what is none counts as 0.
 fn numbers(version: &str) -> Vec<u64> {
-    version.split(['.', '-', '+']).take(3).map(|part| part.parse().unwrap_or_default()).collect()
+    version
+        .split(['.', '-', '+'])
+        .take(3)
+        .map(|part| part.parse().unwrap_or_default())
+        .collect()
 }
 
-pub(super) fn disk(name: &'static str, folder: &Path, disk: Option<&Disk>, load: Load) -> Vec<Check> {
+pub(super) fn disk(
+    name: &'static str,
+    folder: &Path,
+    disk: Option<&Disk>,
+    load: Load,
+) -> Vec<Check> {
     let shown = folder.display();
     let Some(disk) = disk else {
-        return vec![Check::warning(name, format!("{shown}: its disk cannot be looked at"), "look at it with df")];
+        return vec![Check::warning(
+            name,
+            format!("{shown}: its disk cannot be looked at"),
+            "look at it with df",
+        )];
     };
     let free = size::show(disk.free);
     let less = |what: &str, bytes: u64| {
-        format!("{shown}: {free} free, less than the files of the largest {what}, {}", size::show(bytes))
+        format!(
+            "{shown}: {free} free, less than the files of the largest {what}, {}",
+            size::show(bytes)
+        )
     };
     let elsewhere = "free some, or name a folder on a larger disk";
     let first = if !disk.writable {
@@ -195,7 +260,8 @@ pub(super) fn disk(name: &'static str, folder: &Path, disk: Option<&Disk>, load:
         Check::ok(name, format!("{shown}: {free} free{day}"))
     };
     let memory = disk.is_memory.then(|| {
-        let mend = "set a folder on a disk, such as /var/tmp/qlc: what is spilled there would take memory";
+        let mend =
+            "set a folder on a disk, such as /var/tmp/qlc: what is spilled there would take memory";
         Check::warning(name, format!("{shown}: is a file system in memory"), mend)
     });
     std::iter::once(first).chain(memory).collect()
@@ -223,23 +289,45 @@ pub(super) fn memory(limit: u64, memory: &Memory) -> Check {
     const NAME: &str = "memory";
     let shown = size::show(limit);
     let mend = "give a smaller --memory-limit, or more memory";
-    let too_small = |what: &str, bytes: u64| format!("the limit is {shown}, and {what} {}", size::show(bytes));
+    let too_small =
+        |what: &str, bytes: u64| format!("the limit is {shown}, and {what} {}", size::show(bytes));
     match memory {
-        Memory { group: Some(group), .. } if *group < limit => {
-            Check::problem(NAME, too_small("the control group ends the process at", *group), mend)
-        }
-        Memory { physical: Some(physical), .. } if *physical < limit => {
+        Memory {
+            group: Some(group), ..
+        } if *group < limit => Check::problem(
+            NAME,
+            too_small("the control group ends the process at", *group),
+            mend,
+        ),
+        Memory {
+            physical: Some(physical),
+            ..
+        } if *physical < limit => {
             Check::problem(NAME, too_small("the machine has", *physical), mend)
         }
-        Memory { available: Some(available), .. } if *available < limit => {
-            Check::warning(NAME, too_small("at present there is available", *available), mend)
-        }
-        Memory { physical: None, .. } => {
-            Check::warning(NAME, format!("the limit is {shown}; how much there is, is not known"), "look with free")
-        }
-        Memory { physical: Some(physical), .. } => {
-            Check::ok(NAME, format!("the limit is {shown}, the machine has {}", size::show(*physical)))
-        }
+        Memory {
+            available: Some(available),
+            ..
+        } if *available < limit => Check::warning(
+            NAME,
+            too_small("at present there is available", *available),
+            mend,
+        ),
+        Memory { physical: None, .. } => Check::warning(
+            NAME,
+            format!("the limit is {shown}; how much there is, is not known"),
+            "look with free",
+        ),
+        Memory {
+            physical: Some(physical),
+            ..
+        } => Check::ok(
+            NAME,
+            format!(
+                "the limit is {shown}, the machine has {}",
+                size::show(*physical)
+            ),
+        ),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `doctor`: is everything there that a run needs, and if not, how is it fixed?
 //!
-//! Facts are gathered (`places`, `machine`) and judged separately (`judge`). What is written to test whether writing
-//! works is removed again, and no folder is created.
+//! Facts are gathered (`places`, `machine`) and judged separately (`judge`). What is written to
+//! test whether writing works is removed again, and no folder is created.
 
 mod facts;
 mod judge;
@@ -21,7 +21,11 @@ pub async fn run(options: &Options) -> Vec<Check> {
     for spool in options.spool.all() {
         let found = places::spool(&spool.place, options).await;
         load = load.and(found.as_ref().map(|found| found.load).unwrap_or_default());
-        all.extend(judge::spool(&spool.to_string(), found.as_ref(), options.now));
+        all.extend(judge::spool(
+            &spool.to_string(),
+            found.as_ref(),
+            options.now,
+        ));
     }
     let archive = places::archive(options).await;
     all.extend(judge::archive(&options.archive, archive.as_ref()));
@@ -32,12 +36,29 @@ pub async fn run(options: &Options) -> Vec<Check> {
         });
     }
     let disk = machine::disk(&options.spill_dir);
-    all.extend(judge::disk("spill_dir", &options.spill_dir, disk.as_ref(), load));
-    if let Some(folder) = archive.as_ref().ok().and_then(|archive| archive.folder.as_ref()) {
-        all.extend(judge::disk("archive disk", folder, machine::disk(folder).as_ref(), load));
+    all.extend(judge::disk(
+        "spill_dir",
+        &options.spill_dir,
+        disk.as_ref(),
+        load,
+    ));
+    if let Some(folder) = archive
+        .as_ref()
+        .ok()
+        .and_then(|archive| archive.folder.as_ref())
+    {
+        all.extend(judge::disk(
+            "archive disk",
+            folder,
+            machine::disk(folder).as_ref(),
+            load,
+        ));
     }
     if let Some(path) = &options.metrics_file {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(".".into(), PathBuf::from);
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .map_or(".".into(), PathBuf::from);
         all.push(judge::metrics_file(path, machine::disk(&folder).as_ref()));
     }
     all.push(judge::memory(options.memory_limit, &machine::memory()));
@@ -46,9 +67,15 @@ pub async fn run(options: &Options) -> Vec<Check> {
     all
 }
 
-/// The memory of the machine, or what its control group allows of it; 0 where the system does not tell.
+/// The memory of the machine, or what its control group allows of it; 0 where the system does not
+/// tell.
 #[must_use]
 pub fn machine_memory() -> u64 {
     let memory = machine::memory();
-    memory.physical.into_iter().chain(memory.group).min().unwrap_or(0)
+    memory
+        .physical
+        .into_iter()
+        .chain(memory.group)
+        .min()
+        .unwrap_or(0)
 }

@@ -32,14 +32,25 @@ const AHEAD_US: i64 = 60_000_000;
 /// The spools that overlap with the archive, or with another one, as far as they can be opened.
 pub(super) fn overlaps(options: &Options) -> Vec<(&Named, Option<&Named>, Overlap)> {
     let open = |place: &str| Store::open_with(place, &options.bucket).ok();
-    let spools: Vec<(&Named, Store)> =
-        options.spool.all().iter().filter_map(|spool| Some((spool, open(&spool.place)?))).collect();
+    let spools: Vec<(&Named, Store)> = options
+        .spool
+        .all()
+        .iter()
+        .filter_map(|spool| Some((spool, open(&spool.place)?)))
+        .collect();
     let archive = open(&options.archive);
     let mut found = Vec::new();
     for (nth, (spool, store)) in spools.iter().enumerate() {
-        found.extend(archive.as_ref().and_then(|archive| Some((*spool, None, store.overlap(archive)?))));
+        found.extend(
+            archive
+                .as_ref()
+                .and_then(|archive| Some((*spool, None, store.overlap(archive)?))),
+        );
         let others = spools.iter().skip(nth + 1);
-        found.extend(others.filter_map(|(other, theirs)| Some((*spool, Some(*other), store.overlap(theirs)?))));
+        found
+            .extend(others.filter_map(|(other, theirs)| {
+                Some((*spool, Some(*other), store.overlap(theirs)?))
+            }));
     }
     found
 }
@@ -51,7 +62,12 @@ pub(super) fn overlaps(options: &Options) -> Vec<(&Named, Option<&Named>, Overla
 pub(super) async fn spool(place: &str, options: &Options) -> Result<Spool> {
     let store = Store::open_with(place, &options.bucket)?;
     refuse_file(&store)?;
-    let SpoolListing { files, ignored, missing, .. } = store.list("").await?.spool();
+    let SpoolListing {
+        files,
+        ignored,
+        missing,
+        ..
+    } = store.list("").await?.spool();
     let today = Date::of(options.now)?;
     let now_us = options.now.timestamp_micros();
     let mut found = Spool {
@@ -71,17 +87,25 @@ pub(super) async fn spool(place: &str, options: &Options) -> Result<Spool> {
         found.files += 1;
         found.bytes += object.size;
         let home = placed.home();
-        *partitions.entry((layout::series_dir(&placed.series), home)).or_default() += object.size;
+        *partitions
+            .entry((layout::series_dir(&placed.series), home))
+            .or_default() += object.size;
         *days.entry(home).or_default() += object.size;
         if object.modified_us > now_us + AHEAD_US || home.is_some_and(|home| home > today) {
             found.future.push(object.key.clone());
         }
-        newest = newest.filter(|other| other.modified_us >= object.modified_us).or(Some(object));
+        newest = newest
+            .filter(|other| other.modified_us >= object.modified_us)
+            .or(Some(object));
     }
     found.load.partition = partitions.values().copied().max().unwrap_or_default();
     found.load.day = days.values().copied().max().unwrap_or_default();
     if let Some(object) = newest {
-        found.unreadable = store.read_through(&object.key, |_| {}).await.err().map(|e| e.chain());
+        found.unreadable = store
+            .read_through(&object.key, |_| {})
+            .await
+            .err()
+            .map(|e| e.chain());
     }
     Ok(found)
 }
@@ -94,16 +118,27 @@ pub(super) async fn archive(options: &Options) -> Result<Archive> {
     let store = Store::open_with(&options.archive, &options.bucket)?;
     refuse_file(&store)?;
     let (objects, missing) = store.list("").await?.apart();
-    let is_meta = |object: &&Object| object.key.starts_with("exchange=") && object.key.ends_with(layout::META_FILE);
+    let is_meta = |object: &&Object| {
+        object.key.starts_with("exchange=") && object.key.ends_with(layout::META_FILE)
+    };
     let partitions = objects.iter().filter(is_meta).count() as u64;
     let versions = versions(&store, &objects).await;
     let absent = store.is_absent();
     let folder = store.local_folder().map(Path::to_owned);
     let tried = match &folder {
         // What is not there is made by the first run, if the folder above it allows that.
-        Some(folder) if absent => machine::disk(folder).filter(|disk| disk.writable).map(|_| None).ok_or_else(|| {
-            Error::new(Kind::Io, format!("{}: there is no such folder, and it cannot be made", folder.display()))
-        }),
+        Some(folder) if absent => machine::disk(folder)
+            .filter(|disk| disk.writable)
+            .map(|_| None)
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::Io,
+                    format!(
+                        "{}: there is no such folder, and it cannot be made",
+                        folder.display()
+                    ),
+                )
+            }),
         Some(folder) => in_folder(folder).map(Some),
         None => in_bucket(&store).await.map(Some),
     };
@@ -115,16 +150,41 @@ pub(super) async fn archive(options: &Options) -> Result<Archive> {
         Ok(skew) => (None, skew),
         Err(error) => (Some(error.chain()), None),
     };
-    let unlisted = missing.meant("", &Selection::all()).fail().err().map(|e| e.chain());
-    Ok(Archive { folder, absent, partitions, unlisted, writing, skew, conditions, versions })
+    let unlisted = missing
+        .meant("", &Selection::all())
+        .fail()
+        .err()
+        .map(|e| e.chain());
+    Ok(Archive {
+        folder,
+        absent,
+        partitions,
+        unlisted,
+        writing,
+        skew,
+        conditions,
+        versions,
+    })
 }
 
-/// Writes and removes a hidden file; returns by how many seconds the disk's clock is ahead, as that of a server can be.
+/// Writes and removes a hidden file; returns by how many seconds the disk's clock is ahead, as that
+/// of a server can be.
 fn in_folder(folder: &Path) -> Result<i64> {
-    let wrong = |e: std::io::Error| Error::io(format!("{}: cannot be written to", folder.display()), e);
-    let file = tempfile::Builder::new().prefix(".qlc-doctor-").suffix(".tmp").tempfile_in(folder).map_err(wrong)?;
-    std::fs::write(file.path(), b"doctor").and_then(|()| file.as_file().sync_all()).map_err(wrong)?;
-    let changed = file.as_file().metadata().and_then(|meta| meta.modified()).map_err(wrong)?;
+    let wrong =
+        |e: std::io::Error| Error::io(format!("{}: cannot be written to", folder.display()), e);
+    let file = tempfile::Builder::new()
+        .prefix(".qlc-doctor-")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .map_err(wrong)?;
+    std::fs::write(file.path(), b"doctor")
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(wrong)?;
+    let changed = file
+        .as_file()
+        .metadata()
+        .and_then(|meta| meta.modified())
+        .map_err(wrong)?;
     let skew = chrono::DateTime::<Utc>::from(changed) - now();
     file.close().map_err(wrong)?;
     Ok(skew.num_seconds())
@@ -133,11 +193,22 @@ fn in_folder(folder: &Path) -> Result<i64> {
 /// The same with an object.
 async fn in_bucket(store: &Store) -> Result<i64> {
     let key = format!("{PROBE_DIR}/{}", uuid::Uuid::new_v4().simple());
-    let staging = tempfile::tempdir().map_err(|e| Error::io("no folder for temporary files can be made", e))?;
-    let _ = atomic::write_bytes(store, &key, staging.path(), &Expect::Anything, b"doctor".to_vec()).await?;
+    let staging = tempfile::tempdir()
+        .map_err(|e| Error::io("no folder for temporary files can be made", e))?;
+    let _ = atomic::write_bytes(
+        store,
+        &key,
+        staging.path(),
+        &Expect::Anything,
+        b"doctor".to_vec(),
+    )
+    .await?;
     let written = store.head(&key).await?;
     let Some(object) = written else {
-        return Err(Error::new(Kind::Io, format!("{}: has gone right after it was written", store.show(&key))));
+        return Err(Error::new(
+            Kind::Io,
+            format!("{}: has gone right after it was written", store.show(&key)),
+        ));
     };
     let skew = object.modified_us / 1_000_000 - now().timestamp();
     let _ = remove::remove(store, &object).await?;
@@ -149,16 +220,22 @@ fn now() -> chrono::DateTime<Utc> {
     Utc::now()
 }
 
-/// The versions that the newest receipts name; one that cannot be read names none, which `verify` tells.
+/// The versions that the newest receipts name; one that cannot be read names none, which `verify`
+/// tells.
 async fn versions(store: &Store, objects: &[Object]) -> Vec<String> {
-    let mut receipts: Vec<&Object> = objects.iter().filter(|object| object.key.starts_with(layout::RECEIPTS)).collect();
+    let mut receipts: Vec<&Object> = objects
+        .iter()
+        .filter(|object| object.key.starts_with(layout::RECEIPTS))
+        .collect();
     receipts.sort_by_key(|object| std::cmp::Reverse(object.modified_us));
     let mut found = Vec::new();
     for object in receipts.into_iter().take(RECEIPTS) {
         if let Ok(Some(bytes)) = store.read(&object.key).await {
             // Of a receipt of a later form at least this key can be read.
             let value: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
-            let version = value.as_ref().and_then(|value| value.get("qlc_version")?.as_str().map(str::to_owned));
+            let version = value
+                .as_ref()
+                .and_then(|value| value.get("qlc_version")?.as_str().map(str::to_owned));
             found.extend(version.or_else(|| Some(Receipt::from_json(&bytes).ok()?.qlc_version)));
         }
     }
@@ -169,7 +246,10 @@ async fn versions(store: &Store, objects: &[Object]) -> Vec<String> {
 
 fn refuse_file(store: &Store) -> Result<()> {
     match store.local_folder() {
-        Some(folder) if folder.is_file() => Err(Error::usage(format!("{}: is a file, not a folder", folder.display()))),
+        Some(folder) if folder.is_file() => Err(Error::usage(format!(
+            "{}: is a file, not a folder",
+            folder.display()
+        ))),
         _ => Ok(()),
     }
 }

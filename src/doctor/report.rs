@@ -54,16 +54,31 @@ pub struct Check {
 impl Check {
     /// As it should be.
     pub fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, level: Level::Ok, found: found.into(), mend: None }
+        Self {
+            name,
+            level: Level::Ok,
+            found: found.into(),
+            mend: None,
+        }
     }
 
     /// A run may end well all the same.
     pub fn warning(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { name, level: Level::Warning, found: found.into(), mend: Some(mend.into()) }
+        Self {
+            name,
+            level: Level::Warning,
+            found: found.into(),
+            mend: Some(mend.into()),
+        }
     }
 
     /// A run cannot end well.
     pub fn problem(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { name, level: Level::Problem, found: found.into(), mend: Some(mend.into()) }
+        Self {
+            name,
+            level: Level::Problem,
+            found: found.into(),
+            mend: Some(mend.into()),
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! What one run of a partition's plan came to.
 //!
-//! An attempt stands between the decision to build and the outcome of the partition: either it is the outcome, or it tells
-//! what the next attempt, or the next decision, is to do otherwise. That another process wrote first is no attempt but an
-//! error of the kind [`Conflict`](crate::error::Kind::Conflict), wherever it is met: what was decided is decided again.
+//! An attempt stands between the decision to build and the outcome of the partition: either it is
+//! the outcome, or it tells what the next attempt, or the next decision, is to do otherwise. That
+//! another process wrote first is no attempt but an error of the kind
+//! [`Conflict`](crate::error::Kind::Conflict), wherever it is met: what was decided is decided
+//! again.
 
 use crate::{archive::state::Published, file::fault::Problem, model::receipt::LostSource};
 
@@ -15,7 +17,8 @@ pub enum Purpose {
     Rehearse,
 }
 
-/// What an attempt came to. Only the first of these has changed anything in the archive, but for rows that went to QUARANTINE.
+/// What an attempt came to. Only the first of these has changed anything in the archive, but for
+/// rows that went to QUARANTINE.
 #[derive(Debug)]
 pub enum Attempt {
     /// The partition is published.

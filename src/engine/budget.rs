@@ -1,8 +1,9 @@
 //! What the memory limit allows: how many partitions at a time, how wide a merge, how large a pool.
 //!
-//! The limit is for the resident memory of the process. Decoders, merge buffers and encoders are not counted by
-//! DataFusion's pool, so their share is set aside here by estimates that `tests/rss.py` checks. Batches and merges
-//! follow from the limit; row groups and pages, on which the bytes of the result depend, do not.
+//! The limit is for the resident memory of the process. Decoders, merge buffers and encoders are
+//! not counted by DataFusion's pool, so their share is set aside here by estimates that
+//! `tests/rss.py` checks. Batches and merges follow from the limit; row groups and pages, on which
+//! the bytes of the result depend, do not.
 
 use super::{
     job::{JobSource, Order},
@@ -14,20 +15,23 @@ use crate::{
     model::size,
 };
 
-/// The smallest limit that is taken: a million trades with long ids took 190 to 225 MB under it, and 250 MB under half of it.
+/// The smallest limit that is taken: a million trades with long ids took 190 to 225 MB under it,
+/// and 250 MB under half of it.
 pub const LEAST: u64 = 256_000_000;
-/// Set aside for the process before any work: code, footers, allocator. `tests/rss.py` holds the sum of these against
-/// the limit.
+/// Set aside for the process before any work: code, footers, allocator. `tests/rss.py` holds the
+/// sum of these against the limit.
 const BASE: u64 = 60_000_000;
 /// What encoding and reading back needs: row groups under way, decoded and encoded.
 const ENCODER: u64 = 56_000_000;
-/// What encoding and reading back takes beyond that where rows are large and have no pattern: lists, long texts.
+/// What encoding and reading back takes beyond that where rows are large and have no pattern:
+/// lists, long texts.
 const LARGE_ROWS: u64 = 50_000_000;
 /// What a partition needs for another one to be worked on at the same time.
 const EACH: u64 = ENCODER + 60_000_000;
 /// Of what remains, this share may be planned for; the rest is for what cannot be foreseen.
 const PLANNED: f64 = 0.62;
-/// Rows that are sorted together in memory, at most; their order and the rows of a batch come on top.
+/// Rows that are sorted together in memory, at most; their order and the rows of a batch come on
+/// top.
 const SORTED_TOGETHER: u64 = 32_000_000;
 /// What a merge adds to each row of a batch while it compares it.
 const KEY_BYTES: u64 = 16;
@@ -69,7 +73,8 @@ impl Budget {
             merge,
             pool: share,
             sort_in_memory: (share / 8).min(64_000_000),
-            // With more partitions at a time each has less; what the most of one alone could take is taken all the same.
+            // With more partitions at a time each has less; what the most of one alone could take
+            // is taken all the same.
             largest: merge.max(planned(limit.min(BASE + 2 * EACH - 1), 1)),
             ahead: (share / 16).min(32_000_000),
             squeeze: 0,
@@ -83,7 +88,8 @@ impl Budget {
         wanted.clamp(1, fit.max(1))
     }
 
-    /// The budget after memory ran out `times` times: merges are narrower each time, the pool stays.
+    /// The budget after memory ran out `times` times: merges are narrower each time, the pool
+    /// stays.
     #[must_use]
     pub fn squeezed(self, times: u32) -> Self {
         Self {
@@ -94,26 +100,60 @@ impl Budget {
         }
     }
 
-    /// How many inputs merges may have, how many bytes are sorted in memory at a time, and how many rows a batch has.
+    /// How many inputs merges may have, how many bytes are sorted in memory at a time, and how many
+    /// rows a batch has.
     #[must_use]
     pub fn room(&self, sources: &[JobSource], shape: &Shape) -> (Room, usize) {
         let row = shape.row_bytes().max(8);
         let sorting = self.sort_in_memory.min(SORTED_TOGETHER);
-        let is_small = |s: &JobSource| s.order != Order::SortSpilling && decoded_bytes(s, row) <= sorting;
-        let (small, large): (Vec<&JobSource>, Vec<&JobSource>) = sources.iter().partition(|s| is_small(s));
+        let is_small =
+            |s: &JobSource| s.order != Order::SortSpilling && decoded_bytes(s, row) <= sorting;
+        let (small, large): (Vec<&JobSource>, Vec<&JobSource>) =
+            sources.iter().partition(|s| is_small(s));
         let to_sort: u64 = small.iter().map(|s| decoded_bytes(s, row)).sum();
-        let runs = usize::try_from(to_sort / sorting.max(1)).unwrap_or(usize::MAX).saturating_add(1 + large.len());
-        let mut best = (Room { sources: 2, runs: 2, sorting }, 1024);
-        // Batches of long rows have fewer of them: a merge holds some batches of each input, and makes its own.
-        let widest = sources.iter().map(|s| decoded_row(s, row)).max().unwrap_or(row).max(1);
-        let most = usize::try_from((self.merge / 32).min(MERGE_BYTES) / widest).unwrap_or(usize::MAX).max(1);
-        for batch_rows in [8192_usize, 2048].map(|rows| (rows >> (2 * self.squeeze)).max(64).min(most)) {
+        let runs = usize::try_from(to_sort / sorting.max(1))
+            .unwrap_or(usize::MAX)
+            .saturating_add(1 + large.len());
+        let mut best = (
+            Room {
+                sources: 2,
+                runs: 2,
+                sorting,
+            },
+            1024,
+        );
+        // Batches of long rows have fewer of them: a merge holds some batches of each input, and
+        // makes its own.
+        let widest = sources
+            .iter()
+            .map(|s| decoded_row(s, row))
+            .max()
+            .unwrap_or(row)
+            .max(1);
+        let most = usize::try_from((self.merge / 32).min(MERGE_BYTES) / widest)
+            .unwrap_or(usize::MAX)
+            .max(1);
+        for batch_rows in
+            [8192_usize, 2048].map(|rows| (rows >> (2 * self.squeeze)).max(64).min(most))
+        {
             let hold = |source: &JobSource| reader_bytes(source, row, batch_rows as u64);
-            let run = (BATCHES_HELD * batch_rows as u64 * (widest + KEY_BYTES)).max(200_000) + RUN_BUFFER;
-            let width = |widest: u64| usize::try_from(self.merge / widest.max(1)).unwrap_or(2).clamp(2, 1024);
+            let run =
+                (BATCHES_HELD * batch_rows as u64 * (widest + KEY_BYTES)).max(200_000) + RUN_BUFFER;
+            let width = |widest: u64| {
+                usize::try_from(self.merge / widest.max(1))
+                    .unwrap_or(2)
+                    .clamp(2, 1024)
+            };
             let room = Room {
                 sources: width(sources.iter().map(hold).max().unwrap_or(1)),
-                runs: width(large.iter().map(|source| hold(source)).chain([run]).max().unwrap_or(1)),
+                runs: width(
+                    large
+                        .iter()
+                        .map(|source| hold(source))
+                        .chain([run])
+                        .max()
+                        .unwrap_or(1),
+                ),
                 sorting,
             };
             best = (room, batch_rows);
@@ -125,12 +165,18 @@ impl Budget {
         best
     }
 
-    /// Bytes for the engine's memory pool. A sort that spills uses all that it may have, to the end of the merge of its runs;
-    /// what else a partition takes at the same time is left out of it.
+    /// Bytes for the engine's memory pool. A sort that spills uses all that it may have, to the end
+    /// of the merge of its runs; what else a partition takes at the same time is left out of it.
     #[must_use]
     pub fn pool_for(&self, sources: &[JobSource]) -> u64 {
-        let sorts = sources.iter().any(|source| source.order == Order::SortSpilling);
-        if sorts { self.pool - LARGE_ROWS.min(self.pool / 2) } else { self.pool }
+        let sorts = sources
+            .iter()
+            .any(|source| source.order == Order::SortSpilling);
+        if sorts {
+            self.pool - LARGE_ROWS.min(self.pool / 2)
+        } else {
+            self.pool
+        }
     }
 
     /// Whether every source can be read at all: what one takes was found when it was read.
@@ -139,7 +185,10 @@ impl Budget {
     /// When the pages of one alone take more than merges may.
     pub fn check(&self, sources: &[JobSource]) -> Result<()> {
         let most = self.largest;
-        let Some(source) = sources.iter().find(|s| s.claims.weighed && s.claims.open_bytes > most) else {
+        let Some(source) = sources
+            .iter()
+            .find(|s| s.claims.weighed && s.claims.open_bytes > most)
+        else {
             return Ok(());
         };
         Err(Error::new(
@@ -152,8 +201,8 @@ impl Budget {
         ))
     }
 
-    /// Whether a reader of `source` takes so much that it is not held open next to others: its rows go to a run on disk
-    /// first, and no other such reader is open meanwhile.
+    /// Whether a reader of `source` takes so much that it is not held open next to others: its rows
+    /// go to a run on disk first, and no other such reader is open meanwhile.
     #[must_use]
     pub fn is_alone(&self, source: &JobSource) -> bool {
         source.claims.weighed && source.claims.open_bytes > (self.merge / 8).min(ALONE)
@@ -162,7 +211,10 @@ impl Budget {
 
 /// What each of `workers` partitions at a time may plan for under `limit`.
 fn planned(limit: u64, workers: u64) -> u64 {
-    let free = limit.saturating_sub(BASE + workers * ENCODER).max(24_000_000) / workers;
+    let free = limit
+        .saturating_sub(BASE + workers * ENCODER)
+        .max(24_000_000)
+        / workers;
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -173,12 +225,17 @@ fn planned(limit: u64, workers: u64) -> u64 {
     planned
 }
 
-/// Bytes of a row of `source` in memory, where `row` is what rows of its columns usually take. A footer that claims much more
-/// is not believed before it was seen: it would make every batch of the partition small.
+/// Bytes of a row of `source` in memory, where `row` is what rows of its columns usually take. A
+/// footer that claims much more is not believed before it was seen: it would make every batch of
+/// the partition small.
 #[must_use]
 pub fn decoded_row(source: &JobSource, row: u64) -> u64 {
     let claimed = source.claims.row_bytes;
-    row.max(if source.claims.weighed || row == 0 { claimed } else { claimed.min(row.saturating_mul(1000)) })
+    row.max(if source.claims.weighed || row == 0 {
+        claimed
+    } else {
+        claimed.min(row.saturating_mul(1000))
+    })
 }
 
 /// What the rows of `source` take in memory.
@@ -198,7 +255,8 @@ fn reader_bytes(source: &JobSource, row: u64, batch_rows: u64) -> u64 {
         return 2 * decoded + claims.group_bytes + 200_000;
     }
     let open = claims.group_bytes.min(WHOLE_REMOTE) + claims.open_bytes + batches;
-    // A small file is decoded at once and its reader closed; for a moment both are there, but not in all readers at once.
+    // A small file is decoded at once and its reader closed; for a moment both are there, but not
+    // in all readers at once.
     let eager = decoded + decoded / 2 + 2 * batch_rows * row + 200_000;
     open.min(eager).max(200_000)
 }
@@ -213,7 +271,10 @@ mod tests {
             let mut before = 0;
             for limit in (LEAST..4_000_000_000).step_by(1_000_000) {
                 let largest = Budget::of(limit, Budget::workers(limit, wanted)).largest;
-                assert!(largest >= before, "{limit} with {wanted} workers: {largest} after {before}");
+                assert!(
+                    largest >= before,
+                    "{limit} with {wanted} workers: {largest} after {before}"
+                );
                 before = largest;
             }
         }

@@ -1,14 +1,21 @@
-//! Brings the rows of one source to the partition's columns, checks them against the footer's claims, separates what
-//! belongs to other days, and accounts for every row.
+//! Brings the rows of one source to the partition's columns, checks them against the footer's
+//! claims, separates what belongs to other days, and accounts for every row.
 //!
-//! No row is corrected silently: it is passed on, counted for another day, or counted for QUARANTINE.
+//! No row is corrected silently: it is passed on, counted for another day, or counted for
+//! QUARANTINE.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+        new_null_array,
+    },
     buffer::BooleanBuffer,
-    compute::{CastOptions, cast_with_options, filter_record_batch, kernels::cmp::not_distinct, not, nullif},
+    compute::{
+        CastOptions, cast_with_options, filter_record_batch, kernels::cmp::not_distinct, not,
+        nullif,
+    },
     datatypes::{DataType, Int64Type, SchemaRef},
     util::display::FormatOptions,
 };
@@ -43,7 +50,8 @@ pub struct Checker {
     tally: SourceTally,
     last: Option<(i64, Option<i64>)>,
     sums: RowSums,
-    /// The sums of the columns by which rows of several collectors are compared, where there are several.
+    /// The sums of the columns by which rows of several collectors are compared, where there are
+    /// several.
     events: Option<RowSums>,
     /// The row group that the rows are of, and whether the archive has its rows already.
     row_group: (usize, bool),
@@ -54,7 +62,11 @@ enum Placing {
     /// All to this partition.
     Here,
     /// Those for which the mask is true; the others are counted.
-    Split { here: BooleanArray, elsewhere: BTreeMap<Date, u64>, quarantined: BooleanArray },
+    Split {
+        here: BooleanArray,
+        elsewhere: BTreeMap<Date, u64>,
+        quarantined: BooleanArray,
+    },
 }
 
 impl Checker {
@@ -64,17 +76,29 @@ impl Checker {
         let canonical = schema::canonical(&job.partition.series.stream);
         let (tally, sums) = (SourceTally::default(), RowSums::default());
         let events = job.merging.as_ref().map(|_| RowSums::default());
-        Self { job, index, canonical, tally, last: None, sums, events, row_group: (0, false) }
+        Self {
+            job,
+            index,
+            canonical,
+            tally,
+            last: None,
+            sums,
+            events,
+            row_group: (0, false),
+        }
     }
 
     /// Says that the next rows are of the `nth` row group that is read of the file.
     pub fn enter_row_group(&mut self, nth: usize) {
-        let Some(source) = self.job.sources.get(self.index) else { return };
+        let Some(source) = self.job.sources.get(self.index) else {
+            return;
+        };
         let index = source.row_group(nth);
         self.row_group = (index, source.known_groups.contains(&index));
     }
 
-    /// Takes the next rows as they were read; gives those of this partition, with the carried columns.
+    /// Takes the next rows as they were read; gives those of this partition, with the carried
+    /// columns.
     ///
     /// # Errors
     /// When a value does not fit its column, or a claim is false.
@@ -84,11 +108,15 @@ impl Checker {
         let rows = batch.num_rows();
         let placing = place(&times(batch)?, job.partition.date, source);
         let known = source.known_of(self.tally.rows, rows);
-        let Brought { mut columns, unlike, widened } = bring(&job, batch, &self.canonical, &placing)?;
+        let Brought {
+            mut columns,
+            unlike,
+            widened,
+        } = bring(&job, batch, &self.canonical, &placing)?;
         let raw_seq = columns.get(job.shape.seq).cloned();
 
-        // The hash of the rows as they are; the proof's hash differs from it only in `seq`, in changed units and in added
-        // columns of another type.
+        // The hash of the rows as they are; the proof's hash differs from it only in `seq`, in
+        // changed units and in added columns of another type.
         self.sums.begin(rows);
         self.add_sums(&job, &columns, &unlike)?;
         if source.claims.has_seq
@@ -105,21 +133,33 @@ impl Checker {
         {
             *seq = Arc::new(provisional_numbers(rank, self.tally.rows, rows)?);
         }
-        let ts = columns.get(job.shape.ts).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
-        let seq = columns.get(job.shape.seq).map(|c| c.as_primitive::<Int64Type>().clone()).ok_or_else(no_columns)?;
+        let ts = columns
+            .get(job.shape.ts)
+            .map(|c| c.as_primitive::<Int64Type>().clone())
+            .ok_or_else(no_columns)?;
+        let seq = columns
+            .get(job.shape.seq)
+            .map(|c| c.as_primitive::<Int64Type>().clone())
+            .ok_or_else(no_columns)?;
         Self::check_spans(source, raw_ts.as_deref(), raw_seq.as_deref())?;
         self.check_order(source, &ts, &seq)?;
 
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let carried = RecordBatch::try_new_with_options(Arc::clone(&job.shape.carried), columns, &options)
-            .map_err(|e| Problem::Storage(Error::caused(Kind::Internal, "carried columns", e)))?;
+        let carried =
+            RecordBatch::try_new_with_options(Arc::clone(&job.shape.carried), columns, &options)
+                .map_err(|e| {
+                    Problem::Storage(Error::caused(Kind::Internal, "carried columns", e))
+                })?;
 
         self.tally.rows += rows as u64;
         self.tally.row_hash = self.tally.row_hash.and(hash);
         let (row_group, is_known) = self.row_group;
         self.tally.add_to_group(row_group, rows as u64, hash);
         if let Placing::Split { quarantined, .. } = &placing {
-            self.tally.quarantined_hash = self.tally.quarantined_hash.and(self.sums.hash_where(quarantined));
+            self.tally.quarantined_hash = self
+                .tally
+                .quarantined_hash
+                .and(self.sums.hash_where(quarantined));
         }
         // From here the sums are those of the proof.
         if changed || (job.numbers && source.claims.has_seq) {
@@ -153,11 +193,18 @@ impl Checker {
                 }
                 Ok(carried)
             }
-            Placing::Split { here, elsewhere, quarantined } => {
+            Placing::Split {
+                here,
+                elsewhere,
+                quarantined,
+            } => {
                 if source.role == Role::Base {
                     return Err(Problem::Storage(Error::new(
                         Kind::Damage,
-                        format!("{}: holds rows of another day; look at it with qlc verify", source.handle.shown()),
+                        format!(
+                            "{}: holds rows of another day; look at it with qlc verify",
+                            source.handle.shown()
+                        ),
                     )));
                 }
                 if is_known {
@@ -166,7 +213,8 @@ impl Checker {
                     self.tally.here += here.true_count() as u64;
                     self.tally.here_hash = self.tally.here_hash.and(self.sums.hash_where(&here));
                     if let Some(events) = &self.events {
-                        self.tally.events_hash = self.tally.events_hash.and(events.hash_where(&here));
+                        self.tally.events_hash =
+                            self.tally.events_hash.and(events.hash_where(&here));
                     }
                 }
                 self.tally.quarantined += quarantined.true_count() as u64;
@@ -176,23 +224,37 @@ impl Checker {
                 if is_known {
                     return Ok(carried.slice(0, 0));
                 }
-                filter_record_batch(&carried, &here)
-                    .map_err(|e| Problem::Storage(Error::caused(Kind::Internal, "filtering a batch by day", e)))
+                filter_record_batch(&carried, &here).map_err(|e| {
+                    Problem::Storage(Error::caused(Kind::Internal, "filtering a batch by day", e))
+                })
             }
         }
     }
 
-    /// Bills the rows of this partition that the archive has already; what is left goes where it went.
+    /// Bills the rows of this partition that the archive has already; what is left goes where it
+    /// went.
     fn leave_out(&mut self, placing: Placing, known: &BooleanBuffer) -> Placing {
         let (here, elsewhere, quarantined) = match placing {
             Placing::Here => {
                 let none = BooleanBuffer::new_unset(known.len());
-                (BooleanBuffer::new_set(known.len()), BTreeMap::new(), none.into())
+                (
+                    BooleanBuffer::new_set(known.len()),
+                    BTreeMap::new(),
+                    none.into(),
+                )
             }
-            Placing::Split { here, elsewhere, quarantined } => (here.values().clone(), elsewhere, quarantined),
+            Placing::Split {
+                here,
+                elsewhere,
+                quarantined,
+            } => (here.values().clone(), elsewhere, quarantined),
         };
         self.tally.known += (&here & known).count_set_bits() as u64;
-        Placing::Split { here: (&here & &!known).into(), elsewhere, quarantined }
+        Placing::Split {
+            here: (&here & &!known).into(),
+            elsewhere,
+            quarantined,
+        }
     }
 
     /// Ends the source: its bill, if the whole agrees with what the footer said.
@@ -204,7 +266,10 @@ impl Checker {
         if self.tally.rows != source.claims.rows {
             return Err(Problem::bad(
                 ErrorType::PageCorrupt,
-                format!("the file has {} rows, its footer claims {}", self.tally.rows, source.claims.rows),
+                format!(
+                    "the file has {} rows, its footer claims {}",
+                    self.tally.rows, source.claims.rows
+                ),
             ));
         }
         if let Some(claimed) = source.claims.row_hash
@@ -221,7 +286,8 @@ impl Checker {
         Ok(self.tally)
     }
 
-    /// Adds the carried and the constant columns but `seq`, and those of `unlike` as they were read.
+    /// Adds the carried and the constant columns but `seq`, and those of `unlike` as they were
+    /// read.
     fn add_sums(
         &mut self,
         job: &Job,
@@ -230,8 +296,11 @@ impl Checker {
     ) -> Result<(), Problem> {
         for (field, column) in job.shape.schema.fields().iter().zip(&job.shape.columns) {
             match column {
-                Column::Carried(at) if *at == job.shape.seq || unlike.contains_key(field.name()) => {}
-                Column::Carried(at) => self.sums.add(field.name(), carried.get(*at).ok_or_else(no_columns)?)?,
+                Column::Carried(at)
+                    if *at == job.shape.seq || unlike.contains_key(field.name()) => {}
+                Column::Carried(at) => self
+                    .sums
+                    .add(field.name(), carried.get(*at).ok_or_else(no_columns)?)?,
                 Column::Constant(one) => self.sums.add_constant(field.name(), one)?,
             }
         }
@@ -241,39 +310,73 @@ impl Checker {
         Ok(())
     }
 
-    /// Holds the values as they are stored against the spans in the footer: the layout relies on them.
-    fn check_spans(source: &JobSource, ts: Option<&dyn Array>, seq: Option<&dyn Array>) -> Result<(), Problem> {
-        let spans =
-            [("ts_event", source.claims.ts, ts), ("seq", source.claims.seq, seq.filter(|_| source.claims.has_seq))];
+    /// Holds the values as they are stored against the spans in the footer: the layout relies on
+    /// them.
+    fn check_spans(
+        source: &JobSource,
+        ts: Option<&dyn Array>,
+        seq: Option<&dyn Array>,
+    ) -> Result<(), Problem> {
+        let spans = [
+            ("ts_event", source.claims.ts, ts),
+            (
+                "seq",
+                source.claims.seq,
+                seq.filter(|_| source.claims.has_seq),
+            ),
+        ];
         for (name, span, values) in spans {
-            let (Some(span), Some(values)) = (span, values.and_then(|v| v.as_primitive_opt::<Int64Type>())) else {
+            let (Some(span), Some(values)) =
+                (span, values.and_then(|v| v.as_primitive_opt::<Int64Type>()))
+            else {
                 continue;
             };
             let untold = name == SEQ && values.null_count() > 0;
-            if untold || values.iter().flatten().any(|v| v < span.min || v > span.max) {
-                return Err(Problem::FalseClaim(format!("{name} has values outside what the footer says")));
+            if untold
+                || values
+                    .iter()
+                    .flatten()
+                    .any(|v| v < span.min || v > span.max)
+            {
+                return Err(Problem::FalseClaim(format!(
+                    "{name} has values outside what the footer says"
+                )));
             }
         }
         Ok(())
     }
 
     /// Holds the order of the rows, in the final unit, against the one that the plan relies on.
-    fn check_order(&mut self, source: &JobSource, ts: &Int64Array, seq: &Int64Array) -> Result<(), Problem> {
+    fn check_order(
+        &mut self,
+        source: &JobSource,
+        ts: &Int64Array,
+        seq: &Int64Array,
+    ) -> Result<(), Problem> {
         if source.order != Order::Claimed {
             return Ok(());
         }
-        let unordered = || Problem::FalseClaim("the rows are not in the order that the footer declares".to_owned());
+        let unordered = || {
+            Problem::FalseClaim("the rows are not in the order that the footer declares".to_owned())
+        };
         if ts.null_count() == 0 && seq.null_count() == 0 {
             // Compared without branches, so that the compiler can do several at once.
             let (t, s) = (ts.values(), seq.values());
             let pairs = t.iter().zip(s).zip(t.iter().skip(1).zip(s.iter().skip(1)));
-            let inversions: usize =
-                pairs.map(|((t0, s0), (t1, s1))| usize::from((t0 > t1) || (t0 == t1) && (s0 > s1))).sum();
+            let inversions: usize = pairs
+                .map(|((t0, s0), (t1, s1))| usize::from((t0 > t1) || (t0 == t1) && (s0 > s1)))
+                .sum();
             let first = t.first().copied().zip(s.first().map(|s| Some(*s)));
-            if inversions > 0 || first.is_some_and(|first| self.last.is_some_and(|last| last > first)) {
+            if inversions > 0
+                || first.is_some_and(|first| self.last.is_some_and(|last| last > first))
+            {
                 return Err(unordered());
             }
-            self.last = t.last().copied().zip(s.last().map(|s| Some(*s))).or(self.last);
+            self.last = t
+                .last()
+                .copied()
+                .zip(s.last().map(|s| Some(*s)))
+                .or(self.last);
         } else {
             for (t, s) in ts.iter().zip(seq.iter()) {
                 let Some(t) = t else { continue };
@@ -288,7 +391,9 @@ impl Checker {
 }
 
 fn source(job: &Job, index: usize) -> Result<&JobSource, Problem> {
-    job.sources.get(index).ok_or_else(|| Problem::Storage(Error::new(Kind::Internal, "no such source")))
+    job.sources
+        .get(index)
+        .ok_or_else(|| Problem::Storage(Error::new(Kind::Internal, "no such source")))
 }
 
 fn no_columns() -> Problem {
@@ -297,17 +402,23 @@ fn no_columns() -> Problem {
 
 /// The rows of a batch with the partition's columns.
 struct Brought {
-    /// The carried columns. Rows of other days may have nulls in the place of values that the partition has no type for.
+    /// The carried columns. Rows of other days may have nulls in the place of values that the
+    /// partition has no type for.
     columns: Vec<ArrayRef>,
-    /// As they were read: added columns of another type than the partition's, and those that it does not have, because no
-    /// row of the day has a value there.
+    /// As they were read: added columns of another type than the partition's, and those that it
+    /// does not have, because no row of the day has a value there.
     unlike: BTreeMap<String, ArrayRef>,
     /// Whether a column has another type than it had.
     widened: bool,
 }
 
 /// The carried columns of a batch; the others must have their constant.
-fn bring(job: &Job, batch: &RecordBatch, canonical: &SchemaRef, placing: &Placing) -> Result<Brought, Problem> {
+fn bring(
+    job: &Job,
+    batch: &RecordBatch,
+    canonical: &SchemaRef,
+    placing: &Placing,
+) -> Result<Brought, Problem> {
     let mut carried = Vec::with_capacity(job.shape.carried.fields().len());
     let mut unlike = BTreeMap::new();
     for (field, column) in job.shape.schema.fields().iter().zip(&job.shape.columns) {
@@ -329,7 +440,10 @@ fn bring(job: &Job, batch: &RecordBatch, canonical: &SchemaRef, placing: &Placin
             Column::Constant(one) => {
                 let same = found.is_none_or(|array| is_constant(array, one));
                 if !same || (found.is_none() && one.null_count() == 0 && batch.num_rows() > 0) {
-                    return Err(Problem::FalseClaim(format!("column {} has more than one value", field.name())));
+                    return Err(Problem::FalseClaim(format!(
+                        "column {} has more than one value",
+                        field.name()
+                    )));
                 }
             }
         }
@@ -341,14 +455,22 @@ fn bring(job: &Job, batch: &RecordBatch, canonical: &SchemaRef, placing: &Placin
             continue;
         }
         if only_here(array, placing)?.logical_null_count() < array.len() {
-            return Err(Problem::FalseClaim(format!("column {} has a value, although none was claimed", field.name())));
+            return Err(Problem::FalseClaim(format!(
+                "column {} has a value, although none was claimed",
+                field.name()
+            )));
         }
         let _ = unlike.insert(field.name().clone(), Arc::clone(array));
     }
-    Ok(Brought { columns: carried, unlike, widened })
+    Ok(Brought {
+        columns: carried,
+        unlike,
+        widened,
+    })
 }
 
-/// The values of the day's rows, nulls in the place of the others: what those are is no concern of this day.
+/// The values of the day's rows, nulls in the place of the others: what those are is no concern of
+/// this day.
 fn only_here(array: &ArrayRef, placing: &Placing) -> Result<ArrayRef, Problem> {
     let wrong = |e| Problem::Storage(Error::caused(Kind::Internal, "rows of other days", e));
     match placing {
@@ -358,7 +480,12 @@ fn only_here(array: &ArrayRef, placing: &Placing) -> Result<ArrayRef, Problem> {
 }
 
 /// The day's values of an added column in the partition's type.
-fn widen(array: &ArrayRef, to: &DataType, name: &str, placing: &Placing) -> Result<ArrayRef, Problem> {
+fn widen(
+    array: &ArrayRef,
+    to: &DataType,
+    name: &str,
+    placing: &Placing,
+) -> Result<ArrayRef, Problem> {
     let here = only_here(array, placing)?;
     if here.logical_null_count() == here.len() {
         return Ok(new_null_array(to, here.len()));
@@ -378,24 +505,35 @@ fn widen(array: &ArrayRef, to: &DataType, name: &str, placing: &Placing) -> Resu
 
 /// The event times of a batch as they are stored.
 fn times(batch: &RecordBatch) -> Result<Int64Array, Problem> {
-    let column = batch
-        .column_by_name(TS_EVENT)
-        .ok_or_else(|| Problem::bad(ErrorType::SchemaMismatch, format!("there is no column {TS_EVENT}")))?;
-    Ok(cast_exactly(column, &DataType::Int64, TS_EVENT)?.as_primitive::<Int64Type>().clone())
+    let column = batch.column_by_name(TS_EVENT).ok_or_else(|| {
+        Problem::bad(
+            ErrorType::SchemaMismatch,
+            format!("there is no column {TS_EVENT}"),
+        )
+    })?;
+    Ok(cast_exactly(column, &DataType::Int64, TS_EVENT)?
+        .as_primitive::<Int64Type>()
+        .clone())
 }
 
-/// A name that changes within the partition must still be the partition's; constant ones were checked with the footer.
+/// A name that changes within the partition must still be the partition's; constant ones were
+/// checked with the footer.
 fn belongs_here(job: &Job, name: &str, array: &ArrayRef) -> Result<(), Problem> {
     if !["exchange", "stream", "symbol"].contains(&name) {
         return Ok(());
     }
-    let Some(text) = array.as_string_opt::<i32>() else { return Ok(()) };
+    let Some(text) = array.as_string_opt::<i32>() else {
+        return Ok(());
+    };
     let mut known: Option<&str> = None;
     for value in text.iter().flatten() {
         if known != Some(value) && !belongs(name, value, &job.partition.series) {
             return Err(Problem::bad(
                 ErrorType::WrongPartition,
-                format!("a row's {name} is {value:?}, but the file lies in the folder of {}", job.partition.series),
+                format!(
+                    "a row's {name} is {value:?}, but the file lies in the folder of {}",
+                    job.partition.series
+                ),
             ));
         }
         known = Some(value);
@@ -407,9 +545,16 @@ fn cast_exactly(array: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef,
     if array.data_type() == to {
         return Ok(Arc::clone(array));
     }
-    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
-    cast_with_options(array, to, &options)
-        .map_err(|e| Problem::bad(ErrorType::SchemaMismatch, format!("column {name}: a value does not fit {to}: {e}")))
+    let options = CastOptions {
+        safe: false,
+        format_options: FormatOptions::default(),
+    };
+    cast_with_options(array, to, &options).map_err(|e| {
+        Problem::bad(
+            ErrorType::SchemaMismatch,
+            format!("column {name}: a value does not fit {to}: {e}"),
+        )
+    })
 }
 
 /// Whether every value of `array` is that of `one`.
@@ -423,9 +568,15 @@ fn is_constant(array: &ArrayRef, one: &ArrayRef) -> bool {
             return is_constant(keyed.values(), one);
         }
     }
-    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
-    let Ok(array) = cast_with_options(array, one.data_type(), &options) else { return false };
-    not_distinct(&array, &arrow::array::Scalar::new(one)).is_ok_and(|same| same.true_count() == array.len())
+    let options = CastOptions {
+        safe: false,
+        format_options: FormatOptions::default(),
+    };
+    let Ok(array) = cast_with_options(array, one.data_type(), &options) else {
+        return false;
+    };
+    not_distinct(&array, &arrow::array::Scalar::new(one))
+        .is_ok_and(|same| same.true_count() == array.len())
 }
 
 /// Brings the time columns to nanoseconds; whether any value changed.
@@ -446,10 +597,17 @@ fn bring_to_ns(job: &Job, columns: &mut [ArrayRef]) -> bool {
 
 /// Numbers that order rows by (rank of the file, row) until the merge knows their final ones.
 fn provisional_numbers(rank: u32, before: u64, rows: usize) -> Result<Int64Array, Problem> {
-    let too_many =
-        || Problem::Storage(Error::new(Kind::Resources, "more than 2^40 rows in a file, or 2^22 files without seq"));
+    let too_many = || {
+        Problem::Storage(Error::new(
+            Kind::Resources,
+            "more than 2^40 rows in a file, or 2^22 files without seq",
+        ))
+    };
     let rows = i64::try_from(rows).map_err(|_| too_many())?;
-    let first = i64::try_from(before).ok().filter(|b| *b < (1 << ROW_BITS) - rows).ok_or_else(too_many)?;
+    let first = i64::try_from(before)
+        .ok()
+        .filter(|b| *b < (1 << ROW_BITS) - rows)
+        .ok_or_else(too_many)?;
     if rank >= 1 << 22 {
         return Err(too_many());
     }
@@ -462,7 +620,13 @@ fn place(ts: &Int64Array, day: Date, source: &JobSource) -> Placing {
         && let Some(unit) = ts.values().first().and_then(|v| Unit::of(*v))
     {
         let (from, to) = (day.start_ns() / unit.ns(), day.end_ns() / unit.ns());
-        if ts.values().iter().map(|v| usize::from((*v < from) || (*v >= to))).sum::<usize>() == 0 {
+        if ts
+            .values()
+            .iter()
+            .map(|v| usize::from((*v < from) || (*v >= to)))
+            .sum::<usize>()
+            == 0
+        {
             return Placing::Here;
         }
     }
@@ -477,5 +641,9 @@ fn place(ts: &Int64Array, day: Date, source: &JobSource) -> Placing {
             *elsewhere.entry(other).or_default() += 1;
         }
     }
-    Placing::Split { here: here.into(), elsewhere, quarantined: quarantined.into() }
+    Placing::Split {
+        here: here.into(),
+        elsewhere,
+        quarantined: quarantined.into(),
+    }
 }

@@ -1,8 +1,9 @@
 //! Checks the rows of a scan, as they pass, against the order that the scan claims.
 //!
-//! A claimed order saves a statement its sorts, and makes its result silently wrong if the claim is false. So every
-//! scan that claims an order gets a [`Held`] on top. It must stay there: an optimizer that moved a projection below it
-//! would remove the columns that it checks. Rows out of order end the plan with [`OutOfOrder`].
+//! A claimed order saves a statement its sorts, and makes its result silently wrong if the claim is
+//! false. So every scan that claims an order gets a [`Held`] on top. It must stay there: an
+//! optimizer that moved a projection below it would remove the columns that it checks. Rows out of
+//! order end the plan with [`OutOfOrder`].
 
 use std::{cmp::Ordering, fmt, sync::Arc};
 
@@ -12,13 +13,17 @@ use arrow::{
     datatypes::{DataType, Int64Type, Schema},
 };
 use datafusion::{
-    common::{DataFusionError, Result as DfResult, config::ConfigOptions, tree_node::TreeNodeRecursion},
+    common::{
+        DataFusionError, Result as DfResult, config::ConfigOptions, tree_node::TreeNodeRecursion,
+    },
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{LexOrdering, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
         execution_plan::{CardinalityEffect, apply_expression_roots},
-        filter_pushdown::{ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation},
+        filter_pushdown::{
+            ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
+        },
         stream::RecordBatchStreamAdapter,
     },
     scalar::ScalarValue,
@@ -66,22 +71,40 @@ impl Held {
     pub fn over(scan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
         let properties = Arc::clone(scan.properties());
         let orders = properties.equivalence_properties().oeq_class().to_vec();
-        if orders.is_empty() { scan } else { Arc::new(Self { scan, orders, properties }) }
+        if orders.is_empty() {
+            scan
+        } else {
+            Arc::new(Self {
+                scan,
+                orders,
+                properties,
+            })
+        }
     }
 
     fn upon(&self, scan: Arc<dyn ExecutionPlan>) -> DfResult<Self> {
         if scan.schema() != self.scan.schema() {
-            return Err(DataFusionError::Internal("claims are held of other columns".to_owned()));
+            return Err(DataFusionError::Internal(
+                "claims are held of other columns".to_owned(),
+            ));
         }
         let properties = Arc::clone(scan.properties());
         // What was claimed once may have been counted on since.
-        Ok(Self { scan, properties, orders: self.orders.clone() })
+        Ok(Self {
+            scan,
+            properties,
+            orders: self.orders.clone(),
+        })
     }
 }
 
 impl DisplayAs for Held {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let orders: Vec<_> = self.orders.iter().map(|order| format!("[{order}]")).collect();
+        let orders: Vec<_> = self
+            .orders
+            .iter()
+            .map(|order| format!("[{order}]"))
+            .collect();
         write!(f, "HoldClaims: orders=[{}]", orders.join(", "))
     }
 }
@@ -134,7 +157,11 @@ impl ExecutionPlan for Held {
         Ok(FilterPushdownPropagation::if_all(result))
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
         let schema = self.scan.schema();
         let mut claim = Claim::new(&self.orders, &schema)?;
         let rows = self.scan.execute(partition, context)?.map(move |batch| {
@@ -149,8 +176,8 @@ impl ExecutionPlan for Held {
 /// What is claimed of a sequence of batches, and where it has come to.
 #[derive(Default)]
 struct Claim {
-    /// Text at the head of an order comes from the path of a file. The rows of a batch are of one file, so it is enough to
-    /// look at one row of each batch.
+    /// Text at the head of an order comes from the path of a file. The rows of a batch are of one
+    /// file, so it is enough to look at one row of each batch.
     path: Vec<Arc<dyn PhysicalExpr>>,
     /// Up to three numbers.
     numbers: Vec<Arc<dyn PhysicalExpr>>,
@@ -172,8 +199,16 @@ impl Claim {
         let mut claim = Self::default();
         for order in orders {
             let mut exprs: Vec<_> = order.iter().map(|by| Arc::clone(&by.expr)).collect();
-            let types = exprs.iter().map(|expr| expr.data_type(schema)).collect::<DfResult<Vec<_>>>()?;
-            let numbers = exprs.split_off(types.iter().take_while(|kind| **kind == DataType::Utf8View).count());
+            let types = exprs
+                .iter()
+                .map(|expr| expr.data_type(schema))
+                .collect::<DfResult<Vec<_>>>()?;
+            let numbers = exprs.split_off(
+                types
+                    .iter()
+                    .take_while(|kind| **kind == DataType::Utf8View)
+                    .count(),
+            );
             claim.across |= exprs.is_empty();
             let ascending = order.iter().all(|by| !by.options.descending);
             if !(ascending
@@ -181,7 +216,9 @@ impl Claim {
                 && longer(&mut claim.path, exprs)
                 && longer(&mut claim.numbers, numbers))
             {
-                return Err(DataFusionError::Internal(format!("an order that nobody claims: {order}")));
+                return Err(DataFusionError::Internal(format!(
+                    "an order that nobody claims: {order}"
+                )));
             }
         }
         Ok(claim)
@@ -199,7 +236,12 @@ impl Claim {
         let columns = self
             .numbers
             .iter()
-            .map(|expr| Ok(cast(&expr.evaluate(batch)?.into_array(batch.num_rows())?, &DataType::Int64)?))
+            .map(|expr| {
+                Ok(cast(
+                    &expr.evaluate(batch)?.into_array(batch.num_rows())?,
+                    &DataType::Int64,
+                )?)
+            })
             .collect::<DfResult<Vec<_>>>()?;
         let mut columns = columns.iter().map(AsArray::as_primitive::<Int64Type>);
         let (ts, seq, sub_seq) = (columns.next(), columns.next(), columns.next());
@@ -207,17 +249,27 @@ impl Claim {
             return Err(OutOfOrder::error());
         }
         let at = |column: Option<&Int64Array>, row: usize| {
-            column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
+            column
+                .filter(|column| column.is_valid(row))
+                .map(|column| column.value(row))
         };
-        let key =
-            |row: usize| Key { ts: ts.map_or(0, |ts| ts.value(row)), seq: at(seq, row), sub_seq: at(sub_seq, row) };
+        let key = |row: usize| Key {
+            ts: ts.map_or(0, |ts| ts.value(row)),
+            seq: at(seq, row),
+            sub_seq: at(sub_seq, row),
+        };
         let whole = |column: &Int64Array| column.null_count() == 0;
         let ascends = match (ts, seq, sub_seq) {
-            (Some(ts), Some(seq), None) if whole(seq) => ts.values().iter().zip(seq.values()).is_sorted(),
-            (Some(ts), Some(seq), None) => ts.values().iter().zip(seq).is_sorted(),
-            (Some(ts), Some(seq), Some(sub_seq)) if whole(seq) && whole(sub_seq) => {
-                ts.values().iter().zip(seq.values()).zip(sub_seq.values()).is_sorted()
+            (Some(ts), Some(seq), None) if whole(seq) => {
+                ts.values().iter().zip(seq.values()).is_sorted()
             }
+            (Some(ts), Some(seq), None) => ts.values().iter().zip(seq).is_sorted(),
+            (Some(ts), Some(seq), Some(sub_seq)) if whole(seq) && whole(sub_seq) => ts
+                .values()
+                .iter()
+                .zip(seq.values())
+                .zip(sub_seq.values())
+                .is_sorted(),
             (Some(_), _, Some(_)) => (0..batch.num_rows()).map(key).is_sorted(),
             (Some(ts), None, None) => ts.values().is_sorted(),
             (None, ..) => true,
@@ -267,7 +319,12 @@ mod tests {
     }
 
     fn nulls(path: &'static str, ts: Option<i64>, seq: Option<i64>) -> Row {
-        Row { path, ts, seq, sub_seq: None }
+        Row {
+            path,
+            ts,
+            seq,
+            sub_seq: None,
+        }
     }
 
     fn row(path: &'static str, ts: i64, seq: i64) -> Row {
@@ -280,7 +337,10 @@ mod tests {
             .iter()
             .map(|rows| {
                 let path: StringViewArray = rows.iter().map(|r| Some(r.path)).collect();
-                let (ts, seq) = rows.iter().map(|r| (r.ts, r.seq)).unzip::<_, _, Vec<_>, Vec<_>>();
+                let (ts, seq) = rows
+                    .iter()
+                    .map(|r| (r.ts, r.seq))
+                    .unzip::<_, _, Vec<_>, Vec<_>>();
                 let sub_seq: Int32Array = rows.iter().map(|r| r.sub_seq).collect();
                 RecordBatch::try_from_iter([
                     ("path", Arc::new(path) as Arc<dyn Array>),
@@ -292,8 +352,13 @@ mod tests {
             })
             .collect();
         let schema = batches[0].schema();
-        let by = |name: &&str| PhysicalSortExpr::new(col(name, &schema).unwrap(), SortOptions::default());
-        let orders: Vec<_> = orders.iter().map(|columns| LexOrdering::new(columns.iter().map(by)).unwrap()).collect();
+        let by = |name: &&str| {
+            PhysicalSortExpr::new(col(name, &schema).unwrap(), SortOptions::default())
+        };
+        let orders: Vec<_> = orders
+            .iter()
+            .map(|columns| LexOrdering::new(columns.iter().map(by)).unwrap())
+            .collect();
         let mut claim = Claim::new(&orders, &schema).unwrap();
         batches.iter().all(|batch| match claim.hold(batch) {
             Ok(()) => true,
@@ -307,18 +372,56 @@ mod tests {
     #[test]
     fn rows_ascend_within_a_batch_and_from_one_to_the_next() {
         const ALL: &[&[&str]] = &[&["path", "ts", "seq"]];
-        assert!(ascend(ALL, &[&[row("a", 1, 1), row("a", 1, 1), row("a", 1, 2), row("a", 2, 0)], &[row("a", 2, 0)]]));
-        assert!(!ascend(ALL, &[&[row("a", 1, 2), row("a", 1, 1)]]), "seq descends");
-        assert!(!ascend(ALL, &[&[row("a", 2, 1), row("a", 1, 2)]]), "ts descends");
-        assert!(!ascend(ALL, &[&[row("a", 2, 1)], &[row("a", 1, 2)]]), "ts descends between batches");
-        assert!(!ascend(ALL, &[&[row("a", 2, 1)], &[], &[row("a", 2, 0)]]), "seq descends between batches");
-        assert!(ascend(ALL, &[&[row("a", 2, 1)], &[row("b", 1, 0)]]), "another file begins anew");
-        assert!(!ascend(ALL, &[&[row("b", 1, 1)], &[row("a", 2, 2)]]), "files in another order");
+        assert!(ascend(
+            ALL,
+            &[
+                &[
+                    row("a", 1, 1),
+                    row("a", 1, 1),
+                    row("a", 1, 2),
+                    row("a", 2, 0)
+                ],
+                &[row("a", 2, 0)]
+            ]
+        ));
         assert!(
-            ascend(ALL, &[&[nulls("a", Some(1), None), row("a", 1, 0)], &[nulls("a", Some(2), None)]]),
+            !ascend(ALL, &[&[row("a", 1, 2), row("a", 1, 1)]]),
+            "seq descends"
+        );
+        assert!(
+            !ascend(ALL, &[&[row("a", 2, 1), row("a", 1, 2)]]),
+            "ts descends"
+        );
+        assert!(
+            !ascend(ALL, &[&[row("a", 2, 1)], &[row("a", 1, 2)]]),
+            "ts descends between batches"
+        );
+        assert!(
+            !ascend(ALL, &[&[row("a", 2, 1)], &[], &[row("a", 2, 0)]]),
+            "seq descends between batches"
+        );
+        assert!(
+            ascend(ALL, &[&[row("a", 2, 1)], &[row("b", 1, 0)]]),
+            "another file begins anew"
+        );
+        assert!(
+            !ascend(ALL, &[&[row("b", 1, 1)], &[row("a", 2, 2)]]),
+            "files in another order"
+        );
+        assert!(
+            ascend(
+                ALL,
+                &[
+                    &[nulls("a", Some(1), None), row("a", 1, 0)],
+                    &[nulls("a", Some(2), None)]
+                ]
+            ),
             "nulls come first"
         );
-        assert!(!ascend(ALL, &[&[row("a", 1, 0), nulls("a", Some(1), None)]]), "a null comes after");
+        assert!(
+            !ascend(ALL, &[&[row("a", 1, 0), nulls("a", Some(1), None)]]),
+            "a null comes after"
+        );
         assert!(
             !ascend(ALL, &[&[row("a", 1, 0)], &[nulls("a", Some(1), None)]]),
             "a null comes after, between batches"
@@ -329,11 +432,31 @@ mod tests {
     #[test]
     fn three_numbers_ascend_with_nulls_first() {
         const ALL: &[&[&str]] = &[&["path", "ts", "seq", "sub_seq"]];
-        let row = |ts, seq, sub_seq| Row { sub_seq, ..row("a", ts, seq) };
-        assert!(ascend(ALL, &[&[row(1, 1, None), row(1, 1, Some(0)), row(1, 1, Some(1)), row(1, 2, None)]]));
-        assert!(ascend(ALL, &[&[row(1, 1, Some(0)), row(1, 1, Some(0))], &[row(1, 1, Some(3)), row(1, 2, Some(0))]]));
+        let row = |ts, seq, sub_seq| Row {
+            sub_seq,
+            ..row("a", ts, seq)
+        };
+        assert!(ascend(
+            ALL,
+            &[&[
+                row(1, 1, None),
+                row(1, 1, Some(0)),
+                row(1, 1, Some(1)),
+                row(1, 2, None)
+            ]]
+        ));
+        assert!(ascend(
+            ALL,
+            &[
+                &[row(1, 1, Some(0)), row(1, 1, Some(0))],
+                &[row(1, 1, Some(3)), row(1, 2, Some(0))]
+            ]
+        ));
         assert!(!ascend(ALL, &[&[row(1, 1, Some(1)), row(1, 1, Some(0))]]));
-        assert!(!ascend(ALL, &[&[row(1, 1, Some(1))], &[row(1, 1, Some(0))]]), "between batches");
+        assert!(
+            !ascend(ALL, &[&[row(1, 1, Some(1))], &[row(1, 1, Some(0))]]),
+            "between batches"
+        );
         assert!(!ascend(ALL, &[&[row(1, 1, Some(1)), row(1, 1, None)]]));
         assert!(!ascend(ALL, &[&[row(1, 2, Some(0)), row(1, 1, Some(0))]]));
     }
@@ -344,9 +467,15 @@ mod tests {
         assert!(ascend(&[&["path", "ts"]], &[rows, rows]));
         assert!(!ascend(&[&["ts", "seq"]], &[rows]));
         assert!(ascend(&[&["path"]], &[rows, &[row("b", 0, 0)]]));
-        assert!(!ascend(&[&["path", "ts"], &["ts", "seq"]], &[rows]), "all of them");
+        assert!(
+            !ascend(&[&["path", "ts"], &["ts", "seq"]], &[rows]),
+            "all of them"
+        );
         let earlier: &[_] = &[row("b", 0, 0)];
         assert!(ascend(&[&["path", "ts"]], &[&rows[..1], earlier]));
-        assert!(!ascend(&[&["path", "ts"], &["ts", "seq"]], &[&rows[..1], earlier]), "from file to file");
+        assert!(
+            !ascend(&[&["path", "ts"], &["ts", "seq"]], &[&rows[..1], earlier]),
+            "from file to file"
+        );
     }
 }

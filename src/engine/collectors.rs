@@ -1,5 +1,5 @@
-//! The merge of several collectors of one feed: of rows that are equal in every column but `ts_recv` and `sub_seq`, the
-//! data has as many as the collector that has most of them.
+//! The merge of several collectors of one feed: of rows that are equal in every column but
+//! `ts_recv` and `sub_seq`, the data has as many as the collector that has most of them.
 //!
 //! ```text
 //! rows of one (ts_event, seq), that are equal but for ts_recv and sub_seq, each collector's by (ts_recv, sub_seq):
@@ -9,15 +9,19 @@
 //!   b          11         31         45            11 (of b), 30 (of a), 45 (of b, which alone has a third)
 //! ```
 //!
-//! Archived data counts as one more collector, so the rule can be applied again and again, in any order. What is left out is
-//! counted by source, and proven twice: the rows that come in have the row hash of those that go out and of the copies; and
-//! of each collector, the rows that it gave have the row hash of those rows of the data that stand for them, in the columns
-//! that are compared.
+//! Archived data counts as one more collector, so the rule can be applied again and again, in any
+//! order. What is left out is counted by source, and proven twice: the rows that come in have the
+//! row hash of those that go out and of the copies; and of each collector, the rows that it gave
+//! have the row hash of those rows of the data that stand for them, in the columns that are
+//! compared.
 
 use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, DynComparator, Int32Array, RecordBatch, make_comparator},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, DynComparator, Int32Array, RecordBatch,
+        make_comparator,
+    },
     buffer::BooleanBuffer,
     compute::{SortOptions, filter_record_batch, kernels::cmp::not_distinct},
     datatypes::{Int32Type, Int64Type},
@@ -44,7 +48,8 @@ use crate::{
     },
 };
 
-/// Adds the columns by which rows of several collectors are compared, which have `carried` on their way.
+/// Adds the columns by which rows of several collectors are compared, which have `carried` on their
+/// way.
 ///
 /// # Errors
 /// When a column's type has no hash.
@@ -62,7 +67,12 @@ fn is_own(name: &str) -> bool {
     name == TS_RECV || name == SUB_SEQ
 }
 
-fn add_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums, is_meant: impl Fn(&str) -> bool) -> Result<()> {
+fn add_columns(
+    job: &Job,
+    carried: &[ArrayRef],
+    sums: &mut RowSums,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<()> {
     for (field, column) in job.shape.schema.fields().iter().zip(&job.shape.columns) {
         // Numbers that qlc gives are not those of the sources.
         if !is_meant(field.name()) || (job.numbers && field.name() == SEQ) {
@@ -70,8 +80,9 @@ fn add_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums, is_meant: im
         }
         match column {
             Column::Carried(at) => {
-                let array =
-                    carried.get(*at).ok_or_else(|| Error::new(Kind::Internal, "a carried column is missing"))?;
+                let array = carried
+                    .get(*at)
+                    .ok_or_else(|| Error::new(Kind::Internal, "a carried column is missing"))?;
                 sums.add(field.name(), array)?;
             }
             Column::Constant(one) => sums.add_constant(field.name(), one)?,
@@ -80,7 +91,8 @@ fn add_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums, is_meant: im
     Ok(())
 }
 
-/// Passes on the rows of `keys` that are no copies, without their sources. Each batch has all rows of its keys.
+/// Passes on the rows of `keys` that are no copies, without their sources. Each batch has all rows
+/// of its keys.
 pub fn merge(
     job: Arc<Job>,
     keys: BoxStream<'static, DfResult<RecordBatch>>,
@@ -132,12 +144,29 @@ impl CollectorMerge {
         let place = |name: &str| fields.iter().position(|field| field.name() == name);
         let own: Vec<usize> = [TS_RECV, SUB_SEQ].into_iter().filter_map(place).collect();
         let is_key = |at: &usize| *at == job.shape.ts || *at == job.shape.seq;
-        let compared = (0..fields.len()).filter(|at| !is_key(at) && !own.contains(at)).collect();
+        let compared = (0..fields.len())
+            .filter(|at| !is_key(at) && !own.contains(at))
+            .collect();
         let source = fields.len();
-        let collectors = job.merging.as_ref().map_or(0, |merging| merging.collectors.len());
-        let merged = Merged { collectors: vec![Given::default(); collectors], ..Merged::default() };
+        let collectors = job
+            .merging
+            .as_ref()
+            .map_or(0, |merging| merging.collectors.len());
+        let merged = Merged {
+            collectors: vec![Given::default(); collectors],
+            ..Merged::default()
+        };
         let (conflicts, sums) = (Conflicts::of(collectors), RowSums::default());
-        Self { job, compared, own, source, merged, conflicts, hole: None, sums }
+        Self {
+            job,
+            compared,
+            own,
+            source,
+            merged,
+            conflicts,
+            hole: None,
+            sums,
+        }
     }
 
     fn end(mut self) {
@@ -152,14 +181,22 @@ impl CollectorMerge {
     /// The rows of a batch that are no copies.
     fn take(&mut self, batch: &RecordBatch) -> DfResult<RecordBatch> {
         let sources = batch.column(self.source).as_primitive::<Int32Type>();
-        let collector =
-            sources.values().iter().map(|source| self.collector(*source)).collect::<DfResult<Vec<usize>>>()?;
+        let collector = sources
+            .values()
+            .iter()
+            .map(|source| self.collector(*source))
+            .collect::<DfResult<Vec<usize>>>()?;
         // The collectors for which a row stands; none where it is a copy.
         let mut stands: Vec<Mask> = collector.iter().map(|one| 1 << *one).collect();
         let groups = self.groups(batch);
         if groups.iter().any(|group| group.len() > 1) {
             let next = self.equal_to_next(batch)?;
-            let mut keys = Keys { batch, collector, sources, comparators: None };
+            let mut keys = Keys {
+                batch,
+                collector,
+                sources,
+                comparators: None,
+            };
             for group in groups.iter().filter(|group| group.len() > 1) {
                 self.merge_group(&mut keys, group.clone(), &next, &mut stands)?;
             }
@@ -176,8 +213,17 @@ impl CollectorMerge {
         if stands.iter().all(|mask| *mask != 0) {
             return Ok(carried);
         }
-        for (source, _) in sources.values().iter().zip(&stands).filter(|(_, mask)| **mask == 0) {
-            *self.merged.copies.entry(usize::try_from(*source).unwrap_or_default()).or_default() += 1;
+        for (source, _) in sources
+            .values()
+            .iter()
+            .zip(&stands)
+            .filter(|(_, mask)| **mask == 0)
+        {
+            *self
+                .merged
+                .copies
+                .entry(usize::try_from(*source).unwrap_or_default())
+                .or_default() += 1;
         }
         let kept: BooleanBuffer = stands.iter().map(|mask| *mask != 0).collect();
         Ok(filter_record_batch(&carried, &BooleanArray::from(kept))?)
@@ -185,7 +231,9 @@ impl CollectorMerge {
 
     fn collector(&self, source: i32) -> DfResult<usize> {
         let merging = self.job.merging.as_ref();
-        let found = usize::try_from(source).ok().and_then(|source| merging?.of_source.get(source).copied());
+        let found = usize::try_from(source)
+            .ok()
+            .and_then(|source| merging?.of_source.get(source).copied());
         found.ok_or_else(|| DataFusionError::Internal("a row is of no source".to_owned()))
     }
 
@@ -195,7 +243,8 @@ impl CollectorMerge {
         let seq = batch.column(self.job.shape.seq).as_primitive::<Int64Type>();
         let is_same = |a: usize, b: usize| {
             let same = |array: &arrow::array::Int64Array| {
-                array.is_null(a) == array.is_null(b) && (array.is_null(a) || array.value(a) == array.value(b))
+                array.is_null(a) == array.is_null(b)
+                    && (array.is_null(a) || array.value(a) == array.value(b))
             };
             same(ts) && same(seq)
         };
@@ -216,13 +265,16 @@ impl CollectorMerge {
         let mut equal = BooleanBuffer::new_set(pairs);
         for at in &self.compared {
             let column = batch.column(*at);
-            let here = if let Ok(same) = not_distinct(&column.slice(0, pairs), &column.slice(1, pairs)) {
-                same.values().clone()
-            } else {
-                // Lists and structs are compared one by one.
-                let compare = comparator(column)?;
-                (0..pairs).map(|row| compare(row, row + 1).is_eq()).collect()
-            };
+            let here =
+                if let Ok(same) = not_distinct(&column.slice(0, pairs), &column.slice(1, pairs)) {
+                    same.values().clone()
+                } else {
+                    // Lists and structs are compared one by one.
+                    let compare = comparator(column)?;
+                    (0..pairs)
+                        .map(|row| compare(row, row + 1).is_eq())
+                        .collect()
+                };
             equal = &equal & &here;
         }
         Ok(equal)
@@ -246,18 +298,29 @@ impl CollectorMerge {
             None => self.comparators(keys.batch)?,
         };
         let by = |list: &[DynComparator], a: usize, b: usize| {
-            list.iter().map(|compare| compare(a, b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+            list.iter()
+                .map(|compare| compare(a, b))
+                .find(|order| order.is_ne())
+                .unwrap_or(Ordering::Equal)
         };
-        // Of rows that are equal in all columns, the one of the spool is billed, so that archived data accounts for no more
-        // than what is nowhere else.
+        // Of rows that are equal in all columns, the one of the spool is billed, so that archived
+        // data accounts for no more than what is nowhere else.
         let source = |row: usize| {
             let source = keys.sources.value(row);
-            let role = usize::try_from(source).ok().and_then(|at| self.job.sources.get(at)).map(|source| source.role);
+            let role = usize::try_from(source)
+                .ok()
+                .and_then(|at| self.job.sources.get(at))
+                .map(|source| source.role);
             (role == Some(Role::Base), source)
         };
-        let earlier = |a: usize, b: usize| by(&comparators.own, a, b).then_with(|| source(a).cmp(&source(b)));
+        let earlier =
+            |a: usize, b: usize| by(&comparators.own, a, b).then_with(|| source(a).cmp(&source(b)));
         if group.len() == 2 {
-            let (kept, copy) = if earlier(first, second).is_le() { (first, second) } else { (second, first) };
+            let (kept, copy) = if earlier(first, second).is_le() {
+                (first, second)
+            } else {
+                (second, first)
+            };
             if let Some(stands) = stands.get_mut(kept) {
                 *stands = (1 << of(first)) | (1 << of(second));
             }
@@ -271,10 +334,14 @@ impl CollectorMerge {
         let collector = |row: usize| keys.collector.get(row).copied().unwrap_or_default();
         rows.sort_by(|a, b| {
             let (a, b) = (*a, *b);
-            by(&comparators.compared, a, b).then_with(|| collector(a).cmp(&collector(b))).then_with(|| earlier(a, b))
+            by(&comparators.compared, a, b)
+                .then_with(|| collector(a).cmp(&collector(b)))
+                .then_with(|| earlier(a, b))
         });
         for events in rows.chunk_by(|a, b| by(&comparators.compared, *a, *b).is_eq()) {
-            let each: Vec<&[usize]> = events.chunk_by(|a, b| collector(*a) == collector(*b)).collect();
+            let each: Vec<&[usize]> = events
+                .chunk_by(|a, b| collector(*a) == collector(*b))
+                .collect();
             if each.len() < 2 {
                 continue;
             }
@@ -294,8 +361,16 @@ impl CollectorMerge {
     }
 
     fn comparators(&self, batch: &RecordBatch) -> DfResult<Comparators> {
-        let of = |places: &[usize]| places.iter().map(|at| comparator(batch.column(*at))).collect::<DfResult<Vec<_>>>();
-        Ok(Comparators { compared: of(&self.compared)?, own: of(&self.own)? })
+        let of = |places: &[usize]| {
+            places
+                .iter()
+                .map(|at| comparator(batch.column(*at)))
+                .collect::<DfResult<Vec<_>>>()
+        };
+        Ok(Comparators {
+            compared: of(&self.compared)?,
+            own: of(&self.own)?,
+        })
     }
 
     /// Counts what one collector alone has.
@@ -303,28 +378,50 @@ impl CollectorMerge {
         let masks = stands.get(group.clone()).unwrap_or_default();
         let kept = || masks.iter().copied().filter(|mask| *mask != 0);
         for mask in kept().filter(|mask| mask.is_power_of_two()) {
-            if let Some(given) = self.merged.collectors.get_mut(mask.trailing_zeros() as usize) {
+            if let Some(given) = self
+                .merged
+                .collectors
+                .get_mut(mask.trailing_zeros() as usize)
+            {
                 given.gain += 1;
             }
         }
         let first = kept().next().unwrap_or_default();
         let rows = kept().count() as u64;
-        let alone =
-            (first.is_power_of_two() && kept().all(|mask| mask == first)).then(|| first.trailing_zeros() as usize);
-        let ts = batch.column(self.job.shape.ts).as_primitive::<Int64Type>().value(group.start);
+        let alone = (first.is_power_of_two() && kept().all(|mask| mask == first))
+            .then(|| first.trailing_zeros() as usize);
+        let ts = batch
+            .column(self.job.shape.ts)
+            .as_primitive::<Int64Type>()
+            .value(group.start);
         let ts = to_ns(ts).unwrap_or(ts);
         match (&mut self.hole, alone) {
-            (Some((of, hole)), Some(alone)) if *of == alone => (hole.to_ns, hole.rows) = (ts, hole.rows + rows),
+            (Some((of, hole)), Some(alone)) if *of == alone => {
+                (hole.to_ns, hole.rows) = (ts, hole.rows + rows);
+            }
             _ => {
                 self.close_hole();
-                self.hole = alone.map(|alone| (alone, FilledHole { from_ns: ts, to_ns: ts, rows }));
+                self.hole = alone.map(|alone| {
+                    (
+                        alone,
+                        FilledHole {
+                            from_ns: ts,
+                            to_ns: ts,
+                            rows,
+                        },
+                    )
+                });
             }
         }
     }
 
     fn close_hole(&mut self) {
-        let Some((of, hole)) = self.hole.take() else { return };
-        let Some(given) = self.merged.collectors.get_mut(of) else { return };
+        let Some((of, hole)) = self.hole.take() else {
+            return;
+        };
+        let Some(given) = self.merged.collectors.get_mut(of) else {
+            return;
+        };
         given.filled_holes += 1;
         given.filled.push(hole);
         if given.filled.len() >= 2 * FILLED {
@@ -350,7 +447,11 @@ impl CollectorMerge {
         for found in found {
             self.merged.conflicts += found.rows;
             for (at, given) in self.merged.collectors.iter_mut().enumerate() {
-                given.conflicts += if found.collectors & (1 << at) == 0 { 0 } else { found.rows };
+                given.conflicts += if found.collectors & (1 << at) == 0 {
+                    0
+                } else {
+                    found.rows
+                };
             }
         }
     }
@@ -363,12 +464,17 @@ impl CollectorMerge {
         add_event_columns(&self.job, carried, &mut self.sums).map_err(wrong)?;
         for (at, given) in self.merged.collectors.iter_mut().enumerate() {
             let of_it: BooleanBuffer = stands.iter().map(|mask| mask & (1 << at) != 0).collect();
-            given.events_hash = given.events_hash.and(self.sums.hash_where(&BooleanArray::from(of_it)));
+            given.events_hash = given
+                .events_hash
+                .and(self.sums.hash_where(&BooleanArray::from(of_it)));
         }
         if stands.contains(&0) {
             add_own_columns(&self.job, carried, &mut self.sums).map_err(wrong)?;
             let copies: BooleanBuffer = stands.iter().map(|mask| *mask == 0).collect();
-            self.merged.copies_hash = self.merged.copies_hash.and(self.sums.hash_where(&BooleanArray::from(copies)));
+            self.merged.copies_hash = self
+                .merged
+                .copies_hash
+                .and(self.sums.hash_where(&BooleanArray::from(copies)));
         }
         Ok(())
     }
@@ -380,7 +486,10 @@ fn keep_largest(holes: &mut Vec<FilledHole>) {
 }
 
 fn comparator(column: &ArrayRef) -> DfResult<DynComparator> {
-    let options = SortOptions { descending: false, nulls_first: true };
+    let options = SortOptions {
+        descending: false,
+        nulls_first: true,
+    };
     let column = comparable(column)?;
     Ok(make_comparator(&column, &column, options)?)
 }

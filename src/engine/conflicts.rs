@@ -1,12 +1,13 @@
-//! Conflicts: rows of several collectors with one identity of the exchange and different values. All of them are kept; here
-//! they are counted.
+//! Conflicts: rows of several collectors with one identity of the exchange and different values.
+//! All of them are kept; here they are counted.
 //!
-//! A row's identity is its `trade_id`, or where it has none its `seq`, if that is the exchange's. Rows of one identity are in
-//! conflict when no collector has both: a collector that has both says that the exchange sent both.
+//! A row's identity is its `trade_id`, or where it has none its `seq`, if that is the exchange's.
+//! Rows of one identity are in conflict when no collector has both: a collector that has both says
+//! that the exchange sent both.
 //!
-//! They mostly have one `ts_event` and stand beside one another. Where they do not, the earlier one must be remembered. Only a
-//! row that some collector lacks can be in conflict; of these the last [`REMEMBERED`] identities are, so that memory is
-//! bounded when a collector was off for hours.
+//! They mostly have one `ts_event` and stand beside one another. Where they do not, the earlier one
+//! must be remembered. Only a row that some collector lacks can be in conflict; of these the last
+//! [`REMEMBERED`] identities are, so that memory is bounded when a collector was off for hours.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -65,8 +66,15 @@ pub(super) struct Conflicts {
 impl Conflicts {
     /// Nothing yet, of a partition of so many collectors.
     pub(super) fn of(collectors: usize) -> Self {
-        let all = Mask::MAX.checked_shr(Mask::BITS.saturating_sub(u32::try_from(collectors).unwrap_or(Mask::BITS)));
-        Self { all: all.unwrap_or(0), seen: HashMap::new(), order: VecDeque::new(), remembered: REMEMBERED }
+        let all = Mask::MAX.checked_shr(
+            Mask::BITS.saturating_sub(u32::try_from(collectors).unwrap_or(Mask::BITS)),
+        );
+        Self {
+            all: all.unwrap_or(0),
+            seen: HashMap::new(),
+            order: VecDeque::new(),
+            remembered: REMEMBERED,
+        }
     }
 
     /// Whether a row of these collectors can be in conflict.
@@ -74,8 +82,8 @@ impl Conflicts {
         collectors != 0 && collectors != self.all
     }
 
-    /// Takes in a row that these collectors have. What it shows to be in conflict, it included, is added to `found`, each
-    /// row once.
+    /// Takes in a row that these collectors have. What it shows to be in conflict, it included, is
+    /// added to `found`, each row once.
     pub(super) fn add(&mut self, identity: Identity, collectors: Mask, found: &mut Vec<Found>) {
         if !self.is_possible(collectors) {
             return;
@@ -85,19 +93,32 @@ impl Conflicts {
             Vec::with_capacity(1)
         });
         let mut is_in_conflict = false;
-        for other in seen.iter_mut().filter(|other| other.collectors & collectors == 0) {
+        for other in seen
+            .iter_mut()
+            .filter(|other| other.collectors & collectors == 0)
+        {
             is_in_conflict = true;
             if !other.is_counted {
                 other.is_counted = true;
-                found.push(Found { collectors: other.collectors, rows: other.rows });
+                found.push(Found {
+                    collectors: other.collectors,
+                    rows: other.rows,
+                });
             }
         }
         if is_in_conflict {
-            found.push(Found { collectors, rows: 1 });
+            found.push(Found {
+                collectors,
+                rows: 1,
+            });
         }
         match seen.iter_mut().find(|other| other.collectors == collectors) {
             Some(same) => same.rows += 1,
-            None => seen.push(Seen { collectors, rows: 1, is_counted: is_in_conflict }),
+            None => seen.push(Seen {
+                collectors,
+                rows: 1,
+                is_counted: is_in_conflict,
+            }),
         }
         if self.order.len() > self.remembered {
             let first = self.order.pop_front();
@@ -123,7 +144,11 @@ enum Values<'a, T> {
 
 impl<'a, T: 'static> Values<'a, T> {
     fn of(job: &'a Job, batch: &'a RecordBatch, name: &str) -> Option<Self> {
-        match job.shape.columns.get(job.shape.schema.index_of(name).ok()?)? {
+        match job
+            .shape
+            .columns
+            .get(job.shape.schema.index_of(name).ok()?)?
+        {
             Column::Carried(at) => batch.column(*at).as_any().downcast_ref().map(Self::Each),
             Column::Constant(one) => one.as_any().downcast_ref().map(Self::One),
         }
@@ -158,7 +183,8 @@ impl<'a> Identities<'a> {
         }
         // A row of version 1 has a number of its own collector.
         let (versions, at) = self.versions.as_ref()?.at(row);
-        let is_numbered = versions.is_valid(at) && versions.value(at) >= STREAM_VERSION && self.seq.is_valid(row);
+        let is_numbered =
+            versions.is_valid(at) && versions.value(at) >= STREAM_VERSION && self.seq.is_valid(row);
         let number = is_numbered.then(|| self.seq.value(row))?;
         (number != 0).then_some(Identity::Number(number))
     }
@@ -172,31 +198,52 @@ mod tests {
     fn found(conflicts: &mut Conflicts, number: i64, collectors: Mask) -> Vec<(Mask, u64)> {
         let mut found = Vec::new();
         conflicts.add(Identity::Number(number), collectors, &mut found);
-        found.into_iter().map(|found| (found.collectors, found.rows)).collect()
+        found
+            .into_iter()
+            .map(|found| (found.collectors, found.rows))
+            .collect()
     }
 
     #[test]
     fn rows_of_one_number_are_in_conflict_when_no_collector_has_both() {
         let mut three = Conflicts::of(3);
-        assert_eq!(found(&mut three, 7, 0b111), [], "what all have contradicts nothing");
+        assert_eq!(
+            found(&mut three, 7, 0b111),
+            [],
+            "what all have contradicts nothing"
+        );
         assert_eq!(found(&mut three, 7, 0b011), []);
-        assert_eq!(found(&mut three, 7, 0b110), [], "the second collector has both");
+        assert_eq!(
+            found(&mut three, 7, 0b110),
+            [],
+            "the second collector has both"
+        );
         assert_eq!(found(&mut three, 8, 0b100), [], "another number");
         assert_eq!(found(&mut three, 7, 0b100), [(0b011, 1), (0b100, 1)]);
-        assert_eq!(found(&mut three, 7, 0b100), [(0b100, 1)], "each row is counted once");
+        assert_eq!(
+            found(&mut three, 7, 0b100),
+            [(0b100, 1)],
+            "each row is counted once"
+        );
         assert_eq!(found(&mut three, 7, 0b001), [(0b110, 1), (0b001, 1)]);
     }
 
     #[test]
     fn equal_collectors_are_counted_together() {
         let mut two = Conflicts::of(2);
-        assert_eq!((found(&mut two, 7, 0b01), found(&mut two, 7, 0b01)), (vec![], vec![]));
+        assert_eq!(
+            (found(&mut two, 7, 0b01), found(&mut two, 7, 0b01)),
+            (vec![], vec![])
+        );
         assert_eq!(found(&mut two, 7, 0b10), [(0b01, 2), (0b10, 1)]);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut two = Conflicts { remembered: 2, ..Conflicts::of(2) };
+        let mut two = Conflicts {
+            remembered: 2,
+            ..Conflicts::of(2)
+        };
         for number in 1..=3 {
             assert_eq!(found(&mut two, number, 0b01), []);
         }
@@ -207,6 +254,9 @@ mod tests {
 
     #[test]
     fn there_are_as_many_bits_as_collectors() {
-        assert_eq!([0, 1, 2, 64].map(|collectors| Conflicts::of(collectors).all), [0, 1, 3, Mask::MAX]);
+        assert_eq!(
+            [0, 1, 2, 64].map(|collectors| Conflicts::of(collectors).all),
+            [0, 1, 3, Mask::MAX]
+        );
     }
 }

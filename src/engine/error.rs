@@ -1,5 +1,5 @@
-//! DataFusion's errors as the crate's own: the kind follows from the variants along the chain of causes, never from the
-//! text.
+//! DataFusion's errors as the crate's own: the kind follows from the variants along the chain of
+//! causes, never from the text.
 
 use std::error::Error as StdError;
 
@@ -8,7 +8,8 @@ use parquet::errors::ParquetError;
 
 use crate::error::{Error, Kind};
 
-/// `error` as an error of this crate; `what` says what was being done, as in `the query` or a partition's name.
+/// `error` as an error of this crate; `what` says what was being done, as in `the query` or a
+/// partition's name.
 ///
 /// An error of this crate that travelled through DataFusion keeps its kind and message.
 #[must_use]
@@ -19,8 +20,11 @@ pub fn from_datafusion(error: DataFusionError, what: &str) -> Error {
     let error = first(error);
     let kind = kind_of(&error);
     match kind {
-        // The root says in full what to change; the wrappers around it speak of DataFusion's own steps.
-        Kind::Usage | Kind::Resources => Error::new(kind, format!("{what}: {}", plain(error.find_root()))),
+        // The root says in full what to change; the wrappers around it speak of DataFusion's own
+        // steps.
+        Kind::Usage | Kind::Resources => {
+            Error::new(kind, format!("{what}: {}", plain(error.find_root())))
+        }
         _ => Error::caused(kind, format!("{what} failed"), error),
     }
 }
@@ -30,8 +34,10 @@ fn kind_of(error: &DataFusionError) -> Kind {
     if let DataFusionError::ResourcesExhausted(_) = error.find_root() {
         return Kind::Resources;
     }
-    // A Parquet or Arrow error may wrap the storage error that caused it, so the whole chain is asked.
-    if causes(error).any(|cause| cause.is::<object_store::Error>() || cause.is::<std::io::Error>()) {
+    // A Parquet or Arrow error may wrap the storage error that caused it, so the whole chain is
+    // asked.
+    if causes(error).any(|cause| cause.is::<object_store::Error>() || cause.is::<std::io::Error>())
+    {
         return Kind::Io;
     }
     match error.find_root() {
@@ -42,11 +48,14 @@ fn kind_of(error: &DataFusionError) -> Kind {
         | DataFusionError::NotImplemented(_) => Kind::Usage,
         DataFusionError::ResourcesExhausted(_) => Kind::Resources,
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Kind::Io,
-        // A value that cannot be cast or computed with, a page that cannot be decoded: the data, not the program.
-        DataFusionError::ParquetError(_) | DataFusionError::Execution(_) | DataFusionError::ArrowError(..) => {
+        // A value that cannot be cast or computed with, a page that cannot be decoded: the data,
+        // not the program.
+        DataFusionError::ParquetError(_)
+        | DataFusionError::Execution(_)
+        | DataFusionError::ArrowError(..) => Kind::BadInput,
+        other if causes(other).any(<dyn std::error::Error + 'static>::is::<ParquetError>) => {
             Kind::BadInput
         }
-        other if causes(other).any(<dyn std::error::Error + 'static>::is::<ParquetError>) => Kind::BadInput,
         _ => Kind::Internal,
     }
 }
@@ -62,11 +71,16 @@ fn plain(error: &DataFusionError) -> String {
         | DataFusionError::ResourcesExhausted(text) => text.clone(),
         other => other.strip_backtrace(),
     };
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     lines.join(" ")
 }
 
-/// The first of several errors that were found at once: one clear line is worth more than all of them.
+/// The first of several errors that were found at once: one clear line is worth more than all of
+/// them.
 fn first(error: DataFusionError) -> DataFusionError {
     match error {
         DataFusionError::Collection(mut all) if !all.is_empty() => first(all.remove(0)),
@@ -97,16 +111,42 @@ mod tests {
     fn kinds_follow_from_variants() {
         let io = || std::io::Error::other("disk gone");
         let cases = [
-            (DataFusionError::Plan("no such table".to_owned()), Kind::Usage),
-            (DataFusionError::Plan("x".to_owned()).context("type_coercion"), Kind::Usage),
-            (DataFusionError::Shared(Arc::new(DataFusionError::Plan("x".to_owned()))), Kind::Usage),
-            (DataFusionError::ResourcesExhausted("pool".to_owned()).context("sort"), Kind::Resources),
+            (
+                DataFusionError::Plan("no such table".to_owned()),
+                Kind::Usage,
+            ),
+            (
+                DataFusionError::Plan("x".to_owned()).context("type_coercion"),
+                Kind::Usage,
+            ),
+            (
+                DataFusionError::Shared(Arc::new(DataFusionError::Plan("x".to_owned()))),
+                Kind::Usage,
+            ),
+            (
+                DataFusionError::ResourcesExhausted("pool".to_owned()).context("sort"),
+                Kind::Resources,
+            ),
             (DataFusionError::IoError(io()), Kind::Io),
-            (DataFusionError::ParquetError(Box::new(ParquetError::External(Box::new(io())))), Kind::Io),
-            (DataFusionError::ParquetError(Box::new(ParquetError::General("bad page".to_owned()))), Kind::BadInput),
-            (DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None), Kind::BadInput),
+            (
+                DataFusionError::ParquetError(Box::new(ParquetError::External(Box::new(io())))),
+                Kind::Io,
+            ),
+            (
+                DataFusionError::ParquetError(Box::new(ParquetError::General(
+                    "bad page".to_owned(),
+                ))),
+                Kind::BadInput,
+            ),
+            (
+                DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None),
+                Kind::BadInput,
+            ),
             (DataFusionError::Internal("bug".to_owned()), Kind::Internal),
-            (DataFusionError::External(Box::new(Error::new(Kind::Damage, "ours"))), Kind::Damage),
+            (
+                DataFusionError::External(Box::new(Error::new(Kind::Damage, "ours"))),
+                Kind::Damage,
+            ),
         ];
         for (error, kind) in cases {
             let shown = error.to_string();
@@ -117,6 +157,9 @@ mod tests {
     #[test]
     fn a_usage_error_is_one_line_without_wrappers() {
         let error = DataFusionError::Plan("first\n  second".to_owned()).context("optimizer");
-        assert_eq!(from_datafusion(error, "the query").chain(), "the query: first second");
+        assert_eq!(
+            from_datafusion(error, "the query").chain(),
+            "the query: first second"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The two SQL functions of qlc. Time columns may hold seconds, milliseconds, microseconds or nanoseconds, and the size
-//! of a value shows which:
+//! The two SQL functions of qlc. Time columns may hold seconds, milliseconds, microseconds or
+//! nanoseconds, and the size of a value shows which:
 //!
 //! - `to_ns(BIGINT) -> BIGINT`: the time in nanoseconds since 1970 UTC;
 //! - `to_time(BIGINT) -> TIMESTAMP`: the same as a timestamp in UTC.
@@ -28,8 +28,20 @@ pub fn all() -> Vec<ScalarUDF> {
     let int = || vec![DataType::Int64];
     let timestamp = DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into()));
     vec![
-        create_udf("to_ns", int(), DataType::Int64, Volatility::Immutable, Arc::new(|args| apply(args, to_ns))),
-        create_udf("to_time", int(), timestamp, Volatility::Immutable, Arc::new(|args| apply(args, to_time))),
+        create_udf(
+            "to_ns",
+            int(),
+            DataType::Int64,
+            Volatility::Immutable,
+            Arc::new(|args| apply(args, to_ns)),
+        ),
+        create_udf(
+            "to_time",
+            int(),
+            timestamp,
+            Volatility::Immutable,
+            Arc::new(|args| apply(args, to_time)),
+        ),
     ]
 }
 
@@ -43,16 +55,25 @@ fn to_time(values: &PrimitiveArray<Int64Type>) -> ArrayRef {
     Arc::new(ns.with_timezone(UTC))
 }
 
-fn apply(args: &[ColumnarValue], each: fn(&PrimitiveArray<Int64Type>) -> ArrayRef) -> Result<ColumnarValue> {
-    let scalar = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+fn apply(
+    args: &[ColumnarValue],
+    each: fn(&PrimitiveArray<Int64Type>) -> ArrayRef,
+) -> Result<ColumnarValue> {
+    let scalar = args
+        .iter()
+        .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
     let arrays = ColumnarValue::values_to_arrays(args)?;
-    let Some(values) = arrays.first().and_then(|array| array.as_primitive_opt::<Int64Type>()) else {
+    let Some(values) = arrays
+        .first()
+        .and_then(|array| array.as_primitive_opt::<Int64Type>())
+    else {
         return datafusion::common::exec_err!("a time is a BIGINT");
     };
     let found = each(values);
     if scalar {
         // A constant stays one, so that the planner can fold it.
-        return datafusion::scalar::ScalarValue::try_from_array(&found, 0).map(ColumnarValue::Scalar);
+        return datafusion::scalar::ScalarValue::try_from_array(&found, 0)
+            .map(ColumnarValue::Scalar);
     }
     Ok(ColumnarValue::Array(found))
 }

@@ -1,5 +1,5 @@
-//! One partition's work as plain values: its sources, its shape, and the ledger in which every source accounts for its
-//! rows.
+//! One partition's work as plain values: its sources, its shape, and the ledger in which every
+//! source accounts for its rows.
 //!
 //! Open files and plans belong to an attempt, not to the job.
 
@@ -62,12 +62,13 @@ pub struct JobSource {
     pub role: Role,
     /// What its order needs.
     pub order: Order,
-    /// Its place among the sources whose rows qlc numbers; `None` where the rows have a `seq` of their own.
+    /// Its place among the sources whose rows qlc numbers; `None` where the rows have a `seq` of
+    /// their own.
     pub rank: Option<u32>,
     /// When it was last changed.
     pub modified_us: i64,
-    /// Row groups whose rows the archive has already, from an earlier, damaged version of the file: they are read and
-    /// accounted for, and not taken in again.
+    /// Row groups whose rows the archive has already, from an earlier, damaged version of the file:
+    /// they are read and accounted for, and not taken in again.
     pub known_groups: Vec<usize>,
     /// Rows that the archive has already, by their place among those that are read of the file.
     pub known_rows: Option<Arc<BooleanBuffer>>,
@@ -77,26 +78,44 @@ impl JobSource {
     /// Whether the archive has all of its rows already, so that it adds none.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.known_rows.as_ref().is_some_and(|known| known.count_set_bits() as u64 == self.claims.rows)
+        self.known_rows
+            .as_ref()
+            .is_some_and(|known| known.count_set_bits() as u64 == self.claims.rows)
     }
 
-    /// Which of the next `rows` rows, after the first `before`, the archive has already; `None` where it has none of them.
+    /// Which of the next `rows` rows, after the first `before`, the archive has already; `None`
+    /// where it has none of them.
     #[must_use]
     pub fn known_of(&self, before: u64, rows: usize) -> Option<BooleanBuffer> {
         let known = self.known_rows.as_ref()?;
-        let before = usize::try_from(before).unwrap_or(usize::MAX).min(known.len());
+        let before = usize::try_from(before)
+            .unwrap_or(usize::MAX)
+            .min(known.len());
         let here = known.slice(before, rows.min(known.len() - before));
         (here.count_set_bits() > 0).then(|| {
-            // A file with more rows than were looked at is found out by its bill; they are not known.
-            if here.len() == rows { here } else { here.iter().chain(std::iter::repeat(false)).take(rows).collect() }
+            // A file with more rows than were looked at is found out by its bill; they are not
+            // known.
+            if here.len() == rows {
+                here
+            } else {
+                here.iter()
+                    .chain(std::iter::repeat(false))
+                    .take(rows)
+                    .collect()
+            }
         })
     }
 
     /// The place in the file of the `nth` row group that is read: some may be left out.
     #[must_use]
     pub fn row_group(&self, nth: usize) -> usize {
-        let Some(lost) = &self.claims.lost else { return nth };
-        (0..).filter(|index| !lost.groups.contains(index)).nth(nth).unwrap_or(nth)
+        let Some(lost) = &self.claims.lost else {
+            return nth;
+        };
+        (0..)
+            .filter(|index| !lost.groups.contains(index))
+            .nth(nth)
+            .unwrap_or(nth)
     }
 }
 
@@ -111,7 +130,8 @@ pub struct SourceTally {
     pub here: u64,
     /// Their row hash over the columns that the proof compares, after any change of unit.
     pub here_hash: RowHash,
-    /// The row hash of the rows of this partition over the columns by which rows of several collectors are compared.
+    /// The row hash of the rows of this partition over the columns by which rows of several
+    /// collectors are compared.
     pub events_hash: RowHash,
     /// Rows of this partition that the archive has already.
     pub known: u64,
@@ -128,12 +148,20 @@ pub struct SourceTally {
 impl SourceTally {
     /// Adds rows of the row group at `index` of the file.
     pub fn add_to_group(&mut self, index: usize, rows: u64, row_hash: RowHash) {
-        match self.row_groups.last_mut().filter(|group| group.index == index) {
+        match self
+            .row_groups
+            .last_mut()
+            .filter(|group| group.index == index)
+        {
             Some(group) => {
                 group.rows += rows;
                 group.row_hash = group.row_hash.and(row_hash);
             }
-            None => self.row_groups.push(RowGroup { index, rows, row_hash }),
+            None => self.row_groups.push(RowGroup {
+                index,
+                rows,
+                row_hash,
+            }),
         }
     }
 }
@@ -181,7 +209,8 @@ pub struct Given {
     pub gain: u64,
     /// Rows whose number another collector has with other values.
     pub conflicts: u64,
-    /// The row hash of the rows that were passed on and stand for one of its rows, over the columns that are compared.
+    /// The row hash of the rows that were passed on and stand for one of its rows, over the columns
+    /// that are compared.
     pub events_hash: RowHash,
     /// How often it alone had rows in succession.
     pub filled_holes: u64,
@@ -206,7 +235,8 @@ pub struct Job {
     pub to_ns: bool,
     /// Whether qlc gives numbers to some rows; then the proof leaves `seq` out.
     pub numbers: bool,
-    /// Where numbering begins: 0, or after the largest `seq` of archived data whose own numbers stay.
+    /// Where numbering begins: 0, or after the largest `seq` of archived data whose own numbers
+    /// stay.
     pub first_number: i64,
     /// Rows of a batch on its way through the merge.
     pub batch_rows: usize,
@@ -224,19 +254,28 @@ pub struct Job {
     pub ledger: Ledger,
 }
 
-/// The name of the column that says which source a row is of, while rows of several collectors are on their way.
+/// The name of the column that says which source a row is of, while rows of several collectors are
+/// on their way.
 const SOURCE: &str = "qlc.source";
 
 impl Job {
-    /// The columns of rows on their way: those that are carried, and where several collectors gave them the place of the
-    /// source, as the last one.
+    /// The columns of rows on their way: those that are carried, and where several collectors gave
+    /// them the place of the source, as the last one.
     #[must_use]
     pub fn flowing(&self) -> SchemaRef {
         if self.merging.is_none() {
             return Arc::clone(&self.shape.carried);
         }
         let source = Arc::new(Field::new(SOURCE, DataType::Int32, false));
-        Arc::new(Schema::new(self.shape.carried.fields().iter().cloned().chain([source]).collect::<Vec<_>>()))
+        Arc::new(Schema::new(
+            self.shape
+                .carried
+                .fields()
+                .iter()
+                .cloned()
+                .chain([source])
+                .collect::<Vec<_>>(),
+        ))
     }
 }
 
@@ -249,8 +288,8 @@ impl fmt::Debug for Job {
     }
 }
 
-/// What the sources of a partition turned out to hold, and what went wrong with them. It is what readers tell the sink and
-/// the runner past the engine, whose streams carry rows and text only.
+/// What the sources of a partition turned out to hold, and what went wrong with them. It is what
+/// readers tell the sink and the runner past the engine, whose streams carry rows and text only.
 #[derive(Debug, Default)]
 pub struct Ledger {
     tallies: Mutex<BTreeMap<usize, SourceTally>>,
@@ -263,7 +302,8 @@ impl Ledger {
     /// Bills the source at `index`, once, after its last row.
     pub fn bill(&self, index: usize, tally: SourceTally) {
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
-        // A source that is read twice in one attempt would be billed twice: the proof must fail then.
+        // A source that is read twice in one attempt would be billed twice: the proof must fail
+        // then.
         if tallies.insert(index, tally).is_some() {
             self.broken.store(true, Ordering::SeqCst);
         }
@@ -280,12 +320,18 @@ impl Ledger {
     /// What the merge of several collectors came to, if it has ended.
     #[must_use]
     pub fn merged(&self) -> Option<Merged> {
-        self.merged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.merged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Notes what went wrong with the source at `index`.
     pub fn blame(&self, index: usize, problem: Problem) {
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).push((index, problem));
+        self.problems
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((index, problem));
     }
 
     /// Takes the problems out.

@@ -1,6 +1,8 @@
-//! Which files follow one another, and which are merged in how many passes: a pure decision over spans and costs.
+//! Which files follow one another, and which are merged in how many passes: a pure decision over
+//! spans and costs.
 //!
-//! No row is read here: where a span is false, the reader notices, and the layout is made again from proven spans.
+//! No row is read here: where a span is false, the reader notices, and the layout is made again
+//! from proven spans.
 
 use std::{
     cmp::Reverse,
@@ -30,14 +32,16 @@ pub struct Item {
 pub struct Room {
     /// Inputs of a merge of sources.
     pub sources: usize,
-    /// Inputs of a merge of runs, and of those sources that are too large to be sorted in memory together with others.
+    /// Inputs of a merge of runs, and of those sources that are too large to be sorted in memory
+    /// together with others.
     pub runs: usize,
     /// Bytes of rows that are sorted in memory at a time.
     pub sorting: u64,
 }
 
-/// More sequences than these are not merged as they are: rows then pass through so many comparisons, and come from so many
-/// places in memory, that sorting small files together and merging few runs costs less, although the runs go over the disk.
+/// More sequences than these are not merged as they are: rows then pass through so many
+/// comparisons, and come from so many places in memory, that sorting small files together and
+/// merging few runs costs less, although the runs go over the disk.
 const WIDE: usize = 64;
 
 /// A sorted sequence of rows on its way into a merge.
@@ -73,7 +77,10 @@ impl Layout {
             }
         }
         if nodes.len() > 1 {
-            nodes = nodes.into_iter().map(|node| by_itself(node, items)).collect();
+            nodes = nodes
+                .into_iter()
+                .map(|node| by_itself(node, items))
+                .collect();
         }
         Self { inputs: nodes }
     }
@@ -108,10 +115,20 @@ impl Layout {
         for node in &self.inputs {
             leaves.count(node);
         }
-        let Leaves { chains, chained, sorts, runs, together } = leaves;
+        let Leaves {
+            chains,
+            chained,
+            sorts,
+            runs,
+            together,
+        } = leaves;
         let mut lines = Vec::new();
         if chained > 0 {
-            lines.push(format!("scan {} in {}", plural(chained, "file"), plural(chains, "sequential chain")));
+            lines.push(format!(
+                "scan {} in {}",
+                plural(chained, "file"),
+                plural(chains, "sequential chain")
+            ));
         }
         if sorts > 0 {
             lines.push(format!("sort {} with spilling", plural(sorts, "file")));
@@ -131,7 +148,11 @@ impl Layout {
             ));
         }
         if self.inputs.len() > 1 {
-            lines.push(format!("pass {}: merge {} inputs", self.passes(), self.inputs.len()));
+            lines.push(format!(
+                "pass {}: merge {} inputs",
+                self.passes(),
+                self.inputs.len()
+            ));
         }
         lines
     }
@@ -146,7 +167,11 @@ impl fmt::Display for Layout {
 /// `1 file`, `2 files`.
 #[must_use]
 pub fn plural(n: usize, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+    if n == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{n} {noun}s")
+    }
 }
 
 fn depth(node: &Node) -> usize {
@@ -215,13 +240,18 @@ fn count(node: &Node, steps: &mut BTreeMap<usize, (usize, usize)>) {
     }
 }
 
-/// Sources that follow in time sorted together, as many as make up `bytes`; the larger ones in chains.
+/// Sources that follow in time sorted together, as many as make up `bytes`; the larger ones in
+/// chains.
 fn together(items: &[Item], bytes: u64) -> Vec<Node> {
-    let (mut small, large): (Vec<Item>, Vec<Item>) = items.iter().partition(|i| !i.sort && i.bytes <= bytes);
+    let (mut small, large): (Vec<Item>, Vec<Item>) =
+        items.iter().partition(|i| !i.sort && i.bytes <= bytes);
     small.sort_by_key(|i| (i.first, i.last, i.index));
     let mut runs: Vec<(u64, Vec<usize>)> = Vec::new();
     for item in small {
-        match runs.last_mut().filter(|(held, _)| held.saturating_add(item.bytes) <= bytes) {
+        match runs
+            .last_mut()
+            .filter(|(held, _)| held.saturating_add(item.bytes) <= bytes)
+        {
             Some((held, files)) => {
                 *held += item.bytes;
                 files.push(item.index);
@@ -229,33 +259,45 @@ fn together(items: &[Item], bytes: u64) -> Vec<Node> {
             None => runs.push((item.bytes, vec![item.index])),
         }
     }
-    let runs =
-        runs.into_iter().map(|(_, files)| if files.len() == 1 { Node::Chain(files) } else { Node::Together(files) });
+    let runs = runs.into_iter().map(|(_, files)| {
+        if files.len() == 1 {
+            Node::Chain(files)
+        } else {
+            Node::Together(files)
+        }
+    });
     chains(&large).into_iter().chain(runs).collect()
 }
 
-/// A sequence with a source that is to be read alone goes to a run of its own first: runs of one level are made one after
-/// the other.
+/// A sequence with a source that is to be read alone goes to a run of its own first: runs of one
+/// level are made one after the other.
 fn by_itself(node: Node, items: &[Item]) -> Node {
     let is_alone = |index: &usize| items.iter().any(|item| item.index == *index && item.alone);
     match node {
         Node::Chain(files) if files.iter().any(is_alone) => Node::Run(vec![Node::Chain(files)]),
         Node::Sort(file) if is_alone(&file) => Node::Run(vec![Node::Sort(file)]),
-        Node::Run(nodes) if nodes.len() > 1 => {
-            Node::Run(nodes.into_iter().map(|node| by_itself(node, items)).collect())
-        }
+        Node::Run(nodes) if nodes.len() > 1 => Node::Run(
+            nodes
+                .into_iter()
+                .map(|node| by_itself(node, items))
+                .collect(),
+        ),
         other => other,
     }
 }
 
-/// The fewest chains: each source joins the chain that ended earliest, if that ended before the source begins.
+/// The fewest chains: each source joins the chain that ended earliest, if that ended before the
+/// source begins.
 fn chains(items: &[Item]) -> Vec<Node> {
     let mut sorted: Vec<&Item> = items.iter().filter(|i| !i.sort).collect();
     sorted.sort_by_key(|i| (i.first, i.last, i.index));
     let mut chains: Vec<Vec<usize>> = Vec::new();
     let mut ends: BinaryHeap<Reverse<((i64, i64), usize)>> = BinaryHeap::new();
     for item in sorted {
-        let free = ends.peek().filter(|Reverse((end, _))| *end <= item.first).map(|Reverse((_, chain))| *chain);
+        let free = ends
+            .peek()
+            .filter(|Reverse((end, _))| *end <= item.first)
+            .map(|Reverse((_, chain))| *chain);
         let chain = if let Some(chain) = free {
             let _ = ends.pop();
             chain
@@ -272,13 +314,17 @@ fn chains(items: &[Item]) -> Vec<Node> {
     chains.into_iter().map(Node::Chain).chain(sorts).collect()
 }
 
-/// One level of spilled runs: only as many inputs are merged as must be, so that as few rows as possible are written
-/// twice.
+/// One level of spilled runs: only as many inputs are merged as must be, so that as few rows as
+/// possible are written twice.
 fn reduce(nodes: Vec<Node>, fan_in: usize) -> Vec<Node> {
     let total = nodes.len();
     let runs = (total - fan_in).div_ceil(fan_in - 1);
     let merged = total - fan_in + runs;
-    let (runs, merged) = if merged <= total { (runs, merged) } else { (total.div_ceil(fan_in), total) };
+    let (runs, merged) = if merged <= total {
+        (runs, merged)
+    } else {
+        (total.div_ceil(fan_in), total)
+    };
     let mut rest = nodes.into_iter();
     let mut reduced: Vec<Node> = (0..runs)
         .map(|nth| {
@@ -297,12 +343,23 @@ mod tests {
     use super::*;
 
     fn item(index: usize, from: i64, to: i64) -> Item {
-        Item { index, first: (from, 0), last: (to, 0), sort: false, bytes: 10, alone: false }
+        Item {
+            index,
+            first: (from, 0),
+            last: (to, 0),
+            sort: false,
+            bytes: 10,
+            alone: false,
+        }
     }
 
     /// Room for merges of `fan_in` inputs, and for nothing that is sorted together.
     fn merging(fan_in: usize) -> Room {
-        Room { sources: fan_in, runs: fan_in, sorting: 0 }
+        Room {
+            sources: fan_in,
+            runs: fan_in,
+            sorting: 0,
+        }
     }
 
     fn check(items: &[Item], room: Room, expected: &str) {
@@ -312,26 +369,42 @@ mod tests {
 
     #[test]
     fn files_that_follow_one_another_are_one_chain() {
-        let day: Vec<Item> = (0..480).map(|i| item(usize::try_from(i).unwrap(), i * 10, i * 10 + 9)).collect();
+        let day: Vec<Item> = (0..480)
+            .map(|i| item(usize::try_from(i).unwrap(), i * 10, i * 10 + 9))
+            .collect();
         check(&day, merging(16), "scan 480 files in 1 sequential chain");
         assert_eq!(Layout::of(&day, merging(16)).passes(), 0);
     }
 
     #[test]
     fn neighbours_that_overlap_are_two_chains() {
-        let day: Vec<Item> = (0..480).map(|i| item(usize::try_from(i).unwrap(), i * 10, i * 10 + 12)).collect();
-        check(&day, merging(16), "scan 480 files in 2 sequential chains\npass 1: merge 2 inputs");
+        let day: Vec<Item> = (0..480)
+            .map(|i| item(usize::try_from(i).unwrap(), i * 10, i * 10 + 12))
+            .collect();
+        check(
+            &day,
+            merging(16),
+            "scan 480 files in 2 sequential chains\npass 1: merge 2 inputs",
+        );
     }
 
     #[test]
     fn files_that_meet_in_one_key_still_follow() {
-        check(&[item(0, 0, 10), item(1, 10, 20)], merging(16), "scan 2 files in 1 sequential chain");
+        check(
+            &[item(0, 0, 10), item(1, 10, 20)],
+            merging(16),
+            "scan 2 files in 1 sequential chain",
+        );
     }
 
     #[test]
     fn more_files_mean_more_passes() {
         let all = |n: usize| (0..n).map(|i| item(i, 0, 100)).collect::<Vec<_>>();
-        check(&all(16), merging(16), "scan 16 files in 16 sequential chains\npass 1: merge 16 inputs");
+        check(
+            &all(16),
+            merging(16),
+            "scan 16 files in 16 sequential chains\npass 1: merge 16 inputs",
+        );
         check(
             &all(20),
             merging(16),
@@ -344,7 +417,10 @@ mod tests {
     #[test]
     fn a_file_out_of_order_is_sorted_on_its_own() {
         let mut files = vec![item(0, 0, 10), item(1, 11, 20)];
-        files.push(Item { sort: true, ..item(2, 0, 20) });
+        files.push(Item {
+            sort: true,
+            ..item(2, 0, 20)
+        });
         check(
             &files,
             merging(16),
@@ -355,12 +431,33 @@ mod tests {
     #[test]
     fn many_small_files_are_sorted_together() {
         let all = |n: usize| (0..n).map(|i| item(i, 0, 100)).collect::<Vec<_>>();
-        let room = Room { sources: 100, runs: 100, sorting: 1000 };
-        check(&all(64), room, "scan 64 files in 64 sequential chains\npass 1: merge 64 inputs");
-        check(&all(480), room, "pass 1: sort 480 files in memory into 5 spilled runs on disk\npass 2: merge 5 inputs");
+        let room = Room {
+            sources: 100,
+            runs: 100,
+            sorting: 1000,
+        };
+        check(
+            &all(64),
+            room,
+            "scan 64 files in 64 sequential chains\npass 1: merge 64 inputs",
+        );
+        check(
+            &all(480),
+            room,
+            "pass 1: sort 480 files in memory into 5 spilled runs on disk\npass 2: merge 5 inputs",
+        );
         // Large ones are merged with the runs; more runs than there is room for are merged first.
         let mut files = all(480);
-        files.extend([Item { bytes: 5000, ..item(480, 0, 50) }, Item { bytes: 5000, ..item(481, 60, 99) }]);
+        files.extend([
+            Item {
+                bytes: 5000,
+                ..item(480, 0, 50)
+            },
+            Item {
+                bytes: 5000,
+                ..item(481, 60, 99)
+            },
+        ]);
         check(
             &files,
             Room { runs: 4, ..room },
@@ -405,7 +502,9 @@ mod tests {
 
     fn chains_ascend(node: &Node, items: &[Item]) -> bool {
         match node {
-            Node::Chain(files) => files.windows(2).all(|w| items[w[0]].last <= items[w[1]].first),
+            Node::Chain(files) => files
+                .windows(2)
+                .all(|w| items[w[0]].last <= items[w[1]].first),
             Node::Sort(_) => true,
             Node::Together(files) => files.len() > 1 && files.iter().all(|i| !items[*i].sort),
             Node::Run(nodes) => nodes.iter().all(|n| chains_ascend(n, items)),

@@ -1,10 +1,11 @@
 //! Numbers in statements mean what they say.
 //!
-//! A number with a point is a float to the planner, which has some fifteen digits. Beside a decimal column a longer one would be
-//! compared with another number than was written: there it is a decimal. Everywhere else it stays the float that it was.
+//! A number with a point is a float to the planner, which has some fifteen digits. Beside a decimal
+//! column a longer one would be compared with another number than was written: there it is a
+//! decimal. Everywhere else it stays the float that it was.
 //!
-//! A list of floats that has a zero has both of them: lists are compared bit by bit, `=` is not, and `x IN (0.0)` means
-//! `x = 0.0`. Refuses to change what else a statement compares.
+//! A list of floats that has a zero has both of them: lists are compared bit by bit, `=` is not,
+//! and `x IN (0.0)` means `x = 0.0`. Refuses to change what else a statement compares.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -17,14 +18,16 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        Between, BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarUDF, Volatility, create_udf,
-        expr::InList, expr_rewriter::FunctionRewrite, lit, utils::merge_schema,
+        Between, BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarUDF,
+        Volatility, create_udf, expr::InList, expr_rewriter::FunctionRewrite, lit,
+        utils::merge_schema,
     },
     optimizer::AnalyzerRule,
     prelude::SessionContext,
     sql::sqlparser::ast::{
-        BinaryOperator, Expr as Written, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-        FunctionArguments, Ident, ObjectName, UnaryOperator, Value, VisitMut, VisitorMut,
+        BinaryOperator, Expr as Written, Function, FunctionArg, FunctionArgExpr,
+        FunctionArgumentList, FunctionArguments, Ident, ObjectName, UnaryOperator, Value, VisitMut,
+        VisitorMut,
     },
 };
 
@@ -42,19 +45,30 @@ pub(super) fn register(session: &SessionContext) -> Result<()> {
     session.add_analyzer_rule(Arc::new(BothZeros));
     let state = session.state_ref();
     let mut state = state.write();
-    datafusion::execution::registry::FunctionRegistry::register_function_rewrite(&mut *state, Arc::new(ExactNumbers))
+    datafusion::execution::registry::FunctionRegistry::register_function_rewrite(
+        &mut *state,
+        Arc::new(ExactNumbers),
+    )
 }
 
 /// The number of a text, as a float.
 fn number() -> ScalarUDF {
     let float = |args: &[ColumnarValue]| match args.first() {
         Some(ColumnarValue::Scalar(ScalarValue::Utf8(Some(text)))) => {
-            let value: f64 = text.parse().map_err(|_| exec_datafusion_err!("{text} is no number"))?;
+            let value: f64 = text
+                .parse()
+                .map_err(|_| exec_datafusion_err!("{text} is no number"))?;
             Ok(ColumnarValue::Scalar(value.into()))
         }
         _ => Err(exec_datafusion_err!("{NUMBER} is not for statements")),
     };
-    create_udf(NUMBER, vec![DataType::Utf8], DataType::Float64, Volatility::Immutable, Arc::new(float))
+    create_udf(
+        NUMBER,
+        vec![DataType::Utf8],
+        DataType::Float64,
+        Volatility::Immutable,
+        Arc::new(float),
+    )
 }
 
 /// Marks numbers of more digits than a float has, where they are compared with something.
@@ -70,11 +84,17 @@ impl VisitorMut for Marking {
     fn post_visit_expr(&mut self, expr: &mut Written) -> ControlFlow<()> {
         use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
         match expr {
-            Written::BinaryOp { left, op: Eq | NotEq | Lt | LtEq | Gt | GtEq, right } => {
+            Written::BinaryOp {
+                left,
+                op: Eq | NotEq | Lt | LtEq | Gt | GtEq,
+                right,
+            } => {
                 marked(left);
                 marked(right);
             }
-            Written::Between { expr, low, high, .. } => {
+            Written::Between {
+                expr, low, high, ..
+            } => {
                 for one in [expr, low, high] {
                     marked(one);
                 }
@@ -92,17 +112,27 @@ impl VisitorMut for Marking {
 /// Puts the number into the function that keeps its text.
 fn marked(expr: &mut Written) {
     match expr {
-        Written::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } | Written::Nested(expr) => {
+        Written::UnaryOp {
+            op: UnaryOperator::Minus | UnaryOperator::Plus,
+            expr,
+        }
+        | Written::Nested(expr) => {
             marked(expr);
         }
         Written::Value(value) => {
-            let Value::Number(text, _) = &value.value else { return };
+            let Value::Number(text, _) = &value.value else {
+                return;
+            };
             if exact(text).is_none() {
                 return;
             }
             let text = Value::SingleQuotedString(text.clone());
             let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(Written::Value(text.into())));
-            let list = FunctionArgumentList { duplicate_treatment: None, args: vec![argument], clauses: Vec::new() };
+            let list = FunctionArgumentList {
+                duplicate_treatment: None,
+                args: vec![argument],
+                clauses: Vec::new(),
+            };
             *expr = Written::Function(Function {
                 name: ObjectName::from(vec![Ident::new(NUMBER)]),
                 uses_odbc_syntax: false,
@@ -126,7 +156,10 @@ fn exact(text: &str) -> Option<DataType> {
         return None;
     }
     let digits = whole.trim_start_matches('0').len() + fraction.len();
-    let (precision, scale) = (u8::try_from(digits.max(1)).ok()?, i8::try_from(fraction.len()).ok()?);
+    let (precision, scale) = (
+        u8::try_from(digits.max(1)).ok()?,
+        i8::try_from(fraction.len()).ok()?,
+    );
     match precision {
         _ if digits <= DIGITS_OF_FLOATS => None,
         1..=DECIMAL128_MAX_PRECISION => Some(DataType::Decimal128(precision, scale)),
@@ -144,9 +177,18 @@ impl FunctionRewrite for ExactNumbers {
         "exact_numbers"
     }
 
-    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
-        let is_decimal =
-            |expr: &Expr| as_decimal(expr).is_none() && expr.get_type(schema).is_ok_and(|kind| beside_decimals(&kind));
+    fn rewrite(
+        &self,
+        expr: Expr,
+        schema: &DFSchema,
+        _: &ConfigOptions,
+    ) -> Result<Transformed<Expr>> {
+        let is_decimal = |expr: &Expr| {
+            as_decimal(expr).is_none()
+                && expr
+                    .get_type(schema)
+                    .is_ok_and(|kind| beside_decimals(&kind))
+        };
         let beside = |expr: Box<Expr>, others: bool| match as_decimal(&expr) {
             Some(decimal) if others => Box::new(decimal),
             _ => expr,
@@ -157,16 +199,41 @@ impl FunctionRewrite for ExactNumbers {
                 let (left, right) = (beside(left, is_right), beside(right, is_left));
                 Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
             }
-            Expr::Between(Between { expr, negated, low, high }) => {
+            Expr::Between(Between {
+                expr,
+                negated,
+                low,
+                high,
+            }) => {
                 let others = [&expr, &low, &high].into_iter().any(|one| is_decimal(one));
-                let (expr, low, high) = (beside(expr, others), beside(low, others), beside(high, others));
-                Transformed::yes(Expr::Between(Between { expr, negated, low, high }))
+                let (expr, low, high) = (
+                    beside(expr, others),
+                    beside(low, others),
+                    beside(high, others),
+                );
+                Transformed::yes(Expr::Between(Between {
+                    expr,
+                    negated,
+                    low,
+                    high,
+                }))
             }
-            Expr::InList(InList { expr, list, negated }) => {
+            Expr::InList(InList {
+                expr,
+                list,
+                negated,
+            }) => {
                 let others = is_decimal(&expr) || list.iter().any(is_decimal);
                 let expr = beside(expr, others);
-                let list = list.into_iter().map(|one| *beside(Box::new(one), others)).collect();
-                Transformed::yes(Expr::InList(InList { expr, list, negated }))
+                let list = list
+                    .into_iter()
+                    .map(|one| *beside(Box::new(one), others))
+                    .collect();
+                Transformed::yes(Expr::InList(InList {
+                    expr,
+                    list,
+                    negated,
+                }))
             }
             other => Transformed::no(other),
         })
@@ -186,7 +253,9 @@ fn as_decimal(expr: &Expr) -> Option<Expr> {
         Expr::Negative(inner) => as_decimal(inner).map(|decimal| Expr::Negative(Box::new(decimal))),
         Expr::ScalarFunction(call) if call.func.name() == NUMBER => match call.args.first()? {
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
-                ScalarValue::try_from_string(text.clone(), &exact(text)?).ok().map(lit)
+                ScalarValue::try_from_string(text.clone(), &exact(text)?)
+                    .ok()
+                    .map(lit)
             }
             _ => None,
         },
@@ -207,7 +276,10 @@ impl AnalyzerRule for BothZeros {
         let each = |plan: LogicalPlan| {
             let mut schema = merge_schema(&plan.inputs());
             if let LogicalPlan::TableScan(scan) = &plan {
-                schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
+                schema.merge(&DFSchema::try_from_qualified_schema(
+                    scan.table_name.clone(),
+                    &scan.source.schema(),
+                )?);
             }
             let names = datafusion::logical_expr::expr_rewriter::NamePreserver::new(&plan);
             plan.map_expressions(|expr| {
@@ -216,12 +288,20 @@ impl AnalyzerRule for BothZeros {
                 Ok(with_both.update_data(|expr| name.restore(expr)))
             })
         };
-        plan.transform_up_with_subqueries(each).map(|done| done.data)
+        plan.transform_up_with_subqueries(each)
+            .map(|done| done.data)
     }
 }
 
 fn both_zeros(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let Expr::InList(InList { expr, mut list, negated }) = expr else { return Ok(Transformed::no(expr)) };
+    let Expr::InList(InList {
+        expr,
+        mut list,
+        negated,
+    }) = expr
+    else {
+        return Ok(Transformed::no(expr));
+    };
     let kind = expr.get_type(schema)?;
     let is_changed = kind.is_floating() && list.iter().any(is_zero);
     if is_changed {
@@ -229,8 +309,16 @@ fn both_zeros(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             list.push(lit(ScalarValue::from(zero).cast_to(&kind)?));
         }
     }
-    let expr = Expr::InList(InList { expr, list, negated });
-    Ok(if is_changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+    let expr = Expr::InList(InList {
+        expr,
+        list,
+        negated,
+    });
+    Ok(if is_changed {
+        Transformed::yes(expr)
+    } else {
+        Transformed::no(expr)
+    })
 }
 
 fn is_zero(expr: &Expr) -> bool {
@@ -241,7 +329,9 @@ fn is_zero(expr: &Expr) -> bool {
         }
         Expr::Cast(cast) => is_zero(&cast.expr),
         Expr::Negative(inner) => is_zero(inner),
-        Expr::ScalarFunction(call) if call.func.name() == NUMBER => call.args.first().is_some_and(is_zero),
+        Expr::ScalarFunction(call) if call.func.name() == NUMBER => {
+            call.args.first().is_some_and(is_zero)
+        }
         _ => false,
     }
 }

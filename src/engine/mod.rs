@@ -1,10 +1,11 @@
-//! How rows flow: layout, scan, merge, sink; sessions, tables and statements. The only floor, beside `cluster`, that
-//! names DataFusion.
+//! How rows flow: layout, scan, merge, sink; sessions, tables and statements. The only floor,
+//! beside `cluster`, that names DataFusion.
 //!
-//! A compaction is the statement of [`run`]: [`spool`] is the table that it reads, [`sink`] the one that it inserts into.
-//! The way of a row: [`source`] has it decoded, [`checker`] brings it to the partition's columns and counts it for its
-//! file, [`operators`] merge, number and order it, [`sink`] encodes it, reads it back and publishes it. Which partitions
-//! are compacted is decided by the verbs.
+//! A compaction is the statement of [`run`]: [`spool`] is the table that it reads, [`sink`] the one
+//! that it inserts into. The way of a row: [`source`] has it decoded, [`checker`] brings it to the
+//! partition's columns and counts it for its file, [`operators`] merge, number and order it,
+//! [`sink`] encodes it, reads it back and publishes it. Which partitions are compacted is decided
+//! by the verbs.
 
 /// What every leaf of a plan answers: it has no children and no expressions.
 macro_rules! leaf {
@@ -40,8 +41,8 @@ macro_rules! leaf {
 }
 pub(crate) use leaf;
 
-/// What every operator with one input answers: it is in the field `$input`, and the operator's own `upon` makes the same
-/// operator of another one.
+/// What every operator with one input answers: it is in the field `$input`, and the operator's own
+/// `upon` makes the same operator of another one.
 macro_rules! one_input {
     ($input:ident) => {
         fn children(&self) -> Vec<&std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>> {
@@ -71,7 +72,9 @@ fn only(
     mut children: Vec<std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>>,
 ) -> datafusion::common::Result<std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>> {
     let input = children.pop().filter(|_| children.is_empty());
-    input.ok_or_else(|| datafusion::common::DataFusionError::Internal("an operator has one input".to_owned()))
+    input.ok_or_else(|| {
+        datafusion::common::DataFusionError::Internal("an operator has one input".to_owned())
+    })
 }
 
 pub mod attempt;

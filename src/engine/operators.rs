@@ -1,8 +1,8 @@
-//! The operators of a compaction that DataFusion does not have: sort small files together, spill a sorted sequence,
-//! number rows, order ties.
+//! The operators of a compaction that DataFusion does not have: sort small files together, spill a
+//! sorted sequence, number rows, order ties.
 //!
-//! Each gives one ascending sequence with exactly the rows that it takes. What does not fit in memory is sorted by
-//! DataFusion's `SortExec`.
+//! Each gives one ascending sequence with exactly the rows that it takes. What does not fit in
+//! memory is sorted by DataFusion's `SortExec`.
 
 use std::{
     fmt,
@@ -54,15 +54,16 @@ const RUN_BUFFER: usize = 1 << 16;
 /// What an operator does.
 #[derive(Debug, Clone)]
 pub enum Does {
-    /// Sorts its whole input in memory and writes it to a run on disk before it gives the first row.
+    /// Sorts its whole input in memory and writes it to a run on disk before it gives the first
+    /// row.
     Sort {
         /// Where runs go; the permits keep too many from being in memory at the same time.
         runs: Runs,
         /// Rows of the run's batches.
         batch_rows: usize,
     },
-    /// Writes its input to a run on disk before it gives the first row. The permit keeps runs of one level from being
-    /// made at the same time, so that only one merge has its readers open.
+    /// Writes its input to a run on disk before it gives the first row. The permit keeps runs of
+    /// one level from being made at the same time, so that only one merge has its readers open.
     Spill {
         /// Where runs go.
         runs: Runs,
@@ -72,7 +73,8 @@ pub enum Does {
         /// The next number.
         next: Arc<AtomicI64>,
     },
-    /// Leaves out rows that another collector has as well, then orders the others as [`Self::Ties`] does.
+    /// Leaves out rows that another collector has as well, then orders the others as [`Self::Ties`]
+    /// does.
     MergeCollectors {
         /// Whose rows they are.
         job: Arc<Job>,
@@ -115,10 +117,18 @@ impl Operator {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { does, shape, input, properties: Arc::new(properties) }
+        Self {
+            does,
+            shape,
+            input,
+            properties: Arc::new(properties),
+        }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "other operators refuse some inputs")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "other operators refuse some inputs"
+    )]
     fn upon(&self, input: Arc<dyn ExecutionPlan>) -> DfResult<Self> {
         Ok(Self::new(self.does.clone(), Arc::clone(&self.shape), input))
     }
@@ -130,7 +140,9 @@ impl DisplayAs for Operator {
             Does::Sort { .. } => "SortRun: (ts_event, seq)",
             Does::Spill { .. } => "SpillRun",
             Does::Number { .. } => "NumberRows: seq",
-            Does::MergeCollectors { .. } => "MergeCollectors: equal but for ts_recv and sub_seq; OrderTies",
+            Does::MergeCollectors { .. } => {
+                "MergeCollectors: equal but for ts_recv and sub_seq; OrderTies"
+            }
             Does::Ties => "OrderTies: (ts_event, seq), then all columns",
         })
     }
@@ -158,23 +170,34 @@ impl ExecutionPlan for Operator {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
         let schema = self.schema();
         let stream = match &self.does {
             Does::Sort { runs, batch_rows } => {
                 let (run, batch_rows) = (self.run(runs, partition, context), *batch_rows);
                 run.in_turn(move |run| run.sort(batch_rows))
             }
-            Does::Spill { runs } => self.run(runs, partition, context).in_turn(SpilledRun::spill),
+            Does::Spill { runs } => self
+                .run(runs, partition, context)
+                .in_turn(SpilledRun::spill),
             Does::Number { next } => {
                 let (seq, next) = (self.shape.seq, Arc::clone(next));
-                self.input.execute(partition, context)?.map(move |batch| numbered(&batch?, seq, &next)).boxed()
+                self.input
+                    .execute(partition, context)?
+                    .map(move |batch| numbered(&batch?, seq, &next))
+                    .boxed()
             }
             Does::MergeCollectors { job } => {
                 let input = self.input.execute(partition, Arc::clone(&context))?;
                 let keys = whole_keys(input, Arc::clone(&self.shape), &context);
                 let shape = Arc::clone(&self.shape);
-                collectors::merge(Arc::clone(job), keys).map(move |batch| ordered(&shape, &batch?)).boxed()
+                collectors::merge(Arc::clone(job), keys)
+                    .map(move |batch| ordered(&shape, &batch?))
+                    .boxed()
             }
             Does::Ties => {
                 let input = self.input.execute(partition, Arc::clone(&context))?;
@@ -188,12 +211,15 @@ impl ExecutionPlan for Operator {
 fn numbered(batch: &RecordBatch, seq: usize, next: &AtomicI64) -> DfResult<RecordBatch> {
     let rows = i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
     let first = next.fetch_add(rows, Ordering::SeqCst);
-    let end = first.checked_add(rows).filter(|_| first >= 0).ok_or_else(|| {
-        DataFusionError::External(Box::new(Error::new(
-            Kind::Resources,
-            "the archived seq is so large that no numbers are left for rows without one",
-        )))
-    })?;
+    let end = first
+        .checked_add(rows)
+        .filter(|_| first >= 0)
+        .ok_or_else(|| {
+            DataFusionError::External(Box::new(Error::new(
+                Kind::Resources,
+                "the archived seq is so large that no numbers are left for rows without one",
+            )))
+        })?;
     let numbers: Int64Array = (first..end).collect();
     let mut columns = batch.columns().to_vec();
     if let Some(column) = columns.get_mut(seq) {
@@ -212,7 +238,8 @@ struct SpilledRun {
     path: PathBuf,
 }
 
-/// A run that is being written. Its name is gone already: it lives as long as its handles, and a crash leaves nothing.
+/// A run that is being written. Its name is gone already: it lives as long as its handles, and a
+/// crash leaves nothing.
 struct Writing {
     writer: StreamWriter<BufWriter<File>>,
     reader: File,
@@ -222,15 +249,27 @@ struct Writing {
 
 impl Operator {
     fn run(&self, runs: &Runs, partition: usize, context: Arc<TaskContext>) -> SpilledRun {
-        let path = runs.folder.join(format!("{}.run", uuid::Uuid::new_v4().simple()));
+        let path = runs
+            .folder
+            .join(format!("{}.run", uuid::Uuid::new_v4().simple()));
         let (input, shape) = (Arc::clone(&self.input), Arc::clone(&self.shape));
-        SpilledRun { input, shape, partition, context, runs: runs.clone(), path }
+        SpilledRun {
+            input,
+            shape,
+            partition,
+            context,
+            runs: runs.clone(),
+            path,
+        }
     }
 }
 
 impl SpilledRun {
     /// Makes the run when it is its turn, and gives its rows.
-    fn in_turn<F>(self, make: impl FnOnce(Self) -> F + Send + 'static) -> BoxStream<'static, DfResult<RecordBatch>>
+    fn in_turn<F>(
+        self,
+        make: impl FnOnce(Self) -> F + Send + 'static,
+    ) -> BoxStream<'static, DfResult<RecordBatch>>
     where
         F: Future<Output = DfResult<Writing>> + Send + 'static,
     {
@@ -246,7 +285,9 @@ impl SpilledRun {
 
     /// Writes the rows as they come, which is in order.
     async fn spill(self) -> DfResult<Writing> {
-        let mut input = self.input.execute(self.partition, Arc::clone(&self.context))?;
+        let mut input = self
+            .input
+            .execute(self.partition, Arc::clone(&self.context))?;
         let mut writing = Writing::begin(&self)?;
         while let Some(batch) = input.try_next().await? {
             writing.write(&batch)?;
@@ -256,8 +297,11 @@ impl SpilledRun {
 
     /// Holds all rows in memory, and writes them in order.
     async fn sort(self, batch_rows: usize) -> DfResult<Writing> {
-        let reservation = MemoryConsumer::new("files sorted together").register(self.context.memory_pool());
-        let mut input = self.input.execute(self.partition, Arc::clone(&self.context))?;
+        let reservation =
+            MemoryConsumer::new("files sorted together").register(self.context.memory_pool());
+        let mut input = self
+            .input
+            .execute(self.partition, Arc::clone(&self.context))?;
         let mut batches = Vec::new();
         while let Some(batch) = input.try_next().await? {
             reservation.try_grow(batch.get_array_memory_size())?;
@@ -285,11 +329,18 @@ impl Writing {
         std::fs::remove_file(path).map_err(|e| disk(e, path))?;
         let schema: SchemaRef = run.input.schema();
         let writer = StreamWriter::try_new(BufWriter::with_capacity(RUN_BUFFER, file), &schema)?;
-        Ok(Self { writer, reader, path: path.clone(), written: Arc::clone(&run.runs.written) })
+        Ok(Self {
+            writer,
+            reader,
+            path: path.clone(),
+            written: Arc::clone(&run.runs.written),
+        })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> DfResult<()> {
-        let _ = self.written.fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
+        let _ = self
+            .written
+            .fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
         self.writer.write(batch).map_err(|e| match e {
             ArrowError::IoError(_, e) => disk(e, &self.path),
             other => other.into(),
@@ -299,15 +350,23 @@ impl Writing {
     /// The rows again.
     fn read(self) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
         let buffered = self.writer.into_inner()?;
-        drop(buffered.into_inner().map_err(|e| disk(e.into_error(), &self.path))?);
-        let reader = StreamReader::try_new(BufReader::with_capacity(RUN_BUFFER, self.reader), None)?;
+        drop(
+            buffered
+                .into_inner()
+                .map_err(|e| disk(e.into_error(), &self.path))?,
+        );
+        let reader =
+            StreamReader::try_new(BufReader::with_capacity(RUN_BUFFER, self.reader), None)?;
         Ok(stream::iter(reader.map(|batch| batch.map_err(DataFusionError::from))).boxed())
     }
 }
 
 fn disk(e: std::io::Error, path: &Path) -> DataFusionError {
     DataFusionError::External(Box::new(Error::io(
-        format!("{}: a run cannot be spilled; make room or choose another --spill-dir", path.display()),
+        format!(
+            "{}: a run cannot be spilled; make room or choose another --spill-dir",
+            path.display()
+        ),
         e,
     )))
 }

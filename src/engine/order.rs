@@ -1,13 +1,17 @@
-//! The order of rows, `(ts_event, seq)` ascending with nulls first, as DataFusion expresses it, and sorting by it in
-//! memory.
+//! The order of rows, `(ts_event, seq)` ascending with nulls first, as DataFusion expresses it, and
+//! sorting by it in memory.
 //!
-//! A merge compares one integer of 128 bits made of both columns instead of two columns in row format, which costs a
-//! third less. Rows that are equal in both columns stay in the order in which they came; `OrderTies` orders them.
+//! A merge compares one integer of 128 bits made of both columns instead of two columns in row
+//! format, which costs a third less. Rows that are equal in both columns stay in the order in which
+//! they came; `OrderTies` orders them.
 
 use std::{fmt, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, UInt32Array, make_comparator},
+    array::{
+        Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, UInt32Array,
+        make_comparator,
+    },
     compute::{SortOptions, cast, concat_batches, take_record_batch},
     datatypes::{DECIMAL128_MAX_PRECISION, DataType, Int64Type, Schema},
     error::ArrowError,
@@ -23,15 +27,22 @@ use crate::{
     model::schema::{SEQ, TS_EVENT},
 };
 
-const OPTIONS: SortOptions = SortOptions { descending: false, nulls_first: true };
+const OPTIONS: SortOptions = SortOptions {
+    descending: false,
+    nulls_first: true,
+};
 
 /// The order of every sequence, by its two columns.
 ///
 /// # Errors
 /// Never in practice: it has two columns.
 pub fn ordering(shape: &Shape) -> DfResult<LexOrdering> {
-    let by = |name: &str, at: usize| PhysicalSortExpr::new(Arc::new(Column::new(name, at)), OPTIONS);
-    some(LexOrdering::new([by(TS_EVENT, shape.ts), by(SEQ, shape.seq)]))
+    let by =
+        |name: &str, at: usize| PhysicalSortExpr::new(Arc::new(Column::new(name, at)), OPTIONS);
+    some(LexOrdering::new([
+        by(TS_EVENT, shape.ts),
+        by(SEQ, shape.seq),
+    ]))
 }
 
 /// The same order by [`MergeKey`], for merges.
@@ -39,7 +50,10 @@ pub fn ordering(shape: &Shape) -> DfResult<LexOrdering> {
 /// # Errors
 /// Never in practice: it has one column.
 pub fn merge_ordering(shape: &Shape) -> DfResult<LexOrdering> {
-    let key: Arc<dyn PhysicalExpr> = Arc::new(MergeKey { ts: shape.ts, seq: shape.seq });
+    let key: Arc<dyn PhysicalExpr> = Arc::new(MergeKey {
+        ts: shape.ts,
+        seq: shape.seq,
+    });
     some(LexOrdering::new([PhysicalSortExpr::new(key, OPTIONS)]))
 }
 
@@ -57,14 +71,17 @@ pub struct MergeKey {
 }
 
 impl MergeKey {
-    /// The key of a row. Times between 1970 and 2262 in any unit fit; rows of a partition have no others.
+    /// The key of a row. Times between 1970 and 2262 in any unit fit; rows of a partition have no
+    /// others.
     const fn of(ts: i64, seq: Option<i64>) -> i128 {
         // 65 bits for seq: a null stands below the smallest number.
         let low = match seq {
             None => 0,
             Some(seq) => (seq as i128) - (i64::MIN as i128) + 1,
         };
-        ((ts as i128) - (1 << 62)).wrapping_mul(1 << 65).wrapping_add(low)
+        ((ts as i128) - (1 << 62))
+            .wrapping_mul(1 << 65)
+            .wrapping_add(low)
     }
 }
 
@@ -87,9 +104,17 @@ impl PhysicalExpr for MergeKey {
         let column = |at: usize| batch.column(at).as_primitive::<Int64Type>();
         let (ts, seq) = (column(self.ts), column(self.seq));
         let keys: Vec<i128> = if seq.null_count() == 0 {
-            ts.values().iter().zip(seq.values()).map(|(ts, seq)| Self::of(*ts, Some(*seq))).collect()
+            ts.values()
+                .iter()
+                .zip(seq.values())
+                .map(|(ts, seq)| Self::of(*ts, Some(*seq)))
+                .collect()
         } else {
-            ts.values().iter().zip(seq).map(|(ts, seq)| Self::of(*ts, seq)).collect()
+            ts.values()
+                .iter()
+                .zip(seq)
+                .map(|(ts, seq)| Self::of(*ts, seq))
+                .collect()
         };
         Ok(ColumnarValue::Array(Arc::new(Decimal128Array::from(keys))))
     }
@@ -98,7 +123,10 @@ impl PhysicalExpr for MergeKey {
         Vec::new()
     }
 
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn PhysicalExpr>>) -> DfResult<Arc<dyn PhysicalExpr>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> DfResult<Arc<dyn PhysicalExpr>> {
         Ok(self)
     }
 
@@ -132,25 +160,40 @@ impl Sorted {
     /// # Errors
     /// When there is no batch, or they do not have the same columns.
     pub fn of(batches: &[RecordBatch], ts: usize, seq: usize) -> Result<Self, ArrowError> {
-        let first = batches.first().ok_or_else(|| ArrowError::ComputeError("nothing to sort".to_owned()))?;
+        let first = batches
+            .first()
+            .ok_or_else(|| ArrowError::ComputeError("nothing to sort".to_owned()))?;
         let rows = concat_batches(first.schema_ref(), batches)?;
         let column = |at: usize| -> Result<&Int64Array, ArrowError> {
             let column: Option<&ArrayRef> = rows.columns().get(at);
             let column = column.and_then(|c| c.as_primitive_opt::<Int64Type>());
-            column.ok_or_else(|| ArrowError::ComputeError("a column of the order is missing".to_owned()))
+            column.ok_or_else(|| {
+                ArrowError::ComputeError("a column of the order is missing".to_owned())
+            })
         };
         let (ts, seq) = (column(ts)?, column(seq)?);
         let times = || (0_u32..).zip(ts.iter().map(|ts| ts.unwrap_or(i64::MIN)));
         let order = if ts.null_count() == 0 && seq.null_count() == 0 {
-            ascending(times().zip(seq.values()).map(|((row, ts), seq)| Keyed { ts, seq: *seq, row }))
+            ascending(times().zip(seq.values()).map(|((row, ts), seq)| Keyed {
+                ts,
+                seq: *seq,
+                row,
+            }))
         } else {
-            ascending(times().zip(seq).map(|((row, ts), seq)| Keyed { ts, seq, row }))
+            ascending(
+                times()
+                    .zip(seq)
+                    .map(|((row, ts), seq)| Keyed { ts, seq, row }),
+            )
         };
         Ok(Self { rows, order })
     }
 
     /// The rows in order, in batches of at most `rows`.
-    pub fn batches(&self, rows: usize) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + '_ {
+    pub fn batches(
+        &self,
+        rows: usize,
+    ) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + '_ {
         let (total, rows) = (self.rows.num_rows(), rows.max(1));
         (0..total).step_by(rows).map(move |at| {
             let length = rows.min(total - at);
@@ -170,7 +213,8 @@ struct Keyed<K> {
     row: u32,
 }
 
-/// The rows in ascending order; `None` if they ascend already. The sort makes use of stretches that do.
+/// The rows in ascending order; `None` if they ascend already. The sort makes use of stretches that
+/// do.
 fn ascending<K: Ord + Copy>(rows: impl Iterator<Item = Keyed<K>>) -> Option<UInt32Array> {
     let mut rows: Vec<Keyed<K>> = rows.collect();
     if rows.is_sorted() {

@@ -1,7 +1,8 @@
-//! The physical plan of a partition's rows: scans, sorts and merges as the layout says, then numbering and ties.
+//! The physical plan of a partition's rows: scans, sorts and merges as the layout says, then
+//! numbering and ties.
 //!
-//! Built by hand: the planner would trust the files' claims, and would sort the whole day where they overlap. Nothing is
-//! executed here.
+//! Built by hand: the planner would trust the files' claims, and would sort the whole day where
+//! they overlap. Nothing is executed here.
 
 use std::{
     fmt,
@@ -39,7 +40,8 @@ use super::{
 };
 use crate::file::shape::Shape;
 
-/// The two layouts of a partition: of sources with numbers of their own, and of those that qlc numbers.
+/// The two layouts of a partition: of sources with numbers of their own, and of those that qlc
+/// numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layouts {
     /// Sources with `seq`.
@@ -83,12 +85,17 @@ impl Layouts {
     }
 }
 
-/// Builds the plan whose only partition is the day's rows in their final order, with the carried columns. At most `cores`
-/// sorts go on in memory at a time.
+/// Builds the plan whose only partition is the day's rows in their final order, with the carried
+/// columns. At most `cores` sorts go on in memory at a time.
 ///
 /// # Errors
 /// When the engine refuses a part of it, which is a defect.
-pub fn rows(job: &Arc<Job>, layouts: &Layouts, spill: &Path, cores: usize) -> DfResult<Arc<dyn ExecutionPlan>> {
+pub fn rows(
+    job: &Arc<Job>,
+    layouts: &Layouts,
+    spill: &Path,
+    cores: usize,
+) -> DfResult<Arc<dyn ExecutionPlan>> {
     let shape = Arc::new(job.shape.clone());
     let scan = |chains: &[&[usize]], claimed: Vec<LexOrdering>| Ok(scan(job, chains, claimed));
     let builder = Builder::new(Arc::clone(&shape), spill, job.batch_rows, cores, &scan);
@@ -104,7 +111,13 @@ pub fn rows(job: &Arc<Job>, layouts: &Layouts, spill: &Path, cores: usize) -> Df
         inputs.extend(builder.parts(&layouts.own.inputs)?);
         builder.merged(inputs)?
     };
-    let last = if job.merging.is_some() { Does::MergeCollectors { job: Arc::clone(job) } } else { Does::Ties };
+    let last = if job.merging.is_some() {
+        Does::MergeCollectors {
+            job: Arc::clone(job),
+        }
+    } else {
+        Does::Ties
+    };
     Ok(builder.operator(last, input))
 }
 
@@ -126,15 +139,23 @@ pub struct Builder<'a> {
 
 impl fmt::Debug for Builder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("spill", &self.spill).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("spill", &self.spill)
+            .finish_non_exhaustive()
     }
 }
 
 impl<'a> Builder<'a> {
-    /// A builder of plans over sources that `scan` reads, in batches of `batch_rows`, with runs in the folder `spill` and
-    /// at most `cores` sorts in memory at a time.
+    /// A builder of plans over sources that `scan` reads, in batches of `batch_rows`, with runs in
+    /// the folder `spill` and at most `cores` sorts in memory at a time.
     #[must_use]
-    pub fn new(shape: Arc<Shape>, spill: &Path, batch_rows: usize, cores: usize, scan: Scan<'a>) -> Self {
+    pub fn new(
+        shape: Arc<Shape>,
+        spill: &Path,
+        batch_rows: usize,
+        cores: usize,
+        scan: Scan<'a>,
+    ) -> Self {
         Self {
             shape,
             spill: spill.to_owned(),
@@ -170,7 +191,8 @@ impl<'a> Builder<'a> {
         if input.output_partitioning().partition_count() == 1 {
             return Ok(input);
         }
-        // Rows of one key are ordered by `OrderTies`; the merge may give them in any order, and shall not spend time on it.
+        // Rows of one key are ordered by `OrderTies`; the merge may give them in any order, and
+        // shall not spend time on it.
         let merge = SortPreservingMergeExec::new(merge_ordering(&self.shape)?, input);
         Ok(Arc::new(merge.with_round_robin_repartition(false)))
     }
@@ -179,7 +201,13 @@ impl<'a> Builder<'a> {
         let mut parts = Vec::new();
         let chains: Vec<&[usize]> = nodes
             .iter()
-            .filter_map(|n| if let Node::Chain(files) = n { Some(files.as_slice()) } else { None })
+            .filter_map(|n| {
+                if let Node::Chain(files) = n {
+                    Some(files.as_slice())
+                } else {
+                    None
+                }
+            })
             .collect();
         if !chains.is_empty() {
             parts.push((self.scan)(&chains, vec![ordering(&self.shape)?])?);
@@ -188,17 +216,29 @@ impl<'a> Builder<'a> {
             match node {
                 Node::Chain(_) => {}
                 Node::Sort(file) => {
-                    // Without an order: a sort over a scan that claims one passes the rows on as they are.
+                    // Without an order: a sort over a scan that claims one passes the rows on as
+                    // they are.
                     let scan = (self.scan)(&[&[*file]], Vec::new())?;
                     parts.push(Arc::new(SortExec::new(ordering(&self.shape)?, scan)));
                 }
                 Node::Together(files) => {
-                    let does = Does::Sort { runs: self.runs(&self.sorts), batch_rows: self.batch_rows };
+                    let does = Does::Sort {
+                        runs: self.runs(&self.sorts),
+                        batch_rows: self.batch_rows,
+                    };
                     parts.push(self.operator(does, (self.scan)(&[files], Vec::new())?));
                 }
                 Node::Run(inner) => {
-                    let turn = self.turns.get(level(node)).map_or_else(|| Arc::new(Semaphore::new(1)), Arc::clone);
-                    parts.push(self.operator(Does::Spill { runs: self.runs(&turn) }, self.merge(inner)?));
+                    let turn = self
+                        .turns
+                        .get(level(node))
+                        .map_or_else(|| Arc::new(Semaphore::new(1)), Arc::clone);
+                    parts.push(self.operator(
+                        Does::Spill {
+                            runs: self.runs(&turn),
+                        },
+                        self.merge(inner)?,
+                    ));
                 }
             }
         }
@@ -206,7 +246,11 @@ impl<'a> Builder<'a> {
     }
 
     fn runs(&self, turn: &Arc<Semaphore>) -> Runs {
-        Runs { folder: self.spill.clone(), turn: Arc::clone(turn), written: Arc::clone(&self.written) }
+        Runs {
+            folder: self.spill.clone(),
+            turn: Arc::clone(turn),
+            written: Arc::clone(&self.written),
+        }
     }
 }
 
@@ -223,7 +267,10 @@ fn scan(job: &Arc<Job>, chains: &[&[usize]], claimed: Vec<LexOrdering>) -> Arc<d
         };
         Some(PartitionedFile::new_from_meta(meta).with_extension(Index(*index)))
     };
-    let groups = chains.iter().map(|chain| FileGroup::new(chain.iter().filter_map(file).collect())).collect();
+    let groups = chains
+        .iter()
+        .map(|chain| FileGroup::new(chain.iter().filter_map(file).collect()))
+        .collect();
     let source = Arc::new(SpoolSource::new(Arc::clone(job)));
     let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
         .with_file_groups(groups)

@@ -1,5 +1,5 @@
-//! Runs the statement that a compaction is, in a session with a pool of its own, and returns the result in qlc's own
-//! types.
+//! Runs the statement that a compaction is, in a session with a pool of its own, and returns the
+//! result in qlc's own types.
 //!
 //! A failed attempt is not repeated here: the caller decides what it means.
 
@@ -34,8 +34,7 @@ use crate::{
 };
 
 /// A compaction. The spool's table is in this order already, so that nothing is sorted for it.
-const STATEMENT: &str =
-    "INSERT INTO archive SELECT * FROM spool ORDER BY ts_event ASC NULLS FIRST, seq ASC NULLS FIRST";
+const STATEMENT: &str = "INSERT INTO archive SELECT * FROM spool ORDER BY ts_event ASC NULLS FIRST, seq ASC NULLS FIRST";
 
 /// Everything about an attempt that is not in the job.
 #[derive(Clone)]
@@ -75,7 +74,9 @@ async fn plan(
     draft: Draft,
     options: AttemptOptions,
 ) -> Result<Planned> {
-    let internal = |e: DataFusionError| Error::caused(Kind::Internal, format!("{}: the plan", job.partition), e);
+    let internal = |e: DataFusionError| {
+        Error::caused(Kind::Internal, format!("{}: the plan", job.partition), e)
+    };
     let result = Arc::new(Mutex::new(None));
     let spool = SpoolFormat {
         job: Arc::clone(job),
@@ -97,36 +98,71 @@ async fn plan(
     });
     let spool = spool.table(&session).map_err(internal)?;
     let _ = session.register_table("spool", spool).map_err(internal)?;
-    let _ = session.register_table("archive", Arc::new(archive)).map_err(internal)?;
+    let _ = session
+        .register_table("archive", Arc::new(archive))
+        .map_err(internal)?;
     let state = session.state();
-    let logical = state.create_logical_plan(STATEMENT).await.map_err(internal)?;
+    let logical = state
+        .create_logical_plan(STATEMENT)
+        .await
+        .map_err(internal)?;
     let logical = state.optimize(&logical).map_err(internal)?;
-    let physical = state.query_planner().create_physical_plan(&logical, &state).await.map_err(internal)?;
-    Ok(Planned { session, logical, physical, result })
+    let physical = state
+        .query_planner()
+        .create_physical_plan(&logical, &state)
+        .await
+        .map_err(internal)?;
+    Ok(Planned {
+        session,
+        logical,
+        physical,
+        result,
+    })
 }
 
 /// The logical and the physical plan of `job`, as text; nothing is run.
 ///
 /// # Errors
 /// When the engine refuses it, which is a defect.
-pub async fn explain(job: &Arc<Job>, layouts: &Layouts, draft: Draft, options: AttemptOptions) -> Result<[String; 2]> {
+pub async fn explain(
+    job: &Arc<Job>,
+    layouts: &Layouts,
+    draft: Draft,
+    options: AttemptOptions,
+) -> Result<[String; 2]> {
     let session = session(&options.budget, DiskManagerMode::Disabled, job)?;
-    let Planned { logical, physical, .. } = plan(session, job, layouts, draft, options).await?;
-    Ok([logical.display_indent().to_string(), displayable(physical.as_ref()).indent(false).to_string()])
+    let Planned {
+        logical, physical, ..
+    } = plan(session, job, layouts, draft, options).await?;
+    Ok([
+        logical.display_indent().to_string(),
+        displayable(physical.as_ref()).indent(false).to_string(),
+    ])
 }
 
 /// Runs `job` as `layouts` say.
 ///
 /// # Errors
-/// When the run failed for another reason than one of its sources; [`Kind::Conflict`] when another process wrote first.
-pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, options: AttemptOptions) -> Result<Attempt> {
+/// When the run failed for another reason than one of its sources; [`Kind::Conflict`] when another
+/// process wrote first.
+pub async fn run(
+    job: &Arc<Job>,
+    layouts: &Layouts,
+    draft: Draft,
+    options: AttemptOptions,
+) -> Result<Attempt> {
     let disk = DiskManagerMode::Directories(vec![options.scratch.clone()]);
     let session = session(&options.budget, disk, job)?;
-    let Planned { session, physical, result, .. } = plan(session, job, layouts, draft, options).await?;
+    let Planned {
+        session,
+        physical,
+        result,
+        ..
+    } = plan(session, job, layouts, draft, options).await?;
     tracing::debug!(plan = %displayable(physical.as_ref()).indent(false), "physical plan");
     let collected = collect(physical, session.task_ctx()).await;
-    // Whoever could not read a source has ended the plan with a text: which source it was, and what is wrong with it, is in
-    // the ledger.
+    // Whoever could not read a source has ended the plan with a text: which source it was, and what
+    // is wrong with it, is in the ledger.
     let problems = job.ledger.problems();
     if !problems.is_empty() {
         return Ok(Attempt::Problems(problems));
@@ -136,7 +172,10 @@ pub async fn run(job: &Arc<Job>, layouts: &Layouts, draft: Draft, options: Attem
         (Some(Ok(attempt)), _) => Ok(attempt),
         (Some(Err(error)), _) => Err(own_error(error, job)),
         (None, Err(error)) => Err(classified(error, job)),
-        (None, Ok(_)) => Err(Error::new(Kind::Internal, format!("{}: the sink never ran", job.partition))),
+        (None, Ok(_)) => Err(Error::new(
+            Kind::Internal,
+            format!("{}: the sink never ran", job.partition),
+        )),
     }
 }
 
@@ -153,15 +192,23 @@ fn own_error(error: Error, job: &Job) -> Error {
 }
 
 fn classified(error: DataFusionError, job: &Job) -> Error {
-    engine_error(&error, job)
-        .unwrap_or_else(|| Error::caused(Kind::Internal, format!("{}: the run failed", job.partition), error))
+    engine_error(&error, job).unwrap_or_else(|| {
+        Error::caused(
+            Kind::Internal,
+            format!("{}: the run failed", job.partition),
+            error,
+        )
+    })
 }
 
 /// The engine itself reads and writes no files but those of its spilled runs.
 fn unspilled(job: &Job, error: &std::io::Error) -> Error {
     Error::new(
         Kind::Io,
-        format!("{}: spilling failed; make room or choose another --spill-dir: {error}", job.partition),
+        format!(
+            "{}: spilling failed; make room or choose another --spill-dir: {error}",
+            job.partition
+        ),
     )
 }
 
@@ -179,9 +226,9 @@ fn engine_error(error: &DataFusionError, job: &Job) -> Option<Error> {
             ArrowError::IoError(_, e) => Some(unspilled(job, e)),
             _ => None,
         },
-        DataFusionError::External(inner) => {
-            inner.downcast_ref::<Error>().map(|e| Error::new(e.kind(), format!("{}: {}", job.partition, e.chain())))
-        }
+        DataFusionError::External(inner) => inner
+            .downcast_ref::<Error>()
+            .map(|e| Error::new(e.kind(), format!("{}: {}", job.partition, e.chain()))),
         _ => None,
     }
 }
@@ -199,6 +246,9 @@ fn session(budget: &Budget, disk: DiskManagerMode, job: &Job) -> Result<SessionC
         .with_collect_statistics(false)
         .with_sort_spill_reservation_bytes((pool / 8).clamp(1 << 20, 10 << 20));
     // No functions and no file formats: the statement needs none.
-    let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build();
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .build();
     Ok(SessionContext::new_with_state(state))
 }

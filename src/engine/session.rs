@@ -1,4 +1,5 @@
-//! Sessions: how much memory the operators of a plan may reserve, where they spill, and how Parquet is read.
+//! Sessions: how much memory the operators of a plan may reserve, where they spill, and how Parquet
+//! is read.
 //!
 //! No limit has a default: the caller sets each of them.
 
@@ -31,23 +32,36 @@ pub const DEFAULT_SCHEMA: &str = "archive";
 /// How many consumers of memory an error about its end names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
-/// A session whose operators reserve at most `memory_bytes` and then spill to `spill_dir`, with plans of
-/// `target_partitions` partitions. The memory of Parquet readers is not reserved anywhere: leave room for it.
+/// A session whose operators reserve at most `memory_bytes` and then spill to `spill_dir`, with
+/// plans of `target_partitions` partitions. The memory of Parquet readers is not reserved anywhere:
+/// leave room for it.
 ///
 /// # Errors
 /// When nothing can be written to `spill_dir`.
-pub fn session(memory_bytes: u64, target_partitions: usize, spill_dir: &Path) -> Result<SessionContext> {
-    let spill = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![spill_dir.to_owned()]));
+pub fn session(
+    memory_bytes: u64,
+    target_partitions: usize,
+    spill_dir: &Path,
+) -> Result<SessionContext> {
+    let spill = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_owned()]));
     with_spill(memory_bytes, target_partitions, spill, spill_dir)
 }
 
-/// The same, but a scratch folder is made in `parent` only when something is spilled. It goes with the last plan of the
-/// session.
+/// The same, but a scratch folder is made in `parent` only when something is spilled. It goes with
+/// the last plan of the session.
 ///
 /// # Errors
 /// Never in practice: nothing is made yet.
-pub fn session_that_may_spill(memory_bytes: u64, target_partitions: usize, parent: &Path) -> Result<SessionContext> {
-    let files = WhenNeeded { parent: parent.to_owned(), made: Mutex::new(None) };
+pub fn session_that_may_spill(
+    memory_bytes: u64,
+    target_partitions: usize,
+    parent: &Path,
+) -> Result<SessionContext> {
+    let files = WhenNeeded {
+        parent: parent.to_owned(),
+        made: Mutex::new(None),
+    };
     let spill = DiskManagerBuilder::default().with_temp_file_factory(Arc::new(files));
     with_spill(memory_bytes, target_partitions, spill, parent)
 }
@@ -69,7 +83,10 @@ impl Spilled {
     fn below(parent: &Path) -> DfResult<Self> {
         let scratch = Scratch::new(parent).map_err(|e| DataFusionError::External(Box::new(e)))?;
         let mode = DiskManagerMode::Directories(vec![scratch.path().to_owned()]);
-        Ok(Self { files: Arc::new(DiskManager::builder().with_mode(mode).build()?), _scratch: scratch })
+        Ok(Self {
+            files: Arc::new(DiskManager::builder().with_mode(mode).build()?),
+            _scratch: scratch,
+        })
     }
 }
 
@@ -91,13 +108,19 @@ fn with_spill(
     spill_dir: &Path,
 ) -> Result<SessionContext> {
     let bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
-    // A fair pool: of several sorts in one plan each gets its share and spills, instead of the first one taking all.
+    // A fair pool: of several sorts in one plan each gets its share and spills, instead of the
+    // first one taking all.
     let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), NAMED_CONSUMERS);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
         .with_disk_manager_builder(spill)
         .build_arc()
-        .map_err(|e| from_datafusion(e, &format!("{}: a session that spills there", spill_dir.display())))?;
+        .map_err(|e| {
+            from_datafusion(
+                e,
+                &format!("{}: a session that spills there", spill_dir.display()),
+            )
+        })?;
     let mut config = SessionConfig::new()
         .with_target_partitions(target_partitions.max(1))
         .with_information_schema(true)
@@ -108,14 +131,15 @@ fn with_spill(
     parquet.enable_page_index = true;
     // qlc writes none, and nobody has held those of others against their rows.
     parquet.bloom_filter_on_read = false;
-    // A filter on time reads the column of times first and of the others only the pages with matching rows.
+    // A filter on time reads the column of times first and of the others only the pages with
+    // matching rows.
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;
     Ok(SessionContext::new_with_config_rt(config, runtime))
 }
 
-/// Lets the scans of `session` skip nothing by statistics: for those that are carried out where nobody looks at who wrote a
-/// file.
+/// Lets the scans of `session` skip nothing by statistics: for those that are carried out where
+/// nobody looks at who wrote a file.
 pub fn trust_no_statistics(session: &SessionContext) {
     let state = session.state_ref();
     let mut state = state.write();
@@ -128,7 +152,8 @@ pub fn trust_no_statistics(session: &SessionContext) {
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
 }
 
-/// Lets batches have at most `rows` rows, in plans that are made from now on; returns whether they had more.
+/// Lets batches have at most `rows` rows, in plans that are made from now on; returns whether they
+/// had more.
 #[must_use]
 pub fn narrow(session: &SessionContext, rows: usize) -> bool {
     let state = session.state_ref();
@@ -141,11 +166,12 @@ pub fn narrow(session: &SessionContext, rows: usize) -> bool {
     narrower
 }
 
-/// Whether the scans of `session` claim the order that receipts vouch for, from now on, so that its plans count on it. They
-/// do not before they are told to.
+/// Whether the scans of `session` claim the order that receipts vouch for, from now on, so that its
+/// plans count on it. They do not before they are told to.
 ///
-/// Such plans have one partition: several that are kept in order are merged somewhere, and where each has another stretch
-/// of time, all but the first wait in memory or on disk. Otherwise plans have `partitions`.
+/// Such plans have one partition: several that are kept in order are merged somewhere, and where
+/// each has another stretch of time, all but the first wait in memory or on disk. Otherwise plans
+/// have `partitions`.
 pub fn claim(session: &SessionContext, whether: bool, partitions: usize) {
     let state = session.state_ref();
     let mut state = state.write();

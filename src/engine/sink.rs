@@ -1,7 +1,9 @@
-//! The sink: `INSERT INTO archive`. It stages the file, reads it back, checks it against the ledger, makes the receipt
-//! durable and then the data visible, and publishes the partition with its mark and `meta.json`.
+//! The sink: `INSERT INTO archive`. It stages the file, reads it back, checks it against the
+//! ledger, makes the receipt durable and then the data visible, and publishes the partition with
+//! its mark and `meta.json`.
 //!
-//! Its state is plain data besides the job it belongs to. Nothing becomes visible that the proof does not cover.
+//! Its state is plain data besides the job it belongs to. Nothing becomes visible that the proof
+//! does not cover.
 
 use std::{
     collections::BTreeMap,
@@ -44,8 +46,8 @@ use crate::{
     model::{
         layout,
         receipt::{
-            Base, CollectorRecord, Content, DataRecord, FileCopy, LeftOutFile, LostSource, Merge, OF_SEVERAL,
-            RECEIPT_VERSION, Receipt, SeqOrigin, Source,
+            Base, CollectorRecord, Content, DataRecord, FileCopy, LeftOutFile, LostSource, Merge,
+            OF_SEVERAL, RECEIPT_VERSION, Receipt, SeqOrigin, Source,
         },
         row_hash::RowHash,
         time::Unit,
@@ -127,7 +129,9 @@ struct Proven {
 
 impl fmt::Debug for ArchiveSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ArchiveSink").field("partition", &self.job.partition).finish_non_exhaustive()
+        f.debug_struct("ArchiveSink")
+            .field("partition", &self.job.partition)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,12 +143,19 @@ impl DisplayAs for ArchiveSink {
 
 #[async_trait]
 impl DataSink for ArchiveSink {
-    #[expect(clippy::misnamed_getters, reason = "the rows that reach the sink have the carried columns only")]
+    #[expect(
+        clippy::misnamed_getters,
+        reason = "the rows that reach the sink have the carried columns only"
+    )]
     fn schema(&self) -> &SchemaRef {
         &self.job.shape.carried
     }
 
-    async fn write_all(&self, data: SendableRecordBatchStream, _: &Arc<TaskContext>) -> DfResult<u64> {
+    async fn write_all(
+        &self,
+        data: SendableRecordBatchStream,
+        _: &Arc<TaskContext>,
+    ) -> DfResult<u64> {
         let written = self.write(data).await;
         let rows = written
             .as_ref()
@@ -179,7 +190,9 @@ impl TableProvider for ArchiveTable {
         _: &[Expr],
         _: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Err(DataFusionError::Plan("a partition under way can only be inserted into".to_owned()))
+        Err(DataFusionError::Plan(
+            "a partition under way can only be inserted into".to_owned(),
+        ))
     }
 
     async fn insert_into(
@@ -189,15 +202,23 @@ impl TableProvider for ArchiveTable {
         _: InsertOp,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let order = ordering(&self.0.job.shape)?;
-        Ok(Arc::new(DataSinkExec::new(input, Arc::new(self.0.clone()), Some(order.into()))))
+        Ok(Arc::new(DataSinkExec::new(
+            input,
+            Arc::new(self.0.clone()),
+            Some(order.into()),
+        )))
     }
 }
 
-/// Whether a receipt says nothing that the one of the standing generation does not say: the same bytes, of the same sources.
+/// Whether a receipt says nothing that the one of the standing generation does not say: the same
+/// bytes, of the same sources.
 fn is_the_same(receipt: &Receipt, standing: &Receipt) -> bool {
     let known = standing.known();
     receipt.outcome.sha256 == standing.outcome.sha256
-        && receipt.sources.iter().all(|source| known.has(source.collector(), source.content()))
+        && receipt
+            .sources
+            .iter()
+            .all(|source| known.has(source.collector(), source.content()))
         && receipt.copies == standing.copies
         && receipt.accepted_loss.is_empty()
 }
@@ -212,7 +233,10 @@ fn tallies(job: &Job) -> Result<Vec<SourceTally>> {
     job.ledger.complete(job.sources.len()).ok_or_else(|| {
         Error::new(
             Kind::Proof,
-            format!("{}: not every source was read exactly once; nothing was published", job.partition),
+            format!(
+                "{}: not every source was read exactly once; nothing was published",
+                job.partition
+            ),
         )
     })
 }
@@ -224,7 +248,10 @@ fn merged(job: &Job) -> Result<Option<Merged>> {
         return Ok(merged);
     }
     let what = "the rows of several collectors were not merged to their end; nothing was published";
-    Err(Error::new(Kind::Proof, format!("{}: {what}", job.partition)))
+    Err(Error::new(
+        Kind::Proof,
+        format!("{}: {what}", job.partition),
+    ))
 }
 
 impl ArchiveSink {
@@ -264,30 +291,47 @@ impl ArchiveSink {
                 })
             }),
         };
-        let written = atomic::write_unless(&self.archive, &key, &self.staging, &self.versions.data, steps).await?;
+        let written = atomic::write_unless(
+            &self.archive,
+            &key,
+            &self.staging,
+            &self.versions.data,
+            steps,
+        )
+        .await?;
         let written = match written {
             ControlFlow::Continue(written) => written,
             ControlFlow::Break(attempt) => return Ok(attempt),
         };
         let (receipt, meta) = (&written.verified().receipt, &self.versions.meta);
-        let published = commit::publish(&self.handle(), &self.staging, receipt, meta, written.tag()).await?;
+        let published =
+            commit::publish(&self.handle(), &self.staging, receipt, meta, written.tag()).await?;
         Ok(Attempt::Published(Box::new(published)))
     }
 
     /// Encodes the rows into the file at `path` and reads it back on the way.
-    async fn stage(&self, data: SendableRecordBatchStream, path: &Path) -> Result<(Encoded, Follower)> {
-        // Decoding goes on in its own task while columns are encoded in others, and is ahead of them by some batches that are
-        // not large together.
+    async fn stage(
+        &self,
+        data: SendableRecordBatchStream,
+        path: &Path,
+    ) -> Result<(Encoded, Follower)> {
+        // Decoding goes on in its own task while columns are encoded in others, and is ahead of
+        // them by some batches that are not large together.
         let (send, receive) = tokio::sync::mpsc::channel(BATCHES_AHEAD);
         let room = Arc::new(Semaphore::new(BYTES_AHEAD as usize));
         let reading = tokio::spawn(async move {
-            let mut data = data.map_err(|e| Error::caused(Kind::Internal, "the merge ended early", e));
+            let mut data =
+                data.map_err(|e| Error::caused(Kind::Internal, "the merge ended early", e));
             loop {
                 let item = data.try_next().await.transpose();
                 let Some(item) = item else { return };
                 let last = item.is_err();
-                let bytes = item.as_ref().map_or(0, |batch| u32::try_from(bytes_of(batch)).unwrap_or(u32::MAX));
-                let held = Arc::clone(&room).acquire_many_owned(bytes.min(BYTES_AHEAD)).await;
+                let bytes = item.as_ref().map_or(0, |batch| {
+                    u32::try_from(bytes_of(batch)).unwrap_or(u32::MAX)
+                });
+                let held = Arc::clone(&room)
+                    .acquire_many_owned(bytes.min(BYTES_AHEAD))
+                    .await;
                 if send.send((item, held)).await.is_err() || last {
                     return;
                 }
@@ -298,7 +342,11 @@ impl ArchiveSink {
             drop(held);
             Some((item, r))
         });
-        let hashes = if self.job.numbers { Hashes::AndWithoutSeq } else { Hashes::Whole };
+        let hashes = if self.job.numbers {
+            Hashes::AndWithoutSeq
+        } else {
+            Hashes::Whole
+        };
         let mut follower = Follower::of(path, &self.job.partition, hashes)?;
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         // A set, so that the task ends with this one.
@@ -309,12 +357,16 @@ impl ArchiveSink {
             }
             Ok::<_, Problem>(follower)
         });
-        // Rows that keep their numbers have the row hash that their sources were billed for; that the file has it too is
-        // proven when it is read back.
+        // Rows that keep their numbers have the row hash that their sources were billed for; that
+        // the file has it too is proven when it is read back.
         let job = Arc::clone(&self.job);
         let billed = move || {
             let copies = merged(&job)?.map_or(RowHash::EMPTY, |merged| merged.copies_hash);
-            Ok(tallies(&job)?.iter().map(|t| t.here_hash).sum::<RowHash>().without(copies))
+            Ok(tallies(&job)?
+                .iter()
+                .map(|t| t.here_hash)
+                .sum::<RowHash>()
+                .without(copies))
         };
         let beside = Beside {
             row_hash: (!self.job.numbers).then_some(Box::new(billed)),
@@ -324,14 +376,25 @@ impl ArchiveSink {
             }),
         };
         let shape = Arc::new(self.job.shape.clone());
-        let manner = Manner { brought_to: self.brought_to(), zstd_level: self.zstd_level, cores: self.cores };
+        let manner = Manner {
+            brought_to: self.brought_to(),
+            zstd_level: self.zstd_level,
+            cores: self.cores,
+        };
         let done = encode(Box::pin(rows), &shape, manner, beside, path).await;
-        reading.await.map_err(|e| Error::new(Kind::Internal, format!("the merge ended early: {e}")))?;
+        reading
+            .await
+            .map_err(|e| Error::new(Kind::Internal, format!("the merge ended early: {e}")))?;
         let encoded = done?;
         let followed = following.join_next().await.transpose();
-        let followed = followed.map_err(|e| Error::new(Kind::Internal, format!("reading back ended early: {e}")))?;
-        let followed = followed.ok_or_else(|| Error::new(Kind::Internal, "nobody read the file back"))?;
-        Ok((encoded, followed.map_err(|problem| self.unreadable(problem))?))
+        let followed = followed
+            .map_err(|e| Error::new(Kind::Internal, format!("reading back ended early: {e}")))?;
+        let followed =
+            followed.ok_or_else(|| Error::new(Kind::Internal, "nobody read the file back"))?;
+        Ok((
+            encoded,
+            followed.map_err(|problem| self.unreadable(problem))?,
+        ))
     }
 
     fn unreadable(&self, problem: Problem) -> Error {
@@ -351,12 +414,23 @@ impl ArchiveSink {
         tallies(&self.job)
     }
 
-    /// Reads the rest of the staged file back and holds all of it against the bills. Breaks off where the file is not to be
-    /// published, though nothing is wrong with it.
-    async fn prove(&self, encoded: Encoded, follower: Follower) -> Result<ControlFlow<Attempt, Proven>> {
+    /// Reads the rest of the staged file back and holds all of it against the bills. Breaks off
+    /// where the file is not to be published, though nothing is wrong with it.
+    async fn prove(
+        &self,
+        encoded: Encoded,
+        follower: Follower,
+    ) -> Result<ControlFlow<Attempt, Proven>> {
         let partition = &self.job.partition;
-        let followed = follower.finish(encoded.sum).await.map_err(|problem| self.unreadable(problem))?;
-        let FollowedFile { back, sha256, bytes } = followed;
+        let followed = follower
+            .finish(encoded.sum)
+            .await
+            .map_err(|problem| self.unreadable(problem))?;
+        let FollowedFile {
+            back,
+            sha256,
+            bytes,
+        } = followed;
 
         let tallies = self.tallies()?;
         if back.rows == 0 && encoded.rows == 0 && tallies.iter().all(|t| t.here == 0) {
@@ -366,7 +440,12 @@ impl ArchiveSink {
             }
             return Ok(ControlFlow::Break(Attempt::NoRows));
         }
-        let wrong = |what: String| Err(Error::new(Kind::Proof, format!("{partition}: {what}; nothing was published")));
+        let wrong = |what: String| {
+            Err(Error::new(
+                Kind::Proof,
+                format!("{partition}: {what}; nothing was published"),
+            ))
+        };
         let copies = self.copies(&tallies);
         if !copies.is_empty() {
             return Ok(ControlFlow::Break(Attempt::Copies(copies)));
@@ -384,8 +463,9 @@ impl ArchiveSink {
         let row_hash_in: RowHash = tallies.iter().map(|t| t.here_hash).sum();
         let row_hash_out = back.row_hash_without_seq.unwrap_or(back.row_hash);
         let merged = merged(&self.job)?;
-        let (copies, copies_hash) =
-            merged.as_ref().map_or((0, RowHash::EMPTY), |merged| (merged.all_copies(), merged.copies_hash));
+        let (copies, copies_hash) = merged.as_ref().map_or((0, RowHash::EMPTY), |merged| {
+            (merged.all_copies(), merged.copies_hash)
+        });
         if rows_in != back.rows + copies {
             return wrong(format!(
                 "the sources gave {rows_in} rows, the staged file has {}, and {copies} are copies",
@@ -397,21 +477,35 @@ impl ArchiveSink {
                 "the sources gave row hash {row_hash_in}, the staged file has {row_hash_out}, the copies {copies_hash}"
             ));
         }
-        if let Some(name) = merged.as_ref().and_then(|merged| self.unmatched(&tallies, merged)) {
-            return wrong(format!("the staged file does not stand for every row of collector {name}"));
+        if let Some(name) = merged
+            .as_ref()
+            .and_then(|merged| self.unmatched(&tallies, merged))
+        {
+            return wrong(format!(
+                "the staged file does not stand for every row of collector {name}"
+            ));
         }
-        let (Some(ts_event_min_ns), Some(ts_event_max_ns)) = (back.ts_min_ns, back.ts_max_ns) else {
+        let (Some(ts_event_min_ns), Some(ts_event_max_ns)) = (back.ts_min_ns, back.ts_max_ns)
+        else {
             return wrong("there are no rows of this day".to_owned());
         };
         let (expect, since) = commit::vouched_since(&self.handle(), &sha256).await?;
         let receipt = Receipt {
-            receipt_version: if merged.is_some() { OF_SEVERAL } else { RECEIPT_VERSION },
+            receipt_version: if merged.is_some() {
+                OF_SEVERAL
+            } else {
+                RECEIPT_VERSION
+            },
             qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
             partition: partition.clone(),
             created_at: since.unwrap_or_else(|| self.draft.created_at.clone()),
             adopted: false,
             generation: self.draft.generation,
-            replaces: self.draft.replaces.as_ref().map(|replaced| replaced.outcome.sha256.clone()),
+            replaces: self
+                .draft
+                .replaces
+                .as_ref()
+                .map(|replaced| replaced.outcome.sha256.clone()),
             accepted_loss: self.draft.accepted_loss.clone(),
             outcome: DataRecord {
                 sha256,
@@ -427,9 +521,14 @@ impl ArchiveSink {
             rows_in,
             row_hash_in,
             row_hash_out,
-            merge: merged.as_ref().map(|merged| self.merge_of(&tallies, merged)),
+            merge: merged
+                .as_ref()
+                .map(|merged| self.merge_of(&tallies, merged)),
             plan: self.draft.plan.clone(),
-            base: self.draft.base.clone().map(|base| Base { copies: self.copies_of_base(merged.as_ref()), ..base }),
+            base: self.draft.base.clone().map(|base| Base {
+                copies: self.copies_of_base(merged.as_ref()),
+                ..base
+            }),
             sources: self.sources(&tallies, merged.as_ref()),
             left_out: self.draft.left_out.clone(),
             copies: self.draft.copies.clone(),
@@ -437,13 +536,22 @@ impl ArchiveSink {
         if let Some(finding) = receipt.findings().first() {
             return wrong(finding.clone());
         }
-        if let Some(replaced) = self.draft.replaces.as_ref().filter(|replaced| is_the_same(&receipt, replaced)) {
+        if let Some(replaced) = self
+            .draft
+            .replaces
+            .as_ref()
+            .filter(|replaced| is_the_same(&receipt, replaced))
+        {
             return Ok(self.proven(replaced.clone(), expect));
         }
-        // No published row is dropped or altered: each source of the standing generation is read again with the same rows,
-        // or comes with the archived data.
-        let unaccounted =
-            self.draft.replaces.as_ref().map(|replaced| replaced.unaccounted(&receipt)).unwrap_or_default();
+        // No published row is dropped or altered: each source of the standing generation is read
+        // again with the same rows, or comes with the archived data.
+        let unaccounted = self
+            .draft
+            .replaces
+            .as_ref()
+            .map(|replaced| replaced.unaccounted(&receipt))
+            .unwrap_or_default();
         if !unaccounted.is_empty() {
             return Ok(ControlFlow::Break(Attempt::Unaccounted(unaccounted)));
         }
@@ -454,31 +562,50 @@ impl ArchiveSink {
     fn proven(&self, receipt: Receipt, expect: Expect) -> ControlFlow<Attempt, Proven> {
         match self.purpose {
             Purpose::Publish => ControlFlow::Continue(Proven { receipt, expect }),
-            Purpose::Rehearse => ControlFlow::Break(Attempt::Rehearsed { sha256: receipt.outcome.sha256 }),
+            Purpose::Rehearse => ControlFlow::Break(Attempt::Rehearsed {
+                sha256: receipt.outcome.sha256,
+            }),
         }
     }
 
-    /// The files that hold the same rows as another one. The one whose name comes first is the file, the others are its
-    /// copies.
+    /// The files that hold the same rows as another one. The one whose name comes first is the
+    /// file, the others are its copies.
     fn copies(&self, tallies: &[SourceTally]) -> Vec<FoundCopy> {
         let mut firsts: BTreeMap<(Option<&str>, Content), (usize, &str)> = BTreeMap::new();
         let mut copies = Vec::new();
-        let by_name = |name: &str| (name.rsplit('/').next().unwrap_or_default().to_owned(), name.to_owned());
+        let by_name = |name: &str| {
+            (
+                name.rsplit('/').next().unwrap_or_default().to_owned(),
+                name.to_owned(),
+            )
+        };
         for (index, (source, tally)) in self.job.sources.iter().zip(tallies).enumerate() {
             if source.role != Role::Spool || tally.rows == 0 {
                 continue;
             }
-            let content = Content { rows: source_rows(source, tally), row_hash: tally.row_hash };
-            // Two collectors may rightly leave the same rows. Rows that qlc numbers are merged with no others, so that of
-            // files without numbers one counts, whoever left them.
-            let key = (layout::collector_of(&source.name).filter(|_| source.rank.is_none()), content);
+            let content = Content {
+                rows: source_rows(source, tally),
+                row_hash: tally.row_hash,
+            };
+            // Two collectors may rightly leave the same rows. Rows that qlc numbers are merged with
+            // no others, so that of files without numbers one counts, whoever left them.
+            let key = (
+                layout::collector_of(&source.name).filter(|_| source.rank.is_none()),
+                content,
+            );
             match firsts.get_mut(&key) {
                 None => drop(firsts.insert(key, (index, &source.name))),
                 Some(first) if by_name(&source.name) < by_name(first.1) => {
-                    copies.push(FoundCopy { index: first.0, copy_of: source.name.clone() });
+                    copies.push(FoundCopy {
+                        index: first.0,
+                        copy_of: source.name.clone(),
+                    });
                     *first = (index, &source.name);
                 }
-                Some(first) => copies.push(FoundCopy { index, copy_of: first.1.to_owned() }),
+                Some(first) => copies.push(FoundCopy {
+                    index,
+                    copy_of: first.1.to_owned(),
+                }),
             }
         }
         copies
@@ -487,40 +614,73 @@ impl ArchiveSink {
     /// The collector whose rows the data does not stand for, if there is one.
     fn unmatched(&self, tallies: &[SourceTally], merged: &Merged) -> Option<&str> {
         let merging = self.job.merging.as_ref()?;
-        let mut given = merging.collectors.iter().zip(&merged.collectors).enumerate();
+        let mut given = merging
+            .collectors
+            .iter()
+            .zip(&merged.collectors)
+            .enumerate();
         let is_unmatched = |at: usize, events_hash: RowHash| {
-            let of_it = merging.of_source.iter().zip(tallies).filter(|(of, _)| **of == at);
+            let of_it = merging
+                .of_source
+                .iter()
+                .zip(tallies)
+                .filter(|(of, _)| **of == at);
             of_it.map(|(_, tally)| tally.events_hash).sum::<RowHash>() != events_hash
         };
-        given.find(|(at, (_, given))| is_unmatched(*at, given.events_hash)).map(|(_, (name, _))| name.as_str())
+        given
+            .find(|(at, (_, given))| is_unmatched(*at, given.events_hash))
+            .map(|(_, (name, _))| name.as_str())
     }
 
     fn copies_of_base(&self, merged: Option<&Merged>) -> u64 {
-        let base = self.job.sources.iter().position(|source| source.role == Role::Base);
-        base.and_then(|base| merged?.copies.get(&base).copied()).unwrap_or_default()
+        let base = self
+            .job
+            .sources
+            .iter()
+            .position(|source| source.role == Role::Base);
+        base.and_then(|base| merged?.copies.get(&base).copied())
+            .unwrap_or_default()
     }
 
     /// What the receipt says of the collectors.
     fn merge_of(&self, tallies: &[SourceTally], merged: &Merged) -> Merge {
         let merging = self.job.merging.as_ref();
-        let names = merging.map(|merging| merging.collectors.as_slice()).unwrap_or_default();
-        let of_source = merging.map(|merging| merging.of_source.as_slice()).unwrap_or_default();
-        let collectors = names.iter().zip(&merged.collectors).enumerate().map(|(at, (name, given))| {
-            let of_it = || (0..).zip(of_source).filter(|(_, of)| **of == at).map(|(source, _): (usize, _)| source);
-            let rows = of_it().filter_map(|source| Some(tallies.get(source)?.here)).sum();
-            let copies = of_it().filter_map(|source| merged.copies.get(&source)).sum();
-            CollectorRecord {
-                name: name.clone(),
-                rows,
-                rows_here: rows - copies,
-                copies,
-                gain: given.gain,
-                conflicts: given.conflicts,
-                events_hash: given.events_hash,
-                filled_holes: given.filled_holes,
-                filled: given.filled.clone(),
-            }
-        });
+        let names = merging
+            .map(|merging| merging.collectors.as_slice())
+            .unwrap_or_default();
+        let of_source = merging
+            .map(|merging| merging.of_source.as_slice())
+            .unwrap_or_default();
+        let collectors =
+            names
+                .iter()
+                .zip(&merged.collectors)
+                .enumerate()
+                .map(|(at, (name, given))| {
+                    let of_it = || {
+                        (0..)
+                            .zip(of_source)
+                            .filter(|(_, of)| **of == at)
+                            .map(|(source, _): (usize, _)| source)
+                    };
+                    let rows = of_it()
+                        .filter_map(|source| Some(tallies.get(source)?.here))
+                        .sum();
+                    let copies = of_it()
+                        .filter_map(|source| merged.copies.get(&source))
+                        .sum();
+                    CollectorRecord {
+                        name: name.clone(),
+                        rows,
+                        rows_here: rows - copies,
+                        copies,
+                        gain: given.gain,
+                        conflicts: given.conflicts,
+                        events_hash: given.events_hash,
+                        filled_holes: given.filled_holes,
+                        filled: given.filled.clone(),
+                    }
+                });
         Merge {
             copies: merged.all_copies(),
             copies_hash: merged.copies_hash,
@@ -530,9 +690,17 @@ impl ArchiveSink {
     }
 
     fn sources(&self, tallies: &[SourceTally], merged: Option<&Merged>) -> Vec<Source> {
-        let spool = self.job.sources.iter().zip(tallies).enumerate().filter(|(_, (s, _))| s.role == Role::Spool);
+        let spool = self
+            .job
+            .sources
+            .iter()
+            .zip(tallies)
+            .enumerate()
+            .filter(|(_, (s, _))| s.role == Role::Spool);
         let read = spool.map(|(index, (source, tally))| {
-            let copies = merged.and_then(|merged| merged.copies.get(&index).copied()).unwrap_or_default();
+            let copies = merged
+                .and_then(|merged| merged.copies.get(&index).copied())
+                .unwrap_or_default();
             // Rows of row groups that were left out are in QUARANTINE with the file.
             let lost = source.claims.lost.as_ref().map_or(0, |l| l.rows);
             let one_group = tally.row_groups.len() <= 1 && lost == 0;
@@ -547,7 +715,11 @@ impl ArchiveSink {
                 rows_elsewhere: tally.elsewhere.clone(),
                 rows_quarantined: tally.quarantined + lost,
                 rows_known: tally.known,
-                row_groups: if one_group { Vec::new() } else { tally.row_groups.clone() },
+                row_groups: if one_group {
+                    Vec::new()
+                } else {
+                    tally.row_groups.clone()
+                },
                 seq_assigned: source.rank.is_some(),
                 by_base: false,
                 compacted: self.draft.compacted,
@@ -557,10 +729,20 @@ impl ArchiveSink {
         // A file that was read again stands for itself, and not for the archived data.
         let mut by_base = self.draft.base_sources.clone();
         for source in &read {
-            let is_it = |base: &&Source| base.content() == source.content() && base.collector() == source.collector();
-            let same = by_base.iter().filter(is_it).find(|base| base.name == source.name);
-            if let Some(name) = same.or_else(|| by_base.iter().find(is_it)).map(|base| base.name.clone()) {
-                let at = by_base.iter().position(|base| base.name == name && base.content() == source.content());
+            let is_it = |base: &&Source| {
+                base.content() == source.content() && base.collector() == source.collector()
+            };
+            let same = by_base
+                .iter()
+                .filter(is_it)
+                .find(|base| base.name == source.name);
+            if let Some(name) = same
+                .or_else(|| by_base.iter().find(is_it))
+                .map(|base| base.name.clone())
+            {
+                let at = by_base
+                    .iter()
+                    .position(|base| base.name == name && base.content() == source.content());
                 drop(at.map(|at| by_base.swap_remove(at)));
             }
         }

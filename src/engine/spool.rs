@@ -1,9 +1,11 @@
-//! A partition's chosen files as a table of the engine: a `ListingTable` with qlc's own file format.
+//! A partition's chosen files as a table of the engine: a `ListingTable` with qlc's own file
+//! format.
 //!
-//! The store that the table lists has the chosen files and nothing else: which these are is decided, and must not change by a
-//! second look. The format plans the scan of all of them at once, as the layout says: chains of files that do not overlap, merges
-//! of bounded width, runs on disk. To the optimizer that is one leaf that is in order: its rules know neither the files' claims
-//! nor the memory that the layout was made for.
+//! The store that the table lists has the chosen files and nothing else: which these are is
+//! decided, and must not change by a second look. The format plans the scan of all of them at once,
+//! as the layout says: chains of files that do not overlap, merges of bounded width, runs on disk.
+//! To the optimizer that is one leaf that is in order: its rules know neither the files' claims nor
+//! the memory that the layout was made for.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -60,7 +62,9 @@ pub struct SpoolFormat {
 
 impl fmt::Debug for SpoolFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpoolFormat").field("partition", &self.job.partition).finish_non_exhaustive()
+        f.debug_struct("SpoolFormat")
+            .field("partition", &self.job.partition)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,11 +76,20 @@ impl SpoolFormat {
     pub fn table(self, session: &SessionContext) -> DfResult<Arc<dyn TableProvider>> {
         let url = ListingTableUrl::parse(URL)?;
         let sizes = self.job.sources.iter().map(|source| source.handle.size());
-        let files = ReadOnly(ChosenFiles(sizes.enumerate().map(|(nth, size)| chosen(nth, size)).collect()));
-        let _ = session.runtime_env().register_object_store(url.object_store().as_ref(), Arc::new(files));
+        let files = ReadOnly(ChosenFiles(
+            sizes
+                .enumerate()
+                .map(|(nth, size)| chosen(nth, size))
+                .collect(),
+        ));
+        let _ = session
+            .runtime_env()
+            .register_object_store(url.object_store().as_ref(), Arc::new(files));
         let schema = Arc::clone(&self.job.shape.carried);
         let options = ListingOptions::new(Arc::new(self));
-        let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
+        let config = ListingTableConfig::new(url)
+            .with_listing_options(options)
+            .with_schema(schema);
         Ok(Arc::new(ListingTable::try_new(config)?))
     }
 }
@@ -95,7 +108,12 @@ impl FileFormat for SpoolFormat {
         None
     }
 
-    async fn infer_schema(&self, _: &dyn Session, _: &Arc<dyn ObjectStore>, _: &[ObjectMeta]) -> DfResult<SchemaRef> {
+    async fn infer_schema(
+        &self,
+        _: &dyn Session,
+        _: &Arc<dyn ObjectStore>,
+        _: &[ObjectMeta],
+    ) -> DfResult<SchemaRef> {
         Ok(Arc::clone(&self.job.shape.carried))
     }
 
@@ -110,10 +128,17 @@ impl FileFormat for SpoolFormat {
         Ok(Statistics::new_unknown(&schema))
     }
 
-    async fn create_physical_plan(&self, _: &dyn Session, config: FileScanConfig) -> DfResult<Arc<dyn ExecutionPlan>> {
+    async fn create_physical_plan(
+        &self,
+        _: &dyn Session,
+        config: FileScanConfig,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let listed: usize = config.file_groups.iter().map(FileGroup::len).sum();
         if listed != self.job.sources.len() {
-            let what = format!("{listed} of {} chosen files were listed", self.job.sources.len());
+            let what = format!(
+                "{listed} of {} chosen files were listed",
+                self.job.sources.len()
+            );
             return Err(DataFusionError::Internal(what));
         }
         let rows = rows(&self.job, &self.layouts, &self.spill, self.cores)?;
@@ -147,11 +172,17 @@ impl SpoolScan {
         let properties = properties.with_scheduling_type(SchedulingType::Cooperative);
         let claimed: u64 = job.sources.iter().map(|source| source.claims.rows).sum();
         let bytes: u64 = job.sources.iter().map(|source| source.handle.size()).sum();
-        let inexact = |value: u64| usize::try_from(value).map_or(Precision::Absent, Precision::Inexact);
+        let inexact =
+            |value: u64| usize::try_from(value).map_or(Precision::Absent, Precision::Inexact);
         let mut statistics = Statistics::new_unknown(&rows.schema());
         (statistics.num_rows, statistics.total_byte_size) = (inexact(claimed), inexact(bytes));
         let files = job.sources.len();
-        Ok(Self { rows, files, statistics: Arc::new(statistics), properties: Arc::new(properties) })
+        Ok(Self {
+            rows,
+            files,
+            statistics: Arc::new(statistics),
+            properties: Arc::new(properties),
+        })
     }
 }
 
@@ -161,7 +192,11 @@ impl DisplayAs for SpoolScan {
         if kind == DisplayFormatType::TreeRender {
             return Ok(());
         }
-        for line in displayable(self.rows.as_ref()).indent(false).to_string().lines() {
+        for line in displayable(self.rows.as_ref())
+            .indent(false)
+            .to_string()
+            .lines()
+        {
             write!(f, "\n      {line}")?;
         }
         Ok(())
@@ -180,7 +215,11 @@ impl ExecutionPlan for SpoolScan {
     // What the layout planned stays as it is.
     crate::engine::leaf!();
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
         self.rows.execute(partition, context)
     }
 
@@ -196,7 +235,13 @@ struct ChosenFiles(Vec<ObjectMeta>);
 /// The name is not that of the file: names of spools are not always names of URLs.
 fn chosen(nth: usize, size: u64) -> ObjectMeta {
     let location = Path::from(format!("{nth:08}{EXTENSION}"));
-    ObjectMeta { location, last_modified: chrono::DateTime::default(), size, e_tag: None, version: None }
+    ObjectMeta {
+        location,
+        last_modified: chrono::DateTime::default(),
+        size,
+        e_tag: None,
+        version: None,
+    }
 }
 
 impl fmt::Display for ChosenFiles {

@@ -1,7 +1,8 @@
 //! One read-only statement over the tables of both stores, with values for its parameters.
 //!
-//! A parameter is written `$name` and is replaced in the parsed statement by a literal, so a value is never read as
-//! SQL. Only questions are accepted (SELECT, EXPLAIN, SHOW, DESCRIBE), and one at a time.
+//! A parameter is written `$name` and is replaced in the parsed statement by a literal, so a value
+//! is never read as SQL. Only questions are accepted (SELECT, EXPLAIN, SHOW, DESCRIBE), and one at
+//! a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +21,9 @@ use datafusion::{
     error::{DataFusionError, Result as DfResult},
     execution::context::SQLOptions,
     logical_expr::LogicalPlan,
-    physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream, sorts::sort::SortExec},
+    physical_plan::{
+        ExecutionPlan, SendableRecordBatchStream, execute_stream, sorts::sort::SortExec,
+    },
     prelude::SessionContext,
     sql::{
         parser::{DFParserBuilder, Statement},
@@ -36,7 +39,9 @@ use super::{
     claimed::OutOfOrder,
     error::{causes, from_datafusion},
     literals,
-    session::{CATALOG, DEFAULT_SCHEMA, claim, narrow, session_that_may_spill, trust_no_statistics},
+    session::{
+        CATALOG, DEFAULT_SCHEMA, claim, narrow, session_that_may_spill, trust_no_statistics,
+    },
     tables::{self, Learned, LeftOut, Side, Tables},
 };
 use crate::{
@@ -46,9 +51,11 @@ use crate::{
 
 /// What an error is about.
 const QUERY: &str = "the query";
-/// The part of the memory limit that operators may reserve; Parquet readers and the rows on their way out take the rest.
+/// The part of the memory limit that operators may reserve; Parquet readers and the rows on their
+/// way out take the rest.
 const POOL_SHARE: u64 = 2;
-/// The part of the memory limit that row groups may take as they are stored; of larger ones only one is read at a time.
+/// The part of the memory limit that row groups may take as they are stored; of larger ones only
+/// one is read at a time.
 const GROUPS_SHARE: u64 = 4;
 
 /// The value of a parameter.
@@ -66,7 +73,9 @@ pub enum Value {
 pub type Travels = dyn Fn(&Arc<dyn ExecutionPlan>) -> bool + Send + Sync;
 
 /// Runs a plan elsewhere.
-pub type Runs = dyn Fn(Arc<dyn ExecutionPlan>) -> BoxFuture<'static, DfResult<SendableRecordBatchStream>> + Send + Sync;
+pub type Runs = dyn Fn(Arc<dyn ExecutionPlan>) -> BoxFuture<'static, DfResult<SendableRecordBatchStream>>
+    + Send
+    + Sync;
 
 /// Where the rows of statements are made, if not here.
 #[derive(Clone)]
@@ -81,7 +90,9 @@ pub struct Remote {
 
 impl std::fmt::Debug for Remote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Remote").field("partitions", &self.partitions).finish_non_exhaustive()
+        f.debug_struct("Remote")
+            .field("partitions", &self.partitions)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,14 +105,17 @@ pub struct Means<'a> {
     pub spill_dir: &'a Path,
     /// Where its rows are made, if not here.
     pub remote: Option<&'a Remote>,
-    /// Whether the tables that speak of columns tell those of every file, and not only those of each series' ends.
+    /// Whether the tables that speak of columns tell those of every file, and not only those of
+    /// each series' ends.
     pub all_columns: bool,
 }
 
-/// The rows of a statement, batch by batch. Its memory and its spilled files are given back when it is dropped.
+/// The rows of a statement, batch by batch. Its memory and its spilled files are given back when it
+/// is dropped.
 pub struct Rows {
     stream: SendableRecordBatchStream,
-    /// For another plan that counts on no order, until rows were given; `None` where the plan counts on none.
+    /// For another plan that counts on no order, until rows were given; `None` where the plan
+    /// counts on none.
     again: Option<Again>,
     ended: bool,
     /// Knows of which columns values may not fit.
@@ -117,12 +131,15 @@ struct Again {
 
 impl std::fmt::Debug for Rows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rows").field("schema", &self.schema()).finish_non_exhaustive()
+        f.debug_struct("Rows")
+            .field("schema", &self.schema())
+            .finish_non_exhaustive()
     }
 }
 
 impl Rows {
-    /// The files of the spool that the answer lacks: they could not be read, or do not fit the table.
+    /// The files of the spool that the answer lacks: they could not be read, or do not fit the
+    /// table.
     #[must_use]
     pub fn left_out(&self) -> LeftOut {
         self.tables.left_out()
@@ -140,7 +157,8 @@ impl Rows {
     /// When the query fails on the way; nothing follows then.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         while !self.ended {
-            // A damaged file can make a Parquet reader panic: that is a bad file, not the end of the process.
+            // A damaged file can make a Parquet reader panic: that is a bad file, not the end of
+            // the process.
             match AssertUnwindSafe(self.stream.next()).catch_unwind().await {
                 Ok(Some(Ok(batch))) if batch.num_rows() == 0 => {}
                 Ok(Some(Ok(batch))) => {
@@ -148,11 +166,17 @@ impl Rows {
                     return Ok(Some(batch));
                 }
                 Ok(Some(Err(error))) => {
-                    if let Some(Again { session, plan, threads }) = self.again.take()
+                    if let Some(Again {
+                        session,
+                        plan,
+                        threads,
+                    }) = self.again.take()
                         && begins_anew(&error)
                     {
                         claim(&session, false, threads);
-                        let plan = physical(&session, plan).await.map_err(|e| from_datafusion(e, QUERY))?;
+                        let plan = physical(&session, plan)
+                            .await
+                            .map_err(|e| from_datafusion(e, QUERY))?;
                         let stream = execute_stream(plan, session.task_ctx());
                         self.stream = stream.map_err(|e| from_datafusion(e, QUERY))?;
                         continue;
@@ -172,11 +196,12 @@ impl Rows {
     }
 }
 
-/// Plans `sql` over both stores and begins to run it. `params` are the values of all its parameters, without the `$`.
+/// Plans `sql` over both stores and begins to run it. `params` are the values of all its
+/// parameters, without the `$`.
 ///
 /// # Errors
-/// When the statement is wrong, is none that only reads, lacks values or is given ones it does not use, or asks about a
-/// store that is not there; when a store cannot be listed.
+/// When the statement is wrong, is none that only reads, lacks values or is given ones it does not
+/// use, or asks about a store that is not there; when a store cannot be listed.
 pub async fn rows(
     spool: &Store,
     archive: &Store,
@@ -184,7 +209,12 @@ pub async fn rows(
     params: &BTreeMap<String, Value>,
     means: Means<'_>,
 ) -> Result<Rows> {
-    let Means { memory_limit, spill_dir, remote, all_columns } = means;
+    let Means {
+        memory_limit,
+        spill_dir,
+        remote,
+        all_columns,
+    } = means;
     let mut statement = parse(sql)?;
     check_read_only(&statement)?;
     bind(&mut statement, params)?;
@@ -203,21 +233,31 @@ pub async fn rows(
     let tables = tables::register(&session, spool, archive);
     let named = check_tables(&session, &tables, &statement, (spool, archive), all_columns).await?;
 
-    let mut planning = Planning { session: &session, remote, threads };
+    let mut planning = Planning {
+        session: &session,
+        remote,
+        threads,
+    };
     let mut looked_at_all = false;
     let (plan, physical, counts) = loop {
         match planning.attempt(&statement).await {
-            Ok(PlannedStatement { plan, physical, counts }) => {
+            Ok(PlannedStatement {
+                plan,
+                physical,
+                counts,
+            }) => {
                 if matches!(plan, LogicalPlan::DescribeTable(_)) && !looked_at_all {
                     look_at_all(&tables, &named).await?;
                     looked_at_all = true;
                     continue;
                 }
-                // Rows are found to be large when a plan is made; the plan has the size of batches in it, and how many row
-                // groups are read at a time.
+                // Rows are found to be large when a plan is made; the plan has the size of batches
+                // in it, and how many row groups are read at a time.
                 let (batch_rows, group_bytes) = tables.sizes();
                 let side_by_side = group_bytes.saturating_mul(planning.threads as u64);
-                let calmer = planning.threads > 1 && remote.is_none() && side_by_side > memory_limit / GROUPS_SHARE;
+                let calmer = planning.threads > 1
+                    && remote.is_none()
+                    && side_by_side > memory_limit / GROUPS_SHARE;
                 if calmer {
                     planning.threads = 1;
                 }
@@ -242,8 +282,17 @@ pub async fn rows(
         })
     };
     let stream = run.await.map_err(|e| from_datafusion(e, QUERY))?;
-    let again = counts.then(|| Again { session: session.clone(), plan, threads: planning.threads });
-    Ok(Rows { stream, again, ended: false, tables })
+    let again = counts.then(|| Again {
+        session: session.clone(),
+        plan,
+        threads: planning.threads,
+    });
+    Ok(Rows {
+        stream,
+        again,
+        ended: false,
+        tables,
+    })
 }
 
 /// How a statement is planned.
@@ -276,21 +325,33 @@ impl From<DataFusionError> for Unplanned {
 }
 
 impl Planning<'_> {
-    async fn attempt(&self, statement: &Statement) -> std::result::Result<PlannedStatement, Unplanned> {
-        let Self { session, remote, threads } = self;
+    async fn attempt(
+        &self,
+        statement: &Statement,
+    ) -> std::result::Result<PlannedStatement, Unplanned> {
+        let Self {
+            session,
+            remote,
+            threads,
+        } = self;
         let plan = session.state().statement_to_plan(statement.clone()).await?;
         check_plan(&plan).map_err(Unplanned::Refused)?;
         let (physical, counts) = if remote.is_none() {
             planned(session, &plan, *threads).await?
         } else {
-            // Rows that go from one executor to another do not keep their order, so nothing is claimed.
+            // Rows that go from one executor to another do not keep their order, so nothing is
+            // claimed.
             if let LogicalPlan::Explain(explain) = &plan {
                 // An EXPLAIN tells of an error as if it were a plan.
                 let _ = physical(session, explain.plan.as_ref().clone()).await?;
             }
             (physical(session, plan.clone()).await?, false)
         };
-        Ok(PlannedStatement { plan, physical, counts })
+        Ok(PlannedStatement {
+            plan,
+            physical,
+            counts,
+        })
     }
 }
 
@@ -312,8 +373,9 @@ async fn look_at_all(tables: &Tables, named: &[(Side, String)]) -> Result<()> {
     Ok(())
 }
 
-/// How `plan` is carried out here, and whether that counts on the archive's order: where it saves a sort. Elsewhere that
-/// costs more than it gives, as groups are made in order then, and by one thread.
+/// How `plan` is carried out here, and whether that counts on the archive's order: where it saves a
+/// sort. Elsewhere that costs more than it gives, as groups are made in order then, and by one
+/// thread.
 async fn planned(
     session: &SessionContext,
     plan: &LogicalPlan,
@@ -347,11 +409,15 @@ fn sorts(plan: &Arc<dyn ExecutionPlan>) -> DfResult<usize> {
 }
 
 async fn physical(session: &SessionContext, plan: LogicalPlan) -> DfResult<Arc<dyn ExecutionPlan>> {
-    session.execute_logical_plan(plan).await?.create_physical_plan().await
+    session
+        .execute_logical_plan(plan)
+        .await?
+        .create_physical_plan()
+        .await
 }
 
-/// Whether the same may end well without counting on the order of rows: they have another, or a merge of them, which cannot
-/// spill, had too little memory where a sort spills.
+/// Whether the same may end well without counting on the order of rows: they have another, or a
+/// merge of them, which cannot spill, had too little memory where a sort spills.
 fn begins_anew(error: &DataFusionError) -> bool {
     let disorder = OutOfOrder::caused(error);
     if disorder {
@@ -364,16 +430,32 @@ fn begins_anew(error: &DataFusionError) -> bool {
 fn failed(error: DataFusionError, tables: &Tables) -> Error {
     let damaged = matches!(error.find_root(), DataFusionError::ParquetError(_));
     if OutOfOrder::caused(&error) {
-        return Error::new(Kind::BadInput, format!("{QUERY}: {OutOfOrder}; `qlc verify` names the file"));
+        return Error::new(
+            Kind::BadInput,
+            format!("{QUERY}: {OutOfOrder}; `qlc verify` names the file"),
+        );
     }
-    let is_a_cast =
-        matches!(error.find_root(), DataFusionError::ArrowError(what, _) if matches!(**what, ArrowError::CastError(_)));
-    let told = from_datafusion(error, if damaged { "the query (`qlc verify` names the damaged file)" } else { QUERY });
+    let is_a_cast = matches!(error.find_root(), DataFusionError::ArrowError(what, _) if matches!(**what, ArrowError::CastError(_)));
+    let told = from_datafusion(
+        error,
+        if damaged {
+            "the query (`qlc verify` names the damaged file)"
+        } else {
+            QUERY
+        },
+    );
     let checked = tables.checked();
     if !is_a_cast || checked.is_empty() {
         return told;
     }
-    Error::caused(told.kind(), format!("{QUERY}: a value does not fit in its column: {}", checked.join(", ")), told)
+    Error::caused(
+        told.kind(),
+        format!(
+            "{QUERY}: a value does not fit in its column: {}",
+            checked.join(", ")
+        ),
+        told,
+    )
 }
 
 fn parse(sql: &str) -> Result<Statement> {
@@ -384,8 +466,13 @@ fn parse(sql: &str) -> Result<Statement> {
         .map_err(|e| from_datafusion(e, QUERY))?;
     match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => Ok(statement),
-        (None, _) => Err(Error::usage("the query is empty: write a statement such as SELECT * FROM archive.meta")),
-        (Some(_), more) => Err(Error::usage(format!("the query has {} statements: run them one at a time", more + 1))),
+        (None, _) => Err(Error::usage(
+            "the query is empty: write a statement such as SELECT * FROM archive.meta",
+        )),
+        (Some(_), more) => Err(Error::usage(format!(
+            "the query has {} statements: run them one at a time",
+            more + 1
+        ))),
     }
 }
 
@@ -409,7 +496,10 @@ fn check_read_only(statement: &Statement) -> Result<()> {
 
 /// The same for what hides deeper, such as an INSERT in an EXPLAIN.
 fn check_plan(plan: &LogicalPlan) -> Result<()> {
-    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let options = SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false);
     options.verify_plan(plan).map_err(|_| only_reads())
 }
 
@@ -425,28 +515,49 @@ fn inner(statement: &mut Statement) -> Option<&mut ast::Statement> {
     while let Statement::Explain(explain) = inner {
         inner = &mut explain.statement;
     }
-    if let Statement::Statement(sql) = inner { Some(sql) } else { None }
+    if let Statement::Statement(sql) = inner {
+        Some(sql)
+    } else {
+        None
+    }
 }
 
 /// Puts the values of `params` where the statement has parameters.
 fn bind(statement: &mut Statement, params: &BTreeMap<String, Value>) -> Result<()> {
-    let mut binding = Binding { params, used: BTreeSet::new() };
+    let mut binding = Binding {
+        params,
+        used: BTreeSet::new(),
+    };
     if let Some(sql) = inner(statement) {
         let _: ControlFlow<()> = sql.visit(&mut binding);
     }
-    let missing: Vec<_> = binding.used.iter().filter(|name| !params.contains_key(*name)).collect();
+    let missing: Vec<_> = binding
+        .used
+        .iter()
+        .filter(|name| !params.contains_key(*name))
+        .collect();
     if missing.iter().any(|name| name.is_empty()) {
-        return Err(Error::usage("the query has a parameter without a name: write $name and --param name=value"));
+        return Err(Error::usage(
+            "the query has a parameter without a name: write $name and --param name=value",
+        ));
     }
     if let Some(first) = missing.first() {
         let all: Vec<_> = missing.iter().map(|name| format!("${name}")).collect();
         let all = all.join(", ");
-        return Err(Error::usage(format!("the query needs a value for {all}: give --param {first}=value")));
+        return Err(Error::usage(format!(
+            "the query needs a value for {all}: give --param {first}=value"
+        )));
     }
     if let Some(unknown) = params.keys().find(|name| !binding.used.contains(*name)) {
         let known: Vec<_> = binding.used.iter().map(|name| format!("${name}")).collect();
-        let known = if known.is_empty() { "has none".to_owned() } else { format!("has {}", known.join(", ")) };
-        return Err(Error::usage(format!("there is no parameter ${unknown} in the query: it {known}")));
+        let known = if known.is_empty() {
+            "has none".to_owned()
+        } else {
+            format!("has {}", known.join(", "))
+        };
+        return Err(Error::usage(format!(
+            "there is no parameter ${unknown} in the query: it {known}"
+        )));
     }
     Ok(())
 }
@@ -477,8 +588,8 @@ impl VisitorMut for Binding<'_> {
     }
 }
 
-/// Refuses tables that are not there with the names of those that are, and lists the stores that the statement is about.
-/// Returns the tables that it names.
+/// Refuses tables that are not there with the names of those that are, and lists the stores that
+/// the statement is about. Returns the tables that it names.
 async fn check_tables(
     session: &SessionContext,
     tables: &Tables,
@@ -488,13 +599,18 @@ async fn check_tables(
 ) -> Result<Vec<(Side, String)>> {
     let mut named = Vec::new();
     let state = session.state();
-    let references = state.resolve_table_references(statement).map_err(|e| from_datafusion(e, QUERY))?;
+    let references = state
+        .resolve_table_references(statement)
+        .map_err(|e| from_datafusion(e, QUERY))?;
     for reference in references {
         // A table function such as generate_series is written like a table.
         if reference.schema().is_none() && state.table_functions().contains_key(reference.table()) {
             continue;
         }
-        let (catalog, schema) = (reference.catalog().unwrap_or(CATALOG), reference.schema().unwrap_or(DEFAULT_SCHEMA));
+        let (catalog, schema) = (
+            reference.catalog().unwrap_or(CATALOG),
+            reference.schema().unwrap_or(DEFAULT_SCHEMA),
+        );
         let side = match (catalog, schema) {
             (CATALOG, "archive") => Side::Archive,
             (CATALOG, "spool") => Side::Spool,
@@ -519,7 +635,9 @@ async fn check_tables(
             Side::Spool => (spool, "spool"),
         };
         if let Some(folder) = store.absent() {
-            return Err(Error::usage(format!("{folder}: there is no such folder; name the {noun} with --{noun}")));
+            return Err(Error::usage(format!(
+                "{folder}: there is no such folder; name the {noun} with --{noun}"
+            )));
         }
         check_name(&reference, noun, &tables.names(side).await?)?;
         named.push((side, reference.table().to_owned()));
@@ -532,5 +650,8 @@ fn check_name(reference: &TableReference, schema: &str, known: &[String]) -> Res
         return Ok(());
     }
     let known = known.join(", ");
-    Err(Error::usage(format!("there is no table {schema}.{}: {schema} has {known}", reference.table())))
+    Err(Error::usage(format!(
+        "there is no table {schema}.{}: {schema} has {known}",
+        reference.table()
+    )))
 }

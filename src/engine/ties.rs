@@ -1,7 +1,8 @@
-//! Rows of one `(ts_event, seq)`: brought together, and ordered by their other columns, left to right.
+//! Rows of one `(ts_event, seq)`: brought together, and ordered by their other columns, left to
+//! right.
 //!
-//! Usually they are few and are ordered in memory. Where they take more than their part of the pool, DataFusion's sort,
-//! which spills, orders them by the same rule.
+//! Usually they are few and are ordered in memory. Where they take more than their part of the
+//! pool, DataFusion's sort, which spills, orders them by the same rule.
 
 use std::{
     fmt,
@@ -40,13 +41,18 @@ use crate::{
     file::shape::Shape,
 };
 
-/// Rows that are ordered in memory are there so many times: as they came, as one batch, and in order.
+/// Rows that are ordered in memory are there so many times: as they came, as one batch, and in
+/// order.
 const COPIES: usize = 3;
 /// The part of the pool that they may take before a sort that spills orders them.
 const SHARE: usize = 4;
-const OPTIONS: SortOptions = SortOptions { descending: false, nulls_first: true };
+const OPTIONS: SortOptions = SortOptions {
+    descending: false,
+    nulls_first: true,
+};
 
-/// The rows of `input`, which ascend, in batches that have all rows of each key; those are in memory together.
+/// The rows of `input`, which ascend, in batches that have all rows of each key; those are in
+/// memory together.
 #[must_use]
 pub fn whole_keys(
     input: SendableRecordBatchStream,
@@ -76,8 +82,15 @@ pub fn ordered_ties(
         _ => usize::MAX,
     };
     let keys = Keys::new(input, shape, context, most);
-    let state = Ties { keys, long: None, context: Arc::clone(context) };
-    stream::try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|batch| (batch, state))) }).boxed()
+    let state = Ties {
+        keys,
+        long: None,
+        context: Arc::clone(context),
+    };
+    stream::try_unfold(state, |mut state| async move {
+        Ok(state.next().await?.map(|batch| (batch, state)))
+    })
+    .boxed()
 }
 
 /// Rows in their final order, from those in which keys ascend.
@@ -114,7 +127,10 @@ enum Group {
     /// All of them.
     Whole(RecordBatch),
     /// The first ones of a key for whose rows there is no room; more follow in the input.
-    Long { rows: Vec<RecordBatch>, refused: DataFusionError },
+    Long {
+        rows: Vec<RecordBatch>,
+        refused: DataFusionError,
+    },
     /// There are no more.
     End,
 }
@@ -134,9 +150,24 @@ struct Keys {
 }
 
 impl Keys {
-    fn new(input: SendableRecordBatchStream, shape: Arc<Shape>, context: &TaskContext, most: usize) -> Self {
-        let reservation = MemoryConsumer::new("rows of one (ts_event, seq)").register(context.memory_pool());
-        Self { input, shape, pending: None, held: Vec::new(), held_bytes: 0, reservation, most, done: false }
+    fn new(
+        input: SendableRecordBatchStream,
+        shape: Arc<Shape>,
+        context: &TaskContext,
+        most: usize,
+    ) -> Self {
+        let reservation =
+            MemoryConsumer::new("rows of one (ts_event, seq)").register(context.memory_pool());
+        Self {
+            input,
+            shape,
+            pending: None,
+            held: Vec::new(),
+            held_bytes: 0,
+            reservation,
+            most,
+            done: false,
+        }
     }
 
     async fn next(&mut self) -> DfResult<Group> {
@@ -176,7 +207,10 @@ impl Keys {
         };
         if continues && tail == 0 {
             // The whole batch is one key, and the same as what is held.
-            return Ok(self.hold(batch).err().map(|refused| Group::Long { rows: self.let_go(), refused }));
+            return Ok(self.hold(batch).err().map(|refused| Group::Long {
+                rows: self.let_go(),
+                refused,
+            }));
         }
         if tail > 0 {
             self.held.push(batch.slice(0, tail));
@@ -186,7 +220,8 @@ impl Keys {
         Ok(ready.map(Group::Whole))
     }
 
-    /// Holds more rows of the key of those that are held; they are held also where there is no room for them.
+    /// Holds more rows of the key of those that are held; they are held also where there is no room
+    /// for them.
     fn hold(&mut self, batch: RecordBatch) -> DfResult<()> {
         if let [first] = self.held.as_slice() {
             self.held_bytes = bytes_of(first);
@@ -195,7 +230,10 @@ impl Keys {
         self.held.push(batch);
         let needed = self.held_bytes.saturating_mul(COPIES);
         if needed > self.most {
-            let what = format!("{needed} bytes for rows of one (ts_event, seq), of {}", self.most);
+            let what = format!(
+                "{needed} bytes for rows of one (ts_event, seq), of {}",
+                self.most
+            );
             return Err(DataFusionError::ResourcesExhausted(what));
         }
         self.reservation.try_resize(needed)
@@ -222,8 +260,8 @@ impl Keys {
         }
     }
 
-    /// The rows of one key, which begin with `rows` and go on in the input, ordered by their other columns by a sort that
-    /// spills. Returns when it has taken all of them.
+    /// The rows of one key, which begin with `rows` and go on in the input, ordered by their other
+    /// columns by a sort that spills. Returns when it has taken all of them.
     async fn sorted(
         &mut self,
         rows: Vec<RecordBatch>,
@@ -231,7 +269,9 @@ impl Keys {
     ) -> DfResult<SendableRecordBatchStream> {
         let schema = self.input.schema();
         let Some(order) = order_of_ties(&self.shape, &schema)? else {
-            return Err(DataFusionError::Internal("rows without a column".to_owned()));
+            return Err(DataFusionError::Internal(
+                "rows without a column".to_owned(),
+            ));
         };
         let (send, receive) = mpsc::channel(1);
         let sort = SortExec::new(order, Arc::new(OneKey::new(receive, &schema)));
@@ -244,7 +284,9 @@ impl Keys {
 
     /// Sends the rows of one key, which begin with `rows` and go on in the input.
     async fn feed(&mut self, rows: Vec<RecordBatch>, send: Sender<RecordBatch>) -> DfResult<()> {
-        let Some(key) = rows.first().map(|batch| batch.slice(0, 1)) else { return Ok(()) };
+        let Some(key) = rows.first().map(|batch| batch.slice(0, 1)) else {
+            return Ok(());
+        };
         for batch in rows {
             // Whoever takes no more has failed, and says so.
             if send.send(alone(batch)?).await.is_err() {
@@ -256,7 +298,9 @@ impl Keys {
                 self.done = true;
                 return Ok(());
             };
-            let same = (0..batch.num_rows()).take_while(|row| same_key(&self.shape, &key, 0, &batch, *row)).count();
+            let same = (0..batch.num_rows())
+                .take_while(|row| same_key(&self.shape, &key, 0, &batch, *row))
+                .count();
             if same < batch.num_rows() {
                 self.pending = Some(batch.slice(same, batch.num_rows() - same));
             }
@@ -271,11 +315,17 @@ impl Keys {
 /// Bytes of the rows of a batch, without what else is in its buffers.
 #[must_use]
 pub fn bytes_of(batch: &RecordBatch) -> usize {
-    let column = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or(array.get_array_memory_size());
+    let column = |array: &ArrayRef| {
+        array
+            .to_data()
+            .get_slice_memory_size()
+            .unwrap_or(array.get_array_memory_size())
+    };
     batch.columns().iter().map(column).sum()
 }
 
-/// The rows of a batch without what else is in its buffers: a sort reserves the buffers as a whole for every slice of them.
+/// The rows of a batch without what else is in its buffers: a sort reserves the buffers as a whole
+/// for every slice of them.
 fn alone(batch: RecordBatch) -> DfResult<RecordBatch> {
     if batch.get_array_memory_size() / 2 <= bytes_of(&batch) {
         return Ok(batch);
@@ -317,7 +367,8 @@ fn last_key_from(shape: &Shape, batch: &RecordBatch) -> usize {
     row
 }
 
-/// `batch` with every group of equal keys ordered by the other columns; unchanged where there is no such group.
+/// `batch` with every group of equal keys ordered by the other columns; unchanged where there is no
+/// such group.
 ///
 /// # Errors
 /// When a column can neither be compared nor become text.
@@ -326,20 +377,32 @@ pub fn ordered(shape: &Shape, batch: &RecordBatch) -> DfResult<RecordBatch> {
     let equal = if ts.null_count() == 0 && seq.null_count() == 0 {
         let (t, s) = (ts.values(), seq.values());
         let next = t.iter().skip(1).zip(s.iter().skip(1));
-        t.iter().zip(s).zip(next).map(|((a, b), (c, d))| usize::from((a == c) && (b == d))).sum::<usize>() > 0
+        t.iter()
+            .zip(s)
+            .zip(next)
+            .map(|((a, b), (c, d))| usize::from((a == c) && (b == d)))
+            .sum::<usize>()
+            > 0
     } else {
-        (1..batch.num_rows()).any(|i| at(&ts, i) == at(&ts, i - 1) && at(&seq, i) == at(&seq, i - 1))
+        (1..batch.num_rows())
+            .any(|i| at(&ts, i) == at(&ts, i - 1) && at(&seq, i) == at(&seq, i - 1))
     };
     if !equal {
         return Ok(batch.clone());
     }
     let mut columns: Vec<SortColumn> = [shape.ts, shape.seq]
         .iter()
-        .map(|at| SortColumn { values: Arc::clone(batch.column(*at)), options: Some(OPTIONS) })
+        .map(|at| SortColumn {
+            values: Arc::clone(batch.column(*at)),
+            options: Some(OPTIONS),
+        })
         .collect();
     for (nth, values) in batch.columns().iter().enumerate() {
         if nth != shape.ts && nth != shape.seq {
-            columns.push(SortColumn { values: comparable(values)?, options: Some(OPTIONS) });
+            columns.push(SortColumn {
+                values: comparable(values)?,
+                options: Some(OPTIONS),
+            });
         }
     }
     let order = lexsort_to_indices(&columns, None)?;
@@ -351,16 +414,28 @@ pub fn ordered(shape: &Shape, batch: &RecordBatch) -> DfResult<RecordBatch> {
 /// # Errors
 /// As [`ordered`].
 fn order_of_ties(shape: &Shape, schema: &Schema) -> DfResult<Option<LexOrdering>> {
-    let mut by: Vec<usize> = (0..schema.fields().len()).filter(|at| *at != shape.ts && *at != shape.seq).collect();
+    let mut by: Vec<usize> = (0..schema.fields().len())
+        .filter(|at| *at != shape.ts && *at != shape.seq)
+        .collect();
     if by.is_empty() {
         by.push(shape.ts);
     }
     let one = |at: usize| {
         let kind = schema.field(at).data_type();
-        let comparable = comparable(&arrow::array::new_empty_array(kind))?.data_type().clone();
-        Ok(PhysicalSortExpr::new(Arc::new(Comparable { at, kind: comparable }), OPTIONS))
+        let comparable = comparable(&arrow::array::new_empty_array(kind))?
+            .data_type()
+            .clone();
+        Ok(PhysicalSortExpr::new(
+            Arc::new(Comparable {
+                at,
+                kind: comparable,
+            }),
+            OPTIONS,
+        ))
     };
-    Ok(LexOrdering::new(by.into_iter().map(one).collect::<DfResult<Vec<_>>>()?))
+    Ok(LexOrdering::new(
+        by.into_iter().map(one).collect::<DfResult<Vec<_>>>()?,
+    ))
 }
 
 /// A column as it is compared.
@@ -394,7 +469,10 @@ impl PhysicalExpr for Comparable {
         Vec::new()
     }
 
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn PhysicalExpr>>) -> DfResult<Arc<dyn PhysicalExpr>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> DfResult<Arc<dyn PhysicalExpr>> {
         Ok(self)
     }
 
@@ -418,7 +496,10 @@ impl OneKey {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { rows: Mutex::new(Some(rows)), properties: Arc::new(properties) }
+        Self {
+            rows: Mutex::new(Some(rows)),
+            properties: Arc::new(properties),
+        }
     }
 }
 
@@ -440,9 +521,16 @@ impl ExecutionPlan for OneKey {
     crate::engine::leaf!();
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let rows = rows.ok_or_else(|| DataFusionError::Internal("rows of one key are read once".to_owned()))?;
-        let rows = stream::unfold(rows, |mut rows| async move { Some((Ok(rows.recv().await?), rows)) });
+        let rows = self
+            .rows
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let rows = rows
+            .ok_or_else(|| DataFusionError::Internal("rows of one key are read once".to_owned()))?;
+        let rows = stream::unfold(rows, |mut rows| async move {
+            Some((Ok(rows.recv().await?), rows))
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 }
@@ -463,17 +551,32 @@ mod tests {
     use super::*;
 
     /// A row besides its key: a number, a text, a list, a struct.
-    type Row = (Option<f64>, Option<String>, Option<Vec<Option<f64>>>, Option<(Option<String>, Option<f64>)>);
+    type Row = (
+        Option<f64>,
+        Option<String>,
+        Option<Vec<Option<f64>>>,
+        Option<(Option<String>, Option<f64>)>,
+    );
 
     fn batch(keys: &[(i64, i64)], rows: &[Row]) -> RecordBatch {
         let (ts, seq): (Vec<i64>, Vec<i64>) = keys.iter().copied().unzip();
         let numbers: Float64Array = rows.iter().map(|row| row.0).collect();
         let texts: StringArray = rows.iter().map(|row| row.1.as_deref()).collect();
-        let lists = ListArray::from_iter_primitive::<Float64Type, _, _>(rows.iter().map(|row| row.2.clone()));
-        let fields =
-            Fields::from(vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Float64, true)]);
-        let a: StringArray = rows.iter().map(|row| row.3.as_ref().and_then(|pair| pair.0.as_deref())).collect();
-        let b: Float64Array = rows.iter().map(|row| row.3.as_ref().and_then(|pair| pair.1)).collect();
+        let lists = ListArray::from_iter_primitive::<Float64Type, _, _>(
+            rows.iter().map(|row| row.2.clone()),
+        );
+        let fields = Fields::from(vec![
+            Field::new("a", DataType::Utf8, true),
+            Field::new("b", DataType::Float64, true),
+        ]);
+        let a: StringArray = rows
+            .iter()
+            .map(|row| row.3.as_ref().and_then(|pair| pair.0.as_deref()))
+            .collect();
+        let b: Float64Array = rows
+            .iter()
+            .map(|row| row.3.as_ref().and_then(|pair| pair.1))
+            .collect();
         let nulls = rows.iter().map(|row| row.3.is_some()).collect();
         let pairs = StructArray::new(fields, vec![Arc::new(a), Arc::new(b)], Some(nulls));
         let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(1, rows.len()));
@@ -488,11 +591,18 @@ mod tests {
             ("struct", Arc::new(pairs)),
             ("nested", Arc::new(nested)),
         ];
-        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+            .unwrap()
     }
 
     fn shape(schema: &SchemaRef) -> Arc<Shape> {
-        Arc::new(Shape { schema: Arc::clone(schema), columns: Vec::new(), carried: Arc::clone(schema), ts: 0, seq: 1 })
+        Arc::new(Shape {
+            schema: Arc::clone(schema),
+            columns: Vec::new(),
+            carried: Arc::clone(schema),
+            ts: 0,
+            seq: 1,
+        })
     }
 
     /// The rows in their final order under a pool of so many bytes.
@@ -502,19 +612,32 @@ mod tests {
             .with_temp_file_path(folder)
             .build_arc()
             .unwrap();
-        let config = SessionConfig::new().with_batch_size(16).with_sort_spill_reservation_bytes(pool / 8);
+        let config = SessionConfig::new()
+            .with_batch_size(16)
+            .with_sort_spill_reservation_bytes(pool / 8);
         let session = SessionContext::new_with_config_rt(config, runtime);
         let schema = batches[0].schema();
-        let rows = stream::iter(batches.to_vec().into_iter().map(Ok));
+        let rows: Vec<_> = batches.iter().cloned().map(Ok).collect();
+        let rows = stream::iter(rows);
         let input = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
         let ordered = ordered_ties(input, shape(&schema), &session.task_ctx());
-        let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let tokio = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let ordered: Vec<RecordBatch> = tokio.block_on(ordered.try_collect()).unwrap();
         concat_batches(&schema, &ordered).unwrap()
     }
 
     fn number() -> impl Strategy<Value = Option<f64>> {
-        prop::option::of(prop::sample::select(vec![-0.0, 0.0, 1.0, -1.5, f64::NAN, -f64::NAN, f64::INFINITY]))
+        prop::option::of(prop::sample::select(vec![
+            -0.0,
+            0.0,
+            1.0,
+            -1.5,
+            f64::NAN,
+            -f64::NAN,
+            f64::INFINITY,
+        ]))
     }
 
     fn text() -> impl Strategy<Value = Option<String>> {
@@ -531,14 +654,24 @@ mod tests {
         const POOL: usize = 256 << 10;
         let row = |nth: i32| {
             let number = f64::from(nth * 7919 % 6000);
-            (Some(number), Some(format!("text {number}")), Some(vec![Some(number)]), None)
+            (
+                Some(number),
+                Some(format!("text {number}")),
+                Some(vec![Some(number)]),
+                None,
+            )
         };
-        let keys: Vec<(i64, i64)> = (0..6000).map(|nth| (i64::from(nth > 2) + i64::from(nth > 5990), 7)).collect();
+        let keys: Vec<(i64, i64)> = (0..6000)
+            .map(|nth| (i64::from(nth > 2) + i64::from(nth > 5990), 7))
+            .collect();
         let all = batch(&keys, &(0..6000).map(row).collect::<Vec<_>>());
         assert!(bytes_of(&all) > POOL);
         let batches: Vec<RecordBatch> = (0..60).map(|nth| all.slice(nth * 100, 100)).collect();
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(through(&batches, POOL, folder.path()), ordered(&shape(&all.schema()), &all).unwrap());
+        assert_eq!(
+            through(&batches, POOL, folder.path()),
+            ordered(&shape(&all.schema()), &all).unwrap()
+        );
     }
 
     proptest! {

@@ -1,8 +1,8 @@
 //! Binance USDⓈ-M futures: combined streams `{"stream": …, "data": …}`.
 //!
-//! `bookTicker` gives bbo (`u` ascends, but not by one), `aggTrade` trades (`a` ascends by one), `markPrice` both a mark
-//! price and a funding rate. A side of the book that is empty comes with a price and a quantity of zero; contracts without
-//! funding have an empty rate.
+//! `bookTicker` gives bbo (`u` ascends, but not by one), `aggTrade` trades (`a` ascends by one),
+//! `markPrice` both a mark price and a funding rate. A side of the book that is empty comes with a
+//! price and a quantity of zero; contracts without funding have an empty rate.
 
 use std::time::Duration;
 
@@ -19,8 +19,16 @@ use super::{
     value::{Faults, Flat, Item, List, Value, flat, side},
 };
 
-const PUBLIC: Route = socket("binance.public", "wss://fstream.binance.com/public/stream", 200);
-const MARKET: Route = socket("binance.market", "wss://fstream.binance.com/market/stream", 200);
+const PUBLIC: Route = socket(
+    "binance.public",
+    "wss://fstream.binance.com/public/stream",
+    200,
+);
+const MARKET: Route = socket(
+    "binance.market",
+    "wss://fstream.binance.com/market/stream",
+    200,
+);
 const REST: Route = requests("binance.rest", "https://fapi.binance.com");
 
 /// How often what has to be polled is polled.
@@ -32,12 +40,16 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     rest: REST,
     lists: &["/fapi/v1/exchangeInfo"],
     instruments,
-    // A weight of 2,400 a minute is allowed, each request has a weight of 1, and other programs of this address need some of it.
+    // A weight of 2,400 a minute is allowed, each request has a weight of 1, and other programs of
+    // this address need some of it.
     request_pace: Duration::from_millis(50),
     allowance: Some(("x-mbx-used-weight-1m", 1800)),
     ping: None,
     // 300 connections in five minutes.
-    dial_rate: DialRate { burst: 20, every: Duration::from_millis(1100) },
+    dial_rate: DialRate {
+        burst: 20,
+        every: Duration::from_millis(1100),
+    },
     cadence: |kind| match kind {
         Kind::MarkPrice => Some(Duration::from_secs(1)),
         Kind::OpenInterest => Some(POLLED),
@@ -47,10 +59,15 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     asking: Asking::Url {
         url: |base, names| {
             let names = encoded(&names.join("/"));
-            format!("{base}{}streams={names}", if base.contains('?') { '&' } else { '?' })
+            format!(
+                "{base}{}streams={names}",
+                if base.contains('?') { '&' } else { '?' }
+            )
         },
         list: |number| format!("{{\"method\":\"LIST_SUBSCRIPTIONS\",\"id\":{number}}}"),
-        one: |number, name| format!("{{\"method\":\"SUBSCRIBE\",\"params\":[\"{name}\"],\"id\":{number}}}"),
+        one: |number, name| {
+            format!("{{\"method\":\"SUBSCRIBE\",\"params\":[\"{name}\"],\"id\":{number}}}")
+        },
     },
     has_funding: |wire| !wire.contains('_'),
     spell: |typed| Ok(symbol::plain(typed)),
@@ -60,15 +77,24 @@ pub(super) const PROTOCOL: Protocol = Protocol {
 };
 
 fn topics(kind: Kind, wire: &str) -> (Route, Vec<Topic>) {
-    let stream = |name: &str| vec![Topic::plain(format!("{}@{name}", wire.to_ascii_lowercase()))];
+    let stream = |name: &str| {
+        vec![Topic::plain(format!(
+            "{}@{name}",
+            wire.to_ascii_lowercase()
+        ))]
+    };
     match kind {
         Kind::Bbo => (PUBLIC, stream("bookTicker")),
         Kind::Trade => (MARKET, stream("aggTrade")),
         Kind::MarkPrice | Kind::Funding => (MARKET, stream("markPrice@1s")),
         Kind::Liquidation => (MARKET, stream("forceOrder")),
-        Kind::OpenInterest | Kind::Instrument => {
-            (REST, vec![Topic::plain(format!("/fapi/v1/openInterest?symbol={}", encoded(wire)))])
-        }
+        Kind::OpenInterest | Kind::Instrument => (
+            REST,
+            vec![Topic::plain(format!(
+                "/fapi/v1/openInterest?symbol={}",
+                encoded(wire)
+            ))],
+        ),
     }
 }
 
@@ -82,7 +108,13 @@ fn encoded(name: &str) -> String {
 struct Stateless;
 
 impl Frames for Stateless {
-    fn decode(&mut self, frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
+    fn decode(
+        &mut self,
+        frame: &str,
+        ts_recv: i64,
+        wanted: &Directory,
+        out: &mut Vec<Event>,
+    ) -> Result<Heard, String> {
         decode(frame, ts_recv, wanted, out)
     }
 }
@@ -278,8 +310,13 @@ struct Limit<'a> {
 
 impl Listed<'_> {
     fn filter<T>(&self, kind: &str, of: impl Fn(&Limit) -> Option<T>) -> Option<T> {
-        let mut filters = self.filters.iter().filter_map(|filter| filter.object().ok());
-        filters.find(|filter| filter.filter_type.text() == Ok(kind)).and_then(of)
+        let mut filters = self
+            .filters
+            .iter()
+            .filter_map(|filter| filter.object().ok());
+        filters
+            .find(|filter| filter.filter_type.text() == Ok(kind))
+            .and_then(of)
     }
 }
 
@@ -295,13 +332,30 @@ fn instruments(body: &str) -> Result<Page, String> {
         let listed = item.object()?;
         let tick = listed.filter("PRICE_FILTER", |filter| filter.tick_size.amount().ok());
         let lot = listed.filter("LOT_SIZE", |filter| filter.step_size.amount().ok());
-        instrument(&listed.symbol, &listed.status, trading, [tick, lot, Some(1.0), Some(1.0)])
+        instrument(
+            &listed.symbol,
+            &listed.status,
+            trading,
+            [tick, lot, Some(1.0), Some(1.0)],
+        )
     };
-    Ok(Page { instruments: info.symbols.iter().filter_map(|item| of(item).ok()).collect(), next: None })
+    Ok(Page {
+        instruments: info
+            .symbols
+            .iter()
+            .filter_map(|item| of(item).ok())
+            .collect(),
+        next: None,
+    })
 }
 
 /// The answer of `/fapi/v1/openInterest`.
-fn answer(body: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
+fn answer(
+    body: &str,
+    ts_recv: i64,
+    wanted: &Directory,
+    out: &mut Vec<Event>,
+) -> Result<(), String> {
     let found: Held = serde_json::from_str(body).map_err(not_json)?;
     out.push(Event {
         series: wanted.wanted(found.symbol.text()?, Kind::OpenInterest)?,
@@ -314,57 +368,100 @@ fn answer(body: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) ->
     Ok(())
 }
 
-fn decode(frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
-    // The name comes first in practice; reading it alone saves a second pass over the frame. One with escapes is read whole.
-    let named = frame.strip_prefix("{\"stream\":\"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
+fn decode(
+    frame: &str,
+    ts_recv: i64,
+    wanted: &Directory,
+    out: &mut Vec<Event>,
+) -> Result<Heard, String> {
+    // The name comes first in practice; reading it alone saves a second pass over the frame. One
+    // with escapes is read whole.
+    let named = frame
+        .strip_prefix("{\"stream\":\"")
+        .and_then(|rest| rest.split_once('"'))
+        .map(|(name, _)| name);
     let any: Any;
     let stream = if let Some(name) = named.filter(|name| !name.contains('\\')) {
         name
     } else {
         any = serde_json::from_str(frame).map_err(not_json)?;
         match &any {
-            Any { stream: Value::Text(name), .. } => name,
-            Any { error: Some(Refusal { msg }), .. } => return Ok(refused(&any, msg)),
+            Any {
+                stream: Value::Text(name),
+                ..
+            } => name,
+            Any {
+                error: Some(Refusal { msg }),
+                ..
+            } => return Ok(refused(&any, msg)),
             Any { code, msg, .. } if code.present().is_some() => return Ok(refused(&any, msg)),
-            Any { result: List(Some(names)), .. } => {
-                let names = names.iter().filter_map(|name| name.text().ok().map(str::to_owned));
+            Any {
+                result: List(Some(names)),
+                ..
+            } => {
+                let names = names
+                    .iter()
+                    .filter_map(|name| name.text().ok().map(str::to_owned));
                 return Ok(Heard::Subscribed(Some(Reply::All(names.collect()))));
             }
             Any { id, .. } if *id != Value::Absent => return Ok(Heard::Subscribed(request(id))),
             _ => return Err("has no stream".to_owned()),
         }
     };
-    let (name, topic) = stream.split_once('@').ok_or_else(|| format!("stream {stream:?} is unknown"))?;
+    let (name, topic) = stream
+        .split_once('@')
+        .ok_or_else(|| format!("stream {stream:?} is unknown"))?;
     match topic {
         "bookTicker" => out.push(quote(&read_flat(frame, stream)?, name, ts_recv, wanted)?),
         "aggTrade" => out.push(trade(&read_flat(frame, stream)?, name, ts_recv, wanted)?),
-        "markPrice@1s" | "markPrice" => mark(&read_flat(frame, stream)?, name, ts_recv, wanted, out)?,
-        "forceOrder" => out.push(liquidation(&read::<ForceOrder>(frame)?.o, name, ts_recv, wanted)?),
+        "markPrice@1s" | "markPrice" => {
+            mark(&read_flat(frame, stream)?, name, ts_recv, wanted, out)?;
+        }
+        "forceOrder" => out.push(liquidation(
+            &read::<ForceOrder>(frame)?.o,
+            name,
+            ts_recv,
+            wanted,
+        )?),
         _ => return Err(format!("stream {stream:?} is unknown")),
     }
     Ok(Heard::Data)
 }
 
 fn refused(any: &Any, why: &Value) -> Heard {
-    Heard::Refused { what: request(&any.id), text: why.text().unwrap_or("no reason given").to_owned() }
+    Heard::Refused {
+        what: request(&any.id),
+        text: why.text().unwrap_or("no reason given").to_owned(),
+    }
 }
 
 fn request(id: &Value) -> Option<Reply> {
-    id.whole().ok().and_then(|id| usize::try_from(id).ok()).map(Reply::Request)
+    id.whole()
+        .ok()
+        .and_then(|id| usize::try_from(id).ok())
+        .map(Reply::Request)
 }
 
 /// The symbol of the data, which must be the one of the stream.
 fn same_symbol<'a>(value: &'a Value, stream: &str) -> Result<&'a str, String> {
     let symbol = value.text()?;
     // A name that is percent-encoded in the stream's name is not compared.
-    if symbol.eq_ignore_ascii_case(stream) || stream.contains('%') || symbol.to_lowercase() == stream.to_lowercase() {
+    if symbol.eq_ignore_ascii_case(stream)
+        || stream.contains('%')
+        || symbol.to_lowercase() == stream.to_lowercase()
+    {
         Ok(symbol)
     } else {
         Err(format!("the stream of {stream:?} has data of {symbol:?}"))
     }
 }
 
-fn quote(quote: &BookTicker, stream: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+fn quote(
+    quote: &BookTicker,
+    stream: &str,
+    ts_recv: i64,
+    wanted: &Directory,
+) -> Result<Event, String> {
     let (bid_price, bid_qty) = side(quote.bid_price.amount()?, quote.bid_qty.amount()?);
     let (ask_price, ask_qty) = side(quote.ask_price.amount()?, quote.ask_qty.amount()?);
     let number = quote.update.whole()?;
@@ -374,11 +471,21 @@ fn quote(quote: &BookTicker, stream: &str, ts_recv: i64, wanted: &Directory) -> 
         ts_recv,
         id: Id::Ascending(number),
         number: quote.update.signed()?,
-        body: Body::Bbo { bid_price, bid_qty, ask_price, ask_qty },
+        body: Body::Bbo {
+            bid_price,
+            bid_qty,
+            ask_price,
+            ask_qty,
+        },
     })
 }
 
-fn trade(trade: &AggTrade, stream: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+fn trade(
+    trade: &AggTrade,
+    stream: &str,
+    ts_recv: i64,
+    wanted: &Directory,
+) -> Result<Event, String> {
     let number = trade.id.whole()?;
     let single = |id: &Value| id.present().map_or(Ok(-1), Value::signed);
     Ok(Event {
@@ -398,50 +505,94 @@ fn trade(trade: &AggTrade, stream: &str, ts_recv: i64, wanted: &Directory) -> Re
     })
 }
 
-fn liquidation(order: &Order, stream: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+fn liquidation(
+    order: &Order,
+    stream: &str,
+    ts_recv: i64,
+    wanted: &Directory,
+) -> Result<Event, String> {
     let side = match order.side.text()? {
         "BUY" => 1,
         "SELL" => -1,
         other => return Err(format!("{other:?} is not a side")),
     };
-    let average_price = order.average.present().map(Value::amount).transpose()?.filter(|price| *price > 0.0);
+    let average_price = order
+        .average
+        .present()
+        .map(Value::amount)
+        .transpose()?
+        .filter(|price| *price > 0.0);
     Ok(Event {
         series: wanted.wanted(same_symbol(&order.symbol, stream)?, Kind::Liquidation)?,
         ts_event: order.time.millis()?,
         ts_recv,
         id: Id::Time,
         number: 0,
-        body: Body::Liquidation { price: order.price.amount()?, qty: order.qty.amount()?, average_price, side },
+        body: Body::Liquidation {
+            price: order.price.amount()?,
+            qty: order.qty.amount()?,
+            average_price,
+            side,
+        },
     })
 }
 
 /// A frame of two streams: what is wrong with one of them costs nothing of the other.
-fn mark(mark: &MarkPrice, stream: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<(), String> {
+fn mark(
+    mark: &MarkPrice,
+    stream: &str,
+    ts_recv: i64,
+    wanted: &Directory,
+    out: &mut Vec<Event>,
+) -> Result<(), String> {
     let symbol = same_symbol(&mark.symbol, stream)?;
     let ts_event = mark.time.millis()?;
-    let (price, funding) = (wanted.place(symbol, Kind::MarkPrice), wanted.place(symbol, Kind::Funding));
+    let (price, funding) = (
+        wanted.place(symbol, Kind::MarkPrice),
+        wanted.place(symbol, Kind::Funding),
+    );
     if price.is_none() && funding.is_none() {
         return Err(format!("markPrice of {symbol:?} was not asked for"));
     }
     let mut faults = Faults::default();
-    let event = |series, body| Event { series, ts_event, ts_recv, id: Id::Time, number: 0, body };
+    let event = |series, body| Event {
+        series,
+        ts_event,
+        ts_recv,
+        id: Id::Time,
+        number: 0,
+        body,
+    };
     if let Some(series) = price {
-        let index_price = mark.index.present().and_then(|index| faults.sort(index.amount()));
-        let body = mark.mark.amount().map(|mark_price| Body::MarkPrice { mark_price, index_price });
+        let index_price = mark
+            .index
+            .present()
+            .and_then(|index| faults.sort(index.amount()));
+        let body = mark.mark.amount().map(|mark_price| Body::MarkPrice {
+            mark_price,
+            index_price,
+        });
         out.extend(faults.sort(body).map(|body| event(series, body)));
     }
     // Delivery contracts have no funding and say so by an empty rate.
     if let (Some(series), Some(rate)) = (funding, mark.rate.present()) {
-        let body = rate.rate().and_then(|rate| Ok(Body::Funding { rate, next_ns: mark.next.millis()? }));
+        let body = rate.rate().and_then(|rate| {
+            Ok(Body::Funding {
+                rate,
+                next_ns: mark.next.millis()?,
+            })
+        });
         out.extend(faults.sort(body).map(|body| event(series, body)));
     }
     faults.end()
 }
 
-/// The data of a frame as Binance writes it: behind the name of its stream, flat, and nothing behind it; of any other, as JSON.
+/// The data of a frame as Binance writes it: behind the name of its stream, flat, and nothing
+/// behind it; of any other, as JSON.
 fn read_flat<'a, T: Deserialize<'a> + Flat<'a>>(frame: &'a str, stream: &str) -> Result<T, String> {
-    let data =
-        frame.strip_prefix("{\"stream\":\"").and_then(|rest| rest.strip_prefix(stream)?.strip_prefix("\",\"data\":"));
+    let data = frame
+        .strip_prefix("{\"stream\":\"")
+        .and_then(|rest| rest.strip_prefix(stream)?.strip_prefix("\",\"data\":"));
     match data.and_then(flat) {
         Some((found, "}")) => Ok(found),
         _ => read(frame),
@@ -449,7 +600,9 @@ fn read_flat<'a, T: Deserialize<'a> + Flat<'a>>(frame: &'a str, stream: &str) ->
 }
 
 fn read<'a, T: Deserialize<'a>>(frame: &'a str) -> Result<T, String> {
-    serde_json::from_str::<Frame<T>>(frame).map(|frame| frame.data).map_err(not_json)
+    serde_json::from_str::<Frame<T>>(frame)
+        .map(|frame| frame.data)
+        .map_err(not_json)
 }
 
 #[cfg(test)]
@@ -458,7 +611,14 @@ mod tests {
 
     fn wanted() -> Directory {
         let mut wanted = Directory::default();
-        let kinds = [Kind::Bbo, Kind::Trade, Kind::MarkPrice, Kind::Funding, Kind::Liquidation, Kind::OpenInterest];
+        let kinds = [
+            Kind::Bbo,
+            Kind::Trade,
+            Kind::MarkPrice,
+            Kind::Funding,
+            Kind::Liquidation,
+            Kind::OpenInterest,
+        ];
         for (place, kind) in kinds.into_iter().enumerate() {
             wanted.add("BTCUSDT", kind, place);
         }
@@ -476,7 +636,12 @@ mod tests {
     fn quotes() {
         let (heard, events) = of(QUOTE).unwrap();
         assert_eq!(heard, Heard::Data);
-        let body = Body::Bbo { bid_price: 25.3519, bid_qty: 31.21, ask_price: 25.3652, ask_qty: 40.66 };
+        let body = Body::Bbo {
+            bid_price: 25.3519,
+            bid_qty: 31.21,
+            ask_price: 25.3652,
+            ask_qty: 40.66,
+        };
         let want = Event {
             series: 0,
             ts_event: 1_568_014_460_891_000_000,
@@ -501,7 +666,10 @@ mod tests {
             )
         };
         let (_, events) = of(&frame(true)).unwrap();
-        assert_eq!((events[0].series, events[0].id), (1, Id::Consecutive(5_933_014)));
+        assert_eq!(
+            (events[0].series, events[0].id),
+            (1, Id::Consecutive(5_933_014))
+        );
         assert_eq!(
             events[0].body,
             Body::Trade {
@@ -513,26 +681,59 @@ mod tests {
                 last_id: 105
             }
         );
-        assert!(matches!(of(&frame(false)).unwrap().1[0].body, Body::Trade { side: 1, .. }));
+        assert!(matches!(
+            of(&frame(false)).unwrap().1[0].body,
+            Body::Trade { side: 1, .. }
+        ));
     }
 
     #[test]
     fn a_mark_price_is_two_events() {
         let (_, events) = of(r#"{"stream":"btcusdt@markPrice@1s","data":{"e":"markPriceUpdate","E":1562305380000,"s":"BTCUSDT","p":"11794.15000000","i":"11784.62659091","P":"11784.25641265","r":"-0.00038167","T":1562306400000}}"#).unwrap();
-        assert_eq!(events[0].body, Body::MarkPrice { mark_price: 11_794.15, index_price: Some(11_784.626_590_91) });
-        assert_eq!(events[1].body, Body::Funding { rate: -0.000_381_67, next_ns: 1_562_306_400_000_000_000 });
-        assert_eq!((events[1].series, events[1].ts_event), (3, 1_562_305_380_000_000_000));
+        assert_eq!(
+            events[0].body,
+            Body::MarkPrice {
+                mark_price: 11_794.15,
+                index_price: Some(11_784.626_590_91)
+            }
+        );
+        assert_eq!(
+            events[1].body,
+            Body::Funding {
+                rate: -0.000_381_67,
+                next_ns: 1_562_306_400_000_000_000
+            }
+        );
+        assert_eq!(
+            (events[1].series, events[1].ts_event),
+            (3, 1_562_305_380_000_000_000)
+        );
     }
 
     #[test]
     fn liquidations_have_the_side_of_the_order_that_closes() {
         let frame = r#"{"stream":"btcusdt@forceOrder","data":{"e":"forceOrder","E":1568014460893,"o":{"s":"BTCUSDT","S":"SELL","o":"LIMIT","f":"IOC","q":"0.014","p":"9910","ap":"9911.5","X":"FILLED","l":"0.014","z":"0.014","T":1568014460890}}}"#;
         let (_, events) = of(frame).unwrap();
-        let body = |average_price| Body::Liquidation { price: 9910.0, qty: 0.014, average_price, side: -1 };
-        assert_eq!((events[0].series, events[0].ts_event), (4, 1_568_014_460_890_000_000));
+        let body = |average_price| Body::Liquidation {
+            price: 9910.0,
+            qty: 0.014,
+            average_price,
+            side: -1,
+        };
+        assert_eq!(
+            (events[0].series, events[0].ts_event),
+            (4, 1_568_014_460_890_000_000)
+        );
         assert_eq!(events[0].body, body(Some(9911.5)));
-        assert_eq!(of(&frame.replace("9911.5", "0")).unwrap().1[0].body, body(None), "nothing is filled yet");
-        assert!(of(&frame.replace("SELL", "sold")).is_err() && of(&frame.replace("\"9910\"", "9910")).is_err());
+        assert_eq!(
+            of(&frame.replace("9911.5", "0")).unwrap().1[0].body,
+            body(None),
+            "nothing is filled yet"
+        );
+        assert!(
+            of(&frame.replace("SELL", "sold")).is_err()
+                && of(&frame.replace("\"9910\"", "9910")).is_err()
+        );
     }
 
     #[test]
@@ -540,7 +741,10 @@ mod tests {
         let body = r#"{"serverTime":1,"symbols":[{"symbol":"BTCUSDT","status":"TRADING","contractType":"PERPETUAL","filters":[7,{"filterType":"PRICE_FILTER","tickSize":"0.10"},{"filterType":"LOT_SIZE","stepSize":"0.001"}]},
             {"symbol":"币安人生USDT","status":"PENDING_TRADING","filters":[]},3,{"symbol":"OLDUSDT","status":"CLOSE","filters":[]}]}"#;
         let list = instruments(body).unwrap().instruments;
-        let told: Vec<_> = list.iter().map(|i| (i.wire.as_str(), i.trading, i.tick_size, i.lot_size)).collect();
+        let told: Vec<_> = list
+            .iter()
+            .map(|i| (i.wire.as_str(), i.trading, i.tick_size, i.lot_size))
+            .collect();
         assert_eq!(
             told,
             [
@@ -552,8 +756,19 @@ mod tests {
         let mut out = Vec::new();
         let text = r#"{"openInterest":"10659.509","symbol":"BTCUSDT","time":1589437530011}"#;
         answer(text, 7, &wanted(), &mut out).unwrap();
-        assert_eq!((out[0].series, &out[0].body), (5, &Body::OpenInterest(10_659.509)));
-        assert!(answer(r#"{"code":-1121,"msg":"Invalid symbol."}"#, 7, &wanted(), &mut out).is_err());
+        assert_eq!(
+            (out[0].series, &out[0].body),
+            (5, &Body::OpenInterest(10_659.509))
+        );
+        assert!(
+            answer(
+                r#"{"code":-1121,"msg":"Invalid symbol."}"#,
+                7,
+                &wanted(),
+                &mut out
+            )
+            .is_err()
+        );
     }
 
     #[test]
@@ -566,53 +781,114 @@ mod tests {
         };
         let mut check = |frame: String, fine: bool, series: &[usize], index: Option<f64>| {
             out.clear();
-            assert_eq!(decode(&frame, 7, &wanted, &mut out).is_ok(), fine, "{frame}");
-            assert_eq!(out.iter().map(|e| e.series).collect::<Vec<_>>(), series, "{frame}");
-            if let Some(Event { body: Body::MarkPrice { index_price, .. }, .. }) = out.first() {
+            assert_eq!(
+                decode(&frame, 7, &wanted, &mut out).is_ok(),
+                fine,
+                "{frame}"
+            );
+            assert_eq!(
+                out.iter().map(|e| e.series).collect::<Vec<_>>(),
+                series,
+                "{frame}"
+            );
+            if let Some(Event {
+                body: Body::MarkPrice { index_price, .. },
+                ..
+            }) = out.first()
+            {
                 assert_eq!(*index_price, index, "{frame}");
             }
         };
         // An empty text is how an index, or a rate, that does not exist is written.
-        check(frame(r#""""#, r#""0.1""#, "1562306400000"), true, &[2, 3], None);
+        check(
+            frame(r#""""#, r#""0.1""#, "1562306400000"),
+            true,
+            &[2, 3],
+            None,
+        );
         check(frame(r#""1.5""#, r#""""#, "0"), true, &[2], Some(1.5));
         check(frame("null", r#""""#, "0"), true, &[2], None);
         // What is wrong is a fault, of the event that it belongs to.
         check(frame(r#""1.5""#, r#""0.1""#, "0"), false, &[2], Some(1.5));
-        check(frame("7", r#""0.1""#, "1562306400000"), false, &[2, 3], None);
-        check(frame(r#""1.5""#, "[]", "1562306400000"), false, &[2], Some(1.5));
-        check(frame(r#""1.5""#, r#""0.1""#, "1562306400000").replace("\"11794.15\"", "\"\""), false, &[3], None);
+        check(
+            frame("7", r#""0.1""#, "1562306400000"),
+            false,
+            &[2, 3],
+            None,
+        );
+        check(
+            frame(r#""1.5""#, "[]", "1562306400000"),
+            false,
+            &[2],
+            Some(1.5),
+        );
+        check(
+            frame(r#""1.5""#, r#""0.1""#, "1562306400000").replace("\"11794.15\"", "\"\""),
+            false,
+            &[3],
+            None,
+        );
     }
 
     #[test]
     fn a_side_of_nothing_at_zero_is_empty() {
-        let frame = QUOTE.replace("25.35190000", "0.00").replace("31.21", "0.000");
+        let frame = QUOTE
+            .replace("25.35190000", "0.00")
+            .replace("31.21", "0.000");
         let (_, events) = of(&frame).unwrap();
-        let Body::Bbo { bid_price, bid_qty, ask_price, ask_qty } = events[0].body else { panic!("no quote") };
+        let Body::Bbo {
+            bid_price,
+            bid_qty,
+            ask_price,
+            ask_qty,
+        } = events[0].body
+        else {
+            panic!("no quote")
+        };
         assert!(bid_price.is_nan() && bid_qty.is_nan());
-        assert_eq!((ask_price.to_bits(), ask_qty.to_bits()), (25.3652_f64.to_bits(), 40.66_f64.to_bits()));
+        assert_eq!(
+            (ask_price.to_bits(), ask_qty.to_bits()),
+            (25.3652_f64.to_bits(), 40.66_f64.to_bits())
+        );
     }
 
     #[test]
     fn escapes_are_decoded_wherever_they_stand() {
-        let escaped =
-            QUOTE.replace("btcusdt@bookTicker\",", "btcusdt\\u0040bookTicker\",").replace("25.35", "25\\u002e35");
+        let escaped = QUOTE
+            .replace("btcusdt@bookTicker\",", "btcusdt\\u0040bookTicker\",")
+            .replace("25.35", "25\\u002e35");
         assert_ne!(escaped, QUOTE);
         assert_eq!(of(&escaped).unwrap(), of(QUOTE).unwrap());
     }
 
     #[test]
     fn answers_are_told_from_data() {
-        assert_eq!(of(r#"{"result":null,"id":1}"#).unwrap().0, Heard::Subscribed(Some(Reply::Request(1))));
-        for frame in
-            [r#"{"error":{"code":2,"msg":"Invalid request"},"id":1}"#, r#"{"code":2,"msg":"Invalid request","id":1}"#]
-        {
+        assert_eq!(
+            of(r#"{"result":null,"id":1}"#).unwrap().0,
+            Heard::Subscribed(Some(Reply::Request(1)))
+        );
+        for frame in [
+            r#"{"error":{"code":2,"msg":"Invalid request"},"id":1}"#,
+            r#"{"code":2,"msg":"Invalid request","id":1}"#,
+        ] {
             let what = Some(Reply::Request(1));
-            assert_eq!(of(frame).unwrap().0, Heard::Refused { what, text: "Invalid request".to_owned() });
+            assert_eq!(
+                of(frame).unwrap().0,
+                Heard::Refused {
+                    what,
+                    text: "Invalid request".to_owned()
+                }
+            );
         }
         let all = Reply::All(vec!["btcusdt@forceOrder".to_owned(), "b@c".to_owned()]);
-        let listed = of(r#"{"result":["btcusdt@forceOrder",7,"b\u0040c"],"id":3}"#).unwrap().0;
+        let listed = of(r#"{"result":["btcusdt@forceOrder",7,"b\u0040c"],"id":3}"#)
+            .unwrap()
+            .0;
         assert_eq!(listed, Heard::Subscribed(Some(all)));
-        assert_eq!(of(r#"{"result":[],"id":3}"#).unwrap().0, Heard::Subscribed(Some(Reply::All(Vec::new()))));
+        assert_eq!(
+            of(r#"{"result":[],"id":3}"#).unwrap().0,
+            Heard::Subscribed(Some(Reply::All(Vec::new())))
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! Bybit v5, linear contracts: `orderbook.1` gives bbo, `publicTrade` trades, `tickers` mark price, funding and open
-//! interest.
+//! Bybit v5, linear contracts: `orderbook.1` gives bbo, `publicTrade` trades, `tickers` mark price,
+//! funding and open interest.
 //!
-//! A ticker is one snapshot, then changes that hold only what changed: the last state is kept per symbol, and an event is
-//! made of it for each stream that the change touches. A book of depth 1 comes as snapshots; a change, if one comes, is
-//! applied to the last one. Empty texts mean that there is no such value (contracts without funding).
+//! A ticker is one snapshot, then changes that hold only what changed: the last state is kept per
+//! symbol, and an event is made of it for each stream that the change touches. A book of depth 1
+//! comes as snapshots; a change, if one comes, is applied to the last one. Empty texts mean that
+//! there is no such value (contracts without funding).
 
 use std::{collections::HashMap, time::Duration};
 
@@ -19,7 +20,11 @@ use super::{
     value::{Faults, Item, Levels, Value},
 };
 
-const LINEAR: Route = socket("bybit.linear", "wss://stream.bybit.com/v5/public/linear", 200);
+const LINEAR: Route = socket(
+    "bybit.linear",
+    "wss://stream.bybit.com/v5/public/linear",
+    200,
+);
 const REST: Route = requests("bybit.rest", "https://api.bybit.com");
 
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -32,7 +37,10 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     allowance: None,
     ping: Some("{\"op\":\"ping\"}"),
     // 500 connections in five minutes.
-    dial_rate: DialRate { burst: 20, every: Duration::from_millis(700) },
+    dial_rate: DialRate {
+        burst: 20,
+        every: Duration::from_millis(700),
+    },
     // A book is pushed again when nothing has changed.
     cadence: |kind| (kind == Kind::Bbo).then_some(Duration::from_secs(3)),
     topics: |kind, wire| {
@@ -46,7 +54,9 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     },
     // An unknown topic has its whole message refused: one topic a message.
     asking: Asking::Messages {
-        one: |number, name| format!("{{\"req_id\":\"{number}\",\"op\":\"subscribe\",\"args\":[\"{name}\"]}}"),
+        one: |number, name| {
+            format!("{{\"req_id\":\"{number}\",\"op\":\"subscribe\",\"args\":[\"{name}\"]}}")
+        },
         many: None,
     },
     has_funding: |wire| !wire.contains('-'),
@@ -57,7 +67,13 @@ pub(super) const PROTOCOL: Protocol = Protocol {
 };
 
 impl Frames for State {
-    fn decode(&mut self, frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
+    fn decode(
+        &mut self,
+        frame: &str,
+        ts_recv: i64,
+        wanted: &Directory,
+        out: &mut Vec<Event>,
+    ) -> Result<Heard, String> {
         decode(frame, ts_recv, wanted, self, out)
     }
 }
@@ -175,15 +191,35 @@ fn instruments(body: &str) -> Result<Page, String> {
     };
     let of = |item: &Item<Listed>| {
         let listed = item.object()?;
-        let price = listed.price_filter.as_ref().and_then(|steps| steps.object().ok());
-        let size = listed.lot_size_filter.as_ref().and_then(|steps| steps.object().ok());
+        let price = listed
+            .price_filter
+            .as_ref()
+            .and_then(|steps| steps.object().ok());
+        let size = listed
+            .lot_size_filter
+            .as_ref()
+            .and_then(|steps| steps.object().ok());
         let tick = price.and_then(|steps| steps.tick_size.amount().ok());
         let lot = size.and_then(|steps| steps.qty_step.amount().ok());
-        instrument(&listed.symbol, &listed.status, trading, [tick, lot, Some(1.0), Some(1.0)])
+        instrument(
+            &listed.symbol,
+            &listed.status,
+            trading,
+            [tick, lot, Some(1.0), Some(1.0)],
+        )
     };
-    let cursor = answer.result.next_page_cursor.present().and_then(|cursor| cursor.text().ok());
+    let cursor = answer
+        .result
+        .next_page_cursor
+        .present()
+        .and_then(|cursor| cursor.text().ok());
     Ok(Page {
-        instruments: answer.result.list.iter().filter_map(|item| of(item).ok()).collect(),
+        instruments: answer
+            .result
+            .list
+            .iter()
+            .filter_map(|item| of(item).ok())
+            .collect(),
         // It comes encoded as a URL wants it.
         next: cursor.map(|cursor| format!("&cursor={cursor}")),
     })
@@ -249,7 +285,10 @@ fn decode(
     state: &mut State,
     out: &mut Vec<Event>,
 ) -> Result<Heard, String> {
-    let named = frame.strip_prefix("{\"topic\":\"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
+    let named = frame
+        .strip_prefix("{\"topic\":\"")
+        .and_then(|rest| rest.split_once('"'))
+        .map(|(name, _)| name);
     let any: Any;
     let topic = if let Some(name) = named.filter(|name| !name.contains('\\')) {
         name
@@ -262,16 +301,22 @@ fn decode(
     };
     let mut parts = topic.splitn(3, '.');
     match (parts.next(), parts.next(), parts.next()) {
-        (Some("orderbook"), Some("1"), Some(symbol)) => out.push(state.quote(frame, symbol, ts_recv, wanted)?),
+        (Some("orderbook"), Some("1"), Some(symbol)) => {
+            out.push(state.quote(frame, symbol, ts_recv, wanted)?);
+        }
         (Some("orderbook"), Some(depth), Some(_)) => {
-            return Err(format!("topic {topic:?} has the depth {depth:?}, which was not asked for"));
+            return Err(format!(
+                "topic {topic:?} has the depth {depth:?}, which was not asked for"
+            ));
         }
         (Some("publicTrade"), Some(_), _) => {
             let symbol = topic.split_once('.').map_or("", |(_, symbol)| symbol);
             let trades: Trades = serde_json::from_str(frame).map_err(not_json)?;
             let mut faults = Faults::default();
             for trade in &trades.data {
-                let event = trade.object().and_then(|trade| trade.event(symbol, ts_recv, wanted));
+                let event = trade
+                    .object()
+                    .and_then(|trade| trade.event(symbol, ts_recv, wanted));
                 out.extend(faults.sort(event));
             }
             faults.end()?;
@@ -281,7 +326,12 @@ fn decode(
             let all: Trades = serde_json::from_str(frame).map_err(not_json)?;
             let mut faults = Faults::default();
             for one in &all.data {
-                out.extend(faults.sort(one.object().and_then(|one| one.liquidation(symbol, ts_recv, wanted))));
+                out.extend(
+                    faults.sort(
+                        one.object()
+                            .and_then(|one| one.liquidation(symbol, ts_recv, wanted)),
+                    ),
+                );
             }
             faults.end()?;
         }
@@ -297,13 +347,26 @@ fn decode(
 
 /// A frame without a topic: the answer to something that was asked.
 fn answer(any: &Any) -> Result<Heard, String> {
-    let Value::Text(op) = &any.op else { return Err("has no topic".to_owned()) };
-    let what = any.req_id.present().and_then(|id| usize::try_from(id.whole().ok()?).ok()).map(Reply::Request);
+    let Value::Text(op) = &any.op else {
+        return Err("has no topic".to_owned());
+    };
+    let what = any
+        .req_id
+        .present()
+        .and_then(|id| usize::try_from(id.whole().ok()?).ok())
+        .map(Reply::Request);
     Ok(match (&**op, &any.success) {
         ("pong", _) => Heard::Pong,
         (op, Value::Truth(false)) => {
-            let why = any.ret_msg.present().and_then(|text| text.text().ok()).unwrap_or("no reason given");
-            Heard::Refused { what, text: format!("{op}: {why}") }
+            let why = any
+                .ret_msg
+                .present()
+                .and_then(|text| text.text().ok())
+                .unwrap_or("no reason given");
+            Heard::Refused {
+                what,
+                text: format!("{op}: {why}"),
+            }
         }
         ("ping", _) => Heard::Pong,
         ("subscribe", Value::Truth(true)) => Heard::Subscribed(what),
@@ -314,7 +377,9 @@ fn answer(any: &Any) -> Result<Heard, String> {
 /// Refuses data of another symbol than its topic names.
 fn same_symbol(topic: &str, data: &Value) -> Result<(), String> {
     match data.present() {
-        Some(symbol) if symbol.text()? != topic => Err(format!("the topic of {topic:?} has data of {symbol}")),
+        Some(symbol) if symbol.text()? != topic => {
+            Err(format!("the topic of {topic:?} has data of {symbol}"))
+        }
         _ => Ok(()),
     }
 }
@@ -332,7 +397,12 @@ impl Trade<'_> {
         same_symbol(symbol, &self.s)?;
         // The side of the position: a long one is closed by an order that sells.
         let side = -self.side()?;
-        let body = Body::Liquidation { price: self.p.amount()?, qty: self.v.amount()?, average_price: None, side };
+        let body = Body::Liquidation {
+            price: self.p.amount()?,
+            qty: self.v.amount()?,
+            average_price: None,
+            side,
+        };
         Ok(Event {
             series: wanted.wanted(symbol, Kind::Liquidation)?,
             ts_event: self.time.millis()?,
@@ -347,31 +417,62 @@ impl Trade<'_> {
         same_symbol(symbol, &self.s)?;
         let side = self.side()?;
         let id = self.i.present().ok_or("a trade has no id")?.text()?;
-        let number = self.seq.present().map(Value::signed).transpose()?.unwrap_or(0);
+        let number = self
+            .seq
+            .present()
+            .map(Value::signed)
+            .transpose()?
+            .unwrap_or(0);
         let (price, qty, id) = (self.p.amount()?, self.v.amount()?, TradeId::Text(id.into()));
         Ok(Event {
             series: wanted.wanted(symbol, Kind::Trade)?,
             ts_event: self.time.millis()?,
             ts_recv,
-            id: if number > 0 { Id::Shared(number.unsigned_abs()) } else { Id::Time },
+            id: if number > 0 {
+                Id::Shared(number.unsigned_abs())
+            } else {
+                Id::Time
+            },
             number,
-            body: Body::Trade { price, qty, side, id, first_id: -1, last_id: -1 },
+            body: Body::Trade {
+                price,
+                qty,
+                side,
+                id,
+                first_id: -1,
+                last_id: -1,
+            },
         })
     }
 }
 
 impl State {
-    fn quote(&mut self, frame: &str, symbol: &str, ts_recv: i64, wanted: &Directory) -> Result<Event, String> {
+    fn quote(
+        &mut self,
+        frame: &str,
+        symbol: &str,
+        ts_recv: i64,
+        wanted: &Directory,
+    ) -> Result<Event, String> {
         let book: Book = serde_json::from_str(frame).map_err(not_json)?;
         let series = wanted.wanted(symbol, Kind::Bbo)?;
         same_symbol(symbol, &book.data.s)?;
         let ts_event = book.cts.present().unwrap_or(&book.ts).millis()?;
         let update = book.data.u.whole()?;
-        let number = book.data.seq.present().map(Value::signed).transpose()?.unwrap_or(0);
+        let number = book
+            .data
+            .seq
+            .present()
+            .map(Value::signed)
+            .transpose()?
+            .unwrap_or(0);
         let (bids, asks) = (book.data.b.all()?, book.data.a.all()?);
         let before = match book.kind.text()? {
             "snapshot" => Best::default(),
-            "delta" => *self.books.get(symbol).ok_or("a change came before its snapshot")?,
+            "delta" => *self
+                .books
+                .get(symbol)
+                .ok_or("a change came before its snapshot")?,
             other => return Err(format!("{other:?} is neither snapshot nor delta")),
         };
         let best = Best {
@@ -391,7 +492,12 @@ impl State {
             ts_recv,
             id: Id::Ascending(update),
             number,
-            body: Body::Bbo { bid_price, bid_qty, ask_price, ask_qty },
+            body: Body::Bbo {
+                bid_price,
+                bid_qty,
+                ask_price,
+                ask_qty,
+            },
         })
     }
 
@@ -412,12 +518,21 @@ impl State {
         }
         let before = match ticker.kind.text()? {
             "snapshot" => Last::default(),
-            "delta" => *self.tickers.get(symbol).ok_or("a change came before its snapshot")?,
+            "delta" => *self
+                .tickers
+                .get(symbol)
+                .ok_or("a change came before its snapshot")?,
             other => return Err(format!("{other:?} is neither snapshot nor delta")),
         };
         let mut faults = Faults::default();
         let mut read = |value: &Value, is_rate: bool| {
-            value.present().and_then(|value| faults.sort(if is_rate { value.rate() } else { value.amount() }))
+            value.present().and_then(|value| {
+                faults.sort(if is_rate {
+                    value.rate()
+                } else {
+                    value.amount()
+                })
+            })
         };
         let new = Last {
             mark: read(&fields.mark_price, false),
@@ -426,7 +541,10 @@ impl State {
             interest: read(&fields.open_interest, false),
             next_ns: None,
         };
-        let next_ns = fields.next_funding_time.present().and_then(|value| faults.sort(value.millis()));
+        let next_ns = fields
+            .next_funding_time
+            .present()
+            .and_then(|value| faults.sort(value.millis()));
         let last = Last {
             mark: new.mark.or(before.mark),
             index: new.index.or(before.index),
@@ -441,14 +559,41 @@ impl State {
             let _ = self.tickers.insert(symbol.to_owned(), last);
         }
         let ts_event = ticker.ts.millis()?;
-        let number = ticker.cs.present().and_then(|cs| faults.sort(cs.signed())).unwrap_or(0);
-        let id = if number > 0 { Id::Shared(number.unsigned_abs()) } else { Id::Time };
-        let mut push = |series, body| out.push(Event { series, ts_event, ts_recv, id, number, body });
-        if let (Some(series), Some(mark_price), true) = (mark, last.mark, new.mark.is_some() || new.index.is_some()) {
-            push(series, Body::MarkPrice { mark_price, index_price: last.index });
+        let number = ticker
+            .cs
+            .present()
+            .and_then(|cs| faults.sort(cs.signed()))
+            .unwrap_or(0);
+        let id = if number > 0 {
+            Id::Shared(number.unsigned_abs())
+        } else {
+            Id::Time
+        };
+        let mut push = |series, body| {
+            out.push(Event {
+                series,
+                ts_event,
+                ts_recv,
+                id,
+                number,
+                body,
+            });
+        };
+        if let (Some(series), Some(mark_price), true) =
+            (mark, last.mark, new.mark.is_some() || new.index.is_some())
+        {
+            push(
+                series,
+                Body::MarkPrice {
+                    mark_price,
+                    index_price: last.index,
+                },
+            );
         }
         let touched = new.rate.is_some() || next_ns.is_some();
-        if let (Some(series), Some(rate), Some(next_ns), true) = (funding, last.rate, last.next_ns, touched) {
+        if let (Some(series), Some(rate), Some(next_ns), true) =
+            (funding, last.rate, last.next_ns, touched)
+        {
             push(series, Body::Funding { rate, next_ns });
         }
         if let (Some(series), Some(value)) = (interest, new.interest) {
@@ -459,9 +604,16 @@ impl State {
 }
 
 /// The best level of a side after these levels came: a quantity of zero takes a level away.
-fn applied(before: Option<(f64, f64)>, levels: &[(f64, f64)], better: impl Fn(f64, f64) -> bool) -> Option<(f64, f64)> {
-    let mut best =
-        before.filter(|(price, _)| !levels.iter().any(|(at, qty)| at.to_bits() == price.to_bits() || *qty > 0.0));
+fn applied(
+    before: Option<(f64, f64)>,
+    levels: &[(f64, f64)],
+    better: impl Fn(f64, f64) -> bool,
+) -> Option<(f64, f64)> {
+    let mut best = before.filter(|(price, _)| {
+        !levels
+            .iter()
+            .any(|(at, qty)| at.to_bits() == price.to_bits() || *qty > 0.0)
+    });
     for (price, qty) in levels.iter().filter(|(_, qty)| *qty > 0.0) {
         if best.is_none_or(|(old, _)| better(*price, old)) {
             best = Some((*price, *qty));
@@ -499,11 +651,20 @@ mod tests {
         let (_, events) = got[0].as_ref().unwrap();
         assert_eq!(
             (events[0].ts_event, events[0].id, events[0].number),
-            (1_672_304_484_976_000_000, Id::Ascending(18_521_288), 7_961_638_724)
+            (
+                1_672_304_484_976_000_000,
+                Id::Ascending(18_521_288),
+                7_961_638_724
+            )
         );
         assert_eq!(
             events[0].body,
-            Body::Bbo { bid_price: 16_493.5, bid_qty: 0.006, ask_price: 16_611.0, ask_qty: 0.029 }
+            Body::Bbo {
+                bid_price: 16_493.5,
+                bid_qty: 0.006,
+                ask_price: 16_611.0,
+                ask_qty: 0.029
+            }
         );
         let (_, events) = got[1].as_ref().unwrap();
         assert!(
@@ -515,8 +676,16 @@ mod tests {
     fn liquidations_have_the_side_of_the_order_that_closes() {
         let frame = r#"{"topic":"allLiquidation.BTCUSDT","type":"snapshot","ts":1739502303204,"data":[{"T":1739502302929,"s":"BTCUSDT","S":"Buy","v":"20000","p":"0.04499"},{"T":0},{"T":1739502302930,"s":"BTCUSDT","S":"Sell","v":"1","p":"2"}]}"#;
         let (wanted, mut state, mut out) = (wanted(), State::default(), Vec::new());
-        assert!(decode(frame, 7, &wanted, &mut state, &mut out).is_err(), "one of them is none");
-        let body = |price, qty, side| Body::Liquidation { price, qty, average_price: None, side };
+        assert!(
+            decode(frame, 7, &wanted, &mut state, &mut out).is_err(),
+            "one of them is none"
+        );
+        let body = |price, qty, side| Body::Liquidation {
+            price,
+            qty,
+            average_price: None,
+            side,
+        };
         let bodies: Vec<_> = out.into_iter().map(|event| event.body).collect();
         assert_eq!(bodies, [body(0.04499, 20_000.0, -1), body(2.0, 1.0, 1)]);
     }
@@ -525,8 +694,18 @@ mod tests {
     fn lists_have_pages() {
         let body = r#"{"retCode":0,"result":{"category":"linear","list":[{"symbol":"BTCUSDT","status":"Trading","priceFilter":{"tickSize":"0.10"},"lotSizeFilter":{"qtyStep":"0.001"}},{"symbol":"NEWUSDT","status":"PreLaunch","priceFilter":3}],"nextPageCursor":"a%3Db"}}"#;
         let page = instruments(body).unwrap();
-        let told: Vec<_> = page.instruments.iter().map(|i| (i.wire.as_str(), i.trading, i.tick_size)).collect();
-        assert_eq!(told, [("BTCUSDT", Trading::Live, Some(0.1)), ("NEWUSDT", Trading::Upcoming, None)]);
+        let told: Vec<_> = page
+            .instruments
+            .iter()
+            .map(|i| (i.wire.as_str(), i.trading, i.tick_size))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("BTCUSDT", Trading::Live, Some(0.1)),
+                ("NEWUSDT", Trading::Upcoming, None)
+            ]
+        );
         assert_eq!(page.next.as_deref(), Some("&cursor=a%3Db"));
         assert_eq!(instruments(&body.replace("a%3Db", "")).unwrap().next, None);
         assert!(instruments(r#"{"retCode":10006,"retMsg":"Too many visits"}"#).is_err());
@@ -539,7 +718,9 @@ mod tests {
         let got = of(&[frame, &wrong]);
         let (_, events) = got[0].as_ref().unwrap();
         assert_eq!(events.len(), 2);
-        assert!(matches!(&events[1].body, Body::Trade { side: -1, id: TradeId::Text(id), .. } if &**id == "x"));
+        assert!(
+            matches!(&events[1].body, Body::Trade { side: -1, id: TradeId::Text(id), .. } if &**id == "x")
+        );
         assert_eq!(got[1].as_ref().unwrap_err(), "\"Sold\" is not a side");
     }
 
@@ -551,18 +732,36 @@ mod tests {
         let got = of(&[change, snapshot, change, other]);
         assert!(got[0].as_ref().unwrap_err().contains("before its snapshot"));
         let (_, first) = got[1].as_ref().unwrap();
-        assert_eq!(first.iter().map(|e| e.series).collect::<Vec<_>>(), [2, 3, 4]);
-        assert_eq!(first[1].body, Body::Funding { rate: -0.000_212, next_ns: 1_673_280_000_000_000_000 });
+        assert_eq!(
+            first.iter().map(|e| e.series).collect::<Vec<_>>(),
+            [2, 3, 4]
+        );
+        assert_eq!(
+            first[1].body,
+            Body::Funding {
+                rate: -0.000_212,
+                next_ns: 1_673_280_000_000_000_000
+            }
+        );
         let (_, second) = got[2].as_ref().unwrap();
         assert_eq!(second.len(), 1);
-        assert_eq!(second[0].body, Body::MarkPrice { mark_price: 17_217.33, index_price: Some(17_228.0) });
+        assert_eq!(
+            second[0].body,
+            Body::MarkPrice {
+                mark_price: 17_217.33,
+                index_price: Some(17_228.0)
+            }
+        );
         assert_eq!(second[0].ts_event, 1_673_272_861_786_000_000);
         assert_eq!(got[3].as_ref().unwrap().1, []);
     }
 
     fn events(frames: &[&str]) -> (Vec<Event>, Vec<bool>) {
         let (wanted, mut state, mut out) = (wanted(), State::default(), Vec::new());
-        let fine = frames.iter().map(|frame| decode(frame, 7, &wanted, &mut state, &mut out).is_ok()).collect();
+        let fine = frames
+            .iter()
+            .map(|frame| decode(frame, 7, &wanted, &mut state, &mut out).is_ok())
+            .collect();
         (out, fine)
     }
 
@@ -574,12 +773,25 @@ mod tests {
             )
         };
         let first = r#""markPrice":"1","indexPrice":"","openInterest":"5","fundingRate":"","nextFundingTime":"""#;
-        let (out, fine) = events(&[&frame("snapshot", first), &frame("delta", r#""markPrice":"2""#)]);
-        assert_eq!((out.iter().map(|e| e.series).collect::<Vec<_>>(), fine), (vec![2, 4, 2], vec![true, true]));
+        let (out, fine) = events(&[
+            &frame("snapshot", first),
+            &frame("delta", r#""markPrice":"2""#),
+        ]);
+        assert_eq!(
+            (out.iter().map(|e| e.series).collect::<Vec<_>>(), fine),
+            (vec![2, 4, 2], vec![true, true])
+        );
         // A field that is wrong costs its own event; the state goes on from what could be read.
-        let wrong = r#""markPrice":"1","openInterest":-5,"fundingRate":"0.1","nextFundingTime":"x""#;
-        let (out, fine) = events(&[&frame("snapshot", wrong), &frame("delta", r#""openInterest":"6""#)]);
-        assert_eq!((out.iter().map(|e| e.series).collect::<Vec<_>>(), fine), (vec![2, 4], vec![false, true]));
+        let wrong =
+            r#""markPrice":"1","openInterest":-5,"fundingRate":"0.1","nextFundingTime":"x""#;
+        let (out, fine) = events(&[
+            &frame("snapshot", wrong),
+            &frame("delta", r#""openInterest":"6""#),
+        ]);
+        assert_eq!(
+            (out.iter().map(|e| e.series).collect::<Vec<_>>(), fine),
+            (vec![2, 4], vec![false, true])
+        );
     }
 
     #[test]
@@ -603,7 +815,12 @@ mod tests {
         let sides: Vec<_> = out
             .iter()
             .map(|event| match event.body {
-                Body::Bbo { bid_price, bid_qty, ask_price, .. } => (bid_price, bid_qty, ask_price),
+                Body::Bbo {
+                    bid_price,
+                    bid_qty,
+                    ask_price,
+                    ..
+                } => (bid_price, bid_qty, ask_price),
                 _ => panic!("no quote"),
             })
             .collect();
@@ -614,19 +831,37 @@ mod tests {
     #[test]
     fn a_trade_that_is_unusable_costs_no_other_of_its_frame() {
         let trade = |id: &str, price: &str| {
-            format!(r#"{{"T":1672304486865,"s":"BTCUSDT","S":"Buy","v":"1","p":{price},"i":"{id}","seq":9}}"#)
+            format!(
+                r#"{{"T":1672304486865,"s":"BTCUSDT","S":"Buy","v":"1","p":{price},"i":"{id}","seq":9}}"#
+            )
         };
-        let list =
-            [trade("a\\/b", r#""100\u002e5""#), trade("x", "7"), "null".to_owned(), trade("c", r#""1""#)].join(",");
-        let frame =
-            format!(r#"{{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1672304486868,"data":[{list}]}}"#);
+        let list = [
+            trade("a\\/b", r#""100\u002e5""#),
+            trade("x", "7"),
+            "null".to_owned(),
+            trade("c", r#""1""#),
+        ]
+        .join(",");
+        let frame = format!(
+            r#"{{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1672304486868,"data":[{list}]}}"#
+        );
         let (out, fine) = events(&[&frame]);
         let named = |id: &str, price| {
             let id = TradeId::Text(id.into());
-            Body::Trade { price, qty: 1.0, side: 1, id, first_id: -1, last_id: -1 }
+            Body::Trade {
+                price,
+                qty: 1.0,
+                side: 1,
+                id,
+                first_id: -1,
+                last_id: -1,
+            }
         };
         let bodies: Vec<Body> = out.into_iter().map(|event| event.body).collect();
-        assert_eq!((bodies, fine), (vec![named("a/b", 100.5), named("c", 1.0)], vec![false]));
+        assert_eq!(
+            (bodies, fine),
+            (vec![named("a/b", 100.5), named("c", 1.0)], vec![false])
+        );
     }
 
     #[test]
@@ -639,9 +874,18 @@ mod tests {
             "[]",
         ]);
         assert_eq!(got[0].as_ref().unwrap().0, Heard::Pong);
-        assert_eq!(got[1].as_ref().unwrap().0, Heard::Subscribed(Some(Reply::Request(12))));
+        assert_eq!(
+            got[1].as_ref().unwrap().0,
+            Heard::Subscribed(Some(Reply::Request(12)))
+        );
         let text = "subscribe: error:handler not found".to_owned();
-        assert_eq!(got[2].as_ref().unwrap().0, Heard::Refused { what: Some(Reply::Request(3)), text });
+        assert_eq!(
+            got[2].as_ref().unwrap().0,
+            Heard::Refused {
+                what: Some(Reply::Request(3)),
+                text
+            }
+        );
         assert!(got[3].is_err() && got[4].is_err());
     }
 }

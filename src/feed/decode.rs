@@ -1,8 +1,8 @@
-//! A frame becomes events, or the reason why not. One decoder per connection, because some exchanges send changes to a
-//! state that begins with the connection.
+//! A frame becomes events, or the reason why not. One decoder per connection, because some
+//! exchanges send changes to a state that begins with the connection.
 //!
-//! Strict about types, lenient about added fields. Each event is judged by itself: an error in one event of a frame
-//! costs none of the others.
+//! Strict about types, lenient about added fields. Each event is judged by itself: an error in one
+//! event of a frame costs none of the others.
 
 use super::{
     directory::{Directory, Heard},
@@ -24,14 +24,24 @@ impl Decoder {
     /// A decoder for a connection that was just made.
     #[must_use]
     pub fn new(venue: Venue, directory: Directory) -> Self {
-        Self { venue, directory, frames: (venue.protocol().frames)() }
+        Self {
+            venue,
+            directory,
+            frames: (venue.protocol().frames)(),
+        }
     }
 
     /// Decodes a frame that was read at `ts_recv`, and appends its events to `out`.
     ///
     /// # Errors
-    /// What of the frame is not as the exchange documents. Its other events are appended all the same.
-    pub fn decode(&mut self, frame: &str, ts_recv: i64, out: &mut Vec<Event>) -> Result<Heard, String> {
+    /// What of the frame is not as the exchange documents. Its other events are appended all the
+    /// same.
+    pub fn decode(
+        &mut self,
+        frame: &str,
+        ts_recv: i64,
+        out: &mut Vec<Event>,
+    ) -> Result<Heard, String> {
         let before = out.len();
         let reason = match self.frames.decode(frame, ts_recv, &self.directory, out) {
             Ok(heard) => return Ok(heard),
@@ -72,7 +82,10 @@ mod tests {
     fn kept(decoder: &mut Decoder, frame: &str) -> Vec<Event> {
         let mut out = Vec::new();
         let reason = decoder.decode(frame, 7, &mut out).expect_err(frame);
-        assert!(!reason.is_empty() && out.iter().all(|event| event.ts_recv == 7), "{frame}");
+        assert!(
+            !reason.is_empty() && out.iter().all(|event| event.ts_recv == 7),
+            "{frame}"
+        );
         out
     }
 
@@ -80,7 +93,9 @@ mod tests {
     fn an_item_that_is_no_json_costs_its_own_event_only() {
         let mut bybit = decoder(Venue::Bybit, "BTCUSDT");
         let trade = |id: &str, seq: &str| {
-            format!(r#"{{"T":1672304486865,"s":"BTCUSDT","S":"Buy","v":"0.1","p":"9.5","i":"{id}","seq":{seq}}}"#)
+            format!(
+                r#"{{"T":1672304486865,"s":"BTCUSDT","S":"Buy","v":"0.1","p":"9.5","i":"{id}","seq":{seq}}}"#
+            )
         };
         for bad in [
             trade("x", "1e999"),
@@ -103,24 +118,44 @@ mod tests {
                     other => panic!("{other:?}"),
                 })
                 .collect();
-            assert_eq!(ids, [TradeId::Text("left".into()), TradeId::Text("right".into())], "{frame}");
+            assert_eq!(
+                ids,
+                [TradeId::Text("left".into()), TradeId::Text("right".into())],
+                "{frame}"
+            );
         }
 
         let mut okx = decoder(Venue::Okx, "BTC-USDT-SWAP");
-        let good =
-            |seq: u32| format!(r#"{{"asks":[["2","415"]],"bids":[["1","256"]],"ts":"1672304486865","seqId":{seq}}}"#);
-        for asks in [r#"[["1",1e999]]"#, r#"[["1","\ud800"]]"#, r#"{"a":1}"#, r#"["2"]"#, "7", "[[]]", "null", "[1 2]"]
-        {
+        let good = |seq: u32| {
+            format!(
+                r#"{{"asks":[["2","415"]],"bids":[["1","256"]],"ts":"1672304486865","seqId":{seq}}}"#
+            )
+        };
+        for asks in [
+            r#"[["1",1e999]]"#,
+            r#"[["1","\ud800"]]"#,
+            r#"{"a":1}"#,
+            r#"["2"]"#,
+            "7",
+            "[[]]",
+            "null",
+            "[1 2]",
+        ] {
             let bad = good(5).replace(r#"[["2","415"]]"#, asks);
             let frame = format!(
                 r#"{{"arg":{{"channel":"bbo-tbt","instId":"BTC-USDT-SWAP"}},"data":[{},{bad},{}]}}"#,
                 good(4),
                 good(6)
             );
-            let numbers: Vec<i64> = kept(&mut okx, &frame).iter().map(|event| event.number).collect();
+            let numbers: Vec<i64> = kept(&mut okx, &frame)
+                .iter()
+                .map(|event| event.number)
+                .collect();
             assert_eq!(numbers, [4, 6], "{frame}");
         }
-        let details = |price: &str| format!(r#"{{"side":"buy","bkPx":{price},"sz":"2","ts":"1672304486865"}}"#);
+        let details = |price: &str| {
+            format!(r#"{{"side":"buy","bkPx":{price},"sz":"2","ts":"1672304486865"}}"#)
+        };
         let frame = format!(
             r#"{{"arg":{{"channel":"liquidation-orders","instType":"SWAP"}},"data":[{{"instId":"BTC-USDT-SWAP","details":[{},{},{}]}}]}}"#,
             details("\"1\""),
@@ -132,16 +167,30 @@ mod tests {
 
     #[test]
     fn a_field_that_is_no_json_costs_only_the_events_that_need_it() {
-        let kinds = |events: Vec<Event>| events.iter().map(|event| Kind::ALL[event.series]).collect::<Vec<_>>();
+        let kinds = |events: Vec<Event>| {
+            events
+                .iter()
+                .map(|event| Kind::ALL[event.series])
+                .collect::<Vec<_>>()
+        };
         let mut binance = decoder(Venue::Binance, "BTCUSDT");
         let mark = |price: &str, rate: &str| {
             format!(
                 r#"{{"stream":"btcusdt@markPrice@1s","data":{{"e":"markPriceUpdate","E":1562305380000,"s":"BTCUSDT","p":{price},"i":"1","r":{rate},"T":1562306400000}}}}"#
             )
         };
-        assert_eq!(kinds(kept(&mut binance, &mark("\"1\"", "1e999"))), [Kind::MarkPrice]);
-        assert_eq!(kinds(kept(&mut binance, &mark("\"1\"", "\"0.1\",\"r\":\"0.2\""))), [Kind::MarkPrice]);
-        assert_eq!(kinds(kept(&mut binance, &mark("\"\\ud800\"", "\"0.1\""))), [Kind::Funding]);
+        assert_eq!(
+            kinds(kept(&mut binance, &mark("\"1\"", "1e999"))),
+            [Kind::MarkPrice]
+        );
+        assert_eq!(
+            kinds(kept(&mut binance, &mark("\"1\"", "\"0.1\",\"r\":\"0.2\""))),
+            [Kind::MarkPrice]
+        );
+        assert_eq!(
+            kinds(kept(&mut binance, &mark("\"\\ud800\"", "\"0.1\""))),
+            [Kind::Funding]
+        );
 
         let mut bybit = decoder(Venue::Bybit, "BTCUSDT");
         let ticker = |rate: &str| {
@@ -149,7 +198,10 @@ mod tests {
                 r#"{{"topic":"tickers.BTCUSDT","type":"snapshot","cs":5,"ts":1672304486865,"data":{{"symbol":"BTCUSDT","markPrice":"1","fundingRate":{rate},"nextFundingTime":"1672304486865","openInterest":"3"}}}}"#
             )
         };
-        assert_eq!(kinds(kept(&mut bybit, &ticker("1e999"))), [Kind::MarkPrice, Kind::OpenInterest]);
+        assert_eq!(
+            kinds(kept(&mut bybit, &ticker("1e999"))),
+            [Kind::MarkPrice, Kind::OpenInterest]
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What all decoders share: which series are wanted, and what a frame can contain. It knows no exchange.
+//! What all decoders share: which series are wanted, and what a frame can contain. It knows no
+//! exchange.
 
 use std::collections::HashMap;
 
@@ -44,9 +45,15 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Notes that events of `kind` for `symbol`, as the exchange spells it, belong to the series at `place`.
+    /// Notes that events of `kind` for `symbol`, as the exchange spells it, belong to the series at
+    /// `place`.
     pub fn add(&mut self, symbol: &str, kind: Kind, place: usize) {
-        if let Some(slot) = self.places.entry(symbol.to_owned()).or_default().get_mut(kind.index()) {
+        if let Some(slot) = self
+            .places
+            .entry(symbol.to_owned())
+            .or_default()
+            .get_mut(kind.index())
+        {
             *slot = Some(place);
         }
     }
@@ -54,17 +61,25 @@ impl Directory {
     /// The place of a series; `None` when it was not asked for.
     #[must_use]
     pub fn place(&self, symbol: &str, kind: Kind) -> Option<usize> {
-        self.places.get(symbol)?.get(kind.index()).copied().flatten()
+        self.places
+            .get(symbol)?
+            .get(kind.index())
+            .copied()
+            .flatten()
     }
 
     /// As [`Self::place`], for events that come only when they were asked for.
     pub(super) fn wanted(&self, symbol: &str, kind: Kind) -> Result<usize, String> {
-        self.place(symbol, kind).ok_or_else(|| format!("{kind} of {symbol:?} was not asked for"))
+        self.place(symbol, kind)
+            .ok_or_else(|| format!("{kind} of {symbol:?} was not asked for"))
     }
 }
 
 /// A JSON error as the reason of a refusal.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
 pub(super) fn not_json(error: serde_json::Error) -> String {
     error.to_string()
 }

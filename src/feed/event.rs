@@ -23,7 +23,8 @@ pub enum Kind {
     OpenInterest,
     /// Liquidations.
     Liquidation,
-    /// What an instrument is: the steps of its prices and sizes, what a contract stands for, whether it is traded.
+    /// What an instrument is: the steps of its prices and sizes, what a contract stands for,
+    /// whether it is traded.
     Instrument,
 }
 
@@ -81,17 +82,23 @@ impl fmt::Display for Kind {
 impl FromStr for Kind {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
-            Error::usage(format!("{text:?} is not a stream that can be collected; these are: {}", names.join(", ")))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| {
+                let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
+                Error::usage(format!(
+                    "{text:?} is not a stream that can be collected; these are: {}",
+                    names.join(", ")
+                ))
+            })
     }
 }
 
 /// What tells that two events are the same one, and whether one is missing between them.
 ///
-/// A number alone never makes two events the same: venues begin their numbers again, and some give several events one number.
-/// The content ([`Body::fingerprint`]) has to agree as well.
+/// A number alone never makes two events the same: venues begin their numbers again, and some give
+/// several events one number. The content ([`Body::fingerprint`]) has to agree as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Id {
     /// Each event has the number after that of the one before: a jump is a hole.
@@ -137,7 +144,8 @@ pub enum Body {
         side: i8,
         /// The exchange's name of the trade.
         id: TradeId,
-        /// The first of the single trades that an aggregated one stands for; -1 where that is not told, and null in a file.
+        /// The first of the single trades that an aggregated one stands for; -1 where that is not
+        /// told, and null in a file.
         first_id: i64,
         /// The last of them, likewise.
         last_id: i64,
@@ -160,16 +168,19 @@ pub enum Body {
     OpenInterest(f64),
     /// A position that the exchange closes by force.
     Liquidation {
-        /// The price at which the position is taken over: that of the order, or at which it is bankrupt.
+        /// The price at which the position is taken over: that of the order, or at which it is
+        /// bankrupt.
         price: f64,
         /// The quantity, in the exchange's own unit.
         qty: f64,
         /// The mean price of what was filled, where the exchange tells it.
         average_price: Option<f64>,
-        /// Of the order that closes the position: 1 buys (a short position is closed), -1 sells (a long one).
+        /// Of the order that closes the position: 1 buys (a short position is closed), -1 sells (a
+        /// long one).
         side: i8,
     },
-    /// An instrument as the exchange lists it. What it does not tell is NaN here, and null in a file.
+    /// An instrument as the exchange lists it. What it does not tell is NaN here, and null in a
+    /// file.
     Instrument {
         /// The step of its prices.
         tick_size: f64,
@@ -185,31 +196,72 @@ pub enum Body {
 }
 
 impl Body {
-    /// A number that differs where two contents do. Equal contents have equal ones, in every process. The single trades of an
-    /// aggregated one play no part: a log of an earlier version does not tell them.
+    /// A number that differs where two contents do. Equal contents have equal ones, in every
+    /// process. The single trades of an aggregated one play no part: a log of an earlier version
+    /// does not tell them.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let none = f64::NAN;
         match self {
-            Self::Bbo { bid_price, bid_qty, ask_price, ask_qty } => {
-                fingerprint([*bid_price, *bid_qty, *ask_price, *ask_qty], 0, 0, &[])
-            }
-            Self::Trade { price, qty, side, id: TradeId::Text(text), .. } => {
-                fingerprint([*price, *qty, none, none], *side, 0, text.as_bytes())
-            }
-            Self::Trade { price, qty, side, id: TradeId::Number(number), .. } => {
+            Self::Bbo {
+                bid_price,
+                bid_qty,
+                ask_price,
+                ask_qty,
+            } => fingerprint([*bid_price, *bid_qty, *ask_price, *ask_qty], 0, 0, &[]),
+            Self::Trade {
+                price,
+                qty,
+                side,
+                id: TradeId::Text(text),
+                ..
+            } => fingerprint([*price, *qty, none, none], *side, 0, text.as_bytes()),
+            Self::Trade {
+                price,
+                qty,
+                side,
+                id: TradeId::Number(number),
+                ..
+            } => {
                 let mut digits = [0; 20];
-                fingerprint([*price, *qty, none, none], *side, 0, decimal(*number, &mut digits))
+                fingerprint(
+                    [*price, *qty, none, none],
+                    *side,
+                    0,
+                    decimal(*number, &mut digits),
+                )
             }
-            Self::MarkPrice { mark_price, index_price } => {
-                fingerprint([*mark_price, index_price.unwrap_or(none), none, none], 0, 0, &[])
+            Self::MarkPrice {
+                mark_price,
+                index_price,
+            } => fingerprint(
+                [*mark_price, index_price.unwrap_or(none), none, none],
+                0,
+                0,
+                &[],
+            ),
+            Self::Funding { rate, next_ns } => {
+                fingerprint([*rate, none, none, none], 0, *next_ns, &[])
             }
-            Self::Funding { rate, next_ns } => fingerprint([*rate, none, none, none], 0, *next_ns, &[]),
             Self::OpenInterest(value) => fingerprint([*value, none, none, none], 0, 0, &[]),
-            Self::Liquidation { price, qty, average_price, side } => {
-                fingerprint([*price, *qty, average_price.unwrap_or(none), none], *side, 0, &[])
-            }
-            Self::Instrument { tick_size, lot_size, contract_value, contract_multiplier, status } => {
+            Self::Liquidation {
+                price,
+                qty,
+                average_price,
+                side,
+            } => fingerprint(
+                [*price, *qty, average_price.unwrap_or(none), none],
+                *side,
+                0,
+                &[],
+            ),
+            Self::Instrument {
+                tick_size,
+                lot_size,
+                contract_value,
+                contract_multiplier,
+                status,
+            } => {
                 let values = [*tick_size, *lot_size, *contract_value, *contract_multiplier];
                 fingerprint(values, 0, 0, status.as_bytes())
             }
@@ -217,11 +269,18 @@ impl Body {
     }
 }
 
-/// The fingerprint of an event whose values stand in columns; the ones that its stream does not have are NaN, 0 or empty.
+/// The fingerprint of an event whose values stand in columns; the ones that its stream does not
+/// have are NaN, 0 or empty.
 #[must_use]
 pub fn fingerprint(floats: [f64; 4], side: i8, next_ns: i64, name: &[u8]) -> u64 {
     // One bit pattern for every NaN, so that null is null.
-    let bits = floats.map(|value| if value.is_nan() { u64::MAX } else { value.to_bits() });
+    let bits = floats.map(|value| {
+        if value.is_nan() {
+            u64::MAX
+        } else {
+            value.to_bits()
+        }
+    });
     // All in one piece: that is twice as fast as piece by piece.
     let mut bytes = [0; 128];
     let whole = 4 * 8 + 1 + 8 + name.len();
@@ -280,7 +339,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// Its place among the events of its series: the number that tells repetitions, or the time where there is none.
+    /// Its place among the events of its series: the number that tells repetitions, or the time
+    /// where there is none.
     #[must_use]
     pub fn order(&self) -> u64 {
         match self.id {
@@ -297,8 +357,22 @@ mod tests {
     #[test]
     fn a_number_and_its_text_are_one_name() {
         for number in [0, 7, 10, 130_639_474, u64::MAX] {
-            let of = |id| Body::Trade { price: 1.5, qty: 2.0, side: -1, id, first_id: -1, last_id: -1 }.fingerprint();
-            assert_eq!(of(TradeId::Number(number)), of(TradeId::Text(number.to_string().into())), "{number}");
+            let of = |id| {
+                Body::Trade {
+                    price: 1.5,
+                    qty: 2.0,
+                    side: -1,
+                    id,
+                    first_id: -1,
+                    last_id: -1,
+                }
+                .fingerprint()
+            };
+            assert_eq!(
+                of(TradeId::Number(number)),
+                of(TradeId::Text(number.to_string().into())),
+                "{number}"
+            );
         }
     }
 
@@ -313,7 +387,11 @@ mod tests {
             hash.write(&[1_u8.wrapping_neg()]);
             hash.write(&7_i64.to_le_bytes());
             hash.write(&name);
-            assert_eq!(fingerprint([1.5, f64::NAN, 0.0, 2.0], -1, 7, &name), hash.finish(), "{length}");
+            assert_eq!(
+                fingerprint([1.5, f64::NAN, 0.0, 2.0], -1, 7, &name),
+                hash.finish(),
+                "{length}"
+            );
         }
     }
 
@@ -321,7 +399,10 @@ mod tests {
     fn what_can_be_collected_has_known_columns_and_a_table() {
         assert_eq!(Kind::ALL.map(Kind::name), crate::model::schema::STREAMS);
         for kind in Kind::ALL {
-            assert!(crate::model::schema::own(&kind.name().parse().unwrap()).is_some(), "{kind}");
+            assert!(
+                crate::model::schema::own(&kind.name().parse().unwrap()).is_some(),
+                "{kind}"
+            );
         }
     }
 
@@ -330,18 +411,69 @@ mod tests {
         let bodies = [
             Body::OpenInterest(1.0),
             Body::OpenInterest(f64::NAN),
-            Body::Funding { rate: 1.0, next_ns: 1 },
-            Body::Funding { rate: 1.0, next_ns: 2 },
-            Body::MarkPrice { mark_price: 1.0, index_price: Some(2.0) },
-            Body::Bbo { bid_price: 1.0, bid_qty: 2.0, ask_price: 3.0, ask_qty: f64::NAN },
-            Body::Bbo { bid_price: 1.0, bid_qty: 2.0, ask_price: 3.0, ask_qty: 4.0 },
-            Body::Trade { price: 1.0, qty: 2.0, side: 1, id: TradeId::Text("a".into()), first_id: -1, last_id: -1 },
-            Body::Trade { price: 1.0, qty: 2.0, side: -1, id: TradeId::Text("a".into()), first_id: -1, last_id: -1 },
-            Body::Trade { price: 1.0, qty: 2.0, side: 1, id: TradeId::Text("b".into()), first_id: -1, last_id: -1 },
-            Body::Liquidation { price: 1.0, qty: 2.0, average_price: Some(3.0), side: 1 },
-            Body::Liquidation { price: 1.0, qty: 2.0, average_price: Some(3.0), side: -1 },
+            Body::Funding {
+                rate: 1.0,
+                next_ns: 1,
+            },
+            Body::Funding {
+                rate: 1.0,
+                next_ns: 2,
+            },
+            Body::MarkPrice {
+                mark_price: 1.0,
+                index_price: Some(2.0),
+            },
+            Body::Bbo {
+                bid_price: 1.0,
+                bid_qty: 2.0,
+                ask_price: 3.0,
+                ask_qty: f64::NAN,
+            },
+            Body::Bbo {
+                bid_price: 1.0,
+                bid_qty: 2.0,
+                ask_price: 3.0,
+                ask_qty: 4.0,
+            },
+            Body::Trade {
+                price: 1.0,
+                qty: 2.0,
+                side: 1,
+                id: TradeId::Text("a".into()),
+                first_id: -1,
+                last_id: -1,
+            },
+            Body::Trade {
+                price: 1.0,
+                qty: 2.0,
+                side: -1,
+                id: TradeId::Text("a".into()),
+                first_id: -1,
+                last_id: -1,
+            },
+            Body::Trade {
+                price: 1.0,
+                qty: 2.0,
+                side: 1,
+                id: TradeId::Text("b".into()),
+                first_id: -1,
+                last_id: -1,
+            },
+            Body::Liquidation {
+                price: 1.0,
+                qty: 2.0,
+                average_price: Some(3.0),
+                side: 1,
+            },
+            Body::Liquidation {
+                price: 1.0,
+                qty: 2.0,
+                average_price: Some(3.0),
+                side: -1,
+            },
         ];
-        let prints: std::collections::BTreeSet<u64> = bodies.iter().map(Body::fingerprint).collect();
+        let prints: std::collections::BTreeSet<u64> =
+            bodies.iter().map(Body::fingerprint).collect();
         assert_eq!(prints.len(), bodies.len());
     }
 }

@@ -1,4 +1,5 @@
-//! What exchanges list: instruments as their REST interfaces describe them, and what a person may ask for of them.
+//! What exchanges list: instruments as their REST interfaces describe them, and what a person may
+//! ask for of them.
 //!
 //! No sockets: the text of an answer goes in, instruments come out.
 
@@ -102,7 +103,9 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
             },
         }
     }
-    pattern.get(at..).is_none_or(|rest| rest.iter().all(|letter| *letter == '*'))
+    pattern
+        .get(at..)
+        .is_none_or(|rest| rest.iter().all(|letter| *letter == '*'))
 }
 
 impl FromStr for Wish {
@@ -115,7 +118,10 @@ impl FromStr for Wish {
             return text.parse().map(Self::Named);
         }
         // The rest of it must be able to stand in a name.
-        let plain: String = text.chars().map(|c| if "*?".contains(c) { 'x' } else { c }).collect();
+        let plain: String = text
+            .chars()
+            .map(|c| if "*?".contains(c) { 'x' } else { c })
+            .collect();
         let _: Symbol = plain.parse()?;
         Ok(Self::Matching(Pattern(text.to_lowercase())))
     }
@@ -144,7 +150,14 @@ pub fn events(list: &[Instrument], wanted: &Directory, at: i64) -> Vec<Event> {
             status: instrument.status.as_str().into(),
         };
         let series = wanted.place(&instrument.wire, Kind::Instrument)?;
-        Some(Event { series, ts_event: at, ts_recv: at, id: Id::Time, number: 0, body })
+        Some(Event {
+            series,
+            ts_event: at,
+            ts_recv: at,
+            id: Id::Time,
+            number: 0,
+            body,
+        })
     };
     list.iter().filter_map(of).collect()
 }
@@ -158,7 +171,15 @@ pub(super) fn instrument(
 ) -> std::result::Result<Instrument, String> {
     let (wire, status) = (wire.text()?.to_owned(), status.text()?.to_owned());
     let trading = trading(&status);
-    Ok(Instrument { wire, trading, status, tick_size, lot_size, contract_value, contract_multiplier })
+    Ok(Instrument {
+        wire,
+        trading,
+        status,
+        tick_size,
+        lot_size,
+        contract_value,
+        contract_multiplier,
+    })
 }
 
 #[cfg(test)]
@@ -168,7 +189,9 @@ mod tests {
     #[test]
     fn patterns_fit_as_in_a_shell() {
         let check = |pattern: &str, name: &str, want: bool| {
-            let Ok(Wish::Matching(pattern)) = pattern.parse::<Wish>() else { panic!("{pattern} is a name") };
+            let Ok(Wish::Matching(pattern)) = pattern.parse::<Wish>() else {
+                panic!("{pattern} is a name")
+            };
             assert_eq!(pattern.fits(name), want, "{pattern:?} {name}");
         };
         check("*usdt", "BTCUSDT", true);
@@ -180,12 +203,18 @@ mod tests {
         check("all", "anything", true);
         check("*安*", "币安人生usdt", true);
         check("*a*b", "aabab", true);
-        assert_eq!("btcusdt".parse::<Wish>().unwrap(), Wish::Named("btcusdt".parse().unwrap()));
+        assert_eq!(
+            "btcusdt".parse::<Wish>().unwrap(),
+            Wish::Named("btcusdt".parse().unwrap())
+        );
         for wrong in ["", "*/x", "x y*", "../*"] {
             assert!(wrong.parse::<Wish>().is_err(), "{wrong}");
         }
         assert_eq!(
-            ("all".parse::<Wish>().unwrap().to_string(), "*USDT".parse::<Wish>().unwrap().to_string()),
+            (
+                "all".parse::<Wish>().unwrap().to_string(),
+                "*USDT".parse::<Wish>().unwrap().to_string()
+            ),
             ("all".to_owned(), "*usdt".to_owned())
         );
     }

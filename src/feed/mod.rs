@@ -1,5 +1,5 @@
-//! What exchanges send and how it is read: the catalogue of exchanges, their frames turned into events, recordings of
-//! raw frames.
+//! What exchanges send and how it is read: the catalogue of exchanges, their frames turned into
+//! events, recordings of raw frames.
 //!
 //! No sockets, clocks or files: a frame and the instant at which it came go in, events come out.
 

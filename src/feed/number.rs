@@ -1,7 +1,7 @@
 //! Decimals and times as exchanges write them.
 //!
-//! Only a plain decimal is a number: no exponent, no sign where none belongs, no NaN, no empty text. The text goes
-//! to the nearest `f64` in one step.
+//! Only a plain decimal is a number: no exponent, no sign where none belongs, no NaN, no empty
+//! text. The text goes to the nearest `f64` in one step.
 
 use crate::model::time::Unit;
 
@@ -29,8 +29,13 @@ pub(super) fn millis(ms: i64) -> Result<i64, String> {
 }
 
 fn decimal(text: &str) -> Option<f64> {
-    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.bytes().any(|b| b.is_ascii_digit());
-    if plain { text.parse().ok().filter(|value: &f64| value.is_finite()) } else { None }
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        && text.bytes().any(|b| b.is_ascii_digit());
+    if plain {
+        text.parse().ok().filter(|value: &f64| value.is_finite())
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -39,11 +44,22 @@ mod tests {
 
     #[test]
     fn only_plain_decimals_are_amounts() {
-        for (text, value) in [("0", 0.0), ("0.1", 0.1), ("97123.40", 97_123.4), (".5", 0.5), ("5.", 5.0)] {
-            assert!(amount(text).unwrap().to_bits() == f64::to_bits(value), "{text}");
+        for (text, value) in [
+            ("0", 0.0),
+            ("0.1", 0.1),
+            ("97123.40", 97_123.4),
+            (".5", 0.5),
+            ("5.", 5.0),
+        ] {
+            assert!(
+                amount(text).unwrap().to_bits() == f64::to_bits(value),
+                "{text}"
+            );
         }
         let long = format!("1{}", "0".repeat(400));
-        for text in ["", ".", "-1", "+1", "NaN", "inf", "1e5", "1_0", " 1", "0x1", "1.2.3", "١", &long] {
+        for text in [
+            "", ".", "-1", "+1", "NaN", "inf", "1e5", "1_0", " 1", "0x1", "1.2.3", "١", &long,
+        ] {
             assert!(amount(text).is_err(), "{text}");
         }
         assert!(rate("-0.0001").unwrap() < 0.0);

@@ -1,8 +1,9 @@
-//! OKX v5, swaps and futures: `bbo-tbt` gives bbo, `trades` trades, `mark-price` with `index-tickers` mark prices,
-//! `funding-rate` funding, `open-interest` open interest.
+//! OKX v5, swaps and futures: `bbo-tbt` gives bbo, `trades` trades, `mark-price` with
+//! `index-tickers` mark prices, `funding-rate` funding, `open-interest` open interest.
 //!
-//! The index price comes by a channel of its own and is kept until the next mark price. `fundingTime` is the settlement
-//! that comes next, `nextFundingTime` the one after it. Error texts quote what was asked, with escapes.
+//! The index price comes by a channel of its own and is kept until the next mark price.
+//! `fundingTime` is the settlement that comes next, `nextFundingTime` the one after it. Error texts
+//! quote what was asked, with escapes.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -25,18 +26,28 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     name: "okx",
     routes: &[PUBLIC, REST],
     rest: REST,
-    lists: &["/api/v5/public/instruments?instType=SWAP", "/api/v5/public/instruments?instType=FUTURES"],
+    lists: &[
+        "/api/v5/public/instruments?instType=SWAP",
+        "/api/v5/public/instruments?instType=FUTURES",
+    ],
     instruments,
     request_pace: Duration::from_millis(200),
     allowance: None,
     ping: Some("ping"),
     // Three connections a second.
-    dial_rate: DialRate { burst: 1, every: Duration::from_millis(350) },
+    dial_rate: DialRate {
+        burst: 1,
+        every: Duration::from_millis(350),
+    },
     cadence: |kind| (kind == Kind::MarkPrice).then_some(Duration::from_secs(10)),
     topics,
     asking: Asking::Messages {
-        one: |number, name| format!("{{\"id\":\"{number}\",\"op\":\"subscribe\",\"args\":[{name}]}}"),
-        many: Some((50, |names| format!("{{\"op\":\"subscribe\",\"args\":[{}]}}", names.join(",")))),
+        one: |number, name| {
+            format!("{{\"id\":\"{number}\",\"op\":\"subscribe\",\"args\":[{name}]}}")
+        },
+        many: Some((50, |names| {
+            format!("{{\"op\":\"subscribe\",\"args\":[{}]}}", names.join(","))
+        })),
     },
     has_funding: |wire| wire.ends_with("-SWAP"),
     spell: symbol::okx,
@@ -47,26 +58,47 @@ pub(super) const PROTOCOL: Protocol = Protocol {
 
 fn topics(kind: Kind, wire: &str) -> (Route, Vec<Topic>) {
     let of = |channel: &str, of: &str, subject: &str| {
-        Topic::answered(format!("{{\"channel\":\"{channel}\",\"{of}\":\"{subject}\"}}"), channel, subject)
+        Topic::answered(
+            format!("{{\"channel\":\"{channel}\",\"{of}\":\"{subject}\"}}"),
+            channel,
+            subject,
+        )
     };
     let topics = match kind {
         Kind::Bbo => vec![of("bbo-tbt", "instId", wire)],
         Kind::Trade => vec![of("trades", "instId", wire)],
         Kind::MarkPrice => {
-            vec![of("index-tickers", "instId", &okx_index(wire)), of("mark-price", "instId", wire)]
+            vec![
+                of("index-tickers", "instId", &okx_index(wire)),
+                of("mark-price", "instId", wire),
+            ]
         }
         Kind::Funding => vec![of("funding-rate", "instId", wire)],
         Kind::OpenInterest | Kind::Instrument => vec![of("open-interest", "instId", wire)],
         // By type, not by instrument.
         Kind::Liquidation => {
-            vec![of("liquidation-orders", "instType", if wire.ends_with("-SWAP") { "SWAP" } else { "FUTURES" })]
+            vec![of(
+                "liquidation-orders",
+                "instType",
+                if wire.ends_with("-SWAP") {
+                    "SWAP"
+                } else {
+                    "FUTURES"
+                },
+            )]
         }
     };
     (PUBLIC, topics)
 }
 
 impl Frames for Indexes {
-    fn decode(&mut self, frame: &str, ts_recv: i64, wanted: &Directory, out: &mut Vec<Event>) -> Result<Heard, String> {
+    fn decode(
+        &mut self,
+        frame: &str,
+        ts_recv: i64,
+        wanted: &Directory,
+        out: &mut Vec<Event>,
+    ) -> Result<Heard, String> {
         decode(frame, ts_recv, wanted, self, out)
     }
 }
@@ -180,8 +212,20 @@ struct Liquidation<'a> {
 impl Liquidation<'_> {
     fn event(&self, series: usize, ts_recv: i64) -> Result<Event, String> {
         let (price, qty) = (self.bk_px.amount()?, self.sz.amount()?);
-        let body = Body::Liquidation { price, qty, average_price: None, side: taker(&self.side)? };
-        Ok(Event { series, ts_event: self.ts.millis()?, ts_recv, id: Id::Time, number: 0, body })
+        let body = Body::Liquidation {
+            price,
+            qty,
+            average_price: None,
+            side: taker(&self.side)?,
+        };
+        Ok(Event {
+            series,
+            ts_event: self.ts.millis()?,
+            ts_recv,
+            id: Id::Time,
+            number: 0,
+            body,
+        })
     }
 }
 
@@ -211,12 +255,20 @@ fn instruments(body: &str) -> Result<Page, String> {
     };
     let of = |item: &Item<Listed>| {
         let listed = item.object()?;
-        let values =
-            [&listed.tick_sz, &listed.lot_sz, &listed.ct_val, &listed.ct_mult].map(|value| value.amount().ok());
+        let values = [
+            &listed.tick_sz,
+            &listed.lot_sz,
+            &listed.ct_val,
+            &listed.ct_mult,
+        ]
+        .map(|value| value.amount().ok());
         instrument(&listed.inst_id, &listed.state, trading, values)
     };
     let list: Vec<Item<Listed>> = read(body)?;
-    Ok(Page { instruments: list.iter().filter_map(|item| of(item).ok()).collect(), next: None })
+    Ok(Page {
+        instruments: list.iter().filter_map(|item| of(item).ok()).collect(),
+        next: None,
+    })
 }
 
 /// The side of an order.
@@ -262,7 +314,9 @@ fn decode(
         }
         "index-tickers" => {
             for index in &read::<Fields>(frame)? {
-                let price = index.object().and_then(|index| index.idx_px.present().map(Value::amount).transpose());
+                let price = index
+                    .object()
+                    .and_then(|index| index.idx_px.present().map(Value::amount).transpose());
                 if let Some(price) = faults.sort(price).flatten() {
                     let _ = indexes.0.insert(symbol.clone().into_owned(), price);
                 }
@@ -272,11 +326,19 @@ fn decode(
         // Of all instruments of a type, whether they were asked for or not.
         "liquidation-orders" => {
             for item in &read::<Liquidated>(frame)? {
-                let named = item.object().and_then(|item| Ok((item, item.inst_id.text()?)));
-                let Some((item, symbol)) = faults.sort(named) else { continue };
-                let Some(series) = wanted.place(symbol, Kind::Liquidation) else { continue };
+                let named = item
+                    .object()
+                    .and_then(|item| Ok((item, item.inst_id.text()?)));
+                let Some((item, symbol)) = faults.sort(named) else {
+                    continue;
+                };
+                let Some(series) = wanted.place(symbol, Kind::Liquidation) else {
+                    continue;
+                };
                 for one in &item.details {
-                    out.extend(faults.sort(one.object().and_then(|one| one.event(series, ts_recv))));
+                    out.extend(
+                        faults.sort(one.object().and_then(|one| one.event(series, ts_recv))),
+                    );
                 }
             }
             return faults.end().map(|()| Heard::Data);
@@ -291,19 +353,40 @@ fn decode(
     let index_price = || indexes.0.get(&okx_index(symbol)).copied();
     for item in &read::<Fields>(frame)? {
         let event = item.object().and_then(|fields| {
-            if fields.inst_id.present().is_some_and(|id| id.text() != Ok(symbol)) {
-                return Err(format!("the channel of {symbol:?} has data of {}", fields.inst_id));
+            if fields
+                .inst_id
+                .present()
+                .is_some_and(|id| id.text() != Ok(symbol))
+            {
+                return Err(format!(
+                    "the channel of {symbol:?} has data of {}",
+                    fields.inst_id
+                ));
             }
             let (id, number, body) = match kind {
                 Kind::Trade => fields.trade()?,
                 Kind::MarkPrice => {
                     let mark_price = fields.mark_px.amount()?;
-                    (Id::Time, 0, Body::MarkPrice { mark_price, index_price: index_price() })
+                    (
+                        Id::Time,
+                        0,
+                        Body::MarkPrice {
+                            mark_price,
+                            index_price: index_price(),
+                        },
+                    )
                 }
                 Kind::Funding => (Id::Time, 0, fields.funding()?),
                 _ => (Id::Time, 0, Body::OpenInterest(fields.oi.amount()?)),
             };
-            Ok(Event { series, ts_event: fields.ts.millis()?, ts_recv, id, number, body })
+            Ok(Event {
+                series,
+                ts_event: fields.ts.millis()?,
+                ts_recv,
+                id,
+                number,
+                body,
+            })
         });
         out.extend(faults.sort(event));
     }
@@ -315,32 +398,62 @@ fn answer(any: &Any) -> Result<Heard, String> {
     let text = |value: &Value| value.text().map(str::to_owned).ok();
     let what = || match &any.arg {
         Some(arg) => Some(Reply::Channel(text(&arg.channel)?, text(arg.subject())?)),
-        None => any.id.present().and_then(|id| usize::try_from(id.whole().ok()?).ok()).map(Reply::Request),
+        None => any
+            .id
+            .present()
+            .and_then(|id| usize::try_from(id.whole().ok()?).ok())
+            .map(Reply::Request),
     };
     let event = any.event.text()?;
     let told = || {
-        let code = any.code.present().map_or_else(|| event.to_owned(), |code| text(code).unwrap_or_default());
-        format!("{code}: {}", text(&any.msg).unwrap_or_else(|| "no reason given".to_owned()))
+        let code = any
+            .code
+            .present()
+            .map_or_else(|| event.to_owned(), |code| text(code).unwrap_or_default());
+        format!(
+            "{code}: {}",
+            text(&any.msg).unwrap_or_else(|| "no reason given".to_owned())
+        )
     };
     Ok(match event {
         "subscribe" => Heard::Subscribed(what()),
         "notice" if any.code.text() == Ok(CLOSING) => Heard::Closing(told()),
-        "error" => Heard::Refused { what: what(), text: told() },
-        "notice" => Heard::Refused { what: None, text: told() },
+        "error" => Heard::Refused {
+            what: what(),
+            text: told(),
+        },
+        "notice" => Heard::Refused {
+            what: None,
+            text: told(),
+        },
         _ => Heard::Other,
     })
 }
 
 fn quote(book: &Book, series: usize, ts_recv: i64) -> Result<Event, String> {
     let ((bid_price, bid_qty), (ask_price, ask_qty)) = (book.bids.best()?, book.asks.best()?);
-    let number = book.seq_id.present().map(Value::signed).transpose()?.unwrap_or(0);
+    let number = book
+        .seq_id
+        .present()
+        .map(Value::signed)
+        .transpose()?
+        .unwrap_or(0);
     Ok(Event {
         series,
         ts_event: book.ts.millis()?,
         ts_recv,
-        id: if number > 0 { Id::Ascending(number.unsigned_abs()) } else { Id::Time },
+        id: if number > 0 {
+            Id::Ascending(number.unsigned_abs())
+        } else {
+            Id::Time
+        },
         number,
-        body: Body::Bbo { bid_price, bid_qty, ask_price, ask_qty },
+        body: Body::Bbo {
+            bid_price,
+            bid_qty,
+            ask_price,
+            ask_qty,
+        },
     })
 }
 
@@ -349,19 +462,34 @@ impl Fields<'_> {
         let number = self.trade_id.whole()?;
         let side = taker(&self.side)?;
         let (price, qty) = (self.px.amount()?, self.sz.amount()?);
-        let body = Body::Trade { price, qty, side, id: TradeId::Number(number), first_id: -1, last_id: -1 };
+        let body = Body::Trade {
+            price,
+            qty,
+            side,
+            id: TradeId::Number(number),
+            first_id: -1,
+            last_id: -1,
+        };
         Ok((Id::Shared(number), self.trade_id.signed()?, body))
     }
 
     fn funding(&self) -> Result<Body, String> {
-        let next = self.funding_time.present().or_else(|| self.next_funding_time.present());
+        let next = self
+            .funding_time
+            .present()
+            .or_else(|| self.next_funding_time.present());
         let next_ns = next.ok_or("tells no time of funding")?.millis()?;
-        Ok(Body::Funding { rate: self.funding_rate.rate()?, next_ns })
+        Ok(Body::Funding {
+            rate: self.funding_rate.rate()?,
+            next_ns,
+        })
     }
 }
 
 fn read<'a, T: Deserialize<'a>>(frame: &'a str) -> Result<Vec<Item<T>>, String> {
-    serde_json::from_str::<Data<T>>(frame).map(|frame| frame.data).map_err(not_json)
+    serde_json::from_str::<Data<T>>(frame)
+        .map(|frame| frame.data)
+        .map_err(not_json)
 }
 
 #[cfg(test)]
@@ -394,12 +522,32 @@ mod tests {
         let mut wanted = Directory::default();
         wanted.add("BTC-USDT-SWAP", Kind::Liquidation, 3);
         let mut out = Vec::new();
-        assert!(decode(&text, 7, &wanted, &mut Indexes::default(), &mut out).is_err(), "one of them is none");
-        let body = Body::Liquidation { price: 0.007_831, qty: 13.0, average_price: None, side: 1 };
-        assert!(out.len() == 2 && out.iter().all(|event| event.series == 3 && event.body == body), "{out:?}");
+        assert!(
+            decode(&text, 7, &wanted, &mut Indexes::default(), &mut out).is_err(),
+            "one of them is none"
+        );
+        let body = Body::Liquidation {
+            price: 0.007_831,
+            qty: 13.0,
+            average_price: None,
+            side: 1,
+        };
+        assert!(
+            out.len() == 2
+                && out
+                    .iter()
+                    .all(|event| event.series == 3 && event.body == body),
+            "{out:?}"
+        );
         let answer = r#"{"event":"subscribe","arg":{"channel":"liquidation-orders","instType":"SWAP"},"connId":"a"}"#;
         let heard = of(&[answer])[0].as_ref().unwrap().0.clone();
-        assert_eq!(heard, Heard::Subscribed(Some(Reply::Channel("liquidation-orders".to_owned(), "SWAP".to_owned()))));
+        assert_eq!(
+            heard,
+            Heard::Subscribed(Some(Reply::Channel(
+                "liquidation-orders".to_owned(),
+                "SWAP".to_owned()
+            )))
+        );
     }
 
     #[test]
@@ -407,10 +555,17 @@ mod tests {
         let body = r#"{"code":"0","data":[{"instId":"BTC-USDT-SWAP","state":"live","tickSz":"0.1","lotSz":"0.01","ctVal":"0.01","ctMult":"1"},{"instId":"NEW-USDT-SWAP","state":"preopen","tickSz":""}],"msg":""}"#;
         let list = instruments(body).unwrap().instruments;
         assert_eq!(
-            (list[0].contract_value, list[0].contract_multiplier, list[0].lot_size),
+            (
+                list[0].contract_value,
+                list[0].contract_multiplier,
+                list[0].lot_size
+            ),
             (Some(0.01), Some(1.0), Some(0.01))
         );
-        assert_eq!((list[1].trading, list[1].tick_size), (Trading::Upcoming, None));
+        assert_eq!(
+            (list[1].trading, list[1].tick_size),
+            (Trading::Upcoming, None)
+        );
         assert!(instruments(r#"{"code":"50011","msg":"Too Many Requests"}"#).is_err());
     }
 
@@ -428,7 +583,11 @@ mod tests {
                 swap,
                 r#"{"instId":"BTC-USDT-SWAP","tradeId":"130639474","px":"42219.9","sz":"0.12","side":"sell","ts":"1630048897897","count":"3"}"#,
             ),
-            &frame("index-tickers", "BTC-USDT", r#"{"instId":"BTC-USDT","idxPx":"42300.1","ts":"1630048897000"}"#),
+            &frame(
+                "index-tickers",
+                "BTC-USDT",
+                r#"{"instId":"BTC-USDT","idxPx":"42300.1","ts":"1630048897000"}"#,
+            ),
             &frame(
                 "mark-price",
                 swap,
@@ -446,15 +605,42 @@ mod tests {
             ),
         ]);
         let events: Vec<Event> = got.into_iter().flat_map(|one| one.unwrap().1).collect();
-        assert_eq!(events.iter().map(|e| e.series).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(
+            events.iter().map(|e| e.series).collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4]
+        );
         assert_eq!(events[0].id, Id::Ascending(123_456));
         assert_eq!(
             events[0].body,
-            Body::Bbo { bid_price: 8476.97, bid_qty: 256.0, ask_price: 8476.98, ask_qty: 415.0 }
+            Body::Bbo {
+                bid_price: 8476.97,
+                bid_qty: 256.0,
+                ask_price: 8476.98,
+                ask_qty: 415.0
+            }
         );
-        assert!(matches!(events[1].body, Body::Trade { side: -1, id: TradeId::Number(130_639_474), .. }));
-        assert_eq!(events[2].body, Body::MarkPrice { mark_price: 42_310.6, index_price: Some(42_300.1) });
-        assert_eq!(events[3].body, Body::Funding { rate: -0.000_18, next_ns: 1_703_088_000_000_000_000 });
+        assert!(matches!(
+            events[1].body,
+            Body::Trade {
+                side: -1,
+                id: TradeId::Number(130_639_474),
+                ..
+            }
+        ));
+        assert_eq!(
+            events[2].body,
+            Body::MarkPrice {
+                mark_price: 42_310.6,
+                index_price: Some(42_300.1)
+            }
+        );
+        assert_eq!(
+            events[3].body,
+            Body::Funding {
+                rate: -0.000_18,
+                next_ns: 1_703_088_000_000_000_000
+            }
+        );
         assert_eq!(events[4].body, Body::OpenInterest(2_216_113.01));
     }
 
@@ -471,9 +657,18 @@ mod tests {
         let channel = Reply::Channel("trades".to_owned(), "BTC-USDT-SWAP".to_owned());
         assert_eq!(heard[..2], [Heard::Pong, Heard::Subscribed(Some(channel))]);
         assert!(matches!(&heard[2], Heard::Closing(text) if text.starts_with("64008")));
-        let refused = |what, text: &str| Heard::Refused { what, text: text.to_owned() };
+        let refused = |what, text: &str| Heard::Refused {
+            what,
+            text: text.to_owned(),
+        };
         assert_eq!(heard[3], refused(None, "60018: doesn't exist"));
-        assert_eq!(heard[4], refused(Some(Reply::Request(7)), "60012: Invalid request: {\"op\": \"subscribe\"}"));
+        assert_eq!(
+            heard[4],
+            refused(
+                Some(Reply::Request(7)),
+                "60012: Invalid request: {\"op\": \"subscribe\"}"
+            )
+        );
     }
 
     #[test]
@@ -486,12 +681,20 @@ mod tests {
         ] {
             let mut wanted = Directory::default();
             wanted.add("BTC-USDT-SWAP", Kind::Trade, 0);
-            let mut decoder = crate::feed::decode::Decoder::new(crate::feed::venue::Venue::Okx, wanted);
+            let mut decoder =
+                crate::feed::decode::Decoder::new(crate::feed::venue::Venue::Okx, wanted);
             let mut out = Vec::new();
-            let text =
-                frame("trades", "BTC-USDT-SWAP", &format!("{good},{bad},{}", good.replace("\"1\",\"px", "\"3\",\"px")));
+            let text = frame(
+                "trades",
+                "BTC-USDT-SWAP",
+                &format!("{good},{bad},{}", good.replace("\"1\",\"px", "\"3\",\"px")),
+            );
             assert!(decoder.decode(&text, 7, &mut out).is_err(), "{text}");
-            assert_eq!(out.iter().map(|event| event.number).collect::<Vec<_>>(), [1, 3], "{text}");
+            assert_eq!(
+                out.iter().map(|event| event.number).collect::<Vec<_>>(),
+                [1, 3],
+                "{text}"
+            );
         }
     }
 }

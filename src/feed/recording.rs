@@ -1,5 +1,5 @@
-//! Recordings of raw frames: one JSON object a line, compressed with zstd, each with the connection it came by and the
-//! instant at which it was read.
+//! Recordings of raw frames: one JSON object a line, compressed with zstd, each with the connection
+//! it came by and the instant at which it was read.
 //!
 //! ```text
 //! {"line":"binance.public/0","at":1770076800123456789,"text":"{\"stream\":…}"}
@@ -40,7 +40,13 @@ impl Frame {
     /// The mark of a cut.
     #[must_use]
     pub fn cut(line: &str, at: i64, why: String) -> Self {
-        Self { line: line.to_owned(), at, text: None, binary: None, cut: Some(why) }
+        Self {
+            line: line.to_owned(),
+            at,
+            text: None,
+            binary: None,
+            cut: Some(why),
+        }
     }
 }
 
@@ -66,10 +72,12 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn add(&mut self, frame: &Frame) -> Result<()> {
-        let mut line =
-            serde_json::to_vec(frame).map_err(|e| Error::caused(Kind::Internal, "a frame cannot be put in JSON", e))?;
+        let mut line = serde_json::to_vec(frame)
+            .map_err(|e| Error::caused(Kind::Internal, "a frame cannot be put in JSON", e))?;
         line.push(b'\n');
-        self.to.write_all(&line).map_err(|e| Error::io("the recording cannot be written", e))?;
+        self.to
+            .write_all(&line)
+            .map_err(|e| Error::io("the recording cannot be written", e))?;
         self.frames += 1;
         Ok(())
     }
@@ -79,7 +87,9 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn flush(&mut self) -> Result<()> {
-        self.to.flush().map_err(|e| Error::io("the recording cannot be written", e))
+        self.to
+            .flush()
+            .map_err(|e| Error::io("the recording cannot be written", e))
     }
 
     /// Ends the recording; returns where it went, and how many frames are in it.
@@ -89,11 +99,15 @@ impl<W: Write> Writer<W> {
     pub fn finish(self) -> Result<(W, u64)> {
         let wrong = |e: std::io::Error| Error::io("the end of the recording cannot be written", e);
         let buffer = self.to.finish().map_err(wrong)?;
-        Ok((buffer.into_inner().map_err(|e| wrong(e.into_error()))?, self.frames))
+        Ok((
+            buffer.into_inner().map_err(|e| wrong(e.into_error()))?,
+            self.frames,
+        ))
     }
 }
 
-/// The frames of a recording, in their order. A recording that breaks off ends with an error after its last whole frame.
+/// The frames of a recording, in their order. A recording that breaks off ends with an error after
+/// its last whole frame.
 ///
 /// # Errors
 /// When it is not compressed as a recording is.
@@ -102,12 +116,23 @@ pub fn read(from: impl Read) -> Result<impl Iterator<Item = Result<Frame>>> {
         .map_err(|e| Error::caused(Kind::BadInput, "this is not a recording of qlc", e))?;
     let mut broken = false;
     // A broken stream would give the same error for ever.
-    let lines = BufReader::new(plain).lines().take_while(move |line| !std::mem::replace(&mut broken, line.is_err()));
+    let lines = BufReader::new(plain)
+        .lines()
+        .take_while(move |line| !std::mem::replace(&mut broken, line.is_err()));
     Ok(lines.enumerate().map(|(number, line)| {
-        let line = line
-            .map_err(|e| Error::caused(Kind::BadInput, format!("the recording breaks off after {number} frames"), e))?;
+        let line = line.map_err(|e| {
+            Error::caused(
+                Kind::BadInput,
+                format!("the recording breaks off after {number} frames"),
+                e,
+            )
+        })?;
         serde_json::from_str(&line).map_err(|e| {
-            Error::caused(Kind::BadInput, format!("line {} of the recording is not a frame", number + 1), e)
+            Error::caused(
+                Kind::BadInput,
+                format!("line {} of the recording is not a frame", number + 1),
+                e,
+            )
         })
     }))
 }
@@ -119,8 +144,20 @@ mod tests {
     #[test]
     fn frames_are_read_as_they_were_written() {
         let frames = [
-            Frame { line: "a/0".to_owned(), at: 1, text: Some("{\"x\":\"\\n\"}".to_owned()), binary: None, cut: None },
-            Frame { line: "b/0".to_owned(), at: 2, text: None, binary: Some("00ff".to_owned()), cut: None },
+            Frame {
+                line: "a/0".to_owned(),
+                at: 1,
+                text: Some("{\"x\":\"\\n\"}".to_owned()),
+                binary: None,
+                cut: None,
+            },
+            Frame {
+                line: "b/0".to_owned(),
+                at: 2,
+                text: None,
+                binary: Some("00ff".to_owned()),
+                cut: None,
+            },
             Frame::cut("b/0", 3, "closed".to_owned()),
         ];
         let mut writer = Writer::new(Vec::new()).unwrap();
@@ -129,7 +166,10 @@ mod tests {
         }
         let (bytes, number) = writer.finish().unwrap();
         assert_eq!(number, 3);
-        let back: Vec<Frame> = read(bytes.as_slice()).unwrap().map(Result::unwrap).collect();
+        let back: Vec<Frame> = read(bytes.as_slice())
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(back, frames);
         let torn: Vec<_> = read(&bytes[..bytes.len() - 4]).unwrap().collect();
         assert!(torn.last().unwrap().is_err());

@@ -40,7 +40,8 @@ pub struct Topic {
     pub(super) name: String,
     /// As its answers name it, where they do.
     pub(super) answered: Option<(String, String)>,
-    /// The longest time in which it brings something while it is alive, where the exchange promises one.
+    /// The longest time in which it brings something while it is alive, where the exchange promises
+    /// one.
     pub cadence: Option<Duration>,
     /// Whether it may bring nothing for long though all is well.
     pub may_be_quiet: bool,
@@ -51,12 +52,21 @@ pub struct Topic {
 impl Topic {
     /// One that answers name as they are asked for it, by a number.
     pub(super) fn plain(name: String) -> Self {
-        Self { name, answered: None, cadence: None, may_be_quiet: false, series: Vec::new() }
+        Self {
+            name,
+            answered: None,
+            cadence: None,
+            may_be_quiet: false,
+            series: Vec::new(),
+        }
     }
 
     /// One that answers name by a channel and its subject.
     pub(super) fn answered(name: String, channel: &str, subject: &str) -> Self {
-        Self { answered: Some((channel.to_owned(), subject.to_owned())), ..Self::plain(name) }
+        Self {
+            answered: Some((channel.to_owned(), subject.to_owned())),
+            ..Self::plain(name)
+        }
     }
 
     /// As the exchange names it.

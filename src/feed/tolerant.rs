@@ -1,8 +1,10 @@
-//! A frame of which something cannot be read as JSON, made readable: what is wrong costs its own event, not the frame.
+//! A frame of which something cannot be read as JSON, made readable: what is wrong costs its own
+//! event, not the frame.
 //!
-//! serde reads a frame as a whole: a key that comes twice, a number beyond every range or half a surrogate pair refuses all
-//! events beside it. Here each such value becomes an empty object, which no event can use, and the frame is read once more.
-//! Only frames that could not be used come here, so what it costs does not matter. Pure.
+//! serde reads a frame as a whole: a key that comes twice, a number beyond every range or half a
+//! surrogate pair refuses all events beside it. Here each such value becomes an empty object, which
+//! no event can use, and the frame is read once more. Only frames that could not be used come here,
+//! so what it costs does not matter. Pure.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -17,13 +19,17 @@ const UNUSABLE: &str = "{}";
 /// What stands for a key that cannot be read: no exchange has a field of this name.
 const UNREADABLE: &str = "\u{fffd}";
 
-/// The text with every value that cannot be read as JSON replaced by an empty object. `None` where there is nothing to replace,
-/// or where brackets and quotes do not tell where a value ends.
+/// The text with every value that cannot be read as JSON replaced by an empty object. `None` where
+/// there is nothing to replace, or where brackets and quotes do not tell where a value ends.
 pub(super) fn mended(text: &str) -> Option<String> {
     if text.len() > LONGEST {
         return None;
     }
-    let mut scanner = Scanner { text, at: 0, mended: false };
+    let mut scanner = Scanner {
+        text,
+        at: 0,
+        mended: false,
+    };
     let mut out = String::with_capacity(text.len());
     scanner.value(0, &mut out)?;
     scanner.space();
@@ -83,7 +89,10 @@ impl<'a> Scanner<'a> {
             }
             _ => {
                 let rest = self.text.get(begin..)?;
-                let length = rest.bytes().position(|b| matches!(b, b',' | b'}' | b']')).unwrap_or(rest.len());
+                let length = rest
+                    .bytes()
+                    .position(|b| matches!(b, b',' | b'}' | b']'))
+                    .unwrap_or(rest.len());
                 let token = rest.get(..length)?;
                 self.at += length;
                 self.push(token.trim_end(), out);
@@ -135,7 +144,9 @@ impl<'a> Scanner<'a> {
                 }
                 let mut value = String::new();
                 self.value(depth + 1, &mut value)?;
-                if let Some((_, before)) = places.get(&key).and_then(|place| members.get_mut(*place)) {
+                if let Some((_, before)) =
+                    places.get(&key).and_then(|place| members.get_mut(*place))
+                {
                     // Nothing tells which of the two is meant.
                     self.mended = true;
                     UNUSABLE.clone_into(before);
@@ -218,18 +229,33 @@ mod tests {
     fn what_cannot_be_read_is_replaced_and_nothing_beside_it() {
         for (text, want) in [
             (r#"{"a":1e999,"b":2}"#, r#"{"a":{},"b":2}"#),
-            (r#"{"a":"\ud800","b":"\ud83d\ude00"}"#, r#"{"a":{},"b":"\ud83d\ude00"}"#),
+            (
+                r#"{"a":"\ud800","b":"\ud83d\ude00"}"#,
+                r#"{"a":{},"b":"\ud83d\ude00"}"#,
+            ),
             (r#"{"a":1,"b":2,"a":1}"#, r#"{"a":{},"b":2}"#),
             (r#"{"a":1,"\u0061":1}"#, r#"{"a":{}}"#),
             (r#"[{"a":1,"a":2},{"a":3}]"#, r#"[{"a":{}},{"a":3}]"#),
-            (r#"[01, +1, .5, NaN, nul, -, "x\q", 7]"#, r"[{},{},{},{},{},{},{},7]"),
+            (
+                r#"[01, +1, .5, NaN, nul, -, "x\q", 7]"#,
+                r"[{},{},{},{},{},{},{},7]",
+            ),
             ("[\"\u{1}\",\"a]\\\"}\"]", r#"[{},"a]\"}"]"#),
-            (r#"[{"a" 1},{"a":1,},{,},[1 2],[,],{"a":"]"}]"#, r#"[{},{},{},[{}],[{},{}],{"a":"]"}]"#),
-            (r#"{"\ud800":1,"b":{"c":[1e999]}}"#, "{\"\u{fffd}\":1,\"b\":{\"c\":[{}]}}"),
+            (
+                r#"[{"a" 1},{"a":1,},{,},[1 2],[,],{"a":"]"}]"#,
+                r#"[{},{},{},[{}],[{},{}],{"a":"]"}]"#,
+            ),
+            (
+                r#"{"\ud800":1,"b":{"c":[1e999]}}"#,
+                "{\"\u{fffd}\":1,\"b\":{\"c\":[{}]}}",
+            ),
         ] {
             let found = mended(text);
             assert_eq!(found.as_deref(), Some(want), "{text}");
-            assert!(serde_json::from_str::<serde_json::Value>(want).is_ok(), "{want}");
+            assert!(
+                serde_json::from_str::<serde_json::Value>(want).is_ok(),
+                "{want}"
+            );
         }
     }
 

@@ -1,5 +1,5 @@
-//! Values of a frame as they came, each judged when it is used: a field of the wrong type costs its own event, not the
-//! others of its frame.
+//! Values of a frame as they came, each judged when it is used: a field of the wrong type costs its
+//! own event, not the others of its frame.
 //!
 //! Texts are decoded with their escapes; one without any is borrowed from the frame.
 
@@ -28,7 +28,8 @@ pub(super) enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// The value, unless it is absent. An empty text counts as absent: that is how venues write a field that does not apply.
+    /// The value, unless it is absent. An empty text counts as absent: that is how venues write a
+    /// field that does not apply.
     pub(super) fn present(&self) -> Option<&Self> {
         match self {
             Self::Absent => None,
@@ -148,8 +149,9 @@ pub(super) trait Flat<'a>: Default {
     fn slot(&mut self, key: &str) -> Option<&mut Value<'a>>;
 }
 
-/// Reads a flat object at the beginning of `text`, and returns what follows it. `None` where anything is out of the ordinary (an
-/// escape, a space, a fraction, a nested value, a key that comes twice): then the whole frame has to be read, and judged, as JSON.
+/// Reads a flat object at the beginning of `text`, and returns what follows it. `None` where
+/// anything is out of the ordinary (an escape, a space, a fraction, a nested value, a key that
+/// comes twice): then the whole frame has to be read, and judged, as JSON.
 pub(super) fn flat<'a, T: Flat<'a>>(text: &'a str) -> Option<(T, &'a str)> {
     let mut found = T::default();
     let mut rest = text.strip_prefix('{')?;
@@ -173,7 +175,9 @@ pub(super) fn flat<'a, T: Flat<'a>>(text: &'a str) -> Option<(T, &'a str)> {
 /// A text without escapes, and what follows it.
 fn plain_text(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix('"')?;
-    let end = rest.bytes().position(|byte| byte == b'"' || byte == b'\\' || byte < b' ')?;
+    let end = rest
+        .bytes()
+        .position(|byte| byte == b'"' || byte == b'\\' || byte < b' ')?;
     let after = rest.get(end..)?.strip_prefix('"')?;
     Some((rest.get(..end)?, after))
 }
@@ -182,22 +186,31 @@ fn plain_text(text: &str) -> Option<(&str, &str)> {
 fn plain_value(text: &str) -> Option<(Value<'_>, &str)> {
     match text.as_bytes().first()? {
         b'"' => plain_text(text).map(|(text, after)| (Value::Text(Cow::Borrowed(text)), after)),
-        b't' => text.strip_prefix("true").map(|after| (Value::Truth(true), after)),
-        b'f' => text.strip_prefix("false").map(|after| (Value::Truth(false), after)),
+        b't' => text
+            .strip_prefix("true")
+            .map(|after| (Value::Truth(true), after)),
+        b'f' => text
+            .strip_prefix("false")
+            .map(|after| (Value::Truth(false), after)),
         first @ b'0'..=b'9' => {
             let digits = text.bytes().position(|byte| !byte.is_ascii_digit())?;
             // More digits may be too many, and JSON has no zeros in front.
             if digits > 18 || (*first == b'0' && digits > 1) {
                 return None;
             }
-            // What follows must end the value: a fraction or an exponent does not, and is refused where the next member begins.
-            Some((Value::Whole(text.get(..digits)?.parse().ok()?), text.get(digits..)?))
+            // What follows must end the value: a fraction or an exponent does not, and is refused
+            // where the next member begins.
+            Some((
+                Value::Whole(text.get(..digits)?.parse().ok()?),
+                text.get(digits..)?,
+            ))
         }
         _ => None,
     }
 }
 
-/// An item of a list: an object of type `T`, or something else, which must not spoil the items beside it.
+/// An item of a list: an object of type `T`, or something else, which must not spoil the items
+/// beside it.
 #[derive(Debug)]
 pub(super) enum Item<T> {
     Object(T),
@@ -327,13 +340,21 @@ impl Levels<'_> {
 
     /// Price and quantity of the first level; NaN where the side is empty.
     pub(super) fn best(&self) -> Result<(f64, f64), String> {
-        Ok(self.all()?.first().copied().map_or((f64::NAN, f64::NAN), |(price, qty)| side(price, qty)))
+        Ok(self
+            .all()?
+            .first()
+            .copied()
+            .map_or((f64::NAN, f64::NAN), |(price, qty)| side(price, qty)))
     }
 }
 
 /// A side of the book. Nothing at a price of zero is how a venue writes a side that is empty.
 pub(super) fn side(price: f64, qty: f64) -> (f64, f64) {
-    if price == 0.0 && qty == 0.0 { (f64::NAN, f64::NAN) } else { (price, qty) }
+    if price == 0.0 && qty == 0.0 {
+        (f64::NAN, f64::NAN)
+    } else {
+        (price, qty)
+    }
 }
 
 /// What of a frame could not be used.
@@ -362,8 +383,14 @@ impl Faults {
     pub(super) fn end(self) -> Result<(), String> {
         match self {
             Self { first: None, .. } => Ok(()),
-            Self { first: Some(reason), more: 0 } => Err(reason),
-            Self { first: Some(reason), more } => Err(format!("{reason}, and {more} more")),
+            Self {
+                first: Some(reason),
+                more: 0,
+            } => Err(reason),
+            Self {
+                first: Some(reason),
+                more,
+            } => Err(format!("{reason}, and {more} more")),
         }
     }
 }
@@ -406,7 +433,10 @@ mod tests {
         let one: One = serde_json::from_str("{}").unwrap();
         assert_eq!(one.a, Value::Absent);
         assert_eq!(Value::Text("12".into()).whole(), Ok(12));
-        assert!(Value::Large(u64::MAX).whole().is_err() && Value::Text("9223372036854775808".into()).signed().is_err());
+        assert!(
+            Value::Large(u64::MAX).whole().is_err()
+                && Value::Text("9223372036854775808".into()).signed().is_err()
+        );
         assert!(Value::Whole(-1).whole().is_err() && Value::Text("+1".into()).whole().is_err());
         assert!(Value::Text(String::new().into()).whole().is_err());
         assert!(Value::Whole(0).millis().is_err() && Value::Large(u64::MAX).millis().is_err());
@@ -452,13 +482,21 @@ mod tests {
                 assert_eq!((one.a, rest), (json.a, ""), "{text}");
             }
         }
-        assert_eq!(flat::<One>(r#"{"a":"安"}}"#).map(|(_, rest)| rest), Some("}"));
+        assert_eq!(
+            flat::<One>(r#"{"a":"安"}}"#).map(|(_, rest)| rest),
+            Some("}")
+        );
     }
 
     #[test]
     fn an_item_that_is_no_object_spoils_no_other() {
-        let items: Vec<Item<One>> = serde_json::from_str(r#"[1,"x",null,[{}],true,2.5,{"a":"y"}]"#).unwrap();
-        let good: Vec<&str> = items.iter().filter_map(|i| i.object().ok()).map(|o| o.a.text().unwrap()).collect();
+        let items: Vec<Item<One>> =
+            serde_json::from_str(r#"[1,"x",null,[{}],true,2.5,{"a":"y"}]"#).unwrap();
+        let good: Vec<&str> = items
+            .iter()
+            .filter_map(|i| i.object().ok())
+            .map(|o| o.a.text().unwrap())
+            .collect();
         assert_eq!((items.len(), good), (7, vec!["y"]));
     }
 }

@@ -1,8 +1,8 @@
 //! The exchanges that can be collected, what is wanted of them, and the connections that bring it.
 //!
-//! What is particular to an exchange stands in its own file, as a `Protocol`; here it has one line. Endpoints and limits are those
-//! of the exchanges' public documents as of November 2026. Nothing connects here: the
-//! result is a list of connections to be made.
+//! What is particular to an exchange stands in its own file, as a `Protocol`; here it has one line.
+//! Endpoints and limits are those of the exchanges' public documents as of November 2026. Nothing
+//! connects here: the result is a list of connections to be made.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -116,8 +116,12 @@ impl Line {
     /// The topics that bring a series.
     #[must_use]
     pub fn topics_of(&self, series: usize) -> &[usize] {
-        let at = self.topics_of.binary_search_by_key(&series, |(place, _)| *place);
-        at.ok().and_then(|at| self.topics_of.get(at)).map_or(&[], |(_, topics)| topics.as_slice())
+        let at = self
+            .topics_of
+            .binary_search_by_key(&series, |(place, _)| *place);
+        at.ok()
+            .and_then(|at| self.topics_of.get(at))
+            .map_or(&[], |(_, topics)| topics.as_slice())
     }
 
     /// Notes that a series has ended, or that it is wanted again.
@@ -128,13 +132,17 @@ impl Line {
     }
 
     fn has_ended(&self, series: usize) -> bool {
-        self.ended.get(&series).is_some_and(|flag| flag.load(Ordering::Relaxed))
+        self.ended
+            .get(&series)
+            .is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// Whether all series of a topic have ended: nothing is expected of it any more.
     #[must_use]
     pub fn is_over(&self, topic: usize) -> bool {
-        self.topics.get(topic).is_some_and(|topic| topic.series.iter().all(|series| self.has_ended(*series)))
+        self.topics
+            .get(topic)
+            .is_some_and(|topic| topic.series.iter().all(|series| self.has_ended(*series)))
     }
 
     /// Whether all series have ended.
@@ -143,31 +151,42 @@ impl Line {
         self.series.iter().all(|series| self.has_ended(*series))
     }
 
-    /// The longest time in which one of its topics brings something, where the exchange promises one.
+    /// The longest time in which one of its topics brings something, where the exchange promises
+    /// one.
     #[must_use]
     pub fn cadence(&self) -> Option<Duration> {
-        let open = self.topics.iter().enumerate().filter(|(at, _)| !self.is_over(*at));
+        let open = self
+            .topics
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !self.is_over(*at));
         open.filter_map(|(_, topic)| topic.cadence).min()
     }
 
-    /// The messages that ask for everything when the connection stands, each with the topics that it asks for. Empty where
-    /// the URL asks.
+    /// The messages that ask for everything when the connection stands, each with the topics that
+    /// it asks for. Empty where the URL asks.
     #[must_use]
     pub fn subscribe(&self) -> Vec<(String, Vec<usize>)> {
         let all: Vec<usize> = (0..self.topics.len()).collect();
         match &self.venue.protocol().asking {
             Asking::Url { .. } => Vec::new(),
-            Asking::Messages { many: Some((most, message)), .. } => {
+            Asking::Messages {
+                many: Some((most, message)),
+                ..
+            } => {
                 let parts = all.chunks(*most);
                 let asked = parts.map(|part| {
-                    let names = part.iter().filter_map(|at| Some(self.topics.get(*at)?.name.as_str()));
+                    let names = part
+                        .iter()
+                        .filter_map(|at| Some(self.topics.get(*at)?.name.as_str()));
                     (message(&names.collect::<Vec<_>>()), part.to_vec())
                 });
                 asked.collect()
             }
-            Asking::Messages { many: None, .. } => {
-                all.into_iter().filter_map(|at| Some((self.ask(at)?, vec![at]))).collect()
-            }
+            Asking::Messages { many: None, .. } => all
+                .into_iter()
+                .filter_map(|at| Some((self.ask(at)?, vec![at])))
+                .collect(),
         }
     }
 
@@ -196,18 +215,25 @@ impl Line {
         *reply == Reply::Request(self.topics.len())
     }
 
-    /// Which of the topics are in a list that the exchange gave. It may write their names in another case, and encoded.
+    /// Which of the topics are in a list that the exchange gave. It may write their names in
+    /// another case, and encoded.
     #[must_use]
     pub fn listed(&self, names: &[String]) -> Vec<bool> {
         let plain = |name: &str| percent_decode_str(name).decode_utf8_lossy().to_lowercase();
         let names: BTreeSet<String> = names.iter().map(|name| plain(name)).collect();
-        self.topics.iter().map(|topic| names.contains(&plain(&topic.name))).collect()
+        self.topics
+            .iter()
+            .map(|topic| names.contains(&plain(&topic.name)))
+            .collect()
     }
 
     /// Whether it may bring nothing for long though all is well.
     #[must_use]
     pub fn may_be_quiet(&self) -> bool {
-        self.topics.iter().enumerate().all(|(at, topic)| topic.may_be_quiet || self.is_over(at))
+        self.topics
+            .iter()
+            .enumerate()
+            .all(|(at, topic)| topic.may_be_quiet || self.is_over(at))
     }
 
     /// The topic that an answer is about.
@@ -216,9 +242,11 @@ impl Line {
         match reply {
             Reply::All(_) => None,
             Reply::Request(number) => (*number < self.topics.len()).then_some(*number),
-            Reply::Channel(channel, symbol) => {
-                self.topics.iter().position(|t| t.answered.as_ref().is_some_and(|(c, s)| c == channel && s == symbol))
-            }
+            Reply::Channel(channel, symbol) => self.topics.iter().position(|t| {
+                t.answered
+                    .as_ref()
+                    .is_some_and(|(c, s)| c == channel && s == symbol)
+            }),
         }
     }
 }
@@ -258,7 +286,8 @@ impl Venue {
     pub fn instruments(self, body: &str) -> std::result::Result<Page, String> {
         let read = self.protocol().instruments;
         // What is no JSON costs its own instrument.
-        read(body).or_else(|reason| tolerant::mended(body).map_or(Err(reason), |mended| read(&mended)))
+        read(body)
+            .or_else(|reason| tolerant::mended(body).map_or(Err(reason), |mended| read(&mended)))
     }
 
     /// The shortest time between two requests.
@@ -267,8 +296,8 @@ impl Venue {
         self.protocol().request_pace
     }
 
-    /// A header of its answers that tells how much of an address's allowance is used, and how much may be before the rest is left to
-    /// others.
+    /// A header of its answers that tells how much of an address's allowance is used, and how much
+    /// may be before the rest is left to others.
     #[must_use]
     pub const fn allowance(self) -> Option<(&'static str, u32)> {
         self.protocol().allowance
@@ -277,7 +306,10 @@ impl Venue {
     /// How its connections are kept alive.
     #[must_use]
     pub const fn pulse(self) -> Pulse {
-        Pulse { every: Duration::from_secs(20), text: self.protocol().ping }
+        Pulse {
+            every: Duration::from_secs(20),
+            text: self.protocol().ping,
+        }
     }
 
     /// How often it may be dialled.
@@ -292,8 +324,9 @@ impl Venue {
         matches!(self.protocol().asking, Asking::Messages { .. })
     }
 
-    /// The longest time in which a stream that is alive brings something, where the exchange promises one: prices that are
-    /// pushed by the clock, and books that are pushed again when nothing changes.
+    /// The longest time in which a stream that is alive brings something, where the exchange
+    /// promises one: prices that are pushed by the clock, and books that are pushed again when
+    /// nothing changes.
     #[must_use]
     pub fn cadence(self, kind: Kind) -> Option<Duration> {
         (self.protocol().cadence)(kind)
@@ -330,7 +363,8 @@ impl Venue {
 }
 
 impl Wanted {
-    /// The longest time in which it brings something while it is alive, where the exchange promises one.
+    /// The longest time in which it brings something while it is alive, where the exchange promises
+    /// one.
     #[must_use]
     pub fn cadence(&self) -> Option<Duration> {
         self.venue.cadence(self.kind)
@@ -347,7 +381,13 @@ impl Wanted {
     /// # Errors
     /// When its exchange is unknown to this version.
     pub fn restored(series: Series, kind: Kind, symbol: String) -> Result<Self> {
-        Ok(Self { venue: series.exchange.as_str().parse()?, kind, series, symbol, wire: String::new() })
+        Ok(Self {
+            venue: series.exchange.as_str().parse()?,
+            kind,
+            series,
+            symbol,
+            wire: String::new(),
+        })
     }
 }
 
@@ -360,10 +400,16 @@ impl fmt::Display for Venue {
 impl FromStr for Venue {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|venue| venue.name() == text).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|venue| venue.name()).collect();
-            Error::usage(format!("{text:?} is not an exchange that can be collected; these are: {}", names.join(", ")))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|venue| venue.name() == text)
+            .ok_or_else(|| {
+                let names: Vec<&str> = Self::ALL.iter().map(|venue| venue.name()).collect();
+                Error::usage(format!(
+                    "{text:?} is not an exchange that can be collected; these are: {}",
+                    names.join(", ")
+                ))
+            })
     }
 }
 
@@ -389,18 +435,28 @@ pub fn choose(venues: &[Venue], symbols: &[Symbol], kinds: &[Kind]) -> Result<Ch
 }
 
 /// The spellings at an exchange of what somebody wishes; `None` when its list does not have it.
-fn spellings(venue: Venue, wish: &Wish, listed: Option<&Vec<Instrument>>) -> Result<Option<Vec<Spelling>>> {
+fn spellings(
+    venue: Venue,
+    wish: &Wish,
+    listed: Option<&Vec<Instrument>>,
+) -> Result<Option<Vec<Spelling>>> {
     match (wish, listed) {
         (Wish::Named(typed), None) => Ok(Some(vec![venue.spell(typed)?])),
         (Wish::Named(typed), Some(listed)) => {
             let spelt = venue.spell(typed).ok();
             let is_meant = |one: &Spelling| {
-                let name = spelt.as_ref().map_or(typed.as_str(), |spelt| spelt.wire.as_str());
+                let name = spelt
+                    .as_ref()
+                    .map_or(typed.as_str(), |spelt| spelt.wire.as_str());
                 one.wire.eq_ignore_ascii_case(name)
                     || (spelt.is_none() && one.column.eq_ignore_ascii_case(typed.as_str()))
             };
-            let alive = listed.iter().filter(|instrument| instrument.trading != Trading::Over);
-            let found = alive.map(|instrument| venue.spell_listed(&instrument.wire)).find(is_meant);
+            let alive = listed
+                .iter()
+                .filter(|instrument| instrument.trading != Trading::Over);
+            let found = alive
+                .map(|instrument| venue.spell_listed(&instrument.wire))
+                .find(is_meant);
             Ok(found.map(|found| vec![found]))
         }
         (Wish::Matching(_), None) => Err(Error::new(
@@ -410,19 +466,29 @@ fn spellings(venue: Venue, wish: &Wish, listed: Option<&Vec<Instrument>>) -> Res
             ),
         )),
         (Wish::Matching(pattern), Some(listed)) => {
-            let live = listed.iter().filter(|instrument| instrument.trading == Trading::Live);
+            let live = listed
+                .iter()
+                .filter(|instrument| instrument.trading == Trading::Live);
             let all = live.map(|instrument| venue.spell_listed(&instrument.wire));
-            Ok(Some(all.filter(|one| pattern.fits(&one.column) || pattern.fits(&one.wire)).collect()))
+            Ok(Some(
+                all.filter(|one| pattern.fits(&one.column) || pattern.fits(&one.wire))
+                    .collect(),
+            ))
         }
     }
 }
 
-/// Every series of these exchanges, wishes and streams. `listings` has the lists of the exchanges that could be had; without
-/// one a name is taken as typed.
+/// Every series of these exchanges, wishes and streams. `listings` has the lists of the exchanges
+/// that could be had; without one a name is taken as typed.
 ///
 /// # Errors
 /// When an exchange cannot have a symbol, or a pattern has no list to be looked up in.
-pub fn choose_listed(venues: &[Venue], wishes: &[Wish], kinds: &[Kind], listings: &Listings) -> Result<Choice> {
+pub fn choose_listed(
+    venues: &[Venue],
+    wishes: &[Wish],
+    kinds: &[Kind],
+    listings: &Listings,
+) -> Result<Choice> {
     let mut found: BTreeMap<(Venue, String, Kind), Wanted> = BTreeMap::new();
     let mut unknown = Vec::new();
     for venue in venues {
@@ -441,27 +507,39 @@ pub fn choose_listed(venues: &[Venue], wishes: &[Wish], kinds: &[Kind], listings
                 };
                 // A typed name is asked for as it is typed; a pattern takes what there is.
                 let is_pattern = matches!(wish, Wish::Matching(_));
-                for kind in kinds.iter().filter(|kind| !is_pattern || venue.has(**kind, &wire)) {
+                for kind in kinds
+                    .iter()
+                    .filter(|kind| !is_pattern || venue.has(**kind, &wire))
+                {
                     let series = Series {
                         exchange: venue.name().parse::<Exchange>()?,
                         stream: kind.name().parse::<Stream>()?,
                         symbol: symbol.clone(),
                     };
-                    let one = Wanted { venue: *venue, kind: *kind, series, symbol: column.clone(), wire: wire.clone() };
+                    let one = Wanted {
+                        venue: *venue,
+                        kind: *kind,
+                        series,
+                        symbol: column.clone(),
+                        wire: wire.clone(),
+                    };
                     let _ = found.insert((*venue, column.clone(), *kind), one);
                 }
             }
         }
     }
-    Ok(Choice { series: found.into_values().collect(), unknown })
+    Ok(Choice {
+        series: found.into_values().collect(),
+        unknown,
+    })
 }
 
 /// Connections as they are numbered: each route counts its own.
 #[derive(Debug, Clone, Default)]
 pub struct Numbers(BTreeMap<&'static str, usize>);
 
-/// The connections that bring these series, none carrying more than its exchange allows. `endpoints` gives other places
-/// for routes, by their names.
+/// The connections that bring these series, none carrying more than its exchange allows.
+/// `endpoints` gives other places for routes, by their names.
 ///
 /// # Errors
 /// When `endpoints` names a route that there is not.
@@ -469,8 +547,8 @@ pub fn lines(wanted: &[Wanted], endpoints: &BTreeMap<String, String>) -> Result<
     more_lines(wanted, 0, endpoints, &mut Numbers::default())
 }
 
-/// As [`lines`], of series that come behind others: the first of them has the place `first`, and the connections are numbered
-/// on from `numbers`.
+/// As [`lines`], of series that come behind others: the first of them has the place `first`, and
+/// the connections are numbered on from `numbers`.
 ///
 /// # Errors
 /// As [`lines`].
@@ -480,10 +558,20 @@ pub fn more_lines(
     endpoints: &BTreeMap<String, String>,
     numbers: &mut Numbers,
 ) -> Result<Vec<Line>> {
-    let known: Vec<Route> = Venue::ALL.iter().flat_map(|venue| venue.routes()).copied().collect();
-    if let Some(name) = endpoints.keys().find(|name| !known.iter().any(|route| route.name == **name)) {
+    let known: Vec<Route> = Venue::ALL
+        .iter()
+        .flat_map(|venue| venue.routes())
+        .copied()
+        .collect();
+    if let Some(name) = endpoints
+        .keys()
+        .find(|name| !known.iter().any(|route| route.name == **name))
+    {
         let names: Vec<&str> = known.iter().map(|route| route.name).collect();
-        return Err(Error::usage(format!("{name} is not an endpoint; these are: {}", names.join(", "))));
+        return Err(Error::usage(format!(
+            "{name} is not an endpoint; these are: {}",
+            names.join(", ")
+        )));
     }
     let mut found = Vec::new();
     for route in known {
@@ -498,9 +586,14 @@ pub fn more_lines(
             }
             venue = Some(one.venue);
             // Two series can come by one topic, which is then subscribed once.
-            let known: Vec<(usize, usize)> = topics.iter().filter_map(|t| placed.get(&t.name).copied()).collect();
+            let known: Vec<(usize, usize)> = topics
+                .iter()
+                .filter_map(|t| placed.get(&t.name).copied())
+                .collect();
             if known.len() == topics.len()
-                && known.windows(2).all(|pair| pair.first().map(|p| p.0) == pair.last().map(|p| p.0))
+                && known
+                    .windows(2)
+                    .all(|pair| pair.first().map(|p| p.0) == pair.last().map(|p| p.0))
             {
                 for (part, topic) in known {
                     if let Some((topics, series)) = parts.get_mut(part) {
@@ -516,7 +609,10 @@ pub fn more_lines(
                 }
                 continue;
             }
-            if parts.last().is_some_and(|(known, _)| known.len() + topics.len() > route.limit) {
+            if parts
+                .last()
+                .is_some_and(|(known, _)| known.len() + topics.len() > route.limit)
+            {
                 parts.push((Vec::new(), Vec::new()));
             }
             let part = parts.len() - 1;
@@ -524,7 +620,12 @@ pub fn more_lines(
                 for topic in topics {
                     let _ = placed.insert(topic.name.clone(), (part, known.len()));
                     let (cadence, may_be_quiet) = (one.cadence(), one.kind.may_be_quiet());
-                    known.push(Topic { series: vec![place], cadence, may_be_quiet, ..topic });
+                    known.push(Topic {
+                        series: vec![place],
+                        cadence,
+                        may_be_quiet,
+                        ..topic
+                    });
                 }
                 series.push(place);
             }
@@ -539,9 +640,13 @@ pub fn more_lines(
                 }
             }
             let url = match (&venue.protocol().asking, route.by) {
-                (Asking::Url { url, .. }, Transport::Socket) => {
-                    url(base, &topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>())
-                }
+                (Asking::Url { url, .. }, Transport::Socket) => url(
+                    base,
+                    &topics
+                        .iter()
+                        .map(|topic| topic.name.as_str())
+                        .collect::<Vec<_>>(),
+                ),
                 _ => base.to_owned(),
             };
             let mut topics_of: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -553,7 +658,12 @@ pub fn more_lines(
             let number = numbers.0.entry(route.name).or_default();
             let name = format!("{}/{number}", route.name);
             *number += 1;
-            let ended = Arc::new(series.iter().map(|place| (*place, AtomicBool::new(false))).collect());
+            let ended = Arc::new(
+                series
+                    .iter()
+                    .map(|place| (*place, AtomicBool::new(false)))
+                    .collect(),
+            );
             found.push(Line {
                 venue,
                 name,
@@ -580,8 +690,17 @@ mod tests {
 
     #[test]
     fn symbols_are_spelt_as_each_exchange_does() {
-        let all = choose(&Venue::ALL, &symbols(&["BTC-USDT-SWAP", "btcusdt"]), &[Kind::Bbo]).unwrap().series;
-        let told: Vec<_> = all.iter().map(|w| (w.series.to_string(), w.symbol.as_str(), w.wire.as_str())).collect();
+        let all = choose(
+            &Venue::ALL,
+            &symbols(&["BTC-USDT-SWAP", "btcusdt"]),
+            &[Kind::Bbo],
+        )
+        .unwrap()
+        .series;
+        let told: Vec<_> = all
+            .iter()
+            .map(|w| (w.series.to_string(), w.symbol.as_str(), w.wire.as_str()))
+            .collect();
         assert_eq!(
             told,
             [
@@ -599,9 +718,15 @@ mod tests {
         let some = choose(&Venue::ALL, &symbols(&["btcusdt"]), &Kind::ALL).unwrap();
         assert_eq!(some.series.len(), 3 * Kind::ALL.len());
         let polled = lines(&some.series, &BTreeMap::new()).unwrap();
-        let polled = polled.iter().find(|line| line.name == "binance.rest/0").unwrap();
+        let polled = polled
+            .iter()
+            .find(|line| line.name == "binance.rest/0")
+            .unwrap();
         let topics: Vec<&str> = polled.topics.iter().map(Topic::name).collect();
-        assert_eq!(topics, ["/fapi/v1/openInterest?symbol=BTCUSDT", "instruments"]);
+        assert_eq!(
+            topics,
+            ["/fapi/v1/openInterest?symbol=BTCUSDT", "instruments"]
+        );
     }
 
     fn listed(names: &[(&str, Trading)]) -> Vec<Instrument> {
@@ -628,11 +753,29 @@ mod tests {
         ];
         let listings = Listings::from([(Venue::Okx, listed(&okx))]);
         let check = |wish: &str, wires: &[&str], unknown: usize| {
-            let choice = choose_listed(&[Venue::Okx], &[wish.parse().unwrap()], &[Kind::Bbo], &listings).unwrap();
-            let got: Vec<&str> = choice.series.iter().map(|wanted| wanted.wire.as_str()).collect();
-            assert_eq!((got, choice.unknown.len()), (wires.to_vec(), unknown), "{wish}");
+            let choice = choose_listed(
+                &[Venue::Okx],
+                &[wish.parse().unwrap()],
+                &[Kind::Bbo],
+                &listings,
+            )
+            .unwrap();
+            let got: Vec<&str> = choice
+                .series
+                .iter()
+                .map(|wanted| wanted.wire.as_str())
+                .collect();
+            assert_eq!(
+                (got, choice.unknown.len()),
+                (wires.to_vec(), unknown),
+                "{wish}"
+            );
         };
-        check("all", &["BTC-EUR-SWAP", "BTC-USDT-261225", "BTC-USDT-SWAP"], 0);
+        check(
+            "all",
+            &["BTC-EUR-SWAP", "BTC-USDT-261225", "BTC-USDT-SWAP"],
+            0,
+        );
         check("*usdt", &["BTC-USDT-SWAP"], 0);
         check("btc-usdt-*", &["BTC-USDT-261225", "BTC-USDT-SWAP"], 0);
         check("btcusdt", &["BTC-USDT-SWAP"], 0);
@@ -641,18 +784,30 @@ mod tests {
         check("oldusdt", &[], 1);
         check("nopeusdt", &[], 1);
         let all = ["all".parse().unwrap()];
-        let funding = choose_listed(&[Venue::Okx], &all, &[Kind::Funding], &listings).unwrap().series;
-        assert!(funding.iter().all(|wanted| wanted.wire.ends_with("-SWAP")) && funding.len() == 2, "{funding:?}");
-        assert!(choose_listed(&[Venue::Bybit], &all, &[Kind::Bbo], &listings).is_err(), "there is no list");
+        let funding = choose_listed(&[Venue::Okx], &all, &[Kind::Funding], &listings)
+            .unwrap()
+            .series;
+        assert!(
+            funding.iter().all(|wanted| wanted.wire.ends_with("-SWAP")) && funding.len() == 2,
+            "{funding:?}"
+        );
+        assert!(
+            choose_listed(&[Venue::Bybit], &all, &[Kind::Bbo], &listings).is_err(),
+            "there is no list"
+        );
     }
 
     #[test]
     fn names_of_any_script_are_asked_for_as_typed() {
-        let all = choose(&Venue::ALL, &symbols(&["币安人生usdt"]), &[Kind::Trade]).unwrap().series;
+        let all = choose(&Venue::ALL, &symbols(&["币安人生usdt"]), &[Kind::Trade])
+            .unwrap()
+            .series;
         assert_eq!(all[0].series.to_string(), "binance/trade/币安人生usdt");
         let lines = lines(&all, &BTreeMap::new()).unwrap();
         assert!(
-            lines[0].url.ends_with("streams=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9Fusdt@aggTrade"),
+            lines[0]
+                .url
+                .ends_with("streams=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9Fusdt@aggTrade"),
             "{}",
             lines[0].url
         );
@@ -662,11 +817,16 @@ mod tests {
     #[test]
     fn of_a_series_that_has_ended_nothing_is_expected() {
         let kinds = [Kind::MarkPrice, Kind::Funding];
-        let all = choose(&[Venue::Binance], &symbols(&["btcusdt", "ethusdt"]), &kinds).unwrap().series;
+        let all = choose(&[Venue::Binance], &symbols(&["btcusdt", "ethusdt"]), &kinds)
+            .unwrap()
+            .series;
         let line = lines(&all, &BTreeMap::new()).unwrap().remove(0);
         let copy = line.clone();
         line.set_ended(0, true);
-        assert!(!copy.is_over(0) && copy.cadence().is_some(), "its funding goes on");
+        assert!(
+            !copy.is_over(0) && copy.cadence().is_some(),
+            "its funding goes on"
+        );
         line.set_ended(1, true);
         assert!(copy.is_over(0) && !copy.is_over(1) && !copy.is_all_over());
         for place in 2..4 {
@@ -680,31 +840,85 @@ mod tests {
     #[test]
     fn what_the_url_asks_for_is_found_in_the_exchanges_list() {
         let kinds = [Kind::Trade, Kind::Liquidation];
-        let all = choose(&[Venue::Binance], &symbols(&["btcusdt", "币安人生usdt"]), &kinds).unwrap().series;
+        let all = choose(
+            &[Venue::Binance],
+            &symbols(&["btcusdt", "币安人生usdt"]),
+            &kinds,
+        )
+        .unwrap()
+        .series;
         let line = lines(&all, &BTreeMap::new()).unwrap().remove(0);
         assert!(line.may_be_quiet() && line.topics.len() == 4);
-        assert_eq!(line.ask_for_list().unwrap(), r#"{"method":"LIST_SUBSCRIPTIONS","id":4}"#);
+        assert_eq!(
+            line.ask_for_list().unwrap(),
+            r#"{"method":"LIST_SUBSCRIPTIONS","id":4}"#
+        );
         let asked = line.ask(1).unwrap();
-        assert_eq!(asked, format!(r#"{{"method":"SUBSCRIBE","params":["{}"],"id":1}}"#, line.topics[1].name()));
-        let named = |line: &Line| line.topics.iter().map(|topic| topic.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            asked,
+            format!(
+                r#"{{"method":"SUBSCRIBE","params":["{}"],"id":1}}"#,
+                line.topics[1].name()
+            )
+        );
+        let named = |line: &Line| {
+            line.topics
+                .iter()
+                .map(|topic| topic.name().to_owned())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(line.listed(&named(&line)), [true; 4]);
         let encoded = "%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9Fusdt@forceOrder".to_owned();
-        assert_eq!(line.listed(&[encoded, "BTCUSDT@aggTrade".to_owned()]).iter().filter(|is| **is).count(), 2);
-        assert_eq!((line.listed(&[]), line.is_about_list(&Reply::Request(4))), (vec![false; 4], true));
-        let clocked =
-            choose(&[Venue::Binance], &symbols(&["btcusdt"]), &[Kind::Trade, Kind::MarkPrice]).unwrap().series;
+        assert_eq!(
+            line.listed(&[encoded, "BTCUSDT@aggTrade".to_owned()])
+                .iter()
+                .filter(|is| **is)
+                .count(),
+            2
+        );
+        assert_eq!(
+            (line.listed(&[]), line.is_about_list(&Reply::Request(4))),
+            (vec![false; 4], true)
+        );
+        let clocked = choose(
+            &[Venue::Binance],
+            &symbols(&["btcusdt"]),
+            &[Kind::Trade, Kind::MarkPrice],
+        )
+        .unwrap()
+        .series;
         assert!(!lines(&clocked, &BTreeMap::new()).unwrap()[0].may_be_quiet());
-        let okx = choose(&[Venue::Okx], &symbols(&["btcusdt"]), &kinds).unwrap().series;
-        assert_eq!(lines(&okx, &BTreeMap::new()).unwrap()[0].ask_for_list(), None);
+        let okx = choose(&[Venue::Okx], &symbols(&["btcusdt"]), &kinds)
+            .unwrap()
+            .series;
+        assert_eq!(
+            lines(&okx, &BTreeMap::new()).unwrap()[0].ask_for_list(),
+            None
+        );
     }
 
     #[test]
     fn lines_carry_what_they_may_and_each_topic_once() {
         let kinds = [Kind::Bbo, Kind::Trade, Kind::MarkPrice, Kind::Funding];
-        let all = choose(&Venue::ALL, &symbols(&["btcusdt"]), &kinds).unwrap().series;
-        let lines = lines(&all, &BTreeMap::from([("okx.public".to_owned(), "ws://127.0.0.1:9/x".to_owned())])).unwrap();
-        let hello = |line: &Line| line.subscribe().into_iter().map(|(text, _)| text).collect::<Vec<_>>().join(" ");
-        let told: Vec<String> = lines.iter().map(|l| format!("{} {} {}", l.name, l.url, hello(l))).collect();
+        let all = choose(&Venue::ALL, &symbols(&["btcusdt"]), &kinds)
+            .unwrap()
+            .series;
+        let lines = lines(
+            &all,
+            &BTreeMap::from([("okx.public".to_owned(), "ws://127.0.0.1:9/x".to_owned())]),
+        )
+        .unwrap();
+        let hello = |line: &Line| {
+            line.subscribe()
+                .into_iter()
+                .map(|(text, _)| text)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let told: Vec<String> = lines
+            .iter()
+            .map(|l| format!("{} {} {}", l.name, l.url, hello(l)))
+            .collect();
         assert_eq!(
             told,
             [
@@ -720,16 +934,41 @@ mod tests {
                  \"funding-rate\",\"instId\":\"BTC-USDT-SWAP\"}]}",
             ]
         );
-        let topics: Vec<Vec<usize>> = lines.iter().map(|l| l.topics.iter().map(|t| t.series.len()).collect()).collect();
-        assert_eq!(topics, [vec![1], vec![1, 2], vec![1, 1, 2], vec![1, 1, 1, 1, 1]], "two series come by one topic");
+        let topics: Vec<Vec<usize>> = lines
+            .iter()
+            .map(|l| l.topics.iter().map(|t| t.series.len()).collect())
+            .collect();
+        assert_eq!(
+            topics,
+            [vec![1], vec![1, 2], vec![1, 1, 2], vec![1, 1, 1, 1, 1]],
+            "two series come by one topic"
+        );
         let reply = Reply::Channel("mark-price".to_owned(), "BTC-USDT-SWAP".to_owned());
         assert_eq!(lines[3].answered(&reply), Some(3));
-        assert_eq!((lines[2].answered(&Reply::Request(2)), lines[2].answered(&Reply::Request(3))), (Some(2), None));
+        assert_eq!(
+            (
+                lines[2].answered(&Reply::Request(2)),
+                lines[2].answered(&Reply::Request(3))
+            ),
+            (Some(2), None)
+        );
         let many: Vec<String> = (0..450).map(|n| format!("a{n}usdt")).collect();
-        let many =
-            choose(&[Venue::Binance], &symbols(&many.iter().map(String::as_str).collect::<Vec<_>>()), &[Kind::Bbo]);
+        let many = choose(
+            &[Venue::Binance],
+            &symbols(&many.iter().map(String::as_str).collect::<Vec<_>>()),
+            &[Kind::Bbo],
+        );
         let split = super::lines(&many.unwrap().series, &BTreeMap::new()).unwrap();
-        assert_eq!(split.iter().map(|l| l.series.len()).collect::<Vec<_>>(), [200, 200, 50]);
-        assert!(super::lines(&all, &BTreeMap::from([("okx.private".to_owned(), String::new())])).is_err());
+        assert_eq!(
+            split.iter().map(|l| l.series.len()).collect::<Vec<_>>(),
+            [200, 200, 50]
+        );
+        assert!(
+            super::lines(
+                &all,
+                &BTreeMap::from([("okx.private".to_owned(), String::new())])
+            )
+            .is_err()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Counts the rows of one file by the day they belong to: what a receipt must say of the file, found without it.
+//! Counts the rows of one file by the day they belong to: what a receipt must say of the file,
+//! found without it.
 //!
 //! Every row is decoded, and number and row hash are checked against what the footer claims.
 
@@ -36,7 +37,8 @@ pub struct Census {
 /// Reads all rows of the file; `home` is the day that its name or folder tells.
 ///
 /// # Errors
-/// When the file cannot be read to its end, or its rows have another hash or number than its footer says.
+/// When the file cannot be read to its end, or its rows have another hash or number than its footer
+/// says.
 pub async fn census(handle: &Handle, home: Option<Date>) -> Result<Census, Problem> {
     let claims = probe(handle).await?;
     let mut rows = handle.rows(&claims, 8192, &[]).await?;
@@ -49,7 +51,9 @@ pub async fn census(handle: &Handle, home: Option<Date>) -> Result<Census, Probl
         }
         found.rows += batch.num_rows() as u64;
         found.row_hash = found.row_hash.and(sums.hash());
-        let times = batch.column_by_name(TS_EVENT).and_then(|column| cast(column, &DataType::Int64).ok());
+        let times = batch
+            .column_by_name(TS_EVENT)
+            .and_then(|column| cast(column, &DataType::Int64).ok());
         let Some(times) = times else {
             found.unplaced += batch.num_rows() as u64;
             found.unplaced_hash = found.unplaced_hash.and(sums.hash());
@@ -72,7 +76,10 @@ pub async fn census(handle: &Handle, home: Option<Date>) -> Result<Census, Probl
     if found.rows != claims.rows {
         return Err(Problem::bad(
             ErrorType::PageCorrupt,
-            format!("the file has {} rows, its footer claims {}", found.rows, claims.rows),
+            format!(
+                "the file has {} rows, its footer claims {}",
+                found.rows, claims.rows
+            ),
         ));
     }
     match claims.row_hash {

@@ -1,5 +1,5 @@
-//! What a file's footer claims of its rows: spans, order, constants, sizes. Claims decide the plan; the rows are
-//! checked against them as they are read.
+//! What a file's footer claims of its rows: spans, order, constants, sizes. Claims decide the plan;
+//! the rows are checked against them as they are read.
 //!
 //! [`super::probe`] takes claims from the footer, [`super::examine`] from the rows.
 
@@ -23,7 +23,10 @@ impl Span {
     /// The span of this one and `other`.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { min: self.min.min(other.min), max: self.max.max(other.max) }
+        Self {
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+        }
     }
 
     /// The units of its two ends; `None` for an end that is no plausible time.
@@ -70,13 +73,15 @@ pub struct Claims {
     pub rows: u64,
     /// Its columns.
     pub schema: SchemaRef,
-    /// The span of `ts_event` as it is stored; `None` when the footer does not say, or there are no rows.
+    /// The span of `ts_event` as it is stored; `None` when the footer does not say, or there are no
+    /// rows.
     pub ts: Option<Span>,
     /// Whether there is a column `seq`.
     pub has_seq: bool,
     /// The span of `seq`.
     pub seq: Option<Span>,
-    /// Whether the rows are said to ascend by `(ts_event, seq)`, or by `ts_event` where there is no `seq`.
+    /// Whether the rows are said to ascend by `(ts_event, seq)`, or by `ts_event` where there is no
+    /// `seq`.
     pub ordered: bool,
     /// The row hash that the writer left.
     pub row_hash: Option<RowHash>,
@@ -94,11 +99,14 @@ pub struct Claims {
     pub proven: bool,
     /// Who wrote the file.
     pub created_by: Option<Arc<str>>,
-    /// Bytes of a row after decoding, as far as the footer lets guess; at least those of the stored row.
+    /// Bytes of a row after decoding, as far as the footer lets guess; at least those of the stored
+    /// row.
     pub row_bytes: u64,
-    /// Whether `row_bytes` and `open_bytes` are what decoding takes, found out; otherwise they are guesses.
+    /// Whether `row_bytes` and `open_bytes` are what decoding takes, found out; otherwise they are
+    /// guesses.
     pub weighed: bool,
-    /// Bytes of the pages that are open while a row group is decoded, as far as the footer lets guess.
+    /// Bytes of the pages that are open while a row group is decoded, as far as the footer lets
+    /// guess.
     pub open_bytes: u64,
     /// Row groups that are left out, because they do not read; all else is said of the others.
     pub lost: Option<Lost>,

@@ -1,8 +1,9 @@
-//! Facts about the rows of one day in a file that holds rows of other days as well: which columns have a value, how
-//! many, of what size, and in which units their times are.
+//! Facts about the rows of one day in a file that holds rows of other days as well: which columns
+//! have a value, how many, of what size, and in which units their times are.
 //!
-//! The columns and the unit of a partition follow from the rows of its day alone. Footers settle them in most cases;
-//! here the rows are read for the others. The caller decides what follows from the facts.
+//! The columns and the unit of a partition follow from the rows of its day alone. Footers settle
+//! them in most cases; here the rows are read for the others. The caller decides what follows from
+//! the facts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,12 +43,14 @@ impl DayFacts {
     /// Whether some row of the day has a value in `column`.
     #[must_use]
     pub fn has_value(&self, column: &str) -> bool {
-        self.columns.get(column).is_some_and(|values| values.rows > 0)
+        self.columns
+            .get(column)
+            .is_some_and(|values| values.rows > 0)
     }
 }
 
-/// Reads the rows of `date` in a file of the day `home`, for the columns `columns` and the times. Where `until` names
-/// columns, reading ends as soon as each of them has a value.
+/// Reads the rows of `date` in a file of the day `home`, for the columns `columns` and the times.
+/// Where `until` names columns, reading ends as soon as each of them has a value.
 ///
 /// # Errors
 /// When the file cannot be read so far.
@@ -59,11 +62,15 @@ pub async fn day_facts(
     columns: &BTreeSet<String>,
     until: Option<&BTreeSet<String>>,
 ) -> Result<DayFacts, Problem> {
-    let batch_rows = usize::try_from(BATCH_BYTES / claims.row_bytes.max(1)).unwrap_or(BATCH_ROWS).clamp(16, BATCH_ROWS);
+    let batch_rows = usize::try_from(BATCH_BYTES / claims.row_bytes.max(1))
+        .unwrap_or(BATCH_ROWS)
+        .clamp(16, BATCH_ROWS);
     let mut rows = handle.rows(claims, batch_rows, &[]).await?;
     let mut found = DayFacts::default();
     while let Some(batch) = rows.next().await? {
-        let times = batch.column_by_name(TS_EVENT).and_then(|column| cast(column, &DataType::Int64).ok());
+        let times = batch
+            .column_by_name(TS_EVENT)
+            .and_then(|column| cast(column, &DataType::Int64).ok());
         let Some(times) = times else { continue };
         let here: BooleanArray = times
             .as_primitive::<Int64Type>()
@@ -75,16 +82,25 @@ pub async fn day_facts(
             continue;
         }
         found.rows += count as u64;
-        let of_day = |name: &str| -> Option<ArrayRef> { filter(batch.column_by_name(name)?, &here).ok() };
+        let of_day =
+            |name: &str| -> Option<ArrayRef> { filter(batch.column_by_name(name)?, &here).ok() };
         for name in TIME_COLUMNS {
             let ints = of_day(name).and_then(|column| cast(&column, &DataType::Int64).ok());
             let Some(ints) = ints else { continue };
             let units = found.units.entry(name.to_owned()).or_default();
-            units.extend(ints.as_primitive::<Int64Type>().iter().flatten().filter_map(Unit::of));
+            units.extend(
+                ints.as_primitive::<Int64Type>()
+                    .iter()
+                    .flatten()
+                    .filter_map(Unit::of),
+            );
         }
         for name in columns {
             let Some(column) = of_day(name) else { continue };
-            let here = Values { rows: filled(&column), integers: integers(&column) };
+            let here = Values {
+                rows: filled(&column),
+                integers: integers(&column),
+            };
             let all = found.columns.entry(name.clone()).or_default();
             *all = all.and(here);
         }
@@ -92,7 +108,10 @@ pub async fn day_facts(
             return Ok(found);
         }
     }
-    Ok(DayFacts { whole: true, ..found })
+    Ok(DayFacts {
+        whole: true,
+        ..found
+    })
 }
 
 fn filled(column: &dyn Array) -> u64 {
@@ -104,20 +123,35 @@ fn integers(column: &ArrayRef) -> Option<Integers> {
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
             span::<UInt64Type>(column, &DataType::UInt64)
         }
-        kind if kind.is_integer() || matches!(kind, DataType::Timestamp(_, _) | DataType::Duration(_)) => {
+        kind if kind.is_integer()
+            || matches!(kind, DataType::Timestamp(_, _) | DataType::Duration(_)) =>
+        {
             span::<Int64Type>(column, &DataType::Int64)
         }
         _ => None,
     }
 }
 
-fn span<T: ArrowPrimitiveType<Native: Into<i128>>>(column: &ArrayRef, kind: &DataType) -> Option<Integers> {
+fn span<T: ArrowPrimitiveType<Native: Into<i128>>>(
+    column: &ArrayRef,
+    kind: &DataType,
+) -> Option<Integers> {
     let values = cast(column, kind).ok()?;
-    let each = values.as_primitive::<T>().iter().flatten().map(|value| -> i128 { value.into() });
-    each.map(|value| Integers { min: value, max: value, as_floats: is_float(value) }).reduce(Integers::and)
+    let each = values
+        .as_primitive::<T>()
+        .iter()
+        .flatten()
+        .map(|value| -> i128 { value.into() });
+    each.map(|value| Integers {
+        min: value,
+        max: value,
+        as_floats: is_float(value),
+    })
+    .reduce(Integers::and)
 }
 
-/// Whether a 64-bit float holds `value` exactly: its bits between the first and the last one are at most 53.
+/// Whether a 64-bit float holds `value` exactly: its bits between the first and the last one are at
+/// most 53.
 fn is_float(value: i128) -> bool {
     let size = value.unsigned_abs();
     let used = 128 - size.leading_zeros().min(128);

@@ -1,8 +1,9 @@
-//! Which columns hold durations, and in what unit: Parquet has no type for them, and values of two units must not meet in one
-//! column.
+//! Which columns hold durations, and in what unit: Parquet has no type for them, and values of two
+//! units must not meet in one column.
 //!
-//! The unit is noted in the footer of what qlc writes, and asked of the Arrow schema of what others write. Durations that are
-//! nested in lists, structs and maps have theirs, too. Refuses to take anything else of a writer's Arrow schema.
+//! The unit is noted in the footer of what qlc writes, and asked of the Arrow schema of what others
+//! write. Durations that are nested in lists, structs and maps have theirs, too. Refuses to take
+//! anything else of a writer's Arrow schema.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::fault::shielded;
 use crate::model::schema::INTEGERS;
 
-/// The key of the footer that holds the units of durations: a JSON object of the columns' names and units.
+/// The key of the footer that holds the units of durations: a JSON object of the columns' names and
+/// units.
 pub const DURATIONS_KEY: &str = "qlc.durations";
 /// The key under which writers store their Arrow schema.
 const ARROW_KEY: &str = "ARROW:schema";
@@ -31,7 +33,8 @@ pub(super) enum Durations {
     Parts(BTreeMap<String, Durations>),
 }
 
-/// The columns that hold durations: as this program noted them, or as the writer's Arrow schema says.
+/// The columns that hold durations: as this program noted them, or as the writer's Arrow schema
+/// says.
 pub(super) fn durations(meta: &ParquetMetaData) -> BTreeMap<String, Durations> {
     let file = meta.file_metadata();
     let pairs = file.key_value_metadata();
@@ -41,7 +44,8 @@ pub(super) fn durations(meta: &ParquetMetaData) -> BTreeMap<String, Durations> {
     }
     // A column of the contract is none, so the writer's schema need hardly ever be asked.
     let may_be = |column: &ColumnDescPtr| {
-        let plain = column.physical_type() == PhysicalType::INT64 && column.logical_type_ref().is_none();
+        let plain =
+            column.physical_type() == PhysicalType::INT64 && column.logical_type_ref().is_none();
         plain && (column.path().parts().len() > 1 || !INTEGERS.contains(&column.name()))
     };
     if value(ARROW_KEY).is_none() || !file.schema_descr().columns().iter().any(may_be) {
@@ -57,19 +61,29 @@ pub(super) fn durations(meta: &ParquetMetaData) -> BTreeMap<String, Durations> {
 #[must_use]
 pub fn noted_durations(schema: &Schema) -> Option<String> {
     let noted = of_all(schema.fields().iter());
-    if noted.is_empty() { None } else { serde_json::to_string(&noted).ok() }
+    if noted.is_empty() {
+        None
+    } else {
+        serde_json::to_string(&noted).ok()
+    }
 }
 
 fn of_all<'a>(fields: impl Iterator<Item = &'a Arc<Field>>) -> BTreeMap<String, Durations> {
-    fields.filter_map(|field| Some((field.name().clone(), of(field.data_type())?))).collect()
+    fields
+        .filter_map(|field| Some((field.name().clone(), of(field.data_type())?)))
+        .collect()
 }
 
-/// The durations in a type. The parts of lists and maps have the names that they have in every file that is read.
+/// The durations in a type. The parts of lists and maps have the names that they have in every file
+/// that is read.
 fn of(kind: &DataType) -> Option<Durations> {
     let parts = match kind {
         DataType::Duration(unit) => return Some(Durations::Unit(name_of(*unit).to_owned())),
         DataType::List(value) | DataType::LargeList(value) | DataType::FixedSizeList(value, _) => {
-            of(value.data_type()).map(|inner| (ELEMENT.to_owned(), inner)).into_iter().collect()
+            of(value.data_type())
+                .map(|inner| (ELEMENT.to_owned(), inner))
+                .into_iter()
+                .collect()
         }
         DataType::Struct(fields) => of_all(fields.iter()),
         DataType::Map(entries, _) => match entries.data_type() {
@@ -106,15 +120,22 @@ fn name_of(unit: TimeUnit) -> &'static str {
 }
 
 fn unit_of(text: &str) -> Option<TimeUnit> {
-    [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond]
-        .into_iter()
-        .find(|unit| name_of(*unit) == text)
+    [
+        TimeUnit::Second,
+        TimeUnit::Millisecond,
+        TimeUnit::Microsecond,
+        TimeUnit::Nanosecond,
+    ]
+    .into_iter()
+    .find(|unit| name_of(*unit) == text)
 }
 
 /// `schema` with the units of durations.
 pub(super) fn with_durations(schema: &SchemaRef, units: &BTreeMap<String, Durations>) -> SchemaRef {
     let typed = |field: &Arc<Field>| typed(field, units.get(field.name()));
-    Arc::new(Schema::new(schema.fields().iter().map(typed).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema.fields().iter().map(typed).collect::<Vec<_>>(),
+    ))
 }
 
 fn typed(field: &Arc<Field>, durations: Option<&Durations>) -> Arc<Field> {
@@ -128,15 +149,28 @@ fn typed(field: &Arc<Field>, durations: Option<&Durations>) -> Arc<Field> {
 fn with(kind: &DataType, durations: &Durations) -> Option<DataType> {
     match (kind, durations) {
         (DataType::Int64, Durations::Unit(unit)) => Some(DataType::Duration(unit_of(unit)?)),
-        (DataType::List(value), Durations::Parts(parts)) => Some(DataType::List(typed(value, parts.get(ELEMENT)))),
-        (DataType::Struct(fields), Durations::Parts(parts)) => {
-            Some(DataType::Struct(fields.iter().map(|field| typed(field, parts.get(field.name()))).collect()))
+        (DataType::List(value), Durations::Parts(parts)) => {
+            Some(DataType::List(typed(value, parts.get(ELEMENT))))
         }
+        (DataType::Struct(fields), Durations::Parts(parts)) => Some(DataType::Struct(
+            fields
+                .iter()
+                .map(|field| typed(field, parts.get(field.name())))
+                .collect(),
+        )),
         (DataType::Map(entries, sorted), Durations::Parts(parts)) => {
-            let DataType::Struct(fields) = entries.data_type() else { return None };
-            let typed = MAP.iter().zip(fields).map(|(name, field)| typed(field, parts.get(*name)));
+            let DataType::Struct(fields) = entries.data_type() else {
+                return None;
+            };
+            let typed = MAP
+                .iter()
+                .zip(fields)
+                .map(|(name, field)| typed(field, parts.get(*name)));
             let kind = DataType::Struct(typed.collect());
-            Some(DataType::Map(Arc::new(entries.as_ref().clone().with_data_type(kind)), *sorted))
+            Some(DataType::Map(
+                Arc::new(entries.as_ref().clone().with_data_type(kind)),
+                *sorted,
+            ))
         }
         _ => None,
     }
@@ -150,8 +184,9 @@ mod tests {
     fn units_are_told_at_whatever_depth() {
         let field = |name: &str, kind: DataType| Arc::new(Field::new(name, kind, true));
         let list = |kind: DataType| DataType::List(field("element", kind));
-        let of_struct =
-            |wait: DataType, count: DataType| DataType::Struct(vec![field("wait", wait), field("count", count)].into());
+        let of_struct = |wait: DataType, count: DataType| {
+            DataType::Struct(vec![field("wait", wait), field("count", count)].into())
+        };
         let ms = || DataType::Duration(TimeUnit::Millisecond);
         let told = Schema::new(vec![
             field("lag", DataType::Duration(TimeUnit::Second)),
@@ -160,14 +195,20 @@ mod tests {
             field("plain", list(DataType::Int64)),
         ]);
         let text = noted_durations(&told).unwrap();
-        assert_eq!(text, r#"{"lag":"s","lags":{"element":{"element":"ms"}},"parts":{"element":{"wait":"ms"}}}"#);
+        assert_eq!(
+            text,
+            r#"{"lag":"s","lags":{"element":{"element":"ms"}},"parts":{"element":{"wait":"ms"}}}"#
+        );
         let stored = Arc::new(Schema::new(vec![
             field("lag", DataType::Int64),
             field("lags", list(list(DataType::Int64))),
             field("parts", list(of_struct(DataType::Int64, DataType::Int64))),
             field("plain", list(DataType::Int64)),
         ]));
-        assert_eq!(*with_durations(&stored, &serde_json::from_str(&text).unwrap()), told);
+        assert_eq!(
+            *with_durations(&stored, &serde_json::from_str(&text).unwrap()),
+            told
+        );
         assert_eq!(noted_durations(&stored), None);
     }
 }

@@ -1,8 +1,10 @@
-//! Encodes a day's rows into one Parquet file, columns side by side, so that the bytes depend on the rows alone.
+//! Encodes a day's rows into one Parquet file, columns side by side, so that the bytes depend on
+//! the rows alone.
 //!
-//! Rows are cut into chunks of [`CHUNK_ROWS`] and row groups of [`GROUP_ROWS`], wide rows sooner, by the size of their
-//! values. Wherever the merge's batches ended, the cuts are the same; no setting changes these figures. Integers are
-//! delta-encoded, prices and sizes go through dictionaries. The atomic write makes the file durable.
+//! Rows are cut into chunks of [`CHUNK_ROWS`] and row groups of [`GROUP_ROWS`], wide rows sooner,
+//! by the size of their values. Wherever the merge's batches ended, the cuts are the same; no
+//! setting changes these figures. Integers are delta-encoded, prices and sizes go through
+//! dictionaries. The atomic write makes the file durable.
 
 use std::{collections::HashMap, fmt, fs::File, io::BufWriter, path::Path, sync::Arc};
 
@@ -16,7 +18,9 @@ use futures::{Stream, TryStreamExt};
 use parquet::{
     arrow::{
         ArrowSchemaConverter,
-        arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
+        arrow_writer::{
+            ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+        },
     },
     basic::{Compression, Encoding, ZstdLevel},
     column::writer::ColumnCloseResult,
@@ -46,24 +50,28 @@ use crate::{
 
 /// Rows that are encoded at a time; pages end where chunks do.
 pub const CHUNK_ROWS: usize = 8192;
-/// Rows of a row group. With 8 bytes a row and column it is 2 MB of each before encoding: small enough that a reader of
-/// an hour reads little else, large enough that a dictionary pays.
+/// Rows of a row group. With 8 bytes a row and column it is 2 MB of each before encoding: small
+/// enough that a reader of an hour reads little else, large enough that a dictionary pays.
 pub const GROUP_ROWS: usize = 32 * CHUNK_ROWS;
 /// A row group of at most these is encoded by one thread.
 const FEW_ROWS: usize = 4 * CHUNK_ROWS;
-/// A row group of wide rows ends earlier, with the chunk that brings it to this many bytes of values.
+/// A row group of wide rows ends earlier, with the chunk that brings it to this many bytes of
+/// values.
 const GROUP_BYTES: usize = 24 << 20;
-/// A chunk of very wide rows ends earlier, with the row that brings it to this many bytes of values.
+/// A chunk of very wide rows ends earlier, with the row that brings it to this many bytes of
+/// values.
 const CHUNK_BYTES: usize = 8 << 20;
 /// What a value in a list counts for at least.
 const LISTED_BYTES: usize = 8;
-/// Of delta-encoded integers. On ten million quotes level 2 makes `ts_event` 12 % smaller than level 1 at the same cost;
-/// level 5 makes it another 6 % smaller at twice the cost, and the clock's noise in `ts_recv` is the same at every level.
+/// Of delta-encoded integers. On ten million quotes level 2 makes `ts_event` 12 % smaller than
+/// level 1 at the same cost; level 5 makes it another 6 % smaller at twice the cost, and the
+/// clock's noise in `ts_recv` is the same at every level.
 const DELTA_LEVEL: i32 = 2;
-/// Of all other columns. Indices of prices and sizes are 4 to 9 % smaller than at level 1, for an eighth of the run's CPU
-/// time; level 5 gives another percent for as much again.
+/// Of all other columns. Indices of prices and sizes are 4 to 9 % smaller than at level 1, for an
+/// eighth of the run's CPU time; level 5 gives another percent for as much again.
 const OTHER_LEVEL: i32 = 4;
-/// The version of the writer in every footer; another version may give other bytes for the same rows.
+/// The version of the writer in every footer; another version may give other bytes for the same
+/// rows.
 pub const WRITER: &str = concat!("qlc version ", env!("CARGO_PKG_VERSION"));
 /// The key under which the footer says that time columns were brought to one unit.
 pub const UNIT_KEY: &str = "qlc.time_unit";
@@ -75,7 +83,8 @@ pub const LEVEL_KEY: &str = "qlc.zstd_level";
 pub struct Manner {
     /// The unit that time columns were brought to, where the sources differed in it.
     pub brought_to: Option<Unit>,
-    /// The level of zstd for all columns, 1 to 22; without it each kind of column has the one that was measured best.
+    /// The level of zstd for all columns, 1 to 22; without it each kind of column has the one that
+    /// was measured best.
     pub zstd_level: Option<i32>,
     /// How many columns are encoded at a time; the bytes do not depend on it.
     pub cores: usize,
@@ -107,13 +116,18 @@ impl Beside {
     /// Nothing.
     #[must_use]
     pub fn nothing() -> Self {
-        Self { row_hash: None, appended: Box::new(|_| {}) }
+        Self {
+            row_hash: None,
+            appended: Box::new(|_| {}),
+        }
     }
 }
 
 impl fmt::Debug for Beside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Beside").field("knows the row hash", &self.row_hash.is_some()).finish_non_exhaustive()
+        f.debug_struct("Beside")
+            .field("knows the row hash", &self.row_hash.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -128,7 +142,8 @@ pub struct Encoded {
     pub sum: u64,
 }
 
-/// Writes `rows` (the carried columns, in their final order) with all columns to the empty file at `path`.
+/// Writes `rows` (the carried columns, in their final order) with all columns to the empty file at
+/// `path`.
 ///
 /// # Errors
 /// When the rows end in an error, or the disk refuses.
@@ -215,7 +230,8 @@ impl Cutter {
     /// The rows of `piece` that still belong to the chunk, which are counted.
     fn fitting(&mut self, piece: RecordBatch) -> RecordBatch {
         let constant = self.constant_bytes;
-        let bytes: usize = piece.columns().iter().map(value_bytes).sum::<usize>() + constant * piece.num_rows();
+        let bytes: usize =
+            piece.columns().iter().map(value_bytes).sum::<usize>() + constant * piece.num_rows();
         if self.chunk_bytes + bytes < CHUNK_BYTES {
             self.chunk_bytes += bytes;
             return piece;
@@ -253,18 +269,26 @@ impl Cutter {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function for map_err"
+)]
 fn cutting(e: arrow::error::ArrowError) -> Error {
     Error::new(Kind::Internal, format!("cutting rows into chunks: {e}"))
 }
 
 /// Bytes of the values of a column: the sum of [`row_bytes`].
 fn value_bytes(column: &ArrayRef) -> usize {
-    match (fixed_bytes(column.data_type()), column.as_string_opt::<i32>()) {
+    match (
+        fixed_bytes(column.data_type()),
+        column.as_string_opt::<i32>(),
+    ) {
         (Some(bytes), _) => bytes * column.len(),
         (None, Some(text)) if text.null_count() == 0 => {
             let ends = text.value_offsets();
-            ends.last().zip(ends.first()).map_or(0, |(e, s)| usize::try_from(e - s).unwrap_or(0))
+            ends.last()
+                .zip(ends.first())
+                .map_or(0, |(e, s)| usize::try_from(e - s).unwrap_or(0))
         }
         (None, _) => row_bytes(column).into_iter().sum(),
     }
@@ -280,7 +304,8 @@ fn fixed_bytes(kind: &DataType) -> Option<usize> {
     }
 }
 
-/// Bytes of the value in each row, by the value alone: neither by what its buffers hold besides nor by where it is stored.
+/// Bytes of the value in each row, by the value alone: neither by what its buffers hold besides nor
+/// by where it is stored.
 fn row_bytes(column: &ArrayRef) -> Vec<usize> {
     let rows = column.len();
     if let Some(bytes) = fixed_bytes(column.data_type()) {
@@ -295,7 +320,10 @@ fn row_bytes(column: &ArrayRef) -> Vec<usize> {
         }
         DataType::Map(_, _) => {
             let map = column.as_map();
-            elements(map.value_offsets(), &(Arc::new(map.entries().clone()) as ArrayRef))
+            elements(
+                map.value_offsets(),
+                &(Arc::new(map.entries().clone()) as ArrayRef),
+            )
         }
         DataType::Struct(_) => {
             let mut all = vec![0; rows];
@@ -320,32 +348,56 @@ fn row_bytes(column: &ArrayRef) -> Vec<usize> {
 }
 
 fn lengths(offsets: &[i32]) -> Vec<usize> {
-    offsets.iter().zip(offsets.iter().skip(1)).map(|(from, to)| usize::try_from(to - from).unwrap_or(0)).collect()
+    offsets
+        .iter()
+        .zip(offsets.iter().skip(1))
+        .map(|(from, to)| usize::try_from(to - from).unwrap_or(0))
+        .collect()
 }
 
-/// Bytes of each list, and what it takes to tell its length. While it is encoded, and when it is read, every value of a list
-/// takes some bytes besides its own: small ones count as [`LISTED_BYTES`].
+/// Bytes of each list, and what it takes to tell its length. While it is encoded, and when it is
+/// read, every value of a list takes some bytes besides its own: small ones count as
+/// [`LISTED_BYTES`].
 fn elements(offsets: &[i32], values: &ArrayRef) -> Vec<usize> {
-    let first = offsets.first().map_or(0, |first| usize::try_from(*first).unwrap_or(0));
-    let last = offsets.last().map_or(0, |last| usize::try_from(*last).unwrap_or(0));
+    let first = offsets
+        .first()
+        .map_or(0, |first| usize::try_from(*first).unwrap_or(0));
+    let last = offsets
+        .last()
+        .map_or(0, |last| usize::try_from(*last).unwrap_or(0));
     let mut each = row_bytes(&values.slice(first, last.saturating_sub(first))).into_iter();
     let sum = |length: usize| {
-        size_of::<i32>() + each.by_ref().take(length).map(|bytes| bytes.max(LISTED_BYTES)).sum::<usize>()
+        size_of::<i32>()
+            + each
+                .by_ref()
+                .take(length)
+                .map(|bytes| bytes.max(LISTED_BYTES))
+                .sum::<usize>()
     };
     lengths(offsets).into_iter().map(sum).collect()
 }
 
-/// The most rows that a chunk of these columns can have. Room is made for so many before they are there: with hundreds of columns,
-/// that of [`CHUNK_ROWS`] would be several times what they take.
+/// The most rows that a chunk of these columns can have. Room is made for so many before they are
+/// there: with hundreds of columns, that of [`CHUNK_ROWS`] would be several times what they take.
 fn most_rows(shape: &Shape) -> usize {
-    let fixed = shape.carried.fields().iter().filter_map(|field| fixed_bytes(field.data_type()));
+    let fixed = shape
+        .carried
+        .fields()
+        .iter()
+        .filter_map(|field| fixed_bytes(field.data_type()));
     let least = fixed.sum::<usize>() + constant_bytes(shape);
     CHUNK_ROWS.min(CHUNK_BYTES.div_ceil(least.max(1)))
 }
 
 /// Bytes of the values that a row has in its constant columns.
 fn constant_bytes(shape: &Shape) -> usize {
-    let constants = shape.columns.iter().filter_map(|c| if let Column::Constant(one) = c { Some(one) } else { None });
+    let constants = shape.columns.iter().filter_map(|c| {
+        if let Column::Constant(one) = c {
+            Some(one)
+        } else {
+            None
+        }
+    });
     constants.map(value_bytes).sum()
 }
 
@@ -369,15 +421,16 @@ struct OutFile {
 struct Group {
     /// What is known of each column before it is encoded: the constants.
     columns: Vec<Option<Arc<EncodedConstant>>>,
-    /// The other columns in their order, each in some pieces (a nested column has several), some columns to a task.
+    /// The other columns in their order, each in some pieces (a nested column has several), some
+    /// columns to a task.
     under_way: Vec<JoinHandle<Result<Vec<Vec<ArrowColumnChunk>>>>>,
     /// Its row hash, where nobody else knows it.
     hash: Option<JoinHandle<Result<RowHash>>>,
     rows: usize,
 }
 
-/// A column on its way into a row group. Its writers are made when it is its turn, as each takes much more than it holds then:
-/// those of hundreds of columns would take more than the rows.
+/// A column on its way into a row group. Its writers are made when it is its turn, as each takes
+/// much more than it holds then: those of hundreds of columns would take more than the rows.
 struct Carried {
     field: Arc<Field>,
     /// Its values in each chunk.
@@ -388,10 +441,13 @@ struct Carried {
 }
 
 impl Carried {
-    /// Encodes the column on the thread that asks, which others may want in between. Threads of their own would each keep
-    /// memory that the allocator does not give back.
+    /// Encodes the column on the thread that asks, which others may want in between. Threads of
+    /// their own would each keep memory that the allocator does not give back.
     async fn encode(self) -> Result<Vec<ArrowColumnChunk>> {
-        let mut leaves = self.factory.create_column_writers(self.group).map_err(parquet_error)?;
+        let mut leaves = self
+            .factory
+            .create_column_writers(self.group)
+            .map_err(parquet_error)?;
         for chunk in &self.chunks {
             write_leaves(&self.field, chunk, &mut leaves)?;
             tokio::task::yield_now().await;
@@ -409,26 +465,59 @@ fn has_nan(values: &ArrayRef) -> bool {
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Float16Type, Float32Type, Float64Type};
     match values.data_type() {
-        #[expect(clippy::redundant_closure_for_method_calls, reason = "the crate of the type is none of ours to name")]
-        DataType::Float16 => values.as_primitive::<Float16Type>().iter().flatten().any(|x| x.is_nan()),
-        DataType::Float32 => values.as_primitive::<Float32Type>().iter().flatten().any(f32::is_nan),
-        DataType::Float64 => values.as_primitive::<Float64Type>().iter().flatten().any(f64::is_nan),
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the crate of the type is none of ours to name"
+        )]
+        DataType::Float16 => values
+            .as_primitive::<Float16Type>()
+            .iter()
+            .flatten()
+            .any(|x| x.is_nan()),
+        DataType::Float32 => values
+            .as_primitive::<Float32Type>()
+            .iter()
+            .flatten()
+            .any(f32::is_nan),
+        DataType::Float64 => values
+            .as_primitive::<Float64Type>()
+            .iter()
+            .flatten()
+            .any(f64::is_nan),
         // What lies below nulls, and before and after a slice, is no value.
-        DataType::List(_) => values.as_list::<i32>().iter().flatten().any(|list| has_nan(&list)),
+        DataType::List(_) => values
+            .as_list::<i32>()
+            .iter()
+            .flatten()
+            .any(|list| has_nan(&list)),
         DataType::Struct(_) if values.null_count() > 0 => {
             let mut there = (0..values.len()).filter(|at| values.is_valid(*at));
-            there.any(|at| values.slice(at, 1).as_struct().columns().iter().any(has_nan))
+            there.any(|at| {
+                values
+                    .slice(at, 1)
+                    .as_struct()
+                    .columns()
+                    .iter()
+                    .any(has_nan)
+            })
         }
         DataType::Struct(_) => values.as_struct().columns().iter().any(has_nan),
         _ => false,
     }
 }
 
-/// Leaves out statistics that leave out values that are not numbers: whoever skips rows by them would miss those.
+/// Leaves out statistics that leave out values that are not numbers: whoever skips rows by them
+/// would miss those.
 fn forget_statistics(chunks: &mut [ArrowColumnChunk]) -> Result<()> {
     for chunk in chunks {
         let close = chunk.close_mut();
-        close.metadata = close.metadata.clone().into_builder().clear_statistics().build().map_err(parquet_error)?;
+        close.metadata = close
+            .metadata
+            .clone()
+            .into_builder()
+            .clear_statistics()
+            .build()
+            .map_err(parquet_error)?;
         close.column_index = None;
     }
     Ok(())
@@ -441,15 +530,20 @@ impl OutFile {
             .open(path)
             .map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))?;
         let properties = properties(&shape.schema, manner.zstd_level)?;
-        let descriptor = ArrowSchemaConverter::new().convert(&shape.schema).map_err(parquet_error)?;
+        let descriptor = ArrowSchemaConverter::new()
+            .convert(&shape.schema)
+            .map_err(parquet_error)?;
         let writer = SerializedFileWriter::new(
             Summed::new(BufWriter::with_capacity(1 << 18, file)),
             descriptor.root_schema_ptr(),
             Arc::clone(&properties),
         )
         .map_err(parquet_error)?;
-        let factories =
-            shape.schema.fields().iter().map(|field| of_column(field, &properties).map(|(_, made)| Arc::new(made)));
+        let factories = shape
+            .schema
+            .fields()
+            .iter()
+            .map(|field| of_column(field, &properties).map(|(_, made)| Arc::new(made)));
         let factories = factories.collect::<Result<Vec<_>>>()?;
         Ok(Self {
             shape: Arc::clone(shape),
@@ -473,23 +567,46 @@ impl OutFile {
         self.groups += 1;
         let mut columns = Vec::with_capacity(self.shape.columns.len());
         let mut carried = Vec::new();
-        let all = self.shape.schema.fields().iter().zip(&self.shape.columns).zip(&self.factories);
+        let all = self
+            .shape
+            .schema
+            .fields()
+            .iter()
+            .zip(&self.shape.columns)
+            .zip(&self.factories);
         for (nth, ((field, column), factory)) in all.enumerate() {
             columns.push(match column {
                 Column::Carried(at) => {
                     let (field, factory) = (Arc::clone(field), Arc::clone(factory));
-                    let chunks = chunks.iter().map(|chunk| Arc::clone(chunk.column(*at))).collect();
-                    carried.push(Carried { field, chunks, factory, group });
+                    let chunks = chunks
+                        .iter()
+                        .map(|chunk| Arc::clone(chunk.column(*at)))
+                        .collect();
+                    carried.push(Carried {
+                        field,
+                        chunks,
+                        factory,
+                        group,
+                    });
                     None
                 }
-                Column::Constant(one) => Some(self.constants.get((nth, rows), one, field, &self.properties)?),
+                Column::Constant(one) => {
+                    Some(
+                        self.constants
+                            .get((nth, rows), one, field, &self.properties)?,
+                    )
+                }
             });
         }
         let shape = Arc::clone(&self.shape);
         let hash = || tokio::spawn(async move { row_hash(&shape, &chunks).await });
         let hash = self.beside.row_hash.is_none().then(hash);
         // For few rows, handing columns to other threads costs more than encoding them.
-        let at_a_time = if rows <= FEW_ROWS { carried.len().max(1) } else { 1 };
+        let at_a_time = if rows <= FEW_ROWS {
+            carried.len().max(1)
+        } else {
+            1
+        };
         let mut carried = carried.into_iter();
         let mut under_way = Vec::new();
         loop {
@@ -507,7 +624,12 @@ impl OutFile {
                 Ok(encoded)
             }));
         }
-        Ok(Group { columns, under_way, hash, rows })
+        Ok(Group {
+            columns,
+            under_way,
+            hash,
+            rows,
+        })
     }
 
     /// Waits for a row group and puts it into the file.
@@ -532,12 +654,17 @@ impl OutFile {
                         chunk.append_to_row_group(&mut writer).map_err(disk)?;
                     }
                 }
-                Some(constant) => writer.append_column(&constant.bytes, constant.close.clone()).map_err(disk)?,
+                Some(constant) => writer
+                    .append_column(&constant.bytes, constant.close.clone())
+                    .map_err(disk)?,
             }
         }
         let group = writer.close().map_err(disk)?;
         self.writer.flush().map_err(|e| disk(e.into()))?;
-        let (end, sum) = (self.writer.bytes_written() as u64, self.writer.inner().sum());
+        let (end, sum) = (
+            self.writer.bytes_written() as u64,
+            self.writer.inner().sum(),
+        );
         (self.beside.appended)(Appended { group, end, sum });
         Ok(())
     }
@@ -547,20 +674,34 @@ impl OutFile {
         if let Some(known) = self.beside.row_hash.take() {
             self.row_hash = known()?;
         }
-        self.writer.append_key_value_metadata(pair(FOOTER_KEY, self.row_hash.to_string()));
-        self.writer.append_key_value_metadata(pair(VERSION_KEY, env!("CARGO_PKG_VERSION").to_owned()));
+        self.writer
+            .append_key_value_metadata(pair(FOOTER_KEY, self.row_hash.to_string()));
+        self.writer
+            .append_key_value_metadata(pair(VERSION_KEY, env!("CARGO_PKG_VERSION").to_owned()));
         if let Some(unit) = self.manner.brought_to {
-            self.writer.append_key_value_metadata(pair(UNIT_KEY, unit.to_string()));
+            self.writer
+                .append_key_value_metadata(pair(UNIT_KEY, unit.to_string()));
         }
         if let Some(units) = noted_durations(&self.shape.schema) {
-            self.writer.append_key_value_metadata(pair(DURATIONS_KEY, units));
+            self.writer
+                .append_key_value_metadata(pair(DURATIONS_KEY, units));
         }
         if let Some(level) = self.manner.zstd_level {
-            self.writer.append_key_value_metadata(pair(LEVEL_KEY, level.to_string()));
+            self.writer
+                .append_key_value_metadata(pair(LEVEL_KEY, level.to_string()));
         }
-        let _ = self.writer.finish().map_err(|e| disk_error(&self.shown, e))?;
-        self.writer.flush().map_err(|e| disk_error(&self.shown, e.into()))?;
-        Ok(Encoded { rows: self.rows, row_hash: self.row_hash, sum: self.writer.inner().sum() })
+        let _ = self
+            .writer
+            .finish()
+            .map_err(|e| disk_error(&self.shown, e))?;
+        self.writer
+            .flush()
+            .map_err(|e| disk_error(&self.shown, e.into()))?;
+        Ok(Encoded {
+            rows: self.rows,
+            row_hash: self.row_hash,
+            sum: self.writer.inner().sum(),
+        })
     }
 }
 
@@ -592,8 +733,9 @@ impl Constants {
         let mut left = rows;
         while left > 0 {
             let now = left.min(CHUNK_ROWS);
-            let chunk = arrow::compute::take(one, &arrow::array::UInt32Array::from_value(0, now), None)
-                .map_err(|e| Error::caused(Kind::Internal, "repeating a constant", e))?;
+            let chunk =
+                arrow::compute::take(one, &arrow::array::UInt32Array::from_value(0, now), None)
+                    .map_err(|e| Error::caused(Kind::Internal, "repeating a constant", e))?;
             write_leaves(field, &chunk, &mut leaves)?;
             left -= now;
         }
@@ -605,17 +747,26 @@ impl Constants {
             return Err(Error::new(Kind::Internal, "a constant column has one leaf"));
         };
         let mut group = writer.next_row_group().map_err(parquet_error)?;
-        chunk.append_to_row_group(&mut group).map_err(parquet_error)?;
+        chunk
+            .append_to_row_group(&mut group)
+            .map_err(parquet_error)?;
         let meta = group.close().map_err(parquet_error)?;
         let file = writer.finish().map_err(parquet_error)?;
-        let column = meta.columns().first().ok_or_else(|| Error::new(Kind::Internal, "a column just written"))?;
+        let column = meta
+            .columns()
+            .first()
+            .ok_or_else(|| Error::new(Kind::Internal, "a column just written"))?;
         let close = ColumnCloseResult {
             bytes_written: u64::try_from(column.compressed_size()).unwrap_or(0),
             rows_written: rows as u64,
             metadata: column.clone(),
             bloom_filter: None,
-            column_index: file.column_index().and_then(|i| i.first()?.first().cloned()),
-            offset_index: file.offset_index().and_then(|i| i.first()?.first().cloned()),
+            column_index: file
+                .column_index()
+                .and_then(|i| i.first()?.first().cloned()),
+            offset_index: file
+                .offset_index()
+                .and_then(|i| i.first()?.first().cloned()),
         };
         let bytes = Bytes::copy_from_slice(writer.inner());
         let constant = Arc::new(EncodedConstant { bytes, close });
@@ -630,22 +781,35 @@ fn of_column(
     properties: &WriterPropertiesPtr,
 ) -> Result<(SerializedFileWriter<Vec<u8>>, ArrowRowGroupWriterFactory)> {
     let schema: SchemaRef = Arc::new(Schema::new(vec![Arc::clone(field)]));
-    let descriptor = ArrowSchemaConverter::new().convert(&schema).map_err(parquet_error)?;
-    let writer = SerializedFileWriter::new(Vec::new(), descriptor.root_schema_ptr(), Arc::clone(properties))
+    let descriptor = ArrowSchemaConverter::new()
+        .convert(&schema)
         .map_err(parquet_error)?;
+    let writer = SerializedFileWriter::new(
+        Vec::new(),
+        descriptor.root_schema_ptr(),
+        Arc::clone(properties),
+    )
+    .map_err(parquet_error)?;
     let factory = ArrowRowGroupWriterFactory::new(&writer, schema);
     Ok((writer, factory))
 }
 
 fn write_leaves(field: &Field, array: &ArrayRef, writers: &mut [ArrowColumnWriter]) -> Result<()> {
-    for (leaf, writer) in compute_leaves(field, array).map_err(parquet_error)?.iter().zip(writers) {
+    for (leaf, writer) in compute_leaves(field, array)
+        .map_err(parquet_error)?
+        .iter()
+        .zip(writers)
+    {
         writer.write(leaf).map_err(parquet_error)?;
     }
     Ok(())
 }
 
 fn close_all(writers: Vec<ArrowColumnWriter>) -> Result<Vec<ArrowColumnChunk>> {
-    writers.into_iter().map(|w| w.close().map_err(parquet_error)).collect()
+    writers
+        .into_iter()
+        .map(|w| w.close().map_err(parquet_error))
+        .collect()
 }
 
 async fn row_hash(shape: &Shape, chunks: &[RecordBatch]) -> Result<RowHash> {
@@ -665,18 +829,27 @@ async fn row_hash(shape: &Shape, chunks: &[RecordBatch]) -> Result<RowHash> {
     Ok(hash)
 }
 
-/// How the columns of `schema` are written, with `zstd_level` for all columns or the level of each kind.
+/// How the columns of `schema` are written, with `zstd_level` for all columns or the level of each
+/// kind.
 ///
 /// # Errors
 /// When there is no such level.
 pub fn properties(schema: &Schema, zstd_level: Option<i32>) -> Result<WriterPropertiesPtr> {
     let zstd = |default: i32| -> Result<Compression> {
-        Ok(Compression::ZSTD(ZstdLevel::try_new(zstd_level.unwrap_or(default)).map_err(parquet_error)?))
+        Ok(Compression::ZSTD(
+            ZstdLevel::try_new(zstd_level.unwrap_or(default)).map_err(parquet_error)?,
+        ))
     };
-    let order = [crate::model::schema::TS_EVENT, SEQ].iter().filter_map(|name| {
-        let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
-        Some(SortingColumn { column_idx, descending: false, nulls_first: true })
-    });
+    let order = [crate::model::schema::TS_EVENT, SEQ]
+        .iter()
+        .filter_map(|name| {
+            let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
+            Some(SortingColumn {
+                column_idx,
+                descending: false,
+                nulls_first: true,
+            })
+        });
     let mut properties = WriterProperties::builder()
         .set_created_by(WRITER.to_owned())
         .set_compression(zstd(OTHER_LEVEL)?)
@@ -695,7 +868,10 @@ pub fn properties(schema: &Schema, zstd_level: Option<i32>) -> Result<WriterProp
     Ok(Arc::new(properties.build()))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function for map_err"
+)]
 fn lost_task(e: tokio::task::JoinError) -> Error {
     Error::new(Kind::Internal, format!("an encoder ended early: {e}"))
 }
@@ -703,9 +879,10 @@ fn lost_task(e: tokio::task::JoinError) -> Error {
 /// A disk's refusal is the operator's to mend; everything else that can go wrong here is a defect.
 fn disk_error(shown: &str, e: ParquetError) -> Error {
     match e {
-        ParquetError::External(source) if source.is::<std::io::Error>() => {
-            Error::io(format!("{shown}: cannot be written; is the disk full?"), source)
-        }
+        ParquetError::External(source) if source.is::<std::io::Error>() => Error::io(
+            format!("{shown}: cannot be written; is the disk full?"),
+            source,
+        ),
         other => parquet_error(other),
     }
 }
@@ -716,7 +893,9 @@ fn parquet_error(e: ParquetError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BooleanArray, Float64Array, Int64Array, ListArray, StringArray, StructArray};
+    use arrow::array::{
+        BooleanArray, Float64Array, Int64Array, ListArray, StringArray, StructArray,
+    };
     use arrow::datatypes::Float64Type;
     use proptest::prelude::*;
 
@@ -727,27 +906,56 @@ mod tests {
         let some = |nth: usize, modulus: usize| nth * 7919 % modulus;
         let texts = (0..rows).map(|n| (some(n, 5) > 0).then(|| "x".repeat(some(n, 12_000))));
         let text: ArrayRef = Arc::new(texts.collect::<StringArray>());
-        let lists =
-            (0..rows).map(|n| (some(n, 3) > 0).then(|| (0_u32..).take(some(n, 1_000)).map(|v| Some(f64::from(v)))));
+        let lists = (0..rows).map(|n| {
+            (some(n, 3) > 0).then(|| (0_u32..).take(some(n, 1_000)).map(|v| Some(f64::from(v))))
+        });
         let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists));
-        let flag: ArrayRef = Arc::new((0..rows).map(|n| Some(n % 2 == 0)).collect::<BooleanArray>());
-        let field = |name: &str, array: &ArrayRef| Arc::new(Field::new(name, array.data_type().clone(), true));
-        let parts = vec![(field("list", &list), Arc::clone(&list)), (field("flag", &flag), Arc::clone(&flag))];
+        let flag: ArrayRef = Arc::new(
+            (0..rows)
+                .map(|n| Some(n % 2 == 0))
+                .collect::<BooleanArray>(),
+        );
+        let field = |name: &str, array: &ArrayRef| {
+            Arc::new(Field::new(name, array.data_type().clone(), true))
+        };
+        let parts = vec![
+            (field("list", &list), Arc::clone(&list)),
+            (field("flag", &flag), Arc::clone(&flag)),
+        ];
         let columns: Vec<(&str, ArrayRef)> = vec![
-            ("ts_event", Arc::new((0_i64..).take(rows).collect::<Int64Array>())),
-            ("price", Arc::new((0..rows).map(|n| (n % 2 == 0).then_some(1.5)).collect::<Float64Array>())),
+            (
+                "ts_event",
+                Arc::new((0_i64..).take(rows).collect::<Int64Array>()),
+            ),
+            (
+                "price",
+                Arc::new(
+                    (0..rows)
+                        .map(|n| (n % 2 == 0).then_some(1.5))
+                        .collect::<Float64Array>(),
+                ),
+            ),
             ("text", text),
             ("both", Arc::new(StructArray::from(parts))),
             ("list", list),
         ];
-        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+        RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, array)| (name, array, true)),
+        )
+        .unwrap()
     }
 
     /// The rows of the chunks of each row group, cut from batches that end at `ends`.
     fn cuts(rows: &RecordBatch, ends: &[usize]) -> Vec<Vec<usize>> {
         let schema = rows.schema();
         let columns = (0..schema.fields().len()).map(Column::Carried).collect();
-        let shape = Shape { carried: Arc::clone(&schema), schema, columns, ts: 0, seq: 0 };
+        let shape = Shape {
+            carried: Arc::clone(&schema),
+            schema,
+            columns,
+            ts: 0,
+            seq: 0,
+        };
         let mut cutter = Cutter::new(&shape);
         let (mut groups, mut at) = (Vec::new(), 0);
         for end in ends.iter().copied().chain([rows.num_rows()]) {
@@ -755,23 +963,45 @@ mod tests {
             at = end;
         }
         groups.extend(cutter.finish().unwrap());
-        groups.iter().map(|group| group.iter().map(RecordBatch::num_rows).collect()).collect()
+        groups
+            .iter()
+            .map(|group| group.iter().map(RecordBatch::num_rows).collect())
+            .collect()
     }
 
     #[test]
     fn the_size_of_a_column_is_that_of_its_rows() {
         for column in wide(50).columns() {
-            assert_eq!(value_bytes(column), row_bytes(column).iter().sum::<usize>(), "{}", column.data_type());
+            assert_eq!(
+                value_bytes(column),
+                row_bytes(column).iter().sum::<usize>(),
+                "{}",
+                column.data_type()
+            );
             let (first, rest) = (column.slice(0, 13), column.slice(13, 37));
-            assert_eq!(value_bytes(column), value_bytes(&first) + value_bytes(&rest), "{}", column.data_type());
+            assert_eq!(
+                value_bytes(column),
+                value_bytes(&first) + value_bytes(&rest),
+                "{}",
+                column.data_type()
+            );
         }
     }
 
     #[test]
     fn rows_of_usual_size_are_cut_by_their_number() {
-        let rows = RecordBatch::try_from_iter([("ts_event", Arc::new(Int64Array::from(vec![1; 300_000])) as ArrayRef)]);
+        let rows = RecordBatch::try_from_iter([(
+            "ts_event",
+            Arc::new(Int64Array::from(vec![1; 300_000])) as ArrayRef,
+        )]);
         let cut = cuts(&rows.unwrap(), &[1, 200_000]);
-        assert_eq!(cut, [vec![CHUNK_ROWS; 32], [vec![CHUNK_ROWS; 4], vec![300_000 - 36 * CHUNK_ROWS]].concat()]);
+        assert_eq!(
+            cut,
+            [
+                vec![CHUNK_ROWS; 32],
+                [vec![CHUNK_ROWS; 4], vec![300_000 - 36 * CHUNK_ROWS]].concat()
+            ]
+        );
     }
 
     #[test]
@@ -779,7 +1009,10 @@ mod tests {
         let values = || Arc::new((0..8192).map(f64::from).collect::<Float64Array>()) as ArrayRef;
         let columns = (0..400).map(|nth| {
             if nth == 0 {
-                ("ts_event".to_owned(), Arc::new(Int64Array::from(vec![1; 8192])) as ArrayRef)
+                (
+                    "ts_event".to_owned(),
+                    Arc::new(Int64Array::from(vec![1; 8192])) as ArrayRef,
+                )
             } else {
                 (format!("c{nth}"), values())
             }
@@ -788,7 +1021,13 @@ mod tests {
         let cut = cuts(&rows, &[1, 700, 5000]);
         assert_eq!(cut, [vec![2622, 2622, 2622], vec![8192 - 3 * 2622]]);
         let columns = (0..400).map(Column::Carried).collect();
-        let shape = Shape { carried: rows.schema(), schema: rows.schema(), columns, ts: 0, seq: 0 };
+        let shape = Shape {
+            carried: rows.schema(),
+            schema: rows.schema(),
+            columns,
+            ts: 0,
+            seq: 0,
+        };
         let group = Cutter::new(&shape).take(&rows).unwrap().remove(0);
         let taken: usize = group.iter().map(RecordBatch::get_array_memory_size).sum();
         assert!(taken < 2 * GROUP_BYTES, "{taken}");

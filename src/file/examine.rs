@@ -1,7 +1,7 @@
 //! Reads one file to the last page and says what is true of it, whatever its footer claims.
 //!
-//! A partition falls back to this when a claim was false or a file broke in mid-merge, and `qlc inspect` shows it.
-//! Nothing is changed or moved.
+//! A partition falls back to this when a claim was false or a file broke in mid-merge, and `qlc
+//! inspect` shows it. Nothing is changed or moved.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,8 @@ use crate::model::{
     time::to_ns,
 };
 
-/// Bytes that files which are read for facts may take together: a run looks at many at a time, beside its merges.
+/// Bytes that files which are read for facts may take together: a run looks at many at a time,
+/// beside its merges.
 const ROOM_BYTES: u32 = 48 << 20;
 
 static ROOM: Semaphore = Semaphore::const_new(ROOM_BYTES as usize);
@@ -39,8 +40,11 @@ static ROOM: Semaphore = Semaphore::const_new(ROOM_BYTES as usize);
 /// Waits until there is room to read a file; it is held as long as the permit.
 async fn room(claims: &Claims) -> Option<SemaphorePermit<'static>> {
     let raw = claims.group_raw_bytes;
-    let bytes = claims.group_bytes.min(WHOLE_REMOTE) + raw.min(PAGE_BYTES) + 2 * raw.min(BATCH_BYTES);
-    ROOM.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX).min(ROOM_BYTES)).await.ok()
+    let bytes =
+        claims.group_bytes.min(WHOLE_REMOTE) + raw.min(PAGE_BYTES) + 2 * raw.min(BATCH_BYTES);
+    ROOM.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX).min(ROOM_BYTES))
+        .await
+        .ok()
 }
 
 /// What reading every row of a file found.
@@ -59,20 +63,32 @@ pub struct Examined {
 /// Reads all rows of the file whose footer says `claims`.
 ///
 /// # Errors
-/// When the file cannot be read to its end, or its rows have another hash or number than its footer says.
+/// When the file cannot be read to its end, or its rows have another hash or number than its footer
+/// says.
 pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Problem> {
     let _room = room(claims).await;
-    let without =
-        || Problem::bad(ErrorType::SchemaMismatch, format!("there is no column {TS_EVENT} that holds a time"));
+    let without = || {
+        Problem::bad(
+            ErrorType::SchemaMismatch,
+            format!("there is no column {TS_EVENT} that holds a time"),
+        )
+    };
     if claims.schema.column_with_name(TS_EVENT).is_none() {
-        return Err(Problem::bad(ErrorType::SchemaMismatch, format!("there is no column {TS_EVENT}")));
+        return Err(Problem::bad(
+            ErrorType::SchemaMismatch,
+            format!("there is no column {TS_EVENT}"),
+        ));
     }
     let mut rows = handle.rows(claims, 8192, &[]).await?;
     let schema = Arc::clone(rows.schema());
     let mut found = Found::default();
     let mut sums = RowSums::default();
     let mut hash = RowHash::EMPTY;
-    let lost = claims.lost.as_ref().map(|lost| lost.groups.as_slice()).unwrap_or_default();
+    let lost = claims
+        .lost
+        .as_ref()
+        .map(|lost| lost.groups.as_slice())
+        .unwrap_or_default();
     let mut row_groups: Vec<RowGroup> = Vec::new();
     while let Some(batch) = rows.next().await? {
         sums.begin(batch.num_rows());
@@ -88,15 +104,24 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
         }
         let (read, batch_hash) = (batch.num_rows() as u64, sums.hash());
         hash = hash.and(batch_hash);
-        let index = (0..).filter(|index| !lost.contains(index)).nth(rows.row_group()).unwrap_or_default();
+        let index = (0..)
+            .filter(|index| !lost.contains(index))
+            .nth(rows.row_group())
+            .unwrap_or_default();
         match row_groups.last_mut().filter(|group| group.index == index) {
-            Some(group) => (group.rows, group.row_hash) = (group.rows + read, group.row_hash.and(batch_hash)),
-            None => row_groups.push(RowGroup { index, rows: read, row_hash: batch_hash }),
+            Some(group) => {
+                (group.rows, group.row_hash) = (group.rows + read, group.row_hash.and(batch_hash));
+            }
+            None => row_groups.push(RowGroup {
+                index,
+                rows: read,
+                row_hash: batch_hash,
+            }),
         }
         let ints = |name: &str| {
             let column = batch.column_by_name(name)?;
-            let fits =
-                matches!(logical(column.data_type()), DataType::Timestamp(_, _)) || column.data_type().is_integer();
+            let fits = matches!(logical(column.data_type()), DataType::Timestamp(_, _))
+                || column.data_type().is_integer();
             let ints = fits.then(|| cast(column, &DataType::Int64).ok())??;
             Some(ints.as_primitive::<Int64Type>().clone())
         };
@@ -112,7 +137,10 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
     if found.rows != claims.rows {
         return Err(Problem::bad(
             ErrorType::PageCorrupt,
-            format!("the file has {} rows, its footer claims {}", found.rows, claims.rows),
+            format!(
+                "the file has {} rows, its footer claims {}",
+                found.rows, claims.rows
+            ),
         ));
     }
     if let Some(claimed) = claims.row_hash
@@ -130,14 +158,26 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
         ts: found.ts,
         seq: found.seq.filter(|_| found.seq_nulls == 0),
         ordered,
-        // A constant that the footer claims may be what was false; without it the column just travels.
+        // A constant that the footer claims may be what was false; without it the column just
+        // travels.
         constants: Arc::default(),
         fills: Arc::new(found.fills),
-        times: Arc::new(found.times.into_iter().filter_map(|(name, span)| Some((name, span?))).collect()),
+        times: Arc::new(
+            found
+                .times
+                .into_iter()
+                .filter_map(|(name, span)| Some((name, span?)))
+                .collect(),
+        ),
         proven: true,
         ..claims.clone()
     };
-    Ok(Examined { claims, row_hash: hash, row_groups, implausible: found.implausible })
+    Ok(Examined {
+        claims,
+        row_hash: hash,
+        row_groups,
+        implausible: found.implausible,
+    })
 }
 
 /// The days of a file's rows.
@@ -158,7 +198,9 @@ pub async fn days(handle: &Handle, claims: &Claims, home: Option<Date>) -> Resul
     let mut rows = handle.rows(claims, 8192, &[]).await?;
     let mut days = Days::default();
     while let Some(batch) = rows.next().await? {
-        let column = batch.column_by_name(TS_EVENT).and_then(|c| cast(c, &DataType::Int64).ok());
+        let column = batch
+            .column_by_name(TS_EVENT)
+            .and_then(|c| cast(c, &DataType::Int64).ok());
         let Some(column) = column else {
             days.unplaced += batch.num_rows() as u64;
             continue;

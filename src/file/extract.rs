@@ -1,4 +1,5 @@
-//! Copies out of a spool file the rows that have no permitted day, as they are, into a file of their own.
+//! Copies out of a spool file the rows that have no permitted day, as they are, into a file of
+//! their own.
 //!
 //! Which rows these are is decided by the checker.
 
@@ -29,7 +30,8 @@ use crate::{
 /// A row group ends when it holds so many bytes: encoded ones are kept in memory.
 const GROUP_BYTES: usize = 16 << 20;
 
-/// Writes the rows of the file that have no permitted day to the empty file at `path`; returns their number and hash.
+/// Writes the rows of the file that have no permitted day to the empty file at `path`; returns
+/// their number and hash.
 ///
 /// # Errors
 /// When the file cannot be read or the rows cannot be written.
@@ -40,21 +42,42 @@ pub async fn far_rows(
     path: &Path,
 ) -> Result<(u64, RowHash), Problem> {
     let disk = |e: parquet::errors::ParquetError| {
-        Problem::Storage(Error::io(format!("{}: cannot be written", path.display()), e))
+        Problem::Storage(Error::io(
+            format!("{}: cannot be written", path.display()),
+            e,
+        ))
     };
-    let internal = |e| Problem::Storage(Error::caused(Kind::Internal, "taking rows out of a file", e));
+    let internal = |e| {
+        Problem::Storage(Error::caused(
+            Kind::Internal,
+            "taking rows out of a file",
+            e,
+        ))
+    };
     let mut rows = handle.rows(claims, 8192, &[]).await?;
-    let properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(disk)?)).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(disk)?))
+        .build();
     let file = File::options().write(true).open(path);
-    let file = file.map_err(|e| Problem::Storage(Error::io(format!("{}: cannot be written", path.display()), e)))?;
-    let mut writer = ArrowWriter::try_new(file, Arc::clone(rows.schema()), Some(properties)).map_err(disk)?;
+    let file = file.map_err(|e| {
+        Problem::Storage(Error::io(
+            format!("{}: cannot be written", path.display()),
+            e,
+        ))
+    })?;
+    let mut writer =
+        ArrowWriter::try_new(file, Arc::clone(rows.schema()), Some(properties)).map_err(disk)?;
     let (mut count, mut hash) = (0, RowHash::EMPTY);
     while let Some(batch) = rows.next().await? {
-        let Some(column) = batch.column_by_name(TS_EVENT) else { continue };
+        let Some(column) = batch.column_by_name(TS_EVENT) else {
+            continue;
+        };
         let ts = cast(column, &DataType::Int64).map_err(internal)?;
         let ts = ts.as_primitive::<Int64Type>();
-        let far: BooleanArray = ts.iter().map(|t| Some(permitted_day(t, home).is_none())).collect();
+        let far: BooleanArray = ts
+            .iter()
+            .map(|t| Some(permitted_day(t, home).is_none()))
+            .collect();
         let far = filter_record_batch(&batch, &far).map_err(internal)?;
         count += far.num_rows() as u64;
         hash = hash.and(of_batch(&far)?);
@@ -73,11 +96,29 @@ pub async fn far_rows(
 /// When it cannot be read to its end.
 pub async fn count(path: &Path) -> Result<(u64, RowHash), Problem> {
     let size = std::fs::metadata(path)
-        .map_err(|e| Problem::Storage(Error::io(format!("{}: cannot be read back", path.display()), e)))?
+        .map_err(|e| {
+            Problem::Storage(Error::io(
+                format!("{}: cannot be read back", path.display()),
+                e,
+            ))
+        })?
         .len();
     let store = Store::open(&path.parent().unwrap_or(path).display().to_string())?;
-    let key = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
-    count_of(&Handle::new(&store, &Object { key, size, modified_us: 0, tag: None })).await
+    let key = path
+        .file_name()
+        .and_then(|n| n.to_str())
+        .unwrap_or_default()
+        .to_owned();
+    count_of(&Handle::new(
+        &store,
+        &Object {
+            key,
+            size,
+            modified_us: 0,
+            tag: None,
+        },
+    ))
+    .await
 }
 
 /// The same of an object of a store; `None` where it is none, or does not read.

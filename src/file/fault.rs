@@ -1,7 +1,8 @@
-//! What can be wrong with one source file, found by looking at the file, never from the text of an error.
+//! What can be wrong with one source file, found by looking at the file, never from the text of an
+//! error.
 //!
-//! A file may be bad (its content cannot be used), may have made a false claim in its footer, or may be out of reach
-//! for the moment. Only a bad file goes to QUARANTINE.
+//! A file may be bad (its content cannot be used), may have made a false claim in its footer, or
+//! may be out of reach for the moment. Only a bad file goes to QUARANTINE.
 
 use std::{
     cell::{Cell, RefCell},
@@ -56,7 +57,10 @@ impl std::fmt::Display for Problem {
             Self::Bad(fault) => write!(f, "{fault}"),
             Self::FalseClaim(what) => write!(f, "false claim: {what}"),
             Self::TooLarge { row_bytes, .. } => {
-                write!(f, "its rows take more memory than its footer says, {row_bytes} bytes each")
+                write!(
+                    f,
+                    "its rows take more memory than its footer says, {row_bytes} bytes each"
+                )
             }
             Self::Storage(error) => f.write_str(&error.chain()),
         }
@@ -80,14 +84,19 @@ thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Makes panics inside [`shielded`] silent: they are reported as the file's fault. All others print as before.
-/// Call once, at the start of the process.
+/// Makes panics inside [`shielded`] silent: they are reported as the file's fault. All others print
+/// as before. Call once, at the start of the process.
 pub fn install_panic_hook() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if READING.get() {
-            let place =
-                info.location().map(|l| format!(" ({}:{})", l.file().rsplit('/').next().unwrap_or(""), l.line()));
+            let place = info.location().map(|l| {
+                format!(
+                    " ({}:{})",
+                    l.file().rsplit('/').next().unwrap_or(""),
+                    l.line()
+                )
+            });
             let text = info.payload_as_str().unwrap_or("no message").to_owned();
             PANIC.set(Some(format!("{text}{}", place.unwrap_or_default())));
         } else {
@@ -115,8 +124,9 @@ pub fn shielded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// What is wrong with a row group that did not decode: every page of every column is read, then its dictionary indices
-/// are compared with its dictionary. `otherwise` is what the decoder said, for the case that all pages look right.
+/// What is wrong with a row group that did not decode: every page of every column is read, then its
+/// dictionary indices are compared with its dictionary. `otherwise` is what the decoder said, for
+/// the case that all pages look right.
 pub fn diagnose<R: ChunkReader + 'static>(
     bytes: &Arc<R>,
     meta: &ParquetMetaData,
@@ -124,22 +134,32 @@ pub fn diagnose<R: ChunkReader + 'static>(
     otherwise: &str,
 ) -> Fault {
     let Some(group) = meta.row_groups().get(row_group) else {
-        return Fault::new(ErrorType::FooterCorrupt, format!("there is no row group {row_group}"));
+        return Fault::new(
+            ErrorType::FooterCorrupt,
+            format!("there is no row group {row_group}"),
+        );
     };
     for column in group.columns() {
         let name = column.column_path().string();
         let place = format!("column {name}, row group {row_group}");
         match shielded(|| diagnose_column(bytes, column, group.num_rows())) {
             Ok(None) => {}
-            Ok(Some((error_type, what))) => return Fault::new(error_type, format!("{place}: {what}")),
+            Ok(Some((error_type, what))) => {
+                return Fault::new(error_type, format!("{place}: {what}"));
+            }
             Err(panic) => {
-                return Fault::new(ErrorType::ReaderPanic, format!("{place}: the reader panicked: {panic}"));
+                return Fault::new(
+                    ErrorType::ReaderPanic,
+                    format!("{place}: the reader panicked: {panic}"),
+                );
             }
         }
     }
     Fault::new(
         ErrorType::PageCorrupt,
-        format!("row group {row_group}: every page reads, but its values do not decode: {otherwise}"),
+        format!(
+            "row group {row_group}: every page reads, but its values do not decode: {otherwise}"
+        ),
     )
 }
 
@@ -150,12 +170,24 @@ fn diagnose_column<R: ChunkReader + 'static>(
 ) -> Option<(ErrorType, String)> {
     let codec = column.compression();
     let unreadable = |nth: usize, header_reads: bool, error: &ParquetError| {
-        // Between a header that reads and an uncompressed body that is there, only the checksum can fail.
+        // Between a header that reads and an uncompressed body that is there, only the checksum can
+        // fail.
         let checksum = header_reads && !matches!(error, ParquetError::EOF(_));
         let compressed = codec != Compression::UNCOMPRESSED;
-        let error_type = if compressed || checksum { ErrorType::SnappyCorrupt } else { ErrorType::PageCorrupt };
-        let codec = format!("{codec:?}").split('(').next().unwrap_or_default().to_lowercase();
-        Some((error_type, format!("page {nth} ({codec}) is corrupt: {error}")))
+        let error_type = if compressed || checksum {
+            ErrorType::SnappyCorrupt
+        } else {
+            ErrorType::PageCorrupt
+        };
+        let codec = format!("{codec:?}")
+            .split('(')
+            .next()
+            .unwrap_or_default()
+            .to_lowercase();
+        Some((
+            error_type,
+            format!("page {nth} ({codec}) is corrupt: {error}"),
+        ))
     };
     let rows = usize::try_from(rows).unwrap_or(0);
     let mut pages = match SerializedPageReader::new(Arc::clone(bytes), column, rows, None) {
@@ -172,20 +204,28 @@ fn diagnose_column<R: ChunkReader + 'static>(
             Err(error) => return unreadable(nth, header_reads, &error),
         };
         match &page {
-            Page::DictionaryPage { num_values, buf, .. } => {
+            Page::DictionaryPage {
+                num_values, buf, ..
+            } => {
                 if let Some(width) = fixed_width(column.column_type())
                     && buf.len() < width * usize::try_from(*num_values).unwrap_or(usize::MAX)
                 {
                     return Some((
                         ErrorType::DictConflict,
-                        format!("the dictionary claims {num_values} values, but has {} bytes", buf.len()),
+                        format!(
+                            "the dictionary claims {num_values} values, but has {} bytes",
+                            buf.len()
+                        ),
                     ));
                 }
                 dictionary = Some(*num_values);
             }
             Page::DataPage { .. } | Page::DataPageV2 { .. } => {
                 values += u64::from(page.num_values());
-                if matches!(page.encoding(), Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY) {
+                if matches!(
+                    page.encoding(),
+                    Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY
+                ) {
                     let Some(size) = dictionary else {
                         return Some((
                             ErrorType::DictConflict,
@@ -200,8 +240,12 @@ fn diagnose_column<R: ChunkReader + 'static>(
         }
     }
     let claimed = u64::try_from(column.num_values()).unwrap_or(0);
-    (values != claimed)
-        .then(|| (ErrorType::PageCorrupt, format!("its pages have {values} values, its footer claims {claimed}")))
+    (values != claimed).then(|| {
+        (
+            ErrorType::PageCorrupt,
+            format!("its pages have {values} values, its footer claims {claimed}"),
+        )
+    })
 }
 
 fn fixed_width(physical: Physical) -> Option<usize> {
@@ -213,22 +257,40 @@ fn fixed_width(physical: Physical) -> Option<usize> {
     }
 }
 
-/// What is wrong with a page's dictionary indices, if anything is: the hybrid of runs and bit-packed groups is walked.
+/// What is wrong with a page's dictionary indices, if anything is: the hybrid of runs and
+/// bit-packed groups is walked.
 fn bad_indices(page: &Page, column: &ColumnChunkMetaData, dictionary: u32) -> Option<String> {
     let (body, present) = match page {
-        Page::DataPage { buf, num_values, .. } => {
+        Page::DataPage {
+            buf, num_values, ..
+        } => {
             let mut body: &[u8] = buf;
             // Version 1 keeps its levels in front, each under a length of four bytes.
-            let levels = [column.column_descr().max_rep_level(), column.column_descr().max_def_level()];
+            let levels = [
+                column.column_descr().max_rep_level(),
+                column.column_descr().max_def_level(),
+            ];
             for _ in levels.iter().filter(|max| **max > 0) {
                 let (length, rest) = body.split_first_chunk::<4>()?;
-                body = rest.get(u32::from_le_bytes(*length) as usize..).or(Some(&[]))?;
+                body = rest
+                    .get(u32::from_le_bytes(*length) as usize..)
+                    .or(Some(&[]))?;
             }
             (body, *num_values)
         }
-        Page::DataPageV2 { buf, num_values, num_nulls, def_levels_byte_len, rep_levels_byte_len, .. } => {
+        Page::DataPageV2 {
+            buf,
+            num_values,
+            num_nulls,
+            def_levels_byte_len,
+            rep_levels_byte_len,
+            ..
+        } => {
             let levels = *def_levels_byte_len as usize + *rep_levels_byte_len as usize;
-            (buf.get(levels..).unwrap_or_default(), num_values.saturating_sub(*num_nulls))
+            (
+                buf.get(levels..).unwrap_or_default(),
+                num_values.saturating_sub(*num_nulls),
+            )
         }
         Page::DictionaryPage { .. } => return None,
     };
@@ -241,7 +303,8 @@ fn bad_indices(page: &Page, column: &ColumnChunkMetaData, dictionary: u32) -> Op
     }
     let mut seen = 0_u64;
     let check = |index: u64| {
-        (index >= u64::from(dictionary)).then(|| format!("index {index} in a dictionary of {dictionary} values"))
+        (index >= u64::from(dictionary))
+            .then(|| format!("index {index} in a dictionary of {dictionary} values"))
     };
     while seen < u64::from(present) && !body.is_empty() {
         let mut header = 0_u64;
@@ -260,7 +323,10 @@ fn bad_indices(page: &Page, column: &ColumnChunkMetaData, dictionary: u32) -> Op
             let bytes = usize::from(width.div_ceil(8));
             let (value, rest) = body.split_at_checked(bytes)?;
             body = rest;
-            let index = value.iter().rev().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+            let index = value
+                .iter()
+                .rev()
+                .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
             if count > 0
                 && let Some(wrong) = check(index)
             {
@@ -268,7 +334,9 @@ fn bad_indices(page: &Page, column: &ColumnChunkMetaData, dictionary: u32) -> Op
             }
             seen += count;
         } else {
-            let bytes = usize::try_from(count).ok()?.checked_mul(usize::from(width))?;
+            let bytes = usize::try_from(count)
+                .ok()?
+                .checked_mul(usize::from(width))?;
             let (packed, rest) = body.split_at(bytes.min(body.len()));
             body = rest;
             let mut bits = 0_u64;

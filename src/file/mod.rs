@@ -1,9 +1,9 @@
-//! One Parquet file: its footer and what it claims, its rows, its pages and what is wrong with them, the encoder, the
-//! read-back.
+//! One Parquet file: its footer and what it claims, its rows, its pages and what is wrong with
+//! them, the encoder, the read-back.
 //!
-//! [`reader`] decodes, [`probe`] reads what a footer claims, [`examine`] finds out what is true, [`encode`] writes
-//! bytes that depend on the rows alone and [`readback`] reads them again. This floor knows arrow and parquet; it knows
-//! neither DataFusion nor what a partition is made of.
+//! [`reader`] decodes, [`probe`] reads what a footer claims, [`examine`] finds out what is true,
+//! [`encode`] writes bytes that depend on the rows alone and [`readback`] reads them again. This
+//! floor knows arrow and parquet; it knows neither DataFusion nor what a partition is made of.
 
 pub mod ahead;
 pub mod census;

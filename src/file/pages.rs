@@ -1,9 +1,10 @@
-//! How much memory the rows of a row group take when they are decoded, found from the headers of its pages and the
-//! values of its dictionaries before anything else is decoded.
+//! How much memory the rows of a row group take when they are decoded, found from the headers of
+//! its pages and the values of its dictionaries before anything else is decoded.
 //!
-//! A footer does not say: a dictionary of one long text makes every row as long, and a page becomes as large as its
-//! header says. From this follow how many rows are decoded at a time, and which row groups are not decoded at all. A
-//! header that cannot be understood ends the look, and decoding finds the fault.
+//! A footer does not say: a dictionary of one long text makes every row as long, and a page becomes
+//! as large as its header says. From this follow how many rows are decoded at a time, and which row
+//! groups are not decoded at all. A header that cannot be understood ends the look, and decoding
+//! finds the fault.
 
 use std::{io::Read, ops::Range, sync::Arc};
 
@@ -30,12 +31,14 @@ use crate::model::quarantine::{ErrorType, Fault};
 
 /// Bytes of the rows that are decoded at a time; fewer where one row is larger.
 pub const BATCH_BYTES: u64 = 4 << 20;
-/// Bytes of a page after decompression. A limit that followed from the memory limit would make the archive depend on it.
+/// Bytes of a page after decompression. A limit that followed from the memory limit would make the
+/// archive depend on it.
 pub const PAGE_BYTES: u64 = 64 << 20;
-/// Bytes of the pages that one column, with all that is nested in it, may have open at a time: its dictionaries and its largest
-/// pages.
+/// Bytes of the pages that one column, with all that is nested in it, may have open at a time: its
+/// dictionaries and its largest pages.
 const OPEN_BYTES: u64 = 512 << 20;
-/// Bytes of the pages that are open at a time: more columns than that are decoded one piece after the other.
+/// Bytes of the pages that are open at a time: more columns than that are decoded one piece after
+/// the other.
 const PIECE_BYTES: u64 = 9 << 20;
 /// What a column takes while it is decoded besides its pages: most of it is the decompressor's.
 const COLUMN_BYTES: u64 = 128 << 10;
@@ -88,8 +91,8 @@ struct Chunk {
     prefixed: bool,
 }
 
-/// How many rows, at most `wanted`, can be decoded at a time, by the footer alone; `None` where texts lie in a dictionary and only
-/// its page tells how long they are.
+/// How many rows, at most `wanted`, can be decoded at a time, by the footer alone; `None` where
+/// texts lie in a dictionary and only its page tells how long they are.
 pub(super) fn rows_by_footer(meta: &ParquetMetaData, wanted: usize) -> Option<usize> {
     let mut fit = wanted as u64;
     for group in meta.row_groups() {
@@ -97,7 +100,9 @@ pub(super) fn rows_by_footer(meta: &ParquetMetaData, wanted: usize) -> Option<us
         let mut bytes: u64 = 0;
         for column in group.columns() {
             let stored = u64::try_from(column.uncompressed_size()).unwrap_or(0);
-            let values = column.unencoded_byte_array_data_bytes().and_then(|bytes| u64::try_from(bytes).ok());
+            let values = column
+                .unencoded_byte_array_data_bytes()
+                .and_then(|bytes| u64::try_from(bytes).ok());
             let is_text = column.column_type() == Physical::BYTE_ARRAY;
             let unknown = is_text && values.is_none() && column.dictionary_page_offset().is_some();
             if unknown && stored.saturating_mul(rows.min(wanted as u64)) > SUSPECTED_BYTES {
@@ -127,17 +132,39 @@ pub(super) struct Asked<'a> {
 ///
 /// # Errors
 /// When its pages are too large to be decoded.
-pub(super) fn needs(window: &Arc<Window>, meta: &ParquetMetaData, asked: &Asked<'_>) -> Result<Needs, Fault> {
-    let Asked { row_group, columns, rows: wanted, vouched } = *asked;
-    let mut needs = Needs { rows: wanted.max(1), open: 0, pieces: Vec::new() };
-    let Some(group) = meta.row_groups().get(row_group) else { return Ok(needs) };
+pub(super) fn needs(
+    window: &Arc<Window>,
+    meta: &ParquetMetaData,
+    asked: &Asked<'_>,
+) -> Result<Needs, Fault> {
+    let Asked {
+        row_group,
+        columns,
+        rows: wanted,
+        vouched,
+    } = *asked;
+    let mut needs = Needs {
+        rows: wanted.max(1),
+        open: 0,
+        pieces: Vec::new(),
+    };
+    let Some(group) = meta.row_groups().get(row_group) else {
+        return Ok(needs);
+    };
     let rows = u64::try_from(group.num_rows()).unwrap_or(0);
     let wanted = (wanted as u64).min(rows).max(1);
     let descriptor = meta.file_metadata().schema_descr();
     let mut chunks = Vec::with_capacity(group.num_columns());
     let mut roots = vec![Open::default(); columns.len()];
-    for (nth, column) in group.columns().iter().enumerate().take(descriptor.num_columns()) {
-        let Ok(place) = columns.binary_search(&descriptor.get_column_root_idx(nth)) else { continue };
+    for (nth, column) in group
+        .columns()
+        .iter()
+        .enumerate()
+        .take(descriptor.num_columns())
+    {
+        let Ok(place) = columns.binary_search(&descriptor.get_column_root_idx(nth)) else {
+            continue;
+        };
         let chunk = fitting(window, column, row_group)?;
         if let Some(root) = roots.get_mut(place) {
             root.raw = root.raw.saturating_add(chunk.dictionary + chunk.largest);
@@ -160,8 +187,14 @@ pub(super) fn needs(window: &Arc<Window>, meta: &ParquetMetaData, asked: &Asked<
         let values = u64::try_from(column.num_values()).unwrap_or(0);
         let nested = column.column_descr().max_rep_level() > 0;
         // The values that a row has, and those that are in whatever rows are decoded.
-        let (each, more) =
-            if nested { (values.div_ceil(rows.max(1)).saturating_mul(4), chunk.most_values) } else { (1, 0) };
+        let (each, more) = if nested {
+            (
+                values.div_ceil(rows.max(1)).saturating_mul(4),
+                chunk.most_values,
+            )
+        } else {
+            (1, 0)
+        };
         let width = if let Some(width) = width(column) {
             fixed += each.saturating_mul(width).min(BATCH_BYTES);
             width
@@ -182,7 +215,9 @@ pub(super) fn needs(window: &Arc<Window>, meta: &ParquetMetaData, asked: &Asked<
         }
     }
     let bytes = |rows: u64| {
-        let text = longest.iter().map(|(each, total)| each.saturating_mul(rows).min(*total));
+        let text = longest
+            .iter()
+            .map(|(each, total)| each.saturating_mul(rows).min(*total));
         text.fold(fixed.saturating_mul(rows), u64::saturating_add)
     };
     let mut fit = wanted;
@@ -229,14 +264,25 @@ fn pieces(roots: &[Open]) -> (Vec<Range<usize>>, u64) {
 ///
 /// # Errors
 /// When one of them is too large.
-pub(super) fn fits(window: &Window, column: &ColumnChunkMetaData, row_group: usize) -> Result<(), Fault> {
+pub(super) fn fits(
+    window: &Window,
+    column: &ColumnChunkMetaData,
+    row_group: usize,
+) -> Result<(), Fault> {
     fitting(window, column, row_group).map(drop)
 }
 
-fn fitting(window: &Window, column: &ColumnChunkMetaData, row_group: usize) -> Result<Chunk, Fault> {
+fn fitting(
+    window: &Window,
+    column: &ColumnChunkMetaData,
+    row_group: usize,
+) -> Result<Chunk, Fault> {
     let chunk = chunk(window, column);
     if chunk.overlong {
-        let place = format!("column {}, row group {row_group}", column.column_path().string());
+        let place = format!(
+            "column {}, row group {row_group}",
+            column.column_path().string()
+        );
         let what = format!("{place}: a page decompresses to more bytes than its header says");
         return Err(Fault::new(ErrorType::SnappyCorrupt, what));
     }
@@ -255,15 +301,26 @@ fn fitting(window: &Window, column: &ColumnChunkMetaData, row_group: usize) -> R
 fn width(column: &ColumnChunkMetaData) -> Option<u64> {
     match column.column_type() {
         Physical::BYTE_ARRAY => None,
-        Physical::FIXED_LEN_BYTE_ARRAY => Some(u64::try_from(column.column_descr().type_length()).unwrap_or(0).max(16)),
+        Physical::FIXED_LEN_BYTE_ARRAY => Some(
+            u64::try_from(column.column_descr().type_length())
+                .unwrap_or(0)
+                .max(16),
+        ),
         _ => Some(16),
     }
 }
 
-/// The most bytes that a value of a column of texts has, so far as it matters when `wanted` of them are decoded at a time;
-/// and the most that all of them have.
-fn text(window: &Arc<Window>, column: &ColumnChunkMetaData, chunk: &Chunk, wanted: u64, rows: u64) -> (u64, u64) {
-    // Twice the average of the densest page: within a page values differ, but all of them are no more than the page.
+/// The most bytes that a value of a column of texts has, so far as it matters when `wanted` of them
+/// are decoded at a time; and the most that all of them have.
+fn text(
+    window: &Arc<Window>,
+    column: &ColumnChunkMetaData,
+    chunk: &Chunk,
+    wanted: u64,
+    rows: u64,
+) -> (u64, u64) {
+    // Twice the average of the densest page: within a page values differ, but all of them are no
+    // more than the page.
     let (mut each, mut total) = (2 * chunk.plain_each, chunk.plain);
     let values = u64::try_from(column.num_values()).unwrap_or(0).max(rows);
     if chunk.indices {
@@ -273,7 +330,10 @@ fn text(window: &Arc<Window>, column: &ColumnChunkMetaData, chunk: &Chunk, wante
         } else {
             chunk.dictionary
         };
-        (each, total) = (each.max(longest), total.saturating_add(longest.saturating_mul(values)));
+        (each, total) = (
+            each.max(longest),
+            total.saturating_add(longest.saturating_mul(values)),
+        );
     }
     if chunk.prefixed {
         let suspected = wanted.min(values).saturating_mul(chunk.largest);
@@ -282,26 +342,40 @@ fn text(window: &Arc<Window>, column: &ColumnChunkMetaData, chunk: &Chunk, wante
         } else {
             chunk.largest
         };
-        (each, total) = (each.max(longest), total.saturating_add(longest.saturating_mul(values)));
+        (each, total) = (
+            each.max(longest),
+            total.saturating_add(longest.saturating_mul(values)),
+        );
     }
     (each, total)
 }
 
-fn longest_in_dictionary(window: &Arc<Window>, column: &ColumnChunkMetaData, rows: u64) -> Option<u64> {
+fn longest_in_dictionary(
+    window: &Arc<Window>,
+    column: &ColumnChunkMetaData,
+    rows: u64,
+) -> Option<u64> {
     let rows = usize::try_from(rows).ok()?;
-    let page = shielded(|| SerializedPageReader::new(Arc::clone(window), column, rows, None)?.get_next_page());
-    let Ok(Ok(Some(Page::DictionaryPage { buf, .. }))) = page else { return None };
+    let page = shielded(|| {
+        SerializedPageReader::new(Arc::clone(window), column, rows, None)?.get_next_page()
+    });
+    let Ok(Ok(Some(Page::DictionaryPage { buf, .. }))) = page else {
+        return None;
+    };
     let mut rest: &[u8] = &buf;
     let mut longest = 0;
     while let Some((length, values)) = rest.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length);
         longest = longest.max(u64::from(length));
-        rest = values.get(usize::try_from(length).ok()?..).unwrap_or_default();
+        rest = values
+            .get(usize::try_from(length).ok()?..)
+            .unwrap_or_default();
     }
     Some(longest)
 }
 
-/// The longest value of a chunk, found by decoding it: a value that repeats the one before says nothing of its length.
+/// The longest value of a chunk, found by decoding it: a value that repeats the one before says
+/// nothing of its length.
 fn longest_value(window: &Arc<Window>, column: &ColumnChunkMetaData, rows: u64) -> Option<u64> {
     let rows = usize::try_from(rows).ok()?;
     let read = || -> parquet::errors::Result<u64> {
@@ -317,12 +391,19 @@ fn longest_value(window: &Arc<Window>, column: &ColumnChunkMetaData, rows: u64) 
             values.clear();
             definition.clear();
             repetition.clear();
-            let (read, _, _) =
-                reader.read_records(AT_A_TIME, Some(&mut definition), Some(&mut repetition), &mut values)?;
+            let (read, _, _) = reader.read_records(
+                AT_A_TIME,
+                Some(&mut definition),
+                Some(&mut repetition),
+                &mut values,
+            )?;
             if read == 0 {
                 return Ok(longest);
             }
-            longest = values.iter().map(|v| v.as_bytes().len() as u64).fold(longest, u64::max);
+            longest = values
+                .iter()
+                .map(|v| v.as_bytes().len() as u64)
+                .fold(longest, u64::max);
         }
     };
     shielded(read).ok()?.ok()
@@ -334,8 +415,13 @@ fn chunk(window: &Window, column: &ColumnChunkMetaData) -> Chunk {
     let (mut at, length) = column.byte_range();
     let end = at + length;
     while at < end {
-        let Some(header) = header_at(window, at, end) else { return chunk };
-        let Some(next) = at.checked_add(header.length as u64 + header.stored).filter(|next| *next > at) else {
+        let Some(header) = header_at(window, at, end) else {
+            return chunk;
+        };
+        let Some(next) = at
+            .checked_add(header.length as u64 + header.stored)
+            .filter(|next| *next > at)
+        else {
             return chunk;
         };
         let each = header.raw / header.values.max(1);
@@ -353,11 +439,21 @@ fn chunk(window: &Window, column: &ColumnChunkMetaData) -> Chunk {
             chunk.largest = chunk.largest.max(header.raw);
             chunk.most_values = chunk.most_values.max(header.values);
         }
-        let may_be = most_bytes(column.compression(), header.stored).is_some_and(|most| most > PAGE_BYTES);
+        let may_be =
+            most_bytes(column.compression(), header.stored).is_some_and(|most| most > PAGE_BYTES);
         if may_be && header.raw <= PAGE_BYTES {
-            chunk.overlong |= is_overlong(window, at + header.length as u64, column.compression(), &header);
+            chunk.overlong |= is_overlong(
+                window,
+                at + header.length as u64,
+                column.compression(),
+                &header,
+            );
         }
-        chunk.stored = chunk.stored.max(if window.is_in_memory() { 0 } else { header.stored });
+        chunk.stored = chunk.stored.max(if window.is_in_memory() {
+            0
+        } else {
+            header.stored
+        });
         at = next;
     }
     chunk
@@ -376,14 +472,22 @@ fn most_bytes(compression: Compression, stored: u64) -> Option<u64> {
 
 /// Whether a page holds more than its header says.
 fn is_overlong(window: &Window, at: u64, compression: Compression, header: &PageHeader) -> bool {
-    let Some(page) = usize::try_from(header.stored).ok().and_then(|length| window.piece(at, length).ok()) else {
+    let Some(page) = usize::try_from(header.stored)
+        .ok()
+        .and_then(|length| window.piece(at, length).ok())
+    else {
         return false;
     };
-    let Some(stream) = page.get(usize::try_from(header.levels).unwrap_or(usize::MAX)..) else { return false };
+    let Some(stream) = page.get(usize::try_from(header.levels).unwrap_or(usize::MAX)..) else {
+        return false;
+    };
     match compression {
         Compression::GZIP(_) => holds_more(flate2::read::MultiGzDecoder::new(stream), header.raw),
         Compression::LZ4 => holds_more(lz4_flex::frame::FrameDecoder::new(stream), header.raw),
-        Compression::BROTLI(_) => holds_more(brotli_decompressor::Decompressor::new(stream, AT_ONCE), header.raw),
+        Compression::BROTLI(_) => holds_more(
+            brotli_decompressor::Decompressor::new(stream, AT_ONCE),
+            header.raw,
+        ),
         _ => false,
     }
 }
@@ -416,7 +520,9 @@ fn header_at(window: &Window, at: u64, end: u64) -> Option<PageHeader> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, types::Int64Type};
+    use arrow::array::{
+        ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, types::Int64Type,
+    };
     use parquet::{
         arrow::ArrowWriter,
         basic::{Compression, Encoding},
@@ -437,13 +543,23 @@ mod tests {
         writer.write(&batch).unwrap();
         let _ = writer.close().unwrap();
         let file = Bytes::from(file);
-        let meta = ParquetMetaDataReader::new().parse_and_finish(&file).unwrap();
-        let asked = Asked { row_group: 0, columns: &[0], rows, vouched: false };
+        let meta = ParquetMetaDataReader::new()
+            .parse_and_finish(&file)
+            .unwrap();
+        let asked = Asked {
+            row_group: 0,
+            columns: &[0],
+            rows,
+            vouched: false,
+        };
         needs(&Arc::new(Window::new(0, file)), &meta, &asked)
     }
 
     fn texts(lengths: &[usize]) -> ArrayRef {
-        let texts = lengths.iter().enumerate().map(|(n, length)| format!("{n:05}{}", "x".repeat(*length)));
+        let texts = lengths
+            .iter()
+            .enumerate()
+            .map(|(n, length)| format!("{n:05}{}", "x".repeat(*length)));
         Arc::new(StringArray::from_iter_values(texts))
     }
 
@@ -453,17 +569,40 @@ mod tests {
 
     #[test]
     fn more_columns_than_may_be_open_are_decoded_in_pieces() {
-        let small = Open { raw: 1 << 20, stored: 1000, columns: 1 };
-        assert_eq!(pieces(&[small; 8]), (std::iter::once(0..8).collect(), (8 << 20) + 1000));
+        let small = Open {
+            raw: 1 << 20,
+            stored: 1000,
+            columns: 1,
+        };
+        assert_eq!(
+            pieces(&[small; 8]),
+            (std::iter::once(0..8).collect(), (8 << 20) + 1000)
+        );
         let (cut, open) = pieces(&[small; 100]);
-        assert!(cut.len() > 4 && open <= PIECE_BYTES + 1000, "{cut:?} {open}");
+        assert!(
+            cut.len() > 4 && open <= PIECE_BYTES + 1000,
+            "{cut:?} {open}"
+        );
         let whole: Vec<usize> = cut.into_iter().flatten().collect();
         assert_eq!(whole, (0..100).collect::<Vec<_>>());
         // One that is larger by itself is alone.
-        let large = Open { raw: 100 << 20, ..small };
-        assert_eq!(pieces(&[small, large, small]), (vec![0..1, 1..2, 2..3], (100 << 20) + 1000));
+        let large = Open {
+            raw: 100 << 20,
+            ..small
+        };
+        assert_eq!(
+            pieces(&[small, large, small]),
+            (vec![0..1, 1..2, 2..3], (100 << 20) + 1000)
+        );
         // Columns without a page to speak of take something, too.
-        let (cut, _) = pieces(&vec![Open { raw: 100, stored: 0, columns: 1 }; 2000]);
+        let (cut, _) = pieces(&vec![
+            Open {
+                raw: 100,
+                stored: 0,
+                columns: 1
+            };
+            2000
+        ]);
         assert!(cut.len() > 9, "{cut:?}");
     }
 
@@ -472,7 +611,15 @@ mod tests {
         let ints: ArrayRef = Arc::new(Int64Array::from_iter_values(0..8192));
         assert_eq!(of(ints, defaults()).unwrap().rows, 8192);
         assert_eq!(of(texts(&vec![40; 8192]), defaults()).unwrap().rows, 8192);
-        assert_eq!(of(texts(&vec![40; 8192]), defaults().set_dictionary_enabled(false)).unwrap().rows, 8192);
+        assert_eq!(
+            of(
+                texts(&vec![40; 8192]),
+                defaults().set_dictionary_enabled(false)
+            )
+            .unwrap()
+            .rows,
+            8192
+        );
     }
 
     #[test]
@@ -483,16 +630,26 @@ mod tests {
         // It is the longest value that counts, not how many there are.
         let mut lengths = vec![10; 4000];
         lengths[7] = 1 << 20;
-        let needs = of(texts(&lengths), defaults().set_dictionary_page_size_limit(4 << 20)).unwrap();
+        let needs = of(
+            texts(&lengths),
+            defaults().set_dictionary_page_size_limit(4 << 20),
+        )
+        .unwrap();
         assert!((1..=4).contains(&needs.rows), "{needs:?}");
-        let needs = of(texts(&vec![200; 4000]), defaults().set_dictionary_page_size_limit(4 << 20)).unwrap();
+        let needs = of(
+            texts(&vec![200; 4000]),
+            defaults().set_dictionary_page_size_limit(4 << 20),
+        )
+        .unwrap();
         assert_eq!(needs.rows, 4000);
     }
 
     #[test]
     fn values_that_repeat_the_one_before_are_as_long_as_it() {
         let one: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1 << 20); 500]));
-        let prefixed = defaults().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_BYTE_ARRAY);
+        let prefixed = defaults()
+            .set_dictionary_enabled(false)
+            .set_encoding(Encoding::DELTA_BYTE_ARRAY);
         let needs = of(one, prefixed.clone()).unwrap();
         assert!((1..=4).contains(&needs.rows), "{needs:?}");
         assert_eq!(of(texts(&vec![40; 8192]), prefixed).unwrap().rows, 8192);
@@ -500,16 +657,25 @@ mod tests {
 
     #[test]
     fn pages_that_take_the_memory_of_everything_else_are_refused() {
-        let plain = defaults().set_dictionary_enabled(false).set_data_page_size_limit(1 << 30);
+        let plain = defaults()
+            .set_dictionary_enabled(false)
+            .set_data_page_size_limit(1 << 30);
         let fault = of(texts(&[1 << 20; 70]), plain.clone()).unwrap_err();
         assert_eq!(fault.error_type, ErrorType::TooLarge, "{fault}");
         let needs = of(texts(&[1 << 20; 40]), plain).unwrap();
         assert!(needs.rows <= 4 && needs.open > 40 << 20, "{needs:?}");
-        // Twenty million numbers in one row, of which the page says no more than how often the first is repeated.
-        let list: ArrayRef =
-            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(5); 20_000_000])]));
-        let fault =
-            of(list, defaults().set_data_page_size_limit(1 << 30).set_data_page_row_count_limit(1 << 30)).unwrap_err();
+        // Twenty million numbers in one row, of which the page says no more than how often the
+        // first is repeated.
+        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(
+            vec![Some(5); 20_000_000],
+        )]));
+        let fault = of(
+            list,
+            defaults()
+                .set_data_page_size_limit(1 << 30)
+                .set_data_page_row_count_limit(1 << 30),
+        )
+        .unwrap_err();
         assert_eq!(fault.error_type, ErrorType::TooLarge, "{fault}");
     }
 }

@@ -1,8 +1,9 @@
-//! Decodes a row group of more columns than may be open at a time: some columns after the other, each piece into a file
-//! without a name, and then the rows of all pieces side by side.
+//! Decodes a row group of more columns than may be open at a time: some columns after the other,
+//! each piece into a file without a name, and then the rows of all pieces side by side.
 //!
-//! A column that is being decoded holds its dictionary and a page. Of hundreds of columns that is more than all else takes;
-//! what is decoded lies on the disk until its rows are asked for. Refuses to read a piece with other rows than the others.
+//! A column that is being decoded holds its dictionary and a page. Of hundreds of columns that is
+//! more than all else takes; what is decoded lies on the disk until its rows are asked for. Refuses
+//! to read a piece with other rows than the others.
 
 use std::{
     fs::File,
@@ -47,11 +48,14 @@ pub(super) struct Pieces {
 
 impl std::fmt::Debug for Pieces {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pieces").field("pieces", &self.pieces.len()).finish_non_exhaustive()
+        f.debug_struct("Pieces")
+            .field("pieces", &self.pieces.len())
+            .finish_non_exhaustive()
     }
 }
 
-/// Decodes `pieces`, ranges of the columns of `schema`, with the readers that `build` makes for each.
+/// Decodes `pieces`, ranges of the columns of `schema`, with the readers that `build` makes for
+/// each.
 pub(super) async fn decode(
     schema: &SchemaRef,
     pieces: &[Range<usize>],
@@ -63,31 +67,55 @@ pub(super) async fn decode(
     for piece in pieces {
         let mut reader = decoding(shielded(|| build(piece.clone())))?;
         let columns: Vec<usize> = piece.clone().collect();
-        let schema = Arc::new(schema.project(&columns).map_err(|e| Unread::Decoding(e.to_string()))?);
+        let schema = Arc::new(
+            schema
+                .project(&columns)
+                .map_err(|e| Unread::Decoding(e.to_string()))?,
+        );
         let file = scratch::unnamed().map_err(Unread::Disk)?;
-        let mut writer = StreamWriter::try_new(BufWriter::with_capacity(WRITE_BYTES, file), &schema).map_err(disk)?;
+        let mut writer =
+            StreamWriter::try_new(BufWriter::with_capacity(WRITE_BYTES, file), &schema)
+                .map_err(disk)?;
         let mut here = Vec::new();
         loop {
             // Decoding waits for nothing, and whoever asks to stop must be heard.
             tokio::task::coop::consume_budget().await;
-            let Some(batch) = decoding(shielded(|| reader.next().transpose()))? else { break };
+            let Some(batch) = decoding(shielded(|| reader.next().transpose()))? else {
+                break;
+            };
             here.push(batch.num_rows());
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), batch.columns().to_vec(), &options);
-            writer.write(&batch.map_err(|e| Unread::Decoding(e.to_string()))?).map_err(disk)?;
+            let batch = RecordBatch::try_new_with_options(
+                Arc::clone(&schema),
+                batch.columns().to_vec(),
+                &options,
+            );
+            writer
+                .write(&batch.map_err(|e| Unread::Decoding(e.to_string()))?)
+                .map_err(disk)?;
         }
         if lengths.as_ref().is_some_and(|lengths| *lengths != here) {
-            return Err(Unread::Decoding("its columns do not have the same number of rows".to_owned()));
+            return Err(Unread::Decoding(
+                "its columns do not have the same number of rows".to_owned(),
+            ));
         }
         lengths = Some(here);
         writer.finish().map_err(disk)?;
         let mut buffer = writer.into_inner().map_err(disk)?;
         buffer.flush().map_err(|e| disk(e.into()))?;
-        let mut file = buffer.into_inner().map_err(|e| disk(e.into_error().into()))?;
+        let mut file = buffer
+            .into_inner()
+            .map_err(|e| disk(e.into_error().into()))?;
         file.rewind().map_err(|e| disk(e.into()))?;
-        decoded.push(StreamReader::try_new(BufReader::with_capacity(READ_BYTES, file), None).map_err(disk)?);
+        decoded.push(
+            StreamReader::try_new(BufReader::with_capacity(READ_BYTES, file), None)
+                .map_err(disk)?,
+        );
     }
-    Ok(Pieces { schema: Arc::clone(schema), pieces: decoded })
+    Ok(Pieces {
+        schema: Arc::clone(schema),
+        pieces: decoded,
+    })
 }
 
 impl Pieces {
@@ -106,10 +134,15 @@ impl Pieces {
         }
         let Some(rows) = rows else { return Ok(None) };
         if ended > 0 {
-            return Err(Error::new(Kind::Internal, "some columns of a row group ended before others"));
+            return Err(Error::new(
+                Kind::Internal,
+                "some columns of a row group ended before others",
+            ));
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map(Some).map_err(unread)
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map(Some)
+            .map_err(unread)
     }
 }
 
@@ -124,11 +157,22 @@ fn decoding<T, E: std::fmt::Display>(result: Result<Result<T, E>, String>) -> Re
 
 fn disk(error: ArrowError) -> Unread {
     Unread::Disk(match error {
-        ArrowError::IoError(_, e) => Error::io("decoded columns cannot be put into a temporary file; make room", e),
-        other => Error::caused(Kind::Internal, "putting decoded columns into a temporary file", other),
+        ArrowError::IoError(_, e) => Error::io(
+            "decoded columns cannot be put into a temporary file; make room",
+            e,
+        ),
+        other => Error::caused(
+            Kind::Internal,
+            "putting decoded columns into a temporary file",
+            other,
+        ),
     })
 }
 
 fn unread(error: ArrowError) -> Error {
-    Error::caused(Kind::Io, "decoded columns cannot be read from a temporary file", error)
+    Error::caused(
+        Kind::Io,
+        "decoded columns cannot be read from a temporary file",
+        error,
+    )
 }

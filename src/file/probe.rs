@@ -24,7 +24,8 @@ use crate::{
     },
 };
 
-/// Bytes of the pages that a row group usually has open: one of each column, as large as writers make them.
+/// Bytes of the pages that a row group usually has open: one of each column, as large as writers
+/// make them.
 const USUAL_PAGES: u64 = 8 << 20;
 
 /// Reads the footer of a file and what it claims.
@@ -35,7 +36,8 @@ pub async fn probe(handle: &Handle) -> Result<Claims, Problem> {
     probe_like(handle, None).await
 }
 
-/// The same, where the claims of another file are known that probably has the same columns: they are brought to Arrow once.
+/// The same, where the claims of another file are known that probably has the same columns: they
+/// are brought to Arrow once.
 ///
 /// # Errors
 /// When there is no usable footer.
@@ -44,24 +46,41 @@ pub async fn probe_like(handle: &Handle, other: Option<&Claims>) -> Result<Claim
     let stored = |meta: &ParquetMetaData| meta.file_metadata().schema_descr_ptr();
     let known = other.filter(|other| other.meta.as_deref().map(stored) == Some(stored(&meta)));
     let units = durations(&meta);
-    let known = known.filter(|other| other.meta.as_deref().map(durations).is_some_and(|others| others == units));
+    let known = known.filter(|other| {
+        other
+            .meta
+            .as_deref()
+            .map(durations)
+            .is_some_and(|others| others == units)
+    });
     let schema = known.map_or_else(|| schema_of(&meta), |other| Ok(Arc::clone(&other.schema)))?;
     Ok(claims(meta, schema))
 }
 
-/// What the footer claims of a file without the row groups `groups`: as if it had never had them. Its row hash is of all
-/// rows, and so claims nothing.
+/// What the footer claims of a file without the row groups `groups`: as if it had never had them.
+/// Its row hash is of all rows, and so claims nothing.
 ///
 /// # Errors
 /// When the footer is not at hand, or cannot be understood without them.
 pub fn without(claims: &Claims, groups: &[usize]) -> Result<Claims, Problem> {
-    let missing =
-        || Problem::Storage(Error::new(Kind::Internal, "row groups are left out of a footer that is not there"));
+    let missing = || {
+        Problem::Storage(Error::new(
+            Kind::Internal,
+            "row groups are left out of a footer that is not there",
+        ))
+    };
     let meta = claims.meta.as_ref().ok_or_else(missing)?;
     let (rest, rows) = only(meta, |index| !groups.contains(&index));
     let schema = schema_of(&rest)?;
-    let lost = Some(Lost { groups: groups.to_vec(), rows: claims.rows.saturating_sub(rows) });
-    Ok(Claims { lost, row_hash: None, ..self::claims(rest, schema) })
+    let lost = Some(Lost {
+        groups: groups.to_vec(),
+        rows: claims.rows.saturating_sub(rows),
+    });
+    Ok(Claims {
+        lost,
+        row_hash: None,
+        ..self::claims(rest, schema)
+    })
 }
 
 /// The span of `ts_event` in the row groups `groups`, as the footer tells.
@@ -74,7 +93,11 @@ pub fn span_of_groups(claims: &Claims, groups: &[usize]) -> Option<Span> {
 
 /// The footer with some of its row groups, and their rows.
 fn only(meta: &ParquetMetaData, keep: impl Fn(usize) -> bool) -> (Arc<ParquetMetaData>, u64) {
-    let groups = meta.row_groups().iter().enumerate().filter(|(index, _)| keep(*index));
+    let groups = meta
+        .row_groups()
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| keep(*index));
     let groups: Vec<RowGroupMetaData> = groups.map(|(_, group)| group.clone()).collect();
     let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
     let file = meta.file_metadata();
@@ -86,7 +109,10 @@ fn only(meta: &ParquetMetaData, keep: impl Fn(usize) -> bool) -> (Arc<ParquetMet
         file.schema_descr_ptr(),
         file.column_orders().cloned(),
     );
-    (Arc::new(ParquetMetaData::new(file, groups)), u64::try_from(rows).unwrap_or(0))
+    (
+        Arc::new(ParquetMetaData::new(file, groups)),
+        u64::try_from(rows).unwrap_or(0),
+    )
 }
 
 fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
@@ -104,21 +130,38 @@ fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
         .filter(|(name, _)| ![TS_EVENT, SEQ].contains(name))
         .filter_map(|(name, index)| Some(((*name).to_owned(), constant(&meta, *index)?)))
         .collect();
-    let times = TIME_COLUMNS.iter().filter_map(|name| Some(((*name).to_owned(), span_of(name)?))).collect();
-    let row_hash = meta
-        .file_metadata()
-        .key_value_metadata()
-        .and_then(|pairs| pairs.iter().find(|p| p.key == FOOTER_KEY).and_then(|p| p.value.as_deref()?.parse().ok()));
+    let times = TIME_COLUMNS
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), span_of(name)?)))
+        .collect();
+    let row_hash = meta.file_metadata().key_value_metadata().and_then(|pairs| {
+        pairs
+            .iter()
+            .find(|p| p.key == FOOTER_KEY)
+            .and_then(|p| p.value.as_deref()?.parse().ok())
+    });
     let sizes = |size: fn(&RowGroupMetaData) -> i64| {
-        meta.row_groups().iter().map(|g| u64::try_from(size(g)).unwrap_or(0)).max().unwrap_or(0)
+        meta.row_groups()
+            .iter()
+            .map(|g| u64::try_from(size(g)).unwrap_or(0))
+            .max()
+            .unwrap_or(0)
     };
     Claims {
         rows: u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0),
         ts: span_of(TS_EVENT),
         has_seq: schema.column_with_name(SEQ).is_some(),
         // A null comes before every number, and no span tells of it.
-        seq: span_of(SEQ).filter(|_| columns.get(SEQ).is_some_and(|index| without_nulls(&meta, *index))),
-        ordered: ordered(&meta, columns.get(TS_EVENT).copied(), columns.get(SEQ).copied()),
+        seq: span_of(SEQ).filter(|_| {
+            columns
+                .get(SEQ)
+                .is_some_and(|index| without_nulls(&meta, *index))
+        }),
+        ordered: ordered(
+            &meta,
+            columns.get(TS_EVENT).copied(),
+            columns.get(SEQ).copied(),
+        ),
         row_hash,
         constants: Arc::new(constants),
         fills: Arc::new(fills(&meta)),
@@ -141,7 +184,9 @@ fn claims(meta: Arc<ParquetMetaData>, schema: SchemaRef) -> Claims {
 pub fn greatest(claims: &Claims, name: &str) -> Option<i64> {
     let meta = claims.meta.as_ref()?;
     let columns = meta.file_metadata().schema_descr().columns();
-    let column = columns.iter().position(|column| column.path().parts() == [name])?;
+    let column = columns
+        .iter()
+        .position(|column| column.path().parts() == [name])?;
     let of_group = |group: &RowGroupMetaData| match group.columns().get(column)?.statistics()? {
         Statistics::Int64(values) => values.max_opt().copied(),
         Statistics::Int32(values) => values.max_opt().map(|max| i64::from(*max)),
@@ -150,13 +195,16 @@ pub fn greatest(claims: &Claims, name: &str) -> Option<i64> {
     meta.row_groups().iter().filter_map(of_group).max()
 }
 
-/// The span of an integer column over all row groups that have rows; `None` when one of them does not say.
+/// The span of an integer column over all row groups that have rows; `None` when one of them does
+/// not say.
 fn span(meta: &ParquetMetaData, column: usize) -> Option<Span> {
     let mut all: Option<Span> = None;
     for group in meta.row_groups().iter().filter(|g| g.num_rows() > 0) {
         let chunk = group.columns().get(column)?;
         let (min, max) = match chunk.statistics()? {
-            Statistics::Int64(s) if s.min_is_exact() && s.max_is_exact() => (*s.min_opt()?, *s.max_opt()?),
+            Statistics::Int64(s) if s.min_is_exact() && s.max_is_exact() => {
+                (*s.min_opt()?, *s.max_opt()?)
+            }
             Statistics::Int32(s) if s.min_is_exact() && s.max_is_exact() => {
                 (i64::from(*s.min_opt()?), i64::from(*s.max_opt()?))
             }
@@ -170,11 +218,14 @@ fn span(meta: &ParquetMetaData, column: usize) -> Option<Span> {
 
 fn without_nulls(meta: &ParquetMetaData, column: usize) -> bool {
     let nulls = |g: &RowGroupMetaData| g.columns().get(column)?.statistics()?.null_count_opt();
-    meta.row_groups().iter().filter(|g| g.num_rows() > 0).all(|g| nulls(g) == Some(0))
+    meta.row_groups()
+        .iter()
+        .filter(|g| g.num_rows() > 0)
+        .all(|g| nulls(g) == Some(0))
 }
 
-/// How far the columns are filled, as the counts of nulls tell. Those of the leaves of a nested column count also what is
-/// missing further up, so that only values are certain there.
+/// How far the columns are filled, as the counts of nulls tell. Those of the leaves of a nested
+/// column count also what is missing further up, so that only values are certain there.
 fn fills(meta: &ParquetMetaData) -> BTreeMap<String, Fill> {
     let descriptor = meta.file_metadata().schema_descr();
     let mut fills = BTreeMap::new();
@@ -211,7 +262,8 @@ fn row_bytes(meta: &ParquetMetaData) -> u64 {
     let bytes = |g: &RowGroupMetaData| {
         let columns = g.columns().iter().map(|c| {
             let stored = c.uncompressed_size();
-            c.unencoded_byte_array_data_bytes().map_or(stored, |text| text.max(stored))
+            c.unencoded_byte_array_data_bytes()
+                .map_or(stored, |text| text.max(stored))
         });
         u64::try_from(columns.sum::<i64>() / g.num_rows().max(1)).unwrap_or(0)
     };
@@ -222,14 +274,19 @@ fn constant(meta: &ParquetMetaData, column: usize) -> Option<Constant> {
     let mut all: Option<Constant> = None;
     for group in meta.row_groups().iter().filter(|g| g.num_rows() > 0) {
         let statistics = group.columns().get(column)?.statistics()?;
-        if statistics.null_count_opt() != Some(0) || !statistics.min_is_exact() || !statistics.max_is_exact() {
+        if statistics.null_count_opt() != Some(0)
+            || !statistics.min_is_exact()
+            || !statistics.max_is_exact()
+        {
             return None;
         }
         let here = match statistics {
             Statistics::ByteArray(s) if s.min_opt()? == s.max_opt()? => {
                 Constant::Text(s.min_opt()?.as_utf8().ok()?.to_owned())
             }
-            Statistics::Int32(s) if s.min_opt()? == s.max_opt()? => Constant::Int(i64::from(*s.min_opt()?)),
+            Statistics::Int32(s) if s.min_opt()? == s.max_opt()? => {
+                Constant::Int(i64::from(*s.min_opt()?))
+            }
             Statistics::Int64(s) if s.min_opt()? == s.max_opt()? => Constant::Int(*s.min_opt()?),
             _ => return None,
         };
@@ -241,7 +298,8 @@ fn constant(meta: &ParquetMetaData, column: usize) -> Option<Constant> {
     all
 }
 
-/// Whether every row group declares the order, and each begins where the one before it ends or later.
+/// Whether every row group declares the order, and each begins where the one before it ends or
+/// later.
 fn ordered(meta: &ParquetMetaData, ts: Option<usize>, seq: Option<usize>) -> bool {
     let Some(ts) = ts else { return false };
     let wanted: Vec<usize> = std::iter::once(ts).chain(seq).collect();
@@ -249,10 +307,9 @@ fn ordered(meta: &ParquetMetaData, ts: Option<usize>, seq: Option<usize>) -> boo
     for group in meta.row_groups().iter().filter(|g| g.num_rows() > 0) {
         let declared = group.sorting_columns().is_some_and(|columns| {
             columns.len() >= wanted.len()
-                && columns
-                    .iter()
-                    .zip(&wanted)
-                    .all(|(c, w)| !c.descending && usize::try_from(c.column_idx).is_ok_and(|index| index == *w))
+                && columns.iter().zip(&wanted).all(|(c, w)| {
+                    !c.descending && usize::try_from(c.column_idx).is_ok_and(|index| index == *w)
+                })
         });
         if !declared {
             return false;

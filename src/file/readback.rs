@@ -1,8 +1,10 @@
-//! Reads a partition's data file to its last page and says whether it is what a partition's data must be.
+//! Reads a partition's data file to its last page and says whether it is what a partition's data
+//! must be.
 //!
-//! The staged file goes through it before it is published, its row groups as soon as they are written ([`Follower`]),
-//! and `qlc verify` sends published ones through the same code. All findings are listed, not only the first. The file
-//! is checked by itself, against nothing outside it.
+//! The staged file goes through it before it is published, its row groups as soon as they are
+//! written ([`Follower`]), and `qlc verify` sends published ones through the same code. All
+//! findings are listed, not only the first. The file is checked by itself, against nothing outside
+//! it.
 
 use std::{cmp::Ordering, path::Path, sync::Arc};
 
@@ -11,7 +13,9 @@ use arrow::{
     compute::{SortOptions, concat_batches, take_record_batch},
     datatypes::Int64Type,
 };
-use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, RowGroupMetaData,
+};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -68,7 +72,8 @@ pub struct ReadBack {
     pub findings: Vec<String>,
 }
 
-/// Bytes that row groups which are read side by side may take: what is stored of them, their open pages and their rows.
+/// Bytes that row groups which are read side by side may take: what is stored of them, their open
+/// pages and their rows.
 const AT_A_TIME: usize = 96 << 20;
 
 /// What reading a row group takes, as far as the footer lets guess.
@@ -83,7 +88,11 @@ fn weight(group: &RowGroupMetaData) -> u32 {
 ///
 /// # Errors
 /// When the file cannot be read to its end.
-pub async fn read_back(handle: &Handle, partition: &Partition, cores: usize) -> std::result::Result<ReadBack, Problem> {
+pub async fn read_back(
+    handle: &Handle,
+    partition: &Partition,
+    cores: usize,
+) -> std::result::Result<ReadBack, Problem> {
     let meta = handle.footer().await?;
     let permits = Arc::new(Semaphore::new(cores.max(1)));
     let memory = Arc::new(Semaphore::new(AT_A_TIME));
@@ -106,7 +115,12 @@ pub async fn read_back(handle: &Handle, partition: &Partition, cores: usize) -> 
     }
     let mut all = Part::default();
     for task in tasks {
-        let ended = |e| Problem::Storage(Error::new(Kind::Internal, format!("a reader ended early: {e}")));
+        let ended = |e| {
+            Problem::Storage(Error::new(
+                Kind::Internal,
+                format!("a reader ended early: {e}"),
+            ))
+        };
         all.append(task.await.map_err(ended)??)?;
     }
     Ok(concluded(&meta, &all))
@@ -123,11 +137,12 @@ pub struct FollowedFile {
     pub bytes: u64,
 }
 
-/// Reads a data file back while it is being written, so that little is left to do when its last row is there: a row group
-/// is synced, hashed and decoded when the next one stands behind it, the last one when the whole file is synced.
+/// Reads a data file back while it is being written, so that little is left to do when its last row
+/// is there: a row group is synced, hashed and decoded when the next one stands behind it, the last
+/// one when the whole file is synced.
 ///
-/// What it decodes is what it read from the file, at the places that the writer told; at the end the footer must tell the
-/// same places.
+/// What it decodes is what it read from the file, at the places that the writer told; at the end
+/// the footer must tell the same places.
 #[derive(Debug)]
 pub struct Follower {
     trail: Trail,
@@ -148,11 +163,18 @@ impl Follower {
         Ok(Self {
             trail: Trail::of(path)?,
             folder: Store::open(&path.parent().unwrap_or(path).display().to_string())?,
-            name: path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned(),
+            name: path
+                .file_name()
+                .and_then(|n| n.to_str())
+                .unwrap_or_default()
+                .to_owned(),
             partition: partition.clone(),
             waiting: None,
             groups: Vec::new(),
-            all: Part { hashes, ..Part::default() },
+            all: Part {
+                hashes,
+                ..Part::default()
+            },
         })
     }
 
@@ -167,7 +189,8 @@ impl Follower {
         }
     }
 
-    /// Reads what is left of the file, which must be whole and synced, and must have the checksum `sum`.
+    /// Reads what is left of the file, which must be whole and synced, and must have the checksum
+    /// `sum`.
     ///
     /// # Errors
     /// When the file cannot be read to its end, or other bytes are read than were written.
@@ -181,19 +204,39 @@ impl Follower {
         let handle = self.handle(size);
         let meta = handle.footer().await?;
         let as_told = meta.num_row_groups() == self.groups.len()
-            && meta.row_groups().iter().zip(&self.groups).all(|(footer, told)| is_same_group(footer, told));
+            && meta
+                .row_groups()
+                .iter()
+                .zip(&self.groups)
+                .all(|(footer, told)| is_same_group(footer, told));
         if !as_told {
             return Err(Problem::Storage(Error::new(
                 Kind::Proof,
-                format!("{}: its footer does not list the row groups that were written", self.partition),
+                format!(
+                    "{}: its footer does not list the row groups that were written",
+                    self.partition
+                ),
             )));
         }
         let (sha256, bytes) = self.trail.finish();
-        Ok(FollowedFile { back: concluded(&meta, &self.all), sha256, bytes })
+        Ok(FollowedFile {
+            back: concluded(&meta, &self.all),
+            sha256,
+            bytes,
+        })
     }
 
     fn handle(&self, size: u64) -> Handle {
-        Handle::new(&self.folder, &Object { key: self.name.clone(), size, modified_us: 0, tag: None }).vouched()
+        Handle::new(
+            &self.folder,
+            &Object {
+                key: self.name.clone(),
+                size,
+                modified_us: 0,
+                tag: None,
+            },
+        )
+        .vouched()
     }
 
     /// Holds the bytes that were read so far against those that were written.
@@ -215,16 +258,38 @@ impl Follower {
         let from = self.trail.at();
         let bytes = self.trail.next(end, synced).await?;
         self.as_written(sum)?;
-        let file = FileMetaData::new(2, group.num_rows(), None, None, group.schema_descr_ptr(), None);
+        let file = FileMetaData::new(
+            2,
+            group.num_rows(),
+            None,
+            None,
+            group.schema_descr_ptr(),
+            None,
+        );
         let meta = Arc::new(ParquetMetaData::new(file, vec![group.as_ref().clone()]));
         let mut rows = self.handle(end).rows_of(&meta, BATCH_ROWS, &names())?;
-        let outside = || Problem::Storage(Error::new(Kind::Proof, "a row group lies elsewhere than it was written"));
+        let outside = || {
+            Problem::Storage(Error::new(
+                Kind::Proof,
+                "a row group lies elsewhere than it was written",
+            ))
+        };
         if let Some(range) = Handle::row_group_range(&meta, 0) {
-            let skip = usize::try_from(range.start.checked_sub(from).ok_or_else(outside)?).map_err(|_| outside())?;
-            let until = usize::try_from(range.end.checked_sub(from).ok_or_else(outside)?).map_err(|_| outside())?;
-            rows.begin_with(Some(bytes.get(skip..until).map(|part| bytes.slice_ref(part)).ok_or_else(outside)?));
+            let skip = usize::try_from(range.start.checked_sub(from).ok_or_else(outside)?)
+                .map_err(|_| outside())?;
+            let until = usize::try_from(range.end.checked_sub(from).ok_or_else(outside)?)
+                .map_err(|_| outside())?;
+            rows.begin_with(Some(
+                bytes
+                    .get(skip..until)
+                    .map(|part| bytes.slice_ref(part))
+                    .ok_or_else(outside)?,
+            ));
         }
-        let mut part = Part { hashes: self.all.hashes, ..Part::default() };
+        let mut part = Part {
+            hashes: self.all.hashes,
+            ..Part::default()
+        };
         while let Some(batch) = rows.next().await? {
             part.take(&batch, &self.partition)?;
         }
@@ -258,16 +323,28 @@ fn is_same_group(a: &RowGroupMetaData, b: &RowGroupMetaData) -> bool {
 /// What a file with this footer holds, all its rows being those of `all`.
 fn concluded(meta: &ParquetMetaData, all: &Part) -> ReadBack {
     let pairs = meta.file_metadata().key_value_metadata();
-    let footer_row_hash: Option<RowHash> =
-        pairs.and_then(|p| p.iter().find(|kv| kv.key == FOOTER_KEY)?.value.as_deref()?.parse().ok());
+    let footer_row_hash: Option<RowHash> = pairs.and_then(|p| {
+        p.iter()
+            .find(|kv| kv.key == FOOTER_KEY)?
+            .value
+            .as_deref()?
+            .parse()
+            .ok()
+    });
     let mut findings = all.findings();
     let claimed = u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0);
     if claimed != all.rows {
-        findings.push(format!("the footer claims {claimed} rows, {} were decoded", all.rows));
+        findings.push(format!(
+            "the footer claims {claimed} rows, {} were decoded",
+            all.rows
+        ));
     }
     match footer_row_hash {
         Some(hash) if hash != all.full => {
-            findings.push(format!("the rows have row hash {}, the footer says {hash}", all.full));
+            findings.push(format!(
+                "the rows have row hash {}, the footer says {hash}",
+                all.full
+            ));
         }
         _ => {}
     }
@@ -326,7 +403,11 @@ impl Count {
 }
 
 impl Part {
-    fn take(&mut self, batch: &RecordBatch, partition: &Partition) -> std::result::Result<(), Problem> {
+    fn take(
+        &mut self,
+        batch: &RecordBatch,
+        partition: &Partition,
+    ) -> std::result::Result<(), Problem> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -338,20 +419,41 @@ impl Part {
             // One row of before and the first of now, as a batch of two.
             let both = joined(last, &batch.slice(0, 1))?;
             let (ts, seq) = keys(&both)?;
-            order(&both, &ts, &seq, self.rows.saturating_sub(1), &mut self.unordered, &mut self.ties)?;
+            order(
+                &both,
+                &ts,
+                &seq,
+                self.rows.saturating_sub(1),
+                &mut self.unordered,
+                &mut self.ties,
+            )?;
         }
-        order(batch, &ts, &seq, self.rows, &mut self.unordered, &mut self.ties)?;
+        order(
+            batch,
+            &ts,
+            &seq,
+            self.rows,
+            &mut self.unordered,
+            &mut self.ties,
+        )?;
         self.rows += batch.num_rows() as u64;
         let last = batch.slice(batch.num_rows() - 1, 1);
-        let first = self.ends.take().map_or_else(|| batch.slice(0, 1), |(first, _)| first);
+        let first = self
+            .ends
+            .take()
+            .map_or_else(|| batch.slice(0, 1), |(first, _)| first);
         self.ends = Some((first, last));
         Ok(())
     }
 
     /// Copies the first and the last row, which otherwise hold the batches that they are of.
     fn let_go(&mut self) -> std::result::Result<(), Problem> {
-        let Some((first, last)) = &self.ends else { return Ok(()) };
-        let copy = |row: &RecordBatch| take_record_batch(row, &UInt32Array::from(vec![0])).map_err(internal);
+        let Some((first, last)) = &self.ends else {
+            return Ok(());
+        };
+        let copy = |row: &RecordBatch| {
+            take_record_batch(row, &UInt32Array::from(vec![0])).map_err(internal)
+        };
         self.ends = Some((copy(first)?, copy(last)?));
         Ok(())
     }
@@ -360,7 +462,14 @@ impl Part {
         if let (Some((_, last)), Some((first, _))) = (&self.ends, &next.ends) {
             let both = joined(last, first)?;
             let (ts, seq) = keys(&both)?;
-            order(&both, &ts, &seq, self.rows.saturating_sub(1), &mut self.unordered, &mut self.ties)?;
+            order(
+                &both,
+                &ts,
+                &seq,
+                self.rows.saturating_sub(1),
+                &mut self.unordered,
+                &mut self.ties,
+            )?;
         }
         self.rows += next.rows;
         self.full = self.full.and(next.full);
@@ -383,9 +492,18 @@ impl Part {
     fn findings(&self) -> Vec<String> {
         let kinds = [
             (&self.unordered, "rows are out of order"),
-            (&self.ties, "rows of one (ts_event, seq) are not ordered by their other columns"),
-            (&self.other_day, "rows have a ts_event that is not of this day"),
-            (&self.other_name, "rows bear the name of another exchange, stream or symbol"),
+            (
+                &self.ties,
+                "rows of one (ts_event, seq) are not ordered by their other columns",
+            ),
+            (
+                &self.other_day,
+                "rows have a ts_event that is not of this day",
+            ),
+            (
+                &self.other_name,
+                "rows bear the name of another exchange, stream or symbol",
+            ),
         ];
         let tell = |(count, what): &(&Count, &str)| {
             let first = count.first.as_ref()?;
@@ -416,7 +534,10 @@ impl Part {
         let mut example = None;
         for value in ts {
             if let Some(ns) = value.and_then(to_ns) {
-                self.ts_ns = Some(self.ts_ns.map_or((ns, ns), |(min, max)| (min.min(ns), max.max(ns))));
+                self.ts_ns = Some(
+                    self.ts_ns
+                        .map_or((ns, ns), |(min, max)| (min.min(ns), max.max(ns))),
+                );
                 if ns >= from && ns < to {
                     continue;
                 }
@@ -424,24 +545,36 @@ impl Part {
             wrong += 1;
             example = example.or(Some(value));
         }
-        self.other_day.found(wrong, || format!("ts_event {:?}", example.flatten()));
+        self.other_day
+            .found(wrong, || format!("ts_event {:?}", example.flatten()));
     }
 
     fn names(&mut self, batch: &RecordBatch, partition: &Partition) {
         for name in NAMES {
-            let Some(column) = batch.column_by_name(name) else { continue };
+            let Some(column) = batch.column_by_name(name) else {
+                continue;
+            };
             let mut found = |text: &str, rows: usize| {
                 if !belongs(name, text, &partition.series) {
-                    self.other_name.found(rows as u64, || format!("{name} {text:?}"));
+                    self.other_name
+                        .found(rows as u64, || format!("{name} {text:?}"));
                 }
             };
-            let Some(keyed) = column.as_any_dictionary_opt() else { continue };
-            let Some(values) = keyed.values().as_string_opt::<i32>() else { continue };
+            let Some(keyed) = column.as_any_dictionary_opt() else {
+                continue;
+            };
+            let Some(values) = keyed.values().as_string_opt::<i32>() else {
+                continue;
+            };
             let mut times = vec![0_usize; values.len()];
             if values.len() == 1 && column.null_count() == 0 {
                 times = vec![column.len()];
             } else if !times.is_empty() {
-                let used = keyed.normalized_keys().into_iter().enumerate().filter(|(row, _)| column.is_valid(*row));
+                let used = keyed
+                    .normalized_keys()
+                    .into_iter()
+                    .enumerate()
+                    .filter(|(row, _)| column.is_valid(*row));
                 for (_, key) in used {
                     if let Some(count) = times.get_mut(key) {
                         *count += 1;
@@ -467,15 +600,21 @@ fn joined(a: &RecordBatch, b: &RecordBatch) -> std::result::Result<RecordBatch, 
 
 fn keys(batch: &RecordBatch) -> std::result::Result<(Int64Array, Int64Array), Problem> {
     let key = |name: &str| {
-        let column = batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
+        let column = batch
+            .column_by_name(name)?
+            .as_primitive_opt::<Int64Type>()?;
         Some(column.clone())
     };
     key(TS_EVENT).zip(key(SEQ)).ok_or_else(|| {
-        Problem::bad(crate::model::quarantine::ErrorType::SchemaMismatch, "ts_event and seq must be there as Int64")
+        Problem::bad(
+            crate::model::quarantine::ErrorType::SchemaMismatch,
+            "ts_event and seq must be there as Int64",
+        )
     })
 }
 
-/// Counts rows that stand before a smaller one, and ties that are not ordered by their other columns.
+/// Counts rows that stand before a smaller one, and ties that are not ordered by their other
+/// columns.
 fn order(
     batch: &RecordBatch,
     ts: &Int64Array,
@@ -487,7 +626,11 @@ fn order(
     if ts.null_count() == 0 && seq.null_count() == 0 {
         let (t, s) = (ts.values(), seq.values());
         let next = t.iter().skip(1).zip(s.iter().skip(1));
-        let not_less = t.iter().zip(s).zip(next).map(|((a, b), (c, d))| usize::from((a > c) || (a == c) && (b >= d)));
+        let not_less = t
+            .iter()
+            .zip(s)
+            .zip(next)
+            .map(|((a, b), (c, d))| usize::from((a > c) || (a == c) && (b >= d)));
         if not_less.sum::<usize>() == 0 {
             return Ok(());
         }
@@ -499,7 +642,14 @@ fn order(
     let mut comparators: Option<Vec<DynComparator>> = None;
     for row in 1..batch.num_rows() {
         let (above, here) = (key(row - 1), key(row));
-        let place = || format!("row {}, ts_event {:?}, seq {:?}", before + row as u64, here.0, here.1);
+        let place = || {
+            format!(
+                "row {}, ts_event {:?}, seq {:?}",
+                before + row as u64,
+                here.0,
+                here.1
+            )
+        };
         match above.cmp(&here) {
             Ordering::Less => {}
             Ordering::Greater => unordered.found(1, place),
@@ -508,7 +658,10 @@ fn order(
                     Some(known) => known,
                     None => comparators.insert(others(batch)?),
                 };
-                let first = comparators.iter().map(|c| c(row - 1, row)).find(|o| *o != Ordering::Equal);
+                let first = comparators
+                    .iter()
+                    .map(|c| c(row - 1, row))
+                    .find(|o| *o != Ordering::Equal);
                 ties.found(u64::from(first == Some(Ordering::Greater)), place);
             }
         }
@@ -517,7 +670,10 @@ fn order(
 }
 
 fn others(batch: &RecordBatch) -> std::result::Result<Vec<DynComparator>, Problem> {
-    let options = SortOptions { descending: false, nulls_first: true };
+    let options = SortOptions {
+        descending: false,
+        nulls_first: true,
+    };
     batch
         .schema_ref()
         .fields()

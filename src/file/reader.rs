@@ -1,7 +1,9 @@
-//! Reads one Parquet file of a store, row group by row group, and turns every error into a [`Problem`].
+//! Reads one Parquet file of a store, row group by row group, and turns every error into a
+//! [`Problem`].
 //!
-//! The file is not trusted: ranges are checked against its size before they are fetched, an object that was replaced
-//! since it was listed is an error, and a panic of the decoder is the file's fault.
+//! The file is not trusted: ranges are checked against its size before they are fetched, an object
+//! that was replaced since it was listed is an error, and a panic of the decoder is the file's
+//! fault.
 
 use std::{fs::File, io::Write, ops::Range, path::PathBuf, sync::Arc};
 
@@ -15,7 +17,8 @@ use parquet::{
     arrow::{
         ProjectionMask,
         arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder,
         },
     },
     file::metadata::{FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
@@ -46,10 +49,12 @@ const MAGIC: &[u8] = b"PAR1";
 const ENCRYPTED_MAGIC: &[u8] = b"PARE";
 /// Footers of more bytes than this are not read: decoded they take several times as much.
 const FOOTER_BYTES: u64 = 16 << 20;
-/// Columns may be nested so deep. What is deeper is refused before anything that recurses sees it: a stack that overflows
-/// ends the process. Each level of lists counts twice, as it does in the file.
+/// Columns may be nested so deep. What is deeper is refused before anything that recurses sees it:
+/// a stack that overflows ends the process. Each level of lists counts twice, as it does in the
+/// file.
 pub const DEEPEST: usize = 32;
-/// Row groups of a local file that are larger than this are read page by page instead of as a whole.
+/// Row groups of a local file that are larger than this are read page by page instead of as a
+/// whole.
 const WHOLE_LOCAL: u64 = 4 << 20;
 /// Those of a bucket that are larger than this go through a temporary file.
 pub const WHOLE_REMOTE: u64 = 32 << 20;
@@ -83,11 +88,14 @@ impl Handle {
         }
     }
 
-    /// The same for a file that qlc wrote, as its sha256 shows: a page of its may have as many nested values as its rows brought
-    /// along, which nobody made to exhaust memory.
+    /// The same for a file that qlc wrote, as its sha256 shows: a page of its may have as many
+    /// nested values as its rows brought along, which nobody made to exhaust memory.
     #[must_use]
     pub fn vouched(self) -> Self {
-        Self { vouched: true, ..self }
+        Self {
+            vouched: true,
+            ..self
+        }
     }
 
     /// A handle on a file that an engine found by itself.
@@ -127,8 +135,13 @@ impl Handle {
     #[must_use]
     pub fn row_group_range(meta: &ParquetMetaData, row_group: usize) -> Option<Range<u64>> {
         let group = meta.row_groups().get(row_group)?;
-        let ranges = group.columns().iter().map(parquet::file::metadata::ColumnChunkMetaData::byte_range);
-        let (start, end) = ranges.fold((u64::MAX, 0), |(s, e), (start, length)| (s.min(start), e.max(start + length)));
+        let ranges = group
+            .columns()
+            .iter()
+            .map(parquet::file::metadata::ColumnChunkMetaData::byte_range);
+        let (start, end) = ranges.fold((u64::MAX, 0), |(s, e), (start, length)| {
+            (s.min(start), e.max(start + length))
+        });
         (start < end).then_some(start..end)
     }
 
@@ -143,9 +156,10 @@ impl Handle {
             return Ok(bytes);
         }
         let lost = |e: object_store::Error| match e {
-            object_store::Error::Precondition { .. } => {
-                Error::new(Kind::Io, format!("{}: was replaced while it was read; run again", self.shown))
-            }
+            object_store::Error::Precondition { .. } => Error::new(
+                Kind::Io,
+                format!("{}: was replaced while it was read; run again", self.shown),
+            ),
             other => Error::io(format!("{}: cannot be read", self.shown), other),
         };
         let options = GetOptions {
@@ -153,14 +167,21 @@ impl Handle {
             if_match: self.tag.clone(),
             ..GetOptions::default()
         };
-        let found = self.store.get_opts(&self.path, options).await.map_err(lost)?;
+        let found = self
+            .store
+            .get_opts(&self.path, options)
+            .await
+            .map_err(lost)?;
         let bytes = found.bytes().await.map_err(lost)?;
         if bytes.len() as u64 == range.end - range.start {
             Ok(bytes)
         } else {
             Err(Problem::Storage(Error::new(
                 Kind::Io,
-                format!("{}: became shorter while it was read; run again", self.shown),
+                format!(
+                    "{}: became shorter while it was read; run again",
+                    self.shown
+                ),
             )))
         }
     }
@@ -180,15 +201,24 @@ impl Handle {
         if needs.rows < WANTED {
             row_bytes = row_bytes.max(pages::BATCH_BYTES / (needs.rows as u64).max(1));
         }
-        Ok(Claims { row_bytes, open_bytes: claims.open_bytes.max(needs.open), weighed: true, ..claims.clone() })
+        Ok(Claims {
+            row_bytes,
+            open_bytes: claims.open_bytes.max(needs.open),
+            weighed: true,
+            ..claims.clone()
+        })
     }
 
-    /// How many rows, at most `wanted`, can be decoded at a time within [`pages::BATCH_BYTES`]: by the footer, and by the pages
-    /// where only they tell.
+    /// How many rows, at most `wanted`, can be decoded at a time within [`pages::BATCH_BYTES`]: by
+    /// the footer, and by the pages where only they tell.
     ///
     /// # Errors
     /// When the file is out of reach, or such as is not decoded.
-    pub async fn rows_at_a_time(&self, meta: &ParquetMetaData, wanted: usize) -> Result<usize, Problem> {
+    pub async fn rows_at_a_time(
+        &self,
+        meta: &ParquetMetaData,
+        wanted: usize,
+    ) -> Result<usize, Problem> {
         match pages::rows_by_footer(meta, wanted) {
             Some(rows) => Ok(rows),
             None => Ok(self.needs(meta, wanted).await?.rows),
@@ -196,15 +226,35 @@ impl Handle {
     }
 
     async fn needs(&self, meta: &ParquetMetaData, wanted: usize) -> Result<Needs, Problem> {
-        let mut all = Needs { rows: wanted, open: 0, pieces: Vec::new() };
-        let roots = meta.file_metadata().schema_descr().root_schema().get_fields().len();
+        let mut all = Needs {
+            rows: wanted,
+            open: 0,
+            pieces: Vec::new(),
+        };
+        let roots = meta
+            .file_metadata()
+            .schema_descr()
+            .root_schema()
+            .get_fields()
+            .len();
         let all_columns: Vec<usize> = (0..roots).collect();
         for row_group in 0..meta.num_row_groups() {
-            let Some(range) = Self::row_group_range(meta, row_group) else { continue };
+            let Some(range) = Self::row_group_range(meta, row_group) else {
+                continue;
+            };
             let window = Arc::new(self.window(range).await?);
-            let asked = Asked { row_group, columns: &all_columns, rows: wanted, vouched: self.vouched };
+            let asked = Asked {
+                row_group,
+                columns: &all_columns,
+                rows: wanted,
+                vouched: self.vouched,
+            };
             let needs = pages::needs(&window, meta, &asked).map_err(Problem::Bad)?;
-            all = Needs { rows: all.rows.min(needs.rows), open: all.open.max(needs.open), ..all };
+            all = Needs {
+                rows: all.rows.min(needs.rows),
+                open: all.open.max(needs.open),
+                ..all
+            };
         }
         Ok(all)
     }
@@ -214,7 +264,8 @@ impl Handle {
         let (start, length) = (range.start, range.end - range.start);
         let wrong = |e| Problem::Storage(Error::io(format!("{}: cannot be read", self.shown), e));
         if let Some(path) = self.local.as_ref().filter(|_| length > WHOLE_LOCAL) {
-            let window = Window::on_disk(start, File::open(path).map_err(wrong)?, start, length, true);
+            let window =
+                Window::on_disk(start, File::open(path).map_err(wrong)?, start, length, true);
             self.still_same(&window)?;
             return Ok(window);
         }
@@ -225,7 +276,8 @@ impl Handle {
         let mut at = range.start;
         while at < range.end {
             let next = range.end.min(at + WHOLE_REMOTE / 4);
-            file.write_all(&self.fetch(at..next).await?).map_err(wrong)?;
+            file.write_all(&self.fetch(at..next).await?)
+                .map_err(wrong)?;
             at = next;
         }
         Ok(Window::on_disk(start, file, 0, length, false))
@@ -233,8 +285,12 @@ impl Handle {
 
     /// Whether what is read from the disk is still the version that was listed, at its full length.
     fn still_same(&self, window: &Window) -> Result<(), Problem> {
-        let Some(file) = window.of_store() else { return Ok(()) };
-        let found = file.metadata().map_err(|e| Error::io(format!("{}: cannot be read", self.shown), e))?;
+        let Some(file) = window.of_store() else {
+            return Ok(());
+        };
+        let found = file
+            .metadata()
+            .map_err(|e| Error::io(format!("{}: cannot be read", self.shown), e))?;
         let same = match &self.tag {
             Some(tag) => cached::tag_of(&found) == *tag,
             None => found.len() >= self.size,
@@ -255,7 +311,10 @@ impl Handle {
     pub async fn footer(&self) -> Result<Arc<ParquetMetaData>, Problem> {
         let truncated = |what: String| Problem::bad(ErrorType::Truncated, what);
         if self.size < 12 {
-            return Err(truncated(format!("the file has {} bytes, which is too few for a Parquet file", self.size)));
+            return Err(truncated(format!(
+                "the file has {} bytes, which is too few for a Parquet file",
+                self.size
+            )));
         }
         let start = self.size.saturating_sub(TAIL);
         let tail = self.fetch(start..self.size).await?;
@@ -263,48 +322,69 @@ impl Handle {
             return Err(truncated("the file has no end".to_owned()));
         };
         if end.ends_with(ENCRYPTED_MAGIC) {
-            return Err(Problem::bad(ErrorType::Encrypted, "the footer is encrypted (the file ends in PARE)"));
+            return Err(Problem::bad(
+                ErrorType::Encrypted,
+                "the footer is encrypted (the file ends in PARE)",
+            ));
         }
         if !end.ends_with(MAGIC) {
             return Err(truncated(
-                "the file does not end as a Parquet file does: it was cut off or is something else".to_owned(),
+                "the file does not end as a Parquet file does: it was cut off or is something else"
+                    .to_owned(),
             ));
         }
         let length = FooterTail::try_new(end)
             .map(|t| t.metadata_length() as u64)
             .map_err(|e| Problem::bad(ErrorType::FooterCorrupt, e.to_string()))?;
         if length + 12 > self.size {
-            return Err(truncated(format!("the footer claims {length} bytes, the file has {}", self.size)));
+            return Err(truncated(format!(
+                "the footer claims {length} bytes, the file has {}",
+                self.size
+            )));
         }
         if length > FOOTER_BYTES {
-            let what = format!("the footer has {length} bytes, more than {FOOTER_BYTES} are not read");
+            let what =
+                format!("the footer has {length} bytes, more than {FOOTER_BYTES} are not read");
             return Err(Problem::bad(ErrorType::TooLarge, what));
         }
         let from = self.size - 8 - length;
         let footer = if from >= start {
-            Bytes::copy_from_slice(body.get(usize::try_from(from - start).unwrap_or(0)..).unwrap_or_default())
+            Bytes::copy_from_slice(
+                body.get(usize::try_from(from - start).unwrap_or(0)..)
+                    .unwrap_or_default(),
+            )
         } else {
             self.fetch(from..self.size - 8).await?
         };
         let outline = thrift::outline(&footer);
         if outline.depth > DEEPEST {
-            let what =
-                format!("its columns are nested {} levels deep, more than {DEEPEST} are not read", outline.depth);
+            let what = format!(
+                "its columns are nested {} levels deep, more than {DEEPEST} are not read",
+                outline.depth
+            );
             return Err(Problem::bad(ErrorType::SchemaTooDeep, what));
         }
         if outline.encrypted {
-            return Err(Problem::bad(ErrorType::Encrypted, "a column of it is encrypted, though its footer is not"));
+            return Err(Problem::bad(
+                ErrorType::Encrypted,
+                "a column of it is encrypted, though its footer is not",
+            ));
         }
         match shielded(|| ParquetMetaDataReader::decode_metadata(&footer)) {
             Ok(Ok(meta)) => self.checked(meta),
-            Ok(Err(e)) => Err(Problem::bad(ErrorType::FooterCorrupt, format!("the footer cannot be understood: {e}"))),
-            Err(panic) => {
-                Err(Problem::bad(ErrorType::FooterCorrupt, format!("the reader panicked on the footer: {panic}")))
-            }
+            Ok(Err(e)) => Err(Problem::bad(
+                ErrorType::FooterCorrupt,
+                format!("the footer cannot be understood: {e}"),
+            )),
+            Err(panic) => Err(Problem::bad(
+                ErrorType::FooterCorrupt,
+                format!("the reader panicked on the footer: {panic}"),
+            )),
         }
     }
 
-    /// Refuses footers that point outside the file or count below zero: a reader would believe them.
+    /// Refuses footers that point outside the file or count below zero: a reader would believe
+    /// them.
     fn checked(&self, meta: ParquetMetaData) -> Result<Arc<ParquetMetaData>, Problem> {
         let mut rows = 0_i64;
         for (nth, group) in meta.row_groups().iter().enumerate() {
@@ -313,7 +393,10 @@ impl Handle {
                 let (start, length) = match shielded(|| column.byte_range()) {
                     Ok(range) => range,
                     Err(panic) => {
-                        return Err(Problem::bad(ErrorType::FooterCorrupt, format!("row group {nth}: {panic}")));
+                        return Err(Problem::bad(
+                            ErrorType::FooterCorrupt,
+                            format!("row group {nth}: {panic}"),
+                        ));
                     }
                 };
                 if group.num_rows() < 0 || column.num_values() < 0 {
@@ -333,18 +416,26 @@ impl Handle {
         if rows != meta.file_metadata().num_rows() {
             return Err(Problem::bad(
                 ErrorType::FooterCorrupt,
-                format!("the footer claims {} rows, its row groups have {rows}", meta.file_metadata().num_rows()),
+                format!(
+                    "the footer claims {} rows, its row groups have {rows}",
+                    meta.file_metadata().num_rows()
+                ),
             ));
         }
         Ok(Arc::new(meta))
     }
 
-    /// Begins to read the rows. Columns named in `keyed` that are strings come as dictionaries, which is cheaper where
-    /// they hardly change.
+    /// Begins to read the rows. Columns named in `keyed` that are strings come as dictionaries,
+    /// which is cheaper where they hardly change.
     ///
     /// # Errors
     /// When the footer's schema cannot be brought to Arrow.
-    pub async fn rows(&self, claims: &Claims, batch_size: usize, keyed: &[String]) -> Result<Rows, Problem> {
+    pub async fn rows(
+        &self,
+        claims: &Claims,
+        batch_size: usize,
+        keyed: &[String],
+    ) -> Result<Rows, Problem> {
         let meta = match &claims.meta {
             Some(meta) => Arc::clone(meta),
             None => self.footer().await?,
@@ -356,7 +447,12 @@ impl Handle {
     ///
     /// # Errors
     /// When the footer's schema cannot be brought to Arrow.
-    pub fn rows_of(&self, meta: &Arc<ParquetMetaData>, batch_size: usize, keyed: &[String]) -> Result<Rows, Problem> {
+    pub fn rows_of(
+        &self,
+        meta: &Arc<ParquetMetaData>,
+        batch_size: usize,
+        keyed: &[String],
+    ) -> Result<Rows, Problem> {
         self.rows_as(meta, None, batch_size, keyed)
     }
 
@@ -381,18 +477,25 @@ impl Handle {
     }
 }
 
-/// The file's schema in Arrow, as its Parquet types say; of what the writer stored of Arrow, only the units of durations are
-/// asked for.
+/// The file's schema in Arrow, as its Parquet types say; of what the writer stored of Arrow, only
+/// the units of durations are asked for.
 ///
 /// # Errors
 /// When there is none, or the file that is made of it would be nested deeper than files are read.
 pub fn schema_of(meta: &Arc<ParquetMetaData>) -> Result<SchemaRef, Problem> {
     let schema = arrow_metadata(meta, None, &[]).map(|m| Arc::clone(m.schema()))?;
-    // Older writers have one level for a list; as lists are written today, they have two and that of their values.
-    let depth = schema.fields().iter().map(|field| levels(field.data_type())).max().unwrap_or(0);
+    // Older writers have one level for a list; as lists are written today, they have two and that
+    // of their values.
+    let depth = schema
+        .fields()
+        .iter()
+        .map(|field| levels(field.data_type()))
+        .max()
+        .unwrap_or(0);
     if depth > DEEPEST {
-        let what =
-            format!("its columns take {depth} levels as lists are written today, more than {DEEPEST} are not read");
+        let what = format!(
+            "its columns take {depth} levels as lists are written today, more than {DEEPEST} are not read"
+        );
         return Err(Problem::bad(ErrorType::SchemaTooDeep, what));
     }
     Ok(schema)
@@ -405,7 +508,13 @@ fn levels(kind: &DataType) -> usize {
             2 + levels(value.data_type())
         }
         DataType::Map(entries, _) => 1 + levels(entries.data_type()),
-        DataType::Struct(fields) => 1 + fields.iter().map(|field| levels(field.data_type())).max().unwrap_or(0),
+        DataType::Struct(fields) => {
+            1 + fields
+                .iter()
+                .map(|field| levels(field.data_type()))
+                .max()
+                .unwrap_or(0)
+        }
         DataType::Dictionary(_, value) => levels(value),
         _ => 1,
     }
@@ -418,34 +527,51 @@ fn arrow_metadata(
     keyed: &[String],
 ) -> Result<ArrowReaderMetadata, Problem> {
     let build = |schema: Option<SchemaRef>| {
-        let mut options =
-            ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
+        let mut options = ArrowReaderOptions::new()
+            .with_skip_arrow_metadata(true)
+            .with_page_index_policy(PageIndexPolicy::Skip);
         if let Some(schema) = schema {
             options = options.with_schema(schema);
         }
         match shielded(|| ArrowReaderMetadata::try_new(Arc::clone(meta), options)) {
             Ok(Ok(arrow)) => Ok(arrow),
-            Ok(Err(e)) => Err(Problem::bad(ErrorType::SchemaMismatch, format!("the schema cannot be read: {e}"))),
-            Err(panic) => {
-                Err(Problem::bad(ErrorType::FooterCorrupt, format!("the reader panicked on the schema: {panic}")))
-            }
+            Ok(Err(e)) => Err(Problem::bad(
+                ErrorType::SchemaMismatch,
+                format!("the schema cannot be read: {e}"),
+            )),
+            Err(panic) => Err(Problem::bad(
+                ErrorType::FooterCorrupt,
+                format!("the reader panicked on the schema: {panic}"),
+            )),
         }
     };
     let plain = if schema.is_some() {
         None
     } else {
         let (plain, units) = (build(None)?, durations(meta));
-        Some(if units.is_empty() { plain } else { build(Some(with_durations(plain.schema(), &units)))? })
+        Some(if units.is_empty() {
+            plain
+        } else {
+            build(Some(with_durations(plain.schema(), &units)))?
+        })
     };
-    let Some(schema) = schema.or(plain.as_ref().map(ArrowReaderMetadata::schema)) else { return build(None) };
+    let Some(schema) = schema.or(plain.as_ref().map(ArrowReaderMetadata::schema)) else {
+        return build(None);
+    };
     let as_keys = |f: &Arc<Field>| {
         let keyed = f.data_type() == &DataType::Utf8 && keyed.iter().any(|name| name == f.name());
         let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        if keyed { Arc::new(f.as_ref().clone().with_data_type(kind)) } else { Arc::clone(f) }
+        if keyed {
+            Arc::new(f.as_ref().clone().with_data_type(kind))
+        } else {
+            Arc::clone(f)
+        }
     };
     let wanted: Vec<Arc<Field>> = schema.fields().iter().map(as_keys).collect();
     let is_duration = |field: &Arc<Field>| are_in(field.data_type());
-    if wanted.iter().zip(schema.fields()).all(|(a, b)| a == b) && (plain.is_some() || !wanted.iter().any(is_duration)) {
+    if wanted.iter().zip(schema.fields()).all(|(a, b)| a == b)
+        && (plain.is_some() || !wanted.iter().any(is_duration))
+    {
         return plain.map_or_else(|| build(None), Ok);
     }
     build(Some(Arc::new(Schema::new(wanted))))
@@ -503,8 +629,8 @@ impl Rows {
         self.end = row_group + 1;
     }
 
-    /// Narrows the rows to these columns, by their places in [`Self::schema`]; call it before the first [`Self::next`]. What the
-    /// footer claims of the rows is not held against them then.
+    /// Narrows the rows to these columns, by their places in [`Self::schema`]; call it before the
+    /// first [`Self::next`]. What the footer claims of the rows is not held against them then.
     pub fn project(&mut self, columns: Vec<usize>) {
         self.columns = Some(columns);
     }
@@ -514,13 +640,16 @@ impl Rows {
     /// # Errors
     /// When the file cannot be read further; it then is not to be asked again.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, Problem> {
-        // Decoding waits for nothing where the system has the pages, and whoever asks to stop must be heard.
+        // Decoding waits for nothing where the system has the pages, and whoever asks to stop must
+        // be heard.
         tokio::task::coop::consume_budget().await;
         loop {
             if self.current.is_none() && !self.open_row_group().await? {
                 return Ok(None);
             }
-            let Some(current) = &mut self.current else { return Ok(None) };
+            let Some(current) = &mut self.current else {
+                return Ok(None);
+            };
             let decoded = match &mut current.reader {
                 Reader::Whole(reader) => shielded(|| reader.next()),
                 Reader::Pieces(pieces) => Ok(pieces.next().map_err(Problem::Storage)?.map(Ok)),
@@ -544,7 +673,12 @@ impl Rows {
                 Ok(Some(Err(e))) => e.to_string(),
                 Err(panic) => format!("the reader panicked: {panic}"),
             };
-            return Err(Problem::Bad(diagnose(&current.window, self.arrow.metadata(), self.row_group, &wrong)));
+            return Err(Problem::Bad(diagnose(
+                &current.window,
+                self.arrow.metadata(),
+                self.row_group,
+                &wrong,
+            )));
         }
     }
 
@@ -568,7 +702,10 @@ impl Rows {
 
     async fn open_row_group(&mut self) -> Result<bool, Problem> {
         let meta = Arc::clone(self.arrow.metadata());
-        let group = meta.row_groups().get(self.row_group).filter(|_| self.row_group < self.end);
+        let group = meta
+            .row_groups()
+            .get(self.row_group)
+            .filter(|_| self.row_group < self.end);
         let Some(group) = group else { return Ok(false) };
         let range = Handle::row_group_range(&meta, self.row_group);
         let ready = self.first.take().filter(|_| self.row_group == 0);
@@ -579,28 +716,54 @@ impl Rows {
         };
         let fetched = window.length();
         let kept = Arc::new(window.clone());
-        // Arrays are made as large as a batch may get: for tiny row groups that would be mostly nothing.
-        let wanted = self.batch_size.min(usize::try_from(group.num_rows()).unwrap_or(0)).max(1);
+        // Arrays are made as large as a batch may get: for tiny row groups that would be mostly
+        // nothing.
+        let wanted = self
+            .batch_size
+            .min(usize::try_from(group.num_rows()).unwrap_or(0))
+            .max(1);
         let schema = self.arrow.schema();
-        let columns = self.columns.clone().unwrap_or_else(|| (0..schema.fields().len()).collect());
-        let asked = Asked { row_group: self.row_group, columns: &columns, rows: wanted, vouched: self.handle.vouched };
+        let columns = self
+            .columns
+            .clone()
+            .unwrap_or_else(|| (0..schema.fields().len()).collect());
+        let asked = Asked {
+            row_group: self.row_group,
+            columns: &columns,
+            rows: wanted,
+            vouched: self.handle.vouched,
+        };
         let needs = pages::needs(&kept, &meta, &asked).map_err(Problem::Bad)?;
         let is_whole = self.columns.is_none();
-        let statement = if is_whole { statistics::Statement::of(&meta, self.row_group, schema) } else { None };
+        let statement = if is_whole {
+            statistics::Statement::of(&meta, self.row_group, schema)
+        } else {
+            None
+        };
         let build = |piece: Range<usize>| {
-            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(window.clone(), self.arrow.clone())
-                .with_batch_size(needs.rows)
-                .with_row_groups(vec![self.row_group]);
+            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+                window.clone(),
+                self.arrow.clone(),
+            )
+            .with_batch_size(needs.rows)
+            .with_row_groups(vec![self.row_group]);
             if !is_whole || piece.len() < columns.len() {
                 let roots = columns.get(piece).unwrap_or_default().iter().copied();
-                builder = builder.with_projection(ProjectionMask::roots(meta.file_metadata().schema_descr(), roots));
+                builder = builder.with_projection(ProjectionMask::roots(
+                    meta.file_metadata().schema_descr(),
+                    roots,
+                ));
             }
             builder.build()
         };
         let opened = if needs.pieces.len() > 1 {
-            let read = schema.project(&columns).map_err(|e| Unread::Decoding(e.to_string()));
+            let read = schema
+                .project(&columns)
+                .map_err(|e| Unread::Decoding(e.to_string()));
             match read {
-                Ok(read) => pieces::decode(&Arc::new(read), &needs.pieces, &build).await.map(Reader::Pieces),
+                Ok(read) => pieces::decode(&Arc::new(read), &needs.pieces, &build)
+                    .await
+                    .map(Reader::Pieces),
                 Err(error) => Err(error),
             }
         } else {
@@ -612,10 +775,18 @@ impl Rows {
         };
         match opened {
             Ok(reader) => {
-                self.current = Some(Current { reader, window: kept, fetched, open: needs.open, statement });
+                self.current = Some(Current {
+                    reader,
+                    window: kept,
+                    fetched,
+                    open: needs.open,
+                    statement,
+                });
                 Ok(true)
             }
-            Err(Unread::Decoding(wrong)) => Err(Problem::Bad(diagnose(&kept, &meta, self.row_group, &wrong))),
+            Err(Unread::Decoding(wrong)) => {
+                Err(Problem::Bad(diagnose(&kept, &meta, self.row_group, &wrong)))
+            }
             Err(Unread::Disk(error)) => Err(Problem::Storage(error)),
         }
     }

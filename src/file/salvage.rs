@@ -1,7 +1,8 @@
-//! Finds out which row groups of a broken file can be read, so that a compaction can go on without the others.
+//! Finds out which row groups of a broken file can be read, so that a compaction can go on without
+//! the others.
 //!
-//! A row group is good if every row of it decodes. A file of which all row groups are bad, or none is, cannot be
-//! salvaged: its fault concerns the file as a whole.
+//! A row group is good if every row of it decodes. A file of which all row groups are bad, or none
+//! is, cannot be salvaged: its fault concerns the file as a whole.
 
 use super::{
     claims::{Claims, Span},
@@ -52,7 +53,9 @@ pub async fn salvage(handle: &Handle) -> Result<Option<Salvage>> {
 
 async fn look(handle: &Handle) -> std::result::Result<Option<Salvage>, Problem> {
     let claims = probe(handle).await?;
-    let Some(meta) = claims.meta.clone() else { return Ok(None) };
+    let Some(meta) = claims.meta.clone() else {
+        return Ok(None);
+    };
     let mut lost = Vec::new();
     for (group, described) in meta.row_groups().iter().enumerate() {
         let mut rows = handle.rows_of(&meta, 8192, &[])?;
@@ -63,8 +66,10 @@ async fn look(handle: &Handle) -> std::result::Result<Option<Salvage>, Problem> 
                 Ok(Some(batch)) => count += i64::try_from(batch.num_rows()).unwrap_or(i64::MAX),
                 Ok(None) if count == described.num_rows() => break None,
                 Ok(None) => {
-                    let what =
-                        format!("row group {group} has {count} rows, its footer claims {}", described.num_rows());
+                    let what = format!(
+                        "row group {group} has {count} rows, its footer claims {}",
+                        described.num_rows()
+                    );
                     break Some(Fault::new(ErrorType::PageCorrupt, what));
                 }
                 Err(Problem::Bad(fault)) => break Some(fault),

@@ -1,7 +1,8 @@
-//! The columns of a partition on their way: which are carried through the merge row by row, and which have one value
-//! in every row and are added again at the end.
+//! The columns of a partition on their way: which are carried through the merge row by row, and
+//! which have one value in every row and are added again at the end.
 //!
-//! `seq` and times are never constants: the order needs them, and a change of unit looks at every value.
+//! `seq` and times are never constants: the order needs them, and a change of unit looks at every
+//! value.
 
 use std::sync::Arc;
 
@@ -46,13 +47,20 @@ impl Shape {
     ///
     /// # Errors
     /// Never in practice: every canonical schema has `ts_event` and `seq`.
-    pub fn of<'a>(schema: SchemaRef, files: impl Iterator<Item = &'a Claims> + Clone) -> Result<Self> {
+    pub fn of<'a>(
+        schema: SchemaRef,
+        files: impl Iterator<Item = &'a Claims> + Clone,
+    ) -> Result<Self> {
         let with_rows = files.filter(|c| c.rows > 0);
         let mut columns = Vec::with_capacity(schema.fields().len());
         let mut carried = Vec::new();
         for field in schema.fields() {
             let kept = field.name() == SEQ || TIME_COLUMNS.contains(&field.name().as_str());
-            let value = if kept { None } else { constant(field.name(), field.data_type(), with_rows.clone()) };
+            let value = if kept {
+                None
+            } else {
+                constant(field.name(), field.data_type(), with_rows.clone())
+            };
             columns.push(if let Some(value) = value {
                 Column::Constant(value)
             } else {
@@ -61,8 +69,18 @@ impl Shape {
             });
         }
         let carried = Arc::new(Schema::new(carried));
-        let place = |name| carried.index_of(name).map_err(|e| Error::caused(Kind::Internal, "canonical columns", e));
-        Ok(Self { ts: place(TS_EVENT)?, seq: place(SEQ)?, schema, columns, carried })
+        let place = |name| {
+            carried
+                .index_of(name)
+                .map_err(|e| Error::caused(Kind::Internal, "canonical columns", e))
+        };
+        Ok(Self {
+            ts: place(TS_EVENT)?,
+            seq: place(SEQ)?,
+            schema,
+            columns,
+            carried,
+        })
     }
 
     /// `carried` rows with all columns.
@@ -80,14 +98,20 @@ impl Shape {
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(wrong)
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(wrong)
     }
 
-    /// Bytes of a carried row in memory; strings and nested values are counted by what is usual for them.
+    /// Bytes of a carried row in memory; strings and nested values are counted by what is usual for
+    /// them.
     #[must_use]
     pub fn row_bytes(&self) -> u64 {
         let bytes = |kind: &DataType| kind.primitive_width().map_or(48, |w| w as u64);
-        self.carried.fields().iter().map(|f| bytes(f.data_type())).sum()
+        self.carried
+            .fields()
+            .iter()
+            .map(|f| bytes(f.data_type()))
+            .sum()
     }
 }
 
@@ -95,12 +119,19 @@ fn repeat(one: &ArrayRef, rows: usize) -> std::result::Result<ArrayRef, arrow::e
     arrow::compute::take(one, &arrow::array::UInt32Array::from_value(0, rows), None)
 }
 
-/// The value that all files agree on: one constant, or nothing at all where no file has a value in the column.
-fn constant<'a>(name: &str, kind: &DataType, files: impl Iterator<Item = &'a Claims> + Clone) -> Option<ArrayRef> {
+/// The value that all files agree on: one constant, or nothing at all where no file has a value in
+/// the column.
+fn constant<'a>(
+    name: &str,
+    kind: &DataType,
+    files: impl Iterator<Item = &'a Claims> + Clone,
+) -> Option<ArrayRef> {
     if kind.is_nested() {
         return None;
     }
-    let is_empty = |c: &Claims| c.schema.column_with_name(name).is_none() || c.fills.get(name) == Some(&Fill::Empty);
+    let is_empty = |c: &Claims| {
+        c.schema.column_with_name(name).is_none() || c.fills.get(name) == Some(&Fill::Empty)
+    };
     if files.clone().all(is_empty) {
         return Some(new_null_array(kind, 1));
     }
@@ -109,7 +140,9 @@ fn constant<'a>(name: &str, kind: &DataType, files: impl Iterator<Item = &'a Cla
         let here = claims.constants.get(name)?;
         let (_, field) = claims.schema.column_with_name(name)?;
         // Statistics tell numbers by their bits: what those mean is the column's type to say.
-        if logical(field.data_type()) != *kind && !(field.data_type().is_signed_integer() && kind.is_signed_integer()) {
+        if logical(field.data_type()) != *kind
+            && !(field.data_type().is_signed_integer() && kind.is_signed_integer())
+        {
             return None;
         }
         if all.is_some_and(|known| known != here) {
@@ -118,7 +151,9 @@ fn constant<'a>(name: &str, kind: &DataType, files: impl Iterator<Item = &'a Cla
         all = Some(here);
     }
     let one: ArrayRef = match all? {
-        Constant::Text(text) if *kind == DataType::Utf8 => Arc::new(StringArray::from(vec![text.as_str()])),
+        Constant::Text(text) if *kind == DataType::Utf8 => {
+            Arc::new(StringArray::from(vec![text.as_str()]))
+        }
         Constant::Int(value) if kind.is_signed_integer() || (kind.is_integer() && *value >= 0) => {
             Arc::new(Int64Array::from(vec![*value]))
         }

@@ -1,9 +1,10 @@
-//! Looks into Thrift's compact encoding before anything is built from it: how deep a footer's schema is nested, whether
-//! columns are encrypted, how large a page becomes.
+//! Looks into Thrift's compact encoding before anything is built from it: how deep a footer's
+//! schema is nested, whether columns are encrypted, how large a page becomes.
 //!
-//! The Parquet reader recurses into a schema as deep as it goes and allocates what a page header says. A stack overflow
-//! and an allocation that fails end the process, and neither can be caught. What the reader itself checks is not
-//! checked here: bytes that cannot be understood give no answer.
+//! The Parquet reader recurses into a schema as deep as it goes and allocates what a page header
+//! says. A stack overflow and an allocation that fails end the process, and neither can be caught.
+//! What the reader itself checks is not checked here: bytes that cannot be understood give no
+//! answer.
 
 /// Structs, lists and maps within each other that are followed.
 const NESTING: usize = 16;
@@ -113,8 +114,8 @@ pub(super) fn page_header(bytes: &[u8]) -> Option<PageHeader> {
             Some(())
         }
         (5 | 7 | 8, STRUCT) => {
-            // The encoding is the second field of a page of version 1 and the fourth of version 2, whose levels are not
-            // compressed.
+            // The encoding is the second field of a page of version 1 and the fourth of version 2,
+            // whose levels are not compressed.
             let [_, values, second, _, fourth, definition, repetition] = at.first_integers()?;
             let encoding = if id == 8 { fourth } else { second }?;
             header.values = u64::try_from(values?).unwrap_or(0);
@@ -190,13 +191,21 @@ impl Cursor<'_> {
     /// The number of a list's elements and their type.
     fn list(&mut self) -> Option<(u64, u8)> {
         let head = self.byte()?;
-        let elements = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
+        let elements = if head >> 4 == 15 {
+            self.varint()?
+        } else {
+            u64::from(head >> 4)
+        };
         Some((elements, head & 0x0f))
     }
 
-    /// Calls `each` with the number and type of every field of a struct; it must read the value. The value of a boolean
-    /// is its type.
-    fn fields(&mut self, depth: usize, mut each: impl FnMut(&mut Self, i16, u8) -> Option<()>) -> Option<()> {
+    /// Calls `each` with the number and type of every field of a struct; it must read the value.
+    /// The value of a boolean is its type.
+    fn fields(
+        &mut self,
+        depth: usize,
+        mut each: impl FnMut(&mut Self, i16, u8) -> Option<()>,
+    ) -> Option<()> {
         if depth > NESTING {
             return None;
         }
@@ -229,12 +238,14 @@ impl Cursor<'_> {
     /// The first integer fields of a struct, by their numbers; the others are passed over.
     fn first_integers(&mut self) -> Option<[Option<i64>; 7]> {
         let mut found = [None; 7];
-        self.fields(1, |at, id, kind| match usize::try_from(id).ok().and_then(|id| found.get_mut(id)) {
-            Some(place) if kind == I32 => {
-                *place = Some(at.integer()?);
-                Some(())
+        self.fields(1, |at, id, kind| {
+            match usize::try_from(id).ok().and_then(|id| found.get_mut(id)) {
+                Some(place) if kind == I32 => {
+                    *place = Some(at.integer()?);
+                    Some(())
+                }
+                _ => at.skip(kind, 2),
             }
-            _ => at.skip(kind, 2),
         })?;
         Some(found)
     }
@@ -295,8 +306,8 @@ mod tests {
         basic::{Encoding, Repetition, Type as Physical},
         data_type::Int64Type,
         file::{
-            properties::WriterProperties, reader::FileReader, serialized_reader::SerializedFileReader,
-            writer::SerializedFileWriter,
+            properties::WriterProperties, reader::FileReader,
+            serialized_reader::SerializedFileReader, writer::SerializedFileWriter,
         },
         schema::types::Type,
     };
@@ -306,19 +317,33 @@ mod tests {
     /// A file with one column below so many groups.
     fn nested(groups: usize) -> Vec<u8> {
         let mut field = Arc::new(
-            Type::primitive_type_builder("a", Physical::INT64).with_repetition(Repetition::REQUIRED).build().unwrap(),
+            Type::primitive_type_builder("a", Physical::INT64)
+                .with_repetition(Repetition::REQUIRED)
+                .build()
+                .unwrap(),
         );
         for _ in 0..groups {
-            let group = Type::group_type_builder("a").with_repetition(Repetition::REQUIRED).with_fields(vec![field]);
+            let group = Type::group_type_builder("a")
+                .with_repetition(Repetition::REQUIRED)
+                .with_fields(vec![field]);
             field = Arc::new(group.build().unwrap());
         }
-        let root = Type::group_type_builder("schema").with_fields(vec![field]).build().unwrap();
-        let properties =
-            WriterProperties::builder().set_dictionary_enabled(false).set_encoding(Encoding::PLAIN).build();
-        let mut writer = SerializedFileWriter::new(Vec::new(), Arc::new(root), Arc::new(properties)).unwrap();
+        let root = Type::group_type_builder("schema")
+            .with_fields(vec![field])
+            .build()
+            .unwrap();
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_encoding(Encoding::PLAIN)
+            .build();
+        let mut writer =
+            SerializedFileWriter::new(Vec::new(), Arc::new(root), Arc::new(properties)).unwrap();
         let mut group = writer.next_row_group().unwrap();
         let mut column = group.next_column().unwrap().unwrap();
-        let _ = column.typed::<Int64Type>().write_batch(&[1, 2, 3], None, None).unwrap();
+        let _ = column
+            .typed::<Int64Type>()
+            .write_batch(&[1, 2, 3], None, None)
+            .unwrap();
         column.close().unwrap();
         let _ = group.close().unwrap();
         writer.into_inner().unwrap()
@@ -334,7 +359,13 @@ mod tests {
     fn the_depth_of_a_schema_is_told_from_the_bytes() {
         for groups in [0, 1, 5, 100] {
             let file = nested(groups);
-            assert_eq!(outline(footer(&file)), Outline { depth: groups + 1, encrypted: false });
+            assert_eq!(
+                outline(footer(&file)),
+                Outline {
+                    depth: groups + 1,
+                    encrypted: false
+                }
+            );
         }
     }
 
@@ -344,10 +375,19 @@ mod tests {
         let reader = SerializedFileReader::new(bytes::Bytes::from(file.clone())).unwrap();
         let column = reader.metadata().row_group(0).column(0);
         let (start, length) = column.byte_range();
-        let (start, length) = (usize::try_from(start).unwrap(), usize::try_from(length).unwrap());
+        let (start, length) = (
+            usize::try_from(start).unwrap(),
+            usize::try_from(length).unwrap(),
+        );
         let header = page_header(&file[start..start + length]).unwrap();
-        assert_eq!((header.raw, header.values, header.kind), (24, 3, PageKind::Plain));
-        assert_eq!(header.length + usize::try_from(header.stored).unwrap(), length);
+        assert_eq!(
+            (header.raw, header.values, header.kind),
+            (24, 3, PageKind::Plain)
+        );
+        assert_eq!(
+            header.length + usize::try_from(header.stored).unwrap(),
+            length
+        );
     }
 
     #[test]

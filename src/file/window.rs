@@ -1,7 +1,7 @@
 //! A range of a file, as decoders ask for it.
 //!
-//! A small one is in memory. Of a large one only what is being decoded is. A request outside of the range is an error,
-//! and nothing is allocated for it.
+//! A small one is in memory. Of a large one only what is being decoded is. A request outside of the
+//! range is an error, and nothing is allocated for it.
 
 use std::{fs::File, io::Read, os::unix::fs::FileExt, sync::Arc};
 
@@ -11,7 +11,8 @@ use parquet::{
     file::reader::{ChunkReader, Length},
 };
 
-/// A range of a file at its place, in memory or where it lies: of a large one only the pages that are decoded are held.
+/// A range of a file at its place, in memory or where it lies: of a large one only the pages that
+/// are decoded are held.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     start: u64,
@@ -33,19 +34,40 @@ enum Held {
 impl Window {
     /// The bytes from `start` on.
     pub(super) fn new(start: u64, bytes: Bytes) -> Self {
-        Self { start, bytes: Held::InMemory(bytes) }
+        Self {
+            start,
+            bytes: Held::InMemory(bytes),
+        }
     }
 
-    /// So many bytes of a file from `offset` on, which are those from `start` on; `of_store` where the file is the store's
-    /// own, and may be changed by others.
-    pub(super) fn on_disk(start: u64, file: File, offset: u64, length: u64, of_store: bool) -> Self {
-        Self { start, bytes: Held::OnDisk { file: Arc::new(file), offset, length, of_store } }
+    /// So many bytes of a file from `offset` on, which are those from `start` on; `of_store` where
+    /// the file is the store's own, and may be changed by others.
+    pub(super) fn on_disk(
+        start: u64,
+        file: File,
+        offset: u64,
+        length: u64,
+        of_store: bool,
+    ) -> Self {
+        Self {
+            start,
+            bytes: Held::OnDisk {
+                file: Arc::new(file),
+                offset,
+                length,
+                of_store,
+            },
+        }
     }
 
     /// The store's own file that it reads from, if it does.
     pub(super) fn of_store(&self) -> Option<&File> {
         match &self.bytes {
-            Held::OnDisk { file, of_store: true, .. } => Some(file),
+            Held::OnDisk {
+                file,
+                of_store: true,
+                ..
+            } => Some(file),
             _ => None,
         }
     }
@@ -66,7 +88,10 @@ impl Window {
     /// So many bytes from `at` on, fewer where it ends before.
     pub(super) fn piece(&self, at: u64, length: usize) -> parquet::errors::Result<Bytes> {
         let outside = || ParquetError::EOF(format!("offset {at} lies outside the row group"));
-        let skip = at.checked_sub(self.start).filter(|skip| *skip <= self.length()).ok_or_else(outside)?;
+        let skip = at
+            .checked_sub(self.start)
+            .filter(|skip| *skip <= self.length())
+            .ok_or_else(outside)?;
         let length = length.min(usize::try_from(self.length() - skip).unwrap_or(usize::MAX));
         match &self.bytes {
             Held::InMemory(bytes) => {
@@ -105,7 +130,10 @@ impl Read for Reading {
         if read > 0 || buffer.is_empty() {
             return Ok(read);
         }
-        let next = self.window.piece(self.at, buffer.len().max(HEADER)).map_err(std::io::Error::other)?;
+        let next = self
+            .window
+            .piece(self.at, buffer.len().max(HEADER))
+            .map_err(std::io::Error::other)?;
         self.at += next.len() as u64;
         self.ready = next.reader();
         self.ready.read(buffer)
@@ -116,16 +144,29 @@ impl ChunkReader for Window {
     type T = Reading;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let first = self.piece(start, if self.is_in_memory() { usize::MAX } else { HEADER })?;
+        let first = self.piece(
+            start,
+            if self.is_in_memory() {
+                usize::MAX
+            } else {
+                HEADER
+            },
+        )?;
         let at = start + first.len() as u64;
-        Ok(Reading { window: self.clone(), at, ready: first.reader() })
+        Ok(Reading {
+            window: self.clone(),
+            at,
+            ready: first.reader(),
+        })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
         // What is not there is not allocated: the length is the file's own word.
         let there = self.len().saturating_sub(start);
         if length as u64 > there {
-            return Err(ParquetError::EOF(format!("{length} bytes from {start} reach outside the row group")));
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes from {start} reach outside the row group"
+            )));
         }
         self.piece(start, length)
     }

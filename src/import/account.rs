@@ -1,5 +1,5 @@
-//! Whether every row of the files of an old tree is in the archive: all of them are read again, and so is all of the
-//! data of the days that have their rows.
+//! Whether every row of the files of an old tree is in the archive: all of them are read again, and
+//! so is all of the data of the days that have their rows.
 //!
 //! Rows in QUARANTINE do not count as taken over.
 
@@ -43,12 +43,21 @@ pub async fn account(
 ) -> Result<()> {
     let mut evidence = Evidence::new(archive);
     let mut series: Option<Series> = None;
-    for one in all.iter_mut().filter(|one| one.outcome == Outcome::Rewritable) {
+    for one in all
+        .iter_mut()
+        .filter(|one| one.outcome == Outcome::Rewritable)
+    {
         if stop() {
-            return Err(Error::new(Kind::Interrupted, "stopped as asked, before all rows were looked for"));
+            return Err(Error::new(
+                Kind::Interrupted,
+                "stopped as asked, before all rows were looked for",
+            ));
         }
         // What is known of other series is not needed any more.
-        if series.replace(one.partition.series.clone()).is_some_and(|before| before != one.partition.series) {
+        if series
+            .replace(one.partition.series.clone())
+            .is_some_and(|before| before != one.partition.series)
+        {
             evidence.forget();
         }
         if matches!(moment, Moment::Before) && !has_neighbours(archive, &one.partition).await? {
@@ -75,7 +84,11 @@ pub async fn account(
 /// Whether a day is published that rows of `partition`'s folder may be in.
 async fn has_neighbours(archive: &Store, partition: &Partition) -> Result<bool> {
     for day in [partition.date.pred(), partition.date, partition.date.succ()] {
-        if PartitionHandle::new(archive, &partition.series.on(day)).meta().await?.is_some() {
+        if PartitionHandle::new(archive, &partition.series.on(day))
+            .meta()
+            .await?
+            .is_some()
+        {
             return Ok(true);
         }
     }
@@ -89,15 +102,27 @@ struct Found {
     doubts: Vec<String>,
 }
 
-async fn look(tree: &Store, one: &Imported, evidence: &mut Evidence, moment: Moment<'_>) -> Result<Found> {
+async fn look(
+    tree: &Store,
+    one: &Imported,
+    evidence: &mut Evidence,
+    moment: Moment<'_>,
+) -> Result<Found> {
     let mut found = Found::default();
     for key in &one.keys {
         let Some(object) = tree.head(key).await? else {
             found.doubts.push(format!("{key} has gone"));
             continue;
         };
-        let home = Placed::in_spool(key).and_then(Result::ok).and_then(|placed| placed.home());
-        let subject = Subject { name: key.clone(), object, series: one.partition.series.clone(), home };
+        let home = Placed::in_spool(key)
+            .and_then(Result::ok)
+            .and_then(|placed| placed.home());
+        let subject = Subject {
+            name: key.clone(),
+            object,
+            series: one.partition.series.clone(),
+            home,
+        };
         match prove(tree, &subject, evidence, None).await? {
             ProofResult::Proven(proven) => {
                 if let Some(kept) = proven.quarantined() {

@@ -1,6 +1,6 @@
-//! Makes data of another program a partition: the receipt that says so, and the copy where it comes from another
-//! archive. The order is that of every publish, so that a crash leaves a state that the next import, or compaction,
-//! completes.
+//! Makes data of another program a partition: the receipt that says so, and the copy where it comes
+//! from another archive. The order is that of every publish, so that a crash leaves a state that
+//! the next import, or compaction, completes.
 //!
 //! Data that is in the archive already is never changed.
 
@@ -21,8 +21,9 @@ use crate::{
     },
 };
 
-/// The receipt of `data` as it was read back: what it vouches for is that these very bytes hold these rows. Where the rows
-/// came from before, nothing tells; so the only source is the data. `of_tree` says that the whole tree is taken over.
+/// The receipt of `data` as it was read back: what it vouches for is that these very bytes hold
+/// these rows. Where the rows came from before, nothing tells; so the only source is the data.
+/// `of_tree` says that the whole tree is taken over.
 pub(super) fn receipt(
     partition: &Partition,
     generation: u64,
@@ -95,6 +96,16 @@ pub(super) async fn copy(
     };
     let sha256 = receipt.outcome.sha256.clone();
     let archive = handle.archive();
-    let _ = atomic::copy_of(from, from_key, archive, &key, staging, &Expect::Absent, sha256, Box::new(before)).await?;
+    let _ = atomic::copy_of(
+        from,
+        from_key,
+        archive,
+        &key,
+        staging,
+        &Expect::Absent,
+        sha256,
+        Box::new(before),
+    )
+    .await?;
     Ok(())
 }

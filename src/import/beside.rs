@@ -1,7 +1,8 @@
-//! Keeps what another program left beside a day that was taken over: its `meta.json` and other small documents.
+//! Keeps what another program left beside a day that was taken over: its `meta.json` and other
+//! small documents.
 //!
-//! They go to a folder of their own in the archive, where they are not part of a partition. A document that was kept
-//! before is not replaced: another one of its name gets another name.
+//! They go to a folder of their own in the archive, where they are not part of a partition. A
+//! document that was kept before is not replaced: another one of its name gets another name.
 
 use std::path::Path;
 

@@ -9,8 +9,13 @@ use crate::model::{layout, partition::Partition, shell::word};
 pub(super) enum Way<'a> {
     /// In another tree, which is left as it is.
     Elsewhere(&'a str),
-    /// In the archive itself, where no data without a receipt may stay: data and meta move to `aside`, another tree.
-    InPlace { data: &'a str, meta: &'a str, aside: &'a str },
+    /// In the archive itself, where no data without a receipt may stay: data and meta move to
+    /// `aside`, another tree.
+    InPlace {
+        data: &'a str,
+        meta: &'a str,
+        aside: &'a str,
+    },
 }
 
 /// The commands, to be run one after the other.
@@ -19,14 +24,22 @@ pub(super) fn commands(partition: &Partition, way: Way<'_>, archive: &str) -> Ve
     let tree = match way {
         Way::Elsewhere(tree) => tree,
         Way::InPlace { data, meta, aside } => {
-            let folder = format!("{}/{}", aside.trim_end_matches('/'), layout::partition_dir(partition));
+            let folder = format!(
+                "{}/{}",
+                aside.trim_end_matches('/'),
+                layout::partition_dir(partition)
+            );
             let is_bucket = [data, aside].iter().any(|place| place.starts_with("s3://"));
             if !aside.starts_with("s3://") {
                 lines.push(format!("mkdir -p {}", word(&folder)));
             }
             let mv = if is_bucket { "aws s3 mv" } else { "mv" };
             for (from, file) in [(data, layout::DATA_FILE), (meta, layout::META_FILE)] {
-                lines.push(format!("{mv} {} {}", word(from), word(&format!("{folder}/{file}"))));
+                lines.push(format!(
+                    "{mv} {} {}",
+                    word(from),
+                    word(&format!("{folder}/{file}"))
+                ));
             }
             aside
         }

@@ -43,7 +43,9 @@ impl Options {
         if self.selection == Selection::all() && self.start.is_none() && self.end.is_none() {
             return Ok(());
         }
-        Err(Error::usage(format!("{place}: nothing there matches; check exchange, stream, symbol and dates")))
+        Err(Error::usage(format!(
+            "{place}: nothing there matches; check exchange, stream, symbol and dates"
+        )))
     }
 }
 
@@ -55,7 +57,8 @@ pub enum Outcome {
     Adopted,
     /// It would be; this is a dry run.
     Adoptable,
-    /// An import or a publish that was interrupted before its meta stood was completed, or would be in a dry run.
+    /// An import or a publish that was interrupted before its meta stood was completed, or would be
+    /// in a dry run.
     Completed,
     /// Receipts vouch for all of its rows: nothing to do.
     UpToDate,
@@ -114,7 +117,8 @@ impl Outcome {
     }
 }
 
-/// A partition of the archive that is taken over, and what became of it. This is the object that `--format json` prints.
+/// A partition of the archive that is taken over, and what became of it. This is the object that
+/// `--format json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Imported {
     /// The partition.

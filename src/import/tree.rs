@@ -1,8 +1,8 @@
-//! What is in a tree that another pipeline left: where in it the layout begins, the days that were compacted, and the
-//! files of its collectors.
+//! What is in a tree that another pipeline left: where in it the layout begins, the days that were
+//! compacted, and the files of its collectors.
 //!
-//! The layout may begin in the tree itself or one folder below it, not deeper: there may be other data under the same
-//! names.
+//! The layout may begin in the tree itself or one folder below it, not deeper: there may be other
+//! data under the same names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,8 @@ use crate::{
 pub struct Roots {
     /// The folders, below the tree; empty for the tree itself.
     pub folders: Vec<String>,
-    /// Parquet files that lie in none of them, and folders that may hold some and could not be listed.
+    /// Parquet files that lie in none of them, and folders that may hold some and could not be
+    /// listed.
     pub outside: Vec<Ignored>,
 }
 
@@ -49,16 +50,37 @@ pub async fn roots(tree: &Store, selection: &Selection) -> Result<Roots> {
             _ => {}
         }
     }
-    let is_below = |key: &str| folders.iter().any(|folder| !folder.is_empty() && is_within(key, folder));
-    let outside = listing.ignored.into_iter().filter(|one| !is_below(&one.file) && one.is_meant(selection));
+    let is_below = |key: &str| {
+        folders
+            .iter()
+            .any(|folder| !folder.is_empty() && is_within(key, folder))
+    };
+    let outside = listing
+        .ignored
+        .into_iter()
+        .filter(|one| !is_below(&one.file) && one.is_meant(selection));
     // What cannot be listed below a root is told with that root.
-    let unlisted = listing.missing.near(selection).into_all().into_iter().filter(|one| {
-        let file = format!("{}/", one.folder);
-        !file.starts_with("exchange=") && !is_below(&file)
+    let unlisted = listing
+        .missing
+        .near(selection)
+        .into_all()
+        .into_iter()
+        .filter(|one| {
+            let file = format!("{}/", one.folder);
+            !file.starts_with("exchange=") && !is_below(&file)
+        });
+    let unlisted = unlisted.map(|one| Ignored {
+        file: one.folder,
+        reason: one.reason,
     });
-    let unlisted = unlisted.map(|one| Ignored { file: one.folder, reason: one.reason });
-    let outside = outside.chain(unlisted).filter(|one| !one.file.starts_with("exchange=")).collect();
-    Ok(Roots { outside, folders: folders.into_iter().collect() })
+    let outside = outside
+        .chain(unlisted)
+        .filter(|one| !one.file.starts_with("exchange="))
+        .collect();
+    Ok(Roots {
+        outside,
+        folders: folders.into_iter().collect(),
+    })
 }
 
 /// A folder that an archive of qlc has for itself.
@@ -67,7 +89,8 @@ fn is_own(folder: &str) -> bool {
 }
 
 fn is_within(key: &str, folder: &str) -> bool {
-    key.strip_prefix(folder).is_some_and(|rest| rest.starts_with("/exchange="))
+    key.strip_prefix(folder)
+        .is_some_and(|rest| rest.starts_with("/exchange="))
 }
 
 /// The folder of a day that was compacted.
@@ -91,16 +114,24 @@ impl Folder {
     }
 }
 
-/// The days that have a data file or a meta, and what else lies in the folder of each; and the folders in which there may be
-/// more. A series that may have some there is left out.
-pub(super) async fn days(tree: &Store, options: &Options, dashed: bool) -> Result<(Vec<(Partition, Folder)>, Missing)> {
+/// The days that have a data file or a meta, and what else lies in the folder of each; and the
+/// folders in which there may be more. A series that may have some there is left out.
+pub(super) async fn days(
+    tree: &Store,
+    options: &Options,
+    dashed: bool,
+) -> Result<(Vec<(Partition, Folder)>, Missing)> {
     let mut all: BTreeMap<(Partition, String), Folder> = BTreeMap::new();
     let (objects, missing) = tree.list("").await?.apart();
     for object in objects {
-        let Some((dir, file)) = object.key.rsplit_once('/') else { continue };
-        let Some(partition) = partition_of(&object.key, dashed) else { continue };
-        let is_meant =
-            partition.date.is_within(options.start, options.end) && options.selection.takes(&partition.series);
+        let Some((dir, file)) = object.key.rsplit_once('/') else {
+            continue;
+        };
+        let Some(partition) = partition_of(&object.key, dashed) else {
+            continue;
+        };
+        let is_meant = partition.date.is_within(options.start, options.end)
+            && options.selection.takes(&partition.series);
         if !is_meant || missing.of("", &partition.series).is_some() {
             continue;
         }
@@ -113,11 +144,14 @@ pub(super) async fn days(tree: &Store, options: &Options, dashed: bool) -> Resul
         }
     }
     let days = all.into_iter().filter(|(_, folder)| folder.is_day);
-    let days = days.map(|((partition, _), folder)| (partition, folder)).collect();
+    let days = days
+        .map(|((partition, _), folder)| (partition, folder))
+        .collect();
     Ok((days, missing.meant("", &options.selection)))
 }
 
-/// The partition in whose folder `key` lies directly; `dashed` lets its day be written `2026-02-03` too.
+/// The partition in whose folder `key` lies directly; `dashed` lets its day be written `2026-02-03`
+/// too.
 fn partition_of(key: &str, dashed: bool) -> Option<Partition> {
     match Placed::parse(key)? {
         Ok(placed) => Some(placed.series.on(placed.date?)),
@@ -132,8 +166,8 @@ fn partition_of(key: &str, dashed: bool) -> Option<Partition> {
     }
 }
 
-/// The files of collectors in `tree`, by the day that their folder or name tells, else by that of their last change; and the
-/// Parquet files below its folders that belong to no series.
+/// The files of collectors in `tree`, by the day that their folder or name tells, else by that of
+/// their last change; and the Parquet files below its folders that belong to no series.
 ///
 /// # Errors
 /// When the tree cannot be listed.
@@ -144,12 +178,19 @@ pub async fn raw_days(tree: &Store, options: &Options) -> Result<(Vec<Imported>,
     for (placed, object) in listing.files {
         let is_compacted = placed.file == layout::DATA_FILE && placed.date.is_some();
         let by_time = || Date::of_ns(object.modified_us.saturating_mul(1000));
-        let Some(day) = placed.home().or_else(by_time) else { continue };
-        if is_compacted || !options.selection.takes(&placed.series) || !day.is_within(options.start, options.end) {
+        let Some(day) = placed.home().or_else(by_time) else {
+            continue;
+        };
+        if is_compacted
+            || !options.selection.takes(&placed.series)
+            || !day.is_within(options.start, options.end)
+        {
             continue;
         }
         let partition = placed.series.on(day);
-        let one = all.entry(partition.clone()).or_insert_with(|| Imported::of(&partition, Outcome::Rewritable));
+        let one = all
+            .entry(partition.clone())
+            .or_insert_with(|| Imported::of(&partition, Outcome::Rewritable));
         if options.dry_run {
             one.rows += rows(&Handle::new(tree, &object)).await?;
         }
@@ -157,8 +198,16 @@ pub async fn raw_days(tree: &Store, options: &Options) -> Result<(Vec<Imported>,
         one.bytes += object.size;
         one.keys.push(object.key);
     }
-    let ignored = listing.ignored.into_iter().filter(|one| one.file.starts_with("exchange="));
-    Ok((all.into_values().collect(), ignored.filter(|one| one.is_meant(&options.selection)).collect()))
+    let ignored = listing
+        .ignored
+        .into_iter()
+        .filter(|one| one.file.starts_with("exchange="));
+    Ok((
+        all.into_values().collect(),
+        ignored
+            .filter(|one| one.is_meant(&options.selection))
+            .collect(),
+    ))
 }
 
 /// The rows that a footer claims; what does not read has none.

@@ -1,7 +1,8 @@
 //! `inspect`: a report about one Parquet file by itself, read to its last page.
 //!
-//! What compaction would do with the file is said in the same terms: the same reader, the same error types, and where
-//! the file lies in a spool, the same rules for what may lie there. Nothing is changed or moved.
+//! What compaction would do with the file is said in the same terms: the same reader, the same
+//! error types, and where the file lies in a spool, the same rules for what may lie there. Nothing
+//! is changed or moved.
 
 mod place;
 
@@ -75,10 +76,13 @@ pub struct FileInspection {
 /// Inspects the file at `key`.
 ///
 /// # Errors
-/// When the store does not answer, or has no such object; what is wrong with the file is in its findings.
+/// When the store does not answer, or has no such object; what is wrong with the file is in its
+/// findings.
 pub async fn run(store: &Store, key: &str) -> Result<FileInspection> {
-    let object =
-        store.head(key).await?.ok_or_else(|| Error::usage(format!("{}: there is no such file", store.show(key))))?;
+    let object = store
+        .head(key)
+        .await?
+        .ok_or_else(|| Error::usage(format!("{}: there is no such file", store.show(key))))?;
     let handle = Handle::new(store, &object);
     let mut inspection = FileInspection {
         path: store.show(key),
@@ -112,7 +116,11 @@ pub async fn run(store: &Store, key: &str) -> Result<FileInspection> {
             let is_unfit = matches!(&problem, Problem::Bad(fault) if fault.error_type == ErrorType::SchemaMismatch);
             let inspection = found(inspection, problem)?;
             // Columns that are no events are no reason not to look at the rest.
-            return if is_unfit { read_on(inspection, &handle, &claims).await } else { Ok(inspection) };
+            return if is_unfit {
+                read_on(inspection, &handle, &claims).await
+            } else {
+                Ok(inspection)
+            };
         }
     };
     inspection.row_hash = Some(examined.row_hash.to_string());
@@ -123,9 +131,14 @@ pub async fn run(store: &Store, key: &str) -> Result<FileInspection> {
         inspection.ts_event_max = Some(instant(span.max));
     }
     if inspection.order_declared && !inspection.ordered {
-        inspection.findings.push("the footer declares an order that the rows do not keep".to_owned());
+        inspection
+            .findings
+            .push("the footer declares an order that the rows do not keep".to_owned());
     }
-    if let (Some(claimed), Some(true)) = (claims.ts, examined.claims.ts.map(|span| Some(span) != claims.ts)) {
+    if let (Some(claimed), Some(true)) = (
+        claims.ts,
+        examined.claims.ts.map(|span| Some(span) != claims.ts),
+    ) {
         inspection.findings.push(format!(
             "the footer claims ts_event from {} to {}, the rows have another span",
             claimed.min, claimed.max
@@ -138,14 +151,20 @@ pub async fn run(store: &Store, key: &str) -> Result<FileInspection> {
         ));
     }
     match place::faults(&handle, &claims).await {
-        Ok(faults) => inspection.findings.extend(faults.iter().map(ToString::to_string)),
+        Ok(faults) => inspection
+            .findings
+            .extend(faults.iter().map(ToString::to_string)),
         Err(problem) => return found(inspection, problem),
     }
     Ok(inspection)
 }
 
 /// Reads every page of a file whose rows are no events.
-async fn read_on(inspection: FileInspection, handle: &Handle, claims: &Claims) -> Result<FileInspection> {
+async fn read_on(
+    inspection: FileInspection,
+    handle: &Handle,
+    claims: &Claims,
+) -> Result<FileInspection> {
     let read = async {
         let mut rows = handle.rows(claims, ROWS, &[]).await?;
         let mut read = 0;
@@ -155,7 +174,10 @@ async fn read_on(inspection: FileInspection, handle: &Handle, claims: &Claims) -
         if read == claims.rows {
             return Ok(());
         }
-        let what = format!("the file has {read} rows, its footer claims {}", claims.rows);
+        let what = format!(
+            "the file has {read} rows, its footer claims {}",
+            claims.rows
+        );
         Err(Problem::bad(ErrorType::PageCorrupt, what))
     };
     match read.await {
@@ -179,7 +201,9 @@ fn found(mut inspection: FileInspection, problem: Problem) -> Result<FileInspect
 }
 
 fn columns(claims: &Claims) -> Vec<Column> {
-    let Some(meta) = &claims.meta else { return Vec::new() };
+    let Some(meta) = &claims.meta else {
+        return Vec::new();
+    };
     let group = meta.row_groups().first();
     let descriptor = meta.file_metadata().schema_descr();
     descriptor
@@ -188,10 +212,16 @@ fn columns(claims: &Claims) -> Vec<Column> {
         .enumerate()
         .map(|(index, column)| {
             let chunk = group.and_then(|g| g.columns().get(index));
-            let logical = column.logical_type_ref().map(|l| format!(" ({l:?})")).unwrap_or_default();
-            let codec = chunk.map(|c| format!("{:?}", c.compression())).unwrap_or_default();
-            let mut encodings: Vec<String> =
-                chunk.map(|c| c.encodings().map(|e| format!("{e:?}")).collect()).unwrap_or_default();
+            let logical = column
+                .logical_type_ref()
+                .map(|l| format!(" ({l:?})"))
+                .unwrap_or_default();
+            let codec = chunk
+                .map(|c| format!("{:?}", c.compression()))
+                .unwrap_or_default();
+            let mut encodings: Vec<String> = chunk
+                .map(|c| c.encodings().map(|e| format!("{e:?}")).collect())
+                .unwrap_or_default();
             encodings.sort();
             Column {
                 name: column.path().string(),
@@ -213,7 +243,8 @@ fn unit(span: Span) -> Option<String> {
 
 fn instant(value: i64) -> String {
     match to_ns(value) {
-        Some(ns) => chrono::DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+        Some(ns) => chrono::DateTime::from_timestamp_nanos(ns)
+            .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
         None => value.to_string(),
     }
 }

@@ -1,9 +1,10 @@
-//! How well the days of a series are covered: the state of a partition, its gaps, and the command that fixes it.
+//! How well the days of a series are covered: the state of a partition, its gaps, and the command
+//! that fixes it.
 //!
-//! [`judge`] is the whole decision, from facts to a state with its reasons. A stretch of a day for which the collector
-//! left quality windows is judged by these; the others by the density of events: an hour or more without any is a gap
-//! where the symbol's other days have events at that time, and two of them agree. A symbol is not incomplete only
-//! because it is quiet.
+//! [`judge`] is the whole decision, from facts to a state with its reasons. A stretch of a day for
+//! which the collector left quality windows is judged by these; the others by the density of
+//! events: an hour or more without any is a gap where the symbol's other days have events at that
+//! time, and two of them agree. A symbol is not incomplete only because it is quiet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,10 +23,11 @@ pub const MINUTES: usize = 1440;
 const MINUTE_NS: i64 = 60_000_000_000;
 /// So many minutes without an event are a silence.
 const SILENCE: usize = 60;
-/// What happens at a fixed time of day happens a little earlier or later on other days: so many minutes at both ends of a
-/// silence are not compared.
+/// What happens at a fixed time of day happens a little earlier or later on other days: so many
+/// minutes at both ends of a silence are not compared.
 const JITTER: usize = 5;
-/// A day with events in so many of its minutes is dense: an hour without any is a gap even where no other day tells.
+/// A day with events in so many of its minutes is dense: an hour without any is a gap even where no
+/// other day tells.
 const DENSE: usize = MINUTES / 2;
 /// The other days that a day is compared with, at most.
 pub const OTHERS: usize = 7;
@@ -73,7 +75,9 @@ impl Minutes {
     }
 
     fn has_events(&self, from: usize, to: usize) -> bool {
-        self.0.get(from..to).is_some_and(|stretch| stretch.iter().any(|count| *count > 0))
+        self.0
+            .get(from..to)
+            .is_some_and(|stretch| stretch.iter().any(|count| *count > 0))
     }
 }
 
@@ -107,7 +111,8 @@ pub struct Figures {
     pub rows: u64,
     /// Bytes of `data.parquet`.
     pub bytes: u64,
-    /// Bytes of the spool files that it was made of, each by its share of rows; absent where no receipt tells.
+    /// Bytes of the spool files that it was made of, each by its share of rows; absent where no
+    /// receipt tells.
     pub bytes_in: Option<u64>,
     /// Files whose rows are in it.
     pub files: u64,
@@ -176,8 +181,15 @@ pub enum DayState {
 
 impl DayState {
     /// All of them, the best first.
-    pub const ALL: [Self; 7] =
-        [Self::Complete, Self::Gaps, Self::Quarantined, Self::NewFiles, Self::Pending, Self::Missing, Self::Unproven];
+    pub const ALL: [Self; 7] = [
+        Self::Complete,
+        Self::Gaps,
+        Self::Quarantined,
+        Self::NewFiles,
+        Self::Pending,
+        Self::Missing,
+        Self::Unproven,
+    ];
 
     /// The word for it.
     #[must_use]
@@ -213,7 +225,10 @@ pub fn time_of_day(minute: usize) -> String {
     format!("{:02}:{:02}", minute / 60, minute % 60)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over references"
+)]
 fn clock<S: Serializer>(minute: &usize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time_of_day(*minute))
 }
@@ -265,14 +280,17 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Whether all is there. A range of which nothing is known is not complete, nor is one to which a file may belong that no
-    /// run takes in.
+    /// Whether all is there. A range of which nothing is known is not complete, nor is one to which
+    /// a file may belong that no run takes in.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.ignored.is_empty()
             && self.unlisted.is_empty()
             && !self.cells.is_empty()
-            && self.cells.iter().all(|cell| cell.state == DayState::Complete)
+            && self
+                .cells
+                .iter()
+                .all(|cell| cell.state == DayState::Complete)
     }
 }
 
@@ -280,9 +298,21 @@ impl Coverage {
 #[must_use]
 pub fn judge(facts: &CoverageFacts<'_>) -> (DayState, Vec<String>, Vec<CoverageGap>) {
     let mut reasons = Vec::new();
-    let files = |n: u64| if n == 1 { "1 file".to_owned() } else { format!("{n} files") };
-    let waits = (facts.waiting > 0).then(|| format!("{} of the spool not in the archive yet", files(facts.waiting)));
-    let kept = (facts.quarantined > 0).then(|| format!("{} in QUARANTINE", files(facts.quarantined)));
+    let files = |n: u64| {
+        if n == 1 {
+            "1 file".to_owned()
+        } else {
+            format!("{n} files")
+        }
+    };
+    let waits = (facts.waiting > 0).then(|| {
+        format!(
+            "{} of the spool not in the archive yet",
+            files(facts.waiting)
+        )
+    });
+    let kept =
+        (facts.quarantined > 0).then(|| format!("{} in QUARANTINE", files(facts.quarantined)));
     let not_over = facts.partition.date >= facts.today;
     let mut gaps = Vec::new();
     let state = match facts.archived {
@@ -292,9 +322,14 @@ pub fn judge(facts: &CoverageFacts<'_>) -> (DayState, Vec<String>, Vec<CoverageG
         }
         Archived::Published(_) => {
             gaps = find_gaps(facts);
-            let told = gaps
-                .iter()
-                .map(|gap| format!("no events {} to {}: {}", time_of_day(gap.from), time_of_day(gap.to), gap.why));
+            let told = gaps.iter().map(|gap| {
+                format!(
+                    "no events {} to {}: {}",
+                    time_of_day(gap.from),
+                    time_of_day(gap.to),
+                    gap.why
+                )
+            });
             reasons.extend(told);
             match (facts.waiting, facts.quarantined) {
                 _ if not_over => DayState::Pending,
@@ -306,7 +341,10 @@ pub fn judge(facts: &CoverageFacts<'_>) -> (DayState, Vec<String>, Vec<CoverageG
         }
         Archived::Nothing if facts.waiting > 0 || not_over => DayState::Pending,
         Archived::Nothing if facts.rows_nearby > 0 => {
-            reasons.push(format!("{} rows of it are in files of the days beside it", facts.rows_nearby));
+            reasons.push(format!(
+                "{} rows of it are in files of the days beside it",
+                facts.rows_nearby
+            ));
             DayState::Pending
         }
         Archived::Nothing if facts.quarantined > 0 => {
@@ -329,29 +367,59 @@ pub fn judge(facts: &CoverageFacts<'_>) -> (DayState, Vec<String>, Vec<CoverageG
 /// Where events are missing.
 fn find_gaps(facts: &CoverageFacts<'_>) -> Vec<CoverageGap> {
     let start_ns = facts.partition.date.start_ns();
-    let minute = |ns: i64| usize::try_from((ns - start_ns) / MINUTE_NS).unwrap_or(MINUTES).min(MINUTES);
+    let minute = |ns: i64| {
+        usize::try_from((ns - start_ns) / MINUTE_NS)
+            .unwrap_or(MINUTES)
+            .min(MINUTES)
+    };
     let mut covered = [false; MINUTES];
     let mut gaps: Vec<CoverageGap> = Vec::new();
-    let Series { exchange, stream, symbol } = &facts.partition.series;
+    let Series {
+        exchange,
+        stream,
+        symbol,
+    } = &facts.partition.series;
     let (stream, symbol) = (stream.as_str(), symbol.as_str());
-    let mut windows: Vec<&Tally> = facts.windows.iter().filter(|w| w.exchange == exchange.as_str()).collect();
+    let mut windows: Vec<&Tally> = facts
+        .windows
+        .iter()
+        .filter(|w| w.exchange == exchange.as_str())
+        .collect();
     windows.sort_by_key(|window| window.window_start_ns);
     let is_bad = |window: &&&Tally| matches!(window.graded(stream, symbol), "C" | "D" | "F");
     let seen = |window: &Tally| window.events_by_stream.get(stream).copied().unwrap_or(0);
     // Several collectors have a window each for the same time.
     for together in windows.chunk_by(|a, b| a.window_start_ns == b.window_start_ns) {
-        let Some(start) = together.first().map(|window| window.window_start_ns) else { continue };
+        let Some(start) = together.first().map(|window| window.window_start_ns) else {
+            continue;
+        };
         let (from, to) = (minute(start), minute(start + WINDOW_NS));
         // A window in which nothing of the stream came says nothing about it.
-        if together.iter().any(|window| is_bad(&window) || seen(window) > 0)
+        if together
+            .iter()
+            .any(|window| is_bad(&window) || seen(window) > 0)
             && let Some(stretch) = covered.get_mut(from..to)
         {
             stretch.fill(true);
         }
-        // What one collector lost, another one has that was well; unless it began in the middle, when it saw less.
-        let well = together.iter().filter(|window| !is_bad(window)).map(|window| seen(window)).max().unwrap_or(0);
-        let lost = together.iter().filter(is_bad).filter(|window| well == 0 || well < seen(window));
-        let least = lost.min_by_key(|window| (window.graded(stream, symbol), window.lost_of(stream, symbol)));
+        // What one collector lost, another one has that was well; unless it began in the middle,
+        // when it saw less.
+        let well = together
+            .iter()
+            .filter(|window| !is_bad(window))
+            .map(|window| seen(window))
+            .max()
+            .unwrap_or(0);
+        let lost = together
+            .iter()
+            .filter(is_bad)
+            .filter(|window| well == 0 || well < seen(window));
+        let least = lost.min_by_key(|window| {
+            (
+                window.graded(stream, symbol),
+                window.lost_of(stream, symbol),
+            )
+        });
         if let Some(window) = least {
             let why = of_window(window, stream, symbol);
             match gaps.last_mut() {
@@ -360,19 +428,37 @@ fn find_gaps(facts: &CoverageFacts<'_>) -> Vec<CoverageGap> {
             }
         }
     }
-    let Some(minutes) = facts.minutes else { return gaps };
-    let silent = |m: usize| {
-        minutes.counts().get(m).is_some_and(|count| *count == 0) && covered.get(m).is_some_and(|covered| !covered)
+    let Some(minutes) = facts.minutes else {
+        return gaps;
     };
-    for (from, to) in stretches(silent).into_iter().filter(|(from, to)| to - from >= SILENCE) {
+    let silent = |m: usize| {
+        minutes.counts().get(m).is_some_and(|count| *count == 0)
+            && covered.get(m).is_some_and(|covered| !covered)
+    };
+    for (from, to) in stretches(silent)
+        .into_iter()
+        .filter(|(from, to)| to - from >= SILENCE)
+    {
         let others = facts.others.len();
-        let busy = facts.others.iter().filter(|other| other.has_events(from + JITTER, to - JITTER)).count();
-        // One other day may have events then because of a single late file. That the day itself is dense is a second witness.
+        let busy = facts
+            .others
+            .iter()
+            .filter(|other| other.has_events(from + JITTER, to - JITTER))
+            .count();
+        // One other day may have events then because of a single late file. That the day itself is
+        // dense is a second witness.
         let witnesses = busy + usize::from(minutes.busy() >= DENSE);
         if busy > 0 && witnesses > 1 && 2 * busy >= others {
-            gaps.push(CoverageGap { from, to, why: format!("{busy} of {others} other days have events then") });
+            gaps.push(CoverageGap {
+                from,
+                to,
+                why: format!("{busy} of {others} other days have events then"),
+            });
         } else if others == 0 && minutes.busy() >= DENSE {
-            let why = format!("the day has events in {} of its {MINUTES} minutes", minutes.busy());
+            let why = format!(
+                "the day has events in {} of its {MINUTES} minutes",
+                minutes.busy()
+            );
             gaps.push(CoverageGap { from, to, why });
         }
     }
@@ -387,25 +473,48 @@ fn of_window(window: &Tally, stream: &str, symbol: &str) -> String {
         why = format!("{why}, {offline:.0} s offline");
     }
     let lost = window.lost_of(stream, symbol);
-    if lost > 0 { format!("{why}, {lost} events lost") } else { why }
+    if lost > 0 {
+        format!("{why}, {lost} events lost")
+    } else {
+        why
+    }
 }
 
-/// Whether the quality windows of a day judge all of it for a stream, so that no events need be counted.
+/// Whether the quality windows of a day judge all of it for a stream, so that no events need be
+/// counted.
 #[must_use]
 pub fn is_judged(partition: &Partition, windows: &[Tally]) -> bool {
-    let (exchange, stream) = (partition.series.exchange.as_str(), partition.series.stream.as_str());
-    let of_stream = |w: &&Tally| w.exchange == exchange && w.events_by_stream.get(stream).is_some_and(|n| *n > 0);
+    let (exchange, stream) = (
+        partition.series.exchange.as_str(),
+        partition.series.stream.as_str(),
+    );
+    let of_stream = |w: &&Tally| {
+        w.exchange == exchange && w.events_by_stream.get(stream).is_some_and(|n| *n > 0)
+    };
     let day = i64::try_from(MINUTES).unwrap_or_default() * MINUTE_NS;
-    let judged: BTreeSet<i64> = windows.iter().filter(of_stream).map(|window| window.window_start_ns).collect();
+    let judged: BTreeSet<i64> = windows
+        .iter()
+        .filter(of_stream)
+        .map(|window| window.window_start_ns)
+        .collect();
     i64::try_from(judged.len()).is_ok_and(|n| n * WINDOW_NS >= day)
 }
 
-/// The command that mends a partition in this state on the days from `first` to `last`, or tells more about it.
+/// The command that mends a partition in this state on the days from `first` to `last`, or tells
+/// more about it.
 #[must_use]
 pub fn command(state: DayState, series: &Series, first: Date, last: Date) -> Option<String> {
-    let Series { exchange, stream, symbol } = series;
+    let Series {
+        exchange,
+        stream,
+        symbol,
+    } = series;
     let which = format!("--exchange {exchange} --stream {stream} --symbol {symbol}");
-    let days = if first == last { format!("--date {first}") } else { format!("--start {first} --end {last}") };
+    let days = if first == last {
+        format!("--date {first}")
+    } else {
+        format!("--start {first} --end {last}")
+    };
     match state {
         DayState::Complete | DayState::Gaps => None,
         DayState::NewFiles | DayState::Pending | DayState::Missing if first == last => {
@@ -436,7 +545,10 @@ mod tests {
     use super::*;
 
     fn partition() -> Partition {
-        serde_json::from_str(r#"{"exchange":"okx","stream":"bbo","symbol":"btcusdt","date":"20260203"}"#).unwrap()
+        serde_json::from_str(
+            r#"{"exchange":"okx","stream":"bbo","symbol":"btcusdt","date":"20260203"}"#,
+        )
+        .unwrap()
     }
 
     fn published() -> Archived {
@@ -474,30 +586,49 @@ mod tests {
 
     fn told(facts: &CoverageFacts<'_>) -> String {
         let (state, reasons, _) = judge(facts);
-        if reasons.is_empty() { state.word().to_owned() } else { format!("{}: {}", state.word(), reasons.join("; ")) }
+        if reasons.is_empty() {
+            state.word().to_owned()
+        } else {
+            format!("{}: {}", state.word(), reasons.join("; "))
+        }
     }
 
     #[test]
     fn every_state_has_its_reason() {
         let partition = partition();
-        let check = |archived: Archived, waiting, quarantined, rows_nearby, today: &str, expected: &str| {
-            let facts = CoverageFacts {
-                partition: &partition,
-                today: today.parse().unwrap(),
-                archived: &archived,
-                waiting,
-                quarantined,
-                rows_nearby,
-                minutes: None,
-                others: &[],
-                windows: &[],
+        let check =
+            |archived: Archived, waiting, quarantined, rows_nearby, today: &str, expected: &str| {
+                let facts = CoverageFacts {
+                    partition: &partition,
+                    today: today.parse().unwrap(),
+                    archived: &archived,
+                    waiting,
+                    quarantined,
+                    rows_nearby,
+                    minutes: None,
+                    others: &[],
+                    windows: &[],
+                };
+                assert_eq!(told(&facts), expected);
             };
-            assert_eq!(told(&facts), expected);
-        };
         let (later, nothing) = ("20260205", Archived::Nothing);
         check(published(), 0, 0, 0, later, "complete");
-        check(published(), 1, 0, 0, later, "new files: 1 file of the spool not in the archive yet");
-        check(published(), 0, 2, 0, later, "quarantined: 2 files in QUARANTINE");
+        check(
+            published(),
+            1,
+            0,
+            0,
+            later,
+            "new files: 1 file of the spool not in the archive yet",
+        );
+        check(
+            published(),
+            0,
+            2,
+            0,
+            later,
+            "quarantined: 2 files in QUARANTINE",
+        );
         check(
             published(),
             1,
@@ -506,12 +637,54 @@ mod tests {
             later,
             "new files: 1 file of the spool not in the archive yet; 1 file in QUARANTINE",
         );
-        check(published(), 0, 0, 0, "20260203", "pending: the day is not over");
-        check(nothing.clone(), 3, 0, 0, later, "pending: 3 files of the spool not in the archive yet");
-        check(nothing.clone(), 0, 0, 7, later, "pending: 7 rows of it are in files of the days beside it");
-        check(nothing.clone(), 0, 0, 0, "20260203", "pending: the day is not over");
-        check(nothing.clone(), 0, 1, 0, later, "quarantined: nothing of it could be compacted; 1 file in QUARANTINE");
-        check(nothing, 0, 0, 0, later, "missing: neither the archive nor the spool has anything of it");
+        check(
+            published(),
+            0,
+            0,
+            0,
+            "20260203",
+            "pending: the day is not over",
+        );
+        check(
+            nothing.clone(),
+            3,
+            0,
+            0,
+            later,
+            "pending: 3 files of the spool not in the archive yet",
+        );
+        check(
+            nothing.clone(),
+            0,
+            0,
+            7,
+            later,
+            "pending: 7 rows of it are in files of the days beside it",
+        );
+        check(
+            nothing.clone(),
+            0,
+            0,
+            0,
+            "20260203",
+            "pending: the day is not over",
+        );
+        check(
+            nothing.clone(),
+            0,
+            1,
+            0,
+            later,
+            "quarantined: nothing of it could be compacted; 1 file in QUARANTINE",
+        );
+        check(
+            nothing,
+            0,
+            0,
+            0,
+            later,
+            "missing: neither the archive nor the spool has anything of it",
+        );
         check(
             Archived::Unproven("no meta.json".to_owned()),
             1,
@@ -524,26 +697,29 @@ mod tests {
 
     #[test]
     fn gaps_by_windows_and_by_density() {
-        let check = |minutes: &Minutes, others: &[Minutes], windows: &[Tally], expected: &[&str]| {
-            let (partition, archived) = (partition(), published());
-            let others: Vec<&Minutes> = others.iter().collect();
-            let facts = CoverageFacts {
-                partition: &partition,
-                today: "20260205".parse().unwrap(),
-                archived: &archived,
-                waiting: 0,
-                quarantined: 0,
-                rows_nearby: 0,
-                minutes: Some(minutes),
-                others: &others,
-                windows,
+        let check =
+            |minutes: &Minutes, others: &[Minutes], windows: &[Tally], expected: &[&str]| {
+                let (partition, archived) = (partition(), published());
+                let others: Vec<&Minutes> = others.iter().collect();
+                let facts = CoverageFacts {
+                    partition: &partition,
+                    today: "20260205".parse().unwrap(),
+                    archived: &archived,
+                    waiting: 0,
+                    quarantined: 0,
+                    rows_nearby: 0,
+                    minutes: Some(minutes),
+                    others: &others,
+                    windows,
+                };
+                let (state, _, gaps) = judge(&facts);
+                let told: Vec<String> = gaps
+                    .iter()
+                    .map(|g| format!("{} {} {}", time_of_day(g.from), time_of_day(g.to), g.why))
+                    .collect();
+                assert_eq!(told, expected);
+                assert_eq!(state == DayState::Complete, expected.is_empty());
             };
-            let (state, _, gaps) = judge(&facts);
-            let told: Vec<String> =
-                gaps.iter().map(|g| format!("{} {} {}", time_of_day(g.from), time_of_day(g.to), g.why)).collect();
-            assert_eq!(told, expected);
-            assert_eq!(state == DayState::Complete, expected.is_empty());
-        };
         let full = without(0..0);
         check(&full, &[], &[], &[]);
         // Less than an hour, and an hour.
@@ -555,22 +731,46 @@ mod tests {
             &["01:40 02:40 1 of 1 other days have events then"],
         );
         // No other day: the day itself is dense, or is not.
-        check(&without(1380..1440), &[], &[], &["23:00 24:00 the day has events in 1380 of its 1440 minutes"]);
+        check(
+            &without(1380..1440),
+            &[],
+            &[],
+            &["23:00 24:00 the day has events in 1380 of its 1440 minutes"],
+        );
         check(&only(&[0, 480, 960]), &[], &[], &[]);
-        // One other day is no witness against a sparse one: a late file of it may be all that has events then.
+        // One other day is no witness against a sparse one: a late file of it may be all that has
+        // events then.
         let late = only(&[0, 100, 200, 300, 480, 700, 960]);
         check(&only(&[0, 480, 960]), std::slice::from_ref(&late), &[], &[]);
-        check(&only(&[0, 480, 960]), &[late.clone(), only(&[0, 480, 960])], &[], &[]);
-        let two = ["00:01 08:00 2 of 2 other days have events then", "08:01 16:00 2 of 2 other days have events then"];
+        check(
+            &only(&[0, 480, 960]),
+            &[late.clone(), only(&[0, 480, 960])],
+            &[],
+            &[],
+        );
+        let two = [
+            "00:01 08:00 2 of 2 other days have events then",
+            "08:01 16:00 2 of 2 other days have events then",
+        ];
         check(&only(&[0, 480, 960]), &[late.clone(), late], &[], &two);
         // Every eight hours, a minute off: quiet, not incomplete. Once it did not come.
-        let funding = [only(&[1, 481, 961]), only(&[0, 479, 960]), only(&[0, 480, 959])];
+        let funding = [
+            only(&[1, 481, 961]),
+            only(&[0, 479, 960]),
+            only(&[0, 480, 959]),
+        ];
         check(&only(&[0, 480, 960]), &funding, &[], &[]);
-        check(&only(&[0, 960]), &funding, &[], &["00:01 16:00 3 of 3 other days have events then"]);
+        check(
+            &only(&[0, 960]),
+            &funding,
+            &[],
+            &["00:01 16:00 3 of 3 other days have events then"],
+        );
         // Most other days are silent then as well.
         let nights = [without(0..300), without(0..300), full.clone()];
         check(&without(0..300), &nights, &[], &[]);
-        // Windows judge where they are: a good one excuses silence, a bad one is a gap whatever came.
+        // Windows judge where they are: a good one excuses silence, a bad one is a gap whatever
+        // came.
         let good: Vec<Tally> = (0..96).map(|nth| window(nth, "A")).collect();
         check(&without(100..400), std::slice::from_ref(&full), &good, &[]);
         check(
@@ -579,8 +779,17 @@ mod tests {
             &[window(3, "B"), window(4, "C"), window(5, "C")],
             &["01:00 01:30 the collector graded it C"],
         );
-        let lost = Tally { offline_seconds: 90.4, missing: 2, ..window(95, "D") };
-        check(&full, &[], &[lost], &["23:45 24:00 the collector graded it D, 90 s offline, 2 events lost"]);
+        let lost = Tally {
+            offline_seconds: 90.4,
+            missing: 2,
+            ..window(95, "D")
+        };
+        check(
+            &full,
+            &[],
+            &[lost],
+            &["23:45 24:00 the collector graded it D, 90 s offline, 2 events lost"],
+        );
         // A window that is bad because of one series is bad for that one.
         let of = |series: &str| Tally {
             events: 9,
@@ -588,30 +797,75 @@ mod tests {
             ..window(4, "C")
         };
         check(&full, &[], &[of("bbo/ethusdt")], &[]);
-        check(&full, &[], &[of("bbo/btcusdt")], &["01:00 01:15 the collector graded it F, 600 s offline"]);
-        // Of several collectors one that was well has what another one lost, if it saw as much; the least loss is told once.
+        check(
+            &full,
+            &[],
+            &[of("bbo/btcusdt")],
+            &["01:00 01:15 the collector graded it F, 600 s offline"],
+        );
+        // Of several collectors one that was well has what another one lost, if it saw as much; the
+        // least loss is told once.
         let seen = |events: u64, window: Tally| Tally {
             events_by_stream: BTreeMap::from([("bbo".to_owned(), events)]),
             ..window
         };
         check(&full, &[], &[window(4, "C"), window(4, "A")], &[]);
         let late = [window(4, "C"), seen(5, window(4, "A"))];
-        check(&full, &[], &late, &["01:00 01:15 the collector graded it C"]);
-        check(&full, &[], &[window(4, "D"), window(4, "C")], &["01:00 01:15 the collector graded it C"]);
-        check(&full, &[], &[window(4, "C"), seen(0, window(4, "A"))], &["01:00 01:15 the collector graded it C"]);
-        let halves: Vec<Tally> = (0..48).flat_map(|nth| [window(nth, "A"), window(nth, "A")]).collect();
+        check(
+            &full,
+            &[],
+            &late,
+            &["01:00 01:15 the collector graded it C"],
+        );
+        check(
+            &full,
+            &[],
+            &[window(4, "D"), window(4, "C")],
+            &["01:00 01:15 the collector graded it C"],
+        );
+        check(
+            &full,
+            &[],
+            &[window(4, "C"), seen(0, window(4, "A"))],
+            &["01:00 01:15 the collector graded it C"],
+        );
+        let halves: Vec<Tally> = (0..48)
+            .flat_map(|nth| [window(nth, "A"), window(nth, "A")])
+            .collect();
         assert!(!is_judged(&partition(), &halves) && is_judged(&partition(), &good));
         // Those of another exchange, or without events of the stream, say nothing.
-        check(&full, &[], &[Tally { exchange: "bybit".to_owned(), ..window(4, "F") }], &[]);
-        let silent: Vec<Tally> = good.into_iter().map(|w| Tally { events_by_stream: BTreeMap::new(), ..w }).collect();
+        check(
+            &full,
+            &[],
+            &[Tally {
+                exchange: "bybit".to_owned(),
+                ..window(4, "F")
+            }],
+            &[],
+        );
+        let silent: Vec<Tally> = good
+            .into_iter()
+            .map(|w| Tally {
+                events_by_stream: BTreeMap::new(),
+                ..w
+            })
+            .collect();
         assert!(!is_judged(&partition(), &silent));
-        check(&without(100..160), &[full], &silent, &["01:40 02:40 1 of 1 other days have events then"]);
+        check(
+            &without(100..160),
+            &[full],
+            &silent,
+            &["01:40 02:40 1 of 1 other days have events then"],
+        );
     }
 
     #[test]
     fn one_command_for_days_that_follow_one_another() {
         let cell = |date: &str, state| Cell {
-            partition: Partition { date: date.parse().unwrap(), ..partition() },
+            partition: Partition {
+                date: date.parse().unwrap(),
+                ..partition()
+            },
             state,
             reasons: Vec::new(),
             gaps: Vec::new(),
@@ -628,9 +882,18 @@ mod tests {
             cell("20260205", DayState::Pending),
         ];
         let spans = spans(&cells);
-        assert_eq!(spans.iter().map(|span| span.len()).collect::<Vec<_>>(), [2, 1, 1]);
+        assert_eq!(
+            spans.iter().map(|span| span.len()).collect::<Vec<_>>(),
+            [2, 1, 1]
+        );
         let say = |first: &str, last: &str, state| {
-            command(state, &partition().series, first.parse().unwrap(), last.parse().unwrap()).unwrap_or_default()
+            command(
+                state,
+                &partition().series,
+                first.parse().unwrap(),
+                last.parse().unwrap(),
+            )
+            .unwrap_or_default()
         };
         assert_eq!(
             say("20260201", "20260202", DayState::Missing),

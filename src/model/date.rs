@@ -1,4 +1,5 @@
-//! A UTC day, written `20260203` as in paths. It begins and ends at midnight UTC; there is no local time.
+//! A UTC day, written `20260203` as in paths. It begins and ends at midnight UTC; there is no local
+//! time.
 
 use std::{fmt, str::FromStr};
 
@@ -11,7 +12,8 @@ use crate::error::{Error, Result};
 /// Nanoseconds of a day.
 pub const DAY_NS: i64 = 86_400_000_000_000;
 
-/// A UTC day between 1980-01-01 and 2199-12-31, so that its bounds in nanoseconds always fit an `i64`.
+/// A UTC day between 1980-01-01 and 2199-12-31, so that its bounds in nanoseconds always fit an
+/// `i64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Date(NaiveDate);
@@ -28,7 +30,8 @@ impl Date {
     /// # Errors
     /// When the instant is outside the supported years.
     pub fn of(instant: DateTime<Utc>) -> Result<Self> {
-        Self::checked(instant.date_naive()).ok_or_else(|| Error::usage(format!("{instant} is outside 1980 to 2199")))
+        Self::checked(instant.date_naive())
+            .ok_or_else(|| Error::usage(format!("{instant} is outside 1980 to 2199")))
     }
 
     /// The day of a year, month and day of month, if there is one.
@@ -40,7 +43,10 @@ impl Date {
     /// The first nanosecond of the day.
     #[must_use]
     pub fn start_ns(self) -> i64 {
-        let days = self.0.signed_duration_since(NaiveDate::default()).num_days();
+        let days = self
+            .0
+            .signed_duration_since(NaiveDate::default())
+            .num_days();
         days * DAY_NS
     }
 
@@ -53,13 +59,19 @@ impl Date {
     /// The day before; the first supported day is its own predecessor.
     #[must_use]
     pub fn pred(self) -> Self {
-        self.0.checked_sub_days(Days::new(1)).and_then(Self::checked).unwrap_or(self)
+        self.0
+            .checked_sub_days(Days::new(1))
+            .and_then(Self::checked)
+            .unwrap_or(self)
     }
 
     /// The day after; the last supported day is its own successor.
     #[must_use]
     pub fn succ(self) -> Self {
-        self.0.checked_add_days(Days::new(1)).and_then(Self::checked).unwrap_or(self)
+        self.0
+            .checked_add_days(Days::new(1))
+            .and_then(Self::checked)
+            .unwrap_or(self)
     }
 
     /// Days from `other` to this one; negative when this one is earlier.
@@ -162,7 +174,14 @@ mod tests {
 
     #[test]
     fn only_eight_digits_of_a_real_day_are_a_date() {
-        for text in ["2026-02-03", "20260230", "202602", "", "２０２６０２０３", "19700101"] {
+        for text in [
+            "2026-02-03",
+            "20260230",
+            "202602",
+            "",
+            "２０２６０２０３",
+            "19700101",
+        ] {
             assert!(text.parse::<Date>().is_err(), "{text}");
         }
     }

@@ -1,7 +1,9 @@
-//! Journals of what was removed on purpose: one JSON object a line, so that a person with `grep` can read them.
+//! Journals of what was removed on purpose: one JSON object a line, so that a person with `grep`
+//! can read them.
 //!
-//! A line is written durably before the removal that it announces, and once more with the result. No decision is made
-//! from a journal: whether something may be removed is proven from the archive each time.
+//! A line is written durably before the removal that it announces, and once more with the result.
+//! No decision is made from a journal: whether something may be removed is proven from the archive
+//! each time.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -96,7 +98,8 @@ pub struct PrunedRecord {
     pub qlc_version: String,
 }
 
-/// What `qlc quarantine` takes out of QUARANTINE: on request, or because its rows are in the archive now.
+/// What `qlc quarantine` takes out of QUARANTINE: on request, or because its rows are in the
+/// archive now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
     /// The folder it is kept in.
@@ -122,8 +125,13 @@ pub struct Released {
 pub fn to_lines<T: Serialize>(all: &[T]) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for one in all {
-        serde_json::to_writer(&mut bytes, one)
-            .map_err(|e| Error::caused(Kind::Internal, "a line of a journal could not be written as JSON", e))?;
+        serde_json::to_writer(&mut bytes, one).map_err(|e| {
+            Error::caused(
+                Kind::Internal,
+                "a line of a journal could not be written as JSON",
+                e,
+            )
+        })?;
         bytes.push(b'\n');
     }
     Ok(bytes)
@@ -137,8 +145,9 @@ pub fn from_lines<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>> {
     let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
     lines
         .map(|line| {
-            serde_json::from_slice(line)
-                .map_err(|e| Error::caused(Kind::Damage, "a line of the journal is not readable", e))
+            serde_json::from_slice(line).map_err(|e| {
+                Error::caused(Kind::Damage, "a line of the journal is not readable", e)
+            })
         })
         .collect()
 }
@@ -156,17 +165,30 @@ mod tests {
             sha256: "a".repeat(64),
             rows: 3,
             row_hash: RowHash::EMPTY,
-            data: vec![InData { date: "20260203".parse().unwrap(), rows: 3, data_sha256: "b".repeat(64) }],
+            data: vec![InData {
+                date: "20260203".parse().unwrap(),
+                rows: 3,
+                data_sha256: "b".repeat(64),
+            }],
             quarantined: None,
             why: "older than 7 days".to_owned(),
             decided_at: "2026-02-20T00:00:00Z".to_owned(),
             qlc_version: "0.1.0".to_owned(),
             ended: None,
         };
-        let both = [line.clone(), Pruned { ended: Some(RemovalResult::Removed), ..line }];
+        let both = [
+            line.clone(),
+            Pruned {
+                ended: Some(RemovalResult::Removed),
+                ..line
+            },
+        ];
         let bytes = to_lines(&both).unwrap();
         assert_eq!(String::from_utf8(bytes.clone()).unwrap().lines().count(), 2);
         assert_eq!(from_lines::<Pruned>(&bytes).unwrap(), both);
-        assert_eq!(from_lines::<Pruned>(b"{}\n").unwrap_err().kind(), Kind::Damage);
+        assert_eq!(
+            from_lines::<Pruned>(b"{}\n").unwrap_err().kind(),
+            Kind::Damage
+        );
     }
 }

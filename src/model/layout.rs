@@ -1,5 +1,5 @@
-//! Where everything is: keys of spool and archive, relative to their roots, `/` between the parts. A folder and a
-//! bucket have the same ones.
+//! Where everything is: keys of spool and archive, relative to their roots, `/` between the parts.
+//! A folder and a bucket have the same ones.
 
 use crate::error::{Error, Result};
 
@@ -43,12 +43,14 @@ pub fn collector_dir(collector: &str) -> String {
     format!("{COLLECTOR}{collector}")
 }
 
-/// The collector that left the spool file `key`, or the folder `key` of a spool: that of the leading `collector=` folder,
-/// if there is one.
+/// The collector that left the spool file `key`, or the folder `key` of a spool: that of the
+/// leading `collector=` folder, if there is one.
 #[must_use]
 pub fn collector_of(key: &str) -> Option<&str> {
     let first = key.split_once('/').map_or(key, |(first, _)| first);
-    first.strip_prefix(COLLECTOR).filter(|name| Collector::is(name))
+    first
+        .strip_prefix(COLLECTOR)
+        .filter(|name| Collector::is(name))
 }
 
 /// A key of a spool, or a folder of it, without the folder of the collector.
@@ -63,7 +65,10 @@ pub fn without_collector(key: &str) -> &str {
 /// `exchange=…/stream=…/symbol=…`
 #[must_use]
 pub fn series_dir(series: &Series) -> String {
-    format!("exchange={}/stream={}/symbol={}", series.exchange, series.stream, series.symbol)
+    format!(
+        "exchange={}/stream={}/symbol={}",
+        series.exchange, series.stream, series.symbol
+    )
 }
 
 /// `exchange=…/stream=…/symbol=…/date=…`
@@ -108,7 +113,8 @@ pub fn imported_key(partition: &Partition, file: &str) -> String {
     format!("{IMPORTED}/{}/{file}", partition_dir(partition))
 }
 
-/// The folder of a day's journals: `folder` is [`PRUNED`], [`DISCARDED`], [`RETRIED`] or [`RUNS`], the day that of the run.
+/// The folder of a day's journals: `folder` is [`PRUNED`], [`DISCARDED`], [`RETRIED`] or [`RUNS`],
+/// the day that of the run.
 #[must_use]
 pub fn journal_dir(folder: &str, today: Date) -> String {
     format!("{folder}/date={today}")
@@ -126,7 +132,8 @@ pub struct Placed {
 }
 
 impl Placed {
-    /// Takes apart a key that has the layout below `folder`, such as [`QUARANTINE`]; `None` when it does not lie there.
+    /// Takes apart a key that has the layout below `folder`, such as [`QUARANTINE`]; `None` when it
+    /// does not lie there.
     ///
     /// # Errors
     /// As [`Self::parse`].
@@ -156,7 +163,11 @@ impl Placed {
         };
         let build = || {
             Ok(Self {
-                series: Series { exchange: exchange.parse()?, stream: stream.parse()?, symbol: symbol.parse()? },
+                series: Series {
+                    exchange: exchange.parse()?,
+                    stream: stream.parse()?,
+                    symbol: symbol.parse()?,
+                },
                 date: date.map(str::parse).transpose()?,
                 file: (*file).to_owned(),
             })
@@ -164,13 +175,15 @@ impl Placed {
         Some(build())
     }
 
-    /// Takes apart the key of a Parquet file of the spool; `None` when it is no input: another kind of file, an unfinished or
-    /// hidden one, or one in a folder of the collector's own. Every Parquet file below a `symbol=` folder belongs to that
-    /// series, at whatever depth, and the last `date=` folder that names a day tells its day. A folder `collector=…` may
-    /// stand before the others; [`collector_of`] tells its name.
+    /// Takes apart the key of a Parquet file of the spool; `None` when it is no input: another kind
+    /// of file, an unfinished or hidden one, or one in a folder of the collector's own. Every
+    /// Parquet file below a `symbol=` folder belongs to that series, at whatever depth, and the
+    /// last `date=` folder that names a day tells its day. A folder `collector=…` may stand before
+    /// the others; [`collector_of`] tells its name.
     ///
     /// # Errors
-    /// When it belongs to no series: it lies elsewhere, or the folders bear names that no exchange, stream or symbol can have.
+    /// When it belongs to no series: it lies elsewhere, or the folders bear names that no exchange,
+    /// stream or symbol can have.
     #[must_use]
     pub fn in_spool(key: &str) -> Option<Result<Self>> {
         let (folders, file) = key.rsplit_once('/').unwrap_or(("", key));
@@ -188,15 +201,22 @@ impl Placed {
         };
         let build = || {
             Ok(Self {
-                series: Series { exchange: exchange.parse()?, stream: stream.parse()?, symbol: symbol.parse()? },
-                date: parts.filter_map(|part| date_of_folder(part.strip_prefix("date=")?)).next_back(),
+                series: Series {
+                    exchange: exchange.parse()?,
+                    stream: stream.parse()?,
+                    symbol: symbol.parse()?,
+                },
+                date: parts
+                    .filter_map(|part| date_of_folder(part.strip_prefix("date=")?))
+                    .next_back(),
                 file: file.to_owned(),
             })
         };
         Some(build())
     }
 
-    /// The day that this spool file belongs to by its folder or its name; `None` when neither tells.
+    /// The day that this spool file belongs to by its folder or its name; `None` when neither
+    /// tells.
     #[must_use]
     pub fn home(&self) -> Option<Date> {
         self.date.or_else(|| date_of_name(&self.file))
@@ -213,16 +233,28 @@ pub fn is_input(file: &str) -> bool {
 /// Whether a folder of the spool holds what the collector or the file system keeps for itself.
 #[must_use]
 pub fn is_own_folder(folder: &str) -> bool {
-    [FEED, quality::DIR, LOST_AND_FOUND].contains(&without_collector(folder).split('/').next().unwrap_or_default())
+    [FEED, quality::DIR, LOST_AND_FOUND].contains(
+        &without_collector(folder)
+            .split('/')
+            .next()
+            .unwrap_or_default(),
+    )
 }
 
-/// The day of a record that the collector leaves beside the spool: a feed log, its rejected frames, a quality window.
+/// The day of a record that the collector leaves beside the spool: a feed log, its rejected frames,
+/// a quality window.
 #[must_use]
 pub fn record_day(key: &str) -> Option<Date> {
-    match without_collector(key).split('/').collect::<Vec<_>>().as_slice() {
+    match without_collector(key)
+        .split('/')
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         [FEED, file] => {
             let day = file.strip_suffix(".ndjson")?;
-            dashed(day.strip_prefix("rejects-").unwrap_or(day))?.parse().ok()
+            dashed(day.strip_prefix("rejects-").unwrap_or(day))?
+                .parse()
+                .ok()
         }
         [quality::DIR, folder, file] => {
             let _ = file.strip_prefix("window=")?.strip_suffix(".json")?;
@@ -240,11 +272,18 @@ pub fn date_of_folder(text: &str) -> Option<Date> {
 
 /// The digits of a text such as `2026-02-03`.
 fn dashed(text: &str) -> Option<String> {
-    let is_right = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    let is_right = |(at, byte): (usize, u8)| {
+        if at == 4 || at == 7 {
+            byte == b'-'
+        } else {
+            byte.is_ascii_digit()
+        }
+    };
     (text.len() == 10 && text.bytes().enumerate().all(is_right)).then(|| text.replace('-', ""))
 }
 
-/// Which series may have files in or below a folder: those that bear the names which its path tells.
+/// Which series may have files in or below a folder: those that bear the names which its path
+/// tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FolderReach<'a> {
     exchange: Option<&'a str>,
@@ -253,12 +292,21 @@ pub struct FolderReach<'a> {
 }
 
 impl<'a> FolderReach<'a> {
-    /// That of `folder`, where the layout begins in the folder `base` (empty for the root); `None` when no series can have
-    /// files there. At the root the folder of a collector may stand before the others.
+    /// That of `folder`, where the layout begins in the folder `base` (empty for the root); `None`
+    /// when no series can have files there. At the root the folder of a collector may stand before
+    /// the others.
     #[must_use]
     pub fn of(base: &str, folder: &'a str) -> Option<Self> {
-        let all = Self { exchange: None, stream: None, symbol: None };
-        let folder = if base.is_empty() { without_collector(folder) } else { folder };
+        let all = Self {
+            exchange: None,
+            stream: None,
+            symbol: None,
+        };
+        let folder = if base.is_empty() {
+            without_collector(folder)
+        } else {
+            folder
+        };
         let mut parts = folder.split('/').filter(|part| !part.is_empty());
         for wanted in base.split('/').filter(|part| !part.is_empty()) {
             match parts.next() {
@@ -268,8 +316,11 @@ impl<'a> FolderReach<'a> {
             }
         }
         let mut reach = all;
-        let names =
-            [(&mut reach.exchange, "exchange="), (&mut reach.stream, "stream="), (&mut reach.symbol, "symbol=")];
+        let names = [
+            (&mut reach.exchange, "exchange="),
+            (&mut reach.stream, "stream="),
+            (&mut reach.symbol, "symbol="),
+        ];
         for ((name, prefix), part) in names.into_iter().zip(parts) {
             *name = Some(part.strip_prefix(prefix)?);
         }
@@ -279,24 +330,45 @@ impl<'a> FolderReach<'a> {
     /// Whether `series` is one of them.
     #[must_use]
     pub fn has(&self, series: &Series) -> bool {
-        self.exchange.is_none_or(|name| name == series.exchange.as_str())
-            && self.stream.is_none_or(|name| name == series.stream.as_str())
-            && self.symbol.is_none_or(|name| name == series.symbol.as_str())
+        self.exchange
+            .is_none_or(|name| name == series.exchange.as_str())
+            && self
+                .stream
+                .is_none_or(|name| name == series.stream.as_str())
+            && self
+                .symbol
+                .is_none_or(|name| name == series.symbol.as_str())
     }
 
     /// Whether `selection` may mean one of them.
     #[must_use]
     pub fn meets(&self, selection: &Selection) -> bool {
-        let meant =
-            |name: Option<&str>, names: &[&str]| names.is_empty() || name.is_none_or(|name| names.contains(&name));
-        let exchanges: Vec<&str> = selection.exchanges.iter().map(super::partition::Exchange::as_str).collect();
-        let streams: Vec<&str> = selection.streams.iter().map(super::partition::Stream::as_str).collect();
-        let symbols: Vec<&str> = selection.symbols.iter().map(super::partition::Symbol::as_str).collect();
-        meant(self.exchange, &exchanges) && meant(self.stream, &streams) && meant(self.symbol, &symbols)
+        let meant = |name: Option<&str>, names: &[&str]| {
+            names.is_empty() || name.is_none_or(|name| names.contains(&name))
+        };
+        let exchanges: Vec<&str> = selection
+            .exchanges
+            .iter()
+            .map(super::partition::Exchange::as_str)
+            .collect();
+        let streams: Vec<&str> = selection
+            .streams
+            .iter()
+            .map(super::partition::Stream::as_str)
+            .collect();
+        let symbols: Vec<&str> = selection
+            .symbols
+            .iter()
+            .map(super::partition::Symbol::as_str)
+            .collect();
+        meant(self.exchange, &exchanges)
+            && meant(self.stream, &streams)
+            && meant(self.symbol, &symbols)
     }
 }
 
-/// The day at the beginning of a name such as `2026-02-03_14-30-00.parquet` or `20260203T1430.parquet`.
+/// The day at the beginning of a name such as `2026-02-03_14-30-00.parquet` or
+/// `20260203T1430.parquet`.
 fn date_of_name(file: &str) -> Option<Date> {
     if let Some(day) = file.get(..10).and_then(dashed) {
         return day.parse().ok();
@@ -318,10 +390,16 @@ mod tests {
 
     #[test]
     fn both_spool_layouts_are_read() {
-        let flat = placed("exchange=binance/stream=bbo/symbol=btcusdt/2026-02-03_14-30-00.parquet").unwrap();
+        let flat = placed("exchange=binance/stream=bbo/symbol=btcusdt/2026-02-03_14-30-00.parquet")
+            .unwrap();
         assert_eq!(flat.series.to_string(), "binance/bbo/btcusdt");
-        assert_eq!((flat.date, flat.home().unwrap().to_string()), (None, "20260203".to_owned()));
-        let dated = placed("exchange=binance/stream=bbo/symbol=btcusdt/date=20260203/part-0.parquet").unwrap();
+        assert_eq!(
+            (flat.date, flat.home().unwrap().to_string()),
+            (None, "20260203".to_owned())
+        );
+        let dated =
+            placed("exchange=binance/stream=bbo/symbol=btcusdt/date=20260203/part-0.parquet")
+                .unwrap();
         assert_eq!(dated.home().unwrap().to_string(), "20260203");
         let unnamed = placed("exchange=binance/stream=bbo/symbol=btcusdt/part-0.parquet").unwrap();
         assert_eq!(unnamed.home(), None);
@@ -329,11 +407,23 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_layout_is_not_placed() {
-        for key in ["a.parquet", "_receipts/exchange=x/stream=y/symbol=z/date=20260203/a.json", "exchange=a/b/c/d"] {
+        for key in [
+            "a.parquet",
+            "_receipts/exchange=x/stream=y/symbol=z/date=20260203/a.json",
+            "exchange=a/b/c/d",
+        ] {
             assert!(Placed::parse(key).is_none(), "{key}");
         }
-        assert!(Placed::parse("exchange=a b/stream=bbo/symbol=x/f.parquet").unwrap().is_err());
-        assert!(Placed::parse("exchange=a/stream=bbo/symbol=x/date=2026/f.parquet").unwrap().is_err());
+        assert!(
+            Placed::parse("exchange=a b/stream=bbo/symbol=x/f.parquet")
+                .unwrap()
+                .is_err()
+        );
+        assert!(
+            Placed::parse("exchange=a/stream=bbo/symbol=x/date=2026/f.parquet")
+                .unwrap()
+                .is_err()
+        );
     }
 
     #[test]
@@ -342,7 +432,11 @@ mod tests {
             let key = format!("exchange=binance/stream=bbo/symbol=btcusdt/{rest}");
             let placed = Placed::in_spool(&key).unwrap().unwrap();
             assert_eq!(placed.series.to_string(), "binance/bbo/btcusdt", "{rest}");
-            assert_eq!(placed.home().map(|day| day.to_string()).as_deref(), day, "{rest}");
+            assert_eq!(
+                placed.home().map(|day| day.to_string()).as_deref(),
+                day,
+                "{rest}"
+            );
         };
         check("2026-02-03_14-30-00.parquet", Some("20260203"));
         check("date=20260203/part-0.parquet", Some("20260203"));
@@ -352,7 +446,10 @@ mod tests {
         check("old/2026-02-03_14.parquet", Some("20260203"));
         check("date=yesterday/2026-02-03_14.parquet", Some("20260203"));
         check("date=yesterday/part-0.parquet", None);
-        check("date=20260203/date=20260204/part-0.parquet", Some("20260204"));
+        check(
+            "date=20260203/date=20260204/part-0.parquet",
+            Some("20260204"),
+        );
     }
 
     #[test]
@@ -381,30 +478,71 @@ mod tests {
 
     #[test]
     fn a_folder_of_a_collector_may_stand_before_the_others() {
-        let key = "collector=tokyo-1/exchange=binance/stream=bbo/symbol=btcusdt/date=20260203/a.parquet";
+        let key =
+            "collector=tokyo-1/exchange=binance/stream=bbo/symbol=btcusdt/date=20260203/a.parquet";
         let inner = key.split_once('/').unwrap().1;
-        assert_eq!((collector_of(key), without_collector(key)), (Some("tokyo-1"), inner));
+        assert_eq!(
+            (collector_of(key), without_collector(key)),
+            (Some("tokyo-1"), inner)
+        );
         assert_eq!(collector_of(&collector_dir("a")), Some("a"));
-        assert_eq!(Placed::in_spool(key).unwrap().unwrap(), Placed::in_spool(inner).unwrap().unwrap());
-        assert!(Placed::parse(key).is_none(), "an archive has no such folder");
-        // What bears no name of a collector, or stands elsewhere, is no such folder: its files belong nowhere.
-        for other in ["collector=", "collector=a b", "collector=.", "collectors=a", "exchange=x/collector=a"] {
-            assert_eq!((collector_of(other), without_collector(other)), (None, other));
+        assert_eq!(
+            Placed::in_spool(key).unwrap().unwrap(),
+            Placed::in_spool(inner).unwrap().unwrap()
+        );
+        assert!(
+            Placed::parse(key).is_none(),
+            "an archive has no such folder"
+        );
+        // What bears no name of a collector, or stands elsewhere, is no such folder: its files
+        // belong nowhere.
+        for other in [
+            "collector=",
+            "collector=a b",
+            "collector=.",
+            "collectors=a",
+            "exchange=x/collector=a",
+        ] {
+            assert_eq!(
+                (collector_of(other), without_collector(other)),
+                (None, other)
+            );
             let key = format!("{other}/{inner}");
             assert!(Placed::in_spool(&key).unwrap().is_err(), "{key}");
         }
-        assert!(Placed::in_spool(&format!("collector=a/{key}")).unwrap().is_err());
+        assert!(
+            Placed::in_spool(&format!("collector=a/{key}"))
+                .unwrap()
+                .is_err()
+        );
         assert!(Placed::in_spool("collector=a/x.parquet").unwrap().is_err());
         // Records and own folders are each collector's.
-        assert!(is_own_folder("collector=a/_feed") && is_own_folder("collector=a/quality/date=20260203"));
+        assert!(
+            is_own_folder("collector=a/_feed")
+                && is_own_folder("collector=a/quality/date=20260203")
+        );
         assert!(!is_own_folder("collector=a") && !is_own_folder("collector=_feed"));
         assert!(Placed::in_spool("collector=a/_feed/x.parquet").is_none());
-        assert_eq!(record_day("collector=a/_feed/2026-02-03.ndjson").unwrap().to_string(), "20260203");
-        assert_eq!(record_day("collector=a/quality/date=20260203/window=1.json").unwrap().to_string(), "20260203");
-        // A folder that cannot be listed hides the series that its path allows, and only in a spool.
+        assert_eq!(
+            record_day("collector=a/_feed/2026-02-03.ndjson")
+                .unwrap()
+                .to_string(),
+            "20260203"
+        );
+        assert_eq!(
+            record_day("collector=a/quality/date=20260203/window=1.json")
+                .unwrap()
+                .to_string(),
+            "20260203"
+        );
+        // A folder that cannot be listed hides the series that its path allows, and only in a
+        // spool.
         let series: Series =
-            serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt"}"#).unwrap();
-        let has = |base: &str, folder: &str| FolderReach::of(base, folder).map(|reach| reach.has(&series));
+            serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt"}"#)
+                .unwrap();
+        let has = |base: &str, folder: &str| {
+            FolderReach::of(base, folder).map(|reach| reach.has(&series))
+        };
         assert_eq!(has("", "collector=a"), Some(true));
         assert_eq!(has("", "collector=a/exchange=binance"), Some(true));
         assert_eq!(has("", "collector=a/exchange=okx"), Some(false));
@@ -415,31 +553,65 @@ mod tests {
     #[test]
     fn a_folder_tells_which_series_may_lie_below_it() {
         let series: Series =
-            serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt"}"#).unwrap();
-        let has = |base: &str, folder: &str| FolderReach::of(base, folder).map(|reach| reach.has(&series));
-        for folder in
-            ["", "exchange=binance", "exchange=binance/stream=bbo", "exchange=binance/stream=bbo/symbol=btcusdt/x"]
-        {
+            serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt"}"#)
+                .unwrap();
+        let has = |base: &str, folder: &str| {
+            FolderReach::of(base, folder).map(|reach| reach.has(&series))
+        };
+        for folder in [
+            "",
+            "exchange=binance",
+            "exchange=binance/stream=bbo",
+            "exchange=binance/stream=bbo/symbol=btcusdt/x",
+        ] {
             assert_eq!(has("", folder), Some(true), "{folder}");
         }
-        assert_eq!(has("", "exchange=binance/stream=bbo/symbol=ethusdt"), Some(false));
+        assert_eq!(
+            has("", "exchange=binance/stream=bbo/symbol=ethusdt"),
+            Some(false)
+        );
         assert_eq!(has("", "exchange=okx"), Some(false));
-        for folder in ["other", "exchange=binance/other", "QUARANTINE/exchange=binance"] {
+        for folder in [
+            "other",
+            "exchange=binance/other",
+            "QUARANTINE/exchange=binance",
+        ] {
             assert_eq!(has("", folder), None, "{folder}");
         }
         assert_eq!(has(QUARANTINE, ""), Some(true));
         assert_eq!(has(QUARANTINE, "QUARANTINE"), Some(true));
         assert_eq!(has(QUARANTINE, "QUARANTINE/exchange=okx"), Some(false));
         assert_eq!(has(QUARANTINE, "exchange=binance"), None);
-        let only = Selection { exchanges: vec!["okx".parse().unwrap()], ..Selection::all() };
-        let meets = |folder: &str| FolderReach::of("", folder).is_some_and(|reach| reach.meets(&only));
-        assert_eq!([meets(""), meets("exchange=okx/stream=x"), meets("exchange=binance")], [true, true, false]);
-        assert!(FolderReach::of("", "exchange=binance").unwrap().meets(&Selection::all()));
+        let only = Selection {
+            exchanges: vec!["okx".parse().unwrap()],
+            ..Selection::all()
+        };
+        let meets =
+            |folder: &str| FolderReach::of("", folder).is_some_and(|reach| reach.meets(&only));
+        assert_eq!(
+            [
+                meets(""),
+                meets("exchange=okx/stream=x"),
+                meets("exchange=binance")
+            ],
+            [true, true, false]
+        );
+        assert!(
+            FolderReach::of("", "exchange=binance")
+                .unwrap()
+                .meets(&Selection::all())
+        );
     }
 
     #[test]
     fn unfinished_and_hidden_files_are_no_input() {
-        for file in ["a.parquet.tmp", ".a.parquet", "._a.parquet", "a.json", "parquet"] {
+        for file in [
+            "a.parquet.tmp",
+            ".a.parquet",
+            "._a.parquet",
+            "a.json",
+            "parquet",
+        ] {
             assert!(!is_input(file), "{file}");
         }
         assert!(is_input("2026-02-03_14-30-00.parquet"));

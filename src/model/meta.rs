@@ -26,8 +26,15 @@ pub struct Meta {
 }
 
 /// The names of the seven keys.
-pub const KEYS: [&str; 7] =
-    ["row_count", "schema_version", "ts_event_min", "ts_event_max", "sha256", "created_at", "source_files"];
+pub const KEYS: [&str; 7] = [
+    "row_count",
+    "schema_version",
+    "ts_event_min",
+    "ts_event_max",
+    "sha256",
+    "created_at",
+    "source_files",
+];
 
 impl Meta {
     /// The bytes of the file, ending in a line feed.
@@ -35,8 +42,9 @@ impl Meta {
     /// # Errors
     /// Never in practice: all fields are plain.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::caused(Kind::Internal, "meta.json could not be written as JSON", e))?;
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| {
+            Error::caused(Kind::Internal, "meta.json could not be written as JSON", e)
+        })?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -46,11 +54,13 @@ impl Meta {
     /// # Errors
     /// When they are not JSON or a key is missing or of another type.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|e| Error::caused(Kind::Damage, "meta.json is not readable", e))
+        serde_json::from_slice(bytes)
+            .map_err(|e| Error::caused(Kind::Damage, "meta.json is not readable", e))
     }
 }
 
-/// Everything that is wrong with the form of a `meta.json`: keys, types, order. Values are not compared with the data.
+/// Everything that is wrong with the form of a `meta.json`: keys, types, order. Values are not
+/// compared with the data.
 #[must_use]
 pub fn findings(bytes: &[u8]) -> Vec<String> {
     let value: serde_json::Value = match serde_json::from_slice(bytes) {
@@ -68,17 +78,28 @@ pub fn findings(bytes: &[u8]) -> Vec<String> {
         };
         let fine = match key {
             "row_count" | "source_files" => value.is_u64(),
-            "ts_event_min" | "ts_event_max" => value.as_str().is_some_and(|s| s.parse::<i64>().is_ok()),
+            "ts_event_min" | "ts_event_max" => {
+                value.as_str().is_some_and(|s| s.parse::<i64>().is_ok())
+            }
             "sha256" => value.as_str().is_some_and(is_sha256),
-            "created_at" => value.as_str().is_some_and(|s| chrono::DateTime::parse_from_rfc3339(s).is_ok()),
+            "created_at" => value
+                .as_str()
+                .is_some_and(|s| chrono::DateTime::parse_from_rfc3339(s).is_ok()),
             _ => value.is_string(),
         };
         if !fine {
-            found.push(format!("meta.json has {key}: {value}, which is not of the right form"));
+            found.push(format!(
+                "meta.json has {key}: {value}, which is not of the right form"
+            ));
         }
     }
-    if found.is_empty() && keys_in_order(bytes).is_none_or(|keys| !keys.starts_with(&KEYS.map(str::to_owned))) {
-        found.push(format!("meta.json has its keys in another order than {}", KEYS.join(", ")));
+    if found.is_empty()
+        && keys_in_order(bytes).is_none_or(|keys| !keys.starts_with(&KEYS.map(str::to_owned)))
+    {
+        found.push(format!(
+            "meta.json has its keys in another order than {}",
+            KEYS.join(", ")
+        ));
     }
     if found.is_empty()
         && let Err(error) = Meta::from_json(bytes)
@@ -92,7 +113,10 @@ pub fn findings(bytes: &[u8]) -> Vec<String> {
 /// Whether `text` is a sha256 in lower case hex.
 #[must_use]
 pub fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// The keys of a JSON object as they stand in the text; a `serde_json` map would sort them.
@@ -103,7 +127,10 @@ fn keys_in_order(bytes: &[u8]) -> Option<Vec<String>> {
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("an object")
         }
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> std::result::Result<Vec<String>, A::Error> {
+        fn visit_map<A: serde::de::MapAccess<'de>>(
+            self,
+            mut map: A,
+        ) -> std::result::Result<Vec<String>, A::Error> {
             let mut keys = Vec::new();
             while let Some((key, _)) = map.next_entry::<String, serde::de::IgnoredAny>()? {
                 keys.push(key);
@@ -146,7 +173,8 @@ mod tests {
         assert_eq!(findings(b"{}").len(), 7);
         let number = text.replace("\"1770076800000000000\"", "1770076800000000000");
         assert_eq!(findings(number.as_bytes()).len(), 1);
-        let swapped = "{\"schema_version\":\"v1\",".to_owned() + &text[1..].replace("\"schema_version\": \"v1\",", "");
+        let swapped = "{\"schema_version\":\"v1\",".to_owned()
+            + &text[1..].replace("\"schema_version\": \"v1\",", "");
         assert!(findings(swapped.as_bytes())[0].contains("order"));
         let added = text.replace("42\n", "42,\n  \"more\": 1\n");
         assert_eq!(findings(added.as_bytes()), Vec::<String>::new());

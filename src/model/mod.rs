@@ -1,5 +1,5 @@
-//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, records of runs, row hash,
-//! metrics.
+//! What exists: partitions, dates, layout, schema, meta, receipt, quarantine, journals, records of
+//! runs, row hash, metrics.
 //!
 //! Values only: no I/O, clock, randomness or async.
 

@@ -1,4 +1,5 @@
-//! Which rows belong together: a series is (exchange, stream, symbol), a partition is a series on a UTC day.
+//! Which rows belong together: a series is (exchange, stream, symbol), a partition is a series on a
+//! UTC day.
 //!
 //! A parsed name is always safe in a path; other names are errors.
 
@@ -9,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::date::Date;
 use crate::error::{Error, Result};
 
-/// Declares a name type: ASCII letters, digits, `.`, `_` and `-`; case matters, as it does in object keys. A symbol may have
-/// letters and digits of any script: exchanges list contracts whose names are not ASCII.
+/// Declares a name type: ASCII letters, digits, `.`, `_` and `-`; case matters, as it does in
+/// object keys. A symbol may have letters and digits of any script: exchanges list contracts whose
+/// names are not ASCII.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $noun:literal) => {
         $(#[$doc])*
@@ -88,7 +90,9 @@ fn is_name(text: &str, noun: &str) -> bool {
         && text.len() <= longest
         && !text.starts_with(['.', '-'])
         && text.chars().all(|c| {
-            c.is_ascii_alphanumeric() || "._-".contains(c) || (noun == "symbol" && !c.is_ascii() && c.is_alphanumeric())
+            c.is_ascii_alphanumeric()
+                || "._-".contains(c)
+                || (noun == "symbol" && !c.is_ascii() && c.is_alphanumeric())
         })
 }
 
@@ -123,7 +127,10 @@ impl Series {
     /// The partition of this series on `date`.
     #[must_use]
     pub fn on(&self, date: Date) -> Partition {
-        Partition { series: self.clone(), date }
+        Partition {
+            series: self.clone(),
+            date,
+        }
     }
 }
 
@@ -149,21 +156,28 @@ impl fmt::Display for Partition {
     }
 }
 
-/// Whether a row whose column `name` (`exchange`, `stream` or `symbol`) holds `value` belongs to `series`.
+/// Whether a row whose column `name` (`exchange`, `stream` or `symbol`) holds `value` belongs to
+/// `series`.
 ///
-/// Case and separators do not count, and a symbol may name the contract after the path's (`BTC-USDT-SWAP` belongs to `btcusdt`):
-/// exchanges and older collectors spell them in several ways.
+/// Case and separators do not count, and a symbol may name the contract after the path's
+/// (`BTC-USDT-SWAP` belongs to `btcusdt`): exchanges and older collectors spell them in several
+/// ways.
 #[must_use]
 pub fn belongs(name: &str, value: &str, series: &Series) -> bool {
     let plain = |text: &str| -> String {
-        text.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+        text.chars()
+            .filter(|c| c.is_alphanumeric())
+            .map(|c| c.to_ascii_lowercase())
+            .collect()
     };
     let value = plain(value);
     match name {
         "exchange" => value.starts_with(&plain(series.exchange.as_str())),
         "stream" => value == plain(series.stream.as_str()),
         "symbol" => {
-            let rest = value.strip_prefix(&plain(series.symbol.as_str())).map(str::to_owned);
+            let rest = value
+                .strip_prefix(&plain(series.symbol.as_str()))
+                .map(str::to_owned);
             rest.is_some_and(|rest| ["", "swap", "perp", "perpetual"].contains(&rest.as_str()))
         }
         _ => true,
@@ -185,7 +199,11 @@ impl Selection {
     /// Everything.
     #[must_use]
     pub fn all() -> Self {
-        Self { exchanges: Vec::new(), streams: Vec::new(), symbols: Vec::new() }
+        Self {
+            exchanges: Vec::new(),
+            streams: Vec::new(),
+            symbols: Vec::new(),
+        }
     }
 
     /// Whether `series` is meant.
@@ -204,10 +222,27 @@ mod tests {
     #[test]
     fn a_collector_has_a_name_that_is_safe_in_a_path() {
         for name in ["a", "tokyo-1", "A_b.2", &"x".repeat(64)] {
-            assert!(Collector::is(name) && name.parse::<Collector>().is_ok(), "{name}");
+            assert!(
+                Collector::is(name) && name.parse::<Collector>().is_ok(),
+                "{name}"
+            );
         }
-        for refused in ["", ".", "..", "-a", "a b", "a/b", "a=b", "ä", "a\n", &"x".repeat(65)] {
-            assert!(!Collector::is(refused) && refused.parse::<Collector>().is_err(), "{refused:?}");
+        for refused in [
+            "",
+            ".",
+            "..",
+            "-a",
+            "a b",
+            "a/b",
+            "a=b",
+            "ä",
+            "a\n",
+            &"x".repeat(65),
+        ] {
+            assert!(
+                !Collector::is(refused) && refused.parse::<Collector>().is_err(),
+                "{refused:?}"
+            );
         }
     }
 
@@ -220,7 +255,10 @@ mod tests {
         };
         let chinese = series("币安人生usdt");
         assert!(belongs("symbol", "币安人生USDT", &chinese));
-        assert!(!belongs("symbol", "USDT", &chinese) && !belongs("symbol", "币安人生USDT", &series("usdt")));
+        assert!(
+            !belongs("symbol", "USDT", &chinese)
+                && !belongs("symbol", "币安人生USDT", &series("usdt"))
+        );
         for refused in ["币/安", "币 安", "..", "币\u{0}", "-币", "币%"] {
             assert!(refused.parse::<Symbol>().is_err(), "{refused}");
         }

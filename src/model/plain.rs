@@ -1,11 +1,13 @@
-//! Text from elsewhere, made safe for a terminal: what would move its cursor, change its colour or its writing
-//! direction is escaped.
+//! Text from elsewhere, made safe for a terminal: what would move its cursor, change its colour or
+//! its writing direction is escaped.
 //!
-//! Names of files and columns, messages and values come from whoever made them. All other letters stay as they are.
+//! Names of files and columns, messages and values come from whoever made them. All other letters
+//! stay as they are.
 
 use std::borrow::Cow;
 
-/// `text` with every control character but line feed and tab written as an escape, such as `\u{1b}`.
+/// `text` with every control character but line feed and tab written as an escape, such as
+/// `\u{1b}`.
 #[must_use]
 pub fn plain(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_odd(c) && !"\n\t".contains(c))
@@ -26,8 +28,9 @@ pub fn coloured(text: &str) -> Cow<'_, str> {
     let mut pieces = text.split('\u{1b}');
     let mut shown = plain(pieces.next().unwrap_or_default()).into_owned();
     for piece in pieces {
-        let rest =
-            piece.strip_prefix('[').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
+        let rest = piece
+            .strip_prefix('[')
+            .map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
         let is_colour = rest.is_some_and(|rest| rest.starts_with('m'));
         shown.push_str(if is_colour { "\u{1b}" } else { "\\u{1b}" });
         shown.push_str(&plain(piece));
@@ -41,7 +44,11 @@ fn escaped(text: &str, odd: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if odd(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if odd(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
     }
     Cow::Owned(shown)
 }
@@ -58,15 +65,27 @@ mod tests {
     #[test]
     fn only_what_a_terminal_would_obey_is_escaped() {
         assert_eq!(plain("a\tb\nüñ 日本"), "a\tb\nüñ 日本");
-        assert_eq!(plain("\u{1b}]0;title\u{7}\u{1b}[31mred"), "\\u{1b}]0;title\\u{7}\\u{1b}[31mred");
-        assert_eq!(plain("\r\u{7f}\u{9b}31m\u{202e}"), "\\r\\u{7f}\\u{9b}31m\\u{202e}");
+        assert_eq!(
+            plain("\u{1b}]0;title\u{7}\u{1b}[31mred"),
+            "\\u{1b}]0;title\\u{7}\\u{1b}[31mred"
+        );
+        assert_eq!(
+            plain("\r\u{7f}\u{9b}31m\u{202e}"),
+            "\\r\\u{7f}\\u{9b}31m\\u{202e}"
+        );
         assert_eq!(line("a\nb"), "a\\nb");
     }
 
     #[test]
     fn of_coloured_text_the_colours_stay() {
-        assert_eq!(coloured("\u{1b}[38;5;10mok\u{1b}[39m"), "\u{1b}[38;5;10mok\u{1b}[39m");
-        assert_eq!(coloured("\u{1b}[2J\u{1b}]0;x\u{7}"), "\\u{1b}[2J\\u{1b}]0;x\\u{7}");
+        assert_eq!(
+            coloured("\u{1b}[38;5;10mok\u{1b}[39m"),
+            "\u{1b}[38;5;10mok\u{1b}[39m"
+        );
+        assert_eq!(
+            coloured("\u{1b}[2J\u{1b}]0;x\u{7}"),
+            "\\u{1b}[2J\\u{1b}]0;x\\u{7}"
+        );
         assert_eq!(coloured("plain\r"), "plain\\r");
     }
 }

@@ -1,9 +1,11 @@
-//! Quality windows: what a collector records of each fifteen minutes at an exchange, as data beside the spool.
+//! Quality windows: what a collector records of each fifteen minutes at an exchange, as data beside
+//! the spool.
 //!
-//! Grades: A nothing is missing and the exchange was always there; B it was away for less than 5 seconds, or frames
-//! were rejected; C less than 60 seconds, or events had no room; D less than 300 seconds; F more, or nothing came at
-//! all. A hole in the exchange's own numbers is a C at best, and so is a series that was not well though its connection
-//! was there. A window is about all of an exchange; [`Tally::grade_of`] is about one series of it.
+//! Grades: A nothing is missing and the exchange was always there; B it was away for less than 5
+//! seconds, or frames were rejected; C less than 60 seconds, or events had no room; D less than 300
+//! seconds; F more, or nothing came at all. A hole in the exchange's own numbers is a C at best,
+//! and so is a series that was not well though its connection was there. A window is about all of
+//! an exchange; [`Tally::grade_of`] is about one series of it.
 
 use std::collections::BTreeMap;
 
@@ -51,8 +53,8 @@ impl Lags {
         self.counts.iter().sum()
     }
 
-    /// The end of the class in which the given share (in thousandths) of all events lies; `None` without events, or where
-    /// it is beyond the last class.
+    /// The end of the class in which the given share (in thousandths) of all events lies; `None`
+    /// without events, or where it is beyond the last class.
     #[must_use]
     pub fn quantile_ms(&self, thousandths: u64) -> Option<i64> {
         let wanted = (self.total() * thousandths).div_ceil(1000);
@@ -100,17 +102,19 @@ pub struct Tally {
     pub late: u64,
     /// Connections that were made anew.
     pub reconnects: u64,
-    /// Seconds without a connection: from the last sign of life, not from when the loss was noticed.
+    /// Seconds without a connection: from the last sign of life, not from when the loss was
+    /// noticed.
     pub offline_seconds: f64,
-    /// Which these are, where it is told: from when to when, in nanoseconds since 1970 UTC, in order, and apart. What several
-    /// connections or processes tell of one time counts once.
+    /// Which these are, where it is told: from when to when, in nanoseconds since 1970 UTC, in
+    /// order, and apart. What several connections or processes tell of one time counts once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub offline_ns: Vec<(i64, i64)>,
     /// Seconds in which a series was not well while its connection was there, by `stream/symbol`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub series_offline_seconds: BTreeMap<String, f64>,
-    /// Events of a series that are missing or had no room, by `stream/symbol`. Where these are all that were lost, the losses of
-    /// one series are not another's; windows of earlier versions do not tell them.
+    /// Events of a series that are missing or had no room, by `stream/symbol`. Where these are all
+    /// that were lost, the losses of one series are not another's; windows of earlier versions do
+    /// not tell them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub series_lost: BTreeMap<String, u64>,
     /// Events that had the number of another one and other content; both were kept.
@@ -146,7 +150,10 @@ impl Tally {
             self.away(*from, *to);
         }
         for (series, seconds) in &other.series_offline_seconds {
-            *self.series_offline_seconds.entry(series.clone()).or_default() += seconds;
+            *self
+                .series_offline_seconds
+                .entry(series.clone())
+                .or_default() += seconds;
         }
         for (series, lost) in &other.series_lost {
             *self.series_lost.entry(series.clone()).or_default() += lost;
@@ -164,7 +171,8 @@ impl Tally {
         self.offline_seconds = untold + told_seconds(&self.offline_ns);
     }
 
-    /// Seconds without a connection of which it is not told when they were, as earlier versions have them.
+    /// Seconds without a connection of which it is not told when they were, as earlier versions
+    /// have them.
     fn untold_seconds(&self) -> f64 {
         let untold = self.offline_seconds - told_seconds(&self.offline_ns);
         // They are rounded when they are written.
@@ -174,35 +182,55 @@ impl Tally {
     /// The grade of what was counted.
     #[must_use]
     pub fn grade(&self) -> &'static str {
-        let by_series = if self.series_offline_seconds.values().any(|seconds| *seconds >= SHORT) { "C" } else { "A" };
-        by_absence(self.offline_seconds).max(self.by_loss()).max(by_series)
+        let by_series = if self
+            .series_offline_seconds
+            .values()
+            .any(|seconds| *seconds >= SHORT)
+        {
+            "C"
+        } else {
+            "A"
+        };
+        by_absence(self.offline_seconds)
+            .max(self.by_loss())
+            .max(by_series)
     }
 
     /// The grade for one series, which the others' troubles do not touch.
     #[must_use]
     pub fn grade_of(&self, stream: &str, symbol: &str) -> &'static str {
-        by_absence(self.offline_of(stream, symbol)).max(self.by_loss_of(self.lost_of(stream, symbol)))
+        by_absence(self.offline_of(stream, symbol))
+            .max(self.by_loss_of(self.lost_of(stream, symbol)))
     }
 
     /// Seconds without one series: without its connection, or not well though that was there.
     #[must_use]
     pub fn offline_of(&self, stream: &str, symbol: &str) -> f64 {
-        let own = self.series_offline_seconds.get(&format!("{stream}/{symbol}")).copied().unwrap_or(0.0);
+        let own = self
+            .series_offline_seconds
+            .get(&format!("{stream}/{symbol}"))
+            .copied()
+            .unwrap_or(0.0);
         self.offline_seconds.max(own)
     }
 
-    /// Events of one series that are missing or had no room; those of all where it is not told whose they were.
+    /// Events of one series that are missing or had no room; those of all where it is not told
+    /// whose they were.
     #[must_use]
     pub fn lost_of(&self, stream: &str, symbol: &str) -> u64 {
         let all = self.missing + self.dropped;
         if self.series_lost.values().sum::<u64>() == all {
-            self.series_lost.get(&format!("{stream}/{symbol}")).copied().unwrap_or(0)
+            self.series_lost
+                .get(&format!("{stream}/{symbol}"))
+                .copied()
+                .unwrap_or(0)
         } else {
             all
         }
     }
 
-    /// The grade for one series as it was written, unless only others' troubles made it as bad as it is.
+    /// The grade for one series as it was written, unless only others' troubles made it as bad as
+    /// it is.
     #[must_use]
     pub fn graded(&self, stream: &str, symbol: &str) -> &str {
         if self.series_offline_seconds.is_empty() && self.series_lost.is_empty() {
@@ -228,7 +256,10 @@ impl Tally {
 /// Seconds of these times, to the millisecond.
 fn told_seconds(times: &[(i64, i64)]) -> f64 {
     let ns: i64 = times.iter().map(|(from, to)| to - from).sum();
-    #[expect(clippy::cast_precision_loss, reason = "less than an hour of milliseconds")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "less than an hour of milliseconds"
+    )]
     let ms = (ns / 1_000_000) as f64;
     ms / 1000.0
 }
@@ -265,7 +296,12 @@ fn by_absence(seconds: f64) -> &'static str {
 pub fn key(start_ns: i64) -> Option<String> {
     let date = Date::of_ns(start_ns)?;
     let minutes = (start_ns - date.start_ns()) / 60_000_000_000;
-    Some(format!("{}/window={:02}{:02}.json", day_dir(date), minutes / 60, minutes % 60))
+    Some(format!(
+        "{}/window={:02}{:02}.json",
+        day_dir(date),
+        minutes / 60,
+        minutes % 60
+    ))
 }
 
 /// The folder of a day's windows.
@@ -274,10 +310,14 @@ pub fn day_dir(date: Date) -> String {
     format!("{DIR}/date={date}")
 }
 
-/// The lines of a window; one that cannot be read is left out, for the others tell of other exchanges.
+/// The lines of a window; one that cannot be read is left out, for the others tell of other
+/// exchanges.
 #[must_use]
 pub fn from_lines(bytes: &[u8]) -> Vec<Tally> {
-    bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -288,46 +328,131 @@ mod tests {
     fn a_time_without_a_connection_counts_once_whoever_tells_it() {
         const S: i64 = 1_000_000_000;
         let mut tally = Tally::default();
-        for (from, to) in [(10, 20), (30, 40), (15, 18), (40, 45), (5, 10), (50, 50), (9, 3)] {
+        for (from, to) in [
+            (10, 20),
+            (30, 40),
+            (15, 18),
+            (40, 45),
+            (5, 10),
+            (50, 50),
+            (9, 3),
+        ] {
             tally.away(from * S, to * S);
         }
-        assert_eq!((tally.offline_seconds, &tally.offline_ns[..]), (30.0, &[(5 * S, 20 * S), (30 * S, 45 * S)][..]));
+        assert_eq!(
+            (tally.offline_seconds, &tally.offline_ns[..]),
+            (30.0, &[(5 * S, 20 * S), (30 * S, 45 * S)][..])
+        );
         // As an earlier version wrote it, and as another process of this one did.
-        let mut all = Tally { offline_seconds: 7.0, ..Tally::default() };
+        let mut all = Tally {
+            offline_seconds: 7.0,
+            ..Tally::default()
+        };
         all.join(&tally);
         all.join(&tally);
-        let other = Tally { offline_ns: vec![(19 * S, 31 * S)], offline_seconds: 12.0, ..Tally::default() };
+        let other = Tally {
+            offline_ns: vec![(19 * S, 31 * S)],
+            offline_seconds: 12.0,
+            ..Tally::default()
+        };
         all.join(&other);
-        assert_eq!((all.offline_seconds, &all.offline_ns[..]), (47.0, &[(5 * S, 45 * S)][..]));
+        assert_eq!(
+            (all.offline_seconds, &all.offline_ns[..]),
+            (47.0, &[(5 * S, 45 * S)][..])
+        );
         let text = serde_json::to_string(&all).unwrap();
-        assert!(text.contains(r#""offline_ns":[[5000000000,45000000000]]"#), "{text}");
+        assert!(
+            text.contains(r#""offline_ns":[[5000000000,45000000000]]"#),
+            "{text}"
+        );
         assert_eq!(serde_json::from_str::<Tally>(&text).unwrap(), all);
     }
 
     #[test]
     fn grades() {
-        let good = Tally { events: 10, ..Tally::default() };
+        let good = Tally {
+            events: 10,
+            ..Tally::default()
+        };
         let check = |tally: Tally, grade: &str| assert_eq!(tally.grade(), grade, "{tally:?}");
         check(good.clone(), "A");
-        check(Tally { rejected: 1, ..good.clone() }, "B");
-        check(Tally { offline_seconds: 0.5, ..good.clone() }, "B");
-        check(Tally { missing: 1, ..good.clone() }, "C");
-        check(Tally { offline_seconds: 100.0, missing: 1, ..good.clone() }, "D");
+        check(
+            Tally {
+                rejected: 1,
+                ..good.clone()
+            },
+            "B",
+        );
+        check(
+            Tally {
+                offline_seconds: 0.5,
+                ..good.clone()
+            },
+            "B",
+        );
+        check(
+            Tally {
+                missing: 1,
+                ..good.clone()
+            },
+            "C",
+        );
+        check(
+            Tally {
+                offline_seconds: 100.0,
+                missing: 1,
+                ..good.clone()
+            },
+            "D",
+        );
         let series = |seconds| BTreeMap::from([("bbo/btcusdt".to_owned(), seconds)]);
-        check(Tally { series_offline_seconds: series(1.0), ..good.clone() }, "A");
-        let silent = Tally { series_offline_seconds: series(900.0), ..good };
+        check(
+            Tally {
+                series_offline_seconds: series(1.0),
+                ..good.clone()
+            },
+            "A",
+        );
+        let silent = Tally {
+            series_offline_seconds: series(900.0),
+            ..good
+        };
         check(silent.clone(), "C");
-        assert_eq!((silent.grade_of("bbo", "btcusdt"), silent.grade_of("bbo", "ethusdt")), ("F", "A"));
+        assert_eq!(
+            (
+                silent.grade_of("bbo", "btcusdt"),
+                silent.grade_of("bbo", "ethusdt")
+            ),
+            ("F", "A")
+        );
         let lossy = Tally {
             missing: 3,
             dropped: 1,
             series_lost: BTreeMap::from([("trade/btcusdt".to_owned(), 4)]),
             grade: "C".to_owned(),
-            ..Tally { events: 10, ..Tally::default() }
+            ..Tally {
+                events: 10,
+                ..Tally::default()
+            }
         };
-        assert_eq!((lossy.graded("trade", "btcusdt"), lossy.graded("bbo", "btcusdt")), ("C", "A"));
-        let untold = Tally { series_lost: BTreeMap::new(), ..lossy };
-        assert_eq!((untold.graded("bbo", "btcusdt"), untold.grade_of("bbo", "btcusdt")), ("C", "C"));
+        assert_eq!(
+            (
+                lossy.graded("trade", "btcusdt"),
+                lossy.graded("bbo", "btcusdt")
+            ),
+            ("C", "A")
+        );
+        let untold = Tally {
+            series_lost: BTreeMap::new(),
+            ..lossy
+        };
+        assert_eq!(
+            (
+                untold.graded("bbo", "btcusdt"),
+                untold.grade_of("bbo", "btcusdt")
+            ),
+            ("C", "C")
+        );
         check(Tally::default(), "F");
     }
 }

@@ -15,7 +15,10 @@ pub const LONGEST_NAME: usize = 255;
 /// The beginning of `name` that fits into so many bytes.
 #[must_use]
 pub fn shortened(name: &str, bytes: usize) -> &str {
-    let end = (0..=bytes.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=bytes.min(name.len()))
+        .rev()
+        .find(|at| name.is_char_boundary(*at))
+        .unwrap_or(0);
     name.get(..end).unwrap_or_default()
 }
 
@@ -35,23 +38,28 @@ pub enum ErrorType {
     FooterCorrupt,
     /// A page decompresses but does not decode, or has another number of values than it says.
     PageCorrupt,
-    /// The row hash in the footer is not that of the rows: a value changed since the file was sealed.
+    /// The row hash in the footer is not that of the rows: a value changed since the file was
+    /// sealed.
     RowHashMismatch,
     /// The reader panicked; the message says where.
     ReaderPanic,
-    /// The file has the name, size and time of one that was archived, but other rows: it changed in its place.
+    /// The file has the name, size and time of one that was archived, but other rows: it changed in
+    /// its place.
     SourceChanged,
     /// The rows say that they are of another exchange, stream or symbol than the folder.
     WrongPartition,
-    /// Rows whose `ts_event` is null, implausible, or further than a day from where their file belongs.
+    /// Rows whose `ts_event` is null, implausible, or further than a day from where their file
+    /// belongs.
     TimeOutOfRange,
     /// Its footer or its columns are encrypted.
     Encrypted,
     /// Its columns are nested deeper than is read.
     SchemaTooDeep,
-    /// A footer or a page of it is so large that it is not decoded: it would take the memory of everything else.
+    /// A footer or a page of it is so large that it is not decoded: it would take the memory of
+    /// everything else.
     TooLarge,
-    /// A value lies outside the minimum and maximum that its row group's statistics name, or they count other nulls.
+    /// A value lies outside the minimum and maximum that its row group's statistics name, or they
+    /// count other nulls.
     StatisticsContradicted,
 }
 
@@ -77,7 +85,8 @@ impl fmt::Display for ErrorType {
     }
 }
 
-/// The kind of error as an entry records it: one that this version knows, or one of a later version, which is kept as it is.
+/// The kind of error as an entry records it: one that this version knows, or one of a later
+/// version, which is kept as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RecordedType {
@@ -115,14 +124,18 @@ pub struct Fault {
 const MESSAGE_CHARS: usize = 2000;
 
 impl Fault {
-    /// A fault of this kind. A message that a file made long, as by the type of a nested column, is cut.
+    /// A fault of this kind. A message that a file made long, as by the type of a nested column, is
+    /// cut.
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS) {
             message.truncate(end);
             message.push('…');
         }
-        Self { error_type, message }
+        Self {
+            error_type,
+            message,
+        }
     }
 }
 
@@ -155,7 +168,8 @@ pub struct Entry {
     pub kept_as: String,
     /// The sha256 of that file; the source's own where it was kept whole.
     pub kept_sha256: String,
-    /// How many rows it holds, where it is a row file; how many were lost, where the rest of the file was salvaged.
+    /// How many rows it holds, where it is a row file; how many were lost, where the rest of the
+    /// file was salvaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
     /// When the source was last changed, in microseconds since 1970 UTC.
@@ -166,7 +180,8 @@ pub struct Entry {
     /// Whether the next compaction shall try the bytes again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retry: bool,
-    /// Whether what was kept was discarded on request. The entry stays, so that the bytes are not taken in again.
+    /// Whether what was kept was discarded on request. The entry stays, so that the bytes are not
+    /// taken in again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub discarded: bool,
     /// What a later version says besides, kept as it is.
@@ -174,16 +189,19 @@ pub struct Entry {
     pub later: serde_json::Map<String, serde_json::Value>,
 }
 
-/// The row groups that a salvage left out. The file is kept whole, its other row groups are in the archive.
+/// The row groups that a salvage left out. The file is kept whole, its other row groups are in the
+/// archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Salvaged {
     /// The row groups that do not read, counted from 0.
     pub row_groups: Vec<usize>,
-    /// The smallest `ts_event` among the lost rows in nanoseconds, written as in `meta.json`, where the footer tells.
+    /// The smallest `ts_event` among the lost rows in nanoseconds, written as in `meta.json`, where
+    /// the footer tells.
     pub ts_event_min: Option<String>,
     /// The largest, likewise.
     pub ts_event_max: Option<String>,
-    /// Whether the footer holds a row hash: it is of all rows, and can not prove those that were taken in.
+    /// Whether the footer holds a row hash: it is of all rows, and can not prove those that were
+    /// taken in.
     pub unproven: bool,
 }
 
@@ -209,8 +227,8 @@ impl Entry {
         }
     }
 
-    /// Whether the entry may be about the bytes of a file as a whole; the sha256 tells whether it is. That a file changed in
-    /// its place says nothing of another collector's.
+    /// Whether the entry may be about the bytes of a file as a whole; the sha256 tells whether it
+    /// is. That a file changed in its place says nothing of another collector's.
     #[must_use]
     pub fn may_be_of(&self, key: &str, size: u64) -> bool {
         let is_own = layout::collector_of(&self.source_path) == layout::collector_of(key);
@@ -218,8 +236,8 @@ impl Entry {
         self.extent() == Extent::Whole && !self.retry && self.size == size && is_meant
     }
 
-    /// Whether the entry may say which row groups do not read of a file of this size, under whatever name; the sha256 tells
-    /// whether it does.
+    /// Whether the entry may say which row groups do not read of a file of this size, under
+    /// whatever name; the sha256 tells whether it does.
     #[must_use]
     pub fn may_be_salvage(&self, size: u64) -> bool {
         self.extent() == Extent::Groups && self.size == size
@@ -237,10 +255,15 @@ pub struct ErrorFile {
 }
 
 impl ErrorFile {
-    /// The names under which a file can be kept whose natural name is `stem` + `suffix`, in the order in which they are
-    /// tried: that one, then with a piece of the digest, then with a number as well. A name that would be longer than a
-    /// file's name may be has a shorter stem, and always a piece of the digest.
-    pub fn names<'a>(stem: &'a str, suffix: &'a str, sha256: &'a str) -> impl Iterator<Item = String> + 'a {
+    /// The names under which a file can be kept whose natural name is `stem` + `suffix`, in the
+    /// order in which they are tried: that one, then with a piece of the digest, then with a number
+    /// as well. A name that would be longer than a file's name may be has a shorter stem, and
+    /// always a piece of the digest.
+    pub fn names<'a>(
+        stem: &'a str,
+        suffix: &'a str,
+        sha256: &'a str,
+    ) -> impl Iterator<Item = String> + 'a {
         let piece = sha256.get(..12).unwrap_or(sha256);
         let marked = move |mark: &str| {
             let stem = shortened(stem, LONGEST_NAME.saturating_sub(mark.len() + suffix.len()));
@@ -248,7 +271,10 @@ impl ErrorFile {
         };
         let natural = Some(format!("{stem}{suffix}")).filter(|name| name.len() <= LONGEST_NAME);
         let numbered = (2_u32..10_000).map(move |n| marked(&format!(".{piece}.{n}")));
-        natural.into_iter().chain([marked(&format!(".{piece}"))]).chain(numbered)
+        natural
+            .into_iter()
+            .chain([marked(&format!(".{piece}"))])
+            .chain(numbered)
     }
 
     /// A file of these entries; `None` when there are none.
@@ -264,8 +290,9 @@ impl ErrorFile {
     /// # Errors
     /// Never in practice: all fields are plain.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::caused(Kind::Internal, "error.json could not be written as JSON", e))?;
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| {
+            Error::caused(Kind::Internal, "error.json could not be written as JSON", e)
+        })?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -275,7 +302,8 @@ impl ErrorFile {
     /// # Errors
     /// When the bytes are not such a file.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|e| Error::caused(Kind::Damage, "error.json is not readable", e))
+        serde_json::from_slice(bytes)
+            .map_err(|e| Error::caused(Kind::Damage, "error.json is not readable", e))
     }
 }
 
@@ -286,9 +314,15 @@ mod tests {
     #[test]
     fn a_message_is_no_longer_than_a_person_reads() {
         let long = Fault::new(ErrorType::SchemaMismatch, "ä".repeat(70_000));
-        assert_eq!((long.message.chars().count(), long.message.ends_with("ä…")), (MESSAGE_CHARS + 1, true));
+        assert_eq!(
+            (long.message.chars().count(), long.message.ends_with("ä…")),
+            (MESSAGE_CHARS + 1, true)
+        );
         let short = "ä".repeat(MESSAGE_CHARS);
-        assert_eq!(Fault::new(ErrorType::SchemaMismatch, short.clone()).message, short);
+        assert_eq!(
+            Fault::new(ErrorType::SchemaMismatch, short.clone()).message,
+            short
+        );
     }
 
     fn entry(name: &str, time: &str) -> Entry {
@@ -316,10 +350,18 @@ mod tests {
     fn a_long_name_is_shortened_and_stays_its_own() {
         let stem = format!("2026-02-03_{}", "ä".repeat(120));
         let digest = "1".repeat(64);
-        let names: Vec<String> = ErrorFile::names(&stem, ".parquet", &digest).take(3).collect();
-        assert!(names.iter().all(|name| name.len() <= LONGEST_NAME && name.starts_with("2026-02-03_ä")), "{names:?}");
+        let names: Vec<String> = ErrorFile::names(&stem, ".parquet", &digest)
+            .take(3)
+            .collect();
         assert!(
-            names[0].ends_with(".111111111111.parquet") && names[1].ends_with(".111111111111.2.parquet"),
+            names
+                .iter()
+                .all(|name| name.len() <= LONGEST_NAME && name.starts_with("2026-02-03_ä")),
+            "{names:?}"
+        );
+        assert!(
+            names[0].ends_with(".111111111111.parquet")
+                && names[1].ends_with(".111111111111.2.parquet"),
             "{names:?}"
         );
         let names: Vec<String> = ErrorFile::names("x", ".parquet", &digest).take(2).collect();
@@ -328,18 +370,55 @@ mod tests {
 
     #[test]
     fn what_an_entry_is_about_survives_the_file() {
-        let salvaged = Salvaged { row_groups: vec![1, 3], ts_event_min: None, ts_event_max: None, unproven: true };
-        let lost = Entry { rows: Some(5), salvaged: Some(salvaged), ..entry("c", "3") };
-        let rows = Entry { rows: Some(5), discarded: true, ..entry("b", "2") };
-        let whole = Entry { retry: true, ..entry("a", "1") };
+        let salvaged = Salvaged {
+            row_groups: vec![1, 3],
+            ts_event_min: None,
+            ts_event_max: None,
+            unproven: true,
+        };
+        let lost = Entry {
+            rows: Some(5),
+            salvaged: Some(salvaged),
+            ..entry("c", "3")
+        };
+        let rows = Entry {
+            rows: Some(5),
+            discarded: true,
+            ..entry("b", "2")
+        };
+        let whole = Entry {
+            retry: true,
+            ..entry("a", "1")
+        };
         let file = ErrorFile::of(vec![lost.clone(), rows.clone(), whole.clone()]).unwrap();
-        assert_eq!((&file.newest, &file.files), (&lost, &vec![whole.clone(), rows.clone(), lost.clone()]));
+        assert_eq!(
+            (&file.newest, &file.files),
+            (&lost, &vec![whole.clone(), rows.clone(), lost.clone()])
+        );
         let json = file.to_json().unwrap();
         assert_eq!(ErrorFile::from_json(&json).unwrap(), file);
-        assert_eq!([whole.extent(), rows.extent(), lost.extent()], [Extent::Whole, Extent::Rows, Extent::Groups]);
-        let text = String::from_utf8(ErrorFile::of(vec![entry("a", "1")]).unwrap().to_json().unwrap()).unwrap();
-        for key in ["row_groups", "retry", "discarded", "ts_event_min", "unproven"] {
-            assert!(!text.contains(key), "{key} stands only where it means something: {text}");
+        assert_eq!(
+            [whole.extent(), rows.extent(), lost.extent()],
+            [Extent::Whole, Extent::Rows, Extent::Groups]
+        );
+        let text = String::from_utf8(
+            ErrorFile::of(vec![entry("a", "1")])
+                .unwrap()
+                .to_json()
+                .unwrap(),
+        )
+        .unwrap();
+        for key in [
+            "row_groups",
+            "retry",
+            "discarded",
+            "ts_event_min",
+            "unproven",
+        ] {
+            assert!(
+                !text.contains(key),
+                "{key} stands only where it means something: {text}"
+            );
         }
         assert_eq!(ErrorFile::of(Vec::new()), None);
     }

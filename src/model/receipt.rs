@@ -1,19 +1,23 @@
 //! The receipt: the proof, made before publishing, that no row was lost, added or changed.
 //!
-//! It is an object of its own, named by the sha256 of the data it vouches for. Receipts form a history: each names the
-//! generation that it replaces. An archive without its receipts can be read, but is not proven.
+//! It is an object of its own, named by the sha256 of the data it vouches for. Receipts form a
+//! history: each names the generation that it replaces. An archive without its receipts can be
+//! read, but is not proven.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{date::Date, layout, meta::Meta, partition::Partition, row_hash::RowHash, schema, time::Unit};
+use super::{
+    date::Date, layout, meta::Meta, partition::Partition, row_hash::RowHash, schema, time::Unit,
+};
 use crate::error::{Error, Kind, Result};
 
 /// The version of the receipt's form.
 pub const RECEIPT_VERSION: u32 = 2;
 
-/// The version of receipts of data that several collectors gave: to an earlier version their sums would not add up.
+/// The version of receipts of data that several collectors gave: to an earlier version their sums
+/// would not add up.
 pub const OF_SEVERAL: u32 = 3;
 
 /// The version of receipts that name no generation and no row groups.
@@ -42,25 +46,28 @@ pub struct Source {
     pub modified_us: i64,
     /// All its rows.
     pub rows: u64,
-    /// The row hash of its rows as they were read, before any change of unit and without a `seq` given by qlc; rows that
-    /// could not be read have none.
+    /// The row hash of its rows as they were read, before any change of unit and without a `seq`
+    /// given by qlc; rows that could not be read have none.
     pub row_hash: RowHash,
     /// Its rows in this partition's data.
     pub rows_here: u64,
-    /// Its rows of this day that are copies: the data has them from another collector, or as they were archived before.
+    /// Its rows of this day that are copies: the data has them from another collector, or as they
+    /// were archived before.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rows_copies: u64,
-    /// Its rows of other days, by day: they are not in this partition's data, but in that of those days.
+    /// Its rows of other days, by day: they are not in this partition's data, but in that of those
+    /// days.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rows_elsewhere: BTreeMap<Date, u64>,
     /// Its rows that went to QUARANTINE.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rows_quarantined: u64,
-    /// Its rows of this day that the archive had already: from row groups of an earlier, damaged version of the file, or,
-    /// found row by row, from a day that another program compacted.
+    /// Its rows of this day that the archive had already: from row groups of an earlier, damaged
+    /// version of the file, or, found row by row, from a day that another program compacted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rows_known: u64,
-    /// Its row groups that were read, where it has more than one: a damaged copy is recognised by them.
+    /// Its row groups that were read, where it has more than one: a damaged copy is recognised by
+    /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub row_groups: Vec<RowGroup>,
     /// Whether its `seq` was given by qlc.
@@ -69,8 +76,9 @@ pub struct Source {
     /// Whether it was read for this data, or for the archived data that was read in its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_base: bool,
-    /// Whether it is a day of a tree that was taken over whole: nothing tells which files its rows came from, and these files
-    /// may be there, so the rows of every other file are held against it one by one.
+    /// Whether it is a day of a tree that was taken over whole: nothing tells which files its rows
+    /// came from, and these files may be there, so the rows of every other file are held against it
+    /// one by one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compacted: bool,
 }
@@ -93,8 +101,9 @@ impl Source {
         layout::collector_of(&self.name)
     }
 
-    /// Whether a file of `collector` with its rows may be this file: one of its own collector is, and one of another
-    /// collector only where qlc numbered the rows, since files without numbers that have the same rows are copies.
+    /// Whether a file of `collector` with its rows may be this file: one of its own collector is,
+    /// and one of another collector only where qlc numbered the rows, since files without numbers
+    /// that have the same rows are copies.
     #[must_use]
     pub fn may_be_of(&self, collector: Option<&str>) -> bool {
         may_be_one(self.collector(), collector) || self.seq_assigned
@@ -106,29 +115,40 @@ impl Source {
         self.rows_here + self.rows_copies
     }
 
-    /// What its rows are known by, whatever its name, size and time: their number and their row hash.
+    /// What its rows are known by, whatever its name, size and time: their number and their row
+    /// hash.
     #[must_use]
     pub fn content(&self) -> Content {
-        Content { rows: self.rows, row_hash: self.row_hash }
+        Content {
+            rows: self.rows,
+            row_hash: self.row_hash,
+        }
     }
 
     /// The row groups that were read. A file of one row group needs no list of them.
     #[must_use]
     pub fn row_groups(&self) -> Vec<RowGroup> {
         if self.row_groups.is_empty() && !self.is_partial() {
-            return vec![RowGroup { index: 0, rows: self.rows, row_hash: self.row_hash }];
+            return vec![RowGroup {
+                index: 0,
+                rows: self.rows,
+                row_hash: self.row_hash,
+            }];
         }
         self.row_groups.clone()
     }
 
-    /// Whether some of its rows could not be read: they are in QUARANTINE with the file, and the row hash is of the others.
+    /// Whether some of its rows could not be read: they are in QUARANTINE with the file, and the
+    /// row hash is of the others.
     #[must_use]
     pub fn is_partial(&self) -> bool {
-        !self.row_groups.is_empty() && self.row_groups.iter().map(|group| group.rows).sum::<u64>() != self.rows
+        !self.row_groups.is_empty()
+            && self.row_groups.iter().map(|group| group.rows).sum::<u64>() != self.rows
     }
 }
 
-/// What rows are known by: two sources of one collector with the same content are a file and its copy.
+/// What rows are known by: two sources of one collector with the same content are a file and its
+/// copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Content {
     /// How many.
@@ -161,7 +181,10 @@ pub struct LostSource {
     pub generation: String,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes the field by reference"
+)]
 fn is_zero(rows: &u64) -> bool {
     *rows == 0
 }
@@ -175,13 +198,15 @@ pub struct Base {
     pub rows: u64,
     /// The row hash in its footer.
     pub row_hash: RowHash,
-    /// Its rows that the new data has from a collector that received them earlier, or from the same file, read again.
+    /// Its rows that the new data has from a collector that received them earlier, or from the same
+    /// file, read again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub copies: u64,
 }
 
-/// What several collectors of one feed gave to a partition. Rows that are equal in every column but `ts_recv` and `sub_seq`
-/// are the same event; of each event the data has as many rows as the collector that has most of them.
+/// What several collectors of one feed gave to a partition. Rows that are equal in every column but
+/// `ts_recv` and `sub_seq` are the same event; of each event the data has as many rows as the
+/// collector that has most of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
     /// Rows that are not in the data, because it has their events from another collector.
@@ -197,7 +222,8 @@ pub struct Merge {
 /// What one of several collectors gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CollectorRecord {
-    /// Its name; [`UNNAMED`] of files that name none, [`ARCHIVED`] of the data that was archived before.
+    /// Its name; [`UNNAMED`] of files that name none, [`ARCHIVED`] of the data that was archived
+    /// before.
     pub name: String,
     /// Its rows of this day.
     pub rows: u64,
@@ -210,8 +236,8 @@ pub struct CollectorRecord {
     /// Rows of it whose number or `trade_id` another collector has with other values.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub conflicts: u64,
-    /// The row hash of its rows without `ts_recv` and `sub_seq`. It was summed twice: over the rows as they were read, and
-    /// over the rows of the data that stand for them.
+    /// The row hash of its rows without `ts_recv` and `sub_seq`. It was summed twice: over the rows
+    /// as they were read, and over the rows of the data that stand for them.
     pub events_hash: RowHash,
     /// How often it alone had one or more rows in succession: holes of the others that it filled.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -242,7 +268,9 @@ pub const FILLED: usize = 100;
 /// Whether these keys of spool files are of more than one collector.
 #[must_use]
 pub fn are_of_several<'a>(mut keys: impl Iterator<Item = &'a str>) -> bool {
-    let Some(first) = keys.next().map(layout::collector_of) else { return false };
+    let Some(first) = keys.next().map(layout::collector_of) else {
+        return false;
+    };
     keys.any(|key| layout::collector_of(key) != first)
 }
 
@@ -284,7 +312,8 @@ pub struct DataRecord {
     pub zstd_level: Option<i32>,
 }
 
-/// The proof itself: on the left all sources, on the right the outcome, and the sums that must agree.
+/// The proof itself: on the left all sources, on the right the outcome, and the sums that must
+/// agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// [`RECEIPT_VERSION`].
@@ -296,8 +325,8 @@ pub struct Receipt {
     pub partition: Partition,
     /// When the receipt was made, RFC 3339 in UTC.
     pub created_at: String,
-    /// Whether the data was made by another program and stands as it was found. Its footer says nothing of the receipt then,
-    /// and its only source is the data itself.
+    /// Whether the data was made by another program and stands as it was found. Its footer says
+    /// nothing of the receipt then, and its only source is the data itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
     /// Which generation of the partition this is, counted from 1.
@@ -311,11 +340,14 @@ pub struct Receipt {
     pub accepted_loss: Vec<LostSource>,
     /// What is in the data.
     pub outcome: DataRecord,
-    /// Rows that the sources gave to this partition; equals `outcome.rows`, with the copies where several collectors gave them.
+    /// Rows that the sources gave to this partition; equals `outcome.rows`, with the copies where
+    /// several collectors gave them.
     pub rows_in: u64,
-    /// The row hash of these rows, taken as they were read, after any change of unit; where qlc gave `seq`, without `seq`.
+    /// The row hash of these rows, taken as they were read, after any change of unit; where qlc
+    /// gave `seq`, without `seq`.
     pub row_hash_in: RowHash,
-    /// The row hash of the data, taken over the same columns as `row_hash_in`; both must agree, but for the copies.
+    /// The row hash of the data, taken over the same columns as `row_hash_in`; both must agree, but
+    /// for the copies.
     pub row_hash_out: RowHash,
     /// What several collectors gave, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -361,23 +393,28 @@ impl Receipt {
         self.sources.iter().filter(|s| s.rows_here > 0).count() as u64
     }
 
-    /// Whether the data may hold rows of files that no receipt names, because another program compacted them: whether a file
-    /// is new is told by its rows alone.
+    /// Whether the data may hold rows of files that no receipt names, because another program
+    /// compacted them: whether a file is new is told by its rows alone.
     #[must_use]
     pub fn holds_unnamed(&self) -> bool {
         // Adopted data is a source under its own name, also of the generations that follow.
         let own = layout::data_key(&self.partition);
-        self.adopted || self.sources.iter().any(|source| source.compacted || source.name == own)
+        self.adopted
+            || self
+                .sources
+                .iter()
+                .any(|source| source.compacted || source.name == own)
     }
 
-    /// Whether files whose rows the data holds under no name may come at any time: it is of a tree that was taken over whole.
+    /// Whether files whose rows the data holds under no name may come at any time: it is of a tree
+    /// that was taken over whole.
     #[must_use]
     pub fn is_of_tree(&self) -> bool {
         self.sources.iter().any(|source| source.compacted)
     }
 
-    /// Whether some rows were left out because the data had them already. The same files read again, without that data,
-    /// would bring them twice.
+    /// Whether some rows were left out because the data had them already. The same files read
+    /// again, without that data, would bring them twice.
     #[must_use]
     pub fn left_rows_out(&self) -> bool {
         self.holds_unnamed() || self.sources.iter().any(|source| source.rows_known > 0)
@@ -388,8 +425,9 @@ impl Receipt {
     /// # Errors
     /// Never in practice: all fields are plain.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::caused(Kind::Internal, "a receipt could not be written as JSON", e))?;
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| {
+            Error::caused(Kind::Internal, "a receipt could not be written as JSON", e)
+        })?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -399,8 +437,8 @@ impl Receipt {
     /// # Errors
     /// When the bytes are not a receipt of this or an earlier version.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let receipt: Self =
-            serde_json::from_slice(bytes).map_err(|e| Error::caused(Kind::Damage, "the receipt is not readable", e))?;
+        let receipt: Self = serde_json::from_slice(bytes)
+            .map_err(|e| Error::caused(Kind::Damage, "the receipt is not readable", e))?;
         if receipt.receipt_version > OF_SEVERAL {
             return Err(Error::new(
                 Kind::Damage,
@@ -417,21 +455,41 @@ impl Receipt {
     #[must_use]
     pub fn findings(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let (copies, copies_hash) = self.merge.as_ref().map_or((0, RowHash::EMPTY), |m| (m.copies, m.copies_hash));
-        let (rows, row_hash) = (self.outcome.rows + copies, self.row_hash_out.and(copies_hash));
+        let (copies, copies_hash) = self
+            .merge
+            .as_ref()
+            .map_or((0, RowHash::EMPTY), |m| (m.copies, m.copies_hash));
+        let (rows, row_hash) = (
+            self.outcome.rows + copies,
+            self.row_hash_out.and(copies_hash),
+        );
         if self.rows_in != rows {
-            found.push(format!("the receipt bills {} rows in, but {rows} out", self.rows_in));
+            found.push(format!(
+                "the receipt bills {} rows in, but {rows} out",
+                self.rows_in
+            ));
         }
         if self.row_hash_in != row_hash {
-            found.push(format!("the receipt bills row hash {} in, but {row_hash} out", self.row_hash_in));
+            found.push(format!(
+                "the receipt bills row hash {} in, but {row_hash} out",
+                self.row_hash_in
+            ));
         }
         if let Some(merge) = &self.merge {
             found.extend(self.merge_findings(merge));
         }
-        let read: u64 = self.sources.iter().filter(|s| !s.by_base).map(Source::rows_of_day).sum();
+        let read: u64 = self
+            .sources
+            .iter()
+            .filter(|s| !s.by_base)
+            .map(Source::rows_of_day)
+            .sum();
         let all = read + self.base.as_ref().map_or(0, |b| b.rows);
         if all != self.rows_in {
-            found.push(format!("the receipt's sources have {all} rows for this day, but it bills {}", self.rows_in));
+            found.push(format!(
+                "the receipt's sources have {all} rows for this day, but it bills {}",
+                self.rows_in
+            ));
         }
         for source in &self.sources {
             let placed = source.rows_of_day()
@@ -439,7 +497,10 @@ impl Receipt {
                 + source.rows_elsewhere.values().sum::<u64>()
                 + source.rows_quarantined;
             if placed != source.rows {
-                found.push(format!("of the {} rows of {} the receipt places {placed}", source.rows, source.name));
+                found.push(format!(
+                    "of the {} rows of {} the receipt places {placed}",
+                    source.rows, source.name
+                ));
             }
         }
         found
@@ -459,11 +520,17 @@ impl Receipt {
                 ));
             }
             let (given, copied) = if one.name == ARCHIVED {
-                self.base.as_ref().map_or((0, 0), |base| (base.rows, base.copies))
+                self.base
+                    .as_ref()
+                    .map_or((0, 0), |base| (base.rows, base.copies))
             } else {
-                let of_it = |s: &&Source| !s.by_base && s.collector().unwrap_or(UNNAMED) == one.name;
+                let of_it =
+                    |s: &&Source| !s.by_base && s.collector().unwrap_or(UNNAMED) == one.name;
                 let of_it = || self.sources.iter().filter(of_it);
-                (of_it().map(Source::rows_of_day).sum(), of_it().map(|s| s.rows_copies).sum())
+                (
+                    of_it().map(Source::rows_of_day).sum(),
+                    of_it().map(|s| s.rows_copies).sum(),
+                )
             };
             if (given, copied) != (one.rows, one.copies) {
                 found.push(format!(
@@ -484,29 +551,46 @@ impl Receipt {
     /// What the data is known by.
     #[must_use]
     pub fn content(&self) -> Content {
-        Content { rows: self.outcome.rows, row_hash: self.outcome.row_hash }
+        Content {
+            rows: self.outcome.rows,
+            row_hash: self.outcome.row_hash,
+        }
     }
 
-    /// The sources of `self` whose rows of this day `next` does not account for: each must be a source of `next` as well,
-    /// with the same rows and the same row hash, and must give this day at least as many of them. No generation may
-    /// replace this one while there are any, unless they were accepted as lost.
+    /// The sources of `self` whose rows of this day `next` does not account for: each must be a
+    /// source of `next` as well, with the same rows and the same row hash, and must give this day
+    /// at least as many of them. No generation may replace this one while there are any, unless
+    /// they were accepted as lost.
     #[must_use]
     pub fn unaccounted(&self, next: &Self) -> Vec<LostSource> {
-        self.missing_from(next.sources.iter().map(|source| (source.content(), source.rows_of_day())))
+        self.missing_from(
+            next.sources
+                .iter()
+                .map(|source| (source.content(), source.rows_of_day())),
+        )
     }
 
-    /// The same for what is at hand before a generation is made: the content of sources, and their rows of this day.
+    /// The same for what is at hand before a generation is made: the content of sources, and their
+    /// rows of this day.
     #[must_use]
     pub fn missing_from(&self, at_hand: impl Iterator<Item = (Content, u64)>) -> Vec<LostSource> {
         let mut have: BTreeMap<Content, Vec<u64>> = BTreeMap::new();
         for (content, rows_here) in at_hand {
             have.entry(content).or_default().push(rows_here);
         }
-        let needed = self.sources.iter().filter(|source| source.rows_of_day() > 0);
+        let needed = self
+            .sources
+            .iter()
+            .filter(|source| source.rows_of_day() > 0);
         let missing = needed.filter(|source| {
-            // Each source at hand stands for one: two sources of one content are told apart by their number alone.
-            let Some(rows) = have.get_mut(&source.content()) else { return true };
-            let Some(at) = rows.iter().position(|rows| *rows >= source.rows_of_day()) else { return true };
+            // Each source at hand stands for one: two sources of one content are told apart by
+            // their number alone.
+            let Some(rows) = have.get_mut(&source.content()) else {
+                return true;
+            };
+            let Some(at) = rows.iter().position(|rows| *rows >= source.rows_of_day()) else {
+                return true;
+            };
             let _ = rows.swap_remove(at);
             false
         });
@@ -529,7 +613,11 @@ impl Receipt {
         }
         for source in &self.sources {
             let owner = || source.collector().map(str::to_owned);
-            let _ = known.contents.entry(source.content()).or_default().insert(owner());
+            let _ = known
+                .contents
+                .entry(source.content())
+                .or_default()
+                .insert(owner());
             let mut of_others = source.rows_known;
             for group in source.row_groups() {
                 let _ = known.groups.entry(group).or_default().insert(owner());
@@ -537,18 +625,33 @@ impl Receipt {
                     continue;
                 }
                 // A row group that another file had already was not taken in from the damaged one.
-                if of_others >= group.rows && sources_with.get(&group).is_some_and(|sources| *sources > 1) {
+                if of_others >= group.rows
+                    && sources_with.get(&group).is_some_and(|sources| *sources > 1)
+                {
                     of_others -= group.rows;
                     continue;
                 }
-                known.partial_groups.entry(group).or_default().push(Damaged::of(source));
+                known
+                    .partial_groups
+                    .entry(group)
+                    .or_default()
+                    .push(Damaged::of(source));
             }
         }
-        // What the good copy of a damaged file was held against belongs to that copy: it is known of no other file.
-        for source in self.sources.iter().filter(|source| source.rows_known > 0 && !source.is_partial()) {
+        // What the good copy of a damaged file was held against belongs to that copy: it is known
+        // of no other file.
+        for source in self
+            .sources
+            .iter()
+            .filter(|source| source.rows_known > 0 && !source.is_partial())
+        {
             for group in source.row_groups() {
-                let Some(damaged) = known.partial_groups.get_mut(&group) else { continue };
-                let own = damaged.iter().position(|one| one.may_be(source.collector(), &source.name, source.size));
+                let Some(damaged) = known.partial_groups.get_mut(&group) else {
+                    continue;
+                };
+                let own = damaged
+                    .iter()
+                    .position(|one| one.may_be(source.collector(), &source.name, source.size));
                 drop(own.map(|at| damaged.swap_remove(at)));
             }
         }
@@ -559,14 +662,15 @@ impl Receipt {
 /// Collectors by their names; `None` stands for files whose keys name none.
 type Owners = BTreeSet<Option<String>>;
 
-/// The rows that a generation has, as its receipt tells: what a file is held against to find out whether it is new. Only what
-/// a file's own collector gave is known of it: another one may have the same rows, and more than once. A spool without a
-/// name may be that of any collector.
+/// The rows that a generation has, as its receipt tells: what a file is held against to find out
+/// whether it is new. Only what a file's own collector gave is known of it: another one may have
+/// the same rows, and more than once. A spool without a name may be that of any collector.
 #[derive(Debug, Clone, Default)]
 pub struct KnownRows {
     contents: BTreeMap<Content, Owners>,
     groups: BTreeMap<RowGroup, Owners>,
-    /// Row groups of files that were taken in without some of their row groups, and have no good copy yet.
+    /// Row groups of files that were taken in without some of their row groups, and have no good
+    /// copy yet.
     partial_groups: BTreeMap<RowGroup, Vec<Damaged>>,
 }
 
@@ -580,52 +684,90 @@ struct Damaged {
 
 impl Damaged {
     fn of(source: &Source) -> Self {
-        Self { owner: source.collector().map(str::to_owned), name: source.name.clone(), size: source.size }
+        Self {
+            owner: source.collector().map(str::to_owned),
+            name: source.name.clone(),
+            size: source.size,
+        }
     }
 
-    /// Whether a file may be the good copy: it has the name, or the size, which damage does not change.
+    /// Whether a file may be the good copy: it has the name, or the size, which damage does not
+    /// change.
     fn may_be(&self, collector: Option<&str>, name: &str, size: u64) -> bool {
         may_be_one(self.owner.as_deref(), collector) && (self.name == name || self.size == size)
     }
 }
 
-/// Whether files of these two collectors may be one collector's: a spool without a name may be that of any.
+/// Whether files of these two collectors may be one collector's: a spool without a name may be that
+/// of any.
 fn may_be_one(owner: Option<&str>, collector: Option<&str>) -> bool {
     owner.is_none() || collector.is_none() || owner == collector
 }
 
 /// Whether files of `collector` may be those of one of `owners`.
 fn is_of(owners: &Owners, collector: Option<&str>) -> bool {
-    owners.iter().any(|owner| may_be_one(owner.as_deref(), collector))
+    owners
+        .iter()
+        .any(|owner| may_be_one(owner.as_deref(), collector))
 }
 
 impl KnownRows {
     /// Adds row groups that are about to be taken in.
     pub fn add(&mut self, collector: Option<&str>, groups: impl Iterator<Item = RowGroup>) {
         for group in groups {
-            let _ = self.groups.entry(group).or_default().insert(collector.map(str::to_owned));
+            let _ = self
+                .groups
+                .entry(group)
+                .or_default()
+                .insert(collector.map(str::to_owned));
         }
     }
 
     /// Whether a file of this collector with this content was taken in.
     #[must_use]
     pub fn has(&self, collector: Option<&str>, content: Content) -> bool {
-        self.contents.get(&content).is_some_and(|owners| is_of(owners, collector))
+        self.contents
+            .get(&content)
+            .is_some_and(|owners| is_of(owners, collector))
     }
 
-    /// Which row groups of a whole file were taken in from a damaged version of it, which had its name or its size. A row
-    /// group of another file does not count: two files may hold the same rows rightly.
+    /// Which row groups of a whole file were taken in from a damaged version of it, which had its
+    /// name or its size. A row group of another file does not count: two files may hold the same
+    /// rows rightly.
     #[must_use]
-    pub fn from_partial(&self, collector: Option<&str>, name: &str, size: u64, groups: &[RowGroup]) -> Vec<usize> {
+    pub fn from_partial(
+        &self,
+        collector: Option<&str>,
+        name: &str,
+        size: u64,
+        groups: &[RowGroup],
+    ) -> Vec<usize> {
         let is_it = |damaged: &Damaged| damaged.may_be(collector, name, size);
-        let is_known = |group: &&RowGroup| self.partial_groups.get(group).is_some_and(|all| all.iter().any(is_it));
-        groups.iter().filter(is_known).map(|group| group.index).collect()
+        let is_known = |group: &&RowGroup| {
+            self.partial_groups
+                .get(group)
+                .is_some_and(|all| all.iter().any(is_it))
+        };
+        groups
+            .iter()
+            .filter(is_known)
+            .map(|group| group.index)
+            .collect()
     }
 
-    /// Which of the readable row groups of a damaged file were taken in already, from whatever file.
+    /// Which of the readable row groups of a damaged file were taken in already, from whatever
+    /// file.
     #[must_use]
     pub fn from_any(&self, collector: Option<&str>, groups: &[RowGroup]) -> Vec<usize> {
-        let is_known = |group: &&RowGroup| self.groups.get(group).is_some_and(|owners| is_of(owners, collector));
-        groups.iter().filter(is_known).map(|group| group.index).collect()
+        let is_known = |group: &&RowGroup| {
+            self.groups
+                .get(group)
+                .is_some_and(|owners| is_of(owners, collector))
+        };
+        groups
+            .iter()
+            .filter(is_known)
+            .map(|group| group.index)
+            .collect()
     }
 }

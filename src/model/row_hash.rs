@@ -1,34 +1,41 @@
-//! The row hash: one number for a set of rows, whatever their order and however they are cut into batches or files.
+//! The row hash: one number for a set of rows, whatever their order and however they are cut into
+//! batches or files.
 //!
-//! Version 1, so that a stranger can recompute it (all arithmetic on unsigned 64-bit integers, wrapping):
+//! Version 1, so that a stranger can recompute it (all arithmetic on unsigned 64-bit integers,
+//! wrapping):
 //!
-//! - `mix(x)`: `x ^= x >> 30; x *= 0xbf58476d1ce4e5b9; x ^= x >> 27; x *= 0x94d049bb133111eb; x ^= x >> 31`
+//! - `mix(x)`: `x ^= x >> 30; x *= 0xbf58476d1ce4e5b9; x ^= x >> 27; x *= 0x94d049bb133111eb; x ^=
+//!   x >> 31`
 //! - `seed(column)` is the XXH64 of the column's name in UTF-8 with seed 0.
-//! - The hash of a value in a column: integers, booleans, dates and times as their integer, sign-extended to 64 bits,
-//!   and floats as the bits of their `f64`: `mix(bits ^ seed)`. Strings and binaries: XXH64 of their bytes with the
-//!   column's seed; decimals likewise, of their 16 or 32 bytes, little-endian. A list: XXH64 of its elements' hashes, 8
-//!   little-endian bytes each, with the seed; a struct: the same over its fields, where a field's seed is XXH64 of its
-//!   name with the struct's seed. A null: 0, so that a missing column and a null are the same. The width of an integer
-//!   or a float does not count, nor how texts and lists are stored. A whole number as a float has another hash than as
-//!   an integer, and so has a time in another unit.
-//! - The hash of a row: `mix` of the sum of its values' hashes. The hash of the set: the sum of its rows' hashes.
+//! - The hash of a value in a column: integers, booleans, dates and times as their integer,
+//!   sign-extended to 64 bits, and floats as the bits of their `f64`: `mix(bits ^ seed)`. Strings
+//!   and binaries: XXH64 of their bytes with the column's seed; decimals likewise, of their 16 or
+//!   32 bytes, little-endian. A list: XXH64 of its elements' hashes, 8 little-endian bytes each,
+//!   with the seed; a struct: the same over its fields, where a field's seed is XXH64 of its name
+//!   with the struct's seed. A null: 0, so that a missing column and a null are the same. The width
+//!   of an integer or a float does not count, nor how texts and lists are stored. A whole number as
+//!   a float has another hash than as an integer, and so has a time in another unit.
+//! - The hash of a row: `mix` of the sum of its values' hashes. The hash of the set: the sum of its
+//!   rows' hashes.
 //!
-//! It is written `1:` and 16 hex digits. It finds accidents, with a chance of 2⁻⁶⁴ to miss one, and is no defence
-//! against forgery: for that there is the sha256 of the file.
+//! It is written `1:` and 16 hex digits. It finds accidents, with a chance of 2⁻⁶⁴ to miss one, and
+//! is no defence against forgery: for that there is the sha256 of the file.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, GenericByteArray, PrimitiveArray, RecordBatch,
-        StructArray, make_array,
+        Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, GenericByteArray,
+        PrimitiveArray, RecordBatch, StructArray, make_array,
     },
     datatypes::{
-        ArrowPrimitiveType, ByteArrayType, DataType, Date32Type, Date64Type, Decimal128Type, Decimal256Type,
-        DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type,
-        Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
-        Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        ArrowPrimitiveType, ByteArrayType, DataType, Date32Type, Date64Type, Decimal128Type,
+        Decimal256Type, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
+        DurationSecondType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+        Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
+        Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
+        UInt64Type,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -42,7 +49,9 @@ pub const FOOTER_KEY: &str = "qlc.row_hash";
 pub const VERSION_KEY: &str = "qlc.version";
 
 /// The row hash of a set of rows; adding two of them is the hash of both sets together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct RowHash(u64);
 
@@ -82,7 +91,12 @@ impl FromStr for RowHash {
             .filter(|hex| hex.len() == 16)
             .and_then(|hex| u64::from_str_radix(hex, 16).ok())
             .map(Self)
-            .ok_or_else(|| Error::new(Kind::Damage, format!("{text:?} is not a row hash of version 1")))
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::Damage,
+                    format!("{text:?} is not a row hash of version 1"),
+                )
+            })
     }
 }
 
@@ -140,19 +154,29 @@ impl RowSums {
     /// The hash of the rows with the columns added so far; more columns may follow.
     #[must_use]
     pub fn hash(&self) -> RowHash {
-        RowHash(self.sums.iter().fold(0, |all, sum| all.wrapping_add(mix(sum.wrapping_add(self.common)))))
+        RowHash(self.sums.iter().fold(0, |all, sum| {
+            all.wrapping_add(mix(sum.wrapping_add(self.common)))
+        }))
     }
 
     /// The hash of each row, in their order.
     pub fn rows(&self) -> impl Iterator<Item = u64> {
-        self.sums.iter().map(|sum| mix(sum.wrapping_add(self.common)))
+        self.sums
+            .iter()
+            .map(|sum| mix(sum.wrapping_add(self.common)))
     }
 
     /// The hash of those rows for which `keep` is true.
     #[must_use]
     pub fn hash_where(&self, keep: &BooleanArray) -> RowHash {
-        let kept = self.sums.iter().zip(keep.values()).filter(|(_, keep)| *keep);
-        RowHash(kept.fold(0, |all, (sum, _)| all.wrapping_add(mix(sum.wrapping_add(self.common)))))
+        let kept = self
+            .sums
+            .iter()
+            .zip(keep.values())
+            .filter(|(_, keep)| *keep);
+        RowHash(kept.fold(0, |all, (sum, _)| {
+            all.wrapping_add(mix(sum.wrapping_add(self.common)))
+        }))
     }
 }
 
@@ -222,11 +246,15 @@ fn add_values(sums: &mut [u64], seed: u64, array: &dyn Array) -> Result<()> {
         DataType::Float64 => bits::<Float64Type>(sums, seed, array, f64::to_bits),
         DataType::Decimal128(_, _) => {
             let values = array.as_primitive::<Decimal128Type>();
-            each(sums, array, |i| XxHash64::oneshot(seed, &values.value(i).to_le_bytes()));
+            each(sums, array, |i| {
+                XxHash64::oneshot(seed, &values.value(i).to_le_bytes())
+            });
         }
         DataType::Decimal256(_, _) => {
             let values = array.as_primitive::<Decimal256Type>();
-            each(sums, array, |i| XxHash64::oneshot(seed, &values.value(i).to_le_bytes()));
+            each(sums, array, |i| {
+                XxHash64::oneshot(seed, &values.value(i).to_le_bytes())
+            });
         }
         DataType::Utf8 => bytes(sums, seed, array.as_string::<i32>()),
         DataType::LargeUtf8 => bytes(sums, seed, array.as_string::<i64>()),
@@ -234,7 +262,9 @@ fn add_values(sums: &mut [u64], seed: u64, array: &dyn Array) -> Result<()> {
         DataType::LargeBinary => bytes(sums, seed, array.as_binary::<i64>()),
         DataType::Utf8View => {
             let values = array.as_string_view();
-            each(sums, array, |i| XxHash64::oneshot(seed, values.value(i).as_bytes()));
+            each(sums, array, |i| {
+                XxHash64::oneshot(seed, values.value(i).as_bytes())
+            });
         }
         DataType::BinaryView => {
             let values = array.as_binary_view();
@@ -248,14 +278,22 @@ fn add_values(sums: &mut [u64], seed: u64, array: &dyn Array) -> Result<()> {
         DataType::Dictionary(_, _) => dictionary(sums, seed, array)?,
         DataType::List(_) => lists(sums, seed, array, array.as_list::<i32>().iter())?,
         DataType::LargeList(_) => lists(sums, seed, array, array.as_list::<i64>().iter())?,
-        DataType::FixedSizeList(_, _) => lists(sums, seed, array, array.as_fixed_size_list().iter())?,
+        DataType::FixedSizeList(_, _) => {
+            lists(sums, seed, array, array.as_fixed_size_list().iter())?;
+        }
         DataType::Map(_, _) => {
-            let entries = array.as_map().iter().map(|entry| entry.map(|e| make_array(e.into())));
+            let entries = array
+                .as_map()
+                .iter()
+                .map(|entry| entry.map(|e| make_array(e.into())));
             lists(sums, seed, array, entries)?;
         }
         DataType::Struct(_) => structs(sums, seed, array.as_struct())?,
         other => {
-            return Err(Error::new(Kind::BadInput, format!("a column of type {other} has no row hash")));
+            return Err(Error::new(
+                Kind::BadInput,
+                format!("a column of type {other} has no row hash"),
+            ));
         }
     }
     Ok(())
@@ -296,7 +334,12 @@ fn ints<T: ArrowPrimitiveType<Native: Into<i64>>>(sums: &mut [u64], seed: u64, a
 }
 
 /// The hot loop: without nulls it has no branch, so that several multiplications run at once.
-fn bits<T: ArrowPrimitiveType>(sums: &mut [u64], seed: u64, array: &dyn Array, bits: impl Fn(T::Native) -> u64) {
+fn bits<T: ArrowPrimitiveType>(
+    sums: &mut [u64],
+    seed: u64,
+    array: &dyn Array,
+    bits: impl Fn(T::Native) -> u64,
+) {
     let values: &PrimitiveArray<T> = array.as_primitive();
     if values.null_count() == 0 {
         for (sum, value) in sums.iter_mut().zip(values.values()) {
@@ -308,7 +351,8 @@ fn bits<T: ArrowPrimitiveType>(sums: &mut [u64], seed: u64, array: &dyn Array, b
 }
 
 fn bytes<T: ByteArrayType>(sums: &mut [u64], seed: u64, values: &GenericByteArray<T>) {
-    // Neighbouring strings are often equal (an exchange, a symbol): then the last hash serves again.
+    // Neighbouring strings are often equal (an exchange, a symbol): then the last hash serves
+    // again.
     let mut last: Option<(&[u8], u64)> = None;
     for (i, sum) in sums.iter_mut().enumerate() {
         if values.is_valid(i) {
@@ -358,11 +402,18 @@ fn structs(sums: &mut [u64], seed: u64, array: &StructArray) -> Result<()> {
     let mut columns = Vec::with_capacity(array.num_columns());
     for (field, column) in array.fields().iter().zip(array.columns()) {
         let mut hashes = vec![0; column.len()];
-        add_values(&mut hashes, XxHash64::oneshot(seed, field.name().as_bytes()), column)?;
+        add_values(
+            &mut hashes,
+            XxHash64::oneshot(seed, field.name().as_bytes()),
+            column,
+        )?;
         columns.push(hashes);
     }
     each(sums, array, |i| {
-        let row: Vec<u64> = columns.iter().map(|c| c.get(i).copied().unwrap_or(0)).collect();
+        let row: Vec<u64> = columns
+            .iter()
+            .map(|c| c.get(i).copied().unwrap_or(0))
+            .collect();
         hash_of_hashes(seed, &row)
     });
     Ok(())
@@ -378,7 +429,10 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::{
-        array::{DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, StringArray, StringViewArray},
+        array::{
+            DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, StringArray,
+            StringViewArray,
+        },
         compute::{concat_batches, take_record_batch},
     };
 
@@ -390,25 +444,40 @@ mod tests {
 
     fn sample() -> RecordBatch {
         batch(vec![
-            ("ts_event", Arc::new(Int64Array::from(vec![3, 1, 2])) as ArrayRef),
-            ("price", Arc::new(Float64Array::from(vec![Some(1.5), None, Some(-0.0)]))),
+            (
+                "ts_event",
+                Arc::new(Int64Array::from(vec![3, 1, 2])) as ArrayRef,
+            ),
+            (
+                "price",
+                Arc::new(Float64Array::from(vec![Some(1.5), None, Some(-0.0)])),
+            ),
             ("side", Arc::new(StringArray::from(vec!["a", "b", "a"]))),
         ])
     }
 
-    /// The value that a stranger computes by the description above (checked against an independent script).
+    /// The value that a stranger computes by the description above (checked against an independent
+    /// script).
     #[test]
     fn the_hash_is_the_documented_one() {
         let one = batch(vec![
-            ("ts_event", Arc::new(Int64Array::from(vec![1_770_076_800_000_000_000])) as ArrayRef),
+            (
+                "ts_event",
+                Arc::new(Int64Array::from(vec![1_770_076_800_000_000_000])) as ArrayRef,
+            ),
             ("bid_price", Arc::new(Float64Array::from(vec![100.25]))),
             ("exchange", Arc::new(StringArray::from(vec!["binance"]))),
         ]);
         let expected = {
             let ts_event = 1_770_076_800_000_000_000_u64;
             let sum = mix(ts_event ^ XxHash64::oneshot(0, b"ts_event"))
-                .wrapping_add(mix(100.25_f64.to_bits() ^ XxHash64::oneshot(0, b"bid_price")))
-                .wrapping_add(XxHash64::oneshot(XxHash64::oneshot(0, b"exchange"), b"binance"));
+                .wrapping_add(mix(
+                    100.25_f64.to_bits() ^ XxHash64::oneshot(0, b"bid_price")
+                ))
+                .wrapping_add(XxHash64::oneshot(
+                    XxHash64::oneshot(0, b"exchange"),
+                    b"binance",
+                ));
             RowHash(mix(sum))
         };
         assert_eq!(of_batch(&one).unwrap(), expected);
@@ -425,7 +494,10 @@ mod tests {
         let twice = concat_batches(&all.schema(), [&all, &all]).unwrap();
         assert_ne!(of_batch(&twice).unwrap(), hash);
         let swapped = batch(vec![
-            ("ts_event", Arc::new(Int64Array::from(vec![1, 3, 2])) as ArrayRef),
+            (
+                "ts_event",
+                Arc::new(Int64Array::from(vec![1, 3, 2])) as ArrayRef,
+            ),
             ("price", Arc::clone(all.column(1))),
             ("side", Arc::clone(all.column(2))),
         ]);
@@ -451,13 +523,28 @@ mod tests {
 
     #[test]
     fn types_without_a_hash_are_known_before_their_values() {
-        use DataType::{Boolean, Date32, Decimal32, Decimal128, Float16, Int8, Interval, List, Null, Struct, Utf8View};
+        use DataType::{
+            Boolean, Date32, Decimal32, Decimal128, Float16, Int8, Interval, List, Null, Struct,
+            Utf8View,
+        };
         use arrow::datatypes::{Field, IntervalUnit::DayTime};
         let field = |kind: &DataType| Arc::new(Field::new("part", kind.clone(), true));
-        for kind in
-            [Boolean, Date32, Decimal32(5, 0), Decimal128(20, 2), Float16, Interval(DayTime), Int8, Null, Utf8View]
-        {
-            for kind in [kind.clone(), List(field(&kind)), Struct(vec![field(&kind)].into())] {
+        for kind in [
+            Boolean,
+            Date32,
+            Decimal32(5, 0),
+            Decimal128(20, 2),
+            Float16,
+            Interval(DayTime),
+            Int8,
+            Null,
+            Utf8View,
+        ] {
+            for kind in [
+                kind.clone(),
+                List(field(&kind)),
+                Struct(vec![field(&kind)].into()),
+            ] {
                 let mut sums = RowSums::default();
                 sums.begin(1);
                 // An empty list has no values to be hashed, so there is one.
@@ -469,7 +556,11 @@ mod tests {
                 } else {
                     values
                 };
-                assert_eq!(sums.add("column", &values).is_ok(), is_hashed(&kind), "{kind}");
+                assert_eq!(
+                    sums.add("column", &values).is_ok(),
+                    is_hashed(&kind),
+                    "{kind}"
+                );
             }
         }
     }
@@ -477,23 +568,42 @@ mod tests {
     #[test]
     fn widening_a_number_does_not_change_its_hash() {
         let hash = |values: ArrayRef| of_batch(&batch(vec![("level", values)])).unwrap();
-        let narrow: ArrayRef = Arc::new(arrow::array::Int16Array::from(vec![Some(-3), None, Some(7)]));
+        let narrow: ArrayRef = Arc::new(arrow::array::Int16Array::from(vec![
+            Some(-3),
+            None,
+            Some(7),
+        ]));
         for kind in [DataType::Int32, DataType::Int64] {
-            assert_eq!(hash(arrow::compute::cast(&narrow, &kind).unwrap()), hash(Arc::clone(&narrow)), "{kind}");
+            assert_eq!(
+                hash(arrow::compute::cast(&narrow, &kind).unwrap()),
+                hash(Arc::clone(&narrow)),
+                "{kind}"
+            );
         }
         let float: ArrayRef = Arc::new(arrow::array::Float32Array::from(vec![-0.0, 0.1, f32::NAN]));
-        assert_eq!(hash(arrow::compute::cast(&float, &DataType::Float64).unwrap()), hash(float));
+        assert_eq!(
+            hash(arrow::compute::cast(&float, &DataType::Float64).unwrap()),
+            hash(float)
+        );
         let whole: ArrayRef = Arc::new(Int64Array::from(vec![7]));
-        assert_ne!(hash(arrow::compute::cast(&whole, &DataType::Float64).unwrap()), hash(whole));
+        assert_ne!(
+            hash(arrow::compute::cast(&whole, &DataType::Float64).unwrap()),
+            hash(whole)
+        );
     }
 
     #[test]
     fn nested_values_count() {
         let list = |v: Vec<Option<i64>>| {
-            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(v)])) as ArrayRef
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(vec![
+                Some(v),
+            ])) as ArrayRef
         };
         let hash = |l: ArrayRef| of_batch(&batch(vec![("levels", l)])).unwrap();
-        assert_ne!(hash(list(vec![Some(1), Some(2)])), hash(list(vec![Some(2), Some(1)])));
+        assert_ne!(
+            hash(list(vec![Some(1), Some(2)])),
+            hash(list(vec![Some(2), Some(1)]))
+        );
         assert_ne!(hash(list(vec![Some(1)])), hash(list(vec![Some(1), None])));
     }
 

@@ -1,7 +1,8 @@
-//! The record of a run: what was asked for, the result of each partition, how long it took and how much memory.
+//! The record of a run: what was asked for, the result of each partition, how long it took and how
+//! much memory.
 //!
-//! One object for each run, `_runs/date=20260203/{time}-{id}.json`, written once at the end and never changed. No
-//! decision about data is made from it: the archive itself says what is archived.
+//! One object for each run, `_runs/date=20260203/{time}-{id}.json`, written once at the end and
+//! never changed. No decision about data is made from it: the archive itself says what is archived.
 
 use std::collections::BTreeMap;
 
@@ -42,10 +43,12 @@ pub struct RunRequest {
 /// Memory: what was foreseen, and what it came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryUse {
-    /// The limit in bytes, which is what the plans were made for; absent where the command has none.
+    /// The limit in bytes, which is what the plans were made for; absent where the command has
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// The most that was resident since the process began (`VmHWM`), in bytes; absent where the system does not tell.
+    /// The most that was resident since the process began (`VmHWM`), in bytes; absent where the
+    /// system does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak: Option<u64>,
 }
@@ -116,8 +119,8 @@ pub struct RunRecord {
     pub workers: Option<usize>,
     /// Memory, foreseen and measured.
     pub memory: MemoryUse,
-    /// What came of how many things, for commands that are about other things than partitions: spool files of `prune`,
-    /// leftovers of `clean`.
+    /// What came of how many things, for commands that are about other things than partitions:
+    /// spool files of `prune`, leftovers of `clean`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,
     /// The partitions that were looked at, in their order.
@@ -130,8 +133,13 @@ impl RunRecord {
     /// # Errors
     /// Never in practice: all fields are plain.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::caused(Kind::Internal, "the record of a run could not be written as JSON", e))?;
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| {
+            Error::caused(
+                Kind::Internal,
+                "the record of a run could not be written as JSON",
+                e,
+            )
+        })?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -145,7 +153,10 @@ impl RunRecord {
             .map_err(|e| Error::caused(Kind::Damage, "the record of a run is not readable", e))?;
         if run.run_version > RUN_VERSION {
             let version = run.run_version;
-            return Err(Error::new(Kind::Damage, format!("the record has version {version}: a later qlc reads it")));
+            return Err(Error::new(
+                Kind::Damage,
+                format!("the record has version {version}: a later qlc reads it"),
+            ));
         }
         Ok(run)
     }
@@ -157,21 +168,28 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_later_forms_are_refused() {
-        let partition =
-            serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt","date":"20260203"}"#);
+        let partition = serde_json::from_str(
+            r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt","date":"20260203"}"#,
+        );
         let run = RunRecord {
             run_version: RUN_VERSION,
             id: "20260204T010000Z-abc".to_owned(),
             qlc_version: "0.1.0".to_owned(),
             command: "compact".to_owned(),
-            asked: RunRequest { mode: Some("daily".to_owned()), ..RunRequest::default() },
+            asked: RunRequest {
+                mode: Some("daily".to_owned()),
+                ..RunRequest::default()
+            },
             started_at: "2026-02-04T01:00:00Z".to_owned(),
             ended_at: "2026-02-04T01:00:01Z".to_owned(),
             seconds: 1.0,
             exit_code: 0,
             error: None,
             workers: Some(2),
-            memory: MemoryUse { limit: Some(1), peak: None },
+            memory: MemoryUse {
+                limit: Some(1),
+                peak: None,
+            },
             counts: BTreeMap::new(),
             partitions: vec![PartitionRecord {
                 partition: partition.unwrap(),
@@ -189,7 +207,12 @@ mod tests {
         };
         let bytes = run.to_json().unwrap();
         assert_eq!(RunRecord::from_json(&bytes).unwrap(), run);
-        let later = String::from_utf8(bytes).unwrap().replace("\"run_version\": 1", "\"run_version\": 2");
-        assert_eq!(RunRecord::from_json(later.as_bytes()).unwrap_err().kind(), Kind::Damage);
+        let later = String::from_utf8(bytes)
+            .unwrap()
+            .replace("\"run_version\": 1", "\"run_version\": 2");
+        assert_eq!(
+            RunRecord::from_json(later.as_bytes()).unwrap_err().kind(),
+            Kind::Damage
+        );
     }
 }

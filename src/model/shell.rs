@@ -18,7 +18,10 @@ mod tests {
     #[test]
     fn only_what_needs_quotes_gets_them() {
         let check = |text: &str, want: &str| assert_eq!(word(text), want);
-        check("s3://lab/exchange=okx/a.parquet", "s3://lab/exchange=okx/a.parquet");
+        check(
+            "s3://lab/exchange=okx/a.parquet",
+            "s3://lab/exchange=okx/a.parquet",
+        );
         check("my spool", "'my spool'");
         check("it's", "'it'\\''s'");
         check("", "''");

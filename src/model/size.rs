@@ -1,4 +1,5 @@
-//! Byte sizes as people write and read them: `2.5GB` is 2,500,000,000 bytes, `2.5GiB` is 2,684,354,560.
+//! Byte sizes as people write and read them: `2.5GB` is 2,500,000,000 bytes, `2.5GiB` is
+//! 2,684,354,560.
 
 use crate::error::{Error, Result};
 
@@ -7,9 +8,15 @@ use crate::error::{Error, Result};
 /// # Errors
 /// When the text is none of these, or is negative or too large.
 pub fn parse(text: &str) -> Result<u64> {
-    let wrong = || Error::usage(format!("{text:?} is not a size: write a number and a unit, as in 512MB or 2.5GB"));
+    let wrong = || {
+        Error::usage(format!(
+            "{text:?} is not a size: write a number and a unit, as in 512MB or 2.5GB"
+        ))
+    };
     let trimmed = text.trim();
-    let split = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(trimmed.len());
+    let split = trimmed
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(split);
     let scale: f64 = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1.0,
@@ -27,7 +34,11 @@ pub fn parse(text: &str) -> Result<u64> {
     if !(0.0..1e18).contains(&bytes) {
         return Err(wrong());
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in 0..1e18 just above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be in 0..1e18 just above"
+    )]
     Ok(bytes.round() as u64)
 }
 
@@ -42,7 +53,11 @@ pub fn show(bytes: u64) -> String {
     for unit in ["kB", "MB", "GB", "TB", "PB"] {
         value /= 1000.0;
         if value < 999.5 {
-            let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+            let digits = if value < 9.995 {
+                2
+            } else {
+                usize::from(value < 99.95)
+            };
             return format!("{value:.digits$} {unit}");
         }
     }

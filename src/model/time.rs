@@ -1,5 +1,5 @@
-//! Units of integer times. The plausible ranges of s, ms, us and ns do not overlap, so the size of a value shows its
-//! unit. A value in no range has no unit.
+//! Units of integer times. The plausible ranges of s, ms, us and ns do not overlap, so the size of
+//! a value shows its unit. A value in no range has no unit.
 
 use std::{fmt, ops::Range};
 
@@ -41,10 +41,13 @@ impl Unit {
         }
     }
 
-    /// The unit in which `value` is a time between 1980 and 2199, if there is one; at most one fits.
+    /// The unit in which `value` is a time between 1980 and 2199, if there is one; at most one
+    /// fits.
     #[must_use]
     pub fn of(value: i64) -> Option<Self> {
-        Self::ALL.into_iter().find(|unit| unit.range().contains(&value))
+        Self::ALL
+            .into_iter()
+            .find(|unit| unit.range().contains(&value))
     }
 
     /// The values of this unit that are a plausible time.

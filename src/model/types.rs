@@ -1,8 +1,9 @@
 //! Which type an added column has: the smallest that holds every value of the day exactly.
 //!
-//! The choice is a function of the set of values: neither the order in which files come nor how rows are cut into them
-//! counts. Integers widen, also to 64-bit floats where each of them is one; types are never narrowed. Different kinds
-//! of values, such as numbers and texts, have no type in common.
+//! The choice is a function of the set of values: neither the order in which files come nor how
+//! rows are cut into them counts. Integers widen, also to 64-bit floats where each of them is one;
+//! types are never narrowed. Different kinds of values, such as numbers and texts, have no type in
+//! common.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -66,7 +67,10 @@ impl Values {
             (Some(a), Some(b)) => Some(a.and(b)),
             (one, other) => one.or(other),
         };
-        Self { rows: self.rows.saturating_add(other.rows), integers }
+        Self {
+            rows: self.rows.saturating_add(other.rows),
+            integers,
+        }
     }
 }
 
@@ -96,7 +100,10 @@ pub enum Choice {
 #[must_use]
 pub fn choose(parts: &[Part]) -> Choice {
     let mut kinds: Vec<DataType> = Vec::new();
-    for part in parts.iter().filter(|part| part.values.is_none_or(|values| values.rows > 0)) {
+    for part in parts
+        .iter()
+        .filter(|part| part.values.is_none_or(|values| values.rows > 0))
+    {
         if !kinds.contains(&part.kind) {
             kinds.push(part.kind.clone());
         }
@@ -110,31 +117,67 @@ pub fn choose(parts: &[Part]) -> Choice {
     // From here the values count, and how many rows have one.
     let mut known: Vec<(Part, Values)> = Vec::with_capacity(kinds.len());
     for kind in &kinds {
-        let mut all = (Part { kind: kind.clone(), values: None, archived: false }, Values::default());
+        let mut all = (
+            Part {
+                kind: kind.clone(),
+                values: None,
+                archived: false,
+            },
+            Values::default(),
+        );
         for part in parts.iter().filter(|part| part.kind == *kind) {
-            let Some(values) = part.values else { return Choice::Open };
+            let Some(values) = part.values else {
+                return Choice::Open;
+            };
             all.1 = all.1.and(values);
             all.0.archived |= part.archived && values.rows > 0;
         }
-        known.push((Part { values: Some(all.1), ..all.0 }, all.1));
+        known.push((
+            Part {
+                values: Some(all.1),
+                ..all.0
+            },
+            all.1,
+        ));
     }
     let candidates = candidates(&kinds);
-    let by_value = candidates.iter().find(|kind| known.iter().all(|(part, _)| holds(kind, part)));
+    let by_value = candidates
+        .iter()
+        .find(|kind| known.iter().all(|(part, _)| holds(kind, part)));
     if let Some(kind) = by_value {
         return Choice::Kind(kind.clone());
     }
     let votes = |kind: &DataType, as_is: bool| -> u64 {
-        let held = known.iter().filter(|(part, _)| if as_is { holds_all(kind, &part.kind) } else { holds(kind, part) });
-        held.map(|(_, values)| values.rows).fold(0, u64::saturating_add)
+        let held = known.iter().filter(|(part, _)| {
+            if as_is {
+                holds_all(kind, &part.kind)
+            } else {
+                holds(kind, part)
+            }
+        });
+        held.map(|(_, values)| values.rows)
+            .fold(0, u64::saturating_add)
     };
-    let archived = |kind: &DataType| known.iter().filter(|(part, _)| part.archived && holds(kind, part)).count();
+    let archived = |kind: &DataType| {
+        known
+            .iter()
+            .filter(|(part, _)| part.archived && holds(kind, part))
+            .count()
+    };
     let best = candidates.iter().enumerate().max_by_key(|(place, kind)| {
-        (archived(kind), votes(kind, false), votes(kind, true), Reverse(*place), Reverse(kind.to_string()))
+        (
+            archived(kind),
+            votes(kind, false),
+            votes(kind, true),
+            Reverse(*place),
+            Reverse(kind.to_string()),
+        )
     });
     best.map_or(Choice::Absent, |(_, kind)| Choice::Kind(kind.clone()))
 }
 
-/// Types that may hold several of `kinds`, the smaller first; the order does not depend on that of `kinds`.
+/// Types that may hold several of `kinds`, the smaller first; the order does not depend on that of
+/// `kinds`.
 fn candidates(kinds: &[DataType]) -> Vec<DataType> {
     let mut all: BTreeMap<String, DataType> = BTreeMap::new();
     let mut found: Vec<DataType> = kinds.to_vec();
@@ -142,7 +185,10 @@ fn candidates(kinds: &[DataType]) -> Vec<DataType> {
         if all.contains_key(&kind.to_string()) {
             continue;
         }
-        found.extend(all.values().filter_map(|other| smallest(&[kind.clone(), other.clone()])));
+        found.extend(
+            all.values()
+                .filter_map(|other| smallest(&[kind.clone(), other.clone()])),
+        );
         found.extend(all.values().filter_map(|other| finest(&kind, other)));
         let _ = all.insert(kind.to_string(), kind);
     }
@@ -154,15 +200,27 @@ fn candidates(kinds: &[DataType]) -> Vec<DataType> {
     sorted
 }
 
-/// The timestamp or the duration of the finer unit, which holds the other where its values are not too large.
+/// The timestamp or the duration of the finer unit, which holds the other where its values are not
+/// too large.
 fn finest(a: &DataType, b: &DataType) -> Option<DataType> {
     match (a, b) {
         (DataType::Timestamp(one, zone), DataType::Timestamp(other, same)) if zone == same => {
-            Some(DataType::Timestamp(if per_second(*one) > per_second(*other) { *one } else { *other }, zone.clone()))
+            Some(DataType::Timestamp(
+                if per_second(*one) > per_second(*other) {
+                    *one
+                } else {
+                    *other
+                },
+                zone.clone(),
+            ))
         }
-        (DataType::Duration(one), DataType::Duration(other)) => {
-            Some(DataType::Duration(if per_second(*one) > per_second(*other) { *one } else { *other }))
-        }
+        (DataType::Duration(one), DataType::Duration(other)) => Some(DataType::Duration(
+            if per_second(*one) > per_second(*other) {
+                *one
+            } else {
+                *other
+            },
+        )),
         _ => None,
     }
 }
@@ -186,55 +244,90 @@ pub fn smallest(kinds: &[DataType]) -> Option<DataType> {
     match first {
         DataType::List(_) => {
             let elements: Option<Vec<DataType>> = kinds.iter().map(element).collect();
-            Some(DataType::List(Arc::new(Field::new("element", smallest_inside(elements?)?, true))))
+            Some(DataType::List(Arc::new(Field::new(
+                "element",
+                smallest_inside(elements?)?,
+                true,
+            ))))
         }
         DataType::Struct(fields) => {
             let all: Option<Vec<&Fields>> = kinds.iter().map(fields_of).collect();
             let all = all?;
-            if all.iter().any(|other| !other.iter().map(|f| f.name()).eq(fields.iter().map(|f| f.name()))) {
+            if all.iter().any(|other| {
+                !other
+                    .iter()
+                    .map(|f| f.name())
+                    .eq(fields.iter().map(|f| f.name()))
+            }) {
                 return None;
             }
             let joined = fields.iter().enumerate().map(|(nth, field)| {
-                let kinds: Option<Vec<DataType>> =
-                    all.iter().map(|fields| Some(fields.get(nth)?.data_type().clone())).collect();
+                let kinds: Option<Vec<DataType>> = all
+                    .iter()
+                    .map(|fields| Some(fields.get(nth)?.data_type().clone()))
+                    .collect();
                 Some(Field::new(field.name(), smallest_inside(kinds?)?, true))
             });
-            Some(DataType::Struct(joined.collect::<Option<Vec<Field>>>()?.into()))
+            Some(DataType::Struct(
+                joined.collect::<Option<Vec<Field>>>()?.into(),
+            ))
         }
         DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => {
             let all: Option<Vec<(u8, i8)>> = kinds.iter().map(decimal).collect();
             let all = all?;
             let scale = all.iter().map(|(_, scale)| *scale).max()?;
-            let whole = all.iter().map(|(precision, scale)| i16::from(*precision) - i16::from(*scale)).max()?;
+            let whole = all
+                .iter()
+                .map(|(precision, scale)| i16::from(*precision) - i16::from(*scale))
+                .max()?;
             let precision = u8::try_from(whole + i16::from(scale)).ok()?;
-            let large = kinds.iter().any(|kind| matches!(kind, DataType::Decimal256(_, _)));
+            let large = kinds
+                .iter()
+                .any(|kind| matches!(kind, DataType::Decimal256(_, _)));
             if precision <= DECIMAL128_MAX_PRECISION && !large {
                 Some(DataType::Decimal128(precision, scale))
             } else {
-                (precision <= DECIMAL256_MAX_PRECISION).then_some(DataType::Decimal256(precision, scale))
+                (precision <= DECIMAL256_MAX_PRECISION)
+                    .then_some(DataType::Decimal256(precision, scale))
             }
         }
-        _ => NUMBERS.into_iter().find(|number| kinds.iter().all(|kind| holds_all(number, kind))),
+        _ => NUMBERS
+            .into_iter()
+            .find(|number| kinds.iter().all(|kind| holds_all(number, kind))),
     }
 }
 
 /// The same of values that are nested in others: nulls fit in any type.
 fn smallest_inside(mut kinds: Vec<DataType>) -> Option<DataType> {
     kinds.retain(|kind| *kind != DataType::Null);
-    if kinds.is_empty() { Some(DataType::Null) } else { smallest(&kinds) }
+    if kinds.is_empty() {
+        Some(DataType::Null)
+    } else {
+        smallest(&kinds)
+    }
 }
 
 fn element(kind: &DataType) -> Option<DataType> {
-    if let DataType::List(field) = kind { Some(field.data_type().clone()) } else { None }
+    if let DataType::List(field) = kind {
+        Some(field.data_type().clone())
+    } else {
+        None
+    }
 }
 
 fn fields_of(kind: &DataType) -> Option<&Fields> {
-    if let DataType::Struct(fields) = kind { Some(fields) } else { None }
+    if let DataType::Struct(fields) = kind {
+        Some(fields)
+    } else {
+        None
+    }
 }
 
 fn decimal(kind: &DataType) -> Option<(u8, i8)> {
     match kind {
-        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => Some((*precision, *scale)),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            Some((*precision, *scale))
+        }
         _ => None,
     }
 }
@@ -245,7 +338,14 @@ pub fn holds(to: &DataType, part: &Part) -> bool {
     if holds_all(to, &part.kind) {
         return true;
     }
-    let Some(Integers { min, max, as_floats }) = part.values.and_then(|values| values.integers) else { return false };
+    let Some(Integers {
+        min,
+        max,
+        as_floats,
+    }) = part.values.and_then(|values| values.integers)
+    else {
+        return false;
+    };
     match (to, &part.kind) {
         (DataType::Int64, DataType::UInt64) => max <= i128::from(i64::MAX),
         (DataType::UInt64, from) if from.is_signed_integer() => min >= 0,
@@ -261,7 +361,11 @@ pub fn holds(to: &DataType, part: &Part) -> bool {
 /// Whether the values from `min` to `max` can be told in the unit `to`.
 fn scales(from: TimeUnit, to: TimeUnit, min: i128, max: i128) -> bool {
     let times = per_second(to) / per_second(from).max(1);
-    let fits = |value: i128| value.checked_mul(times).is_some_and(|v| i64::try_from(v).is_ok());
+    let fits = |value: i128| {
+        value
+            .checked_mul(times)
+            .is_some_and(|v| i64::try_from(v).is_ok())
+    };
     times > 0 && fits(min) && fits(max)
 }
 
@@ -273,7 +377,8 @@ pub fn holds_all(to: &DataType, from: &DataType) -> bool {
     }
     match to {
         DataType::Float64 => {
-            matches!(from, DataType::Float16 | DataType::Float32) || (from.is_integer() && bits(from) <= 32)
+            matches!(from, DataType::Float16 | DataType::Float32)
+                || (from.is_integer() && bits(from) <= 32)
         }
         DataType::Float32 => matches!(from, DataType::Float16),
         to if to.is_signed_integer() => {
@@ -281,15 +386,17 @@ pub fn holds_all(to: &DataType, from: &DataType) -> bool {
             from.is_integer() && bits(from) + usize::from(from.is_unsigned_integer()) <= bits(to)
         }
         to if to.is_unsigned_integer() => from.is_unsigned_integer() && bits(from) <= bits(to),
-        DataType::Decimal128(_, _) | DataType::Decimal256(_, _) | DataType::List(_) | DataType::Struct(_) => {
-            smallest(&[to.clone(), from.clone()]).as_ref() == Some(to)
-        }
+        DataType::Decimal128(_, _)
+        | DataType::Decimal256(_, _)
+        | DataType::List(_)
+        | DataType::Struct(_) => smallest(&[to.clone(), from.clone()]).as_ref() == Some(to),
         _ => false,
     }
 }
 
 fn bits(kind: &DataType) -> usize {
-    kind.primitive_width().map_or(usize::MAX / 2, |width| 8 * width)
+    kind.primitive_width()
+        .map_or(usize::MAX / 2, |width| 8 * width)
 }
 
 #[cfg(test)]
@@ -300,9 +407,18 @@ mod tests {
 
     fn part(kind: &DataType, rows: u64, (min, max): (i128, i128)) -> Part {
         let as_floats = min >= -(1 << 53) && max <= (1 << 53);
-        let stored = kind.is_integer() || matches!(kind, DataType::Timestamp(_, _) | DataType::Duration(_));
-        let integers = stored.then_some(Integers { min, max, as_floats });
-        Part { kind: kind.clone(), values: Some(Values { rows, integers }), archived: false }
+        let stored =
+            kind.is_integer() || matches!(kind, DataType::Timestamp(_, _) | DataType::Duration(_));
+        let integers = stored.then_some(Integers {
+            min,
+            max,
+            as_floats,
+        });
+        Part {
+            kind: kind.clone(),
+            values: Some(Values { rows, integers }),
+            archived: false,
+        }
     }
 
     fn list(kind: DataType) -> DataType {
@@ -312,8 +428,8 @@ mod tests {
     #[test]
     fn types_widen_to_the_smallest_that_holds_all() {
         use DataType::{
-            Boolean, Decimal128, Decimal256, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32,
-            UInt64, Utf8,
+            Boolean, Decimal128, Decimal256, Float32, Float64, Int8, Int16, Int32, Int64, UInt8,
+            UInt16, UInt32, UInt64, Utf8,
         };
         for (kinds, expected) in [
             (vec![Int8], Some(Int8)),
@@ -328,21 +444,42 @@ mod tests {
             (vec![Int64, Float64], None),
             (vec![Int64, Utf8], None),
             (vec![Boolean, Int8], None),
-            (vec![Decimal128(10, 2), Decimal128(9, 4)], Some(Decimal128(12, 4))),
-            (vec![Decimal128(38, 0), Decimal128(10, 9)], Some(Decimal256(47, 9))),
+            (
+                vec![Decimal128(10, 2), Decimal128(9, 4)],
+                Some(Decimal128(12, 4)),
+            ),
+            (
+                vec![Decimal128(38, 0), Decimal128(10, 9)],
+                Some(Decimal256(47, 9)),
+            ),
             (vec![list(Int32), list(Int64)], Some(list(Int64))),
             (vec![list(Int32), list(Utf8)], None),
             (vec![list(DataType::Null), list(Int64)], Some(list(Int64))),
             (vec![list(Utf8), list(DataType::Null)], Some(list(Utf8))),
-            (vec![list(list(DataType::Null)), list(list(Float32)), list(DataType::Null)], Some(list(list(Float32)))),
-            (vec![list(list(Float32)), list(list(Float64))], Some(list(list(Float64)))),
+            (
+                vec![
+                    list(list(DataType::Null)),
+                    list(list(Float32)),
+                    list(DataType::Null),
+                ],
+                Some(list(list(Float32))),
+            ),
+            (
+                vec![list(list(Float32)), list(list(Float64))],
+                Some(list(list(Float64))),
+            ),
         ] {
             assert_eq!(smallest(&kinds), expected, "{kinds:?}");
             let reversed: Vec<DataType> = kinds.iter().rev().cloned().collect();
             assert_eq!(smallest(&reversed), expected, "{reversed:?}");
         }
-        let pair = |a, b| DataType::Struct(vec![Field::new("a", a, true), Field::new("b", b, true)].into());
-        assert_eq!(smallest(&[pair(Int8, Utf8), pair(Int64, Utf8)]), Some(pair(Int64, Utf8)));
+        let pair = |a, b| {
+            DataType::Struct(vec![Field::new("a", a, true), Field::new("b", b, true)].into())
+        };
+        assert_eq!(
+            smallest(&[pair(Int8, Utf8), pair(Int64, Utf8)]),
+            Some(pair(Int64, Utf8))
+        );
     }
 
     #[test]
@@ -352,15 +489,34 @@ mod tests {
         let huge = (0, i128::from(u64::MAX));
         let odd = (1, (1 << 60) + 1);
         for (parts, expected) in [
-            (vec![part(&Int64, 1, small), part(&Float64, 9, small)], Float64),
+            (
+                vec![part(&Int64, 1, small), part(&Float64, 9, small)],
+                Float64,
+            ),
             (vec![part(&Int64, 9, odd), part(&Float64, 1, small)], Int64),
-            (vec![part(&Int64, 1, odd), part(&Float64, 9, small)], Float64),
-            (vec![part(&UInt64, 1, small), part(&Int8, 1, (-1, 1))], Int64),
+            (
+                vec![part(&Int64, 1, odd), part(&Float64, 9, small)],
+                Float64,
+            ),
+            (
+                vec![part(&UInt64, 1, small), part(&Int8, 1, (-1, 1))],
+                Int64,
+            ),
             (vec![part(&UInt64, 1, small), part(&Int8, 1, small)], Int64),
             (vec![part(&UInt64, 1, huge), part(&Int8, 1, small)], UInt64),
-            (vec![part(&UInt64, 2, huge), part(&Int8, 1, (-1, 1))], UInt64),
+            (
+                vec![part(&UInt64, 2, huge), part(&Int8, 1, (-1, 1))],
+                UInt64,
+            ),
             (vec![part(&Int64, 9, small), part(&Utf8, 10, small)], Utf8),
-            (vec![part(&Int64, 9, small), part(&Int8, 2, small), part(&Utf8, 10, small)], Int64),
+            (
+                vec![
+                    part(&Int64, 9, small),
+                    part(&Int8, 2, small),
+                    part(&Utf8, 10, small),
+                ],
+                Int64,
+            ),
         ] {
             assert_eq!(choose(&parts), Choice::Kind(expected.clone()), "{parts:?}");
             let reversed: Vec<Part> = parts.iter().rev().cloned().collect();
@@ -369,54 +525,116 @@ mod tests {
         let at = |unit| DataType::Timestamp(unit, None);
         let far = (0, 253_402_300_799_000);
         let near = (0, 1_770_076_800_000);
-        let both = |span| choose(&[part(&at(Millisecond), 5, span), part(&at(Nanosecond), 4, small)]);
+        let both = |span| {
+            choose(&[
+                part(&at(Millisecond), 5, span),
+                part(&at(Nanosecond), 4, small),
+            ])
+        };
         assert_eq!(both(near), Choice::Kind(at(Nanosecond)));
-        assert_eq!(both(far), Choice::Kind(at(Millisecond)), "the year 9999 has no nanoseconds, and more rows");
+        assert_eq!(
+            both(far),
+            Choice::Kind(at(Millisecond)),
+            "the year 9999 has no nanoseconds, and more rows"
+        );
         let lasts = DataType::Duration;
-        let both = |span| choose(&[part(&lasts(Second), 5, span), part(&lasts(Microsecond), 4, small)]);
+        let both = |span| {
+            choose(&[
+                part(&lasts(Second), 5, span),
+                part(&lasts(Microsecond), 4, small),
+            ])
+        };
         assert_eq!(both(near), Choice::Kind(lasts(Microsecond)));
-        assert_eq!(both((0, i128::from(i64::MAX))), Choice::Kind(lasts(Second)), "not in microseconds, and more rows");
+        assert_eq!(
+            both((0, i128::from(i64::MAX))),
+            Choice::Kind(lasts(Second)),
+            "not in microseconds, and more rows"
+        );
         let apart = choose(&[part(&lasts(Second), 5, small), part(&Int64, 4, small)]);
         assert_eq!(apart, Choice::Kind(lasts(Second)), "a number has no unit");
-        let unread = Part { values: None, ..part(&Int64, 1, small) };
-        assert_eq!(choose(&[unread.clone(), part(&Float64, 1, small)]), Choice::Open);
-        assert_eq!(choose(&[unread, part(&Int8, 1, small)]), Choice::Kind(Int64));
+        let unread = Part {
+            values: None,
+            ..part(&Int64, 1, small)
+        };
+        assert_eq!(
+            choose(&[unread.clone(), part(&Float64, 1, small)]),
+            Choice::Open
+        );
+        assert_eq!(
+            choose(&[unread, part(&Int8, 1, small)]),
+            Choice::Kind(Int64)
+        );
         assert_eq!(choose(&[part(&Int8, 0, small)]), Choice::Absent);
     }
 
     #[test]
     fn equal_votes_are_decided_by_the_types_alone() {
-        let (text, number) = (part(&DataType::Utf8, 5, (0, 0)), part(&DataType::Int64, 5, (0, 0)));
-        assert_eq!(choose(&[text.clone(), number.clone()]), Choice::Kind(DataType::Int64));
+        let (text, number) = (
+            part(&DataType::Utf8, 5, (0, 0)),
+            part(&DataType::Int64, 5, (0, 0)),
+        );
+        assert_eq!(
+            choose(&[text.clone(), number.clone()]),
+            Choice::Kind(DataType::Int64)
+        );
         assert_eq!(choose(&[number, text]), Choice::Kind(DataType::Int64));
     }
 
     #[test]
     fn an_archived_type_widens_but_is_never_outvoted() {
-        let archived = Part { archived: true, ..part(&DataType::Int32, 1, (0, 5)) };
+        let archived = Part {
+            archived: true,
+            ..part(&DataType::Int32, 1, (0, 5))
+        };
         let wide = part(&DataType::Int64, 1, (0, 5));
         let text = part(&DataType::Utf8, 100, (0, 5));
-        assert_eq!(choose(&[archived.clone(), wide.clone()]), Choice::Kind(DataType::Int64));
-        assert_eq!(choose(&[archived.clone(), text.clone()]), Choice::Kind(DataType::Int32));
-        assert_eq!(choose(&[archived, wide, text]), Choice::Kind(DataType::Int64));
+        assert_eq!(
+            choose(&[archived.clone(), wide.clone()]),
+            Choice::Kind(DataType::Int64)
+        );
+        assert_eq!(
+            choose(&[archived.clone(), text.clone()]),
+            Choice::Kind(DataType::Int32)
+        );
+        assert_eq!(
+            choose(&[archived, wide, text]),
+            Choice::Kind(DataType::Int64)
+        );
     }
 
     /// A part with a number type and values that it can have.
     fn numeric() -> impl Strategy<Value = Part> {
-        let kind =
-            prop::sample::select(NUMBERS.iter().filter(|k| **k != DataType::Float16).cloned().collect::<Vec<_>>());
-        (kind, 1_u64..4, prop::sample::select(vec![0_i128, 1, -1, 100, (1 << 53) + 1, i128::from(u64::MAX)])).prop_map(
-            |(kind, rows, extreme)| {
+        let kind = prop::sample::select(
+            NUMBERS
+                .iter()
+                .filter(|k| **k != DataType::Float16)
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
+        (
+            kind,
+            1_u64..4,
+            prop::sample::select(vec![
+                0_i128,
+                1,
+                -1,
+                100,
+                (1 << 53) + 1,
+                i128::from(u64::MAX),
+            ]),
+        )
+            .prop_map(|(kind, rows, extreme)| {
                 let bits = u32::try_from(bits(&kind)).unwrap();
                 let (low, high) = match &kind {
                     kind if kind.is_unsigned_integer() => (0, (1_i128 << bits) - 1),
-                    kind if kind.is_signed_integer() => (-(1_i128 << (bits - 1)), (1_i128 << (bits - 1)) - 1),
+                    kind if kind.is_signed_integer() => {
+                        (-(1_i128 << (bits - 1)), (1_i128 << (bits - 1)) - 1)
+                    }
                     _ => (0, 0),
                 };
                 let value = extreme.clamp(low, high);
                 part(&kind, rows, (value.min(0), value.max(0)))
-            },
-        )
+            })
     }
 
     proptest! {

@@ -1,7 +1,8 @@
-//! How long to wait before the next attempt to connect: longer each time, never in step with others, up to a limit.
+//! How long to wait before the next attempt to connect: longer each time, never in step with
+//! others, up to a limit.
 //!
-//! Pure; the random draw comes from outside. After many failures in a row attempts become rare (the breaker is open),
-//! but they do not end.
+//! Pure; the random draw comes from outside. After many failures in a row attempts become rare (the
+//! breaker is open), but they do not end.
 
 use std::time::Duration;
 
@@ -33,7 +34,9 @@ impl Backoff {
         let longest = if failures >= self.breaker_after {
             self.breaker
         } else {
-            self.first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(self.cap)
+            self.first
+                .saturating_mul(1 << failures.saturating_sub(1).min(20))
+                .min(self.cap)
         };
         let half = longest / 2;
         let share = u32::try_from(spread(draw) % 1000).unwrap_or(0);
@@ -57,11 +60,23 @@ mod tests {
     #[test]
     fn waits_grow_to_a_cap_and_the_breaker_never_gives_up() {
         let p = Backoff::USUAL;
-        for (failures, longest) in [(1, 0.5), (2, 1.0), (4, 4.0), (7, 30.0), (19, 30.0), (20, 120.0), (u32::MAX, 120.0)]
-        {
+        for (failures, longest) in [
+            (1, 0.5),
+            (2, 1.0),
+            (4, 4.0),
+            (7, 30.0),
+            (19, 30.0),
+            (20, 120.0),
+            (u32::MAX, 120.0),
+        ] {
             let longest = Duration::from_secs_f64(longest);
             let waits: Vec<Duration> = (0..50).map(|draw| p.wait(failures, draw)).collect();
-            assert!(waits.iter().all(|wait| *wait >= longest / 2 && *wait <= longest), "{failures}: {waits:?}");
+            assert!(
+                waits
+                    .iter()
+                    .all(|wait| *wait >= longest / 2 && *wait <= longest),
+                "{failures}: {waits:?}"
+            );
             assert!(waits.iter().any(|wait| *wait != waits[0]), "{failures}");
         }
     }

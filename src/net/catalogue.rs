@@ -1,5 +1,5 @@
-//! The lists of instruments: read from the exchanges, kept in the spool for a start at which an exchange does not
-//! answer, and searched for what is wanted.
+//! The lists of instruments: read from the exchanges, kept in the spool for a start at which an
+//! exchange does not answer, and searched for what is wanted.
 
 use std::{
     collections::BTreeMap,
@@ -55,29 +55,42 @@ impl Read {
     /// All of them.
     #[must_use]
     pub fn all(&self) -> Listings {
-        self.fresh.iter().chain(&self.kept).map(|(venue, list)| (*venue, list.clone())).collect()
+        self.fresh
+            .iter()
+            .chain(&self.kept)
+            .map(|(venue, list)| (*venue, list.clone()))
+            .collect()
     }
 }
 
 impl Catalogue {
-    /// Where an exchange's requests go; `None` when its other endpoints were moved and this one was not: whoever plays an
-    /// exchange does not want the real one to be asked.
+    /// Where an exchange's requests go; `None` when its other endpoints were moved and this one was
+    /// not: whoever plays an exchange does not want the real one to be asked.
     #[must_use]
     pub fn base(&self, venue: Venue) -> Option<String> {
         let rest = venue.rest();
         if let Some(url) = self.endpoints.get(rest.name) {
             return Some(url.trim_end_matches('/').to_owned());
         }
-        let is_moved = venue.routes().iter().any(|route| self.endpoints.contains_key(route.name));
+        let is_moved = venue
+            .routes()
+            .iter()
+            .any(|route| self.endpoints.contains_key(route.name));
         (!is_moved).then(|| rest.url.to_owned())
     }
 
     /// Reads the lists.
     pub async fn read(&self) -> Read {
         let mut read = Read::default();
-        let asked = self.venues.iter().filter_map(|venue| Some((*venue, self.base(*venue)?)));
-        // For how long one wants to be left alone does not matter here: the next reading is far away.
-        let each = asked.map(|(venue, base)| async move { (venue, list(venue, &base, &self.proxies, 0).await) });
+        let asked = self
+            .venues
+            .iter()
+            .filter_map(|venue| Some((*venue, self.base(*venue)?)));
+        // For how long one wants to be left alone does not matter here: the next reading is far
+        // away.
+        let each = asked.map(|(venue, base)| async move {
+            (venue, list(venue, &base, &self.proxies, 0).await)
+        });
         for (venue, found) in join_all(each).await {
             match found {
                 Ok(found) => {
@@ -95,26 +108,37 @@ impl Catalogue {
         read
     }
 
-    /// What of these lists is wanted; without what has to be polled where there is nobody to ask ([`Self::base`]).
+    /// What of these lists is wanted; without what has to be polled where there is nobody to ask
+    /// ([`Self::base`]).
     ///
     /// # Errors
     /// As [`choose_listed`].
     pub fn choose(&self, listings: &Listings) -> Result<Choice> {
         let mut choice = choose_listed(&self.venues, &self.wishes, &self.kinds, listings)?;
-        choice.series.retain(|wanted| wanted.by() == Transport::Socket || self.base(wanted.venue).is_some());
+        choice
+            .series
+            .retain(|wanted| wanted.by() == Transport::Socket || self.base(wanted.venue).is_some());
         Ok(choice)
     }
 
     /// Streams that are left out, because they have to be polled and there is nobody to ask.
     #[must_use]
     pub fn left_out(&self) -> Vec<(Venue, Kind)> {
-        let deaf = self.venues.iter().filter(|venue| self.base(**venue).is_none());
+        let deaf = self
+            .venues
+            .iter()
+            .filter(|venue| self.base(**venue).is_none());
         let each = deaf.flat_map(|venue| self.kinds.iter().map(|kind| (*venue, *kind)));
-        each.filter(|(venue, kind)| venue.by(*kind) == Transport::Requests).collect()
+        each.filter(|(venue, kind)| venue.by(*kind) == Transport::Requests)
+            .collect()
     }
 
     fn file(&self, venue: Venue) -> Option<PathBuf> {
-        Some(self.cache.as_ref()?.join(format!("instruments-{venue}.json")))
+        Some(
+            self.cache
+                .as_ref()?
+                .join(format!("instruments-{venue}.json")),
+        )
     }
 
     fn keep(&self, venue: Venue, list: &[Instrument]) {
@@ -146,7 +170,10 @@ pub struct NoList {
 
 impl From<String> for NoList {
     fn from(why: String) -> Self {
-        Self { why, wait: Duration::ZERO }
+        Self {
+            why,
+            wait: Duration::ZERO,
+        }
     }
 }
 
@@ -168,15 +195,24 @@ pub async fn list(
             if page == PAGES {
                 return Err("the list has no end".to_owned().into());
             }
-            let answer = get(&format!("{base}{path}{more}"), proxies).await.map_err(|e| e.to_string())?;
+            let answer = get(&format!("{base}{path}{more}"), proxies)
+                .await
+                .map_err(|e| e.to_string())?;
             if !answer.status.is_success() {
                 let wait = asked_to_wait(answer.status, &answer.headers, now_ns);
-                return Err(NoList { why: format!("the exchange answers {}", answer.status), wait });
+                return Err(NoList {
+                    why: format!("the exchange answers {}", answer.status),
+                    wait,
+                });
             }
             let found = venue.instruments(&answer.body)?;
             all.extend(found.instruments);
             next = found.next;
         }
     }
-    if all.is_empty() { Err("the list is empty".to_owned().into()) } else { Ok(all) }
+    if all.is_empty() {
+        Err("the list is empty".to_owned().into())
+    } else {
+        Ok(all)
+    }
 }

@@ -1,6 +1,8 @@
-//! When a connection may be made: at most at the exchange's documented rate, and not before the time that it has named.
+//! When a connection may be made: at most at the exchange's documented rate, and not before the
+//! time that it has named.
 //!
-//! All connections to an exchange share one limit, whatever they are made for: the start, an outage, a renewal.
+//! All connections to an exchange share one limit, whatever they are made for: the start, an
+//! outage, a renewal.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +28,10 @@ struct Turns {
 
 impl Turns {
     fn new(now: Instant) -> Self {
-        Self { whole: now, blocked_until: now }
+        Self {
+            whole: now,
+            blocked_until: now,
+        }
     }
 
     /// Takes a turn; returns when it is.
@@ -34,7 +39,8 @@ impl Turns {
         let at = self.whole.max(now) + rate.every;
         self.whole = at;
         // So many may be taken before their time.
-        now.max(at.checked_sub(rate.every * rate.burst).unwrap_or(now)).max(self.blocked_until)
+        now.max(at.checked_sub(rate.every * rate.burst).unwrap_or(now))
+            .max(self.blocked_until)
     }
 }
 
@@ -53,7 +59,9 @@ impl Dials {
     /// Lets nothing be dialled for so long, as the exchange has asked.
     pub fn block(&self, venue: Venue, wait: Duration) {
         let now = Instant::now();
-        self.of(venue, now, |turns| turns.blocked_until = turns.blocked_until.max(now + wait));
+        self.of(venue, now, |turns| {
+            turns.blocked_until = turns.blocked_until.max(now + wait);
+        });
     }
 
     fn of<T>(&self, venue: Venue, now: Instant, then: impl FnOnce(&mut Turns) -> T) -> T {
@@ -70,19 +78,27 @@ mod tests {
     fn turns(rate: DialRate, many: usize) -> Vec<u128> {
         let now = Instant::now();
         let mut turns = Turns::new(now);
-        (0..many).map(|_| (turns.take(rate, now) - now).as_millis()).collect()
+        (0..many)
+            .map(|_| (turns.take(rate, now) - now).as_millis())
+            .collect()
     }
 
     #[test]
     fn no_exchange_is_dialled_faster_than_it_allows() {
         let okx = turns(Venue::Okx.dial_rate(), 40);
-        assert!(okx.windows(4).all(|four| four[3] - four[0] > 1000), "{okx:?}");
+        assert!(
+            okx.windows(4).all(|four| four[3] - four[0] > 1000),
+            "{okx:?}"
+        );
         assert_eq!(okx[0], 0);
         // In any five minutes.
         for (venue, most) in [(Venue::Binance, 300), (Venue::Bybit, 500)] {
             let all = turns(venue.dial_rate(), 2000);
             for from in 0..all.len() {
-                let within = all[from..].iter().take_while(|at| **at < all[from] + 300_000).count();
+                let within = all[from..]
+                    .iter()
+                    .take_while(|at| **at < all[from] + 300_000)
+                    .count();
                 assert!(within <= most, "{venue}: {within}");
             }
             assert_eq!(all[5], 0, "a few are made at once");
@@ -94,6 +110,9 @@ mod tests {
         let now = Instant::now();
         let mut turns = Turns::new(now);
         turns.blocked_until = now + Duration::from_mins(1);
-        assert_eq!(turns.take(Venue::Bybit.dial_rate(), now), now + Duration::from_mins(1));
+        assert_eq!(
+            turns.take(Venue::Bybit.dial_rate(), now),
+            now + Duration::from_mins(1)
+        );
     }
 }

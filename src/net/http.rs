@@ -38,19 +38,28 @@ pub struct Answer {
 pub async fn get(url: &str, proxies: &Proxies) -> io::Result<Answer> {
     timeout(ANSWER, ask(url, proxies))
         .await
-        .unwrap_or_else(|_| Err(io::Error::other(format!("no answer within {} s", ANSWER.as_secs()))))
+        .unwrap_or_else(|_| {
+            Err(io::Error::other(format!(
+                "no answer within {} s",
+                ANSWER.as_secs()
+            )))
+        })
 }
 
 async fn ask(url: &str, proxies: &Proxies) -> io::Result<Answer> {
     let url = Url::parse(url).map_err(io::Error::other)?;
-    let host = url.host_str().ok_or_else(|| io::Error::other("the URL has no host"))?.to_owned();
+    let host = url
+        .host_str()
+        .ok_or_else(|| io::Error::other("the URL has no host"))?
+        .to_owned();
     let is_secure = url.scheme() == "https";
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = proxies.connect(&host, port, is_secure).await?;
     if !is_secure {
         return talk(stream, &url, &host).await;
     }
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(io::Error::other)?;
+    let name =
+        ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(io::Error::other)?;
     let connector = TlsConnector::from(tls::config()?);
     talk(connector.connect(name, stream).await?, &url, &host).await
 }
@@ -60,20 +69,39 @@ async fn talk(
     url: &Url,
     host: &str,
 ) -> io::Result<Answer> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);
-    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let path = url.query().map_or_else(
+        || url.path().to_owned(),
+        |query| format!("{}?{query}", url.path()),
+    );
+    let authority = url
+        .port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let request = Request::get(path)
         .header(header::HOST, authority)
-        .header(header::USER_AGENT, concat!("qlc/", env!("CARGO_PKG_VERSION")))
+        .header(
+            header::USER_AGENT,
+            concat!("qlc/", env!("CARGO_PKG_VERSION")),
+        )
         .header(header::CONNECTION, "close")
         .body(Body::empty())
         .map_err(io::Error::other)?;
-    let response = sender.send_request(request).await.map_err(io::Error::other)?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(io::Error::other)?;
     let (parts, body) = response.into_parts();
-    let bytes = to_bytes(Body::new(body), LONGEST).await.map_err(io::Error::other)?;
+    let bytes = to_bytes(Body::new(body), LONGEST)
+        .await
+        .map_err(io::Error::other)?;
     connection.abort();
     let body = String::from_utf8(bytes.into()).map_err(io::Error::other)?;
-    Ok(Answer { status: parts.status, headers: parts.headers, body })
+    Ok(Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    })
 }

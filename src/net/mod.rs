@@ -1,5 +1,6 @@
-//! How exchanges are reached: `WebSocket`s and requests, through a proxy where there is one, at the rate that each
-//! exchange allows, ever more rarely while it fails; and the lists of instruments that are read that way.
+//! How exchanges are reached: `WebSocket`s and requests, through a proxy where there is one, at the
+//! rate that each exchange allows, ever more rarely while it fails; and the lists of instruments
+//! that are read that way.
 //!
 //! What comes is passed on unread. The environment is not read here: proxies are arguments.
 

@@ -1,5 +1,6 @@
-//! Proxies: which one a host is reached through, and the way there. HTTP proxies are asked to tunnel (CONNECT), SOCKS5 proxies
-//! to connect; both are given the host's name, so that they look it up.
+//! Proxies: which one a host is reached through, and the way there. HTTP proxies are asked to
+//! tunnel (CONNECT), SOCKS5 proxies to connect; both are given the host's name, so that they look
+//! it up.
 
 use std::{io, net::IpAddr, time::Duration};
 
@@ -47,54 +48,82 @@ enum Kind {
 }
 
 impl Proxies {
-    /// Proxies as the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` name them; empty ones say nothing.
+    /// Proxies as the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` name them;
+    /// empty ones say nothing.
     ///
     /// # Errors
     /// When one is not the URL of a proxy.
-    pub fn of(secure: Option<&str>, plain: Option<&str>, all: Option<&str>, except: Option<&str>) -> Result<Self> {
+    pub fn of(
+        secure: Option<&str>,
+        plain: Option<&str>,
+        all: Option<&str>,
+        except: Option<&str>,
+    ) -> Result<Self> {
         let said = |text: &&str| !text.is_empty();
         let [secure, plain] = [secure, plain].map(|text| text.filter(said).or(all.filter(said)));
         let parsed = |text: Option<&str>| text.map(Proxy::parse).transpose();
-        let except =
-            except.unwrap_or_default().split(',').map(|host| host.trim().trim_start_matches('.').to_lowercase());
+        let except = except
+            .unwrap_or_default()
+            .split(',')
+            .map(|host| host.trim().trim_start_matches('.').to_lowercase());
         let except = except.filter(|host| !host.is_empty()).collect();
-        Ok(Self { secure: parsed(secure)?, plain: parsed(plain)?, except })
+        Ok(Self {
+            secure: parsed(secure)?,
+            plain: parsed(plain)?,
+            except,
+        })
     }
 
     /// The proxy for a host. This machine is always reached without one.
     fn for_host<'a>(&'a self, host: &str, secure: bool) -> Option<&'a Proxy> {
         let host = host.trim_matches(['[', ']']).to_lowercase();
-        let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let is_here =
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let is_except = |except: &String| {
             *except == "*"
                 || host == *except
-                || host.strip_suffix(except.as_str()).is_some_and(|rest| rest.ends_with('.'))
+                || host
+                    .strip_suffix(except.as_str())
+                    .is_some_and(|rest| rest.ends_with('.'))
         };
         if is_here || self.except.iter().any(is_except) {
             return None;
         }
-        if secure { self.secure.as_ref() } else { self.plain.as_ref() }
+        if secure {
+            self.secure.as_ref()
+        } else {
+            self.plain.as_ref()
+        }
     }
 
     /// A connection to a host, through its proxy where it has one.
     ///
     /// # Errors
     /// When there is no way to it.
-    pub(super) async fn connect(&self, host: &str, port: u16, secure: bool) -> io::Result<TcpStream> {
+    pub(super) async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        secure: bool,
+    ) -> io::Result<TcpStream> {
         let bare = host.trim_matches(['[', ']']);
         let Some(proxy) = self.for_host(host, secure) else {
             return TcpStream::connect((bare, port)).await;
         };
         let shown = format!("the proxy {}:{}", proxy.host, proxy.port);
         let told = |e: io::Error| io::Error::new(e.kind(), format!("{shown}: {e}"));
-        let mut stream = TcpStream::connect((proxy.host.as_str(), proxy.port)).await.map_err(told)?;
+        let mut stream = TcpStream::connect((proxy.host.as_str(), proxy.port))
+            .await
+            .map_err(told)?;
         let through = async {
             match proxy.kind {
                 Kind::Connect => proxy.tunnel(&mut stream, host, port).await,
                 Kind::Socks5 => proxy.socks(&mut stream, bare, port).await,
             }
         };
-        let through = timeout(ANSWER, through).await.unwrap_or_else(|_| Err(io::Error::other("does not answer")));
+        let through = timeout(ANSWER, through)
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("does not answer")));
         through.map_err(told)?;
         Ok(stream)
     }
@@ -109,24 +138,48 @@ impl Proxy {
                  them; look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
             )
         };
-        let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let full = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
         let url = Url::parse(&full).map_err(|_| wrong())?;
         let (kind, usual) = match url.scheme() {
             "http" => (Kind::Connect, 80),
             "socks5" | "socks5h" => (Kind::Socks5, 1080),
             _ => return Err(wrong()),
         };
-        let host = url.host_str().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned();
-        let login = (!url.username().is_empty())
-            .then(|| (decoded(url.username()), decoded(url.password().unwrap_or_default())));
-        Ok(Self { kind, host, port: url.port().unwrap_or(usual), login })
+        let host = url
+            .host_str()
+            .ok_or_else(wrong)?
+            .trim_matches(['[', ']'])
+            .to_owned();
+        let login = (!url.username().is_empty()).then(|| {
+            (
+                decoded(url.username()),
+                decoded(url.password().unwrap_or_default()),
+            )
+        });
+        Ok(Self {
+            kind,
+            host,
+            port: url.port().unwrap_or(usual),
+            login,
+        })
     }
 
     async fn tunnel(&self, stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()> {
-        let login = self.login.as_ref().map_or_else(String::new, |(name, password)| {
-            format!("Proxy-Authorization: Basic {}\r\n", BASE64_STANDARD.encode(format!("{name}:{password}")))
-        });
-        let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login}\r\n");
+        let login = self
+            .login
+            .as_ref()
+            .map_or_else(String::new, |(name, password)| {
+                format!(
+                    "Proxy-Authorization: Basic {}\r\n",
+                    BASE64_STANDARD.encode(format!("{name}:{password}"))
+                )
+            });
+        let request =
+            format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login}\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut head = Vec::new();
         // One by one: what comes behind the head is the exchange's.
@@ -141,19 +194,28 @@ impl Proxy {
         if status.starts_with('2') {
             return Ok(());
         }
-        Err(io::Error::other(format!("answers {}", head.lines().next().unwrap_or_default())))
+        Err(io::Error::other(format!(
+            "answers {}",
+            head.lines().next().unwrap_or_default()
+        )))
     }
 
     async fn socks(&self, stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()> {
         let wrong = |what: &str| io::Error::other(what.to_owned());
-        let methods: &[u8] = if self.login.is_some() { &[5, 2, 0, 2] } else { &[5, 1, 0] };
+        let methods: &[u8] = if self.login.is_some() {
+            &[5, 2, 0, 2]
+        } else {
+            &[5, 1, 0]
+        };
         stream.write_all(methods).await?;
         let mut chosen = [0; 2];
         let _ = stream.read_exact(&mut chosen).await?;
         match (chosen, &self.login) {
             ([5, 0], _) => {}
             ([5, 2], Some((name, password))) => {
-                let short = |text: &str| u8::try_from(text.len()).map_err(|_| wrong("name or password are too long"));
+                let short = |text: &str| {
+                    u8::try_from(text.len()).map_err(|_| wrong("name or password are too long"))
+                };
                 let mut request = vec![1, short(name)?];
                 request.extend(name.as_bytes());
                 request.push(short(password)?);
@@ -165,7 +227,11 @@ impl Proxy {
                     return Err(wrong("refuses name and password"));
                 }
             }
-            _ => return Err(wrong("wants another way of authentication, or is no SOCKS5 proxy")),
+            _ => {
+                return Err(wrong(
+                    "wants another way of authentication, or is no SOCKS5 proxy",
+                ));
+            }
         }
         let mut request = vec![5, 1, 0];
         match host.parse::<IpAddr>() {
@@ -178,7 +244,10 @@ impl Proxy {
                 request.extend(ip.octets());
             }
             Err(_) => {
-                request.extend([3, u8::try_from(host.len()).map_err(|_| wrong("the host's name is too long"))?]);
+                request.extend([
+                    3,
+                    u8::try_from(host.len()).map_err(|_| wrong("the host's name is too long"))?,
+                ]);
                 request.extend(host.as_bytes());
             }
         }
@@ -186,9 +255,13 @@ impl Proxy {
         stream.write_all(&request).await?;
         let mut answer = [0; 4];
         let _ = stream.read_exact(&mut answer).await?;
-        let [5, code, _, kind] = answer else { return Err(wrong("is no SOCKS5 proxy")) };
+        let [5, code, _, kind] = answer else {
+            return Err(wrong("is no SOCKS5 proxy"));
+        };
         if code != 0 {
-            return Err(io::Error::other(format!("does not connect to {host}:{port} (code {code})")));
+            return Err(io::Error::other(format!(
+                "does not connect to {host}:{port} (code {code})"
+            )));
         }
         let length = match kind {
             1 => 4,
@@ -222,20 +295,54 @@ mod tests {
         )
         .unwrap();
         let of = |host: &str, secure| -> Option<(String, u16)> {
-            proxies.for_host(host, secure).map(|proxy| (proxy.host.clone(), proxy.port))
+            proxies
+                .for_host(host, secure)
+                .map(|proxy| (proxy.host.clone(), proxy.port))
         };
-        assert_eq!(of("fstream.binance.com", true), Some(("proxy".to_owned(), 3128)));
-        assert_eq!(of("fstream.binance.com", false), Some(("s".to_owned(), 1080)));
-        for direct in ["ws.okx.com", "OKX.com", "stream.bybit.com", "10.0.0.1", "localhost", "127.0.0.1", "[::1]"] {
+        assert_eq!(
+            of("fstream.binance.com", true),
+            Some(("proxy".to_owned(), 3128))
+        );
+        assert_eq!(
+            of("fstream.binance.com", false),
+            Some(("s".to_owned(), 1080))
+        );
+        for direct in [
+            "ws.okx.com",
+            "OKX.com",
+            "stream.bybit.com",
+            "10.0.0.1",
+            "localhost",
+            "127.0.0.1",
+            "[::1]",
+        ] {
             assert_eq!(of(direct, true), None, "{direct}");
         }
         assert_eq!(of("notokx.com", true), Some(("proxy".to_owned(), 3128)));
-        assert_eq!(proxies.secure.as_ref().unwrap().login, Some(("p@x".to_owned(), "s:e".to_owned())));
-        assert_eq!(Proxies::of(None, None, None, None).unwrap(), Proxies::default());
-        assert_eq!(Proxies::of(Some(""), None, Some(""), Some("")).unwrap(), Proxies::default());
-        assert_eq!(Proxies::of(Some("proxy:8080"), None, None, None).unwrap().secure.unwrap().port, 8080);
+        assert_eq!(
+            proxies.secure.as_ref().unwrap().login,
+            Some(("p@x".to_owned(), "s:e".to_owned()))
+        );
+        assert_eq!(
+            Proxies::of(None, None, None, None).unwrap(),
+            Proxies::default()
+        );
+        assert_eq!(
+            Proxies::of(Some(""), None, Some(""), Some("")).unwrap(),
+            Proxies::default()
+        );
+        assert_eq!(
+            Proxies::of(Some("proxy:8080"), None, None, None)
+                .unwrap()
+                .secure
+                .unwrap()
+                .port,
+            8080
+        );
         for wrong in ["ftp://me:secret@x", "socks4://me:secret@x", "http://"] {
-            let refused = Proxies::of(Some(wrong), None, None, None).unwrap_err().chain();
+            let refused = Proxies::of(Some(wrong), None, None, None)
+                .unwrap_err()
+                .chain();
             assert!(!refused.contains("secret"), "{refused}");
         }
     }
@@ -251,6 +358,9 @@ mod tests {
         ] {
             assert_eq!(BASE64_STANDARD.encode(plain), encoded);
         }
-        assert_eq!((decoded("a%20b%"), decoded("%zz")), ("a b%".to_owned(), "%zz".to_owned()));
+        assert_eq!(
+            (decoded("a%20b%"), decoded("%zz")),
+            ("a b%".to_owned(), "%zz".to_owned())
+        );
     }
 }

@@ -12,14 +12,19 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// For how long an exchange that answers so wants to be left alone.
 #[must_use]
 pub fn asked_to_wait(status: StatusCode, headers: &HeaderMap, now_ns: i64) -> Duration {
-    let named = headers.get("retry-after").and_then(|value| value.to_str().ok()).and_then(|text| {
-        let text = text.trim();
-        if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let until = chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp();
-        Some(Duration::from_secs(u64::try_from(until - now_ns / 1_000_000_000).unwrap_or(0)))
-    });
+    let named = headers
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| {
+            let text = text.trim();
+            if let Ok(seconds) = text.parse() {
+                return Some(Duration::from_secs(seconds));
+            }
+            let until = chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp();
+            Some(Duration::from_secs(
+                u64::try_from(until - now_ns / 1_000_000_000).unwrap_or(0),
+            ))
+        });
     // 418 is Binance's for an address that did not stop.
     let usual = match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::IM_A_TEAPOT | StatusCode::FORBIDDEN => TOO_MUCH,
@@ -39,7 +44,11 @@ mod tests {
             if let Some(text) = header {
                 let _ = headers.insert("retry-after", text.parse().unwrap());
             }
-            let wait = asked_to_wait(StatusCode::from_u16(status).unwrap(), &headers, 1_445_412_480_000_000_000);
+            let wait = asked_to_wait(
+                StatusCode::from_u16(status).unwrap(),
+                &headers,
+                1_445_412_480_000_000_000,
+            );
             assert_eq!(wait, Duration::from_secs(seconds), "{status} {header:?}");
         };
         check(429, Some("60"), 60);

@@ -26,15 +26,19 @@ pub(super) async fn apply(
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<String>> {
     let why = format!("older than {keep_days} days, and every row was read back from the archive");
-    let mut lines: Vec<Pruned> =
-        planned.iter().filter_map(|one| Some(line(one.proven.as_deref()?, &why, at.time))).collect();
+    let mut lines: Vec<Pruned> = planned
+        .iter()
+        .filter_map(|one| Some(line(one.proven.as_deref()?, &why, at.time)))
+        .collect();
     if lines.is_empty() {
         return Ok(None);
     }
     let run = journal::announce(at, &lines).await?;
     let going = planned.iter_mut().filter(|one| one.proven.is_some());
     for (one, line) in going.zip(&mut lines) {
-        let Some(proven) = one.proven.as_deref() else { continue };
+        let Some(proven) = one.proven.as_deref() else {
+            continue;
+        };
         if stop() {
             line.ended = Some(RemovalResult::NotReached);
             "the run was asked to stop before its turn came".clone_into(&mut one.judged.reason);

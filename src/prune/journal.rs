@@ -1,5 +1,5 @@
-//! The journal of a pruning: `_pruned/date=…/{run}.intent.ndjson` before the first removal, `{run}.ndjson` after the
-//! last.
+//! The journal of a pruning: `_pruned/date=…/{run}.intent.ndjson` before the first removal,
+//! `{run}.ndjson` after the last.
 //!
 //! ```text
 //! intent   journal   spool          after a crash, the next run …
@@ -45,34 +45,66 @@ pub(super) struct Place<'a> {
 
 /// Writes the intent; returns what the run is known by.
 pub(super) async fn announce(at: &Place<'_>, lines: &[Pruned]) -> Result<String> {
-    let run = format!("{}/{}", layout::journal_dir(layout::PRUNED, at.today), runs::name(at.time));
-    let _ = atomic::write_bytes(at.archive, &format!("{run}{INTENT}"), at.staging, &Expect::Absent, to_lines(lines)?)
-        .await?;
+    let run = format!(
+        "{}/{}",
+        layout::journal_dir(layout::PRUNED, at.today),
+        runs::name(at.time)
+    );
+    let _ = atomic::write_bytes(
+        at.archive,
+        &format!("{run}{INTENT}"),
+        at.staging,
+        &Expect::Absent,
+        to_lines(lines)?,
+    )
+    .await?;
     Ok(run)
 }
 
 /// Writes the journal and removes the intent; returns the key of the journal.
 pub(super) async fn complete(at: &Place<'_>, run: &str, lines: &[Pruned]) -> Result<String> {
     let key = format!("{run}{JOURNAL}");
-    let _ = atomic::write_bytes(at.archive, &key, at.staging, &Expect::Anything, to_lines(lines)?).await?;
+    let _ = atomic::write_bytes(
+        at.archive,
+        &key,
+        at.staging,
+        &Expect::Anything,
+        to_lines(lines)?,
+    )
+    .await?;
     retract(at.archive, &format!("{run}{INTENT}")).await?;
     Ok(key)
 }
 
-/// Writes down which records of the collector go, before the first of them does: nothing else tells of them afterwards.
+/// Writes down which records of the collector go, before the first of them does: nothing else tells
+/// of them afterwards.
 pub(super) async fn records(at: &Place<'_>, lines: &[PrunedRecord]) -> Result<()> {
     let folder = layout::journal_dir(layout::PRUNED, at.today);
     let key = format!("{folder}/{}.records{JOURNAL}", runs::name(at.time));
-    atomic::write_bytes(at.archive, &key, at.staging, &Expect::Absent, to_lines(lines)?).await.map(drop)
+    atomic::write_bytes(
+        at.archive,
+        &key,
+        at.staging,
+        &Expect::Absent,
+        to_lines(lines)?,
+    )
+    .await
+    .map(drop)
 }
 
 async fn retract(archive: &Store, key: &str) -> Result<()> {
-    let Some(object) = archive.head(key).await? else { return Ok(()) };
+    let Some(object) = archive.head(key).await? else {
+        return Ok(());
+    };
     match remove(archive, &object).await? {
         Removal::Removed | Removal::Absent => Ok(()),
-        Removal::Changed => {
-            Err(Error::new(Kind::Io, format!("{}: is written by someone else at the same time", archive.show(key))))
-        }
+        Removal::Changed => Err(Error::new(
+            Kind::Io,
+            format!(
+                "{}: is written by someone else at the same time",
+                archive.show(key)
+            ),
+        )),
     }
 }
 
@@ -80,27 +112,40 @@ async fn retract(archive: &Store, key: &str) -> Result<()> {
 pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Result<Vec<String>> {
     let mut settled = Vec::new();
     for object in archive.list(layout::PRUNED).await?.whole()? {
-        let Some(run) = object.key.strip_suffix(INTENT) else { continue };
+        let Some(run) = object.key.strip_suffix(INTENT) else {
+            continue;
+        };
         let key = format!("{run}{JOURNAL}");
         if archive.head(&key).await?.is_none() {
-            let Some(bytes) = archive.read(&object.key).await? else { continue };
+            let Some(bytes) = archive.read(&object.key).await? else {
+                continue;
+            };
             let mut lines: Vec<Pruned> = from_lines(&bytes).map_err(|e| {
-                Error::caused(e.kind(), format!("{}: repair or remove it", archive.show(&object.key)), e)
+                Error::caused(
+                    e.kind(),
+                    format!("{}: repair or remove it", archive.show(&object.key)),
+                    e,
+                )
             })?;
             if !lines.iter().all(|line| spool.has_place_for(&line.name)) {
-                // It was of a collector whose spool is not one of these: a run that has it can look.
+                // It was of a collector whose spool is not one of these: a run that has it can
+                // look.
                 continue;
             }
             for line in &mut lines {
                 line.ended = Some(match spool.head(&line.name).await? {
                     None => RemovalResult::Gone,
-                    Some(found) if found.size == line.size && found.modified_us == line.modified_us => {
+                    Some(found)
+                        if found.size == line.size && found.modified_us == line.modified_us =>
+                    {
                         RemovalResult::NotReached
                     }
                     Some(_) => RemovalResult::Changed,
                 });
             }
-            let _ = atomic::write_bytes(archive, &key, staging, &Expect::Anything, to_lines(&lines)?).await?;
+            let _ =
+                atomic::write_bytes(archive, &key, staging, &Expect::Anything, to_lines(&lines)?)
+                    .await?;
         }
         retract(archive, &object.key).await?;
         settled.push(key);

@@ -1,8 +1,9 @@
 //! `prune`: removes spool files whose every row is proven to be in the archive.
 //!
-//! `plan` reads everything again and says of each file whether it may be removed, and why; `apply` announces the
-//! removals in a journal, does them and records the result of each. A file of which anything is in doubt stays, and no
-//! flag changes that. What the collector noted of old days is removed by `records`, where it is asked for.
+//! `plan` reads everything again and says of each file whether it may be removed, and why; `apply`
+//! announces the removals in a journal, does them and records the result of each. A file of which
+//! anything is in doubt stays, and no flag changes that. What the collector noted of old days is
+//! removed by `records`, where it is asked for.
 
 mod apply;
 mod journal;
@@ -26,7 +27,8 @@ use crate::{
 /// Prunes what `options` mean; one judgement per file, in their order.
 ///
 /// # Errors
-/// When the run cannot begin, or cannot write its journal; what is wrong with a file is in its judgement.
+/// When the run cannot begin, or cannot write its journal; what is wrong with a file is in its
+/// judgement.
 pub async fn run(
     spool: &Store,
     archive: &Store,
@@ -35,7 +37,11 @@ pub async fn run(
 ) -> Result<Report> {
     let today = Date::of(options.now)?;
     let mut report = Report::default();
-    let scratch = if options.dry_run { None } else { Some(Scratch::new(&options.spill_dir)?) };
+    let scratch = if options.dry_run {
+        None
+    } else {
+        Some(Scratch::new(&options.spill_dir)?)
+    };
     if let Some(scratch) = &scratch {
         let _ = scratch::sweep(&options.spill_dir);
         report.settled = journal::settle(spool, archive, scratch.path()).await?;
@@ -43,13 +49,23 @@ pub async fn run(
     let (mut planned, unlisted) = plan::plan(spool, archive, options, today, stop).await?;
     if let Some(scratch) = &scratch {
         let time = options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let at = journal::Place { archive, staging: scratch.path(), today, time: &time };
+        let at = journal::Place {
+            archive,
+            staging: scratch.path(),
+            today,
+            time: &time,
+        };
         report.journal = apply::apply(spool, &at, &mut planned, options.keep_days, stop).await?;
     }
     report.records = match &scratch {
         Some(scratch) => {
             let time = options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
-            let at = journal::Place { archive, staging: scratch.path(), today, time: &time };
+            let at = journal::Place {
+                archive,
+                staging: scratch.path(),
+                today,
+                time: &time,
+            };
             records::prune(spool, options, &planned, Some(&at), today, stop).await?
         }
         None => records::prune(spool, options, &planned, None, today, stop).await?,

@@ -54,21 +54,30 @@ pub(super) async fn plan(
     let mut all = Vec::with_capacity(subjects.len());
     for subject in subjects {
         if stop() {
-            return Err(Error::new(Kind::Interrupted, "stopped as asked; nothing was removed"));
+            return Err(Error::new(
+                Kind::Interrupted,
+                "stopped as asked; nothing was removed",
+            ));
         }
         if series.as_ref() != Some(&subject.series) {
             // Receipts of a series are of no use to the next.
             evidence.forget();
             series = Some(subject.series.clone());
         }
-        let entries = kept.get(&subject.name).map(Vec::as_slice).unwrap_or_default();
+        let entries = kept
+            .get(&subject.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         // What cannot be listed may be the copy of a file, or the entry that says it must stay.
-        let gap = gaps.of("", &subject.series).or_else(|| hidden.of(layout::QUARANTINE, &subject.series));
+        let gap = gaps
+            .of("", &subject.series)
+            .or_else(|| hidden.of(layout::QUARANTINE, &subject.series));
         let judged = match gap {
             Some(gap) => Ok((Outcome::Failed, gap.reason.clone(), None)),
             None => judge(spool, &subject, entries, &mut evidence, young).await,
         };
-        let (outcome, reason, proven) = judged.unwrap_or_else(|error| (outcome_of(&error), error.chain(), None));
+        let (outcome, reason, proven) =
+            judged.unwrap_or_else(|error| (outcome_of(&error), error.chain(), None));
         let judged = Judged {
             name: subject.name,
             date: subject.home,
@@ -80,12 +89,23 @@ pub(super) async fn plan(
         };
         all.push(Planned { judged, proven });
     }
-    Ok((all, gaps.into_all().into_iter().chain(hidden.into_all()).collect()))
+    Ok((
+        all,
+        gaps.into_all()
+            .into_iter()
+            .chain(hidden.into_all())
+            .collect(),
+    ))
 }
 
-/// One file that is out of reach does not stop the others, nor does one `error.json` that cannot be read.
+/// One file that is out of reach does not stop the others, nor does one `error.json` that cannot be
+/// read.
 fn outcome_of(error: &Error) -> Outcome {
-    if error.kind() == Kind::Damage { Outcome::Unproven } else { Outcome::Failed }
+    if error.kind() == Kind::Damage {
+        Outcome::Unproven
+    } else {
+        Outcome::Failed
+    }
 }
 
 type Judgement = (Outcome, String, Option<Box<Proven>>);
@@ -110,25 +130,45 @@ async fn judge(
                 (true, _) => {
                     "was discarded from QUARANTINE, and is the last copy: remove it by hand if it is of no use"
                 }
-                (false, Extent::Groups) => "lies whole in QUARANTINE, because only some of its row groups read",
+                (false, Extent::Groups) => {
+                    "lies whole in QUARANTINE, because only some of its row groups read"
+                }
                 (false, _) => "lies whole in QUARANTINE",
             };
-            return stays(Outcome::Quarantined, format!("{what} ({})", entry.error_type));
+            return stays(
+                Outcome::Quarantined,
+                format!("{what} ({})", entry.error_type),
+            );
         }
     }
     Ok(match prove(spool, subject, evidence, Some(young)).await? {
         ProofResult::Proven(proven) => (Outcome::Removable, proof_in_words(&proven), Some(proven)),
         ProofResult::Young(day) => (Outcome::Young, not_older(day), None),
-        ProofResult::Empty => (Outcome::Empty, "has no rows, so that no receipt vouches for it".to_owned(), None),
+        ProofResult::Empty => (
+            Outcome::Empty,
+            "has no rows, so that no receipt vouches for it".to_owned(),
+            None,
+        ),
         ProofResult::Doubt(Doubt::Waiting(why)) => (Outcome::Waiting, why, None),
         ProofResult::Doubt(Doubt::Damaged(why)) => (Outcome::Unproven, why, None),
     })
 }
 
 fn proof_in_words(proven: &Proven) -> String {
-    let days: Vec<String> = proven.data().iter().map(|d| format!("{} in {}", d.rows, d.date)).collect();
-    let far = proven.quarantined().map(|q| format!(", {} in QUARANTINE", q.rows)).unwrap_or_default();
-    format!("all {} rows are in the archive: {}{far}", proven.rows(), days.join(", "))
+    let days: Vec<String> = proven
+        .data()
+        .iter()
+        .map(|d| format!("{} in {}", d.rows, d.date))
+        .collect();
+    let far = proven
+        .quarantined()
+        .map(|q| format!(", {} in QUARANTINE", q.rows))
+        .unwrap_or_default();
+    format!(
+        "all {} rows are in the archive: {}{far}",
+        proven.rows(),
+        days.join(", ")
+    )
 }
 
 /// The files of the spool, by series and name, and the folders in which there may be more of them.
@@ -138,30 +178,47 @@ async fn subjects(spool: &Store, selection: &Selection) -> Result<(Vec<Subject>,
     for (placed, object) in files {
         if selection.takes(&placed.series) {
             let home = placed.home();
-            all.push(Subject { name: object.key.clone(), object, series: placed.series, home });
+            all.push(Subject {
+                name: object.key.clone(),
+                object,
+                series: placed.series,
+                home,
+            });
         }
     }
     all.sort_by(|a, b| (&a.series, &a.name).cmp(&(&b.series, &b.name)));
     Ok((all, missing.meant("", selection)))
 }
 
-/// The entries of files that lie whole in QUARANTINE, or did until they were discarded, by the name of the file; and the
-/// folders in which there may be more of them.
-async fn kept_whole(archive: &Store, selection: &Selection) -> Result<(BTreeMap<String, Vec<Entry>>, Missing)> {
+/// The entries of files that lie whole in QUARANTINE, or did until they were discarded, by the name
+/// of the file; and the folders in which there may be more of them.
+async fn kept_whole(
+    archive: &Store,
+    selection: &Selection,
+) -> Result<(BTreeMap<String, Vec<Entry>>, Missing)> {
     let mut all: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     let (objects, missing) = archive.list(layout::QUARANTINE).await?.apart();
     for object in objects {
-        let Some(Ok(Placed { series, date: Some(_), file })) = Placed::below(layout::QUARANTINE, &object.key) else {
+        let Some(Ok(Placed {
+            series,
+            date: Some(_),
+            file,
+        })) = Placed::below(layout::QUARANTINE, &object.key)
+        else {
             continue;
         };
         if file != layout::ERROR_FILE || !selection.takes(&series) {
             continue;
         }
-        let Some(bytes) = archive.read(&object.key).await? else { continue };
+        let Some(bytes) = archive.read(&object.key).await? else {
+            continue;
+        };
         // What cannot be read may name any file of the spool: none can go before it is mended.
         let entries = quarantine::parse(archive, &object.key, &bytes)?;
         for entry in entries.into_iter().filter(|e| e.extent() != Extent::Rows) {
-            all.entry(entry.source_path.clone()).or_default().push(entry);
+            all.entry(entry.source_path.clone())
+                .or_default()
+                .push(entry);
         }
     }
     Ok((all, missing.meant(layout::QUARANTINE, selection)))

@@ -1,8 +1,10 @@
-//! Which of the collector's own records go: what it noted of days that are old, and of which nothing is left in the spool.
+//! Which of the collector's own records go: what it noted of days that are old, and of which
+//! nothing is left in the spool.
 //!
-//! A day's records tell how complete it is, so they stay as long as a file of it lies in the spool, for whatever reason, and
-//! as long as the collector's log may still make one: what a collector that died has not sealed is of the day on which it
-//! wrote last, or of the one before. Refuses to touch what is of no day, such as the lists of instruments.
+//! A day's records tell how complete it is, so they stay as long as a file of it lies in the spool,
+//! for whatever reason, and as long as the collector's log may still make one: what a collector
+//! that died has not sealed is of the day on which it wrote last, or of the one before. Refuses to
+//! touch what is of no day, such as the lists of instruments.
 
 use std::collections::BTreeSet;
 
@@ -30,8 +32,9 @@ struct Candidate {
     object: Object,
 }
 
-/// Judges the records, and removes those that may go unless it is a dry run, which has no `place` for a journal. Where only
-/// some series are meant, none is looked at: they are of all series of a day.
+/// Judges the records, and removes those that may go unless it is a dry run, which has no `place`
+/// for a journal. Where only some series are meant, none is looked at: they are of all series of a
+/// day.
 pub(super) async fn prune(
     spool: &Store,
     options: &Options,
@@ -40,7 +43,10 @@ pub(super) async fn prune(
     today: Date,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<JudgedRecord>> {
-    let Some(keep) = options.keep_records.filter(|_| options.selection == Selection::all()) else {
+    let Some(keep) = options
+        .keep_records
+        .filter(|_| options.selection == Selection::all())
+    else {
         return Ok(Vec::new());
     };
     let young = (0..keep).fold(today, |day, _| day.pred());
@@ -51,7 +57,13 @@ pub(super) async fn prune(
         all.extend(objects.into_iter().filter_map(|object| {
             let date = layout::record_day(&object.key)?;
             let (record, bytes) = (object.key.clone(), object.size);
-            let judged = JudgedRecord { record, date, bytes, outcome: Outcome::Young, reason: String::new() };
+            let judged = JudgedRecord {
+                record,
+                date,
+                bytes,
+                outcome: Outcome::Young,
+                reason: String::new(),
+            };
             Some(Candidate { judged, object })
         }));
     }
@@ -68,7 +80,10 @@ pub(super) async fn prune(
 
 fn judge(day: Date, young: Date, held: &Held) -> (Outcome, String) {
     if day >= young {
-        return (Outcome::Young, format!("{day} is not older than the days of records to keep"));
+        return (
+            Outcome::Young,
+            format!("{day} is not older than the days of records to keep"),
+        );
     }
     if !held.is_whole {
         return (
@@ -80,9 +95,17 @@ fn judge(day: Date, young: Date, held: &Held) -> (Outcome, String) {
         return (Outcome::Waiting, format!("files of {day} lie in the spool"));
     }
     if held.log_since.is_some_and(|since| day >= since) {
-        return (Outcome::Waiting, format!("the collector's log may hold rows of {day}"));
+        return (
+            Outcome::Waiting,
+            format!("the collector's log may hold rows of {day}"),
+        );
     }
-    (Outcome::Removable, format!("{day} is older than the days of records to keep, and no file of it is in the spool"))
+    (
+        Outcome::Removable,
+        format!(
+            "{day} is older than the days of records to keep, and no file of it is in the spool"
+        ),
+    )
 }
 
 /// What the spool still holds.
@@ -104,13 +127,25 @@ async fn held(spool: &Store, planned: &[Planned]) -> Result<Held> {
         .collect();
     let listing = spool.list("").await?.spool();
     let is_whole = listing.missing.all().is_empty();
-    let left = listing.files.iter().filter(|(_, object)| !going.contains(object.key.as_str()));
+    let left = listing
+        .files
+        .iter()
+        .filter(|(_, object)| !going.contains(object.key.as_str()));
     let days = left.filter_map(|(placed, _)| placed.home()).collect();
     let (log, missing) = spool.list_spool(LOG).await?.apart();
-    let last =
-        log.iter().filter(|object| object.key.strip_suffix(".qlcj").is_some()).map(|object| object.modified_us).max();
-    let log_since = last.and_then(|us| Date::of_ns(us.saturating_mul(1000))).map(Date::pred);
-    Ok(Held { days, log_since, is_whole: is_whole && missing.all().is_empty() })
+    let last = log
+        .iter()
+        .filter(|object| object.key.strip_suffix(".qlcj").is_some())
+        .map(|object| object.modified_us)
+        .max();
+    let log_since = last
+        .and_then(|us| Date::of_ns(us.saturating_mul(1000)))
+        .map(Date::pred);
+    Ok(Held {
+        days,
+        log_since,
+        is_whole: is_whole && missing.all().is_empty(),
+    })
 }
 
 async fn apply(
@@ -124,17 +159,26 @@ async fn apply(
         name: object.key.clone(),
         size: object.size,
         modified_us: object.modified_us,
-        why: format!("a record of the collector, older than {keep} days, and no file of its day is in the spool"),
+        why: format!(
+            "a record of the collector, older than {keep} days, and no file of its day is in the spool"
+        ),
         decided_at: place.time.to_owned(),
         qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let is_going = |one: &&Candidate| one.judged.outcome == Outcome::Removable;
-    let lines: Vec<PrunedRecord> = all.iter().filter(is_going).map(|one| line(&one.object)).collect();
+    let lines: Vec<PrunedRecord> = all
+        .iter()
+        .filter(is_going)
+        .map(|one| line(&one.object))
+        .collect();
     if lines.is_empty() || stop() {
         return Ok(());
     }
     journal::records(place, &lines).await?;
-    for one in all.iter_mut().filter(|one| one.judged.outcome == Outcome::Removable) {
+    for one in all
+        .iter_mut()
+        .filter(|one| one.judged.outcome == Outcome::Removable)
+    {
         if stop() {
             "the run was asked to stop before its turn came".clone_into(&mut one.judged.reason);
             continue;
@@ -148,7 +192,11 @@ async fn apply(
             }
             Err(error) => {
                 one.judged.reason = error.chain();
-                if error.kind() == Kind::Unknown { Outcome::Unknown } else { Outcome::Failed }
+                if error.kind() == Kind::Unknown {
+                    Outcome::Unknown
+                } else {
+                    Outcome::Failed
+                }
             }
         };
     }
@@ -164,12 +212,26 @@ mod tests {
         let day = |text: &str| text.parse::<Date>().unwrap();
         let check = |of: &str, files: &[&str], log: Option<&str>, is_whole: bool, want: Outcome| {
             let days = files.iter().map(|file| day(file)).collect();
-            let held = Held { days, log_since: log.map(day), is_whole };
-            assert_eq!(judge(day(of), day("20260210"), &held).0, want, "{of} {files:?} {log:?}");
+            let held = Held {
+                days,
+                log_since: log.map(day),
+                is_whole,
+            };
+            assert_eq!(
+                judge(day(of), day("20260210"), &held).0,
+                want,
+                "{of} {files:?} {log:?}"
+            );
         };
         check("20260209", &[], None, true, Outcome::Removable);
         check("20260210", &[], None, true, Outcome::Young);
-        check("20260209", &["20260208", "20260210"], Some("20260210"), true, Outcome::Removable);
+        check(
+            "20260209",
+            &["20260208", "20260210"],
+            Some("20260210"),
+            true,
+            Outcome::Removable,
+        );
         check("20260209", &["20260209"], None, true, Outcome::Waiting);
         check("20260209", &[], Some("20260209"), true, Outcome::Waiting);
         check("20260209", &[], None, false, Outcome::Waiting);

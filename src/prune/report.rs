@@ -20,7 +20,8 @@ pub struct Options {
     pub selection: Selection,
     /// Whole days (UTC) that stay: a file goes when its days are older.
     pub keep_days: u32,
-    /// Whole days (UTC) of the collector's own records that stay; all of them, where it is not said.
+    /// Whole days (UTC) of the collector's own records that stay; all of them, where it is not
+    /// said.
     pub keep_records: Option<u32>,
     /// The instant that decides what today is.
     pub now: DateTime<Utc>,
@@ -95,7 +96,8 @@ pub struct Judged {
     pub reason: String,
 }
 
-/// What is said of a record of the collector. This is the object that `--format json` prints behind those of the files.
+/// What is said of a record of the collector. This is the object that `--format json` prints behind
+/// those of the files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JudgedRecord {
     /// Its key below the spool's root.
@@ -121,7 +123,8 @@ pub struct Report {
     pub journal: Option<String>,
     /// Journals of interrupted runs that were completed.
     pub settled: Vec<String>,
-    /// Folders that could not be listed: of a series that may have files there, nothing was removed.
+    /// Folders that could not be listed: of a series that may have files there, nothing was
+    /// removed.
     pub unlisted: Vec<Unlisted>,
     /// Whether the run ended early because it was asked to.
     pub stopped: bool,

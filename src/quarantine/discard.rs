@@ -1,7 +1,7 @@
 //! Removes what is kept. The entry stays as a tombstone: the file in the spool is not tried again.
 //!
-//! The journal is durable before the tombstone, the tombstone before the removal, so that an interrupted run can be
-//! repeated. The spool is not touched.
+//! The journal is durable before the tombstone, the tombstone before the removal, so that an
+//! interrupted run can be repeated. The spool is not touched.
 
 use super::{
     note::{change, drop_object, journal, time},
@@ -13,8 +13,8 @@ use crate::{
     storage::conditions,
 };
 
-/// Discards what is kept of `all`; returns the key of the journal, and the entries that were discarded. Those of which
-/// nothing was kept any more are left out.
+/// Discards what is kept of `all`; returns the key of the journal, and the entries that were
+/// discarded. Those of which nothing was kept any more are left out.
 ///
 /// # Errors
 /// When the archive does not answer or refuses; what was done until then is done.
@@ -43,7 +43,13 @@ pub async fn discard(at: &Place<'_>, all: Vec<Held>) -> Result<(Option<String>, 
     let key = journal(at, layout::DISCARDED, &lines).await?;
     for held in &mut going {
         if held.state != EntryState::Discarded {
-            let tombstone = |entry| Some(Entry { discarded: true, retry: false, ..entry });
+            let tombstone = |entry| {
+                Some(Entry {
+                    discarded: true,
+                    retry: false,
+                    ..entry
+                })
+            };
             change(at, &held.partition, &held.entry.kept_as, tombstone).await?;
         }
         drop_object(at, &held.key()).await?;

@@ -1,7 +1,8 @@
-//! `quarantine`: what could not be compacted, and what an operator does about it: look, try again, discard.
+//! `quarantine`: what could not be compacted, and what an operator does about it: look, try again,
+//! discard.
 //!
-//! Whether a file is good is found out by a compaction. What is kept is not removed before its rows are proven to be in
-//! the archive, unless the operator discards it.
+//! Whether a file is good is found out by a compaction. What is kept is not removed before its rows
+//! are proven to be in the archive, unless the operator discards it.
 
 mod discard;
 mod note;
@@ -22,12 +23,18 @@ use crate::{
 /// The entries that `filter` means, by partition and name.
 ///
 /// # Errors
-/// When the archive does not answer, an `error.json` cannot be understood, or nothing matches what was asked for.
+/// When the archive does not answer, an `error.json` cannot be understood, or nothing matches what
+/// was asked for.
 pub async fn list(archive: &Store, filter: &Filter) -> Result<Vec<Held>> {
     let mut all = Vec::new();
     let listing = archive.list(layout::QUARANTINE).await?;
     for object in listing.meant(layout::QUARANTINE, &filter.selection)? {
-        let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::QUARANTINE, &object.key) else {
+        let Some(Ok(Placed {
+            series,
+            date: Some(date),
+            file,
+        })) = Placed::below(layout::QUARANTINE, &object.key)
+        else {
             continue;
         };
         if file != layout::ERROR_FILE || !filter.takes_day(&series, date) {
@@ -38,7 +45,11 @@ pub async fn list(archive: &Store, filter: &Filter) -> Result<Vec<Held>> {
             .await?
             .into_iter()
             .filter(|e| filter.takes_name(e));
-        all.extend(entries.map(|entry| Held { partition: partition.clone(), state: EntryState::of(&entry), entry }));
+        all.extend(entries.map(|entry| Held {
+            partition: partition.clone(),
+            state: EntryState::of(&entry),
+            entry,
+        }));
     }
     if all.is_empty() && filter.is_narrow() {
         return Err(Error::usage(format!(

@@ -43,7 +43,10 @@ impl Filter {
     /// Whether it leaves anything out.
     #[must_use]
     pub fn is_narrow(&self) -> bool {
-        self.selection != Selection::all() || self.start.is_some() || self.end.is_some() || self.name.is_some()
+        self.selection != Selection::all()
+            || self.start.is_some()
+            || self.end.is_some()
+            || self.name.is_some()
     }
 
     pub(super) fn takes_day(&self, series: &Series, date: Date) -> bool {
@@ -97,7 +100,11 @@ impl Held {
     /// The key of what is kept.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{}/{}", layout::quarantine_dir(&self.partition), self.entry.kept_as)
+        format!(
+            "{}/{}",
+            layout::quarantine_dir(&self.partition),
+            self.entry.kept_as
+        )
     }
 }
 

@@ -9,8 +9,8 @@
 //! retry             no     in the archive proves that from the spool, removes the entry
 //! ```
 //!
-//! Whether a file is good is never decided here. What a compaction cannot try is refused: rows without a permitted day,
-//! and files of which a part is in the archive already.
+//! Whether a file is good is never decided here. What a compaction cannot try is refused: rows
+//! without a permitted day, and files of which a part is in the archive already.
 
 use super::{
     note::{change, drop_object, journal, time},
@@ -35,7 +35,8 @@ use crate::{
     },
 };
 
-/// Marks entries so that the next compaction tries their bytes; bytes that have left the spool are put back first.
+/// Marks entries so that the next compaction tries their bytes; bytes that have left the spool are
+/// put back first.
 ///
 /// # Errors
 /// When a store does not answer or refuses. What cannot be tried says so in the result.
@@ -45,13 +46,25 @@ pub async fn mark(at: &Place<'_>, spool: &Store, all: Vec<Held>) -> Result<Vec<R
     }
     let mut marked = Vec::with_capacity(all.len());
     for held in all {
-        let home = Placed::in_spool(&held.entry.source_path).and_then(Result::ok).and_then(|placed| placed.home());
-        let mut retry = Retry { held, home, refused: None, put_back: false };
+        let home = Placed::in_spool(&held.entry.source_path)
+            .and_then(Result::ok)
+            .and_then(|placed| placed.home());
+        let mut retry = Retry {
+            held,
+            home,
+            refused: None,
+            put_back: false,
+        };
         match input(at, spool, &retry.held).await? {
             Ok(put_back) => {
                 retry.put_back = put_back;
                 if !retry.held.entry.retry {
-                    let mark = |entry| Some(Entry { retry: true, ..entry });
+                    let mark = |entry| {
+                        Some(Entry {
+                            retry: true,
+                            ..entry
+                        })
+                    };
                     change(at, &retry.held.partition, &retry.held.entry.kept_as, mark).await?;
                 }
             }
@@ -62,31 +75,43 @@ pub async fn mark(at: &Place<'_>, spool: &Store, all: Vec<Held>) -> Result<Vec<R
     Ok(marked)
 }
 
-/// Sees to it that the spool has the bytes; `true` if they had to be put back, or why they cannot be tried.
-async fn input(at: &Place<'_>, spool: &Store, held: &Held) -> Result<std::result::Result<bool, String>> {
+/// Sees to it that the spool has the bytes; `true` if they had to be put back, or why they cannot
+/// be tried.
+async fn input(
+    at: &Place<'_>,
+    spool: &Store,
+    held: &Held,
+) -> Result<std::result::Result<bool, String>> {
     let entry = &held.entry;
     let refuse = |why: &str| Ok(Err(why.to_owned()));
     match (entry.discarded, entry.extent()) {
         (true, _) => return refuse("it was discarded: nothing is kept of it"),
         (false, Extent::Rows) => {
-            return refuse("it holds rows without a permitted day, which no compaction takes in; keep or discard them");
+            return refuse(
+                "it holds rows without a permitted day, which no compaction takes in; keep or discard them",
+            );
         }
         (false, Extent::Groups) => {
-            return refuse("its good row groups are in the archive; the others cannot be tried by themselves");
+            return refuse(
+                "its good row groups are in the archive; the others cannot be tried by themselves",
+            );
         }
         (false, Extent::Whole) => {}
     }
     if !spool.has_place_for(&entry.source_path) {
         let key = &entry.source_path;
         return Ok(Err(match layout::collector_of(key) {
-            Some(name) => format!("{key}: it came from the spool of {name}; name that one with --spool {name}=PLACE"),
+            Some(name) => format!(
+                "{key}: it came from the spool of {name}; name that one with --spool {name}=PLACE"
+            ),
             None => format!(
                 "{key}: this name does not tell which of the spools it came from; give that one alone, without a name"
             ),
         }));
     }
     if let Some(found) = spool.head(&entry.source_path).await? {
-        let same = found.size == entry.size && spool.sha256(&entry.source_path).await?.0 == entry.sha256;
+        let same =
+            found.size == entry.size && spool.sha256(&entry.source_path).await?.0 == entry.sha256;
         return if same {
             Ok(Ok(false))
         } else {
@@ -103,15 +128,26 @@ async fn input(at: &Place<'_>, spool: &Store, held: &Held) -> Result<std::result
     if at.archive.sha256(&held.key()).await?.0 != entry.kept_sha256 {
         return refuse("what is kept of it is not what error.json says");
     }
-    match atomic::copy(at.archive, &held.key(), spool, &entry.source_path, at.staging, &Expect::Absent).await {
+    match atomic::copy(
+        at.archive,
+        &held.key(),
+        spool,
+        &entry.source_path,
+        at.staging,
+        &Expect::Absent,
+    )
+    .await
+    {
         Ok(_) => Ok(Ok(true)),
-        Err(error) if error.kind() == Kind::Conflict => refuse("a file of its name came into the spool meanwhile"),
+        Err(error) if error.kind() == Kind::Conflict => {
+            refuse("a file of its name came into the spool meanwhile")
+        }
         Err(error) => Err(error),
     }
 }
 
-/// Looks what became of marked entries after a compaction of their days; what is kept goes only when every row of it is
-/// proven to be in the archive.
+/// Looks what became of marked entries after a compaction of their days; what is kept goes only
+/// when every row of it is proven to be in the archive.
 ///
 /// # Errors
 /// When a store does not answer or refuses.
@@ -123,30 +159,64 @@ pub async fn settle(at: &Place<'_>, spool: &Store, all: Vec<Retry>) -> Result<Ve
             Some(why) => (Tried::Refused, why.clone()),
             None => one(at, spool, &retry, &mut evidence).await?,
         };
-        retried.push(Retried { held: retry.held, put_back: retry.put_back, tried, reason });
+        retried.push(Retried {
+            held: retry.held,
+            put_back: retry.put_back,
+            tried,
+            reason,
+        });
     }
     Ok(retried)
 }
 
-async fn one(at: &Place<'_>, spool: &Store, retry: &Retry, evidence: &mut Evidence) -> Result<(Tried, String)> {
+async fn one(
+    at: &Place<'_>,
+    spool: &Store,
+    retry: &Retry,
+    evidence: &mut Evidence,
+) -> Result<(Tried, String)> {
     let held = &retry.held;
     let now = quarantine::entries(&PartitionHandle::new(at.archive, &held.partition)).await?;
     let Some(entry) = now.into_iter().find(|e| e.kept_as == held.entry.kept_as) else {
-        return Ok((Tried::Pending, "its entry has gone from error.json meanwhile".to_owned()));
+        return Ok((
+            Tried::Pending,
+            "its entry has gone from error.json meanwhile".to_owned(),
+        ));
     };
     if !entry.retry {
-        return Ok((Tried::QuarantinedAgain, format!("{}: {}", entry.error_type, entry.message)));
+        return Ok((
+            Tried::QuarantinedAgain,
+            format!("{}: {}", entry.error_type, entry.message),
+        ));
     }
     let Some((store, object)) = bytes_of(at.archive, spool, held).await? else {
-        return Ok((Tried::Unproven, "it has gone from the spool and from QUARANTINE".to_owned()));
+        return Ok((
+            Tried::Unproven,
+            "it has gone from the spool and from QUARANTINE".to_owned(),
+        ));
     };
-    let subject =
-        Subject { name: entry.source_path.clone(), object, series: held.partition.series.clone(), home: retry.home };
+    let subject = Subject {
+        name: entry.source_path.clone(),
+        object,
+        series: held.partition.series.clone(),
+        home: retry.home,
+    };
     Ok(match prove(store, &subject, evidence, None).await? {
         ProofResult::Proven(proven) => {
             release(at, held, &entry, &proven).await?;
-            let days: Vec<String> = proven.data().iter().map(|d| format!("{} in {}", d.rows, d.date)).collect();
-            (Tried::TakenIn, format!("all {} rows are in the archive: {}", proven.rows(), days.join(", ")))
+            let days: Vec<String> = proven
+                .data()
+                .iter()
+                .map(|d| format!("{} in {}", d.rows, d.date))
+                .collect();
+            (
+                Tried::TakenIn,
+                format!(
+                    "all {} rows are in the archive: {}",
+                    proven.rows(),
+                    days.join(", ")
+                ),
+            )
         }
         ProofResult::Empty => (Tried::Pending, "it reads, but has no rows".to_owned()),
         ProofResult::Young(day) => (Tried::Pending, format!("it has rows of {day}")),
@@ -156,8 +226,15 @@ async fn one(at: &Place<'_>, spool: &Store, retry: &Retry, evidence: &mut Eviden
 }
 
 /// What is kept, or where that has gone already, the same bytes in the spool.
-async fn bytes_of<'a>(archive: &'a Store, spool: &'a Store, held: &Held) -> Result<Option<(&'a Store, Object)>> {
-    let places = [(archive, held.key()), (spool, held.entry.source_path.clone())];
+async fn bytes_of<'a>(
+    archive: &'a Store,
+    spool: &'a Store,
+    held: &Held,
+) -> Result<Option<(&'a Store, Object)>> {
+    let places = [
+        (archive, held.key()),
+        (spool, held.entry.source_path.clone()),
+    ];
     for (store, key) in places {
         if let Some(object) = store.head(&key).await?
             && object.size == held.entry.size
@@ -172,7 +249,13 @@ async fn bytes_of<'a>(archive: &'a Store, spool: &'a Store, held: &Held) -> Resu
 /// Lets go of what is kept. The proof is the price.
 async fn release(at: &Place<'_>, held: &Held, entry: &Entry, proven: &Proven) -> Result<()> {
     if proven.sha256() != entry.sha256 {
-        return Err(Error::new(Kind::Proof, format!("{}: changed while it was proven", at.archive.show(&held.key()))));
+        return Err(Error::new(
+            Kind::Proof,
+            format!(
+                "{}: changed while it was proven",
+                at.archive.show(&held.key())
+            ),
+        ));
     }
     let line = Released {
         partition: held.partition.clone(),

@@ -63,15 +63,25 @@ pub(super) struct WrittenRows {
     pub(super) bytes: u64,
 }
 
-/// Writes all rows to `out`. When its reader is gone the rest is left, and what counts is what it took.
-pub(super) async fn write(mut rows: Rows, format: Format, out: &mut (dyn Write + Send)) -> Result<WrittenRows> {
+/// Writes all rows to `out`. When its reader is gone the rest is left, and what counts is what it
+/// took.
+pub(super) async fn write(
+    mut rows: Rows,
+    format: Format,
+    out: &mut (dyn Write + Send),
+) -> Result<WrittenRows> {
     let state = Arc::new(Mutex::new(State::default()));
-    let pipe = Pipe { out, state: Arc::clone(&state) };
+    let pipe = Pipe {
+        out,
+        state: Arc::clone(&state),
+    };
     let mut written = 0;
     let schema = rows.schema();
     let done = match Encoder::new(format, &schema, pipe)? {
         Ok(mut encoder) => loop {
-            let Some(batch) = rows.next().await? else { break encoder.finish() };
+            let Some(batch) = rows.next().await? else {
+                break encoder.finish();
+            };
             if let Err(error) = encoder.write(&batch) {
                 break Err(error);
             }
@@ -86,12 +96,16 @@ pub(super) async fn write(mut rows: Rows, format: Format, out: &mut (dyn Write +
         (_, Some(failure)) if failure.kind() == io::ErrorKind::BrokenPipe => {}
         (_, Some(failure)) => return Err(Error::io("the rows cannot be written", failure)),
         (Err(error), None) => {
-            let text = format!("these rows cannot be written as {format:?}; choose another --format");
+            let text =
+                format!("these rows cannot be written as {format:?}; choose another --format");
             return Err(Error::caused(Kind::Usage, text, error));
         }
         (Ok(()), None) => {}
     }
-    Ok(WrittenRows { rows: written, bytes: state.bytes })
+    Ok(WrittenRows {
+        rows: written,
+        bytes: state.bytes,
+    })
 }
 
 /// What became of the bytes.
@@ -101,22 +115,29 @@ struct State {
     failure: Option<io::Error>,
 }
 
-/// The stream below an encoder. It remembers its own failure, because encoders wrap it each in their way.
+/// The stream below an encoder. It remembers its own failure, because encoders wrap it each in
+/// their way.
 struct Pipe<'a> {
     out: &'a mut (dyn Write + Send),
     state: Arc<Mutex<State>>,
 }
 
 impl Pipe<'_> {
-    fn noted<T>(&mut self, result: io::Result<T>, bytes: impl FnOnce(&T) -> usize) -> io::Result<T> {
+    fn noted<T>(
+        &mut self,
+        result: io::Result<T>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> io::Result<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
             Ok(value) => state.bytes += bytes(value) as u64,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => {
                 if state.failure.is_none() {
-                    state.failure =
-                        Some(e.raw_os_error().map_or_else(|| e.kind().into(), io::Error::from_raw_os_error));
+                    state.failure = Some(
+                        e.raw_os_error()
+                            .map_or_else(|| e.kind().into(), io::Error::from_raw_os_error),
+                    );
                 }
             }
         }
@@ -137,11 +158,26 @@ impl Write for Pipe<'_> {
 }
 
 enum Encoder<'a> {
-    Table { pipe: Pipe<'a>, schema: SchemaRef, shown: Vec<RecordBatch>, room: usize, more: u64 },
+    Table {
+        pipe: Pipe<'a>,
+        schema: SchemaRef,
+        shown: Vec<RecordBatch>,
+        room: usize,
+        more: u64,
+    },
     Csv(Box<csv::Writer<Pipe<'a>>>),
-    Json { writer: Box<json::Writer<Pipe<'a>, JsonArray>>, schema: SchemaRef },
-    Ndjson { writer: Box<json::Writer<Pipe<'a>, LineDelimited>>, schema: SchemaRef },
-    Parquet { writer: Box<ArrowWriter<Pipe<'a>>>, schema: SchemaRef },
+    Json {
+        writer: Box<json::Writer<Pipe<'a>, JsonArray>>,
+        schema: SchemaRef,
+    },
+    Ndjson {
+        writer: Box<json::Writer<Pipe<'a>, LineDelimited>>,
+        schema: SchemaRef,
+    },
+    Parquet {
+        writer: Box<ArrowWriter<Pipe<'a>>>,
+        schema: SchemaRef,
+    },
 }
 
 type Encoded<T> = std::result::Result<T, ArrowError>;
@@ -152,35 +188,64 @@ impl<'a> Encoder<'a> {
         Ok(match format {
             Format::Table => {
                 let schema = Arc::clone(schema);
-                Ok(Self::Table { pipe, schema, shown: Vec::new(), room: TABLE_ROWS, more: 0 })
+                Ok(Self::Table {
+                    pipe,
+                    schema,
+                    shown: Vec::new(),
+                    room: TABLE_ROWS,
+                    more: 0,
+                })
             }
             Format::Csv => {
-                if let Some(nested) =
-                    schema.fields().iter().find(|f| f.data_type().is_nested() && !is_plain(f.data_type()))
+                if let Some(nested) = schema
+                    .fields()
+                    .iter()
+                    .find(|f| f.data_type().is_nested() && !is_plain(f.data_type()))
                 {
-                    let text =
-                        format!("column {} holds lists or structs, which CSV cannot: use --format json", nested.name());
+                    let text = format!(
+                        "column {} holds lists or structs, which CSV cannot: use --format json",
+                        nested.name()
+                    );
                     return Err(Error::usage(text));
                 }
                 let mut writer = csv::WriterBuilder::new().with_header(true).build(pipe);
                 // An empty batch writes the header, also of a result without rows.
-                writer.write(&RecordBatch::new_empty(Arc::clone(schema))).map(|()| Self::Csv(Box::new(writer)))
+                writer
+                    .write(&RecordBatch::new_empty(Arc::clone(schema)))
+                    .map(|()| Self::Csv(Box::new(writer)))
             }
             // Nulls are written, so that every object has every key.
             Format::Json => {
-                let writer = Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(pipe));
-                Ok(Self::Json { writer, schema: with_each_name_once(schema)? })
+                let writer = Box::new(
+                    json::WriterBuilder::new()
+                        .with_explicit_nulls(true)
+                        .build(pipe),
+                );
+                Ok(Self::Json {
+                    writer,
+                    schema: with_each_name_once(schema)?,
+                })
             }
             Format::Ndjson => {
-                let writer = Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(pipe));
-                Ok(Self::Ndjson { writer, schema: with_each_name_once(schema)? })
+                let writer = Box::new(
+                    json::WriterBuilder::new()
+                        .with_explicit_nulls(true)
+                        .build(pipe),
+                );
+                Ok(Self::Ndjson {
+                    writer,
+                    schema: with_each_name_once(schema)?,
+                })
             }
             Format::Parquet => {
                 let zstd = Compression::ZSTD(ZstdLevel::default());
                 let properties = WriterProperties::builder().set_compression(zstd).build();
                 let schema = without_views(&with_each_name_once(schema)?);
                 ArrowWriter::try_new(pipe, Arc::clone(&schema), Some(properties))
-                    .map(|writer| Self::Parquet { writer: Box::new(writer), schema })
+                    .map(|writer| Self::Parquet {
+                        writer: Box::new(writer),
+                        schema,
+                    })
                     .map_err(parquet_error)
             }
         })
@@ -188,7 +253,9 @@ impl<'a> Encoder<'a> {
 
     fn write(&mut self, batch: &RecordBatch) -> Encoded<()> {
         match self {
-            Self::Table { shown, room, more, .. } => {
+            Self::Table {
+                shown, room, more, ..
+            } => {
                 let taken = batch.num_rows().min(*room);
                 if taken > 0 {
                     shown.push(as_cells(&batch.slice(0, taken))?);
@@ -201,7 +268,8 @@ impl<'a> Encoder<'a> {
             Self::Json { writer, schema } => writer.write(&for_json(batch, schema)?),
             Self::Ndjson { writer, schema } => writer.write(&for_json(batch, schema)?),
             Self::Parquet { writer, schema } => {
-                // A row group is encoded in memory: one of long values ends before it has its million rows.
+                // A row group is encoded in memory: one of long values ends before it has its
+                // million rows.
                 if writer.in_progress_size() > GROUP_BYTES {
                     writer.flush().map_err(parquet_error)?;
                 }
@@ -209,23 +277,39 @@ impl<'a> Encoder<'a> {
                     return writer.write(batch).map_err(parquet_error);
                 }
                 let columns = batch.columns().iter().zip(schema.fields());
-                let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<Encoded<_>>()?;
-                writer.write(&RecordBatch::try_new(Arc::clone(schema), columns)?).map_err(parquet_error)
+                let columns = columns
+                    .map(|(column, field)| cast(column, field.data_type()))
+                    .collect::<Encoded<_>>()?;
+                writer
+                    .write(&RecordBatch::try_new(Arc::clone(schema), columns)?)
+                    .map_err(parquet_error)
             }
         }
     }
 
     fn finish(self) -> Encoded<()> {
         match self {
-            Self::Table { mut pipe, schema, mut shown, more, .. } => {
+            Self::Table {
+                mut pipe,
+                schema,
+                mut shown,
+                more,
+                ..
+            } => {
                 if shown.is_empty() {
                     shown.push(RecordBatch::new_empty(schema));
                 }
-                let table = pretty_format_batches_with_options(&shown, &FormatOptions::default().with_null("NULL"))?;
+                let table = pretty_format_batches_with_options(
+                    &shown,
+                    &FormatOptions::default().with_null("NULL"),
+                )?;
                 // A table is for a terminal, and its values come from elsewhere.
                 writeln!(pipe, "{}", plain(&table.to_string()))?;
                 if more > 0 {
-                    writeln!(pipe, "… and {more} more rows: --format csv or --output FILE gives all")?;
+                    writeln!(
+                        pipe,
+                        "… and {more} more rows: --format csv or --output FILE gives all"
+                    )?;
                 }
                 pipe.flush()?;
                 Ok(())
@@ -249,19 +333,22 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// The columns with names of which each occurs once, as a reader of objects keeps one value of each: the second `seq` is
-/// `seq_2`.
+/// The columns with names of which each occurs once, as a reader of objects keeps one value of
+/// each: the second `seq` is `seq_2`.
 ///
 /// # Errors
-/// When a struct in a column has a name twice, which has no other place to be named anew than the statement.
+/// When a struct in a column has a name twice, which has no other place to be named anew than the
+/// statement.
 fn with_each_name_once(schema: &SchemaRef) -> Result<SchemaRef> {
     let all: BTreeSet<&String> = schema.fields().iter().map(|field| field.name()).collect();
     let mut taken: BTreeSet<String> = BTreeSet::new();
     let mut fields = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         if let Some(name) = name_twice(field.data_type()) {
-            let text =
-                format!("column {} holds structs with {name} twice: name one anew in the statement", field.name());
+            let text = format!(
+                "column {} holds structs with {name} twice: name one anew in the statement",
+                field.name()
+            );
             return Err(Error::usage(text));
         }
         let mut name = field.name().clone();
@@ -273,7 +360,10 @@ fn with_each_name_once(schema: &SchemaRef) -> Result<SchemaRef> {
         let _ = taken.insert(name.clone());
         fields.push(field.as_ref().clone().with_name(name));
     }
-    Ok(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
+    Ok(Arc::new(Schema::new_with_metadata(
+        fields,
+        schema.metadata().clone(),
+    )))
 }
 
 /// A name that a struct somewhere in this type has twice.
@@ -282,7 +372,9 @@ fn name_twice(kind: &DataType) -> Option<&str> {
         DataType::Struct(fields) => {
             let mut seen = BTreeSet::new();
             let twice = fields.iter().find(|field| !seen.insert(field.name()));
-            twice.map(|field| field.name().as_str()).or_else(|| fields.iter().find_map(|f| name_twice(f.data_type())))
+            twice
+                .map(|field| field.name().as_str())
+                .or_else(|| fields.iter().find_map(|f| name_twice(f.data_type())))
         }
         DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
             name_twice(field.data_type())
@@ -296,13 +388,19 @@ fn name_twice(kind: &DataType) -> Option<&str> {
 /// A batch under the names that it is written with; fails where a map has a key twice.
 fn for_json(batch: &RecordBatch, schema: &SchemaRef) -> Encoded<RecordBatch> {
     for column in batch.columns() {
-        let Some(maps) = column.as_map_opt() else { continue };
+        let Some(maps) = column.as_map_opt() else {
+            continue;
+        };
         for entries in maps.iter().flatten() {
             let keys = ArrayFormatter::try_new(entries.column(0), &FormatOptions::default())?;
             let mut seen = BTreeSet::new();
-            if let Some(key) = (0..entries.len()).map(|at| keys.value(at).to_string()).find(|k| !seen.insert(k.clone()))
+            if let Some(key) = (0..entries.len())
+                .map(|at| keys.value(at).to_string())
+                .find(|k| !seen.insert(k.clone()))
             {
-                return Err(ArrowError::JsonError(format!("a map has the key {key} twice")));
+                return Err(ArrowError::JsonError(format!(
+                    "a map has the key {key} twice"
+                )));
             }
         }
     }
@@ -370,7 +468,8 @@ fn is_plain(kind: &DataType) -> bool {
     matches!(kind, DataType::Dictionary(_, value) if !value.is_nested())
 }
 
-/// Views as the plain types that they show: the writer notes Arrow's types in the file, and not every reader knows views.
+/// Views as the plain types that they show: the writer notes Arrow's types in the file, and not
+/// every reader knows views.
 fn without_views(schema: &SchemaRef) -> SchemaRef {
     let plain = |field: &Arc<Field>| match field.data_type() {
         DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),

@@ -1,6 +1,8 @@
-//! `query`: one read-only statement over the spool and the archive, its rows on a stream or in a file.
+//! `query`: one read-only statement over the spool and the archive, its rows on a stream or in a
+//! file.
 //!
-//! A result is not held in memory: rows are written as they come, except for the table, which shows a limited number.
+//! A result is not held in memory: rows are written as they come, except for the table, which shows
+//! a limited number.
 
 mod format;
 mod named;
@@ -52,8 +54,18 @@ pub struct Options {
 
 impl Options {
     fn means(&self) -> sql::Means<'_> {
-        let Self { memory_limit, spill_dir, remote, .. } = self;
-        sql::Means { memory_limit: *memory_limit, spill_dir, remote: remote.as_ref(), all_columns: true }
+        let Self {
+            memory_limit,
+            spill_dir,
+            remote,
+            ..
+        } = self;
+        sql::Means {
+            memory_limit: *memory_limit,
+            spill_dir,
+            remote: remote.as_ref(),
+            all_columns: true,
+        }
     }
 }
 
@@ -62,19 +74,27 @@ impl Options {
 pub struct Answer {
     /// Rows that were written.
     pub rows: u64,
-    /// Files of the spool whose rows it lacks: they could not be read, or do not fit the table. Each was told of.
+    /// Files of the spool whose rows it lacks: they could not be read, or do not fit the table.
+    /// Each was told of.
     pub left_out: usize,
 }
 
-/// Runs the statement and writes its rows to `out` or to the output file. A reader of `out`
-/// that has seen enough and closes it ends the query without an error.
+/// Runs the statement and writes its rows to `out` or to the output file. A reader of `out` that
+/// has seen enough and closes it ends the query without an error.
 ///
 /// # Errors
-/// When the statement or its parameters are wrong, when the rows cannot be read or written. An output file is complete or
-/// is not there.
-pub async fn run(spool: &Store, archive: &Store, options: &Options, out: &mut (dyn Write + Send)) -> Result<Answer> {
+/// When the statement or its parameters are wrong, when the rows cannot be read or written. An
+/// output file is complete or is not there.
+pub async fn run(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    out: &mut (dyn Write + Send),
+) -> Result<Answer> {
     if options.format == Format::Parquet && options.output.is_none() {
-        return Err(Error::usage("--format parquet needs a file: add --output FILE.parquet"));
+        return Err(Error::usage(
+            "--format parquet needs a file: add --output FILE.parquet",
+        ));
     }
     let (text, params) = match &options.statement {
         Statement::Sql(text) => (text.as_str(), inferred(&options.params)?),
@@ -89,7 +109,10 @@ pub async fn run(spool: &Store, archive: &Store, options: &Options, out: &mut (d
         None => format::write(rows, options.format, out).await?.rows,
         Some(path) => output::write(rows, options.format, path).await?,
     };
-    Ok(Answer { rows, left_out: left_out.files() })
+    Ok(Answer {
+        rows,
+        left_out: left_out.files(),
+    })
 }
 
 /// Values of the types that they look like; text in single quotes is text whatever is in it.

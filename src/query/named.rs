@@ -1,7 +1,7 @@
 //! The statements of `sql/`, compiled in, with their parameters.
 //!
-//! Every parameter has a default, so that each statement runs without any. A parameter that a statement does not have
-//! is an error.
+//! Every parameter has a default, so that each statement runs without any. A parameter that a
+//! statement does not have is an error.
 
 use std::collections::BTreeMap;
 
@@ -46,13 +46,24 @@ pub enum ParamKind {
 }
 
 const fn pattern(name: &'static str, description: &'static str) -> Param {
-    Param { name, description, default: "%", kind: ParamKind::Text }
+    Param {
+        name,
+        description,
+        default: "%",
+        kind: ParamKind::Text,
+    }
 }
 
-const EXCHANGE: Param = pattern("exchange", "an exchange, or a pattern in which % matches anything");
+const EXCHANGE: Param = pattern(
+    "exchange",
+    "an exchange, or a pattern in which % matches anything",
+);
 const STREAM: Param = pattern("stream", "a stream, or a pattern");
 const SYMBOL: Param = pattern("symbol", "a symbol, or a pattern");
-const DATE: Param = pattern("date", "a UTC day such as 20260203, or a pattern such as 202602%");
+const DATE: Param = pattern(
+    "date",
+    "a UTC day such as 20260203, or a pattern such as 202602%",
+);
 
 /// All named statements.
 #[must_use]
@@ -118,7 +129,10 @@ pub fn named() -> &'static [Named] {
 pub(super) fn find(name: &str) -> Result<&'static Named> {
     named().iter().find(|n| n.name == name).ok_or_else(|| {
         let all: Vec<_> = named().iter().map(|n| n.name).collect();
-        Error::usage(format!("there is no query named {name:?}: there are {}", all.join(", ")))
+        Error::usage(format!(
+            "there is no query named {name:?}: there are {}",
+            all.join(", ")
+        ))
     })
 }
 
@@ -130,13 +144,20 @@ impl Named {
             let Some(param) = self.params.iter().find(|p| p.name == name) else {
                 let all: Vec<_> = self.params.iter().map(|p| p.name).collect();
                 let all = all.join(", ");
-                return Err(Error::usage(format!("{} has no parameter {name:?}: it has {all}", self.name)));
+                return Err(Error::usage(format!(
+                    "{} has no parameter {name:?}: it has {all}",
+                    self.name
+                )));
             };
             if values.insert(name.clone(), param.value(text)?).is_some() {
                 return Err(twice(name));
             }
         }
-        for param in self.params.iter().filter(|p| given.iter().all(|(name, _)| name != p.name)) {
+        for param in self
+            .params
+            .iter()
+            .filter(|p| given.iter().all(|(name, _)| name != p.name))
+        {
             let _ = values.insert(param.name.to_owned(), param.value(param.default)?);
         }
         Ok(values)

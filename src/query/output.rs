@@ -35,7 +35,9 @@ pub(super) async fn write(rows: Rows, format: Format, path: &Path) -> Result<u64
             Box::pin(async move {
                 let wrong = |e| Error::io(format!("{}: cannot be written", temporary.display()), e);
                 let mut file = BufWriter::new(File::create(&temporary).map_err(wrong)?);
-                let written = format::write(rows, format, &mut file).await.map_err(|e| named(&place, e))?;
+                let written = format::write(rows, format, &mut file)
+                    .await
+                    .map_err(|e| named(&place, e))?;
                 file.flush().map_err(wrong)?;
                 *counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
                 Ok(())
@@ -45,20 +47,33 @@ pub(super) async fn write(rows: Rows, format: Format, path: &Path) -> Result<u64
             Box::pin(async move {
                 let expected = *expected.lock().unwrap_or_else(PoisonError::into_inner);
                 match expected {
-                    Some(expected) if reads_back(&temporary, format, expected)? => Ok(expected.rows),
-                    _ => Err(Error::new(Kind::Io, format!("{shown}: other data was read back than was written"))),
+                    Some(expected) if reads_back(&temporary, format, expected)? => {
+                        Ok(expected.rows)
+                    }
+                    _ => Err(Error::new(
+                        Kind::Io,
+                        format!("{shown}: other data was read back than was written"),
+                    )),
                 }
             })
         }),
         before_visible: Box::new(|_| Box::pin(async { Ok(()) })),
     };
-    Ok(*atomic::write(&store, &name, staging, &Expect::Anything, steps).await?.verified())
+    Ok(
+        *atomic::write(&store, &name, staging, &Expect::Anything, steps)
+            .await?
+            .verified(),
+    )
 }
 
 /// Which file it is that was not written: the writer of rows does not know where they go.
 fn named(shown: &str, error: Error) -> Error {
     match error.kind() {
-        Kind::Io => Error::caused(Kind::Io, format!("--output {shown}: was not written"), error),
+        Kind::Io => Error::caused(
+            Kind::Io,
+            format!("--output {shown}: was not written"),
+            error,
+        ),
         _ => error,
     }
 }
@@ -70,7 +85,11 @@ fn reads_back(file: &Path, format: Format, expected: WrittenRows) -> Result<bool
     if format != Format::Parquet || length != expected.bytes {
         return Ok(length == expected.bytes);
     }
-    let footer = SerializedFileReader::new(opened)
-        .map_err(|e| Error::io(format!("{}: the footer cannot be read back", file.display()), e))?;
+    let footer = SerializedFileReader::new(opened).map_err(|e| {
+        Error::io(
+            format!("{}: the footer cannot be read back", file.display()),
+            e,
+        )
+    })?;
     Ok(u64::try_from(footer.metadata().file_metadata().num_rows()) == Ok(expected.rows))
 }

@@ -1,4 +1,5 @@
-//! Cuts a text into its statements at the semicolons that end them: those outside quotes and comments. Pure.
+//! Cuts a text into its statements at the semicolons that end them: those outside quotes and
+//! comments. Pure.
 //!
 //! It knows no other SQL: whether a statement is valid is decided by DataFusion.
 
@@ -99,14 +100,22 @@ mod tests {
         check(" ; ;", &[], "");
         check("SELECT 1", &[], "SELECT 1");
         check("SELECT 1;", &["SELECT 1"], "");
-        check("SELECT 1; SELECT 2 ;\nSELECT 3", &["SELECT 1", "SELECT 2"], "SELECT 3");
+        check(
+            "SELECT 1; SELECT 2 ;\nSELECT 3",
+            &["SELECT 1", "SELECT 2"],
+            "SELECT 3",
+        );
         check("SELECT ';' ;", &["SELECT ';'"], "");
         check("SELECT 'it''s; fine';", &["SELECT 'it''s; fine'"], "");
         check("SELECT \"a;b\";", &["SELECT \"a;b\""], "");
         check("SELECT 'open;", &[], "SELECT 'open;");
         check("-- a; b\nSELECT 1;", &["-- a; b\nSELECT 1"], "");
         check("SELECT 1; -- done; really", &["SELECT 1"], "");
-        check("/* ; */ SELECT 1 /*/ ; */;", &["/* ; */ SELECT 1 /*/ ; */"], "");
+        check(
+            "/* ; */ SELECT 1 /*/ ; */;",
+            &["/* ; */ SELECT 1 /*/ ; */"],
+            "",
+        );
         check("SELECT 1 - -1;", &["SELECT 1 - -1"], "");
         check("SELECT 1; /* open", &["SELECT 1"], "/* open");
     }

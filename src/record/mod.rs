@@ -1,8 +1,9 @@
-//! Records the raw frames of exchange feeds, with the instants at which they were read, and where a connection was cut.
+//! Records the raw frames of exchange feeds, with the instants at which they were read, and where a
+//! connection was cut.
 //!
-//! Frames are not decoded: what came is kept, also what no decoder would accept. A recording is one file, or several
-//! that follow one another; each is complete when the next one begins, or the run ends. After a crash the last one can
-//! be read up to where it broke off.
+//! Frames are not decoded: what came is kept, also what no decoder would accept. A recording is one
+//! file, or several that follow one another; each is complete when the next one begins, or the run
+//! ends. After a crash the last one can be read up to where it broke off.
 
 use std::{
     fs::{self, File},
@@ -80,25 +81,42 @@ struct Open {
 impl Open {
     fn new(path: PathBuf) -> Result<Self> {
         let file = File::create_new(&path).map_err(|e| {
-            Error::io(format!("{}: cannot be made; name a file that does not exist yet", path.display()), e)
+            Error::io(
+                format!(
+                    "{}: cannot be made; name a file that does not exist yet",
+                    path.display()
+                ),
+                e,
+            )
         })?;
-        Ok(Self { path, writer: Writer::new(file)?, since: Instant::now() })
+        Ok(Self {
+            path,
+            writer: Writer::new(file)?,
+            since: Instant::now(),
+        })
     }
 
     fn is_full(&self, options: &Options) -> bool {
         let is_large = |most: u64| fs::metadata(&self.path).is_ok_and(|meta| meta.len() >= most);
-        options.rotate_after.is_some_and(|age| self.since.elapsed() >= age) || options.rotate_size.is_some_and(is_large)
+        options
+            .rotate_after
+            .is_some_and(|age| self.since.elapsed() >= age)
+            || options.rotate_size.is_some_and(is_large)
     }
 
     fn finish(self) -> Result<()> {
         let (file, _) = self.writer.finish()?;
-        file.sync_all().map_err(|e| Error::io(format!("{}: cannot be synced", self.path.display()), e))
+        file.sync_all()
+            .map_err(|e| Error::io(format!("{}: cannot be synced", self.path.display()), e))
     }
 }
 
 /// The n-th file of a recording: `okx.ndjson.zst`, `okx-2.ndjson.zst`.
 fn numbered(path: &Path, number: u64) -> PathBuf {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     match name.split_once('.').filter(|(stem, _)| !stem.is_empty()) {
         _ if number < 2 => path.to_owned(),
         Some((stem, rest)) => path.with_file_name(format!("{stem}-{number}.{rest}")),
@@ -114,8 +132,15 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<Sum
     let mut open = Open::new(options.file.clone())?;
     let (to, mut from) = mpsc::channel(1024);
     let (stop_to, stopped) = watch::channel(false);
-    let (dials, proxies) = (Arc::new(Dials::default()), Arc::new(options.proxies.clone()));
-    for line in options.lines.iter().filter(|line| line.by == Transport::Socket) {
+    let (dials, proxies) = (
+        Arc::new(Dials::default()),
+        Arc::new(options.proxies.clone()),
+    );
+    for line in options
+        .lines
+        .iter()
+        .filter(|line| line.by == Transport::Socket)
+    {
         let kept = Kept {
             line: line.clone(),
             clock: options.clock,
@@ -130,7 +155,11 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<Sum
     drop(to);
     let end = options.duration.map(|duration| Instant::now() + duration);
     let mut flush = tokio::time::interval(FLUSH.min(options.rotate_after.unwrap_or(FLUSH)));
-    let mut summary = Summary { frames: 0, files: 1, cuts: 0 };
+    let mut summary = Summary {
+        frames: 0,
+        files: 1,
+        cuts: 0,
+    };
     tokio::pin!(stop);
     loop {
         tokio::select! {
@@ -139,7 +168,8 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<Sum
             _ = flush.tick() => {
                 open.writer.flush()?;
                 if open.is_full(&options) {
-                    // The next one first: where it cannot be made, this one is still complete in the end.
+                    // The next one first: where it cannot be made, this one is still complete in
+                    // the end.
                     let next = Open::new(numbered(&options.file, summary.files + 1));
                     let ended = std::mem::replace(&mut open, match next {
                         Ok(next) => next,
@@ -192,11 +222,25 @@ impl Kept {
                 ended = self.session() => ended,
                 _ = stop.changed() => return,
             };
-            failures = if began.elapsed() > STABLE { 1 } else { failures + 1 };
+            failures = if began.elapsed() > STABLE {
+                1
+            } else {
+                failures + 1
+            };
             let at = (self.clock)();
             let wait = wait.max(self.backoff.wait(failures, at.unsigned_abs()));
-            tracing::warn!(line = self.line.name, reason, wait_ms = wait.as_millis(), "connection lost");
-            if self.to.send(Frame::cut(&self.line.name, at, reason)).await.is_err() {
+            tracing::warn!(
+                line = self.line.name,
+                reason,
+                wait_ms = wait.as_millis(),
+                "connection lost"
+            );
+            if self
+                .to
+                .send(Frame::cut(&self.line.name, at, reason))
+                .await
+                .is_err()
+            {
                 return;
             }
             tokio::select! {
@@ -252,7 +296,13 @@ impl Kept {
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => return error.to_string(),
             };
-            let frame = Frame { line: self.line.name.clone(), at, text, binary, cut: None };
+            let frame = Frame {
+                line: self.line.name.clone(),
+                at,
+                text,
+                binary,
+                cut: None,
+            };
             if self.to.send(frame).await.is_err() {
                 return "the recording has ended".to_owned();
             }
@@ -266,7 +316,9 @@ mod tests {
 
     #[test]
     fn files_of_a_recording_are_numbered() {
-        let check = |path: &str, number, want: &str| assert_eq!(numbered(Path::new(path), number), Path::new(want));
+        let check = |path: &str, number, want: &str| {
+            assert_eq!(numbered(Path::new(path), number), Path::new(want));
+        };
         check("a/okx.ndjson.zst", 1, "a/okx.ndjson.zst");
         check("a/okx.ndjson.zst", 2, "a/okx-2.ndjson.zst");
         check("okx", 3, "okx-3");

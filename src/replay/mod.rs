@@ -1,7 +1,9 @@
-//! Plays a recording back as an exchange's server would: for tests of collectors, and for looking at a day again.
+//! Plays a recording back as an exchange's server would: for tests of collectors, and for looking
+//! at a day again.
 //!
-//! Every connection is played the frames of its endpoint from their beginning; a collector that knows the exchange's
-//! numbers takes only what it does not have. Frames are read from the disk as they are sent, and sent unchanged.
+//! Every connection is played the frames of its endpoint from their beginning; a collector that
+//! knows the exchange's numbers takes only what it does not have. Frames are read from the disk as
+//! they are sent, and sent unchanged.
 
 use std::{
     collections::BTreeSet,
@@ -77,11 +79,17 @@ impl Recording {
         &self.routes
     }
 
-    /// Calls `each` with every frame, until it says that it is enough. A file that breaks off goes as far as it can be read.
+    /// Calls `each` with every frame, until it says that it is enough. A file that breaks off goes
+    /// as far as it can be read.
     fn each(&self, mut each: impl FnMut(Frame) -> ControlFlow<()>) -> Result<()> {
         for path in self.files.iter() {
-            let file = File::open(path)
-                .map_err(|e| Error::caused(Kind::Usage, format!("{}: cannot be opened", path.display()), e))?;
+            let file = File::open(path).map_err(|e| {
+                Error::caused(
+                    Kind::Usage,
+                    format!("{}: cannot be opened", path.display()),
+                    e,
+                )
+            })?;
             let mut any = false;
             for frame in read(file)? {
                 match frame {
@@ -134,12 +142,17 @@ fn route_of(line: &str) -> &str {
     line.split('/').next().unwrap_or(line)
 }
 
-/// Looks through a recording; its frames stay on the disk. One that breaks off is played as far as it goes.
+/// Looks through a recording; its frames stay on the disk. One that breaks off is played as far as
+/// it goes.
 ///
 /// # Errors
 /// When it cannot be read, or has no whole frame.
 pub fn load(files: &[PathBuf]) -> Result<Recording> {
-    let mut recording = Recording { files: Arc::new(files.to_vec()), frames: 0, routes: BTreeSet::new() };
+    let mut recording = Recording {
+        files: Arc::new(files.to_vec()),
+        frames: 0,
+        routes: BTreeSet::new(),
+    };
     let (mut frames, mut routes) = (0, BTreeSet::new());
     recording.each(|frame| {
         frames += 1;
@@ -157,14 +170,25 @@ pub fn load(files: &[PathBuf]) -> Result<Recording> {
 /// # Errors
 /// When it cannot be bound.
 pub async fn bind(address: SocketAddr) -> Result<Listener> {
-    let wrong = |e| Error::io(format!("{address}: cannot be listened on; choose another with --listen"), e);
+    let wrong = |e| {
+        Error::io(
+            format!("{address}: cannot be listened on; choose another with --listen"),
+            e,
+        )
+    };
     let listener = TcpListener::bind(address).await.map_err(wrong)?;
     let bound = listener.local_addr().map_err(wrong)?;
     Ok(Listener(listener, bound))
 }
 
-/// Plays to whoever connects until `stop` completes; `factor` of the recording's own time, or as fast as it goes.
-pub async fn run(listener: Listener, recording: Recording, factor: Option<f64>, stop: impl Future<Output = ()>) {
+/// Plays to whoever connects until `stop` completes; `factor` of the recording's own time, or as
+/// fast as it goes.
+pub async fn run(
+    listener: Listener,
+    recording: Recording,
+    factor: Option<f64>,
+    stop: impl Future<Output = ()>,
+) {
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -193,11 +217,12 @@ async fn play(
 ) -> std::result::Result<(), tokio_tungstenite::tungstenite::Error> {
     let asked = Mutex::new(String::new());
     #[expect(clippy::result_large_err, reason = "the shape that the library wants")]
-    let look = |request: &Request, response: Response| -> std::result::Result<Response, ErrorResponse> {
-        let path = request.uri().path().trim_matches('/').to_owned();
-        *asked.lock().unwrap_or_else(PoisonError::into_inner) = path;
-        Ok(response)
-    };
+    let look =
+        |request: &Request, response: Response| -> std::result::Result<Response, ErrorResponse> {
+            let path = request.uri().path().trim_matches('/').to_owned();
+            *asked.lock().unwrap_or_else(PoisonError::into_inner) = path;
+            Ok(response)
+        };
     let _ = stream.set_nodelay(true);
     let mut socket = accept_hdr_async(stream, look).await?;
     let asked = asked.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -250,21 +275,32 @@ fn answers(text: &str) -> Vec<String> {
     if text == "ping" {
         return vec!["pong".to_owned()];
     }
-    let Ok(asked) = serde_json::from_str::<Value>(text) else { return Vec::new() };
+    let Ok(asked) = serde_json::from_str::<Value>(text) else {
+        return Vec::new();
+    };
     let empty = Vec::new();
-    let args = asked.get("args").and_then(Value::as_array).unwrap_or(&empty);
+    let args = asked
+        .get("args")
+        .and_then(Value::as_array)
+        .unwrap_or(&empty);
     match asked.get("op").and_then(Value::as_str) {
         Some("ping") => {
-            vec![json!({ "success": true, "ret_msg": "pong", "conn_id": "replay", "op": "ping" }).to_string()]
+            vec![
+                json!({ "success": true, "ret_msg": "pong", "conn_id": "replay", "op": "ping" })
+                    .to_string(),
+            ]
         }
         // OKX names each by its channel, Bybit all of them by the number of the question.
-        Some("subscribe") if args.iter().all(Value::is_object) => {
-            args.iter().map(|arg| json!({ "event": "subscribe", "arg": arg, "connId": "replay" }).to_string()).collect()
-        }
+        Some("subscribe") if args.iter().all(Value::is_object) => args
+            .iter()
+            .map(|arg| json!({ "event": "subscribe", "arg": arg, "connId": "replay" }).to_string())
+            .collect(),
         Some("subscribe") => {
-            let req_id = asked.get("req_id").and_then(Value::as_str).unwrap_or_default();
-            let answer =
-                json!({ "success": true, "ret_msg": "", "conn_id": "replay", "req_id": req_id, "op": "subscribe" });
+            let req_id = asked
+                .get("req_id")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let answer = json!({ "success": true, "ret_msg": "", "conn_id": "replay", "req_id": req_id, "op": "subscribe" });
             vec![answer.to_string()]
         }
         _ => Vec::new(),
@@ -272,7 +308,10 @@ fn answers(text: &str) -> Vec<String> {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    text.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    text.as_bytes()
+        .chunks(2)
+        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -282,7 +321,10 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_acknowledged() {
         let check = |asked: &str, wants: &[&str]| {
-            let got: Vec<Value> = answers(asked).iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+            let got: Vec<Value> = answers(asked)
+                .iter()
+                .map(|text| serde_json::from_str(text).unwrap())
+                .collect();
             assert_eq!(got.len(), wants.len(), "{asked}: {got:?}");
             for (got, want) in got.iter().zip(wants) {
                 assert!(got.to_string().contains(want), "{asked}: {got}");
@@ -290,7 +332,10 @@ mod tests {
         };
         assert_eq!(answers("ping"), ["pong"]);
         check(r#"{"op":"ping"}"#, &["pong"]);
-        check(r#"{"req_id":"7","op":"subscribe","args":["tickers.BTCUSDT"]}"#, &[r#""req_id":"7""#]);
+        check(
+            r#"{"req_id":"7","op":"subscribe","args":["tickers.BTCUSDT"]}"#,
+            &[r#""req_id":"7""#],
+        );
         let two = r#"{"op":"subscribe","args":[{"channel":"a","instId":"x"},{"channel":"b","instId":"x"}]}"#;
         check(two, &[r#""channel":"a""#, r#""channel":"b""#]);
         check("{", &[]);

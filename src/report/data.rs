@@ -1,7 +1,7 @@
 //! The data of the page: the coverage and the runs as plain values, as small as the plots allow.
 //!
-//! The size is bounded: with many partitions, only those with gaps keep their events of each minute, the others those
-//! of each hour.
+//! The size is bounded: with many partitions, only those with gaps keep their events of each
+//! minute, the others those of each hour.
 
 use std::collections::BTreeMap;
 
@@ -101,23 +101,40 @@ struct Ran<'a> {
 
 /// The values of the page.
 pub(super) fn of<'a>(input: &'a Input<'a>) -> Data<'a> {
-    let Coverage { start, end, cells, ended, without_day, quarantine, .. } = input.coverage;
+    let Coverage {
+        start,
+        end,
+        cells,
+        ended,
+        without_day,
+        quarantine,
+        ..
+    } = input.coverage;
     let all = cells.len() <= IN_MINUTES;
     let told = |cell: &'a Cell| {
         let minutes = all || !cell.gaps.is_empty();
-        let events = cell.minutes.as_ref().map(|m| if minutes { m.counts().to_vec() } else { by_hour(m) });
+        let events = cell.minutes.as_ref().map(|m| {
+            if minutes {
+                m.counts().to_vec()
+            } else {
+                by_hour(m)
+            }
+        });
         Told { cell, events }
     };
-    let kept = quarantine.iter().filter(|(p, _)| p.date >= *start && p.date <= *end).map(|(partition, entry)| Kept {
-        series: partition.series.to_string(),
-        date: partition.date.to_string(),
-        error_type: entry.error_type.to_string(),
-        message: &entry.message,
-        source: &entry.source_path,
-        size: entry.size,
-        time: &entry.time,
-        discarded: entry.discarded,
-    });
+    let kept = quarantine
+        .iter()
+        .filter(|(p, _)| p.date >= *start && p.date <= *end)
+        .map(|(partition, entry)| Kept {
+            series: partition.series.to_string(),
+            date: partition.date.to_string(),
+            error_type: entry.error_type.to_string(),
+            message: &entry.message,
+            source: &entry.source_path,
+            size: entry.size,
+            time: &entry.time,
+            discarded: entry.discarded,
+        });
     Data {
         archive: &input.archive,
         made_at: &input.made_at,
@@ -125,18 +142,31 @@ pub(super) fn of<'a>(input: &'a Input<'a>) -> Data<'a> {
         start: start.to_string(),
         end: end.to_string(),
         days: start.through(*end).map(|day| day.to_string()).collect(),
-        states: DayState::ALL.iter().map(|state| Sign { key: *state, word: state.word() }).collect(),
+        states: DayState::ALL
+            .iter()
+            .map(|state| Sign {
+                key: *state,
+                word: state.word(),
+            })
+            .collect(),
         cells: cells.iter().map(told).collect(),
         quarantine: kept.collect(),
         slowest: slowest(input.runs),
         runs: input.runs.iter().rev().take(RUNS).map(ran).collect(),
-        ended: ended.iter().map(|(series, last)| (series.to_string(), last.to_string())).collect(),
+        ended: ended
+            .iter()
+            .map(|(series, last)| (series.to_string(), last.to_string()))
+            .collect(),
         without_day: *without_day,
     }
 }
 
 fn by_hour(minutes: &Minutes) -> Vec<u32> {
-    minutes.counts().chunks(60).map(|hour| hour.iter().fold(0_u32, |sum, n| sum.saturating_add(*n))).collect()
+    minutes
+        .counts()
+        .chunks(60)
+        .map(|hour| hour.iter().fold(0_u32, |sum, n| sum.saturating_add(*n)))
+        .collect()
 }
 
 /// The partitions whose compaction took longest.
@@ -160,7 +190,11 @@ fn slowest(runs: &[RunRecord]) -> Vec<Slow<'_>> {
 }
 
 fn ran(run: &RunRecord) -> Ran<'_> {
-    let mut came: BTreeMap<&str, u64> = run.counts.iter().map(|(what, n)| (what.as_str(), *n)).collect();
+    let mut came: BTreeMap<&str, u64> = run
+        .counts
+        .iter()
+        .map(|(what, n)| (what.as_str(), *n))
+        .collect();
     for part in &run.partitions {
         *came.entry(part.status.as_str()).or_default() += 1;
     }

@@ -1,7 +1,8 @@
-//! `report`: coverage, sizes, gaps, quarantine and runs as one page that needs nothing else: no network, no server.
+//! `report`: coverage, sizes, gaps, quarantine and runs as one page that needs nothing else: no
+//! network, no server.
 //!
-//! The data is embedded as JSON in which no `<` is left, so that no name and no message can end it; the page's own
-//! script puts everything into the document as text. All data comes in as values.
+//! The data is embedded as JSON in which no `<` is left, so that no name and no message can end it;
+//! the page's own script puts everything into the document as text. All data comes in as values.
 
 mod data;
 
@@ -25,11 +26,20 @@ const SCRIPT: &str = include_str!("page.js");
 pub fn page(input: &Input<'_>) -> Result<String> {
     let json = serde_json::to_string(&data::of(input))
         .map_err(|e| Error::caused(Kind::Internal, "the report cannot be put in JSON", e))?;
-    // The only place where text of the data meets HTML: inside of strings, JSON may write these as escapes.
-    let json = json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-    let json = json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+    // The only place where text of the data meets HTML: inside of strings, JSON may write these as
+    // escapes.
+    let json = json
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026");
+    let json = json
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029");
     // Once each, and the data last: what looks like a mark in it stays.
-    Ok(PAGE.replacen("/*STYLE*/", STYLE, 1).replacen("/*SCRIPT*/", SCRIPT, 1).replacen("/*DATA*/", &json, 1))
+    Ok(PAGE
+        .replacen("/*STYLE*/", STYLE, 1)
+        .replacen("/*SCRIPT*/", SCRIPT, 1)
+        .replacen("/*DATA*/", &json, 1))
 }
 
 /// Writes the page to `path`, replacing what was there; returns its size.
@@ -40,7 +50,11 @@ pub async fn write(input: &Input<'_>, path: &Path) -> Result<u64> {
     let (store, name) = Store::of_file(path, "--html")?;
     let staging = path.parent().unwrap_or(path);
     let bytes = page(input)?.into_bytes();
-    Ok(*atomic::write_bytes(&store, &name, staging, &Expect::Anything, bytes).await?.verified())
+    Ok(
+        *atomic::write_bytes(&store, &name, staging, &Expect::Anything, bytes)
+            .await?
+            .verified(),
+    )
 }
 
 #[cfg(test)]
@@ -65,14 +79,28 @@ mod tests {
         };
         let runs: [RunRecord; 0] = [];
         let archive = "</script><script>alert(1)</script> /*STYLE*/ <!-- &".to_owned();
-        let input = Input { coverage: &coverage, runs: &runs, archive: archive.clone(), made_at: String::new() };
+        let input = Input {
+            coverage: &coverage,
+            runs: &runs,
+            archive: archive.clone(),
+            made_at: String::new(),
+        };
         let page = page(&input).unwrap();
-        assert_eq!(page.matches("</script>").count(), 2, "the data's and the page's own");
+        assert_eq!(
+            page.matches("</script>").count(),
+            2,
+            "the data's and the page's own"
+        );
         assert!(!page.contains("alert(1)</script>"));
-        let (_, rest) = page.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
+        let (_, rest) = page
+            .split_once("<script type=\"application/json\" id=\"data\">")
+            .unwrap();
         let (json, _) = rest.split_once("</script>").unwrap();
         let data: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(data["archive"], archive);
-        assert!(!page.contains("http://") && !page.contains("https://"), "it needs no network");
+        assert!(
+            !page.contains("http://") && !page.contains("https://"),
+            "it needs no network"
+        );
     }
 }

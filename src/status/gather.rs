@@ -1,5 +1,6 @@
-//! What both stores hold that matters for coverage: one listing of each, then the small documents of the days in
-//! question. Rows are not read; of files that nothing accounts for the footers are read, until one has rows.
+//! What both stores hold that matters for coverage: one listing of each, then the small documents
+//! of the days in question. Rows are not read; of files that nothing accounts for the footers are
+//! read, until one has rows.
 
 use std::{
     borrow::Cow,
@@ -48,13 +49,20 @@ pub(super) struct Known {
 impl Known {
     /// The days of which anything is known.
     pub(super) fn days(&self) -> impl Iterator<Item = Date> {
-        self.archived.keys().chain(self.files.keys()).chain(&self.quarantined).copied()
+        self.archived
+            .keys()
+            .chain(self.files.keys())
+            .chain(&self.quarantined)
+            .copied()
     }
 }
 
 impl FromIterator<Date> for Known {
     fn from_iter<I: IntoIterator<Item = Date>>(days: I) -> Self {
-        Self { quarantined: days.into_iter().collect(), ..Self::default() }
+        Self {
+            quarantined: days.into_iter().collect(),
+            ..Self::default()
+        }
     }
 }
 
@@ -81,22 +89,46 @@ impl Gathered {
 }
 
 /// Lists both stores.
-pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Selection) -> Result<Gathered> {
+pub(super) async fn list(
+    spool: Option<&Store>,
+    archive: &Store,
+    selection: &Selection,
+) -> Result<Gathered> {
     let mut gathered = Gathered::default();
     let (objects, missing) = archive.list("").await?.apart();
     for object in objects {
-        if let Some(Ok(Placed { series, date: Some(date), file })) = Placed::below(layout::RECEIPTS, &object.key)
+        if let Some(Ok(Placed {
+            series,
+            date: Some(date),
+            file,
+        })) = Placed::below(layout::RECEIPTS, &object.key)
             && selection.takes(&series)
         {
-            gathered.series.entry(series).or_default().archived.entry(date).or_default().take_receipt(&file);
+            gathered
+                .series
+                .entry(series)
+                .or_default()
+                .archived
+                .entry(date)
+                .or_default()
+                .take_receipt(&file);
             continue;
         }
         let kept = Placed::below(layout::QUARANTINE, &object.key);
         let is_kept = kept.is_some();
-        let Some(Ok(Placed { series, date: Some(date), file })) = kept.or_else(|| Placed::parse(&object.key)) else {
+        let Some(Ok(Placed {
+            series,
+            date: Some(date),
+            file,
+        })) = kept.or_else(|| Placed::parse(&object.key))
+        else {
             continue;
         };
-        let of_interest = if is_kept { file == ERROR_FILE } else { file == DATA_FILE || file == META_FILE };
+        let of_interest = if is_kept {
+            file == ERROR_FILE
+        } else {
+            file == DATA_FILE || file == META_FILE
+        };
         if !of_interest || !selection.takes(&series) {
             continue;
         }
@@ -106,7 +138,11 @@ pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Sel
             continue;
         }
         let stands = known.archived.entry(date).or_default();
-        *(if file == DATA_FILE { &mut stands.data } else { &mut stands.meta }) = Some(object);
+        *(if file == DATA_FILE {
+            &mut stands.data
+        } else {
+            &mut stands.meta
+        }) = Some(object);
     }
     let listed = match spool {
         Some(spool) => spool.list("").await?.spool(),
@@ -123,23 +159,40 @@ pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Sel
         }
         match placed.home() {
             Some(day) => {
-                gathered.series.entry(placed.series).or_default().files.entry(day).or_default().push(object);
+                gathered
+                    .series
+                    .entry(placed.series)
+                    .or_default()
+                    .files
+                    .entry(day)
+                    .or_default()
+                    .push(object);
             }
             None => gathered.without_day += 1,
         }
     }
     // What is not known is not judged.
     let is_known = |series: &Series| {
-        let kept = missing.of(layout::RECEIPTS, series).or_else(|| missing.of(layout::QUARANTINE, series));
+        let kept = missing
+            .of(layout::RECEIPTS, series)
+            .or_else(|| missing.of(layout::QUARANTINE, series));
         let gap = missing.of("", series).or(kept);
         gap.or_else(|| listed.missing.of("", series)).is_none()
     };
     gathered.series.retain(|series, _| is_known(series));
-    gathered.ignored = listed.ignored.into_iter().filter(|one| one.is_meant(selection)).collect();
+    gathered.ignored = listed
+        .ignored
+        .into_iter()
+        .filter(|one| one.is_meant(selection))
+        .collect();
     for base in ["", layout::RECEIPTS, layout::QUARANTINE] {
-        gathered.unlisted.extend(missing.clone().meant(base, selection).into_all());
+        gathered
+            .unlisted
+            .extend(missing.clone().meant(base, selection).into_all());
     }
-    gathered.unlisted.extend(listed.missing.near(selection).into_all());
+    gathered
+        .unlisted
+        .extend(listed.missing.near(selection).into_all());
     gathered.unlisted.sort();
     gathered.unlisted.dedup();
     Ok(gathered)
@@ -147,7 +200,13 @@ pub(super) async fn list(spool: Option<&Store>, archive: &Store, selection: &Sel
 
 /// The day of a quality window.
 fn window_day(key: &str) -> Option<Date> {
-    layout::without_collector(key).strip_prefix(quality::DIR)?.strip_prefix("/date=")?.split('/').next()?.parse().ok()
+    layout::without_collector(key)
+        .strip_prefix(quality::DIR)?
+        .strip_prefix("/date=")?
+        .split('/')
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// What the documents of the expected partitions say.
@@ -161,7 +220,8 @@ pub(super) struct Found {
     windows: BTreeMap<Date, Windows>,
     /// What published partitions were made of; days beside the expected ones are among them.
     receipts: BTreeMap<Partition, Receipt>,
-    /// How many files of each expected partition nothing in the archive accounts for, where there are any.
+    /// How many files of each expected partition nothing in the archive accounts for, where there
+    /// are any.
     waiting: BTreeMap<Partition, u64>,
 }
 
@@ -184,30 +244,54 @@ pub(super) async fn read(
     let wanted: BTreeSet<Partition> = expected.iter().flat_map(near).collect();
     let (mut stands, mut errors) = (Vec::new(), Vec::new());
     for partition in &wanted {
-        let Some(known) = gathered.series.get(&partition.series) else { continue };
+        let Some(known) = gathered.series.get(&partition.series) else {
+            continue;
+        };
         if let Some(found) = known.archived.get(&partition.date) {
-            stands.push(async move { Ok((partition.clone(), published(archive, partition, found).await?)) });
+            stands.push(async move {
+                Ok((
+                    partition.clone(),
+                    published(archive, partition, found).await?,
+                ))
+            });
         }
         if known.quarantined.contains(&partition.date) {
             let key = format!("{}/{ERROR_FILE}", layout::quarantine_dir(partition));
-            errors.push(async move { archive.read(&key).await.map(|bytes| (partition.clone(), bytes)) });
+            errors.push(async move {
+                archive
+                    .read(&key)
+                    .await
+                    .map(|bytes| (partition.clone(), bytes))
+            });
         }
     }
     let mut found = Found::default();
-    let stands: Vec<_> = futures::stream::iter(stands).buffered(AT_A_TIME).try_collect().await?;
+    let stands: Vec<_> = futures::stream::iter(stands)
+        .buffered(AT_A_TIME)
+        .try_collect()
+        .await?;
     for (partition, stands) in stands {
-        let Some((archived, receipt)) = stands else { continue };
-        found.receipts.extend(receipt.map(|receipt| (partition.clone(), receipt)));
+        let Some((archived, receipt)) = stands else {
+            continue;
+        };
+        found
+            .receipts
+            .extend(receipt.map(|receipt| (partition.clone(), receipt)));
         let _ = found.archived.insert(partition, archived);
     }
-    let errors: Vec<_> = futures::stream::iter(errors).buffered(AT_A_TIME).try_collect().await?;
+    let errors: Vec<_> = futures::stream::iter(errors)
+        .buffered(AT_A_TIME)
+        .try_collect()
+        .await?;
     for (partition, bytes) in errors {
         let key = format!("{}/{ERROR_FILE}", layout::quarantine_dir(&partition));
         match quarantine::parse(archive, &key, bytes.as_deref().unwrap_or_default()) {
             Ok(entries) => {
                 let _ = found.quarantine.insert(partition, entries);
             }
-            Err(error) => tracing::warn!(%partition, error = %error.chain(), "its error.json cannot be read"),
+            Err(error) => {
+                tracing::warn!(%partition, error = %error.chain(), "its error.json cannot be read");
+            }
         }
     }
     if let Some(spool) = spool {
@@ -217,9 +301,9 @@ pub(super) async fn read(
     Ok(found)
 }
 
-/// How many files of each partition wait for a compaction. Files without rows wait for none: where nothing else is left of a
-/// partition, the footers tell. One file with rows is enough to know. Neither do those wait whose bytes are in QUARANTINE
-/// under another name.
+/// How many files of each partition wait for a compaction. Files without rows wait for none: where
+/// nothing else is left of a partition, the footers tell. One file with rows is enough to know.
+/// Neither do those wait whose bytes are in QUARANTINE under another name.
 async fn waiting(
     spool: &Store,
     gathered: &Gathered,
@@ -240,7 +324,11 @@ async fn waiting(
         }
         Ok(None)
     });
-    futures::stream::iter(reads).buffered(AT_A_TIME).try_filter_map(|one| async { Ok(one) }).try_collect().await
+    futures::stream::iter(reads)
+        .buffered(AT_A_TIME)
+        .try_filter_map(|one| async { Ok(one) })
+        .try_collect()
+        .await
 }
 
 /// Whether a file has rows, or may have some.
@@ -252,24 +340,38 @@ async fn has_rows(spool: &Store, file: &Object) -> Result<bool> {
     }
 }
 
-async fn windows(spool: &Store, gathered: &Gathered, expected: &[Partition]) -> Result<BTreeMap<Date, Windows>> {
+async fn windows(
+    spool: &Store,
+    gathered: &Gathered,
+    expected: &[Partition],
+) -> Result<BTreeMap<Date, Windows>> {
     let days: BTreeSet<Date> = expected.iter().map(|partition| partition.date).collect();
     let mut reads = Vec::new();
-    for (day, keys) in gathered.windows.iter().filter(|(day, _)| days.contains(day)) {
-        reads.extend(keys.iter().map(|key| async move { spool.read(key).await.map(|bytes| (*day, key, bytes)) }));
+    for (day, keys) in gathered
+        .windows
+        .iter()
+        .filter(|(day, _)| days.contains(day))
+    {
+        reads.extend(
+            keys.iter()
+                .map(|key| async move { spool.read(key).await.map(|bytes| (*day, key, bytes)) }),
+        );
     }
     let mut windows: BTreeMap<Date, Windows> = BTreeMap::new();
     let mut reads = futures::stream::iter(reads).buffered(AT_A_TIME);
     while let Some((day, key, bytes)) = reads.try_next().await? {
         let collector = layout::collector_of(key).map(str::to_owned);
         let of_day = windows.entry(day).or_default();
-        of_day.tallies.extend(quality::from_lines(bytes.as_deref().unwrap_or_default()));
+        of_day
+            .tallies
+            .extend(quality::from_lines(bytes.as_deref().unwrap_or_default()));
         of_day.collectors.resize(of_day.tallies.len(), collector);
     }
     Ok(windows)
 }
 
-/// What stands of a partition, by its small documents and the size of its data; `None` where nothing was ever published.
+/// What stands of a partition, by its small documents and the size of its data; `None` where
+/// nothing was ever published.
 async fn published(
     archive: &Store,
     partition: &Partition,
@@ -278,11 +380,18 @@ async fn published(
     let handle = PartitionHandle::new(archive, partition);
     let state = match state::inspect_listed(&handle, listed.clone(), Depth::Documents).await {
         Ok(inspection) => inspection.state,
-        Err(error) if error.kind() == Kind::Damage => return Ok(Some((Archived::Unproven(error.chain()), None))),
+        Err(error) if error.kind() == Kind::Damage => {
+            return Ok(Some((Archived::Unproven(error.chain()), None)));
+        }
         Err(error) => return Err(error),
     };
     let what_to_do = advice(&state).unwrap_or_default();
-    let unproven = |why: String| Ok(Some((Archived::Unproven(format!("{why}: {what_to_do}")), None)));
+    let unproven = |why: String| {
+        Ok(Some((
+            Archived::Unproven(format!("{why}: {what_to_do}")),
+            None,
+        )))
+    };
     let receipt = match &state {
         State::Empty => return Ok(None),
         State::Published(published) => published.receipt().clone(),
@@ -294,7 +403,8 @@ async fn published(
         State::Unproven(why) => return unproven(why.to_string()),
     };
     let share = |source: &crate::model::receipt::Source| {
-        let bytes = u128::from(source.size) * u128::from(source.rows_of_day()) / u128::from(source.rows.max(1));
+        let bytes = u128::from(source.size) * u128::from(source.rows_of_day())
+            / u128::from(source.rows.max(1));
         u64::try_from(bytes).unwrap_or(u64::MAX)
     };
     let figures = Figures {
@@ -324,20 +434,27 @@ impl Found {
     /// The receipts of a day and its neighbours.
     fn around(&self, partition: &Partition) -> impl Iterator<Item = &Receipt> {
         let days = [partition.date.pred(), partition.date, partition.date.succ()];
-        days.into_iter().filter_map(|day| self.receipts.get(&partition.series.on(day)))
+        days.into_iter()
+            .filter_map(|day| self.receipts.get(&partition.series.on(day)))
     }
 
     /// The entries of a day and its neighbours that are not to be tried again.
     fn entries(&self, partition: &Partition) -> impl Iterator<Item = &Entry> {
         let days = [partition.date.pred(), partition.date, partition.date.succ()];
-        let entries = days.into_iter().filter_map(|day| self.quarantine.get(&partition.series.on(day))).flatten();
+        let entries = days
+            .into_iter()
+            .filter_map(|day| self.quarantine.get(&partition.series.on(day)))
+            .flatten();
         entries.filter(|entry| !entry.retry)
     }
 
-    /// Whether QUARANTINE has the bytes of a file, or had them until they were discarded. Only a file that has the size of an
-    /// entry is read; one that cannot be read waits.
+    /// Whether QUARANTINE has the bytes of a file, or had them until they were discarded. Only a
+    /// file that has the size of an entry is read; one that cannot be read waits.
     async fn is_quarantined(&self, spool: &Store, partition: &Partition, file: &Object) -> bool {
-        let of_size = || self.entries(partition).filter(|entry| entry.may_be_of(&file.key, file.size));
+        let of_size = || {
+            self.entries(partition)
+                .filter(|entry| entry.may_be_of(&file.key, file.size))
+        };
         if of_size().next().is_none() {
             return false;
         }
@@ -350,39 +467,79 @@ impl Found {
         self.waiting.get(partition).copied().unwrap_or(0)
     }
 
-    /// Files of the spool that belong to the day and that nothing in the archive accounts for, by name and size.
+    /// Files of the spool that belong to the day and that nothing in the archive accounts for, by
+    /// name and size.
     fn unaccounted<'a>(&self, gathered: &'a Gathered, partition: &Partition) -> Vec<&'a Object> {
-        let files = gathered.series.get(&partition.series).and_then(|known| known.files.get(&partition.date));
+        let files = gathered
+            .series
+            .get(&partition.series)
+            .and_then(|known| known.files.get(&partition.date));
         let mut known: BTreeSet<(&str, u64)> = BTreeSet::new();
         for receipt in self.around(partition) {
-            known.extend(receipt.sources.iter().map(|source| (source.name.as_str(), source.size)));
-            known.extend(receipt.copies.iter().map(|copy| (copy.name.as_str(), copy.size)));
+            known.extend(
+                receipt
+                    .sources
+                    .iter()
+                    .map(|source| (source.name.as_str(), source.size)),
+            );
+            known.extend(
+                receipt
+                    .copies
+                    .iter()
+                    .map(|copy| (copy.name.as_str(), copy.size)),
+            );
         }
-        known.extend(self.entries(partition).map(|entry| (entry.source_path.as_str(), entry.size)));
-        files.into_iter().flatten().filter(|file| !known.contains(&(file.key.as_str(), file.size))).collect()
+        known.extend(
+            self.entries(partition)
+                .map(|entry| (entry.source_path.as_str(), entry.size)),
+        );
+        files
+            .into_iter()
+            .flatten()
+            .filter(|file| !known.contains(&(file.key.as_str(), file.size)))
+            .collect()
     }
 
-    /// The quality windows of the day that may be about the series: those of the collectors of which it has files. Where it
-    /// has none of them, nobody knows whose windows are about it, and all are taken.
+    /// The quality windows of the day that may be about the series: those of the collectors of
+    /// which it has files. Where it has none of them, nobody knows whose windows are about it, and
+    /// all are taken.
     pub(super) fn windows(&self, gathered: &Gathered, partition: &Partition) -> Cow<'_, [Tally]> {
-        let Some(all) = self.windows.get(&partition.date) else { return Cow::Borrowed(&[]) };
+        let Some(all) = self.windows.get(&partition.date) else {
+            return Cow::Borrowed(&[]);
+        };
         if all.collectors.iter().all(Option::is_none) {
             return Cow::Borrowed(&all.tallies);
         }
-        let files = gathered.series.get(&partition.series).and_then(|known| known.files.get(&partition.date));
+        let files = gathered
+            .series
+            .get(&partition.series)
+            .and_then(|known| known.files.get(&partition.date));
         let in_spool = files.into_iter().flatten().map(|file| file.key.as_str());
-        let archived = self.around(partition).flat_map(|receipt| &receipt.sources).map(|source| source.name.as_str());
-        let its: BTreeSet<&str> = in_spool.chain(archived).filter_map(layout::collector_of).collect();
-        let is_its =
-            |collector: &Option<String>| its.is_empty() || collector.as_deref().is_none_or(|name| its.contains(name));
+        let archived = self
+            .around(partition)
+            .flat_map(|receipt| &receipt.sources)
+            .map(|source| source.name.as_str());
+        let its: BTreeSet<&str> = in_spool
+            .chain(archived)
+            .filter_map(layout::collector_of)
+            .collect();
+        let is_its = |collector: &Option<String>| {
+            its.is_empty() || collector.as_deref().is_none_or(|name| its.contains(name))
+        };
         let exchange = partition.series.exchange.as_str();
         let windows = all.tallies.iter().zip(&all.collectors);
-        windows.filter(|(tally, by)| tally.exchange == exchange && is_its(by)).map(|(tally, _)| tally.clone()).collect()
+        windows
+            .filter(|(tally, by)| tally.exchange == exchange && is_its(by))
+            .map(|(tally, _)| tally.clone())
+            .collect()
     }
 
     /// Rows of the day that the receipts of its neighbours tell of.
     pub(super) fn rows_nearby(&self, partition: &Partition) -> u64 {
         let sources = self.around(partition).flat_map(|receipt| &receipt.sources);
-        sources.filter(|s| !s.by_base).filter_map(|source| source.rows_elsewhere.get(&partition.date)).sum()
+        sources
+            .filter(|s| !s.by_base)
+            .filter_map(|source| source.rows_elsewhere.get(&partition.date))
+            .sum()
     }
 }

@@ -1,8 +1,9 @@
 //! `status`: is every day of every series there, and all of it?
 //!
-//! `gather` lists both stores once and reads the small documents of the range, `days` says which days are expected, and
-//! [`crate::model::coverage`] judges each. Of the data one column is read, where the collector left no quality windows.
-//! Nothing is proven and nothing changed: that is for `verify` and `compact`.
+//! `gather` lists both stores once and reads the small documents of the range, `days` says which
+//! days are expected, and [`crate::model::coverage`] judges each. Of the data one column is read,
+//! where the collector left no quality windows. Nothing is proven and nothing changed: that is for
+//! `verify` and `compact`.
 
 mod days;
 mod gather;
@@ -44,7 +45,8 @@ pub enum Detail {
 pub struct Options {
     /// Which series.
     pub selection: Selection,
-    /// The first day; where none is named, a month before the last one, or the first day of the series.
+    /// The first day; where none is named, a month before the last one, or the first day of the
+    /// series.
     pub start: Option<Date>,
     /// The last day; where none is named, yesterday.
     pub end: Option<Date>,
@@ -54,19 +56,29 @@ pub struct Options {
     pub detail: Detail,
 }
 
-/// Judges every partition that is expected in the range. Without a spool, what waits there is not known.
+/// Judges every partition that is expected in the range. Without a spool, what waits there is not
+/// known.
 ///
 /// # Errors
-/// When a store does not answer, or nothing matches the selection; what is wrong with a partition is in its cell.
+/// When a store does not answer, or nothing matches the selection; what is wrong with a partition
+/// is in its cell.
 pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> Result<Coverage> {
     let today = Date::of(options.now)?;
     let gathered = gather::list(spool, archive, &options.selection).await?;
-    if gathered.series.is_empty() && gathered.unlisted.is_empty() && options.selection != Selection::all() {
+    if gathered.series.is_empty()
+        && gathered.unlisted.is_empty()
+        && options.selection != Selection::all()
+    {
         return Err(Error::usage(
             "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
         ));
     }
-    let range = Range::of(options.start, options.end, gathered.last().map_or(today, |last| last.max(today)), today);
+    let range = Range::of(
+        options.start,
+        options.end,
+        gathered.last().map_or(today, |last| last.max(today)),
+        today,
+    );
     let (expected, ended) = days::expected(&gathered, &range)?;
     let found = gather::read(spool, archive, &gathered, &expected).await?;
     let mut counted = count(archive, &gathered, &found, &expected, options.detail).await?;
@@ -77,18 +89,36 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
         cells.push(cell(partition, today, &gathered, &found, &counted));
     }
     // A range that nobody named begins where there is something to show.
-    let first = cells.iter().map(|cell| cell.partition.date).min().filter(|_| options.start.is_none());
-    let quarantine = found.quarantine.into_iter().flat_map(|(partition, entries)| {
-        entries.into_iter().map(move |entry| (partition.clone(), entry)).collect::<Vec<_>>()
-    });
+    let first = cells
+        .iter()
+        .map(|cell| cell.partition.date)
+        .min()
+        .filter(|_| options.start.is_none());
+    let quarantine = found
+        .quarantine
+        .into_iter()
+        .flat_map(|(partition, entries)| {
+            entries
+                .into_iter()
+                .map(move |entry| (partition.clone(), entry))
+                .collect::<Vec<_>>()
+        });
     Ok(Coverage {
         start: first.unwrap_or(range.start),
         end: range.end,
         cells,
         ended,
         without_day: gathered.without_day,
-        ignored: gathered.ignored.iter().map(|one| format!("{}: {}", one.file, one.reason)).collect(),
-        unlisted: gathered.unlisted.iter().map(|one| one.reason.clone()).collect(),
+        ignored: gathered
+            .ignored
+            .iter()
+            .map(|one| format!("{}: {}", one.file, one.reason))
+            .collect(),
+        unlisted: gathered
+            .unlisted
+            .iter()
+            .map(|one| one.reason.clone())
+            .collect(),
         quarantine: quarantine.collect(),
     })
 }
@@ -96,16 +126,32 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
 /// The events of partitions, or what is wrong with their data.
 type Counted = BTreeMap<Partition, std::result::Result<Minutes, String>>;
 
-fn cell(partition: Partition, today: Date, gathered: &Gathered, found: &Found, counted: &Counted) -> Cell {
-    let mut archived = found.archived.get(&partition).cloned().unwrap_or(Archived::Nothing);
+fn cell(
+    partition: Partition,
+    today: Date,
+    gathered: &Gathered,
+    found: &Found,
+    counted: &Counted,
+) -> Cell {
+    let mut archived = found
+        .archived
+        .get(&partition)
+        .cloned()
+        .unwrap_or(Archived::Nothing);
     let own = counted.get(&partition);
     if let Some(Err(why)) = own {
         archived = Archived::Unproven(format!("data.parquet cannot be read: {why}"));
     }
     let minutes = own.and_then(|own| own.as_ref().ok());
-    let entries = found.quarantine.get(&partition).map_or(&[][..], Vec::as_slice);
+    let entries = found
+        .quarantine
+        .get(&partition)
+        .map_or(&[][..], Vec::as_slice);
     let quarantined = entries.iter().filter(|entry| !entry.discarded).count() as u64;
-    let (others, windows) = (others(&partition, counted), found.windows(gathered, &partition));
+    let (others, windows) = (
+        others(&partition, counted),
+        found.windows(gathered, &partition),
+    );
     let facts = CoverageFacts {
         partition: &partition,
         today,
@@ -124,7 +170,17 @@ fn cell(partition: Partition, today: Date, gathered: &Gathered, found: &Found, c
         Archived::Nothing | Archived::Unproven(_) => None,
     };
     let command = coverage::command(state, &partition.series, partition.date, partition.date);
-    Cell { partition, state, reasons, gaps, published, waiting, quarantined, command, minutes }
+    Cell {
+        partition,
+        state,
+        reasons,
+        gaps,
+        published,
+        waiting,
+        quarantined,
+        command,
+        minutes,
+    }
 }
 
 /// The nearest other days of the series whose events are counted.
@@ -132,10 +188,18 @@ fn others<'a>(partition: &Partition, counted: &'a Counted) -> Vec<&'a Minutes> {
     let mut days: Vec<(i64, &Minutes)> = counted
         .iter()
         .filter(|(other, _)| other.series == partition.series && other.date != partition.date)
-        .filter_map(|(other, minutes)| Some((other.date.days_since(partition.date).abs(), minutes.as_ref().ok()?)))
+        .filter_map(|(other, minutes)| {
+            Some((
+                other.date.days_since(partition.date).abs(),
+                minutes.as_ref().ok()?,
+            ))
+        })
         .collect();
     days.sort_by_key(|(distance, _)| *distance);
-    days.into_iter().take(OTHERS).map(|(_, minutes)| minutes).collect()
+    days.into_iter()
+        .take(OTHERS)
+        .map(|(_, minutes)| minutes)
+        .collect()
 }
 
 /// Counts the events of the expected partitions.
@@ -151,13 +215,20 @@ async fn count(
     }
     let wanted = expected.iter().filter(|partition| {
         matches!(found.archived.get(partition), Some(Archived::Published(_)))
-            && (detail == Detail::All || !coverage::is_judged(partition, &found.windows(gathered, partition)))
+            && (detail == Detail::All
+                || !coverage::is_judged(partition, &found.windows(gathered, partition)))
     });
     count_all(archive, gathered, wanted.cloned().collect()).await
 }
 
-/// Counts days outside the range, where those inside are too few to compare a day that has a silence with.
-async fn compare(archive: &Store, gathered: &Gathered, found: &Found, counted: &mut Counted) -> Result<()> {
+/// Counts days outside the range, where those inside are too few to compare a day that has a
+/// silence with.
+async fn compare(
+    archive: &Store,
+    gathered: &Gathered,
+    found: &Found,
+    counted: &mut Counted,
+) -> Result<()> {
     let mut more: Vec<Partition> = Vec::new();
     let mut inside: BTreeMap<&Series, Vec<&Partition>> = BTreeMap::new();
     for partition in counted.keys() {
@@ -168,7 +239,9 @@ async fn compare(archive: &Store, gathered: &Gathered, found: &Found, counted: &
             let windows = found.windows(gathered, day);
             let archived = found.archived.get(day);
             let minutes = counted.get(day).and_then(|minutes| minutes.as_ref().ok());
-            let (Some(archived), Some(minutes)) = (archived, minutes) else { return false };
+            let (Some(archived), Some(minutes)) = (archived, minutes) else {
+                return false;
+            };
             // Compared with a day that is never silent, every silence shows.
             let always = Minutes::always();
             let facts = CoverageFacts {
@@ -184,10 +257,16 @@ async fn compare(archive: &Store, gathered: &Gathered, found: &Found, counted: &
             };
             !judge(&facts).2.is_empty()
         };
-        let Some(silent) = days.iter().find(judged) else { continue };
+        let Some(silent) = days.iter().find(judged) else {
+            continue;
+        };
         let known = gathered.series.get(series).map(|known| &known.archived);
-        let mut near: Vec<Date> =
-            known.into_iter().flat_map(BTreeMap::keys).copied().filter(|d| days.iter().all(|p| p.date != *d)).collect();
+        let mut near: Vec<Date> = known
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .copied()
+            .filter(|d| days.iter().all(|p| p.date != *d))
+            .collect();
         near.sort_by_key(|day| day.days_since(silent.date).abs());
         near.truncate((OTHERS + 1).saturating_sub(days.len()));
         more.extend(near.into_iter().map(|day| series.on(day)));
@@ -196,17 +275,34 @@ async fn compare(archive: &Store, gathered: &Gathered, found: &Found, counted: &
     Ok(())
 }
 
-async fn count_all(archive: &Store, gathered: &Gathered, wanted: Vec<Partition>) -> Result<Counted> {
+async fn count_all(
+    archive: &Store,
+    gathered: &Gathered,
+    wanted: Vec<Partition>,
+) -> Result<Counted> {
     let tasks = wanted.into_iter().filter_map(|partition| {
-        let data = gathered.series.get(&partition.series)?.archived.get(&partition.date)?.data.as_ref()?;
+        let data = gathered
+            .series
+            .get(&partition.series)?
+            .archived
+            .get(&partition.date)?
+            .data
+            .as_ref()?;
         let handle = Handle::new(archive, data);
         // Begun when its turn comes: the iterator is as lazy as the stream over it.
-        Some(tokio::spawn(async move { (density::minutes(&handle, partition.date).await, partition) }))
+        Some(tokio::spawn(async move {
+            (density::minutes(&handle, partition.date).await, partition)
+        }))
     });
     let mut running = futures::stream::iter(tasks).buffered(AT_A_TIME);
     let mut counted = Counted::new();
     while let Some(joined) = running.next().await {
-        let ended_early = |e| Error::new(crate::error::Kind::Internal, format!("a count of events ended early: {e}"));
+        let ended_early = |e| {
+            Error::new(
+                crate::error::Kind::Internal,
+                format!("a count of events ended early: {e}"),
+            )
+        };
         let (minutes, partition) = joined.map_err(ended_early)?;
         let minutes = match minutes {
             Ok(minutes) => Ok(minutes),

@@ -1,10 +1,12 @@
 //! The atomic write: how every durable object comes into being, on a folder and on a bucket.
 //!
-//! Five steps, all in [`write_unless()`], none available alone: write to a temporary name; fsync; read back and verify; make
-//! it visible under its name; fsync the folder. On a bucket the first three happen in a staging folder, then the object
-//! is uploaded under a checksum and a condition, and appears whole or not at all.
+//! Five steps, all in [`write_unless()`], none available alone: write to a temporary name; fsync;
+//! read back and verify; make it visible under its name; fsync the folder. On a bucket the first
+//! three happen in a staging folder, then the object is uploaded under a checksum and a condition,
+//! and appears whole or not at all.
 //!
-//! A temporary file is locked while its process lives, so [`sweep`] removes only those of dead processes.
+//! A temporary file is locked while its process lives, so [`sweep`] removes only those of dead
+//! processes.
 
 use std::{
     convert::Infallible,
@@ -26,7 +28,8 @@ use crate::{
     model::quarantine::{LONGEST_NAME, shortened},
 };
 
-/// An object that stands complete under its key, made by [`write_unless()`]; nothing else can make this value.
+/// An object that stands complete under its key, made by [`write_unless()`]; nothing else can make
+/// this value.
 #[derive(Debug)]
 pub struct Written<T> {
     key: String,
@@ -58,31 +61,37 @@ impl<T> Written<T> {
     /// The same object with less, or more, said of what was found.
     #[must_use]
     pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Written<U> {
-        Written { key: self.key, tag: self.tag, verified: of(self.verified) }
+        Written {
+            key: self.key,
+            tag: self.tag,
+            verified: of(self.verified),
+        }
     }
 }
 
 /// Looks at what the verification found, and may still refuse.
 pub type BeforeVisible<'a, T> = Box<dyn FnOnce(&T) -> BoxFuture<'a, Result<()>> + Send + 'a>;
 
-/// The three things that differ between objects; each is called once, in this order. `V` is what the verification comes
-/// to, `T` what it finds where the object is to be made.
+/// The three things that differ between objects; each is called once, in this order. `V` is what
+/// the verification comes to, `T` what it finds where the object is to be made.
 pub struct Steps<'a, T, V = T> {
     /// Writes the whole content to the path, which exists and is empty.
     pub write: Box<dyn FnOnce(PathBuf) -> BoxFuture<'a, Result<()>> + Send + 'a>,
     /// Reads the file back after it was synced, and says what it found.
     pub verify: Box<dyn FnOnce(PathBuf) -> BoxFuture<'a, Result<V>> + Send + 'a>,
-    /// Runs when the content is known to be right and before anyone can see it: the place to make a receipt durable.
+    /// Runs when the content is known to be right and before anyone can see it: the place to make a
+    /// receipt durable.
     pub before_visible: BeforeVisible<'a, T>,
 }
 
-/// Makes the object at `key`: either all of it stands there afterwards, synced and verified, or what stood there before.
-/// `staging` is where the bytes of a bucket's object are put together; a folder's are put together beside their place.
-/// Nothing is made where something else stands than is expected.
+/// Makes the object at `key`: either all of it stands there afterwards, synced and verified, or
+/// what stood there before. `staging` is where the bytes of a bucket's object are put together; a
+/// folder's are put together beside their place. Nothing is made where something else stands than
+/// is expected.
 ///
 /// # Errors
-/// When a step fails; the temporary file is removed then. [`Kind::Conflict`] when something else stands there,
-/// [`Kind::Unknown`] when a bucket leaves open what came of it.
+/// When a step fails; the temporary file is removed then. [`Kind::Conflict`] when something else
+/// stands there, [`Kind::Unknown`] when a bucket leaves open what came of it.
 pub async fn write<'a, T: Send + 'a>(
     store: &Store,
     key: &str,
@@ -90,18 +99,34 @@ pub async fn write<'a, T: Send + 'a>(
     expect: &Expect,
     steps: Steps<'a, T>,
 ) -> Result<Written<T>> {
-    let Steps { write, verify, before_visible } = steps;
+    let Steps {
+        write,
+        verify,
+        before_visible,
+    } = steps;
     let verify = Box::new(move |path| -> BoxFuture<'a, _> {
         Box::pin(async move { Ok(ControlFlow::<Infallible, T>::Continue(verify(path).await?)) })
     });
-    match write_unless(store, key, staging, expect, Steps { write, verify, before_visible }).await? {
+    match write_unless(
+        store,
+        key,
+        staging,
+        expect,
+        Steps {
+            write,
+            verify,
+            before_visible,
+        },
+    )
+    .await?
+    {
         ControlFlow::Continue(written) => Ok(written),
         ControlFlow::Break(never) => match never {},
     }
 }
 
-/// The same of an object that is not always wanted: where the verification breaks off, the temporary file is removed, and
-/// what it came to is returned in place of an object.
+/// The same of an object that is not always wanted: where the verification breaks off, the
+/// temporary file is removed, and what it came to is returned in place of an object.
 ///
 /// # Errors
 /// As [`write()`].
@@ -131,11 +156,18 @@ pub async fn write_unless<T: Send, S: Send>(
         (Some(target), _) => temporary.rename(&target, expect).map(|()| None)?,
         (None, Some(bucket)) => upload(root, bucket, root_key, &temporary.path, expect).await?,
         (None, None) => {
-            return Err(Error::new(Kind::Internal, format!("{key}: does not say for which of several spools it is")));
+            return Err(Error::new(
+                Kind::Internal,
+                format!("{key}: does not say for which of several spools it is"),
+            ));
         }
     };
     crash::point("object visible and durable");
-    Ok(ControlFlow::Continue(Written { key: key.to_owned(), tag, verified }))
+    Ok(ControlFlow::Continue(Written {
+        key: key.to_owned(),
+        tag,
+        verified,
+    }))
 }
 
 /// Makes a small object of these bytes.
@@ -154,20 +186,25 @@ pub async fn write_bytes(
     let steps = Steps {
         write: Box::new(move |path| {
             Box::pin(async move {
-                // A few kilobytes, into memory: that is done before another thread could take it over.
-                fs::write(&path, bytes).map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))
+                // A few kilobytes, into memory: that is done before another thread could take it
+                // over.
+                fs::write(&path, bytes)
+                    .map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))
             })
         }),
         verify: Box::new(move |path| {
             Box::pin(async move {
-                let read =
-                    fs::read(&path).map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
+                let read = fs::read(&path).map_err(|e| {
+                    Error::io(format!("{}: cannot be read back", path.display()), e)
+                })?;
                 if read == expected {
                     Ok(read.len() as u64)
                 } else {
                     Err(Error::new(
                         Kind::Io,
-                        format!("{shown}: other bytes were read back than were written; check the disk"),
+                        format!(
+                            "{shown}: other bytes were read back than were written; check the disk"
+                        ),
                     ))
                 }
             })
@@ -177,7 +214,8 @@ pub async fn write_bytes(
     write(store, key, staging, expect, steps).await
 }
 
-/// Makes an object that is a copy of a local or remote one, read through `read`; returns its sha256.
+/// Makes an object that is a copy of a local or remote one, read through `read`; returns its
+/// sha256.
 ///
 /// # Errors
 /// As [`write()`].
@@ -190,14 +228,28 @@ pub async fn copy(
     expect: &Expect,
 ) -> Result<Written<String>> {
     let (expected, _) = from.sha256(from_key).await?;
-    copy_of(from, from_key, to, key, staging, expect, expected, Box::new(|_| Box::pin(async { Ok(()) }))).await
+    copy_of(
+        from,
+        from_key,
+        to,
+        key,
+        staging,
+        expect,
+        expected,
+        Box::new(|_| Box::pin(async { Ok(()) })),
+    )
+    .await
 }
 
-/// The same of an object that is known to have the sha256 `expected`, with a step before the copy is visible.
+/// The same of an object that is known to have the sha256 `expected`, with a step before the copy
+/// is visible.
 ///
 /// # Errors
 /// As [`write()`]; also when the object has other bytes by now.
-#[expect(clippy::too_many_arguments, reason = "two places, and the three things that every atomic write is told")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "two places, and the three things that every atomic write is told"
+)]
 pub async fn copy_of<'a>(
     from: &'a Store,
     from_key: &'a str,
@@ -226,7 +278,10 @@ pub async fn copy_of<'a>(
                 match failed {
                     Some(e) => Err(wrong(e)),
                     None if found => Ok(()),
-                    None => Err(Error::new(Kind::Io, format!("{}: has gone while it was copied", from.show(from_key)))),
+                    None => Err(Error::new(
+                        Kind::Io,
+                        format!("{}: has gone while it was copied", from.show(from_key)),
+                    )),
                 }
             })
         }),
@@ -237,7 +292,10 @@ pub async fn copy_of<'a>(
                 if sha256 == expected {
                     Ok(sha256)
                 } else {
-                    Err(Error::new(Kind::Io, format!("{shown}: the source changed while it was copied; run again")))
+                    Err(Error::new(
+                        Kind::Io,
+                        format!("{shown}: the source changed while it was copied; run again"),
+                    ))
                 }
             })
         }),
@@ -246,48 +304,74 @@ pub async fn copy_of<'a>(
     write(to, key, staging, expect, steps).await
 }
 
-/// Removes the temporary files that dead processes left in the folder of `key`; returns how many there were.
+/// Removes the temporary files that dead processes left in the folder of `key`; returns how many
+/// there were.
 #[must_use]
 pub fn sweep(store: &Store, dir_key: &str) -> usize {
-    let Some(folder) = store.local_path(dir_key) else { return 0 };
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let ours = entries.flatten().map(|entry| entry.path()).filter(|path| leftovers::is_ours(path));
-    ours.filter(|path| leftovers::remove(path).is_ok_and(|gone| gone)).count()
+    let Some(folder) = store.local_path(dir_key) else {
+        return 0;
+    };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    let ours = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| leftovers::is_ours(path));
+    ours.filter(|path| leftovers::remove(path).is_ok_and(|gone| gone))
+        .count()
 }
 
-/// A lock on a folder of a local store, so that two processes do not publish one partition at a time.
+/// A lock on a folder of a local store, so that two processes do not publish one partition at a
+/// time.
 #[derive(Debug)]
 pub struct FolderLock {
     _folder: File,
 }
 
-/// Locks the folder at `dir_key`, which is made if it is absent; `None` when another process holds it. A bucket has no
-/// such lock: there the conditional write of `meta.json` decides.
+/// Locks the folder at `dir_key`, which is made if it is absent; `None` when another process holds
+/// it. A bucket has no such lock: there the conditional write of `meta.json` decides.
 ///
 /// # Errors
 /// When the folder cannot be made or opened.
 pub fn lock(store: &Store, dir_key: &str) -> Result<Option<FolderLock>> {
     let Some(folder) = store.local_path(dir_key) else {
-        return Err(Error::new(Kind::Internal, "only a local folder can be locked"));
+        return Err(Error::new(
+            Kind::Internal,
+            "only a local folder can be locked",
+        ));
     };
     make_durable_dir(&folder)?;
-    let handle = File::open(&folder).map_err(|e| Error::io(format!("{}: cannot be opened", folder.display()), e))?;
-    Ok(flock(&handle, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(FolderLock { _folder: handle }))
+    let handle = File::open(&folder)
+        .map_err(|e| Error::io(format!("{}: cannot be opened", folder.display()), e))?;
+    Ok(flock(&handle, FlockOperation::NonBlockingLockExclusive)
+        .is_ok()
+        .then_some(FolderLock { _folder: handle }))
 }
 
-/// Lets `change` read an object of the folder `dir_key`, alter it and write it back, while others may be doing the same:
-/// a local folder is locked meanwhile, and where the write is conditional and its race is lost, `change` is called anew.
-/// `turns` is how often the turn is waited for, 20 milliseconds at a time.
+/// Lets `change` read an object of the folder `dir_key`, alter it and write it back, while others
+/// may be doing the same: a local folder is locked meanwhile, and where the write is conditional
+/// and its race is lost, `change` is called anew. `turns` is how often the turn is waited for, 20
+/// milliseconds at a time.
 ///
 /// # Errors
 /// Those of `change` but a lost race; [`Kind::Io`] when others were at it for all turns.
-pub async fn in_turn<T, F>(store: &Store, dir_key: &str, turns: u32, change: impl Fn() -> F) -> Result<T>
+pub async fn in_turn<T, F>(
+    store: &Store,
+    dir_key: &str,
+    turns: u32,
+    change: impl Fn() -> F,
+) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
     let is_folder = store.local_folder().is_some();
     for _ in 0..turns {
-        let held = if is_folder { lock(store, dir_key)? } else { None };
+        let held = if is_folder {
+            lock(store, dir_key)?
+        } else {
+            None
+        };
         if held.is_some() || !is_folder {
             match change().await {
                 Err(error) if error.kind() == Kind::Conflict => {}
@@ -297,18 +381,31 @@ where
         drop(held);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    Err(Error::new(Kind::Io, format!("{}: another process has held it for long; run again", store.show(dir_key))))
+    Err(Error::new(
+        Kind::Io,
+        format!(
+            "{}: another process has held it for long; run again",
+            store.show(dir_key)
+        ),
+    ))
 }
 
-/// Tries whether objects can be made in `folder`, or in the nearest folder above it where it does not exist yet; nothing is
-/// left.
+/// Tries whether objects can be made in `folder`, or in the nearest folder above it where it does
+/// not exist yet; nothing is left.
 ///
 /// # Errors
 /// When they cannot.
 pub fn try_folder(folder: &Path) -> Result<()> {
-    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or_else(|| Path::new("/"));
-    let made = tempfile::Builder::new().prefix(".qlc-try-").suffix(".qlc.tmp").tempfile_in(there);
-    made.map(drop).map_err(|e| Error::io(format!("{}: cannot be written to", there.display()), e))
+    let there = folder
+        .ancestors()
+        .find(|folder| folder.is_dir())
+        .unwrap_or_else(|| Path::new("/"));
+    let made = tempfile::Builder::new()
+        .prefix(".qlc-try-")
+        .suffix(".qlc.tmp")
+        .tempfile_in(there);
+    made.map(drop)
+        .map_err(|e| Error::io(format!("{}: cannot be written to", there.display()), e))
 }
 
 /// A locked temporary file, removed when dropped unless it was renamed.
@@ -333,15 +430,28 @@ impl Temporary {
             let name = shortened(name, LONGEST_NAME - 1 - end.len());
             let path = folder.join(format!(".{name}{end}"));
             let made = held::make(&path);
-            if let Some(lock) = made.map_err(|e| Error::io(format!("{}: cannot be made", path.display()), e))? {
-                return Ok(Self { path, _lock: lock, kept: false });
+            if let Some(lock) =
+                made.map_err(|e| Error::io(format!("{}: cannot be made", path.display()), e))?
+            {
+                return Ok(Self {
+                    path,
+                    _lock: lock,
+                    kept: false,
+                });
             }
         }
     }
 
     fn rename(mut self, target: &Path, expect: &Expect) -> Result<()> {
         let wrong = |e: std::io::Error| {
-            Error::io(format!("{}: cannot be renamed to {}", self.path.display(), target.display()), e)
+            Error::io(
+                format!(
+                    "{}: cannot be renamed to {}",
+                    self.path.display(),
+                    target.display()
+                ),
+                e,
+            )
         };
         let exclusive = match expect {
             Expect::Absent => renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE),
@@ -353,11 +463,16 @@ impl Temporary {
             Err(rustix::io::Errno::EXIST) => {
                 return Err(Error::new(
                     Kind::Conflict,
-                    format!("{}: another process wrote it first; its result is kept", target.display()),
+                    format!(
+                        "{}: another process wrote it first; its result is kept",
+                        target.display()
+                    ),
                 ));
             }
             // Not every file system can.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+            Err(
+                rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP,
+            ) => {
                 fs::rename(&self.path, target).map_err(wrong)?;
             }
             Err(e) => return Err(wrong(e.into())),
@@ -386,14 +501,20 @@ fn make_durable_dir(folder: &Path) -> Result<()> {
     match fs::create_dir(folder) {
         Ok(()) => sync_dir(parent),
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-        Err(e) => Err(Error::io(format!("{}: the folder cannot be made", folder.display()), e)),
+        Err(e) => Err(Error::io(
+            format!("{}: the folder cannot be made", folder.display()),
+            e,
+        )),
     }
 }
 
 fn sync_dir(folder: &Path) -> Result<()> {
-    File::open(folder)
-        .and_then(|f| f.sync_all())
-        .map_err(|e| Error::io(format!("{}: the folder cannot be synced", folder.display()), e))
+    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| {
+        Error::io(
+            format!("{}: the folder cannot be synced", folder.display()),
+            e,
+        )
+    })
 }
 
 #[cfg(test)]
@@ -407,10 +528,16 @@ mod tests {
         let names = || fs::read_dir(folder.path()).unwrap().count();
         for wanted in [false, true] {
             let steps = Steps {
-                write: Box::new(|path| Box::pin(async move { fs::write(&path, b"x").map_err(|e| Error::io("x", e)) })),
+                write: Box::new(|path| {
+                    Box::pin(async move { fs::write(&path, b"x").map_err(|e| Error::io("x", e)) })
+                }),
                 verify: Box::new(move |_| {
                     Box::pin(async move {
-                        Ok(if wanted { ControlFlow::Continue(1) } else { ControlFlow::Break("not now") })
+                        Ok(if wanted {
+                            ControlFlow::Continue(1)
+                        } else {
+                            ControlFlow::Break("not now")
+                        })
                     })
                 }),
                 before_visible: Box::new(move |found| {
@@ -418,7 +545,10 @@ mod tests {
                     Box::pin(async { Ok(()) })
                 }),
             };
-            match write_unless(&store, "a", folder.path(), &Expect::Absent, steps).await.unwrap() {
+            match write_unless(&store, "a", folder.path(), &Expect::Absent, steps)
+                .await
+                .unwrap()
+            {
                 ControlFlow::Continue(written) => {
                     assert_eq!((written.key(), *written.verified(), names()), ("a", 1, 1));
                 }

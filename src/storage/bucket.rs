@@ -1,6 +1,8 @@
-//! A bucket: how its client is made from the options, and the few requests that the client does not offer.
+//! A bucket: how its client is made from the options, and the few requests that the client does not
+//! offer.
 //!
-//! Plain HTTP must be allowed explicitly, and a URL may hold no credentials, which would end up in logs.
+//! Plain HTTP must be allowed explicitly, and a URL may hold no credentials, which would end up in
+//! logs.
 
 use std::{
     sync::Arc,
@@ -19,7 +21,8 @@ use url::Url;
 use super::wire::{Wire, WireConnector};
 use crate::error::{Error, Kind, Result};
 
-/// How to speak to buckets. What is `None` is taken from the `AWS_*` environment, else from the store's defaults.
+/// How to speak to buckets. What is `None` is taken from the `AWS_*` environment, else from the
+/// store's defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketOptions {
     /// The URL of a store that is not AWS.
@@ -34,7 +37,8 @@ pub struct BucketOptions {
     pub request_timeout: Duration,
     /// Bounds the making of a connection.
     pub connect_timeout: Duration,
-    /// How often a request is repeated after an answer that allows it, with exponential backoff and jitter.
+    /// How often a request is repeated after an answer that allows it, with exponential backoff and
+    /// jitter.
     pub retries: usize,
     /// Bounds one request with all its repetitions.
     pub retry_timeout: Duration,
@@ -105,8 +109,11 @@ impl BucketOptions {
 }
 
 /// The pauses before repetitions.
-const BACKOFF: BackoffConfig =
-    BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(15), base: 2.0 };
+const BACKOFF: BackoffConfig = BackoffConfig {
+    init_backoff: Duration::from_millis(100),
+    max_backoff: Duration::from_secs(15),
+    base: 2.0,
+};
 
 /// An open bucket.
 #[derive(Debug)]
@@ -138,9 +145,14 @@ impl Bucket {
             builder = builder.with_region(region);
         }
         if let Some(known) = &options.credentials
-            && (known.first || builder.get_config_value(&AmazonS3ConfigKey::AccessKeyId).is_none())
+            && (known.first
+                || builder
+                    .get_config_value(&AmazonS3ConfigKey::AccessKeyId)
+                    .is_none())
         {
-            builder = builder.with_access_key_id(&known.key_id).with_secret_access_key(&known.secret);
+            builder = builder
+                .with_access_key_id(&known.key_id)
+                .with_secret_access_key(&known.secret);
             if let Some(token) = &known.token {
                 builder = builder.with_token(token);
             }
@@ -154,21 +166,35 @@ impl Bucket {
             && !says(AmazonS3ConfigKey::WebIdentityTokenFile)
             && !says(AmazonS3ConfigKey::ContainerCredentialsRelativeUri)
             && !says(AmazonS3ConfigKey::ContainerCredentialsFullUri)
-            && builder.get_config_value(&AmazonS3ConfigKey::SkipSignature).is_none_or(|skip| skip != "true");
-        let region = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+            && builder
+                .get_config_value(&AmazonS3ConfigKey::SkipSignature)
+                .is_none_or(|skip| skip != "true");
+        let region = builder
+            .get_config_value(&AmazonS3ConfigKey::Region)
+            .unwrap_or_else(|| "us-east-1".to_owned());
         let unsigned = builder.get_config_value(&AmazonS3ConfigKey::SkipSignature);
-        let signs = unsigned.is_none_or(|unsigned| !["1", "true", "on", "yes", "y"].contains(&unsigned.as_str()));
+        let signs = unsigned
+            .is_none_or(|unsigned| !["1", "true", "on", "yes", "y"].contains(&unsigned.as_str()));
         let wire = Arc::new(Wire::default());
         if has_no_keys {
-            wire.relies_on_role(builder.get_config_value(&AmazonS3ConfigKey::MetadataEndpoint).as_deref());
+            wire.relies_on_role(
+                builder
+                    .get_config_value(&AmazonS3ConfigKey::MetadataEndpoint)
+                    .as_deref(),
+            );
         }
         let client = ClientOptions::new()
             .with_allow_http(options.allow_http)
             .with_timeout(options.request_timeout)
             .with_connect_timeout(options.connect_timeout)
             .with_pool_max_idle_per_host(options.connections);
-        let wrong =
-            |e| Error::caused(Kind::Usage, format!("s3://{name}: the settings of the store are not complete"), e);
+        let wrong = |e| {
+            Error::caused(
+                Kind::Usage,
+                format!("s3://{name}: the settings of the store are not complete"),
+                e,
+            )
+        };
         let client = builder
             .with_client_options(client)
             .with_retry(RetryConfig {
@@ -183,8 +209,20 @@ impl Bucket {
             .map_err(wrong)?;
         let client = Arc::new(client);
         let base = base_url(name, endpoint.as_deref(), &region, options.virtual_hosted)?;
-        let object: Arc<dyn ObjectStore> = Arc::new(LimitStore::new(Arc::clone(&client), options.connections.max(2)));
-        Ok(Self { name: name.to_owned(), object, wire, options: options.clone(), client, region, signs, base })
+        let object: Arc<dyn ObjectStore> = Arc::new(LimitStore::new(
+            Arc::clone(&client),
+            options.connections.max(2),
+        ));
+        Ok(Self {
+            name: name.to_owned(),
+            object,
+            wire,
+            options: options.clone(),
+            client,
+            region,
+            signs,
+            base,
+        })
     }
 
     /// Whether `other` is this bucket of this endpoint.
@@ -192,7 +230,8 @@ impl Bucket {
         self.name == other.name && self.base == other.base
     }
 
-    /// Whether requests fail because nobody gives credentials: no keys are named, and the machine has no role.
+    /// Whether requests fail because nobody gives credentials: no keys are named, and the machine
+    /// has no role.
     pub(super) fn lacks_credentials(&self) -> bool {
         self.wire.has_no_role()
     }
@@ -211,8 +250,9 @@ impl Bucket {
         }
     }
 
-    /// Sends a request about the bucket itself, for which the client has no words, and takes the answer as `understood`
-    /// says. Requests that change nothing are repeated as often, and as long, as the client repeats its own.
+    /// Sends a request about the bucket itself, for which the client has no words, and takes the
+    /// answer as `understood` says. Requests that change nothing are repeated as often, and as
+    /// long, as the client repeats its own.
     pub(super) async fn ask<T>(
         &self,
         method: Method,
@@ -232,15 +272,26 @@ impl Bucket {
                 Err(error) => error,
             };
             let (error, again) = match error {
-                // What changes something may have done so, and a repetition would be told that there is nothing to do.
+                // What changes something may have done so, and a repetition would be told that
+                // there is nothing to do.
                 Attempt::Again(error) => (error, method == Method::GET),
                 Attempt::Never(error) => (error, false),
             };
-            if !again || tried >= self.options.retries || begun.elapsed() >= self.options.retry_timeout {
-                return Err(Error::caused(Kind::Io, format!("s3://{}: {method} failed", self.name), error));
+            if !again
+                || tried >= self.options.retries
+                || begun.elapsed() >= self.options.retry_timeout
+            {
+                return Err(Error::caused(
+                    Kind::Io,
+                    format!("s3://{}: {method} failed", self.name),
+                    error,
+                ));
             }
             tried += 1;
-            let pause = BACKOFF.init_backoff.saturating_mul(1 << tried.min(20)).min(BACKOFF.max_backoff);
+            let pause = BACKOFF
+                .init_backoff
+                .saturating_mul(1 << tried.min(20))
+                .min(BACKOFF.max_backoff);
             tracing::debug!(%method, key, tried, error, "a request is repeated");
             // By chance, so that those who were refused at a time do not come back at a time.
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.2..=1.0))).await;
@@ -265,22 +316,38 @@ impl Bucket {
             .body(HttpRequestBody::empty())
             .map_err(|e| never(e.into()))?;
         if self.signs {
-            let credential: Arc<AwsCredential> =
-                self.client.credentials().get_credential().await.map_err(|e| never(e.into()))?;
+            let credential: Arc<AwsCredential> = self
+                .client
+                .credentials()
+                .get_credential()
+                .await
+                .map_err(|e| never(e.into()))?;
             AwsAuthorizer::new(&credential, "s3", &self.region).authorize(&mut request, None);
         }
-        let answer = self.wire.send(request).await.map_err(|e| Attempt::Again(e.into()))?;
+        let answer = self
+            .wire
+            .send(request)
+            .await
+            .map_err(|e| Attempt::Again(e.into()))?;
         let status = answer.status();
-        let body = answer.into_body().bytes().await.map_err(|e| Attempt::Again(e.into()))?;
+        let body = answer
+            .into_body()
+            .bytes()
+            .await
+            .map_err(|e| Attempt::Again(e.into()))?;
         let body = String::from_utf8_lossy(&body).into_owned();
         if status.is_success() {
             return Ok(body);
         }
         let told: String = body.chars().take(300).collect();
         let error = format!("the answer was {status}: {told}").into();
-        let again =
-            status.is_server_error() || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
-        Err(if again { Attempt::Again(error) } else { Attempt::Never(error) })
+        let again = status.is_server_error()
+            || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
+        Err(if again {
+            Attempt::Again(error)
+        } else {
+            Attempt::Never(error)
+        })
     }
 }
 
@@ -304,7 +371,9 @@ pub(super) enum BodyAnswer<T> {
 
 /// A client as the `AWS_*` variables describe it.
 fn from_environment(variables: Option<&Variables>) -> AmazonS3Builder {
-    let Some(Variables(all)) = variables else { return AmazonS3Builder::from_env() };
+    let Some(Variables(all)) = variables else {
+        return AmazonS3Builder::from_env();
+    };
     let mut builder = AmazonS3Builder::new();
     for (name, value) in all {
         if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
@@ -316,8 +385,13 @@ fn from_environment(variables: Option<&Variables>) -> AmazonS3Builder {
 
 /// Refuses endpoints that would send data in the clear, or that hold credentials.
 fn check_endpoint(endpoint: &str, allow_http: bool) -> Result<()> {
-    let url = Url::parse(endpoint)
-        .map_err(|e| Error::caused(Kind::Usage, "the endpoint is no URL: write https://host[:port]", e))?;
+    let url = Url::parse(endpoint).map_err(|e| {
+        Error::caused(
+            Kind::Usage,
+            "the endpoint is no URL: write https://host[:port]",
+            e,
+        )
+    })?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::usage(
             "the endpoint holds credentials: give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or as a profile",
@@ -329,12 +403,19 @@ fn check_endpoint(endpoint: &str, allow_http: bool) -> Result<()> {
         "http" => Err(Error::usage(format!(
             "{endpoint}: plain http would send data and signatures in the clear; allow it with --allow-http"
         ))),
-        other => Err(Error::usage(format!("{endpoint}: an endpoint is https:// (or http://), not {other}://"))),
+        other => Err(Error::usage(format!(
+            "{endpoint}: an endpoint is https:// (or http://), not {other}://"
+        ))),
     }
 }
 
 /// The URL of a bucket, by the same rules as the client's.
-fn base_url(bucket: &str, endpoint: Option<&str>, region: &str, virtual_hosted: bool) -> Result<Url> {
+fn base_url(
+    bucket: &str,
+    endpoint: Option<&str>,
+    region: &str,
+    virtual_hosted: bool,
+) -> Result<Url> {
     let text = match (endpoint, virtual_hosted) {
         (Some(endpoint), false) => format!("{}/{bucket}/", endpoint.trim_end_matches('/')),
         (Some(endpoint), true) => format!("{}/", endpoint.trim_end_matches('/')),
@@ -350,22 +431,45 @@ mod tests {
 
     #[test]
     fn endpoints_in_the_clear_or_with_credentials_are_refused() {
-        let check = |endpoint: &str, allow: bool| check_endpoint(endpoint, allow).map_err(|e| e.chain());
+        let check =
+            |endpoint: &str, allow: bool| check_endpoint(endpoint, allow).map_err(|e| e.chain());
         assert_eq!(check("https://s3.example.org", false), Ok(()));
         assert_eq!(check("http://127.0.0.1:9000", true), Ok(()));
-        assert!(check("http://127.0.0.1:9000", false).unwrap_err().contains("--allow-http"));
+        assert!(
+            check("http://127.0.0.1:9000", false)
+                .unwrap_err()
+                .contains("--allow-http")
+        );
         let said = check("https://key:secret@s3.example.org", true).unwrap_err();
-        assert!(said.contains("holds credentials") && !said.contains("secret@"), "{said}");
+        assert!(
+            said.contains("holds credentials") && !said.contains("secret@"),
+            "{said}"
+        );
         assert!(check("ftp://x", true).is_err());
         assert!(check("nonsense", true).is_err());
     }
 
     #[test]
     fn what_is_printed_of_credentials_is_nothing() {
-        let known = Credentials { key_id: "id".into(), secret: "secret".into(), token: None, first: false };
-        let variables = Some(Variables(vec![("AWS_SECRET_ACCESS_KEY".into(), "secret".into())]));
-        let options = BucketOptions { credentials: Some(known), variables, ..BucketOptions::usual() };
+        let known = Credentials {
+            key_id: "id".into(),
+            secret: "secret".into(),
+            token: None,
+            first: false,
+        };
+        let variables = Some(Variables(vec![(
+            "AWS_SECRET_ACCESS_KEY".into(),
+            "secret".into(),
+        )]));
+        let options = BucketOptions {
+            credentials: Some(known),
+            variables,
+            ..BucketOptions::usual()
+        };
         let told = format!("{options:?}");
-        assert!(!told.contains("secret\"") && !told.contains("\"id\""), "{told}");
+        assert!(
+            !told.contains("secret\"") && !told.contains("\"id\""),
+            "{told}"
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! Crash points: one between every two steps that change durable state, so that tests can kill the process there.
+//! Crash points: one between every two steps that change durable state, so that tests can kill the
+//! process there.
 //!
-//! They do nothing unless armed: then the n-th point that is reached ends the process by SIGKILL, which no clean-up
-//! code sees, like a power cut.
+//! They do nothing unless armed: then the n-th point that is reached ends the process by SIGKILL,
+//! which no clean-up code sees, like a power cut.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +20,8 @@ pub(crate) fn point(step: &'static str) {
     }
     if REMAINING.fetch_sub(1, Ordering::SeqCst) == 1 {
         tracing::warn!(step, "crash point reached");
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         std::process::abort();
     }
 }

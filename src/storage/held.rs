@@ -1,7 +1,8 @@
-//! Files that say whether their process lives: it holds a lock on them, which the kernel drops when the process dies.
+//! Files that say whether their process lives: it holds a lock on them, which the kernel drops when
+//! the process dies.
 //!
-//! Between the making of such a file and its lock, another process may take it for abandoned. Who makes one finds that out and
-//! makes another.
+//! Between the making of such a file and its lock, another process may take it for abandoned. Who
+//! makes one finds that out and makes another.
 
 use std::{
     fs::{self, File},
@@ -12,8 +13,8 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-/// Makes the file at `path` and locks it. `None` when another process took it for abandoned before it was locked, and has
-/// removed it or is about to.
+/// Makes the file at `path` and locks it. `None` when another process took it for abandoned before
+/// it was locked, and has removed it or is about to.
 ///
 /// # Errors
 /// When it exists, or cannot be made or locked.
@@ -37,8 +38,8 @@ fn hold(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Locks the file at `path` where no living process holds it. It stays locked as long as the value lives, so whoever removes it
-/// keeps the value until it is gone.
+/// Locks the file at `path` where no living process holds it. It stays locked as long as the value
+/// lives, so whoever removes it keeps the value until it is gone.
 #[must_use]
 pub(super) fn take(path: &Path) -> Option<File> {
     let file = File::open(path).ok()?;

@@ -1,8 +1,10 @@
-//! What a store holds, and what of it could not be listed: a listing is whole, or says what is missing.
+//! What a store holds, and what of it could not be listed: a listing is whole, or says what is
+//! missing.
 //!
-//! Names that cannot be keys are skipped one by one. A folder that cannot be listed hides what lies in it, and nothing
-//! else. A caller cannot get the objects without deciding about the rest: [`StoreListing::whole`] and [`StoreListing::meant`]
-//! fail where something is missing, [`StoreListing::apart`] hands it over, [`StoreListing::spool`] sorts the files of a spool.
+//! Names that cannot be keys are skipped one by one. A folder that cannot be listed hides what lies
+//! in it, and nothing else. A caller cannot get the objects without deciding about the rest:
+//! [`StoreListing::whole`] and [`StoreListing::meant`] fail where something is missing,
+//! [`StoreListing::apart`] hands it over, [`StoreListing::spool`] sorts the files of a spool.
 
 use std::fmt;
 
@@ -72,7 +74,8 @@ pub struct Ignored {
 }
 
 impl Ignored {
-    /// Whether it lies where files of a series may lie that `selection` means, or where none can lie.
+    /// Whether it lies where files of a series may lie that `selection` means, or where none can
+    /// lie.
     #[must_use]
     pub fn is_meant(&self, selection: &Selection) -> bool {
         let folder = self.file.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -95,10 +98,13 @@ pub struct Unlisted {
 pub struct Missing(Vec<Unlisted>);
 
 impl Missing {
-    /// The folder because of which not all is known of `series`, where the layout begins in the folder `base`.
+    /// The folder because of which not all is known of `series`, where the layout begins in the
+    /// folder `base`.
     #[must_use]
     pub fn of(&self, base: &str, series: &Series) -> Option<&Unlisted> {
-        self.0.iter().find(|one| FolderReach::of(base, &one.folder).is_some_and(|reach| reach.has(series)))
+        self.0
+            .iter()
+            .find(|one| FolderReach::of(base, &one.folder).is_some_and(|reach| reach.has(series)))
     }
 
     /// What may hide files of the series that `selection` means.
@@ -108,15 +114,19 @@ impl Missing {
 
     /// The same where the layout begins in any of the folders `bases`.
     pub fn meant_in(self, bases: &[&str], selection: &Selection) -> Self {
-        let in_one =
-            |base: &&str, one: &Unlisted| FolderReach::of(base, &one.folder).is_some_and(|r| r.meets(selection));
+        let in_one = |base: &&str, one: &Unlisted| {
+            FolderReach::of(base, &one.folder).is_some_and(|r| r.meets(selection))
+        };
         let may = |one: &Unlisted| bases.iter().any(|base| in_one(base, one));
         Self(self.0.into_iter().filter(may).collect())
     }
 
-    /// The same of a spool, with folders where no series can have files: a file there belongs nowhere, and would be told.
+    /// The same of a spool, with folders where no series can have files: a file there belongs
+    /// nowhere, and would be told.
     pub fn near(self, selection: &Selection) -> Self {
-        let may = |one: &Unlisted| FolderReach::of("", &one.folder).is_none_or(|reach| reach.meets(selection));
+        let may = |one: &Unlisted| {
+            FolderReach::of("", &one.folder).is_none_or(|reach| reach.meets(selection))
+        };
         Self(self.0.into_iter().filter(may).collect())
     }
 
@@ -131,15 +141,24 @@ impl Missing {
     /// # Errors
     /// The first folder, with the number of others.
     pub fn fail(&self) -> Result<()> {
-        let Some(first) = self.0.first() else { return Ok(()) };
+        let Some(first) = self.0.first() else {
+            return Ok(());
+        };
         let more = self.0.len() - 1;
-        let others = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        let others = if more == 0 {
+            String::new()
+        } else {
+            format!(" (and {more} more)")
+        };
         Err(Error::new(Kind::Io, format!("{}{others}", first.reason)))
     }
 
     /// The same of a store that is the folder `folder` of another one.
     pub(super) fn below(self, folder: &str) -> Self {
-        let deeper = |one: Unlisted| Unlisted { folder: joined(folder, &one.folder), ..one };
+        let deeper = |one: Unlisted| Unlisted {
+            folder: joined(folder, &one.folder),
+            ..one
+        };
         Self(self.0.into_iter().map(deeper).collect())
     }
 
@@ -188,22 +207,43 @@ pub struct StoreListing {
 impl StoreListing {
     /// A listing of the store that is shown as `root`, still empty.
     pub(super) fn of(root: &str) -> Self {
-        Self { root: root.trim_end_matches('/').to_owned(), ..Self::default() }
+        Self {
+            root: root.trim_end_matches('/').to_owned(),
+            ..Self::default()
+        }
     }
 
-    /// A listing of a store that is made of others, each a folder of it with a root of its own, still empty.
+    /// A listing of a store that is made of others, each a folder of it with a root of its own,
+    /// still empty.
     pub(super) fn of_several(root: &str, roots: impl Iterator<Item = (String, String)>) -> Self {
-        let bare = |(folder, root): (String, String)| (folder, root.trim_end_matches('/').to_owned());
-        Self { roots: roots.map(bare).collect(), ..Self::of(root) }
+        let bare =
+            |(folder, root): (String, String)| (folder, root.trim_end_matches('/').to_owned());
+        Self {
+            roots: roots.map(bare).collect(),
+            ..Self::of(root)
+        }
     }
 
     /// Takes up the listing of the store that is the folder `folder` of this one.
     pub(super) fn take(&mut self, folder: &str, other: Self) {
         let deeper = |key: String| joined(folder, &key);
-        self.objects.extend(other.objects.into_iter().map(|one| Object { key: deeper(one.key), ..one }));
-        self.unfit.extend(other.unfit.into_iter().map(|(name, why)| (deeper(name), why)));
+        self.objects
+            .extend(other.objects.into_iter().map(|one| Object {
+                key: deeper(one.key),
+                ..one
+            }));
+        self.unfit.extend(
+            other
+                .unfit
+                .into_iter()
+                .map(|(name, why)| (deeper(name), why)),
+        );
         self.links.extend(other.links.into_iter().map(deeper));
-        self.unlisted.extend(other.unlisted.into_iter().map(|one| Unlisted { folder: deeper(one.folder), ..one }));
+        self.unlisted
+            .extend(other.unlisted.into_iter().map(|one| Unlisted {
+                folder: deeper(one.folder),
+                ..one
+            }));
     }
 
     /// Takes up another listing of the same store.
@@ -214,23 +254,29 @@ impl StoreListing {
         self.unlisted.extend(other.unlisted);
     }
 
-    /// Takes note that nothing of the store that is the folder `folder` of this one could be listed below `prefix`.
+    /// Takes note that nothing of the store that is the folder `folder` of this one could be listed
+    /// below `prefix`.
     pub(super) fn miss_all(&mut self, folder: &str, prefix: &str, error: &Error) {
-        self.unlisted.push(Unlisted { folder: joined(folder, prefix), reason: error.chain() });
+        self.unlisted.push(Unlisted {
+            folder: joined(folder, prefix),
+            reason: error.chain(),
+        });
     }
 
     /// Keeps what lies below the folder `below` of a collector's folder.
     pub(super) fn keep_below(&mut self, below: &str) {
         let lies = |key: &str| {
             layout::collector_of(key).is_some()
-                && layout::without_collector(key).strip_prefix(below).is_some_and(|rest| rest.starts_with('/'))
+                && layout::without_collector(key)
+                    .strip_prefix(below)
+                    .is_some_and(|rest| rest.starts_with('/'))
         };
         self.objects.retain(|one| lies(&one.key));
         self.unfit.retain(|(name, _)| lies(name));
     }
 
-    /// Takes up an object of this name, a path below the root, unless it is unfinished or hidden. The size and the time are
-    /// asked for when they are needed.
+    /// Takes up an object of this name, a path below the root, unless it is unfinished or hidden.
+    /// The size and the time are asked for when they are needed.
     pub(super) fn add<E>(
         &mut self,
         name: &[u8],
@@ -249,7 +295,8 @@ impl StoreListing {
         Ok(())
     }
 
-    /// Takes note of a name that no object can be reached by. Only that of a Parquet file is missed by anyone.
+    /// Takes note of a name that no object can be reached by. Only that of a Parquet file is missed
+    /// by anyone.
     pub(super) fn refuse(&mut self, name: &[u8], why: Unfit) {
         let shown = shown(name);
         if name.ends_with(b".parquet") {
@@ -334,26 +381,42 @@ impl StoreListing {
                 reason: format!("{}: cannot be listed: {}", self.place(link), Unfit::Link),
             })
             .collect();
-        (self.objects, Missing(self.unlisted.into_iter().chain(links).collect()))
+        (
+            self.objects,
+            Missing(self.unlisted.into_iter().chain(links).collect()),
+        )
     }
 
-    /// The files of a spool. A link in it leads to files that somebody else may have chosen; it is ignored like a file that
-    /// belongs nowhere.
+    /// The files of a spool. A link in it leads to files that somebody else may have chosen; it is
+    /// ignored like a file that belongs nowhere.
     #[must_use]
     pub fn spool(self) -> SpoolListing {
         let mut spool = SpoolListing::default();
         for object in self.objects {
             match Placed::in_spool(&object.key) {
                 Some(Ok(placed)) => spool.files.push((placed, object)),
-                Some(Err(error)) => spool.ignored.push(Ignored { file: object.key, reason: error.chain() }),
+                Some(Err(error)) => spool.ignored.push(Ignored {
+                    file: object.key,
+                    reason: error.chain(),
+                }),
                 None => spool.others.push(object),
             }
         }
         let links = self.links.into_iter().map(|name| (name, Unfit::Link));
-        let unfit = self.unfit.into_iter().chain(links).filter(|(name, _)| !layout::is_own_folder(name));
-        spool.ignored.extend(unfit.map(|(file, why)| Ignored { file, reason: why.to_string() }));
+        let unfit = self
+            .unfit
+            .into_iter()
+            .chain(links)
+            .filter(|(name, _)| !layout::is_own_folder(name));
+        spool.ignored.extend(unfit.map(|(file, why)| Ignored {
+            file,
+            reason: why.to_string(),
+        }));
         spool.ignored.sort();
-        let unlisted = self.unlisted.into_iter().filter(|one| !layout::is_own_folder(&one.folder));
+        let unlisted = self
+            .unlisted
+            .into_iter()
+            .filter(|one| !layout::is_own_folder(&one.folder));
         spool.missing = Missing(unlisted.collect());
         spool
     }
@@ -385,9 +448,19 @@ fn shown(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for letter in chunk.valid().chars() {
-            if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }
+            if letter.is_control() {
+                text.extend(letter.escape_default());
+            } else {
+                text.push(letter);
+            }
         }
-        text.extend(chunk.invalid().iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from));
+        text.extend(
+            chunk
+                .invalid()
+                .iter()
+                .flat_map(|byte| std::ascii::escape_default(*byte))
+                .map(char::from),
+        );
     }
     text
 }
@@ -399,13 +472,20 @@ mod tests {
     const SERIES: &str = "exchange=binance/stream=bbo/symbol=btcusdt";
 
     fn object(key: String) -> Object {
-        Object { key, size: 1, modified_us: 1, tag: None }
+        Object {
+            key,
+            size: 1,
+            modified_us: 1,
+            tag: None,
+        }
     }
 
     fn listing(names: &[&[u8]]) -> StoreListing {
         let mut listing = StoreListing::of("/spool/");
         for name in names {
-            listing.add(name, |key| Ok::<_, ()>(Some(object(key)))).unwrap();
+            listing
+                .add(name, |key| Ok::<_, ()>(Some(object(key))))
+                .unwrap();
         }
         listing
     }
@@ -439,26 +519,43 @@ mod tests {
                 "b/y.parquet",
             ]
         );
-        assert!(spool.files.is_empty() && spool.others.is_empty() && spool.missing.all().is_empty());
-        let [first, ..] = spool.ignored.as_slice() else { panic!("nothing is ignored") };
+        assert!(
+            spool.files.is_empty() && spool.others.is_empty() && spool.missing.all().is_empty()
+        );
+        let [first, ..] = spool.ignored.as_slice() else {
+            panic!("nothing is ignored")
+        };
         assert!(first.reason.contains("empty"), "{first:?}");
     }
 
     #[test]
     fn what_is_missing_fails_what_it_may_hide() {
         let series: Series =
-            serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt"}"#).unwrap();
-        let other = Selection { symbols: vec!["ethusdt".parse().unwrap()], ..Selection::all() };
+            serde_json::from_str(r#"{"exchange":"binance","stream":"bbo","symbol":"btcusdt"}"#)
+                .unwrap();
+        let other = Selection {
+            symbols: vec!["ethusdt".parse().unwrap()],
+            ..Selection::all()
+        };
         let broken = || {
             let mut listed = listing(&[b"a"]);
             listed.miss(format!("{SERIES}/deep").as_bytes(), &"no permission");
             listed
         };
         let error = broken().whole().unwrap_err().chain();
-        assert_eq!(error, format!("/spool/{SERIES}/deep: cannot be listed: no permission"));
+        assert_eq!(
+            error,
+            format!("/spool/{SERIES}/deep: cannot be listed: no permission")
+        );
         assert!(broken().meant("", &Selection::all()).is_err());
         assert_eq!(broken().meant("", &other).unwrap().len(), 1);
-        assert_eq!(broken().meant("QUARANTINE", &Selection::all()).unwrap().len(), 1);
+        assert_eq!(
+            broken()
+                .meant("QUARANTINE", &Selection::all())
+                .unwrap()
+                .len(),
+            1
+        );
         let (objects, missing) = broken().apart();
         assert_eq!(objects.len(), 1);
         assert!(missing.of("", &series).is_some() && missing.of("_receipts", &series).is_none());
@@ -472,7 +569,13 @@ mod tests {
             listed.link(SERIES.as_bytes());
             listed
         };
-        assert!(linked().whole().unwrap_err().chain().contains("symbolic link"));
+        assert!(
+            linked()
+                .whole()
+                .unwrap_err()
+                .chain()
+                .contains("symbolic link")
+        );
         let spool = linked().spool();
         assert_eq!(spool.ignored.len(), 1);
         assert!(spool.missing.all().is_empty());

@@ -1,5 +1,5 @@
-//! Where bytes lie and how they become durable: a folder or a bucket behind one [`store::Store`], the five-step atomic
-//! write, locks and the sweeping of what dead processes left.
+//! Where bytes lie and how they become durable: a folder or a bucket behind one [`store::Store`],
+//! the five-step atomic write, locks and the sweeping of what dead processes left.
 //!
 //! What the bytes mean is not known here: readers and writers of Parquet are in `file`.
 

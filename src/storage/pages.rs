@@ -1,4 +1,5 @@
-//! Lists a bucket page by page (`ListObjectsV2`), with keys as they are: a key that cannot be used stops only itself.
+//! Lists a bucket page by page (`ListObjectsV2`), with keys as they are: a key that cannot be used
+//! stops only itself.
 //!
 //! An answer that is no page is an error, and so is a last page that says that more follow.
 
@@ -50,8 +51,8 @@ struct Refusal {
     message: String,
 }
 
-/// The objects whose keys begin with `prefix`, until there are `most` of them; in the order of the store. `root` is what
-/// goes from the front of each key. `shown` is the folder, for errors.
+/// The objects whose keys begin with `prefix`, until there are `most` of them; in the order of the
+/// store. `root` is what goes from the front of each key. `shown` is the folder, for errors.
 ///
 /// # Errors
 /// When the store does not answer, or not to the end.
@@ -67,10 +68,15 @@ pub(super) async fn list(
     let mut next: Option<(&str, String)> = None;
     loop {
         // Keys as they are may hold what no XML can.
-        let mut query = vec![("list-type", "2"), ("prefix", prefix), ("encoding-type", "url")];
+        let mut query = vec![
+            ("list-type", "2"),
+            ("prefix", prefix),
+            ("encoding-type", "url"),
+        ];
         query.extend(next.as_ref().map(|(name, value)| (*name, value.as_str())));
         let page = bucket.ask(Method::GET, "", &query, understood).await;
-        let page = page.map_err(|e| Error::caused(e.kind(), format!("{shown}: cannot be listed"), e))?;
+        let page =
+            page.map_err(|e| Error::caused(e.kind(), format!("{shown}: cannot be listed"), e))?;
         let mut last = None;
         for listed in page.contents {
             let name = match page.encoding_type {
@@ -78,7 +84,9 @@ pub(super) async fn list(
                 None => listed.key.clone().into_bytes(),
             };
             last = Some(name.clone());
-            let Some(name) = name.strip_prefix(root.as_bytes()) else { continue };
+            let Some(name) = name.strip_prefix(root.as_bytes()) else {
+                continue;
+            };
             // An object that stands for a folder, as consoles make them, holds nothing.
             if let Some(folder) = name.strip_suffix(b"/") {
                 if listed.size > 0 {
@@ -86,9 +94,21 @@ pub(super) async fn list(
                 }
                 continue;
             }
-            let Listed { size, last_modified, e_tag: tag, .. } = listed;
+            let Listed {
+                size,
+                last_modified,
+                e_tag: tag,
+                ..
+            } = listed;
             let modified_us = last_modified.timestamp_micros();
-            listing.add(name, |key| Ok::<_, Error>(Some(Object { key, size, modified_us, tag })))?;
+            listing.add(name, |key| {
+                Ok::<_, Error>(Some(Object {
+                    key,
+                    size,
+                    modified_us,
+                    tag,
+                }))
+            })?;
         }
         if !page.is_truncated || listing.len() >= most {
             return Ok(listing);
@@ -112,7 +132,9 @@ pub(super) async fn list(
 fn understood(body: &str) -> BodyAnswer<Page> {
     match quick_xml::de::from_str(body) {
         Ok(Body::ListBucketResult(page)) => BodyAnswer::Value(page),
-        Ok(Body::Error(Refusal { code, message })) => BodyAnswer::Again(format!("{code}: {message}").into()),
+        Ok(Body::Error(Refusal { code, message })) => {
+            BodyAnswer::Again(format!("{code}: {message}").into())
+        }
         Err(error) => BodyAnswer::Never(error.into()),
     }
 }
@@ -147,7 +169,10 @@ mod tests {
     #[test]
     fn keys_are_decoded_to_their_bytes() {
         let check = |key: &str, bytes: &[u8]| assert_eq!(decoded(key), bytes, "{key}");
-        check("exchange%3Dbinance/a%20b+c%2Bd%25.parquet", b"exchange=binance/a b c+d%.parquet");
+        check(
+            "exchange%3Dbinance/a%20b+c%2Bd%25.parquet",
+            b"exchange=binance/a b c+d%.parquet",
+        );
         check("%C3%A4%0D%ff", b"\xc3\xa4\r\xff");
         check("100%", b"100%");
         check("%zz%4", b"%zz%4");
@@ -161,13 +186,21 @@ mod tests {
              <CommonPrefixes><Prefix>x</Prefix></CommonPrefixes><Contents><Key>b</Key>\
              <LastModified>2026-02-03T00:00:00Z</LastModified><Size>0</Size></Contents>\
              <NextContinuationToken>t</NextContinuationToken></ListBucketResult>";
-        let BodyAnswer::Value(page) = understood(page) else { panic!("not understood") };
+        let BodyAnswer::Value(page) = understood(page) else {
+            panic!("not understood")
+        };
         assert_eq!(page.contents.len(), 2);
         assert_eq!(page.contents[0].e_tag.as_deref(), Some("\"t\""));
-        assert_eq!((page.is_truncated, page.next_continuation_token.as_deref()), (true, Some("t")));
+        assert_eq!(
+            (page.is_truncated, page.next_continuation_token.as_deref()),
+            (true, Some("t"))
+        );
         let empty = "<ListBucketResult><Name>b</Name></ListBucketResult>";
-        assert!(matches!(understood(empty), BodyAnswer::Value(page) if page.contents.is_empty() && !page.is_truncated));
-        let busy = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>later</Message></Error>";
+        assert!(
+            matches!(understood(empty), BodyAnswer::Value(page) if page.contents.is_empty() && !page.is_truncated)
+        );
+        let busy =
+            "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>later</Message></Error>";
         assert!(matches!(understood(busy), BodyAnswer::Again(_)));
         for other in ["", "<html><body>It works!</body></html>", "{}"] {
             assert!(matches!(understood(other), BodyAnswer::Never(_)), "{other}");

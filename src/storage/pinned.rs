@@ -1,7 +1,7 @@
 //! A store whose objects are read in the version that was listed, or not at all.
 //!
-//! A query reads a file in several requests, footer first; an object that is replaced between two of them would give a
-//! mixture. The store is read-only.
+//! A query reads a file in several requests, footer first; an object that is replaced between two
+//! of them would give a mixture. The store is read-only.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
-use object_store::{GetOptions, GetResult, ListResult, ObjectMeta, ObjectStore, Result, path::Path};
+use object_store::{
+    GetOptions, GetResult, ListResult, ObjectMeta, ObjectStore, Result, path::Path,
+};
 
 use super::read_only::Readable;
 
@@ -22,7 +24,10 @@ pub struct Pins(Arc<Mutex<HashMap<Path, String>>>);
 impl Pins {
     /// Notes versions that were listed.
     pub(super) fn note(&self, listed: impl IntoIterator<Item = (Path, String)>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(listed);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(listed);
     }
 
     fn note_meta(&self, meta: &ObjectMeta) {
@@ -30,7 +35,11 @@ impl Pins {
     }
 
     fn of(&self, location: &Path) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(location).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(location)
+            .cloned()
     }
 }
 
@@ -51,17 +60,31 @@ impl fmt::Display for Pinned {
 impl Readable for Pinned {
     async fn get(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let if_match = options.if_match.clone().or_else(|| self.pins.of(location));
-        self.inner.get_opts(location, GetOptions { if_match, ..options }).await
+        self.inner
+            .get_opts(
+                location,
+                GetOptions {
+                    if_match,
+                    ..options
+                },
+            )
+            .await
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let pins = self.pins.clone();
-        self.inner.list(prefix).inspect(move |found| found.iter().for_each(|meta| pins.note_meta(meta))).boxed()
+        self.inner
+            .list(prefix)
+            .inspect(move |found| found.iter().for_each(|meta| pins.note_meta(meta)))
+            .boxed()
     }
 
     async fn list_folder(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let found = self.inner.list_with_delimiter(prefix).await?;
-        found.objects.iter().for_each(|meta| self.pins.note_meta(meta));
+        found
+            .objects
+            .iter()
+            .for_each(|meta| self.pins.note_meta(meta));
         Ok(found)
     }
 }

@@ -1,8 +1,8 @@
 //! Where a store really lies, so that two names of one place are recognised as one.
 //!
-//! A folder is identified by its path with all links followed, and by the numbers of device and inode of every folder
-//! above it, which are the same however it is mounted. Nothing is created: a folder that does not exist yet lies where
-//! it would be created.
+//! A folder is identified by its path with all links followed, and by the numbers of device and
+//! inode of every folder above it, which are the same however it is mounted. Nothing is created: a
+//! folder that does not exist yet lies where it would be created.
 
 use std::{
     ffi::OsString,
@@ -23,12 +23,17 @@ pub(super) struct FolderPlace {
 impl FolderPlace {
     /// A place that is known by its names alone.
     pub(super) fn of_parts(parts: Vec<OsString>) -> Self {
-        Self { parts, folders: Vec::new(), own: None }
+        Self {
+            parts,
+            folders: Vec::new(),
+            own: None,
+        }
     }
 
     /// Whether this is `other`, or lies in it.
     pub(super) fn is_within(&self, other: &Self) -> bool {
-        self.parts.starts_with(&other.parts) || other.own.is_some_and(|own| self.folders.contains(&own))
+        self.parts.starts_with(&other.parts)
+            || other.own.is_some_and(|own| self.folders.contains(&own))
     }
 }
 
@@ -40,13 +45,18 @@ pub(super) fn of(folder: &Path) -> FolderPlace {
         Component::Normal(name) => Some(name.to_owned()),
         _ => None,
     });
-    FolderPlace { parts: names.collect(), folders: real.ancestors().filter_map(number).collect(), own: number(&real) }
+    FolderPlace {
+        parts: names.collect(),
+        folders: real.ancestors().filter_map(number).collect(),
+        own: number(&real),
+    }
 }
 
 /// The path with all links followed, also where its last folders do not exist yet.
 fn real(folder: &Path) -> PathBuf {
-    let found =
-        folder.ancestors().find_map(|above| Some((above.canonicalize().ok()?, folder.strip_prefix(above).ok()?)));
+    let found = folder
+        .ancestors()
+        .find_map(|above| Some((above.canonicalize().ok()?, folder.strip_prefix(above).ok()?)));
     match found {
         Some((above, rest)) if rest.as_os_str().is_empty() => above,
         Some((above, rest)) => above.join(rest),
@@ -83,12 +93,30 @@ mod tests {
         symlink(at("spool/deep"), at("other/inner")).unwrap();
         assert_eq!(overlap(&at("spool"), &at("spool")), Some(Overlap::Same));
         assert_eq!(overlap(&at("spool"), &at("link")), Some(Overlap::Same));
-        assert_eq!(overlap(&at("spool"), &at("other/../spool/")), Some(Overlap::Same));
-        assert_eq!(overlap(&at("spool"), &format!("file://{}", at("spool"))), Some(Overlap::Same));
-        assert_eq!(overlap(&at("spool"), &at("other/inner")), Some(Overlap::Around));
-        assert_eq!(overlap(&at("spool"), &at("link/not/yet")), Some(Overlap::Around));
-        assert_eq!(overlap(&at("spool/deep"), &at("link")), Some(Overlap::Inside));
-        assert_eq!(overlap(&at("absent/a"), &at("absent")), Some(Overlap::Inside));
+        assert_eq!(
+            overlap(&at("spool"), &at("other/../spool/")),
+            Some(Overlap::Same)
+        );
+        assert_eq!(
+            overlap(&at("spool"), &format!("file://{}", at("spool"))),
+            Some(Overlap::Same)
+        );
+        assert_eq!(
+            overlap(&at("spool"), &at("other/inner")),
+            Some(Overlap::Around)
+        );
+        assert_eq!(
+            overlap(&at("spool"), &at("link/not/yet")),
+            Some(Overlap::Around)
+        );
+        assert_eq!(
+            overlap(&at("spool/deep"), &at("link")),
+            Some(Overlap::Inside)
+        );
+        assert_eq!(
+            overlap(&at("absent/a"), &at("absent")),
+            Some(Overlap::Inside)
+        );
         assert_eq!(overlap(&at("spool"), &at("spool-2")), None);
         assert_eq!(overlap(&at("spool"), &at("other")), None);
         assert_eq!(overlap(&at("spool"), "s3://spool"), None);
@@ -96,7 +124,10 @@ mod tests {
 
     #[test]
     fn buckets_overlap_by_name_and_the_parts_of_their_prefixes() {
-        assert_eq!(overlap("s3://b/spool", "s3://b/spool/"), Some(Overlap::Same));
+        assert_eq!(
+            overlap("s3://b/spool", "s3://b/spool/"),
+            Some(Overlap::Same)
+        );
         assert_eq!(overlap("s3://b", "s3://b/archive"), Some(Overlap::Around));
         assert_eq!(overlap("s3://b/a/b/c", "s3://b/a/b"), Some(Overlap::Inside));
         assert_eq!(overlap("s3://b/spool", "s3://b/spool-2"), None);

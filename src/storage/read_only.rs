@@ -1,12 +1,13 @@
-//! An object store that is only read: what would change it is refused here, once for all such stores.
+//! An object store that is only read: what would change it is refused here, once for all such
+//! stores.
 
 use std::fmt;
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result, path::Path,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 
 /// What a store does that is only read.
@@ -35,7 +36,9 @@ impl<R: Readable> fmt::Display for ReadOnly<R> {
 /// # Errors
 /// Always.
 pub fn refused<T>(operation: &str) -> Result<T> {
-    Err(object_store::Error::NotSupported { source: format!("{operation}: this store does not do that").into() })
+    Err(object_store::Error::NotSupported {
+        source: format!("{operation}: this store does not do that").into(),
+    })
 }
 
 #[async_trait]
@@ -44,7 +47,11 @@ impl<R: Readable> ObjectStore for ReadOnly<R> {
         refused("put")
     }
 
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         refused("put")
     }
 
@@ -52,7 +59,10 @@ impl<R: Readable> ObjectStore for ReadOnly<R> {
         self.0.get(location, options).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         locations.map(|_| refused("delete")).boxed()
     }
 
@@ -107,14 +117,23 @@ mod tests {
         let inner = InMemory::new();
         let _ = inner.put(&a, "old".into()).await.unwrap();
         let store = ReadOnly(Behind(inner));
-        let is_refused = |error: object_store::Error| matches!(error, object_store::Error::NotSupported { .. });
+        let is_refused =
+            |error: object_store::Error| matches!(error, object_store::Error::NotSupported { .. });
         assert!(is_refused(store.put(&a, "new".into()).await.unwrap_err()));
         assert!(is_refused(store.put_multipart(&a).await.err().unwrap()));
         assert!(is_refused(store.delete(&a).await.unwrap_err()));
         assert!(is_refused(store.copy(&a, &b).await.unwrap_err()));
         assert!(is_refused(store.rename(&a, &b).await.unwrap_err()));
-        assert_eq!(store.get(&a).await.unwrap().bytes().await.unwrap().as_ref(), b"old");
-        let listed: Vec<_> = store.list(None).map_ok(|meta| meta.location).try_collect().await.unwrap();
+        assert_eq!(
+            store.get(&a).await.unwrap().bytes().await.unwrap().as_ref(),
+            b"old"
+        );
+        let listed: Vec<_> = store
+            .list(None)
+            .map_ok(|meta| meta.location)
+            .try_collect()
+            .await
+            .unwrap();
         assert_eq!(listed, [a]);
     }
 }

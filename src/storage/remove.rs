@@ -1,7 +1,7 @@
 //! Removes one object: the only place where anything leaves a store for good.
 //!
-//! The object must be the one that was listed, by size, time and `ETag`, at the last moment before the removal. Whether
-//! it may be removed is for the caller to prove.
+//! The object must be the one that was listed, by size, time and `ETag`, at the last moment before
+//! the removal. Whether it may be removed is for the caller to prove.
 
 use std::fs::File;
 
@@ -24,10 +24,12 @@ pub enum Removal {
     Changed,
 }
 
-/// Removes `object`, if it still is what it was when it was listed; in a folder the removal is synced.
+/// Removes `object`, if it still is what it was when it was listed; in a folder the removal is
+/// synced.
 ///
 /// # Errors
-/// When the store does not answer, or refuses; [`Kind::Unknown`] when it may have taken effect. An error that comes after the object has gone is none.
+/// When the store does not answer, or refuses; [`Kind::Unknown`] when it may have taken effect. An
+/// error that comes after the object has gone is none.
 pub async fn remove(store: &Store, object: &Object) -> Result<Removal> {
     match store.head(&object.key).await? {
         None => return Ok(Removal::Absent),
@@ -54,10 +56,17 @@ pub async fn remove(store: &Store, object: &Object) -> Result<Removal> {
             }
         }
     }
-    if let Some(folder) = store.local_path(&object.key).as_deref().and_then(std::path::Path::parent) {
-        File::open(folder)
-            .and_then(|f| f.sync_all())
-            .map_err(|e| Error::io(format!("{}: the folder cannot be synced", folder.display()), e))?;
+    if let Some(folder) = store
+        .local_path(&object.key)
+        .as_deref()
+        .and_then(std::path::Path::parent)
+    {
+        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| {
+            Error::io(
+                format!("{}: the folder cannot be synced", folder.display()),
+                e,
+            )
+        })?;
     }
     crash::point("object removed");
     Ok(Removal::Removed)
@@ -74,13 +83,30 @@ mod tests {
         let path = folder.path().join("a/b.parquet");
         std::fs::create_dir(folder.path().join("a")).unwrap();
         std::fs::write(&path, b"old").unwrap();
-        let [listed] = store.list("").await.unwrap().whole().unwrap().try_into().unwrap();
+        let [listed] = store
+            .list("")
+            .await
+            .unwrap()
+            .whole()
+            .unwrap()
+            .try_into()
+            .unwrap();
         std::fs::write(&path, b"newer").unwrap();
         assert_eq!(remove(&store, &listed).await.unwrap(), Removal::Changed);
         assert_eq!(std::fs::read(&path).unwrap(), b"newer");
-        let [listed] = store.list("").await.unwrap().whole().unwrap().try_into().unwrap();
+        let [listed] = store
+            .list("")
+            .await
+            .unwrap()
+            .whole()
+            .unwrap()
+            .try_into()
+            .unwrap();
         assert_eq!(remove(&store, &listed).await.unwrap(), Removal::Removed);
-        assert!(!path.exists() && folder.path().join("a").is_dir(), "the folder stays");
+        assert!(
+            !path.exists() && folder.path().join("a").is_dir(),
+            "the folder stays"
+        );
         assert_eq!(remove(&store, &listed).await.unwrap(), Removal::Absent);
     }
 }

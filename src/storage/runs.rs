@@ -1,7 +1,7 @@
 //! The records of runs in an archive: written once at the end of each, read for history.
 //!
-//! An error here only means that the history has a hole; the caller does not fail a run for it. One record that cannot
-//! be read hides no other.
+//! An error here only means that the history has a hole; the caller does not fail a run for it. One
+//! record that cannot be read hides no other.
 
 use std::path::Path;
 
@@ -31,29 +31,37 @@ pub fn name(time: &str) -> String {
     format!("{time}-{}", chance.get(..8).unwrap_or(&chance))
 }
 
-/// Writes the record of `run`, which ended on the day `today`; returns its key. `staging` is where an object of a bucket
-/// is put together.
+/// Writes the record of `run`, which ended on the day `today`; returns its key. `staging` is where
+/// an object of a bucket is put together.
 ///
 /// # Errors
 /// When it cannot be written.
-pub async fn write(archive: &Store, run: &RunRecord, today: Date, staging: &Path) -> Result<String> {
+pub async fn write(
+    archive: &Store,
+    run: &RunRecord,
+    today: Date,
+    staging: &Path,
+) -> Result<String> {
     let dir = layout::journal_dir(layout::RUNS, today);
     let _ = atomic::sweep(archive, &dir);
     let key = format!("{dir}/{}.json", run.id);
-    // The name holds chance, so nothing can stand there; a store without conditions can hold records as well.
+    // The name holds chance, so nothing can stand there; a store without conditions can hold
+    // records as well.
     let _ = atomic::write_bytes(archive, &key, staging, &Expect::Anything, run.to_json()?).await?;
     Ok(key)
 }
 
-/// The records of the runs that ended from the day `start` on, or of all, in the order of their ends. One that cannot be
-/// read is told in the log.
+/// The records of the runs that ended from the day `start` on, or of all, in the order of their
+/// ends. One that cannot be read is told in the log.
 ///
 /// # Errors
 /// When the archive does not answer.
 pub async fn read(archive: &Store, start: Option<Date>) -> Result<Vec<RunRecord>> {
     let since = start.map(|day| layout::journal_dir(layout::RUNS, day));
     let listed = archive.list(layout::RUNS).await?.whole()?;
-    let wanted = listed.iter().filter(|o| since.as_deref().is_none_or(|since| o.key.as_str() >= since));
+    let wanted = listed
+        .iter()
+        .filter(|o| since.as_deref().is_none_or(|since| o.key.as_str() >= since));
     let mut reads = Vec::new();
     for object in wanted {
         reads.push(async move { (&object.key, archive.read(&object.key).await) });
@@ -65,7 +73,9 @@ pub async fn read(archive: &Store, start: Option<Date>) -> Result<Vec<RunRecord>
         let Some(bytes) = bytes? else { continue };
         match RunRecord::from_json(&bytes) {
             Ok(run) => runs.push(run),
-            Err(error) => tracing::warn!(file = %archive.show(key), error = %error.chain(), "left out of the history"),
+            Err(error) => {
+                tracing::warn!(file = %archive.show(key), error = %error.chain(), "left out of the history");
+            }
         }
     }
     Ok(runs)

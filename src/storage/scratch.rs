@@ -1,10 +1,13 @@
-//! Scratch folders for spilled runs and staged uploads, and the sweeping of those whose process is dead.
+//! Scratch folders for spilled runs and staged uploads, and the sweeping of those whose process is
+//! dead.
 //!
-//! A scratch folder is held by an advisory lock on a file in it. The kernel drops the lock when the process dies,
-//! however it dies, so whoever gets the lock knows that the folder is orphaned. Neither age nor process number is used.
+//! A scratch folder is held by an advisory lock on a file in it. The kernel drops the lock when the
+//! process dies, however it dies, so whoever gets the lock knows that the folder is orphaned.
+//! Neither age nor process number is used.
 //!
-//! The folder that they are made in when no other is named lies where everyone may write, so it belongs to one user
-//! ([`private_name`]). A folder of that name that somebody else made, or may write to, is refused.
+//! The folder that they are made in when no other is named lies where everyone may write, so it
+//! belongs to one user ([`private_name`]). A folder of that name that somebody else made, or may
+//! write to, is refused.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -29,18 +32,28 @@ pub fn private_name() -> String {
 
 /// Fails where the folder bears the name of this user's own folder, but is not.
 fn check_owner(folder: &Path) -> Result<()> {
-    if folder.file_name().is_none_or(|name| *name != *private_name()) {
+    if folder
+        .file_name()
+        .is_none_or(|name| *name != *private_name())
+    {
         return Ok(());
     }
     let refused = |what: &str| {
         let place = folder.display();
-        Err(Error::usage(format!("{place}: {what}; remove it, or choose another folder with --spill-dir")))
+        Err(Error::usage(format!(
+            "{place}: {what}; remove it, or choose another folder with --spill-dir"
+        )))
     };
     match fs::symlink_metadata(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(Error::io(format!("{}: cannot be looked at", folder.display()), e)),
+        Err(e) => Err(Error::io(
+            format!("{}: cannot be looked at", folder.display()),
+            e,
+        )),
         Ok(found) if !found.is_dir() => refused("is not a folder"),
-        Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => refused("is the folder of another user"),
+        Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => {
+            refused("is the folder of another user")
+        }
         Ok(found) if found.mode() & 0o077 != 0 => refused("can be read or written by other users"),
         Ok(_) => Ok(()),
     }
@@ -48,13 +61,21 @@ fn check_owner(folder: &Path) -> Result<()> {
 
 fn unmade(folder: &Path, e: std::io::Error) -> Error {
     let place = folder.display();
-    Error::io(format!("{place}: no temporary files can be made there; choose another folder with --spill-dir"), e)
+    Error::io(
+        format!(
+            "{place}: no temporary files can be made there; choose another folder with --spill-dir"
+        ),
+        e,
+    )
 }
 
 /// Makes the folder that scratch folders are made in, where it is absent.
 fn make(folder: &Path) -> Result<()> {
     let wrong = |e| unmade(folder, e);
-    if folder.file_name().is_none_or(|name| *name != *private_name()) {
+    if folder
+        .file_name()
+        .is_none_or(|name| *name != *private_name())
+    {
         return fs::create_dir_all(folder).map_err(wrong);
     }
     if let Some(above) = folder.parent() {
@@ -74,15 +95,20 @@ pub fn put_unnamed_in(folder: &Path) {
     *UNNAMED.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
 }
 
-/// A temporary file without a name, which is gone with its last handle. It lies in the folder for scratch folders, which is the
-/// same for the whole process: whoever reads a file has no settings, and the usual folder for temporary files may lie in memory.
+/// A temporary file without a name, which is gone with its last handle. It lies in the folder for
+/// scratch folders, which is the same for the whole process: whoever reads a file has no settings,
+/// and the usual folder for temporary files may lie in memory.
 ///
 /// # Errors
 /// When it cannot be made.
 pub fn unnamed() -> Result<File> {
-    let folder = UNNAMED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let folder = UNNAMED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let Some(folder) = folder else {
-        return tempfile::tempfile().map_err(|e| Error::io("no temporary file can be made in the usual folder", e));
+        return tempfile::tempfile()
+            .map_err(|e| Error::io("no temporary file can be made in the usual folder", e));
     };
     make(&folder)?;
     tempfile::tempfile_in(&folder).map_err(|e| unmade(&folder, e))
@@ -105,7 +131,10 @@ impl Scratch {
         make(parent)?;
         loop {
             let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
-            DirBuilder::new().mode(PRIVATE).create(&path).map_err(wrong)?;
+            DirBuilder::new()
+                .mode(PRIVATE)
+                .create(&path)
+                .map_err(wrong)?;
             if let Some(lock) = held::make(&path.join(LOCK)).map_err(wrong)? {
                 return Ok(Self { path, _lock: lock });
             }
@@ -130,7 +159,10 @@ impl Drop for Scratch {
 /// Removes the scratch folders in `parent` whose process is dead; returns how many there were.
 #[must_use]
 pub fn sweep(parent: &Path) -> usize {
-    abandoned(parent).iter().filter(|folder| remove(folder).is_ok_and(|gone| gone)).count()
+    abandoned(parent)
+        .iter()
+        .filter(|folder| remove(folder).is_ok_and(|gone| gone))
+        .count()
 }
 
 /// The scratch folders in `parent` whose process is dead, in order.
@@ -139,9 +171,19 @@ pub fn abandoned(parent: &Path) -> Vec<PathBuf> {
     if check_owner(parent).is_err() {
         return Vec::new();
     }
-    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
-    let ours = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(|n| n.starts_with(PREFIX)));
-    let mut found: Vec<PathBuf> = ours.map(|e| e.path()).filter(|folder| Abandoned::of(folder).is_some()).collect();
+    let Ok(entries) = fs::read_dir(parent) else {
+        return Vec::new();
+    };
+    let ours = entries.flatten().filter(|entry| {
+        entry
+            .file_name()
+            .to_str()
+            .is_some_and(|n| n.starts_with(PREFIX))
+    });
+    let mut found: Vec<PathBuf> = ours
+        .map(|e| e.path())
+        .filter(|folder| Abandoned::of(folder).is_some())
+        .collect();
     found.sort();
     found
 }
@@ -152,9 +194,13 @@ pub fn abandoned(parent: &Path) -> Vec<PathBuf> {
 /// When it cannot be removed.
 pub fn remove(folder: &Path) -> Result<bool> {
     // Held until the folder is gone.
-    let Some(_held) = Abandoned::of(folder) else { return Ok(false) };
+    let Some(_held) = Abandoned::of(folder) else {
+        return Ok(false);
+    };
     let removed = fs::remove_dir_all(folder);
-    removed.map(|()| true).map_err(|e| Error::io(format!("{}: cannot be removed", folder.display()), e))
+    removed
+        .map(|()| true)
+        .map_err(|e| Error::io(format!("{}: cannot be removed", folder.display()), e))
 }
 
 /// A scratch folder that is nobody's, as long as this value lives.
@@ -163,8 +209,8 @@ struct Abandoned {
 }
 
 impl Abandoned {
-    /// A folder without its lock file was either never finished or is half removed: it is nobody's after a minute, and
-    /// until then its maker may be about to lock it.
+    /// A folder without its lock file was either never finished or is half removed: it is nobody's
+    /// after a minute, and until then its maker may be about to lock it.
     fn of(folder: &Path) -> Option<Self> {
         let lock = folder.join(LOCK);
         if lock.exists() {
@@ -190,13 +236,22 @@ mod tests {
         drop(scratch);
         // Somebody else may have made it first, and kept a way in.
         fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(Scratch::new(&own).unwrap_err().kind(), crate::error::Kind::Usage);
+        assert_eq!(
+            Scratch::new(&own).unwrap_err().kind(),
+            crate::error::Kind::Usage
+        );
         fs::remove_dir(&own).unwrap();
         let elsewhere = shared.path().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &own).unwrap();
-        assert_eq!(Scratch::new(&own).unwrap_err().kind(), crate::error::Kind::Usage);
-        assert_eq!((abandoned(&own), fs::read_dir(&elsewhere).unwrap().count()), (Vec::new(), 0));
+        assert_eq!(
+            Scratch::new(&own).unwrap_err().kind(),
+            crate::error::Kind::Usage
+        );
+        assert_eq!(
+            (abandoned(&own), fs::read_dir(&elsewhere).unwrap().count()),
+            (Vec::new(), 0)
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The stores of several collectors as one object store, by which an engine reads: the first part of a path is the folder of
-//! the collector.
+//! The stores of several collectors as one object store, by which an engine reads: the first part
+//! of a path is the folder of the collector.
 //!
-//! Paths in it tell the files of two buckets apart, whose keys may be the same. It is only read, and lists nothing: that is
-//! for [`super::store::Store`].
+//! Paths in it tell the files of two buckets apart, whose keys may be the same. It is only read,
+//! and lists nothing: that is for [`super::store::Store`].
 
 use std::{fmt, sync::Arc};
 
@@ -11,7 +11,9 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use object_store::{Error, GetOptions, GetResult, ListResult, ObjectMeta, ObjectStore, Result, path::Path};
+use object_store::{
+    Error, GetOptions, GetResult, ListResult, ObjectMeta, ObjectStore, Result, path::Path,
+};
 
 use super::read_only::{Readable, refused};
 
@@ -41,9 +43,16 @@ impl Readable for Several {
     async fn get(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let mut parts = location.parts();
         let first = parts.next();
-        let found = self.0.iter().find(|root| first.as_ref().is_some_and(|first| *first.as_ref() == *root.folder));
+        let found = self.0.iter().find(|root| {
+            first
+                .as_ref()
+                .is_some_and(|first| *first.as_ref() == *root.folder)
+        });
         let Some(root) = found else {
-            return Err(Error::NotFound { path: location.to_string(), source: "no spool has this name".into() });
+            return Err(Error::NotFound {
+                path: location.to_string(),
+                source: "no spool has this name".into(),
+            });
         };
         let inner: Path = root.begins.parts().chain(parts).collect();
         let mut found = root.object.get_opts(&inner, options).await?;

@@ -1,7 +1,9 @@
-//! Where the files of collectors lie, as it is said: one place, or one for each of several collectors.
+//! Where the files of collectors lie, as it is said: one place, or one for each of several
+//! collectors.
 //!
-//! `tokyo=/data/tokyo` names a collector. A text is a place without a name where no name can stand before its first `=`: it
-//! has none, a `/` comes before it, or the part before it is that of a folder of the layout, as in `exchange=binance`.
+//! `tokyo=/data/tokyo` names a collector. A text is a place without a name where no name can stand
+//! before its first `=`: it has none, a `/` comes before it, or the part before it is that of a
+//! folder of the layout, as in `exchange=binance`.
 
 use std::fmt::{self, Write};
 
@@ -43,22 +45,31 @@ impl SpoolRoot {
     /// When what stands before the first `=` can be neither a name nor a part of a path.
     pub fn parse(text: &str) -> Result<Self> {
         let Some((name, place)) = apart(text) else {
-            return Ok(Self { collector: None, place: text.to_owned() });
+            return Ok(Self {
+                collector: None,
+                place: text.to_owned(),
+            });
         };
         let collector = name.parse::<Collector>().map_err(|e| {
-            Error::usage(format!("the spool {text:?}: {e}; a folder with an equals sign in its name is ./{text}"))
+            Error::usage(format!(
+                "the spool {text:?}: {e}; a folder with an equals sign in its name is ./{text}"
+            ))
         })?;
-        Ok(Self { collector: Some(collector), place: place.to_owned() })
+        Ok(Self {
+            collector: Some(collector),
+            place: place.to_owned(),
+        })
     }
 }
 
 /// The name and the place of a text that has both.
 fn apart(text: &str) -> Option<(&str, &str)> {
-    text.split_once('=').filter(|(name, _)| !name.contains('/') && !OF_LAYOUT.contains(name))
+    text.split_once('=')
+        .filter(|(name, _)| !name.contains('/') && !OF_LAYOUT.contains(name))
 }
 
-/// The spools that `text` names, as a list with commas or spaces; only where names begin are they cut, so that places may have
-/// both.
+/// The spools that `text` names, as a list with commas or spaces; only where names begin are they
+/// cut, so that places may have both.
 #[must_use]
 pub fn listed(text: &str) -> Vec<&str> {
     let begins_named = |text: &str| apart(text).is_some_and(|(name, _)| Collector::is(name));
@@ -71,7 +82,10 @@ pub fn listed(text: &str) -> Vec<&str> {
     let mut rest = text;
     while !rest.is_empty() {
         let cut = rest.match_indices(is_between).find(|(at, _)| {
-            let next = rest.get(*at..).unwrap_or_default().trim_start_matches(is_between);
+            let next = rest
+                .get(*at..)
+                .unwrap_or_default()
+                .trim_start_matches(is_between);
             next.is_empty() || begins_named(next)
         });
         let (one, next) = cut.map_or((rest, ""), |(at, _)| rest.split_at(at));
@@ -90,7 +104,10 @@ impl Spools {
     /// One without a name.
     #[must_use]
     pub fn one(place: impl Into<String>) -> Self {
-        Self(vec![SpoolRoot { collector: None, place: place.into() }])
+        Self(vec![SpoolRoot {
+            collector: None,
+            place: place.into(),
+        }])
     }
 
     /// These spools.
@@ -111,10 +128,15 @@ impl Spools {
                 all.len()
             )));
         }
-        let mut names: Vec<&Collector> = all.iter().filter_map(|one| one.collector.as_ref()).collect();
+        let mut names: Vec<&Collector> = all
+            .iter()
+            .filter_map(|one| one.collector.as_ref())
+            .collect();
         names.sort();
         if let Some([name, _]) = names.array_windows().find(|[one, next]| one == next) {
-            return Err(Error::usage(format!("two spools are named {name}: each collector has one")));
+            return Err(Error::usage(format!(
+                "two spools are named {name}: each collector has one"
+            )));
         }
         Ok(Self(all))
     }
@@ -124,7 +146,12 @@ impl Spools {
     /// # Errors
     /// As [`SpoolRoot::parse`] and [`Self::of`].
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self> {
-        Self::of(texts.into_iter().map(SpoolRoot::parse).collect::<Result<_>>()?)
+        Self::of(
+            texts
+                .into_iter()
+                .map(SpoolRoot::parse)
+                .collect::<Result<_>>()?,
+        )
     }
 
     /// All of them, in the order in which they were named.
@@ -148,7 +175,8 @@ impl Spools {
     /// Never in practice.
     pub(super) fn url(&self) -> Result<Url> {
         let texts: Vec<String> = self.clone().into();
-        let text = serde_json::to_string(&texts).map_err(|e| Error::caused(Kind::Internal, "spools as JSON", e))?;
+        let text = serde_json::to_string(&texts)
+            .map_err(|e| Error::caused(Kind::Internal, "spools as JSON", e))?;
         let mut hex = String::with_capacity(2 * text.len());
         for byte in text.bytes() {
             let _ = write!(hex, "{byte:02x}");
@@ -195,7 +223,11 @@ mod tests {
 
     fn parsed(texts: &[&str]) -> Result<Vec<(Option<String>, String)>> {
         let all = Spools::parse(texts.iter().copied())?;
-        Ok(all.0.into_iter().map(|one| (one.collector.map(|name| name.to_string()), one.place)).collect())
+        Ok(all
+            .0
+            .into_iter()
+            .map(|one| (one.collector.map(|name| name.to_string()), one.place))
+            .collect())
     }
 
     #[test]
@@ -211,7 +243,11 @@ mod tests {
             "C d",
             "",
         ] {
-            assert_eq!(parsed(&[place]).unwrap(), [(None, place.to_owned())], "{place}");
+            assert_eq!(
+                parsed(&[place]).unwrap(),
+                [(None, place.to_owned())],
+                "{place}"
+            );
         }
     }
 
@@ -219,11 +255,29 @@ mod tests {
     fn a_name_stands_before_the_first_equals_sign() {
         let named = |name: &str, place: &str| (Some(name.to_owned()), place.to_owned());
         let got = parsed(&["tokyo-1=/data/a=b", "B=s3://bucket/x", "c=rel"]).unwrap();
-        assert_eq!(got, [named("tokyo-1", "/data/a=b"), named("B", "s3://bucket/x"), named("c", "rel")]);
-        for refused in
-            [&["a b=/x"][..], &["=/x"], &["..=/x"], &["ä=/x"], &["a=/x", "a=/y"], &["a=/x", "/y"], &["/x", "/y"], &[]]
-        {
-            assert_eq!(parsed(refused).unwrap_err().kind(), Kind::Usage, "{refused:?}");
+        assert_eq!(
+            got,
+            [
+                named("tokyo-1", "/data/a=b"),
+                named("B", "s3://bucket/x"),
+                named("c", "rel")
+            ]
+        );
+        for refused in [
+            &["a b=/x"][..],
+            &["=/x"],
+            &["..=/x"],
+            &["ä=/x"],
+            &["a=/x", "a=/y"],
+            &["a=/x", "/y"],
+            &["/x", "/y"],
+            &[],
+        ] {
+            assert_eq!(
+                parsed(refused).unwrap_err().kind(),
+                Kind::Usage,
+                "{refused:?}"
+            );
         }
         // Case is kept, and tells names apart.
         assert_eq!(parsed(&["a=/x", "A=/y"]).unwrap().len(), 2);
@@ -231,7 +285,10 @@ mod tests {
 
     #[test]
     fn a_list_is_cut_where_names_begin() {
-        assert_eq!(listed("a=/x,b=s3://y/z  c=/w,"), ["a=/x", "b=s3://y/z", "c=/w"]);
+        assert_eq!(
+            listed("a=/x,b=s3://y/z  c=/w,"),
+            ["a=/x", "b=s3://y/z", "c=/w"]
+        );
         assert_eq!(listed("a=/my data,b=/x, y"), ["a=/my data", "b=/x, y"]);
         assert_eq!(listed("/my data,b=/x"), ["/my data,b=/x"]);
         assert_eq!(listed(""), [""]);
@@ -241,7 +298,10 @@ mod tests {
     fn spools_survive_their_way_to_another_process() {
         let all = Spools::parse(["a=/data/ä b", "b=s3://bucket/x"]).unwrap();
         assert_eq!(Spools::of_url(&all.url().unwrap()), Some(all.clone()));
-        assert_eq!(serde_json::from_str::<Spools>(&serde_json::to_string(&all).unwrap()).unwrap(), all);
+        assert_eq!(
+            serde_json::from_str::<Spools>(&serde_json::to_string(&all).unwrap()).unwrap(),
+            all
+        );
         assert_eq!(Spools::of_url(&Url::parse("s3://bucket/").unwrap()), None);
         assert!(serde_json::from_str::<Spools>("[\"a=/x\",\"a=/y\"]").is_err());
     }

@@ -1,5 +1,5 @@
-//! A store: a local folder or a bucket, addressed by keys relative to its root; or the spools of several collectors, each
-//! in a folder of its name.
+//! A store: a local folder or a bucket, addressed by keys relative to its root; or the spools of
+//! several collectors, each in a folder of its name.
 //!
 //! It is read-only: durable objects are made by [`super::atomic`] only.
 
@@ -65,7 +65,10 @@ struct Part {
 
 impl Part {
     fn spool(&self) -> SpoolRoot {
-        SpoolRoot { collector: Some(self.collector.clone()), place: self.store.address() }
+        SpoolRoot {
+            collector: Some(self.collector.clone()),
+            place: self.store.address(),
+        }
     }
 }
 
@@ -81,8 +84,8 @@ pub enum Overlap {
 }
 
 impl Store {
-    /// Opens the store at a path or a URL (`file://…` or `s3://bucket/prefix`), a bucket with the usual options. A folder
-    /// need not exist.
+    /// Opens the store at a path or a URL (`file://…` or `s3://bucket/prefix`), a bucket with the
+    /// usual options. A folder need not exist.
     ///
     /// # Errors
     /// When the text is neither, or the store's settings are not complete.
@@ -99,9 +102,14 @@ impl Store {
         if let Some((scheme, rest)) = text.split_once("://") {
             return match scheme {
                 "file" => {
-                    let path = Url::parse(text).ok().and_then(|u| u.to_file_path().ok()).ok_or_else(|| {
-                        Error::usage(format!("{text:?} is not a file URL: write file:///absolute/path"))
-                    })?;
+                    let path = Url::parse(text)
+                        .ok()
+                        .and_then(|u| u.to_file_path().ok())
+                        .ok_or_else(|| {
+                            Error::usage(format!(
+                                "{text:?} is not a file URL: write file:///absolute/path"
+                            ))
+                        })?;
                     Self::folder(&path)
                 }
                 "s3" => Self::open_bucket(text, rest, options),
@@ -116,23 +124,33 @@ impl Store {
         Self::folder(Path::new(text))
     }
 
-    /// The folder that a file is to be written to, as a store, and the file's name in it: for results that a person wants
-    /// somewhere. `flag` is where the path was typed.
+    /// The folder that a file is to be written to, as a store, and the file's name in it: for
+    /// results that a person wants somewhere. `flag` is where the path was typed.
     ///
     /// # Errors
-    /// When the path is not that of a file, or there is no such folder: a mistyped path should be seen, not made.
+    /// When the path is not that of a file, or there is no such folder: a mistyped path should be
+    /// seen, not made.
     pub fn of_file(path: &Path, flag: &str) -> Result<(Self, String)> {
         let shown = path.display();
         let absolute = std::path::absolute(path).map_err(|e| Error::io(&shown, e))?;
-        let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name().and_then(|n| n.to_str())) else {
-            return Err(Error::usage(format!("{flag} {shown} is not the path of a file")));
+        let (Some(folder), Some(name)) = (
+            absolute.parent(),
+            absolute.file_name().and_then(|n| n.to_str()),
+        ) else {
+            return Err(Error::usage(format!(
+                "{flag} {shown} is not the path of a file"
+            )));
         };
         if !folder.is_dir() {
             let folder = folder.display();
-            return Err(Error::usage(format!("{flag} {shown}: there is no folder {folder}; make it first")));
+            return Err(Error::usage(format!(
+                "{flag} {shown}: there is no folder {folder}; make it first"
+            )));
         }
         if absolute.is_dir() {
-            return Err(Error::usage(format!("{flag} {shown} is a folder: name a file in it")));
+            return Err(Error::usage(format!(
+                "{flag} {shown} is a folder: name a file in it"
+            )));
         }
         Ok((Self::open(&folder.display().to_string())?, name.to_owned()))
     }
@@ -140,9 +158,14 @@ impl Store {
     fn folder(path: &Path) -> Result<Self> {
         let absolute = plain(&std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?);
         let wrong = |e: object_store::path::Error| {
-            Error::caused(Kind::Usage, format!("{}: this path cannot be a store", path.display()), e)
+            Error::caused(
+                Kind::Usage,
+                format!("{}: this path cannot be a store", path.display()),
+                e,
+            )
         };
-        let base = Url::parse("file:///").map_err(|e| Error::caused(Kind::Internal, "file URL", e))?;
+        let base =
+            Url::parse("file:///").map_err(|e| Error::caused(Kind::Internal, "file URL", e))?;
         Ok(Self {
             object: Arc::new(LocalFileSystem::new()),
             base,
@@ -165,7 +188,9 @@ impl Store {
             ));
         }
         if name.is_empty() {
-            return Err(Error::usage(format!("{text:?} names no bucket: write s3://bucket or s3://bucket/prefix")));
+            return Err(Error::usage(format!(
+                "{text:?} names no bucket: write s3://bucket or s3://bucket/prefix"
+            )));
         }
         let base = Url::parse(&format!("s3://{name}/"))
             .map_err(|e| Error::caused(Kind::Usage, format!("{text:?} is not a URL"), e))?;
@@ -173,8 +198,9 @@ impl Store {
         Ok(Self {
             object: Arc::clone(&bucket.object),
             base,
-            root: ObjectPath::parse(prefix.trim_matches('/'))
-                .map_err(|e| Error::caused(Kind::Usage, format!("{text:?} has an impossible prefix"), e))?,
+            root: ObjectPath::parse(prefix.trim_matches('/')).map_err(|e| {
+                Error::caused(Kind::Usage, format!("{text:?} has an impossible prefix"), e)
+            })?,
             folder: None,
             bucket: Some(Arc::new(bucket)),
             pins: None,
@@ -183,21 +209,29 @@ impl Store {
         })
     }
 
-    /// The spools of several collectors as one store, in which the keys of each begin with `collector=…/`.
+    /// The spools of several collectors as one store, in which the keys of each begin with
+    /// `collector=…/`.
     ///
     /// # Errors
     /// When two of them are the same place, or one lies in another.
     fn several(all: Vec<(Collector, Self)>) -> Result<Self> {
         for (nth, (name, store)) in all.iter().enumerate() {
             for (other, known) in all.iter().take(nth) {
-                let (one, two) = (format!("{name} ({})", store.shown), format!("{other} ({})", known.shown));
+                let (one, two) = (
+                    format!("{name} ({})", store.shown),
+                    format!("{other} ({})", known.shown),
+                );
                 let how = match store.overlap(known) {
                     None => continue,
-                    Some(Overlap::Same) => format!("the spools {other} and {one} are the same place"),
+                    Some(Overlap::Same) => {
+                        format!("the spools {other} and {one} are the same place")
+                    }
                     Some(Overlap::Inside) => format!("the spool {one} lies in the spool {two}"),
                     Some(Overlap::Around) => format!("the spool {two} lies in the spool {one}"),
                 };
-                return Err(Error::usage(format!("{how}: each collector has a place of its own")));
+                return Err(Error::usage(format!(
+                    "{how}: each collector has a place of its own"
+                )));
             }
         }
         let part = |(collector, store): (Collector, Self)| Part {
@@ -206,7 +240,10 @@ impl Store {
             store,
         };
         let parts: Arc<[Part]> = all.into_iter().map(part).collect();
-        let shown: Vec<String> = parts.iter().map(|part| format!("{}={}", part.collector, part.store.shown)).collect();
+        let shown: Vec<String> = parts
+            .iter()
+            .map(|part| format!("{}={}", part.collector, part.store.shown))
+            .collect();
         let root = |part: &Part| Root {
             folder: part.folder.clone(),
             object: Arc::clone(&part.store.object),
@@ -243,17 +280,25 @@ impl Store {
     /// The folder or bucket in which `key` lies, and the key there.
     pub(super) fn at<'a>(&self, key: &'a str) -> (&Self, &'a str) {
         let (first, rest) = key.split_once('/').unwrap_or((key, ""));
-        self.parts.iter().find(|part| part.folder == first).map_or((self, key), |part| (&part.store, rest))
+        self.parts
+            .iter()
+            .find(|part| part.folder == first)
+            .map_or((self, key), |part| (&part.store, rest))
     }
 
-    /// The folders and buckets that it is made of, each with the folder that its keys begin with: `collector=…`, or nothing
-    /// where it is one without a name.
+    /// The folders and buckets that it is made of, each with the folder that its keys begin with:
+    /// `collector=…`, or nothing where it is one without a name.
     pub fn roots(&self) -> impl Iterator<Item = (&str, &Self)> {
         let own = self.parts.is_empty().then_some(("", self));
-        own.into_iter().chain(self.parts.iter().map(|part| (part.folder.as_str(), &part.store)))
+        own.into_iter().chain(
+            self.parts
+                .iter()
+                .map(|part| (part.folder.as_str(), &part.store)),
+        )
     }
 
-    /// Whether an object can be made at `key`: among several spools it must tell which of them it is for.
+    /// Whether an object can be made at `key`: among several spools it must tell which of them it
+    /// is for.
     #[must_use]
     pub fn has_place_for(&self, key: &str) -> bool {
         let (root, _) = self.at(key);
@@ -263,7 +308,9 @@ impl Store {
     /// How another machine would name this folder or bucket.
     #[must_use]
     pub fn address(&self) -> String {
-        self.folder.as_ref().map_or_else(|| self.shown.clone(), |folder| folder.display().to_string())
+        self.folder
+            .as_ref()
+            .map_or_else(|| self.shown.clone(), |folder| folder.display().to_string())
     }
 
     /// How another machine would name it, where it is the spool of a collector or of several.
@@ -282,11 +329,19 @@ impl Store {
         self.bucket.as_deref()
     }
 
-    /// The same store, only to be read: what its listing shows is read in that version, or not at all.
+    /// The same store, only to be read: what its listing shows is read in that version, or not at
+    /// all.
     #[must_use]
     pub fn pinned(&self, pins: &Pins) -> Self {
-        let object = Arc::new(ReadOnly(Pinned { inner: Arc::clone(&self.object), pins: pins.clone() }));
-        Self { object, pins: Some(pins.clone()), ..self.clone() }
+        let object = Arc::new(ReadOnly(Pinned {
+            inner: Arc::clone(&self.object),
+            pins: pins.clone(),
+        }));
+        Self {
+            object,
+            pins: Some(pins.clone()),
+            ..self.clone()
+        }
     }
 
     /// The store underneath.
@@ -325,7 +380,8 @@ impl Store {
     pub fn object_path(&self, key: &str) -> ObjectPath {
         let parts = key.split('/').filter(|part| !part.is_empty());
         // `parse` keeps a part as it is; `from` would escape what a file name may hold.
-        let parts = parts.map(|part| PathPart::parse(part).unwrap_or_else(|_| PathPart::from(part)));
+        let parts =
+            parts.map(|part| PathPart::parse(part).unwrap_or_else(|_| PathPart::from(part)));
         self.root.parts().chain(parts).collect()
     }
 
@@ -334,7 +390,11 @@ impl Store {
     pub fn show(&self, key: &str) -> String {
         let (root, key) = self.at(key);
         let root = root.shown.trim_end_matches('/');
-        if key.is_empty() { root.to_owned() } else { format!("{root}/{key}") }
+        if key.is_empty() {
+            root.to_owned()
+        } else {
+            format!("{root}/{key}")
+        }
     }
 
     /// Whether the store is a folder that does not exist, or one of those that it is made of is.
@@ -347,20 +407,24 @@ impl Store {
     #[must_use]
     pub fn absent(&self) -> Option<String> {
         let is_absent = |root: &Self| root.folder.as_ref().is_some_and(|folder| !folder.exists());
-        self.roots().find(|(_, root)| is_absent(root)).map(|(_, root)| root.show(""))
+        self.roots()
+            .find(|(_, root)| is_absent(root))
+            .map(|(_, root)| root.show(""))
     }
 
-    /// What lies below `prefix` (a folder, or empty for all), by key; what is unfinished or hidden is left out.
+    /// What lies below `prefix` (a folder, or empty for all), by key; what is unfinished or hidden
+    /// is left out.
     ///
     /// # Errors
-    /// When nothing can be listed: the store does not answer, or the folder itself cannot be read. A folder below it that
-    /// cannot be read is told in the listing, and one that does not exist has no objects.
+    /// When nothing can be listed: the store does not answer, or the folder itself cannot be read.
+    /// A folder below it that cannot be read is told in the listing, and one that does not exist
+    /// has no objects.
     pub async fn list(&self, prefix: &str) -> Result<StoreListing> {
         Ok(self.noted(self.listed(prefix, usize::MAX).await?))
     }
 
-    /// What lies below the folder `below` of a spool, or of each where they are several collectors', by key. These may be the
-    /// stores that this one is made of, or folders of it.
+    /// What lies below the folder `below` of a spool, or of each where they are several
+    /// collectors', by key. These may be the stores that this one is made of, or folders of it.
     ///
     /// # Errors
     /// As [`Self::list`].
@@ -371,7 +435,11 @@ impl Store {
         let listing = if self.parts.is_empty() {
             self.listed_folders(below).await?
         } else {
-            self.listed_parts(self.parts.iter().map(|part| (part, below)).collect(), usize::MAX).await
+            self.listed_parts(
+                self.parts.iter().map(|part| (part, below)).collect(),
+                usize::MAX,
+            )
+            .await
         };
         Ok(self.noted(listing))
     }
@@ -380,7 +448,8 @@ impl Store {
     fn noted(&self, listing: StoreListing) -> StoreListing {
         let listing = listing.sorted();
         if let Some(pins) = &self.pins {
-            let version = |object: &Object| Some((self.object_path(&object.key), object.tag.clone()?));
+            let version =
+                |object: &Object| Some((self.object_path(&object.key), object.tag.clone()?));
             pins.note(listing.objects().iter().filter_map(version));
         }
         listing
@@ -400,20 +469,32 @@ impl Store {
             return self.listed_here(prefix, most).await;
         }
         let (first, rest) = prefix.split_once('/').unwrap_or((prefix, ""));
-        let meant = self.parts.iter().filter(|part| prefix.is_empty() || part.folder == first);
-        Ok(self.listed_parts(meant.map(|part| (part, rest)).collect(), most).await)
+        let meant = self
+            .parts
+            .iter()
+            .filter(|part| prefix.is_empty() || part.folder == first);
+        Ok(self
+            .listed_parts(meant.map(|part| (part, rest)).collect(), most)
+            .await)
     }
 
-    /// What lies below a folder of each of these parts. What of them cannot be listed is told in the listing.
+    /// What lies below a folder of each of these parts. What of them cannot be listed is told in
+    /// the listing.
     async fn listed_parts(&self, parts: Vec<(&Part, &str)>, most: usize) -> StoreListing {
-        let roots = self.parts.iter().map(|part| (part.folder.clone(), part.store.shown.clone()));
+        let roots = self
+            .parts
+            .iter()
+            .map(|part| (part.folder.clone(), part.store.shown.clone()));
         let mut all = StoreListing::of_several(&self.shown, roots);
         let mut lists = Vec::with_capacity(parts.len());
         for (part, prefix) in &parts {
             lists.push(part.store.listed_here(prefix, most));
         }
         for ((part, prefix), listed) in parts.iter().zip(futures::future::join_all(lists).await) {
-            let absent = part.store.absent().map(|folder| Error::usage(format!("{folder}: there is no such folder")));
+            let absent = part
+                .store
+                .absent()
+                .map(|folder| Error::usage(format!("{folder}: there is no such folder")));
             match absent.map_or(listed, Err) {
                 Ok(listed) => all.take(&part.folder, listed),
                 Err(error) => all.miss_all(&part.folder, prefix, &error),
@@ -422,7 +503,8 @@ impl Store {
         all
     }
 
-    /// What lies below the folder `below` of a folder or bucket, and of each collector's folder in it.
+    /// What lies below the folder `below` of a folder or bucket, and of each collector's folder in
+    /// it.
     async fn listed_folders(&self, below: &str) -> Result<StoreListing> {
         let mut listing = self.listed_here(below, usize::MAX).await?;
         if let Some(bucket) = &self.bucket {
@@ -432,12 +514,19 @@ impl Store {
             listing.join(folders);
             return Ok(listing);
         }
-        let Some(root) = self.folder.clone() else { return Ok(listing) };
+        let Some(root) = self.folder.clone() else {
+            return Ok(listing);
+        };
         let found = tokio::task::spawn_blocking(move || walk::collectors(&root)).await;
-        let found = found.map_err(|e| Error::new(Kind::Internal, format!("a listing ended early: {e}")))?;
-        let folders = found.map_err(|e| Error::io(format!("{}: cannot be listed", self.show("")), e))?;
+        let found =
+            found.map_err(|e| Error::new(Kind::Internal, format!("a listing ended early: {e}")))?;
+        let folders =
+            found.map_err(|e| Error::io(format!("{}: cannot be listed", self.show("")), e))?;
         for folder in folders {
-            listing.join(self.listed_here(&format!("{folder}/{below}"), usize::MAX).await?);
+            listing.join(
+                self.listed_here(&format!("{folder}/{below}"), usize::MAX)
+                    .await?,
+            );
         }
         Ok(listing)
     }
@@ -445,46 +534,72 @@ impl Store {
     /// What lies below `prefix` of a folder or bucket, until there are `most` objects; in no order.
     async fn listed_here(&self, prefix: &str, most: usize) -> Result<StoreListing> {
         if let Some(bucket) = &self.bucket {
-            return self.listed_in(bucket, prefix, &folder_of(&self.object_path(prefix)), most).await;
+            return self
+                .listed_in(bucket, prefix, &folder_of(&self.object_path(prefix)), most)
+                .await;
         }
         let (shown, listing) = (self.show(prefix), StoreListing::of(&self.shown));
         let Some(root) = self.folder.clone() else {
-            return Err(Error::new(Kind::Internal, "a store is a folder or a bucket"));
+            return Err(Error::new(
+                Kind::Internal,
+                "a store is a folder or a bucket",
+            ));
         };
         let prefix = prefix.to_owned();
         let walked = tokio::task::spawn_blocking(move || walk(&root, &prefix, listing, most)).await;
-        let walked = walked.map_err(|e| Error::new(Kind::Internal, format!("a listing ended early: {e}")))?;
+        let walked = walked
+            .map_err(|e| Error::new(Kind::Internal, format!("a listing ended early: {e}")))?;
         walked.map_err(|e| Error::io(format!("{shown}: cannot be listed"), e))
     }
 
-    /// The objects of `bucket` whose keys begin with `begin`, below `prefix` for a person, until there are `most` of them.
-    async fn listed_in(&self, bucket: &Bucket, prefix: &str, begin: &str, most: usize) -> Result<StoreListing> {
+    /// The objects of `bucket` whose keys begin with `begin`, below `prefix` for a person, until
+    /// there are `most` of them.
+    async fn listed_in(
+        &self,
+        bucket: &Bucket,
+        prefix: &str,
+        begin: &str,
+        most: usize,
+    ) -> Result<StoreListing> {
         let (shown, listing) = (self.show(prefix), StoreListing::of(&self.shown));
-        let listed = pages::list(bucket, &folder_of(&self.root), begin, listing, most, &shown).await;
+        let listed =
+            pages::list(bucket, &folder_of(&self.root), begin, listing, most, &shown).await;
         let is_told = bucket.lacks_credentials() || bucket.is_out_of_reach();
-        listed.map_err(|e| if is_told { self.failed(prefix, "cannot be listed", e) } else { e })
+        listed.map_err(|e| {
+            if is_told {
+                self.failed(prefix, "cannot be listed", e)
+            } else {
+                e
+            }
+        })
     }
 
-    /// How this store and `other` overlap, if they do. Folders are compared as the system finds them, links followed; of
-    /// buckets of one endpoint, the parts of their prefixes.
+    /// How this store and `other` overlap, if they do. Folders are compared as the system finds
+    /// them, links followed; of buckets of one endpoint, the parts of their prefixes.
     #[must_use]
     pub fn overlap(&self, other: &Self) -> Option<Overlap> {
         self.overlapping(other).map(|(_, overlap)| overlap)
     }
 
-    /// The folder or bucket of this store that overlaps with `other`, as a person would type it, and how.
+    /// The folder or bucket of this store that overlaps with `other`, as a person would type it,
+    /// and how.
     #[must_use]
     pub fn overlapping(&self, other: &Self) -> Option<(String, Overlap)> {
         let of = |one: &Self| other.roots().find_map(|(_, two)| one.overlap_here(two));
-        self.roots().find_map(|(_, one)| Some((one.show(""), of(one)?)))
+        self.roots()
+            .find_map(|(_, one)| Some((one.show(""), of(one)?)))
     }
 
     fn overlap_here(&self, other: &Self) -> Option<Overlap> {
         let (one, two) = match (&self.bucket, &other.bucket, &self.folder, &other.folder) {
             (None, None, Some(one), Some(two)) => (place::of(one), place::of(two)),
             (Some(one), Some(two), ..) if one.is_same_as(two) => {
-                let parts = |path: &ObjectPath| path.parts().map(|part| part.as_ref().into()).collect();
-                (place::FolderPlace::of_parts(parts(&self.root)), place::FolderPlace::of_parts(parts(&other.root)))
+                let parts =
+                    |path: &ObjectPath| path.parts().map(|part| part.as_ref().into()).collect();
+                (
+                    place::FolderPlace::of_parts(parts(&self.root)),
+                    place::FolderPlace::of_parts(parts(&other.root)),
+                )
             }
             _ => return None,
         };
@@ -538,13 +653,15 @@ impl Store {
         }
     }
 
-    /// Whether a folder has nothing at `key`, which it says at once; anything else is asked of the store underneath.
+    /// Whether a folder has nothing at `key`, which it says at once; anything else is asked of the
+    /// store underneath.
     fn is_nothing_at(&self, key: &str) -> bool {
         let looked = self.local_path(key).map(|path| path.symlink_metadata());
         looked.is_some_and(|found| found.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound))
     }
 
-    /// Calls `each` with the bytes at `key`, piece by piece; returns whether there is such an object.
+    /// Calls `each` with the bytes at `key`, piece by piece; returns whether there is such an
+    /// object.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -579,7 +696,10 @@ impl Store {
         if found {
             Ok((hex(&digest.finalize()), size))
         } else {
-            Err(Error::new(Kind::Io, format!("{}: has gone", self.show(key))))
+            Err(Error::new(
+                Kind::Io,
+                format!("{}: has gone", self.show(key)),
+            ))
         }
     }
 
@@ -590,7 +710,11 @@ impl Store {
     {
         let place = self.show(key);
         let (root, _) = self.at(key);
-        if root.bucket.as_ref().is_some_and(|bucket| bucket.lacks_credentials()) {
+        if root
+            .bucket
+            .as_ref()
+            .is_some_and(|bucket| bucket.lacks_credentials())
+        {
             return Error::new(
                 Kind::Io,
                 format!(
@@ -599,14 +723,21 @@ impl Store {
                 ),
             );
         }
-        if let Some(bucket) = root.bucket.as_ref().filter(|bucket| bucket.is_out_of_reach()) {
+        if let Some(bucket) = root
+            .bucket
+            .as_ref()
+            .filter(|bucket| bucket.is_out_of_reach())
+        {
             // The steps of the client between its request and the reason say nothing more.
             let mut cause: &dyn std::error::Error = &error;
             while let Some(next) = cause.source() {
                 cause = next;
             }
             let server = bucket.server();
-            return Error::new(Kind::Io, format!("{place}: cannot be reached: {server} does not answer: {cause}"));
+            return Error::new(
+                Kind::Io,
+                format!("{place}: cannot be reached: {server} does not answer: {cause}"),
+            );
         }
         Error::io(format!("{place}: {what}"), error)
     }
@@ -614,8 +745,15 @@ impl Store {
     fn object_of(&self, meta: &ObjectMeta) -> Option<Object> {
         let location = meta.location.as_ref();
         let root = self.root.as_ref();
-        let key = if root.is_empty() { location } else { location.strip_prefix(root)?.strip_prefix('/')? };
-        #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "keys are compared as they are")]
+        let key = if root.is_empty() {
+            location
+        } else {
+            location.strip_prefix(root)?.strip_prefix('/')?
+        };
+        #[expect(
+            clippy::case_sensitive_file_extension_comparisons,
+            reason = "keys are compared as they are"
+        )]
         let unfinished = key.ends_with(".tmp");
         let hidden = key.split('/').any(|part| part.starts_with('.'));
         (!hidden && !unfinished).then(|| Object {
@@ -629,7 +767,11 @@ impl Store {
 
 /// What the keys below a path of a bucket begin with.
 fn folder_of(path: &ObjectPath) -> String {
-    if path.as_ref().is_empty() { String::new() } else { format!("{path}/") }
+    if path.as_ref().is_empty() {
+        String::new()
+    } else {
+        format!("{path}/")
+    }
 }
 
 /// Refuses what was meant to be a URL and would be taken for a folder, such as `s3:/bucket`.
@@ -637,8 +779,12 @@ fn folder_of(path: &ObjectPath) -> String {
 /// # Errors
 /// When a slash is missing, or the scheme is in capitals.
 pub fn check_place(text: &str) -> Result<()> {
-    let Some((scheme, rest)) = text.split_once(':') else { return Ok(()) };
-    let known = ["s3", "file"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known));
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return Ok(());
+    };
+    let known = ["s3", "file"]
+        .into_iter()
+        .find(|known| scheme.eq_ignore_ascii_case(known));
     match known {
         Some(known) if scheme != known || !rest.starts_with("//") => {
             let rest = rest.trim_start_matches('/');
@@ -651,7 +797,8 @@ pub fn check_place(text: &str) -> Result<()> {
     }
 }
 
-/// An absolute path without `.` and `..`; where the folder exists, links are followed first, as the system does.
+/// An absolute path without `.` and `..`; where the folder exists, links are followed first, as the
+/// system does.
 fn plain(path: &Path) -> PathBuf {
     if let Ok(real) = path.canonicalize() {
         return real;
@@ -673,8 +820,10 @@ fn plain(path: &Path) -> PathBuf {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

@@ -1,6 +1,7 @@
 //! Follows a file while it is written: each finished stretch is synced, read back and hashed.
 //!
-//! So a large file need not be read again when its last byte is written. The digest is of all bytes, in their order.
+//! So a large file need not be read again when its last byte is written. The digest is of all
+//! bytes, in their order.
 
 use std::{
     fs::File,
@@ -40,8 +41,8 @@ pub struct Trail {
     at: u64,
 }
 
-/// The checksum of bytes on their way to a file, which those that are read back must have: a cheap one, since it is of
-/// bytes that nobody wants to forge.
+/// The checksum of bytes on their way to a file, which those that are read back must have: a cheap
+/// one, since it is of bytes that nobody wants to forge.
 #[derive(Debug)]
 pub struct Summed<W> {
     inner: W,
@@ -51,7 +52,10 @@ pub struct Summed<W> {
 impl<W> Summed<W> {
     /// A checksum of what goes into `inner`.
     pub fn new(inner: W) -> Self {
-        Self { inner, sum: XxHash64::with_seed(0) }
+        Self {
+            inner,
+            sum: XxHash64::with_seed(0),
+        }
     }
 
     /// That of all bytes so far.
@@ -79,7 +83,8 @@ impl Trail {
     /// # Errors
     /// When it cannot be opened.
     pub fn of(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
+        let file = File::open(path)
+            .map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
         Ok(Self {
             path: path.to_owned(),
             file: Arc::new(file),
@@ -101,7 +106,9 @@ impl Trail {
     /// When the disk does not say.
     pub fn size(&self) -> Result<u64> {
         let found = self.file.metadata();
-        found.map(|m| m.len()).map_err(|e| Error::io(format!("{}: cannot be read back", self.path.display()), e))
+        found
+            .map(|m| m.len())
+            .map_err(|e| Error::io(format!("{}: cannot be read back", self.path.display()), e))
     }
 
     /// The bytes from the end of the last stretch to `end`, which must have been written.
@@ -112,7 +119,10 @@ impl Trail {
         let (file, from) = (Arc::clone(&self.file), self.at);
         let length = usize::try_from(end.saturating_sub(from))
             .map_err(|e| Error::caused(Kind::Internal, "a stretch of a file", e))?;
-        let (mut digest, mut sum) = (std::mem::take(&mut self.digest), std::mem::take(&mut self.sum));
+        let (mut digest, mut sum) = (
+            std::mem::take(&mut self.digest),
+            std::mem::take(&mut self.sum),
+        );
         let read = move || {
             if synced == Synced::First {
                 file.sync_data()?;
@@ -123,7 +133,8 @@ impl Trail {
             sum.write(&bytes);
             Ok::<_, std::io::Error>((Bytes::from(bytes), digest, sum))
         };
-        // What was just written is in memory: for a short stretch another thread costs more than it saves.
+        // What was just written is in memory: for a short stretch another thread costs more than it
+        // saves.
         let done = if length <= SHORT && synced == Synced::Already {
             read()
         } else {
@@ -131,8 +142,8 @@ impl Trail {
                 .await
                 .map_err(|e| Error::new(Kind::Internal, format!("reading back ended early: {e}")))?
         };
-        let (bytes, digest, sum) =
-            done.map_err(|e| Error::io(format!("{}: cannot be read back", self.path.display()), e))?;
+        let (bytes, digest, sum) = done
+            .map_err(|e| Error::io(format!("{}: cannot be read back", self.path.display()), e))?;
         self.digest = digest;
         self.sum = sum;
         self.at = end.max(from);

@@ -1,8 +1,8 @@
-//! Lists a folder, with names as bytes. A name that is no text, a folder that cannot be read or a link stops nothing
-//! but itself.
+//! Lists a folder, with names as bytes. A name that is no text, a folder that cannot be read or a
+//! link stops nothing but itself.
 //!
-//! Symbolic links below the root are not followed: otherwise whoever may write there would choose what is read. Hidden
-//! files are skipped, and only files are asked for their size.
+//! Symbolic links below the root are not followed: otherwise whoever may write there would choose
+//! what is read. Hidden files are skipped, and only files are asked for their size.
 
 use std::{
     ffi::OsStr,
@@ -22,13 +22,20 @@ use crate::model::layout::{LOST_AND_FOUND, collector_of};
 /// The longest path that Linux opens, in bytes (`PATH_MAX` counts the zero at its end).
 const LONGEST: usize = 4095;
 
-/// The objects below the folder `prefix` of the folder `root`, until there are `most` of them; in no order. A folder that is
-/// not there has none.
+/// The objects below the folder `prefix` of the folder `root`, until there are `most` of them; in
+/// no order. A folder that is not there has none.
 ///
 /// # Errors
 /// When the folder itself cannot be listed.
-pub(super) fn walk(root: &Path, prefix: &str, mut listing: StoreListing, most: usize) -> io::Result<StoreListing> {
-    let Some(first) = begin(root, prefix, &mut listing)? else { return Ok(listing) };
+pub(super) fn walk(
+    root: &Path,
+    prefix: &str,
+    mut listing: StoreListing,
+    most: usize,
+) -> io::Result<StoreListing> {
+    let Some(first) = begin(root, prefix, &mut listing)? else {
+        return Ok(listing);
+    };
     let mut open = vec![first];
     let mut is_first = true;
     while let Some(folder) = open.pop() {
@@ -38,7 +45,11 @@ pub(super) fn walk(root: &Path, prefix: &str, mut listing: StoreListing, most: u
         match read(&folder, &mut listing, &mut open) {
             Ok(()) => {}
             // It has gone, or is no folder any more, since its name was read.
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
             Err(e) if is_first => return Err(e),
             Err(e) => listing.miss(&folder.name, &e),
         }
@@ -54,7 +65,14 @@ pub(super) fn walk(root: &Path, prefix: &str, mut listing: StoreListing, most: u
 pub(super) fn collectors(root: &Path) -> io::Result<Vec<String>> {
     let entries = match root.read_dir() {
         Ok(entries) => entries,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
         Err(e) => return Err(e),
     };
     let mut found = Vec::new();
@@ -75,17 +93,27 @@ struct Folder {
 
 impl Folder {
     fn join(&self, name: &[u8]) -> Self {
-        Self { path: self.path.join(OsStr::from_bytes(name)), name: self.name_of(name) }
+        Self {
+            path: self.path.join(OsStr::from_bytes(name)),
+            name: self.name_of(name),
+        }
     }
 
     fn name_of(&self, name: &[u8]) -> Vec<u8> {
-        if self.name.is_empty() { name.to_vec() } else { [&self.name, b"/".as_slice(), name].concat() }
+        if self.name.is_empty() {
+            name.to_vec()
+        } else {
+            [&self.name, b"/".as_slice(), name].concat()
+        }
     }
 }
 
 /// The folder in which the walk begins, if it is one that can be reached without a link.
 fn begin(root: &Path, prefix: &str, listing: &mut StoreListing) -> io::Result<Option<Folder>> {
-    let mut folder = Folder { path: root.to_owned(), name: Vec::new() };
+    let mut folder = Folder {
+        path: root.to_owned(),
+        name: Vec::new(),
+    };
     for part in prefix.split('/').filter(|part| !part.is_empty()) {
         folder = folder.join(part.as_bytes());
         match folder.path.symlink_metadata() {
@@ -97,7 +125,14 @@ fn begin(root: &Path, prefix: &str, listing: &mut StoreListing) -> io::Result<Op
                 return Ok(None);
             }
             Ok(_) => return Ok(None),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(None);
+            }
             Err(e) => return Err(e),
         }
     }
@@ -143,7 +178,8 @@ fn read(folder: &Folder, listing: &mut StoreListing, found: &mut Vec<Folder>) ->
     Ok(())
 }
 
-/// A link that leads to a folder may hide files; one that leads to a file is missed if it bears the name of a Parquet file.
+/// A link that leads to a folder may hide files; one that leads to a file is missed if it bears the
+/// name of a Parquet file.
 fn link(folder: BorrowedFd<'_>, name: &[u8], below_root: &[u8], listing: &mut StoreListing) {
     let target = look(folder, name, AtFlags::empty()).ok().flatten();
     if target.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory) {
@@ -164,13 +200,21 @@ fn look(folder: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> io::Result<Optio
 
 fn object(key: String, stat: &Stat) -> Object {
     let micros = i64::try_from(stat.st_mtime_nsec / 1000).unwrap_or_default();
-    let modified_us = stat.st_mtime.saturating_mul(1_000_000).saturating_add(micros);
+    let modified_us = stat
+        .st_mtime
+        .saturating_mul(1_000_000)
+        .saturating_add(micros);
     let size = u64::try_from(stat.st_size).unwrap_or_default();
-    Object { key, size, modified_us, tag: Some(tag(stat.st_ino, modified_us, size)) }
+    Object {
+        key,
+        size,
+        modified_us,
+        tag: Some(tag(stat.st_ino, modified_us, size)),
+    }
 }
 
-/// The tag that the object store gives this version of a file. Were it made in another way one day, no tag would be equal,
-/// and every read of what was listed would be refused.
+/// The tag that the object store gives this version of a file. Were it made in another way one day,
+/// no tag would be equal, and every read of what was listed would be refused.
 pub(super) fn tag(inode: u64, modified_us: i64, size: u64) -> String {
     format!("{inode:x}-{:x}-{size:x}", modified_us.max(0))
 }
@@ -183,11 +227,17 @@ mod tests {
     use crate::storage::store::Store;
 
     fn listed(root: &Path) -> StoreListing {
-        walk(root, "", StoreListing::of("spool"), usize::MAX).unwrap().sorted()
+        walk(root, "", StoreListing::of("spool"), usize::MAX)
+            .unwrap()
+            .sorted()
     }
 
     fn keys(listing: &StoreListing) -> Vec<&str> {
-        listing.objects().iter().map(|object| object.key.as_str()).collect()
+        listing
+            .objects()
+            .iter()
+            .map(|object| object.key.as_str())
+            .collect()
     }
 
     fn put(root: &Path, name: &[u8]) {
@@ -199,15 +249,33 @@ mod tests {
     #[test]
     fn names_are_bytes_and_a_strange_one_hides_no_other() {
         let root = tempfile::tempdir().unwrap();
-        for name in
-            [&b"a/1.parquet"[..], b"a/Icon\r", b"a/\xff\xfe.parquet", b"a/t\tb.parquet", b"b\n/2.parquet", b"c/3"]
-        {
+        for name in [
+            &b"a/1.parquet"[..],
+            b"a/Icon\r",
+            b"a/\xff\xfe.parquet",
+            b"a/t\tb.parquet",
+            b"b\n/2.parquet",
+            b"c/3",
+        ] {
             put(root.path(), name);
         }
         let listing = listed(root.path());
         assert_eq!(keys(&listing), ["a/1.parquet", "c/3"]);
-        let names: Vec<String> = listing.spool().ignored.into_iter().map(|one| one.file).collect();
-        assert_eq!(names, ["a/1.parquet", "a/\\xff\\xfe.parquet", "a/t\\tb.parquet", "b\\n/2.parquet"]);
+        let names: Vec<String> = listing
+            .spool()
+            .ignored
+            .into_iter()
+            .map(|one| one.file)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "a/1.parquet",
+                "a/\\xff\\xfe.parquet",
+                "a/t\\tb.parquet",
+                "b\\n/2.parquet"
+            ]
+        );
     }
 
     #[test]
@@ -215,7 +283,8 @@ mod tests {
         let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         put(root.path(), b"a/1.parquet");
         put(outside.path(), b"secret.parquet");
-        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, root.path().join(name)).unwrap();
+        let link =
+            |to: &Path, name: &str| std::os::unix::fs::symlink(to, root.path().join(name)).unwrap();
         link(root.path(), "a/loop");
         link(&outside.path().join("secret.parquet"), "a/2.parquet");
         link(outside.path(), "out");
@@ -223,8 +292,22 @@ mod tests {
         link(Path::new("nowhere"), "broken");
         let listing = listed(root.path());
         assert_eq!(keys(&listing), ["a/1.parquet"]);
-        let names: Vec<String> = listing.spool().ignored.into_iter().map(|one| one.file).collect();
-        assert_eq!(names, ["a/1.parquet", "a/2.parquet", "a/loop", "out", "self.parquet"]);
+        let names: Vec<String> = listing
+            .spool()
+            .ignored
+            .into_iter()
+            .map(|one| one.file)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "a/1.parquet",
+                "a/2.parquet",
+                "a/loop",
+                "out",
+                "self.parquet"
+            ]
+        );
         // Nor is one that stands in the way to the folder that is meant.
         let below = walk(root.path(), "out", StoreListing::of("spool"), usize::MAX).unwrap();
         assert!(keys(&below).is_empty());
@@ -240,28 +323,50 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), b"b/1.parquet");
         // Deeper than a path can be long, which not even root can open.
-        let mut folder =
-            rustix::fs::openat(rustix::fs::CWD, root.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
-                .unwrap();
+        let mut folder = rustix::fs::openat(
+            rustix::fs::CWD,
+            root.path(),
+            OFlags::RDONLY | OFlags::DIRECTORY,
+            Mode::empty(),
+        )
+        .unwrap();
         let name = "d".repeat(250);
         for _ in 0..20 {
             rustix::fs::mkdirat(&folder, &name, Mode::RWXU).unwrap();
-            folder = rustix::fs::openat(&folder, &name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+            folder = rustix::fs::openat(
+                &folder,
+                &name,
+                OFlags::RDONLY | OFlags::DIRECTORY,
+                Mode::empty(),
+            )
+            .unwrap();
         }
         let listing = listed(root.path());
         assert_eq!(keys(&listing), ["b/1.parquet"]);
         let (_, missing) = listing.apart();
-        let [one] = missing.all() else { panic!("{missing:?}") };
-        assert!(one.folder.starts_with("ddd") && one.reason.contains("cannot be listed"), "{one:?}");
+        let [one] = missing.all() else {
+            panic!("{missing:?}")
+        };
+        assert!(
+            one.folder.starts_with("ddd") && one.reason.contains("cannot be listed"),
+            "{one:?}"
+        );
     }
 
     #[test]
     fn a_file_that_goes_before_it_is_looked_at_is_none() {
         let root = tempfile::tempdir().unwrap();
         let folder = fs::File::open(root.path()).unwrap();
-        assert!(look(folder.as_fd(), b"gone.parquet", AtFlags::SYMLINK_NOFOLLOW).unwrap().is_none());
+        assert!(
+            look(folder.as_fd(), b"gone.parquet", AtFlags::SYMLINK_NOFOLLOW)
+                .unwrap()
+                .is_none()
+        );
         // Nor is a folder that goes before it is read.
-        let gone = Folder { path: root.path().join("gone"), name: b"gone".to_vec() };
+        let gone = Folder {
+            path: root.path().join("gone"),
+            name: b"gone".to_vec(),
+        };
         let error = read(&gone, &mut StoreListing::of(""), &mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
@@ -273,12 +378,20 @@ mod tests {
         put(root.path(), format!("{deep}x.parquet").as_bytes());
         put(root.path(), b"y.parquet");
         assert_eq!(keys(&listed(root.path())).len(), 2);
-        assert_eq!(walk(root.path(), "", StoreListing::of("spool"), 1).unwrap().len(), 1);
+        assert_eq!(
+            walk(root.path(), "", StoreListing::of("spool"), 1)
+                .unwrap()
+                .len(),
+            1
+        );
         assert_eq!(
             keys(&walk(root.path(), "d/d", StoreListing::of(""), usize::MAX).unwrap()),
             [format!("{deep}x.parquet")]
         );
-        assert!(keys(&walk(&root.path().join("absent"), "", StoreListing::of(""), 9).unwrap()).is_empty());
+        assert!(
+            keys(&walk(&root.path().join("absent"), "", StoreListing::of(""), 9).unwrap())
+                .is_empty()
+        );
         assert!(keys(&walk(root.path(), "y.parquet", StoreListing::of(""), 9).unwrap()).is_empty());
     }
 
@@ -287,7 +400,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), b"a b/%25 \xc3\xa4#.parquet");
         let store = Store::open(root.path().to_str().unwrap()).unwrap();
-        let [listed] = store.list("").await.unwrap().whole().unwrap().try_into().unwrap();
+        let [listed] = store
+            .list("")
+            .await
+            .unwrap()
+            .whole()
+            .unwrap()
+            .try_into()
+            .unwrap();
         assert_eq!(store.head(&listed.key).await.unwrap(), Some(listed));
     }
 }

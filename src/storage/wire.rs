@@ -1,8 +1,9 @@
-//! The HTTP connector of an object store's client: every request of a bucket goes through here, once.
+//! The HTTP connector of an object store's client: every request of a bucket goes through here,
+//! once.
 //!
-//! It adds the condition that the client cannot put on the end of a multipart upload, remembers who answered, logs, and
-//! holds the crash points before and after every request that changes something. The client repeats requests, not this
-//! file.
+//! It adds the condition that the client cannot put on the end of a multipart upload, remembers who
+//! answered, logs, and holds the crash points before and after every request that changes
+//! something. The client repeats requests, not this file.
 
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
@@ -17,7 +18,8 @@ use http::{
 use object_store::{
     ClientOptions,
     client::{
-        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+        HttpService, ReqwestConnector,
     },
 };
 
@@ -64,15 +66,23 @@ const ROLES: &str = "http://169.254.169.254";
 impl Wire {
     /// What the server calls itself, once it has answered.
     pub(super) fn server(&self) -> Option<String> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.server
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
-    /// Says where the machine is told of its role, for the case that nothing else gives credentials.
+    /// Says where the machine is told of its role, for the case that nothing else gives
+    /// credentials.
     pub(super) fn relies_on_role(&self, endpoint: Option<&str>) {
         let url = url::Url::parse(endpoint.unwrap_or(ROLES)).ok();
         if let Some(url) = url {
-            let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-            let _ = self.roles.set(format!("{}{port}", url.host_str().unwrap_or_default()));
+            let port = url
+                .port()
+                .map_or_else(String::new, |port| format!(":{port}"));
+            let _ = self
+                .roles
+                .set(format!("{}{port}", url.host_str().unwrap_or_default()));
         }
     }
 
@@ -86,10 +96,18 @@ impl Wire {
         self.unanswered.load(Ordering::Relaxed)
     }
 
-    /// Asks for the role of the machine. Where that is unknown it stays so: nobody waits for a second answer.
-    async fn ask_for_role(&self, client: &HttpClient, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    /// Asks for the role of the machine. Where that is unknown it stays so: nobody waits for a
+    /// second answer.
+    async fn ask_for_role(
+        &self,
+        client: &HttpClient,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
         let answer = client.execute(request).await;
-        if answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+        if answer
+            .as_ref()
+            .is_ok_and(|answer| answer.status().is_success())
+        {
             return answer;
         }
         self.no_role.store(true, Ordering::Relaxed);
@@ -99,9 +117,17 @@ impl Wire {
     /// Sends a request.
     pub(super) async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let Some(client) = self.client.get() else {
-            return Err(HttpError::new(HttpErrorKind::Connect, std::io::Error::other("the client was not opened")));
+            return Err(HttpError::new(
+                HttpErrorKind::Connect,
+                std::io::Error::other("the client was not opened"),
+            ));
         };
-        if self.roles.get().is_some_and(|roles| request.uri().authority().is_some_and(|to| to.as_str() == roles)) {
+        if self.roles.get().is_some_and(|roles| {
+            request
+                .uri()
+                .authority()
+                .is_some_and(|to| to.as_str() == roles)
+        }) {
             return self.ask_for_role(client, request).await;
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -121,8 +147,14 @@ impl Wire {
         if changes {
             crash::point("a request was answered");
         }
-        let nobody = |error: &HttpError| matches!(error.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout);
-        self.unanswered.store(answer.as_ref().err().is_some_and(nobody), Ordering::Relaxed);
+        let nobody = |error: &HttpError| {
+            matches!(
+                error.kind(),
+                HttpErrorKind::Connect | HttpErrorKind::Timeout
+            )
+        };
+        self.unanswered
+            .store(answer.as_ref().err().is_some_and(nobody), Ordering::Relaxed);
         match &answer {
             Ok(response) => {
                 tracing::trace!(%method, path, query, status = response.status().as_u16(), "request");
@@ -143,9 +175,10 @@ fn header(condition: &Condition) -> (HeaderName, HeaderValue) {
     match condition {
         Condition::Absent => (IF_NONE_MATCH, HeaderValue::from_static("*")),
         // A tag that is no header value came from no header; nothing matches it.
-        Condition::Version(tag) => {
-            (IF_MATCH, HeaderValue::from_str(tag).unwrap_or_else(|_| HeaderValue::from_static("\"\"")))
-        }
+        Condition::Version(tag) => (
+            IF_MATCH,
+            HeaderValue::from_str(tag).unwrap_or_else(|_| HeaderValue::from_static("\"\"")),
+        ),
     }
 }
 

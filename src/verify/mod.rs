@@ -1,4 +1,5 @@
-//! `verify`: is what is in the archive what its meta and its receipts say, to the last byte and row?
+//! `verify`: is what is in the archive what its meta and its receipts say, to the last byte and
+//! row?
 //!
 //! All findings of a partition are reported, not only the first. Nothing is changed.
 
@@ -66,11 +67,13 @@ pub struct Verified {
     pub findings: Vec<String>,
 }
 
-/// Verifies the partitions that `options` mean, in order; `each` is called with every one as it is done.
+/// Verifies the partitions that `options` mean, in order; `each` is called with every one as it is
+/// done.
 ///
 /// # Errors
-/// When the archive does not answer, nothing matches, or the run is stopped; after all others were verified, when there are
-/// folders that could not be listed. What is wrong with a partition is in its findings.
+/// When the archive does not answer, nothing matches, or the run is stopped; after all others were
+/// verified, when there are folders that could not be listed. What is wrong with a partition is in
+/// its findings.
 pub async fn run(
     archive: &Store,
     options: &Options,
@@ -80,7 +83,9 @@ pub async fn run(
     let (partitions, missing) = partitions(archive, options).await?;
     if partitions.is_empty()
         && missing.all().is_empty()
-        && (options.selection != Selection::all() || options.start.is_some() || options.end.is_some())
+        && (options.selection != Selection::all()
+            || options.start.is_some()
+            || options.end.is_some())
     {
         return Err(Error::usage(format!(
             "{}: nothing in the archive matches; check exchange, stream, symbol and dates",
@@ -88,10 +93,16 @@ pub async fn run(
         )));
     }
     let mut all = Vec::with_capacity(partitions.len());
-    let mut kept = Kept { archive, entries: BTreeMap::new() };
+    let mut kept = Kept {
+        archive,
+        entries: BTreeMap::new(),
+    };
     for (partition, shown) in partitions {
         if stop() {
-            return Err(Error::new(Kind::Interrupted, "stopped as asked, before all partitions were verified"));
+            return Err(Error::new(
+                Kind::Interrupted,
+                "stopped as asked, before all partitions were verified",
+            ));
         }
         if let Some(verified) = one(archive, &partition, &shown, &mut kept, options).await? {
             each(&verified);
@@ -115,18 +126,32 @@ struct Shown {
     is_quarantined: bool,
 }
 
-/// What is there of each partition: in its folder, among the receipts, and in QUARANTINE. A day of which only receipts are
-/// left was published once.
-async fn partitions(archive: &Store, options: &Options) -> Result<(BTreeMap<Partition, Shown>, Missing)> {
+/// What is there of each partition: in its folder, among the receipts, and in QUARANTINE. A day of
+/// which only receipts are left was published once.
+async fn partitions(
+    archive: &Store,
+    options: &Options,
+) -> Result<(BTreeMap<Partition, Shown>, Missing)> {
     let mut all: BTreeMap<Partition, Shown> = BTreeMap::new();
     let (objects, missing) = archive.list("").await?.apart();
     for object in objects {
         let (below, placed) = [layout::RECEIPTS, layout::QUARANTINE]
             .into_iter()
             .find_map(|folder| Some((folder, Placed::below(folder, &object.key)?)))
-            .map_or_else(|| ("", Placed::parse(&object.key)), |(folder, placed)| (folder, Some(placed)));
-        let Some(Ok(Placed { series, date: Some(date), file })) = placed else { continue };
-        let is_meant = date.is_within(options.start, options.end) && options.selection.takes(&series);
+            .map_or_else(
+                || ("", Placed::parse(&object.key)),
+                |(folder, placed)| (folder, Some(placed)),
+            );
+        let Some(Ok(Placed {
+            series,
+            date: Some(date),
+            file,
+        })) = placed
+        else {
+            continue;
+        };
+        let is_meant =
+            date.is_within(options.start, options.end) && options.selection.takes(&series);
         let is_missing = |base: &&str| missing.of(base, &series).is_some();
         if !is_meant || BASES.iter().any(is_missing) {
             continue;
@@ -153,11 +178,15 @@ struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    async fn of(&mut self, partition: &Partition) -> Result<std::result::Result<Vec<Entry>, String>> {
+    async fn of(
+        &mut self,
+        partition: &Partition,
+    ) -> Result<std::result::Result<Vec<Entry>, String>> {
         if let Some(known) = self.entries.get(partition) {
             return Ok(known.clone());
         }
-        let found = match quarantine::entries(&PartitionHandle::new(self.archive, partition)).await {
+        let found = match quarantine::entries(&PartitionHandle::new(self.archive, partition)).await
+        {
             Ok(entries) => Ok(entries),
             Err(error) if error.kind() == Kind::Damage => Err(error.chain()),
             Err(error) => return Err(error),
@@ -166,16 +195,18 @@ impl Kept<'_> {
         Ok(found)
     }
 
-    /// Whether an entry tells of rows of `source`, which a receipt of `partition` bills to QUARANTINE. They lie where the
-    /// file belongs: at the day of its name, of its first rows, or of its last change. A file that was renamed after it was kept
-    /// and before it was salvaged has its entry under the name that it had.
+    /// Whether an entry tells of rows of `source`, which a receipt of `partition` bills to
+    /// QUARANTINE. They lie where the file belongs: at the day of its name, of its first rows, or
+    /// of its last change. A file that was renamed after it was kept and before it was salvaged has
+    /// its entry under the name that it had.
     async fn has(&mut self, partition: &Partition, source: &Source) -> Result<bool> {
         let by_name = Placed::in_spool(&source.name).and_then(|placed| placed.ok()?.home());
         let by_time = Date::of_ns(source.modified_us.saturating_mul(1000));
         let near = [partition.date.pred(), partition.date, partition.date.succ()];
         let days = near.into_iter().chain(by_name).chain(by_time);
         let days: BTreeSet<Date> = days.chain(source.rows_elsewhere.keys().copied()).collect();
-        let is_of = |entry: &Entry| entry.source_path == source.name || entry.may_be_salvage(source.size);
+        let is_of =
+            |entry: &Entry| entry.source_path == source.name || entry.may_be_salvage(source.size);
         for day in days {
             if let Ok(entries) = self.of(&partition.series.on(day)).await?
                 && entries.iter().any(is_of)
@@ -194,13 +225,23 @@ impl Kept<'_> {
         };
         let mut found = Vec::new();
         let handle = PartitionHandle::new(self.archive, partition);
-        // What is to be tried again may have been taken in and removed, and its entry left by a run that was killed.
-        for entry in entries.iter().filter(|entry| !entry.discarded && !entry.retry) {
+        // What is to be tried again may have been taken in and removed, and its entry left by a run
+        // that was killed.
+        for entry in entries
+            .iter()
+            .filter(|entry| !entry.discarded && !entry.retry)
+        {
             let key = handle.kept_key(&entry.kept_as);
             if self.archive.head(&key).await?.is_none() {
-                found.push(format!("QUARANTINE: {} is gone, although error.json names it", entry.kept_as));
+                found.push(format!(
+                    "QUARANTINE: {} is gone, although error.json names it",
+                    entry.kept_as
+                ));
             } else if !quick && self.archive.sha256(&key).await?.0 != entry.kept_sha256 {
-                found.push(format!("QUARANTINE: {} is not what error.json says", entry.kept_as));
+                found.push(format!(
+                    "QUARANTINE: {} is not what error.json says",
+                    entry.kept_as
+                ));
             }
         }
         Ok(found)
@@ -216,30 +257,56 @@ async fn one(
     options: &Options,
 ) -> Result<Option<Verified>> {
     let began = Instant::now();
-    let mut found: Vec<String> =
-        shown.others.iter().map(|name| format!("{name} does not belong in a partition's folder")).collect();
+    let mut found: Vec<String> = shown
+        .others
+        .iter()
+        .map(|name| format!("{name} does not belong in a partition's folder"))
+        .collect();
     if shown.is_quarantined {
         found.extend(kept.findings(partition, options.quick).await?);
     }
     let handle = PartitionHandle::new(archive, partition);
-    let (is_lost, known_sha256) = match state::inspect_listed(&handle, shown.listed.clone(), Depth::Bytes).await {
-        Ok(Inspection { state: State::Empty, .. }) => {
-            let verified = Verified { partition: partition.clone(), rows: 0, bytes: 0, seconds: 0.0, findings: found };
-            return Ok((!verified.findings.is_empty()).then_some(verified));
-        }
-        Ok(Inspection { state, .. }) => {
-            if let State::Lost(loss) = &state {
-                found.push(format!("{loss}; {}", advice(&state).unwrap_or_default()));
+    let (is_lost, known_sha256) =
+        match state::inspect_listed(&handle, shown.listed.clone(), Depth::Bytes).await {
+            Ok(Inspection {
+                state: State::Empty,
+                ..
+            }) => {
+                let verified = Verified {
+                    partition: partition.clone(),
+                    rows: 0,
+                    bytes: 0,
+                    seconds: 0.0,
+                    findings: found,
+                };
+                return Ok((!verified.findings.is_empty()).then_some(verified));
             }
-            (matches!(state, State::Lost(_)), state.data_sha256().map(str::to_owned))
-        }
-        // What is wrong with the receipt is told below.
-        Err(error) if error.kind() == Kind::Damage => (false, None),
-        Err(error) => return Err(error),
-    };
+            Ok(Inspection { state, .. }) => {
+                if let State::Lost(loss) = &state {
+                    found.push(format!("{loss}; {}", advice(&state).unwrap_or_default()));
+                }
+                (
+                    matches!(state, State::Lost(_)),
+                    state.data_sha256().map(str::to_owned),
+                )
+            }
+            // What is wrong with the receipt is told below.
+            Err(error) if error.kind() == Kind::Damage => (false, None),
+            Err(error) => return Err(error),
+        };
     let (meta, data) = (&shown.listed.meta, &shown.listed.data);
-    let mut verified = Verified { partition: partition.clone(), rows: 0, bytes: 0, seconds: 0.0, findings: Vec::new() };
-    let meta_bytes = if meta.is_some() { archive.read(&layout::meta_key(partition)).await? } else { None };
+    let mut verified = Verified {
+        partition: partition.clone(),
+        rows: 0,
+        bytes: 0,
+        seconds: 0.0,
+        findings: Vec::new(),
+    };
+    let meta_bytes = if meta.is_some() {
+        archive.read(&layout::meta_key(partition)).await?
+    } else {
+        None
+    };
     let meta = if let Some(bytes) = &meta_bytes {
         found.extend(meta::findings(bytes));
         Meta::from_json(bytes).ok()
@@ -259,11 +326,18 @@ async fn one(
         if let Some(meta) = &meta
             && meta.sha256 != sha256
         {
-            found.push(format!("data.parquet has sha256 {sha256}, meta.json says {}", meta.sha256));
+            found.push(format!(
+                "data.parquet has sha256 {sha256}, meta.json says {}",
+                meta.sha256
+            ));
         }
         let receipt = read_receipt(archive, partition, &sha256, &mut found).await?;
         if let Some(receipt) = &receipt {
-            for source in receipt.sources.iter().filter(|source| source.rows_quarantined > 0) {
+            for source in receipt
+                .sources
+                .iter()
+                .filter(|source| source.rows_quarantined > 0)
+            {
                 if !kept.has(partition, source).await? {
                     found.push(format!(
                         "the receipt bills {} rows of {} to QUARANTINE, which has no entry of it",
@@ -271,10 +345,19 @@ async fn one(
                     ));
                 }
             }
-            check_receipt(receipt, data, meta.as_ref().zip(meta_bytes.as_deref()), &mut found)?;
+            check_receipt(
+                receipt,
+                data,
+                meta.as_ref().zip(meta_bytes.as_deref()),
+                &mut found,
+            )?;
         }
         let handle = Handle::new(archive, data);
-        let handle = if receipt.is_some() { handle.vouched() } else { handle };
+        let handle = if receipt.is_some() {
+            handle.vouched()
+        } else {
+            handle
+        };
         if options.quick {
             match handle.footer().await {
                 Ok(footer) => {
@@ -282,7 +365,10 @@ async fn one(
                     if let Some(meta) = &meta
                         && meta.row_count != rows
                     {
-                        found.push(format!("the footer claims {rows} rows, meta.json {}", meta.row_count));
+                        found.push(format!(
+                            "the footer claims {rows} rows, meta.json {}",
+                            meta.row_count
+                        ));
                     }
                 }
                 Err(Problem::Storage(error)) => return Err(error),
@@ -315,7 +401,10 @@ async fn read_receipt(
 ) -> Result<Option<Receipt>> {
     let key = layout::receipt_key(partition, sha256);
     let Some(bytes) = archive.read(&key).await? else {
-        found.push(format!("no receipt vouches for this data: {} is absent", archive.show(&key)));
+        found.push(format!(
+            "no receipt vouches for this data: {} is absent",
+            archive.show(&key)
+        ));
         return Ok(None);
     };
     match Receipt::from_json(&bytes) {
@@ -335,12 +424,17 @@ fn check_receipt(
 ) -> Result<()> {
     found.extend(receipt.findings());
     if receipt.outcome.bytes != data.size {
-        found.push(format!("data.parquet has {} bytes, the receipt says {}", data.size, receipt.outcome.bytes));
+        found.push(format!(
+            "data.parquet has {} bytes, the receipt says {}",
+            data.size, receipt.outcome.bytes
+        ));
     }
     if data.key != layout::data_key(&receipt.partition) {
         found.push(format!("the receipt is that of {}", receipt.partition));
     }
-    let Some((meta, bytes)) = meta else { return Ok(()) };
+    let Some((meta, bytes)) = meta else {
+        return Ok(());
+    };
     let expected = receipt.meta();
     if *meta != expected {
         found.push(format!(
@@ -354,12 +448,20 @@ fn check_receipt(
         ));
     } else if receipt.qlc_version == env!("CARGO_PKG_VERSION") && bytes != expected.to_json()? {
         // Another version may write the same values in another form; this one does not.
-        found.push("meta.json says what the receipt says, but not in the bytes that were written".to_owned());
+        found.push(
+            "meta.json says what the receipt says, but not in the bytes that were written"
+                .to_owned(),
+        );
     }
     Ok(())
 }
 
-fn check_rows(back: &ReadBack, meta: Option<&Meta>, receipt: Option<&Receipt>, found: &mut Vec<String>) {
+fn check_rows(
+    back: &ReadBack,
+    meta: Option<&Meta>,
+    receipt: Option<&Receipt>,
+    found: &mut Vec<String>,
+) {
     found.extend(back.findings.iter().cloned());
     // Data that was adopted has the footer of the program that wrote it.
     if back.footer_row_hash.is_none() && !receipt.is_some_and(|receipt| receipt.adopted) {
@@ -367,7 +469,10 @@ fn check_rows(back: &ReadBack, meta: Option<&Meta>, receipt: Option<&Receipt>, f
     }
     if let Some(meta) = meta {
         if meta.row_count != back.rows {
-            found.push(format!("data.parquet has {} rows, meta.json says {}", back.rows, meta.row_count));
+            found.push(format!(
+                "data.parquet has {} rows, meta.json says {}",
+                back.rows, meta.row_count
+            ));
         }
         let ends = [
             ("ts_event_min", back.ts_min_ns, &meta.ts_event_min),
@@ -382,7 +487,10 @@ fn check_rows(back: &ReadBack, meta: Option<&Meta>, receipt: Option<&Receipt>, f
     }
     if let Some(receipt) = receipt {
         if receipt.outcome.rows != back.rows {
-            found.push(format!("data.parquet has {} rows, the receipt says {}", back.rows, receipt.outcome.rows));
+            found.push(format!(
+                "data.parquet has {} rows, the receipt says {}",
+                back.rows, receipt.outcome.rows
+            ));
         }
         if receipt.outcome.row_hash != back.row_hash {
             found.push(format!(

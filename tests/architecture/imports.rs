@@ -1,6 +1,8 @@
-//! Reads Rust source just well enough to know which paths it names: `use` trees, paths in code, macros that are called.
+//! Reads Rust source just well enough to know which paths it names: `use` trees, paths in code,
+//! macros that are called.
 //!
-//! Refuses to be a compiler: comments, strings and `#[cfg(test)]` modules are left out, macros are not expanded.
+//! Refuses to be a compiler: comments, strings and `#[cfg(test)]` modules are left out, macros are
+//! not expanded.
 
 /// What one file names.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,17 +25,26 @@ pub(super) fn named(text: &str) -> Named {
             at = end;
             continue;
         }
-        let around = || inline.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let around = || {
+            inline
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect::<Vec<_>>()
+        };
         let is = |offset: usize, text: &str| tokens.get(at + offset).is_some_and(|t| t == text);
         match token.as_str() {
             // `use<…>` in a type captures, it does not import.
             "use" if !is(1, "<") => {
                 let mut end = at + 1;
-                tree(&tokens, &mut end, &[], &mut |path| found.paths.push((around(), path)));
+                tree(&tokens, &mut end, &[], &mut |path| {
+                    found.paths.push((around(), path));
+                });
                 at = end;
                 continue;
             }
-            "mod" if is(2, "{") => inline.push((tokens.get(at + 1).cloned().unwrap_or_default(), depth)),
+            "mod" if is(2, "{") => {
+                inline.push((tokens.get(at + 1).cloned().unwrap_or_default(), depth));
+            }
             "{" => depth += 1,
             "}" => {
                 depth = depth.saturating_sub(1);
@@ -42,9 +53,14 @@ pub(super) fn named(text: &str) -> Named {
                 }
             }
             _ if is_name(token) && is(1, "!") && !is(2, "=") => found.macros.push(token.clone()),
-            _ if is_name(token) && is(1, "::") && !(at > 0 && [".", "::"].contains(&tokens[at - 1].as_str())) => {
+            _ if is_name(token)
+                && is(1, "::")
+                && !(at > 0 && [".", "::"].contains(&tokens[at - 1].as_str())) =>
+            {
                 let mut path = vec![token.clone()];
-                while tokens.get(at + 1).is_some_and(|t| t == "::") && tokens.get(at + 2).is_some_and(|t| is_name(t)) {
+                while tokens.get(at + 1).is_some_and(|t| t == "::")
+                    && tokens.get(at + 2).is_some_and(|t| is_name(t))
+                {
                     path.push(tokens[at + 2].clone());
                     at += 2;
                 }
@@ -63,7 +79,10 @@ pub(super) fn named(text: &str) -> Named {
 /// Where the module of tests ends whose attribute begins at `at`, if one does.
 pub(super) fn after_tests(tokens: &[String], at: usize) -> Option<usize> {
     let is = |offset: usize, text: &str| tokens.get(at + offset).is_some_and(|t| t == text);
-    let is_tests = is(0, "#") && is(2, "cfg") && is(4, "test") && (is(7, "mod") || (is(7, "pub") && is(8, "mod")));
+    let is_tests = is(0, "#")
+        && is(2, "cfg")
+        && is(4, "test")
+        && (is(7, "mod") || (is(7, "pub") && is(8, "mod")));
     is_tests.then(|| after_module(tokens, at + 7))
 }
 
@@ -110,7 +129,10 @@ fn tree(tokens: &[String], at: &mut usize, prefix: &[String], each: &mut impl Fn
 
 /// After a `}` comes the separator that ends the branch with the braces.
 fn skip_separator(tokens: &[String], at: &mut usize) {
-    if tokens.get(*at).is_some_and(|t| [",", "}", ";"].contains(&t.as_str())) {
+    if tokens
+        .get(*at)
+        .is_some_and(|t| [",", "}", ";"].contains(&t.as_str()))
+    {
         *at += 1;
     }
 }
@@ -138,7 +160,8 @@ pub(super) fn tokens(text: &str) -> Vec<String> {
                 i += 2;
             }
             c if c.is_alphanumeric() || c == '_' => {
-                let end = (i..chars.len()).find(|n| !(chars[*n].is_alphanumeric() || chars[*n] == '_'));
+                let end =
+                    (i..chars.len()).find(|n| !(chars[*n].is_alphanumeric() || chars[*n] == '_'));
                 let end = end.unwrap_or(chars.len());
                 found.push(chars[i..end].iter().collect());
                 i = end;
@@ -155,7 +178,9 @@ pub(super) fn tokens(text: &str) -> Vec<String> {
 }
 
 fn find(chars: &[char], from: usize, any: &[char]) -> usize {
-    (from..chars.len()).find(|n| any.contains(&chars[*n])).unwrap_or(chars.len())
+    (from..chars.len())
+        .find(|n| any.contains(&chars[*n]))
+        .unwrap_or(chars.len())
 }
 
 fn after_block_comment(chars: &[char], from: usize) -> usize {
@@ -189,7 +214,9 @@ fn after_string(chars: &[char], from: usize) -> usize {
 /// `r"`, `r#"`, `br"`, `br#"` and so on; not a name that begins with these letters, nor `r#name`.
 fn is_raw_string(chars: &[char], from: usize) -> bool {
     let mut i = from + usize::from(chars[from] != 'r');
-    if from > 0 && (chars[from - 1].is_alphanumeric() || chars[from - 1] == '_') || chars.get(i) != Some(&'r') {
+    if from > 0 && (chars[from - 1].is_alphanumeric() || chars[from - 1] == '_')
+        || chars.get(i) != Some(&'r')
+    {
         return false;
     }
     i += 1;
@@ -204,7 +231,14 @@ fn after_raw_string(chars: &[char], from: usize) -> usize {
     let hashes = chars[from..open].iter().filter(|c| **c == '#').count();
     let mut i = open + 1;
     while i < chars.len() {
-        if chars[i] == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes {
+        if chars[i] == '"'
+            && chars[i + 1..]
+                .iter()
+                .take(hashes)
+                .filter(|c| **c == '#')
+                .count()
+                == hashes
+        {
             return i + 1 + hashes;
         }
         i += 1;
@@ -226,7 +260,15 @@ mod tests {
 
     fn paths(text: &str) -> Vec<String> {
         let found = named(text).paths.into_iter();
-        found.map(|(around, path)| around.into_iter().chain(path).collect::<Vec<_>>().join("::")).collect()
+        found
+            .map(|(around, path)| {
+                around
+                    .into_iter()
+                    .chain(path)
+                    .collect::<Vec<_>>()
+                    .join("::")
+            })
+            .collect()
     }
 
     #[test]
@@ -235,16 +277,30 @@ mod tests {
         assert_eq!(paths("use a;\nuse b as c;"), ["a", "b"]);
         assert_eq!(
             paths("pub use crate::{a::{self, B as C, d::*}, e, f::{G}};\nuse std::io;"),
-            ["crate::a::self", "crate::a::B", "crate::a::d::*", "crate::e", "crate::f::G", "std::io"]
+            [
+                "crate::a::self",
+                "crate::a::B",
+                "crate::a::d::*",
+                "crate::e",
+                "crate::f::G",
+                "std::io"
+            ]
         );
-        assert_eq!(paths("use {a::b, c::{d, e,},}; use f::g;"), ["a::b", "c::d", "c::e", "f::g"]);
+        assert_eq!(
+            paths("use {a::b, c::{d, e,},}; use f::g;"),
+            ["a::b", "c::d", "c::e", "f::g"]
+        );
     }
 
     #[test]
     fn paths_in_code_are_found_and_methods_are_not() {
-        let text = "fn f(x: &crate::a::B) -> c::D { x.store::<E>(); g::h(i::j!(k)); Vec::<u8>::new() }";
+        let text =
+            "fn f(x: &crate::a::B) -> c::D { x.store::<E>(); g::h(i::j!(k)); Vec::<u8>::new() }";
         assert_eq!(paths(text), ["crate::a::B", "c::D", "g::h", "i::j", "Vec"]);
-        assert_eq!(named("println!(\"{}\", a != b); m::p! {}").macros, ["println", "p"]);
+        assert_eq!(
+            named("println!(\"{}\", a != b); m::p! {}").macros,
+            ["println", "p"]
+        );
     }
 
     #[test]
@@ -259,7 +315,13 @@ mod tests {
             mod tests { use k::l; fn g() { { println!() } } }
             use m::n;
         "##;
-        assert_eq!(named(text), Named { paths: vec![(vec![], vec!["m".into(), "n".into()])], macros: vec![] });
+        assert_eq!(
+            named(text),
+            Named {
+                paths: vec![(vec![], vec!["m".into(), "n".into()])],
+                macros: vec![]
+            }
+        );
     }
 
     #[test]

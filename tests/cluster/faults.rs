@@ -47,7 +47,10 @@ fn executors_killed_at_random_moments_lose_and_double_nothing() {
         let _ = cluster.join(&place, Kind::default());
     }
     place.verify();
-    let _ = place.compact(&["--cluster", &cluster.url()]).ended(0).says("16 nothing to do");
+    let _ = place
+        .compact(&["--cluster", &cluster.url()])
+        .ended(0)
+        .says("16 nothing to do");
     place.is_tidy();
 }
 
@@ -60,13 +63,17 @@ fn an_executor_that_hangs_is_replaced_and_does_no_harm_when_it_wakes() {
         let run = begin(&place, &cluster);
         std::thread::sleep(Duration::from_millis(150));
         cluster.executors[0].signal("-STOP");
-        // Its partitions are held: on a folder by its locks, which whoever comes second reports as a lost race.
+        // Its partitions are held: on a folder by its locks, which whoever comes second reports as
+        // a lost race.
         let ran = Ran::of_child(run);
         assert_eq!(ran.code, Some(0), "{ran}");
         cluster.executors[0].signal("-CONT");
         let began = Instant::now();
         while objects(&place) != want {
-            assert!(began.elapsed() < Duration::from_mins(1), "the archive did not become whole: {ran}");
+            assert!(
+                began.elapsed() < Duration::from_mins(1),
+                "the archive did not become whole: {ran}"
+            );
             std::thread::sleep(Duration::from_millis(100));
             let _ = place.compact(&[]).ended(0);
         }
@@ -92,10 +99,19 @@ fn without_its_scheduler_a_run_ends_and_the_next_one_takes_it_up() {
     assert_eq!(objects(&place), want);
     place.verify();
     // And where none is, that is said at once.
-    let _ = place.compact(&["--cluster", "df://127.0.0.1:1"]).ended(1).says("does not answer");
-    let _ = place.compact(&["--cluster", "127.0.0.1:1"]).ended(2).says("write df://host:50050");
+    let _ = place
+        .compact(&["--cluster", "df://127.0.0.1:1"])
+        .ended(1)
+        .says("does not answer");
+    let _ = place
+        .compact(&["--cluster", "127.0.0.1:1"])
+        .ended(2)
+        .says("write df://host:50050");
     let cluster = Cluster::without_executors();
-    let _ = place.compact(&["--cluster", &cluster.url()]).ended(2).says("has no executors");
+    let _ = place
+        .compact(&["--cluster", &cluster.url()])
+        .ended(2)
+        .says("has no executors");
 }
 
 #[test]
@@ -103,15 +119,30 @@ fn another_version_is_refused_by_name() {
     let place = Place::new();
     fleet(&place, 2, 1, 50);
     let mut cluster = Cluster::new(&place, 1);
-    let other = Kind { env: vec![("QLC_PRETEND_VERSION".to_owned(), "9.9.9".to_owned())], ..Kind::default() };
+    let other = Kind {
+        env: vec![("QLC_PRETEND_VERSION".to_owned(), "9.9.9".to_owned())],
+        ..Kind::default()
+    };
     let name = cluster.join(&place, other);
     let ran = place.compact(&["--cluster", &cluster.url()]).ended(2);
-    assert!(ran.stderr.contains(&format!("executor {name}: is qlc 9.9.9")), "{ran}");
+    assert!(
+        ran.stderr
+            .contains(&format!("executor {name}: is qlc 9.9.9")),
+        "{ran}"
+    );
     assert!(objects(&place).is_empty(), "something was written");
     // A client of another version is refused as well.
     let pretend = [("QLC_PRETEND_VERSION", "9.9.9")];
-    let ran = place.qlc_env(&[CATCH_UP, &["--cluster", &cluster.url()]].concat(), &pretend).ended(2);
-    assert!(ran.stderr.contains("one version makes one archive"), "{ran}");
+    let ran = place
+        .qlc_env(
+            &[CATCH_UP, &["--cluster", &cluster.url()]].concat(),
+            &pretend,
+        )
+        .ended(2);
+    assert!(
+        ran.stderr.contains("one version makes one archive"),
+        "{ran}"
+    );
 }
 
 #[test]
@@ -119,7 +150,10 @@ fn an_executor_that_does_not_see_the_stores_is_named_before_work_begins() {
     let place = Place::all_on_s3();
     fleet(&place, 2, 1, 50);
     let mut cluster = Cluster::new(&place, 1);
-    let blind = Kind { env: vec![("AWS_SECRET_ACCESS_KEY".to_owned(), "wrong".to_owned())], ..Kind::default() };
+    let blind = Kind {
+        env: vec![("AWS_SECRET_ACCESS_KEY".to_owned(), "wrong".to_owned())],
+        ..Kind::default()
+    };
     let name = cluster.join(&place, blind);
     let ran = place.compact(&["--cluster", &cluster.url()]).ended(2);
     assert!(ran.stderr.contains(&format!("executor {name}: ")), "{ran}");
@@ -131,7 +165,10 @@ fn an_executor_that_does_not_see_the_stores_is_named_before_work_begins() {
     let gone = place.root().join("elsewhere");
     std::fs::create_dir_all(&gone).unwrap();
     let cluster = Cluster::new(&place, 1);
-    let ran = place.elsewhere("/proc/qlc-archive", &[CATCH_UP, &["--cluster", &cluster.url()]].concat());
+    let ran = place.elsewhere(
+        "/proc/qlc-archive",
+        &[CATCH_UP, &["--cluster", &cluster.url()]].concat(),
+    );
     assert!(ran.stderr.contains("cannot be written to"), "{ran}");
     assert_eq!(ran.code, Some(2), "{ran}");
 }
@@ -141,10 +178,20 @@ fn an_executor_without_the_memory_is_named_before_work_begins() {
     let place = Place::new();
     fleet(&place, 2, 1, 50);
     let mut cluster = Cluster::new(&place, 0);
-    let name = cluster.join(&place, Kind { memory: Some("300MB"), ..Kind::default() });
+    let name = cluster.join(
+        &place,
+        Kind {
+            memory: Some("300MB"),
+            ..Kind::default()
+        },
+    );
     let run = |limit: &str| place.compact(&["--memory-limit", limit, "--cluster", &cluster.url()]);
     let ran = run("1GB").ended(2);
-    assert!(ran.stderr.contains(&format!("executor {name}: has 300 MB for its tasks")), "{ran}");
+    assert!(
+        ran.stderr
+            .contains(&format!("executor {name}: has 300 MB for its tasks")),
+        "{ran}"
+    );
     let _ = run("256MB").ended(0);
     place.verify();
 }
@@ -155,16 +202,30 @@ fn an_executor_with_a_full_disk_leaves_its_work_to_others() {
     fleet(&place, 6, 3, 20_000);
     let want = reference(&place);
     let mut cluster = Cluster::new(&place, 1);
-    let name = cluster.join(&place, Kind { blocks: Some(64), ..Kind::default() });
+    let name = cluster.join(
+        &place,
+        Kind {
+            blocks: Some(64),
+            ..Kind::default()
+        },
+    );
     let ran = place.compact(&["-v", "--cluster", &cluster.url()]).ended(0);
-    assert!(ran.stderr.contains(&name), "the executor was never asked: {ran}");
+    assert!(
+        ran.stderr.contains(&name),
+        "the executor was never asked: {ran}"
+    );
     assert_eq!(objects(&place), want);
     place.verify();
     // Where all of them are full, the partition fails and says where.
     drop(cluster.executors.remove(0));
     let _ = std::fs::remove_dir_all(place.archive());
-    let ran = place.compact(&["--symbol", "s00usdt", "--cluster", &cluster.url()]).ended(1);
-    assert!(ran.stdout.contains(&format!("executor {name}: ")) || ran.stderr.contains("1 of "), "{ran}");
+    let ran = place
+        .compact(&["--symbol", "s00usdt", "--cluster", &cluster.url()])
+        .ended(1);
+    assert!(
+        ran.stdout.contains(&format!("executor {name}: ")) || ran.stderr.contains("1 of "),
+        "{ran}"
+    );
     assert!(objects(&place).is_empty());
     place.is_tidy();
 }

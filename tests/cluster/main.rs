@@ -1,5 +1,5 @@
-//! The cluster: real schedulers and executors on loopback, killed, stopped and short of what they need. Whatever happens,
-//! the archive ends as a local run makes it.
+//! The cluster: real schedulers and executors on loopback, killed, stopped and short of what they
+//! need. Whatever happens, the archive ends as a local run makes it.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,7 +7,10 @@
     clippy::panic,
     reason = "a test that cannot go on fails, and its place in the code is the message"
 )]
-#![expect(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
+#![expect(
+    unreachable_pub,
+    reason = "nothing outside a test binary can reach into it"
+)]
 #![allow(
     dead_code,
     clippy::indexing_slicing,

@@ -22,13 +22,21 @@ pub struct Process {
 
 impl Process {
     fn begin(mut command: Command) -> (Self, BufReader<std::process::ChildStderr>) {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap());
         (Self { child }, lines)
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success(), "kill {name}");
     }
 
@@ -77,14 +85,32 @@ impl Cluster {
     /// Only a scheduler, which soon thinks executors dead that are not heard of.
     pub fn without_executors() -> Self {
         let mut command = qlc();
-        let _ = command.args(["cluster", "scheduler", "--bind-port", "0", "--executor-timeout-seconds", "3"]);
+        let _ = command.args([
+            "cluster",
+            "scheduler",
+            "--bind-port",
+            "0",
+            "--executor-timeout-seconds",
+            "3",
+        ]);
         let (scheduler, mut lines) = Process::begin(command);
         let mut line = String::new();
         let _ = lines.read_line(&mut line).unwrap();
-        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or_default();
-        let port = port.parse().unwrap_or_else(|_| panic!("the scheduler said {line:?}"));
+        let port = line
+            .split("127.0.0.1:")
+            .nth(1)
+            .and_then(|rest| rest.split(';').next())
+            .unwrap_or_default();
+        let port = port
+            .parse()
+            .unwrap_or_else(|_| panic!("the scheduler said {line:?}"));
         drain(lines);
-        Self { scheduler, executors: Vec::new(), port, dir: TempDir::new().unwrap() }
+        Self {
+            scheduler,
+            executors: Vec::new(),
+            port,
+            dir: TempDir::new().unwrap(),
+        }
     }
 
     /// Starts one more executor and waits until the scheduler knows it; returns its name.
@@ -101,10 +127,22 @@ impl Cluster {
             }
         };
         let _ = command
-            .args(["cluster", "executor", "--vcores", "2", "--memory-pool-size", kind.memory.unwrap_or("8GB")])
+            .args([
+                "cluster",
+                "executor",
+                "--vcores",
+                "2",
+                "--memory-pool-size",
+                kind.memory.unwrap_or("8GB"),
+            ])
             .args(["--executor-heartbeat-interval-seconds", "1"])
             .args(["--scheduler-port", &self.port.to_string()])
-            .args(["--bind-port", &port.to_string(), "--bind-grpc-port", &grpc.to_string()])
+            .args([
+                "--bind-port",
+                &port.to_string(),
+                "--bind-grpc-port",
+                &grpc.to_string(),
+            ])
             .arg("--spill-dir")
             .arg(self.dir.path().join(port.to_string()));
         if let Some(server) = place.store() {
@@ -124,7 +162,8 @@ impl Cluster {
         let port = name.rsplit(':').next().unwrap_or_default();
         let began = Instant::now();
         loop {
-            let known = get(self.port, "/qlc/executors").is_some_and(|text| text.contains(&format!("\"port\":{port}")));
+            let known = get(self.port, "/qlc/executors")
+                .is_some_and(|text| text.contains(&format!("\"port\":{port}")));
             if known && get(port.parse().unwrap(), "/qlc/about").is_some() {
                 return;
             }
@@ -144,17 +183,25 @@ pub fn get(port: u16, path: &str) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text).ok()?;
-    text.starts_with("HTTP/1.1 200").then(|| text.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
+    text.starts_with("HTTP/1.1 200")
+        .then(|| text.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
 }
 
 /// The binary without what the environment of the tests might tell it.
 fn qlc() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qlc"));
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|n| n.starts_with("QLC_") || n.starts_with("AWS_") || n == "RUST_LOG") {
+        if name
+            .to_str()
+            .is_some_and(|n| n.starts_with("QLC_") || n.starts_with("AWS_") || n == "RUST_LOG")
+        {
             let _ = command.env_remove(name);
         }
     }
@@ -162,13 +209,21 @@ fn qlc() -> Command {
 }
 
 /// Reads what a process says, so that it is never held up, and shows it with the test's own output.
-#[expect(clippy::print_stderr, reason = "a test that fails shows what its processes said")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a test that fails shows what its processes said"
+)]
 fn drain(lines: BufReader<std::process::ChildStderr>) {
-    drop(std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(|line| eprintln!("{line}"))));
+    drop(std::thread::spawn(move || {
+        lines
+            .lines()
+            .map_while(Result::ok)
+            .for_each(|line| eprintln!("{line}"));
+    }));
 }
 
-/// A port that nobody listens on, nor will: it is given once, and lies below those that the system gives to whoever asks for
-/// none in particular, such as the other side of a connection.
+/// A port that nobody listens on, nor will: it is given once, and lies below those that the system
+/// gives to whoever asks for none in particular, such as the other side of a connection.
 fn free() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     loop {

@@ -19,9 +19,11 @@ pub fn fleet(place: &Place, symbols: usize, files: i64, rows: i64) {
         let name: &'static str = Box::leak(format!("s{nth:02}usdt").into_boxed_str());
         for file in 0..files {
             let start = DAY + file * HOUR + (nth as i64) * MINUTE;
-            let events =
-                Events::sealed(quotes(start, HOUR / rows + 7, file * rows, rows)).series("binance", "bbo", name);
-            let key = format!("exchange=binance/stream=bbo/symbol={name}/2026-02-03_{file:02}-00-00.parquet");
+            let events = Events::sealed(quotes(start, HOUR / rows + 7, file * rows, rows))
+                .series("binance", "bbo", name);
+            let key = format!(
+                "exchange=binance/stream=bbo/symbol={name}/2026-02-03_{file:02}-00-00.parquet"
+            );
             let _ = place.put(&key, &events.bytes());
         }
     }
@@ -53,12 +55,18 @@ fn a_fleet_has_the_bytes_of_a_local_run() {
         fleet(&place, 12, 4, 500);
         let want = reference(&place);
         let cluster = Cluster::new(&place, 2);
-        let ran = place.compact(&["--cluster", &cluster.url()]).ended(0).says("12 done");
+        let ran = place
+            .compact(&["--cluster", &cluster.url()])
+            .ended(0)
+            .says("12 done");
         assert_eq!(objects(&place), want, "{ran}");
         place.verify();
         place.leaves_nothing();
         // A second run does nothing and says so.
-        let _ = place.compact(&["--cluster", &cluster.url()]).ended(0).says("12 nothing to do");
+        let _ = place
+            .compact(&["--cluster", &cluster.url()])
+            .ended(0)
+            .says("12 nothing to do");
         assert_eq!(objects(&place), want);
     }
 }
@@ -67,12 +75,17 @@ fn a_fleet_has_the_bytes_of_a_local_run() {
 fn what_cannot_be_compacted_is_quarantined_once() {
     let place = Place::new();
     fleet(&place, 3, 3, 200);
-    let bad = Events::sealed(quotes(DAY, HOUR, 0, 5)).series("binance", "bbo", "s01usdt").bytes();
+    let bad = Events::sealed(quotes(DAY, HOUR, 0, 5))
+        .series("binance", "bbo", "s01usdt")
+        .bytes();
     let key = "exchange=binance/stream=bbo/symbol=s01usdt/2026-02-03_09-00-00.parquet";
     let _ = place.put(key, &damage::truncated(&bad, bad.len() / 2));
     let want = reference(&place);
     let cluster = Cluster::new(&place, 2);
-    let _ = place.compact(&["--cluster", &cluster.url()]).ended(3).says("1 quarantined");
+    let _ = place
+        .compact(&["--cluster", &cluster.url()])
+        .ended(3)
+        .says("1 quarantined");
     assert_eq!(objects(&place), want);
     // The same bytes are not tried again.
     let _ = place.compact(&["--cluster", &cluster.url()]).ended(0);
@@ -86,18 +99,37 @@ fn dry_runs_modes_and_outcomes_are_those_of_a_local_run() {
     let cluster = Cluster::new(&place, 1);
     let url = cluster.url();
     let foreseen = place.compact(&["--dry-run", "--format", "json"]).ended(0);
-    let ran = place.compact(&["--dry-run", "--format", "json", "--cluster", &url]).ended(0);
+    let ran = place
+        .compact(&["--dry-run", "--format", "json", "--cluster", &url])
+        .ended(0);
     assert_eq!(ran.stdout, foreseen.stdout);
-    let single = ["compact", "--mode", "single", "--date", "20260203", "--stream", "bbo", "--symbol", "s02usdt"];
-    let ran = place.qlc(&[&single[..], &["--format", "json", "--cluster", &url]].concat()).ended(0);
-    let [outcome] = &ran.json()[..] else { panic!("{ran}") };
-    assert_eq!((outcome["status"].as_str(), outcome["rows"].as_u64()), (Some("done"), Some(200)));
+    let single = [
+        "compact", "--mode", "single", "--date", "20260203", "--stream", "bbo", "--symbol",
+        "s02usdt",
+    ];
+    let ran = place
+        .qlc(&[&single[..], &["--format", "json", "--cluster", &url]].concat())
+        .ended(0);
+    let [outcome] = &ran.json()[..] else {
+        panic!("{ran}")
+    };
+    assert_eq!(
+        (outcome["status"].as_str(), outcome["rows"].as_u64()),
+        (Some("done"), Some(200))
+    );
     assert_eq!(objects(&place).len(), 2, "one partition");
-    let ran = place.compact(&["--format", "json", "--cluster", &url]).ended(0);
+    let ran = place
+        .compact(&["--format", "json", "--cluster", &url])
+        .ended(0);
     let done = ran.json().iter().filter(|o| o["status"] == "done").count();
     assert_eq!(done, 3, "{ran}");
     // The record of the run names the plan of every partition that was made.
-    let ran = place.qlc(&["query", "SELECT count(*) AS n FROM archive.runs WHERE plan IS NOT NULL", "--format", "csv"]);
+    let ran = place.qlc(&[
+        "query",
+        "SELECT count(*) AS n FROM archive.runs WHERE plan IS NOT NULL",
+        "--format",
+        "csv",
+    ]);
     assert_eq!(ran.ended(0).stdout, "n\n4\n");
 }
 
@@ -115,16 +147,35 @@ fn statements_have_the_rows_of_a_local_run() {
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'archive' ORDER BY table_name",
         ] {
             let local = place.qlc(&["query", sql, "--format", "csv"]).ended(0);
-            let there = place.qlc(&["query", sql, "--format", "csv", "--cluster", &cluster.url()]).ended(0);
+            let there = place
+                .qlc(&["query", sql, "--format", "csv", "--cluster", &cluster.url()])
+                .ended(0);
             assert_eq!(there.stdout, local.stdout, "{sql}");
         }
         for name in ["duplicates", "rows_per_hour", "gaps"] {
-            let args = ["query", "--name", name, "--param", "stream=bbo", "--format", "csv"];
+            let args = [
+                "query",
+                "--name",
+                name,
+                "--param",
+                "stream=bbo",
+                "--format",
+                "csv",
+            ];
             let local = place.qlc(&args).ended(0);
-            let there = place.qlc(&[&args[..], &["--cluster", &cluster.url()]].concat()).ended(0);
+            let there = place
+                .qlc(&[&args[..], &["--cluster", &cluster.url()]].concat())
+                .ended(0);
             assert_eq!(sorted(&there.stdout), sorted(&local.stdout), "{name}");
         }
-        let wrong = place.qlc(&["query", "SELECT nothing FROM bbo", "--cluster", &cluster.url()]).ended(2);
+        let wrong = place
+            .qlc(&[
+                "query",
+                "SELECT nothing FROM bbo",
+                "--cluster",
+                &cluster.url(),
+            ])
+            .ended(2);
         assert!(wrong.stderr.contains("nothing"), "{wrong}");
     }
 }
@@ -148,10 +199,18 @@ fn processes_tell_of_themselves() {
     let executors: serde_json::Value = serde_json::from_str(&executors).unwrap();
     let port = u16::try_from(executors[0]["port"].as_u64().unwrap()).unwrap();
     let told = get(port, "/metrics").unwrap();
-    assert!(told.contains("qlc_executor_done_tasks_total 6\n"), "three days of two symbols were looked at: {told}");
-    assert!(told.contains("qlc_executor_memory_taken_bytes 0\n"), "{told}");
+    assert!(
+        told.contains("qlc_executor_done_tasks_total 6\n"),
+        "three days of two symbols were looked at: {told}"
+    );
+    assert!(
+        told.contains("qlc_executor_memory_taken_bytes 0\n"),
+        "{told}"
+    );
     let checked = place.qlc(&["doctor", "--cluster", &cluster.url()]);
-    let checked = checked.says("executors: 1, partitions at a time: 2").says(&format!("127.0.0.1:{port}: qlc"));
+    let checked = checked
+        .says("executors: 1, partitions at a time: 2")
+        .says(&format!("127.0.0.1:{port}: qlc"));
     assert!(checked.code.is_some());
     // Told to stop, both end well.
     let executor = cluster.executors.last_mut().unwrap();
@@ -167,8 +226,13 @@ fn several_spools_are_those_of_a_local_run() {
     let file = "2026-02-03_00-00-00.parquet";
     let sealed = |seq| Events::sealed(quotes(DAY, MINUTE, seq, 300)).bytes();
     let _ = place.put_quotes(file, &sealed(0));
-    place.server().put(&format!("b/{SERIES}/{file}"), &sealed(7_000));
-    let spools = [format!("a={}", place.spool().display()), format!("b=s3://{BUCKET}/b")];
+    place
+        .server()
+        .put(&format!("b/{SERIES}/{file}"), &sealed(7_000));
+    let spools = [
+        format!("a={}", place.spool().display()),
+        format!("b=s3://{BUCKET}/b"),
+    ];
     let on = |args: &[&str]| place.on_spools(&[&spools[0], &spools[1]], args, &[]);
     let cluster = Cluster::new(&place, 2);
     let url = cluster.url();
@@ -182,11 +246,15 @@ fn several_spools_are_those_of_a_local_run() {
     }
     let local = place.root().join("local").display().to_string();
     let _ = on(&[CATCH_UP, &["--archive", &local]].concat()).ended(0);
-    let _ = on(&[CATCH_UP, &["--cluster", &url]].concat()).ended(0).says("1 done");
+    let _ = on(&[CATCH_UP, &["--cluster", &url]].concat())
+        .ended(0)
+        .says("1 done");
     let mut want = listing(std::path::Path::new(&local));
     want.retain(|key, _| key.ends_with("data.parquet") || key.ends_with("meta.json"));
     assert_eq!(objects(&place), want);
-    let _ = on(&[CATCH_UP, &["--cluster", &url]].concat()).ended(0).says("1 nothing to do");
+    let _ = on(&[CATCH_UP, &["--cluster", &url]].concat())
+        .ended(0)
+        .says("1 nothing to do");
     let ran = on(&["doctor", "--memory-limit", "256MB", "--cluster", &url]).ended(0);
     assert!(ran.stdout.contains("executors: 2"), "{ran}");
 }

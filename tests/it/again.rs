@@ -1,4 +1,5 @@
-//! Runs after the first: nothing is done twice, what came late is added, what left the spool stays in the archive.
+//! Runs after the first: nothing is done twice, what came late is added, what left the spool stays
+//! in the archive.
 
 use std::{
     fs,
@@ -31,12 +32,21 @@ fn put(place: &Place, parts: &[Vec<Quote>], which: impl IntoIterator<Item = usiz
 
 fn remove(place: &Place, which: impl IntoIterator<Item = usize>) {
     for n in which {
-        fs::remove_file(place.spool().join("exchange=binance/stream=bbo/symbol=btcusdt").join(name(n))).unwrap();
+        fs::remove_file(
+            place
+                .spool()
+                .join("exchange=binance/stream=bbo/symbol=btcusdt")
+                .join(name(n)),
+        )
+        .unwrap();
     }
 }
 
 fn partition(place: &Place) -> Published {
-    published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203"))
+    published(
+        &place.archive(),
+        &dir("binance", "bbo", "btcusdt", "20260203"),
+    )
 }
 
 /// Compacts, verifies and looks for leftovers.
@@ -62,10 +72,16 @@ fn a_second_run_does_nothing_and_says_so() {
     put(&place, &parts(), 0..5);
     let _ = run(&place);
     let before = listing(&place.archive());
-    let _ = run(&place).says("nothing to do").says("up to date: the archive holds all 500 rows of 5 files");
+    let _ = run(&place)
+        .says("nothing to do")
+        .says("up to date: the archive holds all 500 rows of 5 files");
     assert_eq!(listing(&place.archive()), before);
     let _ = place.compact(&["--force", "-v"]).ended(0).says("forced");
-    assert_eq!(listing(&place.archive()), before, "forced, the same bytes, but for nothing");
+    assert_eq!(
+        listing(&place.archive()),
+        before,
+        "forced, the same bytes, but for nothing"
+    );
 }
 
 #[test]
@@ -112,7 +128,8 @@ fn late_rows_without_seq_come_after_archived_ones_of_their_instant() {
         rows
     };
     let (first, late) = (at(50), at(10));
-    let put = |name: &str, rows: &[Quote]| place.put_quotes(name, &Events::older(rows.to_vec()).bytes());
+    let put =
+        |name: &str, rows: &[Quote]| place.put_quotes(name, &Events::older(rows.to_vec()).bytes());
     let gone = put("2026-02-03_b.parquet", &first);
     let _ = run(&place);
     fs::remove_file(gone).unwrap();
@@ -120,8 +137,14 @@ fn late_rows_without_seq_come_after_archived_ones_of_their_instant() {
     let _ = put("2026-02-03_a.parquet", &late);
     let _ = run(&place);
     let order = [first[0], late[0], first[1], late[1], first[2], late[2]];
-    let expected: Vec<Quote> =
-        (0..).zip(order).map(|(seq, q)| Quote { seq, ts_event: q.ts_event / 1_000_000, ..q }).collect();
+    let expected: Vec<Quote> = (0..)
+        .zip(order)
+        .map(|(seq, q)| Quote {
+            seq,
+            ts_event: q.ts_event / 1_000_000,
+            ..q
+        })
+        .collect();
     assert_eq!(partition(&place).quotes(), expected);
     let _ = run(&place).says("nothing to do");
 }
@@ -131,12 +154,20 @@ fn a_late_file_in_another_unit_brings_the_archived_rows_along() {
     use super::support::events::Times;
     use arrow::datatypes::TimeUnit::Millisecond;
     let place = Place::new();
-    let (first, late) = (quotes(DAY, SECOND, 0, 50), quotes(DAY + 10, SECOND, 100, 50));
-    let in_ms = Events::sealed(first.clone()).times(Times::Int64(Millisecond)).bytes();
+    let (first, late) = (
+        quotes(DAY, SECOND, 0, 50),
+        quotes(DAY + 10, SECOND, 100, 50),
+    );
+    let in_ms = Events::sealed(first.clone())
+        .times(Times::Int64(Millisecond))
+        .bytes();
     let gone = place.put_quotes("2026-02-03_0.parquet", &in_ms);
     let _ = run(&place);
     fs::remove_file(gone).unwrap();
-    let _ = place.put_quotes("2026-02-03_1.parquet", &Events::sealed(late.clone()).bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_1.parquet",
+        &Events::sealed(late.clone()).bytes(),
+    );
     let _ = run(&place);
     let mut all = [first, late].concat();
     all.sort_by_key(|q| (q.ts_event, q.seq));
@@ -150,9 +181,13 @@ fn a_file_whose_time_alone_changed_is_still_known() {
     put(&place, &parts(), 0..2);
     let _ = run(&place);
     let before = listing(&place.archive());
-    let path = place.spool().join("exchange=binance/stream=bbo/symbol=btcusdt").join(name(0));
+    let path = place
+        .spool()
+        .join("exchange=binance/stream=bbo/symbol=btcusdt")
+        .join(name(0));
     let file = fs::File::options().write(true).open(path).unwrap();
-    file.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_hours(1))
+        .unwrap();
     let _ = run(&place).says("nothing to do");
     assert_eq!(without_notes(listing(&place.archive())), before);
 }
@@ -175,20 +210,33 @@ fn a_file_of_a_known_name_with_other_content_is_a_new_file() {
 fn the_same_rows_under_another_name_count_once() {
     let (parts, place) = (parts(), Place::new());
     put(&place, &parts, [0]);
-    let _ = place.put_quotes("2026-02-03_copy.parquet", &Events::sealed(parts[0].clone()).bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_copy.parquet",
+        &Events::sealed(parts[0].clone()).bytes(),
+    );
     let _ = run(&place);
     let published = partition(&place);
     assert_eq!(published.quotes(), parts[0]);
     let copy = &published.receipt["copies"][0];
-    assert!(copy["name"].as_str().unwrap().ends_with("2026-02-03_copy.parquet"), "{copy}");
+    assert!(
+        copy["name"]
+            .as_str()
+            .unwrap()
+            .ends_with("2026-02-03_copy.parquet"),
+        "{copy}"
+    );
     let _ = run(&place).says("nothing to do");
     // One that comes late is known by its rows as well.
-    let _ = place.put_quotes("2026-02-03_later.parquet", &Events::sealed(parts[0].clone()).bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_later.parquet",
+        &Events::sealed(parts[0].clone()).bytes(),
+    );
     let _ = run(&place).says("nothing to do");
     assert_eq!(partition(&place).bytes, published.bytes);
 }
 
-/// A name whose file was replaced by one with other rows; the second file is renamed, and another one comes late.
+/// A name whose file was replaced by one with other rows; the second file is renamed, and another
+/// one comes late.
 #[test]
 fn a_renamed_file_is_held_against_its_own_rows_whatever_its_name_had_before() {
     let (parts, place) = (parts(), Place::new());
@@ -206,14 +254,17 @@ fn a_renamed_file_is_held_against_its_own_rows_whatever_its_name_had_before() {
     assert_eq!(partition(&place).quotes(), all);
 }
 
-/// The rows of a file without `seq` change in their place, and the changed file is copied: the archived rows stay, and bytes
-/// that are blamed are no new rows under another name.
+/// The rows of a file without `seq` change in their place, and the changed file is copied: the
+/// archived rows stay, and bytes that are blamed are no new rows under another name.
 #[test]
 fn a_file_that_changed_in_place_is_blamed_beside_its_copy() {
     let place = Place::new();
     let file = |price: i64| {
         let rows = quotes(DAY, SECOND, price, 5);
-        Events::sealed(rows).without_seq().compressed(Compression::UNCOMPRESSED).bytes()
+        Events::sealed(rows)
+            .without_seq()
+            .compressed(Compression::UNCOMPRESSED)
+            .bytes()
     };
     assert_eq!(file(0).len(), file(7).len());
     let path = place.put_quotes(&name(1), &file(0));
@@ -221,7 +272,12 @@ fn a_file_that_changed_in_place_is_blamed_beside_its_copy() {
     let before = partition(&place).quotes();
     let time = fs::metadata(&path).unwrap().modified().unwrap();
     fs::write(&path, file(7)).unwrap();
-    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
     // The copy comes first by its name.
     let _ = place.put_quotes(&name(0), &file(7));
     let _ = place.compact(&[]).ended(3).says("SOURCE_CHANGED");
@@ -230,13 +286,16 @@ fn a_file_that_changed_in_place_is_blamed_beside_its_copy() {
     let _ = place.compact(&[]).ended(0).says("2 files in QUARANTINE");
 }
 
-/// The receipt knows the rows of a file under the name that it had, or that of a copy; the file itself changes, and another
-/// one without `seq` has all of them read again.
+/// The receipt knows the rows of a file under the name that it had, or that of a copy; the file
+/// itself changes, and another one without `seq` has all of them read again.
 #[test]
 fn a_file_that_changed_in_place_is_blamed_under_whatever_name_its_rows_are_on_record() {
     let file = |price: i64| {
         let rows = quotes(DAY, SECOND, price, 5);
-        Events::sealed(rows).without_seq().compressed(Compression::UNCOMPRESSED).bytes()
+        Events::sealed(rows)
+            .without_seq()
+            .compressed(Compression::UNCOMPRESSED)
+            .bytes()
     };
     for keeps_first in [false, true] {
         let place = Place::new();
@@ -252,12 +311,28 @@ fn a_file_that_changed_in_place_is_blamed_under_whatever_name_its_rows_are_on_re
         let _ = place.compact(&[]).ended(0);
         let time = fs::metadata(&renamed).unwrap().modified().unwrap();
         fs::write(&renamed, file(7)).unwrap();
-        fs::File::options().write(true).open(&renamed).unwrap().set_modified(time).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&renamed)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
         let late = quotes(DAY + 60 * SECOND, SECOND, 0, 2);
-        let _ = place.put_quotes(&name(2), &Events::sealed(late.clone()).without_seq().bytes());
+        let _ = place.put_quotes(
+            &name(2),
+            &Events::sealed(late.clone()).without_seq().bytes(),
+        );
         let _ = place.compact(&[]).ended(3).says("SOURCE_CHANGED");
-        let prices = |rows: &[Quote]| rows.iter().map(|q| (q.ts_event, q.bid_price.to_bits())).collect::<Vec<_>>();
-        assert_eq!(prices(&partition(&place).quotes()), prices(&[before, late].concat()), "{keeps_first}");
+        let prices = |rows: &[Quote]| {
+            rows.iter()
+                .map(|q| (q.ts_event, q.bid_price.to_bits()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            prices(&partition(&place).quotes()),
+            prices(&[before, late].concat()),
+            "{keeps_first}"
+        );
         place.verify();
         let _ = place.compact(&[]).ended(0).says("1 file in QUARANTINE");
     }
@@ -270,10 +345,19 @@ fn a_late_neighbour_feeds_a_day_that_was_published() {
     put(&place, &parts(), [0]);
     let _ = run(&place);
     let spanning = quotes(midnight - 3 * SECOND, SECOND, 77, 6);
-    let _ = place.put_quotes("2026-02-04_00-00-01.parquet", &Events::sealed(spanning.clone()).bytes());
+    let _ = place.put_quotes(
+        "2026-02-04_00-00-01.parquet",
+        &Events::sealed(spanning.clone()).bytes(),
+    );
     let _ = run(&place);
-    assert_eq!(partition(&place).quotes(), [parts()[0].clone(), spanning[..3].to_vec()].concat());
-    let next = published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260204"));
+    assert_eq!(
+        partition(&place).quotes(),
+        [parts()[0].clone(), spanning[..3].to_vec()].concat()
+    );
+    let next = published(
+        &place.archive(),
+        &dir("binance", "bbo", "btcusdt", "20260204"),
+    );
     assert_eq!(next.quotes(), spanning[3..]);
     let _ = run(&place).says("nothing to do");
 }
@@ -283,7 +367,10 @@ fn damaged_archived_data_is_not_taken_in_again() {
     let (parts, place) = (parts(), Place::new());
     put(&place, &parts, [0]);
     let _ = run(&place);
-    let path = place.archive().join(dir("binance", "bbo", "btcusdt", "20260203")).join("data.parquet");
+    let path = place
+        .archive()
+        .join(dir("binance", "bbo", "btcusdt", "20260203"))
+        .join("data.parquet");
     let mut bytes = fs::read(&path).unwrap();
     bytes[100] ^= 1;
     fs::write(&path, &bytes).unwrap();
@@ -300,7 +387,10 @@ fn another_level_of_compression_gives_other_bytes_and_the_same_rows() {
     let (parts, place) = (parts(), Place::new());
     put(&place, &parts, [0, 1]);
     let _ = run(&place);
-    let path = place.archive().join(dir("binance", "bbo", "btcusdt", "20260203")).join("data.parquet");
+    let path = place
+        .archive()
+        .join(dir("binance", "bbo", "btcusdt", "20260203"))
+        .join("data.parquet");
     let usual = fs::read(&path).unwrap();
     let _ = place.compact(&["--force", "--zstd-level", "19"]).ended(0);
     assert_ne!(fs::read(&path).unwrap(), usual);
@@ -309,20 +399,29 @@ fn another_level_of_compression_gives_other_bytes_and_the_same_rows() {
     let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
     let _ = place.compact(&["--force"]).ended(0);
     assert_eq!(fs::read(&path).unwrap(), usual);
-    let _ = place.compact(&["--zstd-level", "23"]).ended(2).says("from 1 to 22");
+    let _ = place
+        .compact(&["--zstd-level", "23"])
+        .ended(2)
+        .says("from 1 to 22");
     place.is_tidy();
 }
 
-/// A run that was killed before it wrote the mark of its generation left a published day: whatever the next run does there, it
-/// writes the mark, so that the one after it has nothing to do.
+/// A run that was killed before it wrote the mark of its generation left a published day: whatever
+/// the next run does there, it writes the mark, so that the one after it has nothing to do.
 #[test]
 fn a_mark_that_a_killed_run_left_unwritten_is_written_by_the_next() {
     for bad in [false, true] {
         let place = Place::new();
-        let _ = place.put_quotes("2026-02-03_00-00-00.parquet", &Events::sealed(quotes(DAY, SECOND, 0, 5)).bytes());
+        let _ = place.put_quotes(
+            "2026-02-03_00-00-00.parquet",
+            &Events::sealed(quotes(DAY, SECOND, 0, 5)).bytes(),
+        );
         let _ = place.compact(&[]).ended(0);
         let whole = listing(&place.archive());
-        let marks: Vec<&String> = whole.keys().filter(|key| key.ends_with(".published")).collect();
+        let marks: Vec<&String> = whole
+            .keys()
+            .filter(|key| key.ends_with(".published"))
+            .collect();
         assert_eq!(marks.len(), 1);
         fs::remove_file(place.archive().join(marks[0])).unwrap();
         if bad {
@@ -337,14 +436,16 @@ fn a_mark_that_a_killed_run_left_unwritten_is_written_by_the_next() {
     }
 }
 
-/// Nobody reads again to find out what was found out: `compact` notes it, and `status`, which only lists, agrees with it.
+/// Nobody reads again to find out what was found out: `compact` notes it, and `status`, which only
+/// lists, agrees with it.
 #[test]
 fn a_file_that_was_touched_renamed_copied_or_moved_is_known_to_all() {
     type Change = fn(&std::path::Path);
     let changes: [Change; 4] = [
         |path| {
             let file = fs::File::options().write(true).open(path).unwrap();
-            file.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
+            file.set_modified(SystemTime::now() + Duration::from_hours(1))
+                .unwrap();
         },
         |path| fs::rename(path, path.with_file_name("2026-02-03_renamed.parquet")).unwrap(),
         |path| {
@@ -362,14 +463,24 @@ fn a_file_that_was_touched_renamed_copied_or_moved_is_known_to_all() {
         let _ = place.compact(&[]).ended(0);
         change(&path);
         let _ = place.compact(&[]).ended(0).says("nothing to do");
-        let strict = ["status", "--strict", "--now", super::support::run::NOW, "--date", "20260203"];
+        let strict = [
+            "status",
+            "--strict",
+            "--now",
+            super::support::run::NOW,
+            "--date",
+            "20260203",
+        ];
         let _ = place.qlc(&strict).ended(0);
         let noted = listing(&place.archive());
         let _ = place.compact(&[]).ended(0).says("nothing to do");
         assert_eq!(listing(&place.archive()), noted);
         place.verify();
         // The notes of a generation go with its receipt.
-        let _ = place.put_quotes(&name(1), &Events::sealed(quotes(DAY + 60 * SECOND, SECOND, 9, 5)).bytes());
+        let _ = place.put_quotes(
+            &name(1),
+            &Events::sealed(quotes(DAY + 60 * SECOND, SECOND, 9, 5)).bytes(),
+        );
         let _ = place.compact(&[]).ended(0);
         assert_eq!(partition(&place).quotes().len(), 10);
         place.verify();

@@ -1,4 +1,5 @@
-//! A thousand flipped bits and cuts in a published day: `verify` finds every one, and no run takes one in.
+//! A thousand flipped bits and cuts in a published day: `verify` finds every one, and no run takes
+//! one in.
 
 use std::fs;
 
@@ -11,14 +12,17 @@ use super::support::{
 
 fn put(place: &Place, second: i64) -> std::path::PathBuf {
     let file = Events::sealed(quotes(DAY + second * SECOND, SECOND, second, 200));
-    place.put_quotes(&format!("2026-02-03_00-00-{second:02}.parquet"), &file.bytes())
+    place.put_quotes(
+        &format!("2026-02-03_00-00-{second:02}.parquet"),
+        &file.bytes(),
+    )
 }
 
 /// Objects: keys and bytes.
 type Objects = Vec<(String, Vec<u8>)>;
 
-/// A day whose source has left the spool and that a late file is about to be added to, so that the archived data must be
-/// read; its objects; and the data with the late rows.
+/// A day whose source has left the spool and that a late file is about to be added to, so that the
+/// archived data must be read; its objects; and the data with the late rows.
 fn begun() -> (Place, Objects, Vec<u8>) {
     let place = Place::new();
     let gone = put(&place, 0);
@@ -26,7 +30,9 @@ fn begun() -> (Place, Objects, Vec<u8>) {
     place.verify();
     fs::remove_file(gone).unwrap();
     let keys = listing(&place.archive()).into_keys();
-    let objects: Objects = keys.map(|key| (key.clone(), fs::read(place.archive().join(key)).unwrap())).collect();
+    let objects: Objects = keys
+        .map(|key| (key.clone(), fs::read(place.archive().join(key)).unwrap()))
+        .collect();
     let _ = put(&place, 30);
     let _ = place.compact(&[]).ended(0);
     place.verify();
@@ -39,7 +45,11 @@ fn begun() -> (Place, Objects, Vec<u8>) {
 fn check(name: &str, damages: impl Fn(&[u8]) -> Vec<(String, Vec<u8>)>) {
     let (place, objects, whole) = begun();
     let key = format!("{}/{name}", home());
-    let sound = &objects.iter().find(|(k, _)| *k == key).expect("the object").1;
+    let sound = &objects
+        .iter()
+        .find(|(k, _)| *k == key)
+        .expect("the object")
+        .1;
     let all = damages(sound);
     assert!(all.len() >= 500, "{} damages", all.len());
     inside::runtime().block_on(async {
@@ -52,14 +62,27 @@ fn check(name: &str, damages: impl Fn(&[u8]) -> Vec<(String, Vec<u8>)>) {
             let outcomes = inside::compact(place.root()).await;
             let data = fs::read(place.archive().join(home()).join("data.parquet")).unwrap();
             if name == "data.parquet" {
-                assert_eq!(outcomes[0].status, qlc::compact::Status::Failed, "{name}, {what}: {outcomes:?}");
+                assert_eq!(
+                    outcomes[0].status,
+                    qlc::compact::Status::Failed,
+                    "{name}, {what}: {outcomes:?}"
+                );
                 assert_eq!(data, damaged, "{name}, {what}: it is left as it is");
             } else {
-                // The receipt knows the data, so that meta.json is made again from it, or nothing is touched.
-                let untouched = data == objects.iter().find(|(k, _)| k.ends_with("data.parquet")).unwrap().1;
+                // The receipt knows the data, so that meta.json is made again from it, or nothing
+                // is touched.
+                let untouched = data
+                    == objects
+                        .iter()
+                        .find(|(k, _)| k.ends_with("data.parquet"))
+                        .unwrap()
+                        .1;
                 assert!(data == whole || untouched, "{name}, {what}: {outcomes:?}");
                 let failed = outcomes[0].status == qlc::compact::Status::Failed;
-                assert!(failed || inside::findings(place.root()).await.is_empty(), "{name}, {what}: {outcomes:?}");
+                assert!(
+                    failed || inside::findings(place.root()).await.is_empty(),
+                    "{name}, {what}: {outcomes:?}"
+                );
             }
         }
     });
@@ -79,18 +102,29 @@ fn cut(sound: &[u8], length: usize) -> (String, Vec<u8>) {
 fn damage_of_the_data() {
     check("data.parquet", |sound| {
         let mut dice = Dice::new(8);
-        let flips = (0..500).map(|_| dice.throw(sound.len() * 8)).collect::<Vec<_>>();
-        let cuts = (0..200).map(|_| dice.throw(sound.len())).collect::<Vec<_>>();
+        let flips = (0..500)
+            .map(|_| dice.throw(sound.len() * 8))
+            .collect::<Vec<_>>();
+        let cuts = (0..200)
+            .map(|_| dice.throw(sound.len()))
+            .collect::<Vec<_>>();
         let flips = flips.into_iter().map(|bit| flipped(sound, bit));
-        flips.chain(cuts.into_iter().map(|length| cut(sound, length))).collect()
+        flips
+            .chain(cuts.into_iter().map(|length| cut(sound, length)))
+            .collect()
     });
 }
 
 #[test]
 fn damage_of_the_meta() {
     check("meta.json", |sound| {
-        let flips = (0..sound.len() * 8).step_by(5).map(|bit| flipped(sound, bit));
-        flips.chain((0..sound.len()).step_by(3).map(|n| cut(sound, n))).chain([cut(sound, sound.len() - 1)]).collect()
+        let flips = (0..sound.len() * 8)
+            .step_by(5)
+            .map(|bit| flipped(sound, bit));
+        flips
+            .chain((0..sound.len()).step_by(3).map(|n| cut(sound, n)))
+            .chain([cut(sound, sound.len() - 1)])
+            .collect()
     });
 }
 
@@ -98,10 +132,17 @@ fn damage_of_the_meta() {
 #[test]
 fn a_receipt_that_rotted_completes_nothing() {
     let place = Place::new();
-    let _ = place.put_quotes("2026-02-03_00-00-00.parquet", &Events::sealed(quotes(DAY, SECOND, 0, 59)).bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_00-00-00.parquet",
+        &Events::sealed(quotes(DAY, SECOND, 0, 59)).bytes(),
+    );
     let _ = place.compact(&[]).ended(0);
     let before = listing(&place.archive());
-    let key = before.keys().find(|key| key.starts_with("_receipts/") && !key.contains(".published")).unwrap().clone();
+    let key = before
+        .keys()
+        .find(|key| key.starts_with("_receipts/") && !key.contains(".published"))
+        .unwrap()
+        .clone();
     let path = place.archive().join(key);
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"rows\": 59", "\"rows\": 60")).unwrap();

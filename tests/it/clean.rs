@@ -9,12 +9,21 @@ use super::support::{
 };
 
 fn put(place: &Place, name: &str, start: i64, seq: i64) {
-    let _ = place.put_quotes(name, &Events::sealed(quotes(start, SECOND, seq, 20)).bytes());
+    let _ = place.put_quotes(
+        name,
+        &Events::sealed(quotes(start, SECOND, seq, 20)).bytes(),
+    );
 }
 
-#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "keys are compared as they are")]
+#[expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "keys are compared as they are"
+)]
 fn receipts(place: &Place) -> usize {
-    listing(&place.archive()).keys().filter(|key| key.starts_with("_receipts/") && key.ends_with(".json")).count()
+    listing(&place.archive())
+        .keys()
+        .filter(|key| key.starts_with("_receipts/") && key.ends_with(".json"))
+        .count()
 }
 
 #[test]
@@ -32,7 +41,10 @@ fn receipts_that_the_history_needs_stay() {
     let before = listing(&place.archive());
 
     // Each generation was built upon the one before it.
-    let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0).says("nothing to clean");
+    let _ = place
+        .qlc(&["clean", "--older-than", "0s"])
+        .ended(0)
+        .says("nothing to clean");
     assert_eq!(listing(&place.archive()), before);
     place.verify();
     let _ = place.compact(&[]).ended(0).says("nothing to do");
@@ -40,7 +52,8 @@ fn receipts_that_the_history_needs_stay() {
 
 #[test]
 fn the_receipt_of_an_attempt_that_died_goes() {
-    // Every crash of a first publish, then another input: what is left of the first attempt is an orphan.
+    // Every crash of a first publish, then another input: what is left of the first attempt is an
+    // orphan.
     let mut swept = 0;
     for nth in 1.. {
         let place = Place::new();
@@ -52,15 +65,23 @@ fn the_receipt_of_an_attempt_that_died_goes() {
         let published_before = place.archive().join(home()).join("data.parquet").exists();
         let had = receipts(&place);
         put(&place, "2026-02-03_01.parquet", DAY + 60 * SECOND, 60);
-        // What is complete may be completed first; the data of a meta that is still to come is never an orphan.
+        // What is complete may be completed first; the data of a meta that is still to come is
+        // never an orphan.
         let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
-        assert!(!published_before || receipts(&place) == had, "point {nth}: the receipt of the data has gone");
+        assert!(
+            !published_before || receipts(&place) == had,
+            "point {nth}: the receipt of the data has gone"
+        );
         swept += usize::from(had > receipts(&place));
         let _ = place.compact(&[]).ended(0);
         assert_eq!(published(&place.archive(), &home()).quotes().len(), 40);
         let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
         // A generation that was published stays on record, also when a newer one was built upon it.
-        assert_eq!(receipts(&place), 1 + usize::from(published_before), "point {nth}");
+        assert_eq!(
+            receipts(&place),
+            1 + usize::from(published_before),
+            "point {nth}"
+        );
         place.verify();
         place.is_tidy();
     }
@@ -79,11 +100,17 @@ fn a_partition_that_contradicts_itself_is_left_alone() {
     for harm in [b"{".as_slice(), b""] {
         fs::write(&meta, harm).unwrap();
         let before = listing(&place.archive());
-        let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0).says("left alone");
+        let _ = place
+            .qlc(&["clean", "--older-than", "0s"])
+            .ended(0)
+            .says("left alone");
         assert_eq!(listing(&place.archive()), before);
     }
     fs::write(&meta, good).unwrap();
-    let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0).says("nothing to clean");
+    let _ = place
+        .qlc(&["clean", "--older-than", "0s"])
+        .ended(0)
+        .says("nothing to clean");
     place.verify();
 }
 
@@ -92,7 +119,9 @@ fn temporary_files_and_scratch_folders_of_the_dead_go() {
     let place = Place::new();
     put(&place, "2026-02-03_00.parquet", DAY, 0);
     let _ = place.compact(&[]).ended(0);
-    let left = place.archive().join("exchange=gone/.data.parquet.0123.qlc.tmp");
+    let left = place
+        .archive()
+        .join("exchange=gone/.data.parquet.0123.qlc.tmp");
     fs::create_dir_all(left.parent().unwrap()).unwrap();
     fs::write(&left, b"half").unwrap();
     let theirs = place.spool().join(SERIES).join("2026-02-03_00.parquet.tmp");
@@ -104,7 +133,11 @@ fn temporary_files_and_scratch_folders_of_the_dead_go() {
     fs::create_dir_all(probe.parent().unwrap()).unwrap();
     fs::write(&probe, b"x").unwrap();
     let ran = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
-    for text in ["1 probe removed", "1 temporary file removed", "1 scratch folder removed"] {
+    for text in [
+        "1 probe removed",
+        "1 temporary file removed",
+        "1 scratch folder removed",
+    ] {
         assert!(ran.stdout.contains(text), "{text}: {ran}");
     }
     assert!(!left.exists() && !scratch.exists() && !probe.exists() && theirs.exists());

@@ -1,5 +1,5 @@
-//! The collector is killed between every two durable steps and started again: every event that was sent is in the spool
-//! once, and the archive made of it holds.
+//! The collector is killed between every two durable steps and started again: every event that was
+//! sent is in the spool once, and the archive made of it holds.
 
 use std::{
     fs,
@@ -54,11 +54,17 @@ fn check(nth: usize) -> bool {
     let (again, said_again) = collect(&place, None);
     assert_eq!(again, Some(0), "point {nth}: {said_again}");
     let got = trades(&place.spool(), "binance");
-    assert_eq!(got, (1..=TRADES).collect::<Vec<_>>(), "point {nth}: {said}\n{said_again}");
+    assert_eq!(
+        got,
+        (1..=TRADES).collect::<Vec<_>>(),
+        "point {nth}: {said}\n{said_again}"
+    );
     let _ = place.compact(&[]).ended(0);
     place.verify();
     // All that is left of the journal is one segment without rows.
-    let left = fs::read_dir(place.spool().join("_journal")).unwrap().count();
+    let left = fs::read_dir(place.spool().join("_journal"))
+        .unwrap()
+        .count();
     assert_eq!(left, 1, "point {nth}");
     code.is_none()
 }
@@ -81,7 +87,8 @@ fn killed_anywhere_it_loses_and_doubles_nothing() {
 
 #[test]
 fn a_file_that_left_the_spool_does_not_come_back() {
-    // Killed right after a file became visible; the compactor takes its rows and somebody removes it before the restart.
+    // Killed right after a file became visible; the compactor takes its rows and somebody removes
+    // it before the restart.
     let mut met = 0;
     for nth in 1.. {
         let place = Place::new();
@@ -91,7 +98,9 @@ fn a_file_that_left_the_spool_does_not_come_back() {
         }
         let _ = place.compact(&[]).ended(0);
         let _ = place.qlc(&["clean"]).ended(0);
-        let folder = place.spool().join("exchange=binance/stream=trade/symbol=btcusdt");
+        let folder = place
+            .spool()
+            .join("exchange=binance/stream=trade/symbol=btcusdt");
         for entry in fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|e| e == "parquet") {
@@ -108,7 +117,11 @@ fn a_file_that_left_the_spool_does_not_come_back() {
             "--format",
             "csv",
         ]);
-        assert_eq!(rows.stdout.trim(), format!("n,d\n{TRADES},{TRADES}"), "point {nth}");
+        assert_eq!(
+            rows.stdout.trim(),
+            format!("n,d\n{TRADES},{TRADES}"),
+            "point {nth}"
+        );
     }
     assert!(met > 3);
 }
@@ -117,21 +130,42 @@ fn a_file_that_left_the_spool_does_not_come_back() {
 fn a_damaged_record_costs_itself_and_the_rest_is_recovered() {
     let place = Place::new();
     // A record for each pause.
-    let groups = (0..40).flat_map(|n| [binance_trades(n * 50 + 1..=n * 50 + 50), vec![Act::Wait(PAUSE)]].concat());
+    let groups = (0..40).flat_map(|n| {
+        [
+            binance_trades(n * 50 + 1..=n * 50 + 50),
+            vec![Act::Wait(PAUSE)],
+        ]
+        .concat()
+    });
     let exchange = Exchange::new(&[("binance.market", vec![groups.collect()])]);
     let endpoints = exchange.endpoints();
-    let mut args = vec!["collect", "--exchange", "binance", "--symbol", "btcusdt", "--stream", "trade"];
+    let mut args = vec![
+        "collect",
+        "--exchange",
+        "binance",
+        "--symbol",
+        "btcusdt",
+        "--stream",
+        "trade",
+    ];
     args.extend(["--commit-every", "5ms"]);
     args.extend(endpoints.iter().map(String::as_str));
     let address = free_address();
     args.extend(["--listen", &address]);
     let mut child = place.spawn(&args, &[]);
-    let synced = |status: serde_json::Value| status["events"] == 2000 && status["journal_age_ms"] == 0;
-    until(&mut child, || exchange.drained() >= 1 && status(&address).is_some_and(synced));
+    let synced =
+        |status: serde_json::Value| status["events"] == 2000 && status["journal_age_ms"] == 0;
+    until(&mut child, || {
+        exchange.drained() >= 1 && status(&address).is_some_and(synced)
+    });
     child.kill().unwrap();
     let _ = child.wait().unwrap();
     let journal = place.spool().join("_journal");
-    let newest = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    let newest = fs::read_dir(&journal)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .max()
+        .unwrap();
     let mut bytes = fs::read(&newest).unwrap();
     // Behind the first rows, so that a record of rows is hit that is not the last one.
     let at = bytes.len() / 2;
@@ -147,7 +181,11 @@ fn a_damaged_record_costs_itself_and_the_rest_is_recovered() {
         got.len(),
         got.last()
     );
-    assert_eq!(fs::read(newest.with_extension("damaged")).unwrap(), bytes, "what could not be read is kept");
+    assert_eq!(
+        fs::read(newest.with_extension("damaged")).unwrap(),
+        bytes,
+        "what could not be read is kept"
+    );
     let _ = place.compact(&[]).ended(0);
     place.verify();
 }

@@ -1,7 +1,9 @@
-//! Several collectors of one feed: of events that are equal but for their arrival, the archive has as many rows as the
-//! collector that has most of them, whatever came first, however it was cut into files, and whatever has left the spool.
+//! Several collectors of one feed: of events that are equal but for their arrival, the archive has
+//! as many rows as the collector that has most of them, whatever came first, however it was cut
+//! into files, and whatever has left the spool.
 //!
-//! A plain model in this file is the oracle. `QLC_MERGES` sets the number of cases, `QLC_SEED` the first.
+//! A plain model in this file is the oracle. `QLC_MERGES` sets the number of cases, `QLC_SEED` the
+//! first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +13,10 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray},
+    array::{
+        Array, ArrayRef, AsArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch,
+        StringArray,
+    },
     datatypes::{Float64Type, Int32Type, Int64Type},
 };
 use parquet::{
@@ -59,7 +64,14 @@ impl Trade {
 
     fn of(event: &Event, arrival: Arrival) -> Self {
         let (ts_event, seq, price, name) = event.clone();
-        Self { ts_event, seq, sub_seq: arrival.1, ts_recv: arrival.0, price, name }
+        Self {
+            ts_event,
+            seq,
+            sub_seq: arrival.1,
+            ts_recv: arrival.0,
+            price,
+            name,
+        }
     }
 }
 
@@ -78,58 +90,120 @@ fn write(root: &Path, file: &File) {
 /// Without numbers it is a file as older collectors left it.
 fn write_with(root: &Path, file: &File, numbers: bool) {
     let column = |value: &dyn Fn(&Trade) -> i64| -> ArrayRef {
-        Arc::new(file.rows.iter().map(value).map(Some).collect::<Int64Array>())
+        Arc::new(
+            file.rows
+                .iter()
+                .map(value)
+                .map(Some)
+                .collect::<Int64Array>(),
+        )
     };
-    let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; file.rows.len()])) };
+    let text =
+        |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; file.rows.len()])) };
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("ts_event", column(&|t| t.ts_event)),
         ("seq", column(&|t| t.seq)),
-        ("sub_seq", Arc::new(file.rows.iter().map(|t| t.sub_seq).collect::<Int32Array>())),
-        ("ts_recv", Arc::new(file.rows.iter().map(|t| t.ts_recv).collect::<Int64Array>())),
+        (
+            "sub_seq",
+            Arc::new(file.rows.iter().map(|t| t.sub_seq).collect::<Int32Array>()),
+        ),
+        (
+            "ts_recv",
+            Arc::new(file.rows.iter().map(|t| t.ts_recv).collect::<Int64Array>()),
+        ),
         ("exchange", text("binance")),
         ("symbol", text("btcusdt")),
         ("stream", text("trade")),
-        ("stream_version", Arc::new(Int8Array::from(vec![2; file.rows.len()]))),
-        ("price", Arc::new(file.rows.iter().map(|t| Some(f64::from_bits(t.price))).collect::<Float64Array>())),
-        ("trade_id", Arc::new(file.rows.iter().map(|t| Some(t.name.as_str())).collect::<StringArray>())),
+        (
+            "stream_version",
+            Arc::new(Int8Array::from(vec![2; file.rows.len()])),
+        ),
+        (
+            "price",
+            Arc::new(
+                file.rows
+                    .iter()
+                    .map(|t| Some(f64::from_bits(t.price)))
+                    .collect::<Float64Array>(),
+            ),
+        ),
+        (
+            "trade_id",
+            Arc::new(
+                file.rows
+                    .iter()
+                    .map(|t| Some(t.name.as_str()))
+                    .collect::<StringArray>(),
+            ),
+        ),
     ];
-    let columns = columns.into_iter().filter(|(name, _)| numbers || !["seq", "sub_seq"].contains(name));
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, c)| (name, c, true))).unwrap();
+    let columns = columns
+        .into_iter()
+        .filter(|(name, _)| numbers || !["seq", "sub_seq"].contains(name));
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, c)| (name, c, true))).unwrap();
     let path = root.join("spool").join(&file.key);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     drop(writer.close().unwrap());
 }
 
 /// The rows of the archived day, in their order, and its receipt.
 fn archived(root: &Path) -> (Vec<Trade>, Value, String) {
-    let day = published(&root.join("archive"), &dir("binance", "trade", "btcusdt", "20260203"));
+    let day = published(
+        &root.join("archive"),
+        &dir("binance", "trade", "btcusdt", "20260203"),
+    );
     let batch = &day.data.batch;
-    let integer = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().clone();
+    let integer = |name: &str| {
+        batch
+            .column_by_name(name)
+            .unwrap()
+            .as_primitive::<Int64Type>()
+            .clone()
+    };
     let (ts_event, seq, ts_recv) = (integer("ts_event"), integer("seq"), integer("ts_recv"));
-    let price = batch.column_by_name("price").unwrap().as_primitive::<Float64Type>();
-    let (trade_id, sub_seq) =
-        (batch.column_by_name("trade_id").unwrap().as_string::<i32>(), batch.column_by_name("sub_seq"));
+    let price = batch
+        .column_by_name("price")
+        .unwrap()
+        .as_primitive::<Float64Type>();
+    let (trade_id, sub_seq) = (
+        batch.column_by_name("trade_id").unwrap().as_string::<i32>(),
+        batch.column_by_name("sub_seq"),
+    );
     let sub_seq = sub_seq.map(|column| column.as_primitive::<Int32Type>().clone());
     let trade = |i| Trade {
         ts_event: ts_event.value(i),
         seq: seq.value(i),
-        sub_seq: sub_seq.as_ref().filter(|s| s.is_valid(i)).map(|s| s.value(i)),
+        sub_seq: sub_seq
+            .as_ref()
+            .filter(|s| s.is_valid(i))
+            .map(|s| s.value(i)),
         ts_recv: ts_recv.is_valid(i).then(|| ts_recv.value(i)),
         price: price.value(i).to_bits(),
         name: trade_id.value(i).to_owned(),
     };
-    ((0..batch.num_rows()).map(trade).collect(), day.receipt.clone(), archive::sha256(&day.bytes))
+    (
+        (0..batch.num_rows()).map(trade).collect(),
+        day.receipt.clone(),
+        archive::sha256(&day.bytes),
+    )
 }
 
-/// The rule: of each event as many rows as the collector that has most, the k-th the earliest of the k-th ones. Tells for each
-/// row whose k-th row there is.
+/// The rule: of each event as many rows as the collector that has most, the k-th the earliest of
+/// the k-th ones. Tells for each row whose k-th row there is.
 fn merged(collectors: &BTreeMap<String, Vec<Trade>>) -> Vec<(Trade, BTreeSet<String>)> {
     let mut events: BTreeMap<Event, BTreeMap<&str, Vec<Arrival>>> = BTreeMap::new();
     for (name, rows) in collectors {
         for row in rows {
-            events.entry(row.event()).or_default().entry(name).or_default().push(row.arrival());
+            events
+                .entry(row.event())
+                .or_default()
+                .entry(name)
+                .or_default()
+                .push(row.arrival());
         }
     }
     let mut out = Vec::new();
@@ -138,9 +212,15 @@ fn merged(collectors: &BTreeMap<String, Vec<Trade>>) -> Vec<(Trade, BTreeSet<Str
             arrivals.sort_unstable();
         }
         for nth in 0..each.values().map(Vec::len).max().unwrap() {
-            let have = || each.iter().filter_map(|(name, arrivals)| Some((*name, *arrivals.get(nth)?)));
+            let have = || {
+                each.iter()
+                    .filter_map(|(name, arrivals)| Some((*name, *arrivals.get(nth)?)))
+            };
             let arrival = have().map(|(_, arrival)| arrival).min().unwrap();
-            out.push((Trade::of(&event, arrival), have().map(|(name, _)| name.to_owned()).collect()));
+            out.push((
+                Trade::of(&event, arrival),
+                have().map(|(name, _)| name.to_owned()).collect(),
+            ));
         }
     }
     out.sort();
@@ -151,11 +231,22 @@ fn merged(collectors: &BTreeMap<String, Vec<Trade>>) -> Vec<(Trade, BTreeSet<Str
 fn feed(dice: &mut Dice) -> Vec<File> {
     let names = [Some("a"), Some("b"), Some("c"), None];
     let first = dice.throw(4);
-    let collectors: Vec<Option<&'static str>> = (0..2 + dice.throw(2)).map(|n| names[(first + n) % 4]).collect();
+    let collectors: Vec<Option<&'static str>> = (0..2 + dice.throw(2))
+        .map(|n| names[(first + n) % 4])
+        .collect();
     let events: Vec<Event> = (0..=dice.throw(40))
         .map(|_| {
-            let (ts, seq, price) = (dice.throw(6) as i64, dice.throw(4) as i64, dice.throw(3) as f64);
-            (DAY + ts * SECOND, seq, price.to_bits(), format!("{}", dice.throw(3)))
+            let (ts, seq, price) = (
+                dice.throw(6) as i64,
+                dice.throw(4) as i64,
+                dice.throw(3) as f64,
+            );
+            (
+                DAY + ts * SECOND,
+                seq,
+                price.to_bits(),
+                format!("{}", dice.throw(3)),
+            )
         })
         .collect();
     let numbered = dice.throw(4) > 0;
@@ -165,11 +256,22 @@ fn feed(dice: &mut Dice) -> Vec<File> {
         let loss = dice.throw(60);
         let mut rows = Vec::new();
         for event in &events {
-            let times = if dice.throw(100) < loss { 0 } else { 1 + dice.throw(10) / 9 };
+            let times = if dice.throw(100) < loss {
+                0
+            } else {
+                1 + dice.throw(10) / 9
+            };
             for _ in 0..times {
-                let event = if numbered { event.clone() } else { (event.0, 0, event.2, event.3.clone()) };
+                let event = if numbered {
+                    event.clone()
+                } else {
+                    (event.0, 0, event.2, event.3.clone())
+                };
                 let late = (dice.throw(20) > 0).then(|| event.0 + dice.throw(5) as i64);
-                rows.push(Trade::of(&event, (late, (dice.throw(10) > 0).then(|| dice.throw(2) as i32))));
+                rows.push(Trade::of(
+                    &event,
+                    (late, (dice.throw(10) > 0).then(|| dice.throw(2) as i32)),
+                ));
             }
         }
         while !rows.is_empty() {
@@ -179,13 +281,23 @@ fn feed(dice: &mut Dice) -> Vec<File> {
             }
             let mut content = cut.clone();
             content.sort();
-            // Two files of one collector with the same rows are a file and its copy, which is another rule.
+            // Two files of one collector with the same rows are a file and its copy, which is
+            // another rule.
             if !known.insert(content) {
                 continue;
             }
-            let folder = collector.map(|name| format!("collector={name}/")).unwrap_or_default();
-            let key = format!("{folder}{SERIES}/2026-02-03_00-00-{:02}.parquet", files.len());
-            files.push(File { collector, key, rows: cut });
+            let folder = collector
+                .map(|name| format!("collector={name}/"))
+                .unwrap_or_default();
+            let key = format!(
+                "{folder}{SERIES}/2026-02-03_00-00-{:02}.parquet",
+                files.len()
+            );
+            files.push(File {
+                collector,
+                key,
+                rows: cut,
+            });
         }
     }
     // They come in any order.
@@ -198,25 +310,38 @@ fn feed(dice: &mut Dice) -> Vec<File> {
 fn rows_of(files: &[File]) -> BTreeMap<String, Vec<Trade>> {
     let mut rows: BTreeMap<String, Vec<Trade>> = BTreeMap::new();
     for file in files {
-        rows.entry(file.collector.unwrap_or("(unnamed)").to_owned()).or_default().extend(file.rows.clone());
+        rows.entry(file.collector.unwrap_or("(unnamed)").to_owned())
+            .or_default()
+            .extend(file.rows.clone());
     }
     rows
 }
 
 async fn compacts(root: &Path) {
     let mut outcomes = inside::compact(root).await;
-    // A program that another test starts at this moment holds the lock of the run before, until it has begun.
-    while outcomes.iter().any(|outcome| outcome.status == Status::LostRace) {
+    // A program that another test starts at this moment holds the lock of the run before, until it
+    // has begun.
+    while outcomes
+        .iter()
+        .any(|outcome| outcome.status == Status::LostRace)
+    {
         outcomes = inside::compact(root).await;
     }
     for outcome in outcomes {
-        assert!(matches!(outcome.status, Status::Done | Status::UpToDate), "{outcome:?}");
+        assert!(
+            matches!(outcome.status, Status::Done | Status::UpToDate),
+            "{outcome:?}"
+        );
     }
     assert_eq!(inside::findings(root).await, Vec::<String>::new());
 }
 
 /// Holds what a receipt tells of its collectors against the model.
-fn receipt_tells(receipt: &Value, collectors: &BTreeMap<String, Vec<Trade>>, rows: &[(Trade, BTreeSet<String>)]) {
+fn receipt_tells(
+    receipt: &Value,
+    collectors: &BTreeMap<String, Vec<Trade>>,
+    rows: &[(Trade, BTreeSet<String>)],
+) {
     let all: usize = collectors.values().map(Vec::len).sum();
     assert_eq!(receipt["rows_in"], all);
     if collectors.len() < 2 {
@@ -227,40 +352,67 @@ fn receipt_tells(receipt: &Value, collectors: &BTreeMap<String, Vec<Trade>>, row
     let conflicts = in_conflict(rows);
     for told in receipt["merge"]["collectors"].as_array().unwrap() {
         let name = told["name"].as_str().unwrap();
-        let alone = rows.iter().filter(|(_, who)| who.len() == 1 && who.contains(name)).count();
-        assert_eq!((&told["rows"], &told["gain"]), (&collectors[name].len().into(), &alone.into()), "{receipt:#}");
-        let filled: u64 =
-            told["filled"].as_array().into_iter().flatten().map(|hole| hole["rows"].as_u64().unwrap()).sum();
+        let alone = rows
+            .iter()
+            .filter(|(_, who)| who.len() == 1 && who.contains(name))
+            .count();
+        assert_eq!(
+            (&told["rows"], &told["gain"]),
+            (&collectors[name].len().into(), &alone.into()),
+            "{receipt:#}"
+        );
+        let filled: u64 = told["filled"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|hole| hole["rows"].as_u64().unwrap())
+            .sum();
         assert!(filled <= alone as u64);
         let in_conflict = conflicts.iter().filter(|who| who.contains(name)).count();
         assert_eq!(
-            told.get("conflicts").and_then(Value::as_u64).unwrap_or_default(),
+            told.get("conflicts")
+                .and_then(Value::as_u64)
+                .unwrap_or_default(),
             in_conflict as u64,
             "{receipt:#}"
         );
     }
-    assert_eq!(receipt["merge"]["conflicts"], conflicts.len(), "{receipt:#}");
+    assert_eq!(
+        receipt["merge"]["conflicts"],
+        conflicts.len(),
+        "{receipt:#}"
+    );
 }
 
-/// Whose rows are in conflict, row by row: of one `trade_id` there is another one that no collector has beside it.
+/// Whose rows are in conflict, row by row: of one `trade_id` there is another one that no collector
+/// has beside it.
 fn in_conflict(rows: &[(Trade, BTreeSet<String>)]) -> Vec<&BTreeSet<String>> {
-    let contradicts =
-        |a: &(Trade, BTreeSet<String>), b: &(Trade, BTreeSet<String>)| a.0.name == b.0.name && a.1.is_disjoint(&b.1);
-    rows.iter().filter(|row| rows.iter().any(|other| contradicts(row, other))).map(|(_, who)| who).collect()
+    let contradicts = |a: &(Trade, BTreeSet<String>), b: &(Trade, BTreeSet<String>)| {
+        a.0.name == b.0.name && a.1.is_disjoint(&b.1)
+    };
+    rows.iter()
+        .filter(|row| rows.iter().any(|other| contradicts(row, other)))
+        .map(|(_, who)| who)
+        .collect()
 }
 
-/// One feed: what comes bit by bit, and what comes at once, give the same bytes and the rows of the model.
+/// One feed: what comes bit by bit, and what comes at once, give the same bytes and the rows of the
+/// model.
 async fn one_case(seed: u64) {
     let mut dice = Dice::new(seed << 20);
     let files = feed(&mut dice);
     if files.is_empty() {
         return;
     }
-    let [by_and_by, at_once, pruned] =
-        [(); 3].map(|()| tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
+    let [by_and_by, at_once, pruned] = [(); 3].map(|()| {
+        tempfile::tempdir_in("/dev/shm")
+            .or_else(|_| tempfile::tempdir())
+            .unwrap()
+    });
     let mut here: Vec<File> = Vec::new();
     // What a spool that is cleared now and then leaves: archived rows count as one more collector.
-    let (mut left, mut stands, mut names): (Vec<File>, Vec<Trade>, BTreeSet<Option<&str>>) = Default::default();
+    let (mut left, mut stands, mut names): (Vec<File>, Vec<Trade>, BTreeSet<Option<&str>>) =
+        Default::default();
     let mut rest = files.as_slice();
     while !rest.is_empty() {
         let (come, later) = rest.split_at((1 + dice.throw(5)).min(rest.len()));
@@ -277,13 +429,20 @@ async fn one_case(seed: u64) {
         let mut collectors = rows_of(&left);
         if names.len() > 1 {
             let _ = collectors.insert("(archive)".to_owned(), stands.clone());
-            stands = merged(&collectors).into_iter().map(|(row, _)| row).collect();
+            stands = merged(&collectors)
+                .into_iter()
+                .map(|(row, _)| row)
+                .collect();
         } else {
             stands.extend(come.iter().flat_map(|file| file.rows.clone()));
             stands.sort();
         }
         compacts(pruned.path()).await;
-        assert_eq!(archived(pruned.path()).0, stands, "seed {seed}: a spool that is cleared");
+        assert_eq!(
+            archived(pruned.path()).0,
+            stands,
+            "seed {seed}: a spool that is cleared"
+        );
         if dice.throw(2) == 0 {
             let gone = dice.throw(left.len() + 1);
             for file in left.drain(..gone) {
@@ -309,13 +468,23 @@ async fn one_case(seed: u64) {
     receipt_tells(&receipt, &collectors, &expected);
     let (found, _, other) = archived(by_and_by.path());
     assert_eq!(found, rows, "seed {seed}: by and by");
-    assert_eq!(sha256, other, "seed {seed}: the same rows have the same bytes");
+    assert_eq!(
+        sha256, other,
+        "seed {seed}: the same rows have the same bytes"
+    );
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "there is no command line to ask for a long run with")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no command line to ask for a long run with"
+)]
 fn the_rows_of_several_collectors_are_their_union_whatever_comes_first() {
-    let number = |name: &str, usual| std::env::var(name).ok().map_or(usual, |text| text.parse().unwrap());
+    let number = |name: &str, usual| {
+        std::env::var(name)
+            .ok()
+            .map_or(usual, |text| text.parse().unwrap())
+    };
     let (first, cases) = (number("QLC_SEED", 1), number("QLC_MERGES", 60));
     for seed in first..first + cases {
         // A runtime of its own for each: what one leaves behind would slow down the others.
@@ -323,7 +492,8 @@ fn the_rows_of_several_collectors_are_their_union_whatever_comes_first() {
     }
 }
 
-/// Trades of one second each, all with numbers of their own; `late` is added to the time of arrival.
+/// Trades of one second each, all with numbers of their own; `late` is added to the time of
+/// arrival.
 fn trades(seconds: std::ops::Range<i64>, late: i64) -> Vec<Trade> {
     let trade = |n: i64| Trade {
         ts_event: DAY + n * SECOND,
@@ -338,12 +508,20 @@ fn trades(seconds: std::ops::Range<i64>, late: i64) -> Vec<Trade> {
 
 fn put(place: &Place, collector: &'static str, nth: usize, rows: Vec<Trade>) -> PathBuf {
     let key = format!("collector={collector}/{SERIES}/2026-02-03_00-00-{nth:02}.parquet");
-    write(place.root(), &File { collector: Some(collector), key: key.clone(), rows });
+    write(
+        place.root(),
+        &File {
+            collector: Some(collector),
+            key: key.clone(),
+            rows,
+        },
+    );
     place.spool().join(key)
 }
 
-/// Two collectors, one of which was down for a while: the archive has every trade once, and the receipt says what each gave.
-/// The files of both leave the spool, and a third collector that comes later adds what both had missed.
+/// Two collectors, one of which was down for a while: the archive has every trade once, and the
+/// receipt says what each gave. The files of both leave the spool, and a third collector that comes
+/// later adds what both had missed.
 #[test]
 fn what_one_collector_missed_comes_from_the_other_and_both_spools_can_be_cleared() {
     let place = Place::new();
@@ -354,28 +532,47 @@ fn what_one_collector_missed_comes_from_the_other_and_both_spools_can_be_cleared
     let _ = place.compact(&[]).ended(0);
     place.verify();
     let (rows, receipt, _) = archived(place.root());
-    let expected = [trades(0..100, 3), trades(100..300, 5), trades(310..600, 5), trades(600..610, 9)].concat();
+    let expected = [
+        trades(0..100, 3),
+        trades(100..300, 5),
+        trades(310..600, 5),
+        trades(600..610, 9),
+    ]
+    .concat();
     assert_eq!(rows, expected, "each is the one that was received first");
     assert_eq!(
-        (&receipt["rows_in"], &receipt["outcome"]["rows"], &receipt["merge"]["copies"]),
+        (
+            &receipt["rows_in"],
+            &receipt["outcome"]["rows"],
+            &receipt["merge"]["copies"]
+        ),
         (&900.into(), &600.into(), &300.into())
     );
     assert_eq!(receipt["merge"]["conflicts"], 0);
     let told = &receipt["merge"]["collectors"];
     let sums = |nth: usize| {
-        ["rows", "rows_here", "copies", "gain", "filled_holes"].map(|name| told[nth][name].as_u64().unwrap())
+        ["rows", "rows_here", "copies", "gain", "filled_holes"]
+            .map(|name| told[nth][name].as_u64().unwrap())
     };
     assert_eq!(sums(0), [590, 490, 100, 290, 1]);
     assert_eq!(sums(1), [310, 110, 200, 10, 1]);
     let hole = &told[0]["filled"][0];
     assert_eq!(
-        (hole["from_ns"].as_i64().unwrap(), hole["to_ns"].as_i64().unwrap()),
+        (
+            hole["from_ns"].as_i64().unwrap(),
+            hole["to_ns"].as_i64().unwrap()
+        ),
         (DAY + 100 * SECOND, DAY + 399 * SECOND)
     );
     let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
     let _ = place.compact(&["-v"]).ended(0).says("nothing to do");
-    let _ = place.qlc(&["prune", "--keep-days", "0", "--now", "2026-03-01T00:00:00Z"]).ended(0);
-    let left = archive::listing(&place.spool()).into_keys().filter(|key| key.ends_with(".parquet")).count();
+    let _ = place
+        .qlc(&["prune", "--keep-days", "0", "--now", "2026-03-01T00:00:00Z"])
+        .ended(0);
+    let left = archive::listing(&place.spool())
+        .into_keys()
+        .filter(|key| key.ends_with(".parquet"))
+        .count();
     assert_eq!(left, 0, "copies of archived rows are in the archive");
     // What is late of one of them is new where nobody had it, and a copy elsewhere.
     let _ = put(&place, "b", 2, trades(290..320, 1));
@@ -393,10 +590,14 @@ fn what_one_collector_missed_comes_from_the_other_and_both_spools_can_be_cleared
     ];
     let (rows, receipt, _) = archived(place.root());
     assert_eq!(rows, expected.concat());
-    assert_eq!(receipt["base"]["copies"], 20, "archived rows that another collector received earlier");
+    assert_eq!(
+        receipt["base"]["copies"], 20,
+        "archived rows that another collector received earlier"
+    );
 }
 
-/// Rows of one trade that differ in their values are both kept, and told: also in `ts_event`, so that others stand between.
+/// Rows of one trade that differ in their values are both kept, and told: also in `ts_event`, so
+/// that others stand between.
 #[test]
 fn rows_that_contradict_each_other_are_both_kept_and_counted() {
     let place = Place::new();
@@ -415,7 +616,8 @@ fn rows_that_contradict_each_other_are_both_kept_and_counted() {
     assert_eq!(receipt["merge"]["collectors"][1]["conflicts"], 2);
 }
 
-/// A file that was archived changes in its place. A late file of the other collector has it read again; the archived rows stay.
+/// A file that was archived changes in its place. A late file of the other collector has it read
+/// again; the archived rows stay.
 #[test]
 fn a_file_of_a_collector_that_changed_in_place_changes_no_archived_row() {
     for left in [false, true] {
@@ -433,25 +635,40 @@ fn a_file_of_a_collector_that_changed_in_place_changes_no_archived_row() {
         rows[3].price = f64::to_bits(55.0);
         let _ = put(&place, "a", 0, rows);
         assert_eq!(fs::metadata(&path).unwrap().len(), size);
-        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
         let _ = put(&place, "b", 1, trades(9..21, 0));
         let _ = place.compact(&[]).ended(3).says("SOURCE_CHANGED");
         place.verify();
         let expected = [trades(0..9, 1), trades(9..21, 0), trades(21..30, 1)].concat();
         assert_eq!(archived(place.root()).0, expected, "{left}");
-        // Another collector may have left the same bytes: what is wrong with them is that they stand where others stood.
-        let copied = place.spool().join("collector=b").join(SERIES).join("2026-02-03_00-00-09.parquet");
+        // Another collector may have left the same bytes: what is wrong with them is that they
+        // stand where others stood.
+        let copied = place
+            .spool()
+            .join("collector=b")
+            .join(SERIES)
+            .join("2026-02-03_00-00-09.parquet");
         let _ = fs::copy(&path, &copied).unwrap();
         let _ = place.compact(&[]).ended(0);
         place.verify();
         let rows = archived(place.root()).0;
         // The one that changed, and five events that it has for the second time.
-        assert!(rows.iter().any(|row| row.price == f64::to_bits(55.0)) && rows.len() == 36, "{left}: {}", rows.len());
+        assert!(
+            rows.iter().any(|row| row.price == f64::to_bits(55.0)) && rows.len() == 36,
+            "{left}: {}",
+            rows.len()
+        );
     }
 }
 
-/// Two pushes that differ in their arrival alone, of which one could not be read when the day was salvaged: the good copy brings it,
-/// also where it has to be told from a copy of another collector's.
+/// Two pushes that differ in their arrival alone, of which one could not be read when the day was
+/// salvaged: the good copy brings it, also where it has to be told from a copy of another
+/// collector's.
 #[test]
 fn the_good_copy_of_a_salvaged_file_brings_a_row_that_looks_like_a_salvaged_one() {
     for late in [false, true] {
@@ -490,7 +707,8 @@ fn in_groups(path: &Path) -> Vec<u8> {
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1));
     let properties = properties.set_compression(Compression::SNAPPY).build();
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(reader.schema()), Some(properties)).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, Arc::clone(reader.schema()), Some(properties)).unwrap();
     for batch in reader.build().unwrap() {
         writer.write(&batch.unwrap()).unwrap();
     }
@@ -498,14 +716,22 @@ fn in_groups(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Files without numbers are numbered by qlc, so that the rows of two collectors have nothing in common: of a file and its like,
-/// one counts.
+/// Files without numbers are numbered by qlc, so that the rows of two collectors have nothing in
+/// common: of a file and its like, one counts.
 #[test]
 fn a_file_without_numbers_that_two_collectors_left_counts_once() {
     let place = Place::new();
     for name in ["a", "b"] {
         let key = format!("collector={name}/{SERIES}/2026-02-03_00-00-00.parquet");
-        write_with(place.root(), &File { collector: Some("a"), key, rows: trades(0..3, 1) }, false);
+        write_with(
+            place.root(),
+            &File {
+                collector: Some("a"),
+                key,
+                rows: trades(0..3, 1),
+            },
+            false,
+        );
     }
     for more in [&[][..], &["--force"]] {
         let _ = place.compact(more).ended(0);
@@ -523,15 +749,28 @@ fn renamed_files_without_numbers_are_not_told_to_be_damage() {
     let put = |nth: usize, price: f64| {
         let key = format!("{SERIES}/2026-02-03_00-00-{nth:02}.parquet");
         let mut rows = trades(0..3, 1);
-        rows.iter_mut().for_each(|row| row.price = price.to_bits());
-        write_with(place.root(), &File { collector: None, key: key.clone(), rows }, false);
+        for row in &mut rows {
+            row.price = price.to_bits();
+        }
+        write_with(
+            place.root(),
+            &File {
+                collector: None,
+                key: key.clone(),
+                rows,
+            },
+            false,
+        );
         place.spool().join(key)
     };
     let first = put(1, 5.0);
     let _ = put(2, 6.0);
     let _ = place.compact(&[]).ended(0);
     fs::rename(&first, first.with_file_name("2026-02-03_00-00-03.parquet")).unwrap();
-    let _ = place.qlc(&["verify", "--rebuild"]).ended(0).says("in the order of the names of its files");
+    let _ = place
+        .qlc(&["verify", "--rebuild"])
+        .ended(0)
+        .says("in the order of the names of its files");
 }
 
 /// A spool that gets a name is the same spool.
@@ -569,8 +808,9 @@ fn a_spool_without_its_name_rebuilds_what_it_gave() {
     assert!(!format!("{ran}").contains("cannot be rebuilt"), "{ran}");
 }
 
-/// A file without numbers has qlc number its rows, which are read from the archive from then on. All other files that are
-/// there are still read again beside it, or the second row of a collector would look like a copy of its first one.
+/// A file without numbers has qlc number its rows, which are read from the archive from then on.
+/// All other files that are there are still read again beside it, or the second row of a collector
+/// would look like a copy of its first one.
 #[test]
 fn a_row_that_a_collector_has_twice_is_kept_beside_rows_without_numbers() {
     for gone in [0, 1, 2] {
@@ -578,7 +818,11 @@ fn a_row_that_a_collector_has_twice_is_kept_beside_rows_without_numbers() {
         let first = put(&place, "a", 0, trades(0..3, 1));
         let _ = put(&place, "b", 0, trades(5..6, 1));
         let key = format!("collector=b/{SERIES}/2026-02-03_00-00-01.parquet");
-        let older = File { collector: Some("b"), key: key.clone(), rows: trades(8..9, 1) };
+        let older = File {
+            collector: Some("b"),
+            key: key.clone(),
+            rows: trades(8..9, 1),
+        };
         write_with(place.root(), &older, false);
         let _ = place.compact(&[]).ended(0);
         match gone {
@@ -589,14 +833,18 @@ fn a_row_that_a_collector_has_twice_is_kept_beside_rows_without_numbers() {
         let _ = put(&place, "b", 2, trades(5..6, 7));
         let _ = place.compact(&[]).ended(0);
         place.verify();
-        let times: Vec<i64> = archived(place.root()).0.iter().map(|row| (row.ts_event - DAY) / SECOND).collect();
+        let times: Vec<i64> = archived(place.root())
+            .0
+            .iter()
+            .map(|row| (row.ts_event - DAY) / SECOND)
+            .collect();
         assert_eq!(times, [0, 1, 2, 5, 5, 8], "{gone}");
         let _ = place.compact(&["-v"]).ended(0).says("nothing to do");
     }
 }
 
-/// A late file of one collector has the very rows of a file of the other one: to its own collector they are rows that it has
-/// twice.
+/// A late file of one collector has the very rows of a file of the other one: to its own collector
+/// they are rows that it has twice.
 #[test]
 fn a_file_is_a_copy_of_files_of_its_own_collector_only() {
     let place = Place::new();
@@ -605,7 +853,12 @@ fn a_file_is_a_copy_of_files_of_its_own_collector_only() {
     let _ = place.compact(&[]).ended(0);
     let _ = put(&place, "a", 1, trades(0..4, 2));
     let _ = place.qlc(&["prune", "--keep-days", "0", "--now", "2026-03-01T00:00:00Z"]);
-    assert!(place.spool().join(format!("collector=a/{SERIES}/2026-02-03_00-00-01.parquet")).exists());
+    assert!(
+        place
+            .spool()
+            .join(format!("collector=a/{SERIES}/2026-02-03_00-00-01.parquet"))
+            .exists()
+    );
     let _ = put(&place, "a", 0, trades(0..4, 1));
     let _ = put(&place, "b", 0, trades(0..4, 2));
     let _ = place.compact(&[]).ended(0);
@@ -616,14 +869,17 @@ fn a_file_is_a_copy_of_files_of_its_own_collector_only() {
     let _ = place.compact(&["-v"]).ended(0).says("nothing to do");
 }
 
-/// An older generation is put back: what it lacks is built anew from the spools, of which one collector has some rows twice.
+/// An older generation is put back: what it lacks is built anew from the spools, of which one
+/// collector has some rows twice.
 #[test]
 fn a_day_of_several_collectors_that_was_rolled_back_is_built_again() {
     let place = Place::new();
     let _ = put(&place, "a", 0, trades(0..3, 1));
     let _ = put(&place, "b", 0, trades(5..6, 1));
     let _ = place.compact(&[]).ended(0);
-    let day = place.archive().join(dir("binance", "trade", "btcusdt", "20260203"));
+    let day = place
+        .archive()
+        .join(dir("binance", "trade", "btcusdt", "20260203"));
     let older = fs::read(day.join("data.parquet")).unwrap();
     let _ = put(&place, "a", 1, trades(0..3, 7));
     let _ = place.compact(&[]).ended(0);
@@ -646,10 +902,19 @@ fn a_day_is_not_surely_complete_while_a_spool_is_missing() {
     let strict = |other: &str| {
         let spool = format!("a={}", place.spool().join("collector=a").display());
         let other = format!("b={}", place.root().join(other).display());
-        let args = ["status", "--date", "20260203", "--now", "2026-02-05T06:00:00Z", "--strict"];
+        let args = [
+            "status",
+            "--date",
+            "20260203",
+            "--now",
+            "2026-02-05T06:00:00Z",
+            "--strict",
+        ];
         place.on_spools(&[&spool, &other], &args, &[])
     };
     fs::create_dir(place.root().join("empty")).unwrap();
     let _ = strict("empty").ended(0);
-    let _ = strict("nothing").ended(1).says("there is no such spool here");
+    let _ = strict("nothing")
+        .ended(1)
+        .says("there is no such spool here");
 }

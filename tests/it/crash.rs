@@ -1,5 +1,6 @@
-//! The process is killed between every two durable steps, or asked to stop: what is left is the old state, the new one or
-//! one that is recognised as neither, and the next run ends where an undisturbed one does.
+//! The process is killed between every two durable steps, or asked to stop: what is left is the old
+//! state, the new one or one that is recognised as neither, and the next run ends where an
+//! undisturbed one does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,25 +34,41 @@ fn put(place: &Place, name: &str, start: i64, seq: i64) {
 }
 
 fn partition_dir(place: &Place) -> std::path::PathBuf {
-    place.archive().join(dir("binance", "bbo", "btcusdt", "20260203"))
+    place
+        .archive()
+        .join(dir("binance", "bbo", "btcusdt", "20260203"))
 }
 
 /// The sha256 of `data.parquet`, and the one in `meta.json`, as far as they are there.
 fn state(place: &Place) -> (Option<String>, Option<String>) {
-    let data = fs::read(partition_dir(place).join("data.parquet")).ok().map(|bytes| sha256(&bytes));
-    let meta = fs::read(partition_dir(place).join("meta.json")).ok().map(|bytes| {
-        let meta: serde_json::Value = serde_json::from_slice(&bytes).expect("a whole meta.json");
-        meta["sha256"].as_str().unwrap().to_owned()
-    });
+    let data = fs::read(partition_dir(place).join("data.parquet"))
+        .ok()
+        .map(|bytes| sha256(&bytes));
+    let meta = fs::read(partition_dir(place).join("meta.json"))
+        .ok()
+        .map(|bytes| {
+            let meta: serde_json::Value =
+                serde_json::from_slice(&bytes).expect("a whole meta.json");
+            meta["sha256"].as_str().unwrap().to_owned()
+        });
     (data, meta)
 }
 
-/// All objects of an archive but probes; of receipts and `error.json` only the names, because they hold times of spool
-/// files.
+/// All objects of an archive but probes; of receipts and `error.json` only the names, because they
+/// hold times of spool files.
 fn objects(place: &Place) -> BTreeMap<String, String> {
     let varies = |key: &String| key.starts_with("_receipts/") || key.ends_with("error.json");
-    let all = listing(&place.archive()).into_iter().filter(|(key, _)| !key.starts_with("_probe/"));
-    all.map(|(key, sha256)| if varies(&key) { (key, String::new()) } else { (key, sha256) }).collect()
+    let all = listing(&place.archive())
+        .into_iter()
+        .filter(|(key, _)| !key.starts_with("_probe/"));
+    all.map(|(key, sha256)| {
+        if varies(&key) {
+            (key, String::new())
+        } else {
+            (key, sha256)
+        }
+    })
+    .collect()
 }
 
 pub fn check(scenario: &Scenario) {
@@ -73,7 +90,10 @@ pub fn check(scenario: &Scenario) {
     for nth in 1.. {
         let (place, _) = begun();
         let nth_point = nth.to_string();
-        let ran = place.qlc_env(CATCH_UP, &[&[("QLC_CRASH_AT", nth_point.as_str())], scenario.env].concat());
+        let ran = place.qlc_env(
+            CATCH_UP,
+            &[&[("QLC_CRASH_AT", nth_point.as_str())], scenario.env].concat(),
+        );
         if ran.code.is_some() {
             // There are not so many points: the run went through.
             let _ = ran.ended(scenario.code);
@@ -81,22 +101,39 @@ pub fn check(scenario: &Scenario) {
         }
         let (data, meta) = state(&place);
         let known = |sha256: &Option<String>| *sha256 == old.0 || *sha256 == new.0;
-        assert!(known(&data) && known(&meta), "point {nth}: {data:?} beside {meta:?}\n{ran}");
-        assert!(meta != new.1 || data == new.0, "point {nth}: meta.json speaks of data that is not there\n{ran}");
+        assert!(
+            known(&data) && known(&meta),
+            "point {nth}: {data:?} beside {meta:?}\n{ran}"
+        );
+        assert!(
+            meta != new.1 || data == new.0,
+            "point {nth}: meta.json speaks of data that is not there\n{ran}"
+        );
         if let Some(sha256) = &data {
-            let receipt = place.archive().join("_receipts").join(dir("binance", "bbo", "btcusdt", "20260203"));
-            assert!(receipt.join(format!("{sha256}.json")).exists(), "point {nth}: no receipt for the data\n{ran}");
+            let receipt = place
+                .archive()
+                .join("_receipts")
+                .join(dir("binance", "bbo", "btcusdt", "20260203"));
+            assert!(
+                receipt.join(format!("{sha256}.json")).exists(),
+                "point {nth}: no receipt for the data\n{ran}"
+            );
         }
         if let Some(sha256) = &meta {
             // Were the data gone now, verify would have to know that it was there.
             let mark = format!("{sha256}.published");
-            let is_marked = listing(&place.archive()).keys().any(|key| key.ends_with(&mark));
+            let is_marked = listing(&place.archive())
+                .keys()
+                .any(|key| key.ends_with(&mark));
             assert!(is_marked, "point {nth}: published without a mark\n{ran}");
         }
         let _ = seen.insert((data == new.0, meta == new.1));
 
         let again = place.qlc_env(CATCH_UP, scenario.env);
-        assert!([Some(0), Some(scenario.code)].contains(&again.code), "point {nth}: {again}");
+        assert!(
+            [Some(0), Some(scenario.code)].contains(&again.code),
+            "point {nth}: {again}"
+        );
         assert_eq!(objects(&place), expected, "point {nth}: {again}");
         place.verify();
         place.is_tidy();
@@ -108,7 +145,10 @@ pub fn check(scenario: &Scenario) {
         let _ = place.compact(&[]).ended(0).says("nothing to do");
     }
     let all = BTreeSet::from([(false, false), (true, false), (true, true)]);
-    assert_eq!(seen, all, "a crash was tried before the data, between data and meta, and after both");
+    assert_eq!(
+        seen, all,
+        "a crash was tried before the data, between data and meta, and after both"
+    );
 }
 
 #[test]
@@ -134,8 +174,14 @@ fn killed_anywhere_while_a_file_and_rows_are_quarantined() {
         then: |place| {
             put(place, "2026-02-03_00-00-00.parquet", DAY, 0);
             let file = Events::sealed(quotes(DAY, SECOND, 0, 5)).bytes();
-            let _ = place.put_quotes("2026-02-03_00-00-01.parquet", &damage::truncated(&file, file.len() / 2));
-            let far = Quote { ts_event: DAY + 90 * HOUR, ..quotes(DAY, 1, 9, 1)[0] };
+            let _ = place.put_quotes(
+                "2026-02-03_00-00-01.parquet",
+                &damage::truncated(&file, file.len() / 2),
+            );
+            let far = Quote {
+                ts_event: DAY + 90 * HOUR,
+                ..quotes(DAY, 1, 9, 1)[0]
+            };
             let rows = [quotes(DAY, SECOND, 10, 3), vec![far]].concat();
             let _ = place.put_quotes("2026-02-03_00-00-02.parquet", &Events::sealed(rows).bytes());
         },
@@ -165,7 +211,9 @@ fn killed_anywhere_while_a_late_file_is_added_to_what_left_the_spool() {
         before: |place| {
             put(place, "2026-02-03_00-00-00.parquet", DAY, 0);
             let _ = place.compact(&[]).ended(0);
-            let gone = place.spool().join("exchange=binance/stream=bbo/symbol=btcusdt/2026-02-03_00-00-00.parquet");
+            let gone = place
+                .spool()
+                .join("exchange=binance/stream=bbo/symbol=btcusdt/2026-02-03_00-00-00.parquet");
             fs::remove_file(gone).unwrap();
         },
         then: |place| put(place, "2026-02-03_00-00-01.parquet", DAY + 2 * SECOND, 2),
@@ -183,7 +231,12 @@ fn asked_to_stop_it_ends_between_two_steps() {
             put(place, &format!("{date}_00.parquet"), start, 0);
         }
     };
-    let published = |place: &Place| listing(&place.archive()).keys().filter(|k| k.ends_with("meta.json")).count();
+    let published = |place: &Place| {
+        listing(&place.archive())
+            .keys()
+            .filter(|k| k.ends_with("meta.json"))
+            .count()
+    };
     let undisturbed = Place::new();
     days(&undisturbed);
     let _ = undisturbed.compact(&[]).ended(0);
@@ -199,9 +252,15 @@ fn asked_to_stop_it_ends_between_two_steps() {
     let ended = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("SIGTERM") && stderr.contains("interrupted"), "{stderr}");
+    assert!(
+        stderr.contains("SIGTERM") && stderr.contains("interrupted"),
+        "{stderr}"
+    );
     let done = published(&place);
-    assert!((1..DAYS as usize).contains(&done), "{done} days were published\n{stderr}");
+    assert!(
+        (1..DAYS as usize).contains(&done),
+        "{done} days were published\n{stderr}"
+    );
     place.verify();
     place.is_tidy();
     let _ = place.compact(&[]).ended(0);

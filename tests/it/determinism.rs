@@ -1,12 +1,16 @@
-//! The archive is a pure function of the set of rows: however they are cut into files, written and declared, with any
-//! number of workers and any memory limit, the same bytes come out, and their rows are those of a plain sort.
+//! The archive is a pure function of the set of rows: however they are cut into files, written and
+//! declared, with any number of workers and any memory limit, the same bytes come out, and their
+//! rows are those of a plain sort.
 //!
-//! Through the library, because a process for each of some hundred runs would take most of the time.
+//! Through the library, because a process for each of some hundred runs would take most of the
+//! time.
 
 use std::{fs, path::Path, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray},
+    array::{
+        Array, ArrayRef, AsArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray,
+    },
     compute::cast,
     datatypes::{DataType, Field, Float64Type, Int8Type, Int64Type, Schema},
 };
@@ -31,11 +35,13 @@ use super::support::archive::{decode, sha256};
 mod odd;
 
 const DAY: i64 = super::support::events::DAY;
-const SERIES: [&str; 2] =
-    ["exchange=binance/stream=trade/symbol=btcusdt", "exchange=binance/stream=trade/symbol=ethusdt"];
+const SERIES: [&str; 2] = [
+    "exchange=binance/stream=trade/symbol=btcusdt",
+    "exchange=binance/stream=trade/symbol=ethusdt",
+];
 
-/// A trade. The fields are in the order of the contract's columns, and `Ord` is the contract's order: nulls first, floats
-/// in IEEE total order, strings by bytes.
+/// A trade. The fields are in the order of the contract's columns, and `Ord` is the contract's
+/// order: nulls first, floats in IEEE total order, strings by bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     ts_event: i64,
@@ -73,7 +79,10 @@ fn row() -> impl Strategy<Value = Row> {
         ]
         .prop_map(|f| Total(f.to_bits()))
     };
-    let text = || prop::sample::select(vec!["", "a", "B", "é", "aa", "\u{10000}", "\u{ffff}"]).prop_map(str::to_owned);
+    let text = || {
+        prop::sample::select(vec!["", "a", "B", "é", "aa", "\u{10000}", "\u{ffff}"])
+            .prop_map(str::to_owned)
+    };
     let time = prop_oneof![4 => 0_i64..6, 1 => 0_i64..86_400_000];
     (
         time.prop_map(|ms| DAY + ms * 1_000_000),
@@ -85,21 +94,26 @@ fn row() -> impl Strategy<Value = Row> {
         prop::option::weighted(0.7, text()),
         prop::option::weighted(0.5, text()),
     )
-        .prop_map(|(ts_event, seq, ts_recv, price, qty, side, trade_id, note)| Row {
-            ts_event,
-            seq,
-            ts_recv,
-            price,
-            qty,
-            side,
-            trade_id,
-            note,
-        })
+        .prop_map(
+            |(ts_event, seq, ts_recv, price, qty, side, trade_id, note)| Row {
+                ts_event,
+                seq,
+                ts_recv,
+                price,
+                qty,
+                side,
+                trade_id,
+                note,
+            },
+        )
 }
 
 /// How one file is written.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a property of its own"
+)]
 struct Manner {
     sorted: bool,
     declared: bool,
@@ -125,24 +139,37 @@ const PLAIN: Manner = Manner {
 };
 
 fn manner() -> impl Strategy<Value = Manner> {
-    (any::<[bool; 8]>(), prop::sample::select(vec![3_usize, 50, 1 << 20])).prop_map(
-        |(
-            [sorted, declared, statistics, hashed, dictionary_strings, leave_out_nulls, version_2, zstd],
-            rows_per_group,
-        )| {
-            Manner {
-                sorted,
-                declared,
-                statistics,
-                hashed,
-                dictionary_strings,
-                leave_out_nulls,
-                version_2,
-                zstd,
-                rows_per_group,
-            }
-        },
+    (
+        any::<[bool; 8]>(),
+        prop::sample::select(vec![3_usize, 50, 1 << 20]),
     )
+        .prop_map(
+            |(
+                [
+                    sorted,
+                    declared,
+                    statistics,
+                    hashed,
+                    dictionary_strings,
+                    leave_out_nulls,
+                    version_2,
+                    zstd,
+                ],
+                rows_per_group,
+            )| {
+                Manner {
+                    sorted,
+                    declared,
+                    statistics,
+                    hashed,
+                    dictionary_strings,
+                    leave_out_nulls,
+                    version_2,
+                    zstd,
+                    rows_per_group,
+                }
+            },
+        )
 }
 
 /// A way to compact: how the rows are cut and written, and what the machine may spend.
@@ -158,11 +185,19 @@ struct Way {
 fn way() -> impl Strategy<Value = Way> {
     (
         prop::collection::vec(any::<u16>(), 50),
-        prop_oneof![prop::collection::vec(manner(), 1..8), prop::collection::vec(manner(), 40..70)],
+        prop_oneof![
+            prop::collection::vec(manner(), 1..8),
+            prop::collection::vec(manner(), 40..70)
+        ],
         1_usize..4,
         prop::sample::select(vec![256_000_000_u64, 400_000_000, 2_500_000_000]),
     )
-        .prop_map(|(cut, manners, workers, memory_limit)| Way { cut, manners, workers, memory_limit })
+        .prop_map(|(cut, manners, workers, memory_limit)| Way {
+            cut,
+            manners,
+            workers,
+            memory_limit,
+        })
 }
 
 fn batch(rows: &[Row], manner: &Manner) -> RecordBatch {
@@ -170,12 +205,20 @@ fn batch(rows: &[Row], manner: &Manner) -> RecordBatch {
         Arc::new(rows.iter().map(of).collect::<Int64Array>())
     }
     fn floats(rows: &[Row], of: fn(&Row) -> Option<Total>) -> ArrayRef {
-        Arc::new(rows.iter().map(|r| of(r).map(|t| f64::from_bits(t.0))).collect::<Float64Array>())
+        Arc::new(
+            rows.iter()
+                .map(|r| of(r).map(|t| f64::from_bits(t.0)))
+                .collect::<Float64Array>(),
+        )
     }
     let texts = |of: fn(&Row) -> Option<&str>| -> ArrayRef {
         let plain: ArrayRef = Arc::new(rows.iter().map(of).collect::<StringArray>());
         let keyed = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        if manner.dictionary_strings { cast(&plain, &keyed).unwrap() } else { plain }
+        if manner.dictionary_strings {
+            cast(&plain, &keyed).unwrap()
+        } else {
+            plain
+        }
     };
     let columns: Vec<(&str, ArrayRef)> = vec![
         // In an order of their own: the archive has the contract's.
@@ -187,14 +230,29 @@ fn batch(rows: &[Row], manner: &Manner) -> RecordBatch {
         ("trade_id", texts(|r| r.trade_id.as_deref())),
         ("price", floats(rows, |r| r.price)),
         ("qty", floats(rows, |r| r.qty)),
-        ("side", Arc::new(rows.iter().map(|r| r.side).collect::<Int8Array>())),
+        (
+            "side",
+            Arc::new(rows.iter().map(|r| r.side).collect::<Int8Array>()),
+        ),
     ];
     let bare = |name: &str, array: &ArrayRef| {
-        manner.leave_out_nulls && !["ts_event", "seq"].contains(&name) && array.null_count() == array.len()
+        manner.leave_out_nulls
+            && !["ts_event", "seq"].contains(&name)
+            && array.null_count() == array.len()
     };
-    let columns: Vec<_> = columns.into_iter().filter(|(name, array)| !bare(name, array)).collect();
-    let fields: Vec<Field> = columns.iter().map(|(n, a)| Field::new(*n, a.data_type().clone(), true)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, a)| a).collect()).unwrap()
+    let columns: Vec<_> = columns
+        .into_iter()
+        .filter(|(name, array)| !bare(name, array))
+        .collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(n, a)| Field::new(*n, a.data_type().clone(), true))
+        .collect();
+    RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns.into_iter().map(|(_, a)| a).collect(),
+    )
+    .unwrap()
 }
 
 fn bytes(rows: &[Row], manner: &Manner) -> Vec<u8> {
@@ -208,37 +266,81 @@ fn bytes(rows: &[Row], manner: &Manner) -> Vec<u8> {
         descending: false,
         nulls_first: true,
     };
-    let hash = manner.hashed.then(|| row_hash::of_batch(&batch).unwrap().to_string());
-    let statistics = if manner.statistics { EnabledStatistics::Page } else { EnabledStatistics::None };
+    let hash = manner
+        .hashed
+        .then(|| row_hash::of_batch(&batch).unwrap().to_string());
+    let statistics = if manner.statistics {
+        EnabledStatistics::Page
+    } else {
+        EnabledStatistics::None
+    };
     let properties = WriterProperties::builder()
-        .set_compression(if manner.zstd { Compression::ZSTD(ZstdLevel::default()) } else { Compression::SNAPPY })
+        .set_compression(if manner.zstd {
+            Compression::ZSTD(ZstdLevel::default())
+        } else {
+            Compression::SNAPPY
+        })
         .set_sorting_columns(manner.declared.then(|| vec![by("ts_event"), by("seq")]))
-        .set_key_value_metadata(hash.map(|h| vec![KeyValue::new(row_hash::FOOTER_KEY.to_owned(), h)]))
-        .set_writer_version(if manner.version_2 { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 })
+        .set_key_value_metadata(
+            hash.map(|h| vec![KeyValue::new(row_hash::FOOTER_KEY.to_owned(), h)]),
+        )
+        .set_writer_version(if manner.version_2 {
+            WriterVersion::PARQUET_2_0
+        } else {
+            WriterVersion::PARQUET_1_0
+        })
         .set_statistics_enabled(statistics)
         .set_offset_index_disabled(!manner.statistics)
         .set_max_row_group_row_count(Some(manner.rows_per_group));
     let mut file = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), Some(properties.build())).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(&mut file, batch.schema(), Some(properties.build())).unwrap();
     writer.write(&batch).unwrap();
     let _ = writer.close().unwrap();
     file
 }
 
 fn rows_of(batch: &RecordBatch) -> Vec<Row> {
-    let ints = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().iter().collect::<Vec<_>>();
+    let ints = |name: &str| {
+        batch
+            .column_by_name(name)
+            .unwrap()
+            .as_primitive::<Int64Type>()
+            .iter()
+            .collect::<Vec<_>>()
+    };
     let floats = |name: &str| {
-        let column = batch.column_by_name(name).unwrap().as_primitive::<Float64Type>();
-        column.iter().map(|f| f.map(|f| Total(f.to_bits()))).collect::<Vec<_>>()
+        let column = batch
+            .column_by_name(name)
+            .unwrap()
+            .as_primitive::<Float64Type>();
+        column
+            .iter()
+            .map(|f| f.map(|f| Total(f.to_bits())))
+            .collect::<Vec<_>>()
     };
     // An added column without any value is not in the archive.
     let texts = |name: &str| match batch.column_by_name(name) {
-        Some(column) => column.as_string::<i32>().iter().map(|t| t.map(str::to_owned)).collect::<Vec<_>>(),
+        Some(column) => column
+            .as_string::<i32>()
+            .iter()
+            .map(|t| t.map(str::to_owned))
+            .collect::<Vec<_>>(),
         None => vec![None; batch.num_rows()],
     };
-    let side: Vec<_> = batch.column_by_name("side").unwrap().as_primitive::<Int8Type>().iter().collect();
+    let side: Vec<_> = batch
+        .column_by_name("side")
+        .unwrap()
+        .as_primitive::<Int8Type>()
+        .iter()
+        .collect();
     let (ts_event, seq, ts_recv) = (ints("ts_event"), ints("seq"), ints("ts_recv"));
-    let (price, qty, trade_id, note) = (floats("price"), floats("qty"), texts("trade_id"), texts("note"));
+    let (price, qty, trade_id, note) = (
+        floats("price"),
+        floats("qty"),
+        texts("trade_id"),
+        texts("note"),
+    );
     let row = |i: usize| Row {
         ts_event: ts_event[i].unwrap(),
         seq: seq[i],
@@ -253,7 +355,12 @@ fn rows_of(batch: &RecordBatch) -> Vec<Row> {
 }
 
 fn wait<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 fn options(root: &Path, workers: usize, memory_limit: u64) -> Options {
@@ -275,22 +382,56 @@ fn options(root: &Path, workers: usize, memory_limit: u64) -> Options {
 fn compacted(root: &Path, workers: usize, memory_limit: u64) -> [Vec<u8>; 2] {
     let store = |name: &str| Store::open(&root.join(name).display().to_string()).unwrap();
     let options = options(root, workers, memory_limit);
-    let checks = verify::Options { selection: Selection::all(), start: None, end: None, quick: false, memory_limit };
+    let checks = verify::Options {
+        selection: Selection::all(),
+        start: None,
+        end: None,
+        quick: false,
+        memory_limit,
+    };
     let (outcomes, verified) = wait(async {
         let (spool, archive) = (store("spool"), store("archive"));
-        let outcomes: Vec<Outcome> =
-            compact::run(&spool, &archive, &options, Arc::new(Silent), &Stop::default()).await.unwrap().outcomes;
-        (outcomes, verify::run(&archive, &checks, &|| false, &mut |_| {}).await.unwrap())
+        let outcomes: Vec<Outcome> = compact::run(
+            &spool,
+            &archive,
+            &options,
+            Arc::new(Silent),
+            &Stop::default(),
+        )
+        .await
+        .unwrap()
+        .outcomes;
+        (
+            outcomes,
+            verify::run(&archive, &checks, &|| false, &mut |_| {})
+                .await
+                .unwrap(),
+        )
     });
     for outcome in outcomes {
-        assert_eq!((outcome.status, outcome.quarantined), (Status::Done, 0), "{outcome:?}");
+        assert_eq!(
+            (outcome.status, outcome.quarantined),
+            (Status::Done, 0),
+            "{outcome:?}"
+        );
     }
     assert_eq!(verified.len(), 2);
     for one in verified {
         assert_eq!(one.findings, Vec::<String>::new());
     }
-    assert_eq!(fs::read_dir(root.join("spill")).unwrap().count(), 0, "runs are left behind");
-    SERIES.map(|series| fs::read(root.join("archive").join(series).join("date=20260203/data.parquet")).unwrap())
+    assert_eq!(
+        fs::read_dir(root.join("spill")).unwrap().count(),
+        0,
+        "runs are left behind"
+    );
+    SERIES.map(|series| {
+        fs::read(
+            root.join("archive")
+                .join(series)
+                .join("date=20260203/data.parquet"),
+        )
+        .unwrap()
+    })
 }
 
 /// Cuts the rows as `way` says, for both series, and compacts them.
@@ -306,7 +447,11 @@ fn by_way(rows: &[Row], way: &Way) -> [Vec<u8>; 2] {
         let folder = root.path().join("spool").join(series);
         fs::create_dir_all(&folder).unwrap();
         for (nth, (rows, manner)) in files.iter().zip(&way.manners).enumerate() {
-            fs::write(folder.join(format!("2026-02-03_{nth:04}.parquet")), bytes(rows, manner)).unwrap();
+            fs::write(
+                folder.join(format!("2026-02-03_{nth:04}.parquet")),
+                bytes(rows, manner),
+            )
+            .unwrap();
         }
     }
     compacted(root.path(), way.workers, way.memory_limit)
@@ -314,7 +459,12 @@ fn by_way(rows: &[Row], way: &Way) -> [Vec<u8>; 2] {
 
 /// Compares every way with the plain one: one file, in order.
 fn check(rows: &[Row], ways: &[Way]) {
-    let plain = Way { cut: vec![0], manners: vec![PLAIN], workers: 1, memory_limit: 2_500_000_000 };
+    let plain = Way {
+        cut: vec![0],
+        manners: vec![PLAIN],
+        workers: 1,
+        memory_limit: 2_500_000_000,
+    };
     let [expected, other] = by_way(rows, &plain);
     assert_eq!(expected, other, "the series' names are not in these rows");
     let mut sorted = rows.to_vec();
@@ -324,7 +474,11 @@ fn check(rows: &[Row], ways: &[Way]) {
         for got in by_way(rows, way) {
             if got != expected {
                 assert_eq!(rows_of(&decode(&got).unwrap().batch), sorted, "{way:?}");
-                assert_eq!(sha256(&got), sha256(&expected), "the same rows in other bytes: {way:?}");
+                assert_eq!(
+                    sha256(&got),
+                    sha256(&expected),
+                    "the same rows in other bytes: {way:?}"
+                );
             }
         }
     }
@@ -342,12 +496,15 @@ proptest! {
     }
 }
 
-/// Rows enough for several row groups of a file, spilled sorts and more than one merge pass under a small limit.
+/// Rows enough for several row groups of a file, spilled sorts and more than one merge pass under a
+/// small limit.
 #[test]
 fn a_large_day_is_the_same_whatever_is_spilled() {
     let mut state = 7_u64;
     let mut next = |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
     let rows: Vec<Row> = (0..300_000)
@@ -362,10 +519,23 @@ fn a_large_day_is_the_same_whatever_is_spilled() {
             note: None,
         })
         .collect();
-    let unsorted = Manner { sorted: false, declared: false, hashed: false, ..PLAIN };
-    let liar = Manner { sorted: false, ..PLAIN };
+    let unsorted = Manner {
+        sorted: false,
+        declared: false,
+        hashed: false,
+        ..PLAIN
+    };
+    let liar = Manner {
+        sorted: false,
+        ..PLAIN
+    };
     let cut: Vec<u16> = (0..997).map(|_| next(1 << 16) as u16).collect();
-    let way = |manners: Vec<Manner>, workers, memory_limit| Way { cut: cut.clone(), manners, workers, memory_limit };
+    let way = |manners: Vec<Manner>, workers, memory_limit| Way {
+        cut: cut.clone(),
+        manners,
+        workers,
+        memory_limit,
+    };
     check(
         &rows,
         &[

@@ -1,5 +1,5 @@
-//! What the environment says: an empty variable says nothing, a wrong one is named, and a place that is nearly a URL is not
-//! taken for a folder.
+//! What the environment says: an empty variable says nothing, a wrong one is named, and a place
+//! that is nearly a URL is not taken for a folder.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -10,7 +10,10 @@ use super::support::{
 
 fn place() -> Place {
     let place = Place::new();
-    let _ = place.put_quotes("2026-02-03_00.parquet", &Events::sealed(quotes(DAY, SECOND, 0, 50)).bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_00.parquet",
+        &Events::sealed(quotes(DAY, SECOND, 0, 50)).bytes(),
+    );
     place
 }
 
@@ -44,25 +47,46 @@ fn an_empty_variable_is_one_that_is_not_set() {
     for name in all {
         let place = place();
         let tmp = place.root().display().to_string();
-        let _ = place.qlc_env(CATCH_UP, &[(name, ""), ("TMPDIR", &tmp)]).ended(0);
+        let _ = place
+            .qlc_env(CATCH_UP, &[(name, ""), ("TMPDIR", &tmp)])
+            .ended(0);
     }
     let place = place();
     let env: Vec<(&str, &str)> = all.iter().map(|name| (*name, "")).collect();
-    let _ = place.qlc_env(&["config", "show"], &env).ended(0).says("default");
+    let _ = place
+        .qlc_env(&["config", "show"], &env)
+        .ended(0)
+        .says("default");
     // Of keys too: with an empty one in the environment the profile's are used.
     let place = Place::on_s3();
-    let _ = place.put_quotes("2026-02-03_00.parquet", &Events::sealed(quotes(DAY, SECOND, 0, 50)).bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_00.parquet",
+        &Events::sealed(quotes(DAY, SECOND, 0, 50)).bytes(),
+    );
     let _ = place
-        .qlc_env(CATCH_UP, &[("AWS_SESSION_TOKEN", ""), ("AWS_ENDPOINT", ""), ("AWS_DEFAULT_REGION", "")])
+        .qlc_env(
+            CATCH_UP,
+            &[
+                ("AWS_SESSION_TOKEN", ""),
+                ("AWS_ENDPOINT", ""),
+                ("AWS_DEFAULT_REGION", ""),
+            ],
+        )
         .ended(0);
 }
 
 #[test]
 fn an_empty_variable_leaves_what_the_configuration_says() {
     let place = place();
-    fs::write(place.root().join("qlc.toml"), "metrics_file = \"told.prom\"\n").unwrap();
+    fs::write(
+        place.root().join("qlc.toml"),
+        "metrics_file = \"told.prom\"\n",
+    )
+    .unwrap();
     let compact = [&["--config", "qlc.toml"], CATCH_UP].concat();
-    let _ = place.qlc_env(&compact, &[("QLC_METRICS_FILE", "")]).ended(0);
+    let _ = place
+        .qlc_env(&compact, &[("QLC_METRICS_FILE", "")])
+        .ended(0);
     assert!(place.root().join("told.prom").exists());
 }
 
@@ -83,28 +107,60 @@ fn a_variable_that_is_wrong_is_named() {
         ("QLC_CRASH_AT", "soon"),
     ] {
         let ran = place.qlc_env(CATCH_UP, &[(name, value)]).ended(2);
-        assert!(ran.stderr.lines().next().unwrap().contains(name), "{name}={value}: {ran}");
+        assert!(
+            ran.stderr.lines().next().unwrap().contains(name),
+            "{name}={value}: {ran}"
+        );
         assert!(!place.archive().exists(), "{ran}");
     }
     // A flag is named by itself, whatever the variable says.
-    let typed = place.qlc_env(&[CATCH_UP, &["--workers", "many"]].concat(), &[("QLC_WORKERS", "2")]).ended(2);
-    assert!(typed.stderr.contains("--workers") && !typed.stderr.contains("QLC_WORKERS"), "{typed}");
+    let typed = place
+        .qlc_env(
+            &[CATCH_UP, &["--workers", "many"]].concat(),
+            &[("QLC_WORKERS", "2")],
+        )
+        .ended(2);
+    assert!(
+        typed.stderr.contains("--workers") && !typed.stderr.contains("QLC_WORKERS"),
+        "{typed}"
+    );
 }
 
 #[test]
 fn a_place_that_is_nearly_a_url_is_refused() {
     let place = place();
-    for wrong in ["s3:/bucket", "s3:bucket/prefix", "S3://bucket", "s3:", "file:/tmp/archive", "FILE:///tmp/archive"] {
+    for wrong in [
+        "s3:/bucket",
+        "s3:bucket/prefix",
+        "S3://bucket",
+        "s3:",
+        "file:/tmp/archive",
+        "FILE:///tmp/archive",
+    ] {
         let ran = place.elsewhere(wrong, CATCH_UP).ended(2);
-        assert!(ran.stderr.contains("s3://") || ran.stderr.contains("file:///"), "{wrong}: {ran}");
-        fs::write(place.root().join("qlc.toml"), format!("archive = {wrong:?}\n")).unwrap();
+        assert!(
+            ran.stderr.contains("s3://") || ran.stderr.contains("file:///"),
+            "{wrong}: {ran}"
+        );
+        fs::write(
+            place.root().join("qlc.toml"),
+            format!("archive = {wrong:?}\n"),
+        )
+        .unwrap();
         let config = place.root().join("qlc.toml").display().to_string();
         let spool = place.spool().display().to_string();
         let typed = [&["--config", &config, "--spool", &spool], CATCH_UP].concat();
         let _ = super::support::run::qlc(&typed).ended(2);
     }
-    let made: Vec<_> = fs::read_dir(place.root()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert!(made.iter().all(|name| !name.to_string_lossy().contains(':')), "{made:?}");
+    let made: Vec<_> = fs::read_dir(place.root())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert!(
+        made.iter()
+            .all(|name| !name.to_string_lossy().contains(':')),
+        "{made:?}"
+    );
     // A folder may have such a name, if it is said to be one.
     let _ = place.elsewhere("./s3:", CATCH_UP).ended(0);
 }
@@ -115,11 +171,20 @@ fn scratch_folders_are_made_in_a_folder_of_the_user_alone() {
     let tmp = place.root().join("tmp");
     fs::create_dir(&tmp).unwrap();
     let env = [("QLC_SPILL_DIR", ""), ("TMPDIR", tmp.to_str().unwrap())];
-    let _ = place.qlc_env(&["query", "SELECT count(*) FROM spool.bbo"], &env).ended(0);
-    assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0, "a statement that spills nothing makes nothing");
+    let _ = place
+        .qlc_env(&["query", "SELECT count(*) FROM spool.bbo"], &env)
+        .ended(0);
+    assert_eq!(
+        fs::read_dir(&tmp).unwrap().count(),
+        0,
+        "a statement that spills nothing makes nothing"
+    );
     let _ = place.qlc_env(CATCH_UP, &env).ended(0);
     let own = tmp.join(format!("qlc-{}", rustix::process::geteuid().as_raw()));
-    assert_eq!(fs::metadata(&own).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(&own).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
     // One that others may write to was not made by qlc.
     fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
     let _ = place.qlc_env(CATCH_UP, &env).ended(2).says("--spill-dir");
@@ -131,11 +196,23 @@ fn scratch_folders_are_made_in_a_folder_of_the_user_alone() {
 #[test]
 fn without_credentials_that_is_what_is_said() {
     let place = place();
-    let env = [("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9"), ("HOME", "/nonexistent"), ("QLC_RETRIES", "1")];
-    for command in [&["verify"][..], CATCH_UP, &["status"], &["query", "SELECT * FROM archive.meta"]] {
+    let env = [
+        ("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9"),
+        ("HOME", "/nonexistent"),
+        ("QLC_RETRIES", "1"),
+    ];
+    for command in [
+        &["verify"][..],
+        CATCH_UP,
+        &["status"],
+        &["query", "SELECT * FROM archive.meta"],
+    ] {
         let ran = place.qlc_to("s3://nobody-has-this/archive", command, &env);
         assert_ne!(ran.code, Some(0), "{ran}");
-        assert!(ran.stderr.contains("no credentials") && ran.stderr.contains("AWS_ACCESS_KEY_ID"), "{ran}");
+        assert!(
+            ran.stderr.contains("no credentials") && ran.stderr.contains("AWS_ACCESS_KEY_ID"),
+            "{ran}"
+        );
     }
 }
 
@@ -149,9 +226,21 @@ fn an_archive_out_of_reach_is_said_to_be_just_that() {
         ("AWS_SECRET_ACCESS_KEY", "secret"),
         ("QLC_RETRIES", "0"),
     ];
-    for command in [&["verify"][..], CATCH_UP, &["status"], &["query", "SELECT * FROM archive.meta"]] {
+    for command in [
+        &["verify"][..],
+        CATCH_UP,
+        &["status"],
+        &["query", "SELECT * FROM archive.meta"],
+    ] {
         let ran = place.qlc_to("s3://nobody/archive", command, &env).ended(1);
-        assert!(!ran.stderr.contains("credentials") && ran.stderr.contains("cannot be reached"), "{ran}");
-        assert_eq!((ran.stdout.as_str(), ran.stderr.lines().count()), ("", 1), "{ran}");
+        assert!(
+            !ran.stderr.contains("credentials") && ran.stderr.contains("cannot be reached"),
+            "{ran}"
+        );
+        assert_eq!(
+            (ran.stdout.as_str(), ran.stderr.lines().count()),
+            ("", 1),
+            "{ran}"
+        );
     }
 }

@@ -19,8 +19,17 @@ fn page() -> String {
 
 /// The rows of the table under this header, cell by cell.
 fn table(page: &str, header: &str) -> Vec<Vec<String>> {
-    let lines = page.lines().skip_while(|line| *line != header).skip(2).take_while(|line| line.starts_with('|'));
-    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    let lines = page
+        .lines()
+        .skip_while(|line| *line != header)
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let cells = |line: &str| {
+        line.trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect()
+    };
     let found: Vec<Vec<String>> = lines.map(cells).collect();
     assert!(!found.is_empty(), "the page has no table under {header}");
     found
@@ -34,7 +43,10 @@ fn names(text: &str) -> Vec<&str> {
 /// The footer of a fresh file of more than one row group.
 fn fresh(more: &[&str]) -> ParquetMetaData {
     let place = Place::new();
-    let _ = place.put_quotes("2026-02-03_00.parquet", &Events::sealed(quotes(DAY, 100_000, 0, 300_000)).bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_00.parquet",
+        &Events::sealed(quotes(DAY, 100_000, 0, 300_000)).bytes(),
+    );
     let _ = place.qlc(&[CATCH_UP, more].concat()).ended(0);
     let file = fs::File::open(place.archive().join(home()).join("data.parquet")).unwrap();
     SerializedFileReader::new(file).unwrap().metadata().clone()
@@ -43,7 +55,9 @@ fn fresh(more: &[&str]) -> ParquetMetaData {
 /// Compressed bytes by column.
 fn sizes(footer: &ParquetMetaData) -> BTreeMap<String, i64> {
     let columns = footer.row_group(0).columns().iter();
-    columns.map(|column| (column.column_path().string(), column.compressed_size())).collect()
+    columns
+        .map(|column| (column.column_path().string(), column.compressed_size()))
+        .collect()
 }
 
 #[test]
@@ -53,10 +67,14 @@ fn encodings_levels_footer_keys_and_sorting_columns_are_those_of_the_page() {
     let rows = footer.row_group(0).num_rows();
     assert_eq!((footer.num_row_groups(), rows), (2, 262_144));
     assert!(page.contains("Row groups of 262,144 rows"));
-    assert!(facts.created_by().unwrap().starts_with("qlc version ") && page.contains("`qlc version`"));
+    assert!(
+        facts.created_by().unwrap().starts_with("qlc version ") && page.contains("`qlc version`")
+    );
 
     let kinds = table(&page, "| columns | encodings | zstd level |");
-    let [integers, others] = kinds.as_slice() else { panic!("{kinds:?}") };
+    let [integers, others] = kinds.as_slice() else {
+        panic!("{kinds:?}")
+    };
     let level = |kind: &[String]| kind[2].clone();
     let at = |level: &str| sizes(&fresh(&["--zstd-level", level]));
     let (of_integers, of_others) = (at(&level(integers)), at(&level(others)));
@@ -69,11 +87,22 @@ fn encodings_levels_footer_keys_and_sorting_columns_are_those_of_the_page() {
         let allowed = names(&kind[1]);
         for encoding in column.encodings().map(|e| format!("{e:?}")) {
             // Levels of nulls are not values.
-            assert!(encoding == "RLE" || allowed.contains(&encoding.as_str()), "{name} has {encoding}");
+            assert!(
+                encoding == "RLE" || allowed.contains(&encoding.as_str()),
+                "{name} has {encoding}"
+            );
         }
         let same = if is_integer { &of_integers } else { &of_others };
-        assert_eq!(real[&name], same[&name], "{name} is not of level {}", level(kind));
-        assert!(column.statistics().is_some() && column.column_index_offset().is_some(), "{name}");
+        assert_eq!(
+            real[&name],
+            same[&name],
+            "{name} is not of level {}",
+            level(kind)
+        );
+        assert!(
+            column.statistics().is_some() && column.column_index_offset().is_some(),
+            "{name}"
+        );
     }
     assert!(real != lowest, "the sizes tell the level");
 
@@ -81,12 +110,18 @@ fn encodings_levels_footer_keys_and_sorting_columns_are_those_of_the_page() {
     let told = names(&sorted[0][0]);
     let sorting = footer.row_group(0).sorting_columns().unwrap();
     let schema = facts.schema_descr();
-    let real: Vec<String> = sorting.iter().map(|by| schema.column(by.column_idx as usize).path().string()).collect();
+    let real: Vec<String> = sorting
+        .iter()
+        .map(|by| schema.column(by.column_idx as usize).path().string())
+        .collect();
     assert_eq!(real, told);
 
     let keys = table(&page, "| key in the footer | when |");
     let told = |when: &str| -> Vec<String> {
-        keys.iter().filter(|key| when.is_empty() || key[1] == when).map(|key| names(&key[0])[0].to_owned()).collect()
+        keys.iter()
+            .filter(|key| when.is_empty() || key[1] == when)
+            .map(|key| names(&key[0])[0].to_owned())
+            .collect()
     };
     let of = |footer: &ParquetMetaData| -> Vec<String> {
         let pairs = footer.file_metadata().key_value_metadata().unwrap();
@@ -94,17 +129,27 @@ fn encodings_levels_footer_keys_and_sorting_columns_are_those_of_the_page() {
     };
     assert_eq!(of(&footer), told("always"));
     let leveled = of(&fresh(&["--zstd-level", "3"]));
-    assert!(leveled.iter().all(|key| told("").contains(key)), "{leveled:?}");
-    assert!(leveled.contains(&told("with `--zstd-level`")[0]), "{leveled:?}");
+    assert!(
+        leveled.iter().all(|key| told("").contains(key)),
+        "{leveled:?}"
+    );
+    assert!(
+        leveled.contains(&told("with `--zstd-level`")[0]),
+        "{leveled:?}"
+    );
 }
 
 #[test]
 fn floats_that_are_not_numbers_have_no_statistics() {
     use std::sync::Arc;
     let place = Place::new();
-    let prices: arrow::array::ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![1.0, f64::NAN, 1.0]));
-    let same: arrow::array::ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![f64::NAN; 3]));
-    let rows = Events::sealed(quotes(DAY, 1_000_000, 0, 3)).replace("bid_price", prices).replace("ask_qty", same);
+    let prices: arrow::array::ArrayRef =
+        Arc::new(arrow::array::Float64Array::from(vec![1.0, f64::NAN, 1.0]));
+    let same: arrow::array::ArrayRef =
+        Arc::new(arrow::array::Float64Array::from(vec![f64::NAN; 3]));
+    let rows = Events::sealed(quotes(DAY, 1_000_000, 0, 3))
+        .replace("bid_price", prices)
+        .replace("ask_qty", same);
     let _ = place.put_quotes("2026-02-03_00.parquet", &rows.bytes());
     let _ = place.compact(&[]).ended(0);
     place.verify();
@@ -112,9 +157,25 @@ fn floats_that_are_not_numbers_have_no_statistics() {
     let footer = SerializedFileReader::new(file).unwrap().metadata().clone();
     for column in footer.row_group(0).columns() {
         let has_nan = ["bid_price", "ask_qty"].contains(&column.column_path().string().as_str());
-        assert_eq!(column.statistics().is_none(), has_nan, "{}", column.column_path());
-        assert_eq!(column.column_index_offset().is_none(), has_nan, "{}", column.column_path());
+        assert_eq!(
+            column.statistics().is_none(),
+            has_nan,
+            "{}",
+            column.column_path()
+        );
+        assert_eq!(
+            column.column_index_offset().is_none(),
+            has_nan,
+            "{}",
+            column.column_path()
+        );
     }
     let sql = "SELECT count(*) AS n FROM archive.bbo WHERE bid_price <> 1";
-    assert_eq!(place.qlc(&["query", sql, "--format", "csv"]).ended(0).stdout, "n\n1\n");
+    assert_eq!(
+        place
+            .qlc(&["query", sql, "--format", "csv"])
+            .ended(0)
+            .stdout,
+        "n\n1\n"
+    );
 }

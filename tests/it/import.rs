@@ -1,4 +1,5 @@
-//! `qlc import`: archives of another program are adopted where they are right, and left alone with reasons where not.
+//! `qlc import`: archives of another program are adopted where they are right, and left alone with
+//! reasons where not.
 
 use std::{fs, path::Path};
 
@@ -51,17 +52,29 @@ fn what_is_right_is_adopted_in_its_place_and_its_bytes_stay() {
     let place = Place::new();
     let data = put_good(&place.archive());
     let before = listing(&place.archive());
-    let dry = place.qlc(&["import", "--dry-run", "--format", "json"]).ended(0);
+    let dry = place
+        .qlc(&["import", "--dry-run", "--format", "json"])
+        .ended(0);
     assert_eq!(dry.json()[0]["outcome"], "adoptable");
-    assert_eq!(listing(&place.archive()), before, "a dry run changes nothing");
+    assert_eq!(
+        listing(&place.archive()),
+        before,
+        "a dry run changes nothing"
+    );
 
-    let ran = place.qlc(&["import"]).ended(0).says("1 partition: 1 adopted");
+    let ran = place
+        .qlc(&["import"])
+        .ended(0)
+        .says("1 partition: 1 adopted");
     assert!(!ran.stdout.contains("because"), "{ran}");
     let partition = published(&place.archive(), &home());
     assert_eq!(partition.bytes, data);
     assert_eq!(partition.quotes(), good());
     assert_eq!(partition.receipt["adopted"], true);
-    assert_eq!(partition.receipt["sources"][0]["name"], format!("{}/data.parquet", home()));
+    assert_eq!(
+        partition.receipt["sources"][0]["name"],
+        format!("{}/data.parquet", home())
+    );
     assert_eq!(partition.meta["source_files"], 1);
     place.verify();
     place.is_tidy();
@@ -71,8 +84,13 @@ fn what_is_right_is_adopted_in_its_place_and_its_bytes_stay() {
     assert!(again.stdout.contains("nothing to do"), "{again}");
     assert_eq!(listing(&place.archive()), after);
     // Compaction finds nothing to do either: the archive holds what the receipt says.
-    let day = ["--mode", "backfill", "--start", "20260203", "--end", "20260203", "--now", NOW];
-    let _ = place.qlc(&[&["compact", "-v"], &day[..]].concat()).ended(0).says("up to date");
+    let day = [
+        "--mode", "backfill", "--start", "20260203", "--end", "20260203", "--now", NOW,
+    ];
+    let _ = place
+        .qlc(&[&["compact", "-v"], &day[..]].concat())
+        .ended(0)
+        .says("up to date");
     assert_eq!(listing(&place.archive()), after);
 }
 
@@ -80,7 +98,9 @@ fn what_is_right_is_adopted_in_its_place_and_its_bytes_stay() {
 fn a_late_file_is_merged_with_adopted_data() {
     for base in [
         foreign(good()),
-        foreign(good()).times(super::support::events::Times::Int64(arrow::datatypes::TimeUnit::Millisecond)),
+        foreign(good()).times(super::support::events::Times::Int64(
+            arrow::datatypes::TimeUnit::Millisecond,
+        )),
     ] {
         let place = Place::new();
         let data = base.bytes();
@@ -90,14 +110,28 @@ fn a_late_file_is_merged_with_adopted_data() {
         // Whether the rows of a file that was there before are in it is told by the rows.
         let early = base.clone().taking(10);
         let early = place.put_quotes("2026-02-03_00-30-00.parquet", &early.bytes());
-        fs::File::options().write(true).open(&early).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-        let _ = place.compact(&["-v"]).ended(0).says("the archived data holds every row of 1 new file");
+        fs::File::options()
+            .write(true)
+            .open(&early)
+            .unwrap()
+            .set_modified(std::time::UNIX_EPOCH)
+            .unwrap();
+        let _ = place
+            .compact(&["-v"])
+            .ended(0)
+            .says("the archived data holds every row of 1 new file");
         assert_eq!(published(&place.archive(), &home()).bytes, data);
         place.verify();
         fs::remove_file(&early).unwrap();
         let late = quotes(DAY + 100 * SECOND + 1, SECOND, 1_000, 50);
-        let _ = place.put_quotes("2026-02-03_01-00-00.parquet", &Events::sealed(late.clone()).bytes());
-        let _ = place.compact(&["-v"]).ended(0).says("the archived data has the rows of 1 file");
+        let _ = place.put_quotes(
+            "2026-02-03_01-00-00.parquet",
+            &Events::sealed(late.clone()).bytes(),
+        );
+        let _ = place
+            .compact(&["-v"])
+            .ended(0)
+            .says("the archived data has the rows of 1 file");
         let mut all: Vec<Quote> = good().into_iter().chain(late).collect();
         all.sort_by_key(|q| (q.ts_event, q.seq));
         let partition = published(&place.archive(), &home());
@@ -118,25 +152,45 @@ fn an_old_archive_elsewhere_is_copied_byte_for_byte_and_never_over_a_partition()
     let data = put_good(&old);
     let other = dir("binance", "bbo", "btcusdt", "20260204");
     let next = quotes(DAY + 24 * HOUR, SECOND, 0, 10);
-    put(&old, &other, &foreign(next.clone()).bytes(), &meta_of(&next));
+    put(
+        &old,
+        &other,
+        &foreign(next.clone()).bytes(),
+        &meta_of(&next),
+    );
     let before = listing(&old);
     // One of the two days is in the archive already, from other rows.
-    let _ =
-        place.put_quotes("2026-02-04_00-00-00.parquet", &Events::sealed(quotes(DAY + 24 * HOUR, SECOND, 5, 7)).bytes());
+    let _ = place.put_quotes(
+        "2026-02-04_00-00-00.parquet",
+        &Events::sealed(quotes(DAY + 24 * HOUR, SECOND, 5, 7)).bytes(),
+    );
     let _ = place.compact(&[]).ended(0);
     let stands = published(&place.archive(), &other).bytes;
 
     let from = old.display().to_string();
-    let ran = place.qlc(&["import", "--from", &from, "--format", "json"]).ended(1);
-    let [copied, left] = &ran.json()[..] else { panic!("{ran}") };
-    assert_eq!((copied["outcome"].as_str(), left["outcome"].as_str()), (Some("adopted"), Some("unfit")));
-    assert!(left["reasons"][0].as_str().unwrap().contains("already"), "{ran}");
+    let ran = place
+        .qlc(&["import", "--from", &from, "--format", "json"])
+        .ended(1);
+    let [copied, left] = &ran.json()[..] else {
+        panic!("{ran}")
+    };
+    assert_eq!(
+        (copied["outcome"].as_str(), left["outcome"].as_str()),
+        (Some("adopted"), Some("unfit"))
+    );
+    assert!(
+        left["reasons"][0].as_str().unwrap().contains("already"),
+        "{ran}"
+    );
     assert_eq!(published(&place.archive(), &home()).bytes, data);
     assert_eq!(published(&place.archive(), &other).bytes, stands);
     assert_eq!(listing(&old), before, "the old archive is only read");
     place.verify();
     place.is_tidy();
-    let _ = place.qlc(&["import", "--from", &from, "--date", "20260203"]).ended(0).says("1 up-to-date");
+    let _ = place
+        .qlc(&["import", "--from", &from, "--date", "20260203"])
+        .ended(0)
+        .says("1 up-to-date");
 
     // The commands that were told add the rows of the day that was there.
     run(&place, &left["mend"]);
@@ -160,14 +214,23 @@ fn which_files_adopted_data_was_made_of_is_told_by_rows_and_what_is_younger_came
     let place = adopted();
     let _ = place.put_quotes("2026-02-03_00.parquet", &old(0, 100).bytes());
     let _ = place.put_quotes("2026-02-03_01.parquet", &old(100, 300).bytes());
-    let _ = place.compact(&["-v"]).ended(0).says("every row of 2 new files");
+    let _ = place
+        .compact(&["-v"])
+        .ended(0)
+        .says("every row of 2 new files");
     assert_eq!(count(&place), 300);
     place.verify();
     // A file without numbers, which are what such a pipeline adds; a part of its rows is new.
     let place = adopted();
     let more = [&rows[290..], &quotes(DAY + HOUR, SECOND, 7_000, 5)].concat();
-    let _ = place.put_quotes("2026-02-03_02.parquet", &foreign(more).without_seq().bytes());
-    let _ = place.compact(&["-v"]).ended(0).says("10 rows of its files were in the archive already");
+    let _ = place.put_quotes(
+        "2026-02-03_02.parquet",
+        &foreign(more).without_seq().bytes(),
+    );
+    let _ = place
+        .compact(&["-v"])
+        .ended(0)
+        .says("10 rows of its files were in the archive already");
     assert_eq!(count(&place), 305);
     place.verify();
     // A younger file with numbers came late: equal events are events.
@@ -183,10 +246,16 @@ fn run(place: &Place, commands: &serde_json::Value) {
     for line in commands.as_array().unwrap() {
         let line = line.as_str().unwrap();
         if let Some(args) = line.strip_prefix("qlc ") {
-            let args: Vec<&str> = args.split_whitespace().skip_while(|word| *word != "import").collect();
+            let args: Vec<&str> = args
+                .split_whitespace()
+                .skip_while(|word| *word != "import")
+                .collect();
             let _ = place.qlc(&args).ended(0);
         } else {
-            let ended = std::process::Command::new("sh").args(["-c", line]).status().unwrap();
+            let ended = std::process::Command::new("sh")
+                .args(["-c", line])
+                .status()
+                .unwrap();
             assert!(ended.success(), "{line}");
         }
     }
@@ -205,9 +274,27 @@ fn what_is_not_right_is_left_alone_with_a_reason() {
     damage::scramble_data_page(&mut broken, "bid_price", 0);
     let whole = foreign(good()).bytes();
     let cases: [Case; 8] = [
-        ("unfit", foreign(shuffled.clone()).bytes(), meta_of(&shuffled), "out of order", 1),
-        ("unfit", foreign(twice.clone()).bytes(), meta_of(&twice), "not of this day", 1),
-        ("unfit", foreign(good()).without_seq().bytes(), meta_of(&good()), "there is no column seq", 1),
+        (
+            "unfit",
+            foreign(shuffled.clone()).bytes(),
+            meta_of(&shuffled),
+            "out of order",
+            1,
+        ),
+        (
+            "unfit",
+            foreign(twice.clone()).bytes(),
+            meta_of(&twice),
+            "not of this day",
+            1,
+        ),
+        (
+            "unfit",
+            foreign(good()).without_seq().bytes(),
+            meta_of(&good()),
+            "there is no column seq",
+            1,
+        ),
         (
             "unfit",
             foreign(good()).series("okx", "bbo", "BTCUSDT").bytes(),
@@ -215,17 +302,38 @@ fn what_is_not_right_is_left_alone_with_a_reason() {
             "name of another exchange",
             1,
         ),
-        ("damaged", whole.clone(), meta(299, DAY, DAY + 299 * SECOND), "meta.json says 299", 4),
-        ("damaged", whole.clone(), meta(300, DAY + 1, DAY + 299 * SECOND), "ts_event_min is", 4),
+        (
+            "damaged",
+            whole.clone(),
+            meta(299, DAY, DAY + 299 * SECOND),
+            "meta.json says 299",
+            4,
+        ),
+        (
+            "damaged",
+            whole.clone(),
+            meta(300, DAY + 1, DAY + 299 * SECOND),
+            "ts_event_min is",
+            4,
+        ),
         ("damaged", broken, meta_of(&good()), "data.parquet: ", 4),
-        ("damaged", damage::truncated(&whole, whole.len() - 100), meta_of(&good()), "TRUNCATED", 4),
+        (
+            "damaged",
+            damage::truncated(&whole, whole.len() - 100),
+            meta_of(&good()),
+            "TRUNCATED",
+            4,
+        ),
     ];
     for (outcome, data, meta, reason, code) in cases {
         let place = Place::new();
         put(&place.archive(), &home(), &data, &meta);
         let before = listing(&place.archive());
         for more in [&["--dry-run"][..], &[]] {
-            let ran = place.qlc(&[&["import", "--format", "json"], more].concat()).ended(code).says(reason);
+            let ran = place
+                .qlc(&[&["import", "--format", "json"], more].concat())
+                .ended(code)
+                .says(reason);
             assert_eq!(ran.json()[0]["outcome"], outcome, "{ran}");
             assert_eq!(listing(&place.archive()), before, "{reason}");
         }
@@ -233,7 +341,10 @@ fn what_is_not_right_is_left_alone_with_a_reason() {
     let place = Place::new();
     fs::create_dir_all(place.archive().join(home())).unwrap();
     fs::write(place.archive().join(home()).join("data.parquet"), &whole).unwrap();
-    let _ = place.qlc(&["import"]).ended(1).says("there is no meta.json");
+    let _ = place
+        .qlc(&["import"])
+        .ended(1)
+        .says("there is no meta.json");
 }
 
 #[test]
@@ -246,12 +357,22 @@ fn the_commands_that_are_told_have_unfit_rows_compacted() {
         put(&place.archive(), &home(), &base.bytes(), &meta_of(&rows));
         let ran = place.qlc(&["import", "--format", "json"]).ended(1);
         run(&place, &ran.json()[0]["mend"]);
-        assert_eq!(published(&place.archive(), &home()).data.batch.num_rows(), 299);
+        assert_eq!(
+            published(&place.archive(), &home()).data.batch.num_rows(),
+            299
+        );
         let next = dir("binance", "bbo", "btcusdt", "20260204");
         assert_eq!(published(&place.archive(), &next).data.batch.num_rows(), 1);
         place.verify();
         let _ = place.qlc(&["import"]).ended(0).says("2 up-to-date");
-        assert!(place.archive().join("_imported").join(home()).join("meta.json").is_file());
+        assert!(
+            place
+                .archive()
+                .join("_imported")
+                .join(home())
+                .join("meta.json")
+                .is_file()
+        );
     }
 }
 
@@ -262,13 +383,28 @@ fn an_import_that_was_killed_is_completed_by_the_next_one() {
         loop {
             point += 1;
             let place = Place::new();
-            let old = if from { place.root().join("old") } else { place.archive() };
+            let old = if from {
+                place.root().join("old")
+            } else {
+                place.archive()
+            };
             let data = put_good(&old);
             let old = old.display().to_string();
-            let args = if from { vec!["import", "--from", &old] } else { vec!["import"] };
-            let killed = place.qlc_env(&args, &[("QLC_CRASH_AT", &point.to_string())]).code.is_none();
+            let args = if from {
+                vec!["import", "--from", &old]
+            } else {
+                vec!["import"]
+            };
+            let killed = place
+                .qlc_env(&args, &[("QLC_CRASH_AT", &point.to_string())])
+                .code
+                .is_none();
             let _ = place.qlc(&args).ended(0);
-            assert_eq!(published(&place.archive(), &home()).bytes, data, "point {point}");
+            assert_eq!(
+                published(&place.archive(), &home()).bytes,
+                data,
+                "point {point}"
+            );
             place.verify();
             let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
             place.is_tidy();
@@ -288,51 +424,97 @@ fn an_archive_in_a_bucket_is_adopted_too() {
     let old = place.root().join("old");
     put(&old, &home(), &data, &meta_of(&good()));
     let from = old.display().to_string();
-    let _ = place.qlc(&["import", "--from", &from]).ended(0).says("1 adopted");
+    let _ = place
+        .qlc(&["import", "--from", &from])
+        .ended(0)
+        .says("1 adopted");
     place.verify();
     place.leaves_nothing();
     assert_eq!(published(&place.archive(), &home()).bytes, data);
-    let _ = place.qlc(&["import", "--from", &from]).ended(0).says("1 up-to-date");
+    let _ = place
+        .qlc(&["import", "--from", &from])
+        .ended(0)
+        .says("1 up-to-date");
 
     let place = Place::on_s3();
-    for (name, bytes) in [("data.parquet", data.clone()), ("meta.json", meta_of(&good()))] {
-        place.server().put(&format!("{}/{}/{name}", super::support::s3::ARCHIVE, home()), &bytes);
+    for (name, bytes) in [
+        ("data.parquet", data.clone()),
+        ("meta.json", meta_of(&good())),
+    ] {
+        place.server().put(
+            &format!("{}/{}/{name}", super::support::s3::ARCHIVE, home()),
+            &bytes,
+        );
     }
     let _ = place.qlc(&["import"]).ended(0).says("1 adopted");
     place.verify();
     let late = quotes(DAY + HOUR, SECOND, 5_000, 5);
-    let _ = place.put(&format!("{SERIES}/2026-02-03_01-00-00.parquet"), &Events::sealed(late).bytes());
+    let _ = place.put(
+        &format!("{SERIES}/2026-02-03_01-00-00.parquet"),
+        &Events::sealed(late).bytes(),
+    );
     let _ = place.compact(&[]).ended(0);
-    assert_eq!(published(&place.archive(), &home()).data.batch.num_rows(), 305);
+    assert_eq!(
+        published(&place.archive(), &home()).data.batch.num_rows(),
+        305
+    );
     place.verify();
 }
 
 #[test]
 fn what_was_typed_wrong_is_told() {
     let place = Place::new();
-    let _ = place.qlc(&["import", "--from", "nowhere"]).ended(2).says("nowhere: there is no such folder");
+    let _ = place
+        .qlc(&["import", "--from", "nowhere"])
+        .ended(2)
+        .says("nowhere: there is no such folder");
     let _ = put_good(&place.archive());
-    let _ = place.qlc(&["import", "--symbol", "ethusdt"]).ended(2).says("nothing there matches");
+    let _ = place
+        .qlc(&["import", "--symbol", "ethusdt"])
+        .ended(2)
+        .says("nothing there matches");
     let own = place.archive().display().to_string();
-    let _ = place.qlc(&["import", "--from", &own]).ended(2).says("leave out --from");
+    let _ = place
+        .qlc(&["import", "--from", &own])
+        .ended(2)
+        .says("leave out --from");
     let stray = place.archive().join(home()).join("_SUCCESS");
     fs::write(&stray, "").unwrap();
     // A document beside sound data is no damage; its meta.json and the others are kept, too.
     let _ = place.qlc(&["import"]).ended(0);
-    assert!(stray.is_file() && place.archive().join("_imported").join(home()).join("meta.json").is_file());
+    assert!(
+        stray.is_file()
+            && place
+                .archive()
+                .join("_imported")
+                .join(home())
+                .join("meta.json")
+                .is_file()
+    );
     place.verify();
     // A Parquet file is: whoever reads the folder reads its rows.
-    let _ = fs::copy(place.archive().join(home()).join("data.parquet"), stray.with_file_name("more.parquet")).unwrap();
-    let _ = place.qlc(&["verify"]).ended(4).says("more.parquet does not belong");
+    let _ = fs::copy(
+        place.archive().join(home()).join("data.parquet"),
+        stray.with_file_name("more.parquet"),
+    )
+    .unwrap();
+    let _ = place
+        .qlc(&["verify"])
+        .ended(4)
+        .says("more.parquet does not belong");
 }
 
 #[test]
 fn data_that_contradicts_its_own_footer_is_not_adopted() {
-    // By its footer the day ends after ten rows: whoever asks for a later hour would not find the others.
+    // By its footer the day ends after ten rows: whoever asks for a later hour would not find the
+    // others.
     let place = Place::new();
     let data = rewrite::with_span(&foreign(good()).bytes(), "ts_event", DAY, DAY + 10 * SECOND);
     put(&place.archive(), &home(), &data, &meta_of(&good()));
     let before = listing(&place.archive());
-    let _ = place.qlc(&["import"]).ended(4).says("STATISTICS_CONTRADICTED");
+    let _ = place
+        .qlc(&["import"])
+        .ended(4)
+        .says("STATISTICS_CONTRADICTED");
     assert_eq!(listing(&place.archive()), before);
 }

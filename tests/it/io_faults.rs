@@ -1,6 +1,8 @@
-//! System calls that fail, do half of what was asked, or write other bytes: a run publishes what is right, or nothing.
+//! System calls that fail, do half of what was asked, or write other bytes: a run publishes what is
+//! right, or nothing.
 //!
-//! The faults are made by `support/faulty_io.c`, which the C compiler that a build needs anyway turns into a library.
+//! The faults are made by `support/faulty_io.c`, which the C compiler that a build needs anyway
+//! turns into a library.
 
 use std::{collections::BTreeMap, fs};
 
@@ -14,29 +16,46 @@ use super::support::{
 /// Published once, with a late file; a far row makes QUARANTINE take part.
 fn begun() -> Place {
     let place = Place::new();
-    let _ = place.put_quotes("2026-02-03_00.parquet", &Events::sealed(quotes(DAY, SECOND, 0, 100)).bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_00.parquet",
+        &Events::sealed(quotes(DAY, SECOND, 0, 100)).bytes(),
+    );
     let _ = place.compact(&[]).ended(0);
-    let far = Quote { ts_event: DAY + 90 * HOUR, ..quotes(DAY, 1, 9, 1)[0] };
+    let far = Quote {
+        ts_event: DAY + 90 * HOUR,
+        ..quotes(DAY, 1, 9, 1)[0]
+    };
     let rows = [quotes(DAY, SECOND, 1000, 100), vec![far]].concat();
     let _ = place.put_quotes("2026-02-03_01.parquet", &Events::sealed(rows).bytes());
     place
 }
 
 fn faulty(place: &Place, fault: &str, args: &[&str]) -> Ran {
-    let ran = place.qlc_env(args, &[("LD_PRELOAD", faulty::library()), ("QLC_TEST_IO", fault)]);
+    let ran = place.qlc_env(
+        args,
+        &[("LD_PRELOAD", faulty::library()), ("QLC_TEST_IO", fault)],
+    );
     assert!(!ran.stderr.contains("panicked"), "{fault}: {ran}");
     ran
 }
 
-/// All objects; of receipts and `error.json` only the names, because they hold times of spool files.
+/// All objects; of receipts and `error.json` only the names, because they hold times of spool
+/// files.
 fn objects(place: &Place) -> BTreeMap<String, String> {
     let varies = |key: &String| key.starts_with("_receipts/") || key.ends_with("error.json");
     let all = listing(&place.archive()).into_iter();
-    all.map(|(key, sha256)| if varies(&key) { (key, String::new()) } else { (key, sha256) }).collect()
+    all.map(|(key, sha256)| {
+        if varies(&key) {
+            (key, String::new())
+        } else {
+            (key, sha256)
+        }
+    })
+    .collect()
 }
 
-/// The fault of the first, the second, … call of `op` on files whose path holds `text`, until there are no more; how many
-/// made the run fail.
+/// The fault of the first, the second, … call of `op` on files whose path holds `text`, until there
+/// are no more; how many made the run fail.
 #[track_caller]
 fn check(op: &str, text: &str, fault: &str) -> usize {
     let undisturbed = begun();
@@ -57,10 +76,14 @@ fn check(op: &str, text: &str, fault: &str) -> usize {
         } else {
             assert_eq!(ran.code, Some(1), "{said}: {ran}");
             let either = |(key, sha256): (&String, &String)| {
-                [before.get(key), expected.get(key)].contains(&Some(sha256)) || key.starts_with("_receipts/")
+                [before.get(key), expected.get(key)].contains(&Some(sha256))
+                    || key.starts_with("_receipts/")
             };
             assert!(after.iter().all(either), "{said}: {after:#?}\n{ran}");
-            assert!(before.keys().all(|key| after.contains_key(key)), "{said}: something was deleted\n{ran}");
+            assert!(
+                before.keys().all(|key| after.contains_key(key)),
+                "{said}: something was deleted\n{ran}"
+            );
             (failed, calm) = (failed + 1, 0);
         }
         place.is_tidy();
@@ -128,7 +151,10 @@ fn errors_and_flipped_bits_of_spilled_rows() {
     let mut rows = quotes(DAY, 90_000_000, 0, 900_000);
     rows.reverse();
     let place = Place::new();
-    let _ = place.put_quotes("2026-02-03_00.parquet", &Events::sealed(rows.clone()).undeclared().bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_00.parquet",
+        &Events::sealed(rows.clone()).undeclared().bytes(),
+    );
     rows.reverse();
     let args = [CATCH_UP, &["--memory-limit", "256MB"]].concat();
     let mut failed = BTreeMap::new();
@@ -138,7 +164,10 @@ fn errors_and_flipped_bits_of_spilled_rows() {
             let ran = faulty(&place, &said, &args);
             if ran.code == Some(0) {
                 // A bit that nothing reads, or no such call any more.
-                assert!(published(&place.archive(), &home()).quotes() == rows, "{said}: {ran}");
+                assert!(
+                    published(&place.archive(), &home()).quotes() == rows,
+                    "{said}: {ran}"
+                );
                 place.verify();
                 fs::remove_dir_all(place.archive()).unwrap();
             } else {
@@ -160,9 +189,15 @@ fn a_folder_that_nobody_may_write_to() {
     // Below /sys no one can make a folder, whoever runs the tests.
     let place = begun();
     let before = listing(&place.archive());
-    let ran = place.elsewhere("/sys/qlc-archive", CATCH_UP).ended(1).says("/sys/qlc-archive");
+    let ran = place
+        .elsewhere("/sys/qlc-archive", CATCH_UP)
+        .ended(1)
+        .says("/sys/qlc-archive");
     assert!(!ran.stderr.contains("panicked"), "{ran}");
-    let ran = place.qlc(&[CATCH_UP, &["--spill-dir", "/sys/qlc-spill"]].concat()).ended(1).says("/sys/qlc-spill");
+    let ran = place
+        .qlc(&[CATCH_UP, &["--spill-dir", "/sys/qlc-spill"]].concat())
+        .ended(1)
+        .says("/sys/qlc-spill");
     assert_eq!(listing(&place.archive()), before, "{ran}");
     let _ = place.compact(&[]).ended(3);
     place.verify();

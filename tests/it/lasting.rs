@@ -1,5 +1,5 @@
-//! Promise 9: a row that was once published stays in every later generation, whatever becomes of its spool file, and a
-//! partition that is gone, damaged or rolled back is found.
+//! Promise 9: a row that was once published stays in every later generation, whatever becomes of
+//! its spool file, and a partition that is gone, damaged or rolled back is found.
 
 use std::{
     fs,
@@ -60,7 +60,12 @@ fn in_place(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
     fs::write(path, bytes).unwrap();
-    fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(modified)
+        .unwrap();
 }
 
 #[test]
@@ -69,17 +74,37 @@ fn a_day_that_is_gone_is_found_and_comes_back_only_whole() {
     let source = fs::read(spool_file(&place, FIRST)).unwrap();
     fs::remove_file(spool_file(&place, FIRST)).unwrap();
     fs::remove_dir_all(partition(&place)).unwrap();
-    let _ = place.qlc(&["verify"]).ended(4).says("its data.parquet is gone");
-    let status = ["status", "--date", "20260203", "--now", "2026-02-05T06:00:00Z", "--strict"];
+    let _ = place
+        .qlc(&["verify"])
+        .ended(4)
+        .says("its data.parquet is gone");
+    let status = [
+        "status",
+        "--date",
+        "20260203",
+        "--now",
+        "2026-02-05T06:00:00Z",
+        "--strict",
+    ];
     let _ = place.qlc(&status).ended(1);
     let _ = place.put_quotes(LATE, &Events::sealed(late()).bytes());
     let before = listing(&place.archive());
-    let _ = place.compact(&[]).ended(1).says("50 rows").says("--accept-loss");
+    let _ = place
+        .compact(&[])
+        .ended(1)
+        .says("50 rows")
+        .says("--accept-loss");
     assert_eq!(listing(&place.archive()), before);
     // Its rows are found again, under whatever name.
     let _ = place.put_quotes("2026-02-03_restored.parquet", &source);
-    let _ = place.compact(&["-v"]).ended(0).says("all of its rows can be read");
-    assert_eq!(published(&place.archive(), &home()).quotes(), [first(), late()].concat());
+    let _ = place
+        .compact(&["-v"])
+        .ended(0)
+        .says("all of its rows can be read");
+    assert_eq!(
+        published(&place.archive(), &home()).quotes(),
+        [first(), late()].concat()
+    );
     place.verify();
 }
 
@@ -92,7 +117,10 @@ fn a_loss_is_accepted_on_request_and_stays_on_record() {
         if late_comes {
             let _ = place.put_quotes(LATE, &Events::sealed(late()).bytes());
         }
-        let _ = place.compact(&["--dry-run", "--accept-loss"]).ended(0).says("accept-loss");
+        let _ = place
+            .compact(&["--dry-run", "--accept-loss"])
+            .ended(0)
+            .says("accept-loss");
         let _ = place.compact(&["--accept-loss"]).ended(0);
         if late_comes {
             let now = published(&place.archive(), &home());
@@ -101,7 +129,10 @@ fn a_loss_is_accepted_on_request_and_stays_on_record() {
         }
         place.verify();
         let _ = place.compact(&[]).ended(0);
-        let marks = listing(&place.archive()).into_keys().filter(|key| key.ends_with(".published")).count();
+        let marks = listing(&place.archive())
+            .into_keys()
+            .filter(|key| key.ends_with(".published"))
+            .count();
         assert_eq!(marks, 2 + usize::from(late_comes));
     }
 }
@@ -115,15 +146,24 @@ fn a_day_that_was_rolled_back_is_found() {
     let _ = place.compact(&[]).ended(0);
     let newest = published(&place.archive(), &home()).bytes;
     copy(&backup, &partition(&place));
-    let _ = place.qlc(&["verify"]).ended(4).says("an older one of 50 rows is in its place");
+    let _ = place
+        .qlc(&["verify"])
+        .ended(4)
+        .says("an older one of 50 rows is in its place");
     // The late file is there still: nothing is lost.
-    let _ = place.compact(&["-v"]).ended(0).says("all of its rows can be read");
+    let _ = place
+        .compact(&["-v"])
+        .ended(0)
+        .says("all of its rows can be read");
     assert_eq!(published(&place.archive(), &home()).bytes, newest);
     place.verify();
     copy(&backup, &partition(&place));
     fs::remove_file(spool_file(&place, LATE)).unwrap();
     let _ = place
-        .qlc(&["compact", "--mode", "single", "--date", "20260203", "--stream", "bbo", "--symbol", "btcusdt"])
+        .qlc(&[
+            "compact", "--mode", "single", "--date", "20260203", "--stream", "bbo", "--symbol",
+            "btcusdt",
+        ])
         .ended(1)
         .says("5 rows of");
     let _ = place.qlc(&["verify"]).ended(4);
@@ -132,16 +172,35 @@ fn a_day_that_was_rolled_back_is_found() {
 #[test]
 fn rot_of_a_spool_file_does_not_reach_the_archive() {
     let place = Place::new();
-    let silent = Events::sealed(first()).hash(Claim::None).without_dictionaries().without_statistics();
-    let _ = place.put_quotes(FIRST, &silent.compressed(parquet::basic::Compression::UNCOMPRESSED).bytes());
+    let silent = Events::sealed(first())
+        .hash(Claim::None)
+        .without_dictionaries()
+        .without_statistics();
+    let _ = place.put_quotes(
+        FIRST,
+        &silent
+            .compressed(parquet::basic::Compression::UNCOMPRESSED)
+            .bytes(),
+    );
     let _ = place.compact(&[]).ended(0);
-    in_place(&spool_file(&place, FIRST), |bytes| damage::flip_in_data_page(bytes, "bid_qty", 0, 60));
+    in_place(&spool_file(&place, FIRST), |bytes| {
+        damage::flip_in_data_page(bytes, "bid_qty", 0, 60);
+    });
     let _ = place.put_quotes(LATE, &Events::sealed(late()).bytes());
     let _ = place.compact(&[]).ended(3).says("SOURCE_CHANGED");
-    assert_eq!(published(&place.archive(), &home()).quotes(), [first(), late()].concat());
+    assert_eq!(
+        published(&place.archive(), &home()).quotes(),
+        [first(), late()].concat()
+    );
     place.verify();
-    assert_eq!(quarantine(&place.archive(), &home()).unwrap()["error_type"], "SOURCE_CHANGED");
-    let _ = place.qlc(&["verify", "--rebuild"]).ended(0).says("cannot be rebuilt");
+    assert_eq!(
+        quarantine(&place.archive(), &home()).unwrap()["error_type"],
+        "SOURCE_CHANGED"
+    );
+    let _ = place
+        .qlc(&["verify", "--rebuild"])
+        .ended(0)
+        .says("cannot be rebuilt");
     let _ = place.compact(&[]).ended(0).says("nothing to do");
 }
 
@@ -151,15 +210,26 @@ fn a_file_is_known_by_its_rows() {
     let before = listing(&place.archive());
     let path = spool_file(&place, FIRST);
     let later = SystemTime::now() + Duration::from_mins(1);
-    fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
     let _ = place.compact(&[]).ended(0).says("nothing to do");
-    let dated = place.spool().join(SERIES).join("date=20260203/part-0.parquet");
+    let dated = place
+        .spool()
+        .join(SERIES)
+        .join("date=20260203/part-0.parquet");
     fs::create_dir_all(dated.parent().unwrap()).unwrap();
     fs::rename(&path, &dated).unwrap();
     let _ = place.compact(&[]).ended(0).says("nothing to do");
     assert_eq!(without_notes(listing(&place.archive())), before);
     // And may go by them.
-    let _ = place.qlc(&["prune", "--keep-days", "0"]).ended(0).says("removed 1 file");
+    let _ = place
+        .qlc(&["prune", "--keep-days", "0"])
+        .ended(0)
+        .says("removed 1 file");
     place.verify();
 }
 
@@ -190,9 +260,17 @@ fn what_a_neighbouring_day_archived_whole_is_not_exchanged_for_a_part() {
     let rows = quotes(DAY + 24 * HOUR - 200 * SECOND, SECOND, 0, 400);
     let file = Events::sealed(rows.clone()).rows_per_group(100);
     let path = place.put_quotes("2026-02-03_23-00-00.parquet", &file.bytes());
-    let early = ["compact", "--mode", "daily", "--now", "2026-02-04T01:00:00Z"];
+    let early = [
+        "compact",
+        "--mode",
+        "daily",
+        "--now",
+        "2026-02-04T01:00:00Z",
+    ];
     let _ = place.qlc(&early).ended(0);
-    in_place(&path, |bytes| damage::scramble_data_page(bytes, "bid_qty", 1));
+    in_place(&path, |bytes| {
+        damage::scramble_data_page(bytes, "bid_qty", 1);
+    });
     let _ = place.compact(&["--salvage"]).ended(3);
     let _ = place.put_quotes(LATE, &Events::sealed(late()).bytes());
     let _ = place.compact(&[]);
@@ -215,19 +293,33 @@ fn an_archive_of_version_0_1_0_is_read_and_goes_on() {
     let old = published(&place.archive(), &home()).quotes();
     let _ = place.put_quotes(LATE, &Events::sealed(late()).bytes());
     let _ = place.compact(&["-v"]).ended(0).says("1 new file");
-    assert_eq!(published(&place.archive(), &home()).quotes(), [old, late()].concat());
+    assert_eq!(
+        published(&place.archive(), &home()).quotes(),
+        [old, late()].concat()
+    );
     place.verify();
     // A day of which only such a receipt is left was published.
     let trade = "exchange=binance/stream=trade/symbol=btcusdt";
     fs::remove_dir_all(place.archive().join(trade)).unwrap();
     fs::remove_dir_all(place.spool().join(trade)).unwrap();
-    for entry in fs::read_dir(place.archive().join("_receipts").join(trade).join("date=20260203")).unwrap() {
+    for entry in fs::read_dir(
+        place
+            .archive()
+            .join("_receipts")
+            .join(trade)
+            .join("date=20260203"),
+    )
+    .unwrap()
+    {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|end| end == "published") {
             fs::remove_file(path).unwrap();
         }
     }
-    let _ = place.qlc(&["verify"]).ended(4).says("its data.parquet is gone");
+    let _ = place
+        .qlc(&["verify"])
+        .ended(4)
+        .says("its data.parquet is gone");
 }
 
 #[test]
@@ -251,11 +343,18 @@ fn nothing_that_is_kept_is_overwritten() {
     // An entry of a later version stays as it is.
     let error = folder.join("error.json");
     let text = fs::read_to_string(&error).unwrap();
-    let kind = quarantine(&place.archive(), &home()).unwrap()["error_type"].as_str().unwrap().to_owned();
+    let kind = quarantine(&place.archive(), &home()).unwrap()["error_type"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     fs::write(&error, text.replace(&kind, "OF_A_LATER_VERSION")).unwrap();
     let _ = place.put_quotes("2026-02-03_10-00-00.parquet", b"PAR1 a third");
     let _ = place.compact(&[]).ended(3);
-    assert!(fs::read_to_string(&error).unwrap().contains("OF_A_LATER_VERSION"));
+    assert!(
+        fs::read_to_string(&error)
+            .unwrap()
+            .contains("OF_A_LATER_VERSION")
+    );
     // One that cannot be read at all is never replaced.
     fs::write(&error, b"{").unwrap();
     let _ = place.put_quotes("2026-02-03_11-00-00.parquet", b"PAR1 a fourth");

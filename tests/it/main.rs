@@ -1,4 +1,5 @@
-//! The integration tests: one binary, so that everything is linked once. They run the real `qlc` on real files.
+//! The integration tests: one binary, so that everything is linked once. They run the real `qlc` on
+//! real files.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,7 +15,10 @@
     clippy::cast_sign_loss,
     reason = "fixtures are small, and a page offset fits every machine that runs them"
 )]
-#![expect(unreachable_pub, reason = "nothing outside a test binary can reach into it")]
+#![expect(
+    unreachable_pub,
+    reason = "nothing outside a test binary can reach into it"
+)]
 
 mod again;
 #[path = "../architecture.rs"]

@@ -1,7 +1,9 @@
-//! `qlc import --from OLD --rewrite`: a whole tree that the older pipeline left is taken over by one command, each row once.
+//! `qlc import --from OLD --rewrite`: a whole tree that the older pipeline left is taken over by
+//! one command, each row once.
 //!
-//! The trees are made as that pipeline made them: its collector puts a file into the folder of the day on which it was
-//! written, its compactor makes one file of each such folder and numbers the rows from 0, and nothing says which files it took.
+//! The trees are made as that pipeline made them: its collector puts a file into the folder of the
+//! day on which it was written, its compactor makes one file of each such folder and numbers the
+//! rows from 0, and nothing says which files it took.
 
 use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
 
@@ -17,17 +19,22 @@ use super::support::{
 
 const DAYS: [&str; 3] = ["20260203", "20260204", "20260205"];
 const EXCHANGES: [&str; 4] = ["binance", "bybit", "kraken", "okx"];
-const SYMBOLS: [&str; 7] = ["adausdt", "bnbusdt", "btcusdt", "dogeusdt", "ethusdt", "solusdt", "xrpusdt"];
+const SYMBOLS: [&str; 7] = [
+    "adausdt", "bnbusdt", "btcusdt", "dogeusdt", "ethusdt", "solusdt", "xrpusdt",
+];
 
 /// One series as the collector wrote it: rows, and when they were written.
 type Written = (i64, Vec<Quote>);
 
-/// A quote every ten minutes for three days, the first of the second and the third day written at midnight with the last ones
-/// of the day before.
+/// A quote every ten minutes for three days, the first of the second and the third day written at
+/// midnight with the last ones of the day before.
 fn series(nth: i64) -> Vec<Written> {
     let rows = quotes(DAY + 7 * MINUTE, 10 * MINUTE, 1_000_000 * nth, 3 * 144);
-    // Files of twelve rows end seven minutes before the hour is over, so that some are written after midnight.
-    rows.chunks(12).map(|rows| (rows[rows.len() - 1].ts_event + 8 * MINUTE, rows.to_vec())).collect()
+    // Files of twelve rows end seven minutes before the hour is over, so that some are written
+    // after midnight.
+    rows.chunks(12)
+        .map(|rows| (rows[rows.len() - 1].ts_event + 8 * MINUTE, rows.to_vec()))
+        .collect()
 }
 
 fn day_of(ns: i64) -> &'static str {
@@ -36,7 +43,9 @@ fn day_of(ns: i64) -> &'static str {
 
 /// As the older collector wrote rows: milliseconds, no `seq`.
 fn raw(rows: &[Quote], exchange: &'static str, symbol: &'static str) -> Vec<u8> {
-    Events::older(rows.to_vec()).series(exchange, "bbo", symbol).bytes()
+    Events::older(rows.to_vec())
+        .series(exchange, "bbo", symbol)
+        .bytes()
 }
 
 /// As its compactor did: in order of time, numbered from 0.
@@ -46,7 +55,10 @@ fn compacted(rows: &[Quote], exchange: &'static str, symbol: &'static str) -> Ve
     for (nth, row) in (0..).zip(&mut rows) {
         row.seq = nth;
     }
-    let events = Events::sealed(rows).series(exchange, "bbo", symbol).undeclared().hash(Claim::None);
+    let events = Events::sealed(rows)
+        .series(exchange, "bbo", symbol)
+        .undeclared()
+        .hash(Claim::None);
     // What a value is follows from its number, which is another one now.
     events.times(Times::Int64(TimeUnit::Millisecond)).bytes()
 }
@@ -64,20 +76,33 @@ fn meta(rows: &[Quote], data: &[u8]) -> Vec<u8> {
     serde_json::to_vec(&meta).unwrap()
 }
 
-/// Puts one series into the old tree: raw files below `raw`, days below `compact`. The compactor did not get the files `lost`.
-fn put_series(old: &Path, exchange: &'static str, symbol: &'static str, written: &[Written], lost: &[usize]) {
+/// Puts one series into the old tree: raw files below `raw`, days below `compact`. The compactor
+/// did not get the files `lost`.
+fn put_series(
+    old: &Path,
+    exchange: &'static str,
+    symbol: &'static str,
+    written: &[Written],
+    lost: &[usize],
+) {
     let mut days: BTreeMap<&str, Vec<Quote>> = BTreeMap::new();
     for (nth, (time, rows)) in written.iter().enumerate() {
         let day = day_of(*time);
         let folder = old.join("raw").join(dir(exchange, "bbo", symbol, day));
-        put(&folder, &format!("part-{}-{nth:06}.parquet", time / 1_000_000_000), &raw(rows, exchange, symbol));
+        put(
+            &folder,
+            &format!("part-{}-{nth:06}.parquet", time / 1_000_000_000),
+            &raw(rows, exchange, symbol),
+        );
         if !lost.contains(&nth) {
             days.entry(day).or_default().extend(rows);
         }
     }
     for (day, rows) in days {
-        let (folder, data) =
-            (old.join("compact").join(dir(exchange, "bbo", symbol, day)), compacted(&rows, exchange, symbol));
+        let (folder, data) = (
+            old.join("compact").join(dir(exchange, "bbo", symbol, day)),
+            compacted(&rows, exchange, symbol),
+        );
         put(&folder, "data.parquet", &data);
         put(&folder, "meta.json", &meta(&rows, &data));
         put(&folder, "quality_day.json", br#"{"day_quality":"GOOD"}"#);
@@ -87,8 +112,12 @@ fn put_series(old: &Path, exchange: &'static str, symbol: &'static str, written:
 /// Gives every file below `folder` one time.
 fn one_time(folder: &Path) {
     for key in listing(folder).keys() {
-        let file = fs::File::options().write(true).open(folder.join(key)).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_780_000_000)).unwrap();
+        let file = fs::File::options()
+            .write(true)
+            .open(folder.join(key))
+            .unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_780_000_000))
+            .unwrap();
     }
 }
 
@@ -101,8 +130,15 @@ fn copy_raw(place: &Place, old: &Path) {
 
 /// Times and prices of all rows of a series, ascending: `seq` is the compactor's, or that of qlc.
 fn rows_of<'a>(rows: impl IntoIterator<Item = &'a Quote>) -> Vec<(i64, i64)> {
-    let mut all: Vec<(i64, i64)> =
-        rows.into_iter().map(|row| (row.ts_event / 1_000_000, (row.bid_price * 10.0).round() as i64)).collect();
+    let mut all: Vec<(i64, i64)> = rows
+        .into_iter()
+        .map(|row| {
+            (
+                row.ts_event / 1_000_000,
+                (row.bid_price * 10.0).round() as i64,
+            )
+        })
+        .collect();
     all.sort_unstable();
     all
 }
@@ -112,8 +148,17 @@ fn archived(place: &Place, exchange: &str, symbol: &str) -> Vec<(i64, i64)> {
     let mut all = Vec::new();
     for day in DAYS {
         let quotes = published(&place.archive(), &dir(exchange, "bbo", symbol, day)).quotes();
-        assert!(quotes.iter().all(|row| day_of(row.ts_event * 1_000_000) == day), "{day} has rows of another day");
-        all.extend(quotes.iter().map(|row| (row.ts_event, (row.bid_price * 10.0).round() as i64)));
+        assert!(
+            quotes
+                .iter()
+                .all(|row| day_of(row.ts_event * 1_000_000) == day),
+            "{day} has rows of another day"
+        );
+        all.extend(
+            quotes
+                .iter()
+                .map(|row| (row.ts_event, (row.bid_price * 10.0).round() as i64)),
+        );
     }
     all.sort_unstable();
     all
@@ -131,44 +176,89 @@ fn from(place: &Place) -> String {
 fn a_tree_of_28_series_and_three_days_is_taken_over_by_one_command_each_row_once() {
     let place = Place::new();
     let old = place.root().join("old");
-    let all: Vec<_> = EXCHANGES.iter().flat_map(|exchange| SYMBOLS.map(|symbol| (*exchange, symbol))).collect();
+    let all: Vec<_> = EXCHANGES
+        .iter()
+        .flat_map(|exchange| SYMBOLS.map(|symbol| (*exchange, symbol)))
+        .collect();
     for (nth, (exchange, symbol)) in (0..).zip(&all) {
         put_series(&old, exchange, symbol, &series(nth), &[]);
     }
     put(&old.join("compact").join("compacted"), "_state.json", b"{}");
     one_time(&old);
     let before = listing(place.root());
-    let dry = place.qlc(&["import", "--from", &from(&place), "--rewrite", "--dry-run"]).ended(0);
-    let _ = dry.says("168 partitions").says("rewritable").says("a dry run changes nothing");
+    let dry = place
+        .qlc(&["import", "--from", &from(&place), "--rewrite", "--dry-run"])
+        .ended(0);
+    let _ = dry
+        .says("168 partitions")
+        .says("rewritable")
+        .says("a dry run changes nothing");
     assert_eq!(listing(place.root()), before, "a dry run changes nothing");
 
-    let ran = place.qlc(&["import", "--from", &from(&place), "--rewrite", "--format", "json"]).ended(0);
+    let ran = place
+        .qlc(&[
+            "import",
+            "--from",
+            &from(&place),
+            "--rewrite",
+            "--format",
+            "json",
+        ])
+        .ended(0);
     let told = ran.json();
     assert_eq!(told.len(), 28 * 6, "three days, compacted and raw");
     let days = |one: &&serde_json::Value| one.get("raw_files").is_none();
-    let rows = |of: Vec<&serde_json::Value>| of.iter().map(|one| one["rows"].as_u64().unwrap()).sum::<u64>();
+    let rows = |of: Vec<&serde_json::Value>| {
+        of.iter()
+            .map(|one| one["rows"].as_u64().unwrap())
+            .sum::<u64>()
+    };
     assert_eq!(rows(told.iter().filter(days).collect()), 28 * 432);
-    assert_eq!(rows(told.iter().filter(|one| !days(one)).collect()), 28 * 432);
+    assert_eq!(
+        rows(told.iter().filter(|one| !days(one)).collect()),
+        28 * 432
+    );
     for (nth, (exchange, symbol)) in (0..).zip(&all) {
-        assert_eq!(archived(&place, exchange, symbol), whole(&series(nth)), "{exchange} {symbol}");
+        assert_eq!(
+            archived(&place, exchange, symbol),
+            whole(&series(nth)),
+            "{exchange} {symbol}"
+        );
     }
     let now = listing(place.root());
     assert!(
-        before.iter().all(|(key, what)| !key.starts_with("old/") || now.get(key) == Some(what)),
+        before
+            .iter()
+            .all(|(key, what)| !key.starts_with("old/") || now.get(key) == Some(what)),
         "the old tree changed"
     );
     place.verify();
     place.is_tidy();
     // What lay beside the old data lies beside the archive's.
-    let kept = place.archive().join("_imported").join(dir("okx", "bbo", "btcusdt", "20260204"));
-    let meta = old.join("compact").join(dir("okx", "bbo", "btcusdt", "20260204")).join("meta.json");
-    assert_eq!(fs::read(kept.join("meta.json")).unwrap(), fs::read(meta).unwrap());
+    let kept = place
+        .archive()
+        .join("_imported")
+        .join(dir("okx", "bbo", "btcusdt", "20260204"));
+    let meta = old
+        .join("compact")
+        .join(dir("okx", "bbo", "btcusdt", "20260204"))
+        .join("meta.json");
+    assert_eq!(
+        fs::read(kept.join("meta.json")).unwrap(),
+        fs::read(meta).unwrap()
+    );
     assert!(kept.join("quality_day.json").is_file());
 
     let after = listing(&place.archive());
-    let again = place.qlc(&["import", "--from", &from(&place), "--rewrite"]).ended(0);
+    let again = place
+        .qlc(&["import", "--from", &from(&place), "--rewrite"])
+        .ended(0);
     let _ = again.says("168 partitions: 168 up-to-date");
-    assert_eq!(listing(&place.archive()), after, "the second time there is nothing to do");
+    assert_eq!(
+        listing(&place.archive()),
+        after,
+        "the second time there is nothing to do"
+    );
     let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
     place.verify();
 }
@@ -179,15 +269,24 @@ fn raw_files_in_the_spool_are_not_taken_in_again_and_what_the_compactor_lost_is(
     let old = place.root().join("old");
     let written = series(1);
     put_series(&old, "okx", "btcusdt", &written, &[4, 20]);
-    // The archive is taken over alone; the raw files are copied into the spool later, without their times.
+    // The archive is taken over alone; the raw files are copied into the spool later, without their
+    // times.
     let compact = old.join("compact").display().to_string();
-    let _ = place.qlc(&["import", "--from", &compact, "--rewrite"]).ended(0);
+    let _ = place
+        .qlc(&["import", "--from", &compact, "--rewrite"])
+        .ended(0);
     let lost = |nth: usize| [4, 20].contains(&nth);
-    let taken = written.iter().enumerate().filter(|(nth, _)| !lost(*nth)).flat_map(|(_, (_, rows))| rows);
+    let taken = written
+        .iter()
+        .enumerate()
+        .filter(|(nth, _)| !lost(*nth))
+        .flat_map(|(_, (_, rows))| rows);
     assert_eq!(archived(&place, "okx", "btcusdt"), rows_of(taken));
     copy_raw(&place, &old);
     let compact = |more: &[&str]| place.qlc(&[&["compact", "--mode", "catch-up"], more].concat());
-    let _ = compact(&["-v"]).ended(0).says("rows of its files were in the archive already");
+    let _ = compact(&["-v"])
+        .ended(0)
+        .says("rows of its files were in the archive already");
     assert_eq!(archived(&place, "okx", "btcusdt"), whole(&written));
     place.verify();
     let after = listing(&place.archive());
@@ -211,14 +310,37 @@ fn days_that_were_compacted_from_the_same_files_before_get_no_row_twice() {
     copy_raw(&place, &old);
     let _ = place.qlc(&["compact", "--mode", "catch-up"]).ended(0);
     let compact = old.join("compact").display().to_string();
-    let left = place.qlc(&["import", "--from", &compact, "--format", "json"]).ended(1).json();
-    assert!(left[0]["reasons"][0].as_str().unwrap().contains("already"), "{left:?}");
-    let ran = place.qlc(&["import", "--from", &compact, "--rewrite", "--format", "json"]).ended(0);
-    assert!(ran.json().iter().all(|one| one["outcome"] == "rewritten"), "{ran}");
+    let left = place
+        .qlc(&["import", "--from", &compact, "--format", "json"])
+        .ended(1)
+        .json();
+    assert!(
+        left[0]["reasons"][0].as_str().unwrap().contains("already"),
+        "{left:?}"
+    );
+    let ran = place
+        .qlc(&[
+            "import",
+            "--from",
+            &compact,
+            "--rewrite",
+            "--format",
+            "json",
+        ])
+        .ended(0);
+    assert!(
+        ran.json().iter().all(|one| one["outcome"] == "rewritten"),
+        "{ran}"
+    );
     assert_eq!(archived(&place, "okx", "btcusdt"), whole(&written));
     place.verify();
-    let _ = place.qlc(&["import", "--from", &compact, "--rewrite"]).ended(0).says("3 up-to-date");
-    let _ = place.qlc(&["compact", "--mode", "catch-up", "--force"]).ended(0);
+    let _ = place
+        .qlc(&["import", "--from", &compact, "--rewrite"])
+        .ended(0)
+        .says("3 up-to-date");
+    let _ = place
+        .qlc(&["compact", "--mode", "catch-up", "--force"])
+        .ended(0);
     assert_eq!(archived(&place, "okx", "btcusdt"), whole(&written));
     place.verify();
 }
@@ -230,19 +352,37 @@ fn raw_files_that_were_cut_in_another_way_are_known_by_their_rows() {
     let written = series(3);
     put_series(&old, "okx", "btcusdt", &written, &[7]);
     let compact = old.join("compact").display().to_string();
-    let _ = place.qlc(&["import", "--from", &compact, "--rewrite"]).ended(0);
+    let _ = place
+        .qlc(&["import", "--from", &compact, "--rewrite"])
+        .ended(0);
     // One file of many, half of whose rows the archive lacks; and one row that comes twice.
-    let rows: Vec<Quote> = written[6..9].iter().flat_map(|(_, rows)| rows.clone()).collect();
+    let rows: Vec<Quote> = written[6..9]
+        .iter()
+        .flat_map(|(_, rows)| rows.clone())
+        .collect();
     let twice = [&rows[..], &rows[..1]].concat();
-    let _ =
-        place.put(&format!("{}/cut.parquet", dir("okx", "bbo", "btcusdt", DAYS[0])), &raw(&twice, "okx", "btcusdt"));
-    let _ =
-        place.qlc(&["compact", "--mode", "catch-up", "-v"]).ended(0).says("24 rows of its files were in the archive");
+    let _ = place.put(
+        &format!("{}/cut.parquet", dir("okx", "bbo", "btcusdt", DAYS[0])),
+        &raw(&twice, "okx", "btcusdt"),
+    );
+    let _ = place
+        .qlc(&["compact", "--mode", "catch-up", "-v"])
+        .ended(0)
+        .says("24 rows of its files were in the archive");
     let all = written.iter().flat_map(|(_, rows)| rows).chain(&rows[..1]);
-    assert_eq!(archived(&place, "okx", "btcusdt"), rows_of(all), "the archive has as many of equal rows as the file");
+    assert_eq!(
+        archived(&place, "okx", "btcusdt"),
+        rows_of(all),
+        "the archive has as many of equal rows as the file"
+    );
     place.verify();
-    let _ = place.qlc(&["compact", "--mode", "catch-up"]).ended(0).says("nothing to do");
-    let _ = place.qlc(&["import", "--from", &from(&place), "--rewrite"]).ended(0);
+    let _ = place
+        .qlc(&["compact", "--mode", "catch-up"])
+        .ended(0)
+        .says("nothing to do");
+    let _ = place
+        .qlc(&["import", "--from", &from(&place), "--rewrite"])
+        .ended(0);
     let all = written.iter().flat_map(|(_, rows)| rows).chain(&rows[..1]);
     assert_eq!(archived(&place, "okx", "btcusdt"), rows_of(all));
     place.verify();
@@ -260,7 +400,10 @@ fn an_import_that_was_killed_is_finished_by_the_next_one() {
         put_series(&old, "okx", "btcusdt", &written, &[1]);
         let from = from(&place);
         let args = ["import", "--from", &from, "--rewrite"];
-        let killed = place.qlc_env(&args, &[("QLC_CRASH_AT", &point.to_string())]).code.is_none();
+        let killed = place
+            .qlc_env(&args, &[("QLC_CRASH_AT", &point.to_string())])
+            .code
+            .is_none();
         let _ = place.qlc(&args).ended(0);
         let mut rows = Vec::new();
         for day in &DAYS[..2] {
@@ -291,21 +434,44 @@ fn days_that_cannot_be_taken_over_are_told_and_hold_up_no_other() {
     fs::remove_dir_all(old.join("raw")).unwrap();
     let day = |symbol: &str| old.join("compact").join(dir("okx", "bbo", symbol, DAYS[1]));
     let data = fs::read(day("adausdt").join("data.parquet")).unwrap();
-    fs::write(day("adausdt").join("data.parquet"), damage::truncated(&data, data.len() - 100)).unwrap();
+    fs::write(
+        day("adausdt").join("data.parquet"),
+        damage::truncated(&data, data.len() - 100),
+    )
+    .unwrap();
     let meta = fs::read_to_string(day("btcusdt").join("meta.json")).unwrap();
-    fs::write(day("btcusdt").join("meta.json"), meta.replace("\"rows\":", "\"rows\":1")).unwrap();
+    fs::write(
+        day("btcusdt").join("meta.json"),
+        meta.replace("\"rows\":", "\"rows\":1"),
+    )
+    .unwrap();
     fs::remove_file(day("ethusdt").join("data.parquet")).unwrap();
     // A row of a day that no folder of this one may hold.
-    let mut rows: Vec<Quote> = written[13..20].iter().flat_map(|(_, rows)| rows.clone()).collect();
+    let mut rows: Vec<Quote> = written[13..20]
+        .iter()
+        .flat_map(|(_, rows)| rows.clone())
+        .collect();
     rows[0].ts_event -= 72 * HOUR;
     let data = compacted(&rows, "okx", "solusdt");
     put(&day("solusdt"), "data.parquet", &data);
     put(&day("solusdt"), "meta.json", &self::meta(&rows, &data));
 
-    let ran = place.qlc(&["import", "--from", &from(&place), "--rewrite", "--format", "json"]).ended(4);
+    let ran = place
+        .qlc(&[
+            "import",
+            "--from",
+            &from(&place),
+            "--rewrite",
+            "--format",
+            "json",
+        ])
+        .ended(4);
     let told = ran.json();
     let of = |symbol: &str, date: &str| {
-        let one = told.iter().find(|one| one["symbol"] == symbol && one["date"] == date).unwrap();
+        let one = told
+            .iter()
+            .find(|one| one["symbol"] == symbol && one["date"] == date)
+            .unwrap();
         (one["outcome"].as_str().unwrap(), one["reasons"].to_string())
     };
     for (symbol, outcome, reason) in [
@@ -315,12 +481,20 @@ fn days_that_cannot_be_taken_over_are_told_and_hold_up_no_other() {
         ("solusdt", "refused", "QUARANTINE has them"),
     ] {
         let (is, why) = of(symbol, DAYS[1]);
-        assert!(is == outcome && why.contains(reason), "{symbol}: {is} {why}\n{ran}");
-        assert!(["adopted", "rewritten"].contains(&of(symbol, DAYS[0]).0), "{ran}");
+        assert!(
+            is == outcome && why.contains(reason),
+            "{symbol}: {is} {why}\n{ran}"
+        );
+        assert!(
+            ["adopted", "rewritten"].contains(&of(symbol, DAYS[0]).0),
+            "{ran}"
+        );
     }
     assert!(quarantine(&place.archive(), &dir("okx", "bbo", "solusdt", DAYS[1])).is_some());
     place.verify();
-    let text = place.qlc(&["import", "--from", &from(&place), "--rewrite"]).ended(4);
+    let text = place
+        .qlc(&["import", "--from", &from(&place), "--rewrite"])
+        .ended(4);
     let _ = text.says("1 refused").says("2 damaged").says("1 unfit");
     place.verify();
 }
@@ -331,13 +505,19 @@ fn an_end_that_is_told_too_early_is_the_older_compactors_fault() {
     let old = place.root().join("old");
     put_series(&old, "okx", "btcusdt", &series(6), &[]);
     for day in DAYS {
-        let path = old.join("compact").join(dir("okx", "bbo", "btcusdt", day)).join("meta.json");
-        let mut meta: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let path = old
+            .join("compact")
+            .join(dir("okx", "bbo", "btcusdt", day))
+            .join("meta.json");
+        let mut meta: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         meta["ts_event_max"] = json!(meta["ts_event_max"].as_i64().unwrap() - 3_600_000);
         meta["sha256"] = json!("N/A");
         fs::write(path, meta.to_string()).unwrap();
     }
-    let _ = place.qlc(&["import", "--from", &from(&place), "--rewrite"]).ended(0);
+    let _ = place
+        .qlc(&["import", "--from", &from(&place), "--rewrite"])
+        .ended(0);
     assert_eq!(archived(&place, "okx", "btcusdt"), whole(&series(6)));
     place.verify();
 }
@@ -347,11 +527,16 @@ fn a_tree_is_taken_over_into_a_bucket_too() {
     let place = Place::on_s3();
     let old = place.root().join("old");
     put_series(&old, "okx", "btcusdt", &series(7), &[3]);
-    let _ = place.qlc(&["import", "--from", &from(&place), "--rewrite"]).ended(0);
+    let _ = place
+        .qlc(&["import", "--from", &from(&place), "--rewrite"])
+        .ended(0);
     assert_eq!(archived(&place, "okx", "btcusdt"), whole(&series(7)));
     place.verify();
     place.leaves_nothing();
-    let _ = place.qlc(&["import", "--from", &from(&place), "--rewrite"]).ended(0).says("6 up-to-date");
+    let _ = place
+        .qlc(&["import", "--from", &from(&place), "--rewrite"])
+        .ended(0)
+        .says("6 up-to-date");
 }
 
 #[test]
@@ -360,18 +545,34 @@ fn what_lies_nowhere_in_an_old_tree_is_told() {
     let old = place.root().join("old");
     put_series(&old, "okx", "btcusdt", &series(8)[..6], &[]);
     put(
-        &old.join("features").join("featureset=v1").join(dir("okx", "bbo", "btcusdt", DAYS[0])),
+        &old.join("features")
+            .join("featureset=v1")
+            .join(dir("okx", "bbo", "btcusdt", DAYS[0])),
         "data.parquet",
         b"PAR1",
     );
-    let ran = place.qlc(&["import", "--from", &from(&place), "--rewrite"]).ended(3);
+    let ran = place
+        .qlc(&["import", "--from", &from(&place), "--rewrite"])
+        .ended(3);
     let _ = ran.says("features/featureset=v1").says("not looked at");
     place.verify();
     let _ = place.qlc(&["import", "--rewrite"]).ended(2).says("--from");
     // Of several places in the tree only one need have what is asked for.
-    let _ = place.qlc(&["import", "--from", &from(&place), "--date", DAYS[0]]).ended(0).says("up-to-date");
+    let _ = place
+        .qlc(&["import", "--from", &from(&place), "--date", DAYS[0]])
+        .ended(0)
+        .says("up-to-date");
     // Days are selected by the folders that rows lie in.
-    let none = place.qlc(&["import", "--from", &from(&place), "--rewrite", "--date", "20260301"]).ended(2);
+    let none = place
+        .qlc(&[
+            "import",
+            "--from",
+            &from(&place),
+            "--rewrite",
+            "--date",
+            "20260301",
+        ])
+        .ended(2);
     let _ = none.says("nothing there matches");
 }
 
@@ -381,16 +582,23 @@ fn a_day_that_was_taken_over_and_is_gone_comes_back_from_the_old_tree() {
     let old = place.root().join("old");
     put_series(&old, "okx", "btcusdt", &series(9), &[]);
     fs::remove_dir_all(old.join("raw")).unwrap();
-    let _ = place.qlc(&["import", "--from", &from(&place), "--rewrite"]).ended(0);
+    let _ = place
+        .qlc(&["import", "--from", &from(&place), "--rewrite"])
+        .ended(0);
     let taken = listing(&place.archive());
     let day = place.archive().join(dir("okx", "bbo", "btcusdt", DAYS[1]));
     fs::remove_file(day.join("data.parquet")).unwrap();
     fs::remove_file(day.join("meta.json")).unwrap();
     let _ = place.qlc(&["verify"]).ended(4);
-    let _ = place.qlc(&["import", "--from", &from(&place), "--rewrite"]).ended(0);
+    let _ = place
+        .qlc(&["import", "--from", &from(&place), "--rewrite"])
+        .ended(0);
     assert_eq!(archived(&place, "okx", "btcusdt"), whole(&series(9)));
     let data = |all: &BTreeMap<String, String>| {
-        all.iter().filter(|(k, _)| k.ends_with("data.parquet")).map(|(_, v)| v.clone()).collect::<Vec<_>>()
+        all.iter()
+            .filter(|(k, _)| k.ends_with("data.parquet"))
+            .map(|(_, v)| v.clone())
+            .collect::<Vec<_>>()
     };
     assert_eq!(data(&listing(&place.archive())), data(&taken));
     place.verify();

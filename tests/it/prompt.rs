@@ -29,7 +29,8 @@ impl Terminal {
     fn new(place: &Place) -> Self {
         let quoted = |path: std::path::PathBuf| format!("'{}'", path.display());
         let (qlc, spool, archive) = (program(), quoted(place.spool()), quoted(place.archive()));
-        // Ctrl-C reaches the shell as well: without the trap, a shell such as dash ends there and never tells the code.
+        // Ctrl-C reaches the shell as well: without the trap, a shell such as dash ends there and
+        // never tells the code.
         let line = format!(
             "trap : INT; stty rows 24 cols 100; '{qlc}' --spool {spool} --archive {archive} query; echo ended $?"
         );
@@ -50,11 +51,19 @@ impl Terminal {
         drop(std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = from.read(&mut bytes) {
-                screen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+                screen
+                    .lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
         }));
         let keys = child.stdin.take();
-        let mut terminal = Self { child, keys, shown, seen: 0 };
+        let mut terminal = Self {
+            child,
+            keys,
+            shown,
+            seen: 0,
+        };
         terminal.shows("qlc> ");
         terminal
     }
@@ -75,7 +84,11 @@ impl Terminal {
                 self.seen += at + text.len();
                 return;
             }
-            assert!(began.elapsed() < PATIENCE, "{text:?} was not shown after {:?}", &shown[self.seen..]);
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{text:?} was not shown after {:?}",
+                &shown[self.seen..]
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -102,7 +115,10 @@ impl Terminal {
 /// An archive of 100 quotes.
 fn place() -> Place {
     let place = Place::new();
-    let _ = place.put_quotes("2026-02-03_00-00-00.parquet", &Events::sealed(quotes(DAY, SECOND, 0, 100)).bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_00-00-00.parquet",
+        &Events::sealed(quotes(DAY, SECOND, 0, 100)).bytes(),
+    );
     let _ = place.compact(&[]).ended(0);
     place
 }
@@ -111,7 +127,10 @@ fn place() -> Place {
 fn statements_are_answered_and_errors_leave_the_prompt() {
     let place = place();
     let mut terminal = Terminal::new(&place);
-    terminal.asked("SELECT count(*) AS rows FROM archive.bbo;", &["rows", "100", "1 row"]);
+    terminal.asked(
+        "SELECT count(*) AS rows FROM archive.bbo;",
+        &["rows", "100", "1 row"],
+    );
     terminal.asked("SELECT nothing FROM archive.bbo;", &["error: ", "nothing"]);
     terminal.asked("DELETE FROM archive.bbo;", &["error: ", "only reads"]);
     terminal.asked("\\x", &["there is no command \\x"]);
@@ -121,12 +140,22 @@ fn statements_are_answered_and_errors_leave_the_prompt() {
     terminal.shows("two_lines");
     terminal.shows("22");
     terminal.shows("qlc> ");
-    terminal.asked("SELECT 1 AS one; SELECT ';' AS two;", &["one", "1 row", "two", ";"]);
+    terminal.asked(
+        "SELECT 1 AS one; SELECT ';' AS two;",
+        &["one", "1 row", "two", ";"],
+    );
     terminal.asked("\\timing", &["timing is on"]);
     terminal.asked("\\format csv", &[]);
-    terminal.asked("SELECT min(seq) AS a, max(seq) AS b FROM bbo;", &["a,b", "0,99", "1 row in "]);
+    terminal.asked(
+        "SELECT min(seq) AS a, max(seq) AS b FROM bbo;",
+        &["a,b", "0,99", "1 row in "],
+    );
     terminal.asked("\\format parquet", &["write \\format table"]);
-    std::fs::write(place.root().join("two.sql"), "SELECT 41 AS x;\nSELECT 42 AS y;\n").unwrap();
+    std::fs::write(
+        place.root().join("two.sql"),
+        "SELECT 41 AS x;\nSELECT 42 AS y;\n",
+    )
+    .unwrap();
     let file = place.root().join("two.sql");
     terminal.asked(&format!("\\i {}", file.display()), &["41", "42"]);
     terminal.press("\u{4}");
@@ -183,9 +212,15 @@ fn tables_are_told_names_completed_and_lines_remembered() {
 fn a_result_longer_than_the_screen_goes_through_the_pager() {
     let place = place();
     let mut terminal = Terminal::new(&place);
-    terminal.asked("SELECT seq FROM bbo ORDER BY seq LIMIT 5;", &["seq", "5 rows"]);
+    terminal.asked(
+        "SELECT seq FROM bbo ORDER BY seq LIMIT 5;",
+        &["seq", "5 rows"],
+    );
     assert!(!terminal.shown.lock().unwrap().contains("paged: "));
-    terminal.asked("SELECT seq FROM bbo ORDER BY seq;", &["paged: | 0 ", "paged: | 99 ", "100 rows"]);
+    terminal.asked(
+        "SELECT seq FROM bbo ORDER BY seq;",
+        &["paged: | 0 ", "paged: | 99 ", "100 rows"],
+    );
     terminal.press("\u{4}");
     let _ = terminal.ended(0);
 }
@@ -207,15 +242,34 @@ fn without_a_terminal_statements_come_from_stdin() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
         super::support::run::Ran::of_child(child)
     };
-    let ran = run("SELECT 1 AS a; -- one\nSELECT ';' AS b", &["--format", "csv"]).ended(0);
+    let ran = run(
+        "SELECT 1 AS a; -- one\nSELECT ';' AS b",
+        &["--format", "csv"],
+    )
+    .ended(0);
     assert_eq!(ran.stdout, "a\n1\nb\n;\n");
-    let ran = run("SELECT count(*) AS n FROM bbo WHERE seq < $seq", &["--param", "seq=10", "--format", "csv"]).ended(0);
+    let ran = run(
+        "SELECT count(*) AS n FROM bbo WHERE seq < $seq",
+        &["--param", "seq=10", "--format", "csv"],
+    )
+    .ended(0);
     assert_eq!(ran.stdout, "n\n10\n");
-    let ran = run("SELECT 1 AS a; SELECT nothing; SELECT 2 AS c", &["--format", "csv"]).ended(2);
+    let ran = run(
+        "SELECT 1 AS a; SELECT nothing; SELECT 2 AS c",
+        &["--format", "csv"],
+    )
+    .ended(2);
     assert_eq!(ran.stdout, "a\n1\n");
     let _ = run("  ", &[]).ended(2).says("give one statement");
-    let _ = run("SELECT 1; SELECT 2", &["--output", "x.csv"]).ended(2).says("run them one at a time");
+    let _ = run("SELECT 1; SELECT 2", &["--output", "x.csv"])
+        .ended(2)
+        .says("run them one at a time");
 }

@@ -1,4 +1,5 @@
-//! Spool files leave only when every row of them is proven to be in the archive; killed anywhere, nothing is lost.
+//! Spool files leave only when every row of them is proven to be in the archive; killed anywhere,
+//! nothing is lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,12 +30,18 @@ fn week(place: &Place) -> Ran {
 }
 
 fn put(place: &Place, name: &str, start: i64, seq: i64) {
-    let _ = place.put_quotes(name, &Events::sealed(quotes(start, SECOND, seq, 50)).bytes());
+    let _ = place.put_quotes(
+        name,
+        &Events::sealed(quotes(start, SECOND, seq, 50)).bytes(),
+    );
 }
 
 fn spool(place: &Place) -> Vec<String> {
     let prefix = format!("{SERIES}/");
-    listing(&place.spool()).into_keys().map(|key| key.strip_prefix(&prefix).unwrap_or(&key).to_owned()).collect()
+    listing(&place.spool())
+        .into_keys()
+        .map(|key| key.strip_prefix(&prefix).unwrap_or(&key).to_owned())
+        .collect()
 }
 
 /// The lines of all journals, and the intents that are left.
@@ -49,7 +56,10 @@ fn journals(place: &Place) -> (Vec<Value>, usize) {
             continue;
         }
         let text = fs::read_to_string(place.archive().join(key)).unwrap();
-        lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+        lines.extend(
+            text.lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap()),
+        );
     }
     (lines, intents)
 }
@@ -57,7 +67,10 @@ fn journals(place: &Place) -> (Vec<Value>, usize) {
 fn outcomes(ran: &Ran) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let file = |one: &Value| text(&one["name"]).rsplit('/').next().unwrap().to_owned();
-    ran.json().iter().map(|one| (file(one), text(&one["outcome"]))).collect()
+    ran.json()
+        .iter()
+        .map(|one| (file(one), text(&one["outcome"])))
+        .collect()
 }
 
 #[test]
@@ -67,14 +80,27 @@ fn proven_files_go_and_the_journal_says_why() {
     put(&place, SECOND_FILE, DAY + 60 * SECOND, 60);
     let _ = place.compact(&[]).ended(0);
     let before = listing(&place.spool());
-    let data = published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203"));
+    let data = published(
+        &place.archive(),
+        &dir("binance", "bbo", "btcusdt", "20260203"),
+    );
 
-    let _ = prune(&place, &["--keep-days", "6", "--dry-run"]).ended(0).says("would remove 2 files").says("dry run");
+    let _ = prune(&place, &["--keep-days", "6", "--dry-run"])
+        .ended(0)
+        .says("would remove 2 files")
+        .says("dry run");
     assert_eq!(listing(&place.spool()), before, "a dry run removes nothing");
     assert_eq!(journals(&place).0.len(), 0);
 
-    let _ = prune(&place, &["--keep-days", "7"]).ended(0).says("kept 2 files").says("old enough");
-    assert_eq!(listing(&place.spool()), before, "seven days old is not older than seven days");
+    let _ = prune(&place, &["--keep-days", "7"])
+        .ended(0)
+        .says("kept 2 files")
+        .says("old enough");
+    assert_eq!(
+        listing(&place.spool()),
+        before,
+        "seven days old is not older than seven days"
+    );
 
     let _ = week(&place).ended(0).says("removed 2 files");
     assert_eq!(spool(&place), Vec::<String>::new());
@@ -83,18 +109,40 @@ fn proven_files_go_and_the_journal_says_why() {
     assert_eq!((lines.len(), intents), (2, 0));
     let line = &lines[0];
     let key = format!("{SERIES}/{FIRST}");
-    assert_eq!((&line["name"], &line["sha256"]), (&key.as_str().into(), &before[&key].as_str().into()));
-    assert_eq!((&line["rows"], &line["ended"]), (&50.into(), &"removed".into()));
+    assert_eq!(
+        (&line["name"], &line["sha256"]),
+        (&key.as_str().into(), &before[&key].as_str().into())
+    );
+    assert_eq!(
+        (&line["rows"], &line["ended"]),
+        (&50.into(), &"removed".into())
+    );
     assert_eq!(line["data"][0]["data_sha256"], data.meta["sha256"]);
-    assert_eq!((&line["data"][0]["date"], &line["data"][0]["rows"]), (&"20260203".into(), &50.into()));
+    assert_eq!(
+        (&line["data"][0]["date"], &line["data"][0]["rows"]),
+        (&"20260203".into(), &50.into())
+    );
     place.verify();
 
     let _ = week(&place).ended(0).says("nothing to prune");
     let _ = place.compact(&[]).ended(0).says("nothing to do");
     // A late file still finds the archived rows.
-    put(&place, "2026-02-03_00-02-00.parquet", DAY + 120 * SECOND, 120);
+    put(
+        &place,
+        "2026-02-03_00-02-00.parquet",
+        DAY + 120 * SECOND,
+        120,
+    );
     let _ = place.compact(&[]).ended(0);
-    assert_eq!(published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203")).quotes().len(), 150);
+    assert_eq!(
+        published(
+            &place.archive(),
+            &dir("binance", "bbo", "btcusdt", "20260203")
+        )
+        .quotes()
+        .len(),
+        150
+    );
     let _ = week(&place).ended(0).says("removed 1 file");
     place.verify();
     place.is_tidy();
@@ -104,12 +152,21 @@ fn proven_files_go_and_the_journal_says_why() {
 fn only_the_series_that_is_meant() {
     let place = Place::new();
     put(&place, FIRST, DAY, 0);
-    let other = Events::sealed(quotes(DAY, SECOND, 0, 5)).series("okx", "bbo", "BTCUSDT").bytes();
-    let _ = place.put(&format!("exchange=okx/stream=bbo/symbol=btcusdt/{FIRST}"), &other);
+    let other = Events::sealed(quotes(DAY, SECOND, 0, 5))
+        .series("okx", "bbo", "BTCUSDT")
+        .bytes();
+    let _ = place.put(
+        &format!("exchange=okx/stream=bbo/symbol=btcusdt/{FIRST}"),
+        &other,
+    );
     let _ = place.compact(&[]).ended(0);
-    let _ = prune(&place, &["--keep-days", "0", "--exchange", "okx"]).ended(0).says("removed 1 file");
+    let _ = prune(&place, &["--keep-days", "0", "--exchange", "okx"])
+        .ended(0)
+        .says("removed 1 file");
     assert_eq!(spool(&place), [FIRST]);
-    let _ = prune(&place, &["--keep-days", "0", "--exchange", "kraken"]).ended(2).says("matches");
+    let _ = prune(&place, &["--keep-days", "0", "--exchange", "kraken"])
+        .ended(2)
+        .says("matches");
     place.verify();
 }
 
@@ -117,17 +174,43 @@ fn only_the_series_that_is_meant() {
 fn a_file_goes_only_when_all_its_days_are_published() {
     let place = Place::new();
     let midnight = DAY + 24 * HOUR;
-    put(&place, "2026-02-03_23-59-40.parquet", midnight - 20 * SECOND, 0);
+    put(
+        &place,
+        "2026-02-03_23-59-40.parquet",
+        midnight - 20 * SECOND,
+        0,
+    );
     let one = ["--symbol", "btcusdt", "--stream", "bbo"];
-    let single = [&["compact", "--mode", "single", "--date", "20260203"], &one[..]].concat();
+    let single = [
+        &["compact", "--mode", "single", "--date", "20260203"],
+        &one[..],
+    ]
+    .concat();
     let _ = place.qlc(&single).ended(0);
-    let ran = prune(&place, &["--keep-days", "5"]).ended(0).says("20260204 is not published yet");
+    let ran = prune(&place, &["--keep-days", "5"])
+        .ended(0)
+        .says("20260204 is not published yet");
     assert_eq!(spool(&place).len(), 1, "{ran}");
     let _ = place.compact(&[]).ended(0);
-    let young = place.qlc(&["prune", "--keep-days", "5", "--now", "2026-02-09T06:00:00Z", "--format", "json"]).ended(0);
-    assert_eq!(outcomes(&young).into_values().collect::<Vec<_>>(), ["young"]);
+    let young = place
+        .qlc(&[
+            "prune",
+            "--keep-days",
+            "5",
+            "--now",
+            "2026-02-09T06:00:00Z",
+            "--format",
+            "json",
+        ])
+        .ended(0);
+    assert_eq!(
+        outcomes(&young).into_values().collect::<Vec<_>>(),
+        ["young"]
+    );
     assert!(young.stdout.contains("20260204 is not older"), "{young}");
-    let _ = prune(&place, &["--keep-days", "5"]).ended(0).says("removed 1 file");
+    let _ = prune(&place, &["--keep-days", "5"])
+        .ended(0)
+        .says("removed 1 file");
     assert_eq!(journals(&place).0[0]["data"].as_array().unwrap().len(), 2);
     place.verify();
 }
@@ -138,8 +221,14 @@ fn what_was_not_compacted_stays() {
     put(&place, FIRST, DAY, 0);
     let _ = place.compact(&[]).ended(0);
     put(&place, SECOND_FILE, DAY + 60 * SECOND, 60);
-    let _ = place.put_quotes("2026-02-03_00-02-00.parquet", b"no Parquet at all, and never looked at");
-    let _ = place.put_quotes("2026-02-03_00-03-00.parquet", &Events::sealed(Vec::new()).bytes());
+    let _ = place.put_quotes(
+        "2026-02-03_00-02-00.parquet",
+        b"no Parquet at all, and never looked at",
+    );
+    let _ = place.put_quotes(
+        "2026-02-03_00-03-00.parquet",
+        &Events::sealed(Vec::new()).bytes(),
+    );
     let ran = prune(&place, &["--keep-days", "6", "--format", "json"]).ended(0);
     let expected = [
         (FIRST, "removed"),
@@ -147,7 +236,9 @@ fn what_was_not_compacted_stays() {
         ("2026-02-03_00-02-00.parquet", "waiting"),
         ("2026-02-03_00-03-00.parquet", "empty"),
     ];
-    let expected = expected.map(|(file, outcome)| (file.to_owned(), outcome.to_owned())).into();
+    let expected = expected
+        .map(|(file, outcome)| (file.to_owned(), outcome.to_owned()))
+        .into();
     assert_eq!(outcomes(&ran), expected, "{ran}");
     place.verify();
     let _ = place.compact(&[]).ended(3);
@@ -161,11 +252,17 @@ fn what_was_not_compacted_stays() {
 #[test]
 fn rows_in_quarantine_count_when_they_are_there() {
     let place = Place::new();
-    let far = Quote { ts_event: DAY + 90 * HOUR, ..quotes(DAY, 1, 99, 1)[0] };
+    let far = Quote {
+        ts_event: DAY + 90 * HOUR,
+        ..quotes(DAY, 1, 99, 1)[0]
+    };
     let rows = [quotes(DAY, SECOND, 0, 20), vec![far]].concat();
     let _ = place.put_quotes(FIRST, &Events::sealed(rows).undeclared().bytes());
     let _ = place.compact(&[]).ended(3);
-    let kept = place.archive().join("QUARANTINE").join(dir("binance", "bbo", "btcusdt", "20260203"));
+    let kept = place
+        .archive()
+        .join("QUARANTINE")
+        .join(dir("binance", "bbo", "btcusdt", "20260203"));
     let kept = kept.join(FIRST.replace(".parquet", ".rows.parquet"));
     let bytes = fs::read(&kept).unwrap();
 
@@ -180,7 +277,10 @@ fn rows_in_quarantine_count_when_they_are_there() {
 
     fs::write(&kept, &bytes).unwrap();
     let _ = week(&place).ended(0).says("removed 1 file");
-    assert_eq!(journals(&place).0[0]["quarantined"]["kept_sha256"], sha256(&bytes));
+    assert_eq!(
+        journals(&place).0[0]["quarantined"]["kept_sha256"],
+        sha256(&bytes)
+    );
     place.verify();
 }
 
@@ -198,7 +298,10 @@ fn unproven(harm: impl FnOnce(&Place), says: &str) {
 }
 
 fn in_partition(place: &Place, file: &str) -> std::path::PathBuf {
-    place.archive().join(dir("binance", "bbo", "btcusdt", "20260203")).join(file)
+    place
+        .archive()
+        .join(dir("binance", "bbo", "btcusdt", "20260203"))
+        .join(file)
 }
 
 fn flip(path: &std::path::Path) {
@@ -209,24 +312,42 @@ fn flip(path: &std::path::Path) {
 }
 
 fn receipt(place: &Place) -> std::path::PathBuf {
-    let folder = place.archive().join("_receipts").join(dir("binance", "bbo", "btcusdt", "20260203"));
-    let mut paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    paths.find(|path| path.extension().is_some_and(|end| end == "json")).unwrap()
+    let folder = place
+        .archive()
+        .join("_receipts")
+        .join(dir("binance", "bbo", "btcusdt", "20260203"));
+    let mut paths = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    paths
+        .find(|path| path.extension().is_some_and(|end| end == "json"))
+        .unwrap()
 }
 
 #[test]
 fn nothing_goes_when_the_archive_is_not_what_it_says() {
-    unproven(|place| flip(&in_partition(place, "data.parquet")), "no receipt vouches");
+    unproven(
+        |place| flip(&in_partition(place, "data.parquet")),
+        "no receipt vouches",
+    );
     unproven(
         |place| fs::remove_file(in_partition(place, "data.parquet")).unwrap(),
         "was published and its data.parquet is gone",
     );
-    unproven(|place| fs::write(in_partition(place, "meta.json"), b"{").unwrap(), "meta.json is not JSON");
-    unproven(|place| fs::remove_file(receipt(place)).unwrap(), "no receipt vouches");
+    unproven(
+        |place| fs::write(in_partition(place, "meta.json"), b"{").unwrap(),
+        "meta.json is not JSON",
+    );
+    unproven(
+        |place| fs::remove_file(receipt(place)).unwrap(),
+        "no receipt vouches",
+    );
     unproven(
         |place| {
             let path = receipt(place);
-            let text = fs::read_to_string(&path).unwrap().replace("\"rows_here\": 50", "\"rows_here\": 49");
+            let text = fs::read_to_string(&path)
+                .unwrap()
+                .replace("\"rows_here\": 50", "\"rows_here\": 49");
             fs::write(path, text).unwrap();
         },
         "the receipt",
@@ -248,15 +369,23 @@ fn rot(place: &Place, harm: impl FnOnce(&mut Vec<u8>)) {
 #[test]
 fn nothing_goes_when_the_file_is_not_what_was_compacted() {
     unproven(
-        |place| rot(place, |bytes| damage::scramble_data_page(bytes, "bid_qty", 0)),
+        |place| {
+            rot(place, |bytes| {
+                damage::scramble_data_page(bytes, "bid_qty", 0);
+            });
+        },
         "was compacted, but does not read any more",
     );
     // A file that says nothing of its rows: a flipped bit makes other rows of it.
     let place = Place::new();
-    let silent = Events::sealed(quotes(DAY, SECOND, 0, 50)).hash(Claim::None).without_dictionaries();
+    let silent = Events::sealed(quotes(DAY, SECOND, 0, 50))
+        .hash(Claim::None)
+        .without_dictionaries();
     let _ = place.put_quotes(FIRST, &silent.compressed(Compression::UNCOMPRESSED).bytes());
     let _ = place.compact(&[]).ended(0);
-    rot(&place, |bytes| damage::flip_in_data_page(bytes, "bid_qty", 0, 60));
+    rot(&place, |bytes| {
+        damage::flip_in_data_page(bytes, "bid_qty", 0, 60);
+    });
     let _ = week(&place).ended(4).says("took in 50 with");
     assert_eq!(spool(&place), [FIRST]);
     place.verify();
@@ -274,15 +403,25 @@ fn killed_anywhere_nothing_is_lost_and_the_next_run_completes_it() {
     let mut seen = BTreeSet::new();
     for nth in 1.. {
         let place = begun();
-        let data = published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203")).bytes;
+        let data = published(
+            &place.archive(),
+            &dir("binance", "bbo", "btcusdt", "20260203"),
+        )
+        .bytes;
         let nth = nth.to_string();
-        let ran = place.qlc_env(&["prune", "--keep-days", "6", "--now", LATER], &[("QLC_CRASH_AT", &nth)]);
+        let ran = place.qlc_env(
+            &["prune", "--keep-days", "6", "--now", LATER],
+            &[("QLC_CRASH_AT", &nth)],
+        );
         if ran.code.is_some() {
             let _ = ran.ended(0);
             break;
         }
         let (left, (lines, intents)) = (spool(&place), journals(&place));
-        assert!(left.len() == 2 || intents == 1 || lines.len() == 2, "point {nth}: a file went unannounced\n{ran}");
+        assert!(
+            left.len() == 2 || intents == 1 || lines.len() == 2,
+            "point {nth}: a file went unannounced\n{ran}"
+        );
         let _ = seen.insert((left.len(), intents, lines.len()));
         place.verify();
 
@@ -290,18 +429,36 @@ fn killed_anywhere_nothing_is_lost_and_the_next_run_completes_it() {
         assert_eq!(spool(&place), Vec::<String>::new(), "point {nth}");
         let (lines, intents) = journals(&place);
         let gone = |file: &str| {
-            let of_file = lines.iter().filter(|line| line["name"].as_str().unwrap().ends_with(file));
-            of_file.filter(|line| ["removed", "gone"].contains(&line["ended"].as_str().unwrap())).count()
+            let of_file = lines
+                .iter()
+                .filter(|line| line["name"].as_str().unwrap().ends_with(file));
+            of_file
+                .filter(|line| ["removed", "gone"].contains(&line["ended"].as_str().unwrap()))
+                .count()
         };
-        assert_eq!((gone(FIRST), gone(SECOND_FILE), intents), (1, 1, 0), "point {nth}: {lines:#?}");
-        assert_eq!(published(&place.archive(), &dir("binance", "bbo", "btcusdt", "20260203")).bytes, data);
+        assert_eq!(
+            (gone(FIRST), gone(SECOND_FILE), intents),
+            (1, 1, 0),
+            "point {nth}: {lines:#?}"
+        );
+        assert_eq!(
+            published(
+                &place.archive(),
+                &dir("binance", "bbo", "btcusdt", "20260203")
+            )
+            .bytes,
+            data
+        );
         let _ = week(&place).ended(0).says("nothing to prune");
         let _ = place.qlc(&["clean", "--older-than", "0s"]).ended(0);
         place.verify();
         place.is_tidy();
     }
     for state in [(2, 0, 0), (2, 1, 0), (1, 1, 0), (0, 1, 0), (0, 1, 2)] {
-        assert!(seen.contains(&state), "a crash left {state:?} (files, intents, lines): {seen:?}");
+        assert!(
+            seen.contains(&state),
+            "a crash left {state:?} (files, intents, lines): {seen:?}"
+        );
     }
 }
 
@@ -321,29 +478,63 @@ fn records_of_the_collector_go_when_their_days_are_old_and_the_spool_holds_nothi
         }
         of
     };
-    let (before, day) = (records("2026-02-02", "20260202"), records("2026-02-03", "20260203"));
+    let (before, day) = (
+        records("2026-02-02", "20260202"),
+        records("2026-02-03", "20260203"),
+    );
     let young = records("2026-02-09", "20260209");
-    for key in ["_feed/instruments-okx.json", "_feed/notes.txt", "quality/date=20260202/README"] {
+    for key in [
+        "_feed/instruments-okx.json",
+        "_feed/notes.txt",
+        "quality/date=20260202/README",
+    ] {
         let _ = place.put(key, b"{}");
     }
-    let there = |keys: &[String]| keys.iter().filter(|key| place.spool().join(key).exists()).count();
+    let there = |keys: &[String]| {
+        keys.iter()
+            .filter(|key| place.spool().join(key).exists())
+            .count()
+    };
     let all = listing(&place.spool());
 
     // Without the setting nothing of them is looked at.
     let _ = prune(&place, &["--keep-days", "30"]).ended(0);
-    let _ = prune(&place, &["--keep-days", "30", "--keep-records", "3", "--dry-run"])
-        .ended(0)
-        .says("would remove 3 records")
-        .says("kept 3 records of the collector (9 B), because their days are not old enough")
-        .says("kept 3 records of the collector (9 B), because of their days more is to come");
-    let _ = prune(&place, &["--keep-days", "30", "--keep-records", "3", "--exchange", "binance"]).ended(0);
+    let _ = prune(
+        &place,
+        &["--keep-days", "30", "--keep-records", "3", "--dry-run"],
+    )
+    .ended(0)
+    .says("would remove 3 records")
+    .says("kept 3 records of the collector (9 B), because their days are not old enough")
+    .says("kept 3 records of the collector (9 B), because of their days more is to come");
+    let _ = prune(
+        &place,
+        &[
+            "--keep-days",
+            "30",
+            "--keep-records",
+            "3",
+            "--exchange",
+            "binance",
+        ],
+    )
+    .ended(0);
     assert_eq!(listing(&place.spool()), all);
 
-    // The log of a collector that died may hold rows of the day on which it wrote last, and of the one before.
+    // The log of a collector that died may hold rows of the day on which it wrote last, and of the
+    // one before.
     let log = place.put("_journal/000000000001.qlcj", b"");
-    let at = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(DAY.unsigned_abs() + 3600 * SECOND.unsigned_abs());
-    fs::File::options().write(true).open(&log).unwrap().set_modified(at).unwrap();
-    let _ = prune(&place, &["--keep-days", "30", "--keep-records", "3"]).ended(0).says("kept 6 records");
+    let at = std::time::UNIX_EPOCH
+        + std::time::Duration::from_nanos(DAY.unsigned_abs() + 3600 * SECOND.unsigned_abs());
+    fs::File::options()
+        .write(true)
+        .open(&log)
+        .unwrap()
+        .set_modified(at)
+        .unwrap();
+    let _ = prune(&place, &["--keep-days", "30", "--keep-records", "3"])
+        .ended(0)
+        .says("kept 6 records");
     assert_eq!((there(&before), there(&day), there(&young)), (3, 3, 3));
     fs::File::options()
         .write(true)
@@ -353,10 +544,25 @@ fn records_of_the_collector_go_when_their_days_are_old_and_the_spool_holds_nothi
         .unwrap();
 
     // A file of the day lies in the spool: its records stay.
-    let ran = place
-        .qlc_env(&["prune", "--now", LATER, "--keep-days", "30", "--format", "json"], &[("QLC_KEEP_RECORDS", "3")]);
+    let ran = place.qlc_env(
+        &[
+            "prune",
+            "--now",
+            LATER,
+            "--keep-days",
+            "30",
+            "--format",
+            "json",
+        ],
+        &[("QLC_KEEP_RECORDS", "3")],
+    );
     let ran = ran.ended(0);
-    let outcome = |key: &str| ran.json().iter().find(|one| one["record"] == key).map(|one| one["outcome"].clone());
+    let outcome = |key: &str| {
+        ran.json()
+            .iter()
+            .find(|one| one["record"] == key)
+            .map(|one| one["outcome"].clone())
+    };
     assert_eq!(outcome(&before[0]), Some("removed".into()));
     assert_eq!(outcome(&day[0]), Some("waiting".into()));
     assert_eq!((there(&before), there(&day), there(&young)), (0, 3, 3));
@@ -365,15 +571,30 @@ fn records_of_the_collector_go_when_their_days_are_old_and_the_spool_holds_nothi
     let config = place.put("qlc.toml", b"keep_records = 3\n");
     let config = config.display().to_string();
     let _ = place
-        .qlc(&["--config", &config, "prune", "--now", LATER, "--keep-days", "6"])
+        .qlc(&[
+            "--config",
+            &config,
+            "prune",
+            "--now",
+            LATER,
+            "--keep-days",
+            "6",
+        ])
         .ended(0)
         .says("removed 3 records");
     assert_eq!((there(&before), there(&day), there(&young)), (0, 0, 3));
     assert!(
-        place.spool().join("_feed/instruments-okx.json").exists() && place.spool().join("_feed/notes.txt").exists()
+        place.spool().join("_feed/instruments-okx.json").exists()
+            && place.spool().join("_feed/notes.txt").exists()
     );
-    let names: BTreeSet<String> =
-        journals(&place).0.iter().map(|line| line["name"].as_str().unwrap().to_owned()).collect();
-    assert!(before.iter().chain(&day).all(|key| names.contains(key)), "{names:?}");
+    let names: BTreeSet<String> = journals(&place)
+        .0
+        .iter()
+        .map(|line| line["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        before.iter().chain(&day).all(|key| names.contains(key)),
+        "{names:?}"
+    );
     place.verify();
 }

@@ -27,12 +27,18 @@ fn kept(place: &Place, name: &str) -> PathBuf {
 }
 
 fn run(place: &Place, verb: &str, more: &[&str]) -> Ran {
-    let now: &[&str] = if verb == "retry" { &["--now", NOW] } else { &[] };
+    let now: &[&str] = if verb == "retry" {
+        &["--now", NOW]
+    } else {
+        &[]
+    };
     place.qlc(&[&["quarantine", verb], more, now].concat())
 }
 
 fn entries(place: &Place) -> Vec<Value> {
-    quarantine(&place.archive(), &home()).map(|file| file["files"].as_array().unwrap().clone()).unwrap_or_default()
+    quarantine(&place.archive(), &home())
+        .map(|file| file["files"].as_array().unwrap().clone())
+        .unwrap_or_default()
 }
 
 /// A day of one good file and one that was cut off.
@@ -46,15 +52,17 @@ fn cut_off() -> (Place, Vec<u8>) {
     (place, bad)
 }
 
-/// A day of one good file, and a readable one that lies in QUARANTINE as an older qlc would have left it.
+/// A day of one good file, and a readable one that lies in QUARANTINE as an older qlc would have
+/// left it.
 fn readable_now() -> (Place, Vec<u8>) {
     let (place, bad) = cut_off();
     let whole = Events::sealed(other()).bytes();
     let path = kept(&place, "error.json");
     let mut text = fs::read_to_string(&path).unwrap();
-    text = text
-        .replace(&sha256(&bad), &sha256(&whole))
-        .replace(&format!("\"size\": {}", bad.len()), &format!("\"size\": {}", whole.len()));
+    text = text.replace(&sha256(&bad), &sha256(&whole)).replace(
+        &format!("\"size\": {}", bad.len()),
+        &format!("\"size\": {}", whole.len()),
+    );
     fs::write(path, text).unwrap();
     fs::write(kept(&place, BAD), &whole).unwrap();
     let _ = place.put_quotes(BAD, &whole);
@@ -67,30 +75,72 @@ fn readable_now() -> (Place, Vec<u8>) {
 fn entries_are_listed_and_shown() {
     let (place, bad) = cut_off();
     let ran = run(&place, "list", &[]).ended(0);
-    for text in [BAD, "TRUNCATED", "binance/bbo/btcusdt/20260203", "1 entry: 1 kept"] {
+    for text in [
+        BAD,
+        "TRUNCATED",
+        "binance/bbo/btcusdt/20260203",
+        "1 entry: 1 kept",
+    ] {
         assert!(ran.stdout.contains(text), "{text}: {ran}");
     }
-    let [entry] = run(&place, "list", &["--format", "json", "--date", "20260203"]).ended(0).json().try_into().unwrap();
-    assert_eq!((&entry["error_type"], &entry["state"]), (&"TRUNCATED".into(), &"kept".into()));
-    assert_eq!((&entry["size"], &entry["date"]), (&bad.len().into(), &"20260203".into()));
-    let _ = run(&place, "list", &["--date", "20260204"]).ended(2).says("nothing in QUARANTINE matches");
+    let [entry] = run(&place, "list", &["--format", "json", "--date", "20260203"])
+        .ended(0)
+        .json()
+        .try_into()
+        .unwrap();
+    assert_eq!(
+        (&entry["error_type"], &entry["state"]),
+        (&"TRUNCATED".into(), &"kept".into())
+    );
+    assert_eq!(
+        (&entry["size"], &entry["date"]),
+        (&bad.len().into(), &"20260203".into())
+    );
+    let _ = run(&place, "list", &["--date", "20260204"])
+        .ended(2)
+        .says("nothing in QUARANTINE matches");
     let _ = run(&place, "list", &["--symbol", "ethusdt"]).ended(2);
-    let _ = run(&place, "show", &[BAD]).ended(0).says("reproduce").says("TRUNCATED: ").says("1 finding");
-    let [shown] = run(&place, "show", &[BAD, "--format", "json"]).ended(0).json().try_into().unwrap();
-    assert_eq!(shown["inspection"]["findings"].as_array().unwrap().len(), 1, "{shown}");
-    let _ = run(&place, "show", &[&format!("{SERIES}/{BAD}")]).ended(0).says(BAD);
+    let _ = run(&place, "show", &[BAD])
+        .ended(0)
+        .says("reproduce")
+        .says("TRUNCATED: ")
+        .says("1 finding");
+    let [shown] = run(&place, "show", &[BAD, "--format", "json"])
+        .ended(0)
+        .json()
+        .try_into()
+        .unwrap();
+    assert_eq!(
+        shown["inspection"]["findings"].as_array().unwrap().len(),
+        1,
+        "{shown}"
+    );
+    let _ = run(&place, "show", &[&format!("{SERIES}/{BAD}")])
+        .ended(0)
+        .says(BAD);
     let empty = Place::new();
     let _ = empty.put_quotes(GOOD, &Events::sealed(good()).bytes());
     let _ = empty.compact(&[]).ended(0);
-    let _ = run(&empty, "list", &[]).ended(0).says("nothing is in QUARANTINE");
+    let _ = run(&empty, "list", &[])
+        .ended(0)
+        .says("nothing is in QUARANTINE");
 }
 
 #[test]
 fn what_is_still_bad_comes_back_as_it_was() {
     let (place, bad) = cut_off();
-    let before = (listing(&place.archive()).into_keys().collect::<Vec<_>>(), entries(&place));
-    let _ = run(&place, "retry", &[]).ended(3).says("quarantined again").says("TRUNCATED");
-    let after = (listing(&place.archive()).into_keys().collect::<Vec<_>>(), entries(&place));
+    let before = (
+        listing(&place.archive()).into_keys().collect::<Vec<_>>(),
+        entries(&place),
+    );
+    let _ = run(&place, "retry", &[])
+        .ended(3)
+        .says("quarantined again")
+        .says("TRUNCATED");
+    let after = (
+        listing(&place.archive()).into_keys().collect::<Vec<_>>(),
+        entries(&place),
+    );
     assert_eq!(after, before);
     assert_eq!(fs::read(kept(&place, BAD)).unwrap(), bad);
     place.verify();
@@ -101,13 +151,33 @@ fn what_is_still_bad_comes_back_as_it_was() {
 #[test]
 fn what_is_readable_now_is_taken_in() {
     let (place, whole) = readable_now();
-    let _ = run(&place, "retry", &["--exchange", "binance"]).ended(0).says("taken in").says("all 100 rows");
-    assert_eq!(published(&place.archive(), &home()).quotes(), [good(), other()].concat());
-    assert!(entries(&place).is_empty() && !kept(&place, BAD).exists() && !kept(&place, "error.json").exists());
-    assert_eq!(fs::read(place.spool().join(SERIES).join(BAD)).unwrap(), whole);
-    let journal = listing(&place.archive()).into_keys().find(|key| key.starts_with("_retried/")).unwrap();
-    let journal: Value = serde_json::from_slice(&fs::read(place.archive().join(journal)).unwrap()).unwrap();
-    assert_eq!((&journal["entry"]["kept_as"], &journal["data"][0]["rows"]), (&BAD.into(), &100.into()));
+    let _ = run(&place, "retry", &["--exchange", "binance"])
+        .ended(0)
+        .says("taken in")
+        .says("all 100 rows");
+    assert_eq!(
+        published(&place.archive(), &home()).quotes(),
+        [good(), other()].concat()
+    );
+    assert!(
+        entries(&place).is_empty()
+            && !kept(&place, BAD).exists()
+            && !kept(&place, "error.json").exists()
+    );
+    assert_eq!(
+        fs::read(place.spool().join(SERIES).join(BAD)).unwrap(),
+        whole
+    );
+    let journal = listing(&place.archive())
+        .into_keys()
+        .find(|key| key.starts_with("_retried/"))
+        .unwrap();
+    let journal: Value =
+        serde_json::from_slice(&fs::read(place.archive().join(journal)).unwrap()).unwrap();
+    assert_eq!(
+        (&journal["entry"]["kept_as"], &journal["data"][0]["rows"]),
+        (&BAD.into(), &100.into())
+    );
     place.verify();
     place.is_tidy();
     let _ = place.compact(&[]).ended(0).says("nothing to do");
@@ -119,12 +189,21 @@ fn bytes_that_left_the_spool_are_put_back() {
     let (place, whole) = readable_now();
     let source = place.spool().join(SERIES).join(BAD);
     fs::remove_file(&source).unwrap();
-    let _ = run(&place, "retry", &[BAD]).ended(0).says("taken in").says("put back");
+    let _ = run(&place, "retry", &[BAD])
+        .ended(0)
+        .says("taken in")
+        .says("put back");
     assert_eq!(fs::read(&source).unwrap(), whole);
-    assert_eq!(published(&place.archive(), &home()).quotes(), [good(), other()].concat());
+    assert_eq!(
+        published(&place.archive(), &home()).quotes(),
+        [good(), other()].concat()
+    );
     assert!(entries(&place).is_empty() && !kept(&place, BAD).exists());
     place.verify();
-    let _ = place.qlc(&["prune", "--keep-days", "0"]).ended(0).says("removed 2 files");
+    let _ = place
+        .qlc(&["prune", "--keep-days", "0"])
+        .ended(0)
+        .says("removed 2 files");
     place.verify();
     place.is_tidy();
 }
@@ -142,11 +221,21 @@ fn killed_anywhere_while_it_is_tried_again_nothing_is_lost() {
             break;
         }
         let in_spool = place.spool().join(SERIES).join(BAD).exists();
-        assert!(in_spool || kept(&place, BAD).exists(), "point {nth}: the rows are nowhere\n{ran}");
+        assert!(
+            in_spool || kept(&place, BAD).exists(),
+            "point {nth}: the rows are nowhere\n{ran}"
+        );
         // Whether what is left is tried again, or nothing is left to try, the day ends the same.
         let _ = run(&place, "retry", &[]).ended(0);
-        assert_eq!(published(&place.archive(), &home()).quotes(), [good(), other()].concat(), "point {nth}");
-        assert!(entries(&place).is_empty() && !kept(&place, BAD).exists(), "point {nth}");
+        assert_eq!(
+            published(&place.archive(), &home()).quotes(),
+            [good(), other()].concat(),
+            "point {nth}"
+        );
+        assert!(
+            entries(&place).is_empty() && !kept(&place, BAD).exists(),
+            "point {nth}"
+        );
         place.verify();
         let _ = place.compact(&[]).ended(0).says("nothing to do");
         let _ = place.qlc(&["clean"]).ended(0);
@@ -161,8 +250,13 @@ fn a_name_that_is_taken_is_not_overwritten() {
     let source = place.put_quotes(BAD, &newer);
     let _ = place.compact(&[]).ended(0);
     let before = listing(&place.archive());
-    let _ = run(&place, "retry", &[]).ended(1).says("the spool has other bytes under this name");
-    assert_eq!((fs::read(source).unwrap(), listing(&place.archive())), (newer, before));
+    let _ = run(&place, "retry", &[])
+        .ended(1)
+        .says("the spool has other bytes under this name");
+    assert_eq!(
+        (fs::read(source).unwrap(), listing(&place.archive())),
+        (newer, before)
+    );
     place.verify();
 }
 
@@ -170,15 +264,29 @@ fn a_name_that_is_taken_is_not_overwritten() {
 fn what_is_discarded_does_not_come_back() {
     let (place, bad) = cut_off();
     let _ = run(&place, "discard", &[BAD]).ended(2).says("--yes");
-    let _ = run(&place, "discard", &["--yes"]).ended(2).says("say what to discard");
+    let _ = run(&place, "discard", &["--yes"])
+        .ended(2)
+        .says("say what to discard");
     assert!(kept(&place, BAD).exists());
-    let _ = run(&place, "discard", &[BAD, "--yes"]).ended(0).says("discarded");
+    let _ = run(&place, "discard", &[BAD, "--yes"])
+        .ended(0)
+        .says("discarded");
     assert!(!kept(&place, BAD).exists());
     let [entry] = entries(&place).try_into().unwrap();
-    assert_eq!((&entry["discarded"], &entry["sha256"]), (&true.into(), &sha256(&bad).into()));
-    let journal = listing(&place.archive()).into_keys().find(|key| key.starts_with("_discarded/")).unwrap();
-    let journal: Value = serde_json::from_slice(&fs::read(place.archive().join(journal)).unwrap()).unwrap();
-    assert_eq!((&journal["entry"]["sha256"], &journal["why"]), (&sha256(&bad).into(), &"discarded on request".into()));
+    assert_eq!(
+        (&entry["discarded"], &entry["sha256"]),
+        (&true.into(), &sha256(&bad).into())
+    );
+    let journal = listing(&place.archive())
+        .into_keys()
+        .find(|key| key.starts_with("_discarded/"))
+        .unwrap();
+    let journal: Value =
+        serde_json::from_slice(&fs::read(place.archive().join(journal)).unwrap()).unwrap();
+    assert_eq!(
+        (&journal["entry"]["sha256"], &journal["why"]),
+        (&sha256(&bad).into(), &"discarded on request".into())
+    );
 
     let before = listing(&place.archive());
     let _ = place.compact(&[]).ended(0).says("nothing to do");
@@ -190,15 +298,24 @@ fn what_is_discarded_does_not_come_back() {
     let _ = run(&place, "discard", &[BAD, "--yes"]).ended(0);
     let _ = run(&place, "retry", &[BAD]).ended(1).says("was discarded");
     assert_eq!(listing(&place.archive()).len(), before.len());
-    assert_eq!(fs::read(&source).unwrap(), bad, "the spool is left as it is");
-    let _ = place.qlc(&["prune", "--keep-days", "0"]).ended(0).says("kept 1 file");
+    assert_eq!(
+        fs::read(&source).unwrap(),
+        bad,
+        "the spool is left as it is"
+    );
+    let _ = place
+        .qlc(&["prune", "--keep-days", "0"])
+        .ended(0)
+        .says("kept 1 file");
     assert!(source.exists());
     let _ = run(&place, "show", &[BAD]).ended(0).says("nothing is kept");
     place.verify();
     // And under a new name: nothing waits there.
     let again = place.put_quotes("2026-02-03_23-50-00.parquet", &bad);
     let _ = place.compact(&[]).ended(0).says("nothing to do");
-    let status = ["status", "--date", "20260203", "--now", NOW, "--format", "json"];
+    let status = [
+        "status", "--date", "20260203", "--now", NOW, "--format", "json",
+    ];
     let [day] = place.qlc(&status).ended(0).json().try_into().unwrap();
     assert_eq!(day["waiting"], 0, "{day:#}");
     fs::remove_file(again).unwrap();
@@ -213,16 +330,29 @@ fn what_is_discarded_does_not_come_back() {
 #[test]
 fn discarded_rows_stay_away_too() {
     let place = Place::new();
-    let far = Quote { ts_event: DAY + 90 * HOUR, ..other()[0] };
-    let _ = place.put_quotes(GOOD, &Events::sealed([good(), vec![far]].concat()).undeclared().bytes());
+    let far = Quote {
+        ts_event: DAY + 90 * HOUR,
+        ..other()[0]
+    };
+    let _ = place.put_quotes(
+        GOOD,
+        &Events::sealed([good(), vec![far]].concat())
+            .undeclared()
+            .bytes(),
+    );
     let _ = place.compact(&[]).ended(3);
     let name = GOOD.replace(".parquet", ".rows.parquet");
-    let _ = run(&place, "retry", &[&name]).ended(1).says("rows without a permitted day");
+    let _ = run(&place, "retry", &[&name])
+        .ended(1)
+        .says("rows without a permitted day");
     let _ = run(&place, "discard", &[&name, "--yes"]).ended(0);
     assert!(!kept(&place, &name).exists());
     let _ = place.compact(&["--force"]).ended(0);
     assert!(!kept(&place, &name).exists());
-    let _ = place.qlc(&["prune", "--keep-days", "0"]).ended(0).says("were discarded");
+    let _ = place
+        .qlc(&["prune", "--keep-days", "0"])
+        .ended(0)
+        .says("were discarded");
     place.verify();
     place.is_tidy();
 }

@@ -1,4 +1,5 @@
-//! SIGTERM ends every command soon, whatever it is at, and leaves nothing that the next run would not take up.
+//! SIGTERM ends every command soon, whatever it is at, and leaves nothing that the next run would
+//! not take up.
 
 use std::{
     io::Write,
@@ -11,7 +12,8 @@ use super::support::{
     run::{CATCH_UP, NOW, Place, Ran},
 };
 
-/// Nobody waits longer for a command that should have ended in two seconds; machines of tests are slow.
+/// Nobody waits longer for a command that should have ended in two seconds; machines of tests are
+/// slow.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn signal(child: &Child) {
@@ -28,7 +30,10 @@ fn stopped(mut child: Child, after: Duration) -> Ran {
     while child.try_wait().unwrap().is_none() {
         if asked.elapsed() > DEADLINE {
             let _ = child.kill();
-            panic!("it did not end within {DEADLINE:?} of SIGTERM: {}", Ran::of_child(child));
+            panic!(
+                "it did not end within {DEADLINE:?} of SIGTERM: {}",
+                Ran::of_child(child)
+            );
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -41,8 +46,10 @@ fn filled() -> Place {
     for day in 0..3 {
         let start = DAY - day * 24 * HOUR;
         let date = chrono::DateTime::from_timestamp_nanos(start).format("%Y-%m-%d");
-        let _ =
-            place.put_quotes(&format!("{date}_00.parquet"), &Events::sealed(quotes(start, SECOND, 0, 2_000)).bytes());
+        let _ = place.put_quotes(
+            &format!("{date}_00.parquet"),
+            &Events::sealed(quotes(start, SECOND, 0, 2_000)).bytes(),
+        );
     }
     let _ = place.compact(&[]).ended(0);
     place
@@ -56,7 +63,10 @@ fn a_statement_that_would_never_end_ends_when_asked_to() {
         "SELECT * FROM generate_series(1, 9000000000000000000) ORDER BY 1 DESC",
         "SELECT sum(a.value * b.value) FROM generate_series(1, 10000000) a CROSS JOIN generate_series(1, 10000000) b",
     ] {
-        let ran = stopped(place.spawn(&["query", sql], &[]), Duration::from_millis(700));
+        let ran = stopped(
+            place.spawn(&["query", sql], &[]),
+            Duration::from_millis(700),
+        );
         assert_eq!(ran.code, Some(1), "{ran}");
         assert!(ran.stderr.contains("SIGTERM"), "{ran}");
     }
@@ -105,7 +115,10 @@ fn every_command_over_an_archive_ends_when_asked_to_and_the_next_run_goes_on() {
         for after in [0, 30] {
             let child = place.spawn(command, &[]);
             let ran = stopped(child, Duration::from_millis(after));
-            assert!(ran.code.is_none_or(|code| [0, 1].contains(&code)), "{command:?}: {ran}");
+            assert!(
+                ran.code.is_none_or(|code| [0, 1].contains(&code)),
+                "{command:?}: {ran}"
+            );
         }
     }
     let _ = place.compact(&[]).ended(0);

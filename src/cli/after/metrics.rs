@@ -19,14 +19,28 @@ const TURNS: u32 = 250;
 
 /// The values of a run.
 pub(super) fn samples(run: &Run) -> Vec<MetricSample> {
-    let one = |name, value: String| MetricSample { name, label: None, value };
+    let one = |name, value: String| MetricSample {
+        name,
+        label: None,
+        value,
+    };
     let took = (run.ended - run.began).to_std().unwrap_or_default();
     let mut all = vec![
-        MetricSample { name: BUILD, label: Some(("version", env!("CARGO_PKG_VERSION"))), value: "1".to_owned() },
+        MetricSample {
+            name: BUILD,
+            label: Some(("version", env!("CARGO_PKG_VERSION"))),
+            value: "1".to_owned(),
+        },
         one("qlc_run_start_time_seconds", seconds(run.began)),
         one("qlc_run_end_time_seconds", seconds(run.ended)),
-        one("qlc_run_duration_seconds", format!("{:.3}", took.as_secs_f64())),
-        one("qlc_run_success", u8::from(run.exit == Exit::Done).to_string()),
+        one(
+            "qlc_run_duration_seconds",
+            format!("{:.3}", took.as_secs_f64()),
+        ),
+        one(
+            "qlc_run_success",
+            u8::from(run.exit == Exit::Done).to_string(),
+        ),
         one("qlc_run_exit_code", run.exit.code().to_string()),
     ];
     if run.exit == Exit::Done {
@@ -34,7 +48,11 @@ pub(super) fn samples(run: &Run) -> Vec<MetricSample> {
     }
     for (status, number) in run.sums.partitions.iter().flatten() {
         let label = Some(("status", *status));
-        all.push(MetricSample { name: "qlc_run_partitions", label, value: number.to_string() });
+        all.push(MetricSample {
+            name: "qlc_run_partitions",
+            label,
+            value: number.to_string(),
+        });
     }
     let sums = &run.sums;
     for (name, value) in [
@@ -62,7 +80,10 @@ pub(super) fn samples(run: &Run) -> Vec<MetricSample> {
 pub(super) async fn keep(path: &Path, run: &Run) -> Result<()> {
     let shown = path.display();
     let absolute = std::path::absolute(path).map_err(|e| Error::io(&shown, e))?;
-    let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name().and_then(|name| name.to_str())) else {
+    let (Some(folder), Some(name)) = (
+        absolute.parent(),
+        absolute.file_name().and_then(|name| name.to_str()),
+    ) else {
         return Err(Error::usage(format!("{shown}: is not the path of a file")));
     };
     let store = Store::open(&folder.display().to_string())?;
@@ -75,7 +96,8 @@ pub(super) async fn keep(path: &Path, run: &Run) -> Result<()> {
         };
         let text = metric::page(&earlier, run.command, &samples(run))
             .map_err(|e| Error::caused(e.kind(), shown.to_string(), e))?;
-        let _ = atomic::write_bytes(&store, name, folder, &Expect::Anything, text.into_bytes()).await?;
+        let _ =
+            atomic::write_bytes(&store, name, folder, &Expect::Anything, text.into_bytes()).await?;
         Ok(())
     })
     .await
@@ -83,5 +105,9 @@ pub(super) async fn keep(path: &Path, run: &Run) -> Result<()> {
 
 /// Seconds since 1970 UTC.
 fn seconds(instant: DateTime<Utc>) -> String {
-    format!("{}.{:03}", instant.timestamp(), instant.timestamp_subsec_millis())
+    format!(
+        "{}.{:03}",
+        instant.timestamp(),
+        instant.timestamp_subsec_millis()
+    )
 }

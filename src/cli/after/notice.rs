@@ -50,12 +50,26 @@ pub(super) fn of<'a>(run: &'a Run, host: &'a str) -> Notice<'a> {
         .errors
         .first()
         .cloned()
-        .or_else(|| few.first().map(|trouble| format!("{} {}: {}", trouble.partition, trouble.status, trouble.message)))
+        .or_else(|| {
+            few.first().map(|trouble| {
+                format!(
+                    "{} {}: {}",
+                    trouble.partition, trouble.status, trouble.message
+                )
+            })
+        })
         .map_or_else(String::new, |first| format!(": {first}"));
     let others = (sums.troubles.len() + sums.errors.len()).saturating_sub(1);
-    let others = if others > 0 { format!(" (and {others} more)") } else { String::new() };
+    let others = if others > 0 {
+        format!(" (and {others} more)")
+    } else {
+        String::new()
+    };
     Notice {
-        text: format!("qlc {} on {host} ended with {code}, {meaning}{first}{others}", run.command),
+        text: format!(
+            "qlc {} on {host} ended with {code}, {meaning}{first}{others}",
+            run.command
+        ),
         command: run.command,
         exit_code: code,
         meaning,

@@ -29,19 +29,33 @@ pub(super) fn url(text: &str) -> Result<Url> {
 /// When nobody took them.
 pub(super) async fn post(url: &Url, kind: &'static str, body: Vec<u8>) -> Result<()> {
     let who = url.origin().ascii_serialization();
-    let wrong = |e: reqwest::Error| Error::io(format!("{who}: cannot be posted to"), e.without_url());
+    let wrong =
+        |e: reqwest::Error| Error::io(format!("{who}: cannot be posted to"), e.without_url());
     let agent = concat!("qlc/", env!("CARGO_PKG_VERSION"));
-    let client = Client::builder().timeout(TIMEOUT).user_agent(agent).build().map_err(wrong)?;
+    let client = Client::builder()
+        .timeout(TIMEOUT)
+        .user_agent(agent)
+        .build()
+        .map_err(wrong)?;
     let mut pauses = PAUSES.iter();
     loop {
-        let sent = client.post(url.clone()).header(CONTENT_TYPE, kind).body(body.clone()).send().await;
+        let sent = client
+            .post(url.clone())
+            .header(CONTENT_TYPE, kind)
+            .body(body.clone())
+            .send()
+            .await;
         let (error, again) = match sent {
             Ok(answer) if answer.status().is_success() => return Ok(()),
             Ok(answer) => {
                 let status = answer.status();
                 let again = status.is_server_error()
-                    || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
-                (Error::new(Kind::Io, format!("{who}: answered {status}")), again)
+                    || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT]
+                        .contains(&status);
+                (
+                    Error::new(Kind::Io, format!("{who}: answered {status}")),
+                    again,
+                )
             }
             Err(e) => (wrong(e), true),
         };

@@ -1,7 +1,7 @@
 //! How to speak to buckets, as typed: every command that opens a store understands these.
 //!
-//! There is no option for keys: they come from the environment or from a profile, because other users of the machine
-//! can read the command line.
+//! There is no option for keys: they come from the environment or from a profile, because other
+//! users of the machine can read the command line.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,16 +13,28 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Buckets")]
 pub(crate) struct BucketArgs {
-    /// The URL of an S3 store that is not AWS, as in https://s3.example.org:9000; or the URL of a feed after its name, as
-    /// in okx.public=ws://127.0.0.1:9001/okx.public
+    /// The URL of an S3 store that is not AWS, as in https://s3.example.org:9000; or the URL of a
+    /// feed after its name, as in okx.public=ws://127.0.0.1:9001/okx.public
     #[arg(long, global = true, value_name = "[NAME=]URL", value_parser = place, env = "AWS_ENDPOINT_URL",
         hide_env_values = true)]
     pub(crate) endpoint: Vec<Endpoint>,
     /// The region of the bucket [default: that of the profile, else us-east-1]
-    #[arg(long, global = true, value_name = "NAME", env = "AWS_REGION", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "AWS_REGION",
+        hide_env_values = true
+    )]
     pub(crate) region: Option<String>,
     /// The profile of ~/.aws whose keys, region and endpoint are used
-    #[arg(long, global = true, value_name = "NAME", env = "AWS_PROFILE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "AWS_PROFILE",
+        hide_env_values = true
+    )]
     pub(crate) profile: Option<String>,
     /// Allow an endpoint without TLS
     #[arg(long, global = true, env = "AWS_ALLOW_HTTP", hide_env_values = true, num_args = 0..=1,
@@ -65,9 +77,19 @@ pub(crate) struct BucketArgs {
         hide_env_values = true, hide_short_help = true)]
     pub(crate) part_size: Option<u64>,
     // Where the profiles are; the variables of the AWS tools, without flags of their own.
-    #[arg(long = "aws-credentials-file", global = true, env = "AWS_SHARED_CREDENTIALS_FILE", hide = true)]
+    #[arg(
+        long = "aws-credentials-file",
+        global = true,
+        env = "AWS_SHARED_CREDENTIALS_FILE",
+        hide = true
+    )]
     pub(crate) credentials_file: Option<PathBuf>,
-    #[arg(long = "aws-config-file", global = true, env = "AWS_CONFIG_FILE", hide = true)]
+    #[arg(
+        long = "aws-config-file",
+        global = true,
+        env = "AWS_CONFIG_FILE",
+        hide = true
+    )]
     pub(crate) config_file: Option<PathBuf>,
 }
 
@@ -92,17 +114,22 @@ impl BucketArgs {
 
     /// The place of the stores, if it was typed.
     pub(crate) fn store(&self) -> Option<&str> {
-        self.endpoint
-            .iter()
-            .rev()
-            .find_map(|one| if let Endpoint::Store(url) = one { Some(url.as_str()) } else { None })
+        self.endpoint.iter().rev().find_map(|one| {
+            if let Endpoint::Store(url) = one {
+                Some(url.as_str())
+            } else {
+                None
+            }
+        })
     }
 }
 
 /// # Errors
 /// When it begins with a name and is not the place of a feed.
 fn place(text: &str) -> Result<Endpoint> {
-    let is_feed = text.split_once("://").is_some_and(|(before, _)| before.contains('='));
+    let is_feed = text
+        .split_once("://")
+        .is_some_and(|(before, _)| before.contains('='));
     if is_feed {
         let (name, url) = super::collect::endpoint(text)?;
         return Ok(Endpoint::Feed(name, url));
@@ -116,9 +143,19 @@ fn place(text: &str) -> Result<Endpoint> {
 /// # Errors
 /// When it is not a number with a unit, or nothing at all.
 pub(crate) fn duration(text: &str) -> Result<Duration> {
-    let spelt = || Error::usage(format!("{text:?} is not a time: write a number and a unit, as in 500ms, 30s or 3m"));
+    let spelt = || {
+        Error::usage(format!(
+            "{text:?} is not a time: write a number and a unit, as in 500ms, 30s or 3m"
+        ))
+    };
     let time = humantime::parse_duration(text).map_err(|_| spelt())?;
-    if time.is_zero() { Err(Error::usage("a time must be above 0, as in 500ms, 30s or 3m")) } else { Ok(time) }
+    if time.is_zero() {
+        Err(Error::usage(
+            "a time must be above 0, as in 500ms, 30s or 3m",
+        ))
+    } else {
+        Ok(time)
+    }
 }
 
 /// How often to repeat, from a text.
@@ -126,7 +163,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration> {
 /// # Errors
 /// When it is not a number from 0 to 100.
 pub(crate) fn retries(text: &str) -> Result<usize> {
-    text.parse().ok().filter(|n| *n <= 100).ok_or_else(|| Error::usage("write a number from 0 to 100"))
+    text.parse()
+        .ok()
+        .filter(|n| *n <= 100)
+        .ok_or_else(|| Error::usage("write a number from 0 to 100"))
 }
 
 /// How many requests at a time, from a text.
@@ -134,5 +174,8 @@ pub(crate) fn retries(text: &str) -> Result<usize> {
 /// # Errors
 /// When it is not a number from 2 to 1024.
 pub(crate) fn connections(text: &str) -> Result<usize> {
-    text.parse().ok().filter(|n| (2..=1024).contains(n)).ok_or_else(|| Error::usage("write a number from 2 to 1024"))
+    text.parse()
+        .ok()
+        .filter(|n| (2..=1024).contains(n))
+        .ok_or_else(|| Error::usage("write a number from 2 to 1024"))
 }

@@ -26,7 +26,13 @@ pub(crate) struct Clean {
     #[arg(long, value_name = "AGE", value_parser = age, default_value = "1d")]
     pub(crate) older_than: Duration,
     /// The folder with the scratch folders [default: qlc-UID in the folder for temporary files]
-    #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
+    #[arg(
+        long,
+        value_name = "D",
+        env = "QLC_SPILL_DIR",
+        hide_env_values = true,
+        help_heading = "Resources"
+    )]
     pub(crate) spill_dir: Option<PathBuf>,
     /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
@@ -43,9 +49,15 @@ fn age(text: &str) -> Result<Duration> {
         'd' => 86_400,
         _ => return Err(wrong()),
     };
-    let number: u64 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).ok_or_else(wrong)?;
+    let number: u64 = text
+        .strip_suffix(unit)
+        .and_then(|n| n.parse().ok())
+        .ok_or_else(wrong)?;
     // A hundred years: what is older than that is a typing error.
-    Some(number).filter(|n| *n <= 36_500 * 86_400 / seconds).map(|n| Duration::from_secs(n * seconds)).ok_or_else(wrong)
+    Some(number)
+        .filter(|n| *n <= 36_500 * 86_400 / seconds)
+        .map(|n| Duration::from_secs(n * seconds))
+        .ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -54,12 +66,22 @@ mod tests {
 
     #[test]
     fn ages_have_a_unit() {
-        let check = |text: &str, seconds: u64| assert_eq!(age(text).unwrap().as_secs(), seconds, "{text}");
+        let check =
+            |text: &str, seconds: u64| assert_eq!(age(text).unwrap().as_secs(), seconds, "{text}");
         check("0s", 0);
         check("90m", 5_400);
         check("12h", 43_200);
         check("1d", 86_400);
-        for text in ["", "1", "d", "1w", "-1d", "1.5h", "99999999999999999999d", "36501d"] {
+        for text in [
+            "",
+            "1",
+            "d",
+            "1w",
+            "-1d",
+            "1.5h",
+            "99999999999999999999d",
+            "36501d",
+        ] {
             assert!(age(text).is_err(), "{text}");
         }
     }

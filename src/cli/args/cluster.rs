@@ -1,13 +1,20 @@
-//! `qlc cluster` as typed, and the flag by which other commands name a cluster. Options that Ballista has too have its
-//! names.
+//! `qlc cluster` as typed, and the flag by which other commands name a cluster. Options that
+//! Ballista has too have its names.
 
 use clap::{Args, Subcommand};
 
 /// Which cluster.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OnCluster {
-    /// Run on the cluster of this scheduler, as in df://host:50050; --memory-limit is then for each partition
-    #[arg(long, value_name = "URL", env = "QLC_CLUSTER", hide_env_values = true, help_heading = "Resources")]
+    /// Run on the cluster of this scheduler, as in df://host:50050; --memory-limit is then for each
+    /// partition
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "QLC_CLUSTER",
+        hide_env_values = true,
+        help_heading = "Resources"
+    )]
     pub(crate) cluster: Option<String>,
 }
 
@@ -51,7 +58,8 @@ pub(crate) struct SchedulerTyped {
     /// The name by which executors and clients reach it
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     pub(crate) external_host: String,
-    /// After so long without a heartbeat an executor counts as dead, and its work is given to others
+    /// After so long without a heartbeat an executor counts as dead, and its work is given to
+    /// others
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) executor_timeout_seconds: u64,
     /// How often a task is tried
@@ -85,21 +93,22 @@ pub(crate) struct ExecutorTyped {
     /// The port for tasks
     #[arg(long, value_name = "PORT", default_value_t = 50052)]
     pub(crate) bind_grpc_port: u16,
-    /// The name by which scheduler and clients reach it [default: the address that it connects from]
+    /// The name by which scheduler and clients reach it [default: the address that it connects
+    /// from]
     #[arg(long, value_name = "HOST")]
     pub(crate) external_host: Option<String>,
     /// Tasks at the same time [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = super::shared::workers)]
     pub(crate) vcores: Option<usize>,
-    /// Memory of all tasks together; a partition takes the --memory-limit of its run [default: 70% of the memory of the
-    /// machine or the container]
+    /// Memory of all tasks together; a partition takes the --memory-limit of its run [default: 70%
+    /// of the memory of the machine or the container]
     #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse)]
     pub(crate) memory_pool_size: Option<u64>,
     /// Interval of heartbeats to the scheduler
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) executor_heartbeat_interval_seconds: u64,
-    /// The folder for what does not fit in memory, and for results until they are fetched [default: qlc in the folder for
-    /// temporary files]
+    /// The folder for what does not fit in memory, and for results until they are fetched [default:
+    /// qlc in the folder for temporary files]
     #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true)]
     pub(crate) spill_dir: Option<std::path::PathBuf>,
 }

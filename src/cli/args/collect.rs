@@ -32,8 +32,8 @@ pub(crate) struct Feeds {
         hide_env_values = true
     )]
     pub(crate) symbol: Vec<Wish>,
-    /// A stream: bbo, trade, mark_price, funding, open_interest, liquidation or instrument; repeatable [default:
-    /// bbo,trade,mark_price,funding]
+    /// A stream: bbo, trade, mark_price, funding, open_interest, liquidation or instrument;
+    /// repeatable [default: bbo,trade,mark_price,funding]
     #[arg(
         long,
         value_name = "NAME",
@@ -43,7 +43,8 @@ pub(crate) struct Feeds {
         hide_env_values = true
     )]
     pub(crate) stream: Vec<Kind>,
-    /// The endpoints of feeds that were moved: `--endpoint` is a flag of all commands, which sorts them out.
+    /// The endpoints of feeds that were moved: `--endpoint` is a flag of all commands, which sorts
+    /// them out.
     #[arg(skip)]
     pub(crate) endpoint: Vec<(String, String)>,
 }
@@ -62,12 +63,13 @@ SIGTERM and Ctrl-C seal all files and end with 0.")]
 pub(crate) struct Collect {
     #[command(flatten)]
     pub(crate) feeds: Feeds,
-    /// Interval at which events are committed to the write-ahead log: at most so much is lost in a crash [default: 500ms]
+    /// Interval at which events are committed to the write-ahead log: at most so much is lost in a
+    /// crash [default: 500ms]
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_COMMIT_EVERY",
         hide_env_values = true)]
     pub(crate) commit_every: Option<Duration>,
-    /// Seal a spool file when it is this old; with many series, those of quiet ones later; at midnight UTC in any case
-    /// [default: 5m]
+    /// Seal a spool file when it is this old; with many series, those of quiet ones later; at
+    /// midnight UTC in any case [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_ROTATE_AFTER",
         hide_env_values = true)]
     pub(crate) rotate_after: Option<Duration>,
@@ -91,8 +93,8 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_RETRY_CAP",
         hide_env_values = true)]
     pub(crate) retry_cap: Option<Duration>,
-    /// Read the exchanges' lists of instruments again at this interval: new instruments are collected, delisted ones end
-    /// [default: 1h]
+    /// Read the exchanges' lists of instruments again at this interval: new instruments are
+    /// collected, delisted ones end [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Feeds", env = "QLC_COLLECT_RELIST_EVERY",
         hide_env_values = true)]
     pub(crate) relist_every: Option<Duration>,
@@ -103,7 +105,12 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "N")]
     pub(crate) max_events: Option<u64>,
     /// Serve /health, /metrics, /status and a page there, as in 127.0.0.1:9100
-    #[arg(long, value_name = "ADDRESS", env = "QLC_COLLECT_LISTEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "QLC_COLLECT_LISTEN",
+        hide_env_values = true
+    )]
     pub(crate) listen: Option<SocketAddr>,
 }
 
@@ -167,8 +174,13 @@ fn speed(text: &str) -> Result<Speed> {
     if text == "max" {
         return Ok(Speed::Max);
     }
-    let factor = text.parse().ok().filter(|factor: &f64| factor.is_finite() && *factor > 0.0);
-    factor.map(Speed::Factor).ok_or_else(|| Error::usage("write a factor above 0, as in 10, or max"))
+    let factor = text
+        .parse()
+        .ok()
+        .filter(|factor: &f64| factor.is_finite() && *factor > 0.0);
+    factor
+        .map(Speed::Factor)
+        .ok_or_else(|| Error::usage("write a factor above 0, as in 10, or max"))
 }
 
 /// The endpoint of a feed, from `NAME=URL`.
@@ -177,7 +189,10 @@ fn speed(text: &str) -> Result<Speed> {
 /// When it is not that, or no URL of a WebSocket (of requests, where the name ends in `.rest`).
 pub(crate) fn endpoint(text: &str) -> Result<(String, String)> {
     let begins = |url: &str, with: [&str; 2]| with.iter().any(|scheme| url.starts_with(scheme));
-    let is_rest = |name: &str| name.rsplit_once('.').is_some_and(|(_, last)| last == "rest");
+    let is_rest = |name: &str| {
+        name.rsplit_once('.')
+            .is_some_and(|(_, last)| last == "rest")
+    };
     match text.split_once('=') {
         Some((name, url)) if is_rest(name) && begins(url, ["http://", "https://"]) => {
             Ok((name.to_owned(), url.to_owned()))
@@ -197,7 +212,9 @@ pub(crate) fn endpoint(text: &str) -> Result<(String, String)> {
 /// When it is not a number with one of these units, or nothing at all.
 pub(crate) fn time(text: &str) -> Result<Duration> {
     let wrong = || Error::usage("write a time above 0 with its unit, as in 250ms, 30s, 5m or 23h");
-    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(wrong)?;
+    let split = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);
     let seconds = match unit {
         "ms" => 0.001,
@@ -207,7 +224,10 @@ pub(crate) fn time(text: &str) -> Result<Duration> {
         _ => return Err(wrong()),
     };
     let number: f64 = number.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(number * seconds).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+    Duration::try_from_secs_f64(number * seconds)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -26,8 +26,9 @@ Examples:
   qlc compact --mode single --date 20260203 --symbol btcusdt --stream bbo
   qlc compact --mode daily --symbol btcusdt,ethusdt --memory-limit 1GB")]
 pub(crate) struct Compact {
-    /// The days: daily is yesterday (UTC); catch-up every past day that the archive lacks or that has new files; backfill
-    /// those from --start to --end; single one --date of one --symbol and --stream
+    /// The days: daily is yesterday (UTC); catch-up every past day that the archive lacks or that
+    /// has new files; backfill those from --start to --end; single one --date of one --symbol and
+    /// --stream
     #[arg(long, value_enum, value_name = "MODE")]
     pub(crate) mode: ModeName,
     /// The first day of a backfill, as in 20260101 or 2026-01-01
@@ -59,12 +60,12 @@ pub(crate) struct Compact {
     /// Compact even what is up to date, and today
     #[arg(long)]
     pub(crate) force: bool,
-    /// Go on where a published generation of a day is gone or was rolled back, without those of its rows that are neither
-    /// in the archive nor in the spool; the receipt records the loss
+    /// Go on where a published generation of a day is gone or was rolled back, without those of its
+    /// rows that are neither in the archive nor in the spool; the receipt records the loss
     #[arg(long)]
     pub(crate) accept_loss: bool,
-    /// Take in the good row groups of a file of which only some are bad; the file is kept in QUARANTINE as well, and
-    /// error.json says which rows are lost
+    /// Take in the good row groups of a file of which only some are bad; the file is kept in
+    /// QUARANTINE as well, and error.json says which rows are lost
     #[arg(long)]
     pub(crate) salvage: bool,
     /// The form of the output: text, or one JSON object a line
@@ -76,13 +77,28 @@ pub(crate) struct Compact {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct SelectionArgs {
     /// Only this exchange; repeatable
-    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Selection"
+    )]
     pub(crate) exchange: Vec<Exchange>,
     /// Only this stream; repeatable
-    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Selection"
+    )]
     pub(crate) stream: Vec<Stream>,
     /// Only this symbol; repeatable
-    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Selection"
+    )]
     pub(crate) symbol: Vec<Symbol>,
 }
 

@@ -19,7 +19,8 @@ pub(crate) struct Config {
 /// What is done with the settings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigVerb {
-    /// Print every setting as a run with these flags would use it, and its origin; secrets are masked
+    /// Print every setting as a run with these flags would use it, and its origin; secrets are
+    /// masked
     Show(ConfigShow),
 }
 

@@ -25,10 +25,12 @@ schema_version 1). Its data stays as it is; it gets a receipt and the meta.json 
 with --rewrite, its rows are compacted into the days that they belong to. The exit code is 0 only when every row of the old
 tree is in the archive. The old tree is never changed; its meta.json files are kept in the archive below _imported.")]
 pub(crate) struct Import {
-    /// Copy partitions from this archive; without it, those that are in the archive already are adopted in place
+    /// Copy partitions from this archive; without it, those that are in the archive already are
+    /// adopted in place
     #[arg(long, value_name = "PATH|URL")]
     pub(crate) from: Option<String>,
-    /// Compact the rows that cannot be adopted as they are, and the files of the older collectors; needs --from
+    /// Compact the rows that cannot be adopted as they are, and the files of the older collectors;
+    /// needs --from
     #[arg(long, requires = "from")]
     pub(crate) rewrite: bool,
     #[command(flatten)]

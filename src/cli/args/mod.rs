@@ -1,8 +1,12 @@
 //! What was typed: the grammar of the command line, by clap.
 //!
-//! It decides nothing: whether the flags make sense together, and what they mean, is for `meaning` to say.
+//! It decides nothing: whether the flags make sense together, and what they mean, is for `meaning`
+//! to say.
 
-#![expect(clippy::doc_markdown, reason = "the comments on arguments are the text of --help")]
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments on arguments are the text of --help"
+)]
 
 mod bucket;
 mod clean;
@@ -31,7 +35,9 @@ pub(crate) use clean::Clean;
 pub(crate) use cluster::Cluster;
 #[cfg(feature = "cluster")]
 pub(crate) use cluster::{ClusterVerb, ExecutorTyped, SchedulerTyped};
-pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed, endpoint as feed_url, time as feed_time};
+pub(crate) use collect::{
+    Collect, Feeds, Record, Replay, Speed, endpoint as feed_url, time as feed_time,
+};
 pub(crate) use compact::{Compact, ModeName, SelectionArgs};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};
 pub(crate) use doctor::Doctor;
@@ -44,7 +50,8 @@ pub(crate) use shared::{Days, Format, Resources, Tuning, keep_days, workers, zst
 pub(crate) use status::{Covered, Report, Status};
 pub(crate) use verify::Verify;
 
-/// Compact recorded market data into an archive with one proven file per exchange, stream, symbol and day.
+/// Compact recorded market data into an archive with one proven file per exchange, stream, symbol
+/// and day.
 #[derive(Debug, Parser)]
 #[command(name = "qlc", version, long_version = version::long(), after_help = EXAMPLES, propagate_version = true)]
 pub(crate) struct Typed {
@@ -64,17 +71,37 @@ Examples:
 /// What every command understands.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Global {
-    /// The spool, where collectors write: a folder or a URL; of several collectors one each, with its name, as in
-    /// tokyo=/data/tokyo [default: /opt/quantlab/spool]
-    #[arg(long, global = true, value_name = "[NAME=]PATH|URL", env = "QLC_SPOOL", hide_env_values = true)]
+    /// The spool, where collectors write: a folder or a URL; of several collectors one each, with
+    /// its name, as in tokyo=/data/tokyo [default: /opt/quantlab/spool]
+    #[arg(
+        long,
+        global = true,
+        value_name = "[NAME=]PATH|URL",
+        env = "QLC_SPOOL",
+        hide_env_values = true
+    )]
     pub(crate) spool: Vec<String>,
     /// The archive of compacted partitions: a folder or a URL [default: s3://quantlab-compact]
-    #[arg(long, global = true, value_name = "PATH|URL", env = "QLC_ARCHIVE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH|URL",
+        env = "QLC_ARCHIVE",
+        hide_env_values = true
+    )]
     pub(crate) archive: Option<String>,
-    /// A TOML file with the settings; deploy/qlc.toml explains all of them, qlc config show prints the effective ones
-    #[arg(long, global = true, value_name = "FILE", env = "QLC_CONFIG", hide_env_values = true)]
+    /// A TOML file with the settings; deploy/qlc.toml explains all of them, qlc config show prints
+    /// the effective ones
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "QLC_CONFIG",
+        hide_env_values = true
+    )]
     pub(crate) config: Option<PathBuf>,
-    /// Write the metrics of compact, verify, prune and clean to this file, for the textfile collector of a node exporter
+    /// Write the metrics of compact, verify, prune and clean to this file, for the textfile
+    /// collector of a node exporter
     #[arg(
         long,
         global = true,
@@ -94,7 +121,8 @@ pub(crate) struct Global {
         help_heading = "Monitoring"
     )]
     pub(crate) metrics_push: Option<String>,
-    /// When compact, verify, prune, clean or collect does not end with 0, post what happened to this webhook, as JSON
+    /// When compact, verify, prune, clean or collect does not end with 0, post what happened to
+    /// this webhook, as JSON
     #[arg(
         long,
         global = true,
@@ -183,7 +211,10 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it goes on until it is asked to end, and then has something to put in order.
     pub(crate) fn is_service(&self) -> bool {
-        matches!(self, Self::Collect(_) | Self::Record(_) | Self::Replay(_) | Self::Cluster(_))
+        matches!(
+            self,
+            Self::Collect(_) | Self::Record(_) | Self::Replay(_) | Self::Cluster(_)
+        )
     }
 }
 
@@ -277,26 +308,43 @@ pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, cl
     Ok(typed)
 }
 
-/// All spools on the line, before and after the command: of those before it the grammar keeps none where others follow.
+/// All spools on the line, before and after the command: of those before it the grammar keeps none
+/// where others follow.
 fn spools(line: &[OsString]) -> Vec<String> {
     const FLAG: &str = "--spool";
-    let mut words = line.iter().skip(1).map(|word| word.to_string_lossy()).take_while(|word| *word != "--");
+    let mut words = line
+        .iter()
+        .skip(1)
+        .map(|word| word.to_string_lossy())
+        .take_while(|word| *word != "--");
     let mut named = Vec::new();
     while let Some(word) = words.next() {
         if word == FLAG {
             named.extend(words.next().map(std::borrow::Cow::into_owned));
         } else {
-            named.extend(word.strip_prefix(FLAG).and_then(|rest| rest.strip_prefix('=')).map(str::to_owned));
+            named.extend(
+                word.strip_prefix(FLAG)
+                    .and_then(|rest| rest.strip_prefix('='))
+                    .map(str::to_owned),
+            );
         }
     }
     named
 }
 
-/// The grammar without the variables that are set to nothing: files of variables turn a setting off so.
+/// The grammar without the variables that are set to nothing: files of variables turn a setting off
+/// so.
 fn deaf_to_empty(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|arg| {
-        let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
-        if is_empty { arg.env(clap::builder::Resettable::Reset) } else { arg }
+        let is_empty = arg
+            .get_env()
+            .and_then(std::env::var_os)
+            .is_some_and(|value| value.is_empty());
+        if is_empty {
+            arg.env(clap::builder::Resettable::Reset)
+        } else {
+            arg
+        }
     });
     command.mut_subcommands(deaf_to_empty)
 }
@@ -314,8 +362,12 @@ fn sources(matches: &clap::ArgMatches) -> Sources {
                 Some(CommandLine) => found.typed.push(id.to_owned()),
                 Some(EnvVariable) => {
                     let arg = command.get_arguments().find(|arg| arg.get_id() == id);
-                    let variable = arg.and_then(clap::Arg::get_env).map(|name| name.to_string_lossy().into_owned());
-                    found.environment.extend(variable.map(|name| (id.to_owned(), name)));
+                    let variable = arg
+                        .and_then(clap::Arg::get_env)
+                        .map(|name| name.to_string_lossy().into_owned());
+                    found
+                        .environment
+                        .extend(variable.map(|name| (id.to_owned(), name)));
                 }
                 _ => {}
             }
@@ -330,13 +382,22 @@ fn sources(matches: &clap::ArgMatches) -> Sources {
 
 /// A clap error as one line: what is wrong, what would be right, where help is.
 ///
-/// clap sets an error as paragraphs; the usage and the pointer to help come last and are said shorter here.
+/// clap sets an error as paragraphs; the usage and the pointer to help come last and are said
+/// shorter here.
 pub(crate) fn usage_line(error: &clap::Error, typed: &[OsString]) -> String {
     let text = error.render().to_string();
     let said: Vec<String> = text
         .split("\n\n")
-        .map(|paragraph| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" "))
-        .take_while(|paragraph| !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information"))
+        .map(|paragraph| {
+            paragraph
+                .lines()
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .take_while(|paragraph| {
+            !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information")
+        })
         .collect();
     let said = said.join("; ");
     let mut said = said.trim().trim_start_matches("error: ").to_owned();
@@ -346,13 +407,19 @@ pub(crate) fn usage_line(error: &clap::Error, typed: &[OsString]) -> String {
     format!("{said}; see '{} --help'", command_of(typed))
 }
 
-/// The argument that an error is about, as clap names it, and the variable that its value comes from, if it was not typed.
+/// The argument that an error is about, as clap names it, and the variable that its value comes
+/// from, if it was not typed.
 fn of_variable(error: &clap::Error, typed: &[OsString]) -> Option<(String, String)> {
     use clap::error::{ContextKind, ContextValue};
-    let ContextValue::String(named) = error.get(ContextKind::InvalidArg)? else { return None };
+    let ContextValue::String(named) = error.get(ContextKind::InvalidArg)? else {
+        return None;
+    };
     let long = named.split([' ', '=', '[']).next()?.strip_prefix("--")?;
     let is_flag = |word: &OsString| {
-        let rest = word.to_str().and_then(|word| word.strip_prefix("--")).and_then(|word| word.strip_prefix(long));
+        let rest = word
+            .to_str()
+            .and_then(|word| word.strip_prefix("--"))
+            .and_then(|word| word.strip_prefix(long));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
     };
     if typed.iter().any(is_flag) {
@@ -361,18 +428,29 @@ fn of_variable(error: &clap::Error, typed: &[OsString]) -> Option<(String, Strin
     let known = grammar();
     let all = std::iter::once(&known).chain(known.get_subcommands());
     let args = all.flat_map(|command| {
-        command.get_arguments().chain(command.get_subcommands().flat_map(clap::Command::get_arguments))
+        command.get_arguments().chain(
+            command
+                .get_subcommands()
+                .flat_map(clap::Command::get_arguments),
+        )
     });
-    let variables = args.filter(|arg| arg.get_long() == Some(long)).filter_map(clap::Arg::get_env);
-    let set = variables.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
+    let variables = args
+        .filter(|arg| arg.get_long() == Some(long))
+        .filter_map(clap::Arg::get_env);
+    let set = variables
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
     Some((named.clone(), set.to_string_lossy().into_owned()))
 }
 
 /// The command that `typed` names, for the pointer to its help.
 fn command_of(typed: &[OsString]) -> String {
     let known = <Typed as clap::CommandFactory>::command();
-    let named =
-        typed.iter().skip(1).filter_map(|word| word.to_str()).find(|word| known.find_subcommand(word).is_some());
+    let named = typed
+        .iter()
+        .skip(1)
+        .filter_map(|word| word.to_str())
+        .find(|word| known.find_subcommand(word).is_some());
     named.map_or_else(|| "qlc".to_owned(), |name| format!("qlc {name}"))
 }
 

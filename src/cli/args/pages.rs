@@ -1,4 +1,5 @@
-//! What help shows: the first screen, the commands by who asks for them, and the options of every command, once.
+//! What help shows: the first screen, the commands by who asks for them, and the options of every
+//! command, once.
 //!
 //! The grammar itself stays whole: completions, the manual page and the reference are made of it.
 
@@ -7,7 +8,10 @@ use clap::{Command, error::Error};
 /// The commands by who asks for them. What serves shells and packagers is in no group.
 pub(crate) const GROUPS: [(&str, &[&str]); 4] = [
     ("Every night", &["compact", "verify", "prune", "clean"]),
-    ("Looking", &["status", "query", "quarantine", "inspect", "report"]),
+    (
+        "Looking",
+        &["status", "query", "quarantine", "inspect", "report"],
+    ),
     ("Feeding", &["collect", "record", "replay", "import"]),
     ("Operating", &["demo", "doctor", "config", "cluster"]),
 ];
@@ -31,21 +35,34 @@ Exit codes: 0 done or nothing to do, 1 something failed, 2 usage or configuratio
             5 whether a write to a bucket took effect is not known";
 
 /// What stands at the end of each command's help.
-const POINTER: &str = "Options of every command, such as --spool, --archive and --config: see 'qlc help options'";
+const POINTER: &str =
+    "Options of every command, such as --spool, --archive and --config: see 'qlc help options'";
 
 /// The grammar as help shows it: without the options of every command in each of them.
 pub(super) fn presented(grammar: Command) -> Command {
     let overview = overview(&grammar);
-    hide_global(grammar).mut_subcommands(pointing).override_help(overview)
+    hide_global(grammar)
+        .mut_subcommands(pointing)
+        .override_help(overview)
 }
 
 fn hide_global(command: Command) -> Command {
-    command.mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg })
+    command.mut_args(|arg| {
+        if arg.is_global_set() {
+            arg.hide(true)
+        } else {
+            arg
+        }
+    })
 }
 
 fn pointing(command: Command) -> Command {
-    let after = command.get_after_help().map_or_else(String::new, |after| format!("{after}\n\n"));
-    command.after_help(format!("{after}{POINTER}")).mut_subcommands(pointing)
+    let after = command
+        .get_after_help()
+        .map_or_else(String::new, |after| format!("{after}\n\n"));
+    command
+        .after_help(format!("{after}{POINTER}"))
+        .mut_subcommands(pointing)
 }
 
 /// What `qlc --help` prints.
@@ -58,17 +75,27 @@ fn overview(grammar: &Command) -> String {
     ];
     for (title, names) in GROUPS {
         lines.extend([String::new(), format!("{title}:")]);
-        for command in names.iter().filter_map(|name| grammar.find_subcommand(name)) {
-            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        for command in names
+            .iter()
+            .filter_map(|name| grammar.find_subcommand(name))
+        {
+            let about = command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             lines.push(format!("  {:<12}{about}", command.get_name()));
         }
     }
-    let after = grammar.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let after = grammar
+        .get_after_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     lines.extend([
         String::new(),
         "More help:".to_owned(),
         "  qlc help COMMAND    what a command does, with its options and examples".to_owned(),
-        "  qlc help options    the options of every command: places, log, monitoring, buckets".to_owned(),
+        "  qlc help options    the options of every command: places, log, monitoring, buckets"
+            .to_owned(),
         "  qlc --version       version, commit and features of this build".to_owned(),
         String::new(),
         after,
@@ -86,8 +113,15 @@ pub(super) fn options(grammar: &Command) -> Error {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .args(args.map(|arg| arg.clone().hide_short_help(false)))
-        .arg(clap::Arg::new("help").long("help").hide(true).action(clap::ArgAction::HelpShort))
-        .help_template("Options of every command; they are written before or after the command.\n\n{all-args}");
+        .arg(
+            clap::Arg::new("help")
+                .long("help")
+                .hide(true)
+                .action(clap::ArgAction::HelpShort),
+        )
+        .help_template(
+            "Options of every command; they are written before or after the command.\n\n{all-args}",
+        );
     match page.try_get_matches_from(["options", "--help"]) {
         Err(page) => page,
         Ok(_) => Error::new(clap::error::ErrorKind::DisplayHelp),

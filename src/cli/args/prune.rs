@@ -22,7 +22,8 @@ Examples:
 A file is removed only when every row of it was read back: from data.parquet of its days, whose sha256 is that of meta.json
 and receipt, or from QUARANTINE. A journal in _pruned/ of the archive lists what was removed.")]
 pub(crate) struct Prune {
-    /// Whole days (UTC) to keep: a file is removed when its day and the days of all its rows are older
+    /// Whole days (UTC) to keep: a file is removed when its day and the days of all its rows are
+    /// older
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=36_500))]
     pub(crate) keep_days: u32,
     #[command(flatten)]
@@ -35,8 +36,15 @@ pub(crate) struct Prune {
     /// The time that decides what today is [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = instant)]
     pub(crate) now: Option<DateTime<Utc>>,
-    /// The folder where objects for a bucket are staged [default: qlc-UID in the folder for temporary files]
-    #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
+    /// The folder where objects for a bucket are staged [default: qlc-UID in the folder for
+    /// temporary files]
+    #[arg(
+        long,
+        value_name = "D",
+        env = "QLC_SPILL_DIR",
+        hide_env_values = true,
+        help_heading = "Resources"
+    )]
     pub(crate) spill_dir: Option<PathBuf>,
     /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]

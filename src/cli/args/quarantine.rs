@@ -92,7 +92,14 @@ pub(crate) struct Discard {
     /// Do not ask for confirmation
     #[arg(long)]
     pub(crate) yes: bool,
-    /// The folder where objects for a bucket are staged [default: qlc-UID in the folder for temporary files]
-    #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
+    /// The folder where objects for a bucket are staged [default: qlc-UID in the folder for
+    /// temporary files]
+    #[arg(
+        long,
+        value_name = "D",
+        env = "QLC_SPILL_DIR",
+        hide_env_values = true,
+        help_heading = "Resources"
+    )]
     pub(crate) spill_dir: Option<PathBuf>,
 }

@@ -40,7 +40,8 @@ pub(crate) struct Query {
     /// A parameter's value; repeatable
     #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) param: Vec<(String, String)>,
-    /// The form of the result; json is one array, ndjson one object a line [default: by the name of --output, else table]
+    /// The form of the result; json is one array, ndjson one object a line [default: by the name of
+    /// --output, else table]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<OutputFormat>,
     /// Write the result to this file
@@ -65,7 +66,11 @@ pub(crate) enum OutputFormat {
 
 fn pair(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
-        _ => Err(Error::usage("write the name, an equals sign and the value, as in symbol=btcusdt")),
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err(Error::usage(
+            "write the name, an equals sign and the value, as in symbol=btcusdt",
+        )),
     }
 }

@@ -1,4 +1,5 @@
-//! What several commands have in common as typed: days, memory, spill folder and the form of the output.
+//! What several commands have in common as typed: days, memory, spill folder and the form of the
+//! output.
 
 use std::path::PathBuf;
 
@@ -30,22 +31,33 @@ pub(crate) struct Resources {
     #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Resources",
         env = "QLC_MEMORY_LIMIT", hide_env_values = true)]
     pub(crate) memory_limit: Option<u64>,
-    /// The folder for what does not fit in memory [default: qlc-UID in the folder for temporary files]
-    #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true, help_heading = "Resources")]
+    /// The folder for what does not fit in memory [default: qlc-UID in the folder for temporary
+    /// files]
+    #[arg(
+        long,
+        value_name = "D",
+        env = "QLC_SPILL_DIR",
+        hide_env_values = true,
+        help_heading = "Resources"
+    )]
     pub(crate) spill_dir: Option<PathBuf>,
 }
 
 impl Resources {
     /// Those of a command that has no memory limit.
     pub(crate) fn with_spill_dir(dir: Option<&PathBuf>) -> Self {
-        Self { memory_limit: None, spill_dir: dir.cloned() }
+        Self {
+            memory_limit: None,
+            spill_dir: dir.cloned(),
+        }
     }
 }
 
 /// What of the collector's records a pruning keeps; it can be in the configuration file too.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Retention {
-    /// Also remove what the collector noted (_feed/, quality/) on days older than N days (UTC) of which no spool file is left [default: it stays]
+    /// Also remove what the collector noted (_feed/, quality/) on days older than N days (UTC) of
+    /// which no spool file is left [default: it stays]
     #[arg(long, value_name = "N", value_parser = keep_days, env = "QLC_KEEP_RECORDS", hide_env_values = true)]
     pub(crate) keep_records: Option<u32>,
 }
@@ -53,7 +65,8 @@ pub(crate) struct Retention {
 /// For a person, in lines and tables, or for a program, in one JSON object a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    // No comments on the values: clap would take them for help and spread every flag over several lines.
+    // No comments on the values: clap would take them for help and spread every flag over several
+    // lines.
     #[default]
     Text,
     Json,
@@ -65,7 +78,8 @@ pub(crate) struct Tuning {
     /// Partitions at the same time [default: twice the number of cores]
     #[arg(long, value_name = "N", value_parser = workers, env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
     pub(crate) workers: Option<usize>,
-    /// Level of zstd, 1 to 22; at another level the same rows have other bytes [default: 2 for times and counters, else 4]
+    /// Level of zstd, 1 to 22; at another level the same rows have other bytes [default: 2 for
+    /// times and counters, else 4]
     #[arg(long, value_name = "N", value_parser = zstd_level, env = "QLC_ZSTD_LEVEL", hide_env_values = true, help_heading = "Resources")]
     pub(crate) zstd_level: Option<i32>,
 }
@@ -76,7 +90,9 @@ pub(crate) struct Tuning {
 /// When it is none.
 pub(crate) fn day(text: &str) -> Result<Date> {
     let digits = match text.split('-').collect::<Vec<_>>().as_slice() {
-        [year, month, day] if (year.len(), month.len(), day.len()) == (4, 2, 2) => format!("{year}{month}{day}"),
+        [year, month, day] if (year.len(), month.len(), day.len()) == (4, 2, 2) => {
+            format!("{year}{month}{day}")
+        }
         _ => text.to_owned(),
     };
     digits.parse().map_err(|_| {
@@ -91,7 +107,10 @@ pub(crate) fn day(text: &str) -> Result<Date> {
 /// # Errors
 /// When it is not a number from 1 to 1024.
 pub(crate) fn workers(text: &str) -> Result<usize> {
-    text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| Error::usage("write a number from 1 to 1024"))
+    text.parse()
+        .ok()
+        .filter(|n| (1..=1024).contains(n))
+        .ok_or_else(|| Error::usage("write a number from 1 to 1024"))
 }
 
 /// A level of zstd, from a text.
@@ -99,7 +118,10 @@ pub(crate) fn workers(text: &str) -> Result<usize> {
 /// # Errors
 /// When it is not a number from 1 to 22.
 pub(crate) fn zstd_level(text: &str) -> Result<i32> {
-    text.parse().ok().filter(|n| (1..=22).contains(n)).ok_or_else(|| Error::usage("write a number from 1 to 22"))
+    text.parse()
+        .ok()
+        .filter(|n| (1..=22).contains(n))
+        .ok_or_else(|| Error::usage("write a number from 1 to 22"))
 }
 
 /// Whole days that are kept, from a text.
@@ -107,5 +129,8 @@ pub(crate) fn zstd_level(text: &str) -> Result<i32> {
 /// # Errors
 /// When it is not a number from 0 to 36500.
 pub(crate) fn keep_days(text: &str) -> Result<u32> {
-    text.parse().ok().filter(|n| *n <= 36_500).ok_or_else(|| Error::usage("write a number of days from 0 to 36500"))
+    text.parse()
+        .ok()
+        .filter(|n| *n <= 36_500)
+        .ok_or_else(|| Error::usage("write a number of days from 0 to 36500"))
 }

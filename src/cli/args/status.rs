@@ -10,8 +10,8 @@ use super::{
     shared::{Days, Format},
 };
 
-/// Which days of which series a coverage is about; the last 31 where none are named. Days before the first of a series count
-/// as missing from a named start on.
+/// Which days of which series a coverage is about; the last 31 where none are named. Days before
+/// the first of a series count as missing from a named start on.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Covered {
     #[command(flatten)]
@@ -35,7 +35,8 @@ Examples:
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) covered: Covered,
-    /// End with 1 unless every partition of the range is complete, and each of several spools is there
+    /// End with 1 unless every partition of the range is complete, and each of several spools is
+    /// there
     #[arg(long)]
     pub(crate) strict: bool,
     /// The form of the output: text, or one JSON object a line

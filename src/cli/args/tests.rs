@@ -3,7 +3,10 @@
 use super::*;
 
 fn words(line: &str) -> Vec<OsString> {
-    std::iter::once("qlc").chain(line.split_whitespace()).map(OsString::from).collect()
+    std::iter::once("qlc")
+        .chain(line.split_whitespace())
+        .map(OsString::from)
+        .collect()
 }
 
 fn refused(line: &str) -> String {
@@ -23,7 +26,10 @@ fn every_mistake_is_one_line_that_says_what_would_be_right() {
         "invalid value 'dayly' for '--mode <MODE>' [possible values: daily, catch-up, backfill, single]; \
          tip: a similar value exists: 'daily'; see 'qlc compact --help'",
     );
-    check("compact", "the following required arguments were not provided: --mode <MODE>; see 'qlc compact --help'");
+    check(
+        "compact",
+        "the following required arguments were not provided: --mode <MODE>; see 'qlc compact --help'",
+    );
     check(
         "compact --mode single --date 2026-2-3",
         "invalid value '2026-2-3' for '--date <DATE>': \"2026-2-3\" is not a date between 1980 and 2199: write a UTC day \
@@ -57,7 +63,10 @@ fn every_mistake_is_one_line_that_says_what_would_be_right() {
         "verify --date 20260203 --start 20260201",
         "the argument '--date <DATE>' cannot be used with '--start <DATE>'; see 'qlc verify --help'",
     );
-    check("inspect", "the following required arguments were not provided: <FILE|URL>...; see 'qlc inspect --help'");
+    check(
+        "inspect",
+        "the following required arguments were not provided: <FILE|URL>...; see 'qlc inspect --help'",
+    );
     check(
         "compcat",
         "unrecognized subcommand 'compcat'; tip: some similar subcommands exist: 'collect', 'completions', 'compact'; see 'qlc --help'",
@@ -74,9 +83,16 @@ fn every_mistake_is_one_line_that_says_what_would_be_right() {
 
 #[test]
 fn global_flags_stand_before_and_after_the_command() {
-    for line in ["--spool a --archive b demo", "demo --spool a --archive b", "--spool a demo --archive b"] {
+    for line in [
+        "--spool a --archive b demo",
+        "demo --spool a --archive b",
+        "--spool a demo --archive b",
+    ] {
         let typed = read_ok(line);
-        let got = (typed.global.spool.first().map(String::as_str), typed.global.archive.as_deref());
+        let got = (
+            typed.global.spool.first().map(String::as_str),
+            typed.global.archive.as_deref(),
+        );
         assert_eq!(got, (Some("a"), Some("b")), "{line}");
     }
     assert_eq!(read_ok("demo -vv").global.verbose, 2);
@@ -88,11 +104,20 @@ fn days_are_typed_with_or_without_dashes() {
     for text in ["20260203", "2026-02-03"] {
         assert_eq!(shared::day(text).unwrap().to_string(), "20260203");
     }
-    for text in ["2026-02-30", "2026-0203", "202602-03", "1979-12-31", "2026-02-03-", "", "２０２６-０２-０３"]
-    {
+    for text in [
+        "2026-02-30",
+        "2026-0203",
+        "202602-03",
+        "1979-12-31",
+        "2026-02-03-",
+        "",
+        "２０２６-０２-０３",
+    ] {
         assert!(shared::day(text).is_err(), "{text}");
     }
-    let Command::Compact(typed) = read_ok("compact --mode backfill --start 2026-02-03 --end 20260204").command else {
+    let Command::Compact(typed) =
+        read_ok("compact --mode backfill --start 2026-02-03 --end 20260204").command
+    else {
         panic!("not compact");
     };
     assert_eq!(typed.start.map(crate::model::date::Date::succ), typed.end);
@@ -100,10 +125,17 @@ fn days_are_typed_with_or_without_dashes() {
 
 #[test]
 fn names_are_repeated_or_set_with_commas() {
-    let Command::Compact(typed) = read_ok("compact --mode daily --symbol a,b --symbol c --exchange x").command else {
+    let Command::Compact(typed) =
+        read_ok("compact --mode daily --symbol a,b --symbol c --exchange x").command
+    else {
         panic!("not compact");
     };
-    let symbols: Vec<_> = typed.selection.symbol.iter().map(ToString::to_string).collect();
+    let symbols: Vec<_> = typed
+        .selection
+        .symbol
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(symbols, ["a", "b", "c"]);
     assert_eq!(typed.selection.exchange.len(), 1);
 }
@@ -113,12 +145,18 @@ fn the_grammar_is_sound_and_every_command_has_examples() {
     let grammar = <Typed as clap::CommandFactory>::command();
     grammar.clone().debug_assert();
     for command in grammar.get_subcommands() {
-        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let help = command
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         assert!(help.contains("Examples:"), "{}", command.get_name());
     }
     let quarantine = grammar.find_subcommand("quarantine").unwrap();
     for verb in quarantine.get_subcommands() {
-        let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let help = verb
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         assert!(help.contains("Examples:"), "quarantine {}", verb.get_name());
     }
 }

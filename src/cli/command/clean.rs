@@ -18,7 +18,8 @@ use crate::{
     error::Result,
 };
 
-/// Cleans, or says what would be cleaned. A machine without a spool has an archive to clean all the same.
+/// Cleans, or says what would be cleaned. A machine without a spool has an archive to clean all the
+/// same.
 pub(super) async fn run(
     typed: &Clean,
     settings: &Settings,
@@ -34,7 +35,9 @@ pub(super) async fn run(
     let stop = || signals.stop().asked();
     let swept = clean::run(spool.as_ref(), &archive, &options, &stop).await?;
     let mut out = console.out();
-    out.list(typed.format, &swept, || show::swept(&swept, Look::of_stdout()))?;
+    out.list(typed.format, &swept, || {
+        show::swept(&swept, Look::of_stdout())
+    })?;
     out.finish()?;
     account.cleaned(&swept);
     let exit = Exit::of_swept(&swept);

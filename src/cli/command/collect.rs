@@ -30,19 +30,32 @@ use crate::{
 const QUIET: Duration = Duration::from_secs(30);
 
 /// Collects until it is asked to stop.
-pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Collect,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     let decided = Collecting::decide(typed, &settings.collect)?;
     let Some(place) = settings.spool.only() else {
         return Err(Error::usage(format!(
             "a collector writes to one spool, and these are several ({}): name its own, as in qlc collect --spool {}",
             settings.spool,
-            settings.spool.all().first().map(ToString::to_string).unwrap_or_default()
+            settings
+                .spool
+                .all()
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default()
         )));
     };
     let spool = Store::open(place)?;
     stores::refuse_file(&spool, "spool")?;
-    let is_known =
-        |wanted: &Wanted| spool.local_path(&layout::series_dir(&wanted.series)).is_some_and(|folder| folder.exists());
+    let is_known = |wanted: &Wanted| {
+        spool
+            .local_path(&layout::series_dir(&wanted.series))
+            .is_some_and(|folder| folder.exists())
+    };
     let cache = spool.local_path(layout::FEED);
     let chosen = tokio::select! {
         chosen = feeds::chosen(&decided.feeds, cache, is_known, console) => chosen?,
@@ -77,11 +90,18 @@ pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console,
         None => None,
         Some(address) => {
             let listener = serve::bind(address).await?;
-            let bound = listener.local_addr().map_err(|e| Error::io(format!("{address}: cannot be listened on"), e))?;
+            let bound = listener
+                .local_addr()
+                .map_err(|e| Error::io(format!("{address}: cannot be listened on"), e))?;
             console.progress_line(&format!("status on http://{bound}/"));
             let mut over = over.clone();
             let until = async move { drop(over.changed().await) };
-            Some(tokio::spawn(serve::serve(listener, status.clone(), now_ns, until)))
+            Some(tokio::spawn(serve::serve(
+                listener,
+                status.clone(),
+                now_ns,
+                until,
+            )))
         }
     };
     let viewer = tokio::spawn(view(console.clone(), status.clone()));
@@ -101,10 +121,16 @@ pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console,
     out.lines(&format!(
         "{} events in {}; {} missing by the exchanges' numbers, {} dropped, {} rejected",
         summary.events,
-        show::count(usize::try_from(summary.files).unwrap_or(usize::MAX), "spool file"),
+        show::count(
+            usize::try_from(summary.files).unwrap_or(usize::MAX),
+            "spool file"
+        ),
         summary.missing,
         summary.dropped,
-        show::count(usize::try_from(summary.rejected).unwrap_or(usize::MAX), "frame")
+        show::count(
+            usize::try_from(summary.rejected).unwrap_or(usize::MAX),
+            "frame"
+        )
     ));
     out.finish()?;
     Ok(Exit::Done)
@@ -112,7 +138,9 @@ pub(super) async fn run(typed: &Collect, settings: &Settings, console: &Console,
 
 /// Nanoseconds since 1970 UTC.
 pub(super) fn now_ns() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
@@ -127,10 +155,15 @@ async fn view(console: Console, mut status: watch::Receiver<Arc<Status>>) {
     let mut lines: Vec<Cleared> = Vec::new();
     while status.changed().await.is_ok() {
         let now = status.borrow_and_update().clone();
-        let texts: Vec<String> = std::iter::once(total(&now)).chain(now.feeds.iter().map(|f| feed(f, &now))).collect();
+        let texts: Vec<String> = std::iter::once(total(&now))
+            .chain(now.feeds.iter().map(|f| feed(f, &now)))
+            .collect();
         while lines.len() < texts.len() {
             let line = bars.add(ProgressBar::no_length());
-            line.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+            line.set_style(
+                ProgressStyle::with_template("{msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             lines.push(Cleared(line));
         }
         for (line, text) in lines.iter().zip(texts) {
@@ -151,13 +184,19 @@ impl Drop for Cleared {
 
 fn total(now: &Status) -> String {
     let live = now.lines.iter().filter(|line| line.state == "live").count();
-    let trouble = now.troubles.first().map_or(String::new(), |t| format!("; {t}"));
+    let trouble = now
+        .troubles
+        .first()
+        .map_or(String::new(), |t| format!("; {t}"));
     format!(
         "{live}/{} connections live, {} events, {:.0}/s, {} sealed, {} in memory, {} free{trouble}",
         now.lines.len(),
         now.events,
         now.rate,
-        show::count(usize::try_from(now.files_sealed).unwrap_or(usize::MAX), "file"),
+        show::count(
+            usize::try_from(now.files_sealed).unwrap_or(usize::MAX),
+            "file"
+        ),
         show::bytes(now.memory_bytes),
         show::bytes(now.disk_free),
     )
@@ -166,10 +205,17 @@ fn total(now: &Status) -> String {
 fn feed(feed: &FeedStatus, now: &Status) -> String {
     let state = match (&feed.trouble, feed.state) {
         (Some(trouble), _) => trouble.clone(),
-        (None, SeriesState::Quiet) => format!("quiet for {} s", (now.now_ns - feed.last_recv_ns) / 1_000_000_000),
+        (None, SeriesState::Quiet) => format!(
+            "quiet for {} s",
+            (now.now_ns - feed.last_recv_ns) / 1_000_000_000
+        ),
         (None, state) => state.name().to_owned(),
     };
-    let missing = if feed.missing > 0 { format!(", {} missing", feed.missing) } else { String::new() };
+    let missing = if feed.missing > 0 {
+        format!(", {} missing", feed.missing)
+    } else {
+        String::new()
+    };
     format!(
         "  {}/{}/{}: {:.0}/s, lag {:.0} ms, {} events, {state}{missing}",
         feed.exchange, feed.stream, feed.symbol, feed.rate, feed.lag_ms, feed.events
@@ -183,9 +229,15 @@ async fn notify(mut status: watch::Receiver<Arc<Status>>) {
         return;
     }
     let _ = notify(&[NotifyState::Ready]);
-    let Some(every) = sd_notify::watchdog_enabled() else { return };
-    // A status that does not change any more is a writer that stands still: no word, and systemd restarts it.
-    while tokio::time::timeout(every, status.changed()).await.is_ok_and(|changed| changed.is_ok()) {
+    let Some(every) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    // A status that does not change any more is a writer that stands still: no word, and systemd
+    // restarts it.
+    while tokio::time::timeout(every, status.changed())
+        .await
+        .is_ok_and(|changed| changed.is_ok())
+    {
         let _ = notify(&[NotifyState::Watchdog]);
         tokio::time::sleep(every / 3).await;
     }

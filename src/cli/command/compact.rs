@@ -45,17 +45,34 @@ pub(super) async fn run(
         return dry_run(&spool, &archive, &options, typed, console, signals).await;
     }
     let on = typed.on.cluster.as_deref();
-    let summary = watched(&spool, &archive, &options, on, settings, typed.format, console, signals).await?;
+    let summary = watched(
+        &spool,
+        &archive,
+        &options,
+        on,
+        settings,
+        typed.format,
+        console,
+        signals,
+    )
+    .await?;
     account.compacted(&summary);
     if settings.told.wants_metrics()
         && let Err(error) = count_standing(&spool, &archive, &options, account).await
     {
-        tracing::warn!("the state of the archive is not in the metrics: {}", error.chain());
+        tracing::warn!(
+            "the state of the archive is not in the metrics: {}",
+            error.chain()
+        );
     }
     let mut out = console.out();
     match typed.format {
         Format::Text => {
-            out.lines(&show::outcomes(&summary.outcomes, Look::of_stdout(), console.lists_all()));
+            out.lines(&show::outcomes(
+                &summary.outcomes,
+                Look::of_stdout(),
+                console.lists_all(),
+            ));
             out.lines(&show::input(&summary.input));
         }
         Format::Json => json_of(&summary.input, &mut out)?,
@@ -68,21 +85,46 @@ pub(super) async fn run(
 }
 
 /// Counts what lies in QUARANTINE and which of the last days are not complete, for the metrics.
-async fn count_standing(spool: &Store, archive: &Store, options: &Options, account: &Account) -> Result<()> {
-    let all = Filter { selection: Selection::all(), start: None, end: None, name: None };
+async fn count_standing(
+    spool: &Store,
+    archive: &Store,
+    options: &Options,
+    account: &Account,
+) -> Result<()> {
+    let all = Filter {
+        selection: Selection::all(),
+        start: None,
+        end: None,
+        name: None,
+    };
     let held = quarantine::list(archive, &all).await?;
-    let entries = held.iter().filter(|held| held.state != EntryState::Discarded).count();
-    let asked =
-        status::Options { selection: all.selection, start: None, end: None, now: options.now, detail: Detail::Nothing };
+    let entries = held
+        .iter()
+        .filter(|held| held.state != EntryState::Discarded)
+        .count();
+    let asked = status::Options {
+        selection: all.selection,
+        start: None,
+        end: None,
+        now: options.now,
+        detail: Detail::Nothing,
+    };
     let coverage = status::run(Some(spool), archive, &asked).await?;
-    let incomplete = coverage.cells.iter().filter(|cell| cell.state != coverage::DayState::Complete).count();
+    let incomplete = coverage
+        .cells
+        .iter()
+        .filter(|cell| cell.state != coverage::DayState::Complete)
+        .count();
     account.standing(entries as u64, incomplete as u64);
     Ok(())
 }
 
-/// Compacts, here or on a cluster, under the eyes of a person, or of a program that reads the outcomes as they come, and
-/// records the run.
-#[expect(clippy::too_many_arguments, reason = "what a run is told, and everyone who watches it")]
+/// Compacts, here or on a cluster, under the eyes of a person, or of a program that reads the
+/// outcomes as they come, and records the run.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what a run is told, and everyone who watches it"
+)]
 pub(super) async fn watched(
     spool: &Store,
     archive: &Store,
@@ -94,7 +136,10 @@ pub(super) async fn watched(
     signals: &Signals,
 ) -> Result<RunSummary> {
     let begun = history::begin();
-    let progress = Arc::new(Progress::new(console, (format == Format::Json).then(|| console.out())));
+    let progress = Arc::new(Progress::new(
+        console,
+        (format == Format::Json).then(|| console.out()),
+    ));
     let watch = Arc::clone(&progress);
     let ended = match on {
         None => compact::run(spool, archive, options, watch, signals.stop()).await,
@@ -121,16 +166,24 @@ pub(super) async fn watched(
 /// What of the input no outcome tells, as a line of JSON each.
 fn json_of(input: &InputSummary, out: &mut Out) -> Result<()> {
     for Ignored { file, reason } in &input.ignored {
-        out.json(&Note { status: "ignored", place: file, message: reason })?;
+        out.json(&Note {
+            status: "ignored",
+            place: file,
+            message: reason,
+        })?;
     }
     for Unlisted { folder, reason } in &input.unlisted {
-        out.json(&Note { status: "unlisted", place: folder, message: reason })?;
+        out.json(&Note {
+            status: "unlisted",
+            place: folder,
+            message: reason,
+        })?;
     }
     Ok(())
 }
 
-/// What is told of a file or folder that is in no partition. This is the object that `--format json` prints after those of
-/// the partitions.
+/// What is told of a file or folder that is in no partition. This is the object that `--format
+/// json` prints after those of the partitions.
 #[derive(Serialize)]
 struct Note<'a> {
     status: &'static str,
@@ -150,7 +203,9 @@ async fn dry_run(
     let (outlooks, input) = signals.or_stop(Box::pin(foreseen)).await?;
     let format = typed.format;
     let mut out = console.out();
-    out.list(format, &outlooks, || show::outlooks(&outlooks) + &show::input(&input))?;
+    out.list(format, &outlooks, || {
+        show::outlooks(&outlooks) + &show::input(&input)
+    })?;
     if format == Format::Json {
         json_of(&input, &mut out)?;
     }
@@ -165,11 +220,21 @@ fn complaints(summary: &RunSummary) -> Vec<String> {
     let mut lines = Vec::new();
     for (status, what) in [
         (Status::Failed, "failed"),
-        (Status::Unknown, "with an unknown outcome; nothing was deleted, and the next run finds out"),
-        (Status::Interrupted, "interrupted; the next run takes them up"),
+        (
+            Status::Unknown,
+            "with an unknown outcome; nothing was deleted, and the next run finds out",
+        ),
+        (
+            Status::Interrupted,
+            "interrupted; the next run takes them up",
+        ),
     ] {
         if number(status) > 0 {
-            lines.push(format!("{} of {} {what}", number(status), show::count(outcomes.len(), "partition")));
+            lines.push(format!(
+                "{} of {} {what}",
+                number(status),
+                show::count(outcomes.len(), "partition")
+            ));
         }
     }
     let quarantined: u64 = outcomes.iter().map(|o| o.quarantined).sum();
@@ -184,7 +249,9 @@ fn complaints(summary: &RunSummary) -> Vec<String> {
     }
     if !input.unlisted.is_empty() {
         let folders = show::count(input.unlisted.len(), "folder");
-        lines.push(format!("{folders} not listed, so that no series that may have files there was published"));
+        lines.push(format!(
+            "{folders} not listed, so that no series that may have files there was published"
+        ));
     }
     lines
 }

@@ -1,4 +1,5 @@
-//! `qlc demo`: makes a sample spool for yesterday and runs every step on it, printing each as the command that does it.
+//! `qlc demo`: makes a sample spool for yesterday and runs every step on it, printing each as the
+//! command that does it.
 //!
 //! A folder with content that no demo made is refused, because its content would be removed.
 
@@ -39,7 +40,8 @@ const QUERY: &str = "SELECT exchange, stream, symbol, date, row_count, source_fi
 
 /// Makes the sample, compacts, verifies and queries it.
 ///
-/// The archive is one that was typed for the demo; that of the environment or the configuration is somebody's real one.
+/// The archive is one that was typed for the demo; that of the environment or the configuration is
+/// somebody's real one.
 pub(super) async fn run(
     typed: &Demo,
     settings: &Settings,
@@ -52,22 +54,39 @@ pub(super) async fn run(
     let place = dir.join("spool").display().to_string();
     let settings = Settings {
         spool: Spools::one(place.clone()),
-        archive: if is_typed { settings.archive.clone() } else { beside },
+        archive: if is_typed {
+            settings.archive.clone()
+        } else {
+            beside
+        },
         ..settings.clone()
     };
     // One look at the clock: midnight may pass between the steps.
     let now = Utc::now();
     let yesterday = Date::of(now)?.pred();
     let say = |text: &str| say(console, text);
-    let called = format!("{} --spool {} --archive {}", program(), quoted(&place), quoted(&settings.archive));
+    let called = format!(
+        "{} --spool {} --archive {}",
+        program(),
+        quoted(&place),
+        quoted(&settings.archive)
+    );
     let command = |rest: &str| format!("{called} {rest}");
 
     make_way(dir)?;
     let sample = demo::sample(Path::new(&place), yesterday, SEED)?;
-    say(&format!("1. A sample spool for {yesterday}, as a collector would leave it, in {place}.\n\n{sample}\n"))?;
+    say(&format!(
+        "1. A sample spool for {yesterday}, as a collector would leave it, in {place}.\n\n{sample}\n"
+    ))?;
 
-    say(&format!("2. Compact: its files become one per partition.\n   $ {}\n", command("compact --mode daily")))?;
-    let (spool, archive) = (stores::present_spool(&settings)?, stores::archive(&settings)?);
+    say(&format!(
+        "2. Compact: its files become one per partition.\n   $ {}\n",
+        command("compact --mode daily")
+    ))?;
+    let (spool, archive) = (
+        stores::present_spool(&settings)?,
+        stores::archive(&settings)?,
+    );
     stores::apart(Some(&spool), &archive)?;
     if is_typed {
         mark(&archive, &settings).await?;
@@ -84,10 +103,22 @@ pub(super) async fn run(
         force: false,
         accept_loss: false,
     };
-    let summary =
-        super::compact::watched(&spool, &archive, &compact_options, None, &settings, Format::Text, console, signals)
-            .await?;
-    say(&show::outcomes(&summary.outcomes, Look::of_stdout(), console.lists_all()))?;
+    let summary = super::compact::watched(
+        &spool,
+        &archive,
+        &compact_options,
+        None,
+        &settings,
+        Format::Text,
+        console,
+        signals,
+    )
+    .await?;
+    say(&show::outcomes(
+        &summary.outcomes,
+        Look::of_stdout(),
+        console.lists_all(),
+    ))?;
     let exit = Exit::of_run(&summary);
     if exit > Exit::Quarantined {
         return Ok(exit);
@@ -113,13 +144,20 @@ pub(super) async fn run(
     };
     let mut all = Vec::new();
     super::verify::checked(&archive, &options, signals, &mut |one| all.push(one)).await?;
-    say(&show::verified(&all, Look::of_stdout(), console.lists_all()))?;
+    say(&show::verified(
+        &all,
+        Look::of_stdout(),
+        console.lists_all(),
+    ))?;
     let exit = Exit::of_findings(all.iter().map(|one| one.findings.len()).sum(), &Ok(()));
     if exit != Exit::Done {
         return Ok(exit);
     }
 
-    say(&format!("\n4. Query.\n   $ {}\n", command(&format!("query \"{QUERY}\""))))?;
+    say(&format!(
+        "\n4. Query.\n   $ {}\n",
+        command(&format!("query \"{QUERY}\""))
+    ))?;
     let options = query::Options {
         statement: query::Statement::Sql(QUERY.to_owned()),
         params: Vec::new(),
@@ -131,17 +169,37 @@ pub(super) async fn run(
     };
     let _ = super::query::printed(&spool, &archive, &options, console, signals).await?;
 
-    let exit = two_collectors(dir, &settings, yesterday, &compact_options, console, signals).await?;
+    let exit = two_collectors(
+        dir,
+        &settings,
+        yesterday,
+        &compact_options,
+        console,
+        signals,
+    )
+    .await?;
     if exit != Exit::Done {
         return Ok(exit);
     }
 
     let how = [
-        ("the same again: there is nothing to do", "compact --mode daily"),
-        ("what would be done, and why", "compact --mode daily --force --dry-run"),
+        (
+            "the same again: there is nothing to do",
+            "compact --mode daily",
+        ),
+        (
+            "what would be done, and why",
+            "compact --mode daily --force --dry-run",
+        ),
         ("the verification queries", "query --list"),
-        ("the best prices", "query \"SELECT * FROM archive.bbo LIMIT 5\""),
-        ("compact again from the spool, and compare byte for byte", "verify --rebuild"),
+        (
+            "the best prices",
+            "query \"SELECT * FROM archive.bbo LIMIT 5\"",
+        ),
+        (
+            "compact again from the spool, and compare byte for byte",
+            "verify --rebuild",
+        ),
     ];
     let mut text = String::from("\nWhat to try next:\n");
     for (what, rest) in how {
@@ -161,7 +219,9 @@ async fn two_collectors(
     signals: &Signals,
 ) -> Result<Exit> {
     let say = |text: &str| say(console, text);
-    say("\n5. Two collectors of one feed, of which tokyo was down for an hour: what one missed comes from the other.")?;
+    say(
+        "\n5. Two collectors of one feed, of which tokyo was down for an hour: what one missed comes from the other.",
+    )?;
     let two = dir.join("two");
     demo::twins(&two, yesterday, SEED)?;
     let place = |name: &str| two.join(name).display().to_string();
@@ -171,7 +231,10 @@ async fn two_collectors(
         archive: place("archive"),
         ..settings.clone()
     };
-    let given: Vec<String> = spools.iter().map(|spool| format!("--spool {}", quoted(spool))).collect();
+    let given: Vec<String> = spools
+        .iter()
+        .map(|spool| format!("--spool {}", quoted(spool)))
+        .collect();
     say(&format!(
         "   $ {} {} --archive {} compact --mode daily -v\n",
         program(),
@@ -179,8 +242,17 @@ async fn two_collectors(
         quoted(&merged.archive)
     ))?;
     let (spool, archive) = (stores::present_spool(&merged)?, stores::archive(&merged)?);
-    let summary =
-        super::compact::watched(&spool, &archive, options, None, &merged, Format::Text, console, signals).await?;
+    let summary = super::compact::watched(
+        &spool,
+        &archive,
+        options,
+        None,
+        &merged,
+        Format::Text,
+        console,
+        signals,
+    )
+    .await?;
     say(&show::outcomes(&summary.outcomes, Look::of_stdout(), true))?;
     Ok(Exit::of_run(&summary))
 }
@@ -192,7 +264,8 @@ fn say(console: &Console, text: &str) -> Result<()> {
     out.finish()
 }
 
-/// Marks an archive that was typed as a demo's; refuses one that holds something and has no such mark.
+/// Marks an archive that was typed as a demo's; refuses one that holds something and has no such
+/// mark.
 async fn mark(archive: &Store, settings: &Settings) -> Result<()> {
     if archive.head(ARCHIVE_MARK).await?.is_some() {
         return Ok(());
@@ -205,26 +278,51 @@ async fn mark(archive: &Store, settings: &Settings) -> Result<()> {
     }
     let scratch = Scratch::new(&settings.spill_dir)?;
     let text = b"A demo of qlc made this archive.\n".to_vec();
-    let _ = atomic::write_bytes(archive, ARCHIVE_MARK, scratch.path(), &Expect::Anything, text).await?;
+    let _ = atomic::write_bytes(
+        archive,
+        ARCHIVE_MARK,
+        scratch.path(),
+        &Expect::Anything,
+        text,
+    )
+    .await?;
     Ok(())
 }
 
 /// Makes `dir` an empty folder with the mark of a demo in it.
 fn make_way(dir: &Path) -> Result<()> {
-    let wrong = |path: &Path, e| Error::io(format!("{}: the demo cannot be made there", path.display()), e);
+    let wrong = |path: &Path, e| {
+        Error::io(
+            format!("{}: the demo cannot be made there", path.display()),
+            e,
+        )
+    };
     if dir.exists() && !dir.is_dir() {
-        return Err(Error::usage(format!("{}: is a file; name a folder with --dir", dir.display())));
+        return Err(Error::usage(format!(
+            "{}: is a file; name a folder with --dir",
+            dir.display()
+        )));
     }
     fs::create_dir_all(dir).map_err(|e| wrong(dir, e))?;
     let mark = dir.join(MARK);
-    let is_empty = fs::read_dir(dir).map_err(|e| wrong(dir, e))?.next().is_none();
+    let is_empty = fs::read_dir(dir)
+        .map_err(|e| wrong(dir, e))?
+        .next()
+        .is_none();
     if !is_empty && !mark.is_file() {
         return Err(Error::new(
             Kind::Usage,
-            format!("{}: is not empty, and no demo made it; name another folder with --dir", dir.display()),
+            format!(
+                "{}: is not empty, and no demo made it; name another folder with --dir",
+                dir.display()
+            ),
         ));
     }
-    fs::write(&mark, "A demo of qlc made this folder; the next one replaces it.\n").map_err(|e| wrong(&mark, e))?;
+    fs::write(
+        &mark,
+        "A demo of qlc made this folder; the next one replaces it.\n",
+    )
+    .map_err(|e| wrong(&mark, e))?;
     for old in ["spool", "archive", "two"].map(|name| -> PathBuf { dir.join(name) }) {
         if old.exists() {
             fs::remove_dir_all(&old).map_err(|e| wrong(&old, e))?;
@@ -241,8 +339,14 @@ fn program() -> String {
 
 /// A path as a shell reads it back.
 fn quoted(path: &str) -> String {
-    let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-:=+,@%".contains(&b));
-    if plain && !path.is_empty() { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+    let plain = path
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"/._-:=+,@%".contains(&b));
+    if plain && !path.is_empty() {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use crate::{
     error::Result,
 };
 
-/// Examines everything that a run needs. Settings that are wrong are the first finding, and the last: of what they would
-/// name nothing is known then.
+/// Examines everything that a run needs. Settings that are wrong are the first finding, and the
+/// last: of what they would name nothing is known then.
 pub(super) async fn run(
     typed: &Doctor,
     global: &Global,
@@ -34,12 +34,19 @@ pub(super) async fn run(
         )],
         Ok(settings) => {
             let executors = match &typed.on.cluster {
-                Some(url) => signals.or_stop(async { Ok(cluster::checks(url, &settings).await) }).await?,
+                Some(url) => {
+                    signals
+                        .or_stop(async { Ok(cluster::checks(url, &settings).await) })
+                        .await?
+                }
                 None => Vec::new(),
             };
             let from = match &global.config {
                 Some(path) => path.display().to_string(),
-                None => "flags, environment and defaults; no file is named with --config or QLC_CONFIG".to_owned(),
+                None => {
+                    "flags, environment and defaults; no file is named with --config or QLC_CONFIG"
+                        .to_owned()
+                }
             };
             let options = Options {
                 spool: settings.spool,
@@ -50,8 +57,13 @@ pub(super) async fn run(
                 metrics_file: settings.told.metrics_file,
                 now: Utc::now(),
             };
-            let found = signals.or_stop(async { Ok(doctor::run(&options).await) }).await?;
-            std::iter::once(Check::ok(NAME, from)).chain(found).chain(executors).collect()
+            let found = signals
+                .or_stop(async { Ok(doctor::run(&options).await) })
+                .await?;
+            std::iter::once(Check::ok(NAME, from))
+                .chain(found)
+                .chain(executors)
+                .collect()
         }
     };
     let mut out = console.out();

@@ -1,4 +1,5 @@
-//! Which feeds `collect` and `record` are about: what was typed, looked up in the exchanges' lists where they can be had.
+//! Which feeds `collect` and `record` are about: what was typed, looked up in the exchanges' lists
+//! where they can be had.
 
 use std::{env, path::PathBuf};
 
@@ -19,7 +20,8 @@ pub(super) struct Chosen {
     pub(super) wanted: Vec<Wanted>,
 }
 
-/// Chooses the feeds. `cache` is where lists are kept; `is_known` tells whether a series has been collected before.
+/// Chooses the feeds. `cache` is where lists are kept; `is_known` tells whether a series has been
+/// collected before.
 ///
 /// # Errors
 /// When a name is in no list, or a list is needed and cannot be had.
@@ -38,14 +40,26 @@ pub(super) async fn chosen(
         cache,
     };
     // What is wrong whatever is listed is told before anybody is asked.
-    let named = |wish: &Wish| if let Wish::Named(symbol) = wish { Some(symbol.clone()) } else { None };
+    let named = |wish: &Wish| {
+        if let Wish::Named(symbol) = wish {
+            Some(symbol.clone())
+        } else {
+            None
+        }
+    };
     let names: Vec<Symbol> = feeds.symbol.iter().filter_map(named).collect();
     let typed = venue::choose(&feeds.exchange, &names, &feeds.stream)?;
     let _ = venue::lines(&typed.series, &catalogue.endpoints)?;
     let read = catalogue.read().await;
     for (venue, why) in &read.failed {
-        let kept = if read.kept.contains_key(venue) { "; the one of an earlier run is used" } else { "" };
-        console.progress_line(&format!("the list of instruments of {venue} cannot be read: {why}{kept}"));
+        let kept = if read.kept.contains_key(venue) {
+            "; the one of an earlier run is used"
+        } else {
+            ""
+        };
+        console.progress_line(&format!(
+            "the list of instruments of {venue} cannot be read: {why}{kept}"
+        ));
     }
     for (venue, kind) in catalogue.left_out() {
         let rest = venue.rest().name;
@@ -53,37 +67,68 @@ pub(super) async fn chosen(
             "{kind} of {venue} is left out: it is polled, and {rest} was not moved with the other endpoints"
         ));
     }
-    let Choice { mut series, unknown } = catalogue.choose(&read.all())?;
+    let Choice {
+        mut series,
+        unknown,
+    } = catalogue.choose(&read.all())?;
     let mut refused = Vec::new();
     for (venue, symbol) in unknown {
-        let as_typed = venue::choose(&[venue], std::slice::from_ref(&symbol), &feeds.stream)?.series;
+        let as_typed =
+            venue::choose(&[venue], std::slice::from_ref(&symbol), &feeds.stream)?.series;
         if !read.fresh.contains_key(&venue) {
             // The list is an old one: who knows.
             series.extend(as_typed);
         } else if as_typed.iter().any(&is_known) {
-            console.progress_line(&format!("{venue} lists {symbol} no more; it is left out until it does"));
+            console.progress_line(&format!(
+                "{venue} lists {symbol} no more; it is left out until it does"
+            ));
         } else {
-            refused.push(format!("{venue} lists no {symbol}{}", near(venue, &symbol, &read.fresh)));
+            refused.push(format!(
+                "{venue} lists no {symbol}{}",
+                near(venue, &symbol, &read.fresh)
+            ));
         }
     }
     if !refused.is_empty() {
         return Err(Error::usage(refused.join("; ")));
     }
     if series.is_empty() {
-        return Err(Error::new(Kind::Usage, "there is nothing to collect: no listed instrument fits"));
+        return Err(Error::new(
+            Kind::Usage,
+            "there is nothing to collect: no listed instrument fits",
+        ));
     }
     // The lists know more names for one instrument than one.
     series.sort_by(|a, b| (a.venue, &a.series).cmp(&(b.venue, &b.series)));
     series.dedup_by(|a, b| a.series == b.series);
-    Ok(Chosen { catalogue, wanted: series })
+    Ok(Chosen {
+        catalogue,
+        wanted: series,
+    })
 }
 
 /// Names that begin like one that is not listed.
 fn near(venue: venue::Venue, symbol: &Symbol, listings: &Listings) -> String {
-    let begin: String = symbol.as_str().chars().take(3).collect::<String>().to_ascii_uppercase();
-    let listed = listings.get(&venue).into_iter().flatten().map(|instrument| instrument.wire.as_str());
-    let some: Vec<&str> = listed.filter(|wire| wire.starts_with(&begin)).take(5).collect();
-    if some.is_empty() { String::new() } else { format!(" (it lists {})", some.join(", ")) }
+    let begin: String = symbol
+        .as_str()
+        .chars()
+        .take(3)
+        .collect::<String>()
+        .to_ascii_uppercase();
+    let listed = listings
+        .get(&venue)
+        .into_iter()
+        .flatten()
+        .map(|instrument| instrument.wire.as_str());
+    let some: Vec<&str> = listed
+        .filter(|wire| wire.starts_with(&begin))
+        .take(5)
+        .collect();
+    if some.is_empty() {
+        String::new()
+    } else {
+        format!(" (it lists {})", some.join(", "))
+    }
 }
 
 /// The proxies that the environment names, in small letters or in capitals.
@@ -92,6 +137,12 @@ fn proxies() -> Result<Proxies> {
         let one = |name: &str| env::var(name).ok().filter(|text| !text.is_empty());
         one(&name.to_lowercase()).or_else(|| one(name))
     };
-    let [secure, plain, all, except] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"].map(of);
-    Proxies::of(secure.as_deref(), plain.as_deref(), all.as_deref(), except.as_deref())
+    let [secure, plain, all, except] =
+        ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"].map(of);
+    Proxies::of(
+        secure.as_deref(),
+        plain.as_deref(),
+        all.as_deref(),
+        except.as_deref(),
+    )
 }

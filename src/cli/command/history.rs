@@ -1,7 +1,8 @@
-//! The record that a run leaves in the archive when it has ended: what was asked for, the results, time and memory.
+//! The record that a run leaves in the archive when it has ended: what was asked for, the results,
+//! time and memory.
 //!
-//! A record is only history: if it cannot be written, the run's result is unchanged, and a warning says so. Dry runs,
-//! and runs that could not begin, leave none.
+//! A record is only history: if it cannot be written, the run's result is unchanged, and a warning
+//! says so. Dry runs, and runs that could not begin, leave none.
 
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
@@ -38,7 +39,10 @@ pub(super) struct Begun {
 
 /// A run begins now.
 pub(super) fn begin() -> Begun {
-    Begun { at: Utc::now(), clock: Instant::now() }
+    Begun {
+        at: Utc::now(),
+        clock: Instant::now(),
+    }
 }
 
 /// What a run was about.
@@ -53,13 +57,25 @@ pub(super) struct About {
 }
 
 /// Writes the record of a run that ends now.
-pub(super) async fn leave(archive: &Store, settings: &Settings, begun: &Begun, exit: Exit, about: About) {
+pub(super) async fn leave(
+    archive: &Store,
+    settings: &Settings,
+    begun: &Begun,
+    exit: Exit,
+    about: About,
+) {
     if let Err(error) = written(archive, &settings.spill_dir, begun, exit, about).await {
         tracing::warn!(why = %error.chain(), "this run is not in the history of the archive; its results are not affected");
     }
 }
 
-async fn written(archive: &Store, spill_dir: &Path, begun: &Begun, exit: Exit, about: About) -> Result<String> {
+async fn written(
+    archive: &Store,
+    spill_dir: &Path,
+    begun: &Begun,
+    exit: Exit,
+    about: About,
+) -> Result<String> {
     let now = Utc::now();
     let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
     let run = RunRecord {
@@ -74,14 +90,27 @@ async fn written(archive: &Store, spill_dir: &Path, begun: &Begun, exit: Exit, a
         exit_code: exit.code(),
         error: None,
         workers: about.workers,
-        memory: MemoryUse { limit: about.memory_limit, peak: peak_memory() },
+        memory: MemoryUse {
+            limit: about.memory_limit,
+            peak: peak_memory(),
+        },
         counts: about.counts,
         partitions: about.partitions,
     };
     let today = Date::of(now)?;
     // A folder's objects are put together in their place.
-    let scratch = if archive.local_folder().is_some() { None } else { Some(Scratch::new(spill_dir)?) };
-    runs::write(archive, &run, today, scratch.as_ref().map_or(spill_dir, Scratch::path)).await
+    let scratch = if archive.local_folder().is_some() {
+        None
+    } else {
+        Some(Scratch::new(spill_dir)?)
+    };
+    runs::write(
+        archive,
+        &run,
+        today,
+        scratch.as_ref().map_or(spill_dir, Scratch::path),
+    )
+    .await
 }
 
 fn selected(selection: &Selection) -> RunRequest {
@@ -95,7 +124,10 @@ fn selected(selection: &Selection) -> RunRequest {
 
 /// The word that a value is written as in JSON, such as a status.
 fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// A run that saw files.
@@ -107,20 +139,28 @@ pub(super) struct Earlier {
     pub(super) files: u64,
 }
 
-/// The last compaction of the same series in the days before that left a record, if it saw files. What cannot be read is no
-/// reason to fail a run that has done its work.
+/// The last compaction of the same series in the days before that left a record, if it saw files.
+/// What cannot be read is no reason to fail a run that has done its work.
 pub(super) async fn had_files(archive: &Store, options: &compact::Options) -> Option<Earlier> {
     let now = Utc::now();
     let first = Date::of(now - chrono::Duration::days(DAYS)).ok()?;
     let earlier = runs::read(archive, Some(first)).await.ok()?;
     let asked = selected(&options.selection);
     let is_same = |run: &&RunRecord| {
-        let of = RunRequest { mode: None, start: None, end: None, ..run.asked.clone() };
+        let of = RunRequest {
+            mode: None,
+            start: None,
+            end: None,
+            ..run.asked.clone()
+        };
         run.command == "compact" && of == asked
     };
     let last = earlier.iter().rfind(is_same)?;
     let files = last.counts.get(SEEN).copied().filter(|files| *files > 0)?;
-    Some(Earlier { ended_at: last.ended_at.clone(), files })
+    Some(Earlier {
+        ended_at: last.ended_at.clone(),
+        files,
+    })
 }
 
 /// What a compaction was about.
@@ -147,10 +187,19 @@ pub(super) fn of_compact(options: &compact::Options, summary: &compact::RunSumma
     };
     About {
         command: "compact",
-        asked: RunRequest { mode: Some(mode.to_owned()), start, end, ..selected(&options.selection) },
+        asked: RunRequest {
+            mode: Some(mode.to_owned()),
+            start,
+            end,
+            ..selected(&options.selection)
+        },
         memory_limit: Some(options.memory_limit),
         workers: Some(options.workers),
-        counts: [(SEEN.to_owned(), input.files), (IGNORED.to_owned(), input.ignored.len() as u64)].into(),
+        counts: [
+            (SEEN.to_owned(), input.files),
+            (IGNORED.to_owned(), input.ignored.len() as u64),
+        ]
+        .into(),
         partitions: outcomes.iter().map(part).collect(),
     }
 }
@@ -188,20 +237,40 @@ pub(super) fn of_verify(options: &verify::Options, mode: &str, checked: Vec<Chec
 /// What a pruning was about: so many files of each outcome.
 pub(super) fn of_prune(options: &prune::Options, report: &prune::Report) -> About {
     let outcomes = report.files.iter().map(|file| word(&file.outcome));
-    let records = report.records.iter().map(|record| format!("record {}", word(&record.outcome)));
-    of_things("prune", selected(&options.selection), outcomes.chain(records))
+    let records = report
+        .records
+        .iter()
+        .map(|record| format!("record {}", word(&record.outcome)));
+    of_things(
+        "prune",
+        selected(&options.selection),
+        outcomes.chain(records),
+    )
 }
 
 /// What a cleaning was about: so many things of each kind and what became of them.
 pub(super) fn of_clean(swept: &[clean::Swept]) -> About {
-    let things = swept.iter().map(|one| format!("{} {}", word(&one.kind), word(&one.left)));
+    let things = swept
+        .iter()
+        .map(|one| format!("{} {}", word(&one.kind), word(&one.left)));
     of_things("clean", RunRequest::default(), things)
 }
 
-fn of_things(command: &'static str, asked: RunRequest, things: impl Iterator<Item = String>) -> About {
+fn of_things(
+    command: &'static str,
+    asked: RunRequest,
+    things: impl Iterator<Item = String>,
+) -> About {
     let mut counts = BTreeMap::new();
     for thing in things {
         *counts.entry(thing).or_default() += 1;
     }
-    About { command, asked, memory_limit: None, workers: None, counts, partitions: Vec::new() }
+    About {
+        command,
+        asked,
+        memory_limit: None,
+        workers: None,
+        counts,
+        partitions: Vec::new(),
+    }
 }

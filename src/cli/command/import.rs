@@ -27,13 +27,34 @@ use crate::{
 };
 
 /// Takes over an archive, or says what would be taken over.
-pub(super) async fn run(typed: &Import, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Import,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     let options = meaning::import(typed, settings, Utc::now())?;
-    let from = typed.from.as_deref().map(|place| old(place, settings)).transpose()?;
+    let from = typed
+        .from
+        .as_deref()
+        .map(|place| old(place, settings))
+        .transpose()?;
     // Without another place the archive itself is what is looked at.
-    let archive = if from.is_some() { stores::archive(settings)? } else { stores::present_archive(settings)? };
+    let archive = if from.is_some() {
+        stores::archive(settings)?
+    } else {
+        stores::present_archive(settings)?
+    };
     stores::apart(stores::spools_here(settings)?.0.as_ref(), &archive)?;
-    let mut run = Run { settings, options, archive, console, signals, all: Vec::new(), ignored: Vec::new() };
+    let mut run = Run {
+        settings,
+        options,
+        archive,
+        console,
+        signals,
+        all: Vec::new(),
+        ignored: Vec::new(),
+    };
     let ended = match (typed.from.as_deref(), &from) {
         (Some(place), Some(tree)) => run.trees(place, tree).await,
         _ => run.adopt(None).await,
@@ -55,7 +76,11 @@ pub(super) async fn run(typed: &Import, settings: &Settings, console: &Console, 
     for one in &ignored {
         console.line(&format!("qlc: {}: not looked at: {}", one.file, one.reason));
     }
-    let exit = Exit::of_imported(&all).max(if ignored.is_empty() { Exit::Done } else { Exit::Quarantined });
+    let exit = Exit::of_imported(&all).max(if ignored.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Quarantined
+    });
     match ended {
         Ok(()) => Ok(exit),
         Err(error) => {
@@ -68,11 +93,15 @@ pub(super) async fn run(typed: &Import, settings: &Settings, console: &Console, 
 fn old(place: &str, settings: &Settings) -> Result<Store> {
     let store = Store::open_with(place, &settings.bucket)?;
     if store.is_absent() {
-        return Err(Error::usage(format!("{place}: there is no such folder; name the old archive with --from")));
+        return Err(Error::usage(format!(
+            "{place}: there is no such folder; name the old archive with --from"
+        )));
     }
     stores::refuse_file(&store, "old archive")?;
     if place.trim_end_matches('/') == settings.archive.trim_end_matches('/') {
-        return Err(Error::usage(format!("{place} is the archive itself: leave out --from to adopt it in its place")));
+        return Err(Error::usage(format!(
+            "{place} is the archive itself: leave out --from to adopt it in its place"
+        )));
     }
     Ok(store)
 }
@@ -93,29 +122,44 @@ struct Run<'a> {
 impl Run<'_> {
     /// All places in the old tree `place` where the layout begins.
     async fn trees(&mut self, place: &str, tree: &Store) -> Result<()> {
-        let import::Roots { folders, outside } = import::roots(tree, &self.options.selection).await?;
+        let import::Roots { folders, outside } =
+            import::roots(tree, &self.options.selection).await?;
         if self.options.rewrite {
             self.ignored.extend(outside);
         }
         // Where there is nothing yet, one look at it says so.
-        let folders = if folders.is_empty() { vec![String::new()] } else { folders };
+        let folders = if folders.is_empty() {
+            vec![String::new()]
+        } else {
+            folders
+        };
         for folder in folders {
             let root = if folder.is_empty() {
                 tree.clone()
             } else {
-                Store::open_with(&format!("{}/{folder}", place.trim_end_matches('/')), &self.settings.bucket)?
+                Store::open_with(
+                    &format!("{}/{folder}", place.trim_end_matches('/')),
+                    &self.settings.bucket,
+                )?
             };
             if root.overlap(&self.archive).is_some() {
                 if folder.is_empty() {
-                    return Err(Error::usage(format!("{place} and the archive must be apart")));
+                    return Err(Error::usage(format!(
+                        "{place} and the archive must be apart"
+                    )));
                 }
                 // The new archive lies in the old tree's folder: it is no part of that.
-                self.ignored.retain(|one| !one.file.starts_with(&format!("{folder}/")));
+                self.ignored
+                    .retain(|one| !one.file.starts_with(&format!("{folder}/")));
                 continue;
             }
             self.one_tree(&root).await?;
         }
-        if self.all.is_empty() { self.options.nothing_found(place) } else { Ok(()) }
+        if self.all.is_empty() {
+            self.options.nothing_found(place)
+        } else {
+            Ok(())
+        }
     }
 
     /// Adopts what can be adopted, has the rest compacted, and looks for every row of it.
@@ -127,10 +171,14 @@ impl Run<'_> {
         };
         // What was not reached is not in the archive, as far as is known.
         if !self.options.dry_run && self.options.rewrite {
-            let is_open = |one: &&mut Imported| matches!(one.outcome, Outcome::Rewritable | Outcome::LostRace);
+            let is_open = |one: &&mut Imported| {
+                matches!(one.outcome, Outcome::Rewritable | Outcome::LostRace)
+            };
             for one in self.all.iter_mut().skip(before).filter(is_open) {
                 one.outcome = Outcome::Refused;
-                one.reasons.push("the run ended before its rows were found in the archive; run again".to_owned());
+                one.reasons.push(
+                    "the run ended before its rows were found in the archive; run again".to_owned(),
+                );
             }
         }
         result
@@ -170,13 +218,27 @@ impl Run<'_> {
             }
             let progress = Arc::new(Progress::new(self.console, None));
             let watch = Arc::clone(&progress);
-            let ended = take_over(tree, &self.archive, &options, (files, &keys), watch, self.signals.stop()).await;
+            let ended = take_over(
+                tree,
+                &self.archive,
+                &options,
+                (files, &keys),
+                watch,
+                self.signals.stop(),
+            )
+            .await;
             let _ = progress.finish();
-            for outcome in ended?.into_iter().filter(|outcome| outcome.status != Status::Done) {
+            for outcome in ended?
+                .into_iter()
+                .filter(|outcome| outcome.status != Status::Done)
+            {
                 let _ = said.insert(outcome.partition, outcome.message);
             }
             if stop() {
-                return Err(Error::new(Kind::Interrupted, "stopped as asked, before all rows were taken over"));
+                return Err(Error::new(
+                    Kind::Interrupted,
+                    "stopped as asked, before all rows were taken over",
+                ));
             }
         }
         import::account(tree, &self.archive, all, Moment::After(&said), &stop).await?;

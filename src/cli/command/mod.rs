@@ -41,7 +41,8 @@ use crate::error::Result;
 /// Does what was typed.
 ///
 /// # Errors
-/// When the command could not be begun, or ended as a whole; what failed in a part of it is in the exit.
+/// When the command could not be begun, or ended as a whole; what failed in a part of it is in the
+/// exit.
 pub(crate) async fn run(
     typed: &Typed,
     console: &Console,
@@ -61,33 +62,85 @@ pub(crate) async fn run(
     let archive_was_typed = typed.global.archive_was_typed;
     match &typed.command {
         Command::Compact(typed) => {
-            compact::run(typed, &decide(&typed.resources, &typed.tuning)?, console, signals, account).await
+            compact::run(
+                typed,
+                &decide(&typed.resources, &typed.tuning)?,
+                console,
+                signals,
+                account,
+            )
+            .await
         }
-        Command::Verify(typed) => verify::run(typed, &within(&typed.resources)?, console, signals, account).await,
+        Command::Verify(typed) => {
+            verify::run(typed, &within(&typed.resources)?, console, signals, account).await
+        }
         Command::Query(typed) => {
             // Large, because a statement's plan is made in it.
-            Box::pin(query::run(typed, &within(&typed.resources)?, console, signals)).await
+            Box::pin(query::run(
+                typed,
+                &within(&typed.resources)?,
+                console,
+                signals,
+            ))
+            .await
         }
-        Command::Prune(typed) => prune::run(typed, &staged(typed.spill_dir.as_ref())?, console, signals, account).await,
+        Command::Prune(typed) => {
+            prune::run(
+                typed,
+                &staged(typed.spill_dir.as_ref())?,
+                console,
+                signals,
+                account,
+            )
+            .await
+        }
         Command::Quarantine(typed) => quarantine::run(typed, &within, console, signals).await,
-        Command::Clean(typed) => clean::run(typed, &staged(typed.spill_dir.as_ref())?, console, signals, account).await,
+        Command::Clean(typed) => {
+            clean::run(
+                typed,
+                &staged(typed.spill_dir.as_ref())?,
+                console,
+                signals,
+                account,
+            )
+            .await
+        }
         Command::Import(typed) => {
-            Box::pin(import::run(typed, &decide(&typed.resources, &typed.tuning)?, console, signals)).await
+            Box::pin(import::run(
+                typed,
+                &decide(&typed.resources, &typed.tuning)?,
+                console,
+                signals,
+            ))
+            .await
         }
         Command::Status(typed) => status::run(typed, &plain()?, console, signals).await,
         Command::Report(typed) => report::run(typed, &plain()?, console, signals).await,
         Command::Inspect(typed) => inspect::run(typed, &plain()?, console, signals).await,
         Command::Cluster(cluster) => {
             // An executor has the memory of all its tasks, which is another limit.
-            let settings = Settings::decide(&typed.global, &Resources::default(), &Tuning::default())?;
+            let settings =
+                Settings::decide(&typed.global, &Resources::default(), &Tuning::default())?;
             cluster::run(cluster, &settings, console, signals).await
         }
         Command::Config(config) => {
             let ConfigVerb::Show(show) = &config.verb;
-            config::show(show, &typed.global, &decide(&show.resources, &show.tuning)?, console)
+            config::show(
+                show,
+                &typed.global,
+                &decide(&show.resources, &show.tuning)?,
+                console,
+            )
         }
         Command::Doctor(doctor) => {
-            doctor::run(doctor, &typed.global, within(&doctor.resources), console, signals).await
+            doctor::run(
+                doctor,
+                &typed.global,
+                within(&doctor.resources),
+                console,
+                signals,
+            )
+            .await
         }
         Command::Completions(typed) => shell::completions(typed.shell, console),
         Command::Man(typed) => shell::man(typed, console),

@@ -35,7 +35,10 @@ pub(super) async fn run(
     account: &Account,
 ) -> Result<Exit> {
     let options = meaning::prune(typed, settings, Utc::now())?;
-    let (spool, archive) = (stores::present_spool(settings)?, stores::present_archive(settings)?);
+    let (spool, archive) = (
+        stores::present_spool(settings)?,
+        stores::present_archive(settings)?,
+    );
     stores::apart(Some(&spool), &archive)?;
     let begun = history::begin();
     let stop = || signals.stop().asked();
@@ -50,8 +53,12 @@ pub(super) async fn run(
     };
     let mut out = console.out();
     let files = report.files.iter().map(Line::File);
-    let lines: Vec<Line> = files.chain(report.records.iter().map(Line::Record)).collect();
-    out.list(typed.format, &lines, || show::pruned(&report, typed.dry_run, Look::of_stdout()))?;
+    let lines: Vec<Line> = files
+        .chain(report.records.iter().map(Line::Record))
+        .collect();
+    out.list(typed.format, &lines, || {
+        show::pruned(&report, typed.dry_run, Look::of_stdout())
+    })?;
     out.finish()?;
     account.pruned(&report);
     for folder in &report.unlisted {
@@ -60,7 +67,14 @@ pub(super) async fn run(
     }
     let exit = Exit::of_pruned(&report);
     if !typed.dry_run {
-        history::leave(&archive, settings, &begun, exit, history::of_prune(&options, &report)).await;
+        history::leave(
+            &archive,
+            settings,
+            &begun,
+            exit,
+            history::of_prune(&options, &report),
+        )
+        .await;
     }
     if exit == Exit::Damage {
         console.line(

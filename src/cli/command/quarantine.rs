@@ -26,14 +26,24 @@ use crate::{
 type Decide<'a> = &'a (dyn Fn(&Resources) -> Result<Settings> + Sync);
 
 /// Does what the second word says.
-pub(super) async fn run(typed: &Quarantine, decide: Decide<'_>, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Quarantine,
+    decide: Decide<'_>,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     let plain = || decide(&Resources::default());
     match &typed.verb {
         Verb::List(chosen) => list(chosen, &plain()?, console).await,
         Verb::Show(chosen) => show(chosen, &plain()?, console, signals).await,
         Verb::Retry(typed) => retry(typed, &decide(&typed.resources)?, console, signals).await,
         Verb::Discard(typed) => {
-            discard(typed, &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()))?, console).await
+            discard(
+                typed,
+                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()))?,
+                console,
+            )
+            .await
         }
     }
 }
@@ -56,13 +66,22 @@ struct Shown<'a> {
     inspection: Option<FileInspection>,
 }
 
-async fn show(chosen: &Chosen, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+async fn show(
+    chosen: &Chosen,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     let archive = stores::present_archive(settings)?;
     let all = quarantine::list(&archive, &meaning::filter(chosen)?).await?;
     let mut out = console.out();
     for held in &all {
         let kept = archive.head(&held.key()).await?.is_some();
-        let inspection = if kept { Some(signals.or_stop(inspect::run(&archive, &held.key())).await?) } else { None };
+        let inspection = if kept {
+            Some(signals.or_stop(inspect::run(&archive, &held.key())).await?)
+        } else {
+            None
+        };
         match chosen.format {
             Format::Json => out.json(&Shown { held, inspection })?,
             Format::Text => {
@@ -83,9 +102,17 @@ async fn show(chosen: &Chosen, settings: &Settings, console: &Console, signals: 
 }
 
 /// Marks, compacts, and lets go of what is proven to be in the archive.
-async fn retry(typed: &Retry, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+async fn retry(
+    typed: &Retry,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     let now = typed.now.unwrap_or_else(Utc::now);
-    let (spool, archive) = (stores::present_spool(settings)?, stores::present_archive(settings)?);
+    let (spool, archive) = (
+        stores::present_spool(settings)?,
+        stores::present_archive(settings)?,
+    );
     stores::apart(Some(&spool), &archive)?;
     let mut all = quarantine::list(&archive, &meaning::filter(&typed.chosen)?).await?;
     if typed.chosen.name.is_none() {
@@ -93,7 +120,11 @@ async fn retry(typed: &Retry, settings: &Settings, console: &Console, signals: &
         all.retain(|held| held.state != EntryState::Discarded && held.entry.rows.is_none());
     }
     let scratch = Scratch::new(&settings.spill_dir)?;
-    let at = Place { archive: &archive, staging: scratch.path(), now };
+    let at = Place {
+        archive: &archive,
+        staging: scratch.path(),
+        now,
+    };
     let marked = quarantine::mark(&at, &spool, all).await?;
     let mut exit = Exit::Done;
     for options in meaning::compactions(&marked, typed.salvage, settings, now) {
@@ -103,18 +134,34 @@ async fn retry(typed: &Retry, settings: &Settings, console: &Console, signals: &
                 "stopped as asked; what was marked is tried by the next compaction",
             ));
         }
-        let summary = watched(&spool, &archive, &options, None, settings, Format::Text, console, signals).await?;
+        let summary = watched(
+            &spool,
+            &archive,
+            &options,
+            None,
+            settings,
+            Format::Text,
+            console,
+            signals,
+        )
+        .await?;
         exit = exit.max(Exit::of_run(&summary));
         for folder in &summary.input.unlisted {
             console.line(&format!("qlc: {}", folder.reason));
         }
-        for outcome in summary.outcomes.iter().filter(|o| o.status == crate::compact::Status::Failed) {
+        for outcome in summary
+            .outcomes
+            .iter()
+            .filter(|o| o.status == crate::compact::Status::Failed)
+        {
             console.line(&format!("qlc: {}: {}", outcome.partition, outcome.message));
         }
     }
     let retried = quarantine::settle(&at, &spool, marked).await?;
     let mut out = console.out();
-    out.list(typed.chosen.format, &retried, || show::retried(&retried, Look::of_stdout()))?;
+    out.list(typed.chosen.format, &retried, || {
+        show::retried(&retried, Look::of_stdout())
+    })?;
     out.finish()?;
     Ok(exit.max(Exit::of_retried(&retried)))
 }
@@ -122,7 +169,9 @@ async fn retry(typed: &Retry, settings: &Settings, console: &Console, signals: &
 async fn discard(typed: &Discard, settings: &Settings, console: &Console) -> Result<Exit> {
     let filter = meaning::filter(&typed.chosen)?;
     if !filter.is_narrow() {
-        return Err(Error::usage("say what to discard: a name, a day, or --exchange, --stream and --symbol"));
+        return Err(Error::usage(
+            "say what to discard: a name, a day, or --exchange, --stream and --symbol",
+        ));
     }
     let archive = stores::present_archive(settings)?;
     let all = quarantine::list(&archive, &filter).await?;
@@ -131,15 +180,24 @@ async fn discard(typed: &Discard, settings: &Settings, console: &Console) -> Res
         return Ok(Exit::Done);
     }
     let scratch = Scratch::new(&settings.spill_dir)?;
-    let at = Place { archive: &archive, staging: scratch.path(), now: Utc::now() };
+    let at = Place {
+        archive: &archive,
+        staging: scratch.path(),
+        now: Utc::now(),
+    };
     let (journal, gone) = quarantine::discard(&at, all).await?;
     let mut out = console.out();
     match typed.chosen.format {
-        Format::Text if gone.is_empty() => out.lines("nothing to discard: nothing is kept of it any more"),
+        Format::Text if gone.is_empty() => {
+            out.lines("nothing to discard: nothing is kept of it any more");
+        }
         Format::Text => {
             out.lines(&show::held(&gone, Look::of_stdout()));
             if let Some(key) = journal {
-                out.lines(&format!("discarded; what it was is in {}", archive.show(&key)));
+                out.lines(&format!(
+                    "discarded; what it was is in {}",
+                    archive.show(&key)
+                ));
             }
         }
         Format::Json => {
@@ -155,12 +213,21 @@ async fn discard(typed: &Discard, settings: &Settings, console: &Console) -> Res
 /// Asks a person; where there is none, nothing is discarded.
 fn confirmed(archive: &Store, all: &[Held], console: &Console) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::usage("there is no terminal to ask on: give --yes to discard without a question"));
+        return Err(Error::usage(
+            "there is no terminal to ask on: give --yes to discard without a question",
+        ));
     }
     for held in all {
-        console.line(&format!("  {}  {}", archive.show(&held.key()), show::bytes(held.entry.size)));
+        console.line(&format!(
+            "  {}  {}",
+            archive.show(&held.key()),
+            show::bytes(held.entry.size)
+        ));
     }
-    console.line(&format!("Remove {} from QUARANTINE for good? [y/N]", show::count(all.len(), "file")));
+    console.line(&format!(
+        "Remove {} from QUARANTINE for good? [y/N]",
+        show::count(all.len(), "file")
+    ));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     let _ = read.map_err(|e| Error::io("stdin: the answer cannot be read", e))?;

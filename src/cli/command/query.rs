@@ -24,7 +24,12 @@ use crate::{
 };
 
 /// Runs a statement or several, asks for them, or prints the named queries.
-pub(super) async fn run(typed: &Query, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Query,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     let given = given(typed)?;
     match meaning::query(typed, given, settings)? {
         Asked::List => {
@@ -37,15 +42,25 @@ pub(super) async fn run(typed: &Query, settings: &Settings, console: &Console, s
             let remote = remote(typed, settings, &spool, &archive).await?;
             let mut exit = Exit::Done;
             for options in options {
-                let options = Options { remote: remote.clone(), ..options };
+                let options = Options {
+                    remote: remote.clone(),
+                    ..options
+                };
                 exit = exit.max(printed(&spool, &archive, &options, console, signals).await?);
             }
             return Ok(exit);
         }
         Asked::Prompt(options, format) => {
             let (spool, archive) = stores(settings)?;
-            let options = Options { remote: remote(typed, settings, &spool, &archive).await?, ..options };
-            let setting = prompt::Setting { stores: (&spool, &archive), options, format };
+            let options = Options {
+                remote: remote(typed, settings, &spool, &archive).await?,
+                ..options
+            };
+            let setting = prompt::Setting {
+                stores: (&spool, &archive),
+                options,
+                format,
+            };
             prompt::run(setting, console, signals).await?;
         }
     }
@@ -53,10 +68,17 @@ pub(super) async fn run(typed: &Query, settings: &Settings, console: &Console, s
 }
 
 /// Where rows are made, if not here.
-async fn remote(typed: &Query, settings: &Settings, spool: &Store, archive: &Store) -> Result<Option<Remote>> {
+async fn remote(
+    typed: &Query,
+    settings: &Settings,
+    spool: &Store,
+    archive: &Store,
+) -> Result<Option<Remote>> {
     match &typed.on.cluster {
         None => Ok(None),
-        Some(url) => cluster::remote(url, spool, archive, settings).await.map(Some),
+        Some(url) => cluster::remote(url, spool, archive, settings)
+            .await
+            .map(Some),
     }
 }
 
@@ -69,12 +91,15 @@ pub(super) async fn printed(
     signals: &Signals,
 ) -> Result<Exit> {
     let mut out = console.out();
-    let ended = signals.or_stop(query::run(spool, archive, options, &mut out)).await;
+    let ended = signals
+        .or_stop(query::run(spool, archive, options, &mut out))
+        .await;
     if out.is_closed() {
         // Whoever read it has seen enough.
         return Ok(Exit::Done);
     }
-    // The rows before an error are printed too, and the reason why stdout fails is better than that the query did.
+    // The rows before an error are printed too, and the reason why stdout fails is better than that
+    // the query did.
     out.finish()?;
     let answer = ended?;
     tracing::info!(rows = answer.rows, left_out = answer.left_out, "query done");
@@ -87,9 +112,13 @@ pub(super) async fn printed(
     Ok(Exit::of_answer(answer))
 }
 
-/// Both stores. One may be absent, as before the first compaction or on a machine without a collector.
+/// Both stores. One may be absent, as before the first compaction or on a machine without a
+/// collector.
 fn stores(settings: &Settings) -> Result<(Store, Store)> {
-    let (spool, archive) = (Store::of_spools(&settings.spool, &settings.bucket)?, stores::archive(settings)?);
+    let (spool, archive) = (
+        Store::of_spools(&settings.spool, &settings.bucket)?,
+        stores::archive(settings)?,
+    );
     if spool.is_absent() && archive.is_absent() {
         return Err(Error::usage(format!(
             "there is neither a spool at {} nor an archive at {}; name them with --spool and --archive",
@@ -116,7 +145,13 @@ fn given(typed: &Query) -> Result<Given> {
 }
 
 fn statement(file: &Path) -> Result<String> {
-    let wrong = |e| Error::caused(Kind::Usage, format!("{}: the statement cannot be read", file.display()), e);
+    let wrong = |e| {
+        Error::caused(
+            Kind::Usage,
+            format!("{}: the statement cannot be read", file.display()),
+            e,
+        )
+    };
     if file.as_os_str() == "-" {
         let mut text = String::new();
         let _ = std::io::stdin().read_to_string(&mut text).map_err(wrong)?;

@@ -17,12 +17,22 @@ use crate::{
 };
 
 /// Records until it is asked to stop.
-pub(super) async fn run(typed: &Record, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Record,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     let decided = settings::feeds(&typed.feeds, &settings.collect)?;
-    let chosen = signals.or_stop(feeds::chosen(&decided, None, |_| false, console)).await?;
+    let chosen = signals
+        .or_stop(feeds::chosen(&decided, None, |_| false, console))
+        .await?;
     let lines = venue::lines(&chosen.wanted, &chosen.catalogue.endpoints)?;
     for line in lines.iter().filter(|line| line.by == Transport::Requests) {
-        console.progress_line(&format!("{}: what is polled has no frames; it is left out", line.name));
+        console.progress_line(&format!(
+            "{}: what is polled has no frames; it is left out",
+            line.name
+        ));
     }
     let options = record::Options {
         lines,
@@ -38,9 +48,21 @@ pub(super) async fn run(typed: &Record, settings: &Settings, console: &Console, 
     let summary = record::run(options, signals.stopped()).await?;
     let mut out = console.out();
     let number = |count: u64, noun| show::count(usize::try_from(count).unwrap_or(usize::MAX), noun);
-    let files = if summary.files > 1 { format!(" in {}", number(summary.files, "file")) } else { String::new() };
-    let cuts = if summary.cuts > 0 { format!(", {}", number(summary.cuts, "cut")) } else { String::new() };
-    out.lines(&format!("{}: {}{files}{cuts}", typed.file.display(), number(summary.frames, "frame")));
+    let files = if summary.files > 1 {
+        format!(" in {}", number(summary.files, "file"))
+    } else {
+        String::new()
+    };
+    let cuts = if summary.cuts > 0 {
+        format!(", {}", number(summary.cuts, "cut"))
+    } else {
+        String::new()
+    };
+    out.lines(&format!(
+        "{}: {}{files}{cuts}",
+        typed.file.display(),
+        number(summary.frames, "frame")
+    ));
     out.finish()?;
     Ok(Exit::Done)
 }

@@ -1,4 +1,5 @@
-//! `qlc reference`: the grammar of the command line as the page `docs/cli.md`, so that the page cannot differ from the program.
+//! `qlc reference`: the grammar of the command line as the page `docs/cli.md`, so that the page
+//! cannot differ from the program.
 
 use std::fmt::Write;
 
@@ -33,27 +34,59 @@ fn page() -> String {
     let mut text = HEAD.to_owned();
     for (title, names) in args::GROUPS {
         let _ = writeln!(text, "\n**{title}**\n");
-        for command in names.iter().filter_map(|name| grammar.find_subcommand(name)) {
+        for command in names
+            .iter()
+            .filter_map(|name| grammar.find_subcommand(name))
+        {
             let name = command.get_name();
             let _ = writeln!(text, "- [`qlc {name}`](#qlc-{name}): {}", about(command));
         }
     }
     text.push_str("\n[Options of every command](#options-of-every-command)\n");
-    for command in args::GROUPS.iter().flat_map(|(_, names)| *names).filter_map(|name| grammar.find_subcommand(name)) {
-        section(&mut text, command, &format!("qlc {}", command.get_name()), "##");
+    for command in args::GROUPS
+        .iter()
+        .flat_map(|(_, names)| *names)
+        .filter_map(|name| grammar.find_subcommand(name))
+    {
+        section(
+            &mut text,
+            command,
+            &format!("qlc {}", command.get_name()),
+            "##",
+        );
     }
     text.push_str("\n## Options of every command\n");
-    table(&mut text, grammar.get_arguments().filter(|arg| arg.is_global_set()));
+    table(
+        &mut text,
+        grammar.get_arguments().filter(|arg| arg.is_global_set()),
+    );
     text
 }
 
 fn section(text: &mut String, command: &Command, name: &str, level: &str) {
-    let _ = writeln!(text, "\n{level} {name}\n\n{}.", about(command).trim_end_matches('.'));
+    let _ = writeln!(
+        text,
+        "\n{level} {name}\n\n{}.",
+        about(command).trim_end_matches('.')
+    );
     let usage = command.clone().render_usage().to_string();
-    let _ = writeln!(text, "\n```text\n{}\n```", usage.trim_start_matches("Usage: "));
-    table(text, command.get_arguments().filter(|arg| !arg.is_global_set()));
-    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    for paragraph in after.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
+    let _ = writeln!(
+        text,
+        "\n```text\n{}\n```",
+        usage.trim_start_matches("Usage: ")
+    );
+    table(
+        text,
+        command.get_arguments().filter(|arg| !arg.is_global_set()),
+    );
+    let after = command
+        .get_after_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    for paragraph in after
+        .split("\n\n")
+        .filter(|paragraph| !paragraph.is_empty())
+    {
         text.push_str(&below(paragraph));
     }
     for verb in verbs(command) {
@@ -65,7 +98,10 @@ fn section(text: &mut String, command: &Command, name: &str, level: &str) {
 fn below(paragraph: &str) -> String {
     match paragraph.split_once(":\n  ") {
         Some((title, rest)) => {
-            let lines: Vec<&str> = rest.lines().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect();
+            let lines: Vec<&str> = rest
+                .lines()
+                .map(|line| line.strip_prefix("  ").unwrap_or(line))
+                .collect();
             format!("\n{title}:\n\n```text\n{}\n```\n", lines.join("\n"))
         }
         None => format!("\n{paragraph}\n"),
@@ -74,12 +110,15 @@ fn below(paragraph: &str) -> String {
 
 /// The subcommands, without clap's own `help`.
 fn verbs(command: &Command) -> impl Iterator<Item = &Command> {
-    command.get_subcommands().filter(|verb| verb.get_name() != "help")
+    command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help")
 }
 
 /// A table of arguments, without those that clap adds to every command.
 fn table<'a>(text: &mut String, args: impl Iterator<Item = &'a Arg>) {
-    let is_own = |arg: &&Arg| !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str());
+    let is_own =
+        |arg: &&Arg| !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str());
     let mut lines = args.filter(is_own).map(line).peekable();
     if lines.peek().is_some() {
         text.push_str("\n| option | meaning | default or environment |\n| --- | --- | --- |\n");
@@ -91,7 +130,11 @@ fn line(arg: &Arg) -> String {
     let long = arg.get_long().map(|long| format!("--{long}"));
     let short = arg.get_short().map(|short| format!("-{short}"));
     let mut names: Vec<String> = [short, long].into_iter().flatten().collect();
-    let value = if arg.get_action().takes_values() { placeholder(arg) } else { String::new() };
+    let value = if arg.get_action().takes_values() {
+        placeholder(arg)
+    } else {
+        String::new()
+    };
     match names.last_mut() {
         Some(name) if !value.is_empty() => *name = format!("{name} {value}"),
         Some(_) => {}
@@ -99,32 +142,66 @@ fn line(arg: &Arg) -> String {
     }
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     // A default that depends on something else stands in the text, in brackets.
-    let (help, told) = help.split_once(" [default: ").map_or((help.as_str(), None), |(help, rest)| (help, Some(rest)));
-    let mut beside: Vec<String> = told.map(|told| told.trim_end_matches(']').to_owned()).into_iter().collect();
-    let defaults = arg.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy()));
+    let (help, told) = help
+        .split_once(" [default: ")
+        .map_or((help.as_str(), None), |(help, rest)| (help, Some(rest)));
+    let mut beside: Vec<String> = told
+        .map(|told| told.trim_end_matches(']').to_owned())
+        .into_iter()
+        .collect();
+    let defaults = arg
+        .get_default_values()
+        .iter()
+        .map(|value| format!("`{}`", value.to_string_lossy()));
     if arg.get_action().takes_values() {
         beside.extend(defaults);
     }
-    beside.extend(arg.get_env().map(|name| format!("`{}`", name.to_string_lossy())));
-    let values: Vec<String> = arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+    beside.extend(
+        arg.get_env()
+            .map(|name| format!("`{}`", name.to_string_lossy())),
+    );
+    let values: Vec<String> = arg
+        .get_possible_values()
+        .iter()
+        .map(|value| format!("`{}`", value.get_name()))
+        .collect();
     let help = if values.is_empty() || !arg.get_action().takes_values() {
         help.to_owned()
     } else {
         format!("{help}: {}", values.join(", "))
     };
-    format!("| `{}` | {} | {} |\n", names.join("`, `").replace('|', "\\|"), help.replace('|', "\\|"), beside.join("; "))
+    format!(
+        "| `{}` | {} | {} |\n",
+        names.join("`, `").replace('|', "\\|"),
+        help.replace('|', "\\|"),
+        beside.join("; ")
+    )
 }
 
 /// What stands for the value of an argument, as in `<FILE>`.
 fn placeholder(arg: &Arg) -> String {
     let names = arg.get_value_names().unwrap_or_default();
     let named: Vec<String> = names.iter().map(|name| format!("<{name}>")).collect();
-    let many =
-        if arg.is_positional() && arg.get_num_args().is_some_and(|range| range.max_values() > 1) { "..." } else { "" };
+    let many = if arg.is_positional()
+        && arg
+            .get_num_args()
+            .is_some_and(|range| range.max_values() > 1)
+    {
+        "..."
+    } else {
+        ""
+    };
     let named = format!("{}{many}", named.join(" "));
-    if arg.is_positional() && !arg.is_required_set() { format!("[{named}]") } else { named }
+    if arg.is_positional() && !arg.is_required_set() {
+        format!("[{named}]")
+    } else {
+        named
+    }
 }
 
 fn about(command: &Command) -> String {
-    command.get_about().map(ToString::to_string).unwrap_or_default()
+    command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }

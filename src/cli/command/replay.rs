@@ -18,10 +18,16 @@ pub(super) async fn run(typed: &Replay, console: &Console, signals: &Signals) ->
     let listener = replay::bind(typed.listen).await?;
     let mut out = console.out();
     let (address, routes) = (listener.address(), recording.routes());
-    let places: Vec<String> = routes.iter().map(|route| format!("{route}=ws://{address}/{route}")).collect();
+    let places: Vec<String> = routes
+        .iter()
+        .map(|route| format!("{route}=ws://{address}/{route}"))
+        .collect();
     out.lines(&format!(
         "{}; --endpoint {}",
-        show::count(usize::try_from(recording.len()).unwrap_or(usize::MAX), "frame"),
+        show::count(
+            usize::try_from(recording.len()).unwrap_or(usize::MAX),
+            "frame"
+        ),
         places.join(" --endpoint ")
     ));
     out.finish()?;

@@ -7,7 +7,10 @@ use super::{
     stores,
 };
 use crate::{
-    cli::{args::Report, console::Console, exit::Exit, meaning, settings::Settings, show, signals::Signals},
+    cli::{
+        args::Report, console::Console, exit::Exit, meaning, settings::Settings, show,
+        signals::Signals,
+    },
     error::Result,
     report::{self, Input},
     status::{self, Detail},
@@ -15,15 +18,24 @@ use crate::{
 };
 
 /// Writes the page.
-pub(super) async fn run(typed: &Report, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Report,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     let now = Utc::now();
     let options = meaning::status(&typed.covered, Detail::All, now)?;
     let archive = stores::present_archive(settings)?;
     let (spool, absent) = stores::spools_here(settings)?;
     say_absent(&absent, console);
     stores::apart(spool.as_ref(), &archive)?;
-    let coverage = signals.or_stop(status::run(spool.as_ref(), &archive, &options)).await?;
-    let runs = signals.or_stop(runs::read(&archive, Some(coverage.start))).await?;
+    let coverage = signals
+        .or_stop(status::run(spool.as_ref(), &archive, &options))
+        .await?;
+    let runs = signals
+        .or_stop(runs::read(&archive, Some(coverage.start)))
+        .await?;
     let input = Input {
         coverage: &coverage,
         runs: &runs,

@@ -20,7 +20,8 @@ pub(super) fn completions(shell: clap_complete::Shell, console: &Console) -> Res
     print(&text, console)
 }
 
-/// Prints the manual page of a command, in the form that `man` reads, or writes those of all commands into a folder.
+/// Prints the manual page of a command, in the form that `man` reads, or writes those of all
+/// commands into a folder.
 pub(super) fn man(typed: &Man, console: &Console) -> Result<Exit> {
     let mut grammar = args::grammar().disable_help_subcommand(true);
     grammar.build();
@@ -32,11 +33,15 @@ pub(super) fn man(typed: &Man, console: &Console) -> Result<Exit> {
     for name in &typed.command {
         command = command.find_subcommand(name).ok_or_else(|| {
             let all = typed.command.join(" ");
-            Error::usage(format!("{all:?} is not a command of qlc; 'qlc --help' lists them"))
+            Error::usage(format!(
+                "{all:?} is not a command of qlc; 'qlc --help' lists them"
+            ))
         })?;
     }
     let mut text = Vec::new();
-    page(command).render(&mut text).map_err(|e| Error::io("the manual page", e))?;
+    page(command)
+        .render(&mut text)
+        .map_err(|e| Error::io("the manual page", e))?;
     print(&text, console)
 }
 
@@ -46,7 +51,9 @@ fn page(command: &clap::Command) -> clap_mangen::Man {
 
 /// Writes the pages of a command and of all below it, but for those that help does not list either.
 fn write_pages(command: &clap::Command, folder: &Path) -> Result<()> {
-    let _ = page(command).generate_to(folder).map_err(|e| Error::io(folder.display(), e))?;
+    let _ = page(command)
+        .generate_to(folder)
+        .map_err(|e| Error::io(folder.display(), e))?;
     let mut shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
     shown.try_for_each(|verb| write_pages(verb, folder))
 }

@@ -20,17 +20,27 @@ use crate::{
 };
 
 /// Says what is there. A machine without a spool has an archive to look at all the same.
-pub(super) async fn run(typed: &Status, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(super) async fn run(
+    typed: &Status,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     let options = meaning::status(&typed.covered, Detail::WhereNeeded, Utc::now())?;
     let archive = stores::archive(settings)?;
     let (spool, absent) = stores::spools_here(settings)?;
     say_absent(&absent, console);
-    // One of several collectors may have what the others lack. A machine with no spool at all looks at the archive.
+    // One of several collectors may have what the others lack. A machine with no spool at all looks
+    // at the archive.
     let lacks_one = spool.is_some() && !absent.is_empty();
     stores::apart(spool.as_ref(), &archive)?;
-    let coverage = signals.or_stop(status::run(spool.as_ref(), &archive, &options)).await?;
+    let coverage = signals
+        .or_stop(status::run(spool.as_ref(), &archive, &options))
+        .await?;
     let mut out = console.out();
-    out.list(typed.format, &coverage.cells, || show::coverage(&coverage, Look::of_stdout()))?;
+    out.list(typed.format, &coverage.cells, || {
+        show::coverage(&coverage, Look::of_stdout())
+    })?;
     out.finish()?;
     gaps(&coverage, console);
     if typed.strict && lacks_one {
@@ -42,11 +52,15 @@ pub(super) async fn run(typed: &Status, settings: &Settings, console: &Console, 
 /// Says what is known of no partition.
 pub(super) fn gaps(coverage: &Coverage, console: &Console) {
     for reason in &coverage.unlisted {
-        console.line(&format!("qlc: {reason}; a series that may have files there is left out"));
+        console.line(&format!(
+            "qlc: {reason}; a series that may have files there is left out"
+        ));
     }
     if let Some(first) = coverage.ignored.first() {
         let files = show::count(coverage.ignored.len(), "file");
-        console.line(&format!("qlc: {files} of the spool in no partition, such as {first}"));
+        console.line(&format!(
+            "qlc: {files} of the spool in no partition, such as {first}"
+        ));
     }
 }
 

@@ -23,11 +23,17 @@ pub(super) fn present_spool(settings: &Settings) -> Result<Store> {
 /// # Errors
 /// When two of those that are there are one place, or one of them is a file.
 pub(super) fn spools_here(settings: &Settings) -> Result<(Option<Store>, Vec<SpoolRoot>)> {
-    let is_here =
-        |spool: &&SpoolRoot| Store::open_with(&spool.place, &settings.bucket).is_ok_and(|store| !store.is_absent());
-    let (here, absent): (Vec<&SpoolRoot>, Vec<&SpoolRoot>) = settings.spool.all().iter().partition(is_here);
+    let is_here = |spool: &&SpoolRoot| {
+        Store::open_with(&spool.place, &settings.bucket).is_ok_and(|store| !store.is_absent())
+    };
+    let (here, absent): (Vec<&SpoolRoot>, Vec<&SpoolRoot>) =
+        settings.spool.all().iter().partition(is_here);
     let here: Vec<SpoolRoot> = here.into_iter().cloned().collect();
-    let store = if here.is_empty() { None } else { Some(Store::of_spools(&Spools::of(here)?, &settings.bucket)?) };
+    let store = if here.is_empty() {
+        None
+    } else {
+        Some(Store::of_spools(&Spools::of(here)?, &settings.bucket)?)
+    };
     if let Some(store) = &store {
         refuse_file(store, "spool")?;
     }
@@ -58,19 +64,36 @@ fn present(store: &Store, noun: &str) -> Result<()> {
     refuse_file(store, noun)
 }
 
-/// Fails where spool and archive are one place, or one lies in the other: what a run publishes would be input of the next.
+/// Fails where spool and archive are one place, or one lies in the other: what a run publishes
+/// would be input of the next.
 pub(super) fn apart(spool: Option<&Store>, archive: &Store) -> Result<()> {
-    let Some((spool, overlap)) = spool.and_then(|spool| spool.overlapping(archive)) else { return Ok(()) };
+    let Some((spool, overlap)) = spool.and_then(|spool| spool.overlapping(archive)) else {
+        return Ok(());
+    };
     let archive = archive.show("");
     Err(Error::usage(match overlap {
-        Overlap::Same => format!("{spool} and {archive} are the same place: spool and archive must be apart"),
-        Overlap::Inside => format!("the spool {spool} lies in the archive {archive}: they must be apart"),
-        Overlap::Around => format!("the archive {archive} lies in the spool {spool}: they must be apart"),
+        Overlap::Same => {
+            format!("{spool} and {archive} are the same place: spool and archive must be apart")
+        }
+        Overlap::Inside => {
+            format!("the spool {spool} lies in the archive {archive}: they must be apart")
+        }
+        Overlap::Around => {
+            format!("the archive {archive} lies in the spool {spool}: they must be apart")
+        }
     }))
 }
 
 /// Fails where a file stands in the place of a folder.
 pub(super) fn refuse_file(store: &Store, noun: &str) -> Result<()> {
-    let file = store.roots().filter_map(|(_, root)| root.local_folder()).find(|folder| folder.is_file());
-    file.map_or(Ok(()), |file| Err(Error::usage(format!("{}: is a file; the {noun} must be a folder", file.display()))))
+    let file = store
+        .roots()
+        .filter_map(|(_, root)| root.local_folder())
+        .find(|folder| folder.is_file());
+    file.map_or(Ok(()), |file| {
+        Err(Error::usage(format!(
+            "{}: is a file; the {noun} must be a folder",
+            file.display()
+        )))
+    })
 }

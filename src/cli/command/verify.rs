@@ -30,7 +30,10 @@ pub(super) async fn run(
     account.allowed(settings.memory_limit);
     let options = meaning::verify(typed, settings)?;
     let archive = stores::present_archive(settings)?;
-    let spool = typed.rebuild.then(|| stores::present_spool(settings)).transpose()?;
+    let spool = typed
+        .rebuild
+        .then(|| stores::present_spool(settings))
+        .transpose()?;
     stores::apart(spool.as_ref(), &archive)?;
     let begun = history::begin();
     let mut report = Report::new(console, typed.format);
@@ -47,7 +50,14 @@ pub(super) async fn run(
             (false, true) => "rebuild",
             (false, false) => "full",
         };
-        history::leave(&archive, settings, &begun, exit, history::of_verify(&options, mode, checked)).await;
+        history::leave(
+            &archive,
+            settings,
+            &begun,
+            exit,
+            history::of_verify(&options, mode, checked),
+        )
+        .await;
     }
     if let Err(error) = ended {
         console.line(&format!("qlc: {}", error.chain()));
@@ -64,7 +74,10 @@ pub(super) async fn checked(
     each: &mut (dyn FnMut(Checked) + Send),
 ) -> Result<()> {
     let stop = || signals.stop().asked();
-    let _ = verify::run(archive, options, &stop, &mut |verified| each(Checked::from(verified))).await?;
+    let _ = verify::run(archive, options, &stop, &mut |verified| {
+        each(Checked::from(verified));
+    })
+    .await?;
     Ok(())
 }
 
@@ -76,14 +89,24 @@ async fn rebuilt(
     signals: &Signals,
     report: &mut Report,
 ) -> Result<()> {
-    // All are verified first: what a rebuild tells about a damaged partition is easier to read beside its findings.
+    // All are verified first: what a rebuild tells about a damaged partition is easier to read
+    // beside its findings.
     let mut all = Vec::new();
     checked(archive, options, signals, &mut |one| all.push(one)).await?;
     for mut one in all {
         if signals.stop().asked() {
-            return Err(Error::new(Kind::Interrupted, "stopped as asked, before all partitions were rebuilt"));
+            return Err(Error::new(
+                Kind::Interrupted,
+                "stopped as asked, before all partitions were rebuilt",
+            ));
         }
-        let again = compact::rebuild(spool, archive, &one.partition, settings.memory_limit, &settings.spill_dir);
+        let again = compact::rebuild(
+            spool,
+            archive,
+            &one.partition,
+            settings.memory_limit,
+            &settings.spill_dir,
+        );
         match again.await {
             Ok(Rebuilt::Same) => {}
             Ok(Rebuilt::Differs { archived, rebuilt }) => one.find(format!(
@@ -101,7 +124,10 @@ async fn rebuilt(
         report.add(one);
     }
     report.failed.take().map_or(Ok(()), |_| {
-        Err(Error::new(Kind::Io, "not every partition could be rebuilt; the lines above say which and why"))
+        Err(Error::new(
+            Kind::Io,
+            "not every partition could be rebuilt; the lines above say which and why",
+        ))
     })
 }
 
@@ -138,7 +164,14 @@ struct Report {
 impl Report {
     fn new(console: &Console, format: Format) -> Self {
         let (tally, out) = (ProgressTally::new(console), console.out());
-        Self { console: console.clone(), tally, format, out, all: Vec::new(), failed: None }
+        Self {
+            console: console.clone(),
+            tally,
+            format,
+            out,
+            all: Vec::new(),
+            failed: None,
+        }
     }
 
     fn add(&mut self, one: Checked) {
@@ -151,12 +184,16 @@ impl Report {
         self.all.push(one);
     }
 
-    /// Prints what is left to print; returns what was verified. That there was nothing is only said of an archive that was
-    /// looked through.
+    /// Prints what is left to print; returns what was verified. That there was nothing is only said
+    /// of an archive that was looked through.
     fn finish(mut self, looked_through: bool) -> Result<Vec<Checked>> {
         self.tally.finish();
         if self.format == Format::Text && (looked_through || !self.all.is_empty()) {
-            self.out.lines(&show::verified(&self.all, Look::of_stdout(), self.console.lists_all()));
+            self.out.lines(&show::verified(
+                &self.all,
+                Look::of_stdout(),
+                self.console.lists_all(),
+            ));
         }
         self.out.finish()?;
         Ok(self.all)

@@ -85,17 +85,40 @@ pub(super) struct Completion {
 fn candidates(line: &str, pos: usize, names: &Names) -> (usize, Vec<String>) {
     let before = line.get(..pos).unwrap_or(line);
     let part = |c: char| c.is_alphanumeric() || "_.\\".contains(c);
-    let start = before.char_indices().rev().take_while(|(_, c)| part(*c)).last().map_or(pos, |(at, _)| at);
+    let start = before
+        .char_indices()
+        .rev()
+        .take_while(|(_, c)| part(*c))
+        .last()
+        .map_or(pos, |(at, _)| at);
     let word = before.get(start..).unwrap_or_default();
     let leading = before.get(..start).unwrap_or_default().trim_start();
     let begins = |candidate: &str| {
-        candidate.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word)) && candidate != word
+        candidate
+            .get(..word.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(word))
+            && candidate != word
     };
-    let tables = || names.keys().map(String::as_str).chain(names.keys().filter_map(|t| t.strip_prefix("archive.")));
+    let tables = || {
+        names
+            .keys()
+            .map(String::as_str)
+            .chain(names.keys().filter_map(|t| t.strip_prefix("archive.")))
+    };
     let mut found: Vec<String> = if leading.is_empty() && word.starts_with('\\') {
-        COMMANDS.iter().copied().filter(|c| begins(c)).map(str::to_owned).collect()
+        COMMANDS
+            .iter()
+            .copied()
+            .filter(|c| begins(c))
+            .map(str::to_owned)
+            .collect()
     } else if leading.trim_end() == "\\format" {
-        FORMS.iter().copied().filter(|f| begins(f)).map(str::to_owned).collect()
+        FORMS
+            .iter()
+            .copied()
+            .filter(|f| begins(f))
+            .map(str::to_owned)
+            .collect()
     } else if leading.starts_with("\\d") {
         tables().filter(|t| begins(t)).map(str::to_owned).collect()
     } else if word.is_empty() {
@@ -104,10 +127,21 @@ fn candidates(line: &str, pos: usize, names: &Names) -> (usize, Vec<String>) {
     } else {
         // Words of SQL in the case that is typed.
         let lower = word.chars().all(|c| !c.is_uppercase());
-        let cased = |w: &str| if lower { w.to_lowercase() } else { w.to_owned() };
+        let cased = |w: &str| {
+            if lower {
+                w.to_lowercase()
+            } else {
+                w.to_owned()
+            }
+        };
         let columns = names.values().flatten().map(String::as_str);
-        let named = tables().chain(columns).filter(|n| begins(n)).map(str::to_owned);
-        named.chain(WORDS.iter().copied().filter(|w| begins(w)).map(cased)).collect()
+        let named = tables()
+            .chain(columns)
+            .filter(|n| begins(n))
+            .map(str::to_owned);
+        named
+            .chain(WORDS.iter().copied().filter(|w| begins(w)).map(cased))
+            .collect()
     };
     found.sort();
     found.dedup();
@@ -117,14 +151,27 @@ fn candidates(line: &str, pos: usize, names: &Names) -> (usize, Vec<String>) {
 impl Completer for Completion {
     type Candidate = String;
 
-    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(candidates(line, pos, &self.known.0.read().unwrap_or_else(PoisonError::into_inner)))
+    fn complete(
+        &self,
+        line: &str,
+        pos: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(candidates(
+            line,
+            pos,
+            &self.known.0.read().unwrap_or_else(PoisonError::into_inner),
+        ))
     }
 }
 
 impl Validator for Completion {
     fn validate(&self, typed: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        Ok(if is_complete(typed.input()) { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+        Ok(if is_complete(typed.input()) {
+            ValidationResult::Valid(None)
+        } else {
+            ValidationResult::Incomplete
+        })
     }
 }
 
@@ -144,17 +191,28 @@ mod tests {
     fn words_tables_and_columns_are_completed() {
         let columns = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         let mut names = Names::new();
-        let _ = names.insert("archive.bbo".to_owned(), columns(&["ts_event", "bid_price"]));
+        let _ = names.insert(
+            "archive.bbo".to_owned(),
+            columns(&["ts_event", "bid_price"]),
+        );
         let _ = names.insert("spool.bbo".to_owned(), columns(&["ts_event", "bid_price"]));
         let check = |line: &str, start: usize, want: &[&str]| {
-            assert_eq!(candidates(line, line.len(), &names), (start, columns(want)), "{line}");
+            assert_eq!(
+                candidates(line, line.len(), &names),
+                (start, columns(want)),
+                "{line}"
+            );
         };
         check("SEL", 0, &["SELECT"]);
         check("sel", 0, &["select"]);
         check("SELECT bi", 7, &["bid_price"]);
         check("SELECT * FROM archive.", 14, &["archive.bbo"]);
         check("SELECT * FROM bb", 14, &["bbo"]);
-        check("\\", 0, &["\\?", "\\d", "\\format", "\\i", "\\q", "\\timing"]);
+        check(
+            "\\",
+            0,
+            &["\\?", "\\d", "\\format", "\\i", "\\q", "\\timing"],
+        );
         check("\\d sp", 3, &["spool.bbo"]);
         check("\\format ", 8, &["csv", "json", "ndjson", "table"]);
         check("SELECT ", 7, &[]);

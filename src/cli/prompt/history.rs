@@ -1,4 +1,5 @@
-//! Where the lines of earlier prompts are kept: in the folder for state, by the XDG base directory specification.
+//! Where the lines of earlier prompts are kept: in the folder for state, by the XDG base directory
+//! specification.
 //!
 //! Without such a folder, the prompt works and remembers nothing.
 
@@ -32,11 +33,22 @@ mod tests {
     #[test]
     fn the_place_follows_the_specification() {
         let check = |state: &str, home: Option<&str>, want: Option<&str>| {
-            assert_eq!(place(Some(state.into()), home.map(OsString::from)), want.map(PathBuf::from));
+            assert_eq!(
+                place(Some(state.into()), home.map(OsString::from)),
+                want.map(PathBuf::from)
+            );
         };
         check("/state", Some("/home/x"), Some("/state/qlc/history"));
-        check("", Some("/home/x"), Some("/home/x/.local/state/qlc/history"));
-        check("state", Some("/home/x"), Some("/home/x/.local/state/qlc/history"));
+        check(
+            "",
+            Some("/home/x"),
+            Some("/home/x/.local/state/qlc/history"),
+        );
+        check(
+            "state",
+            Some("/home/x"),
+            Some("/home/x/.local/state/qlc/history"),
+        );
         check("", None, None);
     }
 }

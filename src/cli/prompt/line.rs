@@ -39,7 +39,8 @@ pub(super) enum Asked {
     End,
 }
 
-/// Whether what was typed so far can be run: a command is one line, statements end with a semicolon.
+/// Whether what was typed so far can be run: a command is one line, statements end with a
+/// semicolon.
 pub(super) fn is_complete(text: &str) -> bool {
     let text = text.trim();
     text.starts_with('\\') || word(text).is_some() || split(text).rest.is_empty()
@@ -47,7 +48,12 @@ pub(super) fn is_complete(text: &str) -> bool {
 
 /// What is understood without a backslash, as people type it who know other prompts.
 fn word(text: &str) -> Option<Asked> {
-    match text.trim_end_matches(';').trim().to_ascii_lowercase().as_str() {
+    match text
+        .trim_end_matches(';')
+        .trim()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "exit" | "quit" => Some(Asked::End),
         "help" => Some(Asked::Help),
         _ => None,
@@ -63,9 +69,13 @@ pub(super) fn asked(text: &str) -> Result<Asked> {
     if let Some(asked) = word(text) {
         return Ok(asked);
     }
-    let Some(command) = text.strip_prefix('\\') else { return Ok(Asked::Run(split(text).all())) };
+    let Some(command) = text.strip_prefix('\\') else {
+        return Ok(Asked::Run(split(text).all()));
+    };
     let command = command.trim_end_matches(';').trim();
-    let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let (name, rest) = command
+        .split_once(char::is_whitespace)
+        .unwrap_or((command, ""));
     let rest = rest.trim();
     match (name, rest) {
         ("d" | "dt", "") => Ok(Asked::Tables),
@@ -74,12 +84,16 @@ pub(super) fn asked(text: &str) -> Result<Asked> {
             Ok(form) if form != OutputFormat::Parquet => Ok(Asked::Format(form)),
             _ => Err(Error::usage("write \\format table, csv, json or ndjson")),
         },
-        ("i", "") => Err(Error::usage("write the file after it, as in \\i report.sql")),
+        ("i", "") => Err(Error::usage(
+            "write the file after it, as in \\i report.sql",
+        )),
         ("i", file) => Ok(Asked::File(PathBuf::from(file))),
         ("timing", "") => Ok(Asked::Timing),
         ("?" | "h" | "help", _) => Ok(Asked::Help),
         ("q", "") => Ok(Asked::End),
-        _ => Err(Error::usage(format!("there is no command \\{command}: \\? lists them"))),
+        _ => Err(Error::usage(format!(
+            "there is no command \\{command}: \\? lists them"
+        ))),
     }
 }
 
@@ -90,7 +104,10 @@ mod tests {
     #[test]
     fn lines_are_understood() {
         let check = |text: &str, want: Asked| assert_eq!(asked(text).unwrap(), want, "{text}");
-        check("SELECT 1; SELECT 2", Asked::Run(vec!["SELECT 1".to_owned(), "SELECT 2".to_owned()]));
+        check(
+            "SELECT 1; SELECT 2",
+            Asked::Run(vec!["SELECT 1".to_owned(), "SELECT 2".to_owned()]),
+        );
         check("  ", Asked::Run(Vec::new()));
         check("\\d", Asked::Tables);
         check("\\d archive.bbo;", Asked::Columns("archive.bbo".to_owned()));
@@ -107,7 +124,15 @@ mod tests {
 
     #[test]
     fn a_line_is_complete_when_it_can_be_run() {
-        for text in ["", "\\d", "\\format", "quit", "SELECT 1;", "-- nothing", "SELECT ';';"] {
+        for text in [
+            "",
+            "\\d",
+            "\\format",
+            "quit",
+            "SELECT 1;",
+            "-- nothing",
+            "SELECT ';';",
+        ] {
             assert!(is_complete(text), "{text}");
         }
         for text in ["SELECT 1", "SELECT ';", "SELECT 1; SELECT 2", "/* "] {

@@ -1,7 +1,9 @@
-//! The prompt of `qlc query`: reads lines, runs statements one by one, prints their errors and continues.
+//! The prompt of `qlc query`: reads lines, runs statements one by one, prints their errors and
+//! continues.
 //!
-//! Ctrl-C stops what runs or clears what is typed; only the end of input, `\q` and SIGTERM end it. The only state
-//! between statements is the settings that commands change: each statement looks at the stores as they are then.
+//! Ctrl-C stops what runs or clears what is typed; only the end of input, `\q` and SIGTERM end it.
+//! The only state between statements is the settings that commands change: each statement looks at
+//! the stores as they are then.
 
 mod complete;
 mod history;
@@ -41,20 +43,37 @@ pub(super) struct Setting<'a> {
 pub(super) async fn run(setting: Setting<'_>, console: &Console, signals: &Signals) -> Result<()> {
     let known = Known::default();
     let wrong = |e: ReadlineError| Error::io("the terminal cannot be read", e);
-    let config = Config::builder().completion_type(CompletionType::List).auto_add_history(false);
-    let config = config.max_history_size(history::LINES).and_then(|c| c.history_ignore_dups(true)).map_err(wrong)?;
-    let mut editor: Editor<Completion, DefaultHistory> = Editor::with_config(config.build()).map_err(wrong)?;
-    editor.set_helper(Some(Completion { known: known.clone() }));
+    let config = Config::builder()
+        .completion_type(CompletionType::List)
+        .auto_add_history(false);
+    let config = config
+        .max_history_size(history::LINES)
+        .and_then(|c| c.history_ignore_dups(true))
+        .map_err(wrong)?;
+    let mut editor: Editor<Completion, DefaultHistory> =
+        Editor::with_config(config.build()).map_err(wrong)?;
+    editor.set_helper(Some(Completion {
+        known: known.clone(),
+    }));
     let file = history::file();
     if let Some(file) = &file {
         // The first prompt of all has no file yet.
         let _ = editor.load_history(file);
     }
-    console.line(&format!("qlc {}: \\? lists the commands, \\q ends", env!("CARGO_PKG_VERSION")));
-    let mut prompt = Prompt { setting, console, signals, timing: false };
+    console.line(&format!(
+        "qlc {}: \\? lists the commands, \\q ends",
+        env!("CARGO_PKG_VERSION")
+    ));
+    let mut prompt = Prompt {
+        setting,
+        console,
+        signals,
+        timing: false,
+    };
     prompt.learn(&known);
     loop {
-        // Nothing else waits for this thread: statements run one by one, their operators on threads of their own.
+        // Nothing else waits for this thread: statements run one by one, their operators on threads
+        // of their own.
         let typed = {
             let _reading = signals.reading();
             editor.readline("qlc> ")
@@ -68,13 +87,17 @@ pub(super) async fn run(setting: Setting<'_>, console: &Console, signals: &Signa
         if typed.trim().is_empty() {
             continue;
         }
-        if editor.add_history_entry(typed.trim()).is_ok_and(|added| added)
+        if editor
+            .add_history_entry(typed.trim())
+            .is_ok_and(|added| added)
             && let Some(file) = &file
             && let Err(error) = editor.append_history(file)
         {
             tracing::debug!(%error, file = %file.display(), "the line is not kept");
         }
-        let screen = editor.dimensions().map(|(columns, rows)| Screen { columns, rows });
+        let screen = editor
+            .dimensions()
+            .map(|(columns, rows)| Screen { columns, rows });
         match prompt.answer(&typed, screen).await {
             Ok(true) => break,
             Ok(false) => {}
@@ -97,7 +120,10 @@ impl Prompt<'_> {
     /// Looks up the names for completion while the first line is typed.
     fn learn(&self, known: &Known) {
         let (spool, archive) = (self.setting.stores.0.clone(), self.setting.stores.1.clone());
-        let (limit, dir) = (self.setting.options.memory_limit, self.setting.options.spill_dir.clone());
+        let (limit, dir) = (
+            self.setting.options.memory_limit,
+            self.setting.options.spill_dir.clone(),
+        );
         let known = known.clone();
         drop(tokio::spawn(async move {
             match query::names(&spool, &archive, limit, &dir).await {
@@ -114,13 +140,22 @@ impl Prompt<'_> {
             Asked::Help => self.console.line(HELP),
             Asked::Timing => {
                 self.timing = !self.timing;
-                self.console.line(if self.timing { "timing is on" } else { "timing is off" });
+                self.console.line(if self.timing {
+                    "timing is on"
+                } else {
+                    "timing is off"
+                });
             }
             Asked::Format(form) => self.setting.format = form,
             Asked::Run(statements) => self.all(statements, screen).await?,
             Asked::File(file) => {
-                let text = std::fs::read_to_string(&file)
-                    .map_err(|e| Error::caused(Kind::Usage, format!("{}: cannot be read", file.display()), e))?;
+                let text = std::fs::read_to_string(&file).map_err(|e| {
+                    Error::caused(
+                        Kind::Usage,
+                        format!("{}: cannot be read", file.display()),
+                        e,
+                    )
+                })?;
                 self.all(split(&text).all(), screen).await?;
             }
             Asked::Tables => {
@@ -144,17 +179,32 @@ impl Prompt<'_> {
     async fn one(&self, statement: String, screen: Option<Screen>) -> Result<()> {
         let began = Instant::now();
         let format = self.setting.format.into();
-        let options = Options { statement: Statement::Sql(statement), format, ..self.setting.options.clone() };
+        let options = Options {
+            statement: Statement::Sql(statement),
+            format,
+            ..self.setting.options.clone()
+        };
         let mut out = self.console.out();
         let mut pager = Pager::new(&mut out, screen, std::env::var_os("PAGER"));
         let (spool, archive) = self.setting.stores;
-        let ended = self.signals.or_cancel(Box::pin(query::run(spool, archive, &options, &mut pager))).await;
+        let ended = self
+            .signals
+            .or_cancel(Box::pin(query::run(spool, archive, &options, &mut pager)))
+            .await;
         let took = began.elapsed();
-        pager.finish().map_err(|e| Error::io("the terminal cannot be written", e)).or_else(left)?;
+        pager
+            .finish()
+            .map_err(|e| Error::io("the terminal cannot be written", e))
+            .or_else(left)?;
         out.finish()?;
         let answer = ended?;
-        let time = if self.timing { format!(" in {:.3} s", took.as_secs_f64()) } else { String::new() };
-        self.console.line(&format!("{}{time}", show::rows(answer.rows)));
+        let time = if self.timing {
+            format!(" in {:.3} s", took.as_secs_f64())
+        } else {
+            String::new()
+        };
+        self.console
+            .line(&format!("{}{time}", show::rows(answer.rows)));
         if let Some(text) = show::lacking(answer) {
             self.console.line(&text);
         }

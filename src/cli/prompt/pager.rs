@@ -1,4 +1,5 @@
-//! Where a result goes at the prompt: to the terminal while it fits on the screen, else through the pager.
+//! Where a result goes at the prompt: to the terminal while it fits on the screen, else through the
+//! pager.
 //!
 //! Never more than a screen is held in memory: what follows is passed on as it comes.
 
@@ -37,12 +38,31 @@ enum To {
 }
 
 impl<'a> Pager<'a> {
-    /// Results for `out`, a terminal with this screen. `wanted` is what `PAGER` says: nothing and `cat` want no pager.
-    pub(super) fn new(out: &'a mut (dyn Write + Send), screen: Option<Screen>, wanted: Option<OsString>) -> Self {
+    /// Results for `out`, a terminal with this screen. `wanted` is what `PAGER` says: nothing and
+    /// `cat` want no pager.
+    pub(super) fn new(
+        out: &'a mut (dyn Write + Send),
+        screen: Option<Screen>,
+        wanted: Option<OsString>,
+    ) -> Self {
         let wanted = wanted.unwrap_or_else(|| OsString::from("less"));
         let command = Some(wanted).filter(|command| !command.is_empty() && command != "cat");
-        let to = if screen.is_some() && command.is_some() { To::Held(Vec::new()) } else { To::Plain };
-        Self { command, screen: screen.unwrap_or(Screen { columns: 0, rows: 0 }), column: 0, lines: 0, out, to }
+        let to = if screen.is_some() && command.is_some() {
+            To::Held(Vec::new())
+        } else {
+            To::Plain
+        };
+        Self {
+            command,
+            screen: screen.unwrap_or(Screen {
+                columns: 0,
+                rows: 0,
+            }),
+            column: 0,
+            lines: 0,
+            out,
+            to,
+        }
     }
 
     /// Whether the text so far, with the prompt below it, fits on the screen.
@@ -71,7 +91,10 @@ impl<'a> Pager<'a> {
     /// Starts the pager; `None` where there is none.
     fn pager(&self) -> Option<Child> {
         let mut shell = Command::new("sh");
-        let _ = shell.arg("-c").arg(self.command.as_ref()?).stdin(Stdio::piped());
+        let _ = shell
+            .arg("-c")
+            .arg(self.command.as_ref()?)
+            .stdin(Stdio::piped());
         if std::env::var_os("LESS").is_none() {
             // Long lines are not folded, and the screen stays as it was left.
             let _ = shell.env("LESS", "-RSX");
@@ -105,7 +128,9 @@ impl Write for Pager<'_> {
             if self.fits(bytes) {
                 return Ok(bytes.len());
             }
-            let To::Held(held) = std::mem::replace(&mut self.to, To::Plain) else { return Ok(bytes.len()) };
+            let To::Held(held) = std::mem::replace(&mut self.to, To::Plain) else {
+                return Ok(bytes.len());
+            };
             if let Some(child) = self.pager() {
                 self.to = To::Piped(child);
             }
@@ -133,7 +158,14 @@ mod tests {
 
     fn through(command: &str, text: &str) -> (String, bool) {
         let mut out = Vec::new();
-        let mut pager = Pager::new(&mut out, Some(Screen { columns: 10, rows: 5 }), Some(command.into()));
+        let mut pager = Pager::new(
+            &mut out,
+            Some(Screen {
+                columns: 10,
+                rows: 5,
+            }),
+            Some(command.into()),
+        );
         pager.write_all(text.as_bytes()).unwrap();
         let piped = matches!(pager.to, To::Piped(_));
         pager.finish().unwrap();
@@ -144,7 +176,11 @@ mod tests {
     fn what_fits_on_the_screen_needs_no_pager() {
         let check = |text: &str, piped: bool| {
             let (out, was) = through("cat > /dev/null", text);
-            assert_eq!((was, out.as_str()), (piped, if piped { "" } else { text }), "{text:?}");
+            assert_eq!(
+                (was, out.as_str()),
+                (piped, if piped { "" } else { text }),
+                "{text:?}"
+            );
         };
         check("", false);
         check("1\n2\n3\n", false);
@@ -153,6 +189,9 @@ mod tests {
         check("123456789012345678901\n", false);
         check("123456789012345678901\n2\n", true);
         check("──────────\n──────────\n──────────\n", false);
-        assert_eq!(through("cat", "1\n2\n3\n4\n5\n"), ("1\n2\n3\n4\n5\n".to_owned(), false));
+        assert_eq!(
+            through("cat", "1\n2\n3\n4\n5\n"),
+            ("1\n2\n3\n4\n5\n".to_owned(), false)
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The settings of the collector: a flag, else the environment, else `[collect]` of the configuration file, else the
-//! default.
+//! The settings of the collector: a flag, else the environment, else `[collect]` of the
+//! configuration file, else the default.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -51,14 +51,32 @@ impl Collecting {
     pub(crate) fn merge(typed: &Collect, file: &CollectFile) -> Self {
         Self {
             feeds: merged(&typed.feeds, file),
-            commit_every: typed.commit_every.or(file.commit_every).unwrap_or(COMMIT_EVERY),
-            rotate_after: typed.rotate_after.or(file.rotate_after).unwrap_or(ROTATE_AFTER),
-            rotate_size: typed.rotate_size.or(file.rotate_size).unwrap_or(ROTATE_SIZE),
-            memory_limit: typed.memory_limit.or(file.memory_limit).unwrap_or(MEMORY_LIMIT),
-            renew_after: typed.renew_after.or(file.renew_after).unwrap_or(RENEW_AFTER),
+            commit_every: typed
+                .commit_every
+                .or(file.commit_every)
+                .unwrap_or(COMMIT_EVERY),
+            rotate_after: typed
+                .rotate_after
+                .or(file.rotate_after)
+                .unwrap_or(ROTATE_AFTER),
+            rotate_size: typed
+                .rotate_size
+                .or(file.rotate_size)
+                .unwrap_or(ROTATE_SIZE),
+            memory_limit: typed
+                .memory_limit
+                .or(file.memory_limit)
+                .unwrap_or(MEMORY_LIMIT),
+            renew_after: typed
+                .renew_after
+                .or(file.renew_after)
+                .unwrap_or(RENEW_AFTER),
             silence: typed.silence.or(file.silence).unwrap_or(SILENCE),
             retry_cap: typed.retry_cap.or(file.retry_cap).unwrap_or(RETRY_CAP),
-            relist_every: typed.relist_every.or(file.relist_every).unwrap_or(RELIST_EVERY),
+            relist_every: typed
+                .relist_every
+                .or(file.relist_every)
+                .unwrap_or(RELIST_EVERY),
             listen: typed.listen.or(file.listen),
         }
     }
@@ -97,13 +115,18 @@ fn merged(typed: &Feeds, file: &CollectFile) -> Feeds {
 }
 
 fn either<T: Clone>(first: &[T], second: &[T]) -> Vec<T> {
-    if first.is_empty() { second.to_vec() } else { first.to_vec() }
+    if first.is_empty() {
+        second.to_vec()
+    } else {
+        first.to_vec()
+    }
 }
 
 fn present(feeds: &Feeds) -> Result<()> {
-    for (name, empty, example) in
-        [("exchange", feeds.exchange.is_empty(), "binance"), ("symbol", feeds.symbol.is_empty(), "btcusdt")]
-    {
+    for (name, empty, example) in [
+        ("exchange", feeds.exchange.is_empty(), "binance"),
+        ("symbol", feeds.symbol.is_empty(), "btcusdt"),
+    ] {
         if empty {
             return Err(Error::usage(format!(
                 "no {name} is named: say --{name} {example}, QLC_COLLECT_{}, or {name} = [\"{example}\"] below [collect] of \

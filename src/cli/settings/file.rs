@@ -1,7 +1,7 @@
 //! The configuration file: TOML with every setting, each of which may be left out.
 //!
-//! Unknown keys, and values that a flag would refuse, are errors that name the file and the key. Values go through the
-//! readers of the flags, so that both have the same ranges.
+//! Unknown keys, and values that a flag would refuse, are errors that name the file and the key.
+//! Values go through the readers of the flags, so that both have the same ranges.
 
 use std::{
     fs,
@@ -18,7 +18,9 @@ use super::{
     told::Told,
 };
 use crate::{
-    cli::args::{Global, connections, duration, feed_time, keep_days, retries, workers, zstd_level},
+    cli::args::{
+        Global, connections, duration, feed_time, keep_days, retries, workers, zstd_level,
+    },
     error::{Error, Kind, Result},
     feed::{event, instrument::Wish, venue::Venue},
     storage::spools::Spools,
@@ -83,12 +85,19 @@ impl File {
     /// # Errors
     /// When it cannot be read, or is wrong.
     pub(super) fn of(global: &Global) -> Result<Self> {
-        global.config.as_deref().map_or_else(|| Ok(Self::default()), Self::read)
+        global
+            .config
+            .as_deref()
+            .map_or_else(|| Ok(Self::default()), Self::read)
     }
 
     fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|e| {
-            Error::caused(Kind::Usage, format!("{}: the configuration cannot be read", path.display()), e)
+            Error::caused(
+                Kind::Usage,
+                format!("{}: the configuration cannot be read", path.display()),
+                e,
+            )
         })?;
         Self::parse(&text, path)
     }
@@ -96,18 +105,39 @@ impl File {
     /// Reads the text of the file at `path`; relative paths in it begin where the file lies.
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self> {
         let mut table: Table = text.parse().map_err(|e: toml::de::Error| {
-            let line = e.span().map_or(1, |span| text.get(..span.start).unwrap_or(text).lines().count().max(1));
-            Error::usage(format!("{}: line {line} is not TOML: {}", path.display(), e.message()))
+            let line = e.span().map_or(1, |span| {
+                text.get(..span.start)
+                    .unwrap_or(text)
+                    .lines()
+                    .count()
+                    .max(1)
+            });
+            Error::usage(format!(
+                "{}: line {line} is not TOML: {}",
+                path.display(),
+                e.message()
+            ))
         })?;
         let lines = lines(text);
         let of_collect = table.remove(keys::SECTION);
-        let top = Section { path, name: "", table };
+        let top = Section {
+            path,
+            name: "",
+            table,
+        };
         top.knows(&keys::TOP)?;
         let collect = match of_collect {
             None => CollectFile::default(),
-            Some(Value::Table(table)) => CollectFile::of(&Section { path, name: "collect.", table })?,
+            Some(Value::Table(table)) => CollectFile::of(&Section {
+                path,
+                name: "collect.",
+                table,
+            })?,
             Some(other) => {
-                return Err(top.wrong(format!("collect is {}, not a section; write [collect]", noun(&other))));
+                return Err(top.wrong(format!(
+                    "collect is {}, not a section; write [collect]",
+                    noun(&other)
+                )));
             }
         };
         Ok(Self {
@@ -134,7 +164,9 @@ impl File {
                 part_size: top.size("part_size", "8MiB")?,
             },
             told: Told {
-                metrics_file: top.place("metrics_file", "/var/lib/node_exporter/qlc.prom")?.map(PathBuf::from),
+                metrics_file: top
+                    .place("metrics_file", "/var/lib/node_exporter/qlc.prom")?
+                    .map(PathBuf::from),
                 metrics_push: top.text("metrics_push", "http://127.0.0.1:9091")?,
                 notify: top.text("notify", "https://hooks.example.org/qlc")?,
             },
@@ -160,7 +192,8 @@ impl CollectFile {
             retry_cap: section.parsed("retry_cap", "30s", feed_time)?,
             relist_every: section.parsed("relist_every", "1h", feed_time)?,
             listen: section.parsed("listen", "127.0.0.1:9100", |text| {
-                text.parse().map_err(|_| Error::usage("write an address and a port, as in 127.0.0.1:9100"))
+                text.parse()
+                    .map_err(|_| Error::usage("write an address and a port, as in 127.0.0.1:9100"))
             })?,
             endpoints: section.urls("endpoints")?,
         })
@@ -172,7 +205,10 @@ fn lines(text: &str) -> Vec<(String, usize)> {
     let mut section = String::new();
     let mut found = Vec::new();
     for (number, line) in (1..).zip(text.lines().map(str::trim)) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.split(']').next())
+        {
             section = format!("{}.", name.trim());
             found.push((name.trim().to_owned(), number));
         } else if let Some((key, _)) = line.split_once('=').filter(|_| !line.starts_with('#')) {

@@ -1,6 +1,7 @@
 //! The names of all settings in a configuration file.
 //!
-//! Each is also the name of the argument that clap knows it by, which is how `config show` finds flag and variable.
+//! Each is also the name of the argument that clap knows it by, which is how `config show` finds
+//! flag and variable.
 
 /// The settings at the top of the file.
 pub(crate) const TOP: [&str; 23] = [

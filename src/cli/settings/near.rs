@@ -2,7 +2,10 @@
 
 /// The one of `known` that `word` was probably meant to be: at most a third of its letters differ.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = known.into_iter().map(|name| (distance(word, name), name)).min()?;
+    let near = known
+        .into_iter()
+        .map(|name| (distance(word, name), name))
+        .min()?;
     (near.0 * 3 <= near.1.chars().count()).then_some(near.1)
 }
 
@@ -15,7 +18,9 @@ pub(super) fn distance(from: &str, to: &str) -> usize {
         let mut left = taken + 1;
         next.push(left);
         for ((wanted, diagonal), above) in to.iter().zip(&row).zip(row.iter().skip(1)) {
-            left = (diagonal + usize::from(*wanted != letter)).min(above + 1).min(left + 1);
+            left = (diagonal + usize::from(*wanted != letter))
+                .min(above + 1)
+                .min(left + 1);
             next.push(left);
         }
         row = next;

@@ -31,11 +31,17 @@ impl Section<'_> {
     }
 
     pub(super) fn knows(&self, known: &[&'static str]) -> Result<()> {
-        let Some(key) = self.table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+        let Some(key) = self.table.keys().find(|key| !known.contains(&key.as_str())) else {
+            return Ok(());
+        };
         let name = self.name;
-        let hint =
-            nearest(key, known.iter().copied()).map_or_else(String::new, |near| format!(" did you mean {name}{near}?"));
-        let section = if name.is_empty() { ", and the section [collect]" } else { "" };
+        let hint = nearest(key, known.iter().copied())
+            .map_or_else(String::new, |near| format!(" did you mean {name}{near}?"));
+        let section = if name.is_empty() {
+            ", and the section [collect]"
+        } else {
+            ""
+        };
         Err(self.wrong(format!(
             "{name}{key} is not a setting;{hint} the settings{} are {}{section}",
             if name.is_empty() { "" } else { " of [collect]" },
@@ -64,10 +70,15 @@ impl Section<'_> {
         let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
         // What is nearly a URL is refused later, and not made a path first.
         let stays = place.is_empty() || place.contains("://") || check_place(&place).is_err();
-        if stays { place } else { folder.join(place).display().to_string() }
+        if stays {
+            place
+        } else {
+            folder.join(place).display().to_string()
+        }
     }
 
-    /// Places of collectors: one text, such as a flag has or a list of them; a list of such texts; or names with their places.
+    /// Places of collectors: one text, such as a flag has or a list of them; a list of such texts;
+    /// or names with their places.
     pub(super) fn spools(&self, key: &str, example: &str) -> Result<Option<Spools>> {
         let wrong = |what: &str| {
             self.wrong(format!(
@@ -82,16 +93,28 @@ impl Section<'_> {
                 let one = |(name, place): (&String, &Value)| match place {
                     Value::String(place) => {
                         let collector = name.parse().map_err(|e| self.in_key(key, &e))?;
-                        Ok(SpoolRoot { collector: Some(collector), place: place.clone() })
+                        Ok(SpoolRoot {
+                            collector: Some(collector),
+                            place: place.clone(),
+                        })
                     }
-                    other => Err(self.wrong(format!("{}{key}.{name} is {}, not a text", self.name, noun(other)))),
+                    other => Err(self.wrong(format!(
+                        "{}{key}.{name} is {}, not a text",
+                        self.name,
+                        noun(other)
+                    ))),
                 };
                 all.iter().map(one).collect::<Result<_>>()?
             }
-            Some(Value::Array(all)) if all.iter().all(Value::is_str) => {
-                all.iter().filter_map(Value::as_str).map(parsed).collect::<Result<_>>()?
-            }
-            Some(Value::String(text)) => spools::listed(text).into_iter().map(parsed).collect::<Result<_>>()?,
+            Some(Value::Array(all)) if all.iter().all(Value::is_str) => all
+                .iter()
+                .filter_map(Value::as_str)
+                .map(parsed)
+                .collect::<Result<_>>()?,
+            Some(Value::String(text)) => spools::listed(text)
+                .into_iter()
+                .map(parsed)
+                .collect::<Result<_>>()?,
             Some(Value::Array(_)) => return Err(wrong("a list, not one of texts")),
             Some(other) => {
                 return Err(self.wrong(format!(
@@ -101,18 +124,38 @@ impl Section<'_> {
                 )));
             }
         };
-        let rooted = all.into_iter().map(|one| SpoolRoot { place: self.rooted(one.place), ..one });
-        Spools::of(rooted.collect()).map(Some).map_err(|e| self.in_key(key, &e))
+        let rooted = all.into_iter().map(|one| SpoolRoot {
+            place: self.rooted(one.place),
+            ..one
+        });
+        Spools::of(rooted.collect())
+            .map(Some)
+            .map_err(|e| self.in_key(key, &e))
     }
 
-    pub(super) fn parsed<T>(&self, key: &str, example: &str, read: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
-        self.text(key, example)?.map(|text| read(&text).map_err(|e| self.in_key(key, &e))).transpose()
+    pub(super) fn parsed<T>(
+        &self,
+        key: &str,
+        example: &str,
+        read: impl Fn(&str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.text(key, example)?
+            .map(|text| read(&text).map_err(|e| self.in_key(key, &e)))
+            .transpose()
     }
 
-    /// A number, as one or as a text: both go the same way, so that they have the same range and message.
-    pub(super) fn number<T>(&self, key: &str, example: &str, read: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    /// A number, as one or as a text: both go the same way, so that they have the same range and
+    /// message.
+    pub(super) fn number<T>(
+        &self,
+        key: &str,
+        example: &str,
+        read: impl Fn(&str) -> Result<T>,
+    ) -> Result<Option<T>> {
         match self.table.get(key) {
-            Some(Value::Integer(number)) => read(&number.to_string()).map(Some).map_err(|e| self.in_key(key, &e)),
+            Some(Value::Integer(number)) => read(&number.to_string())
+                .map(Some)
+                .map_err(|e| self.in_key(key, &e)),
             _ => self.parsed(key, example, read),
         }
     }
@@ -125,7 +168,11 @@ impl Section<'_> {
         match self.table.get(key) {
             None => Ok(None),
             Some(Value::Boolean(flag)) => Ok(Some(*flag)),
-            Some(other) => Err(self.wrong(format!("{}{key} is {}, not true or false", self.name, noun(other)))),
+            Some(other) => Err(self.wrong(format!(
+                "{}{key} is {}, not true or false",
+                self.name,
+                noun(other)
+            ))),
         }
     }
 
@@ -158,7 +205,9 @@ impl Section<'_> {
             None => Ok(Vec::new()),
             Some(Value::Table(all)) => {
                 let one = |(name, url): (&String, &Value)| match url {
-                    Value::String(url) => feed_url(&format!("{name}={url}")).map_err(|e| self.in_key(key, &e)),
+                    Value::String(url) => {
+                        feed_url(&format!("{name}={url}")).map_err(|e| self.in_key(key, &e))
+                    }
                     other => Err(wrong(&format!("{name} is {}", noun(other)))),
                 };
                 all.iter().map(one).collect()

@@ -26,9 +26,18 @@ impl Told {
     /// Typed, else from the environment, else from the file.
     pub(super) fn merge(global: &Global, file: Self) -> Self {
         // An empty flag is how a setting of the file is turned off for one run.
-        let text = |typed: &Option<String>, file| typed.clone().or(file).filter(|url: &String| !url.trim().is_empty());
+        let text = |typed: &Option<String>, file| {
+            typed
+                .clone()
+                .or(file)
+                .filter(|url: &String| !url.trim().is_empty())
+        };
         Self {
-            metrics_file: global.metrics_file.clone().or(file.metrics_file).filter(|path| !path.as_os_str().is_empty()),
+            metrics_file: global
+                .metrics_file
+                .clone()
+                .or(file.metrics_file)
+                .filter(|path| !path.as_os_str().is_empty()),
             metrics_push: text(&global.metrics_push, file.metrics_push),
             notify: text(&global.notify, file.notify),
         }
@@ -41,7 +50,10 @@ impl Told {
 
     /// Refuses what is no URL.
     pub(super) fn check(&self) -> Result<()> {
-        for (url, name) in [(&self.notify, "notify"), (&self.metrics_push, "metrics_push")] {
+        for (url, name) in [
+            (&self.notify, "notify"),
+            (&self.metrics_push, "metrics_push"),
+        ] {
             // Not repeated: the URL of a webhook is a secret.
             if url.as_deref().is_some_and(|url| http_url(url).is_none()) {
                 return Err(Error::usage(format!(
@@ -57,5 +69,7 @@ impl Told {
 
 /// A URL of the web, if the text is one.
 pub(crate) fn http_url(text: &str) -> Option<Url> {
-    Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
+    Url::parse(text)
+        .ok()
+        .filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
 }

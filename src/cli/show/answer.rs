@@ -7,5 +7,6 @@ use crate::query::Answer;
 pub(crate) fn lacking(answer: Answer) -> Option<String> {
     let files = count(answer.left_out, "file");
     let are = if answer.left_out == 1 { "is" } else { "are" };
-    (answer.left_out > 0).then(|| format!("the answer is not complete: {files} of the spool {are} left out"))
+    (answer.left_out > 0)
+        .then(|| format!("the answer is not complete: {files} of the spool {are} left out"))
 }

@@ -21,6 +21,11 @@ pub(crate) fn checks(all: &[Check]) -> String {
     }
     let number = |level| all.iter().filter(|check| check.level == level).count();
     let (problems, warnings) = (number(Level::Problem), number(Level::Warning));
-    let _ = write!(text, "{}, {}", count(problems, "problem"), count(warnings, "warning"));
+    let _ = write!(
+        text,
+        "{}, {}",
+        count(problems, "problem"),
+        count(warnings, "warning")
+    );
     text
 }

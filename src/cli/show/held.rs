@@ -32,22 +32,38 @@ pub(crate) fn held(all: &[Held], look: Look) -> String {
             Cell::new(&one.entry.error_type),
             Cell::new(state(one.state)),
             Cell::new(bytes(one.entry.size)),
-            Cell::new(one.entry.rows.map_or_else(|| "all".to_owned(), |n| indicatif::HumanCount(n).to_string())),
+            Cell::new(one.entry.rows.map_or_else(
+                || "all".to_owned(),
+                |n| indicatif::HumanCount(n).to_string(),
+            )),
             Cell::new(&one.entry.time),
         ]
     });
     let mut text = table(&columns, lines, look);
     for one in all {
-        let _ = writeln!(text, "{}/{}: {}", one.partition, line(&one.entry.kept_as), line(&one.entry.message));
+        let _ = writeln!(
+            text,
+            "{}/{}: {}",
+            one.partition,
+            line(&one.entry.kept_as),
+            line(&one.entry.message)
+        );
     }
     let states = grouped(all, |one| state(one.state).to_owned());
-    let states: Vec<String> = states.iter().map(|(name, group)| format!("{} {name}", group.len())).collect();
+    let states: Vec<String> = states
+        .iter()
+        .map(|(name, group)| format!("{} {name}", group.len()))
+        .collect();
     let _ = writeln!(text, "{}: {}", entries(all.len()), states.join(", "));
     text
 }
 
 fn entries(number: usize) -> String {
-    if number == 1 { "1 entry".to_owned() } else { format!("{} entries", indicatif::HumanCount(number as u64)) }
+    if number == 1 {
+        "1 entry".to_owned()
+    } else {
+        format!("{} entries", indicatif::HumanCount(number as u64))
+    }
 }
 
 fn state(state: EntryState) -> &'static str {
@@ -65,7 +81,10 @@ pub(crate) fn entry(held: &Held) -> String {
         ("error", entry.error_type.to_string()),
         ("message", entry.message.clone()),
         ("source", entry.source_path.clone()),
-        ("size", format!("{} ({} bytes)", bytes(entry.size), entry.size)),
+        (
+            "size",
+            format!("{} ({} bytes)", bytes(entry.size), entry.size),
+        ),
         ("sha256", entry.sha256.clone()),
         ("time", entry.time.clone()),
         ("qlc version", entry.qlc_version.clone()),
@@ -77,9 +96,23 @@ pub(crate) fn entry(held: &Held) -> String {
     match (&entry.salvaged, entry.rows) {
         (Some(lost), number) => {
             let groups: Vec<String> = lost.row_groups.iter().map(ToString::to_string).collect();
-            facts.push(("lost", format!("{}, row groups {}", rows(number.unwrap_or(0)), groups.join(", "))));
+            facts.push((
+                "lost",
+                format!(
+                    "{}, row groups {}",
+                    rows(number.unwrap_or(0)),
+                    groups.join(", ")
+                ),
+            ));
             let span = |end: &Option<String>| end.clone().unwrap_or_else(|| "unknown".to_owned());
-            facts.push(("lost from", format!("{} to {}", span(&lost.ts_event_min), span(&lost.ts_event_max))));
+            facts.push((
+                "lost from",
+                format!(
+                    "{} to {}",
+                    span(&lost.ts_event_min),
+                    span(&lost.ts_event_max)
+                ),
+            ));
         }
         (None, Some(number)) => facts.push(("kept rows", rows(number))),
         (None, None) => {}
@@ -103,15 +136,32 @@ pub(crate) fn retried(all: &[Retried], look: Look) -> String {
             Tried::QuarantinedAgain | Tried::Pending => Color::Yellow,
             Tried::Refused | Tried::Unproven => Color::Red,
         };
-        vec![Cell::new(&one.held.partition), Cell::new(line(&one.held.entry.kept_as)), marked(tried(one.tried), colour)]
+        vec![
+            Cell::new(&one.held.partition),
+            Cell::new(line(&one.held.entry.kept_as)),
+            marked(tried(one.tried), colour),
+        ]
     });
     let mut text = table(&columns, lines, look);
     for one in all {
-        let back = if one.put_back { "; it was put back into the spool, which it had left" } else { "" };
-        let _ = writeln!(text, "{}/{}: {}{back}", one.held.partition, line(&one.held.entry.kept_as), line(&one.reason));
+        let back = if one.put_back {
+            "; it was put back into the spool, which it had left"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            text,
+            "{}/{}: {}{back}",
+            one.held.partition,
+            line(&one.held.entry.kept_as),
+            line(&one.reason)
+        );
     }
     let groups = grouped(all, |one| tried(one.tried).to_owned());
-    let groups: Vec<String> = groups.iter().map(|(name, group)| format!("{} {name}", group.len())).collect();
+    let groups: Vec<String> = groups
+        .iter()
+        .map(|(name, group)| format!("{} {name}", group.len()))
+        .collect();
     let _ = writeln!(text, "{}: {}", count(all.len(), "file"), groups.join(", "));
     text
 }

@@ -1,4 +1,5 @@
-//! What an import did with each partition: a table, all reasons below it, and the commands for what was left alone.
+//! What an import did with each partition: a table, all reasons below it, and the commands for what
+//! was left alone.
 
 use std::fmt::Write;
 
@@ -19,9 +20,15 @@ pub(crate) fn imported(all: &[Imported], dry_run: bool, look: Look) -> String {
         return "nothing to import: there is no partition\n".to_owned();
     }
     let mut text = String::new();
-    let (resting, told): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.outcome == Outcome::UpToDate);
+    let (resting, told): (Vec<_>, Vec<_>) =
+        all.iter().partition(|one| one.outcome == Outcome::UpToDate);
     if !told.is_empty() {
-        let columns = [("partition", false), ("result", false), ("rows", true), ("bytes", true)];
+        let columns = [
+            ("partition", false),
+            ("result", false),
+            ("rows", true),
+            ("bytes", true),
+        ];
         let lines = told.iter().map(|one| {
             vec![
                 Cell::new(name(one)),
@@ -46,25 +53,43 @@ pub(crate) fn imported(all: &[Imported], dry_run: bool, look: Look) -> String {
     }
     if mendable.len() > FEW {
         let more = count(mendable.len() - FEW, "partition");
-        let _ = writeln!(text, "likewise for {more} more; --format json prints the commands of each");
+        let _ = writeln!(
+            text,
+            "likewise for {more} more; --format json prints the commands of each"
+        );
     }
     if !resting.is_empty() {
-        let _ = writeln!(text, "nothing to do for {}, because they have receipts", count(resting.len(), "partition"));
+        let _ = writeln!(
+            text,
+            "nothing to do for {}, because they have receipts",
+            count(resting.len(), "partition")
+        );
     }
     let parts = Outcome::ALL.iter().filter_map(|outcome| {
         let number = all.iter().filter(|one| one.outcome == *outcome).count();
         (number > 0).then(|| format!("{number} {}", outcome.word()))
     });
     let parts: Vec<String> = parts.collect();
-    let end = if dry_run { "; a dry run changes nothing" } else { "" };
-    let _ = writeln!(text, "{}: {}{end}", count(all.len(), "partition"), parts.join(", "));
+    let end = if dry_run {
+        "; a dry run changes nothing"
+    } else {
+        ""
+    };
+    let _ = writeln!(
+        text,
+        "{}: {}{end}",
+        count(all.len(), "partition"),
+        parts.join(", ")
+    );
     text
 }
 
 /// The partition, and how many raw files of it these are.
 fn name(one: &Imported) -> String {
-    one.raw_files
-        .map_or_else(|| one.partition.to_string(), |files| format!("{} ({})", one.partition, count(files, "raw file")))
+    one.raw_files.map_or_else(
+        || one.partition.to_string(),
+        |files| format!("{} ({})", one.partition, count(files, "raw file")),
+    )
 }
 
 fn result(outcome: Outcome) -> Cell {
@@ -76,8 +101,10 @@ fn result(outcome: Outcome) -> Cell {
         | Outcome::Rewritable
         | Outcome::UpToDate => marked(outcome.word(), Color::Green),
         Outcome::LostRace => marked(outcome.word(), Color::Yellow),
-        Outcome::Unfit | Outcome::Refused | Outcome::Damaged | Outcome::Failed | Outcome::Unknown => {
-            marked(&outcome.word().to_uppercase(), Color::Red)
-        }
+        Outcome::Unfit
+        | Outcome::Refused
+        | Outcome::Damaged
+        | Outcome::Failed
+        | Outcome::Unknown => marked(&outcome.word().to_uppercase(), Color::Red),
     }
 }

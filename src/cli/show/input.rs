@@ -22,8 +22,15 @@ pub(crate) fn input(input: &InputSummary) -> String {
         let _ = writeln!(text, "ignored {more}; --format json names each");
     }
     if !input.ignored.is_empty() {
-        let seen = count(usize::try_from(input.files).unwrap_or(usize::MAX), "Parquet file");
-        let _ = writeln!(text, "{seen} seen in the spool, {} of them ignored", input.ignored.len());
+        let seen = count(
+            usize::try_from(input.files).unwrap_or(usize::MAX),
+            "Parquet file",
+        );
+        let _ = writeln!(
+            text,
+            "{seen} seen in the spool, {} of them ignored",
+            input.ignored.len()
+        );
     }
     text
 }

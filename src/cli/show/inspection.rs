@@ -10,8 +10,18 @@ use crate::{cli::console::Look, inspect::FileInspection, model::plain::line};
 /// The text of one inspected file.
 pub(crate) fn inspection(file: &FileInspection, look: Look) -> String {
     let mut facts = vec![
-        ("size", format!("{} ({} bytes)", bytes(file.bytes), file.bytes)),
-        ("rows", format!("{} in {}", rows(file.rows), count(file.row_groups, "row group"))),
+        (
+            "size",
+            format!("{} ({} bytes)", bytes(file.bytes), file.bytes),
+        ),
+        (
+            "rows",
+            format!(
+                "{} in {}",
+                rows(file.rows),
+                count(file.row_groups, "row group")
+            ),
+        ),
     ];
     if let Some(writer) = &file.created_by {
         facts.push(("written by", line(writer).into_owned()));
@@ -24,19 +34,44 @@ pub(crate) fn inspection(file: &FileInspection, look: Look) -> String {
     }
     facts.push(("order", order(file).to_owned()));
     if let Some(hash) = &file.row_hash {
-        facts.push(("row hash", format!("{hash} ({})", footer(hash, file.row_hash_in_footer.as_deref()))));
+        facts.push((
+            "row hash",
+            format!(
+                "{hash} ({})",
+                footer(hash, file.row_hash_in_footer.as_deref())
+            ),
+        ));
     }
     let mut text = format!("{}\n", line(&file.path));
     for (name, fact) in facts {
         let _ = writeln!(text, "  {name:<11} {fact}");
     }
     if !file.columns.is_empty() {
-        let columns = [("column", false), ("type", false), ("compression", false), ("encodings", false)];
+        let columns = [
+            ("column", false),
+            ("type", false),
+            ("compression", false),
+            ("encodings", false),
+        ];
         let lines = file.columns.iter().map(|column| {
-            let texts = [&column.name, &column.physical_type, &column.compression, &column.encodings];
+            let texts = [
+                &column.name,
+                &column.physical_type,
+                &column.compression,
+                &column.encodings,
+            ];
             texts.map(|text| Cell::new(line(text))).to_vec()
         });
-        for row in table(&columns, lines, Look { width: None, ..look }).lines() {
+        for row in table(
+            &columns,
+            lines,
+            Look {
+                width: None,
+                ..look
+            },
+        )
+        .lines()
+        {
             let _ = writeln!(text, "  {row}");
         }
     }

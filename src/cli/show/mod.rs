@@ -1,6 +1,7 @@
 //! How results look for a person. Pure: values in, text out.
 //!
-//! Colour never carries meaning alone, and messages are printed below a table, so that a narrow table cuts none off.
+//! Colour never carries meaning alone, and messages are printed below a table, so that a narrow
+//! table cuts none off.
 
 mod answer;
 mod checks;

@@ -13,8 +13,8 @@ use crate::{
 /// From this width on there is room for the sha256.
 const WIDE: u16 = 110;
 
-/// The closing text of a compaction: each partition that was not plain, or a table of all, and a line that sums up. Where a
-/// few partitions needed nothing, and there are no others, it says why.
+/// The closing text of a compaction: each partition that was not plain, or a table of all, and a
+/// line that sums up. Where a few partitions needed nothing, and there are no others, it says why.
 pub(crate) fn outcomes(outcomes: &[Outcome], look: Look, lists_all: bool) -> String {
     if outcomes.is_empty() {
         return "nothing to do, because there is no partition to look at\n".to_owned();
@@ -23,12 +23,23 @@ pub(crate) fn outcomes(outcomes: &[Outcome], look: Look, lists_all: bool) -> Str
         _ if lists_all => every(outcomes, look),
         // Whoever asks for a day or two wants to know why nothing was done.
         few if few.len() <= FEW && few.iter().all(|outcome| outcome.status == Status::UpToDate) => {
-            idle(few.iter().filter(|one| is_plain(one)).map(|one| (&one.partition, one.message.clone())).collect())
+            idle(
+                few.iter()
+                    .filter(|one| is_plain(one))
+                    .map(|one| (&one.partition, one.message.clone()))
+                    .collect(),
+            )
         }
         _ => String::new(),
     };
     for outcome in outcomes.iter().filter(|outcome| !is_plain(outcome)) {
-        let _ = writeln!(text, "{}: {}: {}", outcome.partition, ended(outcome), outcome.message);
+        let _ = writeln!(
+            text,
+            "{}: {}: {}",
+            outcome.partition,
+            ended(outcome),
+            outcome.message
+        );
     }
     text.push_str(&sum(outcomes));
     text
@@ -41,8 +52,13 @@ fn is_plain(outcome: &Outcome) -> bool {
 
 /// A table of what was done, and why each partition was done or not.
 fn every(outcomes: &[Outcome], look: Look) -> String {
-    let (resting, moved): (Vec<_>, Vec<_>) = outcomes.iter().partition(|o| o.status == Status::UpToDate);
-    let mut text = if moved.is_empty() { String::new() } else { outcome_table(&moved, look) };
+    let (resting, moved): (Vec<_>, Vec<_>) =
+        outcomes.iter().partition(|o| o.status == Status::UpToDate);
+    let mut text = if moved.is_empty() {
+        String::new()
+    } else {
+        outcome_table(&moved, look)
+    };
     let plain = moved.into_iter().filter(|outcome| is_plain(outcome));
     for (why, group) in grouped(plain, |outcome| outcome.message.clone()) {
         let _ = match group.as_slice() {
@@ -51,7 +67,11 @@ fn every(outcomes: &[Outcome], look: Look) -> String {
         };
     }
     for one in resting.into_iter().filter(|outcome| is_plain(outcome)) {
-        let _ = writeln!(text, "nothing to do for {}, because {}", one.partition, one.message);
+        let _ = writeln!(
+            text,
+            "nothing to do for {}, because {}",
+            one.partition, one.message
+        );
     }
     text
 }
@@ -75,7 +95,11 @@ fn outcome_table(outcomes: &[&Outcome], look: Look) -> String {
             status(outcome),
             Cell::new(outcome.files),
             Cell::new(indicatif::HumanCount(outcome.rows)),
-            Cell::new(format!("{} → {}", bytes(outcome.bytes_in), bytes(outcome.bytes_out))),
+            Cell::new(format!(
+                "{} → {}",
+                bytes(outcome.bytes_in),
+                bytes(outcome.bytes_out)
+            )),
             Cell::new(format!("{:.1}", outcome.seconds)),
         ];
         if wide {
@@ -126,8 +150,15 @@ fn sum(outcomes: &[Outcome]) -> String {
     if quarantined > 0 {
         parts.push(format!("{quarantined} quarantined"));
     }
-    let written: Vec<_> = outcomes.iter().filter(|o| o.status == Status::Done).collect();
-    let mut text = format!("{}: {}", count(outcomes.len(), "partition"), parts.join(", "));
+    let written: Vec<_> = outcomes
+        .iter()
+        .filter(|o| o.status == Status::Done)
+        .collect();
+    let mut text = format!(
+        "{}: {}",
+        count(outcomes.len(), "partition"),
+        parts.join(", ")
+    );
     if !written.is_empty() {
         let _ = write!(
             text,

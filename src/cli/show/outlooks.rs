@@ -10,10 +10,15 @@ pub(crate) fn outlooks(outlooks: &[Outlook]) -> String {
     if outlooks.is_empty() {
         return "nothing to do, because there is no partition to look at\n".to_owned();
     }
-    let (resting, planned): (Vec<_>, Vec<_>) = outlooks.iter().partition(|o| o.action == Action::Nothing);
+    let (resting, planned): (Vec<_>, Vec<_>) =
+        outlooks.iter().partition(|o| o.action == Action::Nothing);
     let mut text = String::new();
     for outlook in planned {
-        let _ = writeln!(text, "{} {}, because {}", outlook.action, outlook.partition, outlook.reason);
+        let _ = writeln!(
+            text,
+            "{} {}, because {}",
+            outlook.action, outlook.partition, outlook.reason
+        );
         if outlook.files > 0 {
             let _ = write!(
                 text,
@@ -25,14 +30,21 @@ pub(crate) fn outlooks(outlooks: &[Outlook]) -> String {
                 passes(outlook.passes)
             );
             if outlook.quarantined > 0 {
-                let _ = write!(text, ", {} to QUARANTINE", count(outlook.quarantined, "file"));
+                let _ = write!(
+                    text,
+                    ", {} to QUARANTINE",
+                    count(outlook.quarantined, "file")
+                );
             }
             text.push('\n');
         }
         for line in &outlook.plan {
             let _ = writeln!(text, "    {line}");
         }
-        for (name, plan) in [("logical plan", &outlook.logical_plan), ("physical plan", &outlook.physical_plan)] {
+        for (name, plan) in [
+            ("logical plan", &outlook.logical_plan),
+            ("physical plan", &outlook.physical_plan),
+        ] {
             let Some(plan) = plan else { continue };
             let _ = writeln!(text, "  {name}");
             for line in plan.lines() {
@@ -40,12 +52,22 @@ pub(crate) fn outlooks(outlooks: &[Outlook]) -> String {
             }
         }
     }
-    text.push_str(&idle(resting.iter().map(|o| (&o.partition, o.reason.clone())).collect()));
+    text.push_str(&idle(
+        resting
+            .iter()
+            .map(|o| (&o.partition, o.reason.clone()))
+            .collect(),
+    ));
     let parts: Vec<_> = grouped(outlooks, |o| o.action.to_string())
         .iter()
         .map(|(action, group)| format!("{} {action}", group.len()))
         .collect();
-    let _ = writeln!(text, "{}: {}; a dry run changes nothing", count(outlooks.len(), "partition"), parts.join(", "));
+    let _ = writeln!(
+        text,
+        "{}: {}; a dry run changes nothing",
+        count(outlooks.len(), "partition"),
+        parts.join(", ")
+    );
     text
 }
 

@@ -1,6 +1,8 @@
 //! The parts that all texts are made of: counts, sizes, tables, groups of lines.
 
-use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{
+    Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets,
+};
 use indicatif::HumanCount;
 
 use crate::{cli::console::Look, model::size};
@@ -33,8 +35,13 @@ pub(super) fn short(sha256: &str) -> &str {
 /// A column: its header, and whether it holds numbers.
 pub(super) type Column = (&'static str, bool);
 
-/// A table without lines. The first column gives way when the terminal is narrow, all others keep their width.
-pub(super) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<Cell>>, look: Look) -> String {
+/// A table without lines. The first column gives way when the terminal is narrow, all others keep
+/// their width.
+pub(super) fn table(
+    columns: &[Column],
+    rows: impl IntoIterator<Item = Vec<Cell>>,
+    look: Look,
+) -> String {
     let mut table = Table::new();
     let _ = table.load_preset(presets::NOTHING).force_no_tty();
     let _ = table.set_header(columns.iter().map(|(name, _)| Cell::new(name)));
@@ -43,7 +50,9 @@ pub(super) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<Cell>
         let _ = table.enforce_styling();
     }
     if let Some(width) = look.width {
-        let _ = table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
+        let _ = table
+            .set_width(width)
+            .set_content_arrangement(ContentArrangement::Dynamic);
     }
     for (index, (column, (_, number))) in table.column_iter_mut().zip(columns).enumerate() {
         if *number {
@@ -65,7 +74,10 @@ pub(super) fn marked(text: &str, colour: Color) -> Cell {
 }
 
 /// Values that have the same text, with that text, in the order of the first of each.
-pub(super) fn grouped<T>(values: impl IntoIterator<Item = T>, text: impl Fn(&T) -> String) -> Vec<(String, Vec<T>)> {
+pub(super) fn grouped<T>(
+    values: impl IntoIterator<Item = T>,
+    text: impl Fn(&T) -> String,
+) -> Vec<(String, Vec<T>)> {
     let mut groups: Vec<(String, Vec<T>)> = Vec::new();
     for value in values {
         let text = text(&value);
@@ -96,12 +108,20 @@ pub(super) fn idle<T: std::fmt::Display>(idle: Vec<(T, String)>) -> String {
                 let _ = writeln!(text, "nothing to do for {partition}, because {reason}");
             }
             _ => {
-                let _ = writeln!(text, "nothing to do for {}, because {reason}", count(group.len(), "partition"));
+                let _ = writeln!(
+                    text,
+                    "nothing to do for {}, because {reason}",
+                    count(group.len(), "partition")
+                );
             }
         }
     }
     if rest > 0 {
-        let _ = writeln!(text, "nothing to do for {} more; --format json says why for each", count(rest, "partition"));
+        let _ = writeln!(
+            text,
+            "nothing to do for {} more; --format json says why for each",
+            count(rest, "partition")
+        );
     }
     text
 }

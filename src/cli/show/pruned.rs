@@ -21,18 +21,32 @@ pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
         text.push_str("nothing to prune: the spool holds no file\n");
     }
     for outcome in Outcome::ALL {
-        let files: Vec<&Judged> = report.files.iter().filter(|f| f.outcome == outcome).collect();
+        let files: Vec<&Judged> = report
+            .files
+            .iter()
+            .filter(|f| f.outcome == outcome)
+            .collect();
         if files.is_empty() {
             continue;
         }
         let size = bytes(files.iter().map(|f| f.bytes).sum());
-        let _ = writeln!(text, "{} {} ({size}){}", verb(outcome), count(files.len(), "file"), because(outcome));
+        let _ = writeln!(
+            text,
+            "{} {} ({size}){}",
+            verb(outcome),
+            count(files.len(), "file"),
+            because(outcome)
+        );
         if names_each(outcome) {
             for file in files.iter().take(FEW) {
                 let _ = writeln!(text, "  {}: {}", line(&file.name), line(&file.reason));
             }
             if files.len() > FEW {
-                let _ = writeln!(text, "  and {} more; --format json says why for each", files.len() - FEW);
+                let _ = writeln!(
+                    text,
+                    "  and {} more; --format json says why for each",
+                    files.len() - FEW
+                );
             }
         }
     }
@@ -41,7 +55,10 @@ pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
         let _ = writeln!(text, "{}", folder.reason);
     }
     for key in &report.settled {
-        let _ = writeln!(text, "completed the journal of a run that was interrupted: {key}");
+        let _ = writeln!(
+            text,
+            "completed the journal of a run that was interrupted: {key}"
+        );
     }
     if let Some(key) = &report.journal {
         let _ = writeln!(text, "journal: {key}");
@@ -69,8 +86,17 @@ fn records(all: &[JudgedRecord], text: &mut String) {
             Outcome::Removed | Outcome::Removable => ": of their days nothing is left in the spool",
             other => because(other),
         };
-        let _ = writeln!(text, "{} {} of the collector ({size}){why}", verb(outcome), count(some.len(), "record"));
-        for one in some.iter().filter(|_| matches!(outcome, Outcome::Failed | Outcome::Unknown)).take(FEW) {
+        let _ = writeln!(
+            text,
+            "{} {} of the collector ({size}){why}",
+            verb(outcome),
+            count(some.len(), "record")
+        );
+        for one in some
+            .iter()
+            .filter(|_| matches!(outcome, Outcome::Failed | Outcome::Unknown))
+            .take(FEW)
+        {
             let _ = writeln!(text, "  {}: {}", line(&one.record), line(&one.reason));
         }
     }
@@ -87,9 +113,16 @@ struct Going {
 /// The table of what went, or would go: a line per series and day.
 fn going(files: &[Judged], look: Look) -> String {
     let mut days: BTreeMap<(String, &'static str), Going> = BTreeMap::new();
-    for file in files.iter().filter(|f| matches!(f.outcome, Outcome::Removed | Outcome::Removable)) {
-        let day = file.date.map_or_else(|| "no day".to_owned(), |date| date.to_string());
-        let one = days.entry((format!("{}/{day}", file.series), verb(file.outcome))).or_default();
+    for file in files
+        .iter()
+        .filter(|f| matches!(f.outcome, Outcome::Removed | Outcome::Removable))
+    {
+        let day = file
+            .date
+            .map_or_else(|| "no day".to_owned(), |date| date.to_string());
+        let one = days
+            .entry((format!("{}/{day}", file.series), verb(file.outcome)))
+            .or_default();
         one.files += 1;
         one.rows += file.rows.unwrap_or(0);
         one.bytes += file.bytes;
@@ -97,13 +130,23 @@ fn going(files: &[Judged], look: Look) -> String {
     if days.is_empty() {
         return String::new();
     }
-    let columns = [("spool files of", false), ("result", false), ("files", true), ("rows", true), ("bytes", true)];
+    let columns = [
+        ("spool files of", false),
+        ("result", false),
+        ("files", true),
+        ("rows", true),
+        ("bytes", true),
+    ];
     let lines = days.into_iter().map(|((day, verb), one)| {
         vec![
             Cell::new(day),
             Cell::new(verb),
             Cell::new(one.files),
-            Cell::new(rows(one.rows).trim_end_matches(" rows").trim_end_matches(" row")),
+            Cell::new(
+                rows(one.rows)
+                    .trim_end_matches(" rows")
+                    .trim_end_matches(" row"),
+            ),
             Cell::new(bytes(one.bytes)),
         ]
     });

@@ -16,7 +16,12 @@ pub(crate) fn swept(all: &[Swept], look: Look) -> String {
     if all.is_empty() {
         return "nothing to clean: nothing was left over\n".to_owned();
     }
-    let columns = [("what", false), ("place", false), ("result", false), ("bytes", true)];
+    let columns = [
+        ("what", false),
+        ("place", false),
+        ("result", false),
+        ("bytes", true),
+    ];
     let lines = all.iter().map(|one| {
         vec![
             Cell::new(noun(one.kind)),
@@ -26,11 +31,19 @@ pub(crate) fn swept(all: &[Swept], look: Look) -> String {
         ]
     });
     let mut text = table(&columns, lines, look);
-    for one in all.iter().filter(|one| matches!(one.left, Left::Stays | Left::Failed)) {
+    for one in all
+        .iter()
+        .filter(|one| matches!(one.left, Left::Stays | Left::Failed))
+    {
         let _ = writeln!(text, "{}: {}", line(&one.place), line(&one.why));
     }
-    let groups = grouped(all, |one| format!("{} {}", noun(one.kind), result(one.left)));
-    let groups: Vec<String> = groups.iter().map(|(name, group)| format!("{} {name}", group.len())).collect();
+    let groups = grouped(all, |one| {
+        format!("{} {}", noun(one.kind), result(one.left))
+    });
+    let groups: Vec<String> = groups
+        .iter()
+        .map(|(name, group)| format!("{} {name}", group.len()))
+        .collect();
     let _ = writeln!(text, "{}", groups.join(", "));
     text
 }

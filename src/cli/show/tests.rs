@@ -7,7 +7,10 @@ use crate::{
     model::partition::Partition,
 };
 
-const PLAIN: Look = Look { width: None, colour: false };
+const PLAIN: Look = Look {
+    width: None,
+    colour: false,
+};
 
 fn partition(symbol: &str) -> Partition {
     serde_json::from_str(&format!(
@@ -37,7 +40,14 @@ fn outcome(symbol: &str, status: Status, message: &str) -> Outcome {
 fn mixed() -> [Outcome; 5] {
     [
         outcome("btcusdt", Status::Done, "not in the archive yet"),
-        Outcome { quarantined: 1, ..outcome("ethusdt", Status::Done, "a.parquet went to QUARANTINE: TRUNCATED") },
+        Outcome {
+            quarantined: 1,
+            ..outcome(
+                "ethusdt",
+                Status::Done,
+                "a.parquet went to QUARANTINE: TRUNCATED",
+            )
+        },
         outcome("ltcusdt", Status::Done, "not in the archive yet"),
         outcome("solusdt", Status::Failed, "the disk is full"),
         outcome("xrpusdt", Status::UpToDate, "its data holds all 3 files"),
@@ -73,30 +83,78 @@ binance/bbo/solusdt/20260203: failed: the disk is full
 
 #[test]
 fn a_narrow_terminal_takes_the_sha256_away_and_breaks_only_the_name() {
-    let text = outcomes(&[outcome("btcusdt", Status::Done, "")], Look { width: Some(80), colour: false }, true);
-    assert!(!text.contains("sha256") && text.contains("34.5 MB → 10.1 MB"), "{text}");
-    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let text = outcomes(
+        &[outcome("btcusdt", Status::Done, "")],
+        Look {
+            width: Some(80),
+            colour: false,
+        },
+        true,
+    );
+    assert!(
+        !text.contains("sha256") && text.contains("34.5 MB → 10.1 MB"),
+        "{text}"
+    );
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
 }
 
 #[test]
 fn colour_is_only_where_it_is_welcome() {
     let all = [outcome("btcusdt", Status::Failed, "x")];
     assert!(!outcomes(&all, PLAIN, true).contains('\u{1b}'));
-    assert!(outcomes(&all, Look { colour: true, ..PLAIN }, true).contains('\u{1b}'));
+    assert!(
+        outcomes(
+            &all,
+            Look {
+                colour: true,
+                ..PLAIN
+            },
+            true
+        )
+        .contains('\u{1b}')
+    );
 }
 
 #[test]
 fn many_partitions_at_rest_are_summed_up_by_reason() {
-    let reason = |n| if n < 6 { "its data holds all its files" } else { "today is not over" };
-    let all: Vec<_> = (0..7).map(|n| outcome(&format!("sym{n}"), Status::UpToDate, reason(n))).collect();
+    let reason = |n| {
+        if n < 6 {
+            "its data holds all its files"
+        } else {
+            "today is not over"
+        }
+    };
+    let all: Vec<_> = (0..7)
+        .map(|n| outcome(&format!("sym{n}"), Status::UpToDate, reason(n)))
+        .collect();
     let want = "\
 nothing to do for 6 partitions, because its data holds all its files
 nothing to do for binance/bbo/sym6/20260203, because today is not over
 ";
-    assert_eq!(parts::idle(all.iter().map(|one| (&one.partition, one.message.clone())).collect()), want);
-    assert_eq!(outcomes(&all, PLAIN, true).lines().count(), 8, "all are listed when asked for");
-    assert_eq!(outcomes(&all, PLAIN, false), "7 partitions: 7 nothing to do\n");
-    assert_eq!(outcomes(&[], PLAIN, false), "nothing to do, because there is no partition to look at\n");
+    assert_eq!(
+        parts::idle(
+            all.iter()
+                .map(|one| (&one.partition, one.message.clone()))
+                .collect()
+        ),
+        want
+    );
+    assert_eq!(
+        outcomes(&all, PLAIN, true).lines().count(),
+        8,
+        "all are listed when asked for"
+    );
+    assert_eq!(
+        outcomes(&all, PLAIN, false),
+        "7 partitions: 7 nothing to do\n"
+    );
+    assert_eq!(
+        outcomes(&[], PLAIN, false),
+        "nothing to do, because there is no partition to look at\n"
+    );
 }
 
 #[test]
@@ -153,10 +211,16 @@ binance/bbo/ethusdt/20260203: row 3 is out of order
 binance/bbo/ethusdt/20260203: sha256 differs
 1 of 2 partitions damaged; 2 findings
 ";
-    let all = [one("btcusdt", &[]), one("ethusdt", &["row 3 is out of order", "sha256 differs"])];
+    let all = [
+        one("btcusdt", &[]),
+        one("ethusdt", &["row 3 is out of order", "sha256 differs"]),
+    ];
     assert_eq!(verified(&all, PLAIN, false), findings);
     assert_eq!(verified(&all, PLAIN, true), format!("{table}{findings}"));
-    assert_eq!(verified(&all[..1], PLAIN, false), "1 partition sound; 10 rows, 2.00 kB\n");
+    assert_eq!(
+        verified(&all[..1], PLAIN, false),
+        "1 partition sound; 10 rows, 2.00 kB\n"
+    );
 }
 
 #[test]
@@ -175,7 +239,11 @@ fn a_pruning_tells_what_went_and_why_the_rest_stays() {
         files: vec![
             file("a", Outcome::Removed, "all 1500 rows are in the archive"),
             file("b", Outcome::Removed, "all 1500 rows are in the archive"),
-            file("c", Outcome::Young, "20260203 is not older than the days to keep"),
+            file(
+                "c",
+                Outcome::Young,
+                "20260203 is not older than the days to keep",
+            ),
             file("d", Outcome::Unproven, "data.parquet has another sha256"),
         ],
         records: Vec::new(),
@@ -194,15 +262,26 @@ kept 1 file (2.00 kB), because what must be proven could NOT be
 journal: _pruned/date=20260210/x.ndjson
 ";
     assert_eq!(pruned(&report, false, PLAIN), want);
-    assert_eq!(pruned(&Report::default(), false, PLAIN), "nothing to prune: the spool holds no file\n");
+    assert_eq!(
+        pruned(&Report::default(), false, PLAIN),
+        "nothing to prune: the spool holds no file\n"
+    );
 }
 
 #[test]
 fn a_cleaning_tells_each_thing() {
     use crate::clean::{Kind, Left, Swept};
-    let one =
-        |kind, place: &str, left| Swept { kind, place: place.to_owned(), bytes: Some(10), left, why: "x".to_owned() };
-    let all = [one(Kind::Receipt, "/a/r.json", Left::Gone), one(Kind::Temporary, "/a/.t", Left::Stays)];
+    let one = |kind, place: &str, left| Swept {
+        kind,
+        place: place.to_owned(),
+        bytes: Some(10),
+        left,
+        why: "x".to_owned(),
+    };
+    let all = [
+        one(Kind::Receipt, "/a/r.json", Left::Gone),
+        one(Kind::Temporary, "/a/.t", Left::Stays),
+    ];
     let want = "\
 what            place      result   bytes
 receipt         /a/r.json  removed   10 B
@@ -211,5 +290,8 @@ temporary file  /a/.t      stays     10 B
 1 receipt removed, 1 temporary file stays
 ";
     assert_eq!(swept(&all, PLAIN), want);
-    assert_eq!(swept(&[], PLAIN), "nothing to clean: nothing was left over\n");
+    assert_eq!(
+        swept(&[], PLAIN),
+        "nothing to clean: nothing was left over\n"
+    );
 }

@@ -22,12 +22,17 @@ pub(crate) struct Checked {
     pub(crate) findings: Vec<String>,
 }
 
-/// The closing text of a verification: every finding, below a table of all partitions if that is wanted.
+/// The closing text of a verification: every finding, below a table of all partitions if that is
+/// wanted.
 pub(crate) fn verified(all: &[Checked], look: Look, lists_all: bool) -> String {
     if all.is_empty() {
         return "nothing to verify: the archive holds no such partition\n".to_owned();
     }
-    let mut text = if lists_all { every(all, look) } else { String::new() };
+    let mut text = if lists_all {
+        every(all, look)
+    } else {
+        String::new()
+    };
     let mut findings = 0;
     for one in all {
         for finding in &one.findings {
@@ -44,17 +49,32 @@ pub(crate) fn verified(all: &[Checked], look: Look, lists_all: bool) -> String {
             rows(all.iter().map(|one| one.rows).sum()),
             bytes(all.iter().map(|one| one.bytes).sum())
         ),
-        _ => writeln!(text, "{damaged} of {} damaged; {}", count(all.len(), "partition"), count(findings, "finding")),
+        _ => writeln!(
+            text,
+            "{damaged} of {} damaged; {}",
+            count(all.len(), "partition"),
+            count(findings, "finding")
+        ),
     };
     text
 }
 
 fn every(all: &[Checked], look: Look) -> String {
-    let columns = [("partition", false), ("result", false), ("rows", true), ("bytes", true), ("seconds", true)];
+    let columns = [
+        ("partition", false),
+        ("result", false),
+        ("rows", true),
+        ("bytes", true),
+        ("seconds", true),
+    ];
     let lines = all.iter().map(|one| {
         vec![
             Cell::new(&one.partition),
-            if one.sound { marked("sound", Color::Green) } else { marked("DAMAGED", Color::Red) },
+            if one.sound {
+                marked("sound", Color::Green)
+            } else {
+                marked("DAMAGED", Color::Red)
+            },
             Cell::new(indicatif::HumanCount(one.rows)),
             Cell::new(bytes(one.bytes)),
             Cell::new(format!("{:.1}", one.seconds)),

@@ -1,5 +1,6 @@
-//! What an earlier process left in the log: what is known of each series, and where the rows are of each file that is
-//! not known to be sealed. The rows themselves stay on the disk until their file is made.
+//! What an earlier process left in the log: what is known of each series, and where the rows are of
+//! each file that is not known to be sealed. The rows themselves stay on the disk until their file
+//! is made.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -65,7 +66,10 @@ pub(crate) struct Found {
 /// # Errors
 /// When a segment cannot be read.
 pub(crate) fn read(folder: &Path) -> Result<Found> {
-    let mut found = Found { segments: segments(folder)?, ..Found::default() };
+    let mut found = Found {
+        segments: segments(folder)?,
+        ..Found::default()
+    };
     let mut heads = HashMap::new();
     let mut sealed = BTreeSet::new();
     // Rows whose file is declared further on, because its first declaration is damaged.
@@ -87,13 +91,23 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
                     continue;
                 }
             };
-            let place = Place { segment, at, length };
+            let place = Place {
+                segment,
+                at,
+                length,
+            };
             match record::decode(scanner.bytes(at, length)?) {
-                // What later segments begin with follows from what was read before, unless something of that could not be read.
+                // What later segments begin with follows from what was read before, unless
+                // something of that could not be read.
                 Some(Record::Checkpoints(_)) if segment > 0 && is_whole => {}
                 Some(Record::Checkpoints(all)) => found.checkpoints.extend(all),
                 Some(Record::File(head)) => drop(heads.insert(head.id, head)),
-                Some(Record::Events { id, tracked, rows, whole }) => match heads.get(&id) {
+                Some(Record::Events {
+                    id,
+                    tracked,
+                    rows,
+                    whole,
+                }) => match heads.get(&id) {
                     Some(head) => match rows.rows(head.kind) {
                         Some(rows) => found.add(head, place, &tracked, rows, whole),
                         None => damaged += length as u64,
@@ -108,7 +122,8 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
                 }
                 Some(Record::Legacy(head, _)) => found.add_legacy(*head, place),
                 Some(Record::Nothing) => {}
-                // Of a later version, or damage that the checksum does not see: a person has to look.
+                // Of a later version, or damage that the checksum does not see: a person has to
+                // look.
                 None => damaged += length as u64,
             }
         }
@@ -118,9 +133,13 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
         }
     }
     for (id, place, tracked, whole) in early {
-        let rows = heads.get(&id).and_then(|head| found.decode(head, place).ok());
+        let rows = heads
+            .get(&id)
+            .and_then(|head| found.decode(head, place).ok());
         match (heads.get(&id), rows) {
-            (Some(head), Some(rows)) if !sealed.contains(&head.key) => found.add(head, place, &tracked, rows, whole),
+            (Some(head), Some(rows)) if !sealed.contains(&head.key) => {
+                found.add(head, place, &tracked, rows, whole);
+            }
             (Some(_), Some(_)) => {}
             _ => found.lost(place),
         }
@@ -131,9 +150,13 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
 impl Found {
     fn add(&mut self, head: &FileHead, place: Place, tracked: &Tracked, rows: Rows, whole: bool) {
         if !self.checkpoints.contains_key(&head.series) {
-            let _ = self.checkpoints.insert(head.series.clone(), Checkpoint::default());
+            let _ = self
+                .checkpoints
+                .insert(head.series.clone(), Checkpoint::default());
         }
-        let Some(known) = self.checkpoints.get_mut(&head.series) else { return };
+        let Some(known) = self.checkpoints.get_mut(&head.series) else {
+            return;
+        };
         known.opened_s = known.opened_s.max(head.opened_s);
         // Before the rows: all of the newest number are remembered.
         known.mark.last = tracked.last;
@@ -145,11 +168,21 @@ impl Found {
         }
         if !self.files.contains_key(&head.key) {
             let rows = Some(Rows::new(head.kind));
-            let _ = self.files.insert(head.key.clone(), FoundFile { head: head.clone(), places: Vec::new(), rows });
+            let _ = self.files.insert(
+                head.key.clone(),
+                FoundFile {
+                    head: head.clone(),
+                    places: Vec::new(),
+                    rows,
+                },
+            );
         }
-        let Some(file) = self.files.get_mut(&head.key) else { return };
+        let Some(file) = self.files.get_mut(&head.key) else {
+            return;
+        };
         if whole {
-            file.places.retain(|other| (other.segment, other.at) > (place.segment, place.at));
+            file.places
+                .retain(|other| (other.segment, other.at) > (place.segment, place.at));
             self.kept -= file.rows.take().map_or(0, |rows| rows.bytes());
             // What was told before is told again; of what came after it the places are known.
             file.rows = file.places.is_empty().then(|| Rows::new(head.kind));
@@ -169,7 +202,9 @@ impl Found {
     }
 
     fn add_legacy(&mut self, head: record::LegacyHead, place: Place) {
-        let _ = self.checkpoints.insert(head.series.clone(), head.checkpoint);
+        let _ = self
+            .checkpoints
+            .insert(head.series.clone(), head.checkpoint);
         let made = || FileHead {
             id: 0,
             series: head.series,
@@ -179,7 +214,11 @@ impl Found {
             opened_s: 0,
         };
         let file = self.files.entry(head.key.clone());
-        let file = file.or_insert_with(|| FoundFile { head: made(), places: Vec::new(), rows: None });
+        let file = file.or_insert_with(|| FoundFile {
+            head: made(),
+            places: Vec::new(),
+            rows: None,
+        });
         // These are read when they are needed, so all of the file are.
         self.kept -= file.rows.take().map_or(0, |rows| rows.bytes());
         file.places.push(place);
@@ -187,7 +226,9 @@ impl Found {
 
     /// Notes a record that nothing can be made of.
     fn lost(&mut self, place: Place) {
-        let Some(path) = self.segments.get(place.segment) else { return };
+        let Some(path) = self.segments.get(place.segment) else {
+            return;
+        };
         match self.damaged.iter_mut().find(|(damaged, _)| damaged == path) {
             Some((_, bytes)) => *bytes += place.length as u64,
             None => self.damaged.push((path.clone(), place.length as u64)),
@@ -195,14 +236,24 @@ impl Found {
     }
 
     fn decode(&self, head: &FileHead, place: Place) -> Result<Rows> {
-        let wrong = || Error::new(Kind::BadInput, format!("{}: the log changed while it was read", head.key));
+        let wrong = || {
+            Error::new(
+                Kind::BadInput,
+                format!("{}: the log changed while it was read", head.key),
+            )
+        };
         let path = self.segments.get(place.segment).ok_or_else(wrong)?;
         let mut scanner = Scanner::at_places(path)?;
         Self::decode_with(&mut scanner, head, place)
     }
 
     fn decode_with(scanner: &mut Scanner, head: &FileHead, place: Place) -> Result<Rows> {
-        let wrong = || Error::new(Kind::BadInput, format!("{}: the log changed while it was read", head.key));
+        let wrong = || {
+            Error::new(
+                Kind::BadInput,
+                format!("{}: the log changed while it was read", head.key),
+            )
+        };
         match record::decode(scanner.bytes(place.at, place.length)?) {
             Some(Record::Events { rows, .. }) => rows.rows(head.kind).ok_or_else(wrong),
             Some(Record::Legacy(_, batch)) => {
@@ -225,9 +276,13 @@ impl Found {
         let mut all = Rows::new(file.head.kind);
         let mut open: Option<(usize, Scanner)> = None;
         for place in &file.places {
-            if open.as_ref().is_none_or(|(segment, _)| *segment != place.segment) {
+            if open
+                .as_ref()
+                .is_none_or(|(segment, _)| *segment != place.segment)
+            {
                 let path = self.segments.get(place.segment);
-                let path = path.ok_or_else(|| Error::new(Kind::Internal, "a place in no segment"))?;
+                let path =
+                    path.ok_or_else(|| Error::new(Kind::Internal, "a place in no segment"))?;
                 open = Some((place.segment, Scanner::at_places(path)?));
             }
             if let Some((_, scanner)) = &mut open {

@@ -1,9 +1,10 @@
 //! The write-ahead log: where events are safe until they are in a sealed spool file.
 //!
-//! Segments `{spool}/_journal/{number}.qlcj` are only appended to. A group of records is written and synced at once: an
-//! event is acknowledged when its group is. A file's rows are needed until its *sealed* record is durable, or their
-//! segment is removed; nothing else, and no missing file, says that they are in the spool. Segments are removed oldest
-//! first, when every file that they record is sealed, so what a later one says of an earlier one is never lost.
+//! Segments `{spool}/_journal/{number}.qlcj` are only appended to. A group of records is written
+//! and synced at once: an event is acknowledged when its group is. A file's rows are needed until
+//! its *sealed* record is durable, or their segment is removed; nothing else, and no missing file,
+//! says that they are in the spool. Segments are removed oldest first, when every file that they
+//! record is sealed, so what a later one says of an earlier one is never lost.
 
 mod found;
 mod record;
@@ -34,15 +35,17 @@ use crate::{
 
 /// The folder of the log in a spool.
 pub(crate) const FOLDER: &str = "_journal";
-/// A segment ends after so many bytes, or after this part of the memory for rows: what a restart has to read follows from it.
+/// A segment ends after so many bytes, or after this part of the memory for rows: what a restart
+/// has to read follows from it.
 const SEGMENT: u64 = 32 << 20;
 const SEGMENTS_OF_MEMORY: u64 = 16;
-/// A segment also ends no sooner than after so many times the checkpoints that it begins with: what is known of thousands of
-/// series must not be most of the log.
+/// A segment also ends no sooner than after so many times the checkpoints that it begins with: what
+/// is known of thousands of series must not be most of the log.
 const CHECKPOINTS: u64 = 8;
 /// Records of a segment that declare a file.
 const DECLARATIONS: u8 = 2;
-/// So many of the newest segments are left as they are; what earlier ones tell of open files is written again.
+/// So many of the newest segments are left as they are; what earlier ones tell of open files is
+/// written again.
 const YOUNG: usize = 4;
 
 /// Records that are written together.
@@ -119,12 +122,14 @@ pub(crate) fn lock(spool: &Store) -> Result<FolderLock> {
 }
 
 fn number_of(path: &Path) -> u64 {
-    path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap_or(0)
+    path.file_stem()
+        .and_then(|stem| stem.to_str()?.parse().ok())
+        .unwrap_or(0)
 }
 
 impl Wal {
-    /// Begins a new segment that takes over what is known of the series. What was found stays until [`Self::sealed`] says
-    /// that its files stand in the spool.
+    /// Begins a new segment that takes over what is known of the series. What was found stays until
+    /// [`Self::sealed`] says that its files stand in the spool.
     ///
     /// # Errors
     /// When the segment cannot be made.
@@ -136,15 +141,30 @@ impl Wal {
         memory_limit: u64,
     ) -> Result<Self> {
         let folder = folder(spool)?;
-        let next = found.segments.iter().map(|path| number_of(path)).max().unwrap_or(0) + 1;
+        let next = found
+            .segments
+            .iter()
+            .map(|path| number_of(path))
+            .max()
+            .unwrap_or(0)
+            + 1;
         let current = Segment::begin(&folder, next, checkpoints)?;
         // Which of them tells of which file is not looked up: all go when everything is recovered.
         let open = found.files.len();
         let length = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
-        let ended = |path: &PathBuf| Ended { number: number_of(path), path: path.clone(), length: length(path), open };
+        let ended = |path: &PathBuf| Ended {
+            number: number_of(path),
+            path: path.clone(),
+            length: length(path),
+            open,
+        };
         let earlier: VecDeque<Ended> = found.segments.iter().map(ended).collect();
         let numbers: Vec<u64> = earlier.iter().map(|ended| ended.number).collect();
-        let needed = found.files.keys().map(|key| (key.clone(), numbers.clone())).collect();
+        let needed = found
+            .files
+            .keys()
+            .map(|key| (key.clone(), numbers.clone()))
+            .collect();
         Ok(Self {
             folder,
             current,
@@ -181,7 +201,8 @@ impl Wal {
         record::events(head.id, tracked, rows, range, &mut batch.bytes)
     }
 
-    /// Adds all rows of a file that are in the log to what will be written: earlier segments are not needed for it from then on.
+    /// Adds all rows of a file that are in the log to what will be written: earlier segments are
+    /// not needed for it from then on.
     ///
     /// # Errors
     /// As [`Self::add`].
@@ -217,8 +238,12 @@ impl Wal {
         let last = self.earlier.len().checked_sub(YOUNG)?;
         let young = self.earlier.get(last)?.number;
         let is_old = |numbers: &Vec<u64>| numbers.iter().any(|number| *number < young);
-        let old: HashSet<String> =
-            self.needed.iter().filter(|(_, numbers)| is_old(numbers)).map(|(key, _)| key.clone()).collect();
+        let old: HashSet<String> = self
+            .needed
+            .iter()
+            .filter(|(_, numbers)| is_old(numbers))
+            .map(|(key, _)| key.clone())
+            .collect();
         (!old.is_empty()).then_some(old)
     }
 
@@ -228,7 +253,9 @@ impl Wal {
     /// When the disk refuses, as one that is full does.
     pub(crate) fn commit(&mut self, batch: Batch) -> Result<()> {
         let mut records = Vec::new();
-        self.unwritten.iter().try_for_each(|key| record::sealed(key, &mut records))?;
+        self.unwritten
+            .iter()
+            .try_for_each(|key| record::sealed(key, &mut records))?;
         // Usually there are none, and nothing is copied.
         if records.is_empty() {
             self.current.append(&batch.bytes)?;
@@ -245,8 +272,8 @@ impl Wal {
         Ok(())
     }
 
-    /// Notes that the file at `key` stands in the spool; segments that nothing else needs go. The record becomes durable
-    /// with the next commit, or before a segment goes.
+    /// Notes that the file at `key` stands in the spool; segments that nothing else needs go. The
+    /// record becomes durable with the next commit, or before a segment goes.
     ///
     /// # Errors
     /// When the record cannot be written, or a segment not be removed.
@@ -261,9 +288,15 @@ impl Wal {
 
     /// Notes that no earlier segment is needed for a file.
     fn release(&mut self, key: &str) {
-        let Some(numbers) = self.needed.remove(key) else { return };
+        let Some(numbers) = self.needed.remove(key) else {
+            return;
+        };
         // They are few, and in their order.
-        for ended in self.earlier.iter_mut().filter(|ended| numbers.contains(&ended.number)) {
+        for ended in self
+            .earlier
+            .iter_mut()
+            .filter(|ended| numbers.contains(&ended.number))
+        {
             ended.open = ended.open.saturating_sub(1);
         }
     }
@@ -279,21 +312,33 @@ impl Wal {
         self.commit(Batch::default())
     }
 
-    /// Begins a new segment. The checkpoints must be those of committed rows: what they know, no restart takes again.
+    /// Begins a new segment. The checkpoints must be those of committed rows: what they know, no
+    /// restart takes again.
     ///
     /// # Errors
     /// When it cannot be made.
     pub(crate) fn roll(&mut self, checkpoints: &[(Series, Checkpoint)]) -> Result<()> {
         let begun = Segment::begin(&self.folder, self.next, checkpoints)?;
         self.next += 1;
-        let Segment { path, length, keys, number, .. } = std::mem::replace(&mut self.current, begun);
+        let Segment {
+            path,
+            length,
+            keys,
+            number,
+            ..
+        } = std::mem::replace(&mut self.current, begun);
         let sealed = std::mem::take(&mut self.sealed);
         let mut open = 0;
         for key in keys.into_iter().filter(|key| !sealed.contains(key)) {
             self.needed.entry(key).or_default().push(number);
             open += 1;
         }
-        self.earlier.push_back(Ended { number, path, length, open });
+        self.earlier.push_back(Ended {
+            number,
+            path,
+            length,
+            open,
+        });
         Ok(())
     }
 
@@ -307,7 +352,8 @@ impl Wal {
         self.current.length > self.segment.max(self.current.begun * CHECKPOINTS)
     }
 
-    /// Writes and syncs rows that are in the log once more, and removes what is not needed any more for that.
+    /// Writes and syncs rows that are in the log once more, and removes what is not needed any more
+    /// for that.
     ///
     /// # Errors
     /// As [`Self::commit`].
@@ -325,11 +371,15 @@ impl Wal {
             && oldest.open == 0
         {
             let path = oldest.path.clone();
-            // Later segments may hold rows of the same files, and are read without this one after a crash.
+            // Later segments may hold rows of the same files, and are read without this one after a
+            // crash.
             self.flush()?;
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io(format!("{}: cannot be removed", path.display()), e));
+                    return Err(Error::io(
+                        format!("{}: cannot be removed", path.display()),
+                        e,
+                    ));
                 }
                 _ => crash::point("segment of the log removed"),
             }
@@ -345,13 +395,23 @@ impl Segment {
         let wrong = |e| Error::io(format!("{}: cannot be made", path.display()), e);
         let file = File::create(&path).map_err(wrong)?;
         let (keys, declared) = (BTreeSet::new(), BTreeMap::new());
-        let mut segment = Self { path: path.clone(), file, length: 0, begun: 0, number, keys, declared };
+        let mut segment = Self {
+            path: path.clone(),
+            file,
+            length: 0,
+            begun: 0,
+            number,
+            keys,
+            declared,
+        };
         crash::point("segment of the log made");
         let mut records = Vec::new();
         record::checkpoints(checkpoints, &mut records)?;
         segment.append(&records)?;
         segment.begun = segment.length;
-        File::open(folder).and_then(|f| f.sync_all()).map_err(wrong)?;
+        File::open(folder)
+            .and_then(|f| f.sync_all())
+            .map_err(wrong)?;
         crash::point("segment of the log durable");
         Ok(segment)
     }
@@ -388,15 +448,20 @@ pub(crate) fn folder(spool: &Store) -> Result<PathBuf> {
     })
 }
 
-/// Keeps what of a log could not be read, for a person to look at: a damaged segment whole, the torn end of the last one.
-/// They are left alone from then on.
+/// Keeps what of a log could not be read, for a person to look at: a damaged segment whole, the
+/// torn end of the last one. They are left alone from then on.
 ///
 /// # Errors
 /// When it cannot be kept: then nothing of the log may be removed.
 pub(crate) fn keep_aside(found: &Found) -> Result<()> {
     let wrong = |path: &Path| {
         let shown = path.display().to_string();
-        move |e| Error::io(format!("{shown}: what of the log cannot be read could not be kept aside"), e)
+        move |e| {
+            Error::io(
+                format!("{shown}: what of the log cannot be read could not be kept aside"),
+                e,
+            )
+        }
     };
     let copy = |path: &Path, from: u64, ending: &str| {
         let bytes = fs::read(path).map_err(wrong(path))?;

@@ -9,9 +9,9 @@
 //! M  what is known of every series, at the beginning of a segment
 //! ```
 //!
-//! A file is declared by its first two records of a segment, so that one damaged declaration costs no row. Earlier versions
-//! wrote W and E, whose rows have the columns of version 1; before that, segments had no magic, and rows (`R`) were Arrow IPC
-//! streams behind a line of JSON.
+//! A file is declared by its first two records of a segment, so that one damaged declaration costs
+//! no row. Earlier versions wrote W and E, whose rows have the columns of version 1; before that,
+//! segments had no magic, and rows (`R`) were Arrow IPC streams behind a line of JSON.
 
 use std::{io::Cursor, ops::Range};
 
@@ -125,8 +125,15 @@ pub(super) fn checksum(payload: &[u8]) -> u64 {
 
 /// Frames a payload.
 pub(super) fn frame(payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= LONGEST);
-    let length = length.ok_or_else(|| Error::new(Kind::Internal, "a record of the write-ahead log is too long"))?;
+    let length = u32::try_from(payload.len())
+        .ok()
+        .filter(|_| payload.len() <= LONGEST);
+    let length = length.ok_or_else(|| {
+        Error::new(
+            Kind::Internal,
+            "a record of the write-ahead log is too long",
+        )
+    })?;
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&checksum(payload).to_le_bytes());
@@ -136,8 +143,13 @@ pub(super) fn frame(payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
 
 fn json<T: Serialize>(kind: u8, value: &T, out: &mut Vec<u8>) -> Result<()> {
     let mut payload = vec![kind];
-    serde_json::to_writer(&mut payload, value)
-        .map_err(|e| Error::caused(Kind::Internal, "a record of the write-ahead log cannot be put in JSON", e))?;
+    serde_json::to_writer(&mut payload, value).map_err(|e| {
+        Error::caused(
+            Kind::Internal,
+            "a record of the write-ahead log cannot be put in JSON",
+            e,
+        )
+    })?;
     frame(&payload, out)
 }
 
@@ -157,23 +169,48 @@ pub(super) fn sealed(key: &str, out: &mut Vec<u8>) -> Result<()> {
 }
 
 /// Events of a file.
-pub(super) fn events(id: u64, tracked: &Tracked, rows: &Rows, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+pub(super) fn events(
+    id: u64,
+    tracked: &Tracked,
+    rows: &Rows,
+    range: Range<usize>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     rows_of(b'V', id, tracked, rows, range, out)
 }
 
 /// All events of a file so far, in one record: it is there as a whole or not at all.
-pub(super) fn whole(id: u64, tracked: &Tracked, rows: &Rows, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+pub(super) fn whole(
+    id: u64,
+    tracked: &Tracked,
+    rows: &Rows,
+    range: Range<usize>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     rows_of(b'A', id, tracked, rows, range, out)
 }
 
-fn rows_of(kind: u8, id: u64, tracked: &Tracked, rows: &Rows, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+fn rows_of(
+    kind: u8,
+    id: u64,
+    tracked: &Tracked,
+    rows: &Rows,
+    range: Range<usize>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let mut payload = vec![kind];
     put(&mut payload, id);
     // One more than the number, so that none is 0.
-    put(&mut payload, tracked.last.map_or(0, |last| last.saturating_add(1)));
+    put(
+        &mut payload,
+        tracked.last.map_or(0, |last| last.saturating_add(1)),
+    );
     put_signed(&mut payload, tracked.last_ts);
-    let holes =
-        if tracked.holes.is_empty() { Vec::new() } else { serde_json::to_vec(&tracked.holes).unwrap_or_default() };
+    let holes = if tracked.holes.is_empty() {
+        Vec::new()
+    } else {
+        serde_json::to_vec(&tracked.holes).unwrap_or_default()
+    };
     put(&mut payload, holes.len() as u64);
     payload.extend_from_slice(&holes);
     rows.encode(range, &mut payload);
@@ -194,16 +231,37 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
             let last_ts = reader.signed()?;
             let length = reader.length()?;
             let holes = reader.take(length)?;
-            let holes = if holes.is_empty() { Vec::new() } else { serde_json::from_slice(holes).ok()? };
-            let version = if matches!(kind, b'E' | b'W') { 1 } else { STREAM_VERSION };
-            let rows = Encoded { version, bytes: reader.0.to_vec() };
+            let holes = if holes.is_empty() {
+                Vec::new()
+            } else {
+                serde_json::from_slice(holes).ok()?
+            };
+            let version = if matches!(kind, b'E' | b'W') {
+                1
+            } else {
+                STREAM_VERSION
+            };
+            let rows = Encoded {
+                version,
+                bytes: reader.0.to_vec(),
+            };
             let whole = matches!(kind, b'W' | b'A');
-            Some(Record::Events { id, tracked: Tracked { last, last_ts, holes }, rows, whole })
+            Some(Record::Events {
+                id,
+                tracked: Tracked {
+                    last,
+                    last_ts,
+                    holes,
+                },
+                rows,
+                whole,
+            })
         }
         b'R' => {
             let end = rest.iter().position(|byte| *byte == b'\n')?;
             let head = serde_json::from_slice(rest.get(..end)?).ok()?;
-            let mut batches = StreamReader::try_new(Cursor::new(rest.get(end + 1..)?), None).ok()?;
+            let mut batches =
+                StreamReader::try_new(Cursor::new(rest.get(end + 1..)?), None).ok()?;
             Some(Record::Legacy(head, batches.next()?.ok()?))
         }
         b'Y' | b'N' => Some(Record::Nothing),

@@ -1,5 +1,5 @@
-//! Reads a segment record by record, in bounded memory. Damaged records are skipped: the next one is found by the
-//! length of the damaged one, or else by its magic.
+//! Reads a segment record by record, in bounded memory. Damaged records are skipped: the next one
+//! is found by the length of the damaged one, or else by its magic.
 
 use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
@@ -54,7 +54,15 @@ impl Scanner {
         let wrong = |e| Error::io(format!("{shown}: cannot be read"), e);
         let file = File::open(path).map_err(wrong)?;
         let length = file.metadata().map_err(wrong)?.len();
-        Ok(Self { file, shown, length, at: 0, buffer: Vec::new(), buffer_at: 0, ahead })
+        Ok(Self {
+            file,
+            shown,
+            length,
+            at: 0,
+            buffer: Vec::new(),
+            buffer_at: 0,
+            ahead,
+        })
     }
 
     /// Bytes of the segment.
@@ -67,9 +75,14 @@ impl Scanner {
     /// # Errors
     /// When they cannot be read.
     pub(super) fn bytes(&mut self, at: u64, length: usize) -> Result<&[u8]> {
-        let length = length.min(usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX));
-        let within = at.checked_sub(self.buffer_at).and_then(|skip| usize::try_from(skip).ok());
-        let begin = if let Some(skip) = within.filter(|skip| skip.saturating_add(length) <= self.buffer.len()) {
+        let length =
+            length.min(usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX));
+        let within = at
+            .checked_sub(self.buffer_at)
+            .and_then(|skip| usize::try_from(skip).ok());
+        let begin = if let Some(skip) =
+            within.filter(|skip| skip.saturating_add(length) <= self.buffer.len())
+        {
             skip
         } else {
             let more = usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX);
@@ -95,7 +108,10 @@ impl Scanner {
         let from = self.at;
         if let Some((head, length)) = self.frame(from)? {
             self.at = from + head as u64 + length as u64;
-            return Ok(Some(Part::Record { at: from + head as u64, length }));
+            return Ok(Some(Part::Record {
+                at: from + head as u64,
+                length,
+            }));
         }
         let to = self.behind(from)?;
         self.at = to;
@@ -106,7 +122,9 @@ impl Scanner {
     fn behind(&mut self, from: u64) -> Result<u64> {
         let head = self.bytes(from, HEAD)?.to_vec();
         for (skip, length) in [(HEAD, head.get(4..8)), (LEGACY_HEAD, head.get(..4))] {
-            let length = length.and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+            let length = length
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(u32::from_le_bytes);
             if let Some(length) = length {
                 let next = from + skip as u64 + u64::from(length);
                 if next < self.length && self.frame(next)?.is_some() {
@@ -118,7 +136,10 @@ impl Scanner {
         while at < self.length {
             let chunk = self.bytes(at, CHUNK)?;
             let read = chunk.len();
-            let Some(found) = chunk.windows(MAGIC.len()).position(|window| window == MAGIC) else {
+            let Some(found) = chunk
+                .windows(MAGIC.len())
+                .position(|window| window == MAGIC)
+            else {
                 // The magic may begin in the last bytes of this chunk.
                 at += (read + 1).saturating_sub(MAGIC.len()).max(1) as u64;
                 continue;
@@ -132,30 +153,51 @@ impl Scanner {
         Ok(self.length)
     }
 
-    /// The record at `at`: the lengths of its head and its payload; `None` when there is no whole one.
+    /// The record at `at`: the lengths of its head and its payload; `None` when there is no whole
+    /// one.
     fn frame(&mut self, at: u64) -> Result<Option<(usize, usize)>> {
         let left = usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX);
         let head = self.bytes(at, HEAD)?.to_vec();
-        let number = |bytes: Option<&[u8]>| bytes.and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
-        let sum = |bytes: Option<&[u8]>| bytes.and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
+        let number = |bytes: Option<&[u8]>| {
+            bytes
+                .and_then(|b| b.try_into().ok())
+                .map(u32::from_le_bytes)
+        };
+        let sum = |bytes: Option<&[u8]>| {
+            bytes
+                .and_then(|b| b.try_into().ok())
+                .map(u64::from_le_bytes)
+        };
         let is_magic = head.get(..4).is_some_and(|magic| magic == MAGIC);
         let (skip, length, sum) = if is_magic {
             (HEAD, number(head.get(4..8)), sum(head.get(8..16)))
         } else {
             (LEGACY_HEAD, number(head.get(..4)), sum(head.get(4..12)))
         };
-        let (Some(length), Some(sum)) = (length.and_then(|length| usize::try_from(length).ok()), sum) else {
+        let (Some(length), Some(sum)) =
+            (length.and_then(|length| usize::try_from(length).ok()), sum)
+        else {
             return Ok(None);
         };
         if length == 0 || length > LONGEST || length > left.saturating_sub(skip) {
             return Ok(None);
         }
-        // A record of an earlier version begins with one of four letters: most of what is none is known by that.
-        if !is_magic && !self.bytes(at + skip as u64, 1)?.first().is_some_and(|kind| b"MRYN".contains(kind)) {
+        // A record of an earlier version begins with one of four letters: most of what is none is
+        // known by that.
+        if !is_magic
+            && !self
+                .bytes(at + skip as u64, 1)?
+                .first()
+                .is_some_and(|kind| b"MRYN".contains(kind))
+        {
             return Ok(None);
         }
         let payload = self.bytes(at + skip as u64, length)?;
-        let found = if is_magic { checksum(payload) } else { XxHash64::oneshot(0, payload) };
+        let found = if is_magic {
+            checksum(payload)
+        } else {
+            XxHash64::oneshot(0, payload)
+        };
         Ok((found == sum).then_some((skip, length)))
     }
 }

@@ -18,7 +18,11 @@ impl Log {
         let dir = tempfile::tempdir().unwrap();
         let spool = Store::open(dir.path().to_str().unwrap()).unwrap();
         let folder = folder(&spool).unwrap();
-        Self { _dir: dir, spool, folder }
+        Self {
+            _dir: dir,
+            spool,
+            folder,
+        }
     }
 
     fn open(&self) -> Wal {
@@ -41,14 +45,31 @@ fn series(symbol: &str) -> Series {
 
 fn head(id: u64, key: &str) -> FileHead {
     let kind = event::Kind::OpenInterest;
-    FileHead { id, series: series(key), kind, symbol: key.to_uppercase(), key: key.to_owned(), opened_s: 7 }
+    FileHead {
+        id,
+        series: series(key),
+        kind,
+        symbol: key.to_uppercase(),
+        key: key.to_owned(),
+        opened_s: 7,
+    }
 }
 
 fn rows(seqs: Range<i64>) -> Rows {
     let mut rows = Rows::new(event::Kind::OpenInterest);
     for seq in seqs {
         let (id, body) = (Id::Ascending(seq.unsigned_abs()), Body::OpenInterest(1.0));
-        rows.push(&Event { series: 0, ts_event: seq, ts_recv: seq, id, number: seq, body }, 0);
+        rows.push(
+            &Event {
+                series: 0,
+                ts_event: seq,
+                ts_recv: seq,
+                id,
+                number: seq,
+                body,
+            },
+            0,
+        );
     }
     rows
 }
@@ -56,8 +77,19 @@ fn rows(seqs: Range<i64>) -> Rows {
 /// Commits a row of a file, in a record of its own.
 fn commit(wal: &mut Wal, id: u64, key: &str, seq: i64) {
     let mut batch = Batch::default();
-    let tracked = Tracked { last: Some(seq.unsigned_abs()), last_ts: seq, holes: Vec::new() };
-    wal.add(&mut batch, &head(id, key), &tracked, &rows(seq..seq + 1), 0..1).unwrap();
+    let tracked = Tracked {
+        last: Some(seq.unsigned_abs()),
+        last_ts: seq,
+        holes: Vec::new(),
+    };
+    wal.add(
+        &mut batch,
+        &head(id, key),
+        &tracked,
+        &rows(seq..seq + 1),
+        0..1,
+    )
+    .unwrap();
     wal.commit(batch).unwrap();
 }
 
@@ -68,7 +100,9 @@ fn seqs(found: &Found) -> Vec<i64> {
         .values()
         .flat_map(|file| {
             let rows = found.rows(file).unwrap();
-            (0..rows.len()).map(move |row| rows.key(row).unwrap().seq).collect::<Vec<_>>()
+            (0..rows.len())
+                .map(move |row| rows.key(row).unwrap().seq)
+                .collect::<Vec<_>>()
         })
         .collect();
     all.sort_unstable();
@@ -81,20 +115,38 @@ fn what_was_committed_is_read_back_and_a_torn_tail_is_not() {
     let mut wal = log.open();
     assert_eq!(lock(&log.spool).unwrap_err().kind(), Kind::Usage);
     for seq in 1..=6 {
-        commit(&mut wal, u64::try_from(seq % 2).unwrap(), ["a", "b"][usize::try_from(seq % 2).unwrap()], seq);
+        commit(
+            &mut wal,
+            u64::try_from(seq % 2).unwrap(),
+            ["a", "b"][usize::try_from(seq % 2).unwrap()],
+            seq,
+        );
     }
     drop(wal);
     let whole = log.read();
-    assert_eq!((seqs(&whole), whole.torn_bytes, whole.damaged.len()), ((1..=6).collect(), 0, 0));
+    assert_eq!(
+        (seqs(&whole), whole.torn_bytes, whole.damaged.len()),
+        ((1..=6).collect(), 0, 0)
+    );
     let known = &whole.checkpoints[&series("b")];
     assert_eq!((known.ts_recv, known.opened_s), (5, 7));
     // What was seen before is known again.
     let mut tracker = SequenceTracker::new(known.mark.clone());
     let event = |n: i64| {
         let (id, body) = (Id::Ascending(n.unsigned_abs()), Body::OpenInterest(1.0));
-        Event { series: 0, ts_event: n, ts_recv: n, id, number: n, body }
+        Event {
+            series: 0,
+            ts_event: n,
+            ts_recv: n,
+            id,
+            number: n,
+            body,
+        }
     };
-    assert_eq!([3, 5, 7].map(|n| tracker.look(&event(n), 1)), [Verdict::Again, Verdict::Again, Verdict::Next]);
+    assert_eq!(
+        [3, 5, 7].map(|n| tracker.look(&event(n), 1)),
+        [Verdict::Again, Verdict::Again, Verdict::Next]
+    );
 
     let path = log.folder.join("000000000001.qlcj");
     let bytes = fs::read(&path).unwrap();
@@ -102,7 +154,10 @@ fn what_was_committed_is_read_back_and_a_torn_tail_is_not() {
         fs::write(&path, &bytes[..cut]).unwrap();
         let found = log.read();
         let got = seqs(&found);
-        assert!(found.damaged.is_empty() && (1..=6).collect::<Vec<i64>>().starts_with(&got), "cut at {cut}: {got:?}");
+        assert!(
+            found.damaged.is_empty() && (1..=6).collect::<Vec<i64>>().starts_with(&got),
+            "cut at {cut}: {got:?}"
+        );
     }
 }
 
@@ -123,10 +178,20 @@ fn damage_costs_the_record_that_it_is_in_and_is_told() {
             fs::write(&path, &flipped).unwrap();
             let found = log.read();
             let got = seqs(&found);
-            assert!(got.len() >= 7 && got.windows(2).all(|pair| pair[0] < pair[1]), "bit {bit} of byte {at}: {got:?}");
-            assert!(found.torn_bytes > 0 || !found.damaged.is_empty(), "bit {bit} of byte {at}");
+            assert!(
+                got.len() >= 7 && got.windows(2).all(|pair| pair[0] < pair[1]),
+                "bit {bit} of byte {at}: {got:?}"
+            );
+            assert!(
+                found.torn_bytes > 0 || !found.damaged.is_empty(),
+                "bit {bit} of byte {at}"
+            );
             keep_aside(&found).unwrap();
-            let aside = path.with_extension(if found.torn_bytes > 0 { "torn" } else { "damaged" });
+            let aside = path.with_extension(if found.torn_bytes > 0 {
+                "torn"
+            } else {
+                "damaged"
+            });
             assert!(flipped.ends_with(&fs::read(&aside).unwrap()));
             fs::remove_file(aside).unwrap();
         }
@@ -138,7 +203,11 @@ fn damage_costs_the_record_that_it_is_in_and_is_told() {
     drop(holed.splice(2 * third..2 * third, std::iter::repeat_n(0, 100)));
     fs::write(&path, &holed).unwrap();
     let found = log.read();
-    assert!(seqs(&found).len() >= 4 && found.damaged.len() == 1, "{:?}", seqs(&found));
+    assert!(
+        seqs(&found).len() >= 4 && found.damaged.len() == 1,
+        "{:?}",
+        seqs(&found)
+    );
 }
 
 #[test]
@@ -153,7 +222,11 @@ fn a_file_that_is_sealed_needs_no_rows_any_more_and_nothing_else_says_so() {
     wal.flush().unwrap();
     let found = log.read();
     assert_eq!(seqs(&found), [2]);
-    assert_eq!(found.checkpoints[&series("a")].ts_recv, 1, "what it was known by stays known");
+    assert_eq!(
+        found.checkpoints[&series("a")].ts_recv,
+        1,
+        "what it was known by stays known"
+    );
 }
 
 #[test]
@@ -181,7 +254,11 @@ fn the_rows_of_a_quiet_file_are_carried_on_and_are_there_once() {
     let log = Log::new();
     let mut wal = log.open();
     let count = || fs::read_dir(&log.folder).unwrap().count();
-    let tracked = Tracked { last: Some(2), last_ts: 2, holes: Vec::new() };
+    let tracked = Tracked {
+        last: Some(2),
+        last_ts: 2,
+        holes: Vec::new(),
+    };
     commit(&mut wal, 1, "quiet", 1);
     commit(&mut wal, 1, "quiet", 2);
     for seq in 3..=10_i64 {
@@ -192,7 +269,8 @@ fn the_rows_of_a_quiet_file_are_carried_on_and_are_there_once() {
     assert_eq!(count(), 9, "all of it is kept because of two rows");
     assert_eq!(wal.old(), Some(HashSet::from(["quiet".to_owned()])));
     let mut batch = Batch::default();
-    wal.add_whole(&mut batch, &head(1, "quiet"), &tracked, &rows(1..3), 0..2).unwrap();
+    wal.add_whole(&mut batch, &head(1, "quiet"), &tracked, &rows(1..3), 0..2)
+        .unwrap();
     wal.commit(batch).unwrap();
     assert_eq!(seqs(&log.read()), [1, 2], "told twice, and there once");
     wal.trim().unwrap();
@@ -218,7 +296,11 @@ fn a_segment_that_goes_leaves_no_half_file_behind() {
     wal.roll(&[]).unwrap();
     wal.sealed("a").unwrap();
     drop(wal);
-    assert_eq!(seqs(&log.read()), [3], "the rest of a sealed file is not taken for a file");
+    assert_eq!(
+        seqs(&log.read()),
+        [3],
+        "the rest of a sealed file is not taken for a file"
+    );
 }
 
 #[test]
@@ -227,7 +309,9 @@ fn a_log_of_an_earlier_version_is_read() {
     drop(log.open());
     let series = r#"{"exchange":"okx","stream":"open_interest","symbol":"a"}"#;
     let known = |seq: i64| {
-        format!(r#"{{"seq":{seq},"opened_s":3,"ts_recv":8,"thread":{{"last":0,"last_ts":5,"recent":[1]}}}}"#)
+        format!(
+            r#"{{"seq":{seq},"opened_s":3,"ts_recv":8,"thread":{{"last":0,"last_ts":5,"recent":[1]}}}}"#
+        )
     };
     let rows_of = |key: &str, seq: i64| {
         let mut payload = format!(
@@ -236,7 +320,8 @@ fn a_log_of_an_earlier_version_is_read() {
         )
         .into_bytes();
         let batch = rows(seq..seq + 1).narrow(0..1).unwrap();
-        let mut writer = arrow::ipc::writer::StreamWriter::try_new(&mut payload, &batch.schema()).unwrap();
+        let mut writer =
+            arrow::ipc::writer::StreamWriter::try_new(&mut payload, &batch.schema()).unwrap();
         writer.write(&batch).unwrap();
         writer.finish().unwrap();
         drop(writer);
@@ -258,7 +343,10 @@ fn a_log_of_an_earlier_version_is_read() {
     let path = log.folder.join("000000000001.qlcj");
     fs::write(&path, &bytes).unwrap();
     let found = log.read();
-    assert_eq!((seqs(&found), found.damaged.len(), found.torn_bytes), (vec![8, 9], 0, 0));
+    assert_eq!(
+        (seqs(&found), found.damaged.len(), found.torn_bytes),
+        (vec![8, 9], 0, 0)
+    );
     assert_eq!(found.checkpoints[&self::series("a")].ts_recv, 8);
     // Damage within the first rows costs these.
     bytes[payloads[0].len() + 12 + 200] ^= 1;
@@ -272,7 +360,12 @@ fn an_event_costs_its_row_and_little_more() {
     let log = Log::new();
     let mut wal = log.open();
     for seq in 1..=1000 {
-        commit(&mut wal, 1, "a", 1_770_000_000_000_000_000 + seq * 100_000_000);
+        commit(
+            &mut wal,
+            1,
+            "a",
+            1_770_000_000_000_000_000 + seq * 100_000_000,
+        );
     }
     let each = wal.bytes() / 1000;
     assert!(each < 80, "{each} bytes an event, each committed by itself");

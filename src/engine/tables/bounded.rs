@@ -1,8 +1,9 @@
-//! Reads files that DataFusion's own reader would hold too much of: it keeps a row group as it is stored, opens a page of every
-//! column at a time, and decompresses whatever a page becomes.
+//! Reads files that DataFusion's own reader would hold too much of: it keeps a row group as it is
+//! stored, opens a page of every column at a time, and decompresses whatever a page becomes.
 //!
-//! These are read one after the other by the reader of the other verbs, which takes a few pages at a time from where they lie,
-//! and refuses what nobody decodes. Refuses to skip rows: the filters of a statement stand above.
+//! These are read one after the other by the reader of the other verbs, which takes a few pages at
+//! a time from where they lie, and refuses what nobody decodes. Refuses to skip rows: the filters
+//! of a statement stand above.
 
 use std::{fmt, sync::Arc};
 
@@ -52,11 +53,24 @@ pub(super) struct BoundedScan {
 
 impl BoundedScan {
     /// A scan of `files`, which gives the columns of `schema`.
-    pub(super) fn of(store: &Store, side: Side, files: &[&Listed], schema: SchemaRef) -> Arc<dyn ExecutionPlan> {
+    pub(super) fn of(
+        store: &Store,
+        side: Side,
+        files: &[&Listed],
+        schema: SchemaRef,
+    ) -> Arc<dyn ExecutionPlan> {
         let part = |file: &&Listed| {
             let handle = Handle::new(store, &file.object);
-            let handle = if file.vouched { handle.vouched() } else { handle };
-            Part { handle, side, path: prune::values(side, file) }
+            let handle = if file.vouched {
+                handle.vouched()
+            } else {
+                handle
+            };
+            Part {
+                handle,
+                side,
+                path: prune::values(side, file),
+            }
         };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
@@ -64,7 +78,11 @@ impl BoundedScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Arc::new(Self { parts: files.iter().map(part).collect(), schema, properties: Arc::new(properties) })
+        Arc::new(Self {
+            parts: files.iter().map(part).collect(),
+            schema,
+            properties: Arc::new(properties),
+        })
     }
 }
 
@@ -90,7 +108,9 @@ impl ExecutionPlan for BoundedScan {
         let batch_rows = context.session_config().batch_size();
         let (schema, shown) = (Arc::clone(&self.schema), Arc::clone(&self.schema));
         let parts: Vec<DfResult<Part>> = self.parts.iter().cloned().map(Ok).collect();
-        let rows = stream::iter(parts).and_then(move |part| rows(part, Arc::clone(&schema), batch_rows)).try_flatten();
+        let rows = stream::iter(parts)
+            .and_then(move |part| rows(part, Arc::clone(&schema), batch_rows))
+            .try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(shown, rows)))
     }
 }
@@ -102,32 +122,54 @@ async fn rows(
     batch_rows: usize,
 ) -> DfResult<impl futures::Stream<Item = DfResult<RecordBatch>> + Send> {
     let named = |part: &Part, problem| wrong(part.handle.shown(), problem);
-    let meta = part.handle.footer().await.map_err(|problem| named(&part, problem))?;
-    let mut rows = part.handle.rows_of(&meta, batch_rows, &[]).map_err(|problem| named(&part, problem))?;
-    let is_read = |name: &str| !prune::is_of_path(part.side, name) && schema.column_with_name(name).is_some();
+    let meta = part
+        .handle
+        .footer()
+        .await
+        .map_err(|problem| named(&part, problem))?;
+    let mut rows = part
+        .handle
+        .rows_of(&meta, batch_rows, &[])
+        .map_err(|problem| named(&part, problem))?;
+    let is_read =
+        |name: &str| !prune::is_of_path(part.side, name) && schema.column_with_name(name).is_some();
     let stored = rows.schema().fields().iter().enumerate();
-    let columns = stored.filter(|(_, field)| is_read(field.name())).map(|(nth, _)| nth).collect();
+    let columns = stored
+        .filter(|(_, field)| is_read(field.name()))
+        .map(|(nth, _)| nth)
+        .collect();
     rows.project(columns);
-    Ok(stream::try_unfold((rows, part, schema), |(mut rows, part, schema)| async move {
-        match rows.next().await {
-            Ok(Some(batch)) => {
-                let brought = brought(&batch, &part, &schema)?;
-                Ok(Some((brought, (rows, part, schema))))
+    Ok(stream::try_unfold(
+        (rows, part, schema),
+        |(mut rows, part, schema)| async move {
+            match rows.next().await {
+                Ok(Some(batch)) => {
+                    let brought = brought(&batch, &part, &schema)?;
+                    Ok(Some((brought, (rows, part, schema))))
+                }
+                Ok(None) => Ok(None),
+                Err(problem) => Err(wrong(part.handle.shown(), problem)),
             }
-            Ok(None) => Ok(None),
-            Err(problem) => Err(wrong(part.handle.shown(), problem)),
-        }
-    }))
+        },
+    ))
 }
 
 /// The rows of a file as those of the table: values that do not fit are an error.
 fn brought(batch: &RecordBatch, part: &Part, schema: &SchemaRef) -> DfResult<RecordBatch> {
     let rows = batch.num_rows();
-    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
     let column = |name: &String, kind| -> DfResult<ArrayRef> {
-        if let Some(at) = prune::names(part.side).iter().position(|column| column == name) {
-            let value =
-                part.path.get(at).ok_or_else(|| DataFusionError::Internal("a path without a value".to_owned()))?;
+        if let Some(at) = prune::names(part.side)
+            .iter()
+            .position(|column| column == name)
+        {
+            let value = part
+                .path
+                .get(at)
+                .ok_or_else(|| DataFusionError::Internal("a path without a value".to_owned()))?;
             return value.to_array_of_size(rows);
         }
         match batch.column_by_name(name) {
@@ -135,10 +177,17 @@ fn brought(batch: &RecordBatch, part: &Part, schema: &SchemaRef) -> DfResult<Rec
             None => Ok(new_null_array(kind, rows)),
         }
     };
-    let columns = schema.fields().iter().map(|field| column(field.name(), field.data_type()));
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| column(field.name(), field.data_type()));
     let columns = columns.collect::<DfResult<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns,
+        &options,
+    )?)
 }
 
 fn wrong(shown: &str, problem: Problem) -> DataFusionError {

@@ -1,11 +1,12 @@
 //! Which columns a stream's table has, and the footers of files.
 //!
-//! The columns of a known stream are known. What else its files hold is learned in three steps, each more expensive
-//! than the one before: from two footers per series, those of its oldest and its newest file; from the files that a
-//! statement reads, whose types then decide; from all files of the stream, when a statement names a column that is not
-//! known otherwise. A column has the smallest type that holds the values of all those files exactly ([`join`]). Where
-//! there is none it has the type that most rows have, and whoever reads it from a file of another type gets an error.
-//! An unreadable file is an error only for a statement that reads it.
+//! The columns of a known stream are known. What else its files hold is learned in three steps,
+//! each more expensive than the one before: from two footers per series, those of its oldest and
+//! its newest file; from the files that a statement reads, whose types then decide; from all files
+//! of the stream, when a statement names a column that is not known otherwise. A column has the
+//! smallest type that holds the values of all those files exactly ([`join`]). Where there is none
+//! it has the type that most rows have, and whoever reads it from a file of another type gets an
+//! error. An unreadable file is an error only for a statement that reads it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,10 @@ use std::{
 };
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::{datasource::physical_plan::parquet::metadata::DFParquetMetadata, execution::runtime_env::RuntimeEnv};
+use datafusion::{
+    datasource::physical_plan::parquet::metadata::DFParquetMetadata,
+    execution::runtime_env::RuntimeEnv,
+};
 use futures::{FutureExt, StreamExt};
 use object_store::ObjectMeta;
 use parquet::{
@@ -59,28 +63,44 @@ const OPEN_BYTES: u64 = 2 << 20;
 const DENSE: u64 = 16;
 
 impl Footer {
-    /// Whether a scan of these columns would hold more than `most` bytes of a row group, or pages of which nobody knows what they
-    /// become.
+    /// Whether a scan of these columns would hold more than `most` bytes of a row group, or pages
+    /// of which nobody knows what they become.
     pub(super) fn is_large(&self, asked: &[&Arc<Field>], most: u64) -> bool {
         let descriptor = self.meta.file_metadata().schema_descr();
         let fields = descriptor.root_schema().get_fields();
         let is_asked = |nth: usize| {
-            let root = (nth < descriptor.num_columns()).then(|| descriptor.get_column_root_idx(nth));
+            let root =
+                (nth < descriptor.num_columns()).then(|| descriptor.get_column_root_idx(nth));
             let name = root.and_then(|root| Some(fields.get(root)?.name()));
             name.is_some_and(|name| asked.iter().any(|field| field.name() == name))
         };
         let read: Vec<bool> = (0..descriptor.num_columns()).map(is_asked).collect();
         self.meta.row_groups().iter().any(|group| {
-            let columns = group.columns().iter().zip(&read).filter(|(_, read)| **read).map(|(column, _)| column);
+            let columns = group
+                .columns()
+                .iter()
+                .zip(&read)
+                .filter(|(_, read)| **read)
+                .map(|(column, _)| column);
             let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
             let mut held = 0_u64;
             for column in columns {
-                if matches!(column.compression(), Compression::GZIP(_) | Compression::BROTLI(_) | Compression::LZ4) {
+                if matches!(
+                    column.compression(),
+                    Compression::GZIP(_) | Compression::BROTLI(_) | Compression::LZ4
+                ) {
                     return true;
                 }
-                let (stored, raw) = (bytes(column.compressed_size()), bytes(column.uncompressed_size()));
+                let (stored, raw) = (
+                    bytes(column.compressed_size()),
+                    bytes(column.uncompressed_size()),
+                );
                 // What becomes many times as large may be one page.
-                let open = if raw > stored.saturating_mul(DENSE) { raw } else { raw.min(OPEN_BYTES) };
+                let open = if raw > stored.saturating_mul(DENSE) {
+                    raw
+                } else {
+                    raw.min(OPEN_BYTES)
+                };
                 held = held.saturating_add(stored).saturating_add(open);
             }
             held > most
@@ -91,8 +111,14 @@ impl Footer {
     ///
     /// # Errors
     /// When the file is out of reach, or such as is not decoded.
-    pub(super) async fn rows_at_a_time(&self, store: &Store, object: &Object) -> std::result::Result<usize, Problem> {
-        Handle::new(store, object).rows_at_a_time(&self.meta, BATCH_ROWS).await
+    pub(super) async fn rows_at_a_time(
+        &self,
+        store: &Store,
+        object: &Object,
+    ) -> std::result::Result<usize, Problem> {
+        Handle::new(store, object)
+            .rows_at_a_time(&self.meta, BATCH_ROWS)
+            .await
     }
 }
 
@@ -121,14 +147,20 @@ impl Seen {
         }
         let same = |kind: &&mut Alike| {
             let (a, b) = (kind.schema.fields(), footer.schema.fields());
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
+            a.len() == b.len()
+                && a.iter()
+                    .zip(b)
+                    .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
         };
         if let Some(kind) = self.kinds.iter_mut().find(same) {
             kind.rows = kind.rows.saturating_add(footer.rows);
             return;
         }
         let schema = Schema::new(footer.schema.fields().clone());
-        self.kinds.push(Alike { schema, rows: footer.rows });
+        self.kinds.push(Alike {
+            schema,
+            rows: footer.rows,
+        });
     }
 
     /// Whether the file is among them.
@@ -136,13 +168,22 @@ impl Seen {
         self.files.contains(file)
     }
 
-    /// The columns that `stream` has not by itself, with their types in these files and the rows of each.
+    /// The columns that `stream` has not by itself, with their types in these files and the rows of
+    /// each.
     fn added(&self, stream: &Stream) -> BTreeMap<&str, Vec<(DataType, u64)>> {
         let base = schema::canonical(stream);
         let mut added: BTreeMap<&str, Vec<(DataType, u64)>> = BTreeMap::new();
         for kind in &self.kinds {
-            for field in kind.schema.fields().iter().filter(|field| base.column_with_name(field.name()).is_none()) {
-                added.entry(field.name()).or_default().push((schema::logical(field.data_type()), kind.rows));
+            for field in kind
+                .schema
+                .fields()
+                .iter()
+                .filter(|field| base.column_with_name(field.name()).is_none())
+            {
+                added
+                    .entry(field.name())
+                    .or_default()
+                    .push((schema::logical(field.data_type()), kind.rows));
             }
         }
         added
@@ -169,15 +210,24 @@ impl Known {
         added.extend(self.asked.added(stream));
         let base = schema::canonical(stream);
         let mut fields: Vec<Field> = base.fields().iter().map(|f| f.as_ref().clone()).collect();
-        fields.extend(added.into_iter().filter_map(|(name, types)| Some(Field::new(name, of_all(&types)?, true))));
+        fields.extend(
+            added
+                .into_iter()
+                .filter_map(|(name, types)| Some(Field::new(name, of_all(&types)?, true))),
+        );
         Arc::new(Schema::new(fields))
     }
 }
 
-/// The type of a column that has these types: one that holds all their values, else that of most rows. `None` where there
-/// are only nulls.
+/// The type of a column that has these types: one that holds all their values, else that of most
+/// rows. `None` where there are only nulls.
 fn of_all(types: &[(DataType, u64)]) -> Option<DataType> {
-    let kinds = || types.iter().map(|(kind, _)| kind).filter(|kind| **kind != DataType::Null);
+    let kinds = || {
+        types
+            .iter()
+            .map(|(kind, _)| kind)
+            .filter(|kind| **kind != DataType::Null)
+    };
     let first = kinds().next()?.clone();
     if let Some(joined) = kinds().try_fold(first, |a, b| join(&a, b)) {
         return Some(joined);
@@ -187,13 +237,21 @@ fn of_all(types: &[(DataType, u64)]) -> Option<DataType> {
         votes.entry(kind.to_string()).or_insert((0, kind)).0 += rows;
     }
     // Of equally many rows the first by name.
-    votes.into_values().rev().max_by_key(|(rows, _)| *rows).map(|(_, kind)| kind.clone())
+    votes
+        .into_values()
+        .rev()
+        .max_by_key(|(rows, _)| *rows)
+        .map(|(_, kind)| kind.clone())
 }
 
-/// The smallest type that holds every value of both exactly, by the types alone: integers and floats widen, an integer
-/// becomes a float only where every integer of its type is one. Other units of time, other scales and text are other things.
+/// The smallest type that holds every value of both exactly, by the types alone: integers and
+/// floats widen, an integer becomes a float only where every integer of its type is one. Other
+/// units of time, other scales and text are other things.
 pub(super) fn join(a: &DataType, b: &DataType) -> Option<DataType> {
-    use DataType::{Float16, Float32, Float64, Int8, Int16, Int32, Int64, List, Null, UInt8, UInt16, UInt32, UInt64};
+    use DataType::{
+        Float16, Float32, Float64, Int8, Int16, Int32, Int64, List, Null, UInt8, UInt16, UInt32,
+        UInt64,
+    };
     let rank = |kind: &DataType| {
         Some(match kind {
             Int8 | UInt8 => 1_u8,
@@ -217,18 +275,26 @@ pub(super) fn join(a: &DataType, b: &DataType) -> Option<DataType> {
             let element = join(a.data_type(), b.data_type())?;
             Some(List(Arc::new(Field::new("element", element, true))))
         }
-        (a, b) if a.is_integer() && b.is_integer() => match (a.is_signed_integer(), b.is_signed_integer()) {
-            (true, false) => signed(rank(a)?.max(rank(b)? * 2)),
-            (false, true) => signed(rank(b)?.max(rank(a)? * 2)),
-            _ => Some(if rank(a) >= rank(b) { a.clone() } else { b.clone() }),
-        },
+        (a, b) if a.is_integer() && b.is_integer() => {
+            match (a.is_signed_integer(), b.is_signed_integer()) {
+                (true, false) => signed(rank(a)?.max(rank(b)? * 2)),
+                (false, true) => signed(rank(b)?.max(rank(a)? * 2)),
+                _ => Some(if rank(a) >= rank(b) {
+                    a.clone()
+                } else {
+                    b.clone()
+                }),
+            }
+        }
         (Float64, Float16 | Float32) | (Float16 | Float32, Float64) => Some(Float64),
         (Float32, Float16) | (Float16, Float32) => Some(Float32),
-        (float, whole) | (whole, float) if float.is_floating() && whole.is_integer() => match (rank(whole)?, float) {
-            (1..=2, Float16 | Float32) => Some(Float32),
-            (1..=4, _) => Some(Float64),
-            _ => None,
-        },
+        (float, whole) | (whole, float) if float.is_floating() && whole.is_integer() => {
+            match (rank(whole)?, float) {
+                (1..=2, Float16 | Float32) => Some(Float32),
+                (1..=4, _) => Some(Float64),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
@@ -262,7 +328,10 @@ pub(super) async fn at_the_ends(store: &Store, runtime: &RuntimeEnv, files: &[Li
     // Files without a day have no place between the others, so they have ends of their own.
     let mut series: BTreeMap<(&Series, bool), Vec<&Listed>> = BTreeMap::new();
     for file in files {
-        series.entry((&file.series, file.date.is_some())).or_default().push(file);
+        series
+            .entry((&file.series, file.date.is_some()))
+            .or_default()
+            .push(file);
     }
     let mut ends: Vec<Vec<&Listed>> = Vec::new();
     for mut files in series.into_values() {
@@ -287,7 +356,12 @@ pub(super) async fn at_the_ends(store: &Store, runtime: &RuntimeEnv, files: &[Li
 }
 
 /// Looks at every file; those that cannot be read are passed over.
-pub(super) async fn of_all_files(store: &Store, runtime: &RuntimeEnv, files: &[Listed], seen: &mut Seen) {
+pub(super) async fn of_all_files(
+    store: &Store,
+    runtime: &RuntimeEnv,
+    files: &[Listed],
+    seen: &mut Seen,
+) {
     let mut reads = Vec::new();
     for file in files.iter().filter(|file| !seen.has(&file.object.key)) {
         reads.push(first_readable(store, runtime, vec![file]));
@@ -327,18 +401,34 @@ pub(super) async fn footer(store: &Store, runtime: &RuntimeEnv, object: &Object)
             .with_file_metadata_cache(Some(cache))
             .fetch_metadata()
             .await
-            .map_err(|e| super::super::error::from_datafusion(e, &format!("{}: reading the footer", shown())))?;
+            .map_err(|e| {
+                super::super::error::from_datafusion(e, &format!("{}: reading the footer", shown()))
+            })?;
         let facts = found.file_metadata();
         let schema = parquet_to_arrow_schema(facts.schema_descr(), facts.key_value_metadata())
-            .map_err(|e| Error::caused(Kind::BadInput, format!("{}: its columns cannot be understood", shown()), e))?;
+            .map_err(|e| {
+                Error::caused(
+                    Kind::BadInput,
+                    format!("{}: its columns cannot be understood", shown()),
+                    e,
+                )
+            })?;
         let rows = u64::try_from(facts.num_rows()).unwrap_or_default();
         let stored = |group: &RowGroupMetaData| u64::try_from(group.compressed_size()).unwrap_or(0);
         let group_bytes = found.row_groups().iter().map(stored).max().unwrap_or(0);
-        Ok(Footer { schema, rows, group_bytes, meta: found })
+        Ok(Footer {
+            schema,
+            rows,
+            group_bytes,
+            meta: found,
+        })
     };
     match AssertUnwindSafe(read).catch_unwind().await {
         Ok(result) => result,
-        Err(_) => Err(Error::new(Kind::BadInput, format!("{}: the reader panicked at its footer", shown()))),
+        Err(_) => Err(Error::new(
+            Kind::BadInput,
+            format!("{}: the reader panicked at its footer", shown()),
+        )),
     }
 }
 
@@ -346,7 +436,8 @@ pub(super) async fn footer(store: &Store, runtime: &RuntimeEnv, object: &Object)
 pub(super) fn object_meta(store: &Store, object: &Object) -> ObjectMeta {
     ObjectMeta {
         location: store.object_path(&object.key),
-        last_modified: chrono::DateTime::from_timestamp_micros(object.modified_us).unwrap_or_default(),
+        last_modified: chrono::DateTime::from_timestamp_micros(object.modified_us)
+            .unwrap_or_default(),
         size: object.size,
         e_tag: None,
         version: None,
@@ -355,7 +446,10 @@ pub(super) fn object_meta(store: &Store, object: &Object) -> ObjectMeta {
 
 /// `columns` without those whose values come from the path.
 pub(super) fn without_path_columns(side: Side, columns: &Schema) -> SchemaRef {
-    let kept = columns.fields().iter().filter(|f| !super::prune::is_of_path(side, f.name()));
+    let kept = columns
+        .fields()
+        .iter()
+        .filter(|f| !super::prune::is_of_path(side, f.name()));
     Arc::new(Schema::new(kept.cloned().collect::<Vec<_>>()))
 }
 
@@ -371,7 +465,10 @@ mod tests {
 
     #[test]
     fn a_joined_type_holds_every_value_of_both() {
-        use DataType::{Boolean, Duration, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt32, UInt64, Utf8};
+        use DataType::{
+            Boolean, Duration, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt32, UInt64,
+            Utf8,
+        };
         for (a, b, joined) in [
             (Int8, Int64, Some(Int64)),
             (Int8, UInt8, Some(Int16)),
@@ -386,7 +483,11 @@ mod tests {
             (DataType::Null, Utf8, Some(Utf8)),
             (Utf8, Int64, None),
             (Boolean, Int8, None),
-            (Duration(TimeUnit::Second), Duration(TimeUnit::Millisecond), None),
+            (
+                Duration(TimeUnit::Second),
+                Duration(TimeUnit::Millisecond),
+                None,
+            ),
             (list(DataType::Null), list(Int64), Some(list(Int64))),
             (list(Int8), list(Utf8), None),
         ] {
@@ -408,9 +509,18 @@ mod tests {
             ("trade_id", Utf8View, Utf8, Becomes::Exact),
             ("ts_event", Timestamp(ms, None), Int64, Becomes::Exact),
             ("seq", Timestamp(ms, None), Int64, Becomes::Other),
-            ("wait", Duration(ms), Duration(TimeUnit::Second), Becomes::Other),
+            (
+                "wait",
+                Duration(ms),
+                Duration(TimeUnit::Second),
+                Becomes::Other,
+            ),
         ] {
-            assert_eq!(becomes(name, &stored, &shown), want, "{name}: {stored} as {shown}");
+            assert_eq!(
+                becomes(name, &stored, &shown),
+                want,
+                "{name}: {stored} as {shown}"
+            );
         }
     }
 }

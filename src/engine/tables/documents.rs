@@ -1,5 +1,6 @@
-//! `archive.meta` and `archive.quarantine`: one row per `meta.json`, one per entry of every `error.json`. The filters
-//! over `exchange`, `stream`, `symbol` and `date` decide which of them are read.
+//! `archive.meta` and `archive.quarantine`: one row per `meta.json`, one per entry of every
+//! `error.json`. The filters over `exchange`, `stream`, `symbol` and `date` decide which of them
+//! are read.
 //!
 //! One that cannot be read is a row of nulls (of `quarantine`, with the error as its message).
 
@@ -32,7 +33,8 @@ use crate::{
     storage::store::Store,
 };
 
-/// What is listed of a document, the size of the data beside it, and its bytes, if it could be read.
+/// What is listed of a document, the size of the data beside it, and its bytes, if it could be
+/// read.
 type Document<'a> = (&'a (Listed, Option<u64>), Option<Bytes>);
 
 /// Documents that are read at a time.
@@ -63,17 +65,34 @@ impl Documents {
 
     /// `archive.quarantine`
     pub(super) fn quarantine(store: &Store, listing: &Listing, hints: Hints) -> Self {
-        Self::new(store, Kind::Quarantine, listing.errors.iter().map(|e| (e.clone(), None)).collect(), hints)
+        Self::new(
+            store,
+            Kind::Quarantine,
+            listing.errors.iter().map(|e| (e.clone(), None)).collect(),
+            hints,
+        )
     }
 
     fn new(store: &Store, kind: Kind, listed: Vec<(Listed, Option<u64>)>, hints: Hints) -> Self {
-        let mut fields: Vec<Field> = prune::fields(Side::Archive).iter().map(|f| f.as_ref().clone()).collect();
+        let mut fields: Vec<Field> = prune::fields(Side::Archive)
+            .iter()
+            .map(|f| f.as_ref().clone())
+            .collect();
         let own: &[(&str, DataType)] = match kind {
             Kind::Meta => &META_COLUMNS,
             Kind::Quarantine => &QUARANTINE_COLUMNS,
         };
-        fields.extend(own.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)));
-        Self { store: store.clone(), kind, listed, columns: Arc::new(Schema::new(fields)), hints }
+        fields.extend(
+            own.iter()
+                .map(|(name, kind)| Field::new(*name, kind.clone(), true)),
+        );
+        Self {
+            store: store.clone(),
+            kind,
+            listed,
+            columns: Arc::new(Schema::new(fields)),
+            hints,
+        }
     }
 
     fn rows(&self, documents: &[Document<'_>]) -> Result<RecordBatch> {
@@ -89,12 +108,14 @@ impl Documents {
     fn meta_rows<'a>(&self, documents: &[Document<'a>]) -> (Vec<&'a Listed>, Vec<ArrayRef>) {
         let metas: Vec<Option<Meta>> = documents
             .iter()
-            .map(|((listed, _), bytes)| match Meta::from_json(bytes.as_deref().unwrap_or_default()) {
-                Ok(meta) => Some(meta),
-                Err(error) => {
-                    let file = self.store.show(&listed.object.key);
-                    tracing::warn!(file, why = error.chain(), "its columns are null");
-                    None
+            .map(|((listed, _), bytes)| {
+                match Meta::from_json(bytes.as_deref().unwrap_or_default()) {
+                    Ok(meta) => Some(meta),
+                    Err(error) => {
+                        let file = self.store.show(&listed.object.key);
+                        tracing::warn!(file, why = error.chain(), "its columns are null");
+                        None
+                    }
                 }
             })
             .collect();
@@ -107,10 +128,16 @@ impl Documents {
             texts(&metas, |m| Some(m.created_at.clone())),
             numbers(&metas, |m| i64::try_from(m.source_files).ok()),
             Arc::new(
-                documents.iter().map(|((_, size), _)| size.and_then(|n| i64::try_from(n).ok())).collect::<Int64Array>(),
+                documents
+                    .iter()
+                    .map(|((_, size), _)| size.and_then(|n| i64::try_from(n).ok()))
+                    .collect::<Int64Array>(),
             ),
         ];
-        (documents.iter().map(|((listed, _), _)| listed).collect(), own)
+        (
+            documents.iter().map(|((listed, _), _)| listed).collect(),
+            own,
+        )
     }
 }
 
@@ -176,11 +203,19 @@ fn quarantine_rows<'a>(documents: &[Document<'a>]) -> (Vec<&'a Listed>, Vec<Arra
 }
 
 fn numbers<T>(rows: &[Option<T>], each: fn(&T) -> Option<i64>) -> ArrayRef {
-    Arc::new(rows.iter().map(|row| row.as_ref().and_then(each)).collect::<Int64Array>())
+    Arc::new(
+        rows.iter()
+            .map(|row| row.as_ref().and_then(each))
+            .collect::<Int64Array>(),
+    )
 }
 
 fn texts<T>(rows: &[Option<T>], each: fn(&T) -> Option<String>) -> ArrayRef {
-    Arc::new(rows.iter().map(|row| row.as_ref().and_then(each)).collect::<StringArray>())
+    Arc::new(
+        rows.iter()
+            .map(|row| row.as_ref().and_then(each))
+            .collect::<StringArray>(),
+    )
 }
 
 #[async_trait]
@@ -193,7 +228,10 @@ impl TableProvider for Documents {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(prune::pushdown(Side::Archive, filters))
     }
 
@@ -205,13 +243,23 @@ impl TableProvider for Documents {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<&Listed> = self.listed.iter().map(|(listed, _)| listed).collect();
-        let kept: std::collections::BTreeSet<&str> = prune::keep(Side::Archive, state, filters, &all, &self.hints)?
-            .iter()
-            .map(|listed| listed.object.key.as_str())
-            .collect();
+        let kept: std::collections::BTreeSet<&str> =
+            prune::keep(Side::Archive, state, filters, &all, &self.hints)?
+                .iter()
+                .map(|listed| listed.object.key.as_str())
+                .collect();
         let mut reads = Vec::new();
-        for document in self.listed.iter().filter(|(listed, _)| kept.contains(listed.object.key.as_str())) {
-            reads.push(async move { self.store.read(&document.0.object.key).await.map(|bytes| (document, bytes)) });
+        for document in self
+            .listed
+            .iter()
+            .filter(|(listed, _)| kept.contains(listed.object.key.as_str()))
+        {
+            reads.push(async move {
+                self.store
+                    .read(&document.0.object.key)
+                    .await
+                    .map(|bytes| (document, bytes))
+            });
         }
         let documents: Vec<_> = futures::stream::iter(reads)
             .buffered(AT_A_TIME)
@@ -219,6 +267,10 @@ impl TableProvider for Documents {
             .await
             .map_err(|e| DataFusionError::External(Box::new(e)))?;
         let batch = self.rows(&documents)?;
-        Ok(MemorySourceConfig::try_new_exec(&[vec![batch]], self.schema(), projection.cloned())?)
+        Ok(MemorySourceConfig::try_new_exec(
+            &[vec![batch]],
+            self.schema(),
+            projection.cloned(),
+        )?)
     }
 }

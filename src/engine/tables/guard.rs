@@ -1,8 +1,8 @@
-//! Looks at the footer of a file before DataFusion decodes it: DataFusion's reader recurses as deep as a schema is
-//! nested, and a stack overflow ends the process.
+//! Looks at the footer of a file before DataFusion decodes it: DataFusion's reader recurses as deep
+//! as a schema is nested, and a stack overflow ends the process.
 //!
-//! The footer is put into the session's cache, so that it is read once. What the reader of the other verbs refuses is
-//! refused here too, with the same words.
+//! The footer is put into the session's cache, so that it is read once. What the reader of the
+//! other verbs refuses is refused here too, with the same words.
 
 use std::{ops::Range, sync::Arc};
 
@@ -42,18 +42,27 @@ use crate::{
 /// When it is none that can be decoded.
 pub(super) async fn look(store: &Store, runtime: &RuntimeEnv, file: &ObjectMeta) -> Result<()> {
     let cache = runtime.cache_manager.get_file_metadata_cache();
-    look_at(&Handle::of_meta(store.object_store(), file), file, cache.as_ref()).await
+    look_at(
+        &Handle::of_meta(store.object_store(), file),
+        file,
+        cache.as_ref(),
+    )
+    .await
 }
 
 async fn look_at(handle: &Handle, file: &ObjectMeta, cache: &FileMetadataCache) -> Result<()> {
-    if cache.get(&file.location).is_some_and(|known| known.is_valid_for(file)) {
+    if cache
+        .get(&file.location)
+        .is_some_and(|known| known.is_valid_for(file))
+    {
         return Ok(());
     }
     let footer = handle.footer().await.map_err(|problem| match problem {
         Problem::Storage(error) => error,
         other => Error::new(Kind::BadInput, format!("{}: {other}", handle.shown())),
     })?;
-    let known = CachedFileMetadataEntry::new(file.clone(), Arc::new(CachedParquetMetaData::new(footer)));
+    let known =
+        CachedFileMetadataEntry::new(file.clone(), Arc::new(CachedParquetMetaData::new(footer)));
     let _ = cache.put(&file.location, known);
     Ok(())
 }
@@ -69,9 +78,16 @@ pub(super) struct Guarded {
 impl Guarded {
     /// For files of `store`.
     pub(super) fn new(store: &Store, runtime: &RuntimeEnv) -> Self {
-        let (store, cache) = (Arc::clone(store.object_store()), runtime.cache_manager.get_file_metadata_cache());
+        let (store, cache) = (
+            Arc::clone(store.object_store()),
+            runtime.cache_manager.get_file_metadata_cache(),
+        );
         let inner = CachedParquetFileReaderFactory::new(Arc::clone(&store), Arc::clone(&cache));
-        Self { store, cache, inner }
+        Self {
+            store,
+            cache,
+            inner,
+        }
     }
 }
 
@@ -85,8 +101,15 @@ impl ParquetFileReaderFactory for Guarded {
     ) -> DfResult<Box<dyn AsyncFileReader + Send>> {
         let meta = file.object_meta.clone();
         let handle = Handle::of_meta(&self.store, &meta);
-        let inner = self.inner.create_reader(partition_index, file, hint, metrics)?;
-        Ok(Box::new(Reader { inner, handle, meta, cache: Arc::clone(&self.cache) }))
+        let inner = self
+            .inner
+            .create_reader(partition_index, file, hint, metrics)?;
+        Ok(Box::new(Reader {
+            inner,
+            handle,
+            meta,
+            cache: Arc::clone(&self.cache),
+        }))
     }
 }
 
@@ -102,7 +125,10 @@ impl AsyncFileReader for Reader {
         self.inner.get_bytes(range)
     }
 
-    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
         self.inner.get_byte_ranges(ranges)
     }
 

@@ -35,7 +35,8 @@ pub(super) struct Listed {
     pub(super) series: Series,
     /// The day of its folder or, in the spool, of its name.
     pub(super) date: Option<Date>,
-    /// Whether a receipt lies in the archive for its partition, as of all that qlc published or imported.
+    /// Whether a receipt lies in the archive for its partition, as of all that qlc published or
+    /// imported.
     pub(super) vouched: bool,
 }
 
@@ -52,21 +53,31 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Lists `store`. Of an archive, a data file counts when its `meta.json` stands: before that the partition does not
-    /// exist.
+    /// Lists `store`. Of an archive, a data file counts when its `meta.json` stands: before that
+    /// the partition does not exist.
     pub(super) async fn of(store: &Store, side: Side) -> Result<Self> {
         let listed = store.list("").await?;
         let mut listing = Self::default();
         match side {
             Side::Spool => {
-                let SpoolListing { files, ignored, missing, .. } = listed.spool();
+                let SpoolListing {
+                    files,
+                    ignored,
+                    missing,
+                    ..
+                } = listed.spool();
                 for Ignored { file, reason } in ignored {
                     tracing::warn!(file = %store.show(&file), reason, "in no table");
                 }
                 listing.missing = missing;
                 for (placed, object) in files {
                     let date = placed.home();
-                    listing.add(Listed { object, series: placed.series, date, vouched: false });
+                    listing.add(Listed {
+                        object,
+                        series: placed.series,
+                        date,
+                        vouched: false,
+                    });
                 }
             }
             Side::Archive => {
@@ -86,12 +97,29 @@ impl Listing {
                 let _ = vouched.insert((series, date));
                 continue;
             }
-            let quarantined = object.key.strip_prefix(QUARANTINE).and_then(|rest| rest.strip_prefix('/'));
+            let quarantined = object
+                .key
+                .strip_prefix(QUARANTINE)
+                .and_then(|rest| rest.strip_prefix('/'));
             let layout_key = quarantined.unwrap_or(&object.key).to_owned();
             let is_error = quarantined.is_some();
-            let Some((placed, object)) = place(store, &layout_key, object) else { continue };
-            let Placed { series, date: Some(date), file } = placed else { continue };
-            let listed = Listed { object, series, date: Some(date), vouched: false };
+            let Some((placed, object)) = place(store, &layout_key, object) else {
+                continue;
+            };
+            let Placed {
+                series,
+                date: Some(date),
+                file,
+            } = placed
+            else {
+                continue;
+            };
+            let listed = Listed {
+                object,
+                series,
+                date: Some(date),
+                vouched: false,
+            };
             match (is_error, file.as_str()) {
                 (true, ERROR_FILE) => self.errors.push(listed),
                 (false, META_FILE) => self.metas.push((listed, None)),
@@ -99,11 +127,18 @@ impl Listing {
                 _ => {}
             }
         }
-        let sizes: BTreeMap<_, _> = data.iter().map(|d| (d.partition(), d.object.size)).collect();
+        let sizes: BTreeMap<_, _> = data
+            .iter()
+            .map(|d| (d.partition(), d.object.size))
+            .collect();
         for (meta, size) in &mut self.metas {
             *size = sizes.get(&meta.partition()).copied();
         }
-        let published: BTreeSet<_> = self.metas.iter().map(|(meta, _)| meta.partition()).collect();
+        let published: BTreeSet<_> = self
+            .metas
+            .iter()
+            .map(|(meta, _)| meta.partition())
+            .collect();
         data.retain(|d| published.contains(&d.partition()));
         for mut listed in data {
             listed.vouched = vouched.contains(&listed.partition());
@@ -112,12 +147,19 @@ impl Listing {
     }
 
     fn add(&mut self, listed: Listed) {
-        self.streams.entry(listed.series.stream.to_string()).or_default().push(listed);
+        self.streams
+            .entry(listed.series.stream.to_string())
+            .or_default()
+            .push(listed);
     }
 
-    /// Fails when what could not be listed may hold rows of a table: of `stream`, or of all; below the folder `base`.
+    /// Fails when what could not be listed may hold rows of a table: of `stream`, or of all; below
+    /// the folder `base`.
     pub(super) fn is_whole(&self, base: &str, stream: Option<&Stream>) -> Result<()> {
-        let selection = Selection { streams: stream.into_iter().cloned().collect(), ..Selection::all() };
+        let selection = Selection {
+            streams: stream.into_iter().cloned().collect(),
+            ..Selection::all()
+        };
         self.missing.clone().meant(base, &selection).fail()
     }
 

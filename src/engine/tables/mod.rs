@@ -1,17 +1,18 @@
-//! The tables that SQL sees: schemas `archive` and `spool`, each with one table per stream found in its store, the
-//! known streams ([`STREAMS`]) whether found or not, and `events`, the common columns of all streams. In addition, `archive.meta` has
-//! a row per `meta.json`, `archive.quarantine` a row per quarantined file and `archive.runs` a row per run and
-//! partition. A name without a schema means `archive`.
+//! The tables that SQL sees: schemas `archive` and `spool`, each with one table per stream found in
+//! its store, the known streams ([`STREAMS`]) whether found or not, and `events`, the common
+//! columns of all streams. In addition, `archive.meta` has a row per `meta.json`,
+//! `archive.quarantine` a row per quarantined file and `archive.runs` a row per run and partition.
+//! A name without a schema means `archive`.
 //!
-//! Every table ends in the columns `exchange`, `stream`, `symbol` and `date`, which come from the path and decide which
-//! files are read; columns of these names *in* a file are not shown (`verify` compares the two). `date` is text such as
-//! `20260203`; in the spool it is the day of the file's folder or name, else null, and a file that spans midnight has
-//! rows of the next day under it. In the spool a column `collector` follows, which is null unless several collectors have
-//! one.
+//! Every table ends in the columns `exchange`, `stream`, `symbol` and `date`, which come from the
+//! path and decide which files are read; columns of these names *in* a file are not shown (`verify`
+//! compares the two). `date` is text such as `20260203`; in the spool it is the day of the file's
+//! folder or name, else null, and a file that spans midnight has rows of the next day under it. In
+//! the spool a column `collector` follows, which is null unless several collectors have one.
 //!
-//! A stream whose name is that of a built-in table, such as `meta`, has the table `"stream=meta"`, as its folder is
-//! named; no stream can have that name itself. A store is listed only when a statement asks about it, and nothing is
-//! written.
+//! A stream whose name is that of a built-in table, such as `meta`, has the table `"stream=meta"`,
+//! as its folder is named; no stream can have that name itself. A store is listed only when a
+//! statement asks about it, and nothing is written.
 
 mod bounded;
 mod columns;
@@ -92,7 +93,10 @@ pub fn register(session: &SessionContext, spool: &Store, archive: &Store) -> Tab
             shared: shared.clone(),
         })
     };
-    let tables = Tables { spool: schema(Side::Spool, spool), archive: schema(Side::Archive, archive) };
+    let tables = Tables {
+        spool: schema(Side::Spool, spool),
+        archive: schema(Side::Archive, archive),
+    };
     let _ = session.register_catalog(CATALOG, Arc::new(tables.clone()));
     tables
 }
@@ -125,14 +129,25 @@ impl Tables {
         Ok(())
     }
 
-    /// Columns of files whose values may not fit in the types of their tables, as far as statements read them.
+    /// Columns of files whose values may not fit in the types of their tables, as far as statements
+    /// read them.
     #[must_use]
     pub fn checked(&self) -> Vec<String> {
-        let of = |schema: &Schema| schema.checked.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        of(&self.archive).into_iter().chain(of(&self.spool)).collect()
+        let of = |schema: &Schema| {
+            schema
+                .checked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        };
+        of(&self.archive)
+            .into_iter()
+            .chain(of(&self.spool))
+            .collect()
     }
 
-    /// How many rows may be in one batch, and the stored bytes of the largest row group, by the files that statements read.
+    /// How many rows may be in one batch, and the stored bytes of the largest row group, by the
+    /// files that statements read.
     #[must_use]
     pub fn sizes(&self) -> (usize, u64) {
         self.archive.shared.sizes.get()
@@ -206,14 +221,22 @@ impl Schema {
             return;
         }
         let mut seen = lock().general.clone();
-        columns::of_all_files(&self.store, &self.runtime, listing.stream(stream), &mut seen).await;
+        columns::of_all_files(
+            &self.store,
+            &self.runtime,
+            listing.stream(stream),
+            &mut seen,
+        )
+        .await;
         let mut known = lock();
         known.general = seen;
         (known.has_ends, known.has_all) = (true, true);
     }
 
     async fn listing(&self) -> Result<&Arc<Listing>> {
-        self.listing.get_or_try_init(|| async { Listing::of(&self.store, self.side).await.map(Arc::new) }).await
+        self.listing
+            .get_or_try_init(|| async { Listing::of(&self.store, self.side).await.map(Arc::new) })
+            .await
     }
 
     async fn find(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -222,16 +245,29 @@ impl Schema {
         Ok(match name {
             META if archive => {
                 listing.is_whole("", None)?;
-                Some(Arc::new(Documents::meta(&self.store, listing, self.shared.hints.clone())) as _)
+                Some(Arc::new(Documents::meta(
+                    &self.store,
+                    listing,
+                    self.shared.hints.clone(),
+                )) as _)
             }
             QUARANTINE if archive => {
                 listing.is_whole(layout::QUARANTINE, None)?;
-                Some(Arc::new(Documents::quarantine(&self.store, listing, self.shared.hints.clone())) as _)
+                Some(Arc::new(Documents::quarantine(
+                    &self.store,
+                    listing,
+                    self.shared.hints.clone(),
+                )) as _)
             }
             RUNS if archive => Some(runs::table(&self.store).await?),
             EVENTS => {
                 listing.is_whole("", None)?;
-                Some(Arc::new(PartitionedTable::events(&self.store, self.side, listing, self.shared.clone())) as _)
+                Some(Arc::new(PartitionedTable::events(
+                    &self.store,
+                    self.side,
+                    listing,
+                    self.shared.clone(),
+                )) as _)
             }
             _ => match self.stream_of(name) {
                 Some(stream) => self.find_stream(stream, listing).await?,
@@ -240,9 +276,15 @@ impl Schema {
         })
     }
 
-    async fn find_stream(&self, name: &str, listing: &Listing) -> Result<Option<Arc<dyn TableProvider>>> {
+    async fn find_stream(
+        &self,
+        name: &str,
+        listing: &Listing,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
         let files = listing.stream(name);
-        let Ok(stream) = name.parse::<Stream>() else { return Ok(None) };
+        let Ok(stream) = name.parse::<Stream>() else {
+            return Ok(None);
+        };
         listing.is_whole("", Some(&stream))?;
         if files.is_empty() && !STREAMS.contains(&name) {
             return Ok(None);
@@ -256,8 +298,18 @@ impl Schema {
             known.general = seen;
             known.has_ends = true;
         }
-        let learning = Learning { stream, known: Arc::clone(&known), checked: Arc::clone(&self.checked) };
-        let table = PartitionedTable::stream(&self.store, self.side, learning, files.to_vec(), self.shared.clone());
+        let learning = Learning {
+            stream,
+            known: Arc::clone(&known),
+            checked: Arc::clone(&self.checked),
+        };
+        let table = PartitionedTable::stream(
+            &self.store,
+            self.side,
+            learning,
+            files.to_vec(),
+            self.shared.clone(),
+        );
         Ok(Some(Arc::new(table) as _))
     }
 }
@@ -272,7 +324,11 @@ impl SchemaProvider for Schema {
         }
         if let Some(listing) = self.listing.get() {
             let named = |stream: &str| {
-                if self.is_built_in(stream) { format!("{BY_FOLDER}{stream}") } else { stream.to_owned() }
+                if self.is_built_in(stream) {
+                    format!("{BY_FOLDER}{stream}")
+                } else {
+                    stream.to_owned()
+                }
             };
             names.extend(listing.streams().map(named));
         }
@@ -282,7 +338,9 @@ impl SchemaProvider for Schema {
     }
 
     async fn table(&self, name: &str) -> datafusion::error::Result<Option<Arc<dyn TableProvider>>> {
-        self.find(name).await.map_err(|e| DataFusionError::External(Box::new(e)))
+        self.find(name)
+            .await
+            .map_err(|e| DataFusionError::External(Box::new(e)))
     }
 
     fn table_exist(&self, name: &str) -> bool {

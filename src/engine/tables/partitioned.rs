@@ -1,12 +1,13 @@
 //! A table over the data files of a store: the columns of the files, then those of the path.
 //!
-//! A column that a file lacks is null there, one of another physical type is cast (a dictionary of strings to strings,
-//! a timestamp to its integer), but only where every value stays what it is. One bad file of the spool does not break a
-//! query: a file whose footer cannot be read or whose columns do not fit is left out with a warning. A bad file in the
-//! archive is damage, and an error; so is a column that is asked for and has other values in the table's type.
+//! A column that a file lacks is null there, one of another physical type is cast (a dictionary of
+//! strings to strings, a timestamp to its integer), but only where every value stays what it is.
+//! One bad file of the spool does not break a query: a file whose footer cannot be read or whose
+//! columns do not fit is left out with a warning. A bad file in the archive is damage, and an
+//! error; so is a column that is asked for and has other values in the table's type.
 //!
-//! Which columns the table has is learned while statements are planned ([`columns`]). A scan that learns of more ends
-//! the attempt with [`Learned`], and the statement is planned again.
+//! Which columns the table has is learned while statements are planned ([`columns`]). A scan that
+//! learns of more ends the attempt with [`Learned`], and the statement is planned again.
 
 use std::{
     collections::BTreeSet,
@@ -54,7 +55,8 @@ use crate::{
     storage::store::Store,
 };
 
-/// What is learned of a stream's columns while statements are planned; shared with the schema that makes its tables.
+/// What is learned of a stream's columns while statements are planned; shared with the schema that
+/// makes its tables.
 #[derive(Debug, Clone)]
 pub(super) struct Learning {
     /// The stream.
@@ -125,11 +127,15 @@ impl LeftOut {
 
     /// Notes a file; whether it was not noted before.
     fn note(&self, file: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_owned())
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(file.to_owned())
     }
 }
 
-/// How large the rows of the files that statements read are, as far as their footers were looked at; clones share it.
+/// How large the rows of the files that statements read are, as far as their footers were looked
+/// at; clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Sizes(Arc<Mutex<(usize, u64)>>);
 
@@ -153,14 +159,31 @@ impl Sizes {
 
 impl PartitionedTable {
     /// The table of a stream, with the columns that are known of it.
-    pub(super) fn stream(store: &Store, side: Side, learning: Learning, files: Vec<Listed>, shared: Shared) -> Self {
-        let held = learning.known.lock().unwrap_or_else(PoisonError::into_inner).columns(&learning.stream);
+    pub(super) fn stream(
+        store: &Store,
+        side: Side,
+        learning: Learning,
+        files: Vec<Listed>,
+        shared: Shared,
+    ) -> Self {
+        let held = learning
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .columns(&learning.stream);
         Self::new(store, side, held, Some(learning), files, shared)
     }
 
     /// The table of the common columns of all streams.
     pub(super) fn events(store: &Store, side: Side, listing: &Listing, shared: Shared) -> Self {
-        Self::new(store, side, Arc::new(Schema::new(schema::common())), None, listing.all(), shared)
+        Self::new(
+            store,
+            side,
+            Arc::new(Schema::new(schema::common())),
+            None,
+            listing.all(),
+            shared,
+        )
     }
 
     fn new(
@@ -169,48 +192,95 @@ impl PartitionedTable {
         held: SchemaRef,
         learning: Option<Learning>,
         files: Vec<Listed>,
-        Shared { hints, sizes, left_out }: Shared,
+        Shared {
+            hints,
+            sizes,
+            left_out,
+        }: Shared,
     ) -> Self {
         let columns = TableSchema::builder(without_path_columns(side, &held))
             .with_table_partition_cols(prune::fields(side))
             .build();
-        Self { store: store.clone(), side, held, columns, files, learning, left_out, hints, sizes }
+        Self {
+            store: store.clone(),
+            side,
+            held,
+            columns,
+            files,
+            learning,
+            left_out,
+            hints,
+            sizes,
+        }
     }
 
     /// The columns that a scan reads.
-    fn asked<'a>(&'a self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Vec<&'a Arc<Field>> {
-        let of_filters: BTreeSet<&str> =
-            filters.iter().flat_map(Expr::column_refs).map(|column| column.name.as_str()).collect();
+    fn asked<'a>(
+        &'a self,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+    ) -> Vec<&'a Arc<Field>> {
+        let of_filters: BTreeSet<&str> = filters
+            .iter()
+            .flat_map(Expr::column_refs)
+            .map(|column| column.name.as_str())
+            .collect();
         let all = self.columns.table_schema().fields().iter().enumerate();
         let is_asked = |at: usize, field: &Field| {
-            projection.is_none_or(|some| some.contains(&at)) || of_filters.contains(field.name().as_str())
+            projection.is_none_or(|some| some.contains(&at))
+                || of_filters.contains(field.name().as_str())
         };
-        all.filter(|(at, field)| is_asked(*at, field)).map(|(_, field)| field).collect()
+        all.filter(|(at, field)| is_asked(*at, field))
+            .map(|(_, field)| field)
+            .collect()
     }
 
-    /// Looks at the footers on which it depends which columns there are and whether they can be read as the table's.
-    /// Gives the keys of those that are to be read as large files are.
-    async fn look(&self, state: &dyn Session, files: &[&Listed], asked: &[&Arc<Field>]) -> Result<BTreeSet<String>> {
+    /// Looks at the footers on which it depends which columns there are and whether they can be
+    /// read as the table's. Gives the keys of those that are to be read as large files are.
+    async fn look(
+        &self,
+        state: &dyn Session,
+        files: &[&Listed],
+        asked: &[&Arc<Field>],
+    ) -> Result<BTreeSet<String>> {
         let whole = asked.len() == self.columns.table_schema().fields().len();
         let canonical = schema::common();
-        let own = self.learning.as_ref().and_then(|learning| schema::own(&learning.stream)).unwrap_or_default();
+        let own = self
+            .learning
+            .as_ref()
+            .and_then(|learning| schema::own(&learning.stream))
+            .unwrap_or_default();
         let is_known = |name: &str| {
-            prune::is_of_path(self.side, name) || canonical.iter().chain(&own).any(|field| field.name() == name)
+            prune::is_of_path(self.side, name)
+                || canonical
+                    .iter()
+                    .chain(&own)
+                    .any(|field| field.name() == name)
         };
-        let of_all = self.learning.is_some() && (whole || asked.iter().any(|field| !is_known(field.name())));
-        // What qlc published has the columns that it must have; of other data only its footer tells.
+        let of_all =
+            self.learning.is_some() && (whole || asked.iter().any(|field| !is_known(field.name())));
+        // What qlc published has the columns that it must have; of other data only its footer
+        // tells.
         let most = held_at_most(state);
         let travels = session::travels(state.config_options());
         let is_looked = |file: &Listed| of_all || !file.vouched;
-        // A file may have a row group that is as large as it is. Elsewhere nobody looks at footers before they are decoded.
+        // A file may have a row group that is as large as it is. Elsewhere nobody looks at footers
+        // before they are decoded.
         let may_be_large = |file: &Listed| travels || file.object.size > most;
-        let looked = files.iter().copied().filter(|file| is_looked(file) || may_be_large(file));
+        let looked = files
+            .iter()
+            .copied()
+            .filter(|file| is_looked(file) || may_be_large(file));
         let looked: Vec<&Listed> = looked.collect();
         let footers = self.footers(state, &looked).await;
         let (mut read, mut others) = (Vec::with_capacity(looked.len()), Vec::new());
         for (file, footer) in footers {
             let footer = footer.map_err(|e| DataFusionError::External(Box::new(e)))?;
-            if is_looked(file) { read.push((file, footer)) } else { others.push((file, footer)) }
+            if is_looked(file) {
+                read.push((file, footer));
+            } else {
+                others.push((file, footer));
+            }
         }
         self.learn(&read)?;
         self.check(&read, asked)?;
@@ -219,12 +289,17 @@ impl PartitionedTable {
             let rows = footer.rows_at_a_time(&self.store, &file.object).await;
             if footer.is_large(asked, most) {
                 let _ = large.insert(file.object.key.clone());
-                // Its row groups are not held, but its rows are sorted and joined in batches as others are. What is wrong
-                // with it is found when it is read.
+                // Its row groups are not held, but its rows are sorted and joined in batches as
+                // others are. What is wrong with it is found when it is read.
                 self.sizes.note(rows.unwrap_or(columns::BATCH_ROWS), 0);
                 continue;
             }
-            let bad = |problem| Error::new(Kind::Damage, format!("{}: {problem}", self.store.show(&file.object.key)));
+            let bad = |problem| {
+                Error::new(
+                    Kind::Damage,
+                    format!("{}: {problem}", self.store.show(&file.object.key)),
+                )
+            };
             let rows = rows.map_err(|problem| DataFusionError::External(Box::new(bad(problem))))?;
             self.sizes.note(rows, footer.group_bytes);
         }
@@ -233,20 +308,31 @@ impl PartitionedTable {
 
     /// Notes the columns of these files.
     fn learn(&self, read: &[(&Listed, Footer)]) -> Result<()> {
-        let Some(learning) = &self.learning else { return Ok(()) };
-        let mut known = learning.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(learning) = &self.learning else {
+            return Ok(());
+        };
+        let mut known = learning
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for (file, footer) in read {
             known.asked.add(&file.object.key, footer);
         }
         let same = known.columns(&learning.stream) == self.held;
-        if same { Ok(()) } else { Err(DataFusionError::External(Box::new(Learned))) }
+        if same {
+            Ok(())
+        } else {
+            Err(DataFusionError::External(Box::new(Learned)))
+        }
     }
 
     /// Refuses columns that are asked for and whose values would not be those of a file.
     fn check(&self, read: &[(&Listed, Footer)], asked: &[&Arc<Field>]) -> Result<()> {
         for (file, footer) in read {
             for field in asked {
-                let Ok(stored) = footer.schema.field_with_name(field.name()) else { continue };
+                let Ok(stored) = footer.schema.field_with_name(field.name()) else {
+                    continue;
+                };
                 if prune::is_of_path(self.side, field.name()) {
                     continue;
                 }
@@ -256,8 +342,12 @@ impl PartitionedTable {
                     Becomes::Exact => {}
                     Becomes::Checked => {
                         if let Some(learning) = &self.learning {
-                            let text = format!("column {name} is {} in {place}", stored.data_type());
-                            let mut checked = learning.checked.lock().unwrap_or_else(PoisonError::into_inner);
+                            let text =
+                                format!("column {name} is {} in {place}", stored.data_type());
+                            let mut checked = learning
+                                .checked
+                                .lock()
+                                .unwrap_or_else(PoisonError::into_inner);
                             let _ = checked.insert(text);
                         }
                     }
@@ -278,10 +368,19 @@ impl PartitionedTable {
 
     /// Where a column has the type that it has in the table.
     fn other(&self, read: &[(&Listed, Footer)], name: &str, shown: &DataType) -> String {
-        let is_so =
-            |schema: &Schema| schema.field_with_name(name).is_ok_and(|f| schema::logical(f.data_type()) == *shown);
-        let file = read.iter().find(|(_, footer)| is_so(&footer.schema)).map(|(file, _)| &file.object.key);
-        file.map_or_else(|| "in the table".to_owned(), |key| format!("in {}", self.store.show(key)))
+        let is_so = |schema: &Schema| {
+            schema
+                .field_with_name(name)
+                .is_ok_and(|f| schema::logical(f.data_type()) == *shown)
+        };
+        let file = read
+            .iter()
+            .find(|(_, footer)| is_so(&footer.schema))
+            .map(|(file, _)| &file.object.key);
+        file.map_or_else(
+            || "in the table".to_owned(),
+            |key| format!("in {}", self.store.show(key)),
+        )
     }
 
     /// The footers of files, or what is wrong with each.
@@ -293,37 +392,68 @@ impl PartitionedTable {
         let runtime = state.runtime_env();
         let mut reads = Vec::new();
         for file in files.iter().copied() {
-            reads.push(async move { (file, columns::footer(&self.store, runtime, &file.object).await) });
+            reads.push(async move {
+                (
+                    file,
+                    columns::footer(&self.store, runtime, &file.object).await,
+                )
+            });
         }
-        futures::stream::iter(reads).buffered(FOOTERS_AT_A_TIME).collect().await
+        futures::stream::iter(reads)
+            .buffered(FOOTERS_AT_A_TIME)
+            .collect()
+            .await
     }
 
-    /// The order of an archive's rows: files by their path, rows in a file by `(ts_event, seq, sub_seq)`, as receipts vouch. The rows
-    /// of a single file are in the second order by itself.
+    /// The order of an archive's rows: files by their path, rows in a file by `(ts_event, seq,
+    /// sub_seq)`, as receipts vouch. The rows of a single file are in the second order by itself.
     fn orders(&self, one: bool) -> Vec<LexOrdering> {
         let columns = self.columns.table_schema();
-        // Only seq and sub_seq may be null; where nulls stand is said of the others as a statement says it that does not say.
+        // Only seq and sub_seq may be null; where nulls stand is said of the others as a statement
+        // says it that does not say.
         let by = |name: &str| {
             let usual = |at: &usize| {
-                matches!(columns.field(*at).data_type(), DataType::Int64 | DataType::Int32 | DataType::Utf8View)
+                matches!(
+                    columns.field(*at).data_type(),
+                    DataType::Int64 | DataType::Int32 | DataType::Utf8View
+                )
             };
             let at = columns.index_of(name).ok().filter(usual)?;
             let nulls_first = [schema::SEQ, schema::SUB_SEQ].contains(&name);
-            let options = SortOptions { descending: false, nulls_first };
-            Some(PhysicalSortExpr::new(Arc::new(Column::new(name, at)), options))
+            let options = SortOptions {
+                descending: false,
+                nulls_first,
+            };
+            Some(PhysicalSortExpr::new(
+                Arc::new(Column::new(name, at)),
+                options,
+            ))
         };
-        let order = |names: &[&str]| LexOrdering::new(names.iter().map(|name| by(name)).collect::<Option<Vec<_>>>()?);
+        let order = |names: &[&str]| {
+            LexOrdering::new(
+                names
+                    .iter()
+                    .map(|name| by(name))
+                    .collect::<Option<Vec<_>>>()?,
+            )
+        };
         let rows = [schema::TS_EVENT, schema::SEQ, schema::SUB_SEQ];
         let all = order(&[&prune::names(self.side)[..], &rows].concat());
         let alone = if one { order(&rows) } else { None };
         alone.into_iter().chain(all).collect()
     }
 
-    /// What must be told of every file for its order to be believed next to that of others. Their paths tell them apart
-    /// already, so that nothing needs to be known of their columns.
+    /// What must be told of every file for its order to be believed next to that of others. Their
+    /// paths tell them apart already, so that nothing needs to be known of their columns.
     fn spans(&self) -> Arc<Statistics> {
         let mut statistics = Statistics::new_unknown(self.columns.file_schema());
-        for (field, column) in self.columns.file_schema().fields().iter().zip(&mut statistics.column_statistics) {
+        for (field, column) in self
+            .columns
+            .file_schema()
+            .fields()
+            .iter()
+            .zip(&mut statistics.column_statistics)
+        {
             if [schema::TS_EVENT, schema::SEQ].contains(&field.name().as_str()) {
                 column.min_value = Precision::Inexact(ScalarValue::from(i64::MIN));
                 column.max_value = Precision::Inexact(ScalarValue::from(i64::MAX));
@@ -368,13 +498,19 @@ impl PartitionedTable {
                     readable.rows += footer.rows;
                     readable.files.push(file);
                 }
-                Err(Problem::Storage(error)) => return Err(DataFusionError::External(Box::new(error))),
+                Err(Problem::Storage(error)) => {
+                    return Err(DataFusionError::External(Box::new(error)));
+                }
                 Err(problem) => faults.push((file, problem.to_string())),
             }
         }
         for (file, why) in faults {
             if self.left_out.note(&file.object.key) {
-                tracing::warn!(file = self.store.show(&file.object.key), why, "left out of the query");
+                tracing::warn!(
+                    file = self.store.show(&file.object.key),
+                    why,
+                    "left out of the query"
+                );
             }
         }
         Ok(readable)
@@ -391,7 +527,8 @@ struct Readable<'a> {
     rows: u64,
 }
 
-/// The part of what operators may reserve that a scan may hold of a file: its readers are not counted there.
+/// The part of what operators may reserve that a scan may hold of a file: its readers are not
+/// counted there.
 const SCAN_SHARE: usize = 4;
 /// What a scan may hold of a file whatever operators may reserve.
 const LEAST_HELD: u64 = 24 << 20;
@@ -405,8 +542,9 @@ fn held_at_most(state: &dyn Session) -> u64 {
     .max(LEAST_HELD)
 }
 
-/// Why the columns of a spool file that are asked for cannot be read as those of its table, in words for a person. Less is
-/// refused than by a compaction: a table may have to hold the columns of several days.
+/// Why the columns of a spool file that are asked for cannot be read as those of its table, in
+/// words for a person. Less is refused than by a compaction: a table may have to hold the columns
+/// of several days.
 fn unfit(file: &Schema, held: &Schema, asked: &[&Arc<Field>]) -> Option<String> {
     let why = schema::misfit(file, held)?;
     let names: BTreeSet<&String> = file.fields().iter().map(|field| field.name()).collect();
@@ -415,7 +553,9 @@ fn unfit(file: &Schema, held: &Schema, asked: &[&Arc<Field>]) -> Option<String> 
             return false;
         }
         let shown = held.field_with_name(field.name());
-        shown.is_ok_and(|shown| columns::becomes(field.name(), field.data_type(), shown.data_type()) == Becomes::Other)
+        shown.is_ok_and(|shown| {
+            columns::becomes(field.name(), field.data_type(), shown.data_type()) == Becomes::Other
+        })
     };
     let fits = names.len() == file.fields().len()
         && file.column_with_name(schema::TS_EVENT).is_some()
@@ -433,7 +573,10 @@ impl TableProvider for PartitionedTable {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(prune::pushdown(self.side, filters))
     }
 
@@ -458,14 +601,23 @@ impl TableProvider for PartitionedTable {
             self.look(state, &files, &asked).await?
         };
         if files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
+            return Ok(Arc::new(EmptyExec::new(project_schema(
+                &self.schema(),
+                projection,
+            )?)));
         }
-        let (large, mut files): (Vec<&Listed>, Vec<&Listed>) =
-            files.into_iter().partition(|file| large.contains(&file.object.key));
+        let (large, mut files): (Vec<&Listed>, Vec<&Listed>) = files
+            .into_iter()
+            .partition(|file| large.contains(&file.object.key));
         let bounded = if large.is_empty() {
             None
         } else {
-            Some(BoundedScan::of(&self.store, self.side, &large, project_schema(&self.schema(), projection)?))
+            Some(BoundedScan::of(
+                &self.store,
+                self.side,
+                &large,
+                project_schema(&self.schema(), projection)?,
+            ))
         };
         if files.is_empty()
             && let Some(bounded) = bounded
@@ -474,20 +626,26 @@ impl TableProvider for PartitionedTable {
         }
         let claims = session::claims(state.config_options()) && bounded.is_none();
         let vouched = claims && files.iter().all(|file| file.vouched);
-        let orders = if vouched { self.orders(files.len() == 1) } else { Vec::new() };
+        let orders = if vouched {
+            self.orders(files.len() == 1)
+        } else {
+            Vec::new()
+        };
         if !orders.is_empty() {
             files.sort_by(|a, b| (&a.series, a.date).cmp(&(&b.series, b.date)));
         }
         let spans = (!orders.is_empty()).then(|| self.spans());
         let partitioned = files.into_iter().map(|file| {
-            let part = PartitionedFile::new_from_meta(columns::object_meta(&self.store, &file.object))
-                .with_partition_values(prune::values(self.side, file));
+            let part =
+                PartitionedFile::new_from_meta(columns::object_meta(&self.store, &file.object))
+                    .with_partition_values(prune::values(self.side, file));
             match &spans {
                 Some(spans) => part.with_statistics(Arc::clone(spans)),
                 None => part,
             }
         });
-        let groups = FileGroup::new(partitioned.collect()).split_files(state.config().target_partitions());
+        let groups =
+            FileGroup::new(partitioned.collect()).split_files(state.config().target_partitions());
         let mut options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()

@@ -1,4 +1,5 @@
-//! `archive.runs`: the records of runs, one row per run and partition, and one for a run without partitions.
+//! `archive.runs`: the records of runs, one row per run and partition, and one for a run without
+//! partitions.
 //!
 //! | columns | of |
 //! | --- | --- |
@@ -64,13 +65,26 @@ fn batch(runs: &[RunRecord]) -> Result<RecordBatch> {
         number("bytes_out", rows, |(_, p)| p.map(|p| p.bytes_out)),
         real("seconds", rows, |(_, p)| p.map(|p| p.seconds)),
         text("sha256", rows, |(_, p)| p.and_then(|p| p.sha256.clone())),
-        text("plan", rows, |(_, p)| p.filter(|p| !p.plan.is_empty()).map(|p| p.plan.join("\n"))),
-        text("exchange", rows, |(_, p)| p.map(|p| p.partition.series.exchange.to_string())),
-        text("stream", rows, |(_, p)| p.map(|p| p.partition.series.stream.to_string())),
-        text("symbol", rows, |(_, p)| p.map(|p| p.partition.series.symbol.to_string())),
-        text("date", rows, |(_, p)| p.map(|p| p.partition.date.to_string())),
+        text("plan", rows, |(_, p)| {
+            p.filter(|p| !p.plan.is_empty()).map(|p| p.plan.join("\n"))
+        }),
+        text("exchange", rows, |(_, p)| {
+            p.map(|p| p.partition.series.exchange.to_string())
+        }),
+        text("stream", rows, |(_, p)| {
+            p.map(|p| p.partition.series.stream.to_string())
+        }),
+        text("symbol", rows, |(_, p)| {
+            p.map(|p| p.partition.series.symbol.to_string())
+        }),
+        text("date", rows, |(_, p)| {
+            p.map(|p| p.partition.date.to_string())
+        }),
     ];
-    let fields: Vec<Field> = columns.iter().map(|(name, kind, _)| Field::new(*name, kind.clone(), true)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, kind, _)| Field::new(*name, kind.clone(), true))
+        .collect();
     let arrays = columns.into_iter().map(|(_, _, array)| array).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
         .map_err(|e| Error::caused(Kind::Internal, "the records of runs as columns", e))
@@ -81,7 +95,11 @@ fn text<'a>(
     rows: &[Row<'a>],
     each: fn(&Row<'a>) -> Option<String>,
 ) -> (&'static str, DataType, ArrayRef) {
-    (name, DataType::Utf8, Arc::new(rows.iter().map(each).collect::<StringArray>()))
+    (
+        name,
+        DataType::Utf8,
+        Arc::new(rows.iter().map(each).collect::<StringArray>()),
+    )
 }
 
 fn number<'a>(
@@ -89,8 +107,14 @@ fn number<'a>(
     rows: &[Row<'a>],
     each: fn(&Row<'a>) -> Option<u64>,
 ) -> (&'static str, DataType, ArrayRef) {
-    let values = rows.iter().map(|row| each(row).and_then(|n| i64::try_from(n).ok()));
-    (name, DataType::Int64, Arc::new(values.collect::<Int64Array>()))
+    let values = rows
+        .iter()
+        .map(|row| each(row).and_then(|n| i64::try_from(n).ok()));
+    (
+        name,
+        DataType::Int64,
+        Arc::new(values.collect::<Int64Array>()),
+    )
 }
 
 fn real<'a>(
@@ -98,5 +122,9 @@ fn real<'a>(
     rows: &[Row<'a>],
     each: fn(&Row<'a>) -> Option<f64>,
 ) -> (&'static str, DataType, ArrayRef) {
-    (name, DataType::Float64, Arc::new(rows.iter().map(each).collect::<Float64Array>()))
+    (
+        name,
+        DataType::Float64,
+        Arc::new(rows.iter().map(each).collect::<Float64Array>()),
+    )
 }

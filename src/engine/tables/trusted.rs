@@ -1,9 +1,9 @@
 //! Which statistics a scan may skip rows by: those of files that qlc wrote, but none of floats.
 //!
-//! A statement must give what its conditions say of each row. Statistics of another writer were never checked against
-//! its rows, and those of floats leave out rows that are not a number, which are unequal to everything and, in the
-//! order of floats, above everything. So a scan sees footers without these statistics; nothing else of a footer is
-//! changed.
+//! A statement must give what its conditions say of each row. Statistics of another writer were
+//! never checked against its rows, and those of floats leave out rows that are not a number, which
+//! are unequal to everything and, in the order of floats, above everything. So a scan sees footers
+//! without these statistics; nothing else of a footer is changed.
 
 use std::{ops::Range, sync::Arc};
 
@@ -42,7 +42,9 @@ impl ParquetFileReaderFactory for TrustedFooters {
         metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
-        let inner = self.0.create_reader(partition_index, file, metadata_size_hint, metrics)?;
+        let inner = self
+            .0
+            .create_reader(partition_index, file, metadata_size_hint, metrics)?;
         Ok(Box::new(Reader(inner)))
     }
 }
@@ -71,13 +73,23 @@ impl AsyncFileReader for Reader {
 /// The footer without the statistics that are not trusted.
 fn trusted(footer: Arc<ParquetMetaData>) -> Read<Arc<ParquetMetaData>> {
     let facts = footer.file_metadata();
-    let is_ours = facts.created_by().is_some_and(|writer| writer.starts_with(OURS));
-    let kept: Vec<bool> = facts.schema_descr().columns().iter().map(|column| is_ours && !is_float(column)).collect();
+    let is_ours = facts
+        .created_by()
+        .is_some_and(|writer| writer.starts_with(OURS));
+    let kept: Vec<bool> = facts
+        .schema_descr()
+        .columns()
+        .iter()
+        .map(|column| is_ours && !is_float(column))
+        .collect();
     if kept.iter().all(|kept| *kept) {
         return Ok(footer);
     }
     let mut builder = Arc::unwrap_or_clone(footer).into_builder();
-    let groups = builder.take_row_groups().into_iter().map(|group| without(group, &kept));
+    let groups = builder
+        .take_row_groups()
+        .into_iter()
+        .map(|group| without(group, &kept));
     let groups = groups.collect::<Read<Vec<_>>>()?;
     let index = builder.take_column_index().map(|mut groups| {
         for columns in &mut groups {
@@ -89,16 +101,25 @@ fn trusted(footer: Arc<ParquetMetaData>) -> Read<Arc<ParquetMetaData>> {
         }
         groups
     });
-    Ok(Arc::new(builder.set_row_groups(groups).set_column_index(index).build()))
+    Ok(Arc::new(
+        builder
+            .set_row_groups(groups)
+            .set_column_index(index)
+            .build(),
+    ))
 }
 
 fn without(group: RowGroupMetaData, kept: &[bool]) -> Read<RowGroupMetaData> {
     let mut builder = group.into_builder();
-    let columns = builder.take_columns().into_iter().zip(kept).map(
-        |(column, kept)| {
-            if *kept { Ok(column) } else { bare(column) }
-        },
-    );
+    let columns = builder
+        .take_columns()
+        .into_iter()
+        .zip(kept)
+        .map(
+            |(column, kept)| {
+                if *kept { Ok(column) } else { bare(column) }
+            },
+        );
     let columns = columns.collect::<Read<Vec<_>>>()?;
     builder.set_column_metadata(columns).build()
 }

@@ -39,8 +39,15 @@ pub(super) fn partition(text: &str) -> Partition {
 }
 
 pub(super) fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    let fields: Vec<Field> = columns.iter().map(|(n, a)| Field::new(*n, a.data_type().clone(), true)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, a)| a).collect()).unwrap()
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(n, a)| Field::new(*n, a.data_type().clone(), true))
+        .collect();
+    RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns.into_iter().map(|(_, a)| a).collect(),
+    )
+    .unwrap()
 }
 
 pub(super) fn ints(values: &[i64]) -> ArrayRef {
@@ -55,12 +62,21 @@ pub(super) fn floats(values: &[f64]) -> ArrayRef {
 pub(super) fn quotes(rows: &[(i64, i64, f64, f64)]) -> RecordBatch {
     let names: ArrayRef = Arc::new(StringArray::from(vec!["in-file"; rows.len()]));
     batch(vec![
-        ("ts_event", ints(&rows.iter().map(|r| r.0).collect::<Vec<_>>())),
+        (
+            "ts_event",
+            ints(&rows.iter().map(|r| r.0).collect::<Vec<_>>()),
+        ),
         ("seq", ints(&rows.iter().map(|r| r.1).collect::<Vec<_>>())),
         ("exchange", Arc::clone(&names)),
         ("symbol", names),
-        ("bid_price", floats(&rows.iter().map(|r| r.2).collect::<Vec<_>>())),
-        ("ask_price", floats(&rows.iter().map(|r| r.3).collect::<Vec<_>>())),
+        (
+            "bid_price",
+            floats(&rows.iter().map(|r| r.2).collect::<Vec<_>>()),
+        ),
+        (
+            "ask_price",
+            floats(&rows.iter().map(|r| r.3).collect::<Vec<_>>()),
+        ),
     ])
 }
 
@@ -89,11 +105,15 @@ impl Stores {
 
     /// Writes a Parquet file with row groups of `size` rows.
     pub(super) fn put_groups(&self, below: &str, rows: &RecordBatch, size: usize) {
-        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(size)).build();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(size))
+            .build();
         let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
         // The writer recurses once for every row group that a batch reaches into.
         for at in (0..rows.num_rows()).step_by(size) {
-            writer.write(&rows.slice(at, size.min(rows.num_rows() - at))).unwrap();
+            writer
+                .write(&rows.slice(at, size.min(rows.num_rows() - at)))
+                .unwrap();
         }
         self.put(below, &writer.into_inner().unwrap());
     }
@@ -110,18 +130,35 @@ impl Stores {
             created_at: "2026-02-04T01:00:00Z".to_owned(),
             source_files: 3,
         };
-        self.put(&format!("archive/{}", layout::meta_key(partition)), &meta.to_json().unwrap());
+        self.put(
+            &format!("archive/{}", layout::meta_key(partition)),
+            &meta.to_json().unwrap(),
+        );
     }
 
     /// Puts a receipt beside a partition; what it says is for `verify`.
     pub(super) fn vouch(&self, partition: &Partition) {
-        self.put(&format!("archive/{}", layout::receipt_key(partition, &"a".repeat(64))), b"{}");
+        self.put(
+            &format!(
+                "archive/{}",
+                layout::receipt_key(partition, &"a".repeat(64))
+            ),
+            b"{}",
+        );
     }
 
-    pub(super) fn options(&self, statement: Statement, params: &[(&str, &str)], format: Format) -> Options {
+    pub(super) fn options(
+        &self,
+        statement: Statement,
+        params: &[(&str, &str)],
+        format: Format,
+    ) -> Options {
         Options {
             statement,
-            params: params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            params: params
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
             format,
             output: None,
             memory_limit: 256 << 20,
@@ -141,7 +178,10 @@ impl Stores {
     /// The lines of a statement's result as CSV, without the header.
     pub(super) async fn lines(&self, sql: &str) -> Vec<String> {
         let options = self.options(Statement::Sql(sql.to_owned()), &[], Format::Csv);
-        let (rows, text) = self.run(&options).await.unwrap_or_else(|e| panic!("{sql}: {}", e.chain()));
+        let (rows, text) = self
+            .run(&options)
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {}", e.chain()));
         let lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
         assert!(lines.len() as u64 >= rows, "{sql}");
         lines
@@ -149,7 +189,10 @@ impl Stores {
 
     pub(super) async fn named(&self, name: &str, params: &[(&str, &str)]) -> Vec<String> {
         let options = self.options(Statement::Named(name.to_owned()), params, Format::Csv);
-        let (rows, text) = self.run(&options).await.unwrap_or_else(|e| panic!("{name}: {}", e.chain()));
+        let (rows, text) = self
+            .run(&options)
+            .await
+            .unwrap_or_else(|e| panic!("{name}: {}", e.chain()));
         let lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
         assert_eq!(lines.len() as u64, rows, "{name}");
         lines

@@ -22,15 +22,34 @@ fn ask(stores: &Stores, sql: &str, format: Format) -> Options {
 #[tokio::test]
 async fn each_format_with_rows_and_without() {
     let stores = Stores::new();
-    let table = "+---+------+\n| n | s    |\n+---+------+\n| 1 | a    |\n| 2 | NULL |\n+---+------+\n";
+    let table =
+        "+---+------+\n| n | s    |\n+---+------+\n| 1 | a    |\n| 2 | NULL |\n+---+------+\n";
     for (format, two, none) in [
-        (Format::Table, table, "+---+---+\n| n | s |\n+---+---+\n+---+---+\n"),
+        (
+            Format::Table,
+            table,
+            "+---+---+\n| n | s |\n+---+---+\n+---+---+\n",
+        ),
         (Format::Csv, "n,s\n1,a\n2,\n", "n,s\n"),
-        (Format::Json, "[{\"n\":1,\"s\":\"a\"},{\"n\":2,\"s\":null}]\n", "[]\n"),
-        (Format::Ndjson, "{\"n\":1,\"s\":\"a\"}\n{\"n\":2,\"s\":null}\n", ""),
+        (
+            Format::Json,
+            "[{\"n\":1,\"s\":\"a\"},{\"n\":2,\"s\":null}]\n",
+            "[]\n",
+        ),
+        (
+            Format::Ndjson,
+            "{\"n\":1,\"s\":\"a\"}\n{\"n\":2,\"s\":null}\n",
+            "",
+        ),
     ] {
-        assert_eq!(stores.run(&ask(&stores, TWO, format)).await.unwrap(), (2, two.to_owned()));
-        assert_eq!(stores.run(&ask(&stores, NONE, format)).await.unwrap(), (0, none.to_owned()));
+        assert_eq!(
+            stores.run(&ask(&stores, TWO, format)).await.unwrap(),
+            (2, two.to_owned())
+        );
+        assert_eq!(
+            stores.run(&ask(&stores, NONE, format)).await.unwrap(),
+            (0, none.to_owned())
+        );
     }
 }
 
@@ -39,7 +58,10 @@ async fn a_table_shows_so_many_rows_and_counts_the_others() {
     let stores = Stores::new();
     let rows = TABLE_ROWS as u64 + 7;
     let sql = format!("SELECT * FROM generate_series(1, {rows})");
-    let (count, text) = stores.run(&ask(&stores, &sql, Format::Table)).await.unwrap();
+    let (count, text) = stores
+        .run(&ask(&stores, &sql, Format::Table))
+        .await
+        .unwrap();
     assert_eq!((count, text.lines().count()), (rows, TABLE_ROWS + 5));
     assert!(text.ends_with("… and 7 more rows: --format csv or --output FILE gives all\n"));
 }
@@ -53,40 +75,87 @@ async fn an_output_file_is_complete_or_absent() {
     options.output = Some(folder.join("two.parquet"));
     assert_eq!(stores.run(&options).await.unwrap(), (2, String::new()));
     let file = fs::File::open(folder.join("two.parquet")).unwrap();
-    let batch = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().next().unwrap().unwrap();
-    assert_eq!((batch.num_rows(), batch.column(1).as_string::<i32>().value(0)), (2, "a"));
+    let batch = ParquetRecordBatchReaderBuilder::try_new(file)
+        .unwrap()
+        .build()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (
+            batch.num_rows(),
+            batch.column(1).as_string::<i32>().value(0)
+        ),
+        (2, "a")
+    );
 
-    options.statement = Statement::Sql("SELECT arrow_cast('a', 'Utf8View') AS s, 1 AS n".to_owned());
+    options.statement =
+        Statement::Sql("SELECT arrow_cast('a', 'Utf8View') AS s, 1 AS n".to_owned());
     assert_eq!(stores.run(&options).await.unwrap().0, 1);
     let file = fs::File::open(folder.join("two.parquet")).unwrap();
-    let batch = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().next().unwrap().unwrap();
-    assert_eq!(batch.column(0).as_string::<i32>().value(0), "a", "a view is plain text in a file");
+    let batch = ParquetRecordBatchReaderBuilder::try_new(file)
+        .unwrap()
+        .build()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        batch.column(0).as_string::<i32>().value(0),
+        "a",
+        "a view is plain text in a file"
+    );
     options.statement = Statement::Sql(TWO.to_owned());
 
     options.output = Some(folder.join("two.csv"));
     options.format = Format::Csv;
     let _ = stores.run(&options).await.unwrap();
     // A statement that fails on the way leaves the file of before.
-    options.statement =
-        Statement::Sql("SELECT CAST(s || 'x' AS INT) AS s FROM (VALUES ('1'), ('2')) AS t(s)".to_owned());
-    assert_eq!(stores.run(&options).await.unwrap_err().kind(), Kind::BadInput);
-    assert_eq!(fs::read_to_string(folder.join("two.csv")).unwrap(), "n,s\n1,a\n2,\n");
+    options.statement = Statement::Sql(
+        "SELECT CAST(s || 'x' AS INT) AS s FROM (VALUES ('1'), ('2')) AS t(s)".to_owned(),
+    );
+    assert_eq!(
+        stores.run(&options).await.unwrap_err().kind(),
+        Kind::BadInput
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("two.csv")).unwrap(),
+        "n,s\n1,a\n2,\n"
+    );
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
 
     for wrong in [folder.join("no/such.csv"), folder.clone()] {
         options.output = Some(wrong);
         assert_eq!(stores.run(&options).await.unwrap_err().kind(), Kind::Usage);
     }
-    let no_file = stores.run(&ask(&stores, TWO, Format::Parquet)).await.unwrap_err();
+    let no_file = stores
+        .run(&ask(&stores, TWO, Format::Parquet))
+        .await
+        .unwrap_err();
     assert!(no_file.kind() == Kind::Usage && no_file.chain().contains("--output"));
 }
 
 #[tokio::test]
 async fn what_a_format_cannot_hold_is_refused() {
     let stores = Stores::new();
-    let error = stores.run(&ask(&stores, "SELECT struct(1, 2) AS pair", Format::Csv)).await.unwrap_err();
-    assert!(error.kind() == Kind::Usage && error.chain().contains("column pair"), "{}", error.chain());
-    assert_eq!(stores.run(&ask(&stores, "SELECT struct(1, 2) AS pair", Format::Json)).await.unwrap().0, 1);
+    let error = stores
+        .run(&ask(&stores, "SELECT struct(1, 2) AS pair", Format::Csv))
+        .await
+        .unwrap_err();
+    assert!(
+        error.kind() == Kind::Usage && error.chain().contains("column pair"),
+        "{}",
+        error.chain()
+    );
+    assert_eq!(
+        stores
+            .run(&ask(&stores, "SELECT struct(1, 2) AS pair", Format::Json))
+            .await
+            .unwrap()
+            .0,
+        1
+    );
 }
 
 #[tokio::test]
@@ -95,7 +164,10 @@ async fn json_has_each_key_once() {
     let two = "SELECT a.n, b.n, 3 AS n_2 FROM (VALUES (1)) AS a(n) CROSS JOIN (VALUES (2)) AS b(n)";
     for format in [Format::Json, Format::Ndjson] {
         let (_, text) = stores.run(&ask(&stores, two, format)).await.unwrap();
-        assert_eq!(text.trim_matches(['[', ']', '\n']), "{\"n\":1,\"n_3\":2,\"n_2\":3}");
+        assert_eq!(
+            text.trim_matches(['[', ']', '\n']),
+            "{\"n\":1,\"n_3\":2,\"n_2\":3}"
+        );
         let inside = "SELECT named_struct('a', 1, 'a', 2) AS pair";
         let error = stores.run(&ask(&stores, inside, format)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Usage, "{}", error.chain());
@@ -109,7 +181,10 @@ async fn a_table_holds_nothing_that_a_terminal_would_obey() {
     let stores = Stores::new();
     let sql = "SELECT chr(27) || ']0;title' || chr(7) AS s";
     let (_, text) = stores.run(&ask(&stores, sql, Format::Table)).await.unwrap();
-    assert!(text.contains("\\u{1b}]0;title\\u{7}") && !text.contains('\u{1b}'), "{text}");
+    assert!(
+        text.contains("\\u{1b}]0;title\\u{7}") && !text.contains('\u{1b}'),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -149,9 +224,16 @@ async fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
     for format in [Format::Table, Format::Csv, Format::Json, Format::Ndjson] {
         let options = ask(&stores, "SELECT * FROM generate_series(1, 100000)", format);
         let mut head = Ends(100, io::ErrorKind::BrokenPipe);
-        assert!(query::run(&spool, &archive, &options, &mut head).await.is_ok(), "{format:?}");
+        assert!(
+            query::run(&spool, &archive, &options, &mut head)
+                .await
+                .is_ok(),
+            "{format:?}"
+        );
         let mut full = Ends(100, io::ErrorKind::StorageFull);
-        let error = query::run(&spool, &archive, &options, &mut full).await.unwrap_err();
+        let error = query::run(&spool, &archive, &options, &mut full)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), Kind::Io, "{format:?}: {}", error.chain());
     }
 }

@@ -1,5 +1,6 @@
-//! The same for odd rows: times of several units, added columns of several types, lists, rows of neighbouring days in the
-//! same files, late files on top of archived data whose own files have gone. Only the rows of the day decide its bytes.
+//! The same for odd rows: times of several units, added columns of several types, lists, rows of
+//! neighbouring days in the same files, late files on top of archived data whose own files have
+//! gone. Only the rows of the day decide its bytes.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +10,9 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray},
+    array::{
+        Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    },
     compute::cast,
     datatypes::{DataType, Field, Float64Type, Schema, TimeUnit},
 };
@@ -33,7 +36,8 @@ const SERIES: &str = "exchange=binance/stream=depth/symbol=btcusdt";
 const DAY_NS: i64 = 86_400_000_000_000;
 /// Nanoseconds of the units that times come in.
 const UNITS: [i64; 3] = [1, 1_000, 1_000_000];
-/// The types that the column `level` comes in; of all of them together the archive makes a `Float64`.
+/// The types that the column `level` comes in; of all of them together the archive makes a
+/// `Float64`.
 const KINDS: [DataType; 7] = [
     DataType::Int8,
     DataType::Int32,
@@ -44,7 +48,8 @@ const KINDS: [DataType; 7] = [
     DataType::Float64,
 ];
 
-/// A row of the day, or of a neighbour. The type of `level` is that of the file, so it is a part of the row.
+/// A row of the day, or of a neighbour. The type of `level` is that of the file, so it is a part of
+/// the row.
 #[derive(Debug, Clone)]
 struct Row {
     /// Milliseconds after the beginning of the day.
@@ -70,21 +75,26 @@ fn row(units: &'static [i64], kinds: &'static [usize]) -> impl Strategy<Value = 
         prop::sample::select(kinds),
         prop::option::weighted(0.7, 0_i64..3),
         prop::option::weighted(0.4, prop::sample::select(vec!["", "a", "é"])),
-        prop::option::weighted(0.4, prop::collection::vec(prop::sample::select(vec![0.0, -0.0, 1.5]), 0..3)),
+        prop::option::weighted(
+            0.4,
+            prop::collection::vec(prop::sample::select(vec![0.0, -0.0, 1.5]), 0..3),
+        ),
         prop::option::weighted(0.2, any::<bool>()),
     )
-        .prop_map(|(at, unit, received, seq, kind, level, note, bids, flag)| Row {
-            at,
-            unit,
-            received,
-            seq,
-            kind,
-            level,
-            note,
-            bids,
-            flag,
-            alien: false,
-        })
+        .prop_map(
+            |(at, unit, received, seq, kind, level, note, bids, flag)| Row {
+                at,
+                unit,
+                received,
+                seq,
+                kind,
+                level,
+                note,
+                bids,
+                flag,
+                alien: false,
+            },
+        )
 }
 
 /// Days whose rows have one unit and one type, and odder ones.
@@ -174,7 +184,10 @@ const PLAIN: Way = Way {
 impl Way {
     /// The files' rows with the type of their `level`, by name.
     fn files(&self, rows: &[Row]) -> BTreeMap<String, (usize, Vec<Row>)> {
-        let picked = |list: &[u8], nth: usize| list.get(nth % list.len().max(1)).map_or(0, |n| usize::from(*n));
+        let picked = |list: &[u8], nth: usize| {
+            list.get(nth % list.len().max(1))
+                .map_or(0, |n| usize::from(*n))
+        };
         let mut files: BTreeMap<(usize, usize), Vec<Row>> = BTreeMap::new();
         for (nth, row) in rows.iter().enumerate() {
             let file = (picked(&self.cut, nth) + nth / 16) % self.files_of_a_type;
@@ -184,23 +197,45 @@ impl Way {
         for (file, after, row) in &self.neighbours {
             let (_, rows) = files.iter_mut().nth(usize::from(*file) % count).unwrap();
             let day = if *after { DAY_NS } else { -DAY_NS } / 1_000_000;
-            rows.push(Row { at: row.at + day, alien: true, ..row.clone() });
+            rows.push(Row {
+                at: row.at + day,
+                alien: true,
+                ..row.clone()
+            });
         }
-        let name = |nth: usize| format!("2026-02-03_{:03}-{nth:02}.parquet", picked(&self.names, nth));
-        files.into_iter().enumerate().map(|(nth, ((kind, _), rows))| (name(nth), (kind, rows))).collect()
+        let name = |nth: usize| {
+            format!(
+                "2026-02-03_{:03}-{nth:02}.parquet",
+                picked(&self.names, nth)
+            )
+        };
+        files
+            .into_iter()
+            .enumerate()
+            .map(|(nth, ((kind, _), rows))| (name(nth), (kind, rows)))
+            .collect()
     }
 
     fn bytes(&self, nth: usize, kind: usize, rows: &[Row]) -> Vec<u8> {
         let batch = batch(nth, &KINDS[kind], rows, self.leave_out_nulls);
-        let hash = self.hashed.then(|| row_hash::of_batch(&batch).unwrap().to_string());
-        let statistics = if self.statistics { EnabledStatistics::Page } else { EnabledStatistics::None };
+        let hash = self
+            .hashed
+            .then(|| row_hash::of_batch(&batch).unwrap().to_string());
+        let statistics = if self.statistics {
+            EnabledStatistics::Page
+        } else {
+            EnabledStatistics::None
+        };
         let properties = WriterProperties::builder()
-            .set_key_value_metadata(hash.map(|h| vec![KeyValue::new(row_hash::FOOTER_KEY.to_owned(), h)]))
+            .set_key_value_metadata(
+                hash.map(|h| vec![KeyValue::new(row_hash::FOOTER_KEY.to_owned(), h)]),
+            )
             .set_statistics_enabled(statistics)
             .set_offset_index_disabled(!self.statistics)
             .set_max_row_group_row_count(Some(self.rows_per_group));
         let mut file = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), Some(properties.build())).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(&mut file, batch.schema(), Some(properties.build())).unwrap();
         writer.write(&batch).unwrap();
         let _ = writer.close().unwrap();
         file
@@ -209,17 +244,41 @@ impl Way {
 
 fn batch(nth: usize, kind: &DataType, rows: &[Row], leave_out_nulls: bool) -> RecordBatch {
     let time = |row: &Row| (DAY + row.at * 1_000_000) / row.unit;
-    let ints = |of: &dyn Fn(&Row) -> Option<i64>| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<Int64Array>()) };
+    let ints = |of: &dyn Fn(&Row) -> Option<i64>| -> ArrayRef {
+        Arc::new(rows.iter().map(of).collect::<Int64Array>())
+    };
     let texts = |of: &dyn Fn(&Row) -> Option<&'static str>| -> ArrayRef {
         Arc::new(rows.iter().map(of).collect::<StringArray>())
     };
-    let bids = rows.iter().map(|row| row.bids.as_ref().map(|bids| bids.iter().map(|bid| Some(*bid))));
+    let bids = rows.iter().map(|row| {
+        row.bids
+            .as_ref()
+            .map(|bids| bids.iter().map(|bid| Some(*bid)))
+    });
     // A received time of -1 is no time, and has no unit.
-    let received = |row: &Row| row.received.map(|ms| if ms < 0 { ms } else { time(row) + ms * 1_000_000 / row.unit });
+    let received = |row: &Row| {
+        row.received.map(|ms| {
+            if ms < 0 {
+                ms
+            } else {
+                time(row) + ms * 1_000_000 / row.unit
+            }
+        })
+    };
     let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("alien", texts(&|row| row.alien.then_some("7"))),
-        ("bids", Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(bids))),
-        ("flag", Arc::new(rows.iter().map(|row| row.flag).collect::<arrow::array::BooleanArray>())),
+        (
+            "bids",
+            Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(bids)),
+        ),
+        (
+            "flag",
+            Arc::new(
+                rows.iter()
+                    .map(|row| row.flag)
+                    .collect::<arrow::array::BooleanArray>(),
+            ),
+        ),
         ("level", cast(&ints(&|row| row.level), kind).unwrap()),
         ("note", texts(&|row| row.note)),
         ("seq", ints(&|row| Some(row.seq))),
@@ -236,8 +295,15 @@ fn batch(nth: usize, kind: &DataType, rows: &[Row], leave_out_nulls: bool) -> Re
             }
         }
     }
-    let fields: Vec<Field> = columns.iter().map(|(n, a)| Field::new(*n, a.data_type().clone(), true)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, a)| a).collect()).unwrap()
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(n, a)| Field::new(*n, a.data_type().clone(), true))
+        .collect();
+    RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns.into_iter().map(|(_, a)| a).collect(),
+    )
+    .unwrap()
 }
 
 fn compact(root: &Path, workers: usize, memory_limit: u64) {
@@ -264,7 +330,11 @@ fn by_way(rows: &[Row], way: &Way) -> Vec<u8> {
         .collect();
     let (first, gone) = way.first.unwrap_or((files.len(), false));
     let (early, late) = files.split_at(first.min(files.len()));
-    for (nth, files) in [early, late].into_iter().enumerate().filter(|(_, files)| !files.is_empty()) {
+    for (nth, files) in [early, late]
+        .into_iter()
+        .enumerate()
+        .filter(|(_, files)| !files.is_empty())
+    {
         if nth == 1 && gone {
             for (path, _) in early {
                 fs::remove_file(path).unwrap();
@@ -275,7 +345,13 @@ fn by_way(rows: &[Row], way: &Way) -> Vec<u8> {
         }
         compact(root.path(), way.workers, way.memory_limit);
     }
-    fs::read(root.path().join("archive").join(SERIES).join("date=20260203/data.parquet")).unwrap()
+    fs::read(
+        root.path()
+            .join("archive")
+            .join(SERIES)
+            .join("date=20260203/data.parquet"),
+    )
+    .unwrap()
 }
 
 proptest! {
@@ -304,36 +380,82 @@ fn of_batches(files: &[(&str, RecordBatch)]) -> RecordBatch {
     let folder = root.path().join("spool").join(SERIES);
     fs::create_dir_all(&folder).unwrap();
     for (name, batch) in files {
-        let mut writer =
-            ArrowWriter::try_new(fs::File::create(folder.join(name)).unwrap(), batch.schema(), None).unwrap();
+        let mut writer = ArrowWriter::try_new(
+            fs::File::create(folder.join(name)).unwrap(),
+            batch.schema(),
+            None,
+        )
+        .unwrap();
         writer.write(batch).unwrap();
         let _ = writer.close().unwrap();
     }
     compact(root.path(), 1, 2_500_000_000);
-    decode(&fs::read(root.path().join("archive").join(SERIES).join("date=20260203/data.parquet")).unwrap())
-        .unwrap()
-        .batch
+    decode(
+        &fs::read(
+            root.path()
+                .join("archive")
+                .join(SERIES)
+                .join("date=20260203/data.parquet"),
+        )
+        .unwrap(),
+    )
+    .unwrap()
+    .batch
 }
 
 fn with(first: i64, column: &str, values: ArrayRef) -> RecordBatch {
     let rows = values.len() as i64;
-    let at: ArrayRef = Arc::new((first..first + rows).map(|n| DAY + n).collect::<Int64Array>());
+    let at: ArrayRef = Arc::new(
+        (first..first + rows)
+            .map(|n| DAY + n)
+            .collect::<Int64Array>(),
+    );
     let seq: ArrayRef = Arc::new((first..first + rows).collect::<Int64Array>());
-    RecordBatch::try_from_iter_with_nullable([("ts_event", at, true), ("seq", seq, true), (column, values, true)])
-        .unwrap()
+    RecordBatch::try_from_iter_with_nullable([
+        ("ts_event", at, true),
+        ("seq", seq, true),
+        (column, values, true),
+    ])
+    .unwrap()
 }
 
 #[test]
 fn an_added_column_has_the_smallest_type_that_holds_all_its_values() {
-    let ints = |kind: &DataType, values: &[i64]| cast(&Int64Array::from(values.to_vec()), kind).unwrap();
-    let millis =
-        |unit: TimeUnit, value: i64| cast(&Int64Array::from(vec![value]), &DataType::Timestamp(unit, None)).unwrap();
+    let ints =
+        |kind: &DataType, values: &[i64]| cast(&Int64Array::from(values.to_vec()), kind).unwrap();
+    let millis = |unit: TimeUnit, value: i64| {
+        cast(
+            &Int64Array::from(vec![value]),
+            &DataType::Timestamp(unit, None),
+        )
+        .unwrap()
+    };
     for (one, other, expected) in [
-        (ints(&DataType::Int8, &[1]), ints(&DataType::UInt8, &[200]), ints(&DataType::Int16, &[1, 200])),
-        (ints(&DataType::Int32, &[1]), ints(&DataType::Int64, &[1 << 40]), ints(&DataType::Int64, &[1, 1 << 40])),
-        (ints(&DataType::Float32, &[1]), ints(&DataType::Float64, &[2]), ints(&DataType::Float64, &[1, 2])),
-        (ints(&DataType::Int64, &[1]), ints(&DataType::Float64, &[2]), ints(&DataType::Float64, &[1, 2])),
-        (ints(&DataType::UInt64, &[1]), ints(&DataType::Int8, &[-2]), ints(&DataType::Int64, &[1, -2])),
+        (
+            ints(&DataType::Int8, &[1]),
+            ints(&DataType::UInt8, &[200]),
+            ints(&DataType::Int16, &[1, 200]),
+        ),
+        (
+            ints(&DataType::Int32, &[1]),
+            ints(&DataType::Int64, &[1 << 40]),
+            ints(&DataType::Int64, &[1, 1 << 40]),
+        ),
+        (
+            ints(&DataType::Float32, &[1]),
+            ints(&DataType::Float64, &[2]),
+            ints(&DataType::Float64, &[1, 2]),
+        ),
+        (
+            ints(&DataType::Int64, &[1]),
+            ints(&DataType::Float64, &[2]),
+            ints(&DataType::Float64, &[1, 2]),
+        ),
+        (
+            ints(&DataType::UInt64, &[1]),
+            ints(&DataType::Int8, &[-2]),
+            ints(&DataType::Int64, &[1, -2]),
+        ),
         (
             millis(TimeUnit::Millisecond, 1_770_076_800_000),
             millis(TimeUnit::Nanosecond, 1_770_076_800_000_000_001),
@@ -345,16 +467,25 @@ fn an_added_column_has_the_smallest_type_that_holds_all_its_values() {
         ),
     ] {
         let what = format!("{} and {}", one.data_type(), other.data_type());
-        let files =
-            [("2026-02-03_a.parquet", with(0, "level", one)), ("2026-02-03_b.parquet", with(1, "level", other))];
-        assert_eq!(of_batches(&files).column_by_name("level").unwrap(), &expected, "{what}");
+        let files = [
+            ("2026-02-03_a.parquet", with(0, "level", one)),
+            ("2026-02-03_b.parquet", with(1, "level", other)),
+        ];
+        assert_eq!(
+            of_batches(&files).column_by_name("level").unwrap(),
+            &expected,
+            "{what}"
+        );
     }
 }
 
 #[test]
 fn maps_and_structs_are_kept_whoever_wrote_them() {
-    let mut builder =
-        arrow::array::MapBuilder::new(None, arrow::array::StringBuilder::new(), arrow::array::Int32Builder::new());
+    let mut builder = arrow::array::MapBuilder::new(
+        None,
+        arrow::array::StringBuilder::new(),
+        arrow::array::Int32Builder::new(),
+    );
     builder.keys().append_value("a");
     builder.values().append_value(1);
     builder.append(true).unwrap();
@@ -362,7 +493,10 @@ fn maps_and_structs_are_kept_whoever_wrote_them() {
     let map: ArrayRef = Arc::new(builder.finish());
     let got = of_batches(&[("2026-02-03_a.parquet", with(0, "tags", map))]);
     let tags = got.column_by_name("tags").unwrap();
-    assert_eq!((tags.len(), tags.null_count(), tags.as_map().entries().len()), (2, 1, 1));
+    assert_eq!(
+        (tags.len(), tags.null_count(), tags.as_map().entries().len()),
+        (2, 1, 1)
+    );
 }
 
 #[test]
@@ -377,29 +511,66 @@ fn rows_in_the_archive_are_not_outvoted_by_late_files() {
             writer.write(batch).unwrap();
             let _ = writer.close().unwrap();
         };
-        put("2026-02-03_b.parquet", &with(0, "level", Arc::new(Int64Array::from(vec![7; 10]))));
+        put(
+            "2026-02-03_b.parquet",
+            &with(0, "level", Arc::new(Int64Array::from(vec![7; 10]))),
+        );
         compact(root.path(), 1, 2_500_000_000);
         if gone {
             fs::remove_file(folder.join("2026-02-03_b.parquet")).unwrap();
         }
-        put("2026-02-03_a.parquet", &with(10, "level", Arc::new(StringArray::from(vec!["x"; 100]))));
-        put("2026-02-03_c.parquet", &with(110, "level", Arc::new(Float64Array::from(vec![0.5; 5]))));
-        let store = |name: &str| Store::open(&root.path().join(name).display().to_string()).unwrap();
+        put(
+            "2026-02-03_a.parquet",
+            &with(10, "level", Arc::new(StringArray::from(vec!["x"; 100]))),
+        );
+        put(
+            "2026-02-03_c.parquet",
+            &with(110, "level", Arc::new(Float64Array::from(vec![0.5; 5]))),
+        );
+        let store =
+            |name: &str| Store::open(&root.path().join(name).display().to_string()).unwrap();
         let (spool, archive, stop) = (store("spool"), store("archive"), Stop::default());
         let options = options(root.path(), 1, 2_500_000_000);
-        let outcomes = wait(compact::run(&spool, &archive, &options, Arc::new(Silent), &stop)).unwrap().outcomes;
-        assert_eq!((outcomes[0].rows, outcomes[0].quarantined), (15, 1), "{gone}: {outcomes:?}");
-        let data = root.path().join("archive").join(SERIES).join("date=20260203/data.parquet");
+        let outcomes = wait(compact::run(
+            &spool,
+            &archive,
+            &options,
+            Arc::new(Silent),
+            &stop,
+        ))
+        .unwrap()
+        .outcomes;
+        assert_eq!(
+            (outcomes[0].rows, outcomes[0].quarantined),
+            (15, 1),
+            "{gone}: {outcomes:?}"
+        );
+        let data = root
+            .path()
+            .join("archive")
+            .join(SERIES)
+            .join("date=20260203/data.parquet");
         let levels = decode(&fs::read(data).unwrap()).unwrap().batch;
-        let levels = levels.column_by_name("level").unwrap().as_primitive::<Float64Type>().values().to_vec();
-        assert_eq!(levels, [vec![7.0; 10], vec![0.5; 5]].concat(), "the archived integers widen, {gone}");
+        let levels = levels
+            .column_by_name("level")
+            .unwrap()
+            .as_primitive::<Float64Type>()
+            .values()
+            .to_vec();
+        assert_eq!(
+            levels,
+            [vec![7.0; 10], vec![0.5; 5]].concat(),
+            "the archived integers widen, {gone}"
+        );
     }
 }
 
 #[test]
 fn a_file_that_brings_what_no_archive_can_hold_goes_alone() {
-    let interval =
-        cast(&StringArray::from(vec!["5 seconds"]), &DataType::Interval(arrow::datatypes::IntervalUnit::DayTime));
+    let interval = cast(
+        &StringArray::from(vec!["5 seconds"]),
+        &DataType::Interval(arrow::datatypes::IntervalUnit::DayTime),
+    );
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("spool").join(SERIES);
     fs::create_dir_all(&folder).unwrap();
@@ -414,16 +585,34 @@ fn a_file_that_brings_what_no_archive_can_hold_goes_alone() {
     let store = |name: &str| Store::open(&root.path().join(name).display().to_string()).unwrap();
     let (spool, archive, stop) = (store("spool"), store("archive"), Stop::default());
     let options = options(root.path(), 1, 2_500_000_000);
-    let outcomes = wait(compact::run(&spool, &archive, &options, Arc::new(Silent), &stop)).unwrap().outcomes;
-    assert_eq!((outcomes[0].rows, outcomes[0].quarantined), (3, 1), "{outcomes:?}");
-    assert!(outcomes[0].message.contains("2026-02-03_2.parquet"), "{outcomes:?}");
+    let outcomes = wait(compact::run(
+        &spool,
+        &archive,
+        &options,
+        Arc::new(Silent),
+        &stop,
+    ))
+    .unwrap()
+    .outcomes;
+    assert_eq!(
+        (outcomes[0].rows, outcomes[0].quarantined),
+        (3, 1),
+        "{outcomes:?}"
+    );
+    assert!(
+        outcomes[0].message.contains("2026-02-03_2.parquet"),
+        "{outcomes:?}"
+    );
 }
 
 #[test]
 fn a_file_without_a_row_of_the_day_has_no_say() {
     let ends = [DAY - 1_000_000_000, DAY + DAY_NS + 1_000_000_000].map(|ns| ns / 1_000_000);
     let around = RecordBatch::try_from_iter([
-        ("ts_event", Arc::new(Int64Array::from(ends.to_vec())) as ArrayRef),
+        (
+            "ts_event",
+            Arc::new(Int64Array::from(ends.to_vec())) as ArrayRef,
+        ),
         ("seq", Arc::new(Int64Array::from(vec![1, 2]))),
         ("level", Arc::new(StringArray::from(vec!["x", "y"]))),
         ("venue", Arc::new(StringArray::from(vec!["x", "y"]))),
@@ -431,5 +620,11 @@ fn a_file_without_a_row_of_the_day_has_no_say() {
     .unwrap();
     let own = with(0, "level", Arc::new(Int64Array::from(vec![7])));
     let alone = of_batches(&[("2026-02-03_a.parquet", own.clone())]);
-    assert_eq!(of_batches(&[("2026-02-03_a.parquet", own), ("2026-02-03_b.parquet", around)]), alone);
+    assert_eq!(
+        of_batches(&[
+            ("2026-02-03_a.parquet", own),
+            ("2026-02-03_b.parquet", around)
+        ]),
+        alone
+    );
 }

@@ -1,5 +1,5 @@
-//! What the files of a history hold: few rows, no two of them alike, so that a row is known by its values wherever it
-//! turns up.
+//! What the files of a history hold: few rows, no two of them alike, so that a row is known by its
+//! values wherever it turns up.
 
 use std::fmt;
 
@@ -13,8 +13,11 @@ use crate::support::{
 /// As folders spell a symbol, and as the rows do.
 pub const SYMBOLS: [(&str, &str); 2] = [("btcusdt", "BTCUSDT"), ("ethusdt", "ETHUSDT")];
 /// The days of a history, all of them over: as folders spell them, and as file names do.
-pub const DAYS: [(&str, &str); 3] =
-    [("20260202", "2026-02-02"), ("20260203", "2026-02-03"), ("20260204", "2026-02-04")];
+pub const DAYS: [(&str, &str); 3] = [
+    ("20260202", "2026-02-02"),
+    ("20260203", "2026-02-03"),
+    ("20260204", "2026-02-04"),
+];
 /// No file has more rows.
 pub const MOST_ROWS: u32 = 8;
 
@@ -76,8 +79,15 @@ impl Row {
 
     /// The row that a quote is; `None` when its values belong to no row of any history.
     pub fn of(quote: &Quote) -> Option<Self> {
-        let row = Self { ts: quote.ts_event, id: quote.bid_price as u32, mark: (quote.bid_qty - 1.0) as u8 };
-        let same = Quote { seq: quote.seq, ..row.quote() } == *quote;
+        let row = Self {
+            ts: quote.ts_event,
+            id: quote.bid_price as u32,
+            mark: (quote.bid_qty - 1.0) as u8,
+        };
+        let same = Quote {
+            seq: quote.seq,
+            ..row.quote()
+        } == *quote;
         same.then_some(row)
     }
 
@@ -147,17 +157,29 @@ pub struct Content {
 
 impl Content {
     pub fn good(spec: Spec) -> Self {
-        Self { spec, mark: 0, harm: Harm::None }
+        Self {
+            spec,
+            mark: 0,
+            harm: Harm::None,
+        }
     }
 
     /// The same rows with other values, in a file of the same size.
     pub fn other_values(self, mark: u8) -> Self {
-        Self { mark, harm: Harm::None, ..self }
+        Self {
+            mark,
+            harm: Harm::None,
+            ..self
+        }
     }
 
     /// What rot makes of its values: where the footer has a hash, this gives it away.
     pub fn rotten_values(self, mark: u8) -> Self {
-        let harm = if self.spec.hashed { Harm::Values } else { Harm::None };
+        let harm = if self.spec.hashed {
+            Harm::Values
+        } else {
+            Harm::None
+        };
         Self { mark, harm, ..self }
     }
 
@@ -168,7 +190,11 @@ impl Content {
     fn all(&self) -> impl Iterator<Item = Row> + '_ {
         (0..self.spec.rows).map(|n| {
             let (ts, id) = self.spec.row(n);
-            Row { ts, id, mark: self.mark }
+            Row {
+                ts,
+                id,
+                mark: self.mark,
+            }
         })
     }
 
@@ -179,16 +205,23 @@ impl Content {
 
     /// The rows that a compaction must take in: all of a good file, none of a bad one.
     pub fn rows(&self) -> Vec<Row> {
-        if self.is_good() { self.all().collect() } else { Vec::new() }
+        if self.is_good() {
+            self.all().collect()
+        } else {
+            Vec::new()
+        }
     }
 
     /// The rows that a compaction may take in: those of whole row groups that read as well.
     pub fn readable(&self) -> Vec<Row> {
         match self.harm {
             Harm::None => self.all().collect(),
-            Harm::Group(bad) => {
-                self.all().zip(0..).filter(|(_, n)| n / self.spec.per_group != bad).map(|(r, _)| r).collect()
-            }
+            Harm::Group(bad) => self
+                .all()
+                .zip(0..)
+                .filter(|(_, n)| n / self.spec.per_group != bad)
+                .map(|(r, _)| r)
+                .collect(),
             Harm::Footer | Harm::Cut | Harm::Values => Vec::new(),
         }
     }
@@ -197,18 +230,30 @@ impl Content {
     pub fn parts(&self) -> Vec<Part> {
         let mut days: Vec<usize> = self.all().map(Row::day).collect();
         days.dedup();
-        days.into_iter().map(|day| Part { symbol: self.spec.symbol, day }).collect()
+        days.into_iter()
+            .map(|day| Part {
+                symbol: self.spec.symbol,
+                day,
+            })
+            .collect()
     }
 
     pub fn bytes(&self) -> Vec<u8> {
         let spec = &self.spec;
         let events = file(spec.symbol, &self.all().collect::<Vec<_>>());
-        let events = events.rows_per_group(spec.per_group as usize).hash(match (spec.hashed, self.harm) {
-            (_, Harm::Values) => Claim::False,
-            (true, _) => Claim::True,
-            (false, _) => Claim::None,
-        });
-        let events = if spec.seq { events } else { events.without_seq().declared(&["ts_event"]) };
+        let events =
+            events
+                .rows_per_group(spec.per_group as usize)
+                .hash(match (spec.hashed, self.harm) {
+                    (_, Harm::Values) => Claim::False,
+                    (true, _) => Claim::True,
+                    (false, _) => Claim::None,
+                });
+        let events = if spec.seq {
+            events
+        } else {
+            events.without_seq().declared(&["ts_event"])
+        };
         let mut bytes = events.bytes();
         match self.harm {
             Harm::None | Harm::Values => {}
@@ -224,12 +269,23 @@ impl Content {
 pub fn file(symbol: usize, rows: &[Row]) -> Events {
     let rows = rows.iter().map(|row| row.quote()).collect();
     let events = Events::sealed(rows).series("binance", "bbo", SYMBOLS[symbol].1);
-    events.compressed(Compression::UNCOMPRESSED).without_dictionaries()
+    events
+        .compressed(Compression::UNCOMPRESSED)
+        .without_dictionaries()
 }
 
 impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Spec { id, symbol, day, rows, midnight, seq, per_group, hashed } = self.spec;
+        let Spec {
+            id,
+            symbol,
+            day,
+            rows,
+            midnight,
+            seq,
+            per_group,
+            hashed,
+        } = self.spec;
         write!(f, "#{id}: {rows} rows of {}", Part { symbol, day })?;
         if midnight {
             f.write_str(" and the next day")?;
@@ -258,15 +314,33 @@ mod tests {
     use crate::support::archive::{decode, quotes_of};
 
     fn spec() -> Spec {
-        Spec { id: 3, symbol: 1, day: 0, rows: 5, midnight: true, seq: true, per_group: 2, hashed: true }
+        Spec {
+            id: 3,
+            symbol: 1,
+            day: 0,
+            rows: 5,
+            midnight: true,
+            seq: true,
+            per_group: 2,
+            hashed: true,
+        }
     }
 
     #[test]
     fn rows_are_known_by_their_values() {
         let content = Content::good(spec());
-        let read: Vec<_> = quotes_of(&decode(&content.bytes()).unwrap().batch).iter().map(Row::of).collect();
-        assert_eq!(read, content.rows().into_iter().map(Some).collect::<Vec<_>>());
-        assert_eq!(content.parts(), [Part { symbol: 1, day: 0 }, Part { symbol: 1, day: 1 }]);
+        let read: Vec<_> = quotes_of(&decode(&content.bytes()).unwrap().batch)
+            .iter()
+            .map(Row::of)
+            .collect();
+        assert_eq!(
+            read,
+            content.rows().into_iter().map(Some).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            content.parts(),
+            [Part { symbol: 1, day: 0 }, Part { symbol: 1, day: 1 }]
+        );
         let mut quote = content.rows()[0].quote();
         quote.ask_qty += 1.0;
         assert_eq!(Row::of(&quote), None);
@@ -282,10 +356,14 @@ mod tests {
             assert!(decode(&rotten.bytes()).is_ok());
             for harm in [Harm::Group(1), Harm::Footer, Harm::Cut] {
                 let bad = good.harmed(harm);
-                let read = std::panic::catch_unwind(|| decode(&bad.bytes()).is_ok()).unwrap_or(false);
+                let read =
+                    std::panic::catch_unwind(|| decode(&bad.bytes()).is_ok()).unwrap_or(false);
                 assert!(!read && bad.rows().is_empty(), "{bad}");
                 assert_eq!(bad.bytes().len() == size, harm != Harm::Cut);
-                assert_eq!(bad.readable().len(), if harm == Harm::Group(1) { 3 } else { 0 });
+                assert_eq!(
+                    bad.readable().len(),
+                    if harm == Harm::Group(1) { 3 } else { 0 }
+                );
             }
         }
     }

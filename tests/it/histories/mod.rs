@@ -1,9 +1,10 @@
-//! Stateful histories: random sequences of everything that happens to a spool and an archive, each run of the program judged
-//! by a model that knows which rows were ever published.
+//! Stateful histories: random sequences of everything that happens to a spool and an archive, each
+//! run of the program judged by a model that knows which rows were ever published.
 //!
-//! `steps` draws a history from a seed, `run` lives it through, `model` judges, `observe` reads what is there, `content` makes
-//! the files. A history that fails is made as short as it can be and still fail, and printed. Refuses to foresee bytes and
-//! words: what is judged are rows, what is kept, and exit codes.
+//! `steps` draws a history from a seed, `run` lives it through, `model` judges, `observe` reads
+//! what is there, `content` makes the files. A history that fails is made as short as it can be and
+//! still fail, and printed. Refuses to foresee bytes and words: what is judged are rows, what is
+//! kept, and exit codes.
 //!
 //! | variable | what it does |
 //! | --- | --- |
@@ -47,17 +48,34 @@ fn on(seed: u64) -> On {
 
 /// The kinds of steps that are meant by a text such as `arrive,compact` or `-odd,kill`.
 fn meant(text: &str) -> Vec<&'static str> {
-    let (text, without) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
-    let named: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let (text, without) = text
+        .strip_prefix('-')
+        .map_or((text, false), |rest| (rest, true));
+    let named: Vec<&str> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
     if let Some(unknown) = named.iter().find(|name| !kinds().contains(name)) {
-        panic!("there is no kind {unknown:?} of steps; there are {:?}", kinds());
+        panic!(
+            "there is no kind {unknown:?} of steps; there are {:?}",
+            kinds()
+        );
     }
-    kinds().into_iter().filter(|kind| named.contains(kind) != without).collect()
+    kinds()
+        .into_iter()
+        .filter(|kind| named.contains(kind) != without)
+        .collect()
 }
 
-/// The steps without those that the violation does not need: pieces of them are left out as long as that leaves it there.
+/// The steps without those that the violation does not need: pieces of them are left out as long as
+/// that leaves it there.
 fn shortest(steps: &[Step], on: On, promise: &str) -> (Vec<Step>, Violation) {
-    let fails = |steps: &[Step]| live(steps, on).err().filter(|violation| violation.promise == promise);
+    let fails = |steps: &[Step]| {
+        live(steps, on)
+            .err()
+            .filter(|violation| violation.promise == promise)
+    };
     let mut steps = steps.to_vec();
     let mut violation = fails(&steps).expect("what failed fails again");
     let mut piece = steps.len().div_ceil(2);
@@ -95,7 +113,8 @@ fn shown(seed: u64, steps: &[Step], violation: &Violation) -> String {
 struct Told {
     steps: usize,
     runs: usize,
-    /// How often a violation was found, by its promise and the kinds of steps that it needs, with one history.
+    /// How often a violation was found, by its promise and the kinds of steps that it needs, with
+    /// one history.
     found: BTreeMap<String, (usize, String)>,
 }
 
@@ -114,17 +133,34 @@ fn one(seed: u64, kinds: &[&str], told: &Mutex<Told>) {
             let kinds: BTreeSet<String> = steps.iter().map(Step::kind).collect();
             let kinds: Vec<String> = kinds.into_iter().collect();
             let of = format!("{} ({})", violation.promise, kinds.join(", "));
-            tell().found.entry(of).or_insert_with(|| (0, shown(seed, &steps, &violation))).0 += 1;
+            tell()
+                .found
+                .entry(of)
+                .or_insert_with(|| (0, shown(seed, &steps, &violation)))
+                .0 += 1;
         }
     }
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "a long run says how much it has looked at")]
-#[expect(clippy::disallowed_methods, reason = "there is no command line to ask for a long run with")]
+#[expect(
+    clippy::print_stdout,
+    reason = "a long run says how much it has looked at"
+)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no command line to ask for a long run with"
+)]
 fn hold() {
-    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    let (first, count) = (number("QLC_SEED").unwrap_or(1), number("QLC_HISTORIES").unwrap_or(USUAL));
+    let number = |name: &str| {
+        env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect("a number"))
+    };
+    let (first, count) = (
+        number("QLC_SEED").unwrap_or(1),
+        number("QLC_HISTORIES").unwrap_or(USUAL),
+    );
     let kinds = meant(&env::var("QLC_HISTORY_KINDS").unwrap_or_else(|_| "-".to_owned()));
     let survey = env::var_os("QLC_HISTORY_SURVEY").is_some();
     let (told, next) = (Mutex::new(Told::default()), AtomicU64::new(first));

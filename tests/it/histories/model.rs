@@ -1,8 +1,10 @@
-//! What must hold after every run of the program, whatever has happened before: the model, and the judgement by it.
+//! What must hold after every run of the program, whatever has happened before: the model, and the
+//! judgement by it.
 //!
-//! The model knows which rows were ever published, what each file holds, and what was done to the archive behind the
-//! program's back. It foresees no bytes and no words: it looks at rows, at what is kept, and at exit codes. Where the
-//! contract leaves a choice, all that it allows is right here too; the comments say which choices these are.
+//! The model knows which rows were ever published, what each file holds, and what was done to the
+//! archive behind the program's back. It foresees no bytes and no words: it looks at rows, at what
+//! is kept, and at exit codes. Where the contract leaves a choice, all that it allows is right here
+//! too; the comments say which choices these are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +22,8 @@ use super::{
 /// Something that must not be.
 #[derive(Debug, Clone)]
 pub struct Violation {
-    /// The promise, in words that do not depend on names and numbers, so that violations of a kind can be told from others.
+    /// The promise, in words that do not depend on names and numbers, so that violations of a kind
+    /// can be told from others.
     pub promise: &'static str,
     pub what: String,
 }
@@ -34,7 +37,10 @@ impl fmt::Display for Violation {
 pub type Verdict = Result<(), Violation>;
 
 fn violated(promise: &'static str, what: impl Into<String>) -> Verdict {
-    Err(Violation { promise, what: what.into() })
+    Err(Violation {
+        promise,
+        what: what.into(),
+    })
 }
 
 /// A run that has ended.
@@ -63,7 +69,8 @@ pub struct Damage {
     pub saved: Vec<(String, Vec<u8>)>,
     /// The data after the blow.
     pub left: Option<String>,
-    /// Whether a run was told to go on without what was lost. From then on it may be gone, or still be missed.
+    /// Whether a run was told to go on without what was lost. From then on it may be gone, or still
+    /// be missed.
     pub accepted: bool,
 }
 
@@ -97,7 +104,12 @@ pub struct Model {
 impl Model {
     /// A file of this content may come into the spool.
     pub fn expect(&mut self, sha256: String, content: Content) {
-        self.recorded.extend(content.readable().into_iter().map(|row| (content.spec.symbol, row)));
+        self.recorded.extend(
+            content
+                .readable()
+                .into_iter()
+                .map(|row| (content.spec.symbol, row)),
+        );
         let _ = self.contents.insert(sha256, content);
     }
 
@@ -105,7 +117,12 @@ impl Model {
     pub fn expect_odd(&mut self, name: String, odd: Odd, content: Content) {
         // Rows of what is never input, or belongs to no series, must not turn up in the archive.
         if matches!(odd, Odd::ParquetWithLineFeed | Odd::ParquetNotText) {
-            self.recorded.extend(content.rows().into_iter().map(|row| (content.spec.symbol, row)));
+            self.recorded.extend(
+                content
+                    .rows()
+                    .into_iter()
+                    .map(|row| (content.spec.symbol, row)),
+            );
         }
         let _ = self.odd.insert(name, (odd, content));
     }
@@ -116,14 +133,22 @@ impl Model {
 
     /// Rows come by another way than the spool.
     pub fn expect_foreign(&mut self, content: &Content) {
-        self.recorded.extend(content.rows().into_iter().map(|row| (content.spec.symbol, row)));
+        self.recorded.extend(
+            content
+                .rows()
+                .into_iter()
+                .map(|row| (content.spec.symbol, row)),
+        );
     }
 
     /// Judges a run, and remembers what it has done.
     pub fn judge(&mut self, run: &Run) -> Verdict {
         self.note_adoption(run);
         if run.command == Command::AcceptLoss {
-            self.damages.values_mut().filter(|damage| damage.takes_rows()).for_each(|damage| damage.accepted = true);
+            self.damages
+                .values_mut()
+                .filter(|damage| damage.takes_rows())
+                .for_each(|damage| damage.accepted = true);
         }
         self.the_spool_is_left_alone(run)?;
         self.nothing_is_invented(run)?;
@@ -142,7 +167,10 @@ impl Model {
 
     /// The rows of a partition that can be read from the archive now.
     fn rows(seen: &Seen, part: Part) -> BTreeSet<Row> {
-        let rows = seen.states.get(&part).and_then(|state| state.rows.clone().ok());
+        let rows = seen
+            .states
+            .get(&part)
+            .and_then(|state| state.rows.clone().ok());
         rows.unwrap_or_default().into_iter().collect()
     }
 
@@ -154,7 +182,10 @@ impl Model {
 
     /// The files of the spool that are input, with what they hold.
     fn input<'a>(&'a self, seen: &'a Seen) -> impl Iterator<Item = (&'a Version, Content)> {
-        let known = seen.spool.values().filter(|file| !self.odd.contains_key(&file.name));
+        let known = seen
+            .spool
+            .values()
+            .filter(|file| !self.odd.contains_key(&file.name));
         known.filter_map(|file| Some((file, *self.contents.get(&file.sha256)?)))
     }
 
@@ -164,27 +195,48 @@ impl Model {
             match run.after.spool.get(name) {
                 Some(after) if after == before => {}
                 Some(_) => return violated("no run changes a file of the spool", name.clone()),
-                None if run.command != Command::Prune => return violated("only prune removes files", name.clone()),
+                None if run.command != Command::Prune => {
+                    return violated("only prune removes files", name.clone());
+                }
                 None => {
                     let Some(content) = self.contents.get(&before.sha256) else {
                         return violated("prune removes input only", name.clone());
                     };
                     let proven = |part| {
-                        let agrees = run.after.states.get(&part).is_some_and(|state| state.agrees);
-                        if agrees { Self::rows(run.after, part) } else { BTreeSet::new() }
+                        let agrees = run
+                            .after
+                            .states
+                            .get(&part)
+                            .is_some_and(|state| state.agrees);
+                        if agrees {
+                            Self::rows(run.after, part)
+                        } else {
+                            BTreeSet::new()
+                        }
                     };
                     if !content.is_good() || !Self::holds(content, proven) {
                         let what = format!("{name} was removed ({content})");
-                        return violated("prune removes no file whose rows are not all in the archive", what);
+                        return violated(
+                            "prune removes no file whose rows are not all in the archive",
+                            what,
+                        );
                     }
                 }
             }
         }
         for (name, after) in &run.after.spool {
             let retried = matches!(run.command, Command::Retry | Command::RetrySalvage);
-            let kept = || run.before.entries.iter().any(|entry| entry.sha256 == after.sha256);
+            let kept = || {
+                run.before
+                    .entries
+                    .iter()
+                    .any(|entry| entry.sha256 == after.sha256)
+            };
             if !(run.before.spool.contains_key(name) || retried && kept()) {
-                return violated("no run puts a file into the spool but what is tried again", name.clone());
+                return violated(
+                    "no run puts a file into the spool but what is tried again",
+                    name.clone(),
+                );
             }
         }
         Ok(())
@@ -198,18 +250,26 @@ impl Model {
             }
             let rows = match &state.rows {
                 Ok(rows) => rows,
-                Err(why) => return violated("archived data reads, in order", format!("{part}: {why}")),
+                Err(why) => {
+                    return violated("archived data reads, in order", format!("{part}: {why}"));
+                }
             };
             let mut all = BTreeSet::new();
             for row in rows {
                 if !self.recorded.contains(&(part.symbol, *row)) {
-                    return violated("no row is in the archive that nobody recorded", format!("{part}: {row:?}"));
+                    return violated(
+                        "no row is in the archive that nobody recorded",
+                        format!("{part}: {row:?}"),
+                    );
                 }
                 if !all.insert(*row) {
                     return violated("no row is in the archive twice", format!("{part}: {row:?}"));
                 }
             }
-            let struck = self.damages.get(part).is_some_and(|damage| damage.blow == Blow::ReceiptGone);
+            let struck = self
+                .damages
+                .get(part)
+                .is_some_and(|damage| damage.blow == Blow::ReceiptGone);
             if state.agrees && !state.receipt && !struck {
                 return violated("published data has its receipt", part.to_string());
             }
@@ -219,11 +279,13 @@ impl Model {
 
     /// Whether rows were taken from a partition and nothing has happened to its data since.
     fn is_as_left(&self, part: Part, state: &State) -> bool {
-        self.damages.get(&part).is_some_and(|damage| damage.takes_rows() && damage.left == state.sha256)
+        self.damages
+            .get(&part)
+            .is_some_and(|damage| damage.takes_rows() && damage.left == state.sha256)
     }
 
-    /// Promise 9: every row that was published is in the archive, unless somebody took it away; then nothing is published
-    /// in its place that lacks it.
+    /// Promise 9: every row that was published is in the archive, unless somebody took it away;
+    /// then nothing is published in its place that lacks it.
     fn nothing_published_is_lost(&self, run: &Run) -> Verdict {
         for (part, must) in &self.published {
             let (state, rows) = (run.after.states.get(part), Self::rows(run.after, *part));
@@ -233,8 +295,15 @@ impl Model {
             let damage = self.damages.get(part).filter(|damage| damage.takes_rows());
             let lost: Vec<&Row> = must.difference(&rows).collect();
             match damage {
-                None => return violated("a row that was published stays", format!("{part}: lost {lost:?}")),
-                Some(damage) if damage.accepted || damage.left == state.and_then(|state| state.sha256.clone()) => {}
+                None => {
+                    return violated(
+                        "a row that was published stays",
+                        format!("{part}: lost {lost:?}"),
+                    );
+                }
+                Some(damage)
+                    if damage.accepted
+                        || damage.left == state.and_then(|state| state.sha256.clone()) => {}
                 Some(damage) => {
                     let what = format!("{part} after {:?}: without {lost:?}", damage.blow);
                     return violated("nothing is published over a loss", what);
@@ -244,26 +313,35 @@ impl Model {
         Ok(())
     }
 
-    /// Nothing that is kept in QUARANTINE is lost, unless it was let go of on request, or its rows are in the archive.
+    /// Nothing that is kept in QUARANTINE is lost, unless it was let go of on request, or its rows
+    /// are in the archive.
     fn what_is_kept_stays(&self, run: &Run) -> Verdict {
         let after: BTreeSet<&String> = run.after.kept.values().collect();
         for (key, sha256) in &run.before.kept {
             let content = self.contents.get(sha256);
             let right = match run.command {
                 Command::Discard => true,
-                Command::Retry | Command::RetrySalvage if !after.contains(sha256) => {
-                    content.is_some_and(|c| c.is_good() && Self::holds(c, |part| Self::rows(run.after, part)))
-                }
+                Command::Retry | Command::RetrySalvage if !after.contains(sha256) => content
+                    .is_some_and(|c| {
+                        c.is_good() && Self::holds(c, |part| Self::rows(run.after, part))
+                    }),
                 _ => after.contains(sha256),
             };
             if !right {
                 return violated("what is kept in QUARANTINE stays", key.clone());
             }
         }
-        let told = |entry: &Entry| run.after.entries.iter().any(|e| e.dir == entry.dir && e.sha256 == entry.sha256);
+        let told = |entry: &Entry| {
+            run.after
+                .entries
+                .iter()
+                .any(|e| e.dir == entry.dir && e.sha256 == entry.sha256)
+        };
         let retried = matches!(run.command, Command::Retry | Command::RetrySalvage);
         match run.before.entries.iter().find(|entry| !told(entry)) {
-            Some(entry) if !retried => violated("an entry of error.json stays", format!("{entry:?}")),
+            Some(entry) if !retried => {
+                violated("an entry of error.json stays", format!("{entry:?}"))
+            }
             _ => Ok(()),
         }
     }
@@ -273,12 +351,22 @@ impl Model {
         match run.command {
             Command::Import(_) => {
                 // One that was killed may have left the data only, which a compaction completes.
-                let new = |part: &Part| run.after.states.contains_key(part) && !run.before.states.contains_key(part);
+                let new = |part: &Part| {
+                    run.after.states.contains_key(part) && !run.before.states.contains_key(part)
+                };
                 self.adopted.extend(Part::all().filter(new));
             }
             Command::Adopt => {
-                let struck = |part: &Part| self.damages.get(part).is_some_and(|d| d.blow == Blow::ReceiptGone);
-                self.adopted.extend(Part::all().filter(|part| stand(part) && struck(part)).collect::<Vec<_>>());
+                let struck = |part: &Part| {
+                    self.damages
+                        .get(part)
+                        .is_some_and(|d| d.blow == Blow::ReceiptGone)
+                };
+                self.adopted.extend(
+                    Part::all()
+                        .filter(|part| stand(part) && struck(part))
+                        .collect::<Vec<_>>(),
+                );
             }
             _ => {}
         }
@@ -288,7 +376,10 @@ impl Model {
         for (part, state) in &run.after.states {
             if self.damages.contains_key(part)
                 && self.is_healed(*part, state, run.after)
-                && self.damages.remove(part).is_some_and(|damage| damage.accepted)
+                && self
+                    .damages
+                    .remove(part)
+                    .is_some_and(|damage| damage.accepted)
             {
                 let _ = self.published.remove(part);
             }
@@ -296,9 +387,12 @@ impl Model {
         }
         // A retry compacts the partitions of its files, with all that has come since.
         if run.command.compacts() || matches!(run.command, Command::Retry | Command::RetrySalvage) {
-            let archived =
-                |content: &Content| content.is_good() && Self::holds(content, |part| Self::rows(run.after, part));
-            let files = self.input(run.after).filter(|(_, content)| archived(content));
+            let archived = |content: &Content| {
+                content.is_good() && Self::holds(content, |part| Self::rows(run.after, part))
+            };
+            let files = self
+                .input(run.after)
+                .filter(|(_, content)| archived(content));
             let files: Vec<Version> = files.map(|(version, _)| version.clone()).collect();
             self.archived.extend(files);
         }
@@ -306,7 +400,8 @@ impl Model {
 
     /// What stands published now is published for good.
     pub fn remember_state(&mut self, part: Part, state: &State) {
-        let (Some(data), Some(meta), Some(sha256), Ok(rows)) = (&state.data, &state.meta, &state.sha256, &state.rows)
+        let (Some(data), Some(meta), Some(sha256), Ok(rows)) =
+            (&state.data, &state.meta, &state.sha256, &state.rows)
         else {
             return;
         };
@@ -317,18 +412,27 @@ impl Model {
         self.published.entry(part).or_default().extend(&rows);
         let all = self.generations.entry(part).or_default();
         if all.last().is_none_or(|last| last.sha256 != *sha256) {
-            all.push(Generation { data: data.clone(), meta: meta.clone(), sha256: sha256.clone(), rows });
+            all.push(Generation {
+                data: data.clone(),
+                meta: meta.clone(),
+                sha256: sha256.clone(),
+                rows,
+            });
         }
     }
 
     fn is_healed(&self, part: Part, state: &State, seen: &Seen) -> bool {
-        let Some(damage) = self.damages.get(&part) else { return true };
+        let Some(damage) = self.damages.get(&part) else {
+            return true;
+        };
         let none = BTreeSet::new();
         let must = self.published.get(&part).unwrap_or(&none);
         match damage.blow {
             Blow::KeptGone => damage.saved.iter().all(|(key, _)| {
-                let let_go =
-                    seen.entries.iter().any(|e| key.ends_with(&format!("{}/{}", e.dir, e.kept_as)) && e.discarded);
+                let let_go = seen
+                    .entries
+                    .iter()
+                    .any(|e| key.ends_with(&format!("{}/{}", e.dir, e.kept_as)) && e.discarded);
                 seen.kept.contains_key(key) || let_go
             }),
             Blow::LaterEntries => false,
@@ -337,25 +441,34 @@ impl Model {
         }
     }
 
-    /// Whether a file stands in the place of one that was archived, with its size and time: nothing but a read tells them
-    /// apart, and no run has to read a file that it knows.
+    /// Whether a file stands in the place of one that was archived, with its size and time: nothing
+    /// but a read tells them apart, and no run has to read a file that it knows.
     fn is_shadowed(&self, file: &Version) -> bool {
-        let like =
-            |known: &&Version| (&known.name, known.size, known.modified) == (&file.name, file.size, file.modified);
-        self.archived.iter().filter(like).any(|known| known.sha256 != file.sha256) && !self.archived.contains(file)
+        let like = |known: &&Version| {
+            (&known.name, known.size, known.modified) == (&file.name, file.size, file.modified)
+        };
+        self.archived
+            .iter()
+            .filter(like)
+            .any(|known| known.sha256 != file.sha256)
+            && !self.archived.contains(file)
     }
 
-    /// Whether other bytes of this name were archived. A file that has other rows now may have rotted, or be a new one: its
-    /// rows are taken in, or it is kept in QUARANTINE.
+    /// Whether other bytes of this name were archived. A file that has other rows now may have
+    /// rotted, or be a new one: its rows are taken in, or it is kept in QUARANTINE.
     fn is_doubtful(&self, file: &Version) -> bool {
-        self.archived.iter().any(|known| known.name == file.name && known.sha256 != file.sha256)
+        self.archived
+            .iter()
+            .any(|known| known.name == file.name && known.sha256 != file.sha256)
     }
 
-    /// The rows that count as archived: those whose bytes were damaged as well, because a run that has nothing to do does
-    /// not read them.
+    /// The rows that count as archived: those whose bytes were damaged as well, because a run that
+    /// has nothing to do does not read them.
     fn counted(&self, seen: &Seen, part: Part) -> BTreeSet<Row> {
         match self.damages.get(&part) {
-            Some(damage) if damage.blow == Blow::Flip => self.published.get(&part).cloned().unwrap_or_default(),
+            Some(damage) if damage.blow == Blow::Flip => {
+                self.published.get(&part).cloned().unwrap_or_default()
+            }
             _ => Self::rows(seen, part),
         }
     }
@@ -365,31 +478,41 @@ impl Model {
         if content.is_good() && Self::holds(content, |part| self.counted(seen, part)) {
             return true;
         }
-        seen.entries.iter().filter(|entry| entry.sha256 == file.sha256).any(|entry| {
-            let key = format!("QUARANTINE/{}/{}", entry.dir, entry.kept_as);
-            let taken =
-                self.damages.values().any(|d| d.blow == Blow::KeptGone && d.saved.iter().any(|(k, _)| *k == key));
-            entry.discarded || taken || seen.kept.get(&key) == Some(&file.sha256)
-        })
+        seen.entries
+            .iter()
+            .filter(|entry| entry.sha256 == file.sha256)
+            .any(|entry| {
+                let key = format!("QUARANTINE/{}/{}", entry.dir, entry.kept_as);
+                let taken = self
+                    .damages
+                    .values()
+                    .any(|d| d.blow == Blow::KeptGone && d.saved.iter().any(|(k, _)| *k == key));
+                entry.discarded || taken || seen.kept.get(&key) == Some(&file.sha256)
+            })
     }
 
-    /// Whether a file of this content may have to wait until somebody has put the archive or the spool right.
+    /// Whether a file of this content may have to wait until somebody has put the archive or the
+    /// spool right.
     fn is_blocked(&self, content: &Content) -> bool {
         let struck = |part: &Part| self.damages.contains_key(part) || self.adopted.contains(part);
-        let looped = |(odd, beside): &(Odd, Content)| *odd == Odd::Loop && beside.spec.symbol == content.spec.symbol;
+        let looped = |(odd, beside): &(Odd, Content)| {
+            *odd == Odd::Loop && beside.spec.symbol == content.spec.symbol
+        };
         // What cannot be read may be about any file of the series.
-        let unread = self
-            .damages
-            .iter()
-            .any(|(part, damage)| damage.blow == Blow::LaterEntries && part.symbol == content.spec.symbol);
+        let unread = self.damages.iter().any(|(part, damage)| {
+            damage.blow == Blow::LaterEntries && part.symbol == content.spec.symbol
+        });
         // A bad file whose name tells no day counts for the day on which it was made.
-        let dayless = !content.is_good() && Part::all().any(|part| part.symbol == content.spec.symbol && struck(&part));
+        let dayless = !content.is_good()
+            && Part::all().any(|part| part.symbol == content.spec.symbol && struck(&part));
         unread || dayless || content.parts().iter().any(struck) || self.odd.values().any(looped)
     }
 
     /// Whether something is wrong that a run may end with 1 for.
     fn is_troubled(&self) -> bool {
-        !self.damages.is_empty() || !self.adopted.is_empty() || self.odd.values().any(|(odd, _)| !odd.is_silent())
+        !self.damages.is_empty()
+            || !self.adopted.is_empty()
+            || self.odd.values().any(|(odd, _)| !odd.is_silent())
     }
 
     fn it_ended_right(&self, run: &Run, code: i32) -> Verdict {
@@ -399,7 +522,8 @@ impl Model {
             Command::Prune => {
                 let whole = |state: &State| state.agrees;
                 let sound = |(file, content): (&Version, Content)| {
-                    !self.is_doubtful(file) && (content.is_good() || self.is_accounted_for(run.after, file, &content))
+                    !self.is_doubtful(file)
+                        && (content.is_good() || self.is_accounted_for(run.after, file, &content))
                 };
                 let calm = !self.is_troubled()
                     && run.after.states.values().all(whole)
@@ -415,7 +539,10 @@ impl Model {
         if right {
             Ok(())
         } else {
-            violated("a run ends with the code of what came of it", format!("{:?} ended with {code}", run.command))
+            violated(
+                "a run ends with the code of what came of it",
+                format!("{:?} ended with {code}", run.command),
+            )
         }
     }
 
@@ -423,19 +550,30 @@ impl Model {
     fn it_compacted_right(&self, run: &Run, code: i32) -> Verdict {
         let done = code == 0 || code == 3;
         if !done && code != 1 {
-            return violated("a compaction ends with 0, 1 or 3", format!("it ended with {code}"));
+            return violated(
+                "a compaction ends with 0, 1 or 3",
+                format!("it ended with {code}"),
+            );
         }
         if code == 1 && !self.is_troubled() {
-            return violated("a compaction does not fail where nothing is wrong but files", "it ended with 1");
+            return violated(
+                "a compaction does not fail where nothing is wrong but files",
+                "it ended with 1",
+            );
         }
         for (file, content) in self.input(run.after) {
             if self.is_shadowed(file) || self.is_accounted_for(run.after, file, &content) {
                 continue;
             }
-            let what =
-                format!("{} ({content}) is neither in the archive nor in QUARANTINE; exit code {code}", file.name);
+            let what = format!(
+                "{} ({content}) is neither in the archive nor in QUARANTINE; exit code {code}",
+                file.name
+            );
             if done {
-                return violated("a compaction ends with 0 or 3 only when every file is accounted for", what);
+                return violated(
+                    "a compaction ends with 0 or 3 only when every file is accounted for",
+                    what,
+                );
             }
             if !self.is_blocked(&content) {
                 return violated("what is wrong elsewhere does not stop a file", what);
@@ -449,11 +587,19 @@ impl Model {
             return violated("no Parquet file is passed over in silence", what);
         }
         if done {
-            let undone = |(part, state): &(&Part, &State)| !state.agrees && !self.damages.contains_key(part);
+            let undone =
+                |(part, state): &(&Part, &State)| !state.agrees && !self.damages.contains_key(part);
             if let Some((part, _)) = run.after.states.iter().find(undone) {
-                return violated("the next run completes an interrupted publish", part.to_string());
+                return violated(
+                    "the next run completes an interrupted publish",
+                    part.to_string(),
+                );
             }
-            if let Some((part, damage)) = self.damages.iter().find(|(_, damage)| damage.blow == Blow::MetaGone) {
+            if let Some((part, damage)) = self
+                .damages
+                .iter()
+                .find(|(_, damage)| damage.blow == Blow::MetaGone)
+            {
                 let what = format!("{part} after {:?}", damage.blow);
                 return violated("the next run completes an interrupted publish", what);
             }
@@ -461,7 +607,12 @@ impl Model {
         if self.is_troubled() {
             return Ok(());
         }
-        let told = |file: &Version| run.before.entries.iter().any(|entry| entry.sha256 == file.sha256);
+        let told = |file: &Version| {
+            run.before
+                .entries
+                .iter()
+                .any(|entry| entry.sha256 == file.sha256)
+        };
         let retried = run.before.entries.iter().any(|entry| entry.retry);
         let (mut bad, mut doubtful) = (None, self.unsettled || retried);
         for (file, content) in self.input(run.before) {
@@ -477,21 +628,27 @@ impl Model {
         }
         match (bad, code) {
             (Some(name), 0) => violated("what goes to QUARANTINE shows in the exit code", name),
-            (None, 3) if !doubtful => {
-                violated("a compaction ends with 0 when all is in the archive", "it ended with 3")
-            }
+            (None, 3) if !doubtful => violated(
+                "a compaction ends with 0 when all is in the archive",
+                "it ended with 3",
+            ),
             _ => Ok(()),
         }
     }
 
     /// Promises 5 and 9: `verify` ends with 0 exactly when the archive is right.
     fn it_verified_right(&self, run: &Run, code: i32) -> Verdict {
-        let torn = run.after.states.iter().find(|(_, state)| !state.agrees).map(|(part, _)| part.to_string());
+        let torn = run
+            .after
+            .states
+            .iter()
+            .find(|(_, state)| !state.agrees)
+            .map(|(part, _)| part.to_string());
         let (mut wrong, mut open) = (torn.map(|part| format!("{part} is torn")), false);
         for (part, damage) in &self.damages {
             match damage.blow {
-                // Whether what is kept of a whole file is missing is for an audit of QUARANTINE to find; what a receipt
-                // bills to QUARANTINE is part of the proof.
+                // Whether what is kept of a whole file is missing is for an audit of QUARANTINE to
+                // find; what a receipt bills to QUARANTINE is part of the proof.
                 Blow::KeptGone if !self.is_billed(run.after, damage) => open = true,
                 Blow::LaterEntries => open = true,
                 _ if damage.accepted => open = true,
@@ -500,59 +657,104 @@ impl Model {
         }
         match (wrong, code) {
             (Some(what), 0) => violated("verify finds what is wrong with the archive", what),
-            (None, 1..) if !open => {
-                violated("verify finds nothing where nothing is wrong", format!("it ended with {code}"))
-            }
+            (None, 1..) if !open => violated(
+                "verify finds nothing where nothing is wrong",
+                format!("it ended with {code}"),
+            ),
             _ => Ok(()),
         }
     }
 
-    /// Whether a receipt bills rows to what was deleted from QUARANTINE, and they are not in the archive by now.
+    /// Whether a receipt bills rows to what was deleted from QUARANTINE, and they are not in the
+    /// archive by now.
     fn is_billed(&self, seen: &Seen, damage: &Damage) -> bool {
         damage.saved.iter().any(|(key, bytes)| {
-            let named = |entry: &&Entry| *key == format!("QUARANTINE/{}/{}", entry.dir, entry.kept_as);
-            let Some(entry) = seen.entries.iter().find(named).filter(|entry| entry.salvaged && !entry.discarded) else {
+            let named =
+                |entry: &&Entry| *key == format!("QUARANTINE/{}/{}", entry.dir, entry.kept_as);
+            let Some(entry) = seen
+                .entries
+                .iter()
+                .find(named)
+                .filter(|entry| entry.salvaged && !entry.discarded)
+            else {
                 return false;
             };
-            let content = self.contents.get(&entry.sha256).map(|c| c.harmed(Harm::None));
-            !bytes.is_empty() && content.is_some_and(|c| !Self::holds(&c, |part| Self::rows(seen, part)))
+            let content = self
+                .contents
+                .get(&entry.sha256)
+                .map(|c| c.harmed(Harm::None));
+            !bytes.is_empty()
+                && content.is_some_and(|c| !Self::holds(&c, |part| Self::rows(seen, part)))
         })
     }
 
-    /// The partitions whose data must be what one run makes of all their rows: those whose rows all have a `seq` of their
-    /// own, in data that is qlc's.
+    /// The partitions whose data must be what one run makes of all their rows: those whose rows all
+    /// have a `seq` of their own, in data that is qlc's.
     pub fn determined(&self, seen: &Seen) -> Vec<(Part, BTreeSet<Row>)> {
-        let numbered: BTreeSet<u32> = self.contents.values().filter(|c| !c.spec.seq).map(|c| c.spec.id).collect();
+        let numbered: BTreeSet<u32> = self
+            .contents
+            .values()
+            .filter(|c| !c.spec.seq)
+            .map(|c| c.spec.id)
+            .collect();
         let fit = |part: &Part| !self.damages.contains_key(part) && !self.adopted.contains(part);
-        let all = seen.states.iter().filter(|(part, state)| state.agrees && fit(part));
+        let all = seen
+            .states
+            .iter()
+            .filter(|(part, state)| state.agrees && fit(part));
         let all = all.map(|(part, _)| (*part, Self::rows(seen, *part)));
-        all.filter(|(_, rows)| !rows.is_empty() && !rows.iter().any(|row| numbered.contains(&(row.id / MOST_ROWS))))
-            .collect()
+        all.filter(|(_, rows)| {
+            !rows.is_empty()
+                && !rows
+                    .iter()
+                    .any(|row| numbered.contains(&(row.id / MOST_ROWS)))
+        })
+        .collect()
     }
 }
 
 /// What a blow needs to be dealt: the objects that change, each with what comes in its place.
-pub fn blow(model: &Model, seen: &Seen, part: Part, blow: Blow) -> Option<Vec<(String, Option<Vec<u8>>)>> {
+pub fn blow(
+    model: &Model,
+    seen: &Seen,
+    part: Part,
+    blow: Blow,
+) -> Option<Vec<(String, Option<Vec<u8>>)>> {
     if model.damages.contains_key(&part) {
         return None;
     }
     let folder = format!("QUARANTINE/{}", part.dir());
     if blow == Blow::KeptGone {
-        let kept = seen.kept.keys().find(|key| key.rsplit_once('/').is_some_and(|(dir, _)| dir == folder))?;
+        let kept = seen
+            .kept
+            .keys()
+            .find(|key| key.rsplit_once('/').is_some_and(|(dir, _)| dir == folder))?;
         return Some(vec![(kept.clone(), None)]);
     }
     if blow == Blow::LaterEntries {
-        return Some(vec![(format!("{folder}/error.json"), Some(later(seen.errors.get(&part)?)))]);
+        return Some(vec![(
+            format!("{folder}/error.json"),
+            Some(later(seen.errors.get(&part)?)),
+        )]);
     }
-    let state = seen.states.get(&part).filter(|state| state.agrees && state.receipt)?;
-    let (data_key, meta_key) = (format!("{}/data.parquet", part.dir()), format!("{}/meta.json", part.dir()));
+    let state = seen
+        .states
+        .get(&part)
+        .filter(|state| state.agrees && state.receipt)?;
+    let (data_key, meta_key) = (
+        format!("{}/data.parquet", part.dir()),
+        format!("{}/meta.json", part.dir()),
+    );
     Some(match blow {
         Blow::Vanish => vec![(data_key, None), (meta_key, None)],
         Blow::RollBack => {
             let now = model.published.get(&part)?;
             let older = |one: &&Generation| one.rows.len() < now.len();
             let old = model.generations.get(&part)?.iter().rev().find(older)?;
-            vec![(data_key, Some(old.data.clone())), (meta_key, Some(old.meta.clone()))]
+            vec![
+                (data_key, Some(old.data.clone())),
+                (meta_key, Some(old.meta.clone())),
+            ]
         }
         Blow::Flip => {
             let mut data = state.data.clone()?;
@@ -586,7 +788,11 @@ fn renamed(bytes: &[u8], meant: impl Fn(&str) -> bool, kind: &str) -> Vec<u8> {
             entry["error_type"] = kind.into();
         }
     };
-    file["files"].as_array_mut().into_iter().flatten().for_each(rename);
+    file["files"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .for_each(rename);
     rename(&mut file);
     serde_json::to_vec_pretty(&file).unwrap()
 }

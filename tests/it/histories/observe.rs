@@ -1,4 +1,5 @@
-//! What lies in spool and archive at one moment, read with the `parquet` crate and nothing of qlc's own.
+//! What lies in spool and archive at one moment, read with the `parquet` crate and nothing of qlc's
+//! own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,7 +62,8 @@ pub struct Seen {
     pub errors: BTreeMap<Part, Vec<u8>>,
     /// The digests of the files kept in QUARANTINE, by their keys.
     pub kept: BTreeMap<String, String>,
-    /// All objects of the archive with their digests, but for records of runs, probes and temporary files.
+    /// All objects of the archive with their digests, but for records of runs, probes and temporary
+    /// files.
     pub objects: BTreeMap<String, String>,
 }
 
@@ -72,17 +74,30 @@ pub struct Observer {
 }
 
 impl Observer {
-    #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "keys are compared as they are")]
+    #[expect(
+        clippy::case_sensitive_file_extension_comparisons,
+        reason = "keys are compared as they are"
+    )]
     pub fn look(&mut self, spool: &Path, archive: &Path) -> Seen {
         let mut seen = Seen::default();
         for (name, path) in walk(spool) {
             if name.ends_with(".tmp") {
                 continue;
             }
-            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            let Ok(meta) = fs::symlink_metadata(&path) else {
+                continue;
+            };
             let modified = meta.mtime() * 1_000_000 + meta.mtime_nsec() / 1_000;
             let sha256 = sha256(&fs::read(&path).unwrap());
-            let _ = seen.spool.insert(name.clone(), Version { name, size: meta.len(), modified, sha256 });
+            let _ = seen.spool.insert(
+                name.clone(),
+                Version {
+                    name,
+                    size: meta.len(),
+                    modified,
+                    sha256,
+                },
+            );
         }
         let mut bytes = BTreeMap::new();
         for (key, path) in walk(archive) {
@@ -102,7 +117,9 @@ impl Observer {
             }
         }
         for (key, bytes) in &bytes {
-            let Some(below) = key.strip_prefix("QUARANTINE/") else { continue };
+            let Some(below) = key.strip_prefix("QUARANTINE/") else {
+                continue;
+            };
             let (dir, file) = below.rsplit_once('/').unwrap_or(("", below));
             if file == "error.json" {
                 let part = Part::all().find(|part| part.dir() == dir);
@@ -123,16 +140,29 @@ impl Observer {
         objects: &BTreeMap<String, String>,
     ) -> State {
         let sha256 = data.as_ref().map(|bytes| sha256(bytes));
-        let said = meta.as_ref().and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+        let said = meta
+            .as_ref()
+            .and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
         let said = said.and_then(|meta| meta["sha256"].as_str().map(str::to_owned));
-        let receipt = sha256.as_ref().is_some_and(|s| objects.contains_key(&receipt_key(part, s)));
+        let receipt = sha256
+            .as_ref()
+            .is_some_and(|s| objects.contains_key(&receipt_key(part, s)));
         let rows = match (&data, &sha256) {
-            (Some(bytes), Some(sha256)) => {
-                self.decoded.entry(sha256.clone()).or_insert_with(|| rows(part, bytes)).clone()
-            }
+            (Some(bytes), Some(sha256)) => self
+                .decoded
+                .entry(sha256.clone())
+                .or_insert_with(|| rows(part, bytes))
+                .clone(),
             _ => Ok(Vec::new()),
         };
-        State { agrees: sha256.is_some() && said == sha256, data, meta, sha256, rows, receipt }
+        State {
+            agrees: sha256.is_some() && said == sha256,
+            data,
+            meta,
+            sha256,
+            rows,
+            receipt,
+        }
     }
 }
 
@@ -143,14 +173,20 @@ pub fn receipt_key(part: Part, sha256: &str) -> String {
 
 /// The rows of a partition's data, which must be in order.
 fn rows(part: Part, bytes: &[u8]) -> Result<Vec<Row>, String> {
-    let data = std::panic::catch_unwind(|| decode(bytes)).map_err(|_| "the reader panicked".to_owned())??;
+    let data = std::panic::catch_unwind(|| decode(bytes))
+        .map_err(|_| "the reader panicked".to_owned())??;
     let quotes = quotes_of(&data.batch);
-    if let Some(at) = quotes.windows(2).position(|two| (two[0].ts_event, two[0].seq) > (two[1].ts_event, two[1].seq)) {
+    if let Some(at) = quotes
+        .windows(2)
+        .position(|two| (two[0].ts_event, two[0].seq) > (two[1].ts_event, two[1].seq))
+    {
         return Err(format!("rows {at} and {} are not in order", at + 1));
     }
     let row = |quote| match Row::of(quote) {
         Some(row) if row.day() == part.day => Ok(row),
-        _ => Err(format!("{quote:?} is no row of this day that anybody recorded")),
+        _ => Err(format!(
+            "{quote:?} is no row of this day that anybody recorded"
+        )),
     };
     quotes.iter().map(row).collect()
 }
@@ -159,7 +195,10 @@ fn entries(dir: &str, bytes: &[u8]) -> Vec<Entry> {
     let file: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
     // Of several files there is a list; a single one may stand by itself.
-    let all = file["files"].as_array().cloned().unwrap_or_else(|| vec![file.clone()]);
+    let all = file["files"]
+        .as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![file.clone()]);
     let entry = |entry: &Value| Entry {
         dir: dir.to_owned(),
         source: text(entry, "source_path"),
@@ -179,11 +218,19 @@ fn walk(root: &Path) -> BTreeMap<String, PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            let Ok(kind) = entry.file_type() else { continue };
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
             if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file() {
-                let _ = found.insert(path.strip_prefix(root).unwrap().to_string_lossy().into_owned(), path);
+                let _ = found.insert(
+                    path.strip_prefix(root)
+                        .unwrap()
+                        .to_string_lossy()
+                        .into_owned(),
+                    path,
+                );
             }
         }
     }

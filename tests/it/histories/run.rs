@@ -1,4 +1,5 @@
-//! Lives a history through: every step is done to a real spool and a real archive, and every run of the program is judged.
+//! Lives a history through: every step is done to a real spool and a real archive, and every run of
+//! the program is judged.
 
 use std::{
     ffi::OsStr,
@@ -48,21 +49,33 @@ pub struct World {
     last: String,
 }
 
-/// Lives through `steps`, and then brings everything to rest: what was done to the archive is undone, what is odd taken
-/// away, and the program must find nothing wrong and nothing to do.
+/// Lives through `steps`, and then brings everything to rest: what was done to the archive is
+/// undone, what is odd taken away, and the program must find nothing wrong and nothing to do.
 pub fn live(steps: &[Step], on: On) -> Result<usize, Violation> {
     let mut world = World::new(on);
     let lived = catch_unwind(AssertUnwindSafe(|| {
-        steps.iter().try_for_each(|step| world.step(step)).and_then(|()| world.rest())
+        steps
+            .iter()
+            .try_for_each(|step| world.step(step))
+            .and_then(|()| world.rest())
     }));
-    let broken = |_| Err(Violation { promise: "the driver does not panic", what: "see above".to_owned() });
+    let broken = |_| {
+        Err(Violation {
+            promise: "the driver does not panic",
+            what: "see above".to_owned(),
+        })
+    };
     match lived.unwrap_or_else(broken) {
         Ok(()) => Ok(world.runs),
-        Err(violation) => Err(Violation { what: format!("{}\n{}", violation.what, world.last), ..violation }),
+        Err(violation) => Err(Violation {
+            what: format!("{}\n{}", violation.what, world.last),
+            ..violation
+        }),
     }
 }
 
-/// Noon of 2026-02-04: files change on a day that is over, so that a bad file whose name tells no day has one as well.
+/// Noon of 2026-02-04: files change on a day that is over, so that a bad file whose name tells no
+/// day has one as well.
 const NOON: u64 = 1_770_206_400;
 
 impl World {
@@ -85,7 +98,8 @@ impl World {
     }
 
     fn look(&mut self) -> Seen {
-        self.observer.look(&self.place.spool(), &self.place.archive())
+        self.observer
+            .look(&self.place.spool(), &self.place.archive())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -156,7 +170,9 @@ impl World {
 
     fn in_place(&mut self, name: &str, content: &Content) {
         let (path, bytes) = (self.path(name), content.bytes());
-        let Ok(meta) = fs::metadata(&path) else { return };
+        let Ok(meta) = fs::metadata(&path) else {
+            return;
+        };
         if meta.len() != bytes.len() as u64 {
             return;
         }
@@ -180,7 +196,8 @@ impl World {
             _ => fs::write(&path, content.bytes()),
         };
         if made.is_ok() {
-            self.model.expect_odd(String::from_utf8_lossy(&name).into_owned(), odd, *content);
+            self.model
+                .expect_odd(String::from_utf8_lossy(&name).into_owned(), odd, *content);
             self.odd.push(path);
         }
     }
@@ -196,13 +213,21 @@ impl World {
     fn foreign(&mut self, content: &Content) {
         self.model.expect_foreign(content);
         let rows = content.rows();
-        let folder = self.foreign_folder(content.spec.id).join(content.parts()[0].dir());
-        let data = file(content.spec.symbol, &rows).undeclared().hash(Claim::None).bytes();
+        let folder = self
+            .foreign_folder(content.spec.id)
+            .join(content.parts()[0].dir());
+        let data = file(content.spec.symbol, &rows)
+            .undeclared()
+            .hash(Claim::None)
+            .bytes();
         let times = || rows.iter().map(|row| row.ts);
         let (min, max) = (times().min().unwrap(), times().max().unwrap());
         let meta = json!({"rows": rows.len(), "ts_event_min": min, "ts_event_max": max, "schema_version": 1});
         write(&folder.join("data.parquet"), &data);
-        write(&folder.join("meta.json"), &serde_json::to_vec(&meta).unwrap());
+        write(
+            &folder.join("meta.json"),
+            &serde_json::to_vec(&meta).unwrap(),
+        );
     }
 
     fn foreign_folder(&self, id: u32) -> PathBuf {
@@ -214,7 +239,8 @@ impl World {
         if command.needs_archive() && !self.place.archive().exists() {
             return Ok(());
         }
-        // Where another program made a day, this asks for its files to be taken in although their rows may be there already.
+        // Where another program made a day, this asks for its files to be taken in although their
+        // rows may be there already.
         if command == Command::Force && !self.model.adopted.is_empty() {
             return Ok(());
         }
@@ -229,7 +255,12 @@ impl World {
         let ran = self.place.qlc_env(&command.args(&foreign), &env);
         let after = self.look();
         self.note(&ran);
-        self.model.judge(&Run { command, code: ran.code, before: &before, after: &after })
+        self.model.judge(&Run {
+            command,
+            code: ran.code,
+            before: &before,
+            after: &after,
+        })
     }
 
     fn note(&mut self, ran: &Ran) {
@@ -239,27 +270,52 @@ impl World {
 
     fn strike(&mut self, part: Part, struck: Blow) {
         let seen = self.look();
-        let Some(changes) = blow(&self.model, &seen, part, struck) else { return };
+        let Some(changes) = blow(&self.model, &seen, part, struck) else {
+            return;
+        };
         let mut saved = Vec::new();
         for (key, bytes) in changes {
-            saved.push((key.clone(), fs::read(self.place.archive().join(&key)).unwrap()));
+            saved.push((
+                key.clone(),
+                fs::read(self.place.archive().join(&key)).unwrap(),
+            ));
             match bytes {
                 Some(bytes) => self.put_object(&key, &bytes),
                 None => self.remove_object(&key),
             }
         }
-        let left = self.look().states.get(&part).and_then(|state| state.sha256.clone());
-        let _ = self.model.damages.insert(part, Damage { blow: struck, saved, left, accepted: false });
+        let left = self
+            .look()
+            .states
+            .get(&part)
+            .and_then(|state| state.sha256.clone());
+        let _ = self.model.damages.insert(
+            part,
+            Damage {
+                blow: struck,
+                saved,
+                left,
+                accepted: false,
+            },
+        );
     }
 
     fn restore(&mut self, part: Part) {
-        let now = self.look().states.get(&part).and_then(|state| state.sha256.clone());
+        let now = self
+            .look()
+            .states
+            .get(&part)
+            .and_then(|state| state.sha256.clone());
         // What has been published since is newer than the backup.
-        let old = |damage: &Damage| damage.accepted || damage.left != now && !damage.blow.is_on_quarantine();
+        let old = |damage: &Damage| {
+            damage.accepted || damage.left != now && !damage.blow.is_on_quarantine()
+        };
         if self.model.damages.get(&part).is_none_or(old) {
             return;
         }
-        let Some(damage) = self.model.damages.remove(&part) else { return };
+        let Some(damage) = self.model.damages.remove(&part) else {
+            return;
+        };
         for (key, bytes) in damage.saved {
             if damage.blow == Blow::LaterEntries {
                 // Entries may have come since.
@@ -300,12 +356,16 @@ impl World {
         let before = listing(&self.place.archive());
         self.run(Command::Compact, None)?;
         if listing(&self.place.archive()) != before {
-            return Err(Violation { promise: "a second run does nothing", what: "it changed the archive".to_owned() });
+            return Err(Violation {
+                promise: "a second run does nothing",
+                what: "it changed the archive".to_owned(),
+            });
         }
         self.is_determined()
     }
 
-    /// Promise 3: however the rows came, the archive has the bytes that one run makes of one file of all of them.
+    /// Promise 3: however the rows came, the archive has the bytes that one run makes of one file
+    /// of all of them.
     fn is_determined(&mut self) -> Verdict {
         let seen = self.look();
         let all = self.model.determined(&seen);
@@ -325,7 +385,10 @@ impl World {
         for (part, _) in &all {
             let of = |seen: &Seen| seen.states.get(part).and_then(|state| state.sha256.clone());
             if of(&made) != of(&seen) {
-                return Err(Violation { promise: "the same rows give the same bytes", what: part.to_string() });
+                return Err(Violation {
+                    promise: "the same rows give the same bytes",
+                    what: part.to_string(),
+                });
             }
         }
         Ok(())
@@ -338,12 +401,18 @@ fn write(path: &Path, bytes: &[u8]) {
 }
 
 fn set_time(path: &Path, time: SystemTime) {
-    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
 }
 
 #[cfg(test)]
 mod tests {
-    //! A judge that sees nothing would let everything hold: each kind of loss is made by hand here, and must be seen.
+    //! A judge that sees nothing would let everything hold: each kind of loss is made by hand here,
+    //! and must be seen.
 
     use super::{
         super::content::{Harm, Spec},
@@ -354,7 +423,16 @@ mod tests {
     const PART: Part = Part { symbol: 0, day: 1 };
 
     fn content(id: u32) -> Content {
-        let spec = Spec { id, symbol: 0, day: 1, rows: 4, midnight: false, seq: true, per_group: 2, hashed: false };
+        let spec = Spec {
+            id,
+            symbol: 0,
+            day: 1,
+            rows: 4,
+            midnight: false,
+            seq: true,
+            per_group: 2,
+            hashed: false,
+        };
         Content::good(spec)
     }
 
@@ -367,22 +445,40 @@ mod tests {
     }
 
     /// What is said of a run of `command` that ends with `code` and does what `meanwhile` does.
-    fn said(world: &mut World, command: Command, code: i32, meanwhile: impl Fn(&World)) -> &'static str {
+    fn said(
+        world: &mut World,
+        command: Command,
+        code: i32,
+        meanwhile: impl Fn(&World),
+    ) -> &'static str {
         let before = world.look();
         meanwhile(world);
         let after = world.look();
-        let verdict = world.model.judge(&Run { command, code: Some(code), before: &before, after: &after });
+        let verdict = world.model.judge(&Run {
+            command,
+            code: Some(code),
+            before: &before,
+            after: &after,
+        });
         verdict.map_or_else(|violation| violation.promise, |()| "right")
     }
 
     fn put_rows(world: &World, rows: &[Row]) {
-        world.put_object(&format!("{}/data.parquet", PART.dir()), &file(0, rows).bytes());
+        world.put_object(
+            &format!("{}/data.parquet", PART.dir()),
+            &file(0, rows).bytes(),
+        );
     }
 
     #[test]
     fn what_is_right_is_said_to_be() {
         let mut world = begun();
-        for command in [Command::Compact, Command::Verify, Command::Prune, Command::Clean] {
+        for command in [
+            Command::Compact,
+            Command::Verify,
+            Command::Prune,
+            Command::Clean,
+        ] {
             assert_eq!(said(&mut world, command, 0, |_| {}), "right");
         }
         let pruned = |world: &World| fs::remove_file(world.path(NAME)).unwrap();
@@ -393,24 +489,44 @@ mod tests {
     fn rows_that_are_lost_doubled_or_made_up_are_seen() {
         let rows = content(1).rows();
         let check = |rows: Vec<Row>, expected: &str| {
-            assert_eq!(said(&mut begun(), Command::Compact, 0, |world| put_rows(world, &rows)), expected);
+            assert_eq!(
+                said(&mut begun(), Command::Compact, 0, |world| put_rows(
+                    world, &rows
+                )),
+                expected
+            );
         };
         check(rows[1..].to_vec(), "a row that was published stays");
-        check([&rows[..1], &rows[..]].concat(), "no row is in the archive twice");
-        check([&rows[..], &content(2).rows()[3..]].concat(), "no row is in the archive that nobody recorded");
-        check(rows.iter().rev().copied().collect(), "archived data reads, in order");
+        check(
+            [&rows[..1], &rows[..]].concat(),
+            "no row is in the archive twice",
+        );
+        check(
+            [&rows[..], &content(2).rows()[3..]].concat(),
+            "no row is in the archive that nobody recorded",
+        );
+        check(
+            rows.iter().rev().copied().collect(),
+            "archived data reads, in order",
+        );
     }
 
     #[test]
     fn files_that_go_without_proof_are_seen() {
         let gone = |world: &World| fs::remove_file(world.path(NAME)).unwrap();
-        assert_eq!(said(&mut begun(), Command::Compact, 0, gone), "only prune removes files");
+        assert_eq!(
+            said(&mut begun(), Command::Compact, 0, gone),
+            "only prune removes files"
+        );
         let mut world = begun();
         world.in_place(NAME, &content(1).other_values(1));
         let promise = "prune removes no file whose rows are not all in the archive";
         assert_eq!(said(&mut world, Command::Prune, 0, gone), promise);
         let changed = |world: &World| fs::write(world.path(NAME), "other").unwrap();
-        assert_eq!(said(&mut begun(), Command::Compact, 0, changed), "no run changes a file of the spool");
+        assert_eq!(
+            said(&mut begun(), Command::Compact, 0, changed),
+            "no run changes a file of the spool"
+        );
     }
 
     #[test]
@@ -428,7 +544,10 @@ mod tests {
         assert_eq!(said(&mut world, Command::Compact, 3, |_| {}), silent);
         let alarm = "a compaction ends with 0 when all is in the archive";
         assert_eq!(said(&mut begun(), Command::Compact, 3, |_| {}), alarm);
-        assert_eq!(said(&mut begun(), Command::Verify, 4, |_| {}), "verify finds nothing where nothing is wrong");
+        assert_eq!(
+            said(&mut begun(), Command::Verify, 4, |_| {}),
+            "verify finds nothing where nothing is wrong"
+        );
     }
 
     #[test]
@@ -436,15 +555,29 @@ mod tests {
         for struck in [Blow::Vanish, Blow::Flip, Blow::MetaGone, Blow::ReceiptGone] {
             let mut world = begun();
             world.strike(PART, struck);
-            assert_eq!(said(&mut world, Command::Verify, 4, |_| {}), "right", "{struck:?}");
-            assert_eq!(said(&mut world, Command::Verify, 0, |_| {}), "verify finds what is wrong with the archive");
+            assert_eq!(
+                said(&mut world, Command::Verify, 4, |_| {}),
+                "right",
+                "{struck:?}"
+            );
+            assert_eq!(
+                said(&mut world, Command::Verify, 0, |_| {}),
+                "verify finds what is wrong with the archive"
+            );
             world.restore(PART);
-            assert_eq!(said(&mut world, Command::Verify, 0, |_| {}), "right", "{struck:?}");
+            assert_eq!(
+                said(&mut world, Command::Verify, 0, |_| {}),
+                "right",
+                "{struck:?}"
+            );
         }
         let mut world = begun();
         world.strike(PART, Blow::Vanish);
         let over = |world: &World| put_rows(world, &content(1).rows()[1..]);
-        assert_eq!(said(&mut world, Command::Compact, 0, over), "nothing is published over a loss");
+        assert_eq!(
+            said(&mut world, Command::Compact, 0, over),
+            "nothing is published over a loss"
+        );
     }
 
     #[test]
@@ -455,6 +588,9 @@ mod tests {
         world.run(Command::Compact, None).unwrap();
         let kept = world.look().kept.into_keys().next().unwrap();
         let lost = |world: &World| world.remove_object(&kept);
-        assert_eq!(said(&mut world, Command::Clean, 0, lost), "what is kept in QUARANTINE stays");
+        assert_eq!(
+            said(&mut world, Command::Clean, 0, lost),
+            "what is kept in QUARANTINE stays"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What can happen in a history, and how histories are drawn from a seed.
 //!
-//! A step names what it is about, so that a list of steps means the same when others are left out of it: what it needs may
-//! be missing then, and it does nothing.
+//! A step names what it is about, so that a list of steps means the same when others are left out
+//! of it: what it needs may be missing then, and it does nothing.
 
 use std::fmt;
 
@@ -52,7 +52,10 @@ impl Command {
 
     /// Whether it is a compaction of all days that are over.
     pub fn compacts(self) -> bool {
-        matches!(self, Self::Compact | Self::Salvage | Self::Force | Self::AcceptLoss)
+        matches!(
+            self,
+            Self::Compact | Self::Salvage | Self::Force | Self::AcceptLoss
+        )
     }
 
     /// Whether there must be an archive already.
@@ -102,7 +105,11 @@ impl Odd {
             Self::Loop => "loop".to_owned(),
         };
         let not_text = |byte| if byte == b'?' { 0xff } else { byte };
-        format!("{folder}/{name}").into_bytes().into_iter().map(not_text).collect()
+        format!("{folder}/{name}")
+            .into_bytes()
+            .into_iter()
+            .map(not_text)
+            .collect()
     }
 
     /// Whether it is never input, and nothing that a run would speak of.
@@ -110,10 +117,13 @@ impl Odd {
         matches!(self, Self::Unfinished | Self::Hidden | Self::AppleDouble)
     }
 
-    /// Whether rows may be lost to the archive by it: it has to show in the exit code of a compaction, unless its rows are
-    /// taken in.
+    /// Whether rows may be lost to the archive by it: it has to show in the exit code of a
+    /// compaction, unless its rows are taken in.
     pub fn holds_rows(self) -> bool {
-        matches!(self, Self::ParquetWithLineFeed | Self::ParquetNotText | Self::Stray)
+        matches!(
+            self,
+            Self::ParquetWithLineFeed | Self::ParquetNotText | Self::Stray
+        )
     }
 }
 
@@ -199,7 +209,12 @@ impl Step {
             Self::Strike { blow, .. } => format!("strike {blow:?}"),
             Self::Run(command) => format!("run {command:?}"),
             Self::Kill(command, _) => format!("kill {command:?}"),
-            _ => self.to_string().split("  ").next().unwrap_or_default().to_owned(),
+            _ => self
+                .to_string()
+                .split("  ")
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
 }
@@ -207,19 +222,32 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |name: &str| name.replace("exchange=binance/stream=bbo/symbol=", "");
-        let run = |command: &Command| command.args("FOREIGN").join(" ").replace(&format!(" --now {NOW}"), "");
+        let run = |command: &Command| {
+            command
+                .args("FOREIGN")
+                .join(" ")
+                .replace(&format!(" --now {NOW}"), "")
+        };
         match self {
             Self::Put { name, content } => write!(f, "put       {} = {content}", short(name)),
-            Self::InPlace { name, content } => write!(f, "in place  {} = {content}; size and time stay", short(name)),
+            Self::InPlace { name, content } => write!(
+                f,
+                "in place  {} = {content}; size and time stay",
+                short(name)
+            ),
             Self::Touch { name } => write!(f, "touch     {}", short(name)),
             Self::Rename { from, to } => write!(f, "rename    {} to {}", short(from), short(to)),
             Self::Copy { from, to } => write!(f, "copy      {} to {}", short(from), short(to)),
             Self::Remove { name } => write!(f, "remove    {}", short(name)),
             Self::Odd { odd, content } => write!(f, "odd       {odd:?} beside {content}"),
             Self::Tidy => f.write_str("tidy      odd names are taken away"),
-            Self::Foreign { content } => write!(f, "foreign   an archive of another program, with {content}"),
+            Self::Foreign { content } => {
+                write!(f, "foreign   an archive of another program, with {content}")
+            }
             Self::Run(command) => write!(f, "run       qlc {}", run(command)),
-            Self::Kill(command, nth) => write!(f, "kill      qlc {} at crash point {nth}", run(command)),
+            Self::Kill(command, nth) => {
+                write!(f, "kill      qlc {} at crash point {nth}", run(command))
+            }
             Self::Strike { part, blow } => write!(f, "strike    {part}: {blow:?}"),
             Self::Restore { part } => write!(f, "restore   {part}"),
         }
@@ -275,9 +303,15 @@ const KINDS: &[(&str, usize, Draw)] = &[
     ("retry-salvage", 3, |_| Some(ran(Command::RetrySalvage))),
     ("discard", 1, |_| Some(ran(Command::Discard))),
     ("kill", 12, Draft::kill),
-    ("touch", 5, |d| d.file().map(|(name, _)| vec![Step::Touch { name }])),
-    ("rename", 4, |d| d.moved().map(|(from, to)| vec![Step::Rename { from, to }])),
-    ("copy", 3, |d| d.moved().map(|(from, to)| vec![Step::Copy { from, to }])),
+    ("touch", 5, |d| {
+        d.file().map(|(name, _)| vec![Step::Touch { name }])
+    }),
+    ("rename", 4, |d| {
+        d.moved().map(|(from, to)| vec![Step::Rename { from, to }])
+    }),
+    ("copy", 3, |d| {
+        d.moved().map(|(from, to)| vec![Step::Copy { from, to }])
+    }),
     ("remove", 2, Draft::remove),
     ("rot-values", 4, Draft::rot_values),
     ("rot-bytes", 4, Draft::rot_bytes),
@@ -301,7 +335,11 @@ const FLAVOURS: [&str; 3] = ["midnight", "no-seq", "deep-folders"];
 
 /// The names of all kinds of steps and flavours of files.
 pub fn kinds() -> Vec<&'static str> {
-    KINDS.iter().map(|(name, _, _)| *name).chain(FLAVOURS).collect()
+    KINDS
+        .iter()
+        .map(|(name, _, _)| *name)
+        .chain(FLAVOURS)
+        .collect()
 }
 
 /// A history of the kinds that are `meant`, which follows from the seed.
@@ -356,7 +394,10 @@ impl Draft {
     fn spec(&mut self) -> Spec {
         self.ids += 1;
         let (dice, [midnight, no_seq, _]) = (&mut self.dice, self.flavours);
-        let (rows, day) = (1 + dice.below(MOST_ROWS as usize) as u32, dice.below(DAYS.len()));
+        let (rows, day) = (
+            1 + dice.below(MOST_ROWS as usize) as u32,
+            dice.below(DAYS.len()),
+        );
         Spec {
             id: self.ids,
             symbol: dice.of(&[0, 0, 1]),
@@ -364,7 +405,11 @@ impl Draft {
             rows,
             midnight: rows > 1 && day + 1 < DAYS.len() && dice.one_in(5) && midnight,
             seq: !(dice.one_in(5) && no_seq),
-            per_group: if dice.one_in(2) { rows } else { 1 + dice.below(rows as usize) as u32 },
+            per_group: if dice.one_in(2) {
+                rows
+            } else {
+                1 + dice.below(rows as usize) as u32
+            },
             hashed: dice.one_in(2),
         }
     }
@@ -378,7 +423,9 @@ impl Draft {
             0..=4 => format!("{folder}/{dashed}_{id:02}-{n:03}.parquet"),
             5 | 6 => format!("{folder}/date={day}/part-{id:02}-{n:03}.parquet"),
             7 if self.flavours[2] => format!("{folder}/date={dashed}/part-{id:02}-{n:03}.parquet"),
-            8 if self.flavours[2] => format!("{folder}/date={day}/hour=03/part-{id:02}-{n:03}.parquet"),
+            8 if self.flavours[2] => {
+                format!("{folder}/date={day}/hour=03/part-{id:02}-{n:03}.parquet")
+            }
             _ => format!("{folder}/part-{id:02}-{n:03}.parquet"),
         }
     }
@@ -434,12 +481,16 @@ impl Draft {
         Some(vec![Step::Remove { name }])
     }
 
-    /// Bytes change so that the file still reads, with other rows. Every row changes: the rows of a file of which only some
-    /// are others would be, by turns, rows that are known and rows that are new.
+    /// Bytes change so that the file still reads, with other rows. Every row changes: the rows of a
+    /// file of which only some are others would be, by turns, rows that are known and rows that are
+    /// new.
     fn rot_values(&mut self) -> Option<Vec<Step>> {
         let (name, content) = self.good_file()?;
         let rotten = content.rotten_values(self.mark());
-        Some(vec![Step::InPlace { name, content: rotten }])
+        Some(vec![Step::InPlace {
+            name,
+            content: rotten,
+        }])
     }
 
     /// Bytes change so that the file does not read, with its time or another one.
@@ -448,7 +499,10 @@ impl Draft {
         let rotten = self.harmed(content);
         let in_place = rotten.harm != Harm::Cut && !self.dice.one_in(3);
         if in_place {
-            return Some(vec![Step::InPlace { name, content: rotten }]);
+            return Some(vec![Step::InPlace {
+                name,
+                content: rotten,
+            }]);
         }
         Some(vec![self.put(name, rotten)])
     }
@@ -457,7 +511,10 @@ impl Draft {
         let (name, content) = self.good_file()?;
         let other = content.other_values(self.mark());
         Some(if self.dice.one_in(3) {
-            vec![Step::InPlace { name, content: other }]
+            vec![Step::InPlace {
+                name,
+                content: other,
+            }]
         } else {
             vec![self.put(name, other)]
         })
@@ -465,18 +522,33 @@ impl Draft {
 
     /// The good file comes where a bad one is, or was.
     fn mend(&mut self) -> Option<Vec<Step>> {
-        let bad: Vec<(String, Content)> = self.files.iter().filter(|(_, c)| !c.is_good()).cloned().collect();
+        let bad: Vec<(String, Content)> = self
+            .files
+            .iter()
+            .filter(|(_, c)| !c.is_good())
+            .cloned()
+            .collect();
         let (name, content) = bad.get(self.dice.below(bad.len()))?.clone();
         let good = content.harmed(Harm::None);
         let in_place = content.harm != Harm::Cut && self.dice.one_in(2);
         if in_place {
-            return Some(vec![Step::InPlace { name, content: good }]);
+            return Some(vec![Step::InPlace {
+                name,
+                content: good,
+            }]);
         }
-        let name = if self.dice.one_in(4) { self.name(&good.spec) } else { name };
+        let name = if self.dice.one_in(4) {
+            self.name(&good.spec)
+        } else {
+            name
+        };
         Some(vec![self.put(name, good)])
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "one of those that are drawn, some of which find nothing to do")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "one of those that are drawn, some of which find nothing to do"
+    )]
     fn odd(&mut self) -> Option<Vec<Step>> {
         self.odd = !self.odd;
         if !self.odd {
@@ -499,9 +571,16 @@ impl Draft {
     }
 
     /// A day that another program compacted, with the file that it was made of in the spool or not.
-    #[expect(clippy::unnecessary_wraps, reason = "one of those that are drawn, some of which find nothing to do")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "one of those that are drawn, some of which find nothing to do"
+    )]
     fn import(&mut self) -> Option<Vec<Step>> {
-        let content = Content::good(Spec { midnight: false, seq: true, ..self.spec() });
+        let content = Content::good(Spec {
+            midnight: false,
+            seq: true,
+            ..self.spec()
+        });
         let import = Command::Import(content.spec.id);
         let mut steps = vec![Step::Foreign { content }, Step::Run(import)];
         if self.dice.one_in(3) {
@@ -515,16 +594,36 @@ impl Draft {
         Some(steps)
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "one of those that are drawn, some of which find nothing to do")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "one of those that are drawn, some of which find nothing to do"
+    )]
     fn kill(&mut self) -> Option<Vec<Step>> {
-        use Command::{AcceptLoss, Adopt, Clean, Compact, Discard, Force, Prune, Retry, RetrySalvage, Salvage};
-        let rare = [Salvage, Prune, Retry, RetrySalvage, Discard, Clean, Force, AcceptLoss, Adopt];
-        let command = if self.dice.one_in(2) { Compact } else { self.dice.of(&rare) };
+        use Command::{
+            AcceptLoss, Adopt, Clean, Compact, Discard, Force, Prune, Retry, RetrySalvage, Salvage,
+        };
+        let rare = [
+            Salvage,
+            Prune,
+            Retry,
+            RetrySalvage,
+            Discard,
+            Clean,
+            Force,
+            AcceptLoss,
+            Adopt,
+        ];
+        let command = if self.dice.one_in(2) {
+            Compact
+        } else {
+            self.dice.of(&rare)
+        };
         let most = if command.compacts() { 45 } else { 20 };
         Some(vec![Step::Kill(command, 1 + self.dice.below(most) as u32)])
     }
 
-    /// A blow, often with what makes it hurt: an older generation, sources that have left the spool, a late file.
+    /// A blow, often with what makes it hurt: an older generation, sources that have left the
+    /// spool, a late file.
     fn strike(&mut self, blow: Blow) -> Option<Vec<Step>> {
         let (_, content) = self.file()?;
         let part = self.dice.of(&content.parts());
@@ -534,7 +633,10 @@ impl Draft {
             steps.push(Step::Run(Command::Compact));
         }
         if blow == Blow::RollBack || blow.is_on_quarantine() {
-            steps.extend([self.late(part, blow.is_on_quarantine()), Step::Run(Command::Compact)]);
+            steps.extend([
+                self.late(part, blow.is_on_quarantine()),
+                Step::Run(Command::Compact),
+            ]);
         }
         if self.dice.one_in(3) {
             steps.push(Step::Run(Command::Prune));
@@ -552,7 +654,12 @@ impl Draft {
 
     /// One more file of a partition.
     fn late(&mut self, part: Part, bad: bool) -> Step {
-        let spec = Spec { symbol: part.symbol, day: part.day, midnight: false, ..self.spec() };
+        let spec = Spec {
+            symbol: part.symbol,
+            day: part.day,
+            midnight: false,
+            ..self.spec()
+        };
         let name = self.name(&spec);
         let content = Content::good(spec);
         let content = if bad { self.harmed(content) } else { content };
@@ -575,12 +682,20 @@ mod tests {
         assert_eq!(drawn(7), drawn(7));
         assert_ne!(drawn(7), drawn(8));
         assert!((0..50).all(|seed| drawn(seed).len() >= 5));
-        let told: Vec<String> = (0..400).flat_map(drawn).map(|step| step.to_string()).collect();
-        for word in ["put", "in place", "touch", "rename", "copy", "remove", "odd", "tidy", "foreign", "run", "kill"] {
+        let told: Vec<String> = (0..400)
+            .flat_map(drawn)
+            .map(|step| step.to_string())
+            .collect();
+        for word in [
+            "put", "in place", "touch", "rename", "copy", "remove", "odd", "tidy", "foreign",
+            "run", "kill",
+        ] {
             assert!(told.iter().any(|line| line.starts_with(word)), "{word}");
         }
         assert!(
-            history(1, |kind| kind == "touch").iter().all(|step| matches!(step, Step::Put { .. } | Step::Touch { .. }))
+            history(1, |kind| kind == "touch")
+                .iter()
+                .all(|step| matches!(step, Step::Put { .. } | Step::Touch { .. }))
         );
         assert_eq!(SYMBOLS.len(), 2);
     }

@@ -1,4 +1,5 @@
-//! Runs after the first, on a bucket: the same bytes as on a folder, whatever came late and whatever has left.
+//! Runs after the first, on a bucket: the same bytes as on a folder, whatever came late and
+//! whatever has left.
 
 use std::fs;
 
@@ -13,7 +14,12 @@ use crate::support::{
 
 /// Rows of five files that overlap.
 fn part(n: usize) -> Vec<Quote> {
-    quotes(DAY + n as i64 * 40 * SECOND, SECOND, 1_000 * (n as i64 % 2), 100)
+    quotes(
+        DAY + n as i64 * 40 * SECOND,
+        SECOND,
+        1_000 * (n as i64 % 2),
+        100,
+    )
 }
 
 fn name(n: usize) -> String {
@@ -107,7 +113,17 @@ fn a_bad_file_is_kept_in_the_bucket_and_a_good_one_in_its_place_is_taken_in() {
         let _ = place.compact(&[]).ended(3).says("TRUNCATED");
         let entry = quarantine(&place.archive(), &home()).expect("an error.json");
         assert_eq!(entry["error_type"], "TRUNCATED");
-        assert_eq!(fs::read(place.archive().join("QUARANTINE").join(home()).join(name(1))).unwrap(), bad);
+        assert_eq!(
+            fs::read(
+                place
+                    .archive()
+                    .join("QUARANTINE")
+                    .join(home())
+                    .join(name(1))
+            )
+            .unwrap(),
+            bad
+        );
         let _ = place.compact(&["-v"]).ended(0).says("1 file in QUARANTINE");
         put(place, 1);
         let _ = place.compact(&[]).ended(0);
@@ -120,12 +136,23 @@ fn a_rebuild_reads_the_spool_of_a_bucket() {
     (0..3).for_each(|n| put(&place, n));
     let _ = place.compact(&[]).ended(0);
     let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
-    let bytes = fs::read(place.server().folder(&format!("{SPOOL}/{SERIES}/{}", name(0)))).unwrap();
-    assert_eq!(bytes, Events::sealed(part(0)).bytes(), "the spool is left as it is");
+    let bytes = fs::read(
+        place
+            .server()
+            .folder(&format!("{SPOOL}/{SERIES}/{}", name(0))),
+    )
+    .unwrap();
+    assert_eq!(
+        bytes,
+        Events::sealed(part(0)).bytes(),
+        "the spool is left as it is"
+    );
     let data = place.archive().join(home()).join("data.parquet");
     let mut bytes = fs::read(data).unwrap();
     bytes[100] ^= 1;
-    place.server().put(&format!("archive/{}/data.parquet", home()), &bytes);
+    place
+        .server()
+        .put(&format!("archive/{}/data.parquet", home()), &bytes);
     let _ = place.qlc(&["verify"]).ended(4);
     gone(&place, 0);
     put(&place, 3);

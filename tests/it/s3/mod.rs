@@ -1,6 +1,8 @@
-//! The archive in a bucket: what a folder promises holds there too, whatever the network, the store and other writers do.
+//! The archive in a bucket: what a folder promises holds there too, whatever the network, the store
+//! and other writers do.
 //!
-//! The store is that of `support/s3.rs`, in the process of the tests; every test has one of its own.
+//! The store is that of `support/s3.rs`, in the process of the tests; every test has one of its
+//! own.
 
 mod again;
 mod killed;
@@ -24,7 +26,10 @@ use super::support::{
 /// Puts a file of five quotes, an instant after one another from `second` on, into the spool.
 fn put(place: &Place, second: i64) {
     let name = format!("2026-02-03_00-00-{second:02}.parquet");
-    let _ = place.put_quotes(&name, &Events::sealed(quotes(DAY + second * SECOND, SECOND, second, 5)).bytes());
+    let _ = place.put_quotes(
+        &name,
+        &Events::sealed(quotes(DAY + second * SECOND, SECOND, second, 5)).bytes(),
+    );
 }
 
 /// What a run said of the only partition that it looked at.
@@ -35,5 +40,6 @@ fn only(ran: &Ran) -> Value {
     all.remove(0)
 }
 
-/// Short of patience, so that a test of a fault that lasts ends soon: few retries, soon out of time.
+/// Short of patience, so that a test of a fault that lasts ends soon: few retries, soon out of
+/// time.
 const IMPATIENT: &[&str] = &["--retries", "1", "--request-timeout", "2s"];

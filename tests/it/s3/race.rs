@@ -1,5 +1,5 @@
-//! Several writers of one partition: exactly one publishes, all rows arrive, and a store on which this cannot hold is
-//! refused.
+//! Several writers of one partition: exactly one publishes, all rows arrive, and a store on which
+//! this cannot hold is refused.
 
 use std::process::Child;
 
@@ -21,7 +21,9 @@ fn at_once(places: &[&Place], args: &[&str]) -> Vec<Ran> {
 }
 
 fn statuses(all: &[Ran]) -> Vec<String> {
-    all.iter().map(|ran| only(ran)["status"].as_str().unwrap().to_owned()).collect()
+    all.iter()
+        .map(|ran| only(ran)["status"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[track_caller]
@@ -32,14 +34,25 @@ fn one_publishes(place: &Place) {
         assert_eq!(ran.code, Some(0), "{ran}");
     }
     let statuses = statuses(&all);
-    assert_eq!(statuses.iter().filter(|s| *s == "done").count(), 1, "{statuses:?}");
+    assert_eq!(
+        statuses.iter().filter(|s| *s == "done").count(),
+        1,
+        "{statuses:?}"
+    );
     let clean = |s: &String| ["done", "lost-race", "up-to-date", "completed"].contains(&s.as_str());
     assert!(statuses.iter().all(clean), "{statuses:?}");
-    assert_eq!(published(&place.archive(), &home()).quotes(), quotes(DAY, SECOND, 0, 5));
+    assert_eq!(
+        published(&place.archive(), &home()).quotes(),
+        quotes(DAY, SECOND, 0, 5)
+    );
     place.verify();
     place.leaves_nothing();
     let _ = place.compact(&[]).ended(0).says("nothing to do");
-    assert_eq!(listing(&place.archive()).len(), 4, "data, meta, one receipt and its mark");
+    assert_eq!(
+        listing(&place.archive()).len(),
+        4,
+        "data, meta, one receipt and its mark"
+    );
 }
 
 #[test]
@@ -73,7 +86,10 @@ fn machines_with_other_files_converge() {
     for ran in at_once(&all, &[CATCH_UP, JSON].concat()) {
         assert_eq!(ran.code, Some(0), "{ran}");
     }
-    assert_eq!(published(&first.archive(), &home()).bytes, all_of(&[0, 1, 2, 3, 4, 5]));
+    assert_eq!(
+        published(&first.archive(), &home()).bytes,
+        all_of(&[0, 1, 2, 3, 4, 5])
+    );
     first.verify();
     first.leaves_nothing();
     for place in all {
@@ -81,7 +97,8 @@ fn machines_with_other_files_converge() {
     }
 }
 
-/// `first` is about to do what `when` says, and another machine with the file of second 3 runs from beginning to end.
+/// `first` is about to do what `when` says, and another machine with the file of second 3 runs from
+/// beginning to end.
 #[track_caller]
 fn overtaken(when: impl Fn(&Asked) -> bool + Send + 'static, same: bool, before: bool) -> String {
     let (first, other) = {
@@ -103,7 +120,11 @@ fn overtaken(when: impl Fn(&Asked) -> bool + Send + 'static, same: bool, before:
     let mut seconds = vec![0];
     seconds.extend((!same).then_some(3));
     seconds.extend(before.then_some(7));
-    assert_eq!(published(&first.archive(), &home()).bytes, all_of(&seconds), "{ran}");
+    assert_eq!(
+        published(&first.archive(), &home()).bytes,
+        all_of(&seconds),
+        "{ran}"
+    );
     first.verify();
     first.leaves_nothing();
     for place in [&first, &*other] {
@@ -115,7 +136,10 @@ fn overtaken(when: impl Fn(&Asked) -> bool + Send + 'static, same: bool, before:
 #[test]
 fn overtaken_by_another_with_the_same_file() {
     for before in [false, true] {
-        assert_eq!(overtaken(|a| a.is(Kind::Put, "/data.parquet"), true, before), "lost-race");
+        assert_eq!(
+            overtaken(|a| a.is(Kind::Put, "/data.parquet"), true, before),
+            "lost-race"
+        );
         let status = overtaken(|a| a.is(Kind::Put, "/meta.json"), true, before);
         assert!(["lost-race", "done"].contains(&status.as_str()), "{status}");
     }
@@ -124,10 +148,17 @@ fn overtaken_by_another_with_the_same_file() {
 #[test]
 fn overtaken_by_another_with_a_late_file() {
     for before in [false, true] {
-        assert_eq!(overtaken(|a| a.is(Kind::Put, "/data.parquet"), false, before), "done");
+        assert_eq!(
+            overtaken(|a| a.is(Kind::Put, "/data.parquet"), false, before),
+            "done"
+        );
         let status = overtaken(|a| a.is(Kind::Put, "/meta.json"), false, before);
         assert!(["lost-race", "done"].contains(&status.as_str()), "{status}");
-        let _ = overtaken(|a| a.kind == Kind::Put && a.key.contains("/_receipts/"), false, before);
+        let _ = overtaken(
+            |a| a.kind == Kind::Put && a.key.contains("/_receipts/"),
+            false,
+            before,
+        );
     }
 }
 
@@ -138,11 +169,17 @@ fn a_store_that_ignores_preconditions_is_refused() {
     place.server().set_conditions(Conditions::Ignored);
     let ran = place.compact(&[]);
     assert!([Some(1), Some(2)].contains(&ran.code), "{ran}");
-    let ran = ran.says("--single-writer").says("qlc-test-store").says("quant");
+    let ran = ran
+        .says("--single-writer")
+        .says("qlc-test-store")
+        .says("quant");
     assert_eq!(listing(&place.archive()).len(), 0, "{ran}");
     place.leaves_nothing();
     let _ = place.compact(&["--single-writer"]).ended(0);
-    assert_eq!(published(&place.archive(), &home()).quotes(), quotes(DAY, SECOND, 0, 5));
+    assert_eq!(
+        published(&place.archive(), &home()).quotes(),
+        quotes(DAY, SECOND, 0, 5)
+    );
     place.verify();
     place.leaves_nothing();
 }
@@ -158,13 +195,19 @@ fn on_a_store_that_races_no_row_is_lost() {
     }
     for ran in at_once(&all, &[CATCH_UP, JSON].concat()) {
         assert!(!ran.stderr.contains("panicked"), "{ran}");
-        assert!([Some(0), Some(1), Some(2), Some(5)].contains(&ran.code), "{ran}");
+        assert!(
+            [Some(0), Some(1), Some(2), Some(5)].contains(&ran.code),
+            "{ran}"
+        );
     }
     // What was overwritten is still in the spools; one after another they bring it back.
     first.server().set_conditions(Conditions::Kept);
     for place in &all {
         let _ = place.compact(&[]).ended(0);
     }
-    assert_eq!(published(&first.archive(), &home()).bytes, all_of(&[0, 1, 2, 3]));
+    assert_eq!(
+        published(&first.archive(), &home()).bytes,
+        all_of(&[0, 1, 2, 3])
+    );
     first.verify();
 }

@@ -15,7 +15,10 @@ use crate::support::{
 };
 
 /// The `nth` request that is meant, counted from 0.
-fn nth(nth: usize, meant: impl Fn(&Asked) -> bool + Send + 'static) -> impl Fn(&Asked) -> bool + Send + 'static {
+fn nth(
+    nth: usize,
+    meant: impl Fn(&Asked) -> bool + Send + 'static,
+) -> impl Fn(&Asked) -> bool + Send + 'static {
     let seen = AtomicUsize::new(0);
     move |asked| meant(asked) && seen.fetch_add(1, Ordering::SeqCst) == nth
 }
@@ -43,9 +46,15 @@ fn planning_takes_a_list_and_at_most_two_reads_a_file() {
     let planned = reads(&place);
     assert_eq!(planned.len(), 20);
     assert!(planned.values().all(|n| *n <= 2), "{planned:?}");
-    let lists = place.server().count(|a| a.kind == Kind::List && a.key.starts_with(SPOOL));
+    let lists = place
+        .server()
+        .count(|a| a.kind == Kind::List && a.key.starts_with(SPOOL));
     assert_eq!(lists, 1, "{:?}", place.server().seen());
-    assert_eq!(place.server().count(Asked::writes), 0, "a dry run writes nothing, nor does it probe");
+    assert_eq!(
+        place.server().count(Asked::writes),
+        0,
+        "a dry run writes nothing, nor does it probe"
+    );
 
     let _ = place.compact(&[]).ended(0);
     place.server().forget();
@@ -54,9 +63,15 @@ fn planning_takes_a_list_and_at_most_two_reads_a_file() {
     assert!(idle.values().all(|n| *n <= 2), "{idle:?}");
     let all = place.server().seen();
     assert!(all.len() <= 2 * 20 + 20, "{} requests: {all:#?}", all.len());
-    let written = place.server().count(|a| a.writes() && !a.key.contains("/_runs/"));
+    let written = place
+        .server()
+        .count(|a| a.writes() && !a.key.contains("/_runs/"));
     assert_eq!(written, 0, "nothing to do writes nothing but its record");
-    assert_eq!(place.server().count(Asked::writes), 1, "the record is one request");
+    assert_eq!(
+        place.server().count(Asked::writes),
+        1,
+        "the record is one request"
+    );
     place.verify();
 }
 
@@ -66,7 +81,10 @@ fn a_list_of_more_than_one_page_is_read_to_its_end() {
     let file = Events::sealed(quotes(DAY, SECOND, 0, 5)).bytes();
     for n in 0..1001 {
         // Of another day, so that they are listed and not read.
-        let _ = place.put_quotes(&format!("2026-01-0{}_{n:04}.parquet.old", 1 + n % 9), b"not a file of the spool");
+        let _ = place.put_quotes(
+            &format!("2026-01-0{}_{n:04}.parquet.old", 1 + n % 9),
+            b"not a file of the spool",
+        );
     }
     let _ = place.put_quotes("2026-02-03_23.parquet", &file);
     let _ = place.compact(&[]).ended(0);
@@ -85,12 +103,17 @@ fn a_spool_file_that_is_replaced_while_it_is_read_gives_no_mixed_rows() {
         let _ = place.put_quotes(name, &file(&old));
         let wanted = key.clone();
         let meant = nth(read, move |a| a.kind == Kind::Get && a.key == wanted);
-        place.server().meanwhile(meant, place.server().putting(&key, file(&new)));
+        place
+            .server()
+            .meanwhile(meant, place.server().putting(&key, file(&new)));
         let ran = place.qlc(&[CATCH_UP, IMPATIENT].concat());
         let replaced = std::fs::read(place.server().folder(&key)).unwrap() == file(&new);
         if ran.code == Some(0) {
             let rows = published(&place.archive(), &home()).quotes();
-            assert!(rows == old || replaced && rows == new, "read {read}: mixed rows\n{ran}");
+            assert!(
+                rows == old || replaced && rows == new,
+                "read {read}: mixed rows\n{ran}"
+            );
         } else {
             assert_eq!(ran.code, Some(1), "read {read}: {ran}");
             assert_eq!(listing(&place.archive()).len(), 0, "read {read}: {ran}");
@@ -104,7 +127,10 @@ fn a_spool_file_that_is_replaced_while_it_is_read_gives_no_mixed_rows() {
             break;
         }
         let all = published(&place.archive(), &home()).quotes();
-        assert!(new.iter().all(|q| all.contains(q)), "read {read}: the new file's rows are missing");
+        assert!(
+            new.iter().all(|q| all.contains(q)),
+            "read {read}: the new file's rows are missing"
+        );
     }
 }
 
@@ -114,11 +140,18 @@ fn an_archived_file_that_is_replaced_while_it_is_read_is_an_error_and_never_mixe
     let place = Place::on_s3();
     put(&place, 0);
     let _ = place.compact(&[]).ended(0);
-    let keys = [format!("{}/data.parquet", home()), format!("{}/meta.json", home())];
-    let old = keys.each_ref().map(|key| std::fs::read(place.archive().join(key)).unwrap());
+    let keys = [
+        format!("{}/data.parquet", home()),
+        format!("{}/meta.json", home()),
+    ];
+    let old = keys
+        .each_ref()
+        .map(|key| std::fs::read(place.archive().join(key)).unwrap());
     put(&place, 3);
     let _ = place.compact(&[]).ended(0);
-    let new = keys.each_ref().map(|key| std::fs::read(place.archive().join(key)).unwrap());
+    let new = keys
+        .each_ref()
+        .map(|key| std::fs::read(place.archive().join(key)).unwrap());
     let sums = |q: &str| place.qlc(&["query", q, "--format", "csv"]);
     let statement = "SELECT count(*), sum(seq), sum(bid_qty) FROM archive.bbo";
     let both = [&old, &new].map(|version| {
@@ -135,8 +168,12 @@ fn an_archived_file_that_is_replaced_while_it_is_read_is_an_error_and_never_mixe
             place.server().put(&format!("archive/{key}"), bytes);
         }
         let key = format!("archive/{}", keys[0]);
-        let meant = nth(read, |a| a.kind == Kind::Get && a.key.ends_with("data.parquet"));
-        place.server().meanwhile(meant, place.server().putting(&key, old[0].clone()));
+        let meant = nth(read, |a| {
+            a.kind == Kind::Get && a.key.ends_with("data.parquet")
+        });
+        place
+            .server()
+            .meanwhile(meant, place.server().putting(&key, old[0].clone()));
         let ran = sums(statement);
         assert!(!ran.stderr.contains("panicked"), "{ran}");
         match ran.code {
@@ -164,7 +201,11 @@ fn truncated_and_late_answers_are_read_again_or_are_errors() {
             let place = Place::all_on_s3();
             put(&place, 0);
             let which = if forever { 0..usize::MAX } else { 0..1 };
-            place.server().fault(|a| a.kind == Kind::Get && a.key.starts_with(SPOOL), which, done(answer));
+            place.server().fault(
+                |a| a.kind == Kind::Get && a.key.starts_with(SPOOL),
+                which,
+                done(answer),
+            );
             let ran = place.qlc(&[CATCH_UP, IMPATIENT].concat());
             let fine = answer == Answer::Late || !forever;
             assert_eq!(ran.code, Some(i32::from(!fine)), "{answer:?}: {ran}");
@@ -194,9 +235,14 @@ fn a_reader_beside_replacements_sees_whole_objects_only() {
         std::thread::spawn(move || {
             let mut seen = std::collections::BTreeSet::new();
             while !over.load(Ordering::SeqCst) {
-                let [data, meta] = ["data.parquet", "meta.json"].map(|name| std::fs::read(folder.join(name)).unwrap());
-                let rows = crate::support::archive::decode(&data).expect("whole data").batch.num_rows();
-                let meta: serde_json::Value = serde_json::from_slice(&meta).expect("a whole meta.json");
+                let [data, meta] = ["data.parquet", "meta.json"]
+                    .map(|name| std::fs::read(folder.join(name)).unwrap());
+                let rows = crate::support::archive::decode(&data)
+                    .expect("whole data")
+                    .batch
+                    .num_rows();
+                let meta: serde_json::Value =
+                    serde_json::from_slice(&meta).expect("a whole meta.json");
                 let agree = meta["sha256"] == crate::support::archive::sha256(&data).as_str();
                 assert!(!agree || meta["row_count"] == rows, "meta of other data");
                 let _ = seen.insert((rows, agree));
@@ -206,13 +252,23 @@ fn a_reader_beside_replacements_sees_whole_objects_only() {
     };
     for second in 1..6 {
         put(&place, second);
-        // Between data and meta the state is one that a reader can recognise, and a query gives whole rows or none.
+        // Between data and meta the state is one that a reader can recognise, and a query gives
+        // whole rows or none.
         let asking = Arc::new(place.beside());
         place.server().meanwhile(
             |a| a.is(Kind::Put, "/meta.json"),
             move || {
-                let ran = asking.qlc(&["query", "SELECT count(*) AS n FROM archive.bbo", "--format", "json"]).ended(0);
-                let rows = ran.json()[0]["n"].as_i64().or_else(|| ran.json()[0][0]["n"].as_i64());
+                let ran = asking
+                    .qlc(&[
+                        "query",
+                        "SELECT count(*) AS n FROM archive.bbo",
+                        "--format",
+                        "json",
+                    ])
+                    .ended(0);
+                let rows = ran.json()[0]["n"]
+                    .as_i64()
+                    .or_else(|| ran.json()[0][0]["n"].as_i64());
                 assert!(rows.is_some_and(|n| n % 5 == 0), "{ran}");
             },
         );

@@ -1,4 +1,5 @@
-//! Credentials are in nothing that qlc prints, whatever happens and however much it is asked to say.
+//! Credentials are in nothing that qlc prints, whatever happens and however much it is asked to
+//! say.
 
 use super::put;
 use crate::support::{
@@ -19,7 +20,9 @@ fn nothing_that_is_printed_holds_a_credential() {
         vec!["query", "SELECT count(*) FROM archive.bbo"],
         vec!["query", "SELECT * FROM archive.meta"],
         vec!["inspect", "s3://quant/archive/absent.parquet"],
-        vec!["compact", "--mode", "single", "--date", "20260203", "--now", NOW],
+        vec![
+            "compact", "--mode", "single", "--date", "20260203", "--now", NOW,
+        ],
         vec!["--help"],
     ];
     let places = [
@@ -32,16 +35,28 @@ fn nothing_that_is_printed_holds_a_credential() {
     for (how, place) in &places {
         put(place, 0);
         match *how {
-            "refused" => place.server().fault(|_| true, 0..usize::MAX, undone(Answer::Status(403))),
-            "failing" => place.server().fault(|_| true, 0..usize::MAX, undone(Answer::Status(500))),
-            "hung up on" => place.server().fault(|_| true, 0..usize::MAX, undone(Answer::Dropped)),
+            "refused" => place
+                .server()
+                .fault(|_| true, 0..usize::MAX, undone(Answer::Status(403))),
+            "failing" => place
+                .server()
+                .fault(|_| true, 0..usize::MAX, undone(Answer::Status(500))),
+            "hung up on" => place
+                .server()
+                .fault(|_| true, 0..usize::MAX, undone(Answer::Dropped)),
             _ => {}
         }
         for command in &commands {
             for verbose in [&[][..], &["-v"]] {
-                let mut env = vec![("RUST_LOG", "trace"), ("AWS_SESSION_TOKEN", TOKEN), ("RUST_BACKTRACE", "1")];
+                let mut env = vec![
+                    ("RUST_LOG", "trace"),
+                    ("AWS_SESSION_TOKEN", TOKEN),
+                    ("RUST_BACKTRACE", "1"),
+                ];
                 env.extend([("QLC_RETRIES", "0"), ("QLC_REQUEST_TIMEOUT", "2s")]);
-                env.extend((*how == "absent").then_some(("AWS_ENDPOINT_URL", "http://127.0.0.1:9")));
+                env.extend(
+                    (*how == "absent").then_some(("AWS_ENDPOINT_URL", "http://127.0.0.1:9")),
+                );
                 let ran = place.qlc_env(&[verbose, command].concat(), &env);
                 for secret in [SECRET_KEY, TOKEN, ACCESS_KEY, "Signature=", "that%2Bmust"] {
                     let held = ran.stdout.contains(secret) || ran.stderr.contains(secret);
@@ -56,9 +71,24 @@ fn nothing_that_is_printed_holds_a_credential() {
 fn a_credential_in_the_configuration_or_in_a_url_is_refused_without_being_repeated() {
     let place = Place::on_s3();
     put(&place, 0);
-    let url = format!("s3://{ACCESS_KEY}:{}@quant/archive", SECRET_KEY.replace('/', "%2F"));
+    let url = format!(
+        "s3://{ACCESS_KEY}:{}@quant/archive",
+        SECRET_KEY.replace('/', "%2F")
+    );
     let ran = place.elsewhere(&url, CATCH_UP).ended(2);
-    assert!(!ran.stdout.contains("never-be-printed") && !ran.stderr.contains("never-be-printed"), "{}", ran.stderr);
-    let ran = place.qlc_env(CATCH_UP, &[("AWS_ENDPOINT_URL", &format!("http://user:{TOKEN}@127.0.0.1:9"))]).ended(2);
+    assert!(
+        !ran.stdout.contains("never-be-printed") && !ran.stderr.contains("never-be-printed"),
+        "{}",
+        ran.stderr
+    );
+    let ran = place
+        .qlc_env(
+            CATCH_UP,
+            &[(
+                "AWS_ENDPOINT_URL",
+                &format!("http://user:{TOKEN}@127.0.0.1:9"),
+            )],
+        )
+        .ended(2);
     assert!(!ran.stderr.contains(TOKEN), "{}", ran.stderr);
 }

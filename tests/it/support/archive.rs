@@ -13,7 +13,9 @@ use arrow::{
     datatypes::{Float64Type, Int64Type, Schema},
 };
 use bytes::Bytes;
-use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, file::metadata::ParquetMetaData};
+use parquet::{
+    arrow::arrow_reader::ParquetRecordBatchReaderBuilder, file::metadata::ParquetMetaData,
+};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -30,18 +32,33 @@ pub struct Decoded {
 
 /// Reads a file to the end.
 pub fn decode(file: &[u8]) -> Result<Decoded, String> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(file)).map_err(|e| e.to_string())?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(file))
+        .map_err(|e| e.to_string())?;
     let metadata = builder.metadata().as_ref().clone();
     let schema = Arc::clone(builder.schema());
-    let pairs = metadata.file_metadata().key_value_metadata().cloned().unwrap_or_default();
-    let footer = pairs.into_iter().map(|kv| (kv.key, kv.value.unwrap_or_default())).collect();
+    let pairs = metadata
+        .file_metadata()
+        .key_value_metadata()
+        .cloned()
+        .unwrap_or_default();
+    let footer = pairs
+        .into_iter()
+        .map(|kv| (kv.key, kv.value.unwrap_or_default()))
+        .collect();
     let reader = builder.build().map_err(|e| e.to_string())?;
-    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+    let batches = reader
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| e.to_string())?;
     let batch = concat_batches(&schema, &batches).map_err(|e| e.to_string())?;
     // The reader puts the footer's keys into the schema, where they would make equal rows differ.
     let bare = Schema::new(schema.fields().clone());
-    let batch = RecordBatch::try_new(Arc::new(bare), batch.columns().to_vec()).map_err(|e| e.to_string())?;
-    Ok(Decoded { batch, footer, metadata })
+    let batch = RecordBatch::try_new(Arc::new(bare), batch.columns().to_vec())
+        .map_err(|e| e.to_string())?;
+    Ok(Decoded {
+        batch,
+        footer,
+        metadata,
+    })
 }
 
 /// A published partition.
@@ -62,32 +79,61 @@ pub fn dir(exchange: &str, stream: &str, symbol: &str, date: &str) -> String {
     format!("exchange={exchange}/stream={stream}/symbol={symbol}/date={date}")
 }
 
-/// The partition that most tests make, that of the files that [`super::run::Place::put_quotes`] puts.
+/// The partition that most tests make, that of the files that [`super::run::Place::put_quotes`]
+/// puts.
 pub fn home() -> String {
     dir("binance", "bbo", "btcusdt", "20260203")
 }
 
-/// Reads the partition in the folder `dir` of an archive and checks that meta and receipt speak of its data.
+/// Reads the partition in the folder `dir` of an archive and checks that meta and receipt speak of
+/// its data.
 #[track_caller]
 pub fn published(archive: &Path, dir: &str) -> Published {
-    let read = |path: PathBuf| fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let read =
+        |path: PathBuf| fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let bytes = read(archive.join(dir).join("data.parquet"));
     let data = decode(&bytes).unwrap();
     let meta_text = String::from_utf8(read(archive.join(dir).join("meta.json"))).unwrap();
     let meta: Value = serde_json::from_str(&meta_text).unwrap();
     let sha256 = sha256(&bytes);
-    assert_eq!(meta["sha256"], sha256.as_str(), "meta.json speaks of other data");
+    assert_eq!(
+        meta["sha256"],
+        sha256.as_str(),
+        "meta.json speaks of other data"
+    );
     assert_eq!(meta["row_count"], data.batch.num_rows());
-    let receipt = read(archive.join("_receipts").join(dir).join(format!("{sha256}.json")));
+    let receipt = read(
+        archive
+            .join("_receipts")
+            .join(dir)
+            .join(format!("{sha256}.json")),
+    );
     let receipt: Value = serde_json::from_slice(&receipt).unwrap();
-    Published { bytes, data, meta, meta_text, receipt }
+    Published {
+        bytes,
+        data,
+        meta,
+        meta_text,
+        receipt,
+    }
 }
 
 impl Published {
     /// The pairs that the order goes by, in the file's order.
     pub fn keys(&self) -> Vec<(i64, i64)> {
-        let column = |name: &str| self.data.batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().values();
-        column("ts_event").iter().copied().zip(column("seq").iter().copied()).collect()
+        let column = |name: &str| {
+            self.data
+                .batch
+                .column_by_name(name)
+                .unwrap()
+                .as_primitive::<Int64Type>()
+                .values()
+        };
+        column("ts_event")
+            .iter()
+            .copied()
+            .zip(column("seq").iter().copied())
+            .collect()
     }
 
     /// The rows as quotes, in the file's order.
@@ -98,8 +144,18 @@ impl Published {
 
 /// The rows of a batch as quotes; its `ts_event` must be an `Int64`.
 pub fn quotes_of(batch: &RecordBatch) -> Vec<Quote> {
-    let integer = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>();
-    let float = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Float64Type>();
+    let integer = |name: &str| {
+        batch
+            .column_by_name(name)
+            .unwrap()
+            .as_primitive::<Int64Type>()
+    };
+    let float = |name: &str| {
+        batch
+            .column_by_name(name)
+            .unwrap()
+            .as_primitive::<Float64Type>()
+    };
     let (ts_event, seq) = (integer("ts_event"), integer("seq"));
     let (bid_price, bid_qty) = (float("bid_price"), float("bid_qty"));
     let (ask_price, ask_qty) = (float("ask_price"), float("ask_qty"));
@@ -125,8 +181,8 @@ pub fn sha256(bytes: &[u8]) -> String {
     qlc::storage::store::hex(&Sha256::digest(bytes))
 }
 
-/// All files below a folder with their bytes' sha256, to compare an archive before and after. Records of runs are left
-/// out: every run adds one.
+/// All files below a folder with their bytes' sha256, to compare an archive before and after.
+/// Records of runs are left out: every run adds one.
 pub fn listing(root: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
@@ -149,7 +205,8 @@ pub fn listing(root: &Path) -> BTreeMap<String, String> {
     found
 }
 
-/// The same without the notes of files that were recognised: a run that has nothing else to do may leave one.
+/// The same without the notes of files that were recognised: a run that has nothing else to do may
+/// leave one.
 pub fn without_notes(mut listing: BTreeMap<String, String>) -> BTreeMap<String, String> {
     listing.retain(|key, _| !key.ends_with(".copies.json"));
     listing
@@ -175,16 +232,27 @@ mod tests {
             fs::write(path, bytes).unwrap();
         };
         put(format!("{dir}/data.parquet"), &bytes);
-        put(format!("{dir}/meta.json"), format!("{{\"sha256\": \"{sha}\", \"row_count\": 50}}").as_bytes());
+        put(
+            format!("{dir}/meta.json"),
+            format!("{{\"sha256\": \"{sha}\", \"row_count\": 50}}").as_bytes(),
+        );
         put(format!("_receipts/{dir}/{sha}.json"), b"{\"rows_in\": 50}");
-        put(format!("QUARANTINE/{dir}/error.json"), b"{\"error_type\": \"TRUNCATED\"}");
+        put(
+            format!("QUARANTINE/{dir}/error.json"),
+            b"{\"error_type\": \"TRUNCATED\"}",
+        );
         let partition = published(root.path(), &dir);
         assert_eq!(partition.quotes(), rows);
         assert_eq!(partition.keys()[49], (DAY + 49_000_000, 54));
         assert_eq!(partition.receipt["rows_in"], 50);
         assert_eq!(partition.bytes, bytes);
-        assert!(partition.meta_text.starts_with("{\"sha256\"") && partition.meta["row_count"] == 50);
-        assert_eq!(quarantine(root.path(), &dir).unwrap()["error_type"], "TRUNCATED");
+        assert!(
+            partition.meta_text.starts_with("{\"sha256\"") && partition.meta["row_count"] == 50
+        );
+        assert_eq!(
+            quarantine(root.path(), &dir).unwrap()["error_type"],
+            "TRUNCATED"
+        );
         assert_eq!(listing(root.path()).len(), 4);
         assert_eq!(listing(root.path())[&format!("{dir}/data.parquet")], sha);
     }

@@ -9,14 +9,20 @@ pub fn truncated(file: &[u8], length: usize) -> Vec<u8> {
     file[..length].to_vec()
 }
 
-/// Turns over the byte `at` bytes into the data of the `nth` data page of a column, counted through all row groups.
+/// Turns over the byte `at` bytes into the data of the `nth` data page of a column, counted through
+/// all row groups.
 pub fn flip_in_data_page(file: &mut [u8], column: &str, nth: usize, at: usize) {
     let page = data_pages(file, column).swap_remove(nth);
-    assert!(at < page.body.len(), "the page has only {} bytes", page.body.len());
+    assert!(
+        at < page.body.len(),
+        "the page has only {} bytes",
+        page.body.len()
+    );
     file[page.body.start + at] ^= 0xff;
 }
 
-/// Turns over every byte of the first 64 of the `nth` data page of a column, so that no decompressor takes it.
+/// Turns over every byte of the first 64 of the `nth` data page of a column, so that no
+/// decompressor takes it.
 pub fn scramble_data_page(file: &mut [u8], column: &str, nth: usize) {
     let page = data_pages(file, column).swap_remove(nth);
     scramble(file, &page);
@@ -24,7 +30,10 @@ pub fn scramble_data_page(file: &mut [u8], column: &str, nth: usize) {
 
 /// Likewise for the first dictionary page of a column.
 pub fn scramble_dictionary_page(file: &mut [u8], column: &str) {
-    let page = pages::of(file, column).into_iter().find(|p| p.kind == PageType::DICTIONARY_PAGE).expect("a dictionary");
+    let page = pages::of(file, column)
+        .into_iter()
+        .find(|p| p.kind == PageType::DICTIONARY_PAGE)
+        .expect("a dictionary");
     scramble(file, &page);
 }
 
@@ -36,13 +45,19 @@ pub fn scramble_page_header(file: &mut [u8], column: &str, nth: usize) {
     }
 }
 
-/// Lets every index of the first run of the first data page of `column` point behind its dictionary.
+/// Lets every index of the first run of the first data page of `column` point behind its
+/// dictionary.
 ///
-/// The file must be uncompressed, with data pages of version 1, and the dictionary must have 3, 5, 6 or 7 values, so that
-/// its indices have room for a number that is too large.
+/// The file must be uncompressed, with data pages of version 1, and the dictionary must have 3, 5,
+/// 6 or 7 values, so that its indices have room for a number that is too large.
 pub fn break_dictionary_index(file: &mut [u8], column: &str) {
     let metadata = pages::metadata(file);
-    let chunk = metadata.row_group(0).columns().iter().find(|c| c.column_path().string() == column).expect("a column");
+    let chunk = metadata
+        .row_group(0)
+        .columns()
+        .iter()
+        .find(|c| c.column_path().string() == column)
+        .expect("a column");
     assert_eq!(chunk.compression(), Compression::UNCOMPRESSED);
     let page = data_pages(file, column).swap_remove(0);
     assert_eq!(page.kind, PageType::DATA_PAGE);
@@ -52,14 +67,24 @@ pub fn break_dictionary_index(file: &mut [u8], column: &str) {
         at += 4 + u32::from_le_bytes(levels) as usize;
     }
     let width = file[at];
-    assert!((2..=3).contains(&width), "indices of {width} bits leave no room");
+    assert!(
+        (2..=3).contains(&width),
+        "indices of {width} bits leave no room"
+    );
     let run = file[at + 1];
-    assert!(run & 0x80 == 0 || run & 1 == 1, "the run is short or packed");
+    assert!(
+        run & 0x80 == 0 || run & 1 == 1,
+        "the run is short or packed"
+    );
     let mut first = at + 2;
     while file[first - 1] & 0x80 != 0 {
         first += 1;
     }
-    let last = if run & 1 == 1 { page.body.end } else { first + 1 };
+    let last = if run & 1 == 1 {
+        page.body.end
+    } else {
+        first + 1
+    };
     let wrong = if run & 1 == 1 { 0xff } else { (1 << width) - 1 };
     for byte in &mut file[first..last] {
         *byte = wrong;
@@ -84,7 +109,10 @@ pub fn overlong_footer(file: &mut [u8]) {
 
 fn data_pages(file: &[u8], column: &str) -> Vec<Page> {
     let is_data = |p: &Page| matches!(p.kind, PageType::DATA_PAGE | PageType::DATA_PAGE_V2);
-    pages::of(file, column).into_iter().filter(is_data).collect()
+    pages::of(file, column)
+        .into_iter()
+        .filter(is_data)
+        .collect()
 }
 
 fn scramble(file: &mut [u8], page: &Page) {
@@ -120,9 +148,11 @@ mod tests {
 
     #[test]
     fn pages_that_do_not_decompress_fail() {
-        for codec in
-            [Compression::SNAPPY, Compression::GZIP(GzipLevel::default()), Compression::ZSTD(ZstdLevel::default())]
-        {
+        for codec in [
+            Compression::SNAPPY,
+            Compression::GZIP(GzipLevel::default()),
+            Compression::ZSTD(ZstdLevel::default()),
+        ] {
             let intact = sealed().compressed(codec).bytes();
             assert_eq!(failure(&intact), None);
             for nth in 0..3 {
@@ -159,7 +189,9 @@ mod tests {
         for (n, row) in rows.iter_mut().enumerate() {
             row.bid_price = 100.0 + (n % 3) as f64;
         }
-        let mut file = Events::sealed(rows).compressed(Compression::UNCOMPRESSED).bytes();
+        let mut file = Events::sealed(rows)
+            .compressed(Compression::UNCOMPRESSED)
+            .bytes();
         assert_eq!(failure(&file), None);
         break_dictionary_index(&mut file, "bid_price");
         let failed = failure(&file).expect("the index is wrong");
@@ -168,7 +200,9 @@ mod tests {
 
     #[test]
     fn a_flipped_byte_in_a_plain_page_is_another_value() {
-        let file = sealed().compressed(Compression::UNCOMPRESSED).without_dictionaries();
+        let file = sealed()
+            .compressed(Compression::UNCOMPRESSED)
+            .without_dictionaries();
         let mut bytes = file.bytes();
         // The last byte of the page is the upper byte of its last value.
         let last = data_pages(&bytes, "bid_qty")[1].body.len() - 1;

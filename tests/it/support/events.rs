@@ -1,4 +1,5 @@
-//! Spool files of every kind that was ever recorded: rows, how their columns are stored, how the file is written.
+//! Spool files of every kind that was ever recorded: rows, how their columns are stored, how the
+//! file is written.
 
 use std::sync::Arc;
 
@@ -34,8 +35,8 @@ pub struct Quote {
     pub ask_qty: f64,
 }
 
-/// `count` quotes from `start`, one every `step` nanoseconds, with `seq` from `seq` on. Their values follow from `seq`, so
-/// that no two quotes are alike and each tells where it came from.
+/// `count` quotes from `start`, one every `step` nanoseconds, with `seq` from `seq` on. Their
+/// values follow from `seq`, so that no two quotes are alike and each tells where it came from.
 pub fn quotes(start: i64, step: i64, seq: i64, count: i64) -> Vec<Quote> {
     let quote = |n: i64| {
         let ticks = (910_000 + (seq + n) % 97) as f64;
@@ -103,7 +104,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// As the collector seals them: nanoseconds, `seq`, plain strings, zstd, order declared, row hash in the footer.
+    /// As the collector seals them: nanoseconds, `seq`, plain strings, zstd, order declared, row
+    /// hash in the footer.
     pub fn sealed(rows: Vec<Quote>) -> Self {
         Self {
             rows,
@@ -125,10 +127,16 @@ impl Events {
         }
     }
 
-    /// As older collectors left them: milliseconds, no `seq`, strings as dictionaries, snappy, nothing declared.
+    /// As older collectors left them: milliseconds, no `seq`, strings as dictionaries, snappy,
+    /// nothing declared.
     pub fn older(rows: Vec<Quote>) -> Self {
-        let base = Self::sealed(rows).without_seq().undeclared().hash(Claim::None).compressed(Compression::SNAPPY);
-        base.times(Times::Int64(TimeUnit::Millisecond)).strings(Strings::Dictionary)
+        let base = Self::sealed(rows)
+            .without_seq()
+            .undeclared()
+            .hash(Claim::None)
+            .compressed(Compression::SNAPPY);
+        base.times(Times::Int64(TimeUnit::Millisecond))
+            .strings(Strings::Dictionary)
     }
 
     /// Only its first rows.
@@ -144,7 +152,12 @@ impl Events {
     }
 
     /// What stands in the columns `exchange`, `stream` and `symbol`.
-    pub fn series(mut self, exchange: &'static str, stream: &'static str, symbol: &'static str) -> Self {
+    pub fn series(
+        mut self,
+        exchange: &'static str,
+        stream: &'static str,
+        symbol: &'static str,
+    ) -> Self {
         self.series = [exchange, stream, symbol];
         self
     }
@@ -226,17 +239,25 @@ impl Events {
 
     /// The rows as the file will hold them.
     pub fn batch(&self) -> RecordBatch {
-        let mut columns: Vec<(String, ArrayRef)> = vec![("ts_event".into(), self.time(|q| q.ts_event))];
+        let mut columns: Vec<(String, ArrayRef)> =
+            vec![("ts_event".into(), self.time(|q| q.ts_event))];
         if self.seq {
             let seq = self.rows.iter().map(|q| q.seq);
             columns.push(("seq".into(), Arc::new(Int64Array::from_iter_values(seq))));
         }
         columns.push(("ts_recv".into(), self.time(|q| q.ts_event + 2_000_000)));
         let [exchange, stream, symbol] = self.series;
-        for (name, text) in [("exchange", exchange), ("symbol", symbol), ("stream", stream)] {
+        for (name, text) in [
+            ("exchange", exchange),
+            ("symbol", symbol),
+            ("stream", stream),
+        ] {
             columns.push((name.into(), self.text(text)));
         }
-        columns.push(("stream_version".into(), Arc::new(Int8Array::from_value(1, self.rows.len()))));
+        columns.push((
+            "stream_version".into(),
+            Arc::new(Int8Array::from_value(1, self.rows.len())),
+        ));
         let values: [(&str, Value); 4] = [
             ("bid_price", |q| q.bid_price),
             ("bid_qty", |q| q.bid_qty),
@@ -244,16 +265,29 @@ impl Events {
             ("ask_qty", |q| q.ask_qty),
         ];
         for (name, of) in values {
-            columns.push((name.into(), Arc::new(Float64Array::from_iter_values(self.rows.iter().map(of)))));
+            columns.push((
+                name.into(),
+                Arc::new(Float64Array::from_iter_values(self.rows.iter().map(of))),
+            ));
         }
         for (name, values) in &self.replaced {
-            let column = columns.iter_mut().find(|(n, _)| n == name).expect("a column to replace");
+            let column = columns
+                .iter_mut()
+                .find(|(n, _)| n == name)
+                .expect("a column to replace");
             column.1 = Arc::clone(values);
         }
         columns.retain(|(name, _)| !self.dropped.contains(name));
         columns.extend(self.added.iter().cloned());
-        let fields: Vec<Field> = columns.iter().map(|(n, a)| Field::new(n, a.data_type().clone(), true)).collect();
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, a)| a).collect()).unwrap()
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|(n, a)| Field::new(n, a.data_type().clone(), true))
+            .collect();
+        RecordBatch::try_new(
+            Arc::new(Schema::new(fields)),
+            columns.into_iter().map(|(_, a)| a).collect(),
+        )
+        .unwrap()
     }
 
     /// The bytes of the file.
@@ -263,7 +297,11 @@ impl Events {
             // A column that the file does not have cannot be declared.
             let by = |name: &&str| {
                 let column_idx = batch.schema().index_of(name).ok()? as i32;
-                Some(SortingColumn { column_idx, descending: false, nulls_first: false })
+                Some(SortingColumn {
+                    column_idx,
+                    descending: false,
+                    nulls_first: false,
+                })
             };
             columns.iter().filter_map(by).collect()
         });
@@ -275,18 +313,24 @@ impl Events {
         let mut properties = WriterProperties::builder()
             .set_compression(self.compression)
             .set_sorting_columns(declared)
-            .set_key_value_metadata(hash.map(|h| vec![KeyValue::new(row_hash::FOOTER_KEY.to_owned(), h)]))
+            .set_key_value_metadata(
+                hash.map(|h| vec![KeyValue::new(row_hash::FOOTER_KEY.to_owned(), h)]),
+            )
             .set_writer_version(self.version)
             .set_dictionary_enabled(self.dictionaries);
         if !self.statistics {
-            properties = properties.set_statistics_enabled(EnabledStatistics::None).set_offset_index_disabled(true);
+            properties = properties
+                .set_statistics_enabled(EnabledStatistics::None)
+                .set_offset_index_disabled(true);
         }
         if let Some(rows) = self.rows_per_group {
             properties = properties.set_max_row_group_row_count(Some(rows));
         }
         if let Some(rows) = self.rows_per_page {
             // The writer looks at the limit between batches of values, so these must be as small.
-            properties = properties.set_data_page_row_count_limit(rows).set_write_batch_size(rows);
+            properties = properties
+                .set_data_page_row_count_limit(rows)
+                .set_write_batch_size(rows);
         }
         let mut file = Vec::new();
         let properties = properties.build();
@@ -304,7 +348,9 @@ impl Events {
             TimeUnit::Microsecond => 1_000,
             TimeUnit::Nanosecond => 1,
         };
-        let integers: ArrayRef = Arc::new(Int64Array::from_iter_values(self.rows.iter().map(|q| of(q) / scale)));
+        let integers: ArrayRef = Arc::new(Int64Array::from_iter_values(
+            self.rows.iter().map(|q| of(q) / scale),
+        ));
         let target = match &self.times {
             Times::Int64(_) => DataType::Int64,
             Times::UInt64(_) => DataType::UInt64,
@@ -314,12 +360,17 @@ impl Events {
     }
 
     fn text(&self, text: &str) -> ArrayRef {
-        let plain: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, self.rows.len())));
+        let plain: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+            text,
+            self.rows.len(),
+        )));
         let target = match self.strings {
             Strings::Utf8 => DataType::Utf8,
             Strings::LargeUtf8 => DataType::LargeUtf8,
             Strings::Utf8View => DataType::Utf8View,
-            Strings::Dictionary => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+            Strings::Dictionary => {
+                DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+            }
         };
         cast(&plain, &target).unwrap()
     }
@@ -351,7 +402,11 @@ mod tests {
             Compression::ZSTD(ZstdLevel::default()),
         ] {
             let file = Events::sealed(rows()).compressed(codec);
-            for file in [file.clone(), file.clone().pages_v2(), file.without_dictionaries()] {
+            for file in [
+                file.clone(),
+                file.clone().pages_v2(),
+                file.without_dictionaries(),
+            ] {
                 let read = decode(&file.bytes()).unwrap();
                 assert_eq!(read.batch, file.batch(), "{codec:?}");
                 assert_eq!(read.metadata.row_group(0).column(0).compression(), codec);
@@ -364,31 +419,76 @@ mod tests {
         let types = |file: Events| {
             let read = decode(&file.bytes()).unwrap();
             assert_eq!(read.batch, file.batch());
-            let type_of = |n: &str| read.batch.schema().field_with_name(n).map(|f| f.data_type().to_string());
-            [type_of("ts_event").unwrap(), type_of("symbol").unwrap(), type_of("seq").unwrap_or_default()]
+            let type_of = |n: &str| {
+                read.batch
+                    .schema()
+                    .field_with_name(n)
+                    .map(|f| f.data_type().to_string())
+            };
+            [
+                type_of("ts_event").unwrap(),
+                type_of("symbol").unwrap(),
+                type_of("seq").unwrap_or_default(),
+            ]
         };
         assert_eq!(types(Events::sealed(rows())), ["Int64", "Utf8", "Int64"]);
-        assert_eq!(types(Events::older(rows())), ["Int64", "Dictionary(Int32, Utf8)", ""]);
-        let seconds = Events::sealed(rows()).times(Times::UInt64(TimeUnit::Second)).strings(Strings::LargeUtf8);
+        assert_eq!(
+            types(Events::older(rows())),
+            ["Int64", "Dictionary(Int32, Utf8)", ""]
+        );
+        let seconds = Events::sealed(rows())
+            .times(Times::UInt64(TimeUnit::Second))
+            .strings(Strings::LargeUtf8);
         assert_eq!(types(seconds), ["UInt64", "LargeUtf8", "Int64"]);
         let stamps = Times::Timestamp(TimeUnit::Microsecond, Some("UTC"));
-        let stamps = Events::sealed(rows()).times(stamps).strings(Strings::Utf8View);
-        assert_eq!(types(stamps), ["Timestamp(µs, \"UTC\")", "Utf8View", "Int64"]);
-        let named = Events::sealed(rows()).series("okx", "depth", "ETHUSDT").batch();
-        let texts: Vec<_> = (3..6).map(|c| named.column(c).as_string::<i32>().value(0).to_owned()).collect();
+        let stamps = Events::sealed(rows())
+            .times(stamps)
+            .strings(Strings::Utf8View);
+        assert_eq!(
+            types(stamps),
+            ["Timestamp(µs, \"UTC\")", "Utf8View", "Int64"]
+        );
+        let named = Events::sealed(rows())
+            .series("okx", "depth", "ETHUSDT")
+            .batch();
+        let texts: Vec<_> = (3..6)
+            .map(|c| named.column(c).as_string::<i32>().value(0).to_owned())
+            .collect();
         assert_eq!(texts, ["okx", "ETHUSDT", "depth"]);
         let older = Events::older(rows()).batch();
-        let ms = older.column(0).as_any().downcast_ref::<Int64Array>().unwrap().value(1);
+        let ms = older
+            .column(0)
+            .as_any()
+            .downcast_ref::<Int64Array>()
+            .unwrap()
+            .value(1);
         assert_eq!(ms, (DAY + HOUR + 250_000_000) / 1_000_000);
     }
 
     #[test]
     fn columns_can_be_replaced_added_and_left_out() {
         let text: ArrayRef = Arc::new(StringArray::from(vec!["91000"; 400]));
-        let file =
-            Events::sealed(rows()).replace("bid_price", Arc::clone(&text)).without("ask_qty").with("venue", text);
-        let names: Vec<_> = file.batch().schema().fields().iter().map(|f| f.name().clone()).collect();
-        assert_eq!(names[6..], ["stream_version", "bid_price", "bid_qty", "ask_price", "venue"]);
+        let file = Events::sealed(rows())
+            .replace("bid_price", Arc::clone(&text))
+            .without("ask_qty")
+            .with("venue", text);
+        let names: Vec<_> = file
+            .batch()
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect();
+        assert_eq!(
+            names[6..],
+            [
+                "stream_version",
+                "bid_price",
+                "bid_qty",
+                "ask_price",
+                "venue"
+            ]
+        );
         assert_eq!(decode(&file.bytes()).unwrap().batch, file.batch());
     }
 
@@ -396,18 +496,42 @@ mod tests {
     fn footers_claim_what_was_asked() {
         let read = |file: Events| decode(&file.bytes()).unwrap();
         let sealed = read(Events::sealed(rows()));
-        assert_eq!(sealed.footer[row_hash::FOOTER_KEY], row_hash::of_batch(&sealed.batch).unwrap().to_string());
+        assert_eq!(
+            sealed.footer[row_hash::FOOTER_KEY],
+            row_hash::of_batch(&sealed.batch).unwrap().to_string()
+        );
         let by = |file: Events| {
             let read = read(file);
-            let sorting = read.metadata.row_group(0).sorting_columns().cloned().unwrap_or_default();
-            sorting.iter().map(|c| read.batch.schema().field(c.column_idx as usize).name().clone()).collect::<Vec<_>>()
+            let sorting = read
+                .metadata
+                .row_group(0)
+                .sorting_columns()
+                .cloned()
+                .unwrap_or_default();
+            sorting
+                .iter()
+                .map(|c| {
+                    read.batch
+                        .schema()
+                        .field(c.column_idx as usize)
+                        .name()
+                        .clone()
+                })
+                .collect::<Vec<_>>()
         };
         assert_eq!(by(Events::sealed(rows())), ["ts_event", "seq"]);
         assert_eq!(by(Events::sealed(rows()).declared(&["seq"])), ["seq"]);
         assert_eq!(by(Events::older(rows())), Vec::<String>::new());
-        assert!(!read(Events::older(rows())).footer.contains_key(row_hash::FOOTER_KEY));
+        assert!(
+            !read(Events::older(rows()))
+                .footer
+                .contains_key(row_hash::FOOTER_KEY)
+        );
         let liar = read(Events::sealed(rows()).hash(Claim::False));
-        assert_ne!(liar.footer[row_hash::FOOTER_KEY], sealed.footer[row_hash::FOOTER_KEY]);
+        assert_ne!(
+            liar.footer[row_hash::FOOTER_KEY],
+            sealed.footer[row_hash::FOOTER_KEY]
+        );
     }
 
     #[test]
@@ -419,11 +543,27 @@ mod tests {
         assert_eq!(read.metadata.num_row_groups(), 3);
         assert!(read.metadata.row_group(0).column(0).statistics().is_some());
         let of_seq = pages::of(&bytes, "seq");
-        assert_eq!(of_seq.iter().filter(|p| p.kind != PageType::DICTIONARY_PAGE).count(), 3 + 3 + 2);
+        assert_eq!(
+            of_seq
+                .iter()
+                .filter(|p| p.kind != PageType::DICTIONARY_PAGE)
+                .count(),
+            3 + 3 + 2
+        );
         let bare = decode(&Events::sealed(rows()).without_statistics().bytes()).unwrap();
         assert!(bare.metadata.row_group(0).column(0).statistics().is_none());
-        assert!(bare.metadata.row_group(0).column(0).offset_index_offset().is_none());
+        assert!(
+            bare.metadata
+                .row_group(0)
+                .column(0)
+                .offset_index_offset()
+                .is_none()
+        );
         let v2 = Events::sealed(rows()).pages_v2().bytes();
-        assert!(pages::of(&v2, "bid_qty").iter().any(|p| p.kind == PageType::DATA_PAGE_V2));
+        assert!(
+            pages::of(&v2, "bid_qty")
+                .iter()
+                .any(|p| p.kind == PageType::DATA_PAGE_V2)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Exchanges that misbehave to order: a WebSocket server that plays a script to each connection, and spool files read back.
+//! Exchanges that misbehave to order: a WebSocket server that plays a script to each connection,
+//! and spool files read back.
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +45,8 @@ pub enum Act {
     Close,
     /// Neither sends nor answers any more.
     Mute,
-    /// Sends more pings than there is room for their answers, of which it reads none, and then nothing.
+    /// Sends more pings than there is room for their answers, of which it reads none, and then
+    /// nothing.
     Flood,
     /// Sends whatever is published from now on.
     Live,
@@ -52,16 +54,17 @@ pub enum Act {
     TooMany(u64),
     /// Waits.
     Wait(Duration),
-    /// Answers what is asked for as Bybit and OKX do, and brings a trade of each topic that stands now and then. A topic is
-    /// refused when the function says so, which is told how often it was asked for: Bybit then refuses the whole message.
+    /// Answers what is asked for as Bybit and OKX do, and brings a trade of each topic that stands
+    /// now and then. A topic is refused when the function says so, which is told how often it was
+    /// asked for: Bybit then refuses the whole message.
     Answer(fn(&str, usize) -> bool),
-    /// Tells which topics the connection has when it is asked, as Binance does, and brings nothing: those of the URL for which
-    /// the function says so, and those that were subscribed since.
+    /// Tells which topics the connection has when it is asked, as Binance does, and brings nothing:
+    /// those of the URL for which the function says so, and those that were subscribed since.
     List(fn(&str) -> bool),
 }
 
-/// A server whose connections to a path play that path's scripts, one after the other; the last one is played again for
-/// every further connection. When a script has ended, the connection stays.
+/// A server whose connections to a path play that path's scripts, one after the other; the last one
+/// is played again for every further connection. When a script has ended, the connection stays.
 pub struct Exchange {
     address: SocketAddr,
     state: Arc<State>,
@@ -84,11 +87,18 @@ struct State {
 impl Exchange {
     /// Begins to listen.
     pub fn new(scripts: &[(&str, Vec<Vec<Act>>)]) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
-            scripts: scripts.iter().map(|(path, acts)| ((*path).to_owned(), acts.clone())).collect(),
+            scripts: scripts
+                .iter()
+                .map(|(path, acts)| ((*path).to_owned(), acts.clone()))
+                .collect(),
             begun: Mutex::default(),
             drained: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
@@ -100,10 +110,19 @@ impl Exchange {
         let (shared, to_live) = (Arc::clone(&state), live.clone());
         drop(runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                drop(tokio::spawn(serve(stream, Arc::clone(&shared), to_live.subscribe())));
+                drop(tokio::spawn(serve(
+                    stream,
+                    Arc::clone(&shared),
+                    to_live.subscribe(),
+                )));
             }
         }));
-        Self { address, state, live, _runtime: runtime }
+        Self {
+            address,
+            state,
+            live,
+            _runtime: runtime,
+        }
     }
 
     /// The flags that point a collector here.
@@ -111,7 +130,12 @@ impl Exchange {
         self.state
             .scripts
             .keys()
-            .flat_map(|path| ["--endpoint".to_owned(), format!("{path}=ws://{}/{path}", self.address)])
+            .flat_map(|path| {
+                [
+                    "--endpoint".to_owned(),
+                    format!("{path}=ws://{}/{path}", self.address),
+                ]
+            })
             .collect()
     }
 
@@ -152,7 +176,13 @@ impl Exchange {
 
     /// Connections so far to a path.
     pub fn connections(&self, path: &str) -> usize {
-        self.state.begun.lock().unwrap().get(path).copied().unwrap_or(0)
+        self.state
+            .begun
+            .lock()
+            .unwrap()
+            .get(path)
+            .copied()
+            .unwrap_or(0)
     }
 }
 
@@ -161,19 +191,34 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
     #[expect(clippy::result_large_err, reason = "the shape that the library wants")]
     let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         let asked = request.uri().path().trim_matches('/').to_owned();
-        let begun = state.begun.lock().unwrap().get(&asked).copied().unwrap_or(0);
+        let begun = state
+            .begun
+            .lock()
+            .unwrap()
+            .get(&asked)
+            .copied()
+            .unwrap_or(0);
         let scripts = &state.scripts[&asked];
         if let Some(Act::TooMany(seconds)) = scripts[begun.min(scripts.len() - 1)].first() {
             *state.begun.lock().unwrap().entry(asked).or_default() += 1;
             let refusal = http::Response::builder().status(429);
-            return Err(refusal.header("Retry-After", seconds.to_string()).body(None).unwrap());
+            return Err(refusal
+                .header("Retry-After", seconds.to_string())
+                .body(None)
+                .unwrap());
         }
         *path.lock().unwrap() = asked;
-        request.uri().query().unwrap_or_default().clone_into(&mut query.lock().unwrap());
+        request
+            .uri()
+            .query()
+            .unwrap_or_default()
+            .clone_into(&mut query.lock().unwrap());
         Ok(response)
     };
     state.dialled.lock().unwrap().push(Instant::now());
-    let Ok(mut socket) = accept_hdr_async(stream, look).await else { return };
+    let Ok(mut socket) = accept_hdr_async(stream, look).await else {
+        return;
+    };
     let path = path.into_inner().unwrap();
     let script = {
         let mut begun = state.begun.lock().unwrap();
@@ -189,7 +234,10 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
             Act::CutInFrame => {
                 let _ = socket.flush().await;
                 // A text frame of 100 bytes, of which 3 come.
-                let _ = socket.get_mut().write_all(&[0x81, 100, b'{', b'"', b's']).await;
+                let _ = socket
+                    .get_mut()
+                    .write_all(&[0x81, 100, b'{', b'"', b's'])
+                    .await;
                 return;
             }
             Act::Close => {
@@ -223,7 +271,15 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
             Act::List(has) => {
                 let query = query.lock().unwrap().clone();
                 let topics = query.trim_start_matches("streams=").split('/');
-                list(&mut socket, &state, topics.filter(|topic| has(topic)).map(str::to_owned).collect()).await;
+                list(
+                    &mut socket,
+                    &state,
+                    topics
+                        .filter(|topic| has(topic))
+                        .map(str::to_owned)
+                        .collect(),
+                )
+                .await;
                 return;
             }
             Act::Live => {
@@ -245,7 +301,11 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut live: broadcast::Receiv
     }
 }
 
-async fn answer(socket: &mut WebSocketStream<TcpStream>, state: &State, refuses: fn(&str, usize) -> bool) {
+async fn answer(
+    socket: &mut WebSocketStream<TcpStream>,
+    state: &State,
+    refuses: fn(&str, usize) -> bool,
+) {
     let mut standing: Vec<Value> = Vec::new();
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let mut number = 0;
@@ -285,7 +345,9 @@ async fn answer(socket: &mut WebSocketStream<TcpStream>, state: &State, refuses:
 
 async fn list(socket: &mut WebSocketStream<TcpStream>, state: &State, mut topics: Vec<String>) {
     while let Some(Ok(message)) = socket.next().await {
-        let Message::Text(text) = message else { continue };
+        let Message::Text(text) = message else {
+            continue;
+        };
         let asked: Value = serde_json::from_str(&text).unwrap();
         let result = if asked["method"] == "LIST_SUBSCRIPTIONS" {
             json!(topics)
@@ -308,19 +370,27 @@ async fn list(socket: &mut WebSocketStream<TcpStream>, state: &State, mut topics
 fn name_of(topic: &Value) -> String {
     match topic {
         Value::String(name) => name.clone(),
-        other => format!("{} {}", other["channel"].as_str().unwrap(), other["instId"].as_str().unwrap()),
+        other => format!(
+            "{} {}",
+            other["channel"].as_str().unwrap(),
+            other["instId"].as_str().unwrap()
+        ),
     }
 }
 
-fn answers(asked: &Value, topics: &[Value], refused: &[bool], standing: &mut Vec<Value>) -> Vec<String> {
+fn answers(
+    asked: &Value,
+    topics: &[Value],
+    refused: &[bool],
+    standing: &mut Vec<Value>,
+) -> Vec<String> {
     if topics.iter().all(Value::is_string) {
         let fine = !refused.contains(&true);
         if fine {
             standing.extend(topics.iter().cloned());
         }
         let why = if fine { "" } else { "error:handler not found" };
-        let answer =
-            json!({ "success": fine, "ret_msg": why, "conn_id": "c", "req_id": asked["req_id"], "op": "subscribe" });
+        let answer = json!({ "success": fine, "ret_msg": why, "conn_id": "c", "req_id": asked["req_id"], "op": "subscribe" });
         return vec![answer.to_string()];
     }
     let each = topics.iter().zip(refused).map(|(topic, refused)| {
@@ -364,17 +434,24 @@ async fn listen(socket: &mut WebSocketStream<TcpStream>, live: &mut broadcast::R
 /// Asks a process to end, and returns its exit code and what it said on stderr.
 #[track_caller]
 pub fn terminate(child: Child) -> (Option<i32>, String) {
-    let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM);
+    let _ = rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::TERM,
+    );
     ended(child)
 }
 
 /// Waits for a process to end by itself.
 pub fn ended(child: Child) -> (Option<i32>, String) {
     let output = child.wait_with_output().unwrap();
-    (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(),
+    )
 }
 
-/// Waits until something holds, or the process has ended; there is no limit on time but the test runner's.
+/// Waits until something holds, or the process has ended; there is no limit on time but the test
+/// runner's.
 pub fn until(child: &mut Child, mut holds: impl FnMut() -> bool) {
     while !holds() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(5));
@@ -383,14 +460,22 @@ pub fn until(child: &mut Child, mut holds: impl FnMut() -> bool) {
 
 /// An address that nobody listens on.
 pub fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
 }
 
 /// What a collector's server answers, if it does.
 pub fn get(address: &str, path: &str) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer).ok()?;
     Some(answer)
@@ -404,21 +489,34 @@ pub fn status(address: &str) -> Option<Value> {
 
 /// Events that a collector has dealt with in some way: taken, known already, or without room.
 pub fn dealt_with(address: &str) -> u64 {
-    let Some(status) = status(address) else { return 0 };
+    let Some(status) = status(address) else {
+        return 0;
+    };
     let feeds = status["feeds"].as_array().cloned().unwrap_or_default();
-    let of =
-        |feed: &Value| ["events", "duplicates", "dropped"].map(|key| feed[key].as_u64().unwrap()).iter().sum::<u64>();
+    let of = |feed: &Value| {
+        ["events", "duplicates", "dropped"]
+            .map(|key| feed[key].as_u64().unwrap())
+            .iter()
+            .sum::<u64>()
+    };
     feeds.iter().map(of).sum()
 }
 
 /// All files of a stream in a spool, each read to its end.
 pub fn files(spool: &Path, exchange: &str, stream: &str) -> BTreeMap<String, Decoded> {
-    let folder = spool.join(format!("exchange={exchange}/stream={stream}/symbol=btcusdt"));
+    let folder = spool.join(format!(
+        "exchange={exchange}/stream={stream}/symbol=btcusdt"
+    ));
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(Path::new(&name).extension().is_some_and(|e| e == "parquet"), "{name} is left over");
-        let path = spool.join(format!("exchange={exchange}/stream={stream}/symbol=btcusdt/{name}"));
+        assert!(
+            Path::new(&name).extension().is_some_and(|e| e == "parquet"),
+            "{name} is left over"
+        );
+        let path = spool.join(format!(
+            "exchange={exchange}/stream={stream}/symbol=btcusdt/{name}"
+        ));
         let _ = found.insert(name, decode(&fs::read(path).unwrap()).unwrap());
     }
     found
@@ -429,12 +527,30 @@ pub fn files(spool: &Path, exchange: &str, stream: &str) -> BTreeMap<String, Dec
 pub fn trades(spool: &Path, exchange: &str) -> Vec<u64> {
     let mut rows: Vec<(i64, u64)> = Vec::new();
     for file in files(spool, exchange, "trade").values() {
-        let seq = file.batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>().clone();
-        let ids = file.batch.column_by_name("trade_id").unwrap().as_string::<i32>().clone();
-        rows.extend(seq.values().iter().copied().zip(ids.iter().map(|id| id.unwrap().parse::<u64>().unwrap())));
+        let seq = file
+            .batch
+            .column_by_name("seq")
+            .unwrap()
+            .as_primitive::<Int64Type>()
+            .clone();
+        let ids = file
+            .batch
+            .column_by_name("trade_id")
+            .unwrap()
+            .as_string::<i32>()
+            .clone();
+        rows.extend(
+            seq.values()
+                .iter()
+                .copied()
+                .zip(ids.iter().map(|id| id.unwrap().parse::<u64>().unwrap())),
+        );
     }
     rows.sort_unstable();
-    assert!(rows.windows(2).all(|pair| pair[0].0 < pair[1].0), "a seq was given twice");
+    assert!(
+        rows.windows(2).all(|pair| pair[0].0 < pair[1].0),
+        "a seq was given twice"
+    );
     rows.into_iter().map(|(_, id)| id).collect()
 }
 
@@ -443,9 +559,19 @@ pub fn notes(spool: &Path, begin: &str) -> Vec<Value> {
     let mut lines = Vec::new();
     for entry in fs::read_dir(spool.join("_feed")).into_iter().flatten() {
         let path = entry.unwrap().path();
-        if path.file_name().unwrap().to_str().unwrap().starts_with(begin) {
+        if path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with(begin)
+        {
             let text = fs::read_to_string(&path).unwrap();
-            lines.extend(text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))));
+            lines.extend(
+                text.lines().map(|line| {
+                    serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))
+                }),
+            );
         }
     }
     lines
@@ -477,5 +603,7 @@ pub fn okx_trade(id: u64) -> String {
 
 /// Several trades of Binance.
 pub fn binance_trades(ids: impl IntoIterator<Item = u64>) -> Vec<Act> {
-    ids.into_iter().map(|id| Act::Text(binance_trade(id))).collect()
+    ids.into_iter()
+        .map(|id| Act::Text(binance_trade(id)))
+        .collect()
 }

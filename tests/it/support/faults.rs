@@ -1,5 +1,5 @@
-//! What a request to the store of the tests asks for, and the faults that can be put in its way: told one by one, or
-//! drawn from a seed.
+//! What a request to the store of the tests asks for, and the faults that can be put in its way:
+//! told one by one, or drawn from a seed.
 //!
 //! Refuses to know anything of S3 itself: `s3.rs` takes requests and gives answers.
 
@@ -45,9 +45,15 @@ pub struct Asked {
 impl Asked {
     pub fn of(head: &Parts) -> Self {
         let path = decoded(head.uri.path());
-        let key = path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key).to_owned();
+        let key = path
+            .trim_start_matches('/')
+            .split_once('/')
+            .map_or("", |(_, key)| key)
+            .to_owned();
         let query: BTreeMap<String, String> =
-            url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+            url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
+                .into_owned()
+                .collect();
         let has = |name: &str| query.contains_key(name);
         let kind = match head.method.as_str() {
             "GET" if has("uploads") => Kind::Uploads,
@@ -64,9 +70,20 @@ impl Asked {
             _ => Kind::Other,
         };
         let header = |name: &str| Some(head.headers.get(name)?.to_str().unwrap_or("?").to_owned());
-        let condition = ["if-none-match", "if-match"].iter().find_map(|n| Some(format!("{n} {}", header(n)?)));
-        let key = if key.is_empty() { query.get("prefix").cloned().unwrap_or_default() } else { key };
-        Self { kind, key, range: header("range"), condition }
+        let condition = ["if-none-match", "if-match"]
+            .iter()
+            .find_map(|n| Some(format!("{n} {}", header(n)?)));
+        let key = if key.is_empty() {
+            query.get("prefix").cloned().unwrap_or_default()
+        } else {
+            key
+        };
+        Self {
+            kind,
+            key,
+            range: header("range"),
+            condition,
+        }
     }
 
     pub fn is(&self, kind: Kind, end: &str) -> bool {
@@ -75,16 +92,29 @@ impl Asked {
 
     /// Whether this changes what lies in the store.
     pub fn writes(&self) -> bool {
-        !matches!(self.kind, Kind::Get | Kind::Head | Kind::List | Kind::Uploads)
+        !matches!(
+            self.kind,
+            Kind::Get | Kind::Head | Kind::List | Kind::Uploads
+        )
     }
 
     /// The same in every run: names that are drawn by chance are left out.
     fn fingerprint(&self) -> String {
         let by_chance = ["_probe/", "_runs/"];
-        let cut = by_chance.iter().find_map(|folder| Some(format!("{}{folder}", self.key.split_once(folder)?.0)));
+        let cut = by_chance
+            .iter()
+            .find_map(|folder| Some(format!("{}{folder}", self.key.split_once(folder)?.0)));
         let key = cut.unwrap_or_else(|| self.key.clone());
-        let condition = self.condition.as_deref().and_then(|c| c.split(' ').next()).unwrap_or_default();
-        format!("{:?} {key} {} {condition}", self.kind, self.range.as_deref().unwrap_or_default())
+        let condition = self
+            .condition
+            .as_deref()
+            .and_then(|c| c.split(' ').next())
+            .unwrap_or_default();
+        format!(
+            "{:?} {key} {} {condition}",
+            self.kind,
+            self.range.as_deref().unwrap_or_default()
+        )
     }
 }
 
@@ -102,7 +132,9 @@ fn decoded(path: &str) -> String {
     let bytes = path.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {
-        let hex = (bytes[at] == b'%').then(|| u8::from_str_radix(path.get(at + 1..at + 3)?, 16).ok()).flatten();
+        let hex = (bytes[at] == b'%')
+            .then(|| u8::from_str_radix(path.get(at + 1..at + 3)?, 16).ok())
+            .flatten();
         out.push(hex.unwrap_or(bytes[at]));
         at += if hex.is_some() { 3 } else { 1 };
     }
@@ -127,7 +159,8 @@ pub enum Answer {
     Dropped,
     /// No answer, ever.
     Hung,
-    /// The true answer without the second half of its body, then the connection closes. Without a body: dropped.
+    /// The true answer without the second half of its body, then the connection closes. Without a
+    /// body: dropped.
     Truncated,
     /// The true answer, a little later.
     Late,
@@ -141,12 +174,18 @@ pub struct Fault {
 
 /// The request is carried out, and then this is answered.
 pub const fn done(answer: Answer) -> Fault {
-    Fault { effect: Effect::Done, answer }
+    Fault {
+        effect: Effect::Done,
+        answer,
+    }
 }
 
 /// The request is not carried out; this is answered.
 pub const fn undone(answer: Answer) -> Fault {
-    Fault { effect: Effect::Undone, answer }
+    Fault {
+        effect: Effect::Undone,
+        answer,
+    }
 }
 
 /// What a storm is made of.
@@ -205,7 +244,12 @@ impl Script {
     }
 
     pub fn fault(&self, when: When, which: Range<usize>, fault: Fault) {
-        self.state().rules.push(Rule { when, which, seen: 0, fault });
+        self.state().rules.push(Rule {
+            when,
+            which,
+            seen: 0,
+            fault,
+        });
     }
 
     pub fn meanwhile(&self, when: When, what: Meanwhile) {
@@ -214,7 +258,8 @@ impl Script {
 
     pub fn storm(&self, seed: u64, percent: u64) {
         let mut state = self.state();
-        (state.storm, state.times, state.trace) = (Some((seed, percent)), BTreeMap::new(), Vec::new());
+        (state.storm, state.times, state.trace) =
+            (Some((seed, percent)), BTreeMap::new(), Vec::new());
     }
 
     /// No more faults; what was seen stays.
@@ -259,7 +304,11 @@ impl Script {
             let line = format!("{fingerprint} #{times}: {fault:?}");
             state.trace.push(line);
         }
-        state.seen.push(Seen { asked: asked.clone(), fault, status: None });
+        state.seen.push(Seen {
+            asked: asked.clone(),
+            fault,
+            status: None,
+        });
         (state.seen.len() - 1, meanwhile, fault)
     }
 
@@ -278,7 +327,12 @@ mod tests {
     use super::*;
 
     fn asked(method: &str, uri: &str) -> Asked {
-        let request = Request::builder().method(method).uri(uri).header("if-match", "\"a\"").body(()).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("if-match", "\"a\"")
+            .body(())
+            .unwrap();
         Asked::of(&request.into_parts().0)
     }
 
@@ -286,7 +340,11 @@ mod tests {
     fn requests_are_told_apart() {
         let check = |method: &str, uri: &str, kind: Kind, key: &str| {
             let asked = asked(method, uri);
-            assert_eq!((asked.kind, asked.key.as_str()), (kind, key), "{method} {uri}");
+            assert_eq!(
+                (asked.kind, asked.key.as_str()),
+                (kind, key),
+                "{method} {uri}"
+            );
             assert_eq!(asked.condition.as_deref(), Some("if-match \"a\""));
         };
         check("GET", "/b?list-type=2&prefix=a%2F", Kind::List, "a/");
@@ -305,8 +363,14 @@ mod tests {
     #[test]
     fn faults_meet_the_requests_that_are_meant() {
         let script = Script::default();
-        script.fault(Box::new(|a| a.kind == Kind::Put), 1..3, undone(Answer::Status(500)));
-        let faults: Vec<_> = ["PUT", "GET", "PUT", "PUT", "PUT"].map(|m| script.note(&asked(m, "/b/y")).2).into();
+        script.fault(
+            Box::new(|a| a.kind == Kind::Put),
+            1..3,
+            undone(Answer::Status(500)),
+        );
+        let faults: Vec<_> = ["PUT", "GET", "PUT", "PUT", "PUT"]
+            .map(|m| script.note(&asked(m, "/b/y")).2)
+            .into();
         let five = Some(undone(Answer::Status(500)));
         assert_eq!(faults, [None, None, five, five, None]);
         script.answered(4, 200);
@@ -325,9 +389,18 @@ mod tests {
             }
             script.trace()
         };
-        assert_eq!(storm(1, ["a", "b", "c", "d"]), storm(1, ["d", "c", "b", "a"]));
-        assert_ne!(storm(1, ["a", "b", "c", "d"]), storm(2, ["a", "b", "c", "d"]));
-        let met = storm(3, ["a", "b", "c", "d"]).iter().filter(|line| line.contains("Some")).count();
+        assert_eq!(
+            storm(1, ["a", "b", "c", "d"]),
+            storm(1, ["d", "c", "b", "a"])
+        );
+        assert_ne!(
+            storm(1, ["a", "b", "c", "d"]),
+            storm(2, ["a", "b", "c", "d"])
+        );
+        let met = storm(3, ["a", "b", "c", "d"])
+            .iter()
+            .filter(|line| line.contains("Some"))
+            .count();
         assert!((150..250).contains(&met), "{met} of 400");
     }
 }

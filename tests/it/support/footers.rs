@@ -1,9 +1,13 @@
-//! Parquet files that are nothing but a footer, put together byte by byte: no writer at hand makes them.
+//! Parquet files that are nothing but a footer, put together byte by byte: no writer at hand makes
+//! them.
 
 /// A file of no rows with one column below so many groups.
 pub fn nested(groups: usize) -> Vec<u8> {
     let mut elements = vec![vec![0x48, 1, b's', 0x15, 2, 0]];
-    elements.extend(std::iter::repeat_n(vec![0x35, 0, 0x18, 1, b'a', 0x15, 2, 0], groups));
+    elements.extend(std::iter::repeat_n(
+        vec![0x35, 0, 0x18, 1, b'a', 0x15, 2, 0],
+        groups,
+    ));
     elements.push(leaf());
     file(&elements, &[])
 }
@@ -22,7 +26,13 @@ fn leaf() -> Vec<u8> {
 }
 
 fn file(elements: &[Vec<u8>], groups: &[Vec<u8>]) -> Vec<u8> {
-    let footer = [vec![0x15, 4], list(elements), vec![0x16, 0], list(groups), vec![0]];
+    let footer = [
+        vec![0x15, 4],
+        list(elements),
+        vec![0x16, 0],
+        list(groups),
+        vec![0],
+    ];
     let footer = footer.concat();
     let length = (footer.len() as u32).to_le_bytes();
     [b"PAR1", &footer[..], &length, b"PAR1"].concat()
@@ -51,7 +61,12 @@ mod tests {
     fn the_reader_understands_a_footer_of_a_few_levels() {
         let file = nested(3);
         let metadata = ParquetMetaDataReader::decode_metadata(&file[4..file.len() - 8]).unwrap();
-        let path = metadata.file_metadata().schema_descr().column(0).path().string();
+        let path = metadata
+            .file_metadata()
+            .schema_descr()
+            .column(0)
+            .path()
+            .string();
         assert_eq!((metadata.num_row_groups(), path.as_str()), (0, "a.a.a.a"));
     }
 }

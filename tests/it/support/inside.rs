@@ -16,7 +16,11 @@ use super::run::NOW;
 const MEMORY: u64 = 256_000_000;
 
 pub fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 pub fn store(folder: &Path) -> Store {
@@ -45,15 +49,25 @@ pub async fn compact(root: &Path) -> Vec<Outcome> {
 
 pub async fn watched(root: &Path, options: &Options, watch: Arc<dyn Watch>) -> Vec<Outcome> {
     let [spool, archive] = ["spool", "archive"].map(|name| store(&root.join(name)));
-    compact::run(&spool, &archive, options, watch, &Stop::default()).await.unwrap().outcomes
+    compact::run(&spool, &archive, options, watch, &Stop::default())
+        .await
+        .unwrap()
+        .outcomes
 }
 
 /// All findings in `root/archive`.
 pub async fn findings(root: &Path) -> Vec<String> {
-    let options =
-        verify::Options { selection: Selection::all(), start: None, end: None, quick: false, memory_limit: MEMORY };
+    let options = verify::Options {
+        selection: Selection::all(),
+        start: None,
+        end: None,
+        quick: false,
+        memory_limit: MEMORY,
+    };
     let archive = store(&root.join("archive"));
-    let verified = verify::run(&archive, &options, &|| false, &mut |_| {}).await.unwrap();
+    let verified = verify::run(&archive, &options, &|| false, &mut |_| {})
+        .await
+        .unwrap();
     assert!(!verified.is_empty(), "there is a partition to verify");
     verified.into_iter().flat_map(|one| one.findings).collect()
 }

@@ -31,7 +31,11 @@ pub struct Listener {
 impl Listener {
     /// Answers the first requests with these codes, and all others with 200.
     pub fn new(answers: &[u16]) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let posted: Arc<Mutex<Vec<Posted>>> = Arc::default();
         let (seen, answers) = (Arc::clone(&posted), answers.to_vec());
         let handler = move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
@@ -42,17 +46,26 @@ impl Listener {
                 seen.push(Posted {
                     method: method.to_string(),
                     path: uri.path().to_owned(),
-                    kind: headers.get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned(),
+                    kind: headers
+                        .get("content-type")
+                        .map_or("", |kind| kind.to_str().unwrap())
+                        .to_owned(),
                     body: String::from_utf8(body.to_vec()).unwrap(),
                 });
                 StatusCode::from_u16(code).unwrap()
             }
         };
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .unwrap();
         let address = listener.local_addr().unwrap();
         let serving = axum::serve(listener, Router::new().fallback(handler));
         drop(runtime.spawn(async move { serving.await.unwrap() }));
-        Self { address, posted, _runtime: runtime }
+        Self {
+            address,
+            posted,
+            _runtime: runtime,
+        }
     }
 
     /// Its URL with this path.

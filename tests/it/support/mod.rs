@@ -1,7 +1,8 @@
-//! What the integration tests share: running the binary, making spool files of every kind, damaging them, reading the
-//! archive back, a store that speaks S3 and fails when it is told to.
+//! What the integration tests share: running the binary, making spool files of every kind, damaging
+//! them, reading the archive back, a store that speaks S3 and fails when it is told to.
 //!
-//! Refuses to use qlc's own code for what it checks, where the `parquet` crate or a few lines can do it.
+//! Refuses to use qlc's own code for what it checks, where the `parquet` crate or a few lines can
+//! do it.
 
 pub mod archive;
 pub mod damage;

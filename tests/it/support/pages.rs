@@ -1,7 +1,7 @@
 //! Where the pages of a Parquet file lie, to the byte.
 //!
-//! Reads page headers itself, because no public reader tells where a page's data begins. Knows Thrift's compact protocol
-//! as far as page headers use it.
+//! Reads page headers itself, because no public reader tells where a page's data begins. Knows
+//! Thrift's compact protocol as far as page headers use it.
 
 use std::ops::Range;
 
@@ -23,15 +23,22 @@ pub struct Page {
 
 /// The footer of a file.
 pub fn metadata(file: &[u8]) -> ParquetMetaData {
-    ParquetMetaDataReader::new().parse_and_finish(&Bytes::copy_from_slice(file)).unwrap()
+    ParquetMetaDataReader::new()
+        .parse_and_finish(&Bytes::copy_from_slice(file))
+        .unwrap()
 }
 
-/// The pages of a column in all row groups, in their order; a dictionary page comes before the data pages of its group.
+/// The pages of a column in all row groups, in their order; a dictionary page comes before the data
+/// pages of its group.
 pub fn of(file: &[u8], column: &str) -> Vec<Page> {
     let metadata = metadata(file);
     let mut pages = Vec::new();
     for (group, row_group) in metadata.row_groups().iter().enumerate() {
-        let chunk = row_group.columns().iter().find(|c| c.column_path().string() == column).expect("a column");
+        let chunk = row_group
+            .columns()
+            .iter()
+            .find(|c| c.column_path().string() == column)
+            .expect("a column");
         let (start, length) = chunk.byte_range();
         let mut at = start as usize;
         let end = at + length as usize;
@@ -44,7 +51,12 @@ pub fn of(file: &[u8], column: &str) -> Vec<Page> {
                 _ => PageType::DATA_PAGE_V2,
             };
             let after = body + fields[3] as usize;
-            pages.push(Page { group, kind, header: at..body, body: body..after });
+            pages.push(Page {
+                group,
+                kind,
+                header: at..body,
+                body: body..after,
+            });
             at = after;
         }
         assert_eq!(at, end, "the pages of a chunk fill it");
@@ -52,7 +64,8 @@ pub fn of(file: &[u8], column: &str) -> Vec<Page> {
     pages
 }
 
-/// The integers among a page header's first fields (1 type, 2 size, 3 compressed size, 4 CRC), and where it ends.
+/// The integers among a page header's first fields (1 type, 2 size, 3 compressed size, 4 CRC), and
+/// where it ends.
 fn header(file: &[u8], at: usize) -> ([i64; 5], usize) {
     let mut reader = Compact { file, at };
     let mut fields = [0; 5];

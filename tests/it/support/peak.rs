@@ -27,7 +27,10 @@ pub fn near_the_least_limit(place: &Place, args: &[&str]) -> Ran {
 #[track_caller]
 fn resident(place: &Place, args: &[&str], allowed: u64) -> Ran {
     // What is put aside goes to the folder for that, and not to one that may lie in memory.
-    let child = place.spawn(args, &[("QLC_MEMORY_LIMIT", LEAST), ("TMPDIR", "/nonexistent")]);
+    let child = place.spawn(
+        args,
+        &[("QLC_MEMORY_LIMIT", LEAST), ("TMPDIR", "/nonexistent")],
+    );
     let (pid, ended) = (child.id(), AtomicBool::new(false));
     // Beside it what the program says is read: one that waits for its reader never ends.
     let (ran, most) = std::thread::scope(|scope| {
@@ -50,6 +53,8 @@ fn resident(place: &Place, args: &[&str], allowed: u64) -> Ran {
 /// The most that the process had resident until now, in bytes.
 fn peak(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }

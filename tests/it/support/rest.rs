@@ -1,5 +1,5 @@
-//! The requests of exchanges and proxies on loopback: an HTTP server whose answers a test sets, a proxy that leads everywhere to
-//! one place.
+//! The requests of exchanges and proxies on loopback: an HTTP server whose answers a test sets, a
+//! proxy that leads everywhere to one place.
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +20,10 @@ impl Rest {
     pub fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (answers, asked) =
-            (Arc::<Mutex<BTreeMap<String, String>>>::default(), Arc::<Mutex<BTreeMap<_, usize>>>::default());
+        let (answers, asked) = (
+            Arc::<Mutex<BTreeMap<String, String>>>::default(),
+            Arc::<Mutex<BTreeMap<_, usize>>>::default(),
+        );
         let (shared, counted) = (Arc::clone(&answers), Arc::clone(&asked));
         drop(thread::spawn(move || {
             for stream in listener.incoming() {
@@ -30,18 +32,28 @@ impl Rest {
                 let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
                 *counted.lock().unwrap().entry(path.clone()).or_default() += 1;
                 let body = shared.lock().unwrap().get(&path).cloned();
-                let (status, body) = body.map_or(("404 Not Found", String::new()), |body| ("200 OK", body));
+                let (status, body) =
+                    body.map_or(("404 Not Found", String::new()), |body| ("200 OK", body));
                 let length = body.len();
-                let _ =
-                    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                );
             }
         }));
-        Self { address, answers, asked }
+        Self {
+            address,
+            answers,
+            asked,
+        }
     }
 
     /// The flags that point a collector here.
     pub fn endpoint(&self, name: &str) -> [String; 2] {
-        ["--endpoint".to_owned(), format!("{name}=http://{}", self.address)]
+        [
+            "--endpoint".to_owned(),
+            format!("{name}=http://{}", self.address),
+        ]
     }
 
     /// What is answered to a path from now on.
@@ -57,9 +69,12 @@ impl Rest {
     /// What OKX lists.
     pub fn okx(&self, names: &[&str]) {
         let one = |name: &&str| {
-            format!(r#"{{"instId":"{name}","state":"live","tickSz":"0.1","lotSz":"1","ctVal":"0.01","ctMult":"1"}}"#)
+            format!(
+                r#"{{"instId":"{name}","state":"live","tickSz":"0.1","lotSz":"1","ctVal":"0.01","ctMult":"1"}}"#
+            )
         };
-        let (futures, swaps): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| !name.ends_with("-SWAP"));
+        let (futures, swaps): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| !name.ends_with("-SWAP"));
         for (kind, names) in [("SWAP", swaps), ("FUTURES", futures)] {
             let data: Vec<String> = names.iter().map(one).collect();
             let body = format!(r#"{{"code":"0","data":[{}],"msg":""}}"#, data.join(","));
@@ -94,10 +109,19 @@ impl Proxy {
         drop(thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
-                let wanted = if socks { socks5(&mut stream) } else { connect(&mut stream) };
+                let wanted = if socks {
+                    socks5(&mut stream)
+                } else {
+                    connect(&mut stream)
+                };
                 noted.lock().unwrap().push(wanted);
-                let Ok(there) = TcpStream::connect(to) else { return };
-                for (mut from, mut to) in [(stream.try_clone().unwrap(), there.try_clone().unwrap()), (there, stream)] {
+                let Ok(there) = TcpStream::connect(to) else {
+                    return;
+                };
+                for (mut from, mut to) in [
+                    (stream.try_clone().unwrap(), there.try_clone().unwrap()),
+                    (there, stream),
+                ] {
                     drop(thread::spawn(move || std::io::copy(&mut from, &mut to)));
                 }
             }
@@ -108,8 +132,13 @@ impl Proxy {
 
 fn connect(stream: &mut TcpStream) -> String {
     let head = head(stream);
-    stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
-    let login = head.lines().find_map(|line| line.strip_prefix("Proxy-Authorization: ")).unwrap_or("nobody");
+    stream
+        .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        .unwrap();
+    let login = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Proxy-Authorization: "))
+        .unwrap_or("nobody");
     format!("{} by {login}", head.split(' ').nth(1).unwrap())
 }
 
@@ -126,5 +155,8 @@ fn socks5(stream: &mut TcpStream) -> String {
     let host = String::from_utf8(take(stream, length)).unwrap();
     let port = take(stream, 2);
     stream.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 1]).unwrap();
-    format!("{host}:{} by nobody", u16::from(port[0]) << 8 | u16::from(port[1]))
+    format!(
+        "{host}:{} by nobody",
+        u16::from(port[0]) << 8 | u16::from(port[1])
+    )
 }

@@ -1,6 +1,8 @@
-//! Spool files that no writer at hand makes: with page checksums, or with statistics that are not those of the rows.
+//! Spool files that no writer at hand makes: with page checksums, or with statistics that are not
+//! those of the rows.
 //!
-//! A file of one row group is taken apart into its column chunks and put together again with one of them changed.
+//! A file of one row group is taken apart into its column chunks and put together again with one of
+//! them changed.
 
 use bytes::Bytes;
 use parquet::{
@@ -24,7 +26,10 @@ pub enum Checksum {
 pub fn with_checksum(file: &[u8], column: &str, checksum: Checksum) -> Vec<u8> {
     rewritten(file, column, |chunk, metadata| {
         let all = pages::of(file, column);
-        let page = all.iter().find(|p| p.kind == parquet::basic::PageType::DATA_PAGE).expect("a page of version 1");
+        let page = all
+            .iter()
+            .find(|p| p.kind == parquet::basic::PageType::DATA_PAGE)
+            .expect("a page of version 1");
         let start = all[0].header.start;
         let crc = crc32(&file[page.body.clone()]) ^ u32::from(checksum == Checksum::Wrong);
         let header = with_field_4(&file[page.header.clone()], crc.cast_signed());
@@ -32,7 +37,11 @@ pub fn with_checksum(file: &[u8], column: &str, checksum: Checksum) -> Vec<u8> {
         changed.extend_from_slice(&header);
         changed.extend_from_slice(&chunk[page.body.start - start..]);
         let more = (changed.len() - chunk.len()) as i64;
-        let metadata = metadata.into_builder().set_total_compressed_size(chunk.len() as i64 + more).build().unwrap();
+        let metadata = metadata
+            .into_builder()
+            .set_total_compressed_size(chunk.len() as i64 + more)
+            .build()
+            .unwrap();
         (changed, metadata)
     })
 }
@@ -41,14 +50,28 @@ pub fn with_checksum(file: &[u8], column: &str, checksum: Checksum) -> Vec<u8> {
 pub fn with_span(file: &[u8], column: &str, min: i64, max: i64) -> Vec<u8> {
     rewritten(file, column, |chunk, metadata| {
         let statistics = Statistics::int64(Some(min), Some(max), None, Some(0), false);
-        (chunk.to_vec(), metadata.into_builder().set_statistics(statistics).build().unwrap())
+        (
+            chunk.to_vec(),
+            metadata
+                .into_builder()
+                .set_statistics(statistics)
+                .build()
+                .unwrap(),
+        )
     })
 }
 
 /// The file with these statistics of a column in its footer.
 pub fn with_statistics(file: &[u8], column: &str, statistics: &Statistics) -> Vec<u8> {
     rewritten(file, column, |chunk, metadata| {
-        (chunk.to_vec(), metadata.into_builder().set_statistics(statistics.clone()).build().unwrap())
+        (
+            chunk.to_vec(),
+            metadata
+                .into_builder()
+                .set_statistics(statistics.clone())
+                .build()
+                .unwrap(),
+        )
     })
 }
 
@@ -57,7 +80,14 @@ pub fn with_constant(file: &[u8], column: &str, value: &str) -> Vec<u8> {
     rewritten(file, column, |chunk, metadata| {
         let value = || Some(value.as_bytes().to_vec().into());
         let statistics = Statistics::byte_array(value(), value(), None, Some(0), false);
-        (chunk.to_vec(), metadata.into_builder().set_statistics(statistics).build().unwrap())
+        (
+            chunk.to_vec(),
+            metadata
+                .into_builder()
+                .set_statistics(statistics)
+                .build()
+                .unwrap(),
+        )
     })
 }
 
@@ -103,11 +133,15 @@ fn rewritten(
     written
 }
 
-/// A page header of version 1 with the integer field 4 (the checksum) put between field 3 and field 5.
+/// A page header of version 1 with the integer field 4 (the checksum) put between field 3 and field
+/// 5.
 fn with_field_4(header: &[u8], value: i32) -> Vec<u8> {
     let mut at = 0;
     for _ in 0..3 {
-        assert_eq!(header[at], 0x15, "the first three fields are integers, one after another");
+        assert_eq!(
+            header[at], 0x15,
+            "the first three fields are integers, one after another"
+        );
         at += 1;
         while header[at] & 0x80 != 0 {
             at += 1;
@@ -130,7 +164,13 @@ fn with_field_4(header: &[u8], value: i32) -> Vec<u8> {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 {
+                crc >> 1 ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            }
+        })
     })
 }
 
@@ -155,8 +195,19 @@ mod tests {
         assert!(failure.to_lowercase().contains("crc"), "{failure}");
         let spanned = decode(&with_span(&file, "ts_event", 5, 6)).unwrap();
         assert_eq!(spanned.batch, sealed.batch());
-        assert_eq!(spanned.metadata.row_group(0).sorting_columns().unwrap().len(), 2);
-        let Some(Statistics::Int64(s)) = spanned.metadata.row_group(0).column(0).statistics() else { panic!() };
+        assert_eq!(
+            spanned
+                .metadata
+                .row_group(0)
+                .sorting_columns()
+                .unwrap()
+                .len(),
+            2
+        );
+        let Some(Statistics::Int64(s)) = spanned.metadata.row_group(0).column(0).statistics()
+        else {
+            panic!()
+        };
         assert_eq!((s.min_opt(), s.max_opt()), (Some(&5), Some(&6)));
         assert!(spanned.footer.contains_key("qlc.row_hash"));
     }

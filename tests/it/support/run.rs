@@ -1,4 +1,5 @@
-//! Runs the real binary on a spool and an archive of its own: in folders, or in a bucket of the tests' own store.
+//! Runs the real binary on a spool and an archive of its own: in folders, or in a bucket of the
+//! tests' own store.
 
 use std::{
     fmt,
@@ -51,14 +52,19 @@ impl Place {
         Self::of(self.server.clone(), false)
     }
 
-    /// Where nothing waits for a disk, if the machine has such a place: for tests of very many runs.
+    /// Where nothing waits for a disk, if the machine has such a place: for tests of very many
+    /// runs.
     pub fn in_memory() -> Self {
         Self::within(memory().unwrap(), None, false)
     }
 
     /// Likewise, with the archive in a bucket, and the spool as well if it shall be.
     pub fn in_memory_on_s3(remote_spool: bool) -> Self {
-        Self::within(memory().unwrap(), Some(Arc::new(Server::within(memory().unwrap()))), remote_spool)
+        Self::within(
+            memory().unwrap(),
+            Some(Arc::new(Server::within(memory().unwrap()))),
+            remote_spool,
+        )
     }
 
     fn of(server: Option<Arc<Server>>, remote_spool: bool) -> Self {
@@ -66,7 +72,11 @@ impl Place {
     }
 
     fn within(dir: TempDir, server: Option<Arc<Server>>, remote_spool: bool) -> Self {
-        let place = Self { dir, server, remote_spool };
+        let place = Self {
+            dir,
+            server,
+            remote_spool,
+        };
         std::fs::create_dir_all(place.spool()).unwrap();
         place
     }
@@ -95,7 +105,10 @@ impl Place {
 
     /// The files of the archive; those of a bucket are to be looked at only. Not made beforehand.
     pub fn archive(&self) -> PathBuf {
-        self.server.as_ref().map_or_else(|| self.dir.path().join("archive"), |server| server.folder(ARCHIVE))
+        self.server.as_ref().map_or_else(
+            || self.dir.path().join("archive"),
+            |server| server.folder(ARCHIVE),
+        )
     }
 
     /// Where runs are spilled, apart from those of all other tests. Not made beforehand.
@@ -136,17 +149,29 @@ impl Place {
     #[track_caller]
     pub fn is_tidy(&self) {
         let unfinished = |path: &String| Path::new(path).extension().is_some_and(|e| e == "tmp");
-        let left: Vec<String> = listing(&self.archive()).into_keys().filter(unfinished).collect();
+        let left: Vec<String> = listing(&self.archive())
+            .into_keys()
+            .filter(unfinished)
+            .collect();
         assert_eq!(left, Vec::<String>::new(), "temporary files are left");
-        let left: Vec<_> = std::fs::read_dir(self.spill()).into_iter().flatten().map(|e| e.unwrap().path()).collect();
+        let left: Vec<_> = std::fs::read_dir(self.spill())
+            .into_iter()
+            .flatten()
+            .map(|e| e.unwrap().path())
+            .collect();
         assert_eq!(left, Vec::<PathBuf>::new(), "scratch folders are left");
     }
 
-    /// Likewise, and fails if a bucket holds a probe or an upload that nobody will complete, as a killed run may leave it.
+    /// Likewise, and fails if a bucket holds a probe or an upload that nobody will complete, as a
+    /// killed run may leave it.
     #[track_caller]
     pub fn leaves_nothing(&self) {
         self.is_tidy();
-        assert_eq!(self.left_in_bucket(), Vec::<String>::new(), "probes and uploads are left");
+        assert_eq!(
+            self.left_in_bucket(),
+            Vec::<String>::new(),
+            "probes and uploads are left"
+        );
     }
 
     /// Whether the archive is in a bucket, and a probe or an upload is left there.
@@ -155,8 +180,12 @@ impl Place {
     }
 
     fn left_in_bucket(&self) -> Vec<String> {
-        let probes = listing(&self.archive()).into_keys().filter(|key| key.starts_with("_probe/"));
-        probes.chain(self.server.iter().flat_map(|server| server.uploads())).collect()
+        let probes = listing(&self.archive())
+            .into_keys()
+            .filter(|key| key.starts_with("_probe/"));
+        probes
+            .chain(self.server.iter().flat_map(|server| server.uploads()))
+            .collect()
     }
 
     /// Runs `qlc` on this spool and archive.
@@ -183,13 +212,17 @@ impl Place {
         finish(self.command_on(archive.into(), args, &[]))
     }
 
-    /// Runs `qlc` where a write fails that would make a file larger than `blocks` of 512 bytes, as on a full disk.
+    /// Runs `qlc` where a write fails that would make a file larger than `blocks` of 512 bytes, as
+    /// on a full disk.
     pub fn qlc_short_of_room(&self, blocks: u32, args: &[&str]) -> Ran {
         let bare = self.command(args, &[]);
         let mut command = Command::new("sh");
         // The signal that comes with the limit is ignored, so that the write returns an error.
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-        let _ = command.args(["-c", &script]).arg(bare.get_program()).args(bare.get_args());
+        let _ = command
+            .args(["-c", &script])
+            .arg(bare.get_program())
+            .args(bare.get_args());
         for (name, value) in bare.get_envs() {
             let _ = match value {
                 Some(value) => command.env(name, value),
@@ -202,7 +235,11 @@ impl Place {
 
     /// Begins `qlc` on this spool and archive, to be killed or signalled on its way.
     pub fn spawn(&self, args: &[&str], env: &[(&str, &str)]) -> Child {
-        self.command(args, env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        self.command(args, env)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// With another archive than the place's own.
@@ -210,13 +247,23 @@ impl Place {
         finish(self.command_on(archive.into(), args, env))
     }
 
-    /// Runs `qlc` on these spools in place of its own, each as `--spool` takes it; with none it is for `env` to name them.
+    /// Runs `qlc` on these spools in place of its own, each as `--spool` takes it; with none it is
+    /// for `env` to name them.
     pub fn on_spools(&self, spools: &[&str], args: &[&str], env: &[(&str, &str)]) -> Ran {
-        finish(self.command_of(spools.iter().map(PathBuf::from), self.archive_url(), args, env))
+        finish(self.command_of(
+            spools.iter().map(PathBuf::from),
+            self.archive_url(),
+            args,
+            env,
+        ))
     }
 
     fn archive_url(&self) -> PathBuf {
-        if self.server.is_some() { url(ARCHIVE) } else { self.archive() }
+        if self.server.is_some() {
+            url(ARCHIVE)
+        } else {
+            self.archive()
+        }
     }
 
     fn command(&self, args: &[&str], env: &[(&str, &str)]) -> Command {
@@ -224,7 +271,11 @@ impl Place {
     }
 
     fn command_on(&self, archive: PathBuf, args: &[&str], env: &[(&str, &str)]) -> Command {
-        let spool = if self.remote_spool { url(SPOOL) } else { self.spool() };
+        let spool = if self.remote_spool {
+            url(SPOOL)
+        } else {
+            self.spool()
+        };
         self.command_of([spool], archive, args, env)
     }
 
@@ -245,7 +296,10 @@ impl Place {
             // Nobody's own profile may reach into the tests.
             let _ = command.env("HOME", self.root()).envs(server.env());
         }
-        let _ = command.args(args).envs(env.iter().copied()).current_dir(self.root());
+        let _ = command
+            .args(args)
+            .envs(env.iter().copied())
+            .current_dir(self.root());
         command
     }
 }
@@ -266,9 +320,12 @@ pub fn qlc(args: &[&str]) -> Ran {
     finish(command)
 }
 
-/// The program under test: the one that cargo built beside the tests, or the one that `TEST_QLC` names, such as an
-/// installed package's.
-#[expect(clippy::disallowed_methods, reason = "there is no command line to name the program with")]
+/// The program under test: the one that cargo built beside the tests, or the one that `TEST_QLC`
+/// names, such as an installed package's.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no command line to name the program with"
+)]
 pub fn program() -> String {
     std::env::var("TEST_QLC").unwrap_or_else(|_| env!("CARGO_BIN_EXE_qlc").to_owned())
 }
@@ -304,12 +361,20 @@ pub struct Ran {
 impl Ran {
     fn of(said: String, output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self { said, code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Self {
+            said,
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 
     /// Waits for what was begun by [`Place::spawn`].
     pub fn of_child(child: Child) -> Self {
-        Self::of("a run among others".to_owned(), child.wait_with_output().unwrap())
+        Self::of(
+            "a run among others".to_owned(),
+            child.wait_with_output().unwrap(),
+        )
     }
 
     /// Fails, showing everything, unless the exit code is this one.
@@ -322,7 +387,10 @@ impl Ran {
     /// Fails, showing everything, unless stdout or stderr holds `text`.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(self.stdout.contains(text) || self.stderr.contains(text), "{text:?} is not in\n{self}");
+        assert!(
+            self.stdout.contains(text) || self.stderr.contains(text),
+            "{text:?} is not in\n{self}"
+        );
         self
     }
 
@@ -330,7 +398,11 @@ impl Ran {
     #[track_caller]
     pub fn json(&self) -> Vec<serde_json::Value> {
         let lines = self.stdout.lines().filter(|line| !line.trim().is_empty());
-        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}\n{self}"))).collect()
+        lines
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}\n{self}"))
+            })
+            .collect()
     }
 }
 
@@ -348,8 +420,19 @@ mod tests {
     #[test]
     fn lines_of_stdout_are_read_as_objects() {
         let stdout = "{\"a\": 1}\n\n{\"a\": 2}\n".to_owned();
-        let ran = Ran { said: "qlc".to_owned(), code: Some(0), stdout, stderr: String::new() };
-        assert_eq!(ran.json().iter().map(|o| o["a"].as_i64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
+        let ran = Ran {
+            said: "qlc".to_owned(),
+            code: Some(0),
+            stdout,
+            stderr: String::new(),
+        };
+        assert_eq!(
+            ran.json()
+                .iter()
+                .map(|o| o["a"].as_i64())
+                .collect::<Vec<_>>(),
+            [Some(1), Some(2)]
+        );
         let ran = ran.ended(0).says("2}");
         assert!(ran.to_string().contains("--- stderr"));
     }
@@ -358,13 +441,19 @@ mod tests {
     fn files_are_put_where_they_are_told() {
         let place = Place::new();
         let path = place.put("exchange=a/stream=b/symbol=c/d.parquet", b"PAR1");
-        assert_eq!(path, place.spool().join("exchange=a/stream=b/symbol=c/d.parquet"));
+        assert_eq!(
+            path,
+            place.spool().join("exchange=a/stream=b/symbol=c/d.parquet")
+        );
         assert_eq!(std::fs::read(path).unwrap(), b"PAR1");
     }
 
     #[test]
     fn a_run_that_was_begun_can_be_waited_for() {
-        let ended = Place::new().spawn(&["--help"], &[("QLC_SPOOL", "elsewhere")]).wait_with_output().unwrap();
+        let ended = Place::new()
+            .spawn(&["--help"], &[("QLC_SPOOL", "elsewhere")])
+            .wait_with_output()
+            .unwrap();
         assert_eq!(ended.status.code(), Some(0));
     }
 }

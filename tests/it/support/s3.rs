@@ -1,9 +1,10 @@
-//! An S3 server in the process of the tests: `s3s-fs` on a folder that goes when the server does, on a port of loopback,
-//! with the faults of `faults.rs` in front of it. Signatures are checked.
+//! An S3 server in the process of the tests: `s3s-fs` on a folder that goes when the server does,
+//! on a port of loopback, with the faults of `faults.rs` in front of it. Signatures are checked.
 //!
-//! What `s3s-fs` lacks is added, because qlc is entitled to it: preconditions that hold when requests come side by side,
-//! also on reads; checksums looked at before anything is kept; lists with tags and times to the second; a list of begun
-//! uploads. Refuses requests for any bucket but one.
+//! What `s3s-fs` lacks is added, because qlc is entitled to it: preconditions that hold when
+//! requests come side by side, also on reads; checksums looked at before anything is kept; lists
+//! with tags and times to the second; a list of begun uploads. Refuses requests for any bucket but
+//! one.
 
 use std::{
     collections::BTreeMap,
@@ -74,11 +75,18 @@ impl Server {
     /// A server on this folder, which is empty yet.
     pub fn within(root: TempDir) -> Self {
         fs::create_dir(root.path().join(BUCKET)).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (conditions, uploads) = (Arc::new(AtomicU8::new(0)), Arc::<Uploads>::default());
-        let listing = Arc::new(Listing { page: AtomicI32::new(1000), odd: Mutex::default() });
+        let listing = Arc::new(Listing {
+            page: AtomicI32::new(1000),
+            odd: Mutex::default(),
+        });
         let disk = Disk {
             files: FileSystem::new(root.path()).unwrap(),
             conditions: Arc::clone(&conditions),
@@ -90,7 +98,15 @@ impl Server {
         let mut service = s3s::service::S3ServiceBuilder::new(disk);
         service.set_auth(s3s::auth::SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         drop(runtime.spawn(wire::serve(listener, service.build(), Arc::clone(&script))));
-        Self { root, port, script, conditions, uploads, listing, runtime: Some(runtime) }
+        Self {
+            root,
+            port,
+            script,
+            conditions,
+            uploads,
+            listing,
+            runtime: Some(runtime),
+        }
     }
 
     pub fn endpoint(&self) -> String {
@@ -142,7 +158,11 @@ impl Server {
 
     /// An object of one byte is listed under this key, which need not be one that a file can have.
     pub fn list_also(&self, key: &str) {
-        self.listing.odd.lock().unwrap_or_else(PoisonError::into_inner).push(key.to_owned());
+        self.listing
+            .odd
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(key.to_owned());
     }
 
     pub fn set_conditions(&self, conditions: Conditions) {
@@ -150,12 +170,21 @@ impl Server {
     }
 
     /// The requests `which` (counted from 0) of those that are meant meet this fault.
-    pub fn fault(&self, when: impl Fn(&Asked) -> bool + Send + 'static, which: Range<usize>, fault: Fault) {
+    pub fn fault(
+        &self,
+        when: impl Fn(&Asked) -> bool + Send + 'static,
+        which: Range<usize>,
+        fault: Fault,
+    ) {
         self.script.fault(Box::new(when), which, fault);
     }
 
     /// Does something before the first request that is meant is carried out.
-    pub fn meanwhile(&self, when: impl Fn(&Asked) -> bool + Send + 'static, what: impl FnOnce() + Send + 'static) {
+    pub fn meanwhile(
+        &self,
+        when: impl Fn(&Asked) -> bool + Send + 'static,
+        what: impl FnOnce() + Send + 'static,
+    ) {
         self.script.meanwhile(Box::new(when), Box::new(what));
     }
 
@@ -233,11 +262,20 @@ struct Disk {
 impl Disk {
     async fn tag(&self, bucket: &str, key: &str) -> Option<dto::ETag> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        let request = request(dto::HeadObjectInput { bucket, key, ..Default::default() });
+        let request = request(dto::HeadObjectInput {
+            bucket,
+            key,
+            ..Default::default()
+        });
         self.files.head_object(request).await.ok()?.output.e_tag
     }
 
-    async fn read_allowed(&self, bucket: &str, key: &str, if_match: Option<&dto::ETagCondition>) -> S3Result<()> {
+    async fn read_allowed(
+        &self,
+        bucket: &str,
+        key: &str,
+        if_match: Option<&dto::ETagCondition>,
+    ) -> S3Result<()> {
         let tag = self.tag(bucket, key).await;
         match (if_match.and_then(dto::ETagCondition::as_etag), tag) {
             (Some(wanted), Some(tag)) if *wanted != tag => {
@@ -247,7 +285,8 @@ impl Disk {
         }
     }
 
-    /// Looks at the preconditions of a write and takes them away, unless `s3s-fs` shall look at them under the lock.
+    /// Looks at the preconditions of a write and takes them away, unless `s3s-fs` shall look at
+    /// them under the lock.
     async fn write_allowed(
         &self,
         bucket: &str,
@@ -263,7 +302,9 @@ impl Disk {
         if conditions == Conditions::Raced as u8 {
             let tag = self.tag(bucket, key).await;
             let wanted = if_match.as_ref().and_then(dto::ETagCondition::as_etag);
-            if if_none_match.is_some() && tag.is_some() || wanted.is_some() && wanted != tag.as_ref() {
+            if if_none_match.is_some() && tag.is_some()
+                || wanted.is_some() && wanted != tag.as_ref()
+            {
                 return Err(s3_error!(PreconditionFailed, "looked at too early"));
             }
             tokio::time::sleep(Duration::from_millis(150)).await;
@@ -281,7 +322,11 @@ impl Disk {
     }
 
     fn end_upload(&self, id: &str) {
-        let _ = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let _ = self
+            .uploads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
     }
 }
 
@@ -313,22 +358,39 @@ fn url_encoded(key: &str) -> String {
 /// S3 tells times in whole seconds.
 fn to_the_second(time: &dto::Timestamp) -> dto::Timestamp {
     let mut text = Vec::new();
-    time.format(dto::TimestampFormat::EpochSeconds, &mut text).unwrap();
+    time.format(dto::TimestampFormat::EpochSeconds, &mut text)
+        .unwrap();
     let seconds: f64 = String::from_utf8(text).unwrap().parse().unwrap();
     dto::Timestamp::from(UNIX_EPOCH + Duration::from_secs(seconds as u64))
 }
 
 #[async_trait::async_trait]
 impl S3 for Disk {
-    async fn get_object(&self, req: S3Request<dto::GetObjectInput>) -> S3Result<S3Response<dto::GetObjectOutput>> {
+    async fn get_object(
+        &self,
+        req: S3Request<dto::GetObjectInput>,
+    ) -> S3Result<S3Response<dto::GetObjectOutput>> {
         let _turn = self.turn.read().await;
-        self.read_allowed(&req.input.bucket, &req.input.key, req.input.if_match.as_ref()).await?;
+        self.read_allowed(
+            &req.input.bucket,
+            &req.input.key,
+            req.input.if_match.as_ref(),
+        )
+        .await?;
         self.files.get_object(req).await
     }
 
-    async fn head_object(&self, req: S3Request<dto::HeadObjectInput>) -> S3Result<S3Response<dto::HeadObjectOutput>> {
+    async fn head_object(
+        &self,
+        req: S3Request<dto::HeadObjectInput>,
+    ) -> S3Result<S3Response<dto::HeadObjectOutput>> {
         let _turn = self.turn.read().await;
-        self.read_allowed(&req.input.bucket, &req.input.key, req.input.if_match.as_ref()).await?;
+        self.read_allowed(
+            &req.input.bucket,
+            &req.input.key,
+            req.input.if_match.as_ref(),
+        )
+        .await?;
         self.files.head_object(req).await
     }
 
@@ -338,12 +400,17 @@ impl S3 for Disk {
     ) -> S3Result<S3Response<dto::ListObjectsV2Output>> {
         let _turn = self.turn.read().await;
         let bucket = req.input.bucket.clone();
-        let (prefix, token) = (req.input.prefix.clone(), req.input.continuation_token.clone());
+        let (prefix, token) = (
+            req.input.prefix.clone(),
+            req.input.continuation_token.clone(),
+        );
         let is_encoded = req.input.encoding_type.is_some();
         req.input.max_keys = Some(self.listing.page.load(Ordering::SeqCst));
         let mut listed = self.files.list_objects_v2(req).await?;
         for object in listed.output.contents.iter_mut().flatten() {
-            object.e_tag = self.tag(&bucket, object.key.as_deref().unwrap_or_default()).await;
+            object.e_tag = self
+                .tag(&bucket, object.key.as_deref().unwrap_or_default())
+                .await;
             object.last_modified = object.last_modified.as_ref().map(to_the_second);
         }
         let next = listed.output.next_continuation_token.clone();
@@ -352,7 +419,12 @@ impl S3 for Disk {
                 && token.as_ref().is_none_or(|token| *key > token)
                 && next.as_ref().is_none_or(|next| *key <= next)
         };
-        let odd = self.listing.odd.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let odd = self
+            .listing
+            .odd
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let contents = listed.output.contents.get_or_insert_default();
         contents.extend(odd.iter().filter(is_here).map(|key| dto::Object {
             key: Some(key.clone()),
@@ -370,9 +442,18 @@ impl S3 for Disk {
         Ok(listed)
     }
 
-    async fn put_object(&self, mut req: S3Request<dto::PutObjectInput>) -> S3Result<S3Response<dto::PutObjectOutput>> {
+    async fn put_object(
+        &self,
+        mut req: S3Request<dto::PutObjectInput>,
+    ) -> S3Result<S3Response<dto::PutObjectOutput>> {
         let input = &mut req.input;
-        self.write_allowed(&input.bucket, &input.key, &mut input.if_match, &mut input.if_none_match).await?;
+        self.write_allowed(
+            &input.bucket,
+            &input.key,
+            &mut input.if_match,
+            &mut input.if_none_match,
+        )
+        .await?;
         let _turn = self.turn.write().await;
         self.files.put_object(req).await
     }
@@ -384,11 +465,18 @@ impl S3 for Disk {
         let key = req.input.key.clone();
         let created = self.files.create_multipart_upload(req).await?;
         let id = created.output.upload_id.clone().unwrap_or_default();
-        let _ = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (key, SystemTime::now()));
+        let _ = self
+            .uploads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, (key, SystemTime::now()));
         Ok(created)
     }
 
-    async fn upload_part(&self, req: S3Request<dto::UploadPartInput>) -> S3Result<S3Response<dto::UploadPartOutput>> {
+    async fn upload_part(
+        &self,
+        req: S3Request<dto::UploadPartInput>,
+    ) -> S3Result<S3Response<dto::UploadPartOutput>> {
         self.upload(&req.input.upload_id)?;
         let checksum_sha256 = req.input.checksum_sha256.clone();
         let mut taken = self.files.upload_part(req).await?;
@@ -403,7 +491,13 @@ impl S3 for Disk {
     ) -> S3Result<S3Response<dto::CompleteMultipartUploadOutput>> {
         let (id, input) = (req.input.upload_id.clone(), &mut req.input);
         self.upload(&id)?;
-        self.write_allowed(&input.bucket, &input.key, &mut input.if_match, &mut input.if_none_match).await?;
+        self.write_allowed(
+            &input.bucket,
+            &input.key,
+            &mut input.if_match,
+            &mut input.if_none_match,
+        )
+        .await?;
         let _turn = self.turn.write().await;
         let completed = self.files.complete_multipart_upload(req).await?;
         self.end_upload(&id);
@@ -427,7 +521,9 @@ impl S3 for Disk {
     ) -> S3Result<S3Response<dto::ListMultipartUploadsOutput>> {
         let prefix = req.input.prefix.unwrap_or_default();
         let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = uploads.iter().filter(|(_, (key, _))| key.starts_with(&prefix));
+        let found = uploads
+            .iter()
+            .filter(|(_, (key, _))| key.starts_with(&prefix));
         let of = |(id, (key, begun)): (&String, &(String, SystemTime))| dto::MultipartUpload {
             key: Some(key.clone()),
             upload_id: Some(id.clone()),
@@ -459,7 +555,10 @@ impl S3 for Disk {
         self.files.delete_objects(req).await
     }
 
-    async fn head_bucket(&self, req: S3Request<dto::HeadBucketInput>) -> S3Result<S3Response<dto::HeadBucketOutput>> {
+    async fn head_bucket(
+        &self,
+        req: S3Request<dto::HeadBucketInput>,
+    ) -> S3Result<S3Response<dto::HeadBucketOutput>> {
         self.files.head_bucket(req).await
     }
 

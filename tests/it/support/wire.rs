@@ -1,6 +1,7 @@
 //! The HTTP side of the store of the tests: takes requests, lets faults happen, gives answers.
 //!
-//! Refuses to stop half-way in a request that is carried out: a client that has gone does not undo it.
+//! Refuses to stop half-way in a request that is carried out: a client that has gone does not undo
+//! it.
 
 use std::{
     fmt,
@@ -37,28 +38,43 @@ pub async fn serve(listener: std::net::TcpListener, store: S3Service, script: Ar
     listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     loop {
-        let Ok((socket, _)) = listener.accept().await else { continue };
+        let Ok((socket, _)) = listener.accept().await else {
+            continue;
+        };
         let _ = socket.set_nodelay(true);
         let (store, script) = (store.clone(), Arc::clone(&script));
         drop(tokio::spawn(async move {
             let answer = service_fn(|request| answer(&store, &script, request));
             // Its error is the client's, or a fault.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(socket), answer)
+                .await;
         }));
     }
 }
 
-async fn answer(store: &S3Service, script: &Arc<Script>, request: Request<Incoming>) -> Result<Response<Reply>, Gone> {
+async fn answer(
+    store: &S3Service,
+    script: &Arc<Script>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Gone> {
     let (head, body) = request.into_parts();
     let asked = Asked::of(&head);
-    let body = s3s::Body::from(body).store_all_limited(usize::MAX).await.map_err(|_| Gone)?;
+    let body = s3s::Body::from(body)
+        .store_all_limited(usize::MAX)
+        .await
+        .map_err(|_| Gone)?;
     let (number, meanwhile, fault) = script.note(&asked);
     if let Some(meanwhile) = meanwhile {
-        tokio::task::spawn_blocking(meanwhile).await.map_err(|_| Gone)?;
+        tokio::task::spawn_blocking(meanwhile)
+            .await
+            .map_err(|_| Gone)?;
     }
     let done = if fault.is_none_or(|f| f.effect == Effect::Done) {
         let (store, head, body) = (store.clone(), head.clone(), body);
-        tokio::spawn(async move { done(&store, Request::from_parts(head, body)).await }).await.map_err(|_| Gone)?
+        tokio::spawn(async move { done(&store, Request::from_parts(head, body)).await })
+            .await
+            .map_err(|_| Gone)?
     } else {
         empty(StatusCode::OK)
     };
@@ -87,7 +103,10 @@ async fn done(store: &S3Service, request: Request<Bytes>) -> (response::Parts, B
     }
 }
 
-async fn faulty(fault: Option<Fault>, done: (response::Parts, Bytes)) -> Result<Response<Reply>, Gone> {
+async fn faulty(
+    fault: Option<Fault>,
+    done: (response::Parts, Bytes),
+) -> Result<Response<Reply>, Gone> {
     let mut cut = false;
     let (mut head, body) = match fault.map(|f| f.answer) {
         None => done,
@@ -114,12 +133,27 @@ async fn faulty(fault: Option<Fault>, done: (response::Parts, Bytes)) -> Result<
         Some(Answer::Dropped | Answer::Truncated) => return Err(Gone),
         Some(Answer::Hung) => std::future::pending().await,
     };
-    let _ = head.headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
+    let _ = head
+        .headers
+        .insert(header::SERVER, HeaderValue::from_static(SERVER));
     if cut {
-        let _ = head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let _ = head
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
-    let sent = if cut { body.slice(..body.len() / 2) } else { body };
-    Ok(Response::from_parts(head, Reply { rest: Some(sent).filter(|b| !b.is_empty()), cut, sent: false }))
+    let sent = if cut {
+        body.slice(..body.len() / 2)
+    } else {
+        body
+    };
+    Ok(Response::from_parts(
+        head,
+        Reply {
+            rest: Some(sent).filter(|b| !b.is_empty()),
+            cut,
+            sent: false,
+        },
+    ))
 }
 
 fn empty(status: StatusCode) -> (response::Parts, Bytes) {
@@ -133,7 +167,10 @@ fn error(status: StatusCode, code: &str) -> (response::Parts, Bytes) {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>injected</Message></Error>"
     );
     let (mut head, _) = empty(status);
-    let _ = head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    let _ = head.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/xml"),
+    );
     (head, text.into())
 }
 
@@ -141,7 +178,9 @@ fn error(status: StatusCode, code: &str) -> (response::Parts, Bytes) {
 pub fn base64(bytes: &[u8], letters: &[u8; 64]) -> String {
     let mut text = String::new();
     for three in bytes.chunks(3) {
-        let number = (0..3).fold(0_u32, |n, i| n << 8 | u32::from(three.get(i).copied().unwrap_or(0)));
+        let number = (0..3).fold(0_u32, |n, i| {
+            n << 8 | u32::from(three.get(i).copied().unwrap_or(0))
+        });
         let letter = |i: usize| letters[(number >> (18 - 6 * i) & 63) as usize] as char;
         text.extend((0..=three.len()).map(letter));
     }
@@ -163,7 +202,10 @@ impl Body for Reply {
     type Data = Bytes;
     type Error = Gone;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Gone>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Gone>>> {
         if let Some(piece) = self.rest.take() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
@@ -181,7 +223,11 @@ impl Body for Reply {
 
     fn size_hint(&self) -> SizeHint {
         let left = self.rest.as_ref().map_or(0, Bytes::len) as u64;
-        if self.cut { SizeHint::default() } else { SizeHint::with_exact(left) }
+        if self.cut {
+            SizeHint::default()
+        } else {
+            SizeHint::with_exact(left)
+        }
     }
 }
 
@@ -204,7 +250,13 @@ mod tests {
     #[test]
     fn base64_of_both_kinds() {
         let check = |bytes: &[u8], standard: &str, url: &str| {
-            assert_eq!((base64(bytes, STANDARD).as_str(), base64(bytes, URL).as_str()), (standard, url));
+            assert_eq!(
+                (
+                    base64(bytes, STANDARD).as_str(),
+                    base64(bytes, URL).as_str()
+                ),
+                (standard, url)
+            );
         };
         check(b"", "", "");
         check(b"f", "Zg==", "Zg");

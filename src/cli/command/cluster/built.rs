@@ -26,7 +26,12 @@ const NAME: &str = "cluster";
 const SHARE: u64 = 70;
 
 /// Runs a process of a cluster until it is told to stop.
-pub(crate) async fn run(typed: &Typed, settings: &Settings, console: &Console, signals: &Signals) -> Result<Exit> {
+pub(crate) async fn run(
+    typed: &Typed,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
     match &typed.verb {
         ClusterVerb::Scheduler(typed) => scheduler(typed, settings, console, signals).await?,
         ClusterVerb::Executor(typed) => executor(typed, settings, console).await?,
@@ -34,7 +39,12 @@ pub(crate) async fn run(typed: &Typed, settings: &Settings, console: &Console, s
     Ok(Exit::Done)
 }
 
-async fn scheduler(typed: &SchedulerTyped, settings: &Settings, console: &Console, signals: &Signals) -> Result<()> {
+async fn scheduler(
+    typed: &SchedulerTyped,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<()> {
     let asked = Scheduler {
         bind_host: typed.bind_host.clone(),
         bind_port: typed.bind_port,
@@ -45,7 +55,10 @@ async fn scheduler(typed: &SchedulerTyped, settings: &Settings, console: &Consol
     };
     let external = typed.external_host.clone();
     let started = |bound: std::net::SocketAddr| {
-        console.line(&format!("qlc: scheduler on {bound}; clients say --cluster df://{external}:{}", bound.port()));
+        console.line(&format!(
+            "qlc: scheduler on {bound}; clients say --cluster df://{external}:{}",
+            bound.port()
+        ));
     };
     let signals = signals.clone();
     cluster::run_scheduler(asked, started, async move { signals.stopped().await }).await
@@ -61,14 +74,22 @@ async fn executor(typed: &ExecutorTyped, settings: &Settings, console: &Console)
         grpc_port: typed.bind_grpc_port,
         external_host: typed.external_host.clone(),
         vcores: typed.vcores.unwrap_or_else(cores),
-        memory: typed.memory_pool_size.unwrap_or_else(|| machine_memory().saturating_mul(SHARE) / 100),
+        memory: typed
+            .memory_pool_size
+            .unwrap_or_else(|| machine_memory().saturating_mul(SHARE) / 100),
         heartbeat: Duration::from_secs(typed.executor_heartbeat_interval_seconds),
         bucket: settings.bucket.clone(),
-        spill_dir: typed.spill_dir.clone().unwrap_or_else(|| settings.spill_dir.clone()),
+        spill_dir: typed
+            .spill_dir
+            .clone()
+            .unwrap_or_else(|| settings.spill_dir.clone()),
     };
     let (vcores, memory) = (asked.vcores, size::show(asked.memory));
-    let started =
-        |name: &str| console.line(&format!("qlc: executor {name}: {vcores} tasks at a time, {memory} for all of them"));
+    let started = |name: &str| {
+        console.line(&format!(
+            "qlc: executor {name}: {vcores} tasks at a time, {memory} for all of them"
+        ));
+    };
     cluster::run_executor(asked, started).await
 }
 
@@ -85,7 +106,12 @@ pub(crate) async fn compact(
 }
 
 /// The cluster at `url` as a place for statements, if all its executors see the stores.
-pub(crate) async fn remote(url: &str, spool: &Store, archive: &Store, _: &Settings) -> Result<Remote> {
+pub(crate) async fn remote(
+    url: &str,
+    spool: &Store,
+    archive: &Store,
+    _: &Settings,
+) -> Result<Remote> {
     let cluster: Cluster = url.parse()?;
     let members = cluster::check(&cluster, &Reach::of(spool, archive, false).await?, 0).await?;
     Ok(cluster::remote(&cluster, &members))
@@ -96,7 +122,11 @@ pub(crate) async fn checks(url: &str, settings: &Settings) -> Vec<Check> {
     match examined(url, settings).await {
         Ok(checks) => checks,
         Err(error) => {
-            vec![Check::problem(NAME, error.chain(), "start it with qlc cluster scheduler, or correct --cluster")]
+            vec![Check::problem(
+                NAME,
+                error.chain(),
+                "start it with qlc cluster scheduler, or correct --cluster",
+            )]
         }
     }
 }
@@ -104,14 +134,29 @@ pub(crate) async fn checks(url: &str, settings: &Settings) -> Vec<Check> {
 async fn examined(url: &str, settings: &Settings) -> Result<Vec<Check>> {
     let cluster: Cluster = url.parse()?;
     let archive = Store::open_with(&settings.archive, &settings.bucket)?;
-    let reach = Reach::of(&Store::of_spools(&settings.spool, &settings.bucket)?, &archive, true).await?;
+    let reach = Reach::of(
+        &Store::of_spools(&settings.spool, &settings.bucket)?,
+        &archive,
+        true,
+    )
+    .await?;
     let (members, wrong) = cluster::examined(&cluster, &reach, settings.memory_limit).await?;
     if members.is_empty() {
         let found = format!("{cluster} answers, and has no executors");
-        return Ok(vec![Check::problem(NAME, found, "start some with qlc cluster executor")]);
+        return Ok(vec![Check::problem(
+            NAME,
+            found,
+            "start some with qlc cluster executor",
+        )]);
     }
-    let slots: usize = members.iter().map(|member| member.slots(settings.memory_limit)).sum();
-    let all = format!("{cluster}: executors: {}, partitions at a time: {slots}", members.len());
+    let slots: usize = members
+        .iter()
+        .map(|member| member.slots(settings.memory_limit))
+        .sum();
+    let all = format!(
+        "{cluster}: executors: {}, partitions at a time: {slots}",
+        members.len()
+    );
     let each = members.iter().map(|member| {
         let troubles: Vec<&str> =
             wrong.iter().filter(|(name, _)| *name == member.name).map(|(_, what)| what.as_str()).collect();

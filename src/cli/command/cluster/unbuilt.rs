@@ -38,5 +38,9 @@ pub(crate) async fn remote(_: &str, _: &Store, _: &Store, _: &Settings) -> Resul
 }
 
 pub(crate) async fn checks(_: &str, _: &Settings) -> Vec<Check> {
-    vec![Check::problem(NAME, missing().chain(), "use a qlc that has it")]
+    vec![Check::problem(
+        NAME,
+        missing().chain(),
+        "use a qlc that has it",
+    )]
 }
