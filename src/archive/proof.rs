@@ -172,11 +172,7 @@ async fn unreadable(
     evidence: &mut Evidence,
     problem: &Problem,
 ) -> Result<Doubt> {
-    for date in subject
-        .home
-        .into_iter()
-        .flat_map(|home| [home.pred(), home, home.succ()])
-    {
+    for date in subject.home.into_iter().flat_map(Date::with_neighbours) {
         if let Ok(witness) = evidence.of(&subject.series.on(date)).await?
             && witness
                 .receipt()

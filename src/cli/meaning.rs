@@ -271,11 +271,7 @@ pub(crate) fn compactions(
             start: day.pred(),
             end: day.succ(),
         }),
-        selection: Selection {
-            exchanges: vec![series.exchange.clone()],
-            streams: vec![series.stream.clone()],
-            symbols: vec![series.symbol.clone()],
-        },
+        selection: Selection::of(series),
         workers: settings.workers,
         memory_limit: settings.memory_limit,
         spill_dir: settings.spill_dir.clone(),

@@ -110,8 +110,6 @@ pub(super) struct Writer {
     /// Files that could not be sealed, and why: a folder of one series may refuse while the disk
     /// takes all others.
     refused: BTreeMap<String, String>,
-    /// Whether the feed log says that the disk refuses.
-    refusal_is_noted: bool,
     /// No commit is tried before.
     commit_again: Instant,
     uncommitted_since: Option<i64>,
@@ -213,7 +211,6 @@ impl Writer {
             status,
             disk_trouble: None,
             refused: BTreeMap::new(),
-            refusal_is_noted: false,
             commit_again: Instant::now(),
             uncommitted_since: None,
             last_tick_ns: now,
@@ -630,8 +627,7 @@ impl Writer {
             Ok(content) => {
                 self.frozen_bytes = self.frozen_bytes.saturating_sub(frozen.rows.held());
                 self.status.files_sealed += 1;
-                let _ = self.refused.remove(&frozen.key);
-                self.relieved();
+                self.relieved(Some(&frozen.key));
                 tracing::info!(
                     file = frozen.key,
                     rows = content.rows,
@@ -644,16 +640,23 @@ impl Writer {
                 }
             }
             Err(error) => {
-                let _ = self.refused.insert(frozen.key.clone(), error.chain());
                 self.trouble(&error.chain());
+                let _ = self.refused.insert(frozen.key.clone(), error.chain());
                 self.waiting.push_back((frozen, Instant::now() + AGAIN));
             }
         }
         self.begin_seals();
     }
 
+    /// What the disk refuses, if it refuses anything.
+    fn refusal(&self) -> Option<&String> {
+        self.disk_trouble
+            .as_ref()
+            .or_else(|| self.refused.values().next())
+    }
+
     fn trouble(&mut self, text: &str) {
-        if !self.refusal_is_noted {
+        if self.refusal().is_none() {
             tracing::error!(
                 error = text,
                 "the disk refuses; rows are kept in memory and tried again"
@@ -661,20 +664,21 @@ impl Writer {
             let now = (self.options.keeping.clock)();
             self.diary
                 .note(now, "disk", json!({ "state": "refuses", "error": text }));
-            self.refusal_is_noted = true;
         }
         self.disk_trouble = Some(text.to_owned());
     }
 
-    /// The disk took something: work goes on. All is well when no file is refused any more.
-    fn relieved(&mut self) {
+    /// The disk took something, perhaps the file of this key: work goes on. All is well when no file
+    /// is refused any more.
+    fn relieved(&mut self, sealed: Option<&str>) {
+        let had_trouble = self.refusal().is_some();
         self.disk_trouble = None;
-        if self.refusal_is_noted && self.refused.is_empty() {
+        let _ = sealed.and_then(|key| self.refused.remove(key));
+        if had_trouble && self.refusal().is_none() {
             tracing::warn!("the disk takes rows again");
             let now = (self.options.keeping.clock)();
             self.diary
                 .note(now, "disk", json!({ "state": "takes again" }));
-            self.refusal_is_noted = false;
         }
     }
 
@@ -811,7 +815,7 @@ impl Writer {
             return false;
         }
         if self.waiting.is_empty() {
-            self.relieved();
+            self.relieved(None);
         }
         for (place, end) in ends.drain(..) {
             if let Some(series) = self.series.get_mut(place) {
@@ -974,12 +978,7 @@ impl Writer {
         let feeds = feeds.collect();
         self.status.series = counts;
         let mut troubles = self.lines.troubles();
-        troubles.extend(
-            self.disk_trouble
-                .as_ref()
-                .or_else(|| self.refused.values().next())
-                .cloned(),
-        );
+        troubles.extend(self.refusal().cloned());
         self.status.healthy = troubles.is_empty();
         self.status.troubles = troubles;
         // Only what is told has the series: they are made anew each time.

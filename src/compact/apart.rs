@@ -80,11 +80,7 @@ pub async fn one_of_many(
     stop: &Stop,
 ) -> Result<Option<Outcome>> {
     let series = &partition.series;
-    let selection = Selection {
-        exchanges: vec![series.exchange.clone()],
-        streams: vec![series.stream.clone()],
-        symbols: vec![series.symbol.clone()],
-    };
+    let selection = Selection::of(series);
     let survey::Input { files, missing, .. } = survey::spool_files(spool, &selection).await?;
     if let Err(error) = missing.fail() {
         let outcome = Outcome::without(partition, Status::Failed, &error.chain());

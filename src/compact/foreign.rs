@@ -13,7 +13,6 @@ use super::{
     work::{Files, Origin, RunContext},
 };
 use crate::{
-    engine::budget::Budget,
     error::Result,
     model::{date::Date, partition::Partition},
     storage::{
@@ -53,17 +52,14 @@ pub async fn take_over(
         let named = all
             .iter()
             .filter_map(|file| file.home)
-            .flat_map(|home| [home.pred(), home, home.succ()]);
+            .flat_map(Date::with_neighbours);
         let days: BTreeSet<Date> = named
             .chain(unnamed_days(tree, all, &footers).await?)
             .collect();
         partitions.extend(days.into_iter().map(|day| series.on(day)));
     }
     let partitions: Vec<Partition> = partitions.into_iter().collect();
-    let workers = Budget::workers(
-        options.memory_limit,
-        options.workers.min(partitions.len().max(1)),
-    );
+    let workers = options.workers_for(partitions.len());
     let run = shared(
         tree,
         archive,

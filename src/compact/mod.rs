@@ -82,10 +82,7 @@ pub async fn run(
         unknown,
         input,
     } = meant(spool, archive, options, &footers).await?;
-    let workers = Budget::workers(
-        options.memory_limit,
-        options.workers.min(partitions.len().max(1)),
-    );
+    let workers = options.workers_for(partitions.len());
     let run = shared(
         spool,
         archive,
@@ -189,10 +186,7 @@ pub async fn dry_run(
         unknown,
         input,
     } = meant(spool, archive, options, &footers).await?;
-    let workers = Budget::workers(
-        options.memory_limit,
-        options.workers.min(partitions.len().max(1)),
-    );
+    let workers = options.workers_for(partitions.len());
     let run = shared(
         spool,
         archive,
@@ -255,11 +249,7 @@ pub async fn rebuild(
         mode: Mode::Single {
             date: partition.date,
         },
-        selection: Selection {
-            exchanges: vec![partition.series.exchange.clone()],
-            streams: vec![partition.series.stream.clone()],
-            symbols: vec![partition.series.symbol.clone()],
-        },
+        selection: Selection::of(&partition.series),
         workers: 1,
         memory_limit,
         spill_dir: spill_dir.to_owned(),

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    engine::budget::Budget,
     error::{Error, Kind},
     model::{
         date::Date,
@@ -68,6 +69,13 @@ pub struct Options {
     /// The level of zstd, 1 to 22, where it is not the default; other levels give other bytes for
     /// the same rows.
     pub zstd_level: Option<i32>,
+}
+
+impl Options {
+    /// How many of so many partitions are worked on at a time.
+    pub(super) fn workers_for(&self, partitions: usize) -> usize {
+        Budget::workers(self.memory_limit, self.workers.min(partitions.max(1)))
+    }
 }
 
 /// A request to stop between two atomic steps; clones share it.

@@ -174,7 +174,7 @@ pub fn partitions(
         let mut days: BTreeSet<Date> = BTreeSet::new();
         for file in spool.get(series).into_iter().flatten() {
             if let Some(home) = file.home {
-                days.extend([home.pred(), home, home.succ()]);
+                days.extend(home.with_neighbours());
             }
         }
         days.extend(unnamed.get(series).into_iter().flatten());

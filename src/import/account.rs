@@ -83,7 +83,7 @@ pub async fn account(
 
 /// Whether a day is published that rows of `partition`'s folder may be in.
 async fn has_neighbours(archive: &Store, partition: &Partition) -> Result<bool> {
-    for day in [partition.date.pred(), partition.date, partition.date.succ()] {
+    for day in partition.date.with_neighbours() {
         if PartitionHandle::new(archive, &partition.series.on(day))
             .meta()
             .await?
@@ -152,7 +152,7 @@ async fn look(
 
 /// What the compaction said of the days that rows of `partition`'s folder may be of.
 fn reasons(partition: &Partition, said: &BTreeMap<Partition, String>) -> Vec<String> {
-    let days = [partition.date.pred(), partition.date, partition.date.succ()];
     let said = |day| Some(format!("{day}: {}", said.get(&partition.series.on(day))?));
-    days.into_iter().filter_map(said).collect()
+    let days = partition.date.with_neighbours().into_iter();
+    days.filter_map(said).collect()
 }

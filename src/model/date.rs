@@ -65,6 +65,13 @@ impl Date {
             .unwrap_or(self)
     }
 
+    /// The day before, the day itself, and the day after: rows of a file that belongs to one of them may
+    /// be of the others.
+    #[must_use]
+    pub fn with_neighbours(self) -> [Self; 3] {
+        [self.pred(), self, self.succ()]
+    }
+
     /// The day after; the last supported day is its own successor.
     #[must_use]
     pub fn succ(self) -> Self {

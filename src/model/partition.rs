@@ -206,6 +206,16 @@ impl Selection {
         }
     }
 
+    /// This series alone.
+    #[must_use]
+    pub fn of(series: &Series) -> Self {
+        Self {
+            exchanges: vec![series.exchange.clone()],
+            streams: vec![series.stream.clone()],
+            symbols: vec![series.symbol.clone()],
+        }
+    }
+
     /// Whether `series` is meant.
     #[must_use]
     pub fn takes(&self, series: &Series) -> bool {

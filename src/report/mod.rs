@@ -75,6 +75,7 @@ mod tests {
             without_day: 0,
             ignored: Vec::new(),
             unlisted: Vec::new(),
+            absent_spools: Vec::new(),
             quarantine: Vec::new(),
         };
         let runs: [RunRecord; 0] = [];

@@ -240,8 +240,7 @@ pub(super) async fn read(
     gathered: &Gathered,
     expected: &[Partition],
 ) -> Result<Found> {
-    let near = |p: &Partition| [p.date.pred(), p.date, p.date.succ()].map(|day| p.series.on(day));
-    let wanted: BTreeSet<Partition> = expected.iter().flat_map(near).collect();
+    let wanted: BTreeSet<Partition> = expected.iter().flat_map(around).collect();
     let (mut stands, mut errors) = (Vec::new(), Vec::new());
     for partition in &wanted {
         let Some(known) = gathered.series.get(&partition.series) else {
@@ -430,20 +429,25 @@ fn contributions(receipt: &Receipt) -> Vec<Contribution> {
     given.collect()
 }
 
+/// A day of a series and its neighbours.
+fn around(partition: &Partition) -> [Partition; 3] {
+    let days = partition.date.with_neighbours();
+    days.map(|day| partition.series.on(day))
+}
+
 impl Found {
     /// The receipts of a day and its neighbours.
-    fn around(&self, partition: &Partition) -> impl Iterator<Item = &Receipt> {
-        let days = [partition.date.pred(), partition.date, partition.date.succ()];
-        days.into_iter()
-            .filter_map(|day| self.receipts.get(&partition.series.on(day)))
+    fn receipts_around(&self, partition: &Partition) -> impl Iterator<Item = &Receipt> {
+        around(partition)
+            .into_iter()
+            .filter_map(|partition| self.receipts.get(&partition))
     }
 
     /// The entries of a day and its neighbours that are not to be tried again.
     fn entries(&self, partition: &Partition) -> impl Iterator<Item = &Entry> {
-        let days = [partition.date.pred(), partition.date, partition.date.succ()];
-        let entries = days
+        let entries = around(partition)
             .into_iter()
-            .filter_map(|day| self.quarantine.get(&partition.series.on(day)))
+            .filter_map(|partition| self.quarantine.get(&partition))
             .flatten();
         entries.filter(|entry| !entry.retry)
     }
@@ -475,7 +479,7 @@ impl Found {
             .get(&partition.series)
             .and_then(|known| known.files.get(&partition.date));
         let mut known: BTreeSet<(&str, u64)> = BTreeSet::new();
-        for receipt in self.around(partition) {
+        for receipt in self.receipts_around(partition) {
             known.extend(
                 receipt
                     .sources
@@ -516,7 +520,7 @@ impl Found {
             .and_then(|known| known.files.get(&partition.date));
         let in_spool = files.into_iter().flatten().map(|file| file.key.as_str());
         let archived = self
-            .around(partition)
+            .receipts_around(partition)
             .flat_map(|receipt| &receipt.sources)
             .map(|source| source.name.as_str());
         let its: BTreeSet<&str> = in_spool
@@ -536,7 +540,9 @@ impl Found {
 
     /// Rows of the day that the receipts of its neighbours tell of.
     pub(super) fn rows_nearby(&self, partition: &Partition) -> u64 {
-        let sources = self.around(partition).flat_map(|receipt| &receipt.sources);
+        let sources = self
+            .receipts_around(partition)
+            .flat_map(|receipt| &receipt.sources);
         sources
             .filter(|s| !s.by_base)
             .filter_map(|source| source.rows_elsewhere.get(&partition.date))

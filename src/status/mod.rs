@@ -114,6 +114,7 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
             .iter()
             .map(|one| format!("{}: {}", one.file, one.reason))
             .collect(),
+        absent_spools: Vec::new(),
         unlisted: gathered
             .unlisted
             .iter()

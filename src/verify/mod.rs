@@ -202,8 +202,8 @@ impl Kept<'_> {
     async fn has(&mut self, partition: &Partition, source: &Source) -> Result<bool> {
         let by_name = Placed::in_spool(&source.name).and_then(|placed| placed.ok()?.home());
         let by_time = Date::of_ns(source.modified_us.saturating_mul(1000));
-        let near = [partition.date.pred(), partition.date, partition.date.succ()];
-        let days = near.into_iter().chain(by_name).chain(by_time);
+        let near = partition.date.with_neighbours().into_iter();
+        let days = near.chain(by_name).chain(by_time);
         let days: BTreeSet<Date> = days.chain(source.rows_elsewhere.keys().copied()).collect();
         let is_of =
             |entry: &Entry| entry.source_path == source.name || entry.may_be_salvage(source.size);

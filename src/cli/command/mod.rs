@@ -58,7 +58,7 @@ pub(crate) async fn run(
     // Most commands compact nothing, and many hold nothing in memory that a limit would be about.
     let within = |resources: &Resources| decide(resources, &Tuning::default());
     let staged = |spill_dir: Option<&PathBuf>| within(&Resources::with_spill_dir(spill_dir));
-    let plain = || within(&Resources::default());
+    let plain = || Settings::decide(&typed.global, &Resources::default(), &Tuning::default());
     let archive_was_typed = typed.global.archive_was_typed;
     match &typed.command {
         Command::Compact(typed) => {
@@ -117,20 +117,12 @@ pub(crate) async fn run(
         Command::Status(typed) => status::run(typed, &plain()?, console, signals).await,
         Command::Report(typed) => report::run(typed, &plain()?, console, signals).await,
         Command::Inspect(typed) => inspect::run(typed, &plain()?, console, signals).await,
-        Command::Cluster(cluster) => {
-            // An executor has the memory of all its tasks, which is another limit.
-            let settings =
-                Settings::decide(&typed.global, &Resources::default(), &Tuning::default())?;
-            cluster::run(cluster, &settings, console, signals).await
-        }
+        // An executor has the memory of all its tasks, which is another limit.
+        Command::Cluster(typed) => cluster::run(typed, &plain()?, console, signals).await,
         Command::Config(config) => {
             let ConfigVerb::Show(show) = &config.verb;
-            config::show(
-                show,
-                &typed.global,
-                &decide(&show.resources, &show.tuning)?,
-                console,
-            )
+            let settings = Settings::decide(&typed.global, &show.resources, &show.tuning)?;
+            config::show(show, &typed.global, &settings, console)
         }
         Command::Doctor(doctor) => {
             doctor::run(
