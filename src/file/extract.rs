@@ -27,7 +27,7 @@ use crate::{
     storage::store::{Object, Store},
 };
 
-/// A row group ends when it holds so many bytes: encoded ones are kept in memory.
+/// A row group ends when it takes so many bytes of memory while it is encoded.
 const GROUP_BYTES: usize = 16 << 20;
 
 /// Writes the rows of the file that have no permitted day to the empty file at `path`; returns
@@ -82,7 +82,7 @@ pub async fn far_rows(
         count += far.num_rows() as u64;
         hash = hash.and(of_batch(&far)?);
         writer.write(&far).map_err(disk)?;
-        if writer.in_progress_size() > GROUP_BYTES {
+        if writer.memory_size() > GROUP_BYTES {
             writer.flush().map_err(disk)?;
         }
     }

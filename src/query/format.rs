@@ -38,7 +38,8 @@ use crate::{
 pub const TABLE_ROWS: usize = 10_000;
 /// How many characters of a value a table shows; a longer one ends in `…`.
 const CELL_CHARS: usize = 1000;
-/// Encoded bytes of a row group of Parquet that are held, about.
+/// Bytes that a row group of Parquet takes while it is encoded, about: the dictionaries of hundreds of
+/// columns are more than what is encoded.
 const GROUP_BYTES: usize = 16 << 20;
 
 /// How rows are written.
@@ -270,7 +271,7 @@ impl<'a> Encoder<'a> {
             Self::Parquet { writer, schema } => {
                 // A row group is encoded in memory: one of long values ends before it has its
                 // million rows.
-                if writer.in_progress_size() > GROUP_BYTES {
+                if writer.memory_size() > GROUP_BYTES {
                     writer.flush().map_err(parquet_error)?;
                 }
                 if *schema == *batch.schema_ref() {
