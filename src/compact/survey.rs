@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt, TryStreamExt, stream};
+
 use super::{
     decide::{Identity, SpoolFile},
     prepare::accounting_day,
@@ -30,6 +32,9 @@ use crate::{
         store::Store,
     },
 };
+
+/// `error.json` files that are read at a time.
+const READ_AT_A_TIME: usize = 8;
 
 /// The spool files of each series that is meant, by key.
 pub type Spool = BTreeMap<Series, Vec<SpoolFile>>;
@@ -221,27 +226,51 @@ pub fn candidates(files: &[SpoolFile], partition: &Partition) -> Vec<SpoolFile> 
     files.iter().filter(near).cloned().collect()
 }
 
-/// The quarantine entries that stand in the folders where `files` would be kept.
+/// The quarantine entries of the partition's series: of any day, as the bytes of an entry are known
+/// under whatever name they lie in the spool now, and so whatever day that name tells.
 ///
 /// # Errors
-/// When the archive does not answer, or an `error.json` cannot be understood.
+/// When the archive does not answer, or an `error.json` where `files` would be kept, or beside the
+/// partition, cannot be understood. One of another day may be damaged.
 pub async fn quarantined(
     archive: &Store,
     partition: &Partition,
     files: &[SpoolFile],
 ) -> Result<Vec<Entry>> {
-    let days: BTreeSet<Date> = files
+    let own: BTreeSet<Date> = files
         .iter()
         .filter_map(|f| accounting_day(f, None))
         .chain([partition.date])
         .collect();
-    let mut entries = Vec::new();
-    for date in days {
-        entries.extend(
-            quarantine::entries(&PartitionHandle::new(archive, &partition.series.on(date))).await?,
-        );
+    let folder = layout::series_dir(&partition.series);
+    let listing = archive
+        .list(&format!("{}/{folder}", layout::QUARANTINE))
+        .await?;
+    let (objects, missing) = listing.apart();
+    let mut days: BTreeSet<Date> = objects
+        .iter()
+        .filter_map(|object| Placed::below(layout::QUARANTINE, &object.key)?.ok())
+        .filter(|placed| placed.file == layout::ERROR_FILE)
+        .filter_map(|placed| placed.date)
+        .collect();
+    if !missing.all().is_empty() {
+        days.extend(&own);
     }
-    Ok(entries)
+    let read = days.into_iter().map(|date| {
+        let handle = PartitionHandle::new(archive, &partition.series.on(date));
+        let is_own = own.contains(&date);
+        async move {
+            match quarantine::entries(&handle).await {
+                Err(error) if error.kind() == Kind::Damage && !is_own => Ok(Vec::new()),
+                read => read,
+            }
+        }
+    });
+    let read: Vec<Vec<Entry>> = stream::iter(read)
+        .buffered(READ_AT_A_TIME)
+        .try_collect()
+        .await?;
+    Ok(read.concat())
 }
 
 /// What the receipts of the neighbouring days say of files that may have rows of a partition's day:

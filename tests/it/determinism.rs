@@ -434,6 +434,29 @@ fn compacted(root: &Path, workers: usize, memory_limit: u64) -> [Vec<u8>; 2] {
     })
 }
 
+/// Moves the rows of a file that has just those of another one to the first file: they would be a
+/// copy, and a copy counts once.
+fn without_copies(files: &mut [Vec<Row>]) {
+    let sorted = |rows: &[Row]| {
+        let mut rows = rows.to_vec();
+        rows.sort();
+        rows
+    };
+    loop {
+        let is_copy = |nth: &usize| {
+            let rows = &files[*nth];
+            let same =
+                |other: &Vec<Row>| other.len() == rows.len() && sorted(other) == sorted(rows);
+            !rows.is_empty() && files[..*nth].iter().any(same)
+        };
+        let Some(nth) = (1..files.len()).find(is_copy) else {
+            return;
+        };
+        let rows = std::mem::take(&mut files[nth]);
+        files[0].extend(rows);
+    }
+}
+
 /// Cuts the rows as `way` says, for both series, and compacts them.
 fn by_way(rows: &[Row], way: &Way) -> [Vec<u8>; 2] {
     let root = tempfile::tempdir().unwrap();
@@ -443,6 +466,7 @@ fn by_way(rows: &[Row], way: &Way) -> [Vec<u8>; 2] {
         let cut = usize::from(way.cut[nth % way.cut.len()]) + nth / way.cut.len();
         files[cut % way.manners.len()].push(row.clone());
     }
+    without_copies(&mut files);
     for series in SERIES {
         let folder = root.path().join("spool").join(series);
         fs::create_dir_all(&folder).unwrap();

@@ -536,6 +536,51 @@ fn a_bad_file_that_spans_midnight_is_kept_once_and_misses_in_both_days() {
 }
 
 #[test]
+fn a_bad_file_is_known_under_a_name_that_tells_another_day() {
+    let place = Place::new();
+    let mut bad = sealed().bytes();
+    damage::scramble_data_page(&mut bad, "bid_qty", 0);
+    let names = [
+        "part-7.parquet",
+        "2026-02-03_07.parquet",
+        "2026-01-20_07.parquet",
+        "part-8.parquet",
+    ];
+    let mut path = place.put_quotes(names[0], &bad);
+    let _ = place.compact(&[]).ended(3);
+    let before = listing(&place.archive());
+    for name in names {
+        let renamed = path.with_file_name(name);
+        fs::rename(&path, &renamed).unwrap();
+        path = renamed;
+        let _ = place.compact(&[]).ended(0);
+        assert_eq!(listing(&place.archive()), before, "{name}");
+    }
+    place.is_tidy();
+}
+
+#[test]
+fn a_damaged_list_of_another_day_does_not_stop_a_partition() {
+    let place = Place::new();
+    let _ = place.put_quotes("2026-01-20_07.parquet", b"not Parquet at all");
+    let _ = place.compact(&[]).ended(3);
+    let list = place
+        .archive()
+        .join("QUARANTINE")
+        .join(dir("binance", "bbo", "btcusdt", "20260120"))
+        .join("error.json");
+    fs::write(&list, b"{").unwrap();
+    let _ = place.put_quotes(GOOD, &Events::sealed(good()).bytes());
+    let ran = place.compact(&["--format", "json"]);
+    assert_eq!(
+        published(&place.archive(), &home()).quotes(),
+        good(),
+        "{ran}"
+    );
+    assert_eq!(fs::read(&list).unwrap(), b"{");
+}
+
+#[test]
 fn a_day_of_bad_files_only_publishes_nothing() {
     let place = Place::new();
     let _ = place.put_quotes(GOOD, &damage::truncated(&sealed().bytes(), 100));
