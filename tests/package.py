@@ -47,6 +47,7 @@ print(count)
 
 CATALOG = """
 import sys
+from decimal import Decimal
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 from qlc_archive import Archive
 
@@ -56,7 +57,7 @@ archive = Archive(sys.argv[1])
 ticks = ParquetDataCatalog(sys.argv[2]).quote_ticks(["BTCUSDT.BINANCE"])
 rows = sorted(archive.read("bbo", **one).to_pylist(), key=lambda row: row["ts_recv"])
 assert len(ticks) == len(rows) == written.events > 0
-assert all((t.ts_event, float(t.bid_price)) == (r["ts_event"], r["bid_price"]) for t, r in zip(ticks, rows))
+assert all((t.ts_event, t.bid_price.as_decimal()) == (r["ts_event"], Decimal(repr(r["bid_price"]))) for t, r in zip(ticks, rows))
 print(len(ticks))
 """
 
