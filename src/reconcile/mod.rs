@@ -1,0 +1,3 @@
+//! `reconcile`: what the venues publish beside what was recorded.
+
+pub mod published;
