@@ -1,4 +1,22 @@
-//! What was found of one published file.
+//! A published file, and what was found of it.
+
+use std::path::PathBuf;
+
+/// Faults that are told of a file; the others are counted.
+const MOST_FAULTS: usize = 20;
+/// The longest text of a file that is shown, in characters.
+const LONGEST_SHOWN: usize = 120;
+
+/// One published file that lies on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What is shown and recorded: where it came from.
+    pub name: String,
+    /// The text of its CHECKSUM file, where there is one.
+    pub checksum: Option<String>,
+}
 
 /// What a published file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,7 +124,7 @@ impl Checksum {
 /// What was found of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileAccount {
-    /// [`PublishedFile::name`](super::PublishedFile::name).
+    /// [`PublishedFile::name`].
     pub name: String,
     /// Of its bytes, in hex.
     pub sha256: String,
@@ -121,6 +139,10 @@ pub struct FileAccount {
     /// Rows of the wanted day that have an identity of another row, and other values. They are among
     /// `rows`.
     pub conflicting: u64,
+    /// Numbers that no row of the day has and that lie between those of two rows, of which this file
+    /// has the later one. Only of aggregated trades of Binance, whose numbers have no holes: told are
+    /// holes of the files, or of the venue.
+    pub missing: u64,
     /// Rows of other days.
     pub elsewhere: u64,
     /// Lines that are no row of this series.
@@ -131,4 +153,53 @@ pub struct FileAccount {
     /// stopped early because it cannot be what it claims to be: what it would still tell is unknown,
     /// and its rows are those that came before.
     pub complete: bool,
+}
+
+impl FileAccount {
+    /// Of a file of which nothing was read so far.
+    pub(super) fn new(name: String, sha256: String, checksum: Checksum, content: Content) -> Self {
+        Self {
+            name,
+            sha256,
+            checksum,
+            content,
+            rows: 0,
+            repeated: 0,
+            conflicting: 0,
+            missing: 0,
+            elsewhere: 0,
+            rejected: 0,
+            faults: Vec::new(),
+            complete: true,
+        }
+    }
+
+    /// Notes a fault, which is only put into words where there is room for it.
+    pub(super) fn fault(&mut self, words: impl FnOnce() -> String) {
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(words());
+        }
+    }
+
+    /// Notes a fault after which the file is not read any further, or not wholly. It is told in any
+    /// case.
+    pub(super) fn cut(&mut self, fault: String) {
+        self.complete = false;
+        self.faults.truncate(MOST_FAULTS - 1);
+        self.faults.push(fault);
+    }
+}
+
+/// A text of a file as it can be shown: no control characters, and not too long.
+pub(super) fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut shown: String = text
+        .chars()
+        .take(LONGEST_SHOWN)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(LONGEST_SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
 }

@@ -16,40 +16,31 @@
 //! `ts_recv` is null, `sub_seq` counts rows of one `(ts_event, seq)` in the order of the files.
 
 mod account;
+mod container;
 mod decimal;
+mod klines;
+mod layout;
+mod read;
+mod row;
+mod sort;
+#[cfg(test)]
+mod tests;
+mod trades;
+mod write;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use self::{
-    account::{Checksum, Content, FileAccount, Identity},
+    account::{Checksum, Content, FileAccount, Identity, PublishedFile},
     decimal::Decimal,
+    klines::Minute,
+    trades::FOOTER_SOURCES,
+    write::{SOURCE, SealedWriter, schema_of},
 };
 use crate::{
     error::Result,
     model::{date::Date, partition::Series},
 };
-
-/// One published file that lies on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublishedFile {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// What is shown and recorded: where it came from.
-    pub name: String,
-    /// The text of its CHECKSUM file, where there is one.
-    pub checksum: Option<String>,
-}
-
-/// What a venue tells of one minute.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Minute {
-    /// Its first nanosecond, since 1970 UTC.
-    pub start: i64,
-    /// The sum of the quantities, exactly.
-    pub volume: Decimal,
-    /// How many single trades there were.
-    pub trades: u64,
-}
 
 /// Decodes the trades of `files` that fall on `day` into one Parquet file at `target`, which is
 /// replaced: sorted by `(ts_event, seq)`, in the columns of the stream `trade` and a column `source`
@@ -76,8 +67,7 @@ pub fn trades(
     scratch: &Path,
     memory: usize,
 ) -> Result<Vec<FileAccount>> {
-    let _ = (series, day, files, target, scratch, memory);
-    Ok(Vec::new())
+    trades::decode(series, day, files, target, scratch, memory)
 }
 
 /// The volume and the number of trades of each minute of `day`, from klines of one minute, by
@@ -91,8 +81,7 @@ pub fn minutes(
     day: Date,
     files: &[PublishedFile],
 ) -> Result<(Vec<Minute>, Vec<FileAccount>)> {
-    let _ = (series, day, files);
-    Ok((Vec::new(), Vec::new()))
+    klines::decode(series, day, files)
 }
 
 /// What kind of content a file has: by its header and its first row, not by its name.
@@ -102,12 +91,5 @@ pub fn minutes(
 ///
 /// [`Kind::BadInput`]: crate::error::Kind::BadInput
 pub fn content_of(file: &PublishedFile) -> Result<Content> {
-    let _ = file;
-    Ok(Content::BinanceAggTrades)
+    read::open(file).map(|(_, content)| content)
 }
-
-/// The key of the footer under which the source files stand: a JSON list of objects with `name`,
-/// `sha256` and `checksum` (`right`, `wrong` or `none`).
-pub const FOOTER_SOURCES: &str = "qlc.published";
-/// The column that says where a row comes from.
-pub const SOURCE: &str = "source";

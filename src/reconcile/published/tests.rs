@@ -1,0 +1,1 @@
+//! Files of every venue with every known fault, and what becomes of them.
