@@ -556,10 +556,7 @@ mod tests {
         let mut ours = trades([1, 2, 3]);
         ours[1].origin = Origin::Waiting;
         let (record, taken) = compared(&ours, &trades([1, 2, 3]), true);
-        assert_eq!(
-            (record.only_theirs, record.waiting, taken.len()),
-            (1, 1, 0)
-        );
+        assert_eq!((record.only_theirs, record.waiting, taken.len()), (1, 1, 0));
         assert_eq!((record.ours, record.hole_counts.open), (2, 1));
         ours[1].origin = Origin::Published;
         let (record, _) = compared(&ours, &trades([1, 2, 3]), true);
@@ -607,7 +604,12 @@ mod tests {
             key: TradeKey::Name(name.into()),
             ..trade(0, second)
         };
-        let theirs = [named("a", 700), named("b", 10), named("c", 650), named("d", 70)];
+        let theirs = [
+            named("a", 700),
+            named("b", 10),
+            named("c", 650),
+            named("d", 70),
+        ];
         let (record, taken) = compared(&theirs[..1], &theirs, true);
         assert_eq!((record.equal, taken.len()), (1, 3));
         assert_eq!(record.hole_counts.open, 2);

@@ -192,7 +192,11 @@ fn is_of_day(name: &str, days: &[Date]) -> bool {
 ///
 /// # Errors
 /// When a folder cannot be listed, or a CHECKSUM file not be read.
-pub(super) fn local(given: &[Given], partition: &Partition, alone: bool) -> Result<Vec<PublishedFile>> {
+pub(super) fn local(
+    given: &[Given],
+    partition: &Partition,
+    alone: bool,
+) -> Result<Vec<PublishedFile>> {
     let wire = spelling(&partition.series);
     let days = file_days(&partition.series, partition.date);
     let is_meant = |path: &Path| {
@@ -240,7 +244,12 @@ pub(super) fn published(path: &Path, name: String) -> Result<PublishedFile> {
             Some(String::from_utf8_lossy(&bytes).into_owned())
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-        Err(e) => return Err(Error::io(format!("{}: cannot be read", beside.display()), e)),
+        Err(e) => {
+            return Err(Error::io(
+                format!("{}: cannot be read", beside.display()),
+                e,
+            ));
+        }
     };
     Ok(PublishedFile {
         path: path.to_owned(),
@@ -284,7 +293,10 @@ mod tests {
             "https://x/{SYMBOL}/{SYMBOL}-{YYYY-MM-DD}.zip",
             "https://x/BTC-USDT/BTC-USDT-2026-02-03.zip",
         );
-        check("https://x/{symbol}/{YYYY}/{MM}/{DD}", "https://x/btc-usdt/2026/02/03");
+        check(
+            "https://x/{symbol}/{YYYY}/{MM}/{DD}",
+            "https://x/btc-usdt/2026/02/03",
+        );
         check("https://x/{YYYYMM}/{YYYYMMDD}", "https://x/202602/20260203");
         for wrong in ["https://x/{DAY}", "https://x/{SYMBOL"] {
             assert!(filled(wrong, "X", day()).is_err(), "{wrong}");

@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
-    array::{Array, AsArray, BooleanArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray},
+    array::{
+        Array, AsArray, BooleanArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray,
+    },
     compute::cast,
     datatypes::{DataType, Float64Type, Int8Type, Int64Type},
 };
@@ -16,10 +18,7 @@ use super::{
 use crate::{
     engine::sql::{self, Means, Rows, Value},
     error::{Error, Kind, Result},
-    model::{
-        partition::Partition,
-        time::to_ns,
-    },
+    model::{partition::Partition, time::to_ns},
     storage::store::Store,
 };
 
@@ -160,7 +159,10 @@ impl Columns {
     fn of(batch: &RecordBatch, identity: Identity) -> Result<Self> {
         let column = |name: &str, kind: &DataType| {
             let found = batch.column_by_name(name).ok_or_else(|| {
-                Error::new(Kind::Internal, format!("the comparison has no column {name}"))
+                Error::new(
+                    Kind::Internal,
+                    format!("the comparison has no column {name}"),
+                )
             })?;
             cast(found, kind)
                 .map_err(|e| Error::caused(Kind::Internal, format!("the column {name}"), e))
@@ -172,8 +174,9 @@ impl Columns {
             column(name, &DataType::Float64)
                 .map(|found| found.as_primitive::<Float64Type>().clone())
         };
-        let texts =
-            |name: &str| column(name, &DataType::Utf8).map(|found| found.as_string::<i32>().clone());
+        let texts = |name: &str| {
+            column(name, &DataType::Utf8).map(|found| found.as_string::<i32>().clone())
+        };
         Ok(Self {
             keys: match identity {
                 Identity::TradeId => Keys::Names(texts(KEY)?),
@@ -206,7 +209,10 @@ impl Columns {
             Keys::Numbers(numbers) => TradeKey::Number(int(numbers).unwrap_or(0)),
             Keys::Names(names) => TradeKey::Name(names.value(at).into()),
         };
-        let is_published = self.source.as_ref().is_some_and(|source| source.is_valid(at));
+        let is_published = self
+            .source
+            .as_ref()
+            .is_some_and(|source| source.is_valid(at));
         Some(TradeRow {
             key,
             ts_ns: int(&self.ts_event).and_then(to_ns).unwrap_or(0),
@@ -298,7 +304,9 @@ impl KeyedRows {
             if rows.len() == GROUP {
                 return Err(Error::new(
                     Kind::BadInput,
-                    format!("more than {GROUP} rows have one identity, so that they cannot be told apart"),
+                    format!(
+                        "more than {GROUP} rows have one identity, so that they cannot be told apart"
+                    ),
                 ));
             }
             rows.push(row);
@@ -311,5 +319,14 @@ impl KeyedRows {
 
 /// The columns of a batch of theirs that are those of a row, and not of its place.
 pub(super) fn is_own_column(name: &str) -> bool {
-    ![KEY, WAITING, "exchange", "stream", "symbol", "date", "collector"].contains(&name)
+    ![
+        KEY,
+        WAITING,
+        "exchange",
+        "stream",
+        "symbol",
+        "date",
+        "collector",
+    ]
+    .contains(&name)
 }

@@ -134,9 +134,7 @@ impl Taking {
             self.writer = Some(writer);
         }
         match &mut self.writer {
-            Some(writer) => writer
-                .write(&found)
-                .map_err(|e| unwritten(&self.path, e)),
+            Some(writer) => writer.write(&found).map_err(|e| unwritten(&self.path, e)),
             None => Ok(()),
         }
     }
@@ -254,7 +252,8 @@ struct Form {
 
 impl Form {
     fn of(published: &Path) -> Result<Self> {
-        let wrong = |e: ParquetError| Error::io(format!("{}: cannot be read", published.display()), e);
+        let wrong =
+            |e: ParquetError| Error::io(format!("{}: cannot be read", published.display()), e);
         let builder = ParquetRecordBatchReaderBuilder::try_new(open(published)?).map_err(wrong)?;
         let pairs = builder.metadata().file_metadata().key_value_metadata();
         let sources = pairs
@@ -271,9 +270,9 @@ impl Form {
         let constants = first
             .iter()
             .flat_map(|batch| {
-                CONSTANT
-                    .iter()
-                    .filter_map(|name| Some(((*name).to_owned(), Arc::clone(batch.column_by_name(name)?))))
+                CONSTANT.iter().filter_map(|name| {
+                    Some(((*name).to_owned(), Arc::clone(batch.column_by_name(name)?)))
+                })
             })
             .collect();
         Ok(Self {
@@ -288,7 +287,10 @@ impl Form {
         let rows = batch.num_rows();
         let mut columns = Vec::with_capacity(self.columns.fields().len());
         for field in self.columns.fields() {
-            let column = match (self.constants.get(field.name()), batch.column_by_name(field.name())) {
+            let column = match (
+                self.constants.get(field.name()),
+                batch.column_by_name(field.name()),
+            ) {
                 (Some(one), _) => repeated(one, rows).map_err(wrong)?,
                 (None, Some(column)) => cast(column, field.data_type()).map_err(wrong)?,
                 (None, None) => new_null_array(field.data_type(), rows),
@@ -300,7 +302,10 @@ impl Form {
 }
 
 /// One value, so many times.
-fn repeated(one: &ArrayRef, rows: usize) -> std::result::Result<ArrayRef, arrow::error::ArrowError> {
+fn repeated(
+    one: &ArrayRef,
+    rows: usize,
+) -> std::result::Result<ArrayRef, arrow::error::ArrowError> {
     if *one.data_type() == DataType::Utf8 && one.is_valid(0) {
         let value = one.as_string::<i32>().value(0);
         return Ok(Arc::new(StringArray::from_iter_values(
@@ -343,7 +348,9 @@ fn read_back(path: &Path) -> Result<(RowHash, u64)> {
             Some(column.as_primitive_opt::<Int64Type>()?.values().to_vec())
         };
         let keys = ints("ts_event").zip(ints("seq"));
-        let keys = keys.into_iter().flat_map(|(times, numbers)| times.into_iter().zip(numbers));
+        let keys = keys
+            .into_iter()
+            .flat_map(|(times, numbers)| times.into_iter().zip(numbers));
         for key in keys {
             if key < last {
                 return Err(Error::new(
