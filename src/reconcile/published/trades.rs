@@ -264,7 +264,7 @@ fn distinct(
             } else if is_repeated && account.repeated == 1 {
                 account.fault(|| {
                     let (line, called) = (trade.place.line, trade.called());
-                    format!("line {line}: trade {called} is repeated; the first of `repeated`")
+                    format!("line {line}: trade {called} is repeated, as others may be")
                 });
             }
         }
