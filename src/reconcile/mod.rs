@@ -421,9 +421,3 @@ async fn blocking<T: Send + 'static>(
         .await
         .map_err(|e| Error::caused(Kind::Internal, "the reading of a venue's files", e))?
 }
-
-/// Whether nothing that differs was found in `records`.
-#[must_use]
-pub fn worst(records: &[ReconcileRecord]) -> Option<ReconcileVerdict> {
-    records.iter().map(|record| record.verdict).max()
-}

@@ -45,7 +45,7 @@ pub(super) async fn run(
         stores::spools_here(settings)?.0
     };
     stores::apart(spool.as_ref(), &archive)?;
-    let (exit, _) = reconciled(
+    reconciled(
         spool.as_ref(),
         &archive,
         &options,
@@ -54,8 +54,7 @@ pub(super) async fn run(
         console,
         signals,
     )
-    .await?;
-    Ok(exit)
+    .await
 }
 
 fn downloads(typed: &Reconcile, console: &Console) -> Result<Option<Downloads>> {
@@ -71,7 +70,7 @@ fn downloads(typed: &Reconcile, console: &Console) -> Result<Option<Downloads>> 
     }))
 }
 
-/// Reconciles and prints what came of it; returns the records too.
+/// Reconciles and prints what came of it.
 pub(super) async fn reconciled(
     spool: Option<&Store>,
     archive: &Store,
@@ -80,7 +79,7 @@ pub(super) async fn reconciled(
     format: Format,
     console: &Console,
     signals: &Signals,
-) -> Result<(Exit, Vec<ReconcileRecord>)> {
+) -> Result<Exit> {
     let begun = history::begin();
     let stop = || signals.stop().asked();
     let mut out = console.out();
@@ -103,5 +102,5 @@ pub(super) async fn reconciled(
         let about = history::of_reconcile(options, &records);
         history::leave(archive, settings, &begun, exit, about).await;
     }
-    ended.map(|()| (exit, records))
+    ended.map(|()| exit)
 }

@@ -165,9 +165,9 @@ fn stretches(text: &mut String, one: &ReconcileRecord) {
     if all.len() > FEW {
         let _ = writeln!(
             text,
-            "{}: … and {} more; --format json lists all",
+            "{}: … and {} more stretches of minutes; --format json lists all",
             one.partition,
-            count(all.len() - FEW, "stretch of minutes").replace("minutess", "minutes")
+            all.len() - FEW
         );
     }
 }
@@ -257,4 +257,35 @@ fn summary(text: &mut String, all: &[ReconcileRecord]) {
         count(all.len(), "comparison"),
         parts.join(", ")
     );
+}
+
+/// The days that were last found to differ from what the exchange published, for a look at all
+/// days.
+pub(crate) fn unequal(all: &[ReconcileRecord]) -> String {
+    let mut text = String::new();
+    let unequal: Vec<&ReconcileRecord> = all
+        .iter()
+        .filter(|one| one.verdict != ReconcileVerdict::Equal)
+        .collect();
+    for one in unequal.iter().take(FEW) {
+        let unit = match one.pass {
+            Some(ReconcilePass::Minutes) => "minutes",
+            _ => "rows",
+        };
+        let _ = writeln!(
+            text,
+            "{} was compared with what the exchange published at {}: {}; {unit}: {} differ, {} only ours, {} only theirs",
+            one.partition,
+            one.at,
+            one.verdict.word().replace('-', " "),
+            one.differ,
+            one.only_ours,
+            one.only_theirs
+        );
+    }
+    if unequal.len() > FEW {
+        let more = count(unequal.len() - FEW, "more such comparison");
+        let _ = writeln!(text, "{more}; archive.reconcile has all");
+    }
+    text
 }

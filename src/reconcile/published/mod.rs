@@ -27,6 +27,7 @@ mod sort;
 mod tests;
 mod trades;
 mod write;
+mod zipped;
 
 use std::path::Path;
 
