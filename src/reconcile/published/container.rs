@@ -13,11 +13,9 @@ use std::{
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
 use sha2::{Digest, Sha256};
+use zip::ZipArchive;
 
-use super::{
-    account::{Checksum, PublishedFile, shown},
-    zipped::Zipped,
-};
+use super::account::{Checksum, PublishedFile, shown};
 use crate::{
     error::{Error, Result},
     storage::store::hex,
@@ -185,7 +183,7 @@ impl Opened {
             ));
             return Ok(());
         }
-        let mut archive = match Zipped::new(BufReader::with_capacity(PIECE, disk)) {
+        let mut archive = match ZipArchive::new(BufReader::with_capacity(PIECE, disk)) {
             Ok(archive) => archive,
             Err(e) => {
                 ending.cut(format!(
@@ -194,26 +192,25 @@ impl Opened {
                 return self.without_directory(disk, room, ending, visit);
             }
         };
-        let entries = archive.entries().to_vec();
-        let count = entries.len();
-        for (index, entry) in entries.iter().enumerate() {
-            if entry.is_dir() {
-                continue;
-            }
-            let mut member = match archive.open(entry) {
+        let count = archive.len();
+        for index in 0..count {
+            let mut member = match archive.by_index(index) {
                 Ok(member) => member,
                 Err(e) => {
                     ending.cut(format!("file {} of the zip: {e}", index + 1));
                     continue;
                 }
             };
-            let name = shown(&entry.name);
-            if !entry.stays_inside() {
+            if member.is_dir() {
+                continue;
+            }
+            let name = shown(member.name_raw());
+            if member.enclosed_name().is_none() {
                 ending.faults.push(format!(
                     "the zip names {name}, which leads out of a folder; names are not followed"
                 ));
             }
-            let claimed = entry.size;
+            let claimed = member.size();
             let mut text = Guarded::new(&mut member, room);
             text.claimed = Some(claimed);
             let flow = visit(&mut Member {

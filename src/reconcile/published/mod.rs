@@ -27,7 +27,6 @@ mod sort;
 mod tests;
 mod trades;
 mod write;
-mod zipped;
 
 use std::path::Path;
 

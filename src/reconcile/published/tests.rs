@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{Cursor, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use flate2::{Compression, write::GzEncoder};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::*;
 use crate::{
@@ -176,55 +177,13 @@ fn read(path: &Path) -> (RecordBatch, serde_json::Value) {
 }
 
 fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
-    zip_of(members, true)
-}
-
-/// A zip, deflated or stored.
-fn zip_of(members: &[(&str, &[u8])], deflated: bool) -> Vec<u8> {
-    let (mut zip, mut directory) = (Vec::new(), Vec::new());
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     for (name, bytes) in members {
-        let mut crc = flate2::Crc::new();
-        crc.update(bytes);
-        let packed = if deflated {
-            let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), Compression::default());
-            packer.write_all(bytes).unwrap();
-            packer.finish().unwrap()
-        } else {
-            bytes.to_vec()
-        };
-        let method: u16 = if deflated { 8 } else { 0 };
-        let at = u32::try_from(zip.len()).unwrap();
-        let mut common = Vec::new();
-        for short in [20, 0, method, 0, 0] {
-            common.extend(u16::to_le_bytes(short));
-        }
-        common.extend(crc.sum().to_le_bytes());
-        for size in [packed.len(), bytes.len()] {
-            common.extend(u32::try_from(size).unwrap().to_le_bytes());
-        }
-        common.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
-        common.extend([0, 0]);
-        zip.extend(b"PK\x03\x04");
-        zip.extend(&common);
-        zip.extend(name.as_bytes());
-        zip.extend(packed);
-        directory.extend(b"PK\x01\x02\x14\x00");
-        directory.extend(&common);
-        directory.extend([0; 10]);
-        directory.extend(at.to_le_bytes());
-        directory.extend(name.as_bytes());
+        zip.start_file(*name, options).unwrap();
+        zip.write_all(bytes).unwrap();
     }
-    let count = u16::try_from(members.len()).unwrap().to_le_bytes();
-    let (at, length) = (zip.len(), directory.len());
-    zip.extend(directory);
-    zip.extend(b"PK\x05\x06\x00\x00\x00\x00");
-    zip.extend(count);
-    zip.extend(count);
-    for number in [length, at] {
-        zip.extend(u32::try_from(number).unwrap().to_le_bytes());
-    }
-    zip.extend([0, 0]);
-    zip
+    zip.finish().unwrap().into_inner()
 }
 
 fn gzipped(bytes: &[u8]) -> Vec<u8> {
@@ -596,7 +555,11 @@ fn a_truncated_zip_gives_the_rows_before_its_end_and_is_not_complete() {
 fn a_zip_whose_content_changed_is_not_complete() {
     let text = agg(1..=200);
     let name = "BTCUSDT-aggTrades-2026-02-03.csv";
-    let mut bytes = zip_of(&[(name, text.as_bytes())], false);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    zip.start_file(name, options).unwrap();
+    zip.write_all(text.as_bytes()).unwrap();
+    let mut bytes = zip.finish().unwrap().into_inner();
     let at = bytes.windows(8).position(|w| w == b"97123.40").unwrap();
     bytes[at] = b'8';
     let taken = Folder::of("a.zip", &bytes, "binance");
