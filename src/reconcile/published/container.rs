@@ -7,13 +7,17 @@
 use std::{
     cell::Cell,
     fs::File,
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read},
     ops::ControlFlow,
+    os::unix::fs::FileExt,
 };
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
+use rawzip::{
+    CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive, ZipArchiveEntryWayfinder,
+    ZipLocator,
+};
 use sha2::{Digest, Sha256};
-use zip::ZipArchive;
 
 use super::account::{Checksum, PublishedFile, shown};
 use crate::{
@@ -31,7 +35,7 @@ const MOST_RATIO: u64 = 100;
 /// So many bytes of text any file may have.
 const FREE: u64 = 16 << 20;
 /// Texts that are looked at in a zip; venues put one into each.
-const MOST_MEMBERS: u64 = 1000;
+const MOST_MEMBERS: usize = 1000;
 
 /// How the texts are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,9 +134,7 @@ impl Opened {
     /// When the disk fails, or `visit` does. What is wrong with the file is in the ending, or ends a
     /// text with an error.
     pub(super) fn members(&self, visit: &mut Visit<'_>) -> Result<Ending> {
-        let wrong = |e: io::Error| Error::io(format!("{}: cannot be read", self.name), e);
-        (&self.file).seek(SeekFrom::Start(0)).map_err(wrong)?;
-        let failed = Cell::new(false);
+        let failed = Cell::new(None);
         let disk = Disk {
             file: &self.file,
             failed: &failed,
@@ -142,18 +144,20 @@ impl Opened {
         let visited = match self.packing {
             Packing::Zip => self.zipped(disk, &mut room, &mut ending, visit),
             Packing::Gzip => {
-                let mut unpacked = MultiGzDecoder::new(BufReader::with_capacity(PIECE, disk));
-                let mut text = Guarded::new(&mut unpacked, &mut room);
-                self.one(&mut text, visit)
+                let packed = BufReader::with_capacity(PIECE, disk.from(0));
+                let mut unpacked = MultiGzDecoder::new(packed);
+                self.one(&mut Guarded::new(&mut unpacked, &mut room), visit)
             }
             Packing::Plain => {
-                let mut plain = disk;
-                let mut text = Guarded::new(&mut plain, &mut room);
-                self.one(&mut text, visit)
+                let mut plain = disk.from(0);
+                self.one(&mut Guarded::new(&mut plain, &mut room), visit)
             }
         };
-        if failed.get() {
-            return Err(wrong(io::Error::other("the disk reported an error")));
+        if let Some(kind) = failed.get() {
+            return Err(Error::io(
+                format!("{}: cannot be read", self.name),
+                io::Error::from(kind),
+            ));
         }
         visited.map(|()| ending)
     }
@@ -176,130 +180,170 @@ impl Opened {
         ending: &mut Ending,
         visit: &mut Visit<'_>,
     ) -> Result<()> {
-        let claimed = self.claimed_members(disk);
-        if claimed > MOST_MEMBERS {
-            ending.cut(format!(
-                "the zip claims to hold {claimed} files; more than {MOST_MEMBERS} are not read"
-            ));
-            return Ok(());
-        }
-        let mut archive = match ZipArchive::new(BufReader::with_capacity(PIECE, disk)) {
+        let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+        let archive = match ZipLocator::new().locate_in_reader(disk, &mut buffer, self.bytes) {
             Ok(archive) => archive,
-            Err(e) => {
+            Err((_, e)) => {
                 ending.cut(format!(
-                    "the zip has no directory that can be read ({e}): it is truncated or damaged"
+                    "the zip has no directory at its end ({e}): it is truncated or damaged"
                 ));
-                return self.without_directory(disk, room, ending, visit);
+                return without_directory(disk, room, ending, visit);
             }
         };
-        let count = archive.len();
-        for index in 0..count {
-            let mut member = match archive.by_index(index) {
-                Ok(member) => member,
-                Err(e) => {
-                    ending.cut(format!("file {} of the zip: {e}", index + 1));
-                    continue;
-                }
-            };
-            if member.is_dir() {
-                continue;
-            }
-            let name = shown(member.name_raw());
-            if member.enclosed_name().is_none() {
+        let entries = listed(&archive, &mut buffer, ending);
+        let is_one_of_several = entries.len() > 1;
+        for entry in entries {
+            let name = shown(&entry.name);
+            if leads_out(&entry.name) {
                 ending.faults.push(format!(
                     "the zip names {name}, which leads out of a folder; names are not followed"
                 ));
             }
-            let claimed = member.size();
-            let mut text = Guarded::new(&mut member, room);
-            text.claimed = Some(claimed);
-            let flow = visit(&mut Member {
+            let found = match archive.get_entry(entry.place) {
+                Ok(found) => found,
+                Err(e) => {
+                    ending.cut(format!("{name} in the zip: {e}"));
+                    continue;
+                }
+            };
+            let packed = BufReader::with_capacity(PIECE, found.reader());
+            let mut plain;
+            let mut unpacked;
+            let source: &mut dyn Read = match entry.packed {
+                Packed::Stored => {
+                    plain = found.verifying_reader(packed);
+                    &mut plain
+                }
+                Packed::Deflated => {
+                    unpacked = found.verifying_reader(DeflateDecoder::new(packed));
+                    &mut unpacked
+                }
+                Packed::Otherwise(how) => {
+                    ending.cut(format!("{name} in the zip is {how}"));
+                    continue;
+                }
+            };
+            let mut member = Member {
                 name,
-                is_one_of_several: count > 1,
-                text: &mut text,
-            })?;
-            if flow.is_break() {
+                is_one_of_several,
+                text: &mut Guarded::new(source, room),
+            };
+            if visit(&mut member)?.is_break() {
                 break;
             }
         }
         Ok(())
     }
+}
 
-    /// The first text of a zip whose directory, which stands at its end, is missing.
-    fn without_directory(
-        &self,
-        mut disk: Disk<'_>,
-        room: &mut u64,
-        ending: &mut Ending,
-        visit: &mut Visit<'_>,
-    ) -> Result<()> {
-        let Ok(header) = LocalHeader::read(&mut disk) else {
-            ending.cut("the zip ends within its first header".to_owned());
-            return Ok(());
-        };
-        let name = shown(&header.name);
-        let is_encrypted = header.flags & 1 == 1;
-        let mut rest = BufReader::with_capacity(PIECE, disk);
-        let mut plain;
-        let mut unpacked;
-        let source: &mut dyn Read = match header.method {
-            _ if is_encrypted => {
-                ending.cut(format!("{name} in the zip is encrypted"));
-                return Ok(());
-            }
-            0 => {
-                plain = rest.take(u64::from(header.packed));
-                &mut plain
-            }
-            8 => {
-                unpacked = DeflateDecoder::new(&mut rest);
-                &mut unpacked
-            }
-            other => {
-                ending.cut(format!("{name} in the zip is packed by method {other}"));
-                return Ok(());
-            }
-        };
-        let mut text = Guarded::new(source, room);
-        text.is_cut = true;
-        let _ = visit(&mut Member {
-            name,
-            is_one_of_several: false,
-            text: &mut text,
-        })?;
-        Ok(())
-    }
+/// A file in a zip, as the directory has it.
+struct Entry {
+    name: Vec<u8>,
+    place: ZipArchiveEntryWayfinder,
+    packed: Packed,
+}
 
-    /// How many files the end of a zip claims: the largest number of several. The directory is held
-    /// in memory, and a file can be made whose directory has millions.
-    fn claimed_members(&self, mut disk: Disk<'_>) -> u64 {
-        // A comment of 65,535 bytes, the end of the directory and those of its 64-bit form.
-        let tail = 65_535 + 22 + 20 + 56;
-        let from = self.bytes.saturating_sub(tail);
-        let mut bytes = Vec::new();
-        let read = disk
-            .seek(SeekFrom::Start(from))
-            .and_then(|_| disk.take(tail).read_to_end(&mut bytes));
-        let _ = disk.seek(SeekFrom::Start(0));
-        if read.is_err() {
-            return 0;
+/// How a file is packed in a zip.
+enum Packed {
+    Stored,
+    Deflated,
+    /// In a way that is not read.
+    Otherwise(String),
+}
+
+impl Packed {
+    fn of(method: u16, is_encrypted: bool) -> Self {
+        match method {
+            _ if is_encrypted => Self::Otherwise("encrypted".to_owned()),
+            0 => Self::Stored,
+            8 => Self::Deflated,
+            other => Self::Otherwise(format!("packed by method {other}")),
         }
-        let count = |at: usize| {
-            let number = |from: usize, length: usize| {
-                let field = bytes.get(at + from..at + from + length)?;
-                let mut whole = [0; 8];
-                whole.get_mut(..length)?.copy_from_slice(field);
-                Some(u64::from_le_bytes(whole))
-            };
-            match bytes.get(at..at + 4)? {
-                // All ones where the number stands in the 64-bit form.
-                b"PK\x05\x06" => number(10, 2).filter(|count| *count != 0xffff),
-                b"PK\x06\x06" => number(32, 8),
-                _ => None,
+    }
+}
+
+/// The files that a zip lists; a list that is too long is cut.
+fn listed(archive: &ZipArchive<Disk<'_>>, buffer: &mut [u8], ending: &mut Ending) -> Vec<Entry> {
+    let mut found = Vec::new();
+    let mut entries = archive.entries(buffer);
+    loop {
+        let entry = match entries.next_entry() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return found,
+            Err(e) => {
+                ending.cut(format!("the directory of the zip: {e}"));
+                return found;
             }
         };
-        (0..bytes.len()).filter_map(count).max().unwrap_or(0)
+        if entry.is_dir() {
+            continue;
+        }
+        if found.len() == MOST_MEMBERS {
+            ending.cut(format!(
+                "the zip lists more than {MOST_MEMBERS} files; the others are not read"
+            ));
+            return found;
+        }
+        let method = entry.compression_method();
+        let is_encrypted = entry.flags().is_encrypted();
+        found.push(Entry {
+            name: entry.file_path().as_bytes().to_vec(),
+            place: entry.wayfinder(),
+            packed: match method {
+                CompressionMethod::STORE => Packed::of(0, is_encrypted),
+                CompressionMethod::DEFLATE => Packed::of(8, is_encrypted),
+                other => Packed::Otherwise(format!("packed by {other}")),
+            },
+        });
     }
+}
+
+/// Whether a name would lead out of the folder that a zip is unpacked to.
+fn leads_out(name: &[u8]) -> bool {
+    let mut parts = name.split(|byte| matches!(byte, b'/' | b'\\'));
+    name.starts_with(b"/")
+        || name.starts_with(b"\\")
+        || name.get(1) == Some(&b':')
+        || parts.any(|part| part == b"..")
+}
+
+/// The first text of a zip whose directory, which stands at its end, is missing.
+fn without_directory(
+    disk: Disk<'_>,
+    room: &mut u64,
+    ending: &mut Ending,
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    let mut rest = BufReader::with_capacity(PIECE, disk.from(0));
+    let Ok(header) = LocalHeader::read(&mut rest) else {
+        ending.cut("the zip ends within its first header".to_owned());
+        return Ok(());
+    };
+    let name = shown(&header.name);
+    let mut plain;
+    let mut unpacked;
+    let source: &mut dyn Read = match Packed::of(header.method, header.flags & 1 == 1) {
+        Packed::Stored => {
+            plain = rest.take(u64::from(header.packed));
+            &mut plain
+        }
+        Packed::Deflated => {
+            unpacked = DeflateDecoder::new(rest);
+            &mut unpacked
+        }
+        Packed::Otherwise(how) => {
+            ending.cut(format!("{name} in the zip is {how}"));
+            return Ok(());
+        }
+    };
+    let mut text = Guarded::new(source, room);
+    text.is_cut = true;
+    let _ = visit(&mut Member {
+        name,
+        is_one_of_several: false,
+        text: &mut text,
+    })?;
+    Ok(())
 }
 
 /// What the text of a CHECKSUM file, `sha256  name`, says of a file.
@@ -321,33 +365,45 @@ fn verdict(text: Option<&str>, sha256: &str) -> Checksum {
 #[derive(Debug, Clone, Copy)]
 struct Disk<'a> {
     file: &'a File,
-    failed: &'a Cell<bool>,
+    failed: &'a Cell<Option<io::ErrorKind>>,
 }
 
-impl Disk<'_> {
-    fn note<T>(self, done: io::Result<T>) -> io::Result<T> {
-        if done
-            .as_ref()
-            .is_err_and(|e| e.kind() != io::ErrorKind::Interrupted)
-        {
-            self.failed.set(true);
+impl<'a> Disk<'a> {
+    /// The bytes from a place on.
+    fn from(self, at: u64) -> DiskReader<'a> {
+        DiskReader { disk: self, at }
+    }
+}
+
+impl ReaderAt for Disk<'_> {
+    fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
+        loop {
+            match self.file.read_at(into, at) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    // A damaged zip leads to places that no file has; that is none of the disk's.
+                    if e.kind() != io::ErrorKind::InvalidInput {
+                        self.failed.set(Some(e.kind()));
+                    }
+                    return Err(e);
+                }
+                Ok(read) => return Ok(read),
+            }
         }
-        done
     }
 }
 
-impl Read for Disk<'_> {
+/// The bytes of a file, one after the other.
+struct DiskReader<'a> {
+    disk: Disk<'a>,
+    at: u64,
+}
+
+impl Read for DiskReader<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut file = self.file;
-        self.note(file.read(into))
-    }
-}
-
-impl Seek for Disk<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        // Not noted: a damaged zip leads to places before its beginning.
-        let mut file = self.file;
-        file.seek(to)
+        let read = self.disk.read_at(into, self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 
@@ -360,17 +416,12 @@ struct LocalHeader {
 }
 
 impl LocalHeader {
-    /// Reads it, and leaves `disk` at what follows.
-    fn read(disk: &mut Disk<'_>) -> io::Result<Self> {
-        let _ = disk.seek(SeekFrom::Start(0))?;
-        // Its end is none of the disk's.
+    /// Reads it, and leaves `from` at what follows.
+    fn read(from: &mut impl Read) -> io::Result<Self> {
         let mut whole = |length: usize| {
-            let mut bytes = Vec::new();
-            let read = disk.take(length as u64).read_to_end(&mut bytes)?;
-            if read < length {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            Ok(bytes)
+            let mut bytes = vec![0; length];
+            from.read_exact(&mut bytes)?;
+            Ok::<_, io::Error>(bytes)
         };
         let fixed = whole(30)?;
         let short = |at: usize| match fixed.get(at..at + 2) {
@@ -394,9 +445,6 @@ struct Guarded<'a> {
     source: &'a mut dyn Read,
     /// Bytes that the file may still give.
     room: &'a mut u64,
-    /// The size that the zip claims.
-    claimed: Option<u64>,
-    given: u64,
     /// Bytes since the last line ended.
     line: usize,
     /// The end of the source is not known to be that of the text.
@@ -408,8 +456,6 @@ impl<'a> Guarded<'a> {
         Self {
             source,
             room,
-            claimed: None,
-            given: 0,
             line: 0,
             is_cut: false,
         }
@@ -419,25 +465,8 @@ impl<'a> Guarded<'a> {
 impl Read for Guarded<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(into)?;
-        let bytes = into.get(..count).unwrap_or_default();
-        self.given += count as u64;
-        let claims = self.claimed.unwrap_or(self.given);
-        if bytes.is_empty() {
-            if self.is_cut && !into.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if self.given < claims && !into.is_empty() {
-                return Err(io::Error::other(format!(
-                    "it has {} bytes, and not the {claims} that the zip claims",
-                    self.given
-                )));
-            }
-            return Ok(0);
-        }
-        if self.given > claims {
-            return Err(io::Error::other(format!(
-                "it has more than the {claims} bytes that the zip claims"
-            )));
+        if count == 0 && self.is_cut && !into.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let Some(room) = self.room.checked_sub(count as u64) else {
             return Err(io::Error::other(format!(
@@ -445,6 +474,7 @@ impl Read for Guarded<'_> {
             )));
         };
         *self.room = room;
+        let bytes = into.get(..count).unwrap_or_default();
         self.line = match bytes.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')) {
             Some(end) => count - end,
             None => self.line + count,

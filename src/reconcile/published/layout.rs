@@ -150,8 +150,8 @@ impl Layout {
         let whole = |at: usize| !get(at).is_empty() && get(at).iter().all(u8::is_ascii_digit);
         let number = |at: usize| amount(get(at)).is_some();
         let time = |at: usize| whole_number(get(at)).and_then(Unit::of).is_some();
-        let truth = |at: usize| self::truth(get(at)).is_some();
-        let side = |at: usize| self::side(get(at)).is_some();
+        let truth = |at: usize| truth(get(at)).is_some();
+        let side = |at: usize| side(get(at)).is_some();
         let all = |of: &dyn Fn(usize) -> bool, places: &[usize]| places.iter().all(|at| of(*at));
         let own = |content, [id, price, qty, time, side]: [usize; 5], singles, symbol| {
             Self::Trades(TradeFields {

@@ -30,7 +30,7 @@ pub(super) fn open(file: &PublishedFile) -> Result<(Opened, Content)> {
     let opened = Opened::of(file)?;
     let (mut found, mut why) = (None, None);
     let ending = opened.members(&mut |member| {
-        let mut csv = reader(member.text);
+        let mut csv = reader(&mut *member.text);
         let mut record = ByteRecord::new();
         for _ in 0..LOOKED_AT {
             match csv.read_byte_record(&mut record) {
