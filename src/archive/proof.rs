@@ -2,8 +2,8 @@
 //! in QUARANTINE.
 //!
 //! The whole file is read again, and all of the data; the receipts must name exactly this content.
-//! Removing a file takes a [`Proven`] value, and only [`prove`] makes one. A file without rows
-//! cannot be proven: nothing vouches for it.
+//! Removing a file takes a [`Proven`] value, and only [`prove`] and [`prove_read`] make one. A file
+//! without rows cannot be proven: nothing vouches for it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -109,6 +109,26 @@ pub enum ProofResult {
     Doubt(Doubt),
 }
 
+/// A file as it was read to be proven.
+#[derive(Debug)]
+pub struct SubjectRead {
+    /// Its rows and its sha256, or why it does not read.
+    found: std::result::Result<(Census, String), Problem>,
+}
+
+/// Reads `subject`, an object of `store`.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn read(store: &Store, subject: &Subject) -> Result<SubjectRead> {
+    let found = match census(&Handle::new(store, &subject.object), subject.home).await {
+        Ok(found) => Ok((found, store.sha256(&subject.object.key).await?.0)),
+        Err(Problem::Storage(error)) => return Err(error),
+        Err(problem) => Err(problem),
+    };
+    Ok(SubjectRead { found })
+}
+
 /// Looks for every row of `subject`, an object of `store`. Days from `young` on are not looked for.
 ///
 /// # Errors
@@ -119,9 +139,21 @@ pub async fn prove(
     evidence: &mut Evidence,
     young: Option<Date>,
 ) -> Result<ProofResult> {
-    let found = match census(&Handle::new(store, &subject.object), subject.home).await {
+    prove_read(subject, read(store, subject).await?, evidence, young).await
+}
+
+/// The same with a file that was read before.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn prove_read(
+    subject: &Subject,
+    read: SubjectRead,
+    evidence: &mut Evidence,
+    young: Option<Date>,
+) -> Result<ProofResult> {
+    let (found, sha256) = match read.found {
         Ok(found) => found,
-        Err(Problem::Storage(error)) => return Err(error),
         Err(problem) => {
             return Ok(ProofResult::Doubt(
                 unreadable(subject, evidence, &problem).await?,
@@ -149,7 +181,6 @@ pub async fn prove(
         Ok(data) => data,
         Err(doubt) => return Ok(ProofResult::Doubt(doubt)),
     };
-    let (sha256, _) = store.sha256(&subject.object.key).await?;
     let quarantined = match in_quarantine(subject, &sha256, &found, evidence).await? {
         Ok(quarantined) => quarantined,
         Err(doubt) => return Ok(ProofResult::Doubt(doubt)),

@@ -1,13 +1,15 @@
 //! The merge of several collectors of one feed: of rows that are equal in every column but
-//! `ts_recv` and `sub_seq`, the data has as many as the collector that has most of them.
+//! `ts_recv`, `sub_seq` and `source`, the data has as many as the collector that has most of them.
 //!
 //! ```text
-//! rows of one (ts_event, seq), that are equal but for ts_recv and sub_seq, each collector's by (ts_recv, sub_seq):
+//! rows of one (ts_event, seq), that are equal but for these, each collector's by (ts_recv, sub_seq, source):
 //!
 //!              1st        2nd        3rd
 //!   a          12         30                       the k-th row of the data is the earliest of the k-th rows:
 //!   b          11         31         45            11 (of b), 30 (of a), 45 (of b, which alone has a third)
 //! ```
+//!
+//! A row that nobody received has no `ts_recv`, and is later than any other.
 //!
 //! Archived data counts as one more collector, so the rule can be applied again and again, in any
 //! order. What is left out is counted by source, and proven twice: the rows that come in have the
@@ -43,7 +45,7 @@ use crate::{
     model::{
         receipt::{FILLED, FilledHole},
         row_hash::RowSums,
-        schema::{SEQ, SUB_SEQ, TS_RECV},
+        schema::{SEQ, SOURCE, SUB_SEQ, TS_RECV},
         time::to_ns,
     },
 };
@@ -62,9 +64,12 @@ fn add_own_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums) -> Resul
     add_columns(job, carried, sums, is_own)
 }
 
-/// Whether a column is the collector's own, so that equal events may differ in it.
+/// The columns in which rows of one event may differ, because they tell of the collector. The first
+/// of these decides which row is the earlier one, then the next.
+const OWN: [&str; 3] = [TS_RECV, SUB_SEQ, SOURCE];
+
 fn is_own(name: &str) -> bool {
-    name == TS_RECV || name == SUB_SEQ
+    OWN.contains(&name)
 }
 
 fn add_columns(
@@ -113,7 +118,7 @@ struct CollectorMerge {
     job: Arc<Job>,
     /// Places of the columns that are compared, besides those of the order.
     compared: Vec<usize>,
-    /// Places of `ts_recv` and `sub_seq`, where they are not the same in every row.
+    /// Places of the columns of [`OWN`] that are not the same in every row.
     own: Vec<usize>,
     /// Where the source of a row stands.
     source: usize,
@@ -142,7 +147,7 @@ impl CollectorMerge {
     fn of(job: Arc<Job>) -> Self {
         let fields = job.shape.carried.fields();
         let place = |name: &str| fields.iter().position(|field| field.name() == name);
-        let own: Vec<usize> = [TS_RECV, SUB_SEQ].into_iter().filter_map(place).collect();
+        let own: Vec<usize> = OWN.into_iter().filter_map(place).collect();
         let is_key = |at: &usize| *at == job.shape.ts || *at == job.shape.seq;
         let compared = (0..fields.len())
             .filter(|at| !is_key(at) && !own.contains(at))
@@ -270,7 +275,7 @@ impl CollectorMerge {
                     same.values().clone()
                 } else {
                     // Lists and structs are compared one by one.
-                    let compare = comparator(column)?;
+                    let compare = comparator(column, true)?;
                     (0..pairs)
                         .map(|row| compare(row, row + 1).is_eq())
                         .collect()
@@ -361,11 +366,13 @@ impl CollectorMerge {
     }
 
     fn comparators(&self, batch: &RecordBatch) -> DfResult<Comparators> {
+        let schema = batch.schema();
         let of = |places: &[usize]| {
-            places
-                .iter()
-                .map(|at| comparator(batch.column(*at)))
-                .collect::<DfResult<Vec<_>>>()
+            let one = |at: &usize| {
+                let is_time = schema.field(*at).name() == TS_RECV;
+                comparator(batch.column(*at), !is_time)
+            };
+            places.iter().map(one).collect::<DfResult<Vec<_>>>()
         };
         Ok(Comparators {
             compared: of(&self.compared)?,
@@ -485,10 +492,10 @@ fn keep_largest(holes: &mut Vec<FilledHole>) {
     holes.truncate(FILLED);
 }
 
-fn comparator(column: &ArrayRef) -> DfResult<DynComparator> {
+fn comparator(column: &ArrayRef, nulls_first: bool) -> DfResult<DynComparator> {
     let options = SortOptions {
         descending: false,
-        nulls_first: true,
+        nulls_first,
     };
     let column = comparable(column)?;
     Ok(make_comparator(&column, &column, options)?)

@@ -205,8 +205,8 @@ pub struct Base {
 }
 
 /// What several collectors of one feed gave to a partition. Rows that are equal in every column but
-/// `ts_recv` and `sub_seq` are the same event; of each event the data has as many rows as the
-/// collector that has most of them.
+/// `ts_recv`, `sub_seq` and `source` are the same event; of each event the data has as many rows as
+/// the collector that has most of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
     /// Rows that are not in the data, because it has their events from another collector.
@@ -236,8 +236,8 @@ pub struct CollectorRecord {
     /// Rows of it whose number or `trade_id` another collector has with other values.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub conflicts: u64,
-    /// The row hash of its rows without `ts_recv` and `sub_seq`. It was summed twice: over the rows
-    /// as they were read, and over the rows of the data that stand for them.
+    /// The row hash of its rows without `ts_recv`, `sub_seq` and `source`. It was summed twice: over
+    /// the rows as they were read, and over the rows of the data that stand for them.
     pub events_hash: RowHash,
     /// How often it alone had one or more rows in succession: holes of the others that it filled.
     #[serde(default, skip_serializing_if = "is_zero")]

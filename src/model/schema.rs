@@ -43,6 +43,8 @@ pub const STREAMS: [&str; 7] = [
 /// The version of the streams' columns that qlc writes: `seq` is the exchange's number, and
 /// [`SINCE_2`] stand beside it.
 pub const STREAM_VERSION: i8 = 2;
+/// An added column of rows that nobody received: where they are from, such as `binance-archive`.
+pub const SOURCE: &str = "source";
 /// The place of an event among those of one `(ts_event, seq)`.
 pub const SUB_SEQ: &str = "sub_seq";
 /// The columns that version 2 of the streams added. They stand in the file of a day that has a

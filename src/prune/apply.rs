@@ -2,6 +2,10 @@
 //!
 //! Only a file with a [`Proven`] value is removed.
 
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
+
 use super::{
     journal::{self, Place},
     plan::Planned,
@@ -9,13 +13,16 @@ use super::{
 };
 use crate::{
     archive::proof::Proven,
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     model::journal::{Pruned, RemovalResult},
     storage::{
-        remove::{Removal, remove},
+        remove::{Removal, remove_unsynced, sync_folder_of},
         store::Store,
     },
 };
+
+/// Objects of a bucket that are removed at a time. A folder gains nothing by it.
+const REMOVED_AT_A_TIME: usize = 16;
 
 /// Removes what may go; returns the key of the journal, if there was anything.
 pub(super) async fn apply(
@@ -34,17 +41,15 @@ pub(super) async fn apply(
         return Ok(None);
     }
     let run = journal::announce(at, &lines).await?;
+    let removals = retire_all(spool, planned, stop).await;
     let going = planned.iter_mut().filter(|one| one.proven.is_some());
-    for (one, line) in going.zip(&mut lines) {
-        let Some(proven) = one.proven.as_deref() else {
-            continue;
-        };
-        if stop() {
+    for ((one, line), removal) in going.zip(&mut lines).zip(removals) {
+        let Some(removal) = removal else {
             line.ended = Some(RemovalResult::NotReached);
             "the run was asked to stop before its turn came".clone_into(&mut one.judged.reason);
             continue;
-        }
-        let (ended, outcome) = match retire(spool, proven).await {
+        };
+        let (ended, outcome) = match removal {
             Ok(Removal::Removed) => (RemovalResult::Removed, Outcome::Removed),
             Ok(Removal::Absent) => (RemovalResult::Gone, Outcome::Gone),
             Ok(Removal::Changed) => (RemovalResult::Changed, Outcome::Changed),
@@ -65,9 +70,49 @@ pub(super) async fn apply(
     journal::complete(at, &run, &lines).await.map(Some)
 }
 
+/// Removes what is proven; tells of each what came of it, `None` where the run was asked to stop
+/// before. Each folder is synced once, after its last removal.
+async fn retire_all(
+    spool: &Store,
+    planned: &[Planned],
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Vec<Option<Result<Removal>>> {
+    let width = if spool.is_remote() {
+        REMOVED_AT_A_TIME
+    } else {
+        1
+    };
+    let proven = || planned.iter().filter_map(|one| one.proven.as_deref());
+    let one_by_one = proven().map(|proven| async move {
+        if stop() {
+            return None;
+        }
+        Some(retire(spool, proven).await)
+    });
+    let mut removals: Vec<Option<Result<Removal>>> =
+        stream::iter(one_by_one).buffered(width).collect().await;
+    // A file of each folder that something was removed from, and what came of syncing it.
+    let mut synced: BTreeMap<&str, std::result::Result<(), String>> = BTreeMap::new();
+    for (proven, removal) in proven().zip(&mut removals) {
+        if !matches!(removal, Some(Ok(Removal::Removed))) {
+            continue;
+        }
+        let key = proven.object().key.as_str();
+        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let sync = synced
+            .entry(folder)
+            .or_insert_with(|| sync_folder_of(spool, key).map_err(|error| error.chain()));
+        if let Err(why) = sync {
+            // It has gone, and may come back after a power cut.
+            *removal = Some(Err(Error::new(Kind::Unknown, why.clone())));
+        }
+    }
+    removals
+}
+
 /// Removes a file from the spool. The proof is the price.
 async fn retire(spool: &Store, proven: &Proven) -> Result<Removal> {
-    remove(spool, proven.object()).await
+    remove_unsynced(spool, proven.object()).await
 }
 
 fn line(proven: &Proven, why: &str, time: &str) -> Pruned {

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, stream};
+
 use super::report::{Judged, Options, Outcome};
 use crate::{
     archive::{
         evidence::{Doubt, Evidence},
-        proof::{ProofResult, Proven, Subject, prove},
+        proof::{self, ProofResult, Proven, Subject, SubjectRead},
         quarantine,
     },
     error::{Error, Kind, Result},
@@ -23,6 +25,9 @@ use crate::{
         store::Store,
     },
 };
+
+/// Files that are read at a time.
+const READ_AT_A_TIME: usize = 4;
 
 /// A file, what is said of it, and the proof without which it cannot go.
 pub(super) struct Planned {
@@ -52,7 +57,11 @@ pub(super) async fn plan(
     let mut evidence = Evidence::new(archive);
     let mut series: Option<Series> = None;
     let mut all = Vec::with_capacity(subjects.len());
-    for subject in subjects {
+    let reads = subjects
+        .into_iter()
+        .map(|subject| read_ahead(spool, subject, young));
+    let mut reads = stream::iter(reads).buffered(READ_AT_A_TIME);
+    while let Some((subject, read)) = reads.next().await {
         if stop() {
             return Err(Error::new(
                 Kind::Interrupted,
@@ -74,7 +83,7 @@ pub(super) async fn plan(
             .or_else(|| hidden.of(layout::QUARANTINE, &subject.series));
         let judged = match gap {
             Some(gap) => Ok((Outcome::Failed, gap.reason.clone(), None)),
-            None => judge(spool, &subject, entries, &mut evidence, young).await,
+            None => judge(spool, &subject, read, entries, &mut evidence, young).await,
         };
         let (outcome, reason, proven) =
             judged.unwrap_or_else(|error| (outcome_of(&error), error.chain(), None));
@@ -98,6 +107,28 @@ pub(super) async fn plan(
     ))
 }
 
+/// Reads a file before its turn comes, on a thread of its own, unless its name tells that it is
+/// young.
+async fn read_ahead(
+    spool: &Store,
+    subject: Subject,
+    young: Date,
+) -> (Subject, Option<Result<SubjectRead>>) {
+    if subject.home.is_some_and(|home| home >= young) {
+        return (subject, None);
+    }
+    let (spool, meant) = (spool.clone(), subject.clone());
+    let reading = tokio::spawn(async move { proof::read(&spool, &meant).await });
+    let read = reading.await.unwrap_or_else(|lost| {
+        Err(Error::caused(
+            Kind::Internal,
+            "a task that read a file was lost",
+            lost,
+        ))
+    });
+    (subject, Some(read))
+}
+
 /// One file that is out of reach does not stop the others, nor does one `error.json` that cannot be
 /// read.
 fn outcome_of(error: &Error) -> Outcome {
@@ -113,6 +144,7 @@ type Judgement = (Outcome, String, Option<Box<Proven>>);
 async fn judge(
     spool: &Store,
     subject: &Subject,
+    read: Option<Result<SubjectRead>>,
     entries: &[Entry],
     evidence: &mut Evidence,
     young: Date,
@@ -141,17 +173,25 @@ async fn judge(
             );
         }
     }
-    Ok(match prove(spool, subject, evidence, Some(young)).await? {
-        ProofResult::Proven(proven) => (Outcome::Removable, proof_in_words(&proven), Some(proven)),
-        ProofResult::Young(day) => (Outcome::Young, not_older(day), None),
-        ProofResult::Empty => (
-            Outcome::Empty,
-            "has no rows, so that no receipt vouches for it".to_owned(),
-            None,
-        ),
-        ProofResult::Doubt(Doubt::Waiting(why)) => (Outcome::Waiting, why, None),
-        ProofResult::Doubt(Doubt::Damaged(why)) => (Outcome::Unproven, why, None),
-    })
+    let read = match read {
+        Some(read) => read?,
+        None => proof::read(spool, subject).await?,
+    };
+    Ok(
+        match proof::prove_read(subject, read, evidence, Some(young)).await? {
+            ProofResult::Proven(proven) => {
+                (Outcome::Removable, proof_in_words(&proven), Some(proven))
+            }
+            ProofResult::Young(day) => (Outcome::Young, not_older(day), None),
+            ProofResult::Empty => (
+                Outcome::Empty,
+                "has no rows, so that no receipt vouches for it".to_owned(),
+                None,
+            ),
+            ProofResult::Doubt(Doubt::Waiting(why)) => (Outcome::Waiting, why, None),
+            ProofResult::Doubt(Doubt::Damaged(why)) => (Outcome::Unproven, why, None),
+        },
+    )
 }
 
 fn proof_in_words(proven: &Proven) -> String {

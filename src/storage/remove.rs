@@ -31,6 +31,19 @@ pub enum Removal {
 /// When the store does not answer, or refuses; [`Kind::Unknown`] when it may have taken effect. An
 /// error that comes after the object has gone is none.
 pub async fn remove(store: &Store, object: &Object) -> Result<Removal> {
+    let removal = remove_unsynced(store, object).await?;
+    if removal == Removal::Removed {
+        sync_folder_of(store, &object.key)?;
+    }
+    Ok(removal)
+}
+
+/// The same, but the removal is only durable after [`sync_folder_of`]: for many objects of one
+/// folder.
+///
+/// # Errors
+/// As [`remove`].
+pub async fn remove_unsynced(store: &Store, object: &Object) -> Result<Removal> {
     match store.head(&object.key).await? {
         None => return Ok(Removal::Absent),
         Some(found) if found != *object => return Ok(Removal::Changed),
@@ -56,20 +69,27 @@ pub async fn remove(store: &Store, object: &Object) -> Result<Removal> {
             }
         }
     }
-    if let Some(folder) = store
-        .local_path(&object.key)
-        .as_deref()
-        .and_then(std::path::Path::parent)
-    {
-        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| {
-            Error::io(
-                format!("{}: the folder cannot be synced", folder.display()),
-                e,
-            )
-        })?;
-    }
     crash::point("object removed");
     Ok(Removal::Removed)
+}
+
+/// Syncs the folder that an object was removed from; a bucket needs nothing.
+///
+/// # Errors
+/// When the folder cannot be synced.
+pub fn sync_folder_of(store: &Store, key: &str) -> Result<()> {
+    let Some(path) = store.local_path(key) else {
+        return Ok(());
+    };
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| {
+        Error::io(
+            format!("{}: the folder cannot be synced", folder.display()),
+            e,
+        )
+    })
 }
 
 #[cfg(test)]

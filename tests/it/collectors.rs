@@ -36,6 +36,8 @@ use super::support::{
 };
 
 const SERIES: &str = "exchange=binance/stream=trade/symbol=btcusdt";
+/// Who gave a row that nobody received.
+const VENUE: &str = "binance-archive";
 
 /// A trade. `Ord` is the order of the archive's columns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,12 +48,18 @@ struct Trade {
     ts_recv: Option<i64>,
     price: u64,
     name: String,
+    source: Option<&'static str>,
 }
 
 /// What makes two rows of different collectors the same event.
 type Event = (i64, i64, u64, String);
-/// What is its collector's own.
-type Arrival = (Option<i64>, Option<i32>);
+/// What is its collector's own: `ts_recv`, `sub_seq` and `source`.
+type Arrival = (Option<i64>, Option<i32>, Option<&'static str>);
+
+/// What nobody received is later than what somebody did.
+fn by_arrival(arrival: &Arrival) -> (bool, Arrival) {
+    (arrival.0.is_none(), *arrival)
+}
 
 impl Trade {
     fn event(&self) -> Event {
@@ -59,7 +67,7 @@ impl Trade {
     }
 
     fn arrival(&self) -> Arrival {
-        (self.ts_recv, self.sub_seq)
+        (self.ts_recv, self.sub_seq, self.source)
     }
 
     fn of(event: &Event, arrival: Arrival) -> Self {
@@ -71,6 +79,7 @@ impl Trade {
             ts_recv: arrival.0,
             price,
             name,
+            source: arrival.2,
         }
     }
 }
@@ -136,6 +145,10 @@ fn write_with(root: &Path, file: &File, numbers: bool) {
                     .collect::<StringArray>(),
             ),
         ),
+        (
+            "source",
+            Arc::new(file.rows.iter().map(|t| t.source).collect::<StringArray>()),
+        ),
     ];
     let columns = columns
         .into_iter()
@@ -174,6 +187,10 @@ fn archived(root: &Path) -> (Vec<Trade>, Value, String) {
         batch.column_by_name("sub_seq"),
     );
     let sub_seq = sub_seq.map(|column| column.as_primitive::<Int32Type>().clone());
+    // A column without any value is not in the archive.
+    let source = batch
+        .column_by_name("source")
+        .map(|column| column.as_string::<i32>().clone());
     let trade = |i| Trade {
         ts_event: ts_event.value(i),
         seq: seq.value(i),
@@ -184,6 +201,10 @@ fn archived(root: &Path) -> (Vec<Trade>, Value, String) {
         ts_recv: ts_recv.is_valid(i).then(|| ts_recv.value(i)),
         price: price.value(i).to_bits(),
         name: trade_id.value(i).to_owned(),
+        source: source
+            .as_ref()
+            .filter(|source| source.is_valid(i))
+            .map(|_| VENUE),
     };
     (
         (0..batch.num_rows()).map(trade).collect(),
@@ -209,14 +230,15 @@ fn merged(collectors: &BTreeMap<String, Vec<Trade>>) -> Vec<(Trade, BTreeSet<Str
     let mut out = Vec::new();
     for (event, mut each) in events {
         for arrivals in each.values_mut() {
-            arrivals.sort_unstable();
+            arrivals.sort_unstable_by_key(by_arrival);
         }
         for nth in 0..each.values().map(Vec::len).max().unwrap() {
             let have = || {
                 each.iter()
                     .filter_map(|(name, arrivals)| Some((*name, *arrivals.get(nth)?)))
             };
-            let arrival = have().map(|(_, arrival)| arrival).min().unwrap();
+            let arrivals = have().map(|(_, arrival)| arrival);
+            let arrival = arrivals.min_by_key(by_arrival).unwrap();
             out.push((
                 Trade::of(&event, arrival),
                 have().map(|(name, _)| name.to_owned()).collect(),
@@ -268,10 +290,9 @@ fn feed(dice: &mut Dice) -> Vec<File> {
                     (event.0, 0, event.2, event.3.clone())
                 };
                 let late = (dice.throw(20) > 0).then(|| event.0 + dice.throw(5) as i64);
-                rows.push(Trade::of(
-                    &event,
-                    (late, (dice.throw(10) > 0).then(|| dice.throw(2) as i32)),
-                ));
+                let place = (dice.throw(10) > 0).then(|| dice.throw(2) as i32);
+                let source = (dice.throw(12) == 0).then_some(VENUE);
+                rows.push(Trade::of(&event, (late, place, source)));
             }
         }
         while !rows.is_empty() {
@@ -502,6 +523,7 @@ fn trades(seconds: std::ops::Range<i64>, late: i64) -> Vec<Trade> {
         ts_recv: Some(DAY + n * SECOND + late),
         price: f64::to_bits(n as f64),
         name: format!("{n}"),
+        source: None,
     };
     seconds.map(trade).collect()
 }
@@ -664,6 +686,46 @@ fn a_file_of_a_collector_that_changed_in_place_changes_no_archived_row() {
             rows.len()
         );
     }
+}
+
+/// What the exchange published fills what nobody received, and yields to a recording that comes
+/// later.
+#[test]
+fn a_row_that_somebody_received_stands_for_one_that_the_exchange_published() {
+    let place = Place::new();
+    let published: Vec<Trade> = trades(0..10, 0)
+        .into_iter()
+        .map(|row| Trade::of(&row.event(), (None, Some(0), Some(VENUE))))
+        .collect();
+    drop(put(&place, VENUE, 0, published.clone()));
+    let recorded = trades(0..6, 5);
+    let tokyo = |nth: usize, rows: &[Trade]| {
+        let key = format!("{SERIES}/2026-02-03_00-00-{nth:02}.parquet");
+        let (collector, rows) = (None, rows.to_vec());
+        write(
+            place.root(),
+            &File {
+                collector,
+                key,
+                rows,
+            },
+        );
+    };
+    tokyo(1, &recorded[..3]);
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
+    assert_eq!(
+        archived(place.root()).0,
+        [&recorded[..3], &published[3..]].concat()
+    );
+    // Also when both files have left.
+    let _ = place.qlc(&["prune", "--keep-days", "0"]).ended(0);
+    tokyo(2, &recorded[3..]);
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
+    let (rows, receipt, _) = archived(place.root());
+    assert_eq!(rows, [&recorded[..], &published[6..]].concat());
+    assert_eq!(receipt["merge"]["copies"], 3);
 }
 
 /// Two pushes that differ in their arrival alone, of which one could not be read when the day was
