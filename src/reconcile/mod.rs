@@ -39,7 +39,7 @@ use crate::{
         date::Date,
         layout::Placed,
         partition::{Partition, Selection, Series, Stream},
-        reconcile::{ReconcileRecord, ReconcileVerdict, VenueFile},
+        reconcile::{ReconcileRecord, VenueFile},
     },
     storage::{
         reconciled,

@@ -13,12 +13,13 @@ use arrow::{
 
 use super::{
     compare::{Origin, TradeKey, TradeRow},
-    published::Identity,
+    published::{Identity, SOURCE},
 };
 use crate::{
     engine::sql::{self, Means, Rows, Value},
     error::{Error, Kind, Result},
-    model::{partition::Partition, time::to_ns},
+    file::{fault::Problem, reader::Handle},
+    model::{layout, partition::Partition, time::to_ns},
     storage::store::Store,
 };
 
@@ -82,7 +83,7 @@ impl Reading<'_> {
         waits_in: Option<&str>,
     ) -> Result<KeyedRows> {
         let mut params = self.params();
-        let source = has_column(self, spool, archive, super::published::SOURCE).await?;
+        let source = tells_source(archive, self.partition).await?;
         let columns = |source: &str, waiting: &str| {
             format!(
                 "SELECT {} AS {KEY}, ts_event, price, qty, side, first_id, last_id, {source} AS source, \
@@ -123,16 +124,22 @@ impl Reading<'_> {
     }
 }
 
-/// Whether the rows of the partition have a column of this name.
-async fn has_column(
-    reading: &Reading<'_>,
-    spool: &Store,
-    archive: &Store,
-    name: &str,
-) -> Result<bool> {
-    let text = "SELECT * FROM archive.trade WHERE exchange = $exchange AND symbol = $symbol AND date = $date LIMIT 0";
-    let rows = sql::rows(spool, archive, text, &reading.params(), reading.means()).await?;
-    Ok(rows.schema().column_with_name(name).is_some())
+/// Whether the archived rows of the partition say where they are from.
+async fn tells_source(archive: &Store, partition: &Partition) -> Result<bool> {
+    let Some(data) = archive.head(&layout::data_key(partition)).await? else {
+        return Ok(false);
+    };
+    match Handle::new(archive, &data).footer().await {
+        Ok(footer) => Ok(footer
+            .file_metadata()
+            .schema_descr()
+            .columns()
+            .iter()
+            .any(|column| column.name() == SOURCE)),
+        Err(Problem::Storage(error)) => Err(error),
+        // What is wrong with it is told when its rows are read.
+        Err(_) => Ok(false),
+    }
 }
 
 /// The columns of one batch.
@@ -191,8 +198,8 @@ impl Columns {
             first_id: ints("first_id")?,
             last_id: ints("last_id")?,
             source: batch
-                .column_by_name(super::published::SOURCE)
-                .map(|_| texts(super::published::SOURCE))
+                .column_by_name(SOURCE)
+                .map(|_| texts(SOURCE))
                 .transpose()?,
             waiting: column(WAITING, &DataType::Boolean)?.as_boolean().clone(),
         })
