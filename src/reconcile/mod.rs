@@ -88,10 +88,10 @@ pub async fn run(
     each: &mut (dyn FnMut(&ReconcileRecord) + Send),
 ) -> Result<()> {
     let partitions = partitions(archive, options).await?;
-    if options.take
-        && let Some(partition) = partitions.first()
-    {
-        has_place(spool, &partition.series)?;
+    if options.take {
+        for partition in &partitions {
+            has_place(spool, &partition.series)?;
+        }
     }
     let _ = scratch::sweep(&options.spill_dir);
     for partition in &partitions {

@@ -5,12 +5,10 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use arrow::{
@@ -18,19 +16,11 @@ use arrow::{
         ArrayRef, AsArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch,
         StringArray,
     },
-    datatypes::{DataType, Field, Int64Type, Schema},
-};
-use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    http::{HeaderMap, StatusCode, Uri},
-    response::{IntoResponse, Response},
+    datatypes::{Field, Int64Type, Schema},
 };
 use flate2::{Compression, write::GzEncoder};
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 use super::support::{
     archive::{dir, listing, published, sha256},
@@ -499,101 +489,74 @@ fn mistakes_say_what_to_type() {
     );
 }
 
-/// A venue's server, which breaks off in the middle of its first answers.
+/// A venue's server, which breaks off in the middle of its first long answers.
 struct Server {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
-    _runtime: Runtime,
-}
-
-#[derive(Clone)]
-struct Served {
-    files: Arc<BTreeMap<String, Vec<u8>>>,
-    asked: Arc<Mutex<Vec<String>>>,
-    breaks: Arc<AtomicUsize>,
-}
-
-async fn serve(State(served): State<Served>, uri: Uri, headers: HeaderMap) -> Response {
-    let range = headers
-        .get("range")
-        .map(|range| range.to_str().unwrap().to_owned());
-    let told = format!(
-        "{}{}",
-        uri.path(),
-        range
-            .as_deref()
-            .map(|r| format!(" {r}"))
-            .unwrap_or_default()
-    );
-    served.asked.lock().unwrap().push(told);
-    let Some(bytes) = served.files.get(uri.path()) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let from: usize = range.map_or(0, |range| {
-        range
-            .trim_start_matches("bytes=")
-            .trim_end_matches('-')
-            .parse()
-            .unwrap()
-    });
-    let rest = bytes[from..].to_vec();
-    let length = rest.len();
-    let is_long = length > 1_000;
-    let cut = is_long
-        && served
-            .breaks
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                left.checked_sub(1)
-            })
-            .is_ok();
-    let (first, second) = rest.split_at(if cut { length / 2 } else { length });
-    let pieces: Vec<Result<Vec<u8>, std::io::Error>> = if cut {
-        vec![Ok(first.to_vec()), Err(std::io::Error::other("cut"))]
-    } else {
-        vec![Ok(first.to_vec()), Ok(second.to_vec())]
-    };
-    let mut response = Response::new(Body::from_stream(futures::stream::iter(pieces)));
-    let set = response.headers_mut();
-    let _ = set.insert("etag", format!("\"{}\"", sha256(bytes)).parse().unwrap());
-    let _ = set.insert("content-length", length.to_string().parse().unwrap());
-    if from > 0 {
-        let range = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
-        let _ = set.insert("content-range", range.parse().unwrap());
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    }
-    response
 }
 
 impl Server {
-    fn new(files: &[(&str, Vec<u8>)], breaks: usize) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+    fn new(files: &[(&str, Vec<u8>)], mut breaks: usize) -> Self {
+        let files: BTreeMap<String, Vec<u8>> = files
+            .iter()
+            .map(|(path, bytes)| ((*path).to_owned(), bytes.clone()))
+            .collect();
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let served = Served {
-            files: Arc::new(
-                files
-                    .iter()
-                    .map(|(path, bytes)| ((*path).to_owned(), bytes.clone()))
-                    .collect(),
-            ),
-            asked: Arc::clone(&asked),
-            breaks: Arc::new(AtomicUsize::new(breaks)),
-        };
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .unwrap();
+        let seen = Arc::clone(&asked);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = axum::serve(listener, Router::new().fallback(serve).with_state(served));
-        drop(runtime.spawn(async move { serving.await.unwrap() }));
-        Self {
-            address,
-            asked,
-            _runtime: runtime,
-        }
+        drop(std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                let (path, from) = request(&connection);
+                let told = if from > 0 {
+                    format!("{path} from {from}")
+                } else {
+                    path.clone()
+                };
+                seen.lock().unwrap().push(told);
+                let is_cut = breaks > 0 && files.get(&path).is_some_and(|file| file.len() > 1_000);
+                breaks -= usize::from(is_cut);
+                let answer = answer(files.get(&path), from, is_cut);
+                connection.write_all(&answer).unwrap();
+            }
+        }));
+        Self { address, asked }
     }
+}
+
+/// The path that is asked for, and from which byte on.
+fn request(connection: &TcpStream) -> (String, usize) {
+    let mut lines = BufReader::new(connection).lines().map(Result::unwrap);
+    let path = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
+    let range = lines
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| Some(line.strip_prefix("range: bytes=")?.to_owned()));
+    let from = range.map_or(0, |range| range.trim_end_matches('-').parse().unwrap());
+    (path, from)
+}
+
+/// An answer, or the first half of it.
+fn answer(file: Option<&Vec<u8>>, from: usize, is_cut: bool) -> Vec<u8> {
+    let Some(file) = file else {
+        return b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec();
+    };
+    let (rest, all) = (&file[from..], file.len());
+    let status = if from > 0 {
+        format!(
+            "206 Partial Content\r\ncontent-range: bytes {from}-{}/{all}",
+            all - 1
+        )
+    } else {
+        "200 OK".to_owned()
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\netag: \"{}\"\r\ncontent-length: {}\r\n\r\n",
+        sha256(file),
+        rest.len()
+    );
+    let sent = if is_cut { rest.len() / 2 } else { rest.len() };
+    [head.as_bytes(), &rest[..sent]].concat()
 }
 
 #[test]
@@ -620,8 +583,8 @@ fn files_are_fetched_once_and_gone_on_with_where_they_broke_off() {
     assert_eq!(records[0]["only_theirs"], 100);
     assert_eq!(records[0]["files"][0]["checksum"], "right");
     let asked = server.asked.lock().unwrap().clone();
-    let ranges = asked.iter().filter(|one| one.contains("bytes=")).count();
-    assert!(ranges >= 1, "it was begun anew: {asked:?}");
+    let ranges = asked.iter().filter(|one| one.contains(" from ")).count();
+    assert_eq!(ranges, 2, "it was begun anew: {asked:?}");
     // Nothing but the CHECKSUM is asked for again.
     let records = fetch();
     assert_eq!(records[0]["only_theirs"], 100);
