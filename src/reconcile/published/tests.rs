@@ -706,7 +706,7 @@ fn lines_that_are_no_trades_are_told_and_cost_no_other() {
         ),
         (format!("9,1,1,1,1,{MS}"), "it has 6 values, and not 7"),
         ("\"9,1,1,1,1".to_owned(), "it has 5 values"),
-        ("\u{1b}[2J,1,1,1,1,1,true".to_owned(), "\\u{1b}[2J"),
+        (format!("\u{1b}[2J,1,1,1,1,{MS},true"), "\\u{1b}[2J"),
     ] {
         let (first, rest) = good.split_once('\n').unwrap();
         let taken = Folder::of("a", format!("{first}\n{bad}\n{rest}").as_bytes(), "binance");
@@ -873,7 +873,7 @@ fn minutes_come_from_klines_exactly() {
         line(2, "0", 0),
         line(2, "1", 1),
         line(3, "NaN", 1),
-        line(4, "1", 1).replace("59999", "99999"),
+        line(4, "1", 1).replace(&(MS + 299_999).to_string(), &(MS + 359_999).to_string()),
     ]
     .concat();
     let header = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore\n";
