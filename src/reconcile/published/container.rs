@@ -144,12 +144,12 @@ impl Opened {
         let visited = match self.packing {
             Packing::Zip => self.zipped(disk, &mut room, &mut ending, visit),
             Packing::Gzip => {
-                let packed = BufReader::with_capacity(PIECE, disk.from(0));
+                let packed = BufReader::with_capacity(PIECE, disk.reader());
                 let mut unpacked = MultiGzDecoder::new(packed);
                 self.one(&mut Guarded::new(&mut unpacked, &mut room), visit)
             }
             Packing::Plain => {
-                let mut plain = disk.from(0);
+                let mut plain = disk.reader();
                 self.one(&mut Guarded::new(&mut plain, &mut room), visit)
             }
         };
@@ -314,7 +314,7 @@ fn without_directory(
     ending: &mut Ending,
     visit: &mut Visit<'_>,
 ) -> Result<()> {
-    let mut rest = BufReader::with_capacity(PIECE, disk.from(0));
+    let mut rest = BufReader::with_capacity(PIECE, disk.reader());
     let Ok(header) = LocalHeader::read(&mut rest) else {
         ending.cut("the zip ends within its first header".to_owned());
         return Ok(());
@@ -369,9 +369,9 @@ struct Disk<'a> {
 }
 
 impl<'a> Disk<'a> {
-    /// The bytes from a place on.
-    fn from(self, at: u64) -> DiskReader<'a> {
-        DiskReader { disk: self, at }
+    /// The bytes one after the other, from the first one.
+    fn reader(self) -> DiskReader<'a> {
+        DiskReader { disk: self, at: 0 }
     }
 }
 
@@ -434,7 +434,7 @@ impl LocalHeader {
         Ok(Self {
             flags: short(6),
             method: short(8),
-            packed: u32::from(short(18)) | u32::from(short(20)) << 16,
+            packed: u32::from(short(18)) | (u32::from(short(20)) << 16),
             name,
         })
     }

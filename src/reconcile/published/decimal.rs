@@ -125,7 +125,7 @@ impl<'a> Written<'a> {
             Some(end) => (text.get(..end)?, power(text.get(end + 1..)?)?),
         };
         let is_plain = digits.iter().all(|b| b.is_ascii_digit() || *b == b'.')
-            && digits.iter().filter(|b| **b == b'.').count() <= 1
+            && digits.split(|b| *b == b'.').count() <= 2
             && digits.iter().any(u8::is_ascii_digit);
         is_plain.then_some(Self { digits, exponent })
     }

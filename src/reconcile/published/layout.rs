@@ -272,80 +272,79 @@ mod tests {
 
     #[test]
     fn content_is_told_by_the_header_or_the_first_row() {
-        use Content::*;
         let name = "anything.csv";
         for (line, is_header, content) in [
             (
                 "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker",
                 true,
-                BinanceAggTrades,
+                Content::BinanceAggTrades,
             ),
             (
                 "\u{feff}Agg_Trade_Id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker",
                 true,
-                BinanceAggTrades,
+                Content::BinanceAggTrades,
             ),
             (
                 "2,78549.5,0.016,3,7,1788220800016,true",
                 false,
-                BinanceAggTrades,
+                Content::BinanceAggTrades,
             ),
             (
                 "1,78581.30,0.00012,1,1,1788220800322740,False,True",
                 false,
-                BinanceAggTrades,
+                Content::BinanceAggTrades,
             ),
             (
                 "id,price,qty,quote_qty,time,is_buyer_maker",
                 true,
-                BinanceTrades,
+                Content::BinanceTrades,
             ),
             (
                 "7,78549.5,0.016,1256.792,1788220800016,true",
                 false,
-                BinanceTrades,
+                Content::BinanceTrades,
             ),
             (
                 "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore",
                 true,
-                BinanceKlines,
+                Content::BinanceKlines,
             ),
             (
                 "1788220800000,1,2,1,2,10.5,1788220859999,15,3,1,1,0",
                 false,
-                BinanceKlines,
+                Content::BinanceKlines,
             ),
             (
                 "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional,RPI",
                 true,
-                BybitTrades,
+                Content::BybitTrades,
             ),
             (
                 "1788220801.0925,BTCUSDT,Sell,79,78513.00,PlusTick,e94f18f9-4bc4-5530-87ee-d067f8267a62,1e+5,79,0.001",
                 false,
-                BybitTrades,
+                Content::BybitTrades,
             ),
             (
                 "instrument_name,trade_id,side,price,size,created_time",
                 true,
-                OkxTrades,
+                Content::OkxTrades,
             ),
             (
                 "instrument_name,trade_id,side,price,size,created_time,source",
                 true,
-                OkxTrades,
+                Content::OkxTrades,
             ),
             (
                 "BTC-USDT-SWAP,2885385355,sell,78542.2,14.07,1788192000021,0",
                 false,
-                OkxTrades,
+                Content::OkxTrades,
             ),
             (
                 "trade_id/撮合id,side/交易方向,size/数量,price/价格,created_time/成交时间",
                 true,
-                OkxTrades,
+                Content::OkxTrades,
             ),
-            ("1,buy,2,78542.2,1633017600021", false, OkxTrades),
+            ("1,buy,2,78542.2,1633017600021", false, Content::OkxTrades),
         ] {
             assert_eq!(of(line, name), Some((is_header, content)), "{line}");
         }
@@ -355,7 +354,7 @@ mod tests {
         let sums = "BTC-USDT-SWAP-aggtrades-2026-02-03.csv";
         assert_eq!(
             of("trade_id,side,size,price,created_time", sums),
-            Some((true, OkxAggTrades))
+            Some((true, Content::OkxAggTrades))
         );
     }
 

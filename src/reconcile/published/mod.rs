@@ -35,7 +35,7 @@ pub use self::{
     decimal::Decimal,
     klines::Minute,
     trades::FOOTER_SOURCES,
-    write::{SOURCE, SealedWriter, schema_of},
+    write::SOURCE,
 };
 use crate::{
     error::Result,

@@ -14,8 +14,11 @@ use crate::error::{Error, Kind, Result};
 
 /// Lines at the beginning of a text among which a header or a row must be.
 const LOOKED_AT: u64 = 10;
-/// A piece of a text that is decoded at a time.
-const PIECE: usize = 128 << 10;
+/// A piece of a text that is decoded at a time. What stands in the piece in which an error comes up
+/// is lost.
+const PIECE: usize = 32 << 10;
+/// The same, of a text of which only the first lines are wanted: those before any error.
+const FIRST_PIECE: usize = 512;
 
 /// What becomes of a line: the account of its file, its number, where its values stand, and the
 /// values.
@@ -30,7 +33,7 @@ pub(super) fn open(file: &PublishedFile) -> Result<(Opened, Content)> {
     let opened = Opened::of(file)?;
     let (mut found, mut why) = (None, None);
     let ending = opened.members(&mut |member| {
-        let mut csv = reader(&mut *member.text);
+        let mut csv = reader(&mut *member.text, FIRST_PIECE);
         let mut record = ByteRecord::new();
         for _ in 0..LOOKED_AT {
             match csv.read_byte_record(&mut record) {
@@ -97,7 +100,7 @@ fn one(
     } else {
         String::new()
     };
-    let mut csv = reader(&mut *member.text);
+    let mut csv = reader(&mut *member.text, PIECE);
     let mut record = ByteRecord::new();
     let (mut layout, mut looked_at) = (None, 0);
     loop {
@@ -177,11 +180,11 @@ fn symbol_in(name: &str) -> Option<&str> {
 
 /// Lines end a record in any case: a quotation mark that is not closed would otherwise take in the
 /// rest of the file.
-fn reader<R: Read>(text: R) -> Reader<R> {
+fn reader<R: Read>(text: R, piece: usize) -> Reader<R> {
     ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .quoting(false)
-        .buffer_capacity(PIECE)
+        .buffer_capacity(piece)
         .from_reader(text)
 }

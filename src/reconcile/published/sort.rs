@@ -316,7 +316,7 @@ mod tests {
                 at = at.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let trade = Trade {
                     ts_event: i64::from(at >> 20),
-                    seq: i64::from(at >> 8 & 7),
+                    seq: i64::from((at >> 8) & 7),
                     price: f64::from(line),
                     qty: 0.5,
                     side: -1,

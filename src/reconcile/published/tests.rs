@@ -170,7 +170,11 @@ fn read(path: &Path) -> (RecordBatch, serde_json::Value) {
         pair.value.clone().unwrap()
     };
     let schema = builder.schema().clone();
-    let batches: Vec<RecordBatch> = builder.build().unwrap().map(|b| b.unwrap()).collect();
+    let batches: Vec<RecordBatch> = builder
+        .build()
+        .unwrap()
+        .map(std::result::Result::unwrap)
+        .collect();
     let rows = concat_batches(&schema, &batches).unwrap();
     assert_eq!(
         value(row_hash::FOOTER_KEY),
@@ -231,16 +235,15 @@ fn gzipped(bytes: &[u8]) -> Vec<u8> {
 
 /// Aggregated trades of Binance with these numbers, a second apart.
 fn agg(ids: impl IntoIterator<Item = i64>) -> String {
-    ids.into_iter()
-        .map(|id| {
-            let (first, time) = (2 * id, MS + 1000 * id);
-            format!(
-                "{id},97123.40,0.{id:03},{first},{},{time},{}\n",
-                first + 1,
-                id % 2 == 0
-            )
-        })
-        .collect()
+    let line = |id: i64| {
+        let (first, time) = (2 * id, MS + 1000 * id);
+        let is_maker = id % 2 == 0;
+        format!(
+            "{id},97123.40,0.{id:03},{first},{},{time},{is_maker}\n",
+            first + 1
+        )
+    };
+    ids.into_iter().map(line).collect::<Vec<_>>().concat()
 }
 
 /// The rows that a collector makes of these frames.
@@ -303,11 +306,9 @@ fn aggregated_trades_of_binance_equal_the_recorded_ones_however_they_are_publish
     );
     let with_header = format!("{AGG_HEADER}{text}");
     let micros = text.replace("000,", "000456,");
-    let unsorted: String = text.lines().rev().map(|line| format!("{line}\n")).collect();
-    let spot: String = text
-        .lines()
-        .map(|line| format!("{},True\r\n", line.replace("true", "True")))
-        .collect();
+    let mut unsorted: Vec<&str> = text.split_inclusive('\n').collect();
+    unsorted.reverse();
+    let spot = text.replace("true", "True").replace('\n', ",True\r\n");
     for (what, bytes) in [
         ("plain", text.clone().into_bytes()),
         ("with a header", with_header.clone().into_bytes()),
@@ -320,7 +321,7 @@ fn aggregated_trades_of_binance_equal_the_recorded_ones_however_they_are_publish
             "without a line end",
             with_header.trim_end().as_bytes().to_vec(),
         ),
-        ("unsorted", unsorted.into_bytes()),
+        ("unsorted", unsorted.concat().into_bytes()),
         ("in microseconds", micros.into_bytes()),
         ("as of spot", spot.into_bytes()),
         (
@@ -357,7 +358,7 @@ fn trades_of_bybit_equal_the_recorded_ones_but_for_the_number_that_is_not_publis
             name(9 - n)
         )
     };
-    let text: String = (1..=4).map(|n| line(n) + "\n").collect();
+    let text = (1..=4).map(|n| line(n) + "\n").collect::<Vec<_>>().concat();
     let frame = |n: i64| {
         format!(
             r#"{{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[{{"T":{},"s":"BTCUSDT","S":"{}","v":"0.00{n}","p":"78307.50","L":"PlusTick","i":"{}","BT":false,"seq":{}}}]}}"#,
@@ -559,16 +560,15 @@ fn a_checksum_is_right_wrong_or_absent_and_the_footer_says_which() {
 
 #[test]
 fn a_truncated_zip_gives_the_rows_before_its_end_and_is_not_complete() {
-    let text: String = (1..=3000)
-        .map(|id| {
-            let noise = id * 7919 % 9973;
-            format!(
-                "{id},{}.{noise},0.{noise},{id},{id},{},true\n",
-                90_000 + noise,
-                MS + id
-            )
-        })
-        .collect();
+    let line = |id: i64| {
+        let noise = id * 7919 % 9973;
+        format!(
+            "{id},{}.{noise},0.{noise},{id},{id},{},true\n",
+            90_000 + noise,
+            MS + id
+        )
+    };
+    let text = (1..=3000).map(line).collect::<Vec<_>>().concat();
     let whole = zipped(&[("BTCUSDT-aggTrades-2026-02-03.csv", text.as_bytes())]);
     for cut in [whole.len() - 10, whole.len() - 200, whole.len() / 2] {
         let taken = Folder::of("a.zip", &whole[..cut], "binance");
@@ -706,7 +706,7 @@ fn lines_that_are_no_trades_are_told_and_cost_no_other() {
         ),
         (format!("9,1,1,1,1,{MS}"), "it has 6 values, and not 7"),
         ("\"9,1,1,1,1".to_owned(), "it has 5 values"),
-        ("\u{1b}[2J,1,1,1,1,1,true".to_owned(), "\\u{1b}[2J"),
+        (format!("\u{1b}[2J,1,1,1,1,{MS},true"), "\\u{1b}[2J"),
     ] {
         let (first, rest) = good.split_once('\n').unwrap();
         let taken = Folder::of("a", format!("{first}\n{bad}\n{rest}").as_bytes(), "binance");
@@ -873,7 +873,7 @@ fn minutes_come_from_klines_exactly() {
         line(2, "0", 0),
         line(2, "1", 1),
         line(3, "NaN", 1),
-        line(4, "1", 1).replace("59999", "99999"),
+        line(4, "1", 1).replace(&(MS + 299_999).to_string(), &(MS + 359_999).to_string()),
     ]
     .concat();
     let header = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore\n";

@@ -39,19 +39,16 @@ const CHUNK: usize = 16_384;
 const GROUP: usize = 262_144;
 
 /// The columns of published rows of a stream: those that are collected, and [`SOURCE`].
-///
-/// # Errors
-/// Never in practice.
-pub fn schema_of(stream: &Stream) -> Result<SchemaRef> {
+fn published(stream: &Stream) -> SchemaRef {
     let mut fields = schema::canonical(stream).fields().to_vec();
     fields.push(Arc::new(Field::new(SOURCE, DataType::Utf8, true)));
-    Ok(Arc::new(Schema::new(fields)))
+    Arc::new(Schema::new(fields))
 }
 
 /// Writes a Parquet file as a collector seals a spool file. It is the caller's own: who publishes it
 /// in a spool does so by an atomic write.
 #[derive(Debug)]
-pub struct SealedWriter {
+struct SealedWriter {
     shown: String,
     path: std::path::PathBuf,
     writer: ArrowWriter<File>,
@@ -64,7 +61,7 @@ impl SealedWriter {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn create(target: &Path, schema: SchemaRef) -> Result<Self> {
+    fn create(target: &Path, schema: SchemaRef) -> Result<Self> {
         let shown = target.display().to_string();
         let file = File::create(target)
             .map_err(|e| Error::io(format!("{shown}: cannot be written"), e))?;
@@ -83,7 +80,7 @@ impl SealedWriter {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.hash = self.hash.and(row_hash::of_batch(batch)?);
         self.rows += batch.num_rows() as u64;
         self.writer
@@ -96,7 +93,7 @@ impl SealedWriter {
     ///
     /// # Errors
     /// When it cannot be written, or other rows are read back.
-    pub fn finish(mut self, footer: &[(&str, String)]) -> Result<(u64, RowHash)> {
+    fn finish(mut self, footer: &[(&str, String)]) -> Result<(u64, RowHash)> {
         let own = [
             (FOOTER_KEY, self.hash.to_string()),
             (VERSION_KEY, env!("CARGO_PKG_VERSION").to_owned()),
@@ -205,7 +202,7 @@ pub(super) struct Common<'a> {
 
 impl TradeWriter {
     pub(super) fn create(target: &Path, common: &Common) -> Result<Self> {
-        let schema = schema_of(common.stream)?;
+        let schema = published(common.stream);
         Ok(Self {
             writer: SealedWriter::create(target, Arc::clone(&schema))?,
             schema,
