@@ -231,6 +231,12 @@ impl Placed {
     }
 }
 
+/// The day that the spool file at this key belongs to by its folder or its name.
+#[must_use]
+pub fn home_of(key: &str) -> Option<Date> {
+    Placed::in_spool(key)?.ok()?.home()
+}
+
 /// Whether a spool file of this name is input: a Parquet file, finished, not hidden.
 #[must_use]
 pub fn is_input(file: &str) -> bool {

@@ -228,11 +228,19 @@ impl Entry {
     }
 
     /// Whether the entry may be about the bytes of a file as a whole; the sha256 tells whether it
-    /// is. That a file changed in its place says nothing of another collector's.
+    /// is. That a file changed in its place says nothing of another collector's, and that rows are
+    /// not of the day of their file nothing of a file that belongs to another day.
     #[must_use]
     pub fn may_be_of(&self, key: &str, size: u64) -> bool {
-        let is_own = layout::collector_of(&self.source_path) == layout::collector_of(key);
-        let is_meant = is_own || self.error_type != RecordedType::Known(ErrorType::SourceChanged);
+        let is_meant = match &self.error_type {
+            RecordedType::Known(ErrorType::SourceChanged) => {
+                layout::collector_of(&self.source_path) == layout::collector_of(key)
+            }
+            RecordedType::Known(ErrorType::TimeOutOfRange) => {
+                layout::home_of(&self.source_path) == layout::home_of(key)
+            }
+            _ => true,
+        };
         self.extent() == Extent::Whole && !self.retry && self.size == size && is_meant
     }
 

@@ -74,7 +74,7 @@ pub(super) async fn plan(
             series = Some(subject.series.clone());
         }
         let entries = kept
-            .get(&subject.name)
+            .get(&(subject.series.clone(), subject.object.size))
             .map(Vec::as_slice)
             .unwrap_or_default();
         // What cannot be listed may be the copy of a file, or the entry that says it must stay.
@@ -154,10 +154,15 @@ async fn judge(
     if let Some(home) = subject.home.filter(|home| *home >= young) {
         return stays(Outcome::Young, not_older(home));
     }
-    for entry in entries.iter().filter(|e| e.size == subject.object.size) {
-        let same = entry.modified_us == subject.object.modified_us
-            || spool.sha256(&subject.object.key).await?.0 == entry.sha256;
-        if same {
+    let (name, object) = (&subject.name, &subject.object);
+    let is_named = |entry: &Entry| entry.source_path == *name;
+    let may_be_meant = |entry: &&Entry| {
+        is_named(entry) || entry.may_be_of(name, object.size) || entry.may_be_salvage(object.size)
+    };
+    for entry in entries.iter().filter(may_be_meant) {
+        let is_same = (is_named(entry) && entry.modified_us == object.modified_us)
+            || spool.sha256(name).await?.0 == entry.sha256;
+        if is_same {
             let what = match (entry.discarded, entry.extent()) {
                 (true, _) => {
                     "was discarded from QUARANTINE, and is the last copy: remove it by hand if it is of no use"
@@ -230,13 +235,13 @@ async fn subjects(spool: &Store, selection: &Selection) -> Result<(Vec<Subject>,
     Ok((all, missing.meant("", selection)))
 }
 
-/// The entries of files that lie whole in QUARANTINE, or did until they were discarded, by the name
-/// of the file; and the folders in which there may be more of them.
-async fn kept_whole(
-    archive: &Store,
-    selection: &Selection,
-) -> Result<(BTreeMap<String, Vec<Entry>>, Missing)> {
-    let mut all: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+/// Entries by the series and the size of their file, which may have another name now.
+type Kept = BTreeMap<(Series, u64), Vec<Entry>>;
+
+/// The entries of files that lie whole in QUARANTINE, or did until they were discarded, and the
+/// folders in which there may be more of them.
+async fn kept_whole(archive: &Store, selection: &Selection) -> Result<(Kept, Missing)> {
+    let mut all = Kept::new();
     let (objects, missing) = archive.list(layout::QUARANTINE).await?.apart();
     for object in objects {
         let Some(Ok(Placed {
@@ -256,7 +261,7 @@ async fn kept_whole(
         // What cannot be read may name any file of the spool: none can go before it is mended.
         let entries = quarantine::parse(archive, &object.key, &bytes)?;
         for entry in entries.into_iter().filter(|e| e.extent() != Extent::Rows) {
-            all.entry(entry.source_path.clone())
+            all.entry((series.clone(), entry.size))
                 .or_default()
                 .push(entry);
         }

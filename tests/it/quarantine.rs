@@ -560,6 +560,18 @@ fn a_bad_file_is_known_under_a_name_that_tells_another_day() {
 }
 
 #[test]
+fn a_file_that_was_out_of_its_day_is_taken_in_under_the_name_of_the_right_day() {
+    let place = Place::new();
+    let path = place.put_quotes("2026-01-20_07.parquet", &sealed().bytes());
+    let _ = place.compact(&[]).ended(3);
+    let _ = place.compact(&[]).ended(0);
+    fs::rename(&path, path.with_file_name("2026-02-03_07.parquet")).unwrap();
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(published(&place.archive(), &home()).quotes(), other());
+    place.verify();
+}
+
+#[test]
 fn a_damaged_list_of_another_day_does_not_stop_a_partition() {
     let place = Place::new();
     let _ = place.put_quotes("2026-01-20_07.parquet", b"not Parquet at all");

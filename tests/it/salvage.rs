@@ -152,6 +152,19 @@ fn a_late_file_finds_the_salvaged_rows() {
     }
 }
 
+#[test]
+fn a_salvaged_file_stays_in_the_spool_under_whatever_name() {
+    let place = Place::new();
+    let path = place.put_quotes(BAD, &broken(&file(), 1));
+    let _ = place.compact(&["--salvage"]).ended(3);
+    let renamed = path.with_file_name("2026-02-03_09-00-00.parquet");
+    fs::rename(&path, &renamed).unwrap();
+    let _ = place.compact(&[]).ended(0);
+    let prune = || place.qlc(&["prune", "--keep-days", "0", "-v"]);
+    let _ = prune().ended(0).says("lies whole in QUARANTINE");
+    assert!(renamed.exists());
+}
+
 /// Whichever command salvaged it, and whatever its time: the good copy brings what the damaged one
 /// could not.
 #[test]
