@@ -268,7 +268,7 @@ pub struct ReconcileRecord {
     pub minutes: Vec<MinuteDifference>,
     /// How many holes there are.
     pub hole_counts: HoleCounts,
-    /// The first of them, open ones before all others.
+    /// The largest of them in the order of time, open ones before all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holes: Vec<HoleRecord>,
     /// What was put into the spool.

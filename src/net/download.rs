@@ -20,7 +20,7 @@ use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tokio_stream::StreamExt;
 use url::Url;
 
-use super::{proxy::Proxies, tls};
+use super::{proxy::Proxies, refusal::asked_to_wait, tls};
 
 /// The longest wait for a connection, for the head of an answer, and for each piece of it.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -84,7 +84,7 @@ pub async fn download(
             }
             refused => Ok(Attempted::Refused {
                 status: refused,
-                wait: super::asked_to_wait(refused, headers, now_ns),
+                wait: asked_to_wait(refused, headers, now_ns),
             }),
         };
     }

@@ -453,11 +453,20 @@ impl Holes {
         let told = self.told.entry(hole.state).or_default();
         if told.len() < TOLD {
             told.push(hole);
+            return;
+        }
+        // The largest are told.
+        let least = told.iter_mut().min_by_key(|known| known.rows);
+        if let Some(least) = least.filter(|least| least.rows < hole.rows) {
+            *least = hole;
         }
     }
 
     fn finish(mut self) -> (HoleCounts, Vec<HoleRecord>) {
         self.end_run();
+        for told in self.told.values_mut() {
+            told.sort_by_key(|hole| hole.from_ns);
+        }
         (self.counts, self.told.into_values().flatten().collect())
     }
 }

@@ -83,48 +83,59 @@ fn csv(numbers: impl IntoIterator<Item = i64>) -> String {
     format!("{HEADER}{lines}")
 }
 
+/// A trade as it is recorded.
+struct Row {
+    ts: i64,
+    seq: i64,
+    price: f64,
+    qty: f64,
+    side: i8,
+    id: String,
+    singles: Option<(i64, i64)>,
+}
+
 /// As the collector seals them.
 fn sealed(numbers: impl IntoIterator<Item = i64>) -> Vec<u8> {
-    let all: Vec<Agg> = numbers.into_iter().map(Agg).collect();
-    let ints = |of: fn(&Agg) -> i64| -> ArrayRef {
-        Arc::new(all.iter().map(|a| Some(of(a))).collect::<Int64Array>())
+    let row = |n| Row {
+        ts: Agg(n).ts(),
+        seq: n,
+        price: Agg(n).price(),
+        qty: Agg(n).qty(),
+        side: if n % 2 == 0 { -1 } else { 1 },
+        id: n.to_string(),
+        singles: Some((3 * n, 3 * n + 2)),
     };
-    let floats = |of: fn(&Agg) -> f64| -> ArrayRef {
-        Arc::new(all.iter().map(|a| Some(of(a))).collect::<Float64Array>())
-    };
-    let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; all.len()])) };
+    spool_file("binance", &numbers.into_iter().map(row).collect::<Vec<_>>())
+}
+
+fn spool_file(exchange: &str, all: &[Row]) -> Vec<u8> {
+    fn array<T, A: FromIterator<Option<T>> + arrow::array::Array + 'static>(
+        all: &[Row],
+        of: impl Fn(&Row) -> Option<T>,
+    ) -> ArrayRef {
+        Arc::new(all.iter().map(of).collect::<A>())
+    }
+    let ints = |of: fn(&Row) -> Option<i64>| array::<_, Int64Array>(all, of);
+    let floats = |of: fn(&Row) -> f64| array::<_, Float64Array>(all, |row| Some(of(row)));
+    let text = |value: &str| array::<_, StringArray>(all, |_| Some(value.to_owned()));
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("ts_event", ints(|a| a.ts())),
-        ("seq", ints(|a| a.0)),
-        ("sub_seq", Arc::new(Int32Array::from(vec![0; all.len()]))),
-        ("ts_recv", ints(|a| a.ts() + 3_000_000)),
-        ("exchange", text("binance")),
+        ("ts_event", ints(|row| Some(row.ts))),
+        ("seq", ints(|row| Some(row.seq))),
+        ("sub_seq", array::<_, Int32Array>(all, |_| Some(0))),
+        ("ts_recv", ints(|row| Some(row.ts + 3_000_000))),
+        ("exchange", text(exchange)),
         ("symbol", text("BTCUSDT")),
         ("stream", text("trade")),
-        (
-            "stream_version",
-            Arc::new(Int8Array::from(vec![2; all.len()])),
-        ),
-        ("price", floats(|a| a.price())),
-        ("qty", floats(|a| a.qty())),
-        (
-            "side",
-            Arc::new(
-                all.iter()
-                    .map(|a| Some(if a.0 % 2 == 0 { -1 } else { 1 }))
-                    .collect::<Int8Array>(),
-            ),
-        ),
+        ("stream_version", array::<_, Int8Array>(all, |_| Some(2))),
+        ("price", floats(|row| row.price)),
+        ("qty", floats(|row| row.qty)),
+        ("side", array::<_, Int8Array>(all, |row| Some(row.side))),
         (
             "trade_id",
-            Arc::new(
-                all.iter()
-                    .map(|a| Some(a.0.to_string()))
-                    .collect::<StringArray>(),
-            ),
+            array::<_, StringArray>(all, |row| Some(row.id.clone())),
         ),
-        ("first_id", ints(|a| 3 * a.0)),
-        ("last_id", ints(|a| 3 * a.0 + 2)),
+        ("first_id", ints(|row| Some(row.singles?.0))),
+        ("last_id", ints(|row| Some(row.singles?.1))),
     ];
     let fields: Vec<Field> = columns
         .iter()
@@ -273,6 +284,104 @@ fn a_history_before_the_first_day_is_made_from_nothing_else() {
     assert_eq!(archived(&place), (5..=900).collect::<Vec<_>>());
     place.verify();
     let _ = reconcile(&place, &with, &[], 0);
+}
+
+#[test]
+fn a_recording_that_comes_later_wins_over_what_was_taken() {
+    let place = recorded((1..=600).filter(|n| !(200..300).contains(n)));
+    let with = publish(&place, &[(FILE, csv(1..=600).as_bytes())]);
+    let _ = reconcile(&place, &with, &["--take"], 6);
+    let _ = place.compact(&[]).ended(0);
+    let from_venue = |place: &Place| {
+        let text = "SELECT count(*) AS n FROM archive.trade WHERE source = 'binance-archive' AND ts_recv IS NULL";
+        let ran = place.qlc(&["query", text, "--format", "csv"]).ended(0);
+        ran.stdout.lines().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(from_venue(&place), "100");
+    let _ = place.put(
+        &format!("{SERIES}/2026-02-03_13-00-00.parquet"),
+        &sealed(250..300),
+    );
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(archived(&place), (1..=600).collect::<Vec<_>>());
+    assert_eq!(from_venue(&place), "50");
+    let (ran, records) = reconcile(&place, &with, &[], 0);
+    assert_eq!(records[0]["holes"][0]["rows"], 50, "{ran}");
+    place.verify();
+}
+
+#[test]
+fn trades_that_have_names_are_compared_by_them() {
+    let row = |n: i64| Row {
+        ts: Agg(n).ts(),
+        seq: 70_000 + n / 3,
+        price: Agg(n).price(),
+        qty: Agg(n).qty(),
+        side: if n % 2 == 0 { -1 } else { 1 },
+        id: format!(
+            "{:08x}-0000-4000-8000-{n:012x}",
+            (n * 2_654_435_761) & 0xffff_ffff
+        ),
+        singles: None,
+    };
+    let line = |n: i64| {
+        let Row {
+            price,
+            qty,
+            side,
+            id,
+            ..
+        } = row(n);
+        let (seconds, side) = (
+            row(n).ts / 1_000_000_000,
+            if side > 0 { "Buy" } else { "Sell" },
+        );
+        format!("{seconds}.0000,BTCUSDT,{side},{qty},{price},PlusTick,{id},1,{qty},1\n")
+    };
+    let text: String = std::iter::once(
+        "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional\n".to_owned(),
+    )
+    .chain((1..=1_000).map(line))
+    .collect();
+    let place = Place::new();
+    let ours: Vec<Row> = (1..=1_000)
+        .filter(|n| !(400..500).contains(n))
+        .map(row)
+        .collect();
+    let _ = place.put(
+        "exchange=bybit/stream=trade/symbol=btcusdt/2026-02-03_12-00-00.parquet",
+        &spool_file("bybit", &ours),
+    );
+    let _ = place.compact(&[]).ended(0);
+    let with = publish(&place, &[("BTCUSDT2026-02-03.csv", text.as_bytes())]);
+    let with = with.display().to_string();
+    let asked = |more: &[&str], code| {
+        let asked = [
+            "reconcile",
+            "--exchange",
+            "bybit",
+            "--date",
+            "20260203",
+            "--format",
+            "json",
+        ];
+        place
+            .qlc(&[&asked, &["--with", &with], more].concat())
+            .ended(code)
+            .json()
+    };
+    let records = asked(&["--take"], 6);
+    let told = |key: &str| records[0][key].as_u64().unwrap();
+    assert_eq!(
+        (told("equal"), told("only_theirs"), told("differ")),
+        (900, 100, 0)
+    );
+    assert_eq!(records[0]["hole_counts"]["open"], 1, "side by side in time");
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(asked(&[], 0)[0]["hole_counts"]["recovered"], 1);
+    let status = place.qlc(&["status", "--start", "20260203", "--end", "20260203"]);
+    assert!(!status.stdout.contains("compared with"), "{status}");
+    place.verify();
 }
 
 #[test]

@@ -13,16 +13,15 @@ use super::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  qlc reconcile --exchange binance --symbol btcusdt --date 20260203 --with BTCUSDT-aggTrades-2026-02-03.zip
+  qlc reconcile --exchange binance --symbol btcusdt --date 20260203 --with aggTrades.zip
   qlc reconcile --exchange binance --start 20260201 --end 20260228 --with ./published
   qlc reconcile --exchange binance --symbol btcusdt --date 20260203 --with ./published --take
-  qlc reconcile --exchange binance --symbol btcusdt --date 20260203 --download ./published \\
-      --with 'https://data.binance.vision/data/futures/um/daily/aggTrades/{SYMBOL}/{SYMBOL}-aggTrades-{YYYY-MM-DD}.zip'
+  qlc reconcile --exchange binance --date 20260203 --download ./published \\
+    --with 'https://HOST/daily/aggTrades/{SYMBOL}/{SYMBOL}-aggTrades-{YYYY-MM-DD}.zip'
 
-Files are known by their content: Binance aggTrades, trades and klines of one minute, Bybit trades, OKX trades and
-aggregated trades; as zip, csv.gz or csv. A file NAME.CHECKSUM beside one is read as well.
-
-The exit code is 0 where all days are equal, and 6 where one differs.")]
+Files are known by their content: aggTrades, trades and klines of one minute of Binance, trades of
+Bybit, trades and aggregated trades of OKX; as zip, csv.gz or csv. NAME.CHECKSUM beside NAME is
+read as well. The exit code is 0 where all days are equal, and 6 where one differs.")]
 pub(crate) struct Reconcile {
     #[command(flatten)]
     pub(crate) days: Days,

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 use comfy_table::{Cell, Color};
+use indicatif::HumanCount;
 
 use super::parts::{FEW, count, marked, rows, short, table};
 use crate::{
@@ -28,7 +29,7 @@ pub(crate) fn reconciled(all: &[ReconcileRecord], look: Look) -> String {
         ("only ours", true),
         ("only theirs", true),
     ];
-    let number = |value: u64| Cell::new(indicatif::HumanCount(value));
+    let number = |value: u64| Cell::new(HumanCount(value));
     let lines = all.iter().map(|one| {
         vec![
             Cell::new(&one.partition),
@@ -190,12 +191,15 @@ fn holes(text: &mut String, one: &ReconcileRecord) {
         if number == 0 {
             continue;
         }
-        let told: Vec<&HoleRecord> = one
+        let mut told: Vec<&HoleRecord> = one
             .holes
             .iter()
             .filter(|hole| hole.state == state)
             .collect();
-        for hole in told.iter().take(FEW) {
+        told.sort_by_key(|hole| std::cmp::Reverse(hole.rows));
+        told.truncate(FEW);
+        told.sort_by_key(|hole| hole.from_ns);
+        for hole in &told {
             let numbers = match (hole.from_id, hole.to_id) {
                 (Some(from), Some(to)) if from == to => format!("number {from}, "),
                 (Some(from), Some(to)) => format!("numbers {from} to {to}, "),
@@ -214,15 +218,12 @@ fn holes(text: &mut String, one: &ReconcileRecord) {
                 time(hole.to_ns)
             );
         }
-        let listed = FEW.min(told.len()) as u64;
+        let listed = told.len() as u64;
         if number > listed {
-            let more = count(
-                usize::try_from(number - listed).unwrap_or(usize::MAX),
-                "hole",
-            );
+            let more = HumanCount(number - listed);
             let _ = writeln!(
                 text,
-                "{}: … and {more} more, {}",
+                "{}: … and {more} smaller ones, {}",
                 one.partition,
                 state.words()
             );
