@@ -621,7 +621,7 @@ fn a_bomb_is_given_up_before_it_is_unpacked() {
     // A zip that claims another size than it has.
     let mut lying = zipped(&[("a.csv", agg(1..=50).as_bytes())]);
     let directory = lying.windows(4).rposition(|w| w == b"PK\x01\x02").unwrap();
-    lying[directory + 24..directory + 28].copy_from_slice(&100_u32.to_le_bytes());
+    lying[directory + 24..directory + 28].copy_from_slice(&1000_u32.to_le_bytes());
     let taken = Folder::of("a.zip", &lying, "binance");
     assert!(!taken.accounts[0].complete, "{:?}", taken.accounts);
 }
