@@ -249,13 +249,13 @@ pub struct ReconcileRecord {
     pub ours: u64,
     /// Rows of the venue's files, likewise.
     pub theirs: u64,
-    /// Rows that are equal.
+    /// Rows that are equal; in the pass by minutes, minutes.
     pub equal: u64,
-    /// Rows that both have, with other values.
+    /// Rows that both have, with other values; likewise.
     pub differ: u64,
-    /// Rows that the archive alone has.
+    /// Rows that the archive alone has; likewise.
     pub only_ours: u64,
-    /// Rows that the venue's files alone have.
+    /// Rows that the venue's files alone have; likewise.
     pub only_theirs: u64,
     /// Those of them that lie in the spool already, and wait for a compaction.
     #[serde(default)]

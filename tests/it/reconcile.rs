@@ -366,7 +366,7 @@ fn trades_that_have_names_are_compared_by_them() {
             "json",
         ];
         place
-            .qlc(&[&asked, &["--with", &with], more].concat())
+            .qlc(&[&asked[..], &["--with", &with], more].concat())
             .ended(code)
             .json()
     };
