@@ -22,6 +22,7 @@ pub mod net;
 pub mod prune;
 pub mod quarantine;
 pub mod query;
+pub mod reconcile;
 pub mod record;
 pub mod replay;
 pub mod report;

@@ -36,6 +36,7 @@ const FLOORS: [&[&str]; 10] = [
         "prune",
         "quarantine",
         "query",
+        "reconcile",
         "record",
         "replay",
         "report",

@@ -8,6 +8,7 @@
 //! | 3 | done, but something was quarantined, or files of the spool were ignored; `query`: files of the spool were left out |
 //! | 4 | damage was found (`verify`, `inspect`, `import`); `prune` and `quarantine retry`: what must be proven could not be |
 //! | 5 | whether a write to a bucket took effect is not known; the next run finds out |
+//! | 6 | the archive and what the exchange published differ (`reconcile`) |
 //!
 //! Damage beats failure (it is certain, and no second run mends it), an unknown outcome beats a
 //! known failure, and failure beats quarantine.
@@ -20,7 +21,10 @@ use crate::{
     doctor::{Check, Level},
     error::{Error, Kind, Result},
     import,
-    model::coverage::Coverage,
+    model::{
+        coverage::Coverage,
+        reconcile::{ReconcileRecord, ReconcileVerdict},
+    },
     prune, quarantine, query,
 };
 
@@ -32,6 +36,8 @@ pub(crate) const ON_SECOND_SIGNAL: i32 = 130;
 pub(crate) enum Exit {
     /// Done, or nothing to do.
     Done,
+    /// The archive and what the exchange published differ.
+    Differs,
     /// Done, but something was quarantined or ignored.
     Quarantined,
     /// Something failed.
@@ -188,6 +194,17 @@ impl Exit {
         }
     }
 
+    /// After a comparison with what the exchange published: a day that could not be compared, or
+    /// with files that prove nothing, counts as failed.
+    pub(crate) fn of_reconciled(records: &[ReconcileRecord]) -> Self {
+        let one = |record: &ReconcileRecord| match record.verdict {
+            ReconcileVerdict::Equal => Self::Done,
+            ReconcileVerdict::Differs => Self::Differs,
+            ReconcileVerdict::NotProven | ReconcileVerdict::NotCompared => Self::Failed,
+        };
+        records.iter().map(one).max().unwrap_or(Self::Done)
+    }
+
     /// After a cleaning.
     pub(crate) fn of_swept(swept: &[clean::Swept]) -> Self {
         if swept.iter().any(|one| one.left == clean::Left::Failed) {
@@ -203,6 +220,7 @@ impl Exit {
             Self::Done => "done, or nothing to do",
             Self::Failed => "something failed or was interrupted",
             Self::Usage => "the command line, the configuration or a statement is wrong",
+            Self::Differs => "the archive and what the exchange published differ",
             Self::Quarantined => "done, but something was quarantined or ignored",
             Self::Damage => "damage was found",
             Self::Unknown => "whether a write to a bucket took effect is not known",
@@ -218,6 +236,7 @@ impl Exit {
             Self::Quarantined => 3,
             Self::Damage => 4,
             Self::Unknown => 5,
+            Self::Differs => 6,
         }
     }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::{
     args::{
         Chosen, Clean, Compact, Covered, Days, Import, ModeName, OutputFormat, Prune, Query,
-        SelectionArgs, Verify,
+        Reconcile, SelectionArgs, Verify,
     },
     settings::{Settings, nearest},
 };
@@ -22,7 +22,7 @@ use crate::{
     },
     prune,
     quarantine::{Filter, Retry},
-    query, status, verify,
+    query, reconcile, status, verify,
 };
 
 /// What `qlc query` is to do.
@@ -137,6 +137,35 @@ pub(crate) fn verify(typed: &Verify, settings: &Settings) -> Result<verify::Opti
         end,
         quick: typed.quick,
         memory_limit: settings.memory_limit,
+    })
+}
+
+/// The options of a comparison with what an exchange published, without what is fetched. `clock` is
+/// the present instant.
+///
+/// # Errors
+/// When no days are named, or the first comes after the last one, or a file is not there.
+pub(crate) fn reconcile(
+    typed: &Reconcile,
+    settings: &Settings,
+    clock: DateTime<Utc>,
+) -> Result<reconcile::Options> {
+    let (Some(start), Some(end)) = days(&typed.days)? else {
+        return Err(Error::usage(
+            "name the days, as in --date 20260203 or --start 20260201 --end 20260228",
+        ));
+    };
+    let given = typed.with.iter().map(|text| reconcile::Given::parse(text));
+    Ok(reconcile::Options {
+        selection: selection(&typed.selection),
+        start,
+        end,
+        given: given.collect::<Result<_>>()?,
+        downloads: None,
+        take: typed.take,
+        memory_limit: settings.memory_limit,
+        spill_dir: settings.spill_dir.clone(),
+        now: clock,
     })
 }
 

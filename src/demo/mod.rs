@@ -6,11 +6,13 @@
 
 mod feeds;
 mod market;
+mod published;
 mod rng;
 mod sample;
 mod spool;
 mod twins;
 
 pub use feeds::Role;
+pub use published::{PUBLISHED, RECORDED, published};
 pub use sample::{SampleFile, SampleReport, sample};
 pub use twins::{PARIS, TOKYO, twins};

@@ -23,6 +23,8 @@ pub const RETRIED: &str = "_retried";
 pub const IMPORTED: &str = "_imported";
 /// The folder of the records of runs.
 pub const RUNS: &str = "_runs";
+/// The folder of the records of reconciliations.
+pub const RECONCILE: &str = "_reconcile";
 /// The folder of the collector's feed log in a spool.
 pub const FEED: &str = "_feed";
 /// The folder in which file systems keep what a check found; it is often readable for root only.
@@ -111,6 +113,12 @@ pub fn quarantine_dir(partition: &Partition) -> String {
 #[must_use]
 pub fn imported_key(partition: &Partition, file: &str) -> String {
     format!("{IMPORTED}/{}/{file}", partition_dir(partition))
+}
+
+/// The folder of the records of what a venue's files say of a partition.
+#[must_use]
+pub fn reconcile_dir(partition: &Partition) -> String {
+    format!("{RECONCILE}/{}", partition_dir(partition))
 }
 
 /// The folder of a day's journals: `folder` is [`PRUNED`], [`DISCARDED`], [`RETRIED`] or [`RUNS`],

@@ -14,6 +14,7 @@ pub mod plain;
 pub mod quality;
 pub mod quarantine;
 pub mod receipt;
+pub mod reconcile;
 pub mod row_hash;
 pub mod run;
 pub mod schema;

@@ -99,7 +99,7 @@ pub struct RunRecord {
     pub id: String,
     /// The version of qlc.
     pub qlc_version: String,
-    /// The command: `compact`, `verify`, `prune` or `clean`.
+    /// The command: `compact`, `verify`, `reconcile`, `prune` or `clean`.
     pub command: String,
     /// What was asked for.
     pub asked: RunRequest,

@@ -7,6 +7,7 @@
 mod backoff;
 mod catalogue;
 mod dials;
+mod download;
 mod http;
 mod proxy;
 mod refusal;
@@ -16,6 +17,7 @@ mod tls;
 pub use backoff::{Backoff, spread};
 pub use catalogue::{Catalogue, NoList, Read, list};
 pub use dials::Dials;
+pub use download::{Attempted, download};
 pub use http::{Answer, get};
 pub use proxy::Proxies;
 pub use refusal::asked_to_wait;

@@ -15,6 +15,7 @@ mod pages;
 pub mod pinned;
 mod place;
 pub mod read_only;
+pub mod reconciled;
 pub mod remove;
 pub mod runs;
 pub mod scratch;

@@ -18,7 +18,7 @@ pub(super) const TWICE: [(&str, &str); 3] = [
     ),
     (
         "Content",
-        "what the rows of a file are known by; the same, of a file that is sealed; of a made-up market, its kind of events",
+        "what the rows of a file are known by; the same, of a file that is sealed; of a made-up market, its kind of events; of a published file, what it holds",
     ),
     (
         "Part",

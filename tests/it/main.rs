@@ -66,6 +66,7 @@ mod prompt;
 mod prune;
 mod quarantine;
 mod quarantine_commands;
+mod reconcile;
 mod refusals;
 mod report;
 mod row_hash;

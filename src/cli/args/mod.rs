@@ -20,6 +20,7 @@ mod pages;
 mod prune;
 mod quarantine;
 mod query;
+mod reconcile;
 mod shared;
 mod status;
 mod verify;
@@ -46,6 +47,7 @@ pub(crate) use pages::{FIRST_SCREEN, GROUPS};
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
+pub(crate) use reconcile::Reconcile;
 pub(crate) use shared::{Days, Format, Resources, Tuning, keep_days, workers, zstd_level};
 pub(crate) use status::{Covered, Report, Status};
 pub(crate) use verify::Verify;
@@ -169,6 +171,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Run SQL, or a named verification query, over archive and spool
     Query(Query),
+    /// Compare days with what the exchange itself publishes of them, and fill holes from that
+    Reconcile(Reconcile),
     /// Remove spool files whose every row is proven to be in the archive
     Prune(Prune),
     /// List what could not be compacted, try it again, or discard it

@@ -10,7 +10,14 @@ pub(crate) const GROUPS: [(&str, &[&str]); 4] = [
     ("Every night", &["compact", "verify", "prune", "clean"]),
     (
         "Looking",
-        &["status", "query", "quarantine", "inspect", "report"],
+        &[
+            "status",
+            "query",
+            "reconcile",
+            "quarantine",
+            "inspect",
+            "report",
+        ],
     ),
     ("Feeding", &["collect", "record", "replay", "import"]),
     ("Operating", &["demo", "doctor", "config", "cluster"]),
@@ -32,7 +39,8 @@ To begin:
 const EXIT_CODES: &str = "\
 Exit codes: 0 done or nothing to do, 1 something failed, 2 usage or configuration,
             3 done but something was quarantined or ignored, 4 damage was found,
-            5 whether a write to a bucket took effect is not known";
+            5 whether a write to a bucket took effect is not known,
+            6 the archive and what the exchange published differ (reconcile)";
 
 /// What stands at the end of each command's help.
 const POINTER: &str =

@@ -24,7 +24,7 @@ use crate::{
     compact, demo,
     error::{Error, Kind, Result},
     model::{date::Date, layout, partition::Selection},
-    query,
+    query, reconcile,
     storage::{Expect, atomic, scratch::Scratch, spools::Spools, store::Store},
     verify,
 };
@@ -181,6 +181,18 @@ pub(super) async fn run(
     if exit != Exit::Done {
         return Ok(exit);
     }
+    let exit = a_hole(
+        dir,
+        &settings,
+        yesterday,
+        &compact_options,
+        console,
+        signals,
+    )
+    .await?;
+    if exit != Exit::Done {
+        return Ok(exit);
+    }
 
     let how = [
         (
@@ -257,6 +269,118 @@ async fn two_collectors(
     Ok(Exit::of_run(&summary))
 }
 
+/// Reconciles trades that were recorded with holes with what their exchange publishes, and fills
+/// the holes.
+async fn a_hole(
+    dir: &Path,
+    settings: &Settings,
+    yesterday: Date,
+    options: &compact::Options,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Exit> {
+    let say = |text: &str| say(console, text);
+    say(
+        "\n6. Trades that were recorded with two holes, beside what the exchange itself publishes of the day.\n   \
+         Rows that only the exchange has are taken into the spool, and compacted like those of one more collector.",
+    )?;
+    let root = dir.join("reconcile");
+    demo::published(&root, yesterday, SEED)?;
+    let place = |name: &str| root.join(name).display().to_string();
+    let holed = Settings {
+        spool: Spools::one(place(demo::RECORDED)),
+        archive: place("archive"),
+        ..settings.clone()
+    };
+    let called = |rest: &str| {
+        format!(
+            "   $ {} --spool {} --archive {} {rest}\n",
+            program(),
+            quoted(&place(demo::RECORDED)),
+            quoted(&holed.archive)
+        )
+    };
+    let with = place(demo::PUBLISHED);
+    let asked = format!(
+        "reconcile --exchange binance --date {yesterday} --with {}",
+        quoted(&with)
+    );
+    let (spool, archive) = (stores::present_spool(&holed)?, stores::archive(&holed)?);
+    let reconcile_options = reconcile::Options {
+        selection: Selection {
+            exchanges: vec!["binance".parse()?],
+            ..Selection::all()
+        },
+        start: yesterday,
+        end: yesterday,
+        given: vec![reconcile::Given::parse(&with)?],
+        downloads: None,
+        take: true,
+        memory_limit: holed.memory_limit,
+        spill_dir: holed.spill_dir.clone(),
+        now: options.now,
+    };
+    for step in [Step::Compact, Step::Take, Step::Compact, Step::Compare] {
+        let exit = match step {
+            Step::Compact => {
+                say(&called("compact --mode daily"))?;
+                let summary = super::compact::watched(
+                    &spool,
+                    &archive,
+                    options,
+                    None,
+                    &holed,
+                    Format::Text,
+                    console,
+                    signals,
+                )
+                .await?;
+                say(&show::outcomes(&summary.outcomes, Look::of_stdout(), true))?;
+                Exit::of_run(&summary)
+            }
+            Step::Take | Step::Compare => {
+                let take = step == Step::Take;
+                say(&called(&format!(
+                    "{asked}{}",
+                    if take { " --take" } else { "" }
+                )))?;
+                let options = reconcile::Options {
+                    take,
+                    ..reconcile_options.clone()
+                };
+                let exit = super::reconcile::reconciled(
+                    Some(&spool),
+                    &archive,
+                    &options,
+                    &holed,
+                    Format::Text,
+                    console,
+                    signals,
+                )
+                .await?;
+                // That the two differ is what is shown here.
+                if take && exit == Exit::Differs {
+                    Exit::Done
+                } else {
+                    exit
+                }
+            }
+        };
+        if exit != Exit::Done {
+            return Ok(exit);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A step of the last part of the demo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Compact,
+    Take,
+    Compare,
+}
+
 /// Prints a text.
 fn say(console: &Console, text: &str) -> Result<()> {
     let mut out = console.out();
@@ -323,7 +447,7 @@ fn make_way(dir: &Path) -> Result<()> {
         "A demo of qlc made this folder; the next one replaces it.\n",
     )
     .map_err(|e| wrong(&mark, e))?;
-    for old in ["spool", "archive", "two"].map(|name| -> PathBuf { dir.join(name) }) {
+    for old in ["spool", "archive", "two", "reconcile"].map(|name| -> PathBuf { dir.join(name) }) {
         if old.exists() {
             fs::remove_dir_all(&old).map_err(|e| wrong(&old, e))?;
         }

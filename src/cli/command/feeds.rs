@@ -132,7 +132,7 @@ fn near(venue: venue::Venue, symbol: &Symbol, listings: &Listings) -> String {
 }
 
 /// The proxies that the environment names, in small letters or in capitals.
-fn proxies() -> Result<Proxies> {
+pub(super) fn proxies() -> Result<Proxies> {
     let of = |name: &str| {
         let one = |name: &str| env::var(name).ok().filter(|text| !text.is_empty());
         one(&name.to_lowercase()).or_else(|| one(name))

@@ -16,9 +16,10 @@ use crate::{
     model::{
         date::Date,
         partition::Selection,
+        reconcile::ReconcileRecord,
         run::{MemoryUse, PartitionRecord, RUN_VERSION, RunRecord, RunRequest},
     },
-    prune,
+    prune, reconcile,
     storage::{runs, scratch::Scratch, store::Store},
     verify,
 };
@@ -231,6 +232,35 @@ pub(super) fn of_verify(options: &verify::Options, mode: &str, checked: Vec<Chec
         workers: None,
         counts: BTreeMap::new(),
         partitions: checked.into_iter().map(part).collect(),
+    }
+}
+
+/// What a comparison with what an exchange published was about.
+pub(super) fn of_reconcile(options: &reconcile::Options, records: &[ReconcileRecord]) -> About {
+    let part = |one: &ReconcileRecord| PartitionRecord {
+        partition: one.partition.clone(),
+        status: one.verdict.word().to_owned(),
+        message: one.message.clone(),
+        files: one.files.len() as u64,
+        quarantined: 0,
+        rows: one.ours,
+        bytes_in: 0,
+        bytes_out: 0,
+        seconds: 0.0,
+        sha256: one.data_sha256.clone(),
+        plan: Vec::new(),
+    };
+    About {
+        command: "reconcile",
+        asked: RunRequest {
+            start: Some(options.start),
+            end: Some(options.end),
+            ..selected(&options.selection)
+        },
+        memory_limit: Some(options.memory_limit),
+        workers: None,
+        counts: BTreeMap::new(),
+        partitions: records.iter().map(part).collect(),
     }
 }
 

@@ -16,6 +16,7 @@ mod inspect;
 mod prune;
 mod quarantine;
 mod query;
+mod reconcile;
 mod record;
 mod reference;
 mod replay;
@@ -77,6 +78,15 @@ pub(crate) async fn run(
         Command::Query(typed) => {
             // Large, because a statement's plan is made in it.
             Box::pin(query::run(
+                typed,
+                &within(&typed.resources)?,
+                console,
+                signals,
+            ))
+            .await
+        }
+        Command::Reconcile(typed) => {
+            Box::pin(reconcile::run(
                 typed,
                 &within(&typed.resources)?,
                 console,

@@ -1,7 +1,8 @@
 //! The tables that SQL sees: schemas `archive` and `spool`, each with one table per stream found in
 //! its store, the known streams ([`STREAMS`]) whether found or not, and `events`, the common
 //! columns of all streams. In addition, `archive.meta` has a row per `meta.json`,
-//! `archive.quarantine` a row per quarantined file and `archive.runs` a row per run and partition.
+//! `archive.quarantine` a row per quarantined file, `archive.runs` a row per run and partition, and
+//! `archive.reconcile` a row per reconciled day and run.
 //! A name without a schema means `archive`.
 //!
 //! Every table ends in the columns `exchange`, `stream`, `symbol` and `date`, which come from the
@@ -21,6 +22,7 @@ mod guard;
 mod listing;
 mod partitioned;
 mod prune;
+mod reconcile;
 mod runs;
 mod trusted;
 
@@ -59,6 +61,9 @@ const EVENTS: &str = "events";
 const META: &str = "meta";
 const QUARANTINE: &str = "quarantine";
 const RUNS: &str = "runs";
+const RECONCILE: &str = "reconcile";
+/// The tables of the archive that are no stream's.
+const BUILT_IN: [&str; 4] = [META, QUARANTINE, RUNS, RECONCILE];
 /// What the table of any stream may be called by, before the stream's name.
 const BY_FOLDER: &str = "stream=";
 
@@ -198,7 +203,7 @@ struct Schema {
 impl Schema {
     /// Whether a table of this name is no stream's.
     fn is_built_in(&self, name: &str) -> bool {
-        name == EVENTS || (self.side == Side::Archive && [META, QUARANTINE, RUNS].contains(&name))
+        name == EVENTS || (self.side == Side::Archive && BUILT_IN.contains(&name))
     }
 
     /// The stream whose table has this name.
@@ -260,6 +265,7 @@ impl Schema {
                 )) as _)
             }
             RUNS if archive => Some(runs::table(&self.store).await?),
+            RECONCILE if archive => Some(reconcile::table(&self.store).await?),
             EVENTS => {
                 listing.is_whole("", None)?;
                 Some(Arc::new(PartitionedTable::events(
@@ -320,7 +326,7 @@ impl SchemaProvider for Schema {
         let mut names: Vec<String> = STREAMS.iter().map(|s| (*s).to_owned()).collect();
         names.push(EVENTS.to_owned());
         if self.side == Side::Archive {
-            names.extend([META.to_owned(), QUARANTINE.to_owned(), RUNS.to_owned()]);
+            names.extend(BUILT_IN.map(str::to_owned));
         }
         if let Some(listing) = self.listing.get() {
             let named = |stream: &str| {

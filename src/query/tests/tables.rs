@@ -130,7 +130,7 @@ async fn every_known_stream_has_a_table_and_every_found_one() {
     ];
     let mut expected: Vec<String> = known
         .iter()
-        .chain(&["meta", "quarantine", "runs"])
+        .chain(&["meta", "quarantine", "reconcile", "runs"])
         .map(|t| format!("archive,{t}"))
         .collect();
     expected.extend(known.iter().chain(&["depth"]).map(|t| format!("spool,{t}")));
@@ -739,7 +739,7 @@ async fn statistics_of_another_writer_leave_out_no_rows() {
 #[tokio::test]
 async fn a_stream_that_is_named_like_a_built_in_table_has_a_table_too() {
     let stores = Stores::new();
-    for name in ["meta", "runs", "quarantine", "events"] {
+    for name in ["meta", "runs", "quarantine", "reconcile", "events"] {
         stores.publish(
             &partition(&format!("okx/{name}/btcusdt/20260203")),
             &with(vec![("x", ints(&[1, 2, 3]))], DAY),
