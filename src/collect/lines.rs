@@ -5,7 +5,10 @@
 //! have the same. Nothing is missed of a connection all of whose series have ended: such a time
 //! begins when one of them is listed again, and ends when all have ended again.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -240,12 +243,14 @@ pub(super) struct Lines {
 
 impl Lines {
     /// `known` tells what an earlier process knew of a series, and `alive` when that process last
-    /// had something of any series.
+    /// had something of any series. `live` tells when a connection stood last, by its name: what
+    /// was missed before is on record.
     pub(super) fn new(
         lines: Vec<Line>,
         wanted: &[Wanted],
         known: impl Fn(usize) -> Option<Known>,
         alive: Option<i64>,
+        live: &BTreeMap<String, i64>,
         now: i64,
     ) -> Self {
         let mut all = Self {
@@ -255,10 +260,14 @@ impl Lines {
         all.add(lines, wanted, now);
         for state in &mut all.states {
             let all = state.line.series.iter().filter_map(|place| known(*place));
-            let known = all.fold(Known::default(), |one, other| Known {
+            let mut known = all.fold(Known::default(), |one, other| Known {
                 recv_ns: one.recv_ns.max(other.recv_ns),
                 told_ns: one.told_ns.max(other.told_ns),
             });
+            if known.recv_ns > 0 || known.told_ns > 0 {
+                let live = live.get(&state.line.name).copied().unwrap_or(0);
+                known.told_ns = known.told_ns.max(live);
+            }
             let since_ns = had_until(&state.line, known, alive, now);
             // Of one that never brought anything nobody knows why.
             let cause = if known.recv_ns > 0 || since_ns >= now {
@@ -472,6 +481,13 @@ impl Lines {
         }
     }
 
+    /// The series that come by a connection.
+    pub(super) fn series_of(&self, line: usize) -> &[usize] {
+        self.states
+            .get(line)
+            .map_or(&[], |state| state.line.series.as_slice())
+    }
+
     /// Notes that a connection brought something; returns its name and its exchange.
     pub(super) fn received(&mut self, line: usize, at: i64) -> Option<(String, &'static str)> {
         let status = &mut self.states.get_mut(line)?.status;
@@ -659,8 +675,6 @@ fn offline(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         collect::subscriptions::Change,
@@ -698,7 +712,7 @@ mod tests {
                 steady_ns: BEGIN,
             };
             Self {
-                lines: Lines::new(lines, &wanted, |_| None, None, BEGIN),
+                lines: Lines::new(lines, &wanted, |_| None, None, &BTreeMap::new(), BEGIN),
                 diary: Diary::new(dir.path().join("_feed"), dir.path()),
                 window: Window::at(&spool, BEGIN).await,
                 now,
@@ -853,7 +867,9 @@ mod tests {
     async fn a_step_of_the_clock_changes_nothing_of_what_is_well() {
         for step in [-600, 600] {
             let mut told = Told::new(Venue::Okx, &[Kind::MarkPrice]).await;
-            told.tell(1, What::Topics(vec![(0, Change::Acknowledged)]));
+            let topics = 0..told.lines.states[0].line.topics.len();
+            let all = topics.map(|topic| (topic, Change::Acknowledged)).collect();
+            told.tell(1, What::Topics(all));
             told.tell(1, What::Live);
             told.pass(1);
             told.lines.brought(0, told.now.steady_ns);

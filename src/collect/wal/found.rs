@@ -164,7 +164,7 @@ impl Found {
     fn hear(&mut self, all: Vec<(Series, Checkpoint)>) {
         for (series, heard) in all {
             match self.checkpoints.get_mut(&series) {
-                Some(known) => known.told_ns = known.told_ns.max(heard.told_ns),
+                Some(known) => known.told_ns = heard.told_ns,
                 None => drop(self.checkpoints.insert(series, heard)),
             }
         }
