@@ -9,8 +9,7 @@ use std::{
 };
 
 use super::{
-    LEDGER,
-    record::{self, Checkpoint, FileHead, Record, Tracked},
+    record::{self, Checkpoint, FileHead, LEDGER, Record, Tracked},
     scan::{Part, Scanner},
 };
 use crate::{
