@@ -64,7 +64,8 @@ struct State {
     live: BTreeSet<u64>,
     down: Option<Down>,
     phases: TopicPhases,
-    /// Since when something is expected of it: all its series had ended before.
+    /// Since when something is expected of it that is not on record: all its series had ended
+    /// before, or it was missed.
     expected_ns: i64,
 }
 
@@ -125,6 +126,8 @@ impl State {
         if !down.is_first {
             window.hurry();
         }
+        // What is missed from now on is another time, whatever its connection heard before.
+        self.expected_ns = now;
         let (name, exchange) = (json!({ "line": self.status.name }), self.status.exchange);
         diary.note(
             now,
@@ -812,7 +815,17 @@ mod tests {
         told.begin_again();
         told.pass(3);
         told.tell(2, What::Live);
-        assert_eq!(told.offline().await, [(0, 2), (42, 45)]);
+        // It was heard last before that was taken notice of.
+        let what = What::Lost {
+            reason: "cut".to_owned(),
+            cause: "feed",
+            wait: Duration::ZERO,
+            well_ns: Some(told.now.wall_ns - SECOND),
+        };
+        told.tell(2, what);
+        told.pass(2);
+        told.tell(3, What::Live);
+        assert_eq!(told.offline().await, [(0, 2), (42, 45), (45, 47)]);
     }
 
     #[tokio::test]
