@@ -107,6 +107,43 @@ pub(crate) struct ToldGap {
     pub(crate) time_ns: i64,
 }
 
+/// That a connection is live, on record.
+#[derive(Debug, Deserialize)]
+struct ToldLive {
+    line: String,
+    time_ns: i64,
+}
+
+/// What the feed log tells a process of those before it, which may have died before the write-ahead
+/// log knew.
+#[derive(Debug, Default)]
+pub(crate) struct Recalled {
+    /// The gaps that were put on record since some instant.
+    pub(crate) gaps: Vec<ToldGap>,
+    /// When each connection was live for the last time, as far as the newest days tell.
+    pub(crate) live: BTreeMap<String, i64>,
+}
+
+impl Recalled {
+    fn hear(&mut self, line: &[u8]) {
+        // Most lines are others.
+        let Ok(text) = std::str::from_utf8(line) else {
+            return;
+        };
+        if text.contains(r#""kind":"gap""#) {
+            self.gaps.extend(serde_json::from_str::<ToldGap>(text).ok());
+        } else if text.contains(r#""kind":"live""#)
+            && let Ok(ToldLive { line, time_ns }) = serde_json::from_str(text)
+        {
+            let last = self.live.entry(line).or_insert(time_ns);
+            *last = time_ns.max(*last);
+        }
+    }
+}
+
+/// So many of the newest days are read for what only the latest records tell.
+const NEWEST: usize = 2;
+
 /// Lines on their way to the disk.
 #[derive(Debug)]
 pub(crate) struct Diary {
@@ -313,38 +350,40 @@ impl Diary {
         Ok(())
     }
 
-    /// The gaps that were put on record at `ns` or later. A process may have told of them and died
-    /// before the write-ahead log knew.
-    pub(crate) fn gaps_since(&self, ns: i64) -> Vec<ToldGap> {
-        let gap = |line: &[u8]| {
-            let text = std::str::from_utf8(line).ok()?;
-            // Most lines are others.
-            let line = text.contains(r#""kind":"gap""#).then_some(text)?;
-            serde_json::from_str::<ToldGap>(line).ok()
-        };
-        let aside = fs::read(&self.aside).unwrap_or_default();
-        let mut all: Vec<ToldGap> = kept_lines(&aside)
-            .filter_map(|(_, line)| gap(line))
-            .collect();
-        let first = Date::of_ns(ns).map(|day| format!("{}.ndjson", day.iso()));
+    /// What is on record of connections, and of gaps since `ns`.
+    pub(crate) fn recall(&self, ns: Option<i64>) -> Recalled {
+        let mut recalled = Recalled::default();
+        let first = ns
+            .and_then(Date::of_ns)
+            .map(|day| format!("{}.ndjson", day.iso()));
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let files = entries.filter(|entry| {
-            let name = entry.file_name();
-            let name = name.to_str().unwrap_or_default();
-            // The names of days are in their order, and rejected frames are in others.
-            !name.starts_with("rejects") && first.as_deref().is_some_and(|first| name >= first)
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        // The names of days are in their order, and rejected frames are in others.
+        let mut days: Vec<String> = names
+            .filter(|name| {
+                name.strip_suffix(".ndjson").is_some()
+                    && name.starts_with(|c: char| c.is_ascii_digit())
+            })
+            .collect();
+        days.sort_unstable_by(|one, other| other.cmp(one));
+        let days = days.iter().enumerate().take_while(|(at, name)| {
+            *at < NEWEST || first.as_ref().is_some_and(|first| *name >= first)
         });
-        for file in files.filter_map(|entry| File::open(entry.path()).ok()) {
+        for file in days.filter_map(|(_, name)| File::open(self.folder.join(name)).ok()) {
             let lines = BufReader::new(file).split(b'\n').map_while(io::Result::ok);
-            all.extend(lines.filter_map(|line| gap(&line)));
+            lines.for_each(|line| recalled.hear(&line));
         }
-        all.retain(|gap| gap.time_ns >= ns);
-        all
+        let aside = fs::read(&self.aside).unwrap_or_default();
+        kept_lines(&aside).for_each(|(_, line)| recalled.hear(line));
+        recalled
+            .gaps
+            .retain(|gap| ns.is_some_and(|ns| gap.time_ns >= ns));
+        recalled
     }
 
     /// What is not in the feed log.
     pub(crate) fn unwritten(&self) -> Notes {
-        let lines = |bytes: &Vec<u8>| bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let lines = |bytes: &Vec<u8>| bytes.split_inclusive(|byte| *byte == b'\n').count() as u64;
         Notes {
             kept: self.kept,
             lost: self.lost + self.waiting.values().map(lines).sum::<u64>(),
@@ -488,7 +527,23 @@ mod tests {
             .collect();
         assert_eq!(first, [1, 2, 3]);
         assert_eq!(lines(&folder, "rejects-2026-02-03.ndjson").len(), 1);
-        let told = |since| begin().gaps_since(since).iter().map(|gap| gap.last).sum();
-        assert_eq!([at, at + 1, at + 86_400 * SECOND].map(told), [4_u64, 0, 0]);
+        let told = |since| {
+            begin()
+                .recall(since)
+                .gaps
+                .iter()
+                .map(|gap| gap.last)
+                .sum::<u64>()
+        };
+        assert_eq!(
+            [Some(at), Some(at + 1), Some(at + 86_400 * SECOND), None].map(told),
+            [4_u64, 0, 0, 0]
+        );
+        let mut diary = begin();
+        diary.note(at, "live", json!({ "line": "a/0" }));
+        diary.note(at + 2, "live", json!({ "line": "a/0" }));
+        diary.flush(at).unwrap();
+        let live = begin().recall(None).live;
+        assert_eq!(live, BTreeMap::from([("a/0".to_owned(), at + 2)]));
     }
 }

@@ -5,7 +5,10 @@
 //! have the same. Nothing is missed of a connection all of whose series have ended: such a time
 //! begins when one of them is listed again, and ends when all have ended again.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -61,7 +64,8 @@ struct State {
     live: BTreeSet<u64>,
     down: Option<Down>,
     phases: TopicPhases,
-    /// Since when something is expected of it: all its series had ended before.
+    /// Since when something is expected of it that is not on record: all its series had ended
+    /// before, or it was missed.
     expected_ns: i64,
 }
 
@@ -122,6 +126,8 @@ impl State {
         if !down.is_first {
             window.hurry();
         }
+        // What is missed from now on is another time, whatever its connection heard before.
+        self.expected_ns = now;
         let (name, exchange) = (json!({ "line": self.status.name }), self.status.exchange);
         diary.note(
             now,
@@ -240,12 +246,14 @@ pub(super) struct Lines {
 
 impl Lines {
     /// `known` tells what an earlier process knew of a series, and `alive` when that process last
-    /// had something of any series.
+    /// had something of any series. `live` tells when a connection stood last, by its name: what
+    /// was missed before is on record.
     pub(super) fn new(
         lines: Vec<Line>,
         wanted: &[Wanted],
         known: impl Fn(usize) -> Option<Known>,
         alive: Option<i64>,
+        live: &BTreeMap<String, i64>,
         now: i64,
     ) -> Self {
         let mut all = Self {
@@ -255,10 +263,14 @@ impl Lines {
         all.add(lines, wanted, now);
         for state in &mut all.states {
             let all = state.line.series.iter().filter_map(|place| known(*place));
-            let known = all.fold(Known::default(), |one, other| Known {
+            let mut known = all.fold(Known::default(), |one, other| Known {
                 recv_ns: one.recv_ns.max(other.recv_ns),
                 told_ns: one.told_ns.max(other.told_ns),
             });
+            if known.recv_ns > 0 || known.told_ns > 0 {
+                let live = live.get(&state.line.name).copied().unwrap_or(0);
+                known.told_ns = known.told_ns.max(live);
+            }
             let since_ns = had_until(&state.line, known, alive, now);
             // Of one that never brought anything nobody knows why.
             let cause = if known.recv_ns > 0 || since_ns >= now {
@@ -472,6 +484,13 @@ impl Lines {
         }
     }
 
+    /// The series that come by a connection.
+    pub(super) fn series_of(&self, line: usize) -> &[usize] {
+        self.states
+            .get(line)
+            .map_or(&[], |state| state.line.series.as_slice())
+    }
+
     /// Notes that a connection brought something; returns its name and its exchange.
     pub(super) fn received(&mut self, line: usize, at: i64) -> Option<(String, &'static str)> {
         let status = &mut self.states.get_mut(line)?.status;
@@ -659,8 +678,6 @@ fn offline(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         collect::subscriptions::Change,
@@ -698,7 +715,7 @@ mod tests {
                 steady_ns: BEGIN,
             };
             Self {
-                lines: Lines::new(lines, &wanted, |_| None, None, BEGIN),
+                lines: Lines::new(lines, &wanted, |_| None, None, &BTreeMap::new(), BEGIN),
                 diary: Diary::new(dir.path().join("_feed"), dir.path()),
                 window: Window::at(&spool, BEGIN).await,
                 now,
@@ -798,7 +815,17 @@ mod tests {
         told.begin_again();
         told.pass(3);
         told.tell(2, What::Live);
-        assert_eq!(told.offline().await, [(0, 2), (42, 45)]);
+        // It was heard last before that was taken notice of.
+        let what = What::Lost {
+            reason: "cut".to_owned(),
+            cause: "feed",
+            wait: Duration::ZERO,
+            well_ns: Some(told.now.wall_ns - SECOND),
+        };
+        told.tell(2, what);
+        told.pass(2);
+        told.tell(3, What::Live);
+        assert_eq!(told.offline().await, [(0, 2), (42, 45), (45, 47)]);
     }
 
     #[tokio::test]
@@ -853,7 +880,9 @@ mod tests {
     async fn a_step_of_the_clock_changes_nothing_of_what_is_well() {
         for step in [-600, 600] {
             let mut told = Told::new(Venue::Okx, &[Kind::MarkPrice]).await;
-            told.tell(1, What::Topics(vec![(0, Change::Acknowledged)]));
+            let topics = 0..told.lines.states[0].line.topics.len();
+            let all = topics.map(|topic| (topic, Change::Acknowledged)).collect();
+            told.tell(1, What::Topics(all));
             told.tell(1, What::Live);
             told.pass(1);
             told.lines.brought(0, told.now.steady_ns);

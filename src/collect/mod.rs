@@ -83,52 +83,14 @@ pub async fn run(
         &mut numbers,
     )?;
     let spool = options.spool.clone();
-    let folder = wal::folder(&spool)?;
-    let lock = wal::lock(&spool)?;
-    let found = wal::read(&folder)?;
-    let mut known = found.checkpoints.clone();
-    let now = (options.keeping.clock)();
-    note_first_start(&options, &lines, &mut known, now);
-    let checkpoints: Vec<_> = known.clone().into_iter().collect();
-    let wal = Arc::new(Mutex::new(wal::Wal::open(
-        &spool,
-        lock,
-        &found,
-        &checkpoints,
-        options.memory_limit,
-    )?));
-    drop(checkpoints);
-    let mut found = found;
-    let recovered = recover::recover(&spool, &wal, &found).await?;
-    for wanted in &options.wanted {
-        let checkpoint = known.entry(wanted.series.clone()).or_default();
-        *checkpoint = spooled::joined(&spool, &wanted.series, checkpoint);
-    }
-    let now = (options.keeping.clock)();
-    let mut diary = diary::Diary::new(folder.with_file_name(diary::FOLDER), &folder);
-    forget_told(&diary, &mut known);
-    diary.note(
+    let Before {
+        known,
+        wal,
+        diary,
+        left,
+        live,
         now,
-        "started",
-        json!({ "version": env!("CARGO_PKG_VERSION"), "series": options.wanted.len(), "lines": lines.len(),
-            "recovered_files": recovered.files, "recovered_rows": recovered.rows,
-            "refused_files": recovered.refused.len(), "torn_bytes": found.torn_bytes,
-            "damaged_segments": found.damaged.len(),
-            "damaged_bytes": found.damaged.iter().map(|(_, bytes)| bytes).sum::<u64>() }),
-    );
-    if recovered.files > 0 {
-        tracing::warn!(
-            files = recovered.files,
-            rows = recovered.rows,
-            "recovered from the log"
-        );
-    }
-    let refused = recovered.refused;
-    found.keep(|key| refused.iter().any(|file| file.key == key));
-    let left = recover::Left {
-        found: Arc::new(found),
-        refused,
-    };
+    } = take_over(&options, &lines).await?;
 
     let (stop_to, stopped) = watch::channel(false);
     let (full, mut is_full) = watch::channel(false);
@@ -165,6 +127,7 @@ pub async fn run(
         diary,
         window,
         left,
+        &live,
         full,
         now,
     );
@@ -194,15 +157,89 @@ pub async fn run(
     }
 }
 
-/// Forgets the holes that an earlier process put on record right before it was killed.
-fn forget_told(diary: &diary::Diary, known: &mut BTreeMap<Series, wal::Checkpoint>) {
+/// What a process takes over from those before it.
+struct Before {
+    known: BTreeMap<Series, wal::Checkpoint>,
+    wal: Arc<Mutex<wal::Wal>>,
+    diary: diary::Diary,
+    /// What could not be recovered.
+    left: recover::Left,
+    /// When each connection was live last, by its name.
+    live: BTreeMap<String, i64>,
+    now: i64,
+}
+
+/// Recovers what an earlier process left, and puts the start on record.
+async fn take_over(options: &Options, lines: &[Line]) -> Result<Before> {
+    let spool = &options.spool;
+    let folder = wal::folder(spool)?;
+    let lock = wal::lock(spool)?;
+    let found = wal::read(&folder)?;
+    let mut known = found.checkpoints.clone();
+    let now = (options.keeping.clock)();
+    note_first_start(options, lines, &mut known, now);
+    let checkpoints: Vec<_> = known.clone().into_iter().collect();
+    let wal = Arc::new(Mutex::new(wal::Wal::open(
+        spool,
+        lock,
+        &found,
+        &checkpoints,
+        options.memory_limit,
+    )?));
+    drop(checkpoints);
+    let mut found = found;
+    let recovered = recover::recover(spool, &wal, &found).await?;
+    for wanted in &options.wanted {
+        let checkpoint = known.entry(wanted.series.clone()).or_default();
+        *checkpoint = spooled::joined(spool, &wanted.series, checkpoint);
+    }
+    let now = (options.keeping.clock)();
+    let mut diary = diary::Diary::new(folder.with_file_name(diary::FOLDER), &folder);
+    let live = forget_told(&diary, &mut known).live;
+    diary.note(
+        now,
+        "started",
+        json!({ "version": env!("CARGO_PKG_VERSION"), "series": options.wanted.len(), "lines": lines.len(),
+            "recovered_files": recovered.files, "recovered_rows": recovered.rows,
+            "refused_files": recovered.refused.len(), "torn_bytes": found.torn_bytes,
+            "damaged_segments": found.damaged.len(),
+            "damaged_bytes": found.damaged.iter().map(|(_, bytes)| bytes).sum::<u64>() }),
+    );
+    if recovered.files > 0 {
+        tracing::warn!(
+            files = recovered.files,
+            rows = recovered.rows,
+            "recovered from the log"
+        );
+    }
+    let refused = recovered.refused;
+    found.keep(|key| refused.iter().any(|file| file.key == key));
+    let left = recover::Left {
+        found: Arc::new(found),
+        refused,
+    };
+    Ok(Before {
+        known,
+        wal,
+        diary,
+        left,
+        live,
+        now,
+    })
+}
+
+/// Forgets the holes that an earlier process put on record right before it was killed; returns what
+/// the feed log tells.
+fn forget_told(
+    diary: &diary::Diary,
+    known: &mut BTreeMap<Series, wal::Checkpoint>,
+) -> diary::Recalled {
     let oldest = known.values().filter_map(|one| one.mark.oldest_hole());
-    let Some(oldest) = oldest.min() else { return };
-    let told = diary.gaps_since(oldest);
+    let told = diary.recall(oldest.min());
     for (series, one) in known {
         let name = series.to_string();
         one.mark.forget_told(|first, last, found_ns| {
-            told.iter().any(|gap| {
+            told.gaps.iter().any(|gap| {
                 gap.series == name
                     && gap.first <= first
                     && last <= gap.last
@@ -210,6 +247,7 @@ fn forget_told(diary: &diary::Diary, known: &mut BTreeMap<Series, wal::Checkpoin
             })
         });
     }
+    told
 }
 
 /// What the disk did not take, in words.
@@ -253,8 +291,8 @@ fn unfinished(summary: &Summary, spool: &Store) -> Option<String> {
     (!said.is_empty()).then(|| format!("{text}. Make room and start qlc collect again"))
 }
 
-/// Notes since when series are missed that no process ever had, by connections of which nothing ever
-/// came: a process that is killed before something comes must have told of them.
+/// Notes since when series are missed that no process ever had, by connections that never stood: a
+/// process that is killed before they stand must have told of them.
 fn note_first_start(
     options: &Options,
     lines: &[Line],

@@ -66,6 +66,8 @@ const AT_ONCE: usize = 32;
 /// are; at least in every so manyth.
 const LOOKED_AT: usize = 500;
 const RAREST: u64 = 8;
+/// What no row tells of is written in every so manyth tick.
+const SOON: u64 = 20;
 /// So many quality windows of the time before are written in a tick.
 const CORRECTED: usize = 16;
 /// Up to so many series each file is ended at its age, however small it is.
@@ -119,6 +121,8 @@ pub(super) struct Writer {
     recover_again: Instant,
     /// No commit is tried before.
     commit_again: Instant,
+    /// Checkpoints have changed that no row tells of.
+    must_roll: bool,
     uncommitted_since: Option<i64>,
     last_tick_ns: i64,
     /// When it began, by a clock that never jumps, and by the wall's.
@@ -168,6 +172,7 @@ impl Writer {
         diary: Diary,
         window: Window,
         left: Left,
+        live: &BTreeMap<String, i64>,
         full: watch::Sender<bool>,
         now: i64,
     ) -> Self {
@@ -192,7 +197,7 @@ impl Writer {
             .map(SeriesWriter::known_recv)
             .chain(known.values().map(|one| one.ts_recv))
             .max();
-        let lines = Lines::new(lines, &options.wanted, known_of, alive, now);
+        let lines = Lines::new(lines, &options.wanted, known_of, alive, live, now);
         // Holes that an earlier process found.
         let holed = series
             .iter()
@@ -234,6 +239,7 @@ impl Writer {
             recovering: JoinSet::new(),
             recover_again: Instant::now() + AGAIN,
             commit_again: Instant::now(),
+            must_roll: false,
             uncommitted_since: None,
             last_tick_ns: now,
             began: (Instant::now(), now),
@@ -342,6 +348,20 @@ impl Writer {
             && used > self.options.memory_limit / 4 * 3
     }
 
+    /// A connection stands: of series of which nothing ever came it is not missed any more since when
+    /// they were wanted.
+    fn stands(&mut self, line: usize) {
+        for place in self.lines.series_of(line) {
+            if let Some(series) = self.series.get_mut(*place)
+                && series.known_told() > 0
+                && series.known_recv() == 0
+            {
+                series.told(0);
+                self.must_roll = true;
+            }
+        }
+    }
+
     /// This instant by both clocks.
     fn now(&self) -> Now {
         let (began, steady_ns) = self.began;
@@ -355,6 +375,9 @@ impl Writer {
     fn take(&mut self, news: News) {
         let at = self.now();
         let now = at.wall_ns;
+        if matches!(news.what, What::Live) {
+            self.stands(news.line);
+        }
         match news.what {
             What::Group(group) => self.take_group(news.line, news.session, group, at),
             What::Listed(wanted, lines) => self.list(&wanted, lines, now),
@@ -398,7 +421,7 @@ impl Writer {
         }
         self.lines.add(lines, wanted, now);
         // Since when they are missed must be known even if nothing ever comes of them.
-        let _ = self.roll();
+        self.must_roll = true;
     }
 
     /// Begins another segment of the log, with what is known of all series; whether it could.
@@ -1008,6 +1031,9 @@ impl Writer {
         self.ticks += 1;
         self.put_on_record(now);
         let _ = self.commit();
+        if self.must_roll && self.ticks.is_multiple_of(SOON) {
+            self.must_roll = !self.roll();
+        }
         self.begin_seals();
         self.recover();
         if self.memory_bytes() as u64 > self.options.memory_limit / 2 && self.waiting.is_empty() {
@@ -1185,6 +1211,9 @@ impl Writer {
             if let Err(error) = rolled.and_then(|()| wal.trim()) {
                 tracing::warn!(error = %error.chain(), "the log cannot be trimmed");
             }
+        } else {
+            // What was put on record at the end.
+            let _ = self.roll();
         }
     }
 }

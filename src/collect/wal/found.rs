@@ -9,8 +9,7 @@ use std::{
 };
 
 use super::{
-    LEDGER,
-    record::{self, Checkpoint, FileHead, Record, Tracked},
+    record::{self, Checkpoint, FileHead, LEDGER, Record, Tracked},
     scan::{Part, Scanner},
 };
 use crate::{
@@ -164,7 +163,7 @@ impl Found {
     fn hear(&mut self, all: Vec<(Series, Checkpoint)>) {
         for (series, heard) in all {
             match self.checkpoints.get_mut(&series) {
-                Some(known) => known.told_ns = known.told_ns.max(heard.told_ns),
+                Some(known) => known.told_ns = heard.told_ns,
                 None => drop(self.checkpoints.insert(series, heard)),
             }
         }

@@ -24,6 +24,7 @@ use std::{
 };
 
 pub(crate) use found::{Found, FoundFile, read};
+use record::LEDGER;
 pub(crate) use record::{Checkpoint, FileHead, Tracked};
 
 use super::rows::Rows;
@@ -39,8 +40,6 @@ use crate::{
 
 /// The folder of the log in a spool.
 pub(crate) const FOLDER: &str = "_journal";
-/// The extension of a segment's ledger.
-const LEDGER: &str = "qlcs";
 /// A segment ends after so many bytes, or after this part of the memory for rows: what a restart
 /// has to read follows from it.
 const SEGMENT: u64 = 32 << 20;

@@ -30,6 +30,8 @@ use crate::{
     model::{partition::Series, schema::STREAM_VERSION},
 };
 
+/// The extension of a segment's ledger, which has nothing but S.
+pub(super) const LEDGER: &str = "qlcs";
 /// How a record begins.
 pub(super) const MAGIC: [u8; 4] = [0xd1, b'q', b'l', b'w'];
 /// Magic, length and checksum.

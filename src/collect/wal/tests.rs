@@ -30,6 +30,15 @@ impl Log {
         Wal::open(&self.spool, lock, &Found::default(), &[], 512 << 20).unwrap()
     }
 
+    /// How many segments there are.
+    fn segments(&self) -> usize {
+        let all = fs::read_dir(&self.folder).unwrap();
+        let paths = all.map(|entry| entry.unwrap().path());
+        paths
+            .filter(|path| path.extension().is_some_and(|e| e == "qlcj"))
+            .count()
+    }
+
     fn read(&self) -> Found {
         read(&self.folder).unwrap()
     }
@@ -218,6 +227,8 @@ fn a_file_that_is_sealed_needs_no_rows_any_more_and_nothing_else_says_so() {
     commit(&mut wal, 2, "b", 2);
     assert_eq!(seqs(&log.read()), [1, 2]);
     wal.sealed("a").unwrap();
+    assert_eq!(seqs(&log.read()), [2], "its ledger has it at once");
+    fs::remove_file(wal.current.path.with_extension(LEDGER)).unwrap();
     assert_eq!(seqs(&log.read()), [1, 2], "the record is not written yet");
     wal.flush().unwrap();
     let found = log.read();
@@ -233,7 +244,7 @@ fn a_file_that_is_sealed_needs_no_rows_any_more_and_nothing_else_says_so() {
 fn segments_go_in_their_order_when_their_files_are_sealed() {
     let log = Log::new();
     let mut wal = log.open();
-    let count = || fs::read_dir(&log.folder).unwrap().count();
+    let count = || log.segments();
     commit(&mut wal, 1, "a", 1);
     wal.roll(&[]).unwrap();
     commit(&mut wal, 1, "a", 2);
@@ -253,7 +264,7 @@ fn segments_go_in_their_order_when_their_files_are_sealed() {
 fn the_rows_of_a_quiet_file_are_carried_on_and_are_there_once() {
     let log = Log::new();
     let mut wal = log.open();
-    let count = || fs::read_dir(&log.folder).unwrap().count();
+    let count = || log.segments();
     let tracked = Tracked {
         last: Some(2),
         last_ts: 2,
