@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use super::{
-    Day, Held, blocking,
     compare::{Comparison, Reliance},
+    day::{Day, Held, blocking, told},
     published::{self, Content, Identity, PublishedFile},
     rows::{KeyedRows, Reading},
-    stopped,
+    stop::stopped,
     take::{self, Taking},
-    told,
 };
 use crate::{
     engine::sql::Means,

@@ -12,11 +12,11 @@ use arrow::{
 };
 
 use super::{
-    Day, Held, blocking,
     compare::{clock, verdict},
+    day::{Day, Held, blocking, told},
     exact::{archive_of, decoded},
     published::{self, Content, Decimal, PublishedFile},
-    stopped, told,
+    stop::stopped,
 };
 use crate::{
     engine::sql::{self, Means, Value},
