@@ -160,8 +160,8 @@ impl Sorted {
     ///
     /// # Errors
     /// When a run cannot be read.
-    pub(super) fn read(&self) -> Result<Merge<'_>> {
-        let mut merge = Merge {
+    pub(super) fn read(&self) -> Result<TradesInOrder<'_>> {
+        let mut merge = TradesInOrder {
             held: self.held.iter(),
             readers: Vec::new(),
             next: BinaryHeap::new(),
@@ -192,7 +192,7 @@ struct Reader<'a> {
 }
 
 /// Trades of several runs, in order.
-pub(super) struct Merge<'a> {
+pub(super) struct TradesInOrder<'a> {
     held: std::slice::Iter<'a, Trade>,
     readers: Vec<Reader<'a>>,
     next: BinaryHeap<Next>,
@@ -227,7 +227,7 @@ impl PartialEq for Next {
 
 impl Eq for Next {}
 
-impl Merge<'_> {
+impl TradesInOrder<'_> {
     fn advance(&mut self, reader: usize) -> Result<()> {
         if let Some(from) = self.readers.get_mut(reader).filter(|from| from.left > 0) {
             from.left -= 1;
@@ -242,7 +242,7 @@ impl Merge<'_> {
     }
 }
 
-impl Iterator for Merge<'_> {
+impl Iterator for TradesInOrder<'_> {
     type Item = Result<Trade>;
 
     fn next(&mut self) -> Option<Self::Item> {
