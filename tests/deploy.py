@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks what an operator installs: units, scripts, manifests, alert rules, dashboard.
+"""Checks what an operator installs: units, lambda: scripts(work), manifests, alert rules, dashboard.
 
     deploy.py QLC --promtool PATH
 
@@ -67,7 +67,7 @@ def units(qlc, work):
 # --- scripts and image ----------------------------------------------------------------------------------------------
 
 
-def scripts():
+def scripts(work):
     places = [*DEPLOY.glob("*.sh"), *(DEPLOY / "package").iterdir(), DEPLOY / "python" / "check", *(ROOT / ".ci").iterdir()]
     found = sorted(path for path in places if path.is_file() and re.match(rb"#!.*sh\n", path.read_bytes()))
     run(BIN / "shellcheck", *found)
@@ -75,7 +75,14 @@ def scripts():
     run(BIN / "hadolint", *images)
     flows = sorted((ROOT / ".github" / "workflows").iterdir())
     # It runs the shellcheck of its PATH on the commands in them.
-    run(BIN / "actionlint", *flows, env={"PATH": f"{BIN}:{os.environ['PATH']}"})
+    path = {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    run(BIN / "actionlint", *flows, env=path)
+    # And it looks: at keys, at expressions, at the commands.
+    for right, wrong in (("runs-on:", "runs_on:"), ("github.ref }}", "github.reff }}"), ("run: .ci/run", "run: .ci/run $GITHUB_REF")):
+        text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+        check(right in text, f"ci.yml has no {right}")
+        (work / "wrong.yml").write_text(text.replace(right, wrong))
+        run(BIN / "actionlint", work / "wrong.yml", env=path, code=1)
     return f"{len(found)} scripts, {len(images)} Dockerfiles and {len(flows)} workflows are clean"
 
 
@@ -217,7 +224,7 @@ def main():
         work = pathlib.Path(folder)
         steps = [
             lambda: units(qlc, work),
-            scripts,
+            lambda: scripts(work),
             manifests,
             lambda: alerts(typed.promtool, work),
             lambda: installation(qlc, work),

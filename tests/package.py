@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Builds the packages of a program, and installs each where nothing else is.
 
-    package.py QLC --root TAR [--root TAR]… [--out DIR]
+    package.py QLC --root TAR [--root TAR]… [--image TAR] [--out DIR]
 
 TAR is a bare Debian (.ci/debian-root makes it). The .deb is installed into each, the demo runs there, and it is removed
 again. The .rpm is unpacked by rpm itself into an empty folder, because there is no Fedora here. The .tar.gz is unpacked and
-installed by its own install.sh. The wheel is installed into a new virtual environment, where the demo runs and ten lines of
-Python replay it. Wants the packages of deploy/package/requirements.txt beside its interpreter, and rpm. Needs root, for chroot;
+installed by its own install.sh. The wheel is installed into a new virtual environment, where the demo runs, ten lines of Python
+replay it, and ten write a catalog that NautilusTrader reads. With --image, a bare Debian with apt, the image is built by buildah
+and the demo runs in it. Wants the packages of deploy/package/requirements.txt beside its interpreter, and rpm. Needs root, for chroot;
 where it is not root it says what it skipped, and fails unless QLC_PACKAGE_UNPRIVILEGED=1 says that this is known. Says what was
 checked, one line each; ends with the first thing that is wrong and exit code 1.
 """
@@ -42,6 +43,22 @@ for event in archive.replay(["trade", "bbo", "mark_price", "funding", "open_inte
 assert count == sum(partition.rows for partition in archive.partitions())
 assert all(day.sound for day in archive.verify())
 print(count)
+"""
+
+CATALOG = """
+import sys
+from decimal import Decimal
+from nautilus_trader.persistence.catalog import ParquetDataCatalog
+from qlc_archive import Archive
+
+one = {"exchange": "binance", "symbol": "btcusdt"}
+archive = Archive(sys.argv[1])
+[written] = archive.to_nautilus(sys.argv[2], "bbo", **one)
+ticks = ParquetDataCatalog(sys.argv[2]).quote_ticks(["BTCUSDT.BINANCE"])
+rows = sorted(archive.read("bbo", **one).to_pylist(), key=lambda row: row["ts_recv"])
+assert len(ticks) == len(rows) == written.events > 0
+assert all((t.ts_event, t.bid_price.as_decimal()) == (r["ts_event"], Decimal(repr(r["bid_price"]))) for t, r in zip(ticks, rows))
+print(len(ticks))
 """
 
 
@@ -164,18 +181,52 @@ def of_wheel(wheel, work):
     venv = work / "venv"
     run(sys.executable, "-m", "venv", venv)
     pins = ROOT / "deploy" / "python" / "requirements.txt"
-    run(venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", pins, wheel)
+    quick = ("--quiet", "--disable-pip-version-check", "--constraint", pins)
+    run(venv / "bin/pip", "install", *quick, wheel)
     run(venv / "bin/qlc", "demo", "--dir", work / "wheel-demo")
     # Not the module of the repository, and no other program than the one that came with the wheel.
     env = {"PATH": "/usr/bin:/bin", "QLC": "", "PYTHONPATH": "", "XDG_CACHE_HOME": str(work / "cache")}
     said = run(venv / "bin/python", "-c", REPLAY, work / "wheel-demo" / "archive", env=env, cwd=work)
-    return f"wheel: installed into a new environment, demo, and {int(said):,} events replayed"
+    run(venv / "bin/pip", "install", *quick, f"{wheel}[nautilus]")
+    ticks = run(venv / "bin/python", "-W", "ignore", "-c", CATALOG, work / "wheel-demo" / "archive", work / "catalog", env=env, cwd=work)
+    return f"wheel: installed into a new environment, demo, {int(said):,} events replayed, NautilusTrader reads {int(ticks):,} quotes"
+
+
+def of_image(qlc, out, tar, work):
+    """The image of deploy/package, on a bare Debian that bears the name of the image that it begins from: nothing is pulled."""
+    recipe = PACKAGE / "Dockerfile"
+    [begins] = re.findall(r"^FROM (\S+)$", recipe.read_text(), re.M)
+    # Neither daemon nor kernel module: folders for images, chroot for what runs.
+    places = ("--root", work / "images", "--runroot", work / "images-run", "--storage-driver", "vfs")
+
+    def buildah(*command):
+        return run("buildah", *places, *command, env={"BUILDAH_ISOLATION": "chroot"})
+
+    buildah("from", "--name", "bare", "scratch")
+    buildah("add", "bare", tar, "/")
+    buildah("commit", "--rm", "bare", f"docker.io/library/{begins}")
+    context = work / "image"
+    context.mkdir()
+    shutil.copy(next(out.glob("*.deb")), context)
+    buildah("build", "--pull-never", "--file", recipe, "--tag", "qlc:tried", context)
+    buildah("from", "--pull-never", "--name", "tried", "localhost/qlc:tried")
+    form = "{{.OCIv1.Config.User}} {{index .OCIv1.Config.Entrypoint 0}}"
+    user, program = buildah("inspect", "--format", form, "tried").split()
+    check(buildah("run", "tried", "--", program, "-V") == run(qlc, "-V"), "the image has another program")
+    check(buildah("run", "tried", "--", "id", "-u").strip() == user.split(":")[0] != "0", "the image runs as another user")
+    said = buildah("run", "tried", "--", program, "demo", "--dir", "/tmp/demo")
+    check("13 partitions sound" in said, said)
+    for folder in ("/opt/quantlab/spool", "/opt/quantlab/archive", "/var/cache/qlc"):
+        buildah("run", "tried", "--", "test", "-w", folder)
+    buildah("rm", "--all")
+    return f"image: built by buildah on a bare Debian as {begins}, demo as user {user}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("qlc", type=pathlib.Path)
     parser.add_argument("--root", type=pathlib.Path, action="append", required=True)
+    parser.add_argument("--image", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path)
     typed = parser.parse_args()
     qlc = typed.qlc.resolve()
@@ -193,6 +244,8 @@ def main():
                 for root in typed.root:
                     print(f"ok   {in_clean_root(qlc, root, found('*.deb'), work)}", flush=True)
                 print(f"ok   {of_rpm(qlc, found('*.rpm'), work)}", flush=True)
+                if typed.image:
+                    print(f"ok   {of_image(qlc, out, typed.image, work)}", flush=True)
             else:
                 print("SKIP .deb and .rpm were not installed: that needs root", flush=True)
                 check(os.environ.get("QLC_PACKAGE_UNPRIVILEGED") == "1", "run it as root, or set QLC_PACKAGE_UNPRIVILEGED=1")

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Quiet is measured by what the exchange promises and by the series' own history: a quiet symbol
-//! at night is no fault. Pure.
+//! at night is no fault. All instants are those of a clock that never jumps. Pure.
 
 use std::time::Duration;
 
@@ -118,6 +118,23 @@ impl TopicPhases {
         for phases in &mut self.0 {
             phases.retain(|phase| phase.session != session);
         }
+    }
+
+    /// Whether a session has asked for something.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.iter().any(|phases| !phases.is_empty())
+    }
+
+    /// What is said of a topic, where every one that is not over is refused.
+    pub(crate) fn refused(&self, is_over: impl Fn(usize) -> bool) -> Option<&str> {
+        let mut said = None;
+        for topic in (0..self.0.len()).filter(|topic| !is_over(*topic)) {
+            match self.best(topic)?.0 {
+                Change::Refused(text) => said = said.or(Some(text.as_str())),
+                Change::Asked | Change::Acknowledged => return None,
+            }
+        }
+        said
     }
 
     /// The best that a session has come to with a topic, and since when.

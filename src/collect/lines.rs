@@ -1,5 +1,9 @@
 //! The connections as the writer knows them, and the series by them: who brings what, what is down,
 //! what is not well.
+//!
+//! A time without data is told in one place for the feed log and the quality windows, so that both
+//! have the same. Nothing is missed of a connection all of whose series have ended: such a time
+//! begins when one of them is listed again, and ends when all have ended again.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,7 +17,7 @@ use super::{
     status::{FeedStatus, Lags, LineStatus},
 };
 use crate::{
-    feed::venue::{Line, Wanted},
+    feed::venue::{Line, Transport, Wanted},
     model::quality::WINDOW_NS,
 };
 
@@ -22,6 +26,31 @@ use crate::{
 const STALE_NS: i64 = 24 * 3_600_000_000_000;
 /// So many series that are not well are told one by one.
 const TOLD: usize = 20;
+
+/// An instant by both clocks: the wall's for what is recorded, and one that never jumps, from which
+/// it follows for how long something has been so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) wall_ns: i64,
+    pub(super) steady_ns: i64,
+}
+
+impl Now {
+    /// What the wall clock would have shown at an instant of the steady one.
+    const fn wall_of(self, steady_ns: i64) -> i64 {
+        let ago = self.steady_ns.saturating_sub(steady_ns);
+        self.wall_ns.saturating_sub(ago)
+    }
+}
+
+/// What earlier processes knew of a series.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// When it brought something last; 0 where it never did.
+    pub(super) recv_ns: i64,
+    /// Up to when the time without it is on record; 0 where nothing is.
+    pub(super) told_ns: i64,
+}
 
 /// A connection.
 #[derive(Debug)]
@@ -32,6 +61,8 @@ struct State {
     live: BTreeSet<u64>,
     down: Option<Down>,
     phases: TopicPhases,
+    /// Since when something is expected of it: all its series had ended before.
+    expected_ns: i64,
 }
 
 /// A time in which nothing comes by a connection.
@@ -80,6 +111,44 @@ impl State {
         }
         down.counted_ns = down.counted_ns.max(now);
     }
+
+    /// Puts on record the time in which it was missed, which is over.
+    fn tell_missed(&mut self, now: i64, diary: &mut Diary, window: &mut Window) {
+        self.measure(now, window);
+        let is_missed = self.is_missed();
+        let Some(down) = self.down.take().filter(|_| is_missed) else {
+            return;
+        };
+        if !down.is_first {
+            window.hurry();
+        }
+        let (name, exchange) = (json!({ "line": self.status.name }), self.status.exchange);
+        diary.note(
+            now,
+            "offline",
+            offline(name, exchange, down.since_ns, now, down.cause),
+        );
+    }
+
+    /// Why nothing comes by it.
+    fn why(&self) -> String {
+        if let Some(text) = self.phases.refused(|topic| self.line.is_over(topic)) {
+            let topics = match self.line.topics.len() {
+                1 => "its only topic is".to_owned(),
+                topics => format!("all of its {topics} topics are"),
+            };
+            return format!("connected, and {topics} refused: {text}");
+        }
+        if let Some(trouble) = &self.status.last_trouble {
+            return trouble.clone();
+        }
+        // Of requests nothing is connected before an answer has come.
+        if self.line.by == Transport::Socket && self.phases.is_asked() {
+            "connected, and nothing of what was asked for has come yet".to_owned()
+        } else {
+            "not connected yet".to_owned()
+        }
+    }
 }
 
 /// A series.
@@ -123,15 +192,33 @@ impl Followed {
         window.unwell(self.wanted.venue.name(), &name, trouble.counted_ns, now);
         trouble.counted_ns = trouble.counted_ns.max(now);
     }
+
+    /// Puts on record the time in which it was not well, which is over.
+    fn tell_unwell(&mut self, now: i64, diary: &mut Diary, window: &mut Window) {
+        self.measure(now, window);
+        if let Some(trouble) = self.trouble.take() {
+            let name = json!({ "series": self.wanted.series.to_string() });
+            let exchange = self.wanted.venue.name();
+            diary.note(
+                now,
+                "offline",
+                offline(name, exchange, trouble.since_ns, now, "feed"),
+            );
+        }
+    }
 }
 
 /// When an earlier process was last known to have a connection whose series brought something at
-/// `last` for the last time, and that brought something of whatever series at `alive` for the last
-/// time. Its record holds what it noticed before.
-fn had_until(line: &Line, last: Option<i64>, alive: Option<i64>, now: i64) -> i64 {
-    let (Some(last), Some(alive)) = (last.filter(|ns| *ns > 0), alive.filter(|ns| *ns > 0)) else {
-        // No process ever had it.
-        return now;
+/// `known.recv_ns` for the last time, and that brought something of whatever series at `alive` for
+/// the last time. Its record holds what it noticed before.
+fn had_until(line: &Line, known: Known, alive: Option<i64>, now: i64) -> i64 {
+    let Known {
+        recv_ns: last,
+        told_ns,
+    } = known;
+    let Some(alive) = alive.filter(|ns| *ns > 0 && last > 0) else {
+        // No process ever had it: it is missed from when the first one began.
+        return if told_ns > 0 { told_ns.min(now) } else { now };
     };
     // One that may be quiet was quiet; one that brought nothing for long was not asked for any
     // more.
@@ -140,11 +227,8 @@ fn had_until(line: &Line, last: Option<i64>, alive: Option<i64>, now: i64) -> i6
     } else {
         STALE_NS
     };
-    if alive - last > patience {
-        alive.min(now)
-    } else {
-        last.min(now)
-    }
+    let had = if alive - last > patience { alive } else { last };
+    had.max(told_ns).min(now)
 }
 
 /// All connections, and all series by their places.
@@ -155,12 +239,12 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// `known_recv` tells when a series last brought something to an earlier process, and `alive`
-    /// when that process last had something of any series.
+    /// `known` tells what an earlier process knew of a series, and `alive` when that process last
+    /// had something of any series.
     pub(super) fn new(
         lines: Vec<Line>,
         wanted: &[Wanted],
-        known_recv: impl Fn(usize) -> Option<i64>,
+        known: impl Fn(usize) -> Option<Known>,
         alive: Option<i64>,
         now: i64,
     ) -> Self {
@@ -170,16 +254,21 @@ impl Lines {
         };
         all.add(lines, wanted, now);
         for state in &mut all.states {
-            let last = state
-                .line
-                .series
-                .iter()
-                .filter_map(|place| known_recv(*place))
-                .max();
-            let since_ns = had_until(&state.line, last, alive, now);
+            let all = state.line.series.iter().filter_map(|place| known(*place));
+            let known = all.fold(Known::default(), |one, other| Known {
+                recv_ns: one.recv_ns.max(other.recv_ns),
+                told_ns: one.told_ns.max(other.told_ns),
+            });
+            let since_ns = had_until(&state.line, known, alive, now);
+            // Of one that never brought anything nobody knows why.
+            let cause = if known.recv_ns > 0 || since_ns >= now {
+                "ours"
+            } else {
+                "unknown"
+            };
             state.down = Some(Down {
                 is_first: since_ns >= now,
-                ..Down::new(since_ns, "ours")
+                ..Down::new(since_ns, cause)
             });
         }
         all
@@ -213,6 +302,7 @@ impl Lines {
                 live: BTreeSet::new(),
                 down: Some(down),
                 phases,
+                expected_ns: i64::MIN,
             }
         };
         self.states.extend(lines.into_iter().map(state));
@@ -235,20 +325,22 @@ impl Lines {
             return;
         };
         series.ended = Some(why.to_owned());
-        let line = series.line.and_then(|line| self.states.get(line));
-        if let Some(state) = line {
+        if let Some(state) = series.line.and_then(|line| self.states.get_mut(line)) {
+            // While it is still missed.
+            state.measure(now, window);
+            let missed = state.down.filter(|_| state.is_missed());
             state.line.set_ended(place, true);
+            if let Some(down) = missed.filter(|_| state.line.is_all_over()) {
+                let name = json!({ "line": state.status.name });
+                diary.note(
+                    now,
+                    "offline",
+                    offline(name, state.status.exchange, down.since_ns, now, down.cause),
+                );
+            }
         }
         let exchange = series.wanted.venue.name();
-        let name = json!({ "series": series.wanted.series.to_string() });
-        series.measure(now, window);
-        if let Some(trouble) = series.trouble.take() {
-            diary.note(
-                now,
-                "offline",
-                offline(name, exchange, trouble.since_ns, now, "feed"),
-            );
-        }
+        series.tell_unwell(now, diary, window);
         tracing::warn!(series = %series.wanted.series, why, "a series has ended");
         let what = json!({ "series": series.wanted.series.to_string(), "exchange": exchange, "why": why,
             "state": series.health.state });
@@ -265,8 +357,16 @@ impl Lines {
             return;
         };
         series.ended = None;
-        if let Some(state) = series.line.and_then(|line| self.states.get(line)) {
+        // Nothing was expected before.
+        series.well_ns = now;
+        if let Some(state) = series.line.and_then(|line| self.states.get_mut(line)) {
+            let was_all_over = state.line.is_all_over();
             state.line.set_ended(place, false);
+            if was_all_over {
+                state.expected_ns = now;
+                // It stood by.
+                state.down = state.down.map(|_| Down::new(now, "ours"));
+            }
         }
         let what = json!({ "series": series.wanted.series.to_string(), "exchange": series.wanted.venue.name() });
         diary.note(now, "series listed", what);
@@ -278,10 +378,11 @@ impl Lines {
         line: usize,
         session: u64,
         what: What,
-        now: i64,
+        at: Now,
         diary: &mut Diary,
         window: &mut Window,
     ) {
+        let now = at.wall_ns;
         let Some(state) = self.states.get_mut(line) else {
             return;
         };
@@ -293,20 +394,7 @@ impl Lines {
             What::Live => {
                 let _ = state.live.insert(session);
                 state.status.state = "live";
-                state.measure(now, window);
-                if let Some(down) = state.down.take() {
-                    if !down.is_first {
-                        window.hurry();
-                    }
-                    let what = offline(
-                        json!({ "line": name }),
-                        exchange,
-                        down.since_ns,
-                        now,
-                        down.cause,
-                    );
-                    diary.note(now, "offline", what);
-                }
+                state.tell_missed(now, diary, window);
                 diary.note(now, "live", json!({ "line": name, "session": session }));
             }
             What::Lost {
@@ -326,9 +414,12 @@ impl Lines {
                         "waiting"
                     };
                     let known = well_ns.or(Some(state.status.last_recv_ns).filter(|ns| *ns > 0));
-                    let _ = state
-                        .down
-                        .get_or_insert(Down::new(known.map_or(now, |ns| ns.min(now)), cause));
+                    let since_ns = known.map_or(now, |ns| ns.max(state.expected_ns).min(now));
+                    let down = state.down.get_or_insert(Down::new(since_ns, cause));
+                    // No time without a process is in it.
+                    if down.is_first {
+                        down.cause = cause;
+                    }
                 }
                 window.of(exchange).reconnects += 1;
                 tracing::warn!(
@@ -369,7 +460,7 @@ impl Lines {
                     json!({ "line": name, "why": why, "session": session }),
                 );
             }
-            What::Topics(changes) => state.phases.note(session, changes, now),
+            What::Topics(changes) => state.phases.note(session, changes, at.steady_ns),
             What::Notice(text) => {
                 tracing::warn!(line = name, text, "the exchange says");
                 diary.note(
@@ -388,10 +479,10 @@ impl Lines {
         Some((status.name.clone(), status.exchange))
     }
 
-    /// Notes that a series brought something.
-    pub(super) fn brought(&mut self, place: usize, at: i64) {
+    /// Notes that a series brought something, at an instant of the steady clock.
+    pub(super) fn brought(&mut self, place: usize, steady_ns: i64) {
         if let Some(series) = self.series.get_mut(place) {
-            series.pace.note(at);
+            series.pace.note(steady_ns);
         }
     }
 
@@ -419,7 +510,8 @@ impl Lines {
 
     /// Judges every series, and notes which are not well any more, or again, and in the quality
     /// windows for how long.
-    pub(super) fn judge(&mut self, now: i64, diary: &mut Diary, window: &mut Window) {
+    pub(super) fn judge(&mut self, at: Now, diary: &mut Diary, window: &mut Window) {
+        let now = at.wall_ns;
         for (place, series) in self.series.iter_mut().enumerate() {
             let Some(state) = series.line.and_then(|line| self.states.get(line)) else {
                 continue;
@@ -432,42 +524,35 @@ impl Lines {
                 };
                 continue;
             }
-            series.waiting.look(series.health.state, &series.pace, now);
+            series
+                .waiting
+                .look(series.health.state, &series.pace, at.steady_ns);
             series.health = health::judge(
                 &series.wanted,
                 topics,
                 &state.phases,
                 &series.pace,
                 series.waiting,
-                now,
+                at.steady_ns,
             );
             let exchange = state.status.exchange;
-            let name = || json!({ "series": series.wanted.series.to_string() });
             match (&series.health.trouble, series.trouble) {
                 (Some(why), None) => {
-                    let since_ns = series.health.since_ns.clamp(series.well_ns.min(now), now);
+                    let since_ns = at.wall_of(series.health.since_ns);
+                    let since_ns = since_ns.clamp(series.well_ns.min(now), now);
                     series.trouble = Some(Trouble {
                         since_ns,
                         counted_ns: since_ns,
                     });
-                    let mut what = name();
-                    if let Some(what) = what.as_object_mut() {
-                        let _ = what.insert("exchange".to_owned(), json!(exchange));
-                        let _ = what.insert("state".to_owned(), json!(series.health.state));
-                        let _ = what.insert("why".to_owned(), json!(why));
-                    }
+                    let what = json!({ "series": series.wanted.series.to_string(), "exchange": exchange,
+                        "state": series.health.state, "why": why });
                     tracing::warn!(series = %series.wanted.series, why, "a series is not well");
                     diary.note(now, "troubled", what);
                 }
                 // While its connection is down nobody knows.
-                (None, Some(trouble)) if series.health.state != SeriesState::Wanted => {
-                    diary.note(
-                        now,
-                        "offline",
-                        offline(name(), exchange, trouble.since_ns, now, "feed"),
-                    );
-                    series.measure(now, window);
-                    (series.trouble, series.well_ns) = (None, now);
+                (None, Some(_)) if series.health.state != SeriesState::Wanted => {
+                    series.tell_unwell(now, diary, window);
+                    series.well_ns = now;
                 }
                 _ => {}
             }
@@ -483,20 +568,27 @@ impl Lines {
         }
     }
 
+    /// Puts on record what is missed when the process ends; returns the series of which no time
+    /// before is to be told any more.
+    pub(super) fn close(&mut self, now: i64, diary: &mut Diary, window: &mut Window) -> Vec<usize> {
+        let mut told = Vec::new();
+        for state in self.states.iter_mut().filter(|state| state.is_missed()) {
+            state.tell_missed(now, diary, window);
+            told.extend(&state.line.series);
+        }
+        for series in &mut self.series {
+            series.tell_unwell(now, diary, window);
+        }
+        told
+    }
+
     /// What is not well, in words: connections first, then series.
     pub(super) fn troubles(&self) -> Vec<String> {
         let down = self
             .states
             .iter()
             .filter(|state| state.is_missed())
-            .map(|state| {
-                let why = state
-                    .status
-                    .last_trouble
-                    .as_deref()
-                    .unwrap_or("not connected yet");
-                format!("{}: {why}", state.status.name)
-            });
+            .map(|state| format!("{}: {}", state.status.name, state.why()));
         let ill = self.series.iter().filter_map(|series| {
             let why = series.health.trouble.as_ref()?;
             Some(format!("{}: {why}", series.wanted.series))
@@ -515,9 +607,17 @@ impl Lines {
     /// What is shown of the connections.
     pub(super) fn statuses(&self) -> Vec<LineStatus> {
         let of = |state: &State| {
-            let ended = state.line.is_all_over();
+            let is_over = |topic| state.line.is_over(topic);
+            let shown = if state.line.is_all_over() {
+                "ended"
+            } else if state.down.is_some() && state.phases.refused(is_over).is_some() {
+                "refused"
+            } else {
+                state.status.state
+            };
             LineStatus {
-                state: if ended { "ended" } else { state.status.state },
+                state: shown,
+                trouble: state.is_missed().then(|| state.why()),
                 ..state.status.clone()
             }
         };
@@ -555,4 +655,233 @@ fn offline(
         }
     }
     what
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        collect::subscriptions::Change,
+        feed::{
+            event::Kind,
+            venue::{Numbers, Venue, choose, more_lines},
+        },
+        storage::store::Store,
+    };
+
+    const SECOND: i64 = 1_000_000_000;
+    /// At noon of 2026-02-03, in the middle of a window.
+    const BEGIN: i64 = 1_770_120_000 * SECOND + 60 * SECOND;
+
+    /// Connections of which a test tells what happens, and what is recorded of them.
+    struct Told {
+        dir: tempfile::TempDir,
+        spool: Store,
+        lines: Lines,
+        diary: Diary,
+        window: Window,
+        now: Now,
+    }
+
+    impl Told {
+        async fn new(venue: Venue, kinds: &[Kind]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let spool = Store::open(dir.path().to_str().unwrap()).unwrap();
+            let wanted = choose(&[venue], &["btcusdt".parse().unwrap()], kinds)
+                .unwrap()
+                .series;
+            let lines = more_lines(&wanted, 0, &BTreeMap::new(), &mut Numbers::default()).unwrap();
+            let now = Now {
+                wall_ns: BEGIN,
+                steady_ns: BEGIN,
+            };
+            Self {
+                lines: Lines::new(lines, &wanted, |_| None, None, BEGIN),
+                diary: Diary::new(dir.path().join("_feed"), dir.path()),
+                window: Window::at(&spool, BEGIN).await,
+                now,
+                spool,
+                dir,
+            }
+        }
+
+        fn pass(&mut self, seconds: i64) {
+            self.now.wall_ns += seconds * SECOND;
+            self.now.steady_ns += seconds * SECOND;
+            self.lines.measure(self.now.wall_ns, &mut self.window);
+        }
+
+        fn tell(&mut self, session: u64, what: What) {
+            self.lines.take(
+                0,
+                session,
+                what,
+                self.now,
+                &mut self.diary,
+                &mut self.window,
+            );
+        }
+
+        fn lose(&mut self, session: u64) {
+            let what = What::Lost {
+                reason: "cut".to_owned(),
+                cause: "feed",
+                wait: Duration::ZERO,
+                well_ns: Some(self.now.wall_ns),
+            };
+            self.tell(session, what);
+        }
+
+        fn end_series(&mut self) {
+            self.lines.end(
+                0,
+                "delisted",
+                self.now.wall_ns,
+                &mut self.diary,
+                &mut self.window,
+            );
+        }
+
+        fn begin_again(&mut self) {
+            self.lines.begin_again(0, self.now.wall_ns, &mut self.diary);
+        }
+
+        fn judge(&mut self) -> SeriesState {
+            self.lines
+                .judge(self.now, &mut self.diary, &mut self.window);
+            self.lines.series[0].health.state
+        }
+
+        /// The times offline, in seconds since the beginning, by the feed log; the quality windows
+        /// must have as much.
+        async fn offline(mut self) -> Vec<(i64, i64)> {
+            self.diary.flush(self.now.wall_ns).unwrap();
+            self.window.write(&self.spool).await.unwrap();
+            let text =
+                std::fs::read_to_string(self.dir.path().join("_feed/2026-02-03.ndjson")).unwrap();
+            let all: Vec<(i64, i64)> = text
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .filter(|line: &serde_json::Value| line["kind"] == "offline")
+                .map(|line| ["from_ns", "to_ns"].map(|key| line[key].as_i64().unwrap()))
+                .map(|[from, to]| ((from - BEGIN) / SECOND, (to - BEGIN) / SECOND))
+                .collect();
+            let window = self
+                .dir
+                .path()
+                .join("quality/date=20260203/window=1200.json");
+            let tally: crate::model::quality::Tally =
+                serde_json::from_str(&std::fs::read_to_string(window).unwrap()).unwrap();
+            let told: i64 = all.iter().map(|(from, to)| to - from).sum();
+            #[expect(clippy::cast_precision_loss, reason = "seconds")]
+            let told = told as f64;
+            assert!(
+                (tally.offline_seconds - told).abs() < 1e-6,
+                "{text}{tally:?}"
+            );
+            all
+        }
+    }
+
+    #[tokio::test]
+    async fn a_series_that_is_listed_again_is_missed_from_then_on() {
+        let mut told = Told::new(Venue::Okx, &[Kind::Trade]).await;
+        told.pass(2);
+        told.tell(1, What::Live);
+        told.pass(10);
+        told.end_series();
+        told.pass(10);
+        told.lose(1);
+        told.pass(20);
+        told.begin_again();
+        told.pass(3);
+        told.tell(2, What::Live);
+        assert_eq!(told.offline().await, [(0, 2), (42, 45)]);
+    }
+
+    #[tokio::test]
+    async fn a_series_that_is_delisted_before_its_connection_stands_was_missed() {
+        let mut told = Told::new(Venue::Okx, &[Kind::Trade]).await;
+        told.pass(5);
+        told.end_series();
+        told.pass(10);
+        told.begin_again();
+        told.pass(4);
+        told.end_series();
+        told.pass(10);
+        // A connection that came too late brings nothing of use.
+        told.tell(1, What::Live);
+        told.pass(1);
+        told.lose(1);
+        told.pass(10);
+        told.begin_again();
+        told.pass(7);
+        let now = told.now.wall_ns;
+        let places = told.lines.close(now, &mut told.diary, &mut told.window);
+        assert_eq!(places, [0]);
+        assert_eq!(told.offline().await, [(0, 5), (15, 19), (40, 47)]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_topics_are_all_refused_is_connected() {
+        let mut told = Told::new(Venue::Okx, &[Kind::Trade, Kind::Bbo]).await;
+        let why = |told: &Told| told.lines.statuses()[0].trouble.clone().unwrap();
+        assert_eq!(why(&told), "not connected yet");
+        told.tell(
+            1,
+            What::Topics(vec![(0, Change::Asked), (1, Change::Asked)]),
+        );
+        assert!(why(&told).starts_with("connected, and nothing"));
+        let refused = |topic| (topic, Change::Refused("60018: wrong".to_owned()));
+        told.tell(1, What::Topics(vec![refused(0)]));
+        assert!(why(&told).starts_with("connected, and nothing"));
+        told.tell(1, What::Topics(vec![refused(1)]));
+        assert_eq!(
+            why(&told),
+            "connected, and all of its 2 topics are refused: 60018: wrong"
+        );
+        assert_eq!(told.lines.statuses()[0].state, "refused");
+        let _ = told.judge();
+        assert!(told.lines.troubles()[0].ends_with("refused: 60018: wrong"));
+        told.lose(1);
+        assert_eq!(why(&told), "cut");
+    }
+
+    #[tokio::test]
+    async fn a_step_of_the_clock_changes_nothing_of_what_is_well() {
+        for step in [-600, 600] {
+            let mut told = Told::new(Venue::Okx, &[Kind::MarkPrice]).await;
+            told.tell(1, What::Topics(vec![(0, Change::Acknowledged)]));
+            told.tell(1, What::Live);
+            told.pass(1);
+            told.lines.brought(0, told.now.steady_ns);
+            assert_eq!(told.judge(), SeriesState::Receiving);
+            told.now.wall_ns += step * SECOND;
+            told.pass(50);
+            assert_eq!(told.judge(), SeriesState::Receiving, "{step}");
+            told.pass(20);
+            assert_eq!(told.judge(), SeriesState::Quiet, "{step}");
+            let since = told.lines.series[0].trouble.unwrap().since_ns;
+            assert_eq!(told.now.wall_ns - since, 70 * SECOND, "{step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_process_told_is_not_told_again() {
+        let told = Told::new(Venue::Okx, &[Kind::Trade]).await;
+        let line = told.lines.states[0].line.clone();
+        let check = |recv_ns: i64, told_ns: i64, alive: Option<i64>, want: i64| {
+            let known = Known { recv_ns, told_ns };
+            assert_eq!(had_until(&line, known, alive, 100), want, "{known:?}");
+        };
+        check(0, 0, None, 100);
+        check(0, 0, Some(50), 100);
+        check(0, 30, None, 30);
+        check(0, 30, Some(50), 30);
+        check(40, 0, Some(50), 40);
+        check(40, 45, Some(50), 45);
+        check(40, 30, Some(50), 40);
+    }
 }

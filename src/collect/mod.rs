@@ -40,6 +40,7 @@ mod wal;
 mod writer;
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
@@ -49,10 +50,13 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     error::{Error, Kind, Result},
-    feed::venue::{self, Numbers},
+    feed::venue::{self, Line, Numbers},
+    model::{partition::Series, quality as windows},
     net::Dials,
+    storage::store::Store,
 };
 
+pub use diary::Notes;
 pub use options::{Clock, Keeping, Options};
 pub use status::Status;
 pub use writer::Summary;
@@ -83,6 +87,8 @@ pub async fn run(
     let lock = wal::lock(&spool)?;
     let found = wal::read(&folder)?;
     let mut known = found.checkpoints.clone();
+    let now = (options.keeping.clock)();
+    note_first_start(&options, &lines, &mut known, now);
     let checkpoints: Vec<_> = known.clone().into_iter().collect();
     let wal = Arc::new(Mutex::new(wal::Wal::open(
         &spool,
@@ -92,18 +98,21 @@ pub async fn run(
         options.memory_limit,
     )?));
     drop(checkpoints);
+    let mut found = found;
     let recovered = recover::recover(&spool, &wal, &found).await?;
     for wanted in &options.wanted {
         let checkpoint = known.entry(wanted.series.clone()).or_default();
         *checkpoint = spooled::joined(&spool, &wanted.series, checkpoint);
     }
     let now = (options.keeping.clock)();
-    let mut diary = diary::Diary::new(folder.with_file_name(diary::FOLDER));
+    let mut diary = diary::Diary::new(folder.with_file_name(diary::FOLDER), &folder);
+    forget_told(&diary, &mut known);
     diary.note(
         now,
         "started",
         json!({ "version": env!("CARGO_PKG_VERSION"), "series": options.wanted.len(), "lines": lines.len(),
-            "recovered_files": recovered.files, "recovered_rows": recovered.rows, "torn_bytes": found.torn_bytes,
+            "recovered_files": recovered.files, "recovered_rows": recovered.rows,
+            "refused_files": recovered.refused.len(), "torn_bytes": found.torn_bytes,
             "damaged_segments": found.damaged.len(),
             "damaged_bytes": found.damaged.iter().map(|(_, bytes)| bytes).sum::<u64>() }),
     );
@@ -114,7 +123,12 @@ pub async fn run(
             "recovered from the log"
         );
     }
-    drop(found);
+    let refused = recovered.refused;
+    found.keep(|key| refused.iter().any(|file| file.key == key));
+    let left = recover::Left {
+        found: Arc::new(found),
+        refused,
+    };
 
     let (stop_to, stopped) = watch::channel(false);
     let (full, mut is_full) = watch::channel(false);
@@ -143,7 +157,17 @@ pub async fn run(
         numbers,
     );
     let _ = tasks.spawn(relist.keep());
-    let writer = writer::Writer::new(options.clone(), lines, known, wal, diary, window, full, now);
+    let writer = writer::Writer::new(
+        options.clone(),
+        lines,
+        known,
+        wal,
+        diary,
+        window,
+        left,
+        full,
+        now,
+    );
     let ended = async {
         let timer = async {
             match options.duration {
@@ -164,27 +188,95 @@ pub async fn run(
         summary = writer.run(from, &told) => summary,
         () = ended => return Err(Error::new(Kind::Internal, "the collector ended without its writer")),
     };
-    if summary.lost > 0 {
-        return Err(Error::new(
-            Kind::Io,
-            format!(
-                "{} rows are lost, because the disk took neither files nor the journal of {}; {} more are in the journal. \
-                 Make room and start qlc collect again",
-                summary.lost,
-                spool.show(""),
-                summary.left_in_journal
-            ),
+    match unfinished(&summary, &spool) {
+        Some(text) => Err(Error::new(Kind::Io, text)),
+        None => Ok(summary),
+    }
+}
+
+/// Forgets the holes that an earlier process put on record right before it was killed.
+fn forget_told(diary: &diary::Diary, known: &mut BTreeMap<Series, wal::Checkpoint>) {
+    let oldest = known.values().filter_map(|one| one.mark.oldest_hole());
+    let Some(oldest) = oldest.min() else { return };
+    let told = diary.gaps_since(oldest);
+    for (series, one) in known {
+        let name = series.to_string();
+        one.mark.forget_told(|first, last, found_ns| {
+            told.iter().any(|gap| {
+                gap.series == name
+                    && gap.first <= first
+                    && last <= gap.last
+                    && gap.time_ns >= found_ns
+            })
+        });
+    }
+}
+
+/// What the disk did not take, in words.
+fn unfinished(summary: &Summary, spool: &Store) -> Option<String> {
+    let Summary {
+        left_in_journal,
+        lost,
+        notes: Notes { kept, lost: untold },
+        windows: uncounted,
+        ..
+    } = *summary;
+    let (all, log) = (spool.show(""), spool.show(wal::FOLDER));
+    let feed = spool.show(diary::FOLDER);
+    let mut said = Vec::new();
+    if lost > 0 {
+        said.push(format!(
+            "{lost} rows are lost, because the disk took neither files nor the journal of {all}; {left_in_journal} more are in the journal"
+        ));
+    } else if left_in_journal > 0 {
+        said.push(format!(
+            "{left_in_journal} rows could not be sealed and are in the journal of {all}"
         ));
     }
-    if summary.left_in_journal > 0 {
-        return Err(Error::new(
-            Kind::Io,
-            format!(
-                "{} rows could not be sealed and are in the journal of {}; make room and start qlc collect again",
-                summary.left_in_journal,
-                spool.show("")
-            ),
+    if kept > 0 {
+        said.push(format!(
+            "{kept} lines of the feed log could not be written to {feed} and are kept in {log}"
         ));
     }
-    Ok(summary)
+    if untold > 0 {
+        said.push(format!(
+            "{untold} lines of the feed log are lost, because neither {feed} nor {log} took them"
+        ));
+    }
+    if uncounted > 0 {
+        said.push(format!(
+            "what was counted since they were written last is missing in {uncounted} windows of {}",
+            spool.show(windows::DIR)
+        ));
+    }
+    let text = said.join("; ");
+    (!said.is_empty()).then(|| format!("{text}. Make room and start qlc collect again"))
+}
+
+/// Notes since when series are missed that no process ever had, by connections of which nothing ever
+/// came: a process that is killed before something comes must have told of them.
+fn note_first_start(
+    options: &Options,
+    lines: &[Line],
+    known: &mut BTreeMap<Series, wal::Checkpoint>,
+    now: i64,
+) {
+    for line in lines {
+        let all: Vec<&Series> = line
+            .series
+            .iter()
+            .filter_map(|place| Some(&options.wanted.get(*place)?.series))
+            .collect();
+        let is_new = |series: &&Series| {
+            let known = known.get(*series).cloned().unwrap_or_default();
+            known.told_ns == 0
+                && known.ts_recv == 0
+                && spooled::joined(&options.spool, series, &known).ts_recv == 0
+        };
+        if all.iter().all(is_new) {
+            for series in all {
+                known.entry(series.clone()).or_default().told_ns = now;
+            }
+        }
+    }
 }

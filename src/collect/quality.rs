@@ -152,6 +152,11 @@ impl Window {
         }
     }
 
+    /// How many other windows wait to be written.
+    pub(crate) fn late(&self) -> u64 {
+        self.late.len() as u64
+    }
+
     /// Writes it, over what was written of it before.
     ///
     /// # Errors

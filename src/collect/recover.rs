@@ -13,17 +13,23 @@
 //! A missing file proves nothing: it may never have existed, or have been compacted and removed
 //! since. It is made again; the compactor recognises a file that it has compacted by its rows, and
 //! takes it in once.
+//!
+//! A folder that refuses holds up nothing else: the rows of its files stay in the log, and are tried
+//! again while the collector runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 
 use super::{
     seal::{self, seal},
     wal::{self, Found, FoundFile, Wal},
 };
 use crate::{
-    error::Result,
+    error::{Error, Kind, Result},
     feed::venue::Wanted,
     storage::{atomic, store::Store},
 };
@@ -33,17 +39,34 @@ const TOGETHER: usize = 32;
 const TOGETHER_BYTES: usize = 4 << 20;
 
 /// What was recovered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Recovered {
     pub(crate) files: u64,
     pub(crate) rows: u64,
+    /// Files that could not be sealed.
+    pub(crate) refused: VecDeque<Refused>,
+}
+
+/// A file that could not be sealed.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    pub(crate) key: String,
+    /// How many rows it has, as far as they can be read.
+    pub(crate) rows: u64,
+    pub(crate) error: String,
+}
+
+/// What could not be recovered, and the log that it stands in.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) found: Arc<Found>,
+    pub(crate) refused: VecDeque<Refused>,
 }
 
 /// Seals what the log holds and no file does.
 ///
 /// # Errors
-/// When a file cannot be sealed: the rows stay in the log, and nothing is collected before they are
-/// safe.
+/// When the log cannot be written, or what of it is damaged cannot be kept.
 pub(crate) async fn recover(
     spool: &Store,
     wal: &Arc<Mutex<Wal>>,
@@ -68,13 +91,24 @@ pub(crate) async fn recover(
         let all = together
             .iter()
             .map(|(key, file)| one(spool, key, file, found));
-        for rows in try_join_all(all).await?.into_iter().flatten() {
-            recovered.rows += rows;
-            recovered.files += 1;
-        }
-        for (key, _) in together {
-            let _ = atomic::sweep(spool, key.rsplit_once('/').map_or("", |(folder, _)| folder));
-            wal().sealed(key)?;
+        for ((key, file), sealed) in together.iter().zip(join_all(all).await) {
+            match sealed {
+                Ok(rows) => {
+                    recovered.rows += rows.unwrap_or(0);
+                    recovered.files += u64::from(rows.is_some());
+                    sweep(spool, key);
+                    wal().sealed(key)?;
+                }
+                Err(error) => {
+                    let error = error.chain();
+                    tracing::error!(file = %spool.show(key), error, "cannot be recovered from the log yet");
+                    recovered.refused.push_back(Refused {
+                        key: (*key).clone(),
+                        rows: found.rows(file).map_or(0, |rows| rows.len() as u64),
+                        error,
+                    });
+                }
+            }
         }
     }
     for (path, bytes) in &found.damaged {
@@ -82,6 +116,23 @@ pub(crate) async fn recover(
     }
     wal().trim()?;
     Ok(recovered)
+}
+
+/// Tries again to seal a file; returns the number of its rows if it had to be.
+///
+/// # Errors
+/// When it cannot be sealed.
+pub(crate) async fn again(spool: &Store, found: &Found, key: &str) -> Result<Option<u64>> {
+    let file = found.files.get(key);
+    let file = file.ok_or_else(|| Error::new(Kind::Internal, "a file that is not in the log"))?;
+    let rows = one(spool, key, file, found).await?;
+    sweep(spool, key);
+    Ok(rows)
+}
+
+/// Removes what a process that died has left of a file.
+fn sweep(spool: &Store, key: &str) {
+    let _ = atomic::sweep(spool, key.rsplit_once('/').map_or("", |(folder, _)| folder));
 }
 
 /// Seals a file unless it stands in the spool; returns the number of its rows if it had to be.

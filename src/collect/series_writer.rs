@@ -130,6 +130,16 @@ impl SeriesWriter {
         self.known.ts_recv
     }
 
+    /// Up to when the time without it is on record, by an earlier process.
+    pub(crate) fn known_told(&self) -> i64 {
+        self.known.told_ns
+    }
+
+    /// Notes that the time without it is on record up to `ns`.
+    pub(crate) fn told(&mut self, ns: i64) {
+        self.known.told_ns = ns;
+    }
+
     fn tracked(&self) -> Tracked {
         let (last, last_ts, holes) = self.tracker.heads();
         Tracked {

@@ -29,41 +29,35 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    options::Clock,
-    status::{LAG_MS, SeriesState, Status},
-};
+use super::status::{LAG_MS, SeriesState, Status};
 use crate::error::{Error, Result};
 
-/// Where the last status is, and the clock that it was taken by.
+/// Where the last status is.
 #[derive(Clone)]
-struct Told {
-    last: watch::Receiver<Arc<Status>>,
-    clock: Clock,
-}
+struct Told(watch::Receiver<Arc<Status>>);
 
 impl Told {
     fn now(&self) -> Arc<Status> {
-        let last = Arc::clone(&self.last.borrow());
-        judged(last, (self.clock)())
+        let last = Arc::clone(&self.0.borrow());
+        let age = last.told.map(|told| told.elapsed());
+        judged(last, age)
     }
 }
 
 /// A status is told several times a second. One that is so old says that the collector does nothing
 /// any more.
-const STALE_NS: i64 = 30_000_000_000;
+const STALE: Duration = Duration::from_secs(30);
 
-/// A status, which is not well where none has followed it.
-fn judged(status: Arc<Status>, now: i64) -> Arc<Status> {
-    let age = now.saturating_sub(status.now_ns);
-    if status.now_ns == 0 || age < STALE_NS {
+/// A status of this age, which is not well where none has followed it.
+fn judged(status: Arc<Status>, age: Option<Duration>) -> Arc<Status> {
+    let Some(age) = age.filter(|age| *age >= STALE) else {
         return status;
-    }
+    };
     let mut status = Status::clone(&status);
     status.healthy = false;
     status.troubles.push(format!(
         "no event was taken and no row written for {} s: the collector hangs",
-        age / 1_000_000_000
+        age.as_secs()
     ));
     Arc::new(status)
 }
@@ -97,10 +91,9 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 pub async fn serve(
     listener: TcpListener,
     last: watch::Receiver<Arc<Status>>,
-    clock: Clock,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let told = Told { last, clock };
+    let told = Told(last);
     let is_local = listener
         .local_addr()
         .is_ok_and(|address| address.ip().is_loopback());
@@ -502,16 +495,16 @@ mod tests {
 
     #[test]
     fn a_status_that_nothing_follows_is_not_well() {
-        let of = |now_ns| {
-            Arc::new(Status {
+        let of = |age| {
+            let status = Status {
                 healthy: true,
-                now_ns,
                 ..Status::default()
-            })
+            };
+            judged(Arc::new(status), age)
         };
-        let second = 1_000_000_000;
-        assert!(judged(of(second), 30 * second).healthy && judged(of(0), 90 * second).healthy);
-        let stale = judged(of(second), 91 * second);
+        let second = Duration::from_secs(1);
+        assert!(of(Some(29 * second)).healthy && of(None).healthy);
+        let stale = of(Some(90 * second));
         assert!(
             !stale.healthy && stale.troubles[0].contains("for 90 s"),
             "{stale:?}"

@@ -1,6 +1,8 @@
 //! What a collector reports of itself: plain values for the page, the metrics, the terminal and the
 //! watchdog. The writer fills them in.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 pub use super::health::SeriesState;
@@ -13,6 +15,9 @@ pub struct Status {
     pub started_ns: i64,
     /// When this was written, likewise.
     pub now_ns: i64,
+    /// The same by a clock that never jumps.
+    #[serde(skip)]
+    pub told: Option<Instant>,
     /// Whether every connection is live, every series is well and the disk takes what it is given.
     pub healthy: bool,
     /// Why not.
@@ -106,8 +111,11 @@ pub struct LineStatus {
     pub name: String,
     /// The exchange.
     pub exchange: &'static str,
-    /// `connecting`, `live` or `waiting`; `ended` when all its series have.
+    /// `connecting`, `live` or `waiting`; `refused` when it is connected and all its topics are
+    /// refused, `ended` when all its series have ended.
     pub state: &'static str,
+    /// Why nothing comes by it, where something should.
+    pub trouble: Option<String>,
     /// Times that it was lost.
     pub reconnects: u64,
     /// Why it was lost the last time.

@@ -60,6 +60,22 @@ pub(crate) struct Hole {
     found_ns: i64,
 }
 
+impl Mark {
+    /// When the oldest hole was found that is neither filled nor settled.
+    pub(crate) fn oldest_hole(&self) -> Option<i64> {
+        self.holes.iter().map(|hole| hole.found_ns).min()
+    }
+
+    /// Forgets the holes that are on record: `is_told` is given the ends of a range that is missing,
+    /// and when it was found.
+    pub(crate) fn forget_told(&mut self, is_told: impl Fn(u64, u64, i64) -> bool) {
+        self.holes.retain(|hole| {
+            let told = |(first, last): &(u64, u64)| is_told(*first, *last, hole.found_ns);
+            !hole.missing.iter().all(told)
+        });
+    }
+}
+
 impl Hole {
     fn left(&self) -> u64 {
         self.missing

@@ -19,17 +19,18 @@ use tokio::{
 };
 
 use super::{
-    diary::Diary,
-    lines::Lines,
+    diary::{self, Diary, Notes},
+    lines::{Known, Lines, Now},
     news::{Group, News, What},
     options::Options,
     quality::Window,
+    recover::{self, Left, Refused},
     rows::Rows,
     seal::{Content, seal},
     series_writer::{Dropped, SeriesWriter},
     spooled,
     status::{Lags, SeriesCount, Status},
-    tracker::{Gap, Verdict},
+    tracker::Verdict,
     wal::{Batch, Checkpoint, Wal},
 };
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
         event::{Event, Id, Kind},
         venue::{Line, Wanted},
     },
-    model::partition::Series,
+    model::{partition::Series, quality},
 };
 
 /// Files that are sealed at a time: large ones, of which one keeps a processor busy, and small
@@ -107,13 +108,21 @@ pub(super) struct Writer {
     window: Window,
     status: Status,
     disk_trouble: Option<String>,
-    /// Files that could not be sealed, and why: a folder of one series may refuse while the disk
-    /// takes all others.
+    /// Files that could not be sealed, the feed log or quality windows that could not be written,
+    /// and why: one folder may refuse while the disk takes all else.
     refused: BTreeMap<String, String>,
+    /// What could not be recovered of the log.
+    left: Left,
+    /// Attempts at it that are under way: one at a time.
+    recovering: JoinSet<(Refused, Result<Option<u64>>)>,
+    /// No further attempt is made before.
+    recover_again: Instant,
     /// No commit is tried before.
     commit_again: Instant,
     uncommitted_since: Option<i64>,
     last_tick_ns: i64,
+    /// When it began, by a clock that never jumps, and by the wall's.
+    began: (Instant, i64),
     /// When all series were looked at last.
     last_look_ns: i64,
     ticks: u64,
@@ -140,6 +149,10 @@ pub struct Summary {
     pub left_in_journal: u64,
     /// Rows that are nowhere, because neither the journal nor a file could be written.
     pub lost: u64,
+    /// Lines of the feed log that could not be written to it.
+    pub notes: Notes,
+    /// Quality windows that could not be written.
+    pub windows: u64,
 }
 
 impl Writer {
@@ -154,6 +167,7 @@ impl Writer {
         wal: Arc<Mutex<Wal>>,
         diary: Diary,
         window: Window,
+        left: Left,
         full: watch::Sender<bool>,
         now: i64,
     ) -> Self {
@@ -167,13 +181,18 @@ impl Writer {
                 )
             })
             .collect();
-        let known_recv = |place: usize| series.get(place).map(SeriesWriter::known_recv);
+        let known_of = |place: usize| {
+            series.get(place).map(|one| Known {
+                recv_ns: one.known_recv(),
+                told_ns: one.known_told(),
+            })
+        };
         let alive = series
             .iter()
             .map(SeriesWriter::known_recv)
             .chain(known.values().map(|one| one.ts_recv))
             .max();
-        let lines = Lines::new(lines, &options.wanted, known_recv, alive, now);
+        let lines = Lines::new(lines, &options.wanted, known_of, alive, now);
         // Holes that an earlier process found.
         let holed = series
             .iter()
@@ -191,7 +210,7 @@ impl Writer {
             memory_limit: options.memory_limit,
             ..Status::default()
         };
-        Self {
+        let mut writer = Self {
             options,
             series,
             dirty: Vec::new(),
@@ -211,15 +230,23 @@ impl Writer {
             status,
             disk_trouble: None,
             refused: BTreeMap::new(),
+            left,
+            recovering: JoinSet::new(),
+            recover_again: Instant::now() + AGAIN,
             commit_again: Instant::now(),
             uncommitted_since: None,
             last_tick_ns: now,
+            began: (Instant::now(), now),
             last_look_ns: now,
             ticks: 0,
             full,
             rate_events: 0,
             ending: false,
+        };
+        for Refused { key, error, .. } in writer.left.refused.clone() {
+            writer.refuse(&key, error);
         }
+        writer
     }
 
     /// Takes news until all lines have gone, then seals everything.
@@ -258,21 +285,19 @@ impl Writer {
         self.finish().await;
         let status = self.tick(0, true).await;
         let spool = &self.options.spool;
-        for written in [
-            self.window.correct(spool, usize::MAX).await,
-            self.window.write(spool).await,
-        ] {
-            if let Err(error) = written {
-                tracing::warn!(error = %error.chain(), "the quality window cannot be written");
-            }
+        let corrected = self.window.correct(spool, usize::MAX).await;
+        let written = self.window.write(spool).await;
+        let windows = self.window.late() + u64::from(written.is_err());
+        for error in [corrected.err(), written.err()].into_iter().flatten() {
+            tracing::warn!(error = %error.chain(), "a quality window cannot be written");
         }
         if let Some(status) = status {
             let _ = told.send(Arc::new(status));
         }
-        self.summary()
+        self.summary(windows)
     }
 
-    fn summary(&self) -> Summary {
+    fn summary(&self, windows: u64) -> Summary {
         let sum = |of: fn(&SeriesWriter) -> u64| self.series.iter().map(of).sum();
         Summary {
             events: self.status.events,
@@ -284,9 +309,12 @@ impl Writer {
                 .waiting
                 .iter()
                 .map(|(frozen, _)| frozen.rows.len() as u64)
+                .chain(self.left.refused.iter().map(|file| file.rows))
                 .sum::<u64>()
                 - self.at_risk(),
             lost: self.at_risk(),
+            notes: self.diary.unwritten(),
+            windows,
         }
     }
 
@@ -314,10 +342,21 @@ impl Writer {
             && used > self.options.memory_limit / 4 * 3
     }
 
+    /// This instant by both clocks.
+    fn now(&self) -> Now {
+        let (began, steady_ns) = self.began;
+        let passed = i64::try_from(began.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        Now {
+            wall_ns: (self.options.keeping.clock)(),
+            steady_ns: steady_ns.saturating_add(passed),
+        }
+    }
+
     fn take(&mut self, news: News) {
-        let now = (self.options.keeping.clock)();
+        let at = self.now();
+        let now = at.wall_ns;
         match news.what {
-            What::Group(group) => self.take_group(news.line, news.session, group),
+            What::Group(group) => self.take_group(news.line, news.session, group, at),
             What::Listed(wanted, lines) => self.list(&wanted, lines, now),
             What::Delisted(all) => self.delist(&all, now),
             What::Relisted(all) => {
@@ -329,7 +368,7 @@ impl Writer {
                 news.line,
                 news.session,
                 what,
-                now,
+                at,
                 &mut self.diary,
                 &mut self.window,
             ),
@@ -340,7 +379,10 @@ impl Writer {
     fn list(&mut self, wanted: &[Wanted], lines: Vec<Line>, now: i64) {
         for one in wanted {
             let known = self.others.remove(&one.series).unwrap_or_default();
-            let known = spooled::joined(&self.options.spool, &one.series, &known);
+            let mut known = spooled::joined(&self.options.spool, &one.series, &known);
+            if known.ts_recv == 0 && known.told_ns == 0 {
+                known.told_ns = now;
+            }
             tracing::info!(series = %one.series, "listed by its exchange; it is collected from now on");
             self.diary.note(
                 now,
@@ -355,6 +397,18 @@ impl Writer {
             self.series.push(writer);
         }
         self.lines.add(lines, wanted, now);
+        // Since when they are missed must be known even if nothing ever comes of them.
+        let _ = self.roll();
+    }
+
+    /// Begins another segment of the log, with what is known of all series; whether it could.
+    fn roll(&mut self) -> bool {
+        let checkpoints = self.checkpoints();
+        let rolled = tokio::task::block_in_place(|| self.wal().roll(&checkpoints));
+        if let Err(error) = &rolled {
+            self.trouble(&error.chain());
+        }
+        rolled.is_ok()
     }
 
     /// Ends series that are listed no more: what is open of them is sealed.
@@ -370,7 +424,7 @@ impl Writer {
         self.rotate(&places);
     }
 
-    fn take_group(&mut self, place: usize, session: u64, group: Group) {
+    fn take_group(&mut self, place: usize, session: u64, group: Group, at: Now) {
         let Some((name, exchange)) = self.lines.received(place, group.last_recv) else {
             return;
         };
@@ -394,7 +448,10 @@ impl Writer {
                 );
             }
         }
-        let mut taken = Taken::default();
+        let mut taken = Taken {
+            steady_ns: at.steady_ns,
+            ..Taken::default()
+        };
         for event in &group.events {
             if self
                 .options
@@ -440,7 +497,7 @@ impl Writer {
         {
             self.rotate(&[place]);
         }
-        self.lines.brought(place, event.ts_recv);
+        self.lines.brought(place, taken.steady_ns);
         let Some(series) = self.series.get_mut(place) else {
             return;
         };
@@ -529,26 +586,38 @@ impl Writer {
                 let _ = self.holed.insert(place);
             }
             let exchange = series.wanted.venue.name();
-            for Gap {
-                first,
-                last,
-                found_ns,
-            } in gaps
-            {
-                let missing = last - first + 1;
+            let (name, told) = (series.wanted.series.to_string(), gaps.len());
+            if told > 0 {
+                // A process that is killed soon has told of them, and the next one does not again.
+                self.window.hurry();
+            }
+            for gap in &gaps {
+                let missing = gap.last - gap.first + 1;
                 let tally = self.window.of(exchange);
                 tally.gaps += 1;
                 tally.missing += missing;
                 *tally.series_lost.entry(series.name.clone()).or_default() += missing;
-                self.diary.note(
-                    now,
-                    "gap",
-                    json!({ "series": series.wanted.series.to_string(), "exchange": exchange, "first": first,
-                        "last": last, "missing": missing, "found_ns": found_ns }),
-                );
                 series.status.gaps += 1;
                 series.status.missing += missing;
-                series.status.last_gap_ns = found_ns;
+                series.status.last_gap_ns = gap.found_ns;
+            }
+            // Each by itself, unless there are too many of late; what is missing is told at once in
+            // any case, because the log takes it for dealt with from now on.
+            let number = u32::try_from(told).unwrap_or(u32::MAX);
+            let together = if self.diary.has_room("gap", number, now) {
+                1
+            } else {
+                told.max(1)
+            };
+            for holes in gaps.chunks(together) {
+                let mut what = json!({ "series": name, "exchange": exchange,
+                    "first": holes.iter().map(|gap| gap.first).min(), "last": holes.iter().map(|gap| gap.last).max(),
+                    "missing": holes.iter().map(|gap| gap.last - gap.first + 1).sum::<u64>(),
+                    "found_ns": holes.iter().map(|gap| gap.found_ns).min() });
+                if let Some(what) = what.as_object_mut().filter(|_| holes.len() > 1) {
+                    let _ = what.insert("holes".to_owned(), json!(holes.len()));
+                }
+                self.diary.note(now, "gap", what);
             }
         }
     }
@@ -581,6 +650,63 @@ impl Writer {
         }
         self.open_bytes = self.series.iter().map(SeriesWriter::open_bytes).sum();
         self.begin_seals();
+    }
+
+    /// Tries again what could not be recovered at the start, one file at a time.
+    fn recover(&mut self) {
+        while let Some(Ok((file, sealed))) = self.recovering.try_join_next() {
+            self.take_recovered(file, sealed);
+        }
+        if self.recovering.is_empty() && Instant::now() >= self.recover_again {
+            let _ = self.begin_recovery();
+        }
+    }
+
+    /// Begins with the next file; whether there was one.
+    fn begin_recovery(&mut self) -> bool {
+        let Some(file) = self.left.refused.pop_front() else {
+            return false;
+        };
+        let (spool, found) = (self.options.spool.clone(), Arc::clone(&self.left.found));
+        let _ = self.recovering.spawn(async move {
+            let sealed = recover::again(&spool, &found, &file.key).await;
+            (file, sealed)
+        });
+        true
+    }
+
+    fn take_recovered(&mut self, file: Refused, sealed: Result<Option<u64>>) {
+        match sealed {
+            Ok(rows) => {
+                tracing::info!(file = file.key, rows, "recovered from the log");
+                self.status.files_sealed += u64::from(rows.is_some());
+                let noted = tokio::task::block_in_place(|| self.wal().sealed(&file.key));
+                if let Err(error) = noted {
+                    tracing::warn!(error = %error.chain(), "the log cannot be trimmed");
+                }
+                self.relieved(Some(&file.key));
+                self.recover_again = Instant::now();
+            }
+            Err(error) => {
+                self.refuse(&file.key, error.chain());
+                self.left.refused.push_back(file);
+                self.recover_again = Instant::now() + AGAIN;
+            }
+        }
+    }
+
+    /// Tries each file once more that could not be recovered.
+    async fn recover_all(&mut self) {
+        let mut left = self.left.refused.len();
+        loop {
+            while let Some(Ok((file, sealed))) = self.recovering.join_next().await {
+                self.take_recovered(file, sealed);
+            }
+            if left == 0 || !self.begin_recovery() {
+                return;
+            }
+            left -= 1;
+        }
     }
 
     fn begin_seals(&mut self) {
@@ -655,7 +781,18 @@ impl Writer {
             .or_else(|| self.refused.values().next())
     }
 
+    /// A folder refuses, or what is to be written there; the disk may take all else.
+    fn refuse(&mut self, what: &str, text: String) {
+        self.tell_refusal(&text);
+        let _ = self.refused.insert(what.to_owned(), text);
+    }
+
     fn trouble(&mut self, text: &str) {
+        self.tell_refusal(text);
+        self.disk_trouble = Some(text.to_owned());
+    }
+
+    fn tell_refusal(&mut self, text: &str) {
         if self.refusal().is_none() {
             tracing::error!(
                 error = text,
@@ -665,15 +802,19 @@ impl Writer {
             self.diary
                 .note(now, "disk", json!({ "state": "refuses", "error": text }));
         }
-        self.disk_trouble = Some(text.to_owned());
     }
 
-    /// The disk took something, perhaps the file of this key: work goes on. All is well when no file
-    /// is refused any more.
-    fn relieved(&mut self, sealed: Option<&str>) {
+    /// The disk took something, perhaps what was refused under this name: work goes on. All is well
+    /// when nothing is refused any more.
+    fn relieved(&mut self, taken: Option<&str>) {
         let had_trouble = self.refusal().is_some();
         self.disk_trouble = None;
-        let _ = sealed.and_then(|key| self.refused.remove(key));
+        self.accepted(taken, had_trouble);
+    }
+
+    /// What was refused under this name was taken now.
+    fn accepted(&mut self, taken: Option<&str>, had_trouble: bool) {
+        let _ = taken.and_then(|key| self.refused.remove(key));
         if had_trouble && self.refusal().is_none() {
             tracing::warn!("the disk takes rows again");
             let now = (self.options.keeping.clock)();
@@ -713,12 +854,8 @@ impl Writer {
                 .filter(|place| self.series.get(*place).is_some_and(|one| one.at_risk() > 0)),
         );
         self.uncommitted_since = None;
-        if self.wal().is_long() {
-            let checkpoints = self.checkpoints();
-            if let Err(error) = tokio::task::block_in_place(|| self.wal().roll(&checkpoints)) {
-                self.trouble(&error.chain());
-                return true;
-            }
+        let is_long = self.wal().is_long();
+        if is_long && self.roll() {
             self.carry();
         }
         true
@@ -872,6 +1009,7 @@ impl Writer {
         self.put_on_record(now);
         let _ = self.commit();
         self.begin_seals();
+        self.recover();
         if self.memory_bytes() as u64 > self.options.memory_limit / 2 && self.waiting.is_empty() {
             let largest = self
                 .series
@@ -898,40 +1036,51 @@ impl Writer {
             self.measure_series(now);
         }
         self.measure(now);
-        if let Err(error) = self.write_windows(now).await {
-            self.trouble(&error.chain());
+        match self.write_windows(now).await {
+            Ok(false) => {}
+            Ok(true) => self.accepted(Some(quality::DIR), self.refusal().is_some()),
+            Err(error) => self.refuse(quality::DIR, error.chain()),
         }
         all.then(|| self.show(now, queue))
     }
 
-    /// Writes the quality windows that are due.
-    async fn write_windows(&mut self, now: i64) -> Result<()> {
+    /// Writes the quality windows that are due; whether the one that is under way was.
+    async fn write_windows(&mut self, now: i64) -> Result<bool> {
         let spool = &self.options.spool;
-        let is_time = self.ticks.is_multiple_of(240);
+        // Every minute with the usual setting, and sooner where it was refused.
+        let is_refused = self.refused.contains_key(quality::DIR);
+        let is_time = self.ticks.is_multiple_of(if is_refused { 20 } else { 240 });
+        let mut written = false;
         if self.window.is_over(now) {
             self.window.go_on(spool, now).await?;
+            written = true;
         } else if self.window.take_urgency() || is_time {
             self.window.write(spool).await?;
+            written = true;
         }
         if is_time || !self.window.is_stuck() {
-            self.window.correct(spool, CORRECTED).await
-        } else {
-            Ok(())
+            self.window.correct(spool, CORRECTED).await?;
         }
+        Ok(written && !self.window.is_stuck())
     }
 
     fn write_diary(&mut self, now: i64) {
-        if !self.diary.is_empty()
-            && let Err(error) = tokio::task::block_in_place(|| self.diary.flush(now))
-        {
-            self.trouble(&error.chain());
+        if !self.diary.is_empty() {
+            match tokio::task::block_in_place(|| self.diary.flush(now)) {
+                Ok(()) => self.accepted(Some(diary::FOLDER), self.refusal().is_some()),
+                Err(error) => self.refuse(diary::FOLDER, error.chain()),
+            }
         }
     }
 
     /// Judges every series, and counts what the time since the last such look adds to: time without
     /// a series, rates.
     fn measure_series(&mut self, now: i64) {
-        self.lines.judge(now, &mut self.diary, &mut self.window);
+        // At the end everything is on record.
+        if !self.ending {
+            let at = self.now();
+            self.lines.judge(at, &mut self.diary, &mut self.window);
+        }
         let seconds =
             Duration::from_nanos(u64::try_from(now - self.last_look_ns).unwrap_or(0)).as_secs_f64();
         if seconds > 0.0 {
@@ -957,6 +1106,7 @@ impl Writer {
 
     fn show(&mut self, now: i64, queue: usize) -> Status {
         self.status.now_ns = now;
+        self.status.told = Some(std::time::Instant::now());
         self.status.queue = queue;
         self.status.memory_bytes = self.memory_bytes() as u64;
         let journal_bytes = self.wal().bytes();
@@ -993,6 +1143,11 @@ impl Writer {
         self.ending = true;
         let now = (self.options.keeping.clock)();
         self.settle(now);
+        for place in self.lines.close(now, &mut self.diary, &mut self.window) {
+            if let Some(series) = self.series.get_mut(place) {
+                series.told(now);
+            }
+        }
         self.diary.tell_held_back(now, true);
         self.write_diary(now);
         let all: Vec<usize> = (0..self.series.len()).collect();
@@ -1020,11 +1175,14 @@ impl Writer {
                 "events": frozen.at_risk, "to_ns": now });
             self.diary.note(now, "dropped", what);
         }
+        self.recover_all().await;
         if self.waiting.is_empty() && self.seals.is_empty() {
-            // A fresh segment with nothing but checkpoints is all that is left of the log.
+            // A fresh segment with nothing but checkpoints is all that is left of the log, unless
+            // something of it could not be recovered.
             let checkpoints = self.checkpoints();
             let mut wal = self.wal();
-            if let Err(error) = wal.roll(&checkpoints).and_then(|()| wal.trim()) {
+            let rolled = wal.flush().and_then(|()| wal.roll(&checkpoints));
+            if let Err(error) = rolled.and_then(|()| wal.trim()) {
                 tracing::warn!(error = %error.chain(), "the log cannot be trimmed");
             }
         }
@@ -1034,6 +1192,8 @@ impl Writer {
 /// What a group of events adds to, so that it is looked up once.
 #[derive(Debug, Default)]
 struct Taken {
+    /// When it was taken, by the steady clock.
+    steady_ns: i64,
     by_kind: [u64; Kind::ALL.len()],
     lags: Lags,
 }

@@ -266,6 +266,11 @@ pub async fn rebuild(
         ));
     };
     let receipt = published.receipt();
+    if receipt.adopted {
+        return Ok(Rebuilt::Impossible(
+            "another program wrote its bytes".to_owned(),
+        ));
+    }
     if receipt.base.is_some() && receipt.outcome.seq != SeqOrigin::Source {
         return Ok(Rebuilt::Impossible(
             "its rows were numbered in more than one run".to_owned(),

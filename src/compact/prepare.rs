@@ -442,6 +442,20 @@ pub fn prepare(
     })
 }
 
+/// Whether rows of several collectors are merged: of these files, which are told by their names and
+/// numbers of rows, and of the archived data.
+pub fn is_merge<'a>(
+    files: impl Iterator<Item = (&'a str, u64)>,
+    base: Option<&'a BaseData>,
+) -> bool {
+    let archived = base
+        .into_iter()
+        .flat_map(|base| &base.receipt.sources)
+        .map(|source| source.name.as_str());
+    let files = files.filter(|(_, rows)| *rows > 0).map(|(name, _)| name);
+    are_of_several(files.chain(archived))
+}
+
 /// The collectors of the sources, where there are several: those of the files, and the archived
 /// data as one more.
 fn merging(
@@ -449,14 +463,11 @@ fn merging(
     sources: &[JobSource],
     base: Option<&BaseData>,
 ) -> Result<Option<Merging>> {
-    let archived = base
-        .iter()
-        .flat_map(|base| &base.receipt.sources)
-        .map(|source| source.name.as_str());
     let files = sources
         .iter()
-        .filter(|source| source.role == Role::Spool && source.claims.rows > 0);
-    if !are_of_several(files.map(|source| source.name.as_str()).chain(archived)) {
+        .filter(|source| source.role == Role::Spool)
+        .map(|source| (source.name.as_str(), source.claims.rows));
+    if !is_merge(files, base) {
         return Ok(None);
     }
     let mut collectors: Vec<String> = Vec::new();

@@ -15,7 +15,7 @@ use super::{
     decide::{self, Decision, Feeding, Knowledge, SpoolFile, Wishes, decide, identity},
     footers::Footers,
     keep::{self, Places},
-    prepare::{BaseData, Input, Prepared, accounting_day, prepare, probe_all, settle},
+    prepare::{BaseData, Input, Prepared, accounting_day, is_merge, prepare, probe_all, settle},
     recognise::{self, Against},
     report::{Outcome, Status, Watch},
     survey,
@@ -388,8 +388,14 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
     let mut lost = 0;
     let outcome = loop {
         if lost > RACES {
-            let why = "others kept publishing this partition; the next run adds what is missing";
-            break Outcome::lost_race(partition, why);
+            // Not all may be in, so this is no lost race to be content with.
+            return Err(Error::new(
+                Kind::Io,
+                format!(
+                    "{partition}: {lost} times in succession it was not as it was found to be when it was to be published: others publish it, or \
+                     what stands in the place of its files is none; the next run adds what is missing"
+                ),
+            ));
         }
         let seen = match look(run, partition, files).await {
             Err(error) if error.kind() == Kind::Conflict => {
@@ -954,7 +960,29 @@ impl<'a> Attempts<'a> {
         self.quarantine(misfits).await
     }
 
-    async fn prepared(&self) -> Result<Prepared> {
+    /// Leaves to the archived data what it has. Files whose rows it has are read again only beside
+    /// those of another collector; these may have turned out to be bad or copies, or wait.
+    fn drop_archived(&mut self) {
+        let Some(base) = &self.base else {
+            return;
+        };
+        let files = self
+            .files
+            .iter()
+            .map(|input| (input.file.object.key.as_str(), input.claims.rows));
+        if is_merge(files, Some(base)) {
+            return;
+        }
+        let archived = base.receipt.known();
+        self.files.retain(|input| {
+            let key = &input.file.object.key;
+            let is_archived = |content: &Content| archived.has(layout::collector_of(key), *content);
+            !self.known.get(key).is_some_and(is_archived)
+        });
+    }
+
+    async fn prepared(&mut self) -> Result<Prepared> {
+        self.drop_archived();
         let places = &self.run.places;
         let (columns, budget) = (
             self.columns().await?,
@@ -983,6 +1011,7 @@ impl<'a> Attempts<'a> {
         let had_files = !self.files.is_empty();
         let mut proven = false;
         loop {
+            self.drop_archived();
             if self.files.is_empty() && self.base.is_some() && (had_files || !self.run.wishes.force)
             {
                 return Ok(Some(Outcome::up_to_date(
@@ -1493,8 +1522,9 @@ pub async fn digest(
             }
         }
         loop {
+            let prepared = attempts.prepared().await?;
             match attempts
-                .attempt_fitting(attempts.prepared().await?, Purpose::Rehearse)
+                .attempt_fitting(prepared, Purpose::Rehearse)
                 .await?
             {
                 Attempt::Rehearsed { sha256 } => return Ok(Some(sha256)),

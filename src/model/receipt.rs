@@ -491,6 +491,7 @@ impl Receipt {
                 self.rows_in
             ));
         }
+        found.extend(self.base_findings());
         for source in &self.sources {
             let placed = source.rows_of_day()
                 + source.rows_known
@@ -504,6 +505,28 @@ impl Receipt {
             }
         }
         found
+    }
+
+    /// Whether the archived data that was taken in has other rows than the sources it stands for:
+    /// then a source was taken in beside it. Of a merge the copies tell, and rows of no source have
+    /// nothing to be held against.
+    fn base_findings(&self) -> Option<String> {
+        let base = self.base.as_ref()?;
+        if self.merge.is_some() || self.holds_unnamed() {
+            return None;
+        }
+        let stands_for: u64 = self
+            .sources
+            .iter()
+            .filter(|s| s.by_base)
+            .map(Source::rows_of_day)
+            .sum();
+        (stands_for != base.rows).then(|| {
+            format!(
+                "the archived data that was taken in has {} rows, the sources that it stands for {stands_for}",
+                base.rows
+            )
+        })
     }
 
     /// Everything in which what several collectors gave contradicts the sources.

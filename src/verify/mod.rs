@@ -16,6 +16,7 @@ use crate::{
         quarantine,
         state::{self, Depth, Inspection, State, advice},
     },
+    engine::layout::plural,
     error::{Error, Kind, Result},
     file::{
         fault::Problem,
@@ -26,7 +27,7 @@ use crate::{
         date::Date,
         layout::{self, Placed},
         meta::{self, Meta},
-        partition::{Partition, Selection},
+        partition::{Partition, Selection, Series},
         quarantine::Entry,
         receipt::{Receipt, Source},
     },
@@ -72,15 +73,15 @@ pub struct Verified {
 ///
 /// # Errors
 /// When the archive does not answer, nothing matches, or the run is stopped; after all others were
-/// verified, when there are folders that could not be listed. What is wrong with a partition is in
-/// its findings.
+/// verified, when there are folders that could not be listed or files that could not be read. What
+/// is wrong with a partition is in its findings.
 pub async fn run(
     archive: &Store,
     options: &Options,
     stop: &(dyn Fn() -> bool + Sync),
     each: &mut (dyn FnMut(&Verified) + Send),
 ) -> Result<Vec<Verified>> {
-    let (partitions, missing) = partitions(archive, options).await?;
+    let (partitions, days, missing) = partitions(archive, options).await?;
     if partitions.is_empty()
         && missing.all().is_empty()
         && (options.selection != Selection::all()
@@ -95,8 +96,10 @@ pub async fn run(
     let mut all = Vec::with_capacity(partitions.len());
     let mut kept = Kept {
         archive,
+        days,
         entries: BTreeMap::new(),
     };
+    let mut unread: Vec<Error> = Vec::new();
     for (partition, shown) in partitions {
         if stop() {
             return Err(Error::new(
@@ -104,13 +107,32 @@ pub async fn run(
                 "stopped as asked, before all partitions were verified",
             ));
         }
-        if let Some(verified) = one(archive, &partition, &shown, &mut kept, options).await? {
-            each(&verified);
-            all.push(verified);
+        match one(archive, &partition, &shown, &mut kept, options).await {
+            Ok(Some(verified)) => {
+                each(&verified);
+                all.push(verified);
+            }
+            Ok(None) => {}
+            // One file that may not be read says nothing of the others; a bucket that does not
+            // answer will not answer for them either.
+            Err(error) if error.kind() == Kind::Io && !archive.is_remote() => {
+                unread.push(Error::caused(Kind::Io, partition.to_string(), error));
+            }
+            Err(error) => return Err(error),
         }
     }
     missing.fail()?;
-    Ok(all)
+    let others = unread.len().saturating_sub(1);
+    unread.into_iter().next().map_or(Ok(all), |first| {
+        Err(match others {
+            0 => first,
+            n => Error::caused(
+                Kind::Io,
+                format!("{} could not be read", plural(n + 1, "partition")),
+                first,
+            ),
+        })
+    })
 }
 
 /// Where an archive has the layout: of the data, of the receipts, of what is kept.
@@ -131,8 +153,9 @@ struct Shown {
 async fn partitions(
     archive: &Store,
     options: &Options,
-) -> Result<(BTreeMap<Partition, Shown>, Missing)> {
+) -> Result<(BTreeMap<Partition, Shown>, QuarantineDays, Missing)> {
     let mut all: BTreeMap<Partition, Shown> = BTreeMap::new();
+    let mut days = QuarantineDays::new();
     let (objects, missing) = archive.list("").await?.apart();
     for object in objects {
         let (below, placed) = [layout::RECEIPTS, layout::QUARANTINE]
@@ -150,6 +173,9 @@ async fn partitions(
         else {
             continue;
         };
+        if (below, file.as_str()) == (layout::QUARANTINE, layout::ERROR_FILE) {
+            let _ = days.entry(series.clone()).or_default().insert(date);
+        }
         let is_meant =
             date.is_within(options.start, options.end) && options.selection.takes(&series);
         let is_missing = |base: &&str| missing.of(base, &series).is_some();
@@ -168,12 +194,16 @@ async fn partitions(
             _ => {}
         }
     }
-    Ok((all, missing.meant_in(&BASES, &options.selection)))
+    Ok((all, days, missing.meant_in(&BASES, &options.selection)))
 }
+
+/// The days of each series that have a list in QUARANTINE.
+type QuarantineDays = BTreeMap<Series, BTreeSet<Date>>;
 
 /// The entries of QUARANTINE, read when they are asked for.
 struct Kept<'a> {
     archive: &'a Store,
+    days: QuarantineDays,
     entries: BTreeMap<Partition, std::result::Result<Vec<Entry>, String>>,
 }
 
@@ -196,18 +226,13 @@ impl Kept<'_> {
     }
 
     /// Whether an entry tells of rows of `source`, which a receipt of `partition` bills to
-    /// QUARANTINE. They lie where the file belongs: at the day of its name, of its first rows, or
-    /// of its last change. A file that was renamed after it was kept and before it was salvaged has
-    /// its entry under the name that it had.
+    /// QUARANTINE. They lie where the file belonged when it was kept, which may be any day: a file
+    /// that was renamed, touched or copied since has its entry under the name that it had.
     async fn has(&mut self, partition: &Partition, source: &Source) -> Result<bool> {
-        let by_name = Placed::in_spool(&source.name).and_then(|placed| placed.ok()?.home());
-        let by_time = Date::of_ns(source.modified_us.saturating_mul(1000));
-        let near = partition.date.with_neighbours().into_iter();
-        let days = near.chain(by_name).chain(by_time);
-        let days: BTreeSet<Date> = days.chain(source.rows_elsewhere.keys().copied()).collect();
+        let days = self.days.get(&partition.series).cloned();
         let is_of =
             |entry: &Entry| entry.source_path == source.name || entry.may_be_salvage(source.size);
-        for day in days {
+        for day in days.unwrap_or_default() {
             if let Ok(entries) = self.of(&partition.series.on(day)).await?
                 && entries.iter().any(is_of)
             {

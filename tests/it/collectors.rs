@@ -688,6 +688,54 @@ fn a_file_of_a_collector_that_changed_in_place_changes_no_archived_row() {
     }
 }
 
+/// A file that is still there is read again only beside rows of another collector. Where that one's
+/// file gives none, the archived rows of it stay what they are.
+#[test]
+fn a_file_of_another_collector_that_gives_no_row_doubles_nothing() {
+    let bad: [(&str, fn(&PathBuf)); 3] = [
+        ("not Parquet", |path| {
+            fs::write(path, path.display().to_string()).unwrap()
+        }),
+        ("cut off", |path| {
+            let bytes = fs::read(path).unwrap();
+            fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        ("a broken row group", |path| {
+            let mut bytes = in_groups(path);
+            damage::scramble_data_page(&mut bytes, "price", 0);
+            fs::write(path, bytes).unwrap();
+        }),
+    ];
+    for (what, harm) in bad {
+        for salvage in [false, true] {
+            let place = Place::new();
+            let first = put(&place, "a", 0, trades(0..3, 1));
+            let _ = place.compact(&[]).ended(0);
+            fs::remove_file(first).unwrap();
+            drop(put(&place, "a", 1, trades(3..6, 1)));
+            let _ = place.compact(&[]).ended(0);
+            let rows = archived(place.root()).0;
+            assert_eq!(rows, trades(0..6, 1));
+            for nth in 2..4 {
+                harm(&put(
+                    &place,
+                    "b",
+                    nth,
+                    trades(nth as i64..nth as i64 + 1, 2),
+                ));
+                let args: &[&str] = if salvage { &["--salvage"] } else { &[] };
+                let _ = place.compact(args).ended(3);
+                assert_eq!(archived(place.root()).0, rows, "{what}, {salvage}");
+                place.verify();
+            }
+            let _ = place.qlc(&["quarantine", "retry"]);
+            assert_eq!(archived(place.root()).0, rows, "{what}, {salvage}");
+            place.verify();
+            let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
+        }
+    }
+}
+
 /// What the exchange published fills what nobody received, and yields to a recording that comes
 /// later.
 #[test]

@@ -242,6 +242,19 @@ fn which_files_adopted_data_was_made_of_is_told_by_rows_and_what_is_younger_came
 }
 
 /// Runs the commands that an import told, with the binary of the tests.
+/// The files that adopted data was made of are known, and still give other bytes.
+#[test]
+fn adopted_data_cannot_be_rebuilt() {
+    let place = Place::new();
+    let _ = put_good(&place.archive());
+    let _ = place.qlc(&["import"]).ended(0);
+    let rebuild = || place.qlc(&["verify", "--rebuild"]);
+    let _ = rebuild().ended(0).says("cannot be rebuilt");
+    let _ = place.put_quotes("2026-02-03_01.parquet", &foreign(good()).bytes());
+    let _ = place.compact(&[]).ended(0);
+    let _ = rebuild().ended(0).says("another program wrote its bytes");
+}
+
 fn run(place: &Place, commands: &serde_json::Value) {
     for line in commands.as_array().unwrap() {
         let line = line.as_str().unwrap();

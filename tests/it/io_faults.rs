@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fs};
 
 use super::support::{
-    archive::{home, listing, published},
+    archive::{dir, home, listing, published},
     events::{DAY, Events, HOUR, Quote, SECOND, quotes},
     faulty,
     run::{CATCH_UP, Place, Ran},
@@ -201,4 +201,38 @@ fn a_folder_that_nobody_may_write_to() {
     assert_eq!(listing(&place.archive()), before, "{ran}");
     let _ = place.compact(&[]).ended(3);
     place.verify();
+}
+
+#[test]
+fn a_partition_that_cannot_be_read_does_not_keep_others_from_being_verified() {
+    let place = Place::new();
+    for name in ["2026-02-03_00.parquet", "2026-02-04_00.parquet"] {
+        let day = if name.contains("02-03") {
+            DAY
+        } else {
+            DAY + 24 * HOUR
+        };
+        let _ = place.put_quotes(name, &Events::sealed(quotes(day, SECOND, 0, 100)).bytes());
+    }
+    let _ = place.compact(&[]).ended(0);
+    let later = place
+        .archive()
+        .join(dir("binance", "bbo", "btcusdt", "20260204"))
+        .join("data.parquet");
+    let mut bytes = fs::read(&later).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&later, bytes).unwrap();
+    for file in ["data.parquet", "meta.json", "_receipts"] {
+        for args in [&["verify"][..], &["verify", "--quick"]] {
+            let day = if file == "_receipts" {
+                "_receipts/exchange=binance/stream=bbo/symbol=btcusdt/date=20260203".to_owned()
+            } else {
+                format!("date=20260203/{file}")
+            };
+            let ran = faulty(&place, &format!("read {day} 0 eio"), args).ended(4);
+            let _ = ran
+                .says("20260204: data.parquet has sha256")
+                .says("qlc: binance/bbo/btcusdt/20260203: ");
+        }
+    }
 }

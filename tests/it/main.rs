@@ -31,6 +31,7 @@ mod collect;
 mod collect_crash;
 mod collect_listed;
 mod collect_quiet;
+mod collect_record;
 mod collect_room;
 mod collect_same;
 mod collect_series;

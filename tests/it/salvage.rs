@@ -165,6 +165,37 @@ fn a_salvaged_file_stays_in_the_spool_under_whatever_name() {
     assert!(renamed.exists());
 }
 
+/// Its entry lies where it belonged when it was kept.
+#[test]
+fn the_copy_of_a_salvaged_file_has_its_entry_on_another_day() {
+    let place = Place::new();
+    let series = "exchange=binance/stream=bbo/symbol=btcusdt";
+    let spool = |collector: &str| {
+        place
+            .spool()
+            .join(format!("collector={collector}/{series}"))
+    };
+    for collector in ["a", "b"] {
+        fs::create_dir_all(spool(collector)).unwrap();
+    }
+    fs::write(spool("a").join(GOOD), Events::sealed(good()).bytes()).unwrap();
+    let bad = spool("b").join("part-1.parquet");
+    fs::write(&bad, broken(&file(), 1)).unwrap();
+    let time = |path: &std::path::Path, seconds: u64| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+            .unwrap();
+    };
+    time(&bad, 1_769_000_000);
+    let _ = place.compact(&["--salvage"]).ended(3);
+    place.verify();
+    let copy = spool("a").join("part-1.parquet");
+    let _ = fs::copy(&bad, &copy).unwrap();
+    time(&copy, 1_769_900_000);
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
+}
+
 /// Whichever command salvaged it, and whatever its time: the good copy brings what the damaged one
 /// could not.
 #[test]

@@ -102,7 +102,7 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) duration: Option<Duration>,
     /// End after so many events
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_events: Option<u64>,
     /// Serve /health, /metrics, /status and a page there, as in 127.0.0.1:9100
     #[arg(
@@ -128,7 +128,7 @@ pub(crate) struct Record {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) duration: Option<Duration>,
     /// End after so many frames
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_frames: Option<u64>,
     /// Begin another file after this time, numbered -2, -3 and so on
     #[arg(long, value_name = "TIME", value_parser = time)]

@@ -96,12 +96,7 @@ pub(super) async fn run(
             console.progress_line(&format!("status on http://{bound}/"));
             let mut over = over.clone();
             let until = async move { drop(over.changed().await) };
-            Some(tokio::spawn(serve::serve(
-                listener,
-                status.clone(),
-                now_ns,
-                until,
-            )))
+            Some(tokio::spawn(serve::serve(listener, status.clone(), until)))
         }
     };
     let viewer = tokio::spawn(view(console.clone(), status.clone()));

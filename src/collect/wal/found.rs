@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    LEDGER,
     record::{self, Checkpoint, FileHead, Record, Tracked},
     scan::{Part, Scanner},
 };
@@ -71,7 +72,8 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
         ..Found::default()
     };
     let mut heads = HashMap::new();
-    let mut sealed = BTreeSet::new();
+    // A segment that is torn or damaged has forgotten what its ledger has.
+    let mut sealed = ledgers(folder)?;
     // Rows whose file is declared further on, because its first declaration is damaged.
     let mut early: Vec<(u64, Place, Tracked, bool)> = Vec::new();
     let mut is_whole = true;
@@ -99,7 +101,7 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
             match record::decode(scanner.bytes(at, length)?) {
                 // What later segments begin with follows from what was read before, unless
                 // something of that could not be read.
-                Some(Record::Checkpoints(_)) if segment > 0 && is_whole => {}
+                Some(Record::Checkpoints(all)) if segment > 0 && is_whole => found.hear(all),
                 Some(Record::Checkpoints(all)) => found.checkpoints.extend(all),
                 Some(Record::File(head)) => drop(heads.insert(head.id, head)),
                 Some(Record::Events {
@@ -132,6 +134,11 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
             found.damaged.push((path.clone(), damaged));
         }
     }
+    for key in &sealed {
+        if let Some(rows) = found.files.remove(key).and_then(|file| file.rows) {
+            found.kept -= rows.bytes();
+        }
+    }
     for (id, place, tracked, whole) in early {
         let rows = heads
             .get(&id)
@@ -148,6 +155,21 @@ pub(crate) fn read(folder: &Path) -> Result<Found> {
 }
 
 impl Found {
+    /// Forgets all files but these.
+    pub(crate) fn keep(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.files.retain(|key, _| is_kept(key));
+    }
+
+    /// Takes what checkpoints tell that no rows do.
+    fn hear(&mut self, all: Vec<(Series, Checkpoint)>) {
+        for (series, heard) in all {
+            match self.checkpoints.get_mut(&series) {
+                Some(known) => known.told_ns = known.told_ns.max(heard.told_ns),
+                None => drop(self.checkpoints.insert(series, heard)),
+            }
+        }
+    }
+
     fn add(&mut self, head: &FileHead, place: Place, tracked: &Tracked, rows: Rows, whole: bool) {
         if !self.checkpoints.contains_key(&head.series) {
             let _ = self
@@ -293,13 +315,34 @@ impl Found {
     }
 }
 
+/// The keys of sealed files in all ledgers.
+fn ledgers(folder: &Path) -> Result<BTreeSet<String>> {
+    let mut sealed = BTreeSet::new();
+    for path in with_extension(folder, LEDGER)? {
+        let mut scanner = Scanner::open(&path)?;
+        while let Some(part) = scanner.next()? {
+            if let Part::Record { at, length } = part
+                && let Some(Record::Sealed(key)) = record::decode(scanner.bytes(at, length)?)
+            {
+                let _ = sealed.insert(key);
+            }
+        }
+    }
+    Ok(sealed)
+}
+
 /// The segments of a log, oldest first.
 fn segments(folder: &Path) -> Result<Vec<PathBuf>> {
+    with_extension(folder, "qlcj")
+}
+
+/// The files of a log with an extension, oldest first.
+fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let wrong = |e| Error::io(format!("{}: cannot be listed", folder.display()), e);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(wrong)? {
         let path = entry.map_err(wrong)?.path();
-        if path.extension().is_some_and(|e| e == "qlcj") {
+        if path.extension().is_some_and(|e| e == extension) {
             found.push(path);
         }
     }

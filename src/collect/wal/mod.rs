@@ -5,6 +5,10 @@
 //! its *sealed* record is durable, or their segment is removed; nothing else, and no missing file,
 //! says that they are in the spool. Segments are removed oldest first, when every file that they
 //! record is sealed, so what a later one says of an earlier one is never lost.
+//!
+//! What is sealed is noted twice: in the segment, and at once in a ledger beside it. A segment that
+//! loses its end, or a record, has forgotten rows and that their file was sealed: by then the file may
+//! have been compacted and removed, and made again of the rows that are left it would be another one.
 
 mod found;
 mod record;
@@ -35,6 +39,8 @@ use crate::{
 
 /// The folder of the log in a spool.
 pub(crate) const FOLDER: &str = "_journal";
+/// The extension of a segment's ledger.
+const LEDGER: &str = "qlcs";
 /// A segment ends after so many bytes, or after this part of the memory for rows: what a restart
 /// has to read follows from it.
 const SEGMENT: u64 = 32 << 20;
@@ -279,6 +285,10 @@ impl Wal {
     /// When the record cannot be written, or a segment not be removed.
     pub(crate) fn sealed(&mut self, key: &str) -> Result<()> {
         self.unwritten.push(key.to_owned());
+        if let Err(error) = self.current.note_sealed(key) {
+            // It is a precaution: the record of the segment counts.
+            tracing::debug!(%error, key, "the ledger of the log cannot be written");
+        }
         if self.current.keys.contains(key) {
             let _ = self.sealed.insert(key.to_owned());
         }
@@ -374,6 +384,7 @@ impl Wal {
             // Later segments may hold rows of the same files, and are read without this one after a
             // crash.
             self.flush()?;
+            let _ = fs::remove_file(path.with_extension(LEDGER));
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::io(
@@ -414,6 +425,21 @@ impl Segment {
             .map_err(wrong)?;
         crash::point("segment of the log durable");
         Ok(segment)
+    }
+
+    /// Notes in its ledger that a file is sealed. Nothing waits for the disk: a process that is killed
+    /// loses none of it.
+    fn note_sealed(&self, key: &str) -> Result<()> {
+        let path = self.path.with_extension(LEDGER);
+        let wrong = |e| Error::io(format!("{}: cannot be written", path.display()), e);
+        let mut record = Vec::new();
+        record::sealed(key, &mut record)?;
+        let mut file = File::options()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(wrong)?;
+        file.write_all(&record).map_err(wrong)
     }
 
     fn append(&mut self, records: &[u8]) -> Result<()> {

@@ -46,6 +46,10 @@ pub(crate) struct Checkpoint {
     pub(crate) opened_s: i64,
     /// When its last frame was read, or what makes the newest name unique where that is later.
     pub(crate) ts_recv: i64,
+    /// Up to when the time without it is on record, or since when it is missed where nothing ever
+    /// came; 0 where neither is known.
+    #[serde(default)]
+    pub(crate) told_ns: i64,
     /// What the exchange's numbers have come to.
     #[serde(rename = "thread")]
     pub(crate) mark: Mark,

@@ -370,3 +370,47 @@ fn an_event_costs_its_row_and_little_more() {
     let each = wal.bytes() / 1000;
     assert!(each < 80, "{each} bytes an event, each committed by itself");
 }
+
+#[test]
+fn a_segment_that_lost_its_end_has_not_forgotten_what_is_sealed() {
+    let log = Log::new();
+    let mut wal = log.open();
+    commit(&mut wal, 1, "a", 1);
+    let cut = fs::metadata(&wal.current.path).unwrap().len();
+    commit(&mut wal, 1, "a", 2);
+    wal.sealed("a").unwrap();
+    commit(&mut wal, 2, "b", 3);
+    let path = wal.current.path.clone();
+    drop(wal);
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(cut)
+        .unwrap();
+    assert_eq!(seqs(&log.read()), Vec::<i64>::new());
+    // A ledger that is damaged tells less, and nothing that is wrong.
+    let ledger = path.with_extension(LEDGER);
+    let mut bytes = fs::read(&ledger).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&ledger, bytes).unwrap();
+    assert_eq!(seqs(&log.read()), [1]);
+}
+
+#[test]
+fn what_later_checkpoints_tell_of_time_on_record_is_known() {
+    let log = Log::new();
+    let mut wal = log.open();
+    commit(&mut wal, 1, "a", 1);
+    let told = |told_ns| Checkpoint {
+        told_ns,
+        ..Checkpoint::default()
+    };
+    wal.roll(&[(series("a"), told(7)), (series("b"), told(8))])
+        .unwrap();
+    drop(wal);
+    let found = log.read();
+    let known = |name: &str| &found.checkpoints[&series(name)];
+    assert_eq!((known("a").told_ns, known("a").ts_recv), (7, 1));
+    assert_eq!(known("b").told_ns, 8);
+}
