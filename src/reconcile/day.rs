@@ -86,6 +86,20 @@ impl Day<'_> {
         }
     }
 
+    /// Whether what these files lack was never published: each is whole, and there are as many as
+    /// the day lies in.
+    pub(super) fn are_whole(&self, record: &mut ReconcileRecord) -> bool {
+        let needed = given::file_days(&self.partition.series, self.partition.date).len();
+        let with_rows = record.files.iter().filter(|file| file.rows > 0).count();
+        let are_all = with_rows >= needed || needed == 1;
+        if !are_all {
+            record.message = format!(
+                "the day lies in {needed} files of the exchange, and {with_rows} of those that were given have rows of it"
+            );
+        }
+        are_all && record.files.iter().all(VenueFile::is_whole)
+    }
+
     /// What the archive holds of the day.
     pub(super) async fn held(&self, depth: Depth) -> Result<Held> {
         if self.archive.is_absent() {

@@ -97,7 +97,7 @@ pub(super) async fn pass(
         spill_dir: &day.options.spill_dir,
     };
     let reliance = Reliance {
-        whole: theirs.files.iter().all(VenueFile::is_whole),
+        whole: day.are_whole(record),
         consecutive: content == Content::BinanceAggTrades,
     };
     let collector = take::collector(&day.partition.series);
