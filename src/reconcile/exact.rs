@@ -1,15 +1,14 @@
 //! The pass by rows: every row of either side with its counterpart of the other.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::{
-    Day, Held, blocking,
     compare::{Comparison, Reliance},
+    day::{Day, Held, blocking, told},
     published::{self, Content, Identity, PublishedFile},
     rows::{KeyedRows, Reading},
-    stopped,
+    stop::stopped,
     take::{self, Taking},
-    told,
 };
 use crate::{
     engine::sql::Means,
@@ -30,7 +29,7 @@ const SHARE: u64 = 3;
 /// What lies on the scratch disk: the venue's rows, as a spool of their own.
 pub(super) struct Theirs {
     pub(super) store: Store,
-    pub(super) path: std::path::PathBuf,
+    pub(super) path: PathBuf,
     pub(super) files: Vec<VenueFile>,
 }
 
@@ -98,7 +97,7 @@ pub(super) async fn pass(
         spill_dir: &day.options.spill_dir,
     };
     let reliance = Reliance {
-        whole: theirs.files.iter().all(VenueFile::is_whole),
+        whole: day.are_whole(record),
         consecutive: content == Content::BinanceAggTrades,
     };
     let collector = take::collector(&day.partition.series);
@@ -141,21 +140,10 @@ pub(super) async fn pass(
     let Some(spool) = day.spool else {
         return Err(Error::new(Kind::Internal, "rows are taken without a spool"));
     };
-    record.taken = take_in(taking, day.partition, &theirs.path, spool, scratch, means).await?;
+    record.taken = taking
+        .finish(day.partition, &theirs.path, spool, scratch.path(), means)
+        .await?;
     Ok(())
-}
-
-async fn take_in(
-    taking: Taking,
-    partition: &Partition,
-    published: &Path,
-    spool: &Store,
-    scratch: &Scratch,
-    means: Means<'_>,
-) -> Result<Option<crate::model::reconcile::TakenRows>> {
-    taking
-        .finish(partition, published, spool, scratch.path(), means)
-        .await
 }
 
 /// Whether files of the collector whose rows the venue published lie in the spool, of this day.

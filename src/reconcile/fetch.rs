@@ -15,7 +15,7 @@ use url::Url;
 use super::{
     given::{CHECKSUM, published},
     published::PublishedFile,
-    stopped,
+    stop::stopped,
 };
 use crate::{
     error::{Error, Kind, Result},

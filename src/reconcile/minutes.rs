@@ -12,11 +12,11 @@ use arrow::{
 };
 
 use super::{
-    Day, Held, blocking,
     compare::{clock, verdict},
+    day::{Day, Held, blocking, told},
     exact::{archive_of, decoded},
     published::{self, Content, Decimal, PublishedFile},
-    stopped, told,
+    stop::stopped,
 };
 use crate::{
     engine::sql::{self, Means, Value},
@@ -25,7 +25,6 @@ use crate::{
         date::Date,
         reconcile::{
             HoleRecord, HoleState, MinuteDifference, MinuteState, ReconcilePass, ReconcileRecord,
-            VenueFile,
         },
         time::to_ns,
     },
@@ -139,7 +138,9 @@ pub(super) async fn pass(
         u64::try_from(last - first + 1).ok()
     })
     .await?;
+    let whole = day.are_whole(record);
     entered(date, &ours, &theirs, &twice, record);
+    record.verdict = verdict(record, whole);
     Ok(())
 }
 
@@ -261,8 +262,6 @@ fn entered(day: Date, ours: &Sums, theirs: &Sums, twice: &[usize], record: &mut 
     let last = MINUTES - 1;
     let nothing = (MinuteSum::NOTHING, MinuteSum::NOTHING);
     let _ = hole(open, false, day, last, nothing, record);
-    let whole = record.files.iter().all(VenueFile::is_whole);
-    record.verdict = verdict(record, whole);
 }
 
 /// The hole under way after one more minute, of which the archive lacks something or not.

@@ -1,0 +1,218 @@
+//! One day of one series that is reconciled: what is asked of it, what the archive holds of it, and
+//! which of the venue's files are about it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::{
+    fetch::Downloads,
+    given::{self, Given},
+    published::{self, Content, FileAccount, PublishedFile},
+    stop::stopped,
+};
+use crate::{
+    archive::{
+        partition::PartitionHandle,
+        state::{self, Depth, State, advice},
+    },
+    error::{Error, Kind, Result},
+    model::{
+        date::Date,
+        partition::{Partition, Selection},
+        reconcile::{ReconcileRecord, VenueFile},
+    },
+    storage::store::Store,
+};
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which series.
+    pub selection: Selection,
+    /// The first day.
+    pub start: Date,
+    /// The last day.
+    pub end: Date,
+    /// The venue's files.
+    pub given: Vec<Given>,
+    /// Where files of URLs are kept, and how they are fetched; absent where nothing is fetched.
+    pub downloads: Option<Downloads>,
+    /// Whether rows that only they have are put into the spool.
+    pub take: bool,
+    /// Bytes that the process may have resident.
+    pub memory_limit: u64,
+    /// Where both sides are sorted.
+    pub spill_dir: PathBuf,
+    /// The present instant.
+    pub now: DateTime<Utc>,
+}
+
+/// What the archive holds of a day that can be compared.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// Nothing.
+    Nothing,
+    /// This data, which is what its receipt says.
+    Data(String),
+    /// Something that is not to be compared, because.
+    Unfit(String),
+}
+
+/// One day of one series.
+pub(super) struct Day<'a> {
+    pub(super) spool: Option<&'a Store>,
+    pub(super) archive: &'a Store,
+    pub(super) options: &'a Options,
+    pub(super) partition: &'a Partition,
+    /// Whether nothing else is asked about.
+    pub(super) alone: bool,
+    pub(super) stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Day<'_> {
+    pub(super) fn record(&self) -> ReconcileRecord {
+        let at = self
+            .options
+            .now
+            .to_rfc3339_opts(SecondsFormat::Millis, true);
+        ReconcileRecord::of(self.partition, &at)
+    }
+
+    pub(super) fn not_compared(&self, why: String) -> ReconcileRecord {
+        ReconcileRecord {
+            message: why,
+            ..self.record()
+        }
+    }
+
+    /// Whether what these files lack was never published: each is whole, and there are as many as
+    /// the day lies in.
+    pub(super) fn are_whole(&self, record: &mut ReconcileRecord) -> bool {
+        let needed = given::file_days(&self.partition.series, self.partition.date).len();
+        let with_rows = record.files.iter().filter(|file| file.rows > 0).count();
+        let are_all = with_rows >= needed || needed == 1;
+        if !are_all {
+            record.message = format!(
+                "the day lies in {needed} files of the exchange, and {with_rows} of those that were given have rows of it"
+            );
+        }
+        are_all && record.files.iter().all(VenueFile::is_whole)
+    }
+
+    /// What the archive holds of the day.
+    pub(super) async fn held(&self, depth: Depth) -> Result<Held> {
+        if self.archive.is_absent() {
+            return Ok(Held::Nothing);
+        }
+        let handle = PartitionHandle::new(self.archive, self.partition);
+        let state = match state::inspect(&handle, depth).await {
+            Ok(inspection) => inspection.state,
+            Err(error) if error.kind() == Kind::Damage => return Ok(Held::Unfit(error.chain())),
+            Err(error) => return Err(error),
+        };
+        Ok(match &state {
+            State::Empty => Held::Nothing,
+            State::Published(published) => Held::Data(published.receipt().outcome.sha256.clone()),
+            other => {
+                let what = match other {
+                    State::Interrupted(_) => "its publishing was interrupted".to_owned(),
+                    State::Lost(loss) => loss.to_string(),
+                    State::Unproven(unproven) => unproven.to_string(),
+                    State::Empty | State::Published(_) => String::new(),
+                };
+                let advice = advice(other).unwrap_or_default();
+                Held::Unfit(format!(
+                    "the archived day is not compared: {what}; {advice}"
+                ))
+            }
+        })
+    }
+
+    /// The venue's files about the day: those on this machine, and those that are fetched.
+    pub(super) async fn files(&self) -> Result<Vec<PublishedFile>> {
+        let mut files = given::local(&self.options.given, self.partition, self.alone)?;
+        for one in &self.options.given {
+            let Given::Url(template) = one else { continue };
+            let Some(downloads) = &self.options.downloads else {
+                return Err(Error::usage(format!(
+                    "--with {template}: is a URL; add --download DIR to fetch it into that folder"
+                )));
+            };
+            let wire = given::spelling(&self.partition.series);
+            for day in given::file_days(&self.partition.series, self.partition.date) {
+                stopped(self.stop)?;
+                let url = given::filled(template, &wire, day)?;
+                files.extend(downloads.fetch(&url, self.stop).await?);
+            }
+        }
+        Ok(files)
+    }
+
+    /// The files by what they hold, the cheapest to compare first; and what is wrong with others.
+    pub(super) async fn by_content(
+        &self,
+        files: Vec<PublishedFile>,
+    ) -> Result<(Vec<(Content, Vec<PublishedFile>)>, Vec<String>)> {
+        let exchange = self.partition.series.exchange.to_string();
+        blocking(move || {
+            let mut known: BTreeMap<(bool, Content), Vec<PublishedFile>> = BTreeMap::new();
+            let mut unknown = Vec::new();
+            for file in files {
+                match published::content_of(&file) {
+                    Ok(content) if content.exchange() == exchange => known
+                        .entry((is_by_rows(content), content))
+                        .or_default()
+                        .push(file),
+                    Ok(content) => unknown.push(format!(
+                        "{}: holds {}, which is of another exchange",
+                        file.name,
+                        content.name()
+                    )),
+                    Err(error) if error.kind() == Kind::BadInput => unknown.push(error.chain()),
+                    Err(error) => return Err(error),
+                }
+            }
+            let known = known
+                .into_iter()
+                .map(|((_, content), files)| (content, files))
+                .collect();
+            Ok((known, unknown))
+        })
+        .await
+    }
+}
+
+/// Whether the rows of such files have counterparts among the recorded ones: single trades have
+/// none where a venue sends sums of them.
+pub(super) fn is_by_rows(content: Content) -> bool {
+    match content {
+        Content::BinanceAggTrades | Content::BybitTrades | Content::OkxAggTrades => true,
+        Content::BinanceTrades | Content::BinanceKlines | Content::OkxTrades => false,
+    }
+}
+
+/// What was found of a file, for the record.
+pub(super) fn told(account: &FileAccount) -> VenueFile {
+    VenueFile {
+        name: account.name.clone(),
+        sha256: account.sha256.clone(),
+        checksum: account.checksum.name().to_owned(),
+        content: account.content.name().to_owned(),
+        rows: account.rows,
+        repeated: account.repeated,
+        conflicting: account.conflicting,
+        rejected: account.rejected,
+        complete: account.complete,
+        faults: account.faults.clone(),
+    }
+}
+
+/// Work that waits for the disk and needs a processor, on a thread of its own.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::caused(Kind::Internal, "the reading of a venue's files", e))?
+}
