@@ -152,7 +152,10 @@ fn spool_file(exchange: &str, all: &[Row]) -> Vec<u8> {
 
 /// A place with a compacted recording of these trades.
 fn recorded(numbers: impl IntoIterator<Item = i64>) -> Place {
-    let place = Place::new();
+    recorded_in(Place::new(), numbers)
+}
+
+fn recorded_in(place: Place, numbers: impl IntoIterator<Item = i64>) -> Place {
     let _ = place.put(
         &format!("{SERIES}/2026-02-03_12-00-00.parquet"),
         &sealed(numbers),
@@ -284,6 +287,19 @@ fn a_history_before_the_first_day_is_made_from_nothing_else() {
     assert_eq!(archived(&place), (5..=900).collect::<Vec<_>>());
     place.verify();
     let _ = reconcile(&place, &with, &[], 0);
+}
+
+#[test]
+fn spool_and_archive_may_be_in_a_bucket() {
+    let place = recorded_in(Place::all_on_s3(), (1..=400).filter(|n| n % 50 != 0));
+    let with = publish(&place, &[(FILE, csv(1..=400).as_bytes())]);
+    let (ran, records) = reconcile(&place, &with, &["--take"], 6);
+    assert_eq!(records[0]["taken"]["rows"], 8, "{ran}");
+    let _ = place.compact(&[]).ended(0);
+    assert_eq!(archived(&place), (1..=400).collect::<Vec<_>>());
+    let _ = reconcile(&place, &with, &[], 0);
+    place.verify();
+    place.leaves_nothing();
 }
 
 #[test]

@@ -346,6 +346,8 @@ async fn a_hole(
                 )))?;
                 let options = reconcile::Options {
                     take,
+                    // The records of the two are told apart by their times.
+                    now: Utc::now(),
                     ..reconcile_options.clone()
                 };
                 let exit = super::reconcile::reconciled(
