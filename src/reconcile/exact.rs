@@ -118,7 +118,7 @@ pub(super) async fn pass(
             Taking::new(root, day.partition)
         }),
     };
-    walk.to_the_end(day.stop).await?;
+    walk.run_to_end(day.stop).await?;
     let Walk {
         comparison, taking, ..
     } = walk;
@@ -207,7 +207,7 @@ struct Walk {
 }
 
 impl Walk {
-    async fn to_the_end(&mut self, stop: &(dyn Fn() -> bool + Sync)) -> Result<()> {
+    async fn run_to_end(&mut self, stop: &(dyn Fn() -> bool + Sync)) -> Result<()> {
         let (mut ours, mut our_spots) = (Vec::new(), Vec::new());
         let (mut theirs, mut their_spots) = (Vec::new(), Vec::new());
         let mut until_look = LOOK;

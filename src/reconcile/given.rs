@@ -112,7 +112,7 @@ pub(super) fn filled(template: &str, wire: &str, day: Date) -> Result<String> {
             .split_once('}')
             .ok_or_else(|| Error::usage(format!("--with {template}: a {{ has no }}")))?;
         text.push_str(before);
-        text.push_str(&match name {
+        let stands_for = match name {
             "SYMBOL" => wire.to_owned(),
             "symbol" => wire.to_lowercase(),
             "YYYY-MM-DD" => iso.clone(),
@@ -128,7 +128,8 @@ pub(super) fn filled(template: &str, wire: &str, day: Date) -> Result<String> {
                      {{YYYYMMDD}}, {{YYYY-MM}}, {{YYYYMM}}, {{YYYY}}, {{MM}} and {{DD}}"
                 )));
             }
-        });
+        };
+        text.push_str(&stands_for);
         rest = behind;
     }
     text.push_str(rest);

@@ -169,27 +169,19 @@ pub(super) async fn run(
     };
     let _ = super::query::printed(&spool, &archive, &options, console, signals).await?;
 
-    let exit = two_collectors(
+    let stage = Stage {
         dir,
-        &settings,
+        settings: &settings,
         yesterday,
-        &compact_options,
+        options: &compact_options,
         console,
         signals,
-    )
-    .await?;
+    };
+    let exit = Box::pin(two_collectors(&stage)).await?;
     if exit != Exit::Done {
         return Ok(exit);
     }
-    let exit = a_hole(
-        dir,
-        &settings,
-        yesterday,
-        &compact_options,
-        console,
-        signals,
-    )
-    .await?;
+    let exit = Box::pin(a_hole(&stage)).await?;
     if exit != Exit::Done {
         return Ok(exit);
     }
@@ -221,15 +213,26 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
-/// Compacts what two collectors of one feed have left.
-async fn two_collectors(
-    dir: &Path,
-    settings: &Settings,
+/// Where the acts after the first ones take place.
+struct Stage<'a> {
+    dir: &'a Path,
+    settings: &'a Settings,
     yesterday: Date,
-    options: &compact::Options,
-    console: &Console,
-    signals: &Signals,
-) -> Result<Exit> {
+    options: &'a compact::Options,
+    console: &'a Console,
+    signals: &'a Signals,
+}
+
+/// Compacts what two collectors of one feed have left.
+async fn two_collectors(stage: &Stage<'_>) -> Result<Exit> {
+    let Stage {
+        dir,
+        settings,
+        yesterday,
+        options,
+        console,
+        signals,
+    } = *stage;
     let say = |text: &str| say(console, text);
     say(
         "\n5. Two collectors of one feed, of which tokyo was down for an hour: what one missed comes from the other.",
@@ -271,14 +274,15 @@ async fn two_collectors(
 
 /// Reconciles trades that were recorded with holes with what their exchange publishes, and fills
 /// the holes.
-async fn a_hole(
-    dir: &Path,
-    settings: &Settings,
-    yesterday: Date,
-    options: &compact::Options,
-    console: &Console,
-    signals: &Signals,
-) -> Result<Exit> {
+async fn a_hole(stage: &Stage<'_>) -> Result<Exit> {
+    let Stage {
+        dir,
+        settings,
+        yesterday,
+        options,
+        console,
+        signals,
+    } = *stage;
     let say = |text: &str| say(console, text);
     say(
         "\n6. Trades that were recorded with two holes, beside what the exchange itself publishes of the day.\n   \

@@ -149,7 +149,8 @@ pub(crate) async fn run(
         Command::Reference => reference::run(console),
         Command::Demo(typed) => {
             let settings = plain()?;
-            demo::run(typed, &settings, archive_was_typed, console, signals).await
+            let demo = demo::run(typed, &settings, archive_was_typed, console, signals);
+            Box::pin(demo).await
         }
         Command::Collect(typed) => collect::run(typed, &plain()?, console, signals).await,
         Command::Record(typed) => record::run(typed, &plain()?, console, signals).await,

@@ -169,7 +169,7 @@ fn read(path: &Path) -> (RecordBatch, serde_json::Value) {
         let pair = pairs.iter().find(|pair| pair.key == key).unwrap();
         pair.value.clone().unwrap()
     };
-    let schema = builder.schema().clone();
+    let schema = std::sync::Arc::clone(builder.schema());
     let batches: Vec<RecordBatch> = builder
         .build()
         .unwrap()
@@ -577,7 +577,7 @@ fn a_truncated_zip_gives_the_rows_before_its_end_and_is_not_complete() {
         assert_eq!(account.rejected, 0);
         assert_eq!(
             taken.ints("seq"),
-            (1..=account.rows as i64).collect::<Vec<_>>()
+            (1..=account.rows.cast_signed()).collect::<Vec<_>>()
         );
         taken.says("truncated");
     }
