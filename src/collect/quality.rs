@@ -24,8 +24,8 @@ type Tallies = BTreeMap<&'static str, Tally>;
 #[derive(Debug)]
 pub(crate) struct Window {
     start_ns: i64,
-    /// What an earlier process noted of this window.
-    before: Vec<Tally>,
+    /// What an earlier process noted of this window; `None` as long as that cannot be read.
+    before: Option<Vec<Tally>>,
     now: Tallies,
     /// Of other windows, by their beginnings; not written yet.
     late: BTreeMap<i64, Tallies>,
@@ -40,12 +40,16 @@ fn start_of(ns: i64) -> i64 {
 }
 
 /// What was written of the window that begins at `start_ns`.
-async fn written(spool: &Store, start_ns: i64) -> Vec<Tally> {
+///
+/// # Errors
+/// When it cannot be read: it must not be written over.
+async fn written(spool: &Store, start_ns: i64) -> Result<Vec<Tally>> {
     let text = match key(start_ns) {
-        Some(key) => spool.read(&key).await.ok().flatten(),
+        Some(key) => spool.read(&key).await?,
         None => None,
     };
-    crate::model::quality::from_lines(text.as_deref().unwrap_or_default())
+    let text = text.as_deref().unwrap_or_default();
+    Ok(crate::model::quality::from_lines(text))
 }
 
 /// Writes a window: what was written of it before, and more.
@@ -90,7 +94,7 @@ impl Window {
     /// The window that `ns` lies in.
     pub(crate) async fn at(spool: &Store, ns: i64) -> Self {
         let start_ns = start_of(ns);
-        let before = written(spool, start_ns).await;
+        let before = written(spool, start_ns).await.ok();
         Self {
             start_ns,
             before,
@@ -160,9 +164,15 @@ impl Window {
     /// Writes it, over what was written of it before.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub(crate) async fn write(&self, spool: &Store) -> Result<()> {
-        write(spool, self.start_ns, &self.before, &self.now).await
+    /// When it cannot be written, or what was written of it cannot be read.
+    pub(crate) async fn write(&mut self, spool: &Store) -> Result<()> {
+        let before = match self.before.take() {
+            Some(before) => before,
+            None => written(spool, self.start_ns).await?,
+        };
+        let result = write(spool, self.start_ns, &before, &self.now).await;
+        self.before = Some(before);
+        result
     }
 
     /// Goes on to the window that `ns` lies in; what could not be written of this one is written
@@ -195,8 +205,10 @@ impl Window {
             let Some((start_ns, tallies)) = self.late.pop_first() else {
                 break;
             };
-            let before = written(spool, start_ns).await;
-            let written = write(spool, start_ns, &before, &tallies).await;
+            let written = match written(spool, start_ns).await {
+                Ok(before) => write(spool, start_ns, &before, &tallies).await,
+                Err(error) => Err(error),
+            };
             self.is_stuck = written.is_err();
             if let Err(error) = written {
                 let _ = self.late.insert(start_ns, tallies);
@@ -240,6 +252,33 @@ mod tests {
             (6, "okx", "A")
         );
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_window_that_cannot_be_read_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Store::open(dir.path().to_str().unwrap()).unwrap();
+        let at = 1_770_076_800_000_000_000 + 5;
+        let mut window = Window::at(&spool, at).await;
+        window.of("okx").events += 3;
+        window.away("okx", at, at + 10_000_000_000);
+        window.write(&spool).await.unwrap();
+        let (folder, away) = (dir.path().join("quality"), dir.path().join("away"));
+        std::fs::rename(&folder, &away).unwrap();
+        std::fs::write(&folder, "").unwrap();
+        let mut window = Window::at(&spool, at).await;
+        window.of("okx").events += 4;
+        assert!(window.write(&spool).await.is_err());
+        std::fs::remove_file(&folder).unwrap();
+        std::fs::rename(&away, &folder).unwrap();
+        for _ in 0..2 {
+            window.write(&spool).await.unwrap();
+        }
+        let text = std::fs::read_to_string(folder.join("date=20260203/window=0000.json")).unwrap();
+        let tally: Tally = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!(tally.events, 7, "{text}");
+        assert_eq!(tallies(dir.path(), "0000").len(), 1);
+    }
+
     fn tallies(dir: &Path, window: &str) -> Vec<(String, f64, String)> {
         let text = std::fs::read(dir.join(format!("quality/date=20260203/window={window}.json")))
             .unwrap_or_default();
