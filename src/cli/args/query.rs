@@ -16,6 +16,7 @@ Tables:
   archive.meta                       all meta.json
   archive.quarantine                 all error.json
   archive.runs                       the records of runs, a row per run and partition
+  archive.reconcile                  what exchanges published beside what is archived
 
 Examples:
   qlc query --list                   the named queries and their parameters

@@ -765,7 +765,7 @@ async fn a_stream_that_is_named_like_a_built_in_table_has_a_table_too() {
     }
     assert_eq!(
         stores.lines("SELECT count(*) FROM archive.meta").await,
-        ["4"]
+        ["5"]
     );
     assert_eq!(
         stores
