@@ -692,9 +692,10 @@ fn a_file_of_a_collector_that_changed_in_place_changes_no_archived_row() {
 /// file gives none, the archived rows of it stay what they are.
 #[test]
 fn a_file_of_another_collector_that_gives_no_row_doubles_nothing() {
-    let bad: [(&str, fn(&PathBuf)); 3] = [
+    type Harm = fn(&PathBuf);
+    let bad: [(&str, Harm); 3] = [
         ("not Parquet", |path| {
-            fs::write(path, path.display().to_string()).unwrap()
+            fs::write(path, path.display().to_string()).unwrap();
         }),
         ("cut off", |path| {
             let bytes = fs::read(path).unwrap();

@@ -499,12 +499,13 @@ fn klines_tell_minute_by_minute() {
         );
         for (minute, (volume, trades)) in minutes {
             let open = DAY / 1_000_000 + minute * 60_000;
-            text.push_str(&format!(
+            let line = format!(
                 "{open},1,1,1,1,{}.{:03},{},1,{trades},1,1,0\n",
                 volume / 1000,
                 volume % 1000,
                 open + 59_999
-            ));
+            );
+            text.push_str(&line);
         }
         text
     };
