@@ -2,10 +2,10 @@
 //! nothing is believed that cannot be shown: a file that is not whole, or not what its CHECKSUM
 //! says, proves no absence.
 //!
-//! [`given`] finds the venue's files of a day, [`published`] decodes them, [`rows`] lets the engine
-//! sort both sides by what a trade is known by, [`compare`] walks them side by side. Where a venue
-//! publishes only single trades or klines, [`minutes`] compares sums. Nothing of the archive is
-//! changed: [`take`] leaves rows that only they have in the spool, as one more collector would, for
+//! `given` finds the venue's files of a day, `published` decodes them, `rows` lets the engine
+//! sort both sides by what a trade is known by, `compare` walks them side by side. Where a venue
+//! publishes only single trades or klines, `minutes` compares sums. Nothing of the archive is
+//! changed: `take` leaves rows that only they have in the spool, as one more collector would, for
 //! the next compaction to merge.
 
 mod compare;
