@@ -193,7 +193,13 @@ async fn take_over(options: &Options, lines: &[Line]) -> Result<Before> {
         let checkpoint = known.entry(wanted.series.clone()).or_default();
         *checkpoint = spooled::joined(spool, &wanted.series, checkpoint);
     }
-    let now = (options.keeping.clock)();
+    // Where nothing was recovered it is still the instant at which the process began, and a first
+    // start is told from one that connections were missed before.
+    let now = if recovered.files > 0 {
+        (options.keeping.clock)()
+    } else {
+        now
+    };
     let mut diary = diary::Diary::new(folder.with_file_name(diary::FOLDER), &folder);
     let live = forget_told(&diary, &mut known).live;
     diary.note(
