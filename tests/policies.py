@@ -155,7 +155,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="qlc-policies-") as folder:
         work = pathlib.Path(folder)
         subprocess.run([path, "demo", "--quiet", "--dir", work / "demo"], check=True, capture_output=True)
-        spool = work / "demo" / "spool"
+        spool, published = work / "demo" / "spool", work / "demo" / "reconcile" / "published"
+        day = next(published.glob("*.csv")).stem[-10:]
         bad = json.loads(next(work.glob("demo/archive/QUARANTINE/**/error.json")).read_text())["source_path"]
         try:
             with Server(typed.server.absolute(), work) as server:
@@ -167,6 +168,7 @@ def main():
                     said_first = qlc("compact", "--mode", "catch-up", code=3)
                     qlc("compact", "--mode", "catch-up")
                     qlc("compact", "--mode", "catch-up", "--force")
+                    qlc("reconcile", "--exchange", "binance", "--symbol", "btcusdt", "--date", day, "--with", published)
                     enough(door, "compact")
                     used, granted = used | door.used, granted | set(door.grants)
                     check("13 done" in said_first, said_first)
