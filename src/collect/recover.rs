@@ -31,6 +31,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     feed::venue::Wanted,
+    file::sealed::read_back,
     storage::{atomic, store::Store},
 };
 
@@ -145,7 +146,7 @@ async fn one(spool: &Store, key: &str, file: &FoundFile, found: &Found) -> Resul
     )?;
     let mut place = key.to_owned();
     if let Some(path) = spool.local_path(key).filter(|path| path.exists()) {
-        match seal::read_back(&path) {
+        match read_back(&path) {
             Ok(content)
                 if content.rows == rows.len()
                     && content.row_hash == seal::hash_of(&wanted, &rows)? =>

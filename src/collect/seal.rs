@@ -3,34 +3,22 @@
 //!
 //! A file does not appear unless its rows, read back, are those that were to be written.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, fs::File, path::Path, sync::Arc};
 
 use arrow::{
     array::{AsArray, RecordBatch},
     datatypes::{Int32Type, Int64Type},
 };
 use futures::future::BoxFuture;
-use parquet::{
-    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
-    basic::{Compression, Encoding, ZstdLevel},
-    errors::ParquetError,
-    file::{
-        metadata::{KeyValue, SortingColumn},
-        properties::WriterProperties,
-    },
-};
+use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, errors::ParquetError};
 
 use super::rows::{RowKey, Rows};
 use crate::{
     error::{Error, Kind, Result},
     feed::venue::Wanted,
+    file::sealed::{SealedContent, SealedWriter, other_rows, read_back},
     model::{
-        row_hash::{self, FOOTER_KEY, RowHash, VERSION_KEY},
+        row_hash::{self, RowHash},
         schema,
     },
     storage::{Expect, atomic, store::Store},
@@ -38,16 +26,6 @@ use crate::{
 
 /// Rows that are encoded at a time.
 const CHUNK: usize = 65_536;
-/// Rows of a row group, as in the archive.
-const GROUP: usize = 262_144;
-
-/// What stands in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Content {
-    pub(crate) rows: usize,
-    pub(crate) row_hash: RowHash,
-    pub(crate) bytes: u64,
-}
 
 /// Makes the spool file at `key` of these rows.
 ///
@@ -58,7 +36,7 @@ pub(crate) async fn seal(
     key: &str,
     wanted: &Wanted,
     rows: &Arc<Rows>,
-) -> Result<Content> {
+) -> Result<SealedContent> {
     let (spool, key, wanted, rows) = (
         spool.clone(),
         key.to_owned(),
@@ -73,7 +51,7 @@ pub(crate) async fn seal(
         .map_err(|e| Error::caused(Kind::Internal, "the sealing of a spool file", e))?
 }
 
-async fn steps(spool: &Store, key: &str, wanted: Wanted, rows: Arc<Rows>) -> Result<Content> {
+async fn steps(spool: &Store, key: &str, wanted: Wanted, rows: Arc<Rows>) -> Result<SealedContent> {
     let shown = spool.show(key);
     let made = Arc::new(std::sync::OnceLock::new());
     let expected = Arc::clone(&made);
@@ -92,16 +70,11 @@ async fn steps(spool: &Store, key: &str, wanted: Wanted, rows: Arc<Rows>) -> Res
                     Some((count, hash)) if (found.rows, found.row_hash) == (*count, *hash) => {
                         Ok(found)
                     }
-                    _ => Err(Error::new(
-                        Kind::Io,
-                        format!(
-                            "{shown}: other rows were read back than were written; check the disk"
-                        ),
-                    )),
+                    _ => Err(other_rows(&shown)),
                 }
             })
         }),
-        before_visible: Box::new(|_: &Content| Box::pin(async { Ok(()) })),
+        before_visible: Box::new(|_: &SealedContent| Box::pin(async { Ok(()) })),
     };
     let staging = spool.local_folder().unwrap_or(Path::new("/"));
     // Anything: a seal that was repeated after an error that came too late meets its own file.
@@ -199,109 +172,16 @@ fn at_once<T: Send + 'static>(
     Box::pin(async move { work() })
 }
 
-fn write(path: &PathBuf, wanted: &Wanted, rows: &Rows) -> Result<(usize, RowHash)> {
-    let wrong = |e: ParquetError| Error::io(format!("{}: cannot be written", path.display()), e);
-    let schema = rows.schema(wanted);
+fn write(path: &Path, wanted: &Wanted, rows: &Rows) -> Result<(usize, RowHash)> {
     let file = File::options()
         .write(true)
         .open(path)
         .map_err(|e| Error::io(format!("{}: cannot be written", path.display()), e))?;
-    let mut writer =
-        ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()?)).map_err(wrong)?;
-    let order = rows.order();
-    let mut hash = RowHash::EMPTY;
-    for chunk in order.chunks(CHUNK) {
-        let batch = rows.full(wanted, chunk)?;
-        hash = hash.and(row_hash::of_batch(&batch)?);
-        writer.write(&batch).map_err(wrong)?;
+    let mut writer = SealedWriter::new(file, path, rows.schema(wanted))?;
+    for chunk in rows.order().chunks(CHUNK) {
+        writer.write(&rows.full(wanted, chunk)?)?;
     }
-    writer.append_key_value_metadata(KeyValue::new(FOOTER_KEY.to_owned(), hash.to_string()));
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    writer.append_key_value_metadata(KeyValue::new(VERSION_KEY.to_owned(), version));
-    let _ = writer.close().map_err(wrong)?;
-    Ok((rows.len(), hash))
-}
-
-fn properties() -> Result<WriterProperties> {
-    let level =
-        ZstdLevel::try_new(1).map_err(|e| Error::caused(Kind::Internal, "the zstd level", e))?;
-    let ascending = |column_idx| SortingColumn {
-        column_idx,
-        descending: false,
-        nulls_first: true,
-    };
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(GROUP))
-        .set_created_by(concat!("qlc version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_sorting_columns(Some(vec![ascending(0), ascending(1)]));
-    for column in [
-        schema::TS_EVENT,
-        schema::SEQ,
-        "ts_recv",
-        "first_id",
-        "last_id",
-    ] {
-        properties = properties
-            .set_column_dictionary_enabled(column.into(), false)
-            .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
-    }
-    Ok(properties.build())
-}
-
-/// Reads a file to its end.
-///
-/// # Errors
-/// When it does not read back, or its rows are not in order.
-pub(crate) fn read_back(path: &Path) -> Result<Content> {
-    let wrong = |e: ParquetError| Error::io(format!("{}: does not read back", path.display()), e);
-    let file = File::open(path)
-        .map_err(|e| Error::io(format!("{}: cannot be read back", path.display()), e))?;
-    let bytes = file
-        .metadata()
-        .map_err(|e| Error::io(path.display(), e))?
-        .len();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| builder.with_batch_size(CHUNK / 4).build())
-        .map_err(wrong)?;
-    let (mut rows, mut hash, mut last) = (0, RowHash::EMPTY, None);
-    for batch in reader {
-        let batch =
-            batch.map_err(|e| Error::io(format!("{}: does not read back", path.display()), e))?;
-        rows += batch.num_rows();
-        hash = hash.and(row_hash::of_batch(&batch)?);
-        last = in_order(&batch, last).ok_or_else(|| {
-            Error::new(
-                Kind::Internal,
-                format!("{}: the rows are not in order", path.display()),
-            )
-        })?;
-    }
-    Ok(Content {
-        rows,
-        row_hash: hash,
-        bytes,
-    })
-}
-
-/// The last key of a batch whose rows ascend after `last` by `(ts_event, seq, sub_seq)`; `None`
-/// when they do not.
-#[expect(
-    clippy::option_option,
-    reason = "no rows so far, and no order, are two things"
-)]
-fn in_order(batch: &RecordBatch, last: Option<RowKey>) -> Option<Option<RowKey>> {
-    let columns = KeyColumns::of(batch)?;
-    let order = |key: &RowKey| (key.ts_event, key.seq, key.sub_seq);
-    let mut last = last;
-    for key in (0..batch.num_rows()).map(|row| columns.key(row)) {
-        let key = key?;
-        if last.is_some_and(|last| order(&last) > order(&key)) {
-            return None;
-        }
-        last = Some(key);
-    }
-    Some(last)
+    writer.finish(&[])
 }
 
 #[cfg(test)]
@@ -353,11 +233,9 @@ mod tests {
             .file_metadata()
             .key_value_metadata()
             .unwrap();
-        assert!(
-            pairs
-                .iter()
-                .any(|p| p.key == FOOTER_KEY && p.value == Some(content.row_hash.to_string()))
-        );
+        assert!(pairs.iter().any(
+            |p| p.key == row_hash::FOOTER_KEY && p.value == Some(content.row_hash.to_string())
+        ));
         assert_eq!(
             reader
                 .metadata()

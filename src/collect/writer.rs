@@ -26,7 +26,7 @@ use super::{
     quality::Window,
     recover::{self, Left, Refused},
     rows::Rows,
-    seal::{Content, seal},
+    seal::seal,
     series_writer::{Dropped, SeriesWriter},
     spooled,
     status::{Lags, SeriesCount, Status},
@@ -39,6 +39,7 @@ use crate::{
         event::{Event, Id, Kind},
         venue::{Line, Wanted},
     },
+    file::sealed::SealedContent,
     model::{partition::Series, quality},
 };
 
@@ -81,7 +82,7 @@ struct Frozen {
     at_risk: usize,
 }
 
-type Sealed = (Frozen, Result<Content>);
+type Sealed = (Frozen, Result<SealedContent>);
 
 pub(super) struct Writer {
     options: Options,

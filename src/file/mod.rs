@@ -2,7 +2,8 @@
 //! them, the encoder, the read-back.
 //!
 //! [`reader`] decodes, [`probe`] reads what a footer claims, [`examine`] finds out what is true,
-//! [`encode`] writes bytes that depend on the rows alone and [`readback`] reads them again. This
+//! [`encode`] writes bytes that depend on the rows alone and [`readback`] reads them again;
+//! [`sealed`] is how a file of the spool is made. This
 //! floor knows arrow and parquet; it knows neither DataFusion nor what a partition is made of.
 
 pub mod ahead;
@@ -21,6 +22,7 @@ pub mod probe;
 pub mod readback;
 pub mod reader;
 pub mod salvage;
+pub mod sealed;
 pub mod shape;
 mod statistics;
 mod thrift;

@@ -13,13 +13,13 @@ use arrow::{
 
 use super::{
     compare::{Origin, TradeKey, TradeRow},
-    published::{Identity, SOURCE},
+    published::Identity,
 };
 use crate::{
     engine::sql::{self, Means, Rows, Value},
     error::{Error, Kind, Result},
     file::{fault::Problem, reader::Handle},
-    model::{layout, partition::Partition, time::to_ns},
+    model::{layout, partition::Partition, schema::SOURCE, time::to_ns},
     storage::store::Store,
 };
 

@@ -15,16 +15,11 @@ use std::{
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, new_null_array},
     compute::{cast, concat, interleave_record_batch},
-    datatypes::{DataType, Int64Type, Schema, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
 };
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
-    basic::{Compression, ZstdLevel},
     errors::ParquetError,
-    file::{
-        metadata::{KeyValue, SortingColumn},
-        properties::WriterProperties,
-    },
 };
 
 use super::{
@@ -34,11 +29,12 @@ use super::{
 use crate::{
     engine::sql::{self, Means},
     error::{Error, Kind, Result},
+    file::sealed::{SealedWriter, other_rows},
     model::{
         layout,
         partition::{Partition, Series},
         reconcile::TakenRows,
-        row_hash::{self, FOOTER_KEY, RowHash, VERSION_KEY},
+        row_hash::RowHash,
     },
     storage::{Expect, atomic, store::Store},
 };
@@ -47,8 +43,6 @@ use crate::{
 const PIECE: usize = 8192;
 /// Batches that may be held for them.
 const BATCHES: usize = 32;
-/// Rows of a row group, as in the archive.
-const GROUP: usize = 262_144;
 /// The columns that have one value throughout, and that tables of a store do not show.
 const CONSTANT: [&str; 3] = ["exchange", "stream", "symbol"];
 
@@ -157,15 +151,6 @@ impl Taking {
         let form = Form::of(published)?;
         let sealed = self.root.join("sealed.parquet");
         let written = self.seal(&form, &sealed, means).await?;
-        if read_back(&sealed)? != (written, self.rows) {
-            return Err(Error::new(
-                Kind::Io,
-                format!(
-                    "{}: other rows were read back than were written; check the disk",
-                    sealed.display()
-                ),
-            ));
-        }
         let key = key(partition, written);
         if spool.head(&key).await?.is_some() {
             return Ok(Some(TakenRows {
@@ -201,28 +186,15 @@ impl Taking {
         let found = Store::open(&self.root.display().to_string())?;
         let text = "SELECT * FROM spool.trade ORDER BY ts_event, seq, sub_seq, trade_id";
         let mut sorted = sql::rows(&found, &found, text, &BTreeMap::new(), means).await?;
-        let mut writer = ArrowWriter::try_new(
-            create(sealed)?,
-            Arc::clone(&form.columns),
-            Some(properties()?),
-        )
-        .map_err(|e| unwritten(sealed, e))?;
-        let mut hash = RowHash::EMPTY;
+        let mut writer = SealedWriter::new(create(sealed)?, sealed, Arc::clone(&form.columns))?;
         while let Some(batch) = sorted.next().await? {
-            let batch = form.of_rows(&batch)?;
-            hash = hash.and(row_hash::of_batch(&batch)?);
-            writer.write(&batch).map_err(|e| unwritten(sealed, e))?;
+            writer.write(&form.of_rows(&batch)?)?;
         }
-        let pairs = [
-            (FOOTER_KEY, hash.to_string()),
-            (VERSION_KEY, env!("CARGO_PKG_VERSION").to_owned()),
-            (FOOTER_SOURCES, form.sources.clone()),
-        ];
-        for (name, value) in pairs {
-            writer.append_key_value_metadata(KeyValue::new(name.to_owned(), value));
+        let made = writer.finish_proven(&[(FOOTER_SOURCES, form.sources.clone())])?;
+        if made.rows as u64 != self.rows {
+            return Err(other_rows(&sealed.display().to_string()));
         }
-        let _ = writer.close().map_err(|e| unwritten(sealed, e))?;
-        Ok(hash)
+        Ok(made.row_hash)
     }
 }
 
@@ -314,54 +286,6 @@ fn repeated(
     }
     let all: Vec<&dyn Array> = std::iter::repeat_n(one.as_ref(), rows).collect();
     concat(&all)
-}
-
-fn properties() -> Result<WriterProperties> {
-    let level =
-        ZstdLevel::try_new(1).map_err(|e| Error::caused(Kind::Internal, "the zstd level", e))?;
-    let ascending = |column_idx| SortingColumn {
-        column_idx,
-        descending: false,
-        nulls_first: true,
-    };
-    Ok(WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(GROUP))
-        .set_created_by(concat!("qlc version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_sorting_columns(Some(vec![ascending(0), ascending(1)]))
-        .build())
-}
-
-/// The row hash and the number of the rows of a file that is in order.
-fn read_back(path: &Path) -> Result<(RowHash, u64)> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(open(path)?)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(|e| Error::io(format!("{}: does not read back", path.display()), e))?;
-    let (mut hash, mut rows, mut last) = (RowHash::EMPTY, 0, (i64::MIN, i64::MIN));
-    for batch in reader {
-        let batch =
-            batch.map_err(|e| Error::io(format!("{}: does not read back", path.display()), e))?;
-        hash = hash.and(row_hash::of_batch(&batch)?);
-        rows += batch.num_rows() as u64;
-        let ints = |name: &str| {
-            let column = batch.column_by_name(name)?;
-            Some(column.as_primitive_opt::<Int64Type>()?.values().to_vec())
-        };
-        let keys = ints("ts_event").zip(ints("seq"));
-        let keys = keys
-            .into_iter()
-            .flat_map(|(times, numbers)| times.into_iter().zip(numbers));
-        for key in keys {
-            if key < last {
-                return Err(Error::new(
-                    Kind::Internal,
-                    format!("{}: the rows are not in order", path.display()),
-                ));
-            }
-            last = key;
-        }
-    }
-    Ok((hash, rows))
 }
 
 fn create(path: &Path) -> Result<File> {

@@ -35,7 +35,6 @@ pub use self::{
     decimal::Decimal,
     klines::Minute,
     trades::FOOTER_SOURCES,
-    write::SOURCE,
 };
 use crate::{
     error::Result,

@@ -342,7 +342,10 @@ fn aggregated_trades_of_binance_equal_the_recorded_ones_however_they_are_publish
             (Content::BinanceAggTrades, 5),
             "{what}"
         );
-        assert_eq!(taken.texts(SOURCE), vec!["binance-archive"; 5]);
+        assert_eq!(
+            taken.texts(crate::model::schema::SOURCE),
+            vec!["binance-archive"; 5]
+        );
         assert_eq!(taken.footer[0]["sha256"], account.sha256.as_str());
     }
 }
