@@ -8,19 +8,14 @@ use std::{
     time::Duration,
 };
 
-use ::http::{HeaderMap, Request, Response, StatusCode, header};
+use ::http::{HeaderMap, Response, StatusCode, header};
 use axum::body::Body;
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::timeout,
-};
-use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use hyper::body::Incoming;
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use url::Url;
 
-use super::{proxy::Proxies, refusal::asked_to_wait, tls};
+use super::{http, proxy::Proxies, refusal::asked_to_wait};
 
 /// The longest wait for a connection, for the head of an answer, and for each piece of it.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -149,55 +144,10 @@ fn continues(headers: &HeaderMap, at: u64) -> bool {
 }
 
 async fn ask(url: &Url, proxies: &Proxies, begun: &Begun) -> io::Result<Response<Incoming>> {
-    let host = url
-        .host_str()
-        .ok_or_else(|| io::Error::other("the URL has no host"))?
-        .to_owned();
-    let is_secure = url.scheme() == "https";
-    let port = url.port_or_known_default().unwrap_or(80);
-    let stream = proxies.connect(&host, port, is_secure).await?;
-    if !is_secure {
-        return talk(stream, url, &host, begun).await;
-    }
-    let name =
-        ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(io::Error::other)?;
-    let connector = TlsConnector::from(tls::config()?);
-    talk(connector.connect(name, stream).await?, url, &host, begun).await
-}
-
-async fn talk(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    url: &Url,
-    host: &str,
-    begun: &Begun,
-) -> io::Result<Response<Incoming>> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    drop(tokio::spawn(connection));
-    let path = url.query().map_or_else(
-        || url.path().to_owned(),
-        |query| format!("{}?{query}", url.path()),
-    );
-    let authority = url
-        .port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let mut request = Request::get(path)
-        .header(header::HOST, authority)
-        .header(
-            header::USER_AGENT,
-            concat!("qlc/", env!("CARGO_PKG_VERSION")),
-        )
-        .header(header::CONNECTION, "close");
-    if begun.bytes > 0
-        && let Some(tag) = &begun.tag
-    {
-        request = request
-            .header(header::RANGE, format!("bytes={}-", begun.bytes))
-            .header(header::IF_RANGE, tag);
-    }
-    let request = request.body(Body::empty()).map_err(io::Error::other)?;
-    sender.send_request(request).await.map_err(io::Error::other)
+    let range = format!("bytes={}-", begun.bytes);
+    let goes_on = begun.tag.as_deref().filter(|_| begun.bytes > 0);
+    let headers = goes_on.map(|tag| [(header::RANGE, range.as_str()), (header::IF_RANGE, tag)]);
+    http::send(url, proxies, headers.as_ref().map_or(&[], |both| &both[..])).await
 }
 
 /// Writes an answer behind the first `from` bytes.
