@@ -392,8 +392,8 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
             return Err(Error::new(
                 Kind::Io,
                 format!(
-                    "{partition}: {lost} times in succession it was not as it was found to be when it was to be published: others publish it, or \
-                     what stands in the place of its files is none; the next run adds what is missing"
+                    "{partition}: given up after {lost} attempts, because the partition changed before each could be published: \
+                     another process publishes it, or its data.parquet or meta.json is not a file; run again"
                 ),
             ));
         }

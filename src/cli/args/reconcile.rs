@@ -21,7 +21,8 @@ Examples:
 
 Files are known by their content: aggTrades, trades and klines of one minute of Binance, trades of
 Bybit, trades and aggregated trades of OKX; as zip, csv.gz or csv. NAME.CHECKSUM beside NAME is
-read as well. The exit code is 0 where all days are equal, and 6 where one differs.")]
+read as well. The exit code is 0 where all days are equal, 6 where one differs, and 1 where one
+is not proven or not compared.")]
 pub(crate) struct Reconcile {
     #[command(flatten)]
     pub(crate) days: Days,
