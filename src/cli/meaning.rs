@@ -155,12 +155,16 @@ pub(crate) fn reconcile(
             "name the days, as in --date 20260203 or --start 20260201 --end 20260228",
         ));
     };
-    let given = typed.with.iter().map(|text| reconcile::Given::parse(text));
+    let given = typed
+        .with
+        .iter()
+        .map(|text| reconcile::Given::parse(text).map_err(|e| Error::usage(format!("--with {e}"))));
     Ok(reconcile::Options {
         selection: selection(&typed.selection),
         start,
         end,
         given: given.collect::<Result<_>>()?,
+        published: settings.published.clone(),
         downloads: None,
         take: typed.take,
         memory_limit: settings.memory_limit,

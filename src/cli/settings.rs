@@ -12,12 +12,15 @@ mod near;
 mod section;
 mod told;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 pub(crate) use collecting::{Collecting, feeds};
 pub(crate) use file::CollectFile;
 use file::{BucketFile, File};
-pub(crate) use keys::{COLLECT, SECTION, TOP};
+pub(crate) use keys::{COLLECT, COLLECT_SECTION, RECONCILE, RECONCILE_SECTION, TOP};
 pub(crate) use near::nearest;
 pub(crate) use told::{Told, http_url};
 
@@ -28,7 +31,8 @@ use super::{
 use crate::{
     engine::budget::LEAST,
     error::{Error, Result},
-    model::size,
+    model::{partition::Exchange, size},
+    reconcile::Given,
     storage::{
         bucket::{BucketOptions, Variables},
         scratch,
@@ -66,6 +70,8 @@ pub(crate) struct Settings {
     /// What the file says of the collector, whose own flags are merged with it by
     /// [`Collecting::decide`].
     pub(crate) collect: CollectFile,
+    /// Where the files of each exchange are that it publishes.
+    pub(crate) published: BTreeMap<Exchange, Vec<Given>>,
 }
 
 impl Settings {
@@ -123,6 +129,7 @@ impl Settings {
             profile,
             told: Told::merge(global, file.told),
             collect: file.collect,
+            published: file.published,
         };
         scratch::put_unnamed_in(&settings.spill_dir);
         for (value, name) in settings.places() {

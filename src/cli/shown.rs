@@ -8,9 +8,12 @@ use url::Url;
 
 use super::{
     args::{Global, Sources},
-    settings::{self, COLLECT, Collecting, SECTION, Settings, TOP, http_url},
+    settings::{
+        self, COLLECT, COLLECT_SECTION, Collecting, RECONCILE, RECONCILE_SECTION, Settings, TOP,
+        http_url,
+    },
 };
-use crate::{error::Result, storage::spools::SpoolRoot};
+use crate::{error::Result, reconcile::Given, storage::spools::SpoolRoot};
 
 /// One setting. This is the object that `--format json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,7 +98,7 @@ pub(crate) fn shown(
         from: credentials.unwrap_or("none found").to_owned(),
     });
     for key in COLLECT {
-        let setting = format!("{SECTION}.{key}");
+        let setting = format!("{COLLECT_SECTION}.{key}");
         let typed = key == "endpoints" && !global.bucket.feeds().is_empty();
         let said = if typed {
             Some("flag --endpoint".to_owned())
@@ -109,6 +112,14 @@ pub(crate) fn shown(
             value: collect(key, collecting),
             setting,
             from,
+        });
+    }
+    for key in RECONCILE {
+        let setting = format!("{RECONCILE_SECTION}.{key}");
+        all.push(Shown {
+            value: published(key, settings),
+            from: line(&setting).unwrap_or_else(|| "default".to_owned()),
+            setting,
         });
     }
     Ok(all)
@@ -189,6 +200,19 @@ fn collect(key: &str, collecting: &Collecting) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// The URLs of an exchange's files.
+fn published(exchange: &str, settings: &Settings) -> Option<String> {
+    let given = settings.published.get(&exchange.parse().ok()?)?;
+    let urls: Vec<String> = given
+        .iter()
+        .filter_map(|one| match one {
+            Given::Url(url) => Some(masked(url)),
+            Given::File(_) | Given::Folder(_) => None,
+        })
+        .collect();
+    Some(urls.join(","))
 }
 
 /// A path, or a URL without what may be secret in it.

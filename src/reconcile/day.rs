@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Kind, Result},
     model::{
         date::Date,
-        partition::{Partition, Selection},
+        partition::{Exchange, Partition, Selection},
         reconcile::{ReconcileRecord, VenueFile},
     },
     storage::store::Store,
@@ -36,6 +36,8 @@ pub struct Options {
     pub end: Date,
     /// The venue's files.
     pub given: Vec<Given>,
+    /// Where the files of each exchange are, for where none are given.
+    pub published: BTreeMap<Exchange, Vec<Given>>,
     /// Where files of URLs are kept, and how they are fetched; absent where nothing is fetched.
     pub downloads: Option<Downloads>,
     /// Whether rows that only they have are put into the spool.
@@ -46,6 +48,16 @@ pub struct Options {
     pub spill_dir: PathBuf,
     /// The present instant.
     pub now: DateTime<Utc>,
+}
+
+impl Options {
+    /// The files of an exchange: what was given, else where its files are.
+    pub(super) fn given(&self, exchange: &Exchange) -> &[Given] {
+        if !self.given.is_empty() {
+            return &self.given;
+        }
+        self.published.get(exchange).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// What the archive holds of a day that can be compared.
@@ -131,13 +143,12 @@ impl Day<'_> {
 
     /// The venue's files about the day: those on this machine, and those that are fetched.
     pub(super) async fn files(&self) -> Result<Vec<PublishedFile>> {
-        let mut files = given::local(&self.options.given, self.partition, self.alone)?;
-        for one in &self.options.given {
-            let Given::Url(template) = one else { continue };
-            let Some(downloads) = &self.options.downloads else {
-                return Err(Error::usage(format!(
-                    "--with {template}: is a URL; add --download DIR to fetch it into that folder"
-                )));
+        let given = self.options.given(&self.partition.series.exchange);
+        let mut files = given::local(given, self.partition, self.alone)?;
+        for one in given {
+            // A URL without a folder for its file is refused before the first day.
+            let (Given::Url(template), Some(downloads)) = (one, &self.options.downloads) else {
+                continue;
             };
             let wire = given::spelling(&self.partition.series);
             for day in given::file_days(&self.partition.series, self.partition.date) {

@@ -53,15 +53,7 @@ impl Given {
     /// When there is no such file or folder, or the URL is none that can be asked for.
     pub fn parse(text: &str) -> Result<Self> {
         if text.contains("://") {
-            let plain = text.replace(['{', '}'], "");
-            let url = Url::parse(&plain)
-                .map_err(|e| Error::usage(format!("--with {text}: is no URL: {e}")))?;
-            if !["http", "https"].contains(&url.scheme()) {
-                return Err(Error::usage(format!(
-                    "--with {text}: only files, folders and URLs that begin with https:// or http:// can be read"
-                )));
-            }
-            return Ok(Self::Url(text.to_owned()));
+            return Self::url(text);
         }
         let path = PathBuf::from(text);
         if path.is_dir() {
@@ -70,9 +62,25 @@ impl Given {
             Ok(Self::File(path))
         } else {
             Err(Error::usage(format!(
-                "--with {text}: there is no such file or folder"
+                "{text}: there is no such file or folder"
             )))
         }
+    }
+
+    /// A URL, whatever the symbol and the day.
+    ///
+    /// # Errors
+    /// When it is none that can be asked for, or something else stands in braces.
+    pub fn url(text: &str) -> Result<Self> {
+        let example = filled(text, "BTCUSDT", "20260203".parse()?)?;
+        let url =
+            Url::parse(&example).map_err(|e| Error::usage(format!("{text}: is no URL: {e}")))?;
+        if !["http", "https"].contains(&url.scheme()) {
+            return Err(Error::usage(format!(
+                "{text}: only files, folders and URLs that begin with https:// or http:// can be read"
+            )));
+        }
+        Ok(Self::Url(text.to_owned()))
     }
 }
 
@@ -110,7 +118,7 @@ pub(super) fn filled(template: &str, wire: &str, day: Date) -> Result<String> {
     while let Some((before, after)) = rest.split_once('{') {
         let (name, behind) = after
             .split_once('}')
-            .ok_or_else(|| Error::usage(format!("--with {template}: a {{ has no }}")))?;
+            .ok_or_else(|| Error::usage(format!("{template}: a {{ has no }}")))?;
         text.push_str(before);
         let stands_for = match name {
             "SYMBOL" => wire.to_owned(),
@@ -124,7 +132,7 @@ pub(super) fn filled(template: &str, wire: &str, day: Date) -> Result<String> {
             "DD" => part(2),
             other => {
                 return Err(Error::usage(format!(
-                    "--with {template}: {{{other}}} stands for nothing; there are {{SYMBOL}}, {{symbol}}, {{YYYY-MM-DD}}, \
+                    "{template}: {{{other}}} stands for nothing; there are {{SYMBOL}}, {{symbol}}, {{YYYY-MM-DD}}, \
                      {{YYYYMMDD}}, {{YYYY-MM}}, {{YYYYMM}}, {{YYYY}}, {{MM}} and {{DD}}"
                 )));
             }
@@ -318,7 +326,13 @@ mod tests {
 
     #[test]
     fn only_what_can_be_read_is_given() {
-        for wrong in ["/no/such/place", "s3://bucket/x", "ftp://host/x"] {
+        for wrong in [
+            "/no/such/place",
+            "s3://bucket/x",
+            "ftp://host/x",
+            "https://",
+            "https://host/{DAY}.zip",
+        ] {
             assert!(Given::parse(wrong).is_err(), "{wrong}");
         }
         let url = "https://host/{SYMBOL}.zip";

@@ -36,7 +36,7 @@ use crate::{
     error::{Error, Kind, Result},
     model::{
         layout::{self, Placed},
-        partition::{Partition, Selection, Series, Stream},
+        partition::{Exchange, Partition, Selection, Series, Stream},
         reconcile::ReconcileRecord,
     },
     storage::{
@@ -63,6 +63,7 @@ pub async fn run(
     each: &mut (dyn FnMut(&ReconcileRecord) + Send),
 ) -> Result<()> {
     let partitions = partitions(archive, options).await?;
+    are_named(options, &partitions)?;
     if options.take {
         for partition in &partitions {
             has_place(spool, &partition.series)?;
@@ -86,6 +87,35 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+/// Fails where no files are named, or where they would have to be fetched unasked.
+fn are_named(options: &Options, partitions: &[Partition]) -> Result<()> {
+    let exchanges: BTreeSet<&Exchange> = partitions
+        .iter()
+        .map(|partition| &partition.series.exchange)
+        .collect();
+    let given = || exchanges.iter().flat_map(|one| options.given(one));
+    if let (Some(exchange), None) = (exchanges.first(), given().next()) {
+        return Err(Error::usage(format!(
+            "no files are named: {}",
+            how_to_name(exchange)
+        )));
+    }
+    let url = given().find_map(|one| match one {
+        Given::Url(url) => Some(url),
+        Given::File(_) | Given::Folder(_) => None,
+    });
+    match url {
+        Some(url) if options.downloads.is_none() => Err(Error::usage(format!(
+            "{url}: is a URL, and nothing is fetched unasked; add --download DIR to fetch it into that folder"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn how_to_name(exchange: &Exchange) -> String {
+    format!("add --with, or set {exchange} = \"https://…\" below [reconcile] of the configuration")
 }
 
 /// Fails where a spool cannot have the files of one more collector.
@@ -170,8 +200,15 @@ async fn reconcile(day: &Day<'_>, scratch: &Scratch) -> Result<Vec<ReconcileReco
     };
     let (known, unknown) = day.by_content(files).await?;
     if known.is_empty() {
+        let exchange = &day.partition.series.exchange;
         let why = match unknown.first() {
             Some(why) => why.clone(),
+            None if day.options.given(exchange).is_empty() => {
+                format!(
+                    "no files of {exchange} are named: {}",
+                    how_to_name(exchange)
+                )
+            }
             None => "no file that was given is of this symbol and day".to_owned(),
         };
         return Ok(vec![day.not_compared(why)]);

@@ -32,7 +32,8 @@ fn flags_beat_the_environment_and_the_environment_beats_the_file() {
     let path = file(
         &place,
         "# settings\nmemory_limit = \"1GB\"\nworkers = 3\nretries = 7\n\n[collect]\nsilence = \"9s\"\nexchange = [\"okx\"]\n\
-         [collect.endpoints]\n\"okx.public\" = \"ws://me:pass@127.0.0.1:1/x\"\n",
+         [collect.endpoints]\n\"okx.public\" = \"ws://me:pass@127.0.0.1:1/x\"\n\
+         [reconcile]\nbybit = \"https://me:pass@host/{SYMBOL}?key=1\"\nokx = [\"https://a/{DD}\", \"https://b/{DD}\"]\n",
     );
     let env = [
         ("QLC_CONFIG", path.as_str()),
@@ -73,6 +74,13 @@ fn flags_beat_the_environment_and_the_environment_beats_the_file() {
         "okx.public=ws://***@127.0.0.1:1/x",
         &line(9),
     );
+    check("reconcile.binance", "-", "default");
+    check(
+        "reconcile.bybit",
+        "https://***@host/%7BSYMBOL%7D?***",
+        &line(12),
+    );
+    check("reconcile.okx", "https://a/{DD},https://b/{DD}", &line(13));
     // For a person it is the same in a table.
     let _ = place
         .qlc_env(&["config", "show"], &env)

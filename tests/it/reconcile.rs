@@ -592,7 +592,10 @@ fn mistakes_say_what_to_type() {
             .ended(2)
             .says(words);
     };
-    check(&["--date", "20260203"], "--with");
+    check(
+        &["--date", "20260203"],
+        "no files are named: add --with, or set binance = \"https://…\" below [reconcile]",
+    );
     check(
         &["--with", "/no/such/file", "--date", "20260203"],
         "/no/such/file",
@@ -718,4 +721,53 @@ fn files_are_fetched_once_and_gone_on_with_where_they_broke_off() {
     assert_eq!(again[asked.len()..], [checksum], "{again:?}");
     let kept: Vec<String> = listing(&cache).into_keys().collect();
     assert_eq!(kept.len(), 2, "{kept:?}");
+}
+
+#[test]
+fn the_url_of_an_exchange_is_a_setting_and_nothing_is_fetched_unasked() {
+    let path = format!("/BTCUSDT/20260203/{FILE}");
+    let server = Server::new(&[(&path, csv(1..=500).into_bytes())], 0);
+    let place = recorded(1..=480);
+    let config = format!(
+        "[reconcile]\nbinance = \"http://{}/{{SYMBOL}}/{{YYYYMMDD}}/{{SYMBOL}}-aggTrades-{{YYYY-MM-DD}}.csv\"\n",
+        server.address
+    );
+    let config = place.put("qlc.toml", config.as_bytes());
+    let config = config.display().to_string();
+    let asked = [&["--config", &config], ASKED].concat();
+    let _ = place
+        .qlc(&asked)
+        .ended(2)
+        .says("/{SYMBOL}/{YYYYMMDD}/")
+        .says("--download");
+    assert!(server.asked.lock().unwrap().is_empty());
+    let cache = place.root().join("cache").display().to_string();
+    let fetched = [&asked[..], &["--download", &cache]].concat();
+    let ran = place.qlc(&fetched).ended(6);
+    assert_eq!(ran.json()[0]["only_theirs"], 20, "{ran}");
+    // What is typed holds alone.
+    let with = publish(&place, &[(FILE, csv(1..=480).as_bytes())]);
+    let with = with.display().to_string();
+    let _ = place
+        .qlc(&[&asked[..], &["--with", &with]].concat())
+        .ended(0);
+    // An exchange without a URL is told of, beside one that has it.
+    let _ = place.put(
+        "exchange=okx/stream=trade/symbol=btcusdt/2026-02-03_12-00-00.parquet",
+        &sealed(1..=10),
+    );
+    let _ = place.compact(&[]).ended(0);
+    let all = ["--config", &config, "reconcile", "--date", "20260203"];
+    let ran = place
+        .qlc(&[&all[..], &["--format", "json", "--download", &cache]].concat())
+        .ended(6);
+    let records = ran.json();
+    assert_eq!(records.len(), 2, "{ran}");
+    assert!(
+        records[1]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("no files of okx are named: add --with, or set okx ="),
+        "{ran}"
+    );
 }

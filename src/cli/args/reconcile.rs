@@ -18,6 +18,9 @@ Examples:
   qlc reconcile --exchange binance --symbol btcusdt --date 20260203 --with ./published --take
   qlc reconcile --exchange binance --date 20260203 --download ./published \\
     --with 'https://HOST/daily/aggTrades/{SYMBOL}/{SYMBOL}-aggTrades-{YYYY-MM-DD}.zip'
+  qlc reconcile --exchange binance --date 20260203 --download ./published
+
+The last one takes the URL of the configuration, below [reconcile].
 
 Files are known by their content: aggTrades, trades and klines of one minute of Binance, trades of
 Bybit, trades and aggregated trades of OKX; as zip, csv.gz or csv. NAME.CHECKSUM beside NAME is
@@ -30,8 +33,8 @@ pub(crate) struct Reconcile {
     pub(crate) selection: SelectionArgs,
     /// The venue's files: a file, a folder of files whose names tell symbol and day, or a URL in
     /// which {SYMBOL}, {symbol}, {YYYY-MM-DD}, {YYYYMMDD}, {YYYY}, {MM} and {DD} stand for what they
-    /// name; repeatable
-    #[arg(long, value_name = "FILE|D|URL", required = true)]
+    /// name; repeatable; without it, the URL of the exchange in the configuration, below [reconcile]
+    #[arg(long, value_name = "FILE|D|URL")]
     pub(crate) with: Vec<String>,
     /// Fetch the files of URLs, and their CHECKSUM files, into this folder; what is there is not
     /// fetched again unless its CHECKSUM has changed

@@ -4,6 +4,7 @@
 //! A folder with content that no demo made is refused, because its content would be removed.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -318,6 +319,7 @@ async fn a_hole(stage: &Stage<'_>) -> Result<Exit> {
         start: yesterday,
         end: yesterday,
         given: vec![reconcile::Given::parse(&with)?],
+        published: BTreeMap::new(),
         downloads: None,
         take: true,
         memory_limit: holed.memory_limit,

@@ -4,25 +4,24 @@
 //! Values go through the readers of the flags, so that both have the same ranges.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use toml::{Table, Value};
+use toml::Table;
 
-use super::{
-    keys,
-    section::{Section, noun},
-    told::Told,
-};
+use super::{keys, section::Section, told::Told};
 use crate::{
     cli::args::{
         Global, connections, duration, feed_time, keep_days, retries, workers, zstd_level,
     },
     error::{Error, Kind, Result},
     feed::{event, instrument::Wish, venue::Venue},
+    model::partition::Exchange,
+    reconcile::Given,
     storage::spools::Spools,
 };
 
@@ -39,6 +38,7 @@ pub(crate) struct File {
     pub(super) bucket: BucketFile,
     pub(super) told: Told,
     pub(super) collect: CollectFile,
+    pub(super) published: BTreeMap<Exchange, Vec<Given>>,
     /// Every key that is in it, with its line.
     pub(super) lines: Vec<(String, usize)>,
 }
@@ -119,27 +119,20 @@ impl File {
             ))
         })?;
         let lines = lines(text);
-        let of_collect = table.remove(keys::SECTION);
+        let of_collect = table.remove(keys::COLLECT_SECTION);
+        let of_reconcile = table.remove(keys::RECONCILE_SECTION);
         let top = Section {
             path,
             name: "",
             table,
         };
         top.knows(&keys::TOP)?;
-        let collect = match of_collect {
-            None => CollectFile::default(),
-            Some(Value::Table(table)) => CollectFile::of(&Section {
-                path,
-                name: "collect.",
-                table,
-            })?,
-            Some(other) => {
-                return Err(top.wrong(format!(
-                    "collect is {}, not a section; write [collect]",
-                    noun(&other)
-                )));
-            }
-        };
+        let collect = top
+            .section("collect.", of_collect)?
+            .map_or_else(|| Ok(CollectFile::default()), |of| CollectFile::of(&of))?;
+        let published = top
+            .section("reconcile.", of_reconcile)?
+            .map_or_else(|| Ok(BTreeMap::new()), |of| published(&of))?;
         Ok(Self {
             spool: top.spools("spool", "/opt/quantlab/spool")?,
             archive: top.place("archive", "s3://quantlab-compact")?,
@@ -171,6 +164,7 @@ impl File {
                 notify: top.text("notify", "https://hooks.example.org/qlc")?,
             },
             collect,
+            published,
             lines,
         })
     }
@@ -198,6 +192,23 @@ impl CollectFile {
             endpoints: section.urls("endpoints")?,
         })
     }
+}
+
+/// Where the files of each exchange are that it publishes.
+fn published(section: &Section<'_>) -> Result<BTreeMap<Exchange, Vec<Given>>> {
+    section.knows(&keys::RECONCILE)?;
+    let mut all = BTreeMap::new();
+    for exchange in keys::RECONCILE {
+        let given = section.each(
+            exchange,
+            "https://HOST/{SYMBOL}-{YYYY-MM-DD}.zip",
+            Given::url,
+        )?;
+        if !given.is_empty() {
+            let _ = all.insert(exchange.parse()?, given);
+        }
+    }
+    Ok(all)
 }
 
 /// The keys of a file that is TOML, as written in their sections, with their lines from 1.

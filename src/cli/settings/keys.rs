@@ -31,7 +31,7 @@ pub(crate) const TOP: [&str; 23] = [
 ];
 
 /// The section of the collector.
-pub(crate) const SECTION: &str = "collect";
+pub(crate) const COLLECT_SECTION: &str = "collect";
 
 /// The settings in it.
 pub(crate) const COLLECT: [&str; 13] = [
@@ -49,3 +49,9 @@ pub(crate) const COLLECT: [&str; 13] = [
     "listen",
     "endpoints",
 ];
+
+/// The section of what exchanges publish.
+pub(crate) const RECONCILE_SECTION: &str = "reconcile";
+
+/// The settings in it: exchanges.
+pub(crate) const RECONCILE: [&str; 3] = ["binance", "bybit", "okx"];

@@ -6,7 +6,7 @@ use std::{fmt, path::Path, str::FromStr};
 
 use toml::{Table, Value};
 
-use super::near::nearest;
+use super::{keys, near::nearest};
 use crate::{
     cli::args::feed_url,
     error::{Error, Result},
@@ -37,16 +37,35 @@ impl Section<'_> {
         let name = self.name;
         let hint = nearest(key, known.iter().copied())
             .map_or_else(String::new, |near| format!(" did you mean {name}{near}?"));
-        let section = if name.is_empty() {
-            ", and the section [collect]"
-        } else {
-            ""
+        let known = known.join(", ");
+        Err(self.wrong(match name.strip_suffix('.') {
+            Some(section) => format!(
+                "{name}{key} is not a setting;{hint} the settings of [{section}] are {known}"
+            ),
+            None => format!(
+                "{key} is not a setting;{hint} the settings are {known}, and the sections [{}] and [{}]",
+                keys::COLLECT_SECTION,
+                keys::RECONCILE_SECTION
+            ),
+        }))
+    }
+
+    /// A section of this one, which names its keys as `name` says.
+    pub(super) fn section(&self, name: &'static str, value: Option<Value>) -> Result<Option<Self>> {
+        let table = match value {
+            None => return Ok(None),
+            Some(Value::Table(table)) => table,
+            Some(other) => {
+                let noun = noun(&other);
+                let name = name.trim_end_matches('.');
+                return Err(self.wrong(format!("{name} is {noun}, not a section; write [{name}]")));
+            }
         };
-        Err(self.wrong(format!(
-            "{name}{key} is not a setting;{hint} the settings{} are {}{section}",
-            if name.is_empty() { "" } else { " of [collect]" },
-            known.join(", ")
-        )))
+        Ok(Some(Self {
+            path: self.path,
+            name,
+            table,
+        }))
     }
 
     pub(super) fn text(&self, key: &str, example: &str) -> Result<Option<String>> {
@@ -193,6 +212,22 @@ impl Section<'_> {
         }
     }
 
+    /// A text or a list of them, each read by `read`.
+    pub(super) fn each<T>(
+        &self,
+        key: &str,
+        example: &str,
+        read: impl Fn(&str) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let one = |text: &str| read(text).map_err(|e| self.in_key(key, &e));
+        match self.table.get(key) {
+            Some(Value::Array(all)) if all.iter().all(Value::is_str) => {
+                all.iter().filter_map(Value::as_str).map(one).collect()
+            }
+            _ => Ok(self.parsed(key, example, read)?.into_iter().collect()),
+        }
+    }
+
     /// Names with their URLs.
     pub(super) fn urls(&self, key: &str) -> Result<Vec<(String, String)>> {
         let wrong = |what: &str| {
@@ -222,7 +257,7 @@ impl Section<'_> {
 }
 
 /// What a value is, in words.
-pub(super) fn noun(value: &Value) -> &'static str {
+fn noun(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a text",
         Value::Integer(_) | Value::Float(_) => "a number",

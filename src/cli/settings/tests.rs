@@ -35,6 +35,7 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
         profile: None,
         told: Told::default(),
         collect: CollectFile::default(),
+        published: BTreeMap::new(),
     };
     assert_eq!(got, want);
     let bare = Settings::merge(
@@ -64,12 +65,12 @@ fn what_is_wrong_in_the_file_is_said_with_its_name() {
         "/etc/qlc/qlc.toml: memory-limit is not a setting; did you mean memory_limit? the settings are spool, \
          archive, memory_limit, spill_dir, workers, zstd_level, endpoint, region, profile, allow_http, path_style, \
          single_writer, request_timeout, connect_timeout, retries, retry_timeout, connections, multipart_above, \
-         part_size, keep_records, metrics_file, metrics_push, notify, and the section [collect]",
+         part_size, keep_records, metrics_file, metrics_push, notify, and the sections [collect] and [reconcile]",
     );
     check(
         "colour = 1",
         &format!(
-            "/etc/qlc/qlc.toml: colour is not a setting; the settings are {}, and the section [collect]",
+            "/etc/qlc/qlc.toml: colour is not a setting; the settings are {}, and the sections [collect] and [reconcile]",
             TOP.join(", ")
         ),
     );
@@ -246,12 +247,13 @@ fn the_file_to_install_has_every_setting_and_no_other() {
     });
     let all = file(&uncommented.collect::<Vec<_>>().join("\n")).unwrap();
     let mut got: Vec<&str> = all.lines.iter().map(|(key, _)| key.as_str()).collect();
-    got.retain(|key| *key != "collect" && !key.starts_with("collect.endpoints."));
-    let section = COLLECT.map(|key| format!("{SECTION}.{key}"));
-    let want: Vec<&str> = TOP
-        .into_iter()
-        .chain(section.iter().map(String::as_str))
-        .collect();
+    got.retain(|key| {
+        !["collect", "reconcile"].contains(key) && !key.starts_with("collect.endpoints.")
+    });
+    let collect = COLLECT.map(|key| format!("{COLLECT_SECTION}.{key}"));
+    let reconcile = RECONCILE.map(|key| format!("{RECONCILE_SECTION}.{key}"));
+    let sections = collect.iter().chain(&reconcile).map(String::as_str);
+    let want: Vec<&str> = TOP.into_iter().chain(sections).collect();
     assert_eq!(got, want);
     // What stands there as the usual value is the usual value.
     let usual = Settings::merge(
@@ -353,6 +355,53 @@ fn the_section_of_the_collector_is_read_like_its_flags() {
     );
     check("[collect]\nendpoints = 1", "collect.endpoints: is a number");
     check("collect = 1", "collect is a number, not a section");
+}
+
+#[test]
+fn the_files_of_an_exchange_have_a_url_or_several() {
+    let of = |text: &str| {
+        let all = file(text).unwrap().published;
+        all.get(&"okx".parse().unwrap())
+            .cloned()
+            .unwrap_or_default()
+    };
+    let url = |text: &str| Given::url(text).unwrap();
+    assert!(of("[reconcile]\nbybit = \"https://x/{SYMBOL}\"").is_empty());
+    assert_eq!(
+        of("[reconcile]\nokx = \"https://x/{SYMBOL},{DD}\""),
+        [url("https://x/{SYMBOL},{DD}")]
+    );
+    assert_eq!(
+        of("[reconcile]\nokx = [\"https://x/a\", \"https://x/b\"]"),
+        [url("https://x/a"), url("https://x/b")]
+    );
+    let check = |text: &str, want: &str| {
+        let said = file(text).unwrap_err().chain();
+        assert_eq!(said, format!("/etc/qlc/qlc.toml: {want}"), "{text}");
+    };
+    check(
+        "[reconcile]\nbinanse = \"https://x/\"",
+        "reconcile.binanse is not a setting; did you mean reconcile.binance? the settings of [reconcile] are binance, bybit, okx",
+    );
+    check(
+        "[reconcile]\nokx = 1",
+        "reconcile.okx is a number, not a text; write okx = \"https://HOST/{SYMBOL}-{YYYY-MM-DD}.zip\"",
+    );
+    check(
+        "[reconcile]\nokx = \"/data/okx\"",
+        "reconcile.okx: /data/okx: is no URL: relative URL without a base",
+    );
+    check(
+        "reconcile = \"https://x/\"",
+        "reconcile is a text, not a section; write [reconcile]",
+    );
+    let said = file("[reconcile]\nokx = \"https://x/{DAY}\"")
+        .unwrap_err()
+        .chain();
+    assert!(
+        said.contains("reconcile.okx: https://x/{DAY}: {DAY} stands for nothing"),
+        "{said}"
+    );
 }
 
 #[test]
