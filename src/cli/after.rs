@@ -17,7 +17,7 @@ use super::{
     account::{Account, peak_memory},
     args::{Command, Typed},
     exit::Exit,
-    settings::{self, Told},
+    settings::Told,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -26,7 +26,7 @@ use crate::{
 
 /// Tells whoever the settings name how the command ended.
 pub(crate) fn tell(typed: &Typed, account: &Account, began: DateTime<Utc>, exit: Exit) {
-    let (Some(command), told) = (heard(&typed.command), settings::told(&typed.global)) else {
+    let (Some(command), told) = (heard(&typed.command), Told::of(&typed.global)) else {
         return;
     };
     if told == Told::default() {

@@ -6,11 +6,12 @@
 use chrono::{DateTime, Utc};
 
 use super::{
+    args::nearest,
     args::{
         Chosen, Clean, Compact, Covered, Days, Import, ModeName, OutputFormat, Prune, Query,
         Reconcile, SelectionArgs, Verify,
     },
-    settings::{Settings, nearest},
+    settings::Settings,
 };
 use crate::{
     clean, compact,
@@ -211,7 +212,7 @@ pub(crate) fn prune(
     Ok(prune::Options {
         selection: selection(&typed.selection),
         keep_days: typed.keep_days,
-        keep_records: typed.retention.keep_records.or(settings.keep_records),
+        keep_records: typed.retention.keep_records,
         now,
         spill_dir: settings.spill_dir.clone(),
         dry_run: typed.dry_run,

@@ -7,13 +7,10 @@ use serde::Serialize;
 use url::Url;
 
 use super::{
-    args::{Global, Sources},
-    settings::{
-        self, COLLECT, COLLECT_SECTION, Collecting, RECONCILE, RECONCILE_SECTION, Settings, TOP,
-        http_url,
-    },
+    args::{self, Collect, ConfigShow, Global, Sources},
+    settings::{Settings, http_url},
 };
-use crate::{error::Result, reconcile::Given, storage::spools::SpoolRoot};
+use crate::{reconcile::Given, storage::spools::SpoolRoot};
 
 /// One setting. This is the object that `--format json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,35 +23,29 @@ pub(crate) struct Shown {
     pub(crate) from: String,
 }
 
-/// All settings in the order of the configuration file. `sources` tells of the flags of the
-/// collector, which have names that others have too; `has_keys` whether the environment has the
-/// keys of a bucket.
-///
-/// # Errors
-/// When the configuration file cannot be read any more.
+/// All settings. `typed` and `collect` are the arguments of this command and of `qlc collect`,
+/// `sources` tells where the latter come from; `has_keys` whether the environment has the keys of
+/// a bucket.
 pub(crate) fn shown(
     global: &Global,
     settings: &Settings,
-    collecting: &Collecting,
+    typed: &ConfigShow,
+    collect: &Collect,
     sources: &Sources,
     has_keys: bool,
-) -> Result<Vec<Shown>> {
-    let lines = settings::lines(global)?;
+) -> Vec<Shown> {
+    let lines = &global.file.lines;
     let path = global
         .config
         .as_ref()
         .map(|path| path.display().to_string())
         .unwrap_or_default();
-    let line = |key: &str| {
-        let exact = lines
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, line)| format!("{path}, line {line}"));
-        exact.or_else(|| {
-            let below = format!("{key}.");
-            let (_, line) = lines.iter().find(|(name, _)| name.starts_with(&below))?;
-            Some(format!("{path}, line {line}"))
-        })
+    let line = |name: &str| {
+        let below = format!("{name}.");
+        let exact = lines.iter().find(|(known, _)| known == name);
+        let (_, line) =
+            exact.or_else(|| lines.iter().find(|(known, _)| known.starts_with(&below)))?;
+        Some(format!("{path}, line {line}"))
     };
     let of = |sources: &Sources, id: &str| {
         if sources.typed.iter().any(|typed| typed == id) {
@@ -63,26 +54,36 @@ pub(crate) fn shown(
         let (_, variable) = sources.environment.iter().find(|(name, _)| name == id)?;
         Some(format!("environment {variable}"))
     };
-    let mut all = Vec::new();
-    for key in TOP {
-        let value = top(key, settings);
-        // The flag --endpoint also moves feeds, which is another setting.
-        let said = if key == "endpoint" && global.bucket.store().is_none() {
-            None
-        } else {
-            of(&global.sources, key)
+    let mut all: Vec<Shown> = Vec::new();
+    for setting in args::names(&args::grammar()) {
+        let (value, said) = match setting.split_once('.') {
+            // The flag --endpoint names the store, and moves feeds as well.
+            None if setting == "endpoint" && global.bucket.store().is_none() => {
+                (top(&setting, settings, typed), None)
+            }
+            None => (
+                top(&setting, settings, typed),
+                of(&global.sources, &setting),
+            ),
+            Some(("reconcile", exchange)) => (published(exchange, settings), None),
+            Some((_, "endpoints")) => {
+                let moved =
+                    (!global.bucket.feeds().is_empty()).then(|| "flag --endpoint".to_owned());
+                (of_collect("endpoints", collect), moved)
+            }
+            Some((_, key)) => (of_collect(key, collect), of(sources, key)),
         };
         let of_profile = || {
-            let named = settings.bucket.credentials.is_some() || global.bucket.profile.is_some();
-            (["endpoint", "region"].contains(&key) && value.is_some() && named)
-                .then(|| "profile".to_owned())
+            let named = settings.bucket.credentials.is_some() || settings.profile.is_some();
+            let may = ["endpoint", "region"].contains(&setting.as_str());
+            (may && value.is_some() && named).then(|| "profile".to_owned())
         };
         let from = said
-            .or_else(|| line(key))
+            .or_else(|| line(&setting))
             .or_else(of_profile)
             .unwrap_or_else(|| "default".to_owned());
         all.push(Shown {
-            setting: key.to_owned(),
+            setting,
             value,
             from,
         });
@@ -97,35 +98,10 @@ pub(crate) fn shown(
         value: credentials.map(|_| "***".to_owned()),
         from: credentials.unwrap_or("none found").to_owned(),
     });
-    for key in COLLECT {
-        let setting = format!("{COLLECT_SECTION}.{key}");
-        let typed = key == "endpoints" && !global.bucket.feeds().is_empty();
-        let said = if typed {
-            Some("flag --endpoint".to_owned())
-        } else {
-            of(sources, key)
-        };
-        let from = said
-            .or_else(|| line(&setting))
-            .unwrap_or_else(|| "default".to_owned());
-        all.push(Shown {
-            value: collect(key, collecting),
-            setting,
-            from,
-        });
-    }
-    for key in RECONCILE {
-        let setting = format!("{RECONCILE_SECTION}.{key}");
-        all.push(Shown {
-            value: published(key, settings),
-            from: line(&setting).unwrap_or_else(|| "default".to_owned()),
-            setting,
-        });
-    }
-    Ok(all)
+    all
 }
 
-fn top(key: &str, settings: &Settings) -> Option<String> {
+fn top(key: &str, settings: &Settings, typed: &ConfigShow) -> Option<String> {
     let (bucket, told) = (&settings.bucket, &settings.told);
     let time = |time| humantime::format_duration(time).to_string();
     Some(match key {
@@ -150,6 +126,7 @@ fn top(key: &str, settings: &Settings) -> Option<String> {
         "spill_dir" => settings.spill_dir.display().to_string(),
         "workers" => settings.workers.to_string(),
         "zstd_level" => settings.zstd_level?.to_string(),
+        "cluster" => masked(typed.on.cluster.as_ref()?),
         "endpoint" => masked(bucket.endpoint.as_ref()?),
         "region" => bucket.region.clone()?,
         "profile" => settings.profile.clone()?,
@@ -163,7 +140,7 @@ fn top(key: &str, settings: &Settings) -> Option<String> {
         "connections" => bucket.connections.to_string(),
         "multipart_above" => bucket.multipart_above.to_string(),
         "part_size" => bucket.part_bytes.to_string(),
-        "keep_records" => settings.keep_records?.to_string(),
+        "keep_records" => typed.retention.keep_records?.to_string(),
         "metrics_file" => told.metrics_file.as_ref()?.display().to_string(),
         "metrics_push" => masked(told.metrics_push.as_ref()?),
         "notify" => host_only(told.notify.as_ref()?),
@@ -171,25 +148,25 @@ fn top(key: &str, settings: &Settings) -> Option<String> {
     })
 }
 
-fn collect(key: &str, collecting: &Collecting) -> Option<String> {
+fn of_collect(key: &str, typed: &Collect) -> Option<String> {
     fn names<T: ToString>(all: &[T]) -> Option<String> {
         (!all.is_empty()).then(|| all.iter().map(T::to_string).collect::<Vec<_>>().join(","))
     }
     let time = |time| humantime::format_duration(time).to_string();
-    let feeds = &collecting.feeds;
+    let feeds = &typed.feeds;
     Some(match key {
         "exchange" => names(&feeds.exchange)?,
         "symbol" => names(&feeds.symbol)?,
         "stream" => names(&feeds.stream)?,
-        "commit_every" => time(collecting.commit_every),
-        "rotate_after" => time(collecting.rotate_after),
-        "rotate_size" => collecting.rotate_size.to_string(),
-        "memory_limit" => collecting.memory_limit.to_string(),
-        "renew_after" => time(collecting.renew_after),
-        "silence" => time(collecting.silence),
-        "retry_cap" => time(collecting.retry_cap),
-        "relist_every" => time(collecting.relist_every),
-        "listen" => collecting.listen?.to_string(),
+        "commit_every" => time(typed.commit_every),
+        "rotate_after" => time(typed.rotate_after),
+        "rotate_size" => typed.rotate_size.to_string(),
+        "memory_limit" => typed.memory_limit.to_string(),
+        "renew_after" => time(typed.renew_after),
+        "silence" => time(typed.silence),
+        "retry_cap" => time(typed.retry_cap),
+        "relist_every" => time(typed.relist_every),
+        "listen" => typed.listen?.to_string(),
         "endpoints" => {
             let all: Vec<_> = feeds
                 .endpoint

@@ -142,7 +142,7 @@ fn place(text: &str) -> Result<Endpoint> {
 ///
 /// # Errors
 /// When it is not a number with a unit, or nothing at all.
-pub(crate) fn duration(text: &str) -> Result<Duration> {
+fn duration(text: &str) -> Result<Duration> {
     let spelt = || {
         Error::usage(format!(
             "{text:?} is not a time: write a number and a unit, as in 500ms, 30s or 3m"
@@ -162,7 +162,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration> {
 ///
 /// # Errors
 /// When it is not a number from 0 to 100.
-pub(crate) fn retries(text: &str) -> Result<usize> {
+fn retries(text: &str) -> Result<usize> {
     text.parse()
         .ok()
         .filter(|n| *n <= 100)
@@ -173,7 +173,7 @@ pub(crate) fn retries(text: &str) -> Result<usize> {
 ///
 /// # Errors
 /// When it is not a number from 2 to 1024.
-pub(crate) fn connections(text: &str) -> Result<usize> {
+fn connections(text: &str) -> Result<usize> {
     text.parse()
         .ok()
         .filter(|n| (2..=1024).contains(n))

@@ -33,13 +33,14 @@ pub(crate) struct Feeds {
     )]
     pub(crate) symbol: Vec<Wish>,
     /// A stream: bbo, trade, mark_price, funding, open_interest, liquidation or instrument;
-    /// repeatable [default: bbo,trade,mark_price,funding]
+    /// repeatable
     #[arg(
         long,
         value_name = "NAME",
         value_delimiter = ',',
         help_heading = "Feeds",
         env = "QLC_COLLECT_STREAM",
+        default_value = "bbo,trade,mark_price,funding",
         hide_env_values = true
     )]
     pub(crate) stream: Vec<Kind>,
@@ -64,40 +65,40 @@ pub(crate) struct Collect {
     #[command(flatten)]
     pub(crate) feeds: Feeds,
     /// Interval at which events are committed to the write-ahead log: at most so much is lost in a
-    /// crash [default: 500ms]
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_COMMIT_EVERY",
+    /// crash
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_COMMIT_EVERY", default_value = "500ms",
         hide_env_values = true)]
-    pub(crate) commit_every: Option<Duration>,
+    pub(crate) commit_every: Duration,
     /// Seal a spool file when it is this old; with many series, those of quiet ones later; at
-    /// midnight UTC in any case [default: 5m]
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_ROTATE_AFTER",
+    /// midnight UTC in any case
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Files", env = "QLC_COLLECT_ROTATE_AFTER", default_value = "5m",
         hide_env_values = true)]
-    pub(crate) rotate_after: Option<Duration>,
-    /// Seal a spool file when its rows take so much memory [default: 64MB]
-    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Files", env = "QLC_COLLECT_ROTATE_SIZE",
+    pub(crate) rotate_after: Duration,
+    /// Seal a spool file when its rows take so much memory
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Files", env = "QLC_COLLECT_ROTATE_SIZE", default_value = "64MB",
         hide_env_values = true)]
-    pub(crate) rotate_size: Option<u64>,
-    /// Memory for rows that are not sealed yet [default: 512MB]
-    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Files", env = "QLC_COLLECT_MEMORY_LIMIT",
+    pub(crate) rotate_size: u64,
+    /// Memory for rows that are not sealed yet
+    #[arg(long, value_name = "SIZE", value_parser = crate::model::size::parse, help_heading = "Files", env = "QLC_COLLECT_MEMORY_LIMIT", default_value = "512MB",
         hide_env_values = true)]
-    pub(crate) memory_limit: Option<u64>,
-    /// Replace a connection, without a hole, when it is this old [default: 23h]
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_RENEW_AFTER",
+    pub(crate) memory_limit: u64,
+    /// Replace a connection, without a hole, when it is this old
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_RENEW_AFTER", default_value = "23h",
         hide_env_values = true)]
-    pub(crate) renew_after: Option<Duration>,
-    /// Give up a connection that is silent for so long although it was pinged [default: 45s]
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_SILENCE",
+    pub(crate) renew_after: Duration,
+    /// Give up a connection that is silent for so long although it was pinged
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_SILENCE", default_value = "45s",
         hide_env_values = true)]
-    pub(crate) silence: Option<Duration>,
-    /// The longest wait between attempts to connect, until many have failed in a row [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_RETRY_CAP",
+    pub(crate) silence: Duration,
+    /// The longest wait between attempts to connect, until many have failed in a row
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connections", env = "QLC_COLLECT_RETRY_CAP", default_value = "30s",
         hide_env_values = true)]
-    pub(crate) retry_cap: Option<Duration>,
+    pub(crate) retry_cap: Duration,
     /// Read the exchanges' lists of instruments again at this interval: new instruments are
-    /// collected, delisted ones end [default: 1h]
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Feeds", env = "QLC_COLLECT_RELIST_EVERY",
+    /// collected, delisted ones end
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Feeds", env = "QLC_COLLECT_RELIST_EVERY", default_value = "1h",
         hide_env_values = true)]
-    pub(crate) relist_every: Option<Duration>,
+    pub(crate) relist_every: Duration,
     /// End after this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) duration: Option<Duration>,
@@ -187,7 +188,7 @@ fn speed(text: &str) -> Result<Speed> {
 ///
 /// # Errors
 /// When it is not that, or no URL of a WebSocket (of requests, where the name ends in `.rest`).
-pub(crate) fn endpoint(text: &str) -> Result<(String, String)> {
+pub(super) fn endpoint(text: &str) -> Result<(String, String)> {
     let begins = |url: &str, with: [&str; 2]| with.iter().any(|scheme| url.starts_with(scheme));
     let is_rest = |name: &str| {
         name.rsplit_once('.')
@@ -210,7 +211,7 @@ pub(crate) fn endpoint(text: &str) -> Result<(String, String)> {
 ///
 /// # Errors
 /// When it is not a number with one of these units, or nothing at all.
-pub(crate) fn time(text: &str) -> Result<Duration> {
+fn time(text: &str) -> Result<Duration> {
     let wrong = || Error::usage("write a time above 0 with its unit, as in 250ms, 30s, 5m or 23h");
     let split = text
         .find(|c: char| !(c.is_ascii_digit() || c == '.'))

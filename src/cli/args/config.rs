@@ -2,7 +2,10 @@
 
 use clap::{Args, Subcommand};
 
-use super::shared::{Format, Resources, Retention, Tuning};
+use super::{
+    cluster::OnCluster,
+    shared::{Format, Resources, Retention, Tuning},
+};
 
 /// `qlc config`
 #[derive(Debug, Args)]
@@ -33,6 +36,8 @@ pub(crate) struct ConfigShow {
     pub(crate) resources: Resources,
     #[command(flatten)]
     pub(crate) retention: Retention,
+    #[command(flatten)]
+    pub(crate) on: OnCluster,
     /// The form of the output: text, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) format: Format,

@@ -15,7 +15,9 @@ mod collect;
 mod compact;
 mod config;
 mod doctor;
+mod file;
 mod import;
+mod near;
 mod pages;
 mod prune;
 mod quarantine;
@@ -31,24 +33,24 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::version;
 
-pub(crate) use bucket::{BucketArgs, connections, duration, retries};
+pub(crate) use bucket::BucketArgs;
 pub(crate) use clean::Clean;
 pub(crate) use cluster::Cluster;
 #[cfg(feature = "cluster")]
 pub(crate) use cluster::{ClusterVerb, ExecutorTyped, SchedulerTyped};
-pub(crate) use collect::{
-    Collect, Feeds, Record, Replay, Speed, endpoint as feed_url, time as feed_time,
-};
+pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed};
 pub(crate) use compact::{Compact, ModeName, SelectionArgs};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};
 pub(crate) use doctor::Doctor;
+pub(crate) use file::{File, names};
 pub(crate) use import::Import;
+pub(crate) use near::nearest;
 pub(crate) use pages::{FIRST_SCREEN, GROUPS};
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
 pub(crate) use query::{OutputFormat, Query};
 pub(crate) use reconcile::Reconcile;
-pub(crate) use shared::{Days, Format, Resources, Tuning, keep_days, workers, zstd_level};
+pub(crate) use shared::{Days, Format, Resources, Tuning, Usual};
 pub(crate) use status::{Covered, Report, Status};
 pub(crate) use verify::Verify;
 
@@ -136,6 +138,15 @@ pub(crate) struct Global {
     pub(crate) notify: Option<String>,
     #[command(flatten)]
     pub(crate) bucket: BucketArgs,
+    /// What the configuration file says beside the defaults of arguments.
+    #[arg(skip)]
+    pub(crate) file: File,
+    /// What is wrong with that file. It is said by whoever needs a setting: help, for one, does not.
+    #[arg(skip)]
+    pub(crate) wrong: Option<String>,
+    /// What holds for a command that lacks these arguments.
+    #[arg(skip)]
+    pub(crate) usual: Usual,
     /// Whether the archive was typed, and does not come from the environment.
     #[arg(skip)]
     pub(crate) archive_was_typed: bool,
@@ -295,21 +306,53 @@ pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, cl
     if line.iter().skip(1).eq(["help", "options"].iter()) {
         return Err(pages::options(&grammar()));
     }
-    let named = spools(&line);
-    let matches = pages::presented(deaf_to_empty(grammar())).try_get_matches_from(line)?;
+    let grammar = grammar();
+    let matches = pages::presented(deaf_to_empty(grammar.clone())).try_get_matches_from(&line)?;
+    let file = match matches.get_one::<PathBuf>("config") {
+        Some(path) => File::read(path, &grammar),
+        None => Ok(File::default()),
+    };
+    match file {
+        Ok(file) => with_file(&line, grammar, file),
+        Err(error) => {
+            let mut typed = with_file(&line, grammar, File::default())?;
+            typed.global.wrong = Some(error.chain());
+            Ok(typed)
+        }
+    }
+}
+
+/// Reads the command line, where the configuration file says this.
+fn with_file(line: &[OsString], grammar: clap::Command, file: File) -> Result<Typed, clap::Error> {
+    let grammar = pages::presented(deaf_to_empty(file.as_defaults(grammar)));
+    let matches = grammar.try_get_matches_from(line)?;
     let mut typed = <Typed as clap::FromArgMatches>::from_arg_matches(&matches)?;
     typed.global.sources = sources(&matches);
+    typed.global.usual = Usual::read(|usual| deaf_to_empty(file.as_defaults(usual)))?;
+    let named = spools(line);
     if !named.is_empty() {
         typed.global.spool = named;
     }
     typed.global.archive_was_typed = typed.global.sources.typed.iter().any(|id| id == "archive");
-    let moved = typed.global.bucket.feeds();
+    // The later of two entries for one name holds.
+    let moved = [&file.feeds[..], &typed.global.bucket.feeds()].concat();
+    typed.global.file = file;
     match &mut typed.command {
         Command::Collect(collect) => collect.feeds.endpoint = moved,
         Command::Record(record) => record.feeds.endpoint = moved,
         _ => {}
     }
     Ok(typed)
+}
+
+/// Reads a line without the program's name, beside a configuration file with this text.
+#[cfg(test)]
+pub(crate) fn read_beside(file: &str, line: &str) -> crate::error::Result<Typed> {
+    let grammar = grammar();
+    let file = File::parse(file, std::path::Path::new("/etc/qlc/qlc.toml"), &grammar)?;
+    let words = std::iter::once("qlc").chain(line.split_whitespace());
+    let line: Vec<OsString> = words.map(OsString::from).collect();
+    with_file(&line, grammar, file).map_err(|e| crate::error::Error::usage(usage_line(&e, &line)))
 }
 
 /// All spools on the line, before and after the command: of those before it the grammar keeps none

@@ -3,12 +3,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Command, FromArgMatches, ValueEnum};
 
-use crate::{
-    error::{Error, Result},
-    model::date::Date,
-};
+use crate::{error::Error, model::date::Date};
 
 /// A range of days, both ends included; open where an end is not named.
 #[derive(Debug, Clone, Copy, Default, Args)]
@@ -43,16 +40,6 @@ pub(crate) struct Resources {
     pub(crate) spill_dir: Option<PathBuf>,
 }
 
-impl Resources {
-    /// Those of a command that has no memory limit.
-    pub(crate) fn with_spill_dir(dir: Option<&PathBuf>) -> Self {
-        Self {
-            memory_limit: None,
-            spill_dir: dir.cloned(),
-        }
-    }
-}
-
 /// What of the collector's records a pruning keeps; it can be in the configuration file too.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Retention {
@@ -84,11 +71,40 @@ pub(crate) struct Tuning {
     pub(crate) zstd_level: Option<i32>,
 }
 
+/// What holds for a command that has no flags of these.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Usual {
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+    #[command(flatten)]
+    pub(crate) tuning: Tuning,
+}
+
+impl Usual {
+    /// Reads the environment, and the defaults that `of` gives the arguments.
+    ///
+    /// # Errors
+    /// clap's own, of a variable that is wrong.
+    pub(super) fn read(of: impl FnOnce(Command) -> Command) -> Result<Self, clap::Error> {
+        let grammar = of(Self::augment_args(Command::new("qlc").no_binary_name(true)));
+        let nothing: [&str; 0] = [];
+        Self::from_arg_matches(&grammar.try_get_matches_from(nothing)?)
+    }
+
+    /// The resources of a command that has a flag for its spill folder alone.
+    pub(crate) fn with_spill_dir(&self, dir: Option<&PathBuf>) -> Resources {
+        Resources {
+            spill_dir: dir.cloned(),
+            ..self.resources.clone()
+        }
+    }
+}
+
 /// A UTC day, from a text with or without dashes.
 ///
 /// # Errors
 /// When it is none.
-pub(crate) fn day(text: &str) -> Result<Date> {
+pub(crate) fn day(text: &str) -> Result<Date, Error> {
     let digits = match text.split('-').collect::<Vec<_>>().as_slice() {
         [year, month, day] if (year.len(), month.len(), day.len()) == (4, 2, 2) => {
             format!("{year}{month}{day}")
@@ -106,7 +122,7 @@ pub(crate) fn day(text: &str) -> Result<Date> {
 ///
 /// # Errors
 /// When it is not a number from 1 to 1024.
-pub(crate) fn workers(text: &str) -> Result<usize> {
+pub(super) fn workers(text: &str) -> Result<usize, Error> {
     text.parse()
         .ok()
         .filter(|n| (1..=1024).contains(n))
@@ -117,7 +133,7 @@ pub(crate) fn workers(text: &str) -> Result<usize> {
 ///
 /// # Errors
 /// When it is not a number from 1 to 22.
-pub(crate) fn zstd_level(text: &str) -> Result<i32> {
+fn zstd_level(text: &str) -> Result<i32, Error> {
     text.parse()
         .ok()
         .filter(|n| (1..=22).contains(n))
@@ -128,7 +144,7 @@ pub(crate) fn zstd_level(text: &str) -> Result<i32> {
 ///
 /// # Errors
 /// When it is not a number from 0 to 36500.
-pub(crate) fn keep_days(text: &str) -> Result<u32> {
+fn keep_days(text: &str) -> Result<u32, Error> {
     text.parse()
         .ok()
         .filter(|n| *n <= 36_500)

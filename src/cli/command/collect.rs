@@ -8,12 +8,7 @@ use tokio::sync::watch;
 use super::{feeds, stores};
 use crate::{
     cli::{
-        args::Collect,
-        console::Console,
-        exit::Exit,
-        settings::{Collecting, Settings},
-        show,
-        signals::Signals,
+        args::Collect, console::Console, exit::Exit, settings::Settings, show, signals::Signals,
     },
     collect::{
         self, Keeping, Options, Status, serve,
@@ -36,7 +31,6 @@ pub(super) async fn run(
     console: &Console,
     signals: &Signals,
 ) -> Result<Exit> {
-    let decided = Collecting::decide(typed, &settings.collect)?;
     let Some(place) = settings.spool.only() else {
         return Err(Error::usage(format!(
             "a collector writes to one spool, and these are several ({}): name its own, as in qlc collect --spool {}",
@@ -58,26 +52,26 @@ pub(super) async fn run(
     };
     let cache = spool.local_path(layout::FEED);
     let chosen = tokio::select! {
-        chosen = feeds::chosen(&decided.feeds, cache, is_known, console) => chosen?,
+        chosen = feeds::chosen(&typed.feeds, cache, is_known, console) => chosen?,
         () = signals.stopped() => return Ok(Exit::Done),
     };
     let options = Options {
         spool,
         wanted: chosen.wanted,
         catalogue: chosen.catalogue,
-        relist_every: decided.relist_every,
-        commit_every: decided.commit_every,
-        rotate_after: decided.rotate_after,
-        rotate_bytes: decided.rotate_size,
-        memory_limit: decided.memory_limit,
+        relist_every: typed.relist_every,
+        commit_every: typed.commit_every,
+        rotate_after: typed.rotate_after,
+        rotate_bytes: typed.rotate_size,
+        memory_limit: typed.memory_limit,
         keeping: Keeping {
             backoff: Backoff {
-                cap: decided.retry_cap,
-                first: Backoff::USUAL.first.min(decided.retry_cap),
+                cap: typed.retry_cap,
+                first: Backoff::USUAL.first.min(typed.retry_cap),
                 ..Backoff::USUAL
             },
-            renew_after: decided.renew_after,
-            silence: decided.silence,
+            renew_after: typed.renew_after,
+            silence: typed.silence,
             seed: rand::random(),
             clock: now_ns,
         },
@@ -86,7 +80,7 @@ pub(super) async fn run(
     };
     let (told, status) = watch::channel(Arc::new(Status::default()));
     let (gone, over) = watch::channel(());
-    let server = match decided.listen {
+    let server = match typed.listen {
         None => None,
         Some(address) => {
             let listener = serve::bind(address).await?;

@@ -7,7 +7,7 @@ use crate::{
         args::{self, Command, ConfigShow, Global},
         console::{Console, Look},
         exit::Exit,
-        settings::{Collecting, Settings},
+        settings::Settings,
         show,
         shown::shown,
     },
@@ -23,27 +23,25 @@ pub(super) fn show(
 ) -> Result<Exit> {
     // The collector's settings have flags of their own, which this command does not have: what its
     // environment and the file say is what `qlc collect` alone would hear.
-    let line = ["qlc", "collect"].map(OsString::from);
+    let mut line = ["qlc", "collect"].map(OsString::from).to_vec();
+    if let Some(path) = &global.config {
+        line.extend(["--config".into(), path.clone().into_os_string()]);
+    }
     let read =
         args::read(line.iter().cloned()).map_err(|e| Error::usage(args::usage_line(&e, &line)))?;
     let Command::Collect(mut collect) = read.command else {
         return Err(Error::new(Kind::Internal, "`qlc collect` is no collect"));
     };
-    collect.feeds.endpoint = global.bucket.feeds();
-    let collecting = Collecting::merge(&collect, &settings.collect);
+    collect.feeds.endpoint.extend(global.bucket.feeds());
     let has_keys = std::env::var_os("AWS_ACCESS_KEY_ID").is_some_and(|key| !key.is_empty());
-    let keep_records = typed.retention.keep_records.or(settings.keep_records);
-    let settings = &Settings {
-        keep_records,
-        ..settings.clone()
-    };
     let all = shown(
         global,
         settings,
-        &collecting,
+        typed,
+        &collect,
         &read.global.sources,
         has_keys,
-    )?;
+    );
     let mut out = console.out();
     out.list(typed.format, &all, || {
         show::settings(&all, Look::of_stdout())

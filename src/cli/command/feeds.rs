@@ -20,17 +20,34 @@ pub(super) struct Chosen {
     pub(super) wanted: Vec<Wanted>,
 }
 
+fn present(feeds: &Feeds) -> Result<()> {
+    for (name, empty, example) in [
+        ("exchange", feeds.exchange.is_empty(), "binance"),
+        ("symbol", feeds.symbol.is_empty(), "btcusdt"),
+    ] {
+        if empty {
+            return Err(Error::usage(format!(
+                "no {name} is named: say --{name} {example}, QLC_COLLECT_{}, or {name} = [\"{example}\"] below [collect] of \
+                 the configuration",
+                name.to_ascii_uppercase()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Chooses the feeds. `cache` is where lists are kept; `is_known` tells whether a series has been
 /// collected before.
 ///
 /// # Errors
-/// When a name is in no list, or a list is needed and cannot be had.
+/// When no exchange or no symbol is named, a name is in no list, or a list is needed and cannot be had.
 pub(super) async fn chosen(
     feeds: &Feeds,
     cache: Option<PathBuf>,
     is_known: impl Fn(&Wanted) -> bool,
     console: &Console,
 ) -> Result<Chosen> {
+    present(feeds)?;
     let catalogue = Catalogue {
         venues: feeds.exchange.clone(),
         wishes: feeds.symbol.clone(),

@@ -57,9 +57,10 @@ pub(crate) async fn run(
         Ok(settings)
     };
     // Most commands compact nothing, and many hold nothing in memory that a limit would be about.
-    let within = |resources: &Resources| decide(resources, &Tuning::default());
-    let staged = |spill_dir: Option<&PathBuf>| within(&Resources::with_spill_dir(spill_dir));
-    let plain = || Settings::decide(&typed.global, &Resources::default(), &Tuning::default());
+    let usual = &typed.global.usual;
+    let within = |resources: &Resources| decide(resources, &usual.tuning);
+    let staged = |spill_dir: Option<&PathBuf>| within(&usual.with_spill_dir(spill_dir));
+    let plain = || Settings::decide(&typed.global, &usual.resources, &usual.tuning);
     let archive_was_typed = typed.global.archive_was_typed;
     match &typed.command {
         Command::Compact(typed) => {
@@ -104,7 +105,9 @@ pub(crate) async fn run(
             )
             .await
         }
-        Command::Quarantine(typed) => quarantine::run(typed, &within, console, signals).await,
+        Command::Quarantine(typed) => {
+            quarantine::run(typed, usual, &within, console, signals).await
+        }
         Command::Clean(typed) => {
             clean::run(
                 typed,
@@ -153,7 +156,10 @@ pub(crate) async fn run(
             Box::pin(demo).await
         }
         Command::Collect(typed) => collect::run(typed, &plain()?, console, signals).await,
-        Command::Record(typed) => record::run(typed, &plain()?, console, signals).await,
+        Command::Record(typed) => {
+            let _ = plain()?;
+            record::run(typed, console, signals).await
+        }
         Command::Replay(typed) => replay::run(typed, console, signals).await,
     }
 }

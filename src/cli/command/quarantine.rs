@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{compact::watched, stores};
 use crate::{
     cli::{
-        args::{Chosen, Discard, Format, Quarantine, Resources, Retry, Verb},
+        args::{Chosen, Discard, Format, Quarantine, Resources, Retry, Usual, Verb},
         console::{Console, Look},
         exit::Exit,
         meaning,
@@ -28,11 +28,12 @@ type Decide<'a> = &'a (dyn Fn(&Resources) -> Result<Settings> + Sync);
 /// Does what the second word says.
 pub(super) async fn run(
     typed: &Quarantine,
+    usual: &Usual,
     decide: Decide<'_>,
     console: &Console,
     signals: &Signals,
 ) -> Result<Exit> {
-    let plain = || decide(&Resources::default());
+    let plain = || decide(&usual.resources);
     match &typed.verb {
         Verb::List(chosen) => list(chosen, &plain()?, console).await,
         Verb::Show(chosen) => show(chosen, &plain()?, console, signals).await,
@@ -40,7 +41,7 @@ pub(super) async fn run(
         Verb::Discard(typed) => {
             discard(
                 typed,
-                &decide(&Resources::with_spill_dir(typed.spill_dir.as_ref()))?,
+                &decide(&usual.with_spill_dir(typed.spill_dir.as_ref()))?,
                 console,
             )
             .await

@@ -2,14 +2,7 @@
 
 use super::{collect::now_ns, feeds};
 use crate::{
-    cli::{
-        args::Record,
-        console::Console,
-        exit::Exit,
-        settings::{self, Settings},
-        show,
-        signals::Signals,
-    },
+    cli::{args::Record, console::Console, exit::Exit, show, signals::Signals},
     error::Result,
     feed::venue::{self, Transport},
     net::Backoff,
@@ -17,15 +10,9 @@ use crate::{
 };
 
 /// Records until it is asked to stop.
-pub(super) async fn run(
-    typed: &Record,
-    settings: &Settings,
-    console: &Console,
-    signals: &Signals,
-) -> Result<Exit> {
-    let decided = settings::feeds(&typed.feeds, &settings.collect)?;
+pub(super) async fn run(typed: &Record, console: &Console, signals: &Signals) -> Result<Exit> {
     let chosen = signals
-        .or_stop(feeds::chosen(&decided, None, |_| false, console))
+        .or_stop(feeds::chosen(&typed.feeds, None, |_| false, console))
         .await?;
     let lines = venue::lines(&chosen.wanted, &chosen.catalogue.endpoints)?;
     for line in lines.iter().filter(|line| line.by == Transport::Requests) {

@@ -16,11 +16,10 @@ fn settings() -> Settings {
         spill_dir: "/spill".into(),
         workers: 3,
         zstd_level: None,
-        keep_records: None,
         bucket: crate::storage::bucket::BucketOptions::usual(),
         profile: None,
         told: crate::cli::settings::Told::default(),
-        collect: crate::cli::settings::CollectFile::default(),
+        published: std::collections::BTreeMap::new(),
     }
 }
 

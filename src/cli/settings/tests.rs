@@ -1,25 +1,36 @@
 //! Which value holds, and what is said of a file that is wrong.
 
 use super::*;
-use crate::cli::args::{self, Collect, Command, Feeds};
+use crate::{
+    cli::args::{self, Collect, Command, read_beside},
+    model::partition::Exchange,
+};
 
-fn file(text: &str) -> Result<File> {
-    File::parse(text, Path::new("/etc/qlc/qlc.toml"))
+/// What holds for `qlc config show` with these flags and this file.
+fn decided(file: &str, flags: &str) -> Result<Settings> {
+    let typed = read_beside(file, &format!("config show {flags}"))?;
+    let Command::Config(config) = &typed.command else {
+        panic!("{:?}", typed.command)
+    };
+    let args::ConfigVerb::Show(show) = &config.verb;
+    Settings::decide_at(&typed.global, &show.resources, &show.tuning, None)
+}
+
+fn collect(file: &str, flags: &str) -> Result<Collect> {
+    match read_beside(file, &format!("collect {flags}"))?.command {
+        Command::Collect(collect) => Ok(collect),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn said(file: &str) -> String {
+    decided(file, "").unwrap_err().chain()
 }
 
 #[test]
 fn a_flag_beats_the_file_and_the_file_beats_the_default() {
-    let from_file =
-        file("spool = \"/a\"\narchive = \"/b\"\nmemory_limit = \"1GB\"\nworkers = 3").unwrap();
-    let typed = Global {
-        spool: vec!["/typed".to_owned()],
-        ..Global::default()
-    };
-    let resources = Resources {
-        memory_limit: Some(512_000_000),
-        spill_dir: None,
-    };
-    let got = Settings::merge(&typed, &resources, &Tuning::default(), from_file, None).unwrap();
+    let file = "spool = \"/a\"\narchive = \"/b\"\nmemory_limit = \"1GB\"\nworkers = 3";
+    let got = decided(file, "--spool /typed --memory-limit 512MB").unwrap();
     let want = Settings {
         spool: Spools::one("/typed"),
         archive: "/b".to_owned(),
@@ -27,25 +38,16 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
         spill_dir: std::env::temp_dir().join(scratch::private_name()),
         workers: 3,
         zstd_level: None,
-        keep_records: None,
         bucket: BucketOptions {
             variables: Some(Variables(aws_variables())),
             ..BucketOptions::usual()
         },
         profile: None,
         told: Told::default(),
-        collect: CollectFile::default(),
         published: BTreeMap::new(),
     };
     assert_eq!(got, want);
-    let bare = Settings::merge(
-        &Global::default(),
-        &Resources::default(),
-        &Tuning::default(),
-        File::default(),
-        None,
-    )
-    .unwrap();
+    let bare = decided("", "").unwrap();
     assert_eq!(
         (bare.spool, bare.archive.as_str()),
         (Spools::one(DEFAULT_SPOOL), DEFAULT_ARCHIVE)
@@ -57,26 +59,32 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
 }
 
 #[test]
+fn the_file_holds_for_commands_without_the_flag() {
+    let typed = read_beside("memory_limit = \"1GB\"\nspill_dir = \"/x\"", "status").unwrap();
+    let usual = &typed.global.usual;
+    let got = Settings::decide_at(&typed.global, &usual.resources, &usual.tuning, None).unwrap();
+    assert_eq!(got.memory_limit, 1_000_000_000);
+    assert_eq!(got.spill_dir, PathBuf::from("/x"));
+    let other = usual.with_spill_dir(Some(&PathBuf::from("/y")));
+    assert_eq!(other.memory_limit, Some(1_000_000_000));
+    assert_eq!(other.spill_dir, Some(PathBuf::from("/y")));
+}
+
+#[test]
 fn what_is_wrong_in_the_file_is_said_with_its_name() {
-    let check =
-        |text: &str, want: &str| assert_eq!(file(text).unwrap_err().chain(), want, "{text}");
+    let check = |text: &str, want: &str| assert_eq!(said(text), want, "{text}");
     check(
         "memory-limit = \"1GB\"",
         "/etc/qlc/qlc.toml: memory-limit is not a setting; did you mean memory_limit? the settings are spool, \
-         archive, memory_limit, spill_dir, workers, zstd_level, endpoint, region, profile, allow_http, path_style, \
+         archive, metrics_file, metrics_push, notify, endpoint, region, profile, allow_http, path_style, \
          single_writer, request_timeout, connect_timeout, retries, retry_timeout, connections, multipart_above, \
-         part_size, keep_records, metrics_file, metrics_push, notify, and the sections [collect] and [reconcile]",
-    );
-    check(
-        "colour = 1",
-        &format!(
-            "/etc/qlc/qlc.toml: colour is not a setting; the settings are {}, and the sections [collect] and [reconcile]",
-            TOP.join(", ")
-        ),
+         part_size, workers, zstd_level, memory_limit, spill_dir, cluster, keep_records, and the sections [collect] \
+         and [reconcile]",
     );
     check(
         "spool = 1",
-        "/etc/qlc/qlc.toml: spool is a number, not a text; write spool = \"/opt/quantlab/spool\"",
+        "/etc/qlc/qlc.toml: spool is a number, not a text; write spool = \"/opt/quantlab/spool\", or spool = { a = \
+         \"/data/a\", b = \"/data/b\" }",
     );
     check(
         "memory_limit = \"much\"",
@@ -94,20 +102,28 @@ fn what_is_wrong_in_the_file_is_said_with_its_name() {
         "workers = 0",
         "/etc/qlc/qlc.toml: workers: write a number from 1 to 1024",
     );
-    assert!(
-        file("spool = \"/a\"\narchive")
-            .unwrap_err()
-            .chain()
-            .starts_with("/etc/qlc/qlc.toml: line 2 is not TOML: ")
+    check(
+        "retries = true",
+        "/etc/qlc/qlc.toml: retries is true or false, not a text",
     );
+    check(
+        "archive = [\"a\"]",
+        "/etc/qlc/qlc.toml: archive is a list, not a text",
+    );
+    assert!(said("spool = \"/a\"\narchive").starts_with("/etc/qlc/qlc.toml: line 2 is not TOML: "));
 }
 
 #[test]
 fn relative_paths_of_the_file_begin_where_it_lies() {
-    let got = file("spool = \"spool\"\narchive = \"s3://bucket\"\nspill_dir = \"/tmp/x\"").unwrap();
-    assert_eq!(got.spool, Some(Spools::one("/etc/qlc/spool")));
-    assert_eq!(got.archive.as_deref(), Some("s3://bucket"));
-    assert_eq!(got.spill_dir, Some(PathBuf::from("/tmp/x")));
+    let file = "spool = \"spool\"\narchive = \"s3://bucket\"\nspill_dir = \"/tmp/x\"\nmetrics_file = \"qlc.prom\"";
+    let got = decided(file, "").unwrap();
+    assert_eq!(got.spool, Spools::one("/etc/qlc/spool"));
+    assert_eq!(got.archive, "s3://bucket");
+    assert_eq!(got.spill_dir, PathBuf::from("/tmp/x"));
+    assert_eq!(
+        got.told.metrics_file,
+        Some(PathBuf::from("/etc/qlc/qlc.prom"))
+    );
 }
 
 #[test]
@@ -119,10 +135,10 @@ fn several_spools_have_a_name_each_wherever_they_come_from() {
         "spool = [\"a=a\", \"b=s3://bucket/b\"]",
         "spool = \"a=a, b=s3://bucket/b\"",
     ] {
-        assert_eq!(file(text).unwrap().spool, Some(want.clone()), "{text}");
+        assert_eq!(decided(text, "").unwrap().spool, want, "{text}");
     }
     let check = |text: &str, want: &str| {
-        let said = file(text).unwrap_err().chain();
+        let said = said(text);
         assert!(
             said.starts_with("/etc/qlc/qlc.toml: spool") && said.contains(want),
             "{text}: {said}"
@@ -137,44 +153,31 @@ fn several_spools_have_a_name_each_wherever_they_come_from() {
     check("spool = [\"a=/x\", \"/y\"]", "/y has no name");
     check("spool = \"a=/x a=/y\"", "two spools are named a");
     check("spool = []", "no spool is named");
-    let merge = |global: &Global, file| {
-        Settings::merge(
-            global,
-            &Resources::default(),
-            &Tuning::default(),
-            file,
-            None,
-        )
-        .map(|settings| settings.spool)
-    };
     // A flag is one spool; a variable may list several.
-    let mut typed = Global {
-        spool: vec!["a=/x".to_owned(), "b=/y,c=/z".to_owned()],
-        ..Global::default()
-    };
     assert_eq!(
-        merge(&typed, File::default()).unwrap(),
+        decided("", "--spool a=/x --spool b=/y,c=/z").unwrap().spool,
         Spools::parse(["a=/x", "b=/y,c=/z"]).unwrap()
     );
-    typed.sources.environment = vec![("spool".to_owned(), "QLC_SPOOL".to_owned())];
-    typed.spool = vec!["a=/x,b=/y c=/z".to_owned()];
+    let of_variable = |text: &str| {
+        let mut typed = Global {
+            spool: vec![text.to_owned()],
+            ..Global::default()
+        };
+        typed.sources.environment = vec![("spool".to_owned(), "QLC_SPOOL".to_owned())];
+        Settings::decide_at(&typed, &Resources::default(), &Tuning::default(), None)
+    };
     assert_eq!(
-        merge(&typed, File::default()).unwrap(),
+        of_variable("a=/x,b=/y c=/z").unwrap().spool,
         Spools::parse(["a=/x", "b=/y", "c=/z"]).unwrap()
     );
-    typed.spool = vec!["a=/x,a=/y".to_owned()];
     assert!(
-        merge(&typed, File::default())
+        of_variable("a=/x,a=/y")
             .unwrap_err()
             .chain()
             .starts_with("QLC_SPOOL: two spools")
     );
-    let empty = Global {
-        spool: vec!["a=".to_owned()],
-        ..Global::default()
-    };
     assert!(
-        merge(&empty, File::default())
+        decided("", "--spool a=")
             .unwrap_err()
             .chain()
             .contains("the spool is an empty string")
@@ -183,154 +186,102 @@ fn several_spools_have_a_name_each_wherever_they_come_from() {
 
 #[test]
 fn impossible_values_are_refused_wherever_they_come_from() {
-    let small = Resources {
-        memory_limit: Some(100_000_000),
-        spill_dir: None,
-    };
-    let refused = Settings::merge(
-        &Global::default(),
-        &small,
-        &Tuning::default(),
-        File::default(),
-        None,
-    )
-    .unwrap_err();
-    assert_eq!(
-        refused.chain(),
-        "a memory limit of 100 MB is too small to work in: give at least 256 MB"
-    );
-    let empty = Global {
-        archive: Some(String::new()),
-        ..Global::default()
-    };
-    let refused = Settings::merge(
-        &empty,
-        &Resources::default(),
-        &Tuning::default(),
-        File::default(),
-        None,
-    )
-    .unwrap_err();
-    assert!(
-        refused.chain().contains("QLC_ARCHIVE"),
-        "{}",
-        refused.chain()
-    );
-}
-
-#[test]
-fn suggestions_are_near() {
-    assert_eq!(nearest("spol", TOP), Some("spool"));
-    assert_eq!(nearest("worker", TOP), Some("workers"));
-    assert_eq!(nearest("bucket", TOP), None);
-    assert_eq!(
-        (
-            near::distance("", "abc"),
-            near::distance("kitten", "sitting")
-        ),
-        (3, 3)
-    );
+    for (file, flags) in [
+        ("", "--memory-limit 100MB"),
+        ("memory_limit = \"100MB\"", ""),
+    ] {
+        assert_eq!(
+            decided(file, flags).unwrap_err().chain(),
+            "a memory limit of 100 MB is too small to work in: give at least 256 MB"
+        );
+    }
+    for (file, flags) in [("", "--archive="), ("archive = \"\"", "")] {
+        let refused = decided(file, flags).unwrap_err().chain();
+        assert!(refused.contains("QLC_ARCHIVE"), "{refused}");
+    }
 }
 
 #[test]
 fn the_file_to_install_has_every_setting_and_no_other() {
     let text = include_str!("../../../deploy/qlc.toml");
-    let _ = file(text).unwrap();
+    let _ = decided(text, "").unwrap();
     // With everything that is commented out. Prose has no equals sign after its first word.
     let is_setting = |line: &str| {
         line.split_once('=')
             .is_some_and(|(key, _)| !key.trim().contains(' '))
     };
-    let uncommented = text.lines().map(|line| match line.strip_prefix("# ") {
-        Some(rest) if is_setting(rest) || rest.starts_with('[') => rest,
-        _ => line,
-    });
-    let all = file(&uncommented.collect::<Vec<_>>().join("\n")).unwrap();
-    let mut got: Vec<&str> = all.lines.iter().map(|(key, _)| key.as_str()).collect();
-    got.retain(|key| {
-        !["collect", "reconcile"].contains(key) && !key.starts_with("collect.endpoints.")
-    });
-    let collect = COLLECT.map(|key| format!("{COLLECT_SECTION}.{key}"));
-    let reconcile = RECONCILE.map(|key| format!("{RECONCILE_SECTION}.{key}"));
-    let sections = collect.iter().chain(&reconcile).map(String::as_str);
-    let want: Vec<&str> = TOP.into_iter().chain(sections).collect();
+    let uncommented: Vec<&str> = text
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if is_setting(rest) || rest.starts_with('[') => rest,
+            _ => line,
+        })
+        .collect();
+    let uncommented = uncommented.join("\n");
+    let all = read_beside(&uncommented, "config show").unwrap();
+    let mut got: Vec<&str> = all
+        .global
+        .file
+        .lines
+        .iter()
+        .map(|(key, _)| key.as_str())
+        .filter(|key| {
+            !["collect", "reconcile"].contains(key) && !key.starts_with("collect.endpoints.")
+        })
+        .collect();
+    let want = args::names(&args::grammar());
+    let mut want: Vec<&str> = want.iter().map(String::as_str).collect();
+    got.sort_unstable();
+    want.sort_unstable();
     assert_eq!(got, want);
     // What stands there as the usual value is the usual value.
-    let usual = Settings::merge(
-        &Global::default(),
-        &Resources::default(),
-        &Tuning::default(),
-        File::default(),
-        None,
-    )
-    .unwrap();
-    let written = Settings::merge(
-        &Global::default(),
-        &Resources::default(),
-        &Tuning::default(),
-        all.clone(),
-        None,
-    );
-    assert!(written.unwrap_err().chain().contains("profile \"archive\""));
-    assert_eq!(all.memory_limit, Some(usual.memory_limit));
-    let collecting = |file| Collecting::merge(&typed_collect(), file);
-    let (written, usual) = (
-        collecting(&all.collect),
-        collecting(&CollectFile::default()),
-    );
-    let feeds = Feeds {
-        stream: usual.feeds.stream.clone(),
-        ..written.feeds.clone()
-    };
+    let written = decided(&uncommented, "").unwrap_err().chain();
+    assert!(written.contains("profile \"archive\""), "{written}");
     assert_eq!(
-        written,
-        Collecting {
-            feeds,
-            listen: written.listen,
-            ..usual
-        }
+        decided(text, "").unwrap().memory_limit,
+        decided("", "").unwrap().memory_limit
     );
-}
-
-fn typed_collect() -> Collect {
-    match args::read(["qlc", "collect"].map(Into::into))
-        .unwrap()
-        .command
-    {
-        Command::Collect(collect) => collect,
-        other => panic!("{other:?}"),
-    }
+    let written = collect(&uncommented, "").unwrap();
+    let usual = collect("", "").unwrap();
+    let times = |of: &Collect| {
+        [
+            of.commit_every,
+            of.rotate_after,
+            of.renew_after,
+            of.silence,
+            of.retry_cap,
+            of.relist_every,
+        ]
+    };
+    assert_eq!(times(&written), times(&usual));
+    assert_eq!(
+        (written.rotate_size, written.memory_limit),
+        (usual.rotate_size, usual.memory_limit)
+    );
+    assert_eq!(written.feeds.stream, usual.feeds.stream);
 }
 
 #[test]
 fn the_section_of_the_collector_is_read_like_its_flags() {
-    let all = file(
-        "[collect]\nexchange = \"okx,bybit\"\nsymbol = [\"btcusdt\"]\nsilence = \"9s\"\n[collect.endpoints]\n\"okx.public\" = \"ws://x\"",
-    );
-    let collect = all.unwrap().collect;
-    let got = Collecting::decide(&typed_collect(), &collect).unwrap();
-    assert_eq!(
-        got.feeds
-            .exchange
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>(),
-        ["okx", "bybit"]
-    );
+    let file = "[collect]\nexchange = \"okx, bybit\"\nsymbol = [\"btcusdt\"]\nsilence = \"9s\"\n[collect.endpoints]\n\"okx.public\" = \"ws://x\"";
+    let got = collect(file, "").unwrap();
+    let exchanges = |of: &Collect| {
+        let names = of.feeds.exchange.iter().map(ToString::to_string);
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(exchanges(&got), ["okx", "bybit"]);
     assert_eq!((got.silence.as_secs(), got.rotate_size), (9, 64_000_000));
-    assert_eq!(
-        got.feeds.endpoint,
-        [("okx.public".to_owned(), "ws://x".to_owned())]
-    );
-    let nothing = Collecting::decide(&typed_collect(), &CollectFile::default())
-        .unwrap_err()
-        .chain();
-    assert!(
-        nothing.contains("--exchange") && nothing.contains("QLC_COLLECT_EXCHANGE"),
-        "{nothing}"
-    );
+    let endpoint = ("okx.public".to_owned(), "ws://x".to_owned());
+    assert_eq!(got.feeds.endpoint, [endpoint.clone()]);
+    // The setting of the same name above the section is another one.
+    let got = collect("memory_limit = \"1GB\"", "").unwrap();
+    assert_eq!(got.memory_limit, 512_000_000);
+    let got = collect(file, "--exchange binance --endpoint okx.public=ws://y").unwrap();
+    assert_eq!(exchanges(&got), ["binance"]);
+    let typed = ("okx.public".to_owned(), "ws://y".to_owned());
+    assert_eq!(got.feeds.endpoint, [endpoint, typed]);
     let check = |text: &str, want: &str| {
-        let said = file(text).unwrap_err().chain();
+        let said = said(text);
         assert!(said.contains(want), "{text}: {said}");
     };
     check(
@@ -351,7 +302,7 @@ fn the_section_of_the_collector_is_read_like_its_flags() {
     );
     check(
         "[collect]\nlisten = \"here\"",
-        "collect.listen: write an address and a port",
+        "collect.listen: invalid socket address syntax",
     );
     check("[collect]\nendpoints = 1", "collect.endpoints: is a number");
     check("collect = 1", "collect is a number, not a section");
@@ -360,8 +311,8 @@ fn the_section_of_the_collector_is_read_like_its_flags() {
 #[test]
 fn the_files_of_an_exchange_have_a_url_or_several() {
     let of = |text: &str| {
-        let all = file(text).unwrap().published;
-        all.get(&"okx".parse().unwrap())
+        let all = decided(text, "").unwrap().published;
+        all.get(&"okx".parse::<Exchange>().unwrap())
             .cloned()
             .unwrap_or_default()
     };
@@ -376,7 +327,7 @@ fn the_files_of_an_exchange_have_a_url_or_several() {
         [url("https://x/a"), url("https://x/b")]
     );
     let check = |text: &str, want: &str| {
-        let said = file(text).unwrap_err().chain();
+        let said = said(text);
         assert_eq!(said, format!("/etc/qlc/qlc.toml: {want}"), "{text}");
     };
     check(
@@ -395,9 +346,7 @@ fn the_files_of_an_exchange_have_a_url_or_several() {
         "reconcile = \"https://x/\"",
         "reconcile is a text, not a section; write [reconcile]",
     );
-    let said = file("[reconcile]\nokx = \"https://x/{DAY}\"")
-        .unwrap_err()
-        .chain();
+    let said = said("[reconcile]\nokx = \"https://x/{DAY}\"");
     assert!(
         said.contains("reconcile.okx: https://x/{DAY}: {DAY} stands for nothing"),
         "{said}"
@@ -406,32 +355,12 @@ fn the_files_of_an_exchange_have_a_url_or_several() {
 
 #[test]
 fn a_webhook_must_be_a_url_and_is_not_repeated() {
-    let from_file = file("notify = \"secret\"").unwrap();
-    let merged = Settings::merge(
-        &Global::default(),
-        &Resources::default(),
-        &Tuning::default(),
-        from_file,
-        None,
-    );
-    let said = merged.unwrap_err().chain();
+    let said = said("notify = \"secret\"");
     assert!(
         said.contains("QLC_NOTIFY") && !said.contains("secret"),
         "{said}"
     );
     // An empty flag turns off what the file says.
-    let typed = Global {
-        notify: Some(String::new()),
-        ..Global::default()
-    };
-    let from_file = file("notify = \"http://x\"").unwrap();
-    let got = Settings::merge(
-        &typed,
-        &Resources::default(),
-        &Tuning::default(),
-        from_file,
-        None,
-    )
-    .unwrap();
+    let got = decided("notify = \"http://x\"", "--notify=").unwrap();
     assert_eq!(got.told, Told::default());
 }

@@ -23,23 +23,16 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Typed, else from the environment, else from the file.
-    pub(super) fn merge(global: &Global, file: Self) -> Self {
-        // An empty flag is how a setting of the file is turned off for one run.
-        let text = |typed: &Option<String>, file| {
-            typed
-                .clone()
-                .or(file)
-                .filter(|url: &String| !url.trim().is_empty())
-        };
+    /// Who is named. An empty flag is how a setting of the file is turned off for one run.
+    pub(crate) fn of(global: &Global) -> Self {
+        let text = |url: &Option<String>| url.clone().filter(|url| !url.trim().is_empty());
         Self {
             metrics_file: global
                 .metrics_file
                 .clone()
-                .or(file.metrics_file)
                 .filter(|path| !path.as_os_str().is_empty()),
-            metrics_push: text(&global.metrics_push, file.metrics_push),
-            notify: text(&global.notify, file.notify),
+            metrics_push: text(&global.metrics_push),
+            notify: text(&global.notify),
         }
     }
 

@@ -10,7 +10,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// How many letters must be put in, taken out or replaced to make one word of the other.
-pub(super) fn distance(from: &str, to: &str) -> usize {
+fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (taken, letter) in from.chars().enumerate() {
@@ -26,4 +26,18 @@ pub(super) fn distance(from: &str, to: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggestions_are_near() {
+        let known = ["spool", "archive", "workers"];
+        assert_eq!(nearest("spol", known), Some("spool"));
+        assert_eq!(nearest("worker", known), Some("workers"));
+        assert_eq!(nearest("bucket", known), None);
+        assert_eq!((distance("", "abc"), distance("kitten", "sitting")), (3, 3));
+    }
 }
