@@ -15,6 +15,7 @@ use super::{
     partition::{Partition, Series},
     quality::{Tally, WINDOW_NS},
     quarantine::Entry,
+    reconcile::ReconcileSummary,
 };
 
 /// Minutes of a day.
@@ -251,6 +252,10 @@ pub struct Cell {
     pub waiting: u64,
     /// Files (or rows of them) in QUARANTINE.
     pub quarantined: u64,
+    /// How it stood to what the exchange published when that was last looked at: one for each way of
+    /// comparing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reconciled: Vec<ReconcileSummary>,
     /// The command that mends it, or tells more.
     pub command: Option<String>,
     /// The events of each minute, where they were counted.
@@ -279,6 +284,9 @@ pub struct Coverage {
     pub absent_spools: Vec<String>,
     /// What lies in QUARANTINE.
     pub quarantine: Vec<(Partition, Entry)>,
+    /// The newest comparisons with what exchanges published, by series and day; also those of days
+    /// that have no cell.
+    pub reconciled: Vec<ReconcileSummary>,
 }
 
 impl Coverage {
@@ -875,6 +883,7 @@ mod tests {
             published: None,
             waiting: 0,
             quarantined: 0,
+            reconciled: Vec::new(),
             command: None,
             minutes: None,
         };

@@ -260,6 +260,9 @@ pub struct ReconcileRecord {
     /// Those of them that lie in the spool already, and wait for a compaction.
     #[serde(default)]
     pub waiting: u64,
+    /// Rows of the archive that come from the venue's files; not counted in the pass by minutes.
+    #[serde(default)]
+    pub recovered: u64,
     /// How often the values of a column differ.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, u64>,
@@ -300,6 +303,7 @@ impl ReconcileRecord {
             only_ours: 0,
             only_theirs: 0,
             waiting: 0,
+            recovered: 0,
             columns: BTreeMap::new(),
             minutes: Vec::new(),
             hole_counts: HoleCounts::default(),
@@ -345,5 +349,65 @@ impl ReconcileRecord {
             ));
         }
         Ok(record)
+    }
+}
+
+/// What a look at many days tells of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReconcileSummary {
+    /// The day and the series.
+    #[serde(skip)]
+    pub partition: Partition,
+    /// When it was compared, RFC 3339 in UTC.
+    pub at: String,
+    /// How the two stand to one another.
+    pub verdict: ReconcileVerdict,
+    /// In words, where there is something to say.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// What was compared; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass: Option<ReconcilePass>,
+    /// As in a [`ReconcileRecord`], like the following ones.
+    pub ours: u64,
+    /// Rows of the venue's files.
+    pub theirs: u64,
+    /// Rows, or minutes, with other values.
+    pub differ: u64,
+    /// Rows, or minutes, of the archive alone.
+    pub only_ours: u64,
+    /// Rows, or minutes, of the venue's files alone.
+    pub only_theirs: u64,
+    /// Rows that wait in the spool.
+    pub waiting: u64,
+    /// Rows of the archive that come from the venue's files.
+    pub recovered: u64,
+    /// Rows that this run put into the spool.
+    pub taken: u64,
+    /// How many holes there are.
+    pub holes: HoleCounts,
+}
+
+impl From<ReconcileRecord> for ReconcileSummary {
+    fn from(record: ReconcileRecord) -> Self {
+        Self {
+            taken: record
+                .taken
+                .filter(|taken| !taken.was_there)
+                .map_or(0, |taken| taken.rows),
+            partition: record.partition,
+            at: record.at,
+            verdict: record.verdict,
+            message: record.message,
+            pass: record.pass,
+            ours: record.ours,
+            theirs: record.theirs,
+            differ: record.differ,
+            only_ours: record.only_ours,
+            only_theirs: record.only_theirs,
+            waiting: record.waiting,
+            recovered: record.recovered,
+            holes: record.hole_counts,
+        }
     }
 }

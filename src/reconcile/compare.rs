@@ -308,6 +308,7 @@ impl Comparison {
         record.only_theirs = sum(|minute| minute.only_theirs);
         record.equal = self.equal;
         record.waiting = self.waiting;
+        record.recovered = sum(|minute| minute.recovered);
         let columns = std::mem::take(&mut self.columns);
         record.columns = columns
             .into_iter()

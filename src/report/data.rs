@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::model::{
     coverage::{Cell, Coverage, DayState, Minutes},
+    reconcile::ReconcileSummary,
     run::RunRecord,
 };
 
@@ -44,6 +45,7 @@ pub(super) struct Data<'a> {
     states: Vec<Sign>,
     cells: Vec<Told<'a>>,
     quarantine: Vec<Kept<'a>>,
+    reconciled: Vec<Compared<'a>>,
     slowest: Vec<Slow<'a>>,
     runs: Vec<Ran<'a>>,
     ended: Vec<(String, String)>,
@@ -74,6 +76,14 @@ struct Kept<'a> {
     size: u64,
     time: &'a str,
     discarded: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Compared<'a> {
+    series: String,
+    date: String,
+    #[serde(flatten)]
+    summary: &'a ReconcileSummary,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,6 +118,7 @@ pub(super) fn of<'a>(input: &'a Input<'a>) -> Data<'a> {
         ended,
         without_day,
         quarantine,
+        reconciled,
         ..
     } = input.coverage;
     let all = cells.len() <= IN_MINUTES;
@@ -151,6 +162,7 @@ pub(super) fn of<'a>(input: &'a Input<'a>) -> Data<'a> {
             .collect(),
         cells: cells.iter().map(told).collect(),
         quarantine: kept.collect(),
+        reconciled: reconciled.iter().map(compared).collect(),
         slowest: slowest(input.runs),
         runs: input.runs.iter().rev().take(RUNS).map(ran).collect(),
         ended: ended
@@ -167,6 +179,14 @@ fn by_hour(minutes: &Minutes) -> Vec<u32> {
         .chunks(60)
         .map(|hour| hour.iter().fold(0_u32, |sum, n| sum.saturating_add(*n)))
         .collect()
+}
+
+fn compared(summary: &ReconcileSummary) -> Compared<'_> {
+    Compared {
+        series: summary.partition.series.to_string(),
+        date: summary.partition.date.to_string(),
+        summary,
+    }
 }
 
 /// The partitions whose compaction took longest.

@@ -77,6 +77,7 @@ mod tests {
             unlisted: Vec::new(),
             absent_spools: Vec::new(),
             quarantine: Vec::new(),
+            reconciled: Vec::new(),
         };
         let runs: [RunRecord; 0] = [];
         let archive = "</script><script>alert(1)</script> /*STYLE*/ <!-- &".to_owned();

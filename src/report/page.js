@@ -172,6 +172,10 @@
         ...(p.collectors || []).map(c => [`Collector ${c.name}`, `${number(c.rows)} rows, ${number(c.gain)} that no other has` + (c.conflicts ? `, ${number(c.conflicts)} in conflict` : '')])];
       facts.push(el('table', {}, el('caption', { class: 'hidden' }, 'Figures'), el('tbody', {}, ...rows.map(([k, v]) => el('tr', {}, el('th', { scope: 'row' }, k), el('td', {}, v))))));
     }
+    if (cell.reconciled) {
+      facts.push(el('ul', {}, ...cell.reconciled.map(r => el('li', {}, `Compared with what the exchange published, at ${r.at}: `, verdict(r),
+        [unequal(r) && ` ${r.pass}: ${unequal(r)}`, holes(r) && ` holes: ${holes(r)}`, taken(r) && ` rows from its files: ${taken(r)}`, r.message].filter(Boolean).map(t => '; ' + t.trim()).join('')))));
+    }
     if (cell.events) facts.push(plot(cell, `Events of ${series(cell)} on ${iso(cell.date)}`));
     if (cell.command) facts.push(el('p', {}, cell.state === 'missing' ? 'Once its files are in the spool: ' : 'Next: ', el('code', {}, cell.command)));
     $('detail-body').replaceChildren(...facts);
@@ -231,6 +235,33 @@
     ], rows));
   }
 
+  const verdicts = { 'equal': ['✓', 'complete'], 'differs': ['×', 'missing'], 'not-proven': ['◌', 'gaps'], 'not-compared': ['!', 'unproven'] };
+  function verdict(r) {
+    const [sign, tone] = verdicts[r.verdict];
+    return el('span', { class: 'word ' + tone }, sign + ' ' + r.verdict.replace('-', ' '));
+  }
+  const holes = r => Object.entries(r.holes).filter(([, n]) => n).map(([state, n]) => `${number(n)} ${state.replaceAll('_', ' ')}`).join(', ');
+  const unequal = r => [[r.differ, 'differ'], [r.only_ours, 'only ours'], [r.only_theirs, 'only theirs']].filter(([n]) => n)
+    .map(([n, what]) => `${number(n)} ${what}`).join(', ');
+  const taken = r => [[r.recovered, 'recovered'], [r.waiting, 'waiting'], [r.taken, 'taken']].filter(([n]) => n)
+    .map(([n, what]) => `${number(n)} ${what}`).join(', ');
+  function reconciled() {
+    const all = data.reconciled.filter(r => wantedSeries(r.series));
+    if (!all.length) return $('reconciled').replaceChildren(empty('No comparison of this range is on record.'));
+    const rows = [...all.filter(r => r.verdict !== 'equal'), ...all.filter(r => r.verdict === 'equal')];
+    $('reconciled').replaceChildren(table('Comparisons with what exchanges publish', [
+      ['Partition', '', r => r.series],
+      ['Day', 'day', r => iso(r.date)],
+      ['Result', '', verdict],
+      ['Ours', 'n', r => number(r.ours)],
+      ['Theirs', 'n', r => number(r.theirs)],
+      ['Not equal', 'long', r => [unequal(r) && `${unequal(r)} (${r.pass})`, r.message].filter(Boolean).join('; ') || '–'],
+      ['Holes', 'long', r => holes(r) || '–'],
+      ['Rows from its files', 'long', r => taken(r) || '–'],
+      ['Compared', 'day', r => r.at],
+    ], rows));
+  }
+
   function slowest() {
     const rows = data.slowest.filter(s => wantedSeries(s.series));
     if (!rows.length) return $('slowest').replaceChildren(empty('No compaction of this range is on record.'));
@@ -262,7 +293,7 @@
     const cells = data.cells.filter(wanted);
     if (chosen && !cells.includes(chosen)) { chosen = null; $('detail').hidden = true; }
     $('shown').textContent = `${number(cells.length)} of ${plural(data.cells.length, 'partition')}`;
-    tiles(cells); calendar(cells); open(cells); gaps(cells); days(cells); quarantine(); slowest();
+    tiles(cells); calendar(cells); open(cells); gaps(cells); days(cells); quarantine(); reconciled(); slowest();
   }
 
   $('range').textContent = `${iso(data.start)} to ${iso(data.end)}`;

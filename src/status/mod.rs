@@ -20,8 +20,9 @@ use crate::{
         coverage::{self, Archived, Cell, Coverage, CoverageFacts, Minutes, OTHERS, judge},
         date::Date,
         partition::{Partition, Selection, Series},
+        reconcile::ReconcileSummary,
     },
-    storage::store::Store,
+    storage::{reconciled, store::Store},
 };
 use days::Range;
 use gather::{Found, Gathered};
@@ -94,6 +95,15 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
         .map(|cell| cell.partition.date)
         .min()
         .filter(|_| options.start.is_none());
+    let (first, last) = (first.unwrap_or(range.start), range.end);
+    let reconciled = compared(archive, options, first, last).await?;
+    for one in &reconciled {
+        if let Ok(at) = cells.binary_search_by(|cell| cell.partition.cmp(&one.partition))
+            && let Some(cell) = cells.get_mut(at)
+        {
+            cell.reconciled.push(one.clone());
+        }
+    }
     let quarantine = found
         .quarantine
         .into_iter()
@@ -104,8 +114,8 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
                 .collect::<Vec<_>>()
         });
     Ok(Coverage {
-        start: first.unwrap_or(range.start),
-        end: range.end,
+        start: first,
+        end: last,
         cells,
         ended,
         without_day: gathered.without_day,
@@ -121,7 +131,22 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
             .map(|one| one.reason.clone())
             .collect(),
         quarantine: quarantine.collect(),
+        reconciled,
     })
+}
+
+/// The newest comparisons of the range with what exchanges published.
+async fn compared(
+    archive: &Store,
+    options: &Options,
+    start: Date,
+    end: Date,
+) -> Result<Vec<ReconcileSummary>> {
+    if options.detail == Detail::Nothing || archive.is_absent() {
+        return Ok(Vec::new());
+    }
+    let newest = reconciled::newest(archive, &options.selection, start, end).await?;
+    Ok(newest.into_iter().map(ReconcileSummary::from).collect())
 }
 
 /// The events of partitions, or what is wrong with their data.
@@ -179,6 +204,7 @@ fn cell(
         published,
         waiting,
         quarantined,
+        reconciled: Vec::new(),
         command,
         minutes,
     }

@@ -16,7 +16,7 @@ use crate::{
     error::Result,
     model::coverage::Coverage,
     status::{self, Detail},
-    storage::{reconciled, spools::SpoolRoot},
+    storage::spools::SpoolRoot,
 };
 
 /// Says what is there. A machine without a spool has an archive to look at all the same.
@@ -37,16 +37,10 @@ pub(super) async fn run(
     if spool.is_some() {
         coverage.absent_spools = absent.iter().map(ToString::to_string).collect();
     }
-    let compared = if archive.is_absent() {
-        Vec::new()
-    } else {
-        let Coverage { start, end, .. } = &coverage;
-        reconciled::newest(&archive, &options.selection, *start, *end).await?
-    };
     let mut out = console.out();
     out.list(typed.format, &coverage.cells, || {
         let text = show::coverage(&coverage, Look::of_stdout());
-        format!("{text}{}", show::unequal(&compared))
+        format!("{text}{}", show::compared(&coverage.reconciled))
     })?;
     out.finish()?;
     gaps(&coverage, console);

@@ -32,7 +32,7 @@ pub(crate) use outcomes::outcomes;
 pub(crate) use outlooks::outlooks;
 pub(crate) use parts::{bytes, count, rows};
 pub(crate) use pruned::pruned;
-pub(crate) use reconciled::{reconciled, unequal};
+pub(crate) use reconciled::{compared, reconciled};
 pub(crate) use settings::settings;
 pub(crate) use swept::swept;
 pub(crate) use verified::{Checked, verified};

@@ -12,7 +12,7 @@ use crate::{
     cli::console::Look,
     model::reconcile::{
         HoleCounts, HoleRecord, HoleState, MinuteDifference, MinuteState, ReconcilePass,
-        ReconcileRecord, ReconcileVerdict,
+        ReconcileRecord, ReconcileSummary, ReconcileVerdict,
     },
 };
 
@@ -238,20 +238,7 @@ fn time(ns: i64) -> String {
 }
 
 fn summary(text: &mut String, all: &[ReconcileRecord]) {
-    let verdicts = [
-        ReconcileVerdict::Equal,
-        ReconcileVerdict::Differs,
-        ReconcileVerdict::NotProven,
-        ReconcileVerdict::NotCompared,
-    ];
-    let parts: Vec<String> = verdicts
-        .iter()
-        .filter_map(|verdict| {
-            let number = all.iter().filter(|one| one.verdict == *verdict).count();
-            let word = verdict.word().replace('-', " ");
-            (number > 0).then(|| format!("{number} {word}"))
-        })
-        .collect();
+    let parts = by_verdict(all.iter().map(|one| one.verdict));
     let _ = writeln!(
         text,
         "{}: {}",
@@ -260,33 +247,104 @@ fn summary(text: &mut String, all: &[ReconcileRecord]) {
     );
 }
 
-/// The days that were last found to differ from what the exchange published, for a look at all
-/// days.
-pub(crate) fn unequal(all: &[ReconcileRecord]) -> String {
+/// How the days stood to what the exchange published when that was last looked at, for a look at
+/// all days: those that were not equal one by one.
+pub(crate) fn compared(all: &[ReconcileSummary]) -> String {
     let mut text = String::new();
-    let unequal: Vec<&ReconcileRecord> = all
+    if all.is_empty() {
+        return text;
+    }
+    let unequal: Vec<&ReconcileSummary> = all
         .iter()
         .filter(|one| one.verdict != ReconcileVerdict::Equal)
         .collect();
     for one in unequal.iter().take(FEW) {
-        let unit = match one.pass {
-            Some(ReconcilePass::Minutes) => "minutes",
-            _ => "rows",
+        let what = match one.pass {
+            Some(ReconcilePass::Rows) => unequal_in("rows", one),
+            Some(ReconcilePass::Minutes) => unequal_in("minutes", one),
+            None => String::new(),
         };
+        let what = [what.as_str(), one.message.as_str()]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
         let _ = writeln!(
             text,
-            "{} was compared with what the exchange published at {}: {}; {unit}: {} differ, {} only ours, {} only theirs",
+            "{} was compared with what the exchange published at {}: {}; {what}",
             one.partition,
             one.at,
             one.verdict.word().replace('-', " "),
-            one.differ,
-            one.only_ours,
-            one.only_theirs
         );
     }
     if unequal.len() > FEW {
         let more = count(unequal.len() - FEW, "more such comparison");
         let _ = writeln!(text, "{more}; archive.reconcile has all");
     }
+    let verdicts = all.iter().map(|one| one.verdict);
+    let sum = |of: fn(&ReconcileSummary) -> u64| all.iter().map(of).sum::<u64>();
+    let mut parts = by_verdict(verdicts);
+    for (number, what) in [
+        (sum(|one| one.recovered), "recovered from its files"),
+        (
+            sum(|one| one.taken + one.waiting),
+            "waiting in the spool at that time",
+        ),
+    ] {
+        if number > 0 {
+            parts.push(format!("{} {what}", rows(number)));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "compared with what the exchange published: {}",
+        parts.join(", ")
+    );
     text
+}
+
+/// In what a day is not equal.
+fn unequal_in(unit: &str, one: &ReconcileSummary) -> String {
+    let mut text = format!(
+        "{unit}: {} differ, {} only ours, {} only theirs",
+        HumanCount(one.differ),
+        HumanCount(one.only_ours),
+        HumanCount(one.only_theirs)
+    );
+    let mut counts = one.holes;
+    let holes: Vec<String> = HoleState::ALL
+        .into_iter()
+        .filter_map(|state| {
+            let number = *counts.of(state);
+            (number > 0).then(|| format!("{} {}", HumanCount(number), state.words()))
+        })
+        .collect();
+    if !holes.is_empty() {
+        let _ = write!(text, "; holes: {}", holes.join(", "));
+    }
+    for (number, what) in [(one.waiting, "waiting in the spool"), (one.taken, "taken")] {
+        if number > 0 {
+            let _ = write!(text, "; {} {what}", rows(number));
+        }
+    }
+    text
+}
+
+/// How many comparisons came to each verdict, in words.
+fn by_verdict(all: impl Iterator<Item = ReconcileVerdict>) -> Vec<String> {
+    let all: Vec<ReconcileVerdict> = all.collect();
+    let verdicts = [
+        ReconcileVerdict::Equal,
+        ReconcileVerdict::Differs,
+        ReconcileVerdict::NotProven,
+        ReconcileVerdict::NotCompared,
+    ];
+    verdicts
+        .iter()
+        .filter_map(|verdict| {
+            let number = all.iter().filter(|one| *one == verdict).count();
+            let word = verdict.word().replace('-', " ");
+            (number > 0).then(|| format!("{number} {word}"))
+        })
+        .collect()
 }

@@ -55,6 +55,7 @@ fn batch(rows: &[ReconcileRecord]) -> Result<RecordBatch> {
         ("only_ours", number(rows, |r| Some(r.only_ours))),
         ("only_theirs", number(rows, |r| Some(r.only_theirs))),
         ("waiting", number(rows, |r| Some(r.waiting))),
+        ("recovered", number(rows, |r| Some(r.recovered))),
         (
             "minutes_not_equal",
             number(rows, |r| Some(r.minutes.len() as u64)),
