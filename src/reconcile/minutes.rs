@@ -141,6 +141,15 @@ pub(super) async fn pass(
     let whole = day.are_whole(record);
     entered(date, &ours, &theirs, &twice, record);
     record.verdict = verdict(record, whole);
+    if day.options.take && record.hole_counts.open > 0 {
+        record.not_taken = Some(format!(
+            "nothing is taken: the files are compared by minutes, and their rows are not those that are recorded; give {}",
+            match content.exchange() {
+                "binance" => "aggTrades",
+                _ => "aggregated trades",
+            }
+        ));
+    }
     Ok(())
 }
 
