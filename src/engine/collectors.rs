@@ -2,14 +2,19 @@
 //! `ts_recv`, `sub_seq` and `source`, the data has as many as the collector that has most of them.
 //!
 //! ```text
-//! rows of one (ts_event, seq), that are equal but for these, each collector's by (ts_recv, sub_seq, source):
+//! rows of one (ts_event, seq), that are equal but for these, each collector's by (ts_recv, source, sub_seq):
 //!
 //!              1st        2nd        3rd
 //!   a          12         30                       the k-th row of the data is the earliest of the k-th rows:
 //!   b          11         31         45            11 (of b), 30 (of a), 45 (of b, which alone has a third)
 //! ```
 //!
-//! A row that nobody received has no `ts_recv`, and is later than any other.
+//! A row that nobody received has no `ts_recv`, and is later than any other. Where it comes from a
+//! file in which the exchange tells no numbers, its `seq` is 0, and it is a copy of a row with a
+//! number that is equal in all other columns: then all rows of one time are looked at together, and
+//! `seq` is no column by which events are compared in the proof. That a row is such a copy follows
+//! from the rows of its event alone, and what makes it none stays: so here too it is of no importance
+//! what came first.
 //!
 //! Archived data counts as one more collector, so the rule can be applied again and again, in any
 //! order. What is left out is counted by source, and proven twice: the rows that come in have the
@@ -56,20 +61,20 @@ use crate::{
 /// # Errors
 /// When a column's type has no hash.
 pub fn add_event_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums) -> Result<()> {
-    add_columns(job, carried, sums, |name| !is_own(name))
+    add_columns(job, carried, sums, |name| !is_own(job, name))
 }
 
 /// Adds the others: with them the sums are those of the proof.
 fn add_own_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums) -> Result<()> {
-    add_columns(job, carried, sums, is_own)
+    add_columns(job, carried, sums, |name| is_own(job, name))
 }
 
 /// The columns in which rows of one event may differ, because they tell of the collector. The first
 /// of these decides which row is the earlier one, then the next.
-const OWN: [&str; 3] = [TS_RECV, SUB_SEQ, SOURCE];
+const OWN: [&str; 3] = [TS_RECV, SOURCE, SUB_SEQ];
 
-fn is_own(name: &str) -> bool {
-    OWN.contains(&name)
+fn is_own(job: &Job, name: &str) -> bool {
+    OWN.contains(&name) || (name == SEQ && job.has_unnumbered())
 }
 
 fn add_columns(
@@ -205,6 +210,9 @@ impl CollectorMerge {
             for group in groups.iter().filter(|group| group.len() > 1) {
                 self.merge_group(&mut keys, group.clone(), &next, &mut stands)?;
             }
+        }
+        if self.job.has_unnumbered() {
+            self.merge_unnumbered(batch, &mut stands)?;
         }
         for group in &groups {
             self.count(batch, group.clone(), &stands);
@@ -365,6 +373,67 @@ impl CollectorMerge {
         Ok(())
     }
 
+    /// Settles which rows that nobody received, and that have no number, are copies of rows that have
+    /// one: those that are equal in all other columns, where nothing else is, and no collector has
+    /// both. The batch has all rows of each of its times.
+    fn merge_unnumbered(&self, batch: &RecordBatch, stands: &mut [Mask]) -> DfResult<()> {
+        let fields = self.job.shape.carried.fields();
+        let column = |name: &str| {
+            let at = fields.iter().position(|field| field.name() == name)?;
+            Some(batch.column(at))
+        };
+        let (received, published) = (column(TS_RECV), column(SOURCE));
+        let ts = batch.column(self.job.shape.ts).as_primitive::<Int64Type>();
+        let seq = batch.column(self.job.shape.seq).as_primitive::<Int64Type>();
+        let number = |row: usize| seq.is_valid(row).then(|| seq.value(row));
+        let is_unnumbered = |row: usize| {
+            number(row) == Some(0)
+                && received.is_none_or(|received| received.is_null(row))
+                && published.is_none_or(|published| published.is_valid(row))
+        };
+        let is_numbered = |row: usize| number(row).is_some_and(|number| number != 0);
+        let of = |stands: &[Mask], row: usize| stands.get(row).copied().unwrap_or_default();
+        let mut comparators = None;
+        let rows: Vec<usize> = (0..batch.num_rows())
+            .filter(|row| of(stands, *row) != 0)
+            .collect();
+        for time in rows.chunk_by(|a, b| ts.value(*a) == ts.value(*b)) {
+            let has = |is_meant: &dyn Fn(usize) -> bool| time.iter().any(|row| is_meant(*row));
+            if !has(&is_unnumbered) || !has(&is_numbered) {
+                continue;
+            }
+            let comparators = match &mut comparators {
+                Some(known) => known,
+                none => none.insert(self.comparators(batch)?),
+            };
+            let by_values = |a: &usize, b: &usize| {
+                let mut orders = comparators.compared.iter().map(|compare| compare(*a, *b));
+                orders
+                    .find(|order| order.is_ne())
+                    .unwrap_or(Ordering::Equal)
+            };
+            let mut time = time.to_vec();
+            // Rows without a number come first, and stay so.
+            time.sort_by(by_values);
+            for event in time.chunk_by(|a, b| by_values(a, b).is_eq()) {
+                let [copy, kept] = *event else { continue };
+                let mask = of(stands, copy);
+                let is_copy =
+                    is_unnumbered(copy) && is_numbered(kept) && mask & of(stands, kept) == 0;
+                if !is_copy {
+                    continue;
+                }
+                if let Some(stands) = stands.get_mut(kept) {
+                    *stands |= mask;
+                }
+                if let Some(stands) = stands.get_mut(copy) {
+                    *stands = 0;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn comparators(&self, batch: &RecordBatch) -> DfResult<Comparators> {
         let schema = batch.schema();
         let of = |places: &[usize]| {
@@ -384,6 +453,9 @@ impl CollectorMerge {
     fn count(&mut self, batch: &RecordBatch, group: Range<usize>, stands: &[Mask]) {
         let masks = stands.get(group.clone()).unwrap_or_default();
         let kept = || masks.iter().copied().filter(|mask| *mask != 0);
+        if kept().next().is_none() {
+            return;
+        }
         for mask in kept().filter(|mask| mask.is_power_of_two()) {
             if let Some(given) = self
                 .merged

@@ -13,17 +13,25 @@ use std::{
 };
 
 use arrow::{
+    array::Array,
     buffer::BooleanBuffer,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
 use crate::{
-    file::{ahead::Ahead, claims::Claims, fault::Problem, reader::Handle, shape::Shape},
+    file::{
+        ahead::Ahead,
+        claims::Claims,
+        fault::Problem,
+        reader::Handle,
+        shape::{Column, Shape},
+    },
     model::{
         date::Date,
         partition::Partition,
         receipt::{FilledHole, RowGroup},
         row_hash::RowHash,
+        schema::SOURCE as PUBLISHED,
     },
 };
 
@@ -259,6 +267,19 @@ pub struct Job {
 const SOURCE: &str = "qlc.source";
 
 impl Job {
+    /// Whether rows of a file in which the exchange tells no numbers may be merged with recorded
+    /// ones, which have them.
+    #[must_use]
+    pub fn has_unnumbered(&self) -> bool {
+        let at = self.shape.schema.index_of(PUBLISHED).ok();
+        let is_published = match at.and_then(|at| self.shape.columns.get(at)) {
+            Some(Column::Carried(_)) => true,
+            Some(Column::Constant(source)) => source.is_valid(0),
+            None => false,
+        };
+        self.merging.is_some() && !self.numbers && is_published
+    }
+
     /// The columns of rows on their way: those that are carried, and where several collectors gave
     /// them the place of the source, as the last one.
     #[must_use]

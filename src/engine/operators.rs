@@ -193,7 +193,12 @@ impl ExecutionPlan for Operator {
             }
             Does::MergeCollectors { job } => {
                 let input = self.input.execute(partition, Arc::clone(&context))?;
-                let keys = whole_keys(input, Arc::clone(&self.shape), &context);
+                let mut key = (*self.shape).clone();
+                if job.has_unnumbered() {
+                    // Rows of one time are looked at together, whatever their numbers.
+                    key.seq = key.ts;
+                }
+                let keys = whole_keys(input, Arc::new(key), &context);
                 let shape = Arc::clone(&self.shape);
                 collectors::merge(Arc::clone(job), keys)
                     .map(move |batch| ordered(&shape, &batch?))

@@ -236,7 +236,8 @@ pub struct CollectorRecord {
     /// Rows of it whose number or `trade_id` another collector has with other values.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub conflicts: u64,
-    /// The row hash of its rows without `ts_recv`, `sub_seq` and `source`. It was summed twice: over
+    /// The row hash of its rows without `ts_recv`, `sub_seq` and `source`, and where some rows are
+    /// of files that the exchange published, without `seq`. It was summed twice: over
     /// the rows as they were read, and over the rows of the data that stand for them.
     pub events_hash: RowHash,
     /// How often it alone had one or more rows in succession: holes of the others that it filled.

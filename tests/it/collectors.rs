@@ -57,8 +57,10 @@ type Event = (i64, i64, u64, String);
 type Arrival = (Option<i64>, Option<i32>, Option<&'static str>);
 
 /// What nobody received is later than what somebody did.
-fn by_arrival(arrival: &Arrival) -> (bool, Arrival) {
-    (arrival.0.is_none(), *arrival)
+fn by_arrival(
+    (received, place, source): &Arrival,
+) -> (bool, Option<i64>, Option<&'static str>, Option<i32>) {
+    (received.is_none(), *received, *source, *place)
 }
 
 impl Trade {
@@ -246,7 +248,33 @@ fn merged(collectors: &BTreeMap<String, Vec<Trade>>) -> Vec<(Trade, BTreeSet<Str
         }
     }
     out.sort();
+    unnumbered(&mut out);
     out
+}
+
+/// A row that nobody received, and that has no number, is a copy of one that has: the only other one
+/// that is equal, unless a collector has both.
+fn unnumbered(out: &mut Vec<(Trade, BTreeSet<String>)>) {
+    let mut events: BTreeMap<(i64, u64, String), Vec<usize>> = BTreeMap::new();
+    for (at, (row, _)) in out.iter().enumerate() {
+        let event = (row.ts_event, row.price, row.name.clone());
+        events.entry(event).or_default().push(at);
+    }
+    let mut copies = BTreeSet::new();
+    for rows in events.into_values() {
+        let [copy, kept] = rows[..] else { continue };
+        let ((row, who), (other, whose)) = (out[copy].clone(), out[kept].clone());
+        let is_unnumbered = row.seq == 0 && row.ts_recv.is_none() && row.source.is_some();
+        if is_unnumbered && other.seq != 0 && who.is_disjoint(&whose) {
+            out[kept].1.extend(who);
+            let _ = copies.insert(copy);
+        }
+    }
+    let mut at = 0;
+    out.retain(|_| {
+        at += 1;
+        !copies.contains(&(at - 1))
+    });
 }
 
 /// A feed as its collectors saw it: with losses, repetitions and delays, cut into files.
@@ -284,14 +312,15 @@ fn feed(dice: &mut Dice) -> Vec<File> {
                 1 + dice.throw(10) / 9
             };
             for _ in 0..times {
-                let event = if numbered {
-                    event.clone()
-                } else {
-                    (event.0, 0, event.2, event.3.clone())
-                };
-                let late = (dice.throw(20) > 0).then(|| event.0 + dice.throw(5) as i64);
+                // Some rows are of files in which the exchange tells no numbers.
+                let is_published = dice.throw(8) == 0;
+                let is_numbered = numbered && !(is_published && dice.throw(2) == 0);
+                let seq = if is_numbered { event.1 } else { 0 };
+                let event = (event.0, seq, event.2, event.3.clone());
+                let is_late = !is_published && dice.throw(20) > 0;
+                let late = is_late.then(|| event.0 + dice.throw(5) as i64);
                 let place = (dice.throw(10) > 0).then(|| dice.throw(2) as i32);
-                let source = (dice.throw(12) == 0).then_some(VENUE);
+                let source = (is_published || dice.throw(12) == 0).then_some(VENUE);
                 rows.push(Trade::of(&event, (late, place, source)));
             }
         }
@@ -775,6 +804,106 @@ fn a_row_that_somebody_received_stands_for_one_that_the_exchange_published() {
     let (rows, receipt, _) = archived(place.root());
     assert_eq!(rows, [&recorded[..], &published[6..]].concat());
     assert_eq!(receipt["merge"]["copies"], 3);
+}
+
+/// Bybit's files have names of trades, and no numbers: the recorded row wins all the same, whichever
+/// comes first, and the row hashes still add up.
+#[test]
+fn a_recorded_row_stands_for_one_that_was_published_without_its_number() {
+    let recorded = trades(0..10, 5);
+    let published: Vec<Trade> = recorded
+        .iter()
+        .map(|row| Trade {
+            seq: 0,
+            ts_recv: None,
+            source: Some(VENUE),
+            ..row.clone()
+        })
+        .collect();
+    let expected = [&recorded[..6], &published[6..]].concat();
+    let mut bytes = BTreeSet::new();
+    for order in ["published", "recorded", "both"] {
+        let place = Place::new();
+        let recorded = || {
+            let key = format!("{SERIES}/2026-02-03_00-00-01.parquet");
+            let rows = recorded[..6].to_vec();
+            write(
+                place.root(),
+                &File {
+                    collector: None,
+                    key,
+                    rows,
+                },
+            );
+        };
+        let published = || drop(put(&place, VENUE, 0, published.clone()));
+        if order == "recorded" {
+            recorded();
+        } else {
+            published();
+        }
+        if order != "both" {
+            let _ = place.compact(&[]).ended(0);
+            // Also where the first file has left.
+            let _ = place.qlc(&["prune", "--keep-days", "0"]).ended(0);
+        }
+        if order == "recorded" {
+            published();
+        } else {
+            recorded();
+        }
+        let _ = place.compact(&[]).ended(0);
+        place.verify();
+        let (rows, receipt, sha256) = archived(place.root());
+        assert_eq!(rows, expected, "{order}");
+        assert_eq!(receipt["merge"]["copies"], 6, "{order}: {receipt:#}");
+        assert_eq!(receipt["merge"]["conflicts"], 0, "{order}: {receipt:#}");
+        let _ = bytes.insert(sha256);
+        let _ = place.qlc(&["prune", "--keep-days", "0"]).ended(0);
+        assert!(
+            archive::listing(&place.spool())
+                .keys()
+                .all(|key| !key.ends_with(".parquet")),
+            "{order}"
+        );
+        place.verify();
+    }
+    assert_eq!(bytes.len(), 1, "the same rows have the same bytes");
+}
+
+/// A row of another value, time or name is no copy.
+#[test]
+fn only_equal_rows_stand_for_one_without_a_number() {
+    let place = Place::new();
+    let recorded = trades(0..3, 5);
+    let mut published: Vec<Trade> = recorded
+        .iter()
+        .map(|row| Trade {
+            seq: 0,
+            ts_recv: None,
+            source: Some(VENUE),
+            ..row.clone()
+        })
+        .collect();
+    published[0].price = 7.0_f64.to_bits();
+    published[1].ts_event += SECOND / 2;
+    published[2].name.push('x');
+    let key = format!("{SERIES}/2026-02-03_00-00-01.parquet");
+    let (collector, rows) = (None, recorded.clone());
+    write(
+        place.root(),
+        &File {
+            collector,
+            key,
+            rows,
+        },
+    );
+    drop(put(&place, VENUE, 0, published.clone()));
+    let _ = place.compact(&[]).ended(0);
+    place.verify();
+    let mut expected = [recorded, published].concat();
+    expected.sort();
+    assert_eq!(archived(place.root()).0, expected);
 }
 
 /// Two pushes that differ in their arrival alone, of which one could not be read when the day was
