@@ -190,6 +190,9 @@ pub struct VenueFile {
     /// Its rows with the identity of another one and other values.
     #[serde(default)]
     pub conflicting: u64,
+    /// Its rows of other days.
+    #[serde(default)]
+    pub elsewhere: u64,
     /// Its lines that are no rows.
     #[serde(default)]
     pub rejected: u64,

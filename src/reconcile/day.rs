@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{
+    blocking::blocking,
     fetch::Downloads,
     given::{self, Given},
     published::{self, Content, FileAccount, PublishedFile},
@@ -161,6 +162,8 @@ impl Day<'_> {
     }
 
     /// The files by what they hold, the cheapest to compare first; and what is wrong with others.
+    /// Those of another exchange, which a folder may have beside them, are wrong where there are no
+    /// more.
     pub(super) async fn by_content(
         &self,
         files: Vec<PublishedFile>,
@@ -168,14 +171,14 @@ impl Day<'_> {
         let exchange = self.partition.series.exchange.to_string();
         blocking(move || {
             let mut known: BTreeMap<(bool, Content), Vec<PublishedFile>> = BTreeMap::new();
-            let mut unknown = Vec::new();
+            let (mut unknown, mut foreign) = (Vec::new(), Vec::new());
             for file in files {
                 match published::content_of(&file) {
                     Ok(content) if content.exchange() == exchange => known
                         .entry((is_by_rows(content), content))
                         .or_default()
                         .push(file),
-                    Ok(content) => unknown.push(format!(
+                    Ok(content) => foreign.push(format!(
                         "{}: holds {}, which is of another exchange",
                         file.name,
                         content.name()
@@ -183,6 +186,9 @@ impl Day<'_> {
                     Err(error) if error.kind() == Kind::BadInput => unknown.push(error.chain()),
                     Err(error) => return Err(error),
                 }
+            }
+            if known.is_empty() {
+                unknown.extend(foreign);
             }
             let known = known
                 .into_iter()
@@ -198,8 +204,26 @@ impl Day<'_> {
 /// none where a venue sends sums of them.
 pub(super) fn is_by_rows(content: Content) -> bool {
     match content {
-        Content::BinanceAggTrades | Content::BybitTrades | Content::OkxAggTrades => true,
+        Content::BinanceAggTrades
+        | Content::BinanceSpotAggTrades
+        | Content::BybitTrades
+        | Content::OkxAggTrades => true,
         Content::BinanceTrades | Content::BinanceKlines | Content::OkxTrades => false,
+    }
+}
+
+/// Fails where the files are about other days: what they lack of this one says nothing.
+pub(super) fn are_of_day(files: &[VenueFile]) -> Result<()> {
+    let other = files.iter().find(|file| file.elsewhere > 0);
+    match other {
+        Some(other) if files.iter().all(|file| file.rows == 0) => Err(Error::new(
+            Kind::BadInput,
+            format!(
+                "{}: its {} rows are of other days, and none is of this one",
+                other.name, other.elsewhere
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -213,17 +237,9 @@ pub(super) fn told(account: &FileAccount) -> VenueFile {
         rows: account.rows,
         repeated: account.repeated,
         conflicting: account.conflicting,
+        elsewhere: account.elsewhere,
         rejected: account.rejected,
         complete: account.complete,
         faults: account.faults.clone(),
     }
-}
-
-/// Work that waits for the disk and needs a processor, on a thread of its own.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::caused(Kind::Internal, "the reading of a venue's files", e))?
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::{
+    blocking::blocking,
     compare::{Comparison, Reliance},
-    day::{Day, Held, blocking, told},
+    day::{Day, Held, are_of_day, told},
     published::{self, Content, Identity, PublishedFile},
     rows::{KeyedRows, Reading},
     stop::stopped,
@@ -21,6 +22,9 @@ use crate::{
     storage::{scratch::Scratch, store::Store},
 };
 
+/// What is said of files of which no row is recorded.
+const OTHER_MARKET: &str =
+    "not one row of the archive is in the files; they seem to be of another market";
 /// Groups of rows between two looks at whether the run is to stop.
 const LOOK: u32 = 65_536;
 /// The part of the memory limit that each of the two sides may have, and the decoding before them.
@@ -90,6 +94,7 @@ pub(super) async fn pass(
     let identity = content.identity().unwrap_or(Identity::Number);
     let theirs = decoded(day, files, content.name(), scratch).await?;
     record.files.clone_from(&theirs.files);
+    are_of_day(&record.files)?;
     let reading = Reading {
         partition: day.partition,
         identity,
@@ -98,7 +103,7 @@ pub(super) async fn pass(
     };
     let reliance = Reliance {
         whole: day.are_whole(record),
-        consecutive: content == Content::BinanceAggTrades,
+        consecutive: content.is_consecutive(),
     };
     let collector = take::collector(&day.partition.series);
     let waits = waits(day.spool, &collector, day.partition).await?;
@@ -124,6 +129,9 @@ pub(super) async fn pass(
     } = walk;
     let why_not = not_taken(&theirs.files, content, &comparison);
     comparison.finish(record);
+    if record.equal == 0 && record.ours > 0 && record.theirs > 0 {
+        OTHER_MARKET.clone_into(&mut record.message);
+    }
     let Some(taking) = taking.filter(|taking| taking.rows() > 0) else {
         return Ok(());
     };
@@ -184,8 +192,12 @@ fn not_taken(files: &[VenueFile], content: Content, comparison: &Comparison) -> 
         }
     }
     if comparison.ours() > 0 && comparison.equal() == 0 {
+        return Some(format!("nothing is taken: {OTHER_MARKET}"));
+    }
+    if comparison.ours() == 0 && content == Content::BinanceSpotAggTrades {
         return Some(
-            "nothing is taken: not one row of the archive is in the files; they seem to be of another market"
+            "nothing is taken: the files have the form of the spot market, and nothing is archived of the day that shows them \
+             to be of the market that is recorded"
                 .to_owned(),
         );
     }

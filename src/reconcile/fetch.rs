@@ -1,6 +1,6 @@
 //! Files that are fetched: each once into a folder that keeps them, with the CHECKSUM file beside
-//! it, which is asked for anew each time; where that says another sha256 than before, the venue has
-//! replaced the file, and it is fetched again.
+//! it, which is asked for anew each time; where that says another sha256 than the file has, the
+//! venue has replaced the file, and it is fetched again.
 
 use std::{
     fs, io,
@@ -13,8 +13,9 @@ use chrono::Utc;
 use url::Url;
 
 use super::{
+    blocking::blocking,
     given::{CHECKSUM, published},
-    published::PublishedFile,
+    published::{PublishedFile, is_as_told},
     stop::stopped,
 };
 use crate::{
@@ -33,6 +34,8 @@ const BACKOFF: Backoff = Backoff {
     breaker_after: u32::MAX,
     breaker: Duration::from_secs(10),
 };
+/// The wait for somebody who fetches into the same folder.
+const LOCKED: Duration = Duration::from_millis(50);
 /// A server that wants to be left alone for longer is not asked again.
 const LONGEST_WAIT: Duration = Duration::from_mins(2);
 
@@ -75,19 +78,24 @@ impl Downloads {
         let folder = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder)
             .map_err(|e| Error::io(format!("{}: cannot be made", folder.display()), e))?;
+        // Of two that go on with one file at a time, each would put its bytes between the other's.
+        let _lock = locked(folder, stop).await?;
         let beside = with_end(&path, CHECKSUM);
-        let before = fs::read(&beside).ok();
-        let checksum_url = format!("{url}{CHECKSUM}");
-        let is_there = self
-            .get(&checksum_url, &beside, LONGEST_CHECKSUM, stop)
-            .await?;
-        if !is_there {
+        let checksum_url = checksum_url(url)?;
+        if !self
+            .get(&checksum_url, &beside, LONGEST_CHECKSUM, &[403], stop)
+            .await?
+        {
             remove(&beside)?;
         }
-        let is_replaced = is_there && fs::read(&beside).ok() != before;
-        if !path.is_file() || (is_replaced && before.is_some()) {
+        // What is not as its CHECKSUM says was replaced since, or was not fetched whole.
+        let is_kept = path.is_file() && {
+            let file = published(&path, url.to_owned())?;
+            blocking(move || is_as_told(&file)).await?
+        };
+        if !is_kept {
             (self.progress)(url);
-            if !self.get(url, &path, self.most, stop).await? {
+            if !self.get(url, &path, self.most, &[], stop).await? {
                 remove(&beside)?;
                 return Ok(None);
             }
@@ -115,12 +123,14 @@ impl Downloads {
         Ok(path)
     }
 
-    /// Fetches `url` to `path`, with a few attempts; returns whether the server has it.
+    /// Fetches `url` to `path`, with a few attempts; returns whether the server has it. `absent` are
+    /// more answers that say that it has not: some buckets refuse what they do not have.
     async fn get(
         &self,
         url: &str,
         path: &Path,
         most: u64,
+        absent: &[u16],
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<bool> {
         let partial = with_end(path, ".part");
@@ -135,8 +145,13 @@ impl Downloads {
                     return Ok(true);
                 }
                 Ok(Attempted::Absent) => return Ok(false),
+                Ok(Attempted::Refused { status, .. }) if absent.contains(&status.as_u16()) => {
+                    return Ok(false);
+                }
                 Ok(Attempted::Refused { status, wait }) => {
-                    let is_final = status.is_client_error() && wait.is_zero();
+                    // A bucket refuses so what it does not have, however often it is asked.
+                    let is_final =
+                        status.is_client_error() && (wait.is_zero() || status.as_u16() == 403);
                     let why = format!("the server answers {status}");
                     if is_final || wait > LONGEST_WAIT {
                         return Err(Error::new(Kind::Io, format!("{url}: {why}")));
@@ -160,6 +175,28 @@ impl Downloads {
             }
             let draw = u64::try_from(now).unwrap_or(0);
             tokio::time::sleep(wait.max(BACKOFF.wait(failures, draw))).await;
+        }
+    }
+}
+
+/// The URL of the CHECKSUM file of another one.
+fn checksum_url(url: &str) -> Result<String> {
+    let mut parsed = Url::parse(url).map_err(|e| Error::usage(format!("{url}: is no URL: {e}")))?;
+    let path = format!("{}{CHECKSUM}", parsed.path());
+    parsed.set_path(&path);
+    Ok(parsed.into())
+}
+
+/// Waits until nobody else fetches into a folder. Where the file system locks no folders, nobody is
+/// waited for.
+async fn locked(folder: &Path, stop: &(dyn Fn() -> bool + Sync)) -> Result<fs::File> {
+    let file = fs::File::open(folder)
+        .map_err(|e| Error::io(format!("{}: cannot be opened", folder.display()), e))?;
+    loop {
+        stopped(stop)?;
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => tokio::time::sleep(LOCKED).await,
+            Ok(()) | Err(fs::TryLockError::Error(_)) => return Ok(file),
         }
     }
 }
@@ -219,5 +256,15 @@ mod tests {
         );
         check("http://h/%2e%2e/x", "/cache/h/x");
         check("http://h/a?b=../c", "/cache/h/a/b_.._c");
+    }
+
+    #[test]
+    fn a_checksum_is_asked_for_beside_its_file() {
+        for (url, want) in [
+            ("https://h/a/B.zip", "https://h/a/B.zip.CHECKSUM"),
+            ("https://h/a/B.zip?v=1", "https://h/a/B.zip.CHECKSUM?v=1"),
+        ] {
+            assert_eq!(checksum_url(url).unwrap(), want);
+        }
     }
 }

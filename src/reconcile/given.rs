@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     feed::{
         event::Kind,
-        venue::{Venue, choose},
+        venue::{Venue, Wanted, choose},
     },
     model::{
         date::Date,
@@ -84,15 +84,17 @@ impl Given {
     }
 }
 
+/// The series as its venue is subscribed to it, where qlc knows the venue.
+pub(super) fn subscribed(series: &Series) -> Option<Wanted> {
+    let venue: Venue = series.exchange.as_str().parse().ok()?;
+    let symbols = [series.symbol.clone()];
+    let mut chosen = choose(&[venue], &symbols, &[Kind::Trade]).ok()?;
+    chosen.series.pop()
+}
+
 /// How a venue spells the symbol of a series, such as `BTC-USDT-SWAP`.
 pub(super) fn spelling(series: &Series) -> String {
-    let wire = || {
-        let venue: Venue = series.exchange.as_str().parse().ok()?;
-        let symbols = [series.symbol.clone()];
-        let mut chosen = choose(&[venue], &symbols, &[Kind::Trade]).ok()?;
-        Some(chosen.series.pop()?.wire)
-    };
-    wire().unwrap_or_else(|| series.symbol.as_str().to_uppercase())
+    subscribed(series).map_or_else(|| series.symbol.as_str().to_uppercase(), |one| one.wire)
 }
 
 /// The days whose files hold rows of a UTC day: the days of OKX begin at 16:00 UTC of the day
@@ -144,12 +146,14 @@ pub(super) fn filled(template: &str, wire: &str, day: Date) -> Result<String> {
     Ok(text)
 }
 
-/// The files below a folder that may be a venue's, by name.
+/// The files below a folder that may be a venue's, by name. A link to another folder is not
+/// followed: it may lead back here.
 fn below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
     let wrong = |e| Error::io(format!("{}: cannot be listed", folder.display()), e);
     for entry in fs::read_dir(folder).map_err(wrong)? {
-        let path = entry.map_err(wrong)?.path();
-        if path.is_dir() && depth < DEEPEST {
+        let entry = entry.map_err(wrong)?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(wrong)?);
+        if kind.is_dir() && depth < DEEPEST {
             below(&path, depth + 1, found)?;
         } else if path.is_file() && is_published(&path) {
             found.push(path);
@@ -171,29 +175,43 @@ fn name_of(path: &Path) -> String {
         .into_owned()
 }
 
-/// Whether the name of a file begins with a symbol, however it is spelt, and not with a longer one.
-fn is_of_symbol(name: &str, wire: &str) -> bool {
-    let plain = |text: &str| -> Vec<char> {
-        text.chars()
-            .filter(|c| c.is_alphanumeric())
-            .map(|c| c.to_ascii_lowercase())
-            .collect()
+/// Whether the name of a file begins with a symbol, however it is spelt, and tells one of these days
+/// or its month. Between the two there may be words, such as `-aggTrades-`, but no numbers: what
+/// `BTCUSDT_260327-aggTrades-2026-02-03.zip` begins with is another symbol than `BTCUSDT`.
+fn is_about(name: &str, wire: &str, days: &[Date]) -> bool {
+    let Some(before) = days.iter().find_map(|day| before_day(name, *day)) else {
+        return false;
     };
-    let wanted = plain(wire);
-    let mut letters = name.chars().peekable();
-    for want in wanted {
-        let next = letters.by_ref().find(|c| c.is_alphanumeric());
-        if next.map(|c| c.to_ascii_lowercase()) != Some(want) {
+    let mut rest = before.chars();
+    for want in wire.chars().filter(|c| c.is_alphanumeric()) {
+        let next = rest.by_ref().find(|c| c.is_alphanumeric());
+        if !next.is_some_and(|next| next.eq_ignore_ascii_case(&want)) {
             return false;
         }
     }
-    !letters.peek().is_some_and(|next| next.is_alphabetic())
+    let rest = rest.as_str();
+    let mut words = rest.split(|c: char| !c.is_alphanumeric());
+    !rest.starts_with(char::is_alphanumeric)
+        && words.all(|word| word == "1m" || !word.contains(|c: char| c.is_ascii_digit()))
 }
 
-/// Whether the name of a file tells one of these days.
-fn is_of_day(name: &str, days: &[Date]) -> bool {
-    days.iter()
-        .any(|day| name.contains(&day.iso()) || name.contains(&day.to_string()))
+/// What stands before the day in a name that tells it, or before its month.
+fn before_day(name: &str, day: Date) -> Option<&str> {
+    let iso = day.iso();
+    let is_month = |at: usize| {
+        let behind = name.get(at + 7..).unwrap_or_default();
+        let behind = behind.strip_prefix('-').unwrap_or(behind);
+        !behind.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let month = iso.get(..7)?;
+    let at = name
+        .find(&iso)
+        .or_else(|| name.find(&day.to_string()))
+        .or_else(|| {
+            let mut months = name.match_indices(month).map(|(at, _)| at);
+            months.find(|at| is_month(*at))
+        })?;
+    name.get(..at)
 }
 
 /// The files on this machine that are about a day of a series. `alone` says that nothing else is
@@ -208,10 +226,7 @@ pub(super) fn local(
 ) -> Result<Vec<PublishedFile>> {
     let wire = spelling(&partition.series);
     let days = file_days(&partition.series, partition.date);
-    let is_meant = |path: &Path| {
-        let name = name_of(path);
-        is_of_symbol(&name, &wire) && is_of_day(&name, &days)
-    };
+    let is_meant = |path: &Path| is_about(&name_of(path), &wire, &days);
     let mut found = Vec::new();
     for one in given {
         match one {
@@ -278,11 +293,7 @@ mod tests {
     #[test]
     fn a_name_is_of_one_symbol_and_one_day() {
         let check = |name: &str, wire: &str, is: bool| {
-            assert_eq!(
-                is_of_symbol(name, wire) && is_of_day(name, &[day()]),
-                is,
-                "{name} {wire}"
-            );
+            assert_eq!(is_about(name, wire, &[day()]), is, "{name} {wire}");
         };
         check("BTCUSDT-aggTrades-2026-02-03.zip", "BTCUSDT", true);
         check("BTCUSDT-aggTrades-2026-02-04.zip", "BTCUSDT", false);
@@ -291,6 +302,18 @@ mod tests {
         check("BTCUSDT2026-02-03.csv.gz", "BTCUSDT", true);
         check("BTC-USDT-SWAP-trades-2026-02-03.zip", "BTC-USDT-SWAP", true);
         check("btcusdt_20260203.csv", "BTCUSDT", true);
+        check("BTCUSDT-1m-2026-02-03.zip", "BTCUSDT", true);
+        check("币安人生USDT-trades-2026-02-03.zip", "币安人生USDT", true);
+        // Contracts that end on a day have symbols that begin like others.
+        let quarterly = "BTCUSDT_260327-aggTrades-2026-02-03.zip";
+        check(quarterly, "BTCUSDT", false);
+        check(quarterly, "BTCUSDT_260327", true);
+        check("BTCUSDT-27MAR262026-02-03.csv.gz", "BTCUSDT", false);
+        check("BTCUSDT-27MAR262026-02-03.csv.gz", "BTCUSDT-27MAR26", true);
+        // A file of a month has its days.
+        check("BTCUSDT-aggTrades-2026-02.zip", "BTCUSDT", true);
+        check("BTCUSDT-aggTrades-2026-03.zip", "BTCUSDT", false);
+        check("BTCUSDT-aggTrades-2026-02-13.zip", "BTCUSDT", false);
     }
 
     #[test]

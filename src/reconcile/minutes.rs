@@ -12,8 +12,9 @@ use arrow::{
 };
 
 use super::{
+    blocking::blocking,
     compare::{clock, verdict},
-    day::{Day, Held, blocking, told},
+    day::{Day, Held, are_of_day, told},
     exact::{archive_of, decoded},
     published::{self, Content, Decimal, PublishedFile},
     stop::stopped,
@@ -121,6 +122,7 @@ pub(super) async fn pass(
         }
         (sums, Vec::new())
     };
+    are_of_day(&record.files)?;
     let archive = archive_of(day, held, scratch)?;
     let series = &day.partition.series;
     let params: BTreeMap<String, Value> = [

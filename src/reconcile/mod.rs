@@ -8,6 +8,7 @@
 //! changed: `take` leaves rows that only they have in the spool, as one more collector would, for
 //! the next compaction to merge.
 
+mod blocking;
 mod compare;
 mod day;
 mod exact;
@@ -160,6 +161,9 @@ async fn partitions(archive: &Store, options: &Options) -> Result<Vec<Partition>
             })
         })
         .collect();
+    for series in &series {
+        is_spelt(archive, series).await?;
+    }
     if series.is_empty() && !archive.is_absent() {
         let wanted = Selection {
             streams: vec![stream],
@@ -183,6 +187,25 @@ async fn partitions(archive: &Store, options: &Options) -> Result<Vec<Partition>
         .iter()
         .flat_map(|series| options.start.through(options.end).map(|day| series.on(day)))
         .collect())
+}
+
+/// Fails where a symbol is named as its exchange spells it, and not as paths do: rows that are taken
+/// would be a series of their own.
+async fn is_spelt(archive: &Store, series: &Series) -> Result<()> {
+    let Some(known) = given::subscribed(series).map(|one| one.series.symbol) else {
+        return Ok(());
+    };
+    let is_archived = async || {
+        let listed = archive.list(&layout::series_dir(series)).await?;
+        Ok::<_, Error>(!listed.whole()?.is_empty())
+    };
+    if known == series.symbol || (!archive.is_absent() && is_archived().await?) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "the archive has no symbol {} of {}; did you mean --symbol {known}?",
+        series.symbol, series.exchange
+    )))
 }
 
 /// What came of the day, whatever is wrong with it.
@@ -258,10 +281,14 @@ async fn pass(
         _ => false,
     };
     if !same {
-        return Err(Error::new(
-            Kind::Conflict,
-            "the archived day changed while it was compared; run again",
-        ));
+        // What was taken lies in the spool all the same: there it is one more collector's.
+        return Ok(ReconcileRecord {
+            files: record.files,
+            taken: record.taken,
+            ..day.not_compared(
+                "the archived day changed while it was compared; run again".to_owned(),
+            )
+        });
     }
     if let Held::Data(sha256) = held {
         record.data_sha256 = Some(sha256.clone());

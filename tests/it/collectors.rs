@@ -859,6 +859,7 @@ fn a_recorded_row_stands_for_one_that_was_published_without_its_number() {
         assert_eq!(receipt["merge"]["copies"], 6, "{order}: {receipt:#}");
         assert_eq!(receipt["merge"]["conflicts"], 0, "{order}: {receipt:#}");
         let _ = bytes.insert(sha256);
+        let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
         let _ = place.qlc(&["prune", "--keep-days", "0"]).ended(0);
         assert!(
             archive::listing(&place.spool())

@@ -67,6 +67,7 @@ mod prune;
 mod quarantine;
 mod quarantine_commands;
 mod reconcile;
+mod reconcile_files;
 mod refusals;
 mod report;
 mod row_hash;

@@ -8,7 +8,10 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
 };
 
 use arrow::{
@@ -32,11 +35,11 @@ use super::support::{
     run::{Place, Ran},
 };
 
-const SERIES: &str = "exchange=binance/stream=trade/symbol=btcusdt";
-const FILE: &str = "BTCUSDT-aggTrades-2026-02-03.csv";
+pub const SERIES: &str = "exchange=binance/stream=trade/symbol=btcusdt";
+pub const FILE: &str = "BTCUSDT-aggTrades-2026-02-03.csv";
 const HEADER: &str =
     "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n";
-const ASKED: &[&str] = &[
+pub const ASKED: &[&str] = &[
     "reconcile",
     "--exchange",
     "binance",
@@ -52,14 +55,14 @@ const ASKED: &[&str] = &[
 
 /// An aggregated trade; all of it follows from its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Agg(i64);
+pub struct Agg(pub i64);
 
 impl Agg {
     fn ts(self) -> i64 {
         DAY + self.0 * 7_000_000_000
     }
 
-    fn price(self) -> f64 {
+    pub fn price(self) -> f64 {
         (970_000 + self.0 % 89) as f64 / 10.0
     }
 
@@ -67,7 +70,7 @@ impl Agg {
         (1 + self.0 % 1_000) as f64 / 1000.0
     }
 
-    fn line(self) -> String {
+    pub fn line(self) -> String {
         let Self(n) = self;
         format!(
             "{n},{},{},{},{},{},{}\n",
@@ -82,7 +85,7 @@ impl Agg {
 }
 
 /// As the venue publishes it.
-fn csv(numbers: impl IntoIterator<Item = i64>) -> String {
+pub fn csv(numbers: impl IntoIterator<Item = i64>) -> String {
     let lines: String = numbers.into_iter().map(|n| Agg(n).line()).collect();
     format!("{HEADER}{lines}")
 }
@@ -99,7 +102,7 @@ struct Row {
 }
 
 /// As the collector seals them.
-fn sealed(numbers: impl IntoIterator<Item = i64>) -> Vec<u8> {
+pub fn sealed(numbers: impl IntoIterator<Item = i64>) -> Vec<u8> {
     spool_file("binance", &rows_of("binance", numbers))
 }
 
@@ -146,7 +149,7 @@ fn spool_file(exchange: &str, all: &[Row]) -> Vec<u8> {
 }
 
 /// A place with a compacted recording of these trades.
-fn recorded(numbers: impl IntoIterator<Item = i64>) -> Place {
+pub fn recorded(numbers: impl IntoIterator<Item = i64>) -> Place {
     recorded_in(Place::new(), numbers)
 }
 
@@ -160,7 +163,7 @@ fn recorded_in(place: Place, numbers: impl IntoIterator<Item = i64>) -> Place {
 }
 
 /// A folder with what the venue publishes.
-fn publish(place: &Place, files: &[(&str, &[u8])]) -> PathBuf {
+pub fn publish(place: &Place, files: &[(&str, &[u8])]) -> PathBuf {
     let folder = place.root().join("published");
     fs::create_dir_all(&folder).unwrap();
     for (name, bytes) in files {
@@ -170,7 +173,7 @@ fn publish(place: &Place, files: &[(&str, &[u8])]) -> PathBuf {
 }
 
 #[track_caller]
-fn reconcile(place: &Place, with: &Path, more: &[&str], code: i32) -> (Ran, Vec<Value>) {
+pub fn reconcile(place: &Place, with: &Path, more: &[&str], code: i32) -> (Ran, Vec<Value>) {
     let with = with.display().to_string();
     let ran = place
         .qlc(&[ASKED, &["--with", &with], more].concat())
@@ -185,13 +188,13 @@ fn day_of(place: &Place, exchange: &str) -> RecordBatch {
 }
 
 /// The numbers of the archived trades.
-fn archived(place: &Place) -> Vec<i64> {
+pub fn archived(place: &Place) -> Vec<i64> {
     let rows = day_of(place, "binance");
     let seq = rows.column_by_name("seq").unwrap();
     seq.as_primitive::<Int64Type>().values().to_vec()
 }
 
-fn taken_files(place: &Place) -> Vec<String> {
+pub fn taken_files(place: &Place) -> Vec<String> {
     listing(&place.spool())
         .into_keys()
         .filter(|key| key.starts_with("collector="))
@@ -750,6 +753,21 @@ fn trades_that_have_names_are_compared_by_them() {
     let _ = place.compact(&[]).ended(0);
     assert_eq!(asked(&[], 0)[0]["hole_counts"]["recovered"], 1);
     place.verify();
+    // What is recorded later takes the place of what was taken, with its number.
+    let late = rows_of("bybit", 400..450);
+    let _ = place.put(
+        "exchange=bybit/stream=trade/symbol=btcusdt/2026-02-03_13-00-00.parquet",
+        &spool_file("bybit", &late),
+    );
+    let _ = place.compact(&[]).ended(0);
+    let text = "SELECT count(*), count(source), sum(CASE WHEN seq = 0 THEN 1 ELSE 0 END) FROM archive.trade";
+    let ran = place.qlc(&["query", text, "--format", "csv"]).ended(0);
+    assert_eq!(ran.stdout.lines().nth(1), Some("1000,50,50"), "{ran}");
+    assert_eq!(asked(&[], 0)[0]["equal"], 1_000);
+    place.verify();
+    let _ = place.qlc(&["prune", "--keep-days", "0"]).ended(0);
+    assert!(taken_files(&place).is_empty());
+    place.verify();
 }
 
 #[test]
@@ -1041,13 +1059,33 @@ fn mistakes_say_what_to_type() {
 }
 
 /// A venue's server, which breaks off in the middle of its first long answers.
-struct Server {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+pub struct Server {
+    pub address: SocketAddr,
+    pub asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    fn new(files: &[(&str, Vec<u8>)], mut breaks: usize) -> Self {
+    pub fn new(files: &[(&str, Vec<u8>)], breaks: usize) -> Self {
+        Self::with(files, breaks, false, None)
+    }
+
+    /// One that begins no long answer before it is told to.
+    pub fn that_waits(files: &[(&str, Vec<u8>)]) -> (Self, Sender<()>) {
+        let (go, waits) = channel();
+        (Self::with(files, 0, false, Some(waits)), go)
+    }
+
+    /// One that does not even end the first long answer.
+    pub fn that_hangs(files: &[(&str, Vec<u8>)]) -> Self {
+        Self::with(files, 1, true, None)
+    }
+
+    fn with(
+        files: &[(&str, Vec<u8>)],
+        mut breaks: usize,
+        hangs: bool,
+        waits: Option<Receiver<()>>,
+    ) -> Self {
         let files: BTreeMap<String, Vec<u8>> = files
             .iter()
             .map(|(path, bytes)| ((*path).to_owned(), bytes.clone()))
@@ -1057,6 +1095,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(std::thread::spawn(move || {
+            let mut open = Vec::new();
             for connection in listener.incoming() {
                 let mut connection = connection.unwrap();
                 let (path, from) = request(&connection);
@@ -1066,15 +1105,25 @@ impl Server {
                     path.clone()
                 };
                 seen.lock().unwrap().push(told);
-                let is_cut = breaks > 0 && files.get(&path).is_some_and(|file| file.len() > 1_000);
+                let is_long = files.get(&path).is_some_and(|file| file.len() > 1_000);
+                let is_cut = breaks > 0 && is_long;
+                if let Some(waits) = waits.as_ref().filter(|_| is_long) {
+                    waits.recv().unwrap();
+                }
                 breaks -= usize::from(is_cut);
                 let answer = answer(files.get(&path), from, is_cut);
                 connection.write_all(&answer).unwrap();
+                if is_cut && hangs {
+                    open.push(connection);
+                }
             }
         }));
         Self { address, asked }
     }
 }
+
+/// A file that the server refuses.
+pub const REFUSED: &[u8] = b"refused";
 
 /// The path that is asked for, and from which byte on.
 fn request(connection: &TcpStream) -> (String, usize) {
@@ -1092,6 +1141,9 @@ fn answer(file: Option<&Vec<u8>>, from: usize, is_cut: bool) -> Vec<u8> {
     let Some(file) = file else {
         return b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec();
     };
+    if file == REFUSED {
+        return b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_vec();
+    }
     let (rest, all) = (&file[from..], file.len());
     let status = if from > 0 {
         format!(

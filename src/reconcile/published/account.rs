@@ -23,6 +23,8 @@ pub struct PublishedFile {
 pub enum Content {
     /// Aggregated trades of Binance.
     BinanceAggTrades,
+    /// Those of its spot market, which have one column more. No collector of qlc records it.
+    BinanceSpotAggTrades,
     /// Single trades of Binance.
     BinanceTrades,
     /// Klines of Binance, of one minute.
@@ -55,6 +57,7 @@ impl Content {
     pub const fn name(self) -> &'static str {
         match self {
             Self::BinanceAggTrades => "binance-agg-trades",
+            Self::BinanceSpotAggTrades => "binance-spot-agg-trades",
             Self::BinanceTrades => "binance-trades",
             Self::BinanceKlines => "binance-klines",
             Self::BybitTrades => "bybit-trades",
@@ -67,7 +70,10 @@ impl Content {
     #[must_use]
     pub const fn exchange(self) -> &'static str {
         match self {
-            Self::BinanceAggTrades | Self::BinanceTrades | Self::BinanceKlines => "binance",
+            Self::BinanceAggTrades
+            | Self::BinanceSpotAggTrades
+            | Self::BinanceTrades
+            | Self::BinanceKlines => "binance",
             Self::BybitTrades => "bybit",
             Self::OkxTrades | Self::OkxAggTrades => "okx",
         }
@@ -77,17 +83,29 @@ impl Content {
     #[must_use]
     pub const fn source(self) -> &'static str {
         match self {
-            Self::BinanceAggTrades | Self::BinanceTrades | Self::BinanceKlines => "binance-archive",
+            Self::BinanceAggTrades
+            | Self::BinanceSpotAggTrades
+            | Self::BinanceTrades
+            | Self::BinanceKlines => "binance-archive",
             Self::BybitTrades => "bybit-archive",
             Self::OkxTrades | Self::OkxAggTrades => "okx-archive",
         }
+    }
+
+    /// Whether its rows are numbered one by one, so that a number that is not there means something.
+    #[must_use]
+    pub const fn is_consecutive(self) -> bool {
+        matches!(self, Self::BinanceAggTrades | Self::BinanceSpotAggTrades)
     }
 
     /// By what its rows are known; `None` where its rows are no trades.
     #[must_use]
     pub const fn identity(self) -> Option<Identity> {
         match self {
-            Self::BinanceAggTrades | Self::OkxTrades | Self::OkxAggTrades => Some(Identity::Number),
+            Self::BinanceAggTrades
+            | Self::BinanceSpotAggTrades
+            | Self::OkxTrades
+            | Self::OkxAggTrades => Some(Identity::Number),
             Self::BinanceTrades => Some(Identity::Single),
             Self::BybitTrades => Some(Identity::TradeId),
             Self::BinanceKlines => None,

@@ -132,13 +132,7 @@ impl Layout {
         let time = at(&["transact_time", "timestamp", "time"])?;
         if let Some(id) = at(&["agg_trade_id", "aggregate_trade_id"]) {
             let singles = (at(&["first_trade_id"])?, at(&["last_trade_id"])?);
-            return Some(own(
-                Content::BinanceAggTrades,
-                id,
-                time,
-                maker,
-                Some(singles),
-            ));
+            return Some(own(sums_of(record), id, time, maker, Some(singles)));
         }
         let id = at(&["id", "trade_id"])?;
         Some(own(Content::BinanceTrades, id, time, maker, None))
@@ -184,12 +178,7 @@ impl Layout {
                 })
             }
             7 | 8 if all(&whole, &[0, 3, 4]) && all(&number, &[1, 2]) && time(5) && truth(6) => {
-                own(
-                    Content::BinanceAggTrades,
-                    [0, 1, 2, 5, 6],
-                    Some((3, 4)),
-                    None,
-                )
+                own(sums_of(record), [0, 1, 2, 5, 6], Some((3, 4)), None)
             }
             6 | 7 if whole(0) && all(&number, &[1, 2, 3]) && time(4) && truth(5) => {
                 own(Content::BinanceTrades, [0, 1, 2, 4, 5], None, None)
@@ -205,6 +194,16 @@ impl Layout {
             }
             _ => return None,
         })
+    }
+}
+
+/// Which of Binance's markets sums up trades like these: only spot says whether the price was the
+/// best one.
+fn sums_of(record: &ByteRecord) -> Content {
+    if record.len() == 8 {
+        Content::BinanceSpotAggTrades
+    } else {
+        Content::BinanceAggTrades
     }
 }
 
@@ -292,7 +291,7 @@ mod tests {
             (
                 "1,78581.30,0.00012,1,1,1788220800322740,False,True",
                 false,
-                Content::BinanceAggTrades,
+                Content::BinanceSpotAggTrades,
             ),
             (
                 "id,price,qty,quote_qty,time,is_buyer_maker",

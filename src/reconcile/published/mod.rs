@@ -92,3 +92,15 @@ pub fn minutes(
 pub fn content_of(file: &PublishedFile) -> Result<Content> {
     read::open(file).map(|(_, content)| content)
 }
+
+/// Whether a file is what its CHECKSUM file says, where there is one.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_as_told(file: &PublishedFile) -> Result<bool> {
+    if file.checksum.is_none() {
+        return Ok(true);
+    }
+    let opened = container::Opened::of(file)?;
+    Ok(!matches!(opened.checksum, Checksum::Wrong { .. }))
+}

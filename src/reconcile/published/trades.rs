@@ -294,7 +294,7 @@ impl Holes {
             .replace(trade.seq.max(self.last.unwrap_or(trade.seq)));
         let Some(account) = accounts
             .get_mut(index(trade.place))
-            .filter(|account| account.content == Content::BinanceAggTrades)
+            .filter(|account| account.content.is_consecutive())
         else {
             return;
         };
