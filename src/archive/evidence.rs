@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     partition::PartitionHandle,
-    quarantine,
+    quarantine::SeriesEntries,
     state::{self, Depth, Inspection, Published, State, advice},
 };
 use crate::{
@@ -20,10 +20,9 @@ use crate::{
     file::{census::census, fault::Problem, reader::Handle},
     model::{
         meta::{self, Meta},
-        partition::Partition,
+        partition::{Partition, Series},
         quarantine::Entry,
         receipt::{Content, Source},
-        row_hash::RowHash,
     },
     storage::store::Store,
 };
@@ -85,7 +84,7 @@ impl Witness {
 pub struct Evidence {
     archive: Store,
     days: BTreeMap<Partition, std::result::Result<Arc<Witness>, Doubt>>,
-    entries: BTreeMap<Partition, Vec<Entry>>,
+    kept: BTreeMap<Series, Arc<SeriesEntries>>,
 }
 
 impl Evidence {
@@ -95,7 +94,7 @@ impl Evidence {
         Self {
             archive: archive.clone(),
             days: BTreeMap::new(),
-            entries: BTreeMap::new(),
+            kept: BTreeMap::new(),
         }
     }
 
@@ -108,7 +107,7 @@ impl Evidence {
     /// Forgets what was read: the next question is asked anew.
     pub fn forget(&mut self) {
         self.days.clear();
-        self.entries.clear();
+        self.kept.clear();
     }
 
     /// The partition as it is published, or why it does not count as that.
@@ -127,20 +126,25 @@ impl Evidence {
         Ok(found)
     }
 
-    /// The entries of a partition's quarantine folder.
+    /// Takes note of what QUARANTINE has of a series, where that was read already.
+    pub fn know(&mut self, series: &Series, kept: Arc<SeriesEntries>) {
+        let _ = self.kept.insert(series.clone(), kept);
+    }
+
+    /// What QUARANTINE has of a series.
     ///
     /// # Errors
-    /// When the archive does not answer, or `error.json` cannot be understood.
-    pub async fn entries(&mut self, partition: &Partition) -> Result<Vec<Entry>> {
-        if let Some(known) = self.entries.get(partition) {
-            return Ok(known.clone());
+    /// When the archive does not answer.
+    pub async fn kept(&mut self, series: &Series) -> Result<Arc<SeriesEntries>> {
+        if let Some(known) = self.kept.get(series) {
+            return Ok(Arc::clone(known));
         }
-        let found = quarantine::entries(&PartitionHandle::new(&self.archive, partition)).await?;
-        let _ = self.entries.insert(partition.clone(), found.clone());
+        let found = Arc::new(SeriesEntries::list(&self.archive, series).await?);
+        self.know(series, Arc::clone(&found));
         Ok(found)
     }
 
-    /// Reads the row file of `entry` and says what in it is not as `rows` and `row_hash` want it.
+    /// Reads the row file of `entry` and says what in it is not as `expected` wants it.
     ///
     /// # Errors
     /// When the archive does not answer.
@@ -148,8 +152,7 @@ impl Evidence {
         &self,
         partition: &Partition,
         entry: &Entry,
-        rows: u64,
-        row_hash: RowHash,
+        expected: Content,
     ) -> Result<std::result::Result<(), Doubt>> {
         let key = PartitionHandle::new(&self.archive, partition).kept_key(&entry.kept_as);
         let damaged = |what: String| {
@@ -174,11 +177,11 @@ impl Evidence {
                 entry.kept_sha256
             ));
         }
-        match census(&Handle::new(&self.archive, &object), None).await {
-            Ok(kept) if kept.rows == rows && kept.row_hash == row_hash => Ok(Ok(())),
+        match census(&Handle::new(&self.archive, &object)).await {
+            Ok(kept) if kept.all == expected => Ok(Ok(())),
             Ok(kept) => damaged(format!(
-                "holds {} rows with hash {}, not {rows} with {row_hash}",
-                kept.rows, kept.row_hash
+                "holds {} rows with hash {}, not {} with {}",
+                kept.all.rows, kept.all.row_hash, expected.rows, expected.row_hash
             )),
             Err(Problem::Storage(error)) => Err(error),
             Err(problem) => damaged(problem.to_string()),

@@ -5,8 +5,6 @@
 //! Removing a file takes a [`Proven`] value, and only [`prove`] and [`prove_read`] make one. A file
 //! without rows cannot be proven: nothing vouches for it.
 
-use std::{collections::BTreeMap, sync::Arc};
-
 use super::evidence::{Doubt, Evidence, Witness};
 use crate::{
     error::Result,
@@ -16,7 +14,7 @@ use crate::{
         reader::Handle,
     },
     model::{
-        date::Date,
+        date::{Date, is_permitted},
         journal::{InData, InQuarantine},
         layout,
         partition::Series,
@@ -121,7 +119,7 @@ pub struct SubjectRead {
 /// # Errors
 /// When the store does not answer.
 pub async fn read(store: &Store, subject: &Subject) -> Result<SubjectRead> {
-    let found = match census(&Handle::new(store, &subject.object), subject.home).await {
+    let found = match census(&Handle::new(store, &subject.object)).await {
         Ok(found) => Ok((found, store.sha256(&subject.object.key).await?.0)),
         Err(Problem::Storage(error)) => return Err(error),
         Err(problem) => Err(problem),
@@ -160,37 +158,44 @@ pub async fn prove_read(
             ));
         }
     };
-    if found.rows == 0 {
+    if found.all.rows == 0 {
         return Ok(ProofResult::Empty);
     }
-    if let Some(day) = found
-        .days
+    let (days, unplaced) = found.placed(subject.home);
+    if let Some(day) = days
         .keys()
         .find(|day| young.is_some_and(|young| **day >= young))
     {
         return Ok(ProofResult::Young(*day));
     }
-    let mut days: BTreeMap<Date, Arc<Witness>> = BTreeMap::new();
-    for date in found.days.keys() {
-        match evidence.of(&subject.series.on(*date)).await? {
-            Ok(witness) => drop(days.insert(*date, witness)),
+    let mut data = Vec::with_capacity(days.len());
+    for (date, rows) in days {
+        let here = match evidence.of(&subject.series.on(date)).await? {
+            Ok(witness) => in_data(subject, &found, date, rows, &witness),
+            Err(doubt) => Err(doubt),
+        };
+        match here {
+            Ok(here) => data.push(here),
             Err(doubt) => return Ok(ProofResult::Doubt(doubt)),
         }
     }
-    let data = match in_data(subject, &found, &days) {
-        Ok(data) => data,
-        Err(doubt) => return Ok(ProofResult::Doubt(doubt)),
-    };
-    let quarantined = match in_quarantine(subject, &sha256, &found, evidence).await? {
+    let quarantined = match in_quarantine(subject, &sha256, unplaced, evidence).await? {
         Ok(quarantined) => quarantined,
-        Err(doubt) => return Ok(ProofResult::Doubt(doubt)),
+        Err(doubt) => match under_another_name(subject, &sha256, &found, evidence).await? {
+            Some((far, quarantined)) => {
+                data.extend(far);
+                quarantined
+            }
+            None => return Ok(ProofResult::Doubt(doubt)),
+        },
     };
+    data.sort_by_key(|here| here.date);
     Ok(ProofResult::Proven(Box::new(Proven {
         object: subject.object.clone(),
         name: subject.name.clone(),
         sha256,
-        rows: found.rows,
-        row_hash: found.row_hash,
+        rows: found.all.rows,
+        row_hash: found.all.row_hash,
         data,
         quarantined,
     })))
@@ -225,115 +230,122 @@ fn has_name(source: &Source, subject: &Subject) -> bool {
     source.name == subject.name && source.size == subject.object.size
 }
 
-/// The rows in the data of each day, if the receipts bill this very content and the bills add up:
-/// here and elsewhere in every receipt, and here over all receipts.
+/// The rows in the data of `date`, of which the file has so many, if its receipt bills this very
+/// content. What it bills to other days and to QUARANTINE follows from the name that the file had
+/// then, and is looked for there.
 fn in_data(
     subject: &Subject,
     found: &Census,
-    days: &BTreeMap<Date, Arc<Witness>>,
-) -> std::result::Result<Vec<InData>, Doubt> {
-    let mut data = Vec::with_capacity(days.len());
-    for (date, witness) in days {
-        let receipt = witness.receipt();
-        // The rows tell which source it is: a file may have been renamed, moved or touched since.
-        let content = Content {
-            rows: found.rows,
-            row_hash: found.row_hash,
-        };
-        let Some(source) = witness.source(layout::collector_of(&subject.name), content) else {
-            let named = || receipt.sources.iter().filter(|s| has_name(s, subject));
-            return Err(
-                match named().find(|s| s.modified_us == subject.object.modified_us) {
-                    Some(s) => Doubt::Damaged(format!(
-                        "has {} rows with hash {}, but the receipt of {date} took in {} with {}",
-                        found.rows, found.row_hash, s.rows, s.row_hash
-                    )),
-                    None if named().next().is_none() => {
-                        Doubt::Waiting(format!("the receipt of {date} names no file with its rows"))
-                    }
-                    None => Doubt::Waiting(format!(
-                        "the receipt of {date} names other rows under its name"
-                    )),
-                },
-            );
-        };
-        let expected = found.days.get(date).copied().unwrap_or(0);
-        let elsewhere = found.days.iter().filter(|(day, _)| *day != date);
-        let same_elsewhere = elsewhere
-            .map(|(day, rows)| (*day, *rows))
-            .eq(source.rows_elsewhere.clone());
-        let here = source.rows_of_day() + source.rows_known;
-        if here != expected || !same_elsewhere || source.rows_quarantined != found.unplaced {
-            return Err(Doubt::Damaged(format!(
-                "has {expected} rows of {date} and {} without a day, the receipt bills {} and {}",
-                found.unplaced, here, source.rows_quarantined
-            )));
-        }
-        data.push(InData {
-            date: *date,
-            rows: here,
-            data_sha256: receipt.outcome.sha256.clone(),
-        });
+    date: Date,
+    rows: u64,
+    witness: &Witness,
+) -> std::result::Result<InData, Doubt> {
+    let receipt = witness.receipt();
+    // The rows tell which source it is: a file may have been renamed, moved or touched since.
+    let Some(source) = witness.source(layout::collector_of(&subject.name), found.all) else {
+        let named = || receipt.sources.iter().filter(|s| has_name(s, subject));
+        return Err(
+            match named().find(|s| s.modified_us == subject.object.modified_us) {
+                Some(s) => Doubt::Damaged(format!(
+                    "has {} rows with hash {}, but the receipt of {date} took in {} with {}",
+                    found.all.rows, found.all.row_hash, s.rows, s.row_hash
+                )),
+                None if named().next().is_none() => {
+                    Doubt::Waiting(format!("the receipt of {date} names no file with its rows"))
+                }
+                None => Doubt::Waiting(format!(
+                    "the receipt of {date} names other rows under its name"
+                )),
+            },
+        );
+    };
+    let here = source.rows_of_day() + source.rows_known;
+    if here != rows {
+        return Err(Doubt::Damaged(format!(
+            "has {rows} rows of {date}, the receipt bills {here}"
+        )));
     }
-    let placed: u64 = data.iter().map(|d| d.rows).sum::<u64>() + found.unplaced;
-    if placed == found.rows {
-        Ok(data)
-    } else {
-        Err(Doubt::Damaged(format!(
-            "has {} rows, the receipts place {placed}",
-            found.rows
-        )))
+    Ok(InData {
+        date,
+        rows,
+        data_sha256: receipt.outcome.sha256.clone(),
+    })
+}
+
+/// Rows that no day may have, if QUARANTINE has just these.
+async fn in_quarantine(
+    subject: &Subject,
+    sha256: &str,
+    wanted: Content,
+    evidence: &mut Evidence,
+) -> Result<std::result::Result<Option<InQuarantine>, Doubt>> {
+    if wanted.rows == 0 {
+        return Ok(Ok(None));
+    }
+    let kept = evidence.kept(&subject.series).await?;
+    let is_ours = |entry: &Entry| {
+        entry.extent() == Extent::Rows && entry.sha256 == sha256 && entry.rows == Some(wanted.rows)
+    };
+    let mut doubt = None;
+    for (date, entry) in kept.of_file(&subject.name, subject.object.size) {
+        if !is_ours(entry) {
+            continue;
+        }
+        let partition = subject.series.on(date);
+        match evidence.kept_rows(&partition, entry, wanted).await? {
+            Ok(()) => {
+                return Ok(Ok(Some(InQuarantine {
+                    date,
+                    rows: wanted.rows,
+                    kept_as: entry.kept_as.clone(),
+                    kept_sha256: entry.kept_sha256.clone(),
+                })));
+            }
+            Err(found) => doubt = doubt.or(Some(found)),
+        }
+    }
+    match doubt {
+        Some(doubt) => Ok(Err(doubt)),
+        None => kept.all_known().map(|()| {
+            Err(Doubt::Damaged(format!(
+                "{} rows of it have no permitted day, and QUARANTINE does not have them",
+                wanted.rows
+            )))
+        }),
     }
 }
 
-/// The rows without a permitted day, if QUARANTINE has just these.
-async fn in_quarantine(
+/// So many days at most may be those of a file that had no day in its name. One of more has rows of
+/// damaged times.
+const FAR_DAYS: usize = 32;
+
+/// The rows that the file's name does not permit, where it had another name when it was taken in:
+/// in the data of their days, the others in QUARANTINE.
+async fn under_another_name(
     subject: &Subject,
     sha256: &str,
     found: &Census,
     evidence: &mut Evidence,
-) -> Result<std::result::Result<Option<InQuarantine>, Doubt>> {
-    if found.unplaced == 0 {
-        return Ok(Ok(None));
+) -> Result<Option<(Vec<InData>, Option<InQuarantine>)>> {
+    if found.days.len() > FAR_DAYS {
+        return Ok(None);
     }
-    // They were put where the file belongs; where its name tells no day, its own days are as good a
-    // guess as any.
-    let by_time = Date::of_ns(subject.object.modified_us.saturating_mul(1000));
-    let mut folders: Vec<Date> = subject
-        .home
-        .into_iter()
-        .chain(found.days.keys().copied())
-        .chain(by_time)
-        .collect();
-    folders.sort_unstable();
-    folders.dedup();
-    let ours = |e: &Entry| {
-        e.extent() == Extent::Rows
-            && e.source_path == subject.name
-            && e.sha256 == sha256
-            && e.rows == Some(found.unplaced)
-    };
-    for date in folders {
-        let partition = subject.series.on(date);
-        let Some(entry) = evidence.entries(&partition).await?.into_iter().find(ours) else {
-            continue;
+    let mut data = Vec::new();
+    let mut left = found.undated;
+    let is_far = |day: Date| !is_permitted(day, subject.home);
+    for (date, content) in found.days.iter().filter(|(day, _)| is_far(**day)) {
+        let here = match evidence.of(&subject.series.on(*date)).await? {
+            Ok(witness) => in_data(subject, found, *date, content.rows, &witness).ok(),
+            Err(_) => None,
         };
-        if let Err(doubt) = evidence
-            .kept_rows(&partition, &entry, found.unplaced, found.unplaced_hash)
-            .await?
-        {
-            return Ok(Err(doubt));
+        match here {
+            Some(here) => data.push(here),
+            None => left = left.and(*content),
         }
-        let (kept_as, kept_sha256) = (entry.kept_as, entry.kept_sha256);
-        return Ok(Ok(Some(InQuarantine {
-            date,
-            rows: found.unplaced,
-            kept_as,
-            kept_sha256,
-        })));
     }
-    Ok(Err(Doubt::Damaged(format!(
-        "{} rows of it have no permitted day, and QUARANTINE does not have them",
-        found.unplaced
-    ))))
+    if data.is_empty() {
+        return Ok(None);
+    }
+    let kept = in_quarantine(subject, sha256, left, evidence).await?;
+    Ok(kept.ok().map(|kept| (data, kept)))
 }

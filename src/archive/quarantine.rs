@@ -4,16 +4,25 @@
 //! error for the caller and is never replaced. Bytes that are kept are never overwritten, whether
 //! or not an entry names them.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
-use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 
 use super::partition::{PartitionHandle, version};
 use crate::{
     error::{Error, Kind, Result},
-    model::quarantine::{Entry, ErrorFile},
+    model::{
+        date::Date,
+        layout::{self, Placed},
+        partition::Series,
+        quarantine::{Entry, ErrorFile, Extent},
+    },
     storage::{
         Expect, atomic,
+        listing::{Missing, StoreListing},
         remove::{Removal, remove},
         store::Store,
     },
@@ -21,6 +30,152 @@ use crate::{
 
 /// How often the turn to write an `error.json` is waited for, 20 milliseconds at a time.
 const TURNS: u32 = 500;
+
+/// `error.json` files that are read at a time.
+const READ_AT_A_TIME: usize = 8;
+
+/// The days of each series that have an `error.json`.
+pub type QuarantineDays = BTreeMap<Series, BTreeSet<Date>>;
+
+/// The days that the objects of a listing are about, and the folders in which there may be more.
+pub fn days(listing: StoreListing) -> (QuarantineDays, Missing) {
+    let (objects, missing) = listing.apart();
+    let mut all = QuarantineDays::new();
+    for object in objects {
+        if let Some(Ok(Placed {
+            series,
+            date: Some(date),
+            file,
+        })) = Placed::below(layout::QUARANTINE, &object.key)
+            && file == layout::ERROR_FILE
+        {
+            let _ = all.entry(series).or_default().insert(date);
+        }
+    }
+    (all, missing)
+}
+
+/// The entries of a series, of all of its days: the bytes of an entry are known under whatever name
+/// they lie in the spool now, and so whatever day that name tells.
+#[derive(Debug, Default)]
+pub struct SeriesEntries {
+    /// The entries of each day; of one whose `error.json` cannot be read or understood, why.
+    days: BTreeMap<Date, std::result::Result<Vec<Entry>, Unknown>>,
+    /// Folders in which there may be more.
+    missing: Missing,
+}
+
+/// Why the entries of a day are not known.
+#[derive(Debug)]
+struct Unknown {
+    kind: Kind,
+    why: String,
+}
+
+impl SeriesEntries {
+    /// Lists and reads the entries of a series.
+    ///
+    /// # Errors
+    /// When the archive does not answer.
+    pub async fn list(archive: &Store, series: &Series) -> Result<Self> {
+        let folder = format!("{}/{}", layout::QUARANTINE, layout::series_dir(series));
+        let (mut days, missing) = days(archive.list(&folder).await?);
+        let read = Self::read(archive, series, days.remove(series).unwrap_or_default()).await?;
+        Ok(Self { missing, ..read })
+    }
+
+    /// Reads the entries of these days of a series. A file of a folder that may not be read says
+    /// nothing of the others.
+    ///
+    /// # Errors
+    /// When the archive does not answer.
+    pub async fn read(archive: &Store, series: &Series, days: BTreeSet<Date>) -> Result<Self> {
+        let read = days.into_iter().map(|date| {
+            let handle = PartitionHandle::new(archive, &series.on(date));
+            async move {
+                let error = match entries(&handle).await {
+                    Err(error) if error.kind() == Kind::Damage => error,
+                    read => match archive.one_of_many(read)? {
+                        Ok(entries) => return Ok((date, Ok(entries))),
+                        Err(error) => error,
+                    },
+                };
+                let (kind, why) = (error.kind(), error.chain());
+                Ok((date, Err(Unknown { kind, why })))
+            }
+        });
+        let days = stream::iter(read)
+            .buffered(READ_AT_A_TIME)
+            .try_collect()
+            .await?;
+        Ok(Self {
+            days,
+            missing: Missing::default(),
+        })
+    }
+
+    /// The entries of one day.
+    ///
+    /// # Errors
+    /// When its `error.json` cannot be read or understood.
+    pub fn of_day(&self, date: Date) -> Result<&[Entry]> {
+        match self.days.get(&date) {
+            None => Ok(&[]),
+            Some(Ok(entries)) => Ok(entries),
+            Some(Err(Unknown { kind, why })) => Err(Error::new(*kind, why)),
+        }
+    }
+
+    /// The entries that may be about a file of the series, with the day that each is kept at: those
+    /// under its name, and those whose bytes or rows it may have under another one. Its sha256
+    /// tells whether they are.
+    pub fn of_file<'a>(
+        &'a self,
+        key: &'a str,
+        size: u64,
+    ) -> impl Iterator<Item = (Date, &'a Entry)> {
+        let all = self.days.iter().flat_map(|(date, entries)| {
+            let entries = entries.iter().flatten();
+            entries.map(|entry| (*date, entry))
+        });
+        let is_meant = move |entry: &Entry| {
+            entry.size == size
+                && (entry.source_path == key
+                    || entry.extent() != Extent::Whole
+                    || entry.may_be_of(key, size))
+        };
+        all.filter(move |(_, entry)| is_meant(entry))
+    }
+
+    /// Fails where an `error.json` of the series is not known: it may name any file.
+    ///
+    /// # Errors
+    /// Why the first of them is not.
+    pub fn all_known(&self) -> Result<()> {
+        self.missing.fail()?;
+        let mut days = self.days.keys();
+        days.try_for_each(|date| self.of_day(*date).map(drop))
+    }
+
+    /// Fails where the entries of one of these days are not known.
+    ///
+    /// # Errors
+    /// When its folder could not be listed, or its `error.json` cannot be read or understood.
+    pub fn days_known(&self, series: &Series, days: &BTreeSet<Date>) -> Result<()> {
+        for date in days {
+            let own = layout::quarantine_dir(&series.on(*date));
+            let hides = |folder: &str| {
+                own.strip_prefix(folder)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if let Some(gap) = self.missing.all().iter().find(|one| hides(&one.folder)) {
+                return Err(Error::new(Kind::Io, gap.reason.clone()));
+            }
+            let _ = self.of_day(*date)?;
+        }
+        Ok(())
+    }
+}
 
 /// The entries of a partition.
 ///

@@ -3,7 +3,10 @@
 //!
 //! The file in the spool stays as it is.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use futures::future::BoxFuture;
 
@@ -14,14 +17,14 @@ use super::{
 use crate::{
     archive::{
         partition::PartitionHandle,
-        quarantine::{self, KeptName},
+        quarantine::{self, KeptName, SeriesEntries},
     },
     engine::job::SourceTally,
     error::{Error, Kind, Result},
     file::{claims::Claims, extract, fault::Problem, reader::Handle, salvage::Salvage},
     model::{
         date::Date,
-        partition::Partition,
+        partition::{Partition, Series},
         quarantine::{Entry, ErrorFile, ErrorType, Extent, Fault, Salvaged},
         shell::word,
         time::to_ns,
@@ -42,7 +45,67 @@ pub struct Places {
     pub time: String,
     /// Held while something is put into QUARANTINE: partitions side by side may keep files of one
     /// day.
-    pub turn: std::sync::Arc<tokio::sync::Mutex<()>>,
+    pub turn: Arc<tokio::sync::Mutex<()>>,
+    /// What was read of QUARANTINE.
+    pub kept: Arc<KeptEntries>,
+}
+
+/// So many series are remembered at most; a run works on few of them at a time.
+const SERIES_KNOWN: usize = 64;
+
+/// What QUARANTINE has of the series that a run works on: the days of one ask for the same. Read
+/// again when the run has added to it.
+#[derive(Debug, Default)]
+pub struct KeptEntries(Mutex<KnownSeries>);
+
+#[derive(Debug, Default)]
+struct KnownSeries {
+    /// How often something was forgotten.
+    changes: u64,
+    entries: BTreeMap<Series, Arc<SeriesEntries>>,
+}
+
+impl KeptEntries {
+    /// What QUARANTINE has of a series.
+    ///
+    /// # Errors
+    /// When the archive does not answer.
+    pub async fn of(&self, archive: &Store, series: &Series) -> Result<Arc<SeriesEntries>> {
+        let before = {
+            let known = self.locked();
+            if let Some(entries) = known.entries.get(series) {
+                return Ok(Arc::clone(entries));
+            }
+            known.changes
+        };
+        let entries = Arc::new(SeriesEntries::list(archive, series).await?);
+        let mut known = self.locked();
+        if known.changes == before {
+            let _ = known.entries.insert(series.clone(), Arc::clone(&entries));
+            if known.entries.len() > SERIES_KNOWN {
+                let _ = known.entries.pop_first();
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Forgets what was read of a series, also what is being read now.
+    pub fn forget(&self, series: &Series) {
+        let mut known = self.locked();
+        known.changes += 1;
+        let _ = known.entries.remove(series);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, KnownSeries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds entries to those of `home`.
+async fn add(places: &Places, home: &PartitionHandle, new: &[Entry]) -> Result<()> {
+    let added = quarantine::add(home, &places.staging, new).await;
+    places.kept.forget(&home.partition().series);
+    added
 }
 
 /// Keeps `files` whole, each with the reason; returns their entries. `error.json` is written once
@@ -79,7 +142,7 @@ pub async fn files(
             known.push(entry.clone());
             new.push(entry);
         }
-        quarantine::add(&home, &places.staging, &new).await?;
+        add(places, &home, &new).await?;
         all.extend(new);
     }
     Ok(all)
@@ -138,7 +201,7 @@ pub async fn salvaged(
         salvaged: Some(lost),
         ..entry
     };
-    quarantine::add(&home, &places.staging, std::slice::from_ref(&entry)).await?;
+    add(places, &home, std::slice::from_ref(&entry)).await?;
     tracing::warn!(file = %spool.show(key), error = %fault, kept = %places.archive.show(&kept), "salvaged in part");
     Ok(Some(entry))
 }
@@ -227,7 +290,7 @@ pub async fn rows(
             kept_sha256,
             Some(tally.quarantined),
         );
-        quarantine::add(&home, &places.staging, std::slice::from_ref(&entry)).await?;
+        add(places, &home, std::slice::from_ref(&entry)).await?;
         return Ok(Some(entry));
     }
     let handle = Handle::new(&places.spool, &file.object);
@@ -279,7 +342,7 @@ pub async fn rows(
         written.verified().clone(),
         Some(tally.quarantined),
     );
-    quarantine::add(&home, &places.staging, std::slice::from_ref(&entry)).await?;
+    add(places, &home, std::slice::from_ref(&entry)).await?;
     tracing::warn!(file = %places.spool.show(&file.object.key), rows = tally.quarantined, kept = %places.archive.show(&key), "rows quarantined");
     Ok(Some(entry))
 }

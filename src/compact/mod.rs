@@ -560,6 +560,7 @@ fn shared(
             staging: scratch.to_owned(),
             time: options.now.to_rfc3339_opts(SecondsFormat::Secs, true),
             turn: Arc::default(),
+            kept: Arc::default(),
         },
         today: Date::of(options.now)?,
         wishes: Wishes {

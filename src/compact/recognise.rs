@@ -19,11 +19,12 @@ use super::{
     prepare::Probed,
 };
 use crate::{
+    archive::quarantine::SeriesEntries,
     error::Result,
     file::{claims::Claims, examine::examine, fault::Problem, reader::Handle},
     model::{
         layout,
-        quarantine::{Entry, ErrorType, Fault},
+        quarantine::{Entry, ErrorType, Extent, Fault},
         receipt::{Content, KnownRows, Receipt, Source},
     },
     storage::store::Store,
@@ -40,7 +41,7 @@ pub struct Against<'a> {
     /// Whether that generation stands: only then do name, size and time count.
     pub stands: bool,
     /// What QUARANTINE has.
-    pub entries: &'a [Entry],
+    pub entries: &'a SeriesEntries,
 }
 
 /// What can be told of a file without reading its rows.
@@ -48,13 +49,12 @@ pub struct Against<'a> {
 /// # Errors
 /// When a file is out of reach.
 pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Result<Feeding> {
-    let entries = against.entries.iter();
-    let (whole, salvaged): (Vec<&Entry>, Vec<&Entry>) = entries
-        .filter(|entry| {
-            entry.may_be_of(&file.object.key, file.object.size)
-                || entry.may_be_salvage(file.object.size)
-        })
-        .partition(|entry| entry.may_be_of(&file.object.key, file.object.size));
+    let (key, size) = (&file.object.key.clone(), file.object.size);
+    let entries = || against.entries.of_file(key, size).map(|(_, entry)| entry);
+    let whole: Vec<&Entry> = entries().filter(|e| e.may_be_of(key, size)).collect();
+    let salvaged: Vec<&Entry> = entries()
+        .filter(|entry| entry.extent() == Extent::Groups)
+        .collect();
     let knowledge = Knowledge::New {
         known_groups: Vec::new(),
     };

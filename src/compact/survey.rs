@@ -3,19 +3,21 @@
 //!
 //! Reads no rows and writes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use futures::{StreamExt, TryStreamExt, stream};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     decide::{Identity, SpoolFile},
+    keep::Places,
     prepare::accounting_day,
     report::{Mode, Options},
 };
 use crate::{
     archive::{
         partition::PartitionHandle,
-        quarantine,
+        quarantine::SeriesEntries,
         state::{self, Depth, Inspection, State},
     },
     error::{Error, Kind, Result},
@@ -24,7 +26,6 @@ use crate::{
         layout::{self, Placed},
         meta::Meta,
         partition::{Partition, Selection, Series},
-        quarantine::Entry,
         receipt::{Content, Receipt},
     },
     storage::{
@@ -32,9 +33,6 @@ use crate::{
         store::Store,
     },
 };
-
-/// `error.json` files that are read at a time.
-const READ_AT_A_TIME: usize = 8;
 
 /// The spool files of each series that is meant, by key.
 pub type Spool = BTreeMap<Series, Vec<SpoolFile>>;
@@ -226,51 +224,24 @@ pub fn candidates(files: &[SpoolFile], partition: &Partition) -> Vec<SpoolFile> 
     files.iter().filter(near).cloned().collect()
 }
 
-/// The quarantine entries of the partition's series: of any day, as the bytes of an entry are known
-/// under whatever name they lie in the spool now, and so whatever day that name tells.
+/// What QUARANTINE has of the partition's series, of any day.
 ///
 /// # Errors
 /// When the archive does not answer, or an `error.json` where `files` would be kept, or beside the
 /// partition, cannot be understood. One of another day may be damaged.
 pub async fn quarantined(
-    archive: &Store,
+    places: &Places,
     partition: &Partition,
     files: &[SpoolFile],
-) -> Result<Vec<Entry>> {
+) -> Result<Arc<SeriesEntries>> {
     let own: BTreeSet<Date> = files
         .iter()
         .filter_map(|f| accounting_day(f, None))
         .chain([partition.date])
         .collect();
-    let folder = layout::series_dir(&partition.series);
-    let listing = archive
-        .list(&format!("{}/{folder}", layout::QUARANTINE))
-        .await?;
-    let (objects, missing) = listing.apart();
-    let mut days: BTreeSet<Date> = objects
-        .iter()
-        .filter_map(|object| Placed::below(layout::QUARANTINE, &object.key)?.ok())
-        .filter(|placed| placed.file == layout::ERROR_FILE)
-        .filter_map(|placed| placed.date)
-        .collect();
-    if !missing.all().is_empty() {
-        days.extend(&own);
-    }
-    let read = days.into_iter().map(|date| {
-        let handle = PartitionHandle::new(archive, &partition.series.on(date));
-        let is_own = own.contains(&date);
-        async move {
-            match quarantine::entries(&handle).await {
-                Err(error) if error.kind() == Kind::Damage && !is_own => Ok(Vec::new()),
-                read => read,
-            }
-        }
-    });
-    let read: Vec<Vec<Entry>> = stream::iter(read)
-        .buffered(READ_AT_A_TIME)
-        .try_collect()
-        .await?;
-    Ok(read.concat())
+    let entries = places.kept.of(&places.archive, &partition.series).await?;
+    entries.days_known(&partition.series, &own)?;
+    Ok(entries)
 }
 
 /// What the receipts of the neighbouring days say of files that may have rows of a partition's day:

@@ -24,6 +24,7 @@ use crate::{
     archive::{
         commit, copies,
         partition::{PartitionHandle, Versions},
+        quarantine::SeriesEntries,
         state::{self, Depth, Inspection, State},
     },
     engine::{
@@ -124,7 +125,7 @@ pub struct Look {
     /// The files that feed the partition, with their claims where they can be used.
     pub feeding: Vec<(Feeding, std::result::Result<Claims, Fault>)>,
     /// What the quarantine has of the candidates.
-    pub entries: Vec<Entry>,
+    pub entries: Arc<SeriesEntries>,
     /// Files that hold rows of what stands, as the receipt and its note say.
     pub copies: Vec<FileCopy>,
     /// The same of files that this look found out.
@@ -144,7 +145,7 @@ pub async fn look(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
     // A file that a neighbour's receipt accounts for to the last row, none of them here, need not
     // be opened.
     candidates.retain(|file| !said.elsewhere.contains(&identity(file)));
-    let entries = survey::quarantined(archive, partition, &candidates).await?;
+    let entries = survey::quarantined(&run.places, partition, &candidates).await?;
     let (receipt, stands) = match &archived.state {
         State::Published(published) => (
             Some(copies::with_noted(&handle, &archived.listed, published.receipt().clone()).await?),
@@ -169,10 +170,14 @@ pub async fn look(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
         .into_iter()
         .partition(|f| f.knowledge == Knowledge::Quarantined);
     let rows_kept = |file: &SpoolFile| {
-        let same = |e: &&Entry| e.source_path == file.object.key && e.size == file.object.size;
-        let rows =
-            |e: &Entry| e.extent() == Extent::Rows && e.modified_us == file.object.modified_us;
-        entries.iter().filter(same).any(rows)
+        let object = &file.object;
+        let is_kept = |e: &Entry| {
+            e.source_path == object.key
+                && e.extent() == Extent::Rows
+                && e.modified_us == object.modified_us
+        };
+        let mut of_file = entries.of_file(&object.key, object.size);
+        of_file.any(|(_, entry)| is_kept(entry))
     };
     let files: Vec<SpoolFile> = open.iter().map(|f| f.file.clone()).collect();
     let is_sent = |file: &SpoolFile| {
@@ -211,9 +216,7 @@ pub async fn look(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
         .into_iter()
         .filter(|f| accounting_day(&f.file, None) == Some(partition.date))
     {
-        let entry = entries
-            .iter()
-            .find(|e| e.may_be_of(&mark.file.object.key, mark.file.object.size));
+        let entry = entry_of(&entries, &mark.file);
         let in_quarantine = || Fault::new(ErrorType::FooterCorrupt, "in QUARANTINE");
         let fault = entry.map_or_else(in_quarantine, |e| match &e.error_type {
             RecordedType::Known(error_type) => Fault::new(*error_type, e.message.clone()),
@@ -239,6 +242,13 @@ pub async fn look(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
         copies,
         recognised,
     })
+}
+
+/// An entry by which the file may be left alone.
+fn entry_of<'a>(entries: &'a SeriesEntries, file: &'a SpoolFile) -> Option<&'a Entry> {
+    let (key, size) = (&file.object.key, file.object.size);
+    let mut all = entries.of_file(key, size).map(|(_, entry)| entry);
+    all.find(|entry| entry.may_be_of(key, size))
 }
 
 /// Holds the rows of new files against the archived ones, where these may hold them under no name.
@@ -396,6 +406,10 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
                      another process publishes it, or its data.parquet or meta.json is not a file; run again"
                 ),
             ));
+        }
+        if lost > 0 {
+            // The other process may have kept a file that it could not use.
+            run.places.kept.forget(&partition.series);
         }
         let seen = match look(run, partition, files).await {
             Err(error) if error.kind() == Kind::Conflict => {
@@ -718,12 +732,8 @@ impl<'a> Attempts<'a> {
             .feeding
             .iter()
             .filter(|(mark, _)| mark.knowledge == Knowledge::Quarantined);
-        let left_out = left_out.filter_map(|(mark, _)| {
-            look.entries
-                .iter()
-                .find(|e| e.may_be_of(&mark.file.object.key, mark.file.object.size))
-                .map(left_out_by)
-        });
+        let left_out =
+            left_out.filter_map(|(mark, _)| entry_of(&look.entries, &mark.file).map(left_out_by));
         let versions = look.archived.versions.clone();
         let base = match &build.base {
             Some(receipt) => match base_data(run, partition, receipt).await {

@@ -6,40 +6,55 @@
 use std::collections::BTreeMap;
 
 use arrow::{
-    array::{AsArray, BooleanArray},
+    array::AsArray,
     compute::cast,
     datatypes::{DataType, Int64Type},
 };
 
 use super::{fault::Problem, probe::probe, reader::Handle};
 use crate::model::{
-    date::{Date, permitted_day},
+    date::{Date, is_permitted, permitted_day},
     quarantine::ErrorType,
-    row_hash::{RowHash, RowSums},
+    receipt::Content,
+    row_hash::RowSums,
     schema::TS_EVENT,
 };
 
 /// What is in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Census {
-    /// Its rows.
-    pub rows: u64,
-    /// Their row hash.
-    pub row_hash: RowHash,
-    /// Its rows by the day they are of, as far as a file of its home may hold them.
-    pub days: BTreeMap<Date, u64>,
-    /// Its rows without such a day.
-    pub unplaced: u64,
-    /// The row hash of these.
-    pub unplaced_hash: RowHash,
+    /// All of its rows.
+    pub all: Content,
+    /// Its rows by the day of their `ts_event`.
+    pub days: BTreeMap<Date, Content>,
+    /// Its rows whose `ts_event` tells no day.
+    pub undated: Content,
 }
 
-/// Reads all rows of the file; `home` is the day that its name or folder tells.
+impl Census {
+    /// How many rows a file that belongs to the day `home` may have of each of its days, and those
+    /// of its rows that it may not have.
+    #[must_use]
+    pub fn placed(&self, home: Option<Date>) -> (BTreeMap<Date, u64>, Content) {
+        let mut days = BTreeMap::new();
+        let mut unplaced = self.undated;
+        for (day, content) in &self.days {
+            if is_permitted(*day, home) {
+                let _ = days.insert(*day, content.rows);
+            } else {
+                unplaced = unplaced.and(*content);
+            }
+        }
+        (days, unplaced)
+    }
+}
+
+/// Reads all rows of the file.
 ///
 /// # Errors
 /// When the file cannot be read to its end, or its rows have another hash or number than its footer
 /// says.
-pub async fn census(handle: &Handle, home: Option<Date>) -> Result<Census, Problem> {
+pub async fn census(handle: &Handle) -> Result<Census, Problem> {
     let claims = probe(handle).await?;
     let mut rows = handle.rows(&claims, 8192, &[]).await?;
     let mut found = Census::default();
@@ -49,45 +64,41 @@ pub async fn census(handle: &Handle, home: Option<Date>) -> Result<Census, Probl
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             sums.add(field.name(), column)?;
         }
-        found.rows += batch.num_rows() as u64;
-        found.row_hash = found.row_hash.and(sums.hash());
+        let all = Content {
+            rows: batch.num_rows() as u64,
+            row_hash: sums.hash(),
+        };
+        found.all = found.all.and(all);
         let times = batch
             .column_by_name(TS_EVENT)
             .and_then(|column| cast(column, &DataType::Int64).ok());
         let Some(times) = times else {
-            found.unplaced += batch.num_rows() as u64;
-            found.unplaced_hash = found.unplaced_hash.and(sums.hash());
+            found.undated = found.undated.and(all);
             continue;
         };
-        let mut unplaced = Vec::with_capacity(batch.num_rows());
-        for value in times.as_primitive::<Int64Type>() {
-            let day = permitted_day(value, home);
-            unplaced.push(day.is_none());
-            if let Some(day) = day {
-                *found.days.entry(day).or_default() += 1;
-            }
-        }
-        let unplaced = BooleanArray::from(unplaced);
-        if unplaced.true_count() > 0 {
-            found.unplaced += unplaced.true_count() as u64;
-            found.unplaced_hash = found.unplaced_hash.and(sums.hash_where(&unplaced));
+        for (time, row_hash) in times.as_primitive::<Int64Type>().iter().zip(sums.rows()) {
+            let of_day = match permitted_day(time, None) {
+                Some(day) => found.days.entry(day).or_default(),
+                None => &mut found.undated,
+            };
+            *of_day = of_day.and(Content::of_row(row_hash));
         }
     }
-    if found.rows != claims.rows {
+    if found.all.rows != claims.rows {
         return Err(Problem::bad(
             ErrorType::PageCorrupt,
             format!(
                 "the file has {} rows, its footer claims {}",
-                found.rows, claims.rows
+                found.all.rows, claims.rows
             ),
         ));
     }
     match claims.row_hash {
-        Some(claimed) if claimed != found.row_hash => Err(Problem::bad(
+        Some(claimed) if claimed != found.all.row_hash => Err(Problem::bad(
             ErrorType::RowHashMismatch,
             format!(
                 "the rows have row hash {}, the footer says {claimed}: a value changed since the file was sealed",
-                found.row_hash
+                found.all.row_hash
             ),
         )),
         _ => Ok(found),

@@ -148,7 +148,13 @@ impl From<Date> for String {
 #[must_use]
 pub fn permitted_day(ts_event: Option<i64>, home: Option<Date>) -> Option<Date> {
     let date = ts_event.and_then(to_ns).and_then(Date::of_ns);
-    date.filter(|d| home.is_none_or(|home| d.days_since(home).abs() <= 1))
+    date.filter(|day| is_permitted(*day, home))
+}
+
+/// Whether a file of day `home` may hold rows of `day`.
+#[must_use]
+pub fn is_permitted(day: Date, home: Option<Date>) -> bool {
+    home.is_none_or(|home| day.days_since(home).abs() <= 1)
 }
 
 #[cfg(test)]

@@ -243,13 +243,6 @@ impl Entry {
         };
         self.extent() == Extent::Whole && !self.retry && self.size == size && is_meant
     }
-
-    /// Whether the entry may say which row groups do not read of a file of this size, under
-    /// whatever name; the sha256 tells whether it does.
-    #[must_use]
-    pub fn may_be_salvage(&self, size: u64) -> bool {
-        self.extent() == Extent::Groups && self.size == size
-    }
 }
 
 /// `error.json`: the newest entry's keys at the top, and under `files` every entry of the folder.

@@ -149,12 +149,32 @@ impl Source {
 
 /// What rows are known by: two sources of one collector with the same content are a file and its
 /// copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Content {
     /// How many.
     pub rows: u64,
     /// Their row hash.
     pub row_hash: RowHash,
+}
+
+impl Content {
+    /// One row with this hash.
+    #[must_use]
+    pub fn of_row(hash: u64) -> Self {
+        Self {
+            rows: 1,
+            row_hash: RowHash::of_row(hash),
+        }
+    }
+
+    /// These rows and those of `other`.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            rows: self.rows + other.rows,
+            row_hash: self.row_hash.and(other.row_hash),
+        }
+    }
 }
 
 /// A spool file that holds the rows of another one.

@@ -59,6 +59,12 @@ impl RowHash {
     /// The hash of no rows.
     pub const EMPTY: Self = Self(0);
 
+    /// The hash of one row, as [`RowSums::rows`] tells it.
+    #[must_use]
+    pub fn of_row(hash: u64) -> Self {
+        Self(hash)
+    }
+
     /// The hash of these rows and those of `other`.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

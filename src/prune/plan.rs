@@ -2,7 +2,7 @@
 //!
 //! Nothing is changed here: a dry run ends with this plan.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
@@ -11,14 +11,14 @@ use crate::{
     archive::{
         evidence::{Doubt, Evidence},
         proof::{self, ProofResult, Proven, Subject, SubjectRead},
-        quarantine,
+        quarantine::{self, SeriesEntries},
     },
     error::{Error, Kind, Result},
     model::{
         date::Date,
-        layout::{self, Placed},
+        layout,
         partition::{Selection, Series},
-        quarantine::{Entry, Extent},
+        quarantine::Extent,
     },
     storage::{
         listing::{Missing, SpoolListing, Unlisted},
@@ -51,7 +51,8 @@ pub(super) async fn plan(
             "no file of the spool matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
         ));
     }
-    let (kept, hidden) = kept_whole(archive, &options.selection).await?;
+    let (mut kept, hidden) = quarantine::days(archive.list(layout::QUARANTINE).await?);
+    let hidden = hidden.meant(layout::QUARANTINE, &options.selection);
     // The first day that stays.
     let young = (0..options.keep_days).fold(today, |day, _| day.pred());
     let mut evidence = Evidence::new(archive);
@@ -71,19 +72,18 @@ pub(super) async fn plan(
         if series.as_ref() != Some(&subject.series) {
             // Receipts of a series are of no use to the next.
             evidence.forget();
+            let days = kept.remove(&subject.series).unwrap_or_default();
+            let entries = SeriesEntries::read(archive, &subject.series, days).await?;
+            evidence.know(&subject.series, Arc::new(entries));
             series = Some(subject.series.clone());
         }
-        let entries = kept
-            .get(&(subject.series.clone(), subject.object.size))
-            .map(Vec::as_slice)
-            .unwrap_or_default();
         // What cannot be listed may be the copy of a file, or the entry that says it must stay.
         let gap = gaps
             .of("", &subject.series)
             .or_else(|| hidden.of(layout::QUARANTINE, &subject.series));
         let judged = match gap {
             Some(gap) => Ok((Outcome::Failed, gap.reason.clone(), None)),
-            None => judge(spool, &subject, read, entries, &mut evidence, young).await,
+            None => judge(spool, &subject, read, &mut evidence, young).await,
         };
         let (outcome, reason, proven) =
             judged.unwrap_or_else(|error| (outcome_of(&error), error.chain(), None));
@@ -145,7 +145,6 @@ async fn judge(
     spool: &Store,
     subject: &Subject,
     read: Option<Result<SubjectRead>>,
-    entries: &[Entry],
     evidence: &mut Evidence,
     young: Date,
 ) -> Result<Judgement> {
@@ -155,12 +154,15 @@ async fn judge(
         return stays(Outcome::Young, not_older(home));
     }
     let (name, object) = (&subject.name, &subject.object);
-    let is_named = |entry: &Entry| entry.source_path == *name;
-    let may_be_meant = |entry: &&Entry| {
-        is_named(entry) || entry.may_be_of(name, object.size) || entry.may_be_salvage(object.size)
-    };
-    for entry in entries.iter().filter(may_be_meant) {
-        let is_same = (is_named(entry) && entry.modified_us == object.modified_us)
+    let kept = evidence.kept(&subject.series).await?;
+    // What cannot be read may name any file of the series: none can go before it is mended.
+    kept.all_known()?;
+    for (_, entry) in kept.of_file(name, object.size) {
+        // Of a file of which only rows were kept, the others are to be found.
+        if entry.extent() == Extent::Rows {
+            continue;
+        }
+        let is_same = (entry.source_path == *name && entry.modified_us == object.modified_us)
             || spool.sha256(name).await?.0 == entry.sha256;
         if is_same {
             let what = match (entry.discarded, entry.extent()) {
@@ -233,38 +235,4 @@ async fn subjects(spool: &Store, selection: &Selection) -> Result<(Vec<Subject>,
     }
     all.sort_by(|a, b| (&a.series, &a.name).cmp(&(&b.series, &b.name)));
     Ok((all, missing.meant("", selection)))
-}
-
-/// Entries by the series and the size of their file, which may have another name now.
-type Kept = BTreeMap<(Series, u64), Vec<Entry>>;
-
-/// The entries of files that lie whole in QUARANTINE, or did until they were discarded, and the
-/// folders in which there may be more of them.
-async fn kept_whole(archive: &Store, selection: &Selection) -> Result<(Kept, Missing)> {
-    let mut all = Kept::new();
-    let (objects, missing) = archive.list(layout::QUARANTINE).await?.apart();
-    for object in objects {
-        let Some(Ok(Placed {
-            series,
-            date: Some(_),
-            file,
-        })) = Placed::below(layout::QUARANTINE, &object.key)
-        else {
-            continue;
-        };
-        if file != layout::ERROR_FILE || !selection.takes(&series) {
-            continue;
-        }
-        let Some(bytes) = archive.read(&object.key).await? else {
-            continue;
-        };
-        // What cannot be read may name any file of the spool: none can go before it is mended.
-        let entries = quarantine::parse(archive, &object.key, &bytes)?;
-        for entry in entries.into_iter().filter(|e| e.extent() != Extent::Rows) {
-            all.entry((series.clone(), entry.size))
-                .or_default()
-                .push(entry);
-        }
-    }
-    Ok((all, missing.meant(layout::QUARANTINE, selection)))
 }

@@ -19,7 +19,7 @@ use url::Url;
 
 use super::{
     bucket::{Bucket, BucketOptions},
-    listing::StoreListing,
+    listing::{StoreListing, Unfit},
     pages,
     pinned::{Pinned, Pins},
     place,
@@ -616,7 +616,7 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn head(&self, key: &str) -> Result<Option<Object>> {
-        if self.is_nothing_at(key) {
+        if self.is_nothing_at(key)? {
             return Ok(None);
         }
         match self.object.head(&self.object_path(key)).await {
@@ -639,7 +639,7 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn read_version(&self, key: &str) -> Result<Option<(Bytes, Option<String>)>> {
-        if self.is_nothing_at(key) {
+        if self.is_nothing_at(key)? {
             return Ok(None);
         }
         let wrong = |e| self.failed(key, "cannot be read", e);
@@ -653,11 +653,41 @@ impl Store {
         }
     }
 
+    /// What came of reading one file of many. In a folder, one that may not be read says nothing of
+    /// the others; a bucket that does not answer will not answer for them either.
+    ///
+    /// # Errors
+    /// When the others are not worth a try.
+    pub fn one_of_many<T>(&self, read: Result<T>) -> Result<std::result::Result<T, Error>> {
+        match read {
+            Ok(read) => Ok(Ok(read)),
+            Err(error) if error.kind() == Kind::Io && !self.is_remote() => Ok(Err(error)),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a folder has nothing at `key`, which it says at once; anything else is asked of the
-    /// store underneath.
-    fn is_nothing_at(&self, key: &str) -> bool {
-        let looked = self.local_path(key).map(|path| path.symlink_metadata());
-        looked.is_some_and(|found| found.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound))
+    /// store underneath. A link on the way is not followed, as none is by a listing.
+    fn is_nothing_at(&self, key: &str) -> Result<bool> {
+        let (root, key) = self.at(key);
+        let Some(folder) = &root.folder else {
+            return Ok(false);
+        };
+        let mut path = folder.clone();
+        for part in key.split('/').filter(|part| !part.is_empty()) {
+            path.push(part);
+            match path.symlink_metadata() {
+                Ok(found) if found.is_symlink() => {
+                    let place = path.strip_prefix(folder).unwrap_or(&path);
+                    let place = root.show(&place.display().to_string());
+                    return Err(Error::new(Kind::Io, format!("{place}: {}", Unfit::Link)));
+                }
+                Ok(_) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(false)
     }
 
     /// Calls `each` with the bytes at `key`, piece by piece; returns whether there is such an

@@ -3,17 +3,14 @@
 //!
 //! All findings of a partition are reported, not only the first. Nothing is changed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use serde::Serialize;
 
 use crate::{
     archive::{
         partition::{PartitionHandle, PartitionObjects},
-        quarantine,
+        quarantine::{QuarantineDays, SeriesEntries},
         state::{self, Depth, Inspection, State, advice},
     },
     engine::layout::plural,
@@ -28,7 +25,7 @@ use crate::{
         layout::{self, Placed},
         meta::{self, Meta},
         partition::{Partition, Selection, Series},
-        quarantine::Entry,
+        quarantine::{Entry, Extent},
         receipt::{Receipt, Source},
     },
     storage::{
@@ -97,7 +94,7 @@ pub async fn run(
     let mut kept = Kept {
         archive,
         days,
-        entries: BTreeMap::new(),
+        read: None,
     };
     let mut unread: Vec<Error> = Vec::new();
     for (partition, shown) in partitions {
@@ -107,18 +104,14 @@ pub async fn run(
                 "stopped as asked, before all partitions were verified",
             ));
         }
-        match one(archive, &partition, &shown, &mut kept, options).await {
+        let verified = one(archive, &partition, &shown, &mut kept, options).await;
+        match archive.one_of_many(verified)? {
             Ok(Some(verified)) => {
                 each(&verified);
                 all.push(verified);
             }
             Ok(None) => {}
-            // One file that may not be read says nothing of the others; a bucket that does not
-            // answer will not answer for them either.
-            Err(error) if error.kind() == Kind::Io && !archive.is_remote() => {
-                unread.push(Error::caused(Kind::Io, partition.to_string(), error));
-            }
-            Err(error) => return Err(error),
+            Err(error) => unread.push(Error::caused(Kind::Io, partition.to_string(), error)),
         }
     }
     missing.fail()?;
@@ -197,59 +190,52 @@ async fn partitions(
     Ok((all, days, missing.meant_in(&BASES, &options.selection)))
 }
 
-/// The days of each series that have a list in QUARANTINE.
-type QuarantineDays = BTreeMap<Series, BTreeSet<Date>>;
-
-/// The entries of QUARANTINE, read when they are asked for.
+/// The entries of QUARANTINE, read when they are asked for: those of one series at a time.
 struct Kept<'a> {
     archive: &'a Store,
     days: QuarantineDays,
-    entries: BTreeMap<Partition, std::result::Result<Vec<Entry>, String>>,
+    read: Option<(Series, SeriesEntries)>,
 }
 
 impl Kept<'_> {
-    async fn of(
-        &mut self,
-        partition: &Partition,
-    ) -> Result<std::result::Result<Vec<Entry>, String>> {
-        if let Some(known) = self.entries.get(partition) {
-            return Ok(known.clone());
-        }
-        let found = match quarantine::entries(&PartitionHandle::new(self.archive, partition)).await
-        {
-            Ok(entries) => Ok(entries),
-            Err(error) if error.kind() == Kind::Damage => Err(error.chain()),
-            Err(error) => return Err(error),
+    async fn of(&mut self, series: &Series) -> Result<&SeriesEntries> {
+        let known = self.read.take().filter(|(known, _)| known == series);
+        let read = if let Some(known) = known {
+            known
+        } else {
+            let days = self.days.get(series).cloned().unwrap_or_default();
+            let entries = SeriesEntries::read(self.archive, series, days).await?;
+            (series.clone(), entries)
         };
-        let _ = self.entries.insert(partition.clone(), found.clone());
-        Ok(found)
+        Ok(&self.read.insert(read).1)
     }
 
     /// Whether an entry tells of rows of `source`, which a receipt of `partition` bills to
-    /// QUARANTINE. They lie where the file belonged when it was kept, which may be any day: a file
-    /// that was renamed, touched or copied since has its entry under the name that it had.
+    /// QUARANTINE. A receipt does not know the sha256 of a file that had another name.
     async fn has(&mut self, partition: &Partition, source: &Source) -> Result<bool> {
-        let days = self.days.get(&partition.series).cloned();
-        let is_of =
-            |entry: &Entry| entry.source_path == source.name || entry.may_be_salvage(source.size);
-        for day in days.unwrap_or_default() {
-            if let Ok(entries) = self.of(&partition.series.on(day)).await?
-                && entries.iter().any(is_of)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let is_of = |entry: &Entry| {
+            entry.source_path == source.name
+                || match entry.extent() {
+                    Extent::Groups => true,
+                    Extent::Rows => entry.rows == Some(source.rows_quarantined),
+                    Extent::Whole => false,
+                }
+        };
+        let entries = self.of(&partition.series).await?;
+        let mut of_file = entries.of_file(&source.name, source.size);
+        Ok(of_file.any(|(_, entry)| is_of(entry)))
     }
 
     /// What is wrong with what is kept of a partition.
     async fn findings(&mut self, partition: &Partition, quick: bool) -> Result<Vec<String>> {
-        let entries = match self.of(partition).await? {
+        let archive = self.archive;
+        let entries = match self.of(&partition.series).await?.of_day(partition.date) {
             Ok(entries) => entries,
-            Err(what) => return Ok(vec![what]),
+            Err(error) if error.kind() == Kind::Damage => return Ok(vec![error.chain()]),
+            Err(error) => return Err(error),
         };
         let mut found = Vec::new();
-        let handle = PartitionHandle::new(self.archive, partition);
+        let handle = PartitionHandle::new(archive, partition);
         // What is to be tried again may have been taken in and removed, and its entry left by a run
         // that was killed.
         for entry in entries
@@ -257,12 +243,12 @@ impl Kept<'_> {
             .filter(|entry| !entry.discarded && !entry.retry)
         {
             let key = handle.kept_key(&entry.kept_as);
-            if self.archive.head(&key).await?.is_none() {
+            if archive.head(&key).await?.is_none() {
                 found.push(format!(
                     "QUARANTINE: {} is gone, although error.json names it",
                     entry.kept_as
                 ));
-            } else if !quick && self.archive.sha256(&key).await?.0 != entry.kept_sha256 {
+            } else if !quick && archive.sha256(&key).await?.0 != entry.kept_sha256 {
                 found.push(format!(
                     "QUARANTINE: {} is not what error.json says",
                     entry.kept_as

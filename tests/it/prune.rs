@@ -284,6 +284,118 @@ fn rows_in_quarantine_count_when_they_are_there() {
     place.verify();
 }
 
+/// A file with rows that its name does not permit is compacted under one name and pruned under
+/// another: where its rows are follows from the name that it had.
+#[track_caller]
+fn pruned_after(before: &str, rows: Vec<Quote>, exit: i32, after: &str, again: Option<i32>) {
+    let place = Place::new();
+    let path = place.put_quotes(before, &Events::sealed(rows).undeclared().bytes());
+    let compact = || place.qlc(&["compact", "--mode", "catch-up", "--now", LATER]);
+    let _ = compact().ended(exit);
+    let renamed = place.spool().join(SERIES).join(after);
+    fs::create_dir_all(renamed.parent().unwrap()).unwrap();
+    fs::rename(path, &renamed).unwrap();
+    let file = fs::File::options().write(true).open(&renamed).unwrap();
+    let touched = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_770_500_000);
+    file.set_modified(touched).unwrap();
+    if let Some(exit) = again {
+        // Under this name its rows are of days that have not seen it.
+        let _ = prune(&place, &["--keep-days", "0"])
+            .ended(0)
+            .says("is not published yet");
+        let _ = compact().ended(exit);
+    }
+    let _ = prune(&place, &["--keep-days", "0"])
+        .ended(0)
+        .says("removed 1 file");
+    place.verify();
+}
+
+#[test]
+fn rows_out_of_day_are_found_whatever_the_file_was_called() {
+    let at = |hours: i64, seq: i64| Quote {
+        ts_event: DAY + hours * HOUR,
+        ..quotes(DAY, 1, seq, 1)[0]
+    };
+    let timeless = Quote {
+        ts_event: 0,
+        ..quotes(DAY, 1, 98, 1)[0]
+    };
+    let near = || quotes(DAY, SECOND, 0, 20);
+    let (far, none) = (
+        [near(), vec![at(90, 99)]].concat(),
+        [near(), vec![timeless]].concat(),
+    );
+    let both = [near(), vec![timeless, at(90, 99)]].concat();
+    // Of the same day, touched; into the other layout.
+    pruned_after(FIRST, far.clone(), 3, SECOND_FILE, None);
+    pruned_after(FIRST, far.clone(), 3, "date=20260203/late.parquet", None);
+    // From a name with a day to one without: the far rows are of a day now.
+    pruned_after(FIRST, far.clone(), 3, "late.parquet", Some(0));
+    pruned_after(FIRST, none.clone(), 3, "late.parquet", None);
+    // From a name without a day to one with: the far rows are in the data of their day.
+    pruned_after("late.parquet", far, 0, FIRST, None);
+    pruned_after("late.parquet", none, 3, FIRST, None);
+    pruned_after("late.parquet", both, 3, FIRST, None);
+}
+
+#[test]
+fn an_unreadable_list_of_quarantine_holds_only_the_files_of_its_series() {
+    let place = Place::new();
+    put(&place, FIRST, DAY, 0);
+    let _ = place.put_quotes("2026-02-01_00.parquet", b"no Parquet");
+    let other = Events::sealed(quotes(DAY, SECOND, 0, 5))
+        .series("okx", "bbo", "BTCUSDT")
+        .bytes();
+    let _ = place.put(
+        &format!("exchange=okx/stream=bbo/symbol=btcusdt/{FIRST}"),
+        &other,
+    );
+    let _ = place.compact(&[]).ended(3);
+    let list = place
+        .archive()
+        .join("QUARANTINE")
+        .join(dir("binance", "bbo", "btcusdt", "20260201"))
+        .join("error.json");
+    let bytes = fs::read(&list).unwrap();
+    fs::write(&list, b"{").unwrap();
+    let ran = prune(&place, &["--keep-days", "0"])
+        .ended(4)
+        .says("repair it first")
+        .says("removed 1 file");
+    assert_eq!(spool(&place).len(), 2, "{ran}");
+    fs::write(&list, bytes).unwrap();
+    let _ = prune(&place, &["--keep-days", "0"])
+        .ended(0)
+        .says("removed 1 file");
+    assert_eq!(spool(&place), ["2026-02-01_00.parquet"]);
+    place.verify();
+}
+
+#[test]
+fn no_link_of_the_archive_is_followed() {
+    let linked = |below: &str| {
+        let place = Place::new();
+        put(&place, FIRST, DAY, 0);
+        let _ = place.compact(&[]).ended(0);
+        let (there, elsewhere) = (place.archive().join(below), place.root().join("elsewhere"));
+        fs::rename(&there, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &there).unwrap();
+        let _ = prune(&place, &["--keep-days", "0"])
+            .ended(1)
+            .says("symbolic link");
+        assert_eq!(spool(&place), [FIRST], "{below}");
+        let ran = place.qlc(&["verify"]);
+        assert!([Some(1), Some(4)].contains(&ran.code), "{below}: {ran}");
+    };
+    let day = dir("binance", "bbo", "btcusdt", "20260203");
+    linked(&day);
+    linked(&format!("{day}/data.parquet"));
+    linked(&format!("{day}/meta.json"));
+    linked(&format!("_receipts/{day}"));
+    linked("exchange=binance");
+}
+
 /// Damage that prune must not overlook: what is done to a compacted place, and what is said of it.
 #[track_caller]
 fn unproven(harm: impl FnOnce(&Place), says: &str) {

@@ -64,6 +64,13 @@ fn locate(place: &str, options: &BucketOptions) -> Result<(Store, String)> {
         if !absolute.exists() {
             return Err(Error::usage(format!("{place}: there is no such file")));
         }
+        // No store follows a link; a person who names one means the file.
+        let absolute = if absolute.is_symlink() {
+            let target = absolute.canonicalize();
+            target.map_err(|e| Error::io(path.display(), e))?
+        } else {
+            absolute
+        };
         match (
             absolute.parent(),
             absolute.file_name().and_then(|name| name.to_str()),
