@@ -20,7 +20,7 @@ use crate::{
     storage::{
         conditions::PROBE_DIR,
         leftovers,
-        listing::Unlisted,
+        listing::{Missing, Unlisted},
         remove::{Removal, remove},
         scratch,
         store::{Object, Store},
@@ -42,13 +42,8 @@ pub async fn run(
     let before = options.now - Duration::from_std(options.older_than).unwrap_or(Duration::MAX);
     let old = |object: &Object| is_before(object, before);
     if !archive.is_absent() {
-        let (orphans, missing) = receipts::orphans(archive, &old, stop).await?;
-        all.extend(
-            missing
-                .into_all()
-                .into_iter()
-                .map(|one| unlisted(Kind::Receipt, one)),
-        );
+        let (orphans, hidden) = receipts::orphans(archive, &old, stop).await?;
+        all.extend(hidden.into_iter().map(|one| unlisted(Kind::Receipt, one)));
         for (object, why) in orphans {
             all.push(object_goes(archive, &object, Kind::Receipt, why, options).await);
         }
@@ -66,7 +61,10 @@ pub async fn run(
             let why = "it showed what the store can do";
             all.push(object_goes(archive, &object, Kind::Probe, why.to_owned(), options).await);
         }
-        for object in finished_intents(archive).await? {
+        let (intents, missing) = finished_intents(archive).await?;
+        let hidden = missing.into_all().into_iter();
+        all.extend(hidden.map(|one| unlisted(Kind::Intent, one)));
+        for object in intents {
             let why = "its journal is written";
             all.push(object_goes(archive, &object, Kind::Intent, why.to_owned(), options).await);
         }
@@ -109,9 +107,10 @@ fn is_before(object: &Object, before: DateTime<Utc>) -> bool {
     object.modified_us < before.timestamp_micros()
 }
 
-/// Intents of prunings whose journal stands: the run ended between the two.
-async fn finished_intents(archive: &Store) -> Result<Vec<Object>> {
-    let all = archive.list(layout::PRUNED).await?.whole()?;
+/// Intents of prunings whose journal stands: the run ended between the two; and the folders in
+/// which there may be more.
+async fn finished_intents(archive: &Store) -> Result<(Vec<Object>, Missing)> {
+    let (all, missing) = archive.list(layout::PRUNED).await?.apart();
     let finished = |intent: &Object| {
         let journal = intent
             .key
@@ -119,7 +118,8 @@ async fn finished_intents(archive: &Store) -> Result<Vec<Object>> {
             .map(|run| format!("{run}.ndjson"));
         journal.is_some_and(|key| all.iter().any(|o| o.key == key))
     };
-    Ok(all.iter().filter(|o| finished(o)).cloned().collect())
+    let intents = all.iter().filter(|o| finished(o)).cloned().collect();
+    Ok((intents, missing))
 }
 
 async fn object_goes(

@@ -22,18 +22,19 @@ use crate::{
         receipt::{Receipt, WITHOUT_HISTORY},
     },
     storage::{
-        listing::Missing,
+        listing::{Missing, Unlisted},
         store::{Object, Store},
     },
 };
 
-/// The orphans that are `old`, and why each is one; and the folders in which there may be more.
+/// The orphans that are `old`, and why each is one; and the folders in which there may be more,
+/// because they cannot be listed or a document that decides cannot be read.
 pub(super) async fn orphans(
     archive: &Store,
     old: &(dyn Fn(&Object) -> bool + Sync),
     stop: &(dyn Fn() -> bool + Sync),
-) -> Result<(Vec<(Object, String)>, Missing)> {
-    let mut all = Vec::new();
+) -> Result<(Vec<(Object, String)>, Vec<Unlisted>)> {
+    let (mut all, mut unread) = (Vec::new(), Vec::new());
     let (found, missing) = receipts(archive).await?;
     for (partition, receipts) in found {
         // A receipt that could not be listed may be the one that names a base.
@@ -51,7 +52,18 @@ pub(super) async fn orphans(
         if !receipts.by_sha256.values().any(old) {
             continue;
         }
-        match needed(&PartitionHandle::new(archive, &partition), &receipts).await? {
+        let handle = PartitionHandle::new(archive, &partition);
+        let needed = match archive.one_of_many(needed(&handle, &receipts).await)? {
+            Ok(needed) => needed,
+            Err(error) => {
+                unread.push(Unlisted {
+                    folder: handle.receipts_dir(),
+                    reason: format!("{partition}: {}", error.chain()),
+                });
+                continue;
+            }
+        };
+        match needed {
             Ok(needed) => {
                 for (objects, why) in [
                     (
@@ -74,7 +86,8 @@ pub(super) async fn orphans(
             }
         }
     }
-    Ok((all, missing))
+    unread.extend(missing.into_all());
+    Ok((all, unread))
 }
 
 /// The receipts of a partition by the sha256 that names them, and its history.

@@ -181,7 +181,8 @@ impl Exit {
 
     /// After a look at the coverage; `strict` asks for it to be complete.
     pub(crate) fn of_coverage(coverage: &Coverage, strict: bool) -> Self {
-        let is_fine = coverage.unlisted.is_empty() && (!strict || coverage.is_complete());
+        let is_known = coverage.unlisted.is_empty() && coverage.unread.is_empty();
+        let is_fine = is_known && (!strict || coverage.is_complete());
         if is_fine { Self::Done } else { Self::Failed }
     }
 

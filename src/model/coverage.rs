@@ -280,6 +280,8 @@ pub struct Coverage {
     pub ignored: Vec<String>,
     /// Folders that could not be listed, and why: a series that may have files there is in no cell.
     pub unlisted: Vec<String>,
+    /// Files that could not be read, and why.
+    pub unread: Vec<String>,
     /// The spools that are not here, where others are: they may have what those lack.
     pub absent_spools: Vec<String>,
     /// What lies in QUARANTINE.
@@ -296,6 +298,7 @@ impl Coverage {
     pub fn is_complete(&self) -> bool {
         self.ignored.is_empty()
             && self.unlisted.is_empty()
+            && self.unread.is_empty()
             && self.absent_spools.is_empty()
             && !self.cells.is_empty()
             && self

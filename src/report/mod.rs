@@ -75,6 +75,7 @@ mod tests {
             without_day: 0,
             ignored: Vec::new(),
             unlisted: Vec::new(),
+            unread: Vec::new(),
             absent_spools: Vec::new(),
             quarantine: Vec::new(),
             reconciled: Vec::new(),

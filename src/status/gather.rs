@@ -13,10 +13,10 @@ use crate::{
     archive::{
         copies,
         partition::{PartitionHandle, PartitionObjects},
-        quarantine,
+        quarantine::{self, SeriesEntries},
         state::{self, Depth, State, advice},
     },
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     file::{fault::Problem, reader::Handle},
     model::{
         coverage::{Archived, Contribution, Figures},
@@ -216,6 +216,8 @@ pub(super) struct Found {
     pub(super) archived: BTreeMap<Partition, Archived>,
     /// What lies in QUARANTINE.
     pub(super) quarantine: BTreeMap<Partition, Vec<Entry>>,
+    /// The same of all days of the series that have files which nothing accounts for.
+    kept: BTreeMap<Series, SeriesEntries>,
     /// The quality windows of each day.
     windows: BTreeMap<Date, Windows>,
     /// What published partitions were made of; days beside the expected ones are among them.
@@ -223,6 +225,8 @@ pub(super) struct Found {
     /// How many files of each expected partition nothing in the archive accounts for, where there
     /// are any.
     waiting: BTreeMap<Partition, u64>,
+    /// Files that could not be read, and why.
+    pub(super) unread: Vec<String>,
 }
 
 /// The quality windows of a day.
@@ -248,19 +252,15 @@ pub(super) async fn read(
         };
         if let Some(found) = known.archived.get(&partition.date) {
             stands.push(async move {
-                Ok((
-                    partition.clone(),
-                    published(archive, partition, found).await?,
-                ))
+                let stands = published(archive, partition, found).await;
+                Ok((partition.clone(), archive.one_of_many(stands)?))
             });
         }
         if known.quarantined.contains(&partition.date) {
             let key = format!("{}/{ERROR_FILE}", layout::quarantine_dir(partition));
             errors.push(async move {
-                archive
-                    .read(&key)
-                    .await
-                    .map(|bytes| (partition.clone(), bytes))
+                let bytes = archive.read(&key).await;
+                Ok((partition.clone(), archive.one_of_many(bytes)?))
             });
         }
     }
@@ -270,6 +270,10 @@ pub(super) async fn read(
         .try_collect()
         .await?;
     for (partition, stands) in stands {
+        let stands = stands.unwrap_or_else(|error| {
+            found.unread.push(format!("{partition}: {}", error.chain()));
+            Some((Archived::Unproven(error.chain()), None))
+        });
         let Some((archived, receipt)) = stands else {
             continue;
         };
@@ -283,6 +287,13 @@ pub(super) async fn read(
         .try_collect()
         .await?;
     for (partition, bytes) in errors {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                found.unread.push(error.chain());
+                continue;
+            }
+        };
         let key = format!("{}/{ERROR_FILE}", layout::quarantine_dir(&partition));
         match quarantine::parse(archive, &key, bytes.as_deref().unwrap_or_default()) {
             Ok(entries) => {
@@ -294,10 +305,35 @@ pub(super) async fn read(
         }
     }
     if let Some(spool) = spool {
-        found.windows = windows(spool, gathered, expected).await?;
-        found.waiting = waiting(spool, gathered, &found, expected).await?;
+        found.windows = windows(spool, gathered, expected, &mut found.unread).await?;
+        let open = expected
+            .iter()
+            .filter(|partition| !found.unaccounted(gathered, partition).is_empty());
+        let open: BTreeSet<&Series> = open.map(|partition| &partition.series).collect();
+        for series in open {
+            if let Some(known) = gathered.series.get(series)
+                && !known.quarantined.is_empty()
+            {
+                let days = known.quarantined.clone();
+                let kept = SeriesEntries::read(archive, series, days).await?;
+                let _ = found.kept.insert(series.clone(), kept);
+            }
+        }
+        for (partition, waiting) in waiting(spool, gathered, &found, expected).await? {
+            found.unread.extend(waiting.unread);
+            if waiting.files > 0 {
+                let _ = found.waiting.insert(partition, waiting.files);
+            }
+        }
     }
     Ok(found)
+}
+
+/// Files that wait for a compaction.
+struct Waiting {
+    files: u64,
+    /// Those of them that could not be read, and why.
+    unread: Vec<String>,
 }
 
 /// How many files of each partition wait for a compaction. Files without rows wait for none: where
@@ -308,26 +344,51 @@ async fn waiting(
     gathered: &Gathered,
     found: &Found,
     expected: &[Partition],
-) -> Result<BTreeMap<Partition, u64>> {
+) -> Result<Vec<(Partition, Waiting)>> {
     let reads = expected.iter().map(|partition| async move {
         let mut files = Vec::new();
         for file in found.unaccounted(gathered, partition) {
-            if !found.is_quarantined(spool, partition, file).await {
+            let kept = found.kept.get(&partition.series);
+            if !is_quarantined(spool, kept, file).await {
                 files.push(file);
             }
         }
+        let mut waiting = Waiting {
+            files: 0,
+            unread: Vec::new(),
+        };
         for file in &files {
-            if has_rows(spool, file).await? {
-                return Ok(Some((partition.clone(), files.len() as u64)));
+            match spool.one_of_many(has_rows(spool, file).await)? {
+                Ok(false) => continue,
+                Ok(true) => {}
+                Err(error) => waiting.unread.push(error.chain()),
             }
+            waiting.files = files.len() as u64;
+            break;
         }
-        Ok(None)
+        Ok((partition.clone(), waiting))
     });
     futures::stream::iter(reads)
         .buffered(AT_A_TIME)
-        .try_filter_map(|one| async { Ok(one) })
         .try_collect()
         .await
+}
+
+/// Whether QUARANTINE has the bytes of a file, or had them until they were discarded. Only a file
+/// that has the size of an entry is read; one that cannot be read waits.
+async fn is_quarantined(spool: &Store, kept: Option<&SeriesEntries>, file: &Object) -> bool {
+    let of_file = || {
+        let entries = kept.map(|kept| kept.of_file(&file.key, file.size));
+        entries
+            .into_iter()
+            .flatten()
+            .filter(|(_, entry)| entry.may_be_of(&file.key, file.size))
+    };
+    if of_file().next().is_none() {
+        return false;
+    }
+    let read = spool.sha256(&file.key).await;
+    read.is_ok_and(|(sha256, _)| of_file().any(|(_, entry)| entry.sha256 == sha256))
 }
 
 /// Whether a file has rows, or may have some.
@@ -343,6 +404,7 @@ async fn windows(
     spool: &Store,
     gathered: &Gathered,
     expected: &[Partition],
+    unread: &mut Vec<String>,
 ) -> Result<BTreeMap<Date, Windows>> {
     let days: BTreeSet<Date> = expected.iter().map(|partition| partition.date).collect();
     let mut reads = Vec::new();
@@ -351,14 +413,21 @@ async fn windows(
         .iter()
         .filter(|(day, _)| days.contains(day))
     {
-        reads.extend(
-            keys.iter()
-                .map(|key| async move { spool.read(key).await.map(|bytes| (*day, key, bytes)) }),
-        );
+        reads.extend(keys.iter().map(|key| async move {
+            let bytes = spool.one_of_many(spool.read(key).await)?;
+            Ok::<_, Error>((*day, key, bytes))
+        }));
     }
     let mut windows: BTreeMap<Date, Windows> = BTreeMap::new();
     let mut reads = futures::stream::iter(reads).buffered(AT_A_TIME);
     while let Some((day, key, bytes)) = reads.try_next().await? {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                unread.push(error.chain());
+                continue;
+            }
+        };
         let collector = layout::collector_of(key).map(str::to_owned);
         let of_day = windows.entry(day).or_default();
         of_day
@@ -443,29 +512,6 @@ impl Found {
             .filter_map(|partition| self.receipts.get(&partition))
     }
 
-    /// The entries of a day and its neighbours that are not to be tried again.
-    fn entries(&self, partition: &Partition) -> impl Iterator<Item = &Entry> {
-        let entries = around(partition)
-            .into_iter()
-            .filter_map(|partition| self.quarantine.get(&partition))
-            .flatten();
-        entries.filter(|entry| !entry.retry)
-    }
-
-    /// Whether QUARANTINE has the bytes of a file, or had them until they were discarded. Only a
-    /// file that has the size of an entry is read; one that cannot be read waits.
-    async fn is_quarantined(&self, spool: &Store, partition: &Partition, file: &Object) -> bool {
-        let of_size = || {
-            self.entries(partition)
-                .filter(|entry| entry.may_be_of(&file.key, file.size))
-        };
-        if of_size().next().is_none() {
-            return false;
-        }
-        let read = spool.sha256(&file.key).await;
-        read.is_ok_and(|(sha256, _)| of_size().any(|entry| entry.sha256 == sha256))
-    }
-
     /// How many files of the spool belong to the day and wait for a compaction.
     pub(super) fn waiting(&self, partition: &Partition) -> u64 {
         self.waiting.get(partition).copied().unwrap_or(0)
@@ -493,10 +539,12 @@ impl Found {
                     .map(|copy| (copy.name.as_str(), copy.size)),
             );
         }
-        known.extend(
-            self.entries(partition)
-                .map(|entry| (entry.source_path.as_str(), entry.size)),
-        );
+        let kept = around(partition)
+            .into_iter()
+            .filter_map(|partition| self.quarantine.get(&partition))
+            .flatten()
+            .filter(|entry| !entry.retry);
+        known.extend(kept.map(|entry| (entry.source_path.as_str(), entry.size)));
         files
             .into_iter()
             .flatten()

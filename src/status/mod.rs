@@ -81,9 +81,12 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
         today,
     );
     let (expected, ended) = days::expected(&gathered, &range)?;
-    let found = gather::read(spool, archive, &gathered, &expected).await?;
-    let mut counted = count(archive, &gathered, &found, &expected, options.detail).await?;
-    compare(archive, &gathered, &found, &mut counted).await?;
+    let mut found = gather::read(spool, archive, &gathered, &expected).await?;
+    let mut unread = std::mem::take(&mut found.unread);
+    let wanted = to_count(&gathered, &found, &expected, options.detail);
+    let mut counted = count_all(archive, &gathered, wanted, &mut unread).await?;
+    let more = to_compare(&gathered, &found, &counted);
+    counted.extend(count_all(archive, &gathered, more, &mut unread).await?);
 
     let mut cells = Vec::with_capacity(expected.len());
     for partition in expected {
@@ -130,6 +133,7 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
             .iter()
             .map(|one| one.reason.clone())
             .collect(),
+        unread,
         quarantine: quarantine.collect(),
         reconciled,
     })
@@ -229,33 +233,26 @@ fn others<'a>(partition: &Partition, counted: &'a Counted) -> Vec<&'a Minutes> {
         .collect()
 }
 
-/// Counts the events of the expected partitions.
-async fn count(
-    archive: &Store,
+/// The expected partitions whose events are counted.
+fn to_count(
     gathered: &Gathered,
     found: &Found,
     expected: &[Partition],
     detail: Detail,
-) -> Result<Counted> {
+) -> Vec<Partition> {
     if detail == Detail::Nothing {
-        return Ok(Counted::new());
+        return Vec::new();
     }
     let wanted = expected.iter().filter(|partition| {
         matches!(found.archived.get(partition), Some(Archived::Published(_)))
             && (detail == Detail::All
                 || !coverage::is_judged(partition, &found.windows(gathered, partition)))
     });
-    count_all(archive, gathered, wanted.cloned().collect()).await
+    wanted.cloned().collect()
 }
 
-/// Counts days outside the range, where those inside are too few to compare a day that has a
-/// silence with.
-async fn compare(
-    archive: &Store,
-    gathered: &Gathered,
-    found: &Found,
-    counted: &mut Counted,
-) -> Result<()> {
+/// Days outside the range, where those inside are too few to compare a day that has a silence with.
+fn to_compare(gathered: &Gathered, found: &Found, counted: &Counted) -> Vec<Partition> {
     let mut more: Vec<Partition> = Vec::new();
     let mut inside: BTreeMap<&Series, Vec<&Partition>> = BTreeMap::new();
     for partition in counted.keys() {
@@ -298,14 +295,15 @@ async fn compare(
         near.truncate((OTHERS + 1).saturating_sub(days.len()));
         more.extend(near.into_iter().map(|day| series.on(day)));
     }
-    counted.extend(count_all(archive, gathered, more).await?);
-    Ok(())
+    more
 }
 
+/// Counts the events of partitions. Takes note in `unread` of data that cannot be read.
 async fn count_all(
     archive: &Store,
     gathered: &Gathered,
     wanted: Vec<Partition>,
+    unread: &mut Vec<String>,
 ) -> Result<Counted> {
     let tasks = wanted.into_iter().filter_map(|partition| {
         let data = gathered
@@ -333,7 +331,10 @@ async fn count_all(
         let (minutes, partition) = joined.map_err(ended_early)?;
         let minutes = match minutes {
             Ok(minutes) => Ok(minutes),
-            Err(Problem::Storage(error)) => return Err(error),
+            Err(Problem::Storage(error)) => archive.one_of_many(Err(error))?.map_err(|error| {
+                unread.push(error.chain());
+                error.chain()
+            }),
             Err(problem) => Err(problem.to_string()),
         };
         let _ = counted.insert(partition, minutes);

@@ -26,18 +26,17 @@ const LONGEST: usize = 4095;
 /// no order. A folder that is not there has none.
 ///
 /// # Errors
-/// When the folder itself cannot be listed.
+/// When the root cannot be listed.
 pub(super) fn walk(
     root: &Path,
     prefix: &str,
     mut listing: StoreListing,
     most: usize,
 ) -> io::Result<StoreListing> {
-    let Some(first) = begin(root, prefix, &mut listing)? else {
+    let Some(first) = begin(root, prefix, &mut listing) else {
         return Ok(listing);
     };
     let mut open = vec![first];
-    let mut is_first = true;
     while let Some(folder) = open.pop() {
         if listing.len() >= most {
             break;
@@ -50,10 +49,9 @@ pub(super) fn walk(
                     e.kind(),
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) => {}
-            Err(e) if is_first => return Err(e),
+            Err(e) if folder.name.is_empty() => return Err(e),
             Err(e) => listing.miss(&folder.name, &e),
         }
-        is_first = false;
     }
     Ok(listing)
 }
@@ -109,7 +107,7 @@ impl Folder {
 }
 
 /// The folder in which the walk begins, if it is one that can be reached without a link.
-fn begin(root: &Path, prefix: &str, listing: &mut StoreListing) -> io::Result<Option<Folder>> {
+fn begin(root: &Path, prefix: &str, listing: &mut StoreListing) -> Option<Folder> {
     let mut folder = Folder {
         path: root.to_owned(),
         name: Vec::new(),
@@ -122,21 +120,22 @@ fn begin(root: &Path, prefix: &str, listing: &mut StoreListing) -> io::Result<Op
                 if folder.path.is_dir() {
                     listing.link(&folder.name);
                 }
-                return Ok(None);
+                return None;
             }
-            Ok(_) => return Ok(None),
-            Err(e)
-                if matches!(
+            Ok(_) => return None,
+            Err(e) => {
+                let is_there = !matches!(
                     e.kind(),
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(None);
+                );
+                if is_there {
+                    listing.miss(&folder.name, &e);
+                }
+                return None;
             }
-            Err(e) => return Err(e),
         }
     }
-    Ok(Some(folder))
+    Some(folder)
 }
 
 fn read(folder: &Folder, listing: &mut StoreListing, found: &mut Vec<Folder>) -> io::Result<()> {
@@ -351,6 +350,10 @@ mod tests {
             one.folder.starts_with("ddd") && one.reason.contains("cannot be listed"),
             "{one:?}"
         );
+        // Nor is it an error when the walk begins there.
+        let prefix = vec![name.as_str(); 20].join("/");
+        let below = walk(root.path(), &prefix, StoreListing::of("spool"), usize::MAX).unwrap();
+        assert_eq!(below.apart().1.all().len(), 1);
     }
 
     #[test]

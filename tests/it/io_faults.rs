@@ -236,3 +236,77 @@ fn a_partition_that_cannot_be_read_does_not_keep_others_from_being_verified() {
         }
     }
 }
+
+/// Two days that are published.
+fn two_days() -> Place {
+    let place = Place::new();
+    for (name, start) in [
+        ("2026-02-03_00.parquet", DAY),
+        ("2026-02-04_00.parquet", DAY + 24 * HOUR),
+    ] {
+        let _ = place.put_quotes(name, &Events::sealed(quotes(start, SECOND, 0, 100)).bytes());
+    }
+    let _ = place.compact(&[]).ended(0);
+    place
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_keep_status_from_telling_of_the_others() {
+    let place = two_days();
+    let _ = place.put_quotes("2026-02-02_00.parquet", b"no Parquet");
+    let _ = place.compact(&[]).ended(3);
+    for (file, says) in [
+        ("date=20260203/meta.json", "unproven"),
+        (
+            "_receipts/exchange=binance/stream=bbo/symbol=btcusdt/date=20260203",
+            "unproven",
+        ),
+        ("date=20260202/error.json", "20260203"),
+    ] {
+        let args = [
+            "status",
+            "--now",
+            "2026-02-05T06:00:00Z",
+            "--format",
+            "json",
+        ];
+        let ran = faulty(&place, &format!("read {file} 0 eio"), &args).ended(1);
+        let days: Vec<_> = ran.json().iter().map(|day| day["date"].clone()).collect();
+        assert_eq!(days, ["20260202", "20260203", "20260204"], "{file}: {ran}");
+        let _ = ran.says(file.rsplit('/').next().unwrap()).says(says);
+    }
+    // A file of the spool that may have rows waits.
+    let _ = place.put_quotes("2026-02-04_01.parquet", b"no Parquet either");
+    let args = ["status", "--now", "2026-02-05T06:00:00Z"];
+    let _ = faulty(&place, "read 2026-02-04_01.parquet 0 eio", &args)
+        .ended(1)
+        .says("2026-02-04_01.parquet");
+}
+
+#[test]
+fn a_document_that_cannot_be_read_does_not_keep_clean_from_the_others() {
+    let place = two_days();
+    let receipts = |date: &str| {
+        place
+            .archive()
+            .join("_receipts")
+            .join(dir("binance", "bbo", "btcusdt", date))
+    };
+    let orphan = format!("{}.json", "a".repeat(64));
+    for date in ["20260203", "20260204"] {
+        let one = fs::read_dir(receipts(date)).unwrap().flatten();
+        let one = one
+            .map(|e| e.path())
+            .find(|p| p.extension().is_some_and(|e| e == "json"));
+        let _ = fs::copy(one.unwrap(), receipts(date).join(&orphan)).unwrap();
+    }
+    let args = ["clean", "--older-than", "0s"];
+    let _ = faulty(&place, "read date=20260203/meta.json 0 eio", &args)
+        .ended(1)
+        .says("20260203/meta.json");
+    assert!(receipts("20260203").join(&orphan).exists());
+    assert!(!receipts("20260204").join(&orphan).exists());
+    let _ = place.qlc(&args).ended(0);
+    assert!(!receipts("20260203").join(&orphan).exists());
+    place.verify();
+}

@@ -320,3 +320,21 @@ fn files_without_rows_do_not_keep_a_day_open() {
         [state("20260203", "complete"), state("20260204", "pending")]
     );
 }
+
+#[test]
+fn bytes_in_quarantine_wait_under_no_name() {
+    let place = Place::new();
+    put(&place, "2026-02-03_00-00-00.parquet", hours(0, 0, 24));
+    let bad = Events::sealed(hours(0, 0, 24)).bytes();
+    let path = place.put_quotes("2026-02-03_12-00-00.parquet", &bad[..bad.len() - 20]);
+    let _ = place.compact(&[]).ended(3);
+    let renamed = place
+        .spool()
+        .join(SERIES)
+        .join("2026-01-28_12-00-00.parquet");
+    fs::rename(path, renamed).unwrap();
+    let _ = place.compact(&[]).ended(0);
+    let told = states(&status(&place, &["--format", "json"]).ended(0));
+    let first = (told[0].0.as_str(), told[0].1.as_str());
+    assert_eq!(first, ("20260128", "missing"));
+}

@@ -54,6 +54,9 @@ pub(super) fn gaps(coverage: &Coverage, console: &Console) {
             "qlc: {reason}; a series that may have files there is left out"
         ));
     }
+    for reason in &coverage.unread {
+        console.line(&format!("qlc: {reason}"));
+    }
     if let Some(first) = coverage.ignored.first() {
         let files = show::count(coverage.ignored.len(), "file");
         console.line(&format!(
