@@ -1,8 +1,9 @@
 //! What the files of a history hold: few rows, no two of them alike, so that a row is known by its
 //! values wherever it turns up.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
+use arrow::array::Int64Array;
 use parquet::basic::Compression;
 
 use crate::support::{
@@ -44,6 +45,10 @@ impl fmt::Display for Part {
         write!(f, "{} of {}", SYMBOLS[self.symbol].0, DAYS[self.day].0)
     }
 }
+
+/// The collectors of a spool that has several: what stands before the folders of their series.
+/// The first is that of a spool with one collector, which has no name.
+pub const COLLECTORS: [&str; 3] = ["", "collector=a/", "collector=b/"];
 
 /// The folder of a symbol's files.
 pub fn series(symbol: usize) -> String {
@@ -91,6 +96,15 @@ impl Row {
         same.then_some(row)
     }
 
+    /// When it reached a collector: of two, each is the first to have every second row.
+    pub fn arrival(self, collector: usize) -> i64 {
+        let late = match collector {
+            0 => 0,
+            nth => (self.id as i64 + nth as i64) % 2,
+        };
+        self.ts + (2 + late) * SECOND / 1_000
+    }
+
     /// The day that it is of.
     pub fn day(self) -> usize {
         usize::try_from((self.ts - start(0)).div_euclid(24 * HOUR)).unwrap()
@@ -100,12 +114,17 @@ impl Row {
 /// Which rows a file has, and how it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spec {
-    /// Tells its rows from those of all other files.
+    /// Tells its rows from those of all other files, but for one that another collector has of them.
     pub id: u32,
+    /// Whose it is, by its place in [`COLLECTORS`].
+    pub collector: usize,
     pub symbol: usize,
     pub day: usize,
+    /// How many events there were, and which of them the file has: the first one, and how many.
+    pub events: u32,
+    pub from: u32,
     pub rows: u32,
-    /// Whether its second half is of the next day.
+    /// Whether the second half of the events is of the next day.
     pub midnight: bool,
     /// Whether it has the column `seq`.
     pub seq: bool,
@@ -119,7 +138,7 @@ impl Spec {
     fn row(&self, n: u32) -> (i64, u32) {
         let id = self.id * MOST_ROWS + n;
         let ts = if self.midnight {
-            start(self.day + 1) + (i64::from(n) - i64::from(self.rows / 2)) * SECOND
+            start(self.day + 1) + (i64::from(n) - i64::from(self.events / 2)) * SECOND
         } else {
             // Files overlap, and some of their rows are of one instant.
             start(self.day) + i64::from(10 * n + self.id % 5) * SECOND
@@ -189,7 +208,7 @@ impl Content {
 
     fn all(&self) -> impl Iterator<Item = Row> + '_ {
         (0..self.spec.rows).map(|n| {
-            let (ts, id) = self.spec.row(n);
+            let (ts, id) = self.spec.row(self.spec.from + n);
             Row {
                 ts,
                 id,
@@ -240,7 +259,10 @@ impl Content {
 
     pub fn bytes(&self) -> Vec<u8> {
         let spec = &self.spec;
-        let events = file(spec.symbol, &self.all().collect::<Vec<_>>());
+        let rows: Vec<Row> = self.all().collect();
+        let arrivals: Vec<i64> = rows.iter().map(|row| row.arrival(spec.collector)).collect();
+        let events =
+            file(spec.symbol, &rows).replace("ts_recv", Arc::new(Int64Array::from(arrivals)));
         let events =
             events
                 .rows_per_group(spec.per_group as usize)
@@ -278,8 +300,11 @@ impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Spec {
             id,
+            collector,
             symbol,
             day,
+            events,
+            from,
             rows,
             midnight,
             seq,
@@ -287,6 +312,12 @@ impl fmt::Display for Content {
             hashed,
         } = self.spec;
         write!(f, "#{id}: {rows} rows of {}", Part { symbol, day })?;
+        if rows < events {
+            write!(f, ", from {from} on of {events} that there were")?;
+        }
+        if collector > 0 {
+            write!(f, ", by {}", COLLECTORS[collector].trim_end_matches('/'))?;
+        }
         if midnight {
             f.write_str(" and the next day")?;
         }
@@ -316,8 +347,11 @@ mod tests {
     fn spec() -> Spec {
         Spec {
             id: 3,
+            collector: 0,
             symbol: 1,
             day: 0,
+            events: 5,
+            from: 0,
             rows: 5,
             midnight: true,
             seq: true,
@@ -344,6 +378,28 @@ mod tests {
         let mut quote = content.rows()[0].quote();
         quote.ask_qty += 1.0;
         assert_eq!(Row::of(&quote), None);
+    }
+
+    #[test]
+    fn two_collectors_have_the_same_rows_at_other_times() {
+        let of = |collector, from, rows| {
+            let spec = Spec {
+                collector,
+                from,
+                rows,
+                ..spec()
+            };
+            Content::good(spec)
+        };
+        let (all, some) = (of(1, 0, 5), of(2, 3, 2));
+        assert_eq!(some.rows(), all.rows()[3..]);
+        assert_eq!(some.parts(), [Part { symbol: 1, day: 1 }]);
+        assert!(
+            some.rows()
+                .iter()
+                .all(|row| { (row.arrival(1) - row.arrival(2)).abs() == SECOND / 1_000 })
+        );
+        assert_ne!(all.bytes(), of(2, 0, 5).bytes());
     }
 
     #[test]

@@ -688,6 +688,18 @@ impl Model {
         })
     }
 
+    /// The earliest time at which a good file in the spool has a row; nothing where no file has it.
+    pub fn earliest(&self, seen: &Seen, part: Part, row: Row) -> Option<i64> {
+        let has =
+            |content: &Content| content.spec.symbol == part.symbol && content.rows().contains(&row);
+        let files = self.input(seen).filter(|(file, content)| {
+            has(content) && !self.is_shadowed(file) && !self.is_doubtful(file)
+        });
+        files
+            .map(|(_, content)| row.arrival(content.spec.collector))
+            .min()
+    }
+
     /// The partitions whose data must be what one run makes of all their rows: those whose rows all
     /// have a `seq` of their own, in data that is qlc's.
     pub fn determined(&self, seen: &Seen) -> Vec<(Part, BTreeSet<Row>)> {

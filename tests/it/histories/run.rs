@@ -10,16 +10,20 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use arrow::{
+    array::{ArrayRef, AsArray},
+    datatypes::Int64Type,
+};
 use serde_json::json;
 
 use super::{
-    content::{Content, Part, Row, file},
+    content::{COLLECTORS, Content, Part, Row, file},
     model::{Damage, Model, Run, Verdict, Violation, blow, readable},
     observe::{Observer, Seen},
     steps::{Blow, Command, Odd, Step},
 };
 use crate::support::{
-    archive::{listing, sha256},
+    archive::{decode, listing, sha256},
     events::Claim,
     run::{Place, Ran},
     s3::{ARCHIVE, SPOOL},
@@ -364,6 +368,33 @@ impl World {
         self.is_determined()
     }
 
+    /// When the rows of a partition reached a collector, as the archive tells it: that must be the
+    /// earliest time of those at which a file in the spool has the row.
+    fn arrivals(&self, seen: &Seen, part: Part, rows: &[Row]) -> Result<ArrayRef, Violation> {
+        let data = seen.states[&part]
+            .data
+            .as_ref()
+            .expect("data that was read");
+        let column = decode(data)
+            .expect("data that was read")
+            .batch
+            .column_by_name("ts_recv")
+            .cloned();
+        let column = column.expect("a column of arrivals");
+        let told = column.as_primitive::<Int64Type>().values();
+        for (row, told) in rows.iter().zip(told) {
+            let earliest = self.model.earliest(seen, part, *row).unwrap_or(*told);
+            let known = (0..COLLECTORS.len()).map(|nth| row.arrival(nth));
+            if *told > earliest || !known.clone().any(|known| known == *told) {
+                return Err(Violation {
+                    promise: "of two rows of one event the earlier one is archived",
+                    what: format!("{part}: {row:?} has {told}, and {earliest} is in the spool"),
+                });
+            }
+        }
+        Ok(column)
+    }
+
     /// Promise 3: however the rows came, the archive has the bytes that one run makes of one file
     /// of all of them.
     fn is_determined(&mut self) -> Verdict {
@@ -376,8 +407,10 @@ impl World {
         for (part, rows) in &all {
             let mut rows: Vec<Row> = rows.iter().copied().collect();
             rows.sort_by_key(|row| (row.ts, row.id));
+            let arrivals = self.arrivals(&seen, *part, &rows)?;
             let name = format!("{}/all.parquet", part.dir());
-            let _ = fresh.put(&name, &file(part.symbol, &rows).bytes());
+            let made = file(part.symbol, &rows).replace("ts_recv", arrivals);
+            let _ = fresh.put(&name, &made.bytes());
         }
         let ran = fresh.compact(&[]);
         self.note(&ran);
@@ -425,8 +458,11 @@ mod tests {
     fn content(id: u32) -> Content {
         let spec = Spec {
             id,
+            collector: 0,
             symbol: 0,
             day: 1,
+            events: 4,
+            from: 0,
             rows: 4,
             midnight: false,
             seq: true,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::content::{Content, DAYS, Harm, MOST_ROWS, Part, SYMBOLS, Spec, series};
+use super::content::{COLLECTORS, Content, DAYS, Harm, MOST_ROWS, Part, SYMBOLS, Spec, series};
 use crate::support::run::NOW;
 
 /// A run of the program.
@@ -64,6 +64,11 @@ impl Command {
     }
 }
 
+/// Where a collector's files of a symbol lie.
+fn folder(spec: &Spec) -> String {
+    format!("{}{}", COLLECTORS[spec.collector], series(spec.symbol))
+}
+
 /// What lies in a spool besides its files. Those with a content hold a good Parquet file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Odd {
@@ -91,7 +96,7 @@ impl Odd {
     /// The name, below the folder of the series or the spool.
     pub fn name(self, content: &Content) -> Vec<u8> {
         let (id, day) = (content.spec.id, DAYS[content.spec.day].1);
-        let folder = series(content.spec.symbol);
+        let folder = folder(&content.spec);
         let name = match self {
             Self::Icon => "Icon\r".to_owned(),
             Self::Tab => format!("a\t{id}.txt"),
@@ -303,6 +308,7 @@ const KINDS: &[(&str, usize, Draw)] = &[
     ("retry-salvage", 3, |_| Some(ran(Command::RetrySalvage))),
     ("discard", 1, |_| Some(ran(Command::Discard))),
     ("kill", 12, Draft::kill),
+    ("witness", 12, Draft::witness),
     ("touch", 5, |d| {
         d.file().map(|(name, _)| vec![Step::Touch { name }])
     }),
@@ -331,7 +337,7 @@ const KINDS: &[(&str, usize, Draw)] = &[
 ];
 
 /// What files may be besides the plainest ones, to be left out like a kind of steps.
-const FLAVOURS: [&str; 3] = ["midnight", "no-seq", "deep-folders"];
+const FLAVOURS: [&str; 4] = ["midnight", "no-seq", "deep-folders", "collectors"];
 
 /// The names of all kinds of steps and flavours of files.
 pub fn kinds() -> Vec<&'static str> {
@@ -352,7 +358,11 @@ pub fn history(seed: u64, meant: impl Fn(&str) -> bool) -> Vec<Step> {
         marks: 0,
         struck: Vec::new(),
         odd: false,
+        several: false,
+        witnessed: Vec::new(),
     };
+    // A third of the histories has two collectors.
+    draft.several = draft.flavours[3] && Dice::new(!seed).one_in(3);
     let kinds: Vec<&(&str, usize, Draw)> = KINDS.iter().filter(|(name, ..)| meant(name)).collect();
     let weight = kinds.iter().map(|(_, weight, _)| weight).sum();
     let length = 5 + draft.dice.below(14);
@@ -388,20 +398,28 @@ struct Draft {
     marks: u8,
     struck: Vec<Part>,
     odd: bool,
+    /// Whether the spool has two collectors.
+    several: bool,
+    /// The files of which both have rows.
+    witnessed: Vec<u32>,
 }
 
 impl Draft {
     fn spec(&mut self) -> Spec {
         self.ids += 1;
-        let (dice, [midnight, no_seq, _]) = (&mut self.dice, self.flavours);
+        let (dice, [midnight, no_seq, ..]) = (&mut self.dice, self.flavours);
+        let collector = if self.several { 1 + dice.below(2) } else { 0 };
         let (rows, day) = (
             1 + dice.below(MOST_ROWS as usize) as u32,
             dice.below(DAYS.len()),
         );
         Spec {
             id: self.ids,
+            collector,
             symbol: dice.of(&[0, 0, 1]),
             day,
+            events: rows,
+            from: 0,
             rows,
             midnight: rows > 1 && day + 1 < DAYS.len() && dice.one_in(5) && midnight,
             seq: !(dice.one_in(5) && no_seq),
@@ -416,7 +434,7 @@ impl Draft {
 
     /// Where a file may lie; the day that its name tells, if any, is that of its rows.
     fn name(&mut self, spec: &Spec) -> String {
-        let (folder, (day, dashed)) = (series(spec.symbol), DAYS[spec.day]);
+        let (folder, (day, dashed)) = (folder(spec), DAYS[spec.day]);
         let (n, layout) = (self.dice.below(1_000), self.dice.below(10));
         let id = spec.id;
         match layout {
@@ -446,6 +464,42 @@ impl Draft {
             self.put(name, content)
         };
         (0..count).map(one).collect()
+    }
+
+    /// The other collector's file of the same events, of which it may have missed some.
+    fn witness(&mut self) -> Option<Vec<Step>> {
+        let (_, content) = self.file()?;
+        let spec = content.spec;
+        // Numbers that qlc gave tell nobody that two rows are one event; and no collector has a row
+        // twice.
+        if spec.collector == 0 || !spec.seq || self.witnessed.contains(&spec.id) {
+            return None;
+        }
+        self.witnessed.push(spec.id);
+        // It begins on the day that its name may tell.
+        let first = if spec.midnight {
+            spec.events / 2
+        } else {
+            spec.events
+        };
+        let from = self.dice.below(first as usize) as u32;
+        let rows = 1 + self.dice.below((spec.events - from) as usize) as u32;
+        let other = Spec {
+            collector: 3 - spec.collector,
+            from,
+            rows,
+            per_group: 1 + self.dice.below(rows as usize) as u32,
+            hashed: self.dice.one_in(2),
+            ..spec
+        };
+        let name = self.name(&other);
+        let content = Content::good(other);
+        let content = if self.dice.one_in(4) {
+            self.harmed(content)
+        } else {
+            content
+        };
+        Some(vec![self.put(name, content)])
     }
 
     fn harmed(&mut self, content: Content) -> Content {
@@ -687,8 +741,18 @@ mod tests {
             .map(|step| step.to_string())
             .collect();
         for word in [
-            "put", "in place", "touch", "rename", "copy", "remove", "odd", "tidy", "foreign",
-            "run", "kill",
+            "put",
+            "in place",
+            "touch",
+            "rename",
+            "copy",
+            "remove",
+            "odd",
+            "tidy",
+            "foreign",
+            "run",
+            "kill",
+            "put       collector=b/",
         ] {
             assert!(told.iter().any(|line| line.starts_with(word)), "{word}");
         }
