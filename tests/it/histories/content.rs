@@ -47,7 +47,7 @@ impl fmt::Display for Part {
 }
 
 /// The collectors of a spool that has several: what stands before the folders of their series.
-/// The first is that of a spool with one collector, which has no name.
+/// The first is that of a spool with one collector, which has no name; it may become the second.
 pub const COLLECTORS: [&str; 3] = ["", "collector=a/", "collector=b/"];
 
 /// The folder of a symbol's files.
@@ -98,10 +98,7 @@ impl Row {
 
     /// When it reached a collector: of two, each is the first to have every second row.
     pub fn arrival(self, collector: usize) -> i64 {
-        let late = match collector {
-            0 => 0,
-            nth => (self.id as i64 + nth as i64) % 2,
-        };
+        let late = (i64::from(self.id) + i64::from(collector == 2)) % 2;
         self.ts + (2 + late) * SECOND / 1_000
     }
 

@@ -89,6 +89,8 @@ pub struct Model {
     recorded: BTreeSet<(usize, Row)>,
     /// Rows that were published, and so must stay.
     pub published: BTreeMap<Part, BTreeSet<Row>>,
+    /// When they reached a collector.
+    arrivals: BTreeMap<Part, BTreeMap<Row, i64>>,
     pub generations: BTreeMap<Part, Vec<Generation>>,
     pub damages: BTreeMap<Part, Damage>,
     /// Partitions that another program made.
@@ -153,6 +155,7 @@ impl Model {
         self.the_spool_is_left_alone(run)?;
         self.nothing_is_invented(run)?;
         self.nothing_published_is_lost(run)?;
+        self.no_row_is_replaced_by_a_later_one(run)?;
         self.what_is_kept_stays(run)?;
         self.remember(run);
         match run.code {
@@ -313,6 +316,25 @@ impl Model {
         Ok(())
     }
 
+    /// Of the rows of one event that several collectors have, an earlier one takes the place of what
+    /// was archived, and never a later one.
+    fn no_row_is_replaced_by_a_later_one(&self, run: &Run) -> Verdict {
+        for (part, known) in &self.arrivals {
+            if self.damages.contains_key(part) {
+                continue;
+            }
+            for (row, arrival) in run.after.arrivals(*part) {
+                if known.get(&row).is_some_and(|known| *known < arrival) {
+                    return violated(
+                        "an archived row is replaced by an earlier one only",
+                        format!("{part}: {row:?} of {} is of {arrival} now", known[&row]),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Nothing that is kept in QUARANTINE is lost, unless it was let go of on request, or its rows
     /// are in the archive.
     fn what_is_kept_stays(&self, run: &Run) -> Verdict {
@@ -374,14 +396,12 @@ impl Model {
 
     fn remember(&mut self, run: &Run) {
         for (part, state) in &run.after.states {
-            if self.damages.contains_key(part)
-                && self.is_healed(*part, state, run.after)
-                && self
-                    .damages
-                    .remove(part)
-                    .is_some_and(|damage| damage.accepted)
-            {
-                let _ = self.published.remove(part);
+            if self.damages.contains_key(part) && self.is_healed(*part, state, run.after) {
+                // It may have been made anew, of what is left in the spool.
+                let _ = self.arrivals.remove(part);
+                if self.damages.remove(part).is_some_and(|d| d.accepted) {
+                    let _ = self.published.remove(part);
+                }
             }
             self.remember_state(*part, state);
         }
@@ -408,6 +428,8 @@ impl Model {
         if !state.agrees || self.damages.contains_key(&part) {
             return;
         }
+        let arrivals = rows.iter().copied().zip(state.arrivals.iter().copied());
+        self.arrivals.entry(part).or_default().extend(arrivals);
         let rows: BTreeSet<Row> = rows.iter().copied().collect();
         self.published.entry(part).or_default().extend(&rows);
         let all = self.generations.entry(part).or_default();
@@ -688,21 +710,37 @@ impl Model {
         })
     }
 
-    /// The earliest time at which a good file in the spool has a row; nothing where no file has it.
-    pub fn earliest(&self, seen: &Seen, part: Part, row: Row) -> Option<i64> {
-        let has =
-            |content: &Content| content.spec.symbol == part.symbol && content.rows().contains(&row);
-        let files = self.input(seen).filter(|(file, content)| {
-            has(content) && !self.is_shadowed(file) && !self.is_doubtful(file)
-        });
-        files
-            .map(|(_, content)| row.arrival(content.spec.collector))
-            .min()
+    /// Of each row of a partition the earliest one is archived of those that good files in the spool
+    /// have.
+    pub fn the_earliest_stand(&self, seen: &Seen, part: Part) -> Verdict {
+        let good: Vec<Content> = self
+            .input(seen)
+            .filter(|(file, content)| {
+                content.is_good() && !self.is_shadowed(file) && !self.is_doubtful(file)
+            })
+            .map(|(_, content)| content)
+            .collect();
+        for (row, arrival) in seen.arrivals(part) {
+            let has = |content: &&Content| {
+                content.spec.symbol == part.symbol && content.rows().contains(&row)
+            };
+            let arrivals = good.iter().filter(has);
+            let earliest = arrivals
+                .map(|content| row.arrival(content.spec.collector))
+                .min();
+            if earliest.is_some_and(|earliest| earliest < arrival) {
+                return violated(
+                    "of two rows of one event the earlier one is archived",
+                    format!("{part}: {row:?} has {arrival}, and {earliest:?} is in the spool"),
+                );
+            }
+        }
+        Ok(())
     }
 
-    /// The partitions whose data must be what one run makes of all their rows: those whose rows all
-    /// have a `seq` of their own, in data that is qlc's.
-    pub fn determined(&self, seen: &Seen) -> Vec<(Part, BTreeSet<Row>)> {
+    /// The partitions whose data must be what one run makes of all their rows, with these as they
+    /// stand there: those whose rows all have a `seq` of their own, in data that is qlc's.
+    pub fn determined(&self, seen: &Seen) -> Vec<(Part, Vec<Row>)> {
         let numbered: BTreeSet<u32> = self
             .contents
             .values()
@@ -714,7 +752,7 @@ impl Model {
             .states
             .iter()
             .filter(|(part, state)| state.agrees && fit(part));
-        let all = all.map(|(part, _)| (*part, Self::rows(seen, *part)));
+        let all = all.map(|(part, state)| (*part, state.rows.clone().unwrap_or_default()));
         all.filter(|(_, rows)| {
             !rows.is_empty()
                 && !rows

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use arrow::{array::AsArray, datatypes::Int64Type};
 use serde_json::Value;
 
 use super::content::{Part, Row};
@@ -31,6 +32,8 @@ pub struct State {
     pub sha256: Option<String>,
     /// Its rows in their order; what is wrong where these cannot be told.
     pub rows: Result<Vec<Row>, String>,
+    /// When each of them reached a collector.
+    pub arrivals: Vec<i64>,
     /// Whether the meta speaks of this data.
     pub agrees: bool,
     /// Whether there is a receipt of this data.
@@ -67,10 +70,22 @@ pub struct Seen {
     pub objects: BTreeMap<String, String>,
 }
 
+impl Seen {
+    /// The rows of a partition that can be read, with the times of their arrival.
+    pub fn arrivals(&self, part: Part) -> impl Iterator<Item = (Row, i64)> + '_ {
+        let state = self.states.get(&part);
+        let rows =
+            state.and_then(|state| Some(state.rows.as_ref().ok()?.iter().zip(&state.arrivals)));
+        rows.into_iter()
+            .flatten()
+            .map(|(row, arrival)| (*row, *arrival))
+    }
+}
+
 /// Reads what was not read before: most objects stay as they are from step to step.
 #[derive(Default)]
 pub struct Observer {
-    decoded: BTreeMap<String, Result<Vec<Row>, String>>,
+    decoded: BTreeMap<String, Result<Vec<(Row, i64)>, String>>,
 }
 
 impl Observer {
@@ -155,12 +170,20 @@ impl Observer {
                 .clone(),
             _ => Ok(Vec::new()),
         };
+        let (rows, arrivals) = match rows {
+            Ok(rows) => {
+                let (rows, arrivals) = rows.into_iter().unzip();
+                (Ok(rows), arrivals)
+            }
+            Err(why) => (Err(why), Vec::new()),
+        };
         State {
             agrees: sha256.is_some() && said == sha256,
             data,
             meta,
             sha256,
             rows,
+            arrivals,
             receipt,
         }
     }
@@ -171,8 +194,8 @@ pub fn receipt_key(part: Part, sha256: &str) -> String {
     format!("_receipts/{}/{sha256}.json", part.dir())
 }
 
-/// The rows of a partition's data, which must be in order.
-fn rows(part: Part, bytes: &[u8]) -> Result<Vec<Row>, String> {
+/// The rows of a partition's data, which must be in order, each with the time of its arrival.
+fn rows(part: Part, bytes: &[u8]) -> Result<Vec<(Row, i64)>, String> {
     let data = std::panic::catch_unwind(|| decode(bytes))
         .map_err(|_| "the reader panicked".to_owned())??;
     let quotes = quotes_of(&data.batch);
@@ -188,7 +211,11 @@ fn rows(part: Part, bytes: &[u8]) -> Result<Vec<Row>, String> {
             "{quote:?} is no row of this day that anybody recorded"
         )),
     };
-    quotes.iter().map(row).collect()
+    let arrivals = data.batch.column_by_name("ts_recv").expect("the column");
+    let arrivals = arrivals.as_primitive::<Int64Type>().values();
+    let rows = quotes.iter().zip(arrivals);
+    rows.map(|(quote, arrival)| Ok((row(quote)?, *arrival)))
+        .collect()
 }
 
 fn entries(dir: &str, bytes: &[u8]) -> Vec<Entry> {

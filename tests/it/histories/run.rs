@@ -7,23 +7,21 @@ use std::{
     os::unix::ffi::OsStrExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use arrow::{
-    array::{ArrayRef, AsArray},
-    datatypes::Int64Type,
-};
+use arrow::array::Int64Array;
 use serde_json::json;
 
 use super::{
-    content::{COLLECTORS, Content, Part, Row, file},
+    content::{Content, Part, file},
     model::{Damage, Model, Run, Verdict, Violation, blow, readable},
     observe::{Observer, Seen},
     steps::{Blow, Command, Odd, Step},
 };
 use crate::support::{
-    archive::{decode, listing, sha256},
+    archive::{listing, sha256},
     events::Claim,
     run::{Place, Ran},
     s3::{ARCHIVE, SPOOL},
@@ -368,33 +366,6 @@ impl World {
         self.is_determined()
     }
 
-    /// When the rows of a partition reached a collector, as the archive tells it: that must be the
-    /// earliest time of those at which a file in the spool has the row.
-    fn arrivals(&self, seen: &Seen, part: Part, rows: &[Row]) -> Result<ArrayRef, Violation> {
-        let data = seen.states[&part]
-            .data
-            .as_ref()
-            .expect("data that was read");
-        let column = decode(data)
-            .expect("data that was read")
-            .batch
-            .column_by_name("ts_recv")
-            .cloned();
-        let column = column.expect("a column of arrivals");
-        let told = column.as_primitive::<Int64Type>().values();
-        for (row, told) in rows.iter().zip(told) {
-            let earliest = self.model.earliest(seen, part, *row).unwrap_or(*told);
-            let known = (0..COLLECTORS.len()).map(|nth| row.arrival(nth));
-            if *told > earliest || !known.clone().any(|known| known == *told) {
-                return Err(Violation {
-                    promise: "of two rows of one event the earlier one is archived",
-                    what: format!("{part}: {row:?} has {told}, and {earliest} is in the spool"),
-                });
-            }
-        }
-        Ok(column)
-    }
-
     /// Promise 3: however the rows came, the archive has the bytes that one run makes of one file
     /// of all of them.
     fn is_determined(&mut self) -> Verdict {
@@ -405,11 +376,10 @@ impl World {
         }
         let fresh = Place::in_memory();
         for (part, rows) in &all {
-            let mut rows: Vec<Row> = rows.iter().copied().collect();
-            rows.sort_by_key(|row| (row.ts, row.id));
-            let arrivals = self.arrivals(&seen, *part, &rows)?;
+            self.model.the_earliest_stand(&seen, *part)?;
+            let arrivals = Int64Array::from(seen.states[part].arrivals.clone());
             let name = format!("{}/all.parquet", part.dir());
-            let made = file(part.symbol, &rows).replace("ts_recv", arrivals);
+            let made = file(part.symbol, rows).replace("ts_recv", Arc::new(arrivals));
             let _ = fresh.put(&name, &made.bytes());
         }
         let ran = fresh.compact(&[]);
@@ -448,7 +418,7 @@ mod tests {
     //! and must be seen.
 
     use super::{
-        super::content::{Harm, Spec},
+        super::content::{Harm, Row, Spec},
         *,
     };
 
@@ -544,6 +514,29 @@ mod tests {
         check(
             rows.iter().rev().copied().collect(),
             "archived data reads, in order",
+        );
+    }
+
+    #[test]
+    fn a_row_that_arrived_later_is_seen_in_place_of_an_earlier_one() {
+        let put = |world: &World, collector| {
+            let rows = content(1).rows();
+            let arrivals: Vec<i64> = rows.iter().map(|row| row.arrival(collector)).collect();
+            let data = file(0, &rows).replace("ts_recv", Arc::new(Int64Array::from(arrivals)));
+            world.put_object(&format!("{}/data.parquet", PART.dir()), &data.bytes());
+        };
+        let promise = "an archived row is replaced by an earlier one only";
+        assert_eq!(
+            said(&mut begun(), Command::Compact, 0, |world| put(world, 2)),
+            promise
+        );
+        let mut world = begun();
+        put(&world, 2);
+        let seen = world.look();
+        let verdict = world.model.the_earliest_stand(&seen, PART);
+        assert_eq!(
+            verdict.unwrap_err().promise,
+            "of two rows of one event the earlier one is archived"
         );
     }
 

@@ -309,6 +309,7 @@ const KINDS: &[(&str, usize, Draw)] = &[
     ("discard", 1, |_| Some(ran(Command::Discard))),
     ("kill", 12, Draft::kill),
     ("witness", 12, Draft::witness),
+    ("name-spool", 3, Draft::name_spool),
     ("touch", 5, |d| {
         d.file().map(|(name, _)| vec![Step::Touch { name }])
     }),
@@ -359,10 +360,14 @@ pub fn history(seed: u64, meant: impl Fn(&str) -> bool) -> Vec<Step> {
         struck: Vec::new(),
         odd: false,
         several: false,
+        later: false,
         witnessed: Vec::new(),
     };
-    // A third of the histories has two collectors.
-    draft.several = draft.flavours[3] && Dice::new(!seed).one_in(3);
+    // A third of the histories has two collectors, and some of these only later.
+    let mut dice = Dice::new(!seed);
+    draft.several = draft.flavours[3] && dice.one_in(3);
+    draft.later = draft.several && dice.one_in(4);
+    draft.several &= !draft.later;
     let kinds: Vec<&(&str, usize, Draw)> = KINDS.iter().filter(|(name, ..)| meant(name)).collect();
     let weight = kinds.iter().map(|(_, weight, _)| weight).sum();
     let length = 5 + draft.dice.below(14);
@@ -398,8 +403,9 @@ struct Draft {
     marks: u8,
     struck: Vec<Part>,
     odd: bool,
-    /// Whether the spool has two collectors.
+    /// Whether the spool has two collectors, or is to have them later.
     several: bool,
+    later: bool,
     /// The files of which both have rows.
     witnessed: Vec<u32>,
 }
@@ -464,6 +470,21 @@ impl Draft {
             self.put(name, content)
         };
         (0..count).map(one).collect()
+    }
+
+    /// What had one collector without a name is to have two: its files become those of the first.
+    fn name_spool(&mut self) -> Option<Vec<Step>> {
+        if !self.later {
+            return None;
+        }
+        (self.several, self.later) = (true, false);
+        let named = |(from, content): &mut (String, Content)| {
+            content.spec.collector = 1;
+            let to = format!("{}{from}", COLLECTORS[1]);
+            let from = std::mem::replace(from, to.clone());
+            Step::Rename { from, to }
+        };
+        Some(self.files.iter_mut().map(named).collect())
     }
 
     /// The other collector's file of the same events, of which it may have missed some.
