@@ -257,9 +257,7 @@ impl Content {
     pub fn bytes(&self) -> Vec<u8> {
         let spec = &self.spec;
         let rows: Vec<Row> = self.all().collect();
-        let arrivals: Vec<i64> = rows.iter().map(|row| row.arrival(spec.collector)).collect();
-        let events =
-            file(spec.symbol, &rows).replace("ts_recv", Arc::new(Int64Array::from(arrivals)));
+        let events = recorded(spec.symbol, spec.collector, &rows);
         let events =
             events
                 .rows_per_group(spec.per_group as usize)
@@ -291,6 +289,12 @@ pub fn file(symbol: usize, rows: &[Row]) -> Events {
     events
         .compressed(Compression::UNCOMPRESSED)
         .without_dictionaries()
+}
+
+/// One whose rows reached a collector when they did.
+pub fn recorded(symbol: usize, collector: usize, rows: &[Row]) -> Events {
+    let arrivals: Vec<i64> = rows.iter().map(|row| row.arrival(collector)).collect();
+    file(symbol, rows).replace("ts_recv", Arc::new(Int64Array::from(arrivals)))
 }
 
 impl fmt::Display for Content {

@@ -15,7 +15,7 @@ use arrow::array::Int64Array;
 use serde_json::json;
 
 use super::{
-    content::{Content, Part, file},
+    content::{Content, Part, Spec, file, recorded},
     model::{Damage, Model, Run, Verdict, Violation, blow, readable},
     observe::{Observer, Seen},
     steps::{Blow, Command, Odd, Step},
@@ -218,7 +218,10 @@ impl World {
         let folder = self
             .foreign_folder(content.spec.id)
             .join(content.parts()[0].dir());
-        let data = file(content.spec.symbol, &rows)
+        let Spec {
+            symbol, collector, ..
+        } = content.spec;
+        let data = recorded(symbol, collector, &rows)
             .undeclared()
             .hash(Claim::None)
             .bytes();
@@ -418,7 +421,7 @@ mod tests {
     //! and must be seen.
 
     use super::{
-        super::content::{Harm, Row, Spec},
+        super::content::{Harm, Row},
         *,
     };
 
@@ -520,9 +523,7 @@ mod tests {
     #[test]
     fn a_row_that_arrived_later_is_seen_in_place_of_an_earlier_one() {
         let put = |world: &World, collector| {
-            let rows = content(1).rows();
-            let arrivals: Vec<i64> = rows.iter().map(|row| row.arrival(collector)).collect();
-            let data = file(0, &rows).replace("ts_recv", Arc::new(Int64Array::from(arrivals)));
+            let data = recorded(0, collector, &content(1).rows());
             world.put_object(&format!("{}/data.parquet", PART.dir()), &data.bytes());
         };
         let promise = "an archived row is replaced by an earlier one only";
