@@ -10,6 +10,7 @@ of the crate's own.
 """
 
 import argparse
+import copy
 import json
 import os
 import pathlib
@@ -92,7 +93,65 @@ def manifests():
         run(BIN / "kubernetes-validate", "--strict", path)
     kinds = [doc["kind"] for path in paths for doc in yaml.safe_load_all(path.read_text())]
     check({"CronJob", "StatefulSet"} <= set(kinds), f"only {kinds}")
-    return f"{len(kinds)} Kubernetes objects fit their schemas"
+    cluster = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "cluster.yaml").read_text()))
+    closed = closed_ports(cluster)
+    # And it looks: at an object that is missing, at a rule for everybody, at peers from elsewhere, at a name that no pod has.
+    without = [doc for doc in cluster if doc["kind"] != "NetworkPolicy"]
+    for spoil in (
+        lambda rule: rule.pop("from"),
+        lambda rule: rule["from"].append({"ipBlock": {"cidr": "0.0.0.0/0"}}),
+        lambda rule: rule["from"].append({"podSelector": {}}),
+        lambda rule: rule["from"][0].update(namespaceSelector={}),
+        lambda rule: rule["from"][0]["podSelector"]["matchExpressions"][0]["values"].append("quantlab-other"),
+    ):
+        spoilt = copy.deepcopy(cluster)
+        [policy] = [doc for doc in spoilt if doc["kind"] == "NetworkPolicy"]
+        spoil(policy["spec"]["ingress"][0])
+        check(is_refused(spoilt), f"a policy with {policy['spec']['ingress']} passes")
+    check(is_refused(without), "a cluster without a policy passes")
+    return f"{len(kinds)} Kubernetes objects fit their schemas; {closed} ports of the cluster are closed to other pods"
+
+
+def pod(doc):
+    """The template of an object that starts pods."""
+    spec = doc.get("spec", {})
+    return spec.get("jobTemplate", {}).get("spec", spec).get("template")
+
+
+def named(selector):
+    """The names that a selector admits; what is written in another form admits any."""
+    match selector:
+        case {"matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "In", "values": values}]} if len(selector) == 1:
+            return set(values)
+    raise Wrong(f"a selector that may admit any pod: {selector}")
+
+
+def closed_ports(docs):
+    """That each pod with a port is behind a policy which admits the cluster's own pods of its namespace."""
+    pods = {t["metadata"]["labels"]["app.kubernetes.io/name"]: t["spec"] for t in map(pod, docs) if t}
+    ports = {name: [p["name"] for c in spec["containers"] for p in c.get("ports", [])] for name, spec in pods.items()}
+    listening = {name for name, own in ports.items() if own}
+    policies = [doc["spec"] for doc in docs if doc["kind"] == "NetworkPolicy"]
+    check(len(policies) == 1, f"{len(policies)} policies")
+    [policy] = policies
+    check(policy["policyTypes"] == ["Ingress"], f"the policy is for {policy['policyTypes']}")
+    check(named(policy["podSelector"]) == listening, f"the policy is not that of {sorted(listening)}")
+    for rule in policy["ingress"]:
+        check(bool(rule.get("from")), "a rule admits everybody")
+        for peer in rule["from"]:
+            check(set(peer) == {"podSelector"}, f"a rule admits more than pods of its namespace: {peer}")
+            check(named(peer["podSelector"]) <= set(pods), f"a rule admits pods that are not the cluster's: {peer}")
+    admitted = {p["port"] for rule in policy["ingress"] for p in rule["ports"]}
+    check(admitted == {p for own in ports.values() for p in own}, f"the policy admits {sorted(admitted)}")
+    return sum(map(len, ports.values()))
+
+
+def is_refused(docs):
+    try:
+        closed_ports(docs)
+    except Wrong:
+        return True
+    return False
 
 
 # --- alerts and dashboard -------------------------------------------------------------------------------------------
