@@ -66,9 +66,9 @@ impl Witness {
     #[must_use]
     pub fn source(&self, collector: Option<&str>, content: Content) -> Option<&Source> {
         let all = || {
-            self.by_content
-                .get(&content)
+            [content, content.without_units()]
                 .into_iter()
+                .filter_map(|content| self.by_content.get(&content))
                 .flatten()
                 .filter_map(|nth| self.receipt().sources.get(*nth))
         };

@@ -241,8 +241,12 @@ fn in_data(
     witness: &Witness,
 ) -> std::result::Result<InData, Doubt> {
     let receipt = witness.receipt();
+    let content = Content {
+        units: found.units,
+        ..found.all
+    };
     // The rows tell which source it is: a file may have been renamed, moved or touched since.
-    let Some(source) = witness.source(layout::collector_of(&subject.name), found.all) else {
+    let Some(source) = witness.source(layout::collector_of(&subject.name), content) else {
         let named = || receipt.sources.iter().filter(|s| has_name(s, subject));
         return Err(
             match named().find(|s| s.modified_us == subject.object.modified_us) {

@@ -33,7 +33,7 @@ use crate::{
         date::permitted_day,
         layout,
         partition::Partition,
-        receipt::{Receipt, RowGroup},
+        receipt::{Content, Receipt, RowGroup, UnitsHash},
         row_hash::{RowHash, RowSums},
         schema::{SEQ, SUB_SEQ, TIME_COLUMNS, TS_EVENT},
         time::to_ns,
@@ -205,7 +205,14 @@ async fn count(
 ) -> Result<Under> {
     let mut under = Under {
         known: BooleanBufferBuilder::new(0),
-        compared: Compared::default(),
+        compared: Compared {
+            content: Content {
+                units: UnitsHash::of(&subject.claims.units()),
+                ..Content::default()
+            },
+            units: subject.claims.units(),
+            ..Compared::default()
+        },
     };
     let mut rows = open(&Handle::new(spool, &subject.file.object), subject.claims).await?;
     let mut sums = RowSums::default();

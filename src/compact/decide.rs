@@ -18,7 +18,7 @@ use crate::{
         receipt::{
             Content, FileCopy, LostSource, Receipt, RowGroup, SeqOrigin, Source, are_of_several,
         },
-        row_hash::RowHash,
+        schema::Units,
     },
     storage::store::Object,
 };
@@ -194,6 +194,8 @@ pub struct Compared {
     pub unplaced: u64,
     /// What its rows are known by.
     pub content: Content,
+    /// The units of its columns.
+    pub units: Units,
     /// Its row groups.
     pub row_groups: Vec<RowGroup>,
 }
@@ -206,10 +208,8 @@ impl Default for Compared {
             here: 0,
             elsewhere: BTreeMap::new(),
             unplaced: 0,
-            content: Content {
-                rows: 0,
-                row_hash: RowHash::EMPTY,
-            },
+            content: Content::default(),
+            units: Units::new(),
             row_groups: Vec::new(),
         }
     }
@@ -231,6 +231,7 @@ impl Compared {
             modified_us: file.object.modified_us,
             rows: self.content.rows,
             row_hash: self.content.row_hash,
+            units: self.units.clone(),
             rows_here: 0,
             rows_copies: 0,
             rows_elsewhere: self.elsewhere.clone(),
@@ -599,6 +600,7 @@ mod tests {
         Content {
             rows: 5,
             row_hash: format!("1:{hash:016x}").parse().unwrap(),
+            ..Content::default()
         }
     }
 
@@ -649,6 +651,7 @@ mod tests {
             modified_us: 1,
             rows: 5,
             row_hash: content(name).row_hash,
+            units: Units::new(),
             rows_here: 5,
             rows_copies: 0,
             rows_elsewhere: BTreeMap::default(),

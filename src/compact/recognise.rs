@@ -25,7 +25,7 @@ use crate::{
     model::{
         layout,
         quarantine::{Entry, ErrorType, Extent, Fault},
-        receipt::{Content, KnownRows, Receipt, Source},
+        receipt::{Content, KnownRows, Receipt, Source, UnitsHash},
     },
     storage::store::Store,
 };
@@ -176,10 +176,11 @@ async fn read(
     let content = Content {
         rows,
         row_hash: examined.row_hash,
+        units: UnitsHash::of(&claims.units()),
     };
     feeding.content = Some(content);
     if let Some(archived) =
-        elsewhere.filter(|archived| *archived != content && feeding.lost.is_empty())
+        elsewhere.filter(|archived| !content.is_of(*archived) && feeding.lost.is_empty())
     {
         return Ok((
             feeding,
@@ -200,18 +201,22 @@ async fn read(
         ),
     });
     let known_groups = known_groups.unwrap_or_default();
-    feeding.knowledge = if known.is_some_and(|known| known.has(collector, content)) {
-        Knowledge::Known {
+    let archived = known.and_then(|known| known.find(collector, content));
+    feeding.knowledge = match archived {
+        Some(content) => Knowledge::Known {
             content,
             unread: false,
-        }
-    } else {
-        Knowledge::New { known_groups }
+        },
+        None => Knowledge::New { known_groups },
     };
     Ok((feeding, Ok(examined.claims)))
 }
 
 fn other_rows(found: Content, archived: Content) -> String {
+    if found.without_units() == archived.without_units() {
+        return "its columns have other scales or units than those that were archived from it"
+            .to_owned();
+    }
     format!(
         "it has {} rows with hash {}, {} with {} were archived from it",
         found.rows, found.row_hash, archived.rows, archived.row_hash
@@ -245,8 +250,9 @@ pub async fn still_has(
             let found = Content {
                 rows,
                 row_hash: examined.row_hash,
+                units: UnitsHash::of(&claims.units()),
             };
-            Ok(if found == content {
+            Ok(if found.is_of(content) {
                 Ok(())
             } else {
                 Err(other_rows(found, content))

@@ -47,7 +47,7 @@ use crate::{
         layout,
         receipt::{
             Base, CollectorRecord, Content, DataRecord, FileCopy, LeftOutFile, LostSource, Merge,
-            OF_SEVERAL, RECEIPT_VERSION, Receipt, SeqOrigin, Source,
+            OF_SEVERAL, RECEIPT_VERSION, Receipt, SeqOrigin, Source, UnitsHash,
         },
         row_hash::RowHash,
         time::Unit,
@@ -586,6 +586,7 @@ impl ArchiveSink {
             let content = Content {
                 rows: source_rows(source, tally),
                 row_hash: tally.row_hash,
+                units: UnitsHash::of(&source.claims.units()),
             };
             // Two collectors may rightly leave the same rows. Rows that qlc numbers are merged with
             // no others, so that of files without numbers one counts, whoever left them.
@@ -710,6 +711,7 @@ impl ArchiveSink {
                 modified_us: source.modified_us,
                 rows: source_rows(source, tally),
                 row_hash: tally.row_hash,
+                units: source.claims.units(),
                 rows_here: tally.here - copies,
                 rows_copies: copies,
                 rows_elsewhere: tally.elsewhere.clone(),

@@ -15,7 +15,7 @@ use super::{fault::Problem, probe::probe, reader::Handle};
 use crate::model::{
     date::{Date, is_permitted, permitted_day},
     quarantine::ErrorType,
-    receipt::Content,
+    receipt::{Content, UnitsHash},
     row_hash::RowSums,
     schema::TS_EVENT,
 };
@@ -25,6 +25,8 @@ use crate::model::{
 pub struct Census {
     /// All of its rows.
     pub all: Content,
+    /// The units of its columns.
+    pub units: UnitsHash,
     /// Its rows by the day of their `ts_event`.
     pub days: BTreeMap<Date, Content>,
     /// Its rows whose `ts_event` tells no day.
@@ -57,7 +59,10 @@ impl Census {
 pub async fn census(handle: &Handle) -> Result<Census, Problem> {
     let claims = probe(handle).await?;
     let mut rows = handle.rows(&claims, 8192, &[]).await?;
-    let mut found = Census::default();
+    let mut found = Census {
+        units: UnitsHash::of(&claims.units()),
+        ..Census::default()
+    };
     let mut sums = RowSums::default();
     while let Some(batch) = rows.next().await? {
         sums.begin(batch.num_rows());
@@ -67,6 +72,7 @@ pub async fn census(handle: &Handle) -> Result<Census, Problem> {
         let all = Content {
             rows: batch.num_rows() as u64,
             row_hash: sums.hash(),
+            units: UnitsHash::default(),
         };
         found.all = found.all.and(all);
         let times = batch

@@ -8,7 +8,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::datatypes::SchemaRef;
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::model::{row_hash::RowHash, time::Unit};
+use crate::model::{
+    row_hash::RowHash,
+    schema::{Units, units},
+    time::Unit,
+};
 
 /// The smallest and the largest value of an integer column, nulls aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +58,14 @@ pub enum Fill {
     Partly,
     /// All.
     Full,
+}
+
+impl Claims {
+    /// What the numbers of its added columns stand for.
+    #[must_use]
+    pub fn units(&self) -> Units {
+        units(self.schema.fields())
+    }
 }
 
 /// Row groups of a file that are left out.

@@ -14,6 +14,7 @@ use crate::{
         partition::Partition,
         receipt::{DataRecord, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
         row_hash::RowHash,
+        schema::Units,
     },
     storage::{
         Expect, atomic,
@@ -67,6 +68,7 @@ pub(super) fn receipt(
             modified_us: data.modified_us,
             rows: back.rows,
             row_hash,
+            units: Units::new(),
             rows_here: back.rows,
             rows_copies: 0,
             rows_elsewhere: std::collections::BTreeMap::new(),

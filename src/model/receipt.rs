@@ -7,9 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash64;
 
 use super::{
-    date::Date, layout, meta::Meta, partition::Partition, row_hash::RowHash, schema, time::Unit,
+    date::Date,
+    layout,
+    meta::Meta,
+    partition::Partition,
+    row_hash::RowHash,
+    schema::{self, Units},
+    time::Unit,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -49,6 +56,10 @@ pub struct Source {
     /// The row hash of its rows as they were read, before any change of unit and without a `seq`
     /// given by qlc; rows that could not be read have none.
     pub row_hash: RowHash,
+    /// What the numbers of its added columns stand for, where the row hash does not tell. Receipts
+    /// of earlier builds lack it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub units: Units,
     /// Its rows in this partition's data.
     pub rows_here: u64,
     /// Its rows of this day that are copies: the data has them from another collector, or as they
@@ -115,13 +126,13 @@ impl Source {
         self.rows_here + self.rows_copies
     }
 
-    /// What its rows are known by, whatever its name, size and time: their number and their row
-    /// hash.
+    /// What its rows are known by, whatever its name, size and time.
     #[must_use]
     pub fn content(&self) -> Content {
         Content {
             rows: self.rows,
             row_hash: self.row_hash,
+            units: UnitsHash::of(&self.units),
         }
     }
 
@@ -155,6 +166,23 @@ pub struct Content {
     pub rows: u64,
     /// Their row hash.
     pub row_hash: RowHash,
+    /// What numbers stand for in the columns of a whole file; nothing where rows alone are meant.
+    pub units: UnitsHash,
+}
+
+/// The units of a file's columns as one number: 0 where there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct UnitsHash(u64);
+
+impl UnitsHash {
+    /// Of these units.
+    #[must_use]
+    pub fn of(units: &Units) -> Self {
+        Self(units.iter().fold(0, |all, (column, unit)| {
+            let seed = XxHash64::oneshot(0, column.as_bytes());
+            all.wrapping_add(XxHash64::oneshot(seed, unit.as_bytes()))
+        }))
+    }
 }
 
 impl Content {
@@ -164,6 +192,7 @@ impl Content {
         Self {
             rows: 1,
             row_hash: RowHash::of_row(hash),
+            units: UnitsHash::default(),
         }
     }
 
@@ -173,7 +202,23 @@ impl Content {
         Self {
             rows: self.rows + other.rows,
             row_hash: self.row_hash.and(other.row_hash),
+            units: UnitsHash::default(),
         }
+    }
+
+    /// As an earlier build has written it, whose receipts tell no units.
+    #[must_use]
+    pub fn without_units(self) -> Self {
+        Self {
+            units: UnitsHash::default(),
+            ..self
+        }
+    }
+
+    /// Whether these are the rows of `archived`, as far as that tells.
+    #[must_use]
+    pub fn is_of(self, archived: Self) -> bool {
+        self == archived || self.without_units() == archived
     }
 }
 
@@ -598,6 +643,7 @@ impl Receipt {
         Content {
             rows: self.outcome.rows,
             row_hash: self.outcome.row_hash,
+            units: UnitsHash::default(),
         }
     }
 
@@ -629,7 +675,11 @@ impl Receipt {
         let missing = needed.filter(|source| {
             // Each source at hand stands for one: two sources of one content are told apart by
             // their number alone.
-            let Some(rows) = have.get_mut(&source.content()) else {
+            let content = source.content();
+            let found = have
+                .range_mut(content..)
+                .find(|(at_hand, rows)| at_hand.is_of(content) && !rows.is_empty());
+            let Some((_, rows)) = found else {
                 return true;
             };
             let Some(at) = rows.iter().position(|rows| *rows >= source.rows_of_day()) else {
@@ -770,9 +820,18 @@ impl KnownRows {
     /// Whether a file of this collector with this content was taken in.
     #[must_use]
     pub fn has(&self, collector: Option<&str>, content: Content) -> bool {
-        self.contents
-            .get(&content)
-            .is_some_and(|owners| is_of(owners, collector))
+        self.find(collector, content).is_some()
+    }
+
+    /// The content that was taken in of this collector, and that a file's is.
+    #[must_use]
+    pub fn find(&self, collector: Option<&str>, content: Content) -> Option<Content> {
+        [content, content.without_units()]
+            .into_iter()
+            .find(|content| {
+                let owners = self.contents.get(content);
+                owners.is_some_and(|owners| is_of(owners, collector))
+            })
     }
 
     /// Which row groups of a whole file were taken in from a damaged version of it, which had its

@@ -25,6 +25,51 @@ pub const TRADE_ID: &str = "trade_id";
 pub const VERSION: &str = "stream_version";
 /// Columns that hold a time as an integer.
 pub const TIME_COLUMNS: [&str; 3] = [TS_EVENT, "ts_recv", "next_funding_ts"];
+
+/// What the numbers of columns stand for, by column: of decimals, times, dates and durations, whose
+/// row hash is that of their integers.
+pub type Units = BTreeMap<String, String>;
+
+/// The units of the columns that are added to those of the streams; the times of these tell their
+/// unit by their size.
+#[must_use]
+pub fn units<'a>(fields: impl IntoIterator<Item = &'a Arc<Field>>) -> Units {
+    fields
+        .into_iter()
+        .filter(|field| !TIME_COLUMNS.contains(&field.name().as_str()))
+        .filter_map(|field| Some((field.name().clone(), unit(field.data_type())?)))
+        .collect()
+}
+
+fn unit(kind: &DataType) -> Option<String> {
+    match kind {
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => Some(format!("decimal with scale {scale}")),
+        DataType::Date32 => Some("days".to_owned()),
+        DataType::Date64 => Some("date in ms".to_owned()),
+        DataType::Time32(unit) | DataType::Time64(unit) => Some(format!("time of day in {unit}")),
+        DataType::Duration(unit) => Some(format!("duration in {unit}")),
+        DataType::Timestamp(unit, None) => Some(format!("local time in {unit}")),
+        DataType::Timestamp(unit, Some(_)) => Some(format!("time in {unit}")),
+        DataType::Boolean => Some("true or false".to_owned()),
+        DataType::Dictionary(_, values) => unit(values),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => unit(field.data_type()),
+        DataType::Struct(fields) => {
+            let parts: Vec<String> = fields
+                .iter()
+                .filter_map(|f| Some(format!("{}: {}", f.name(), unit(f.data_type())?)))
+                .collect();
+            (!parts.is_empty()).then(|| parts.join(", "))
+        }
+        _ => None,
+    }
+}
+
 /// The version of the column contract.
 pub const SCHEMA_VERSION: &str = "v1";
 

@@ -80,3 +80,4 @@ mod status;
 mod stopping;
 mod support;
 mod terminal;
+mod units;

@@ -272,7 +272,7 @@ fn the_section_of_the_collector_is_read_like_its_flags() {
     assert_eq!(exchanges(&got), ["okx", "bybit"]);
     assert_eq!((got.silence.as_secs(), got.rotate_size), (9, 64_000_000));
     let endpoint = ("okx.public".to_owned(), "ws://x".to_owned());
-    assert_eq!(got.feeds.endpoint, [endpoint.clone()]);
+    assert_eq!(got.feeds.endpoint, std::slice::from_ref(&endpoint));
     // The setting of the same name above the section is another one.
     let got = collect("memory_limit = \"1GB\"", "").unwrap();
     assert_eq!(got.memory_limit, 512_000_000);
