@@ -248,6 +248,7 @@ fn receipt(files: u64) -> Receipt {
         modified_us: 1_770_076_800_000_000,
         rows,
         row_hash: RowHash::EMPTY,
+        units: BTreeMap::new(),
         rows_here: rows,
         rows_copies: 0,
         rows_elsewhere: BTreeMap::new(),
