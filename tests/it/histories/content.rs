@@ -111,7 +111,8 @@ impl Row {
 /// Which rows a file has, and how it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spec {
-    /// Tells its rows from those of all other files, but for one that another collector has of them.
+    /// Tells its rows from those of all other files, but for one that another collector has of
+    /// them.
     pub id: u32,
     /// Whose it is, by its place in [`COLLECTORS`].
     pub collector: usize,

@@ -316,8 +316,8 @@ impl Model {
         Ok(())
     }
 
-    /// Of the rows of one event that several collectors have, an earlier one takes the place of what
-    /// was archived, and never a later one.
+    /// Of the rows of one event that several collectors have, an earlier one takes the place of
+    /// what was archived, and never a later one.
     fn no_row_is_replaced_by_a_later_one(&self, run: &Run) -> Verdict {
         for (part, known) in &self.arrivals {
             if self.damages.contains_key(part) {
@@ -710,8 +710,8 @@ impl Model {
         })
     }
 
-    /// Of each row of a partition the earliest one is archived of those that good files in the spool
-    /// have.
+    /// Of each row of a partition the earliest one is archived of those that good files in the
+    /// spool have.
     pub fn the_earliest_stand(&self, seen: &Seen, part: Part) -> Verdict {
         let good: Vec<Content> = self
             .input(seen)

@@ -310,6 +310,7 @@ const KINDS: &[(&str, usize, Draw)] = &[
     ("kill", 12, Draft::kill),
     ("witness", 12, Draft::witness),
     ("name-spool", 3, Draft::name_spool),
+    ("relay", 6, Draft::relay),
     ("touch", 5, |d| {
         d.file().map(|(name, _)| vec![Step::Touch { name }])
     }),
@@ -523,6 +524,23 @@ impl Draft {
         Some(vec![self.put(name, content)])
     }
 
+    /// Of a day that one collector gave in several files one leaves; then one of the other comes.
+    fn relay(&mut self) -> Option<Vec<Step>> {
+        let (name, content) = self.good_file()?;
+        let collector = content.spec.collector;
+        if collector == 0 {
+            return None;
+        }
+        let part = self.dice.of(&content.parts());
+        let compact = Step::Run(Command::Compact);
+        let mut steps = vec![self.late(part, Some(collector), false), compact.clone()];
+        self.files.retain(|(known, _)| *known != name);
+        steps.push(Step::Remove { name });
+        let bad = self.dice.one_in(2);
+        steps.extend([self.late(part, Some(3 - collector), bad), compact]);
+        Some(steps)
+    }
+
     fn harmed(&mut self, content: Content) -> Content {
         let group = Harm::Group(self.dice.below(content.spec.groups() as usize) as u32);
         let harm = self.dice.of(&[group, group, Harm::Footer, Harm::Cut]);
@@ -709,7 +727,7 @@ impl Draft {
         }
         if blow == Blow::RollBack || blow.is_on_quarantine() {
             steps.extend([
-                self.late(part, blow.is_on_quarantine()),
+                self.late(part, None, blow.is_on_quarantine()),
                 Step::Run(Command::Compact),
             ]);
         }
@@ -722,18 +740,20 @@ impl Draft {
         }
         if self.dice.one_in(2) {
             let bad = blow.is_on_quarantine() && self.dice.one_in(2);
-            steps.extend([self.late(part, bad), Step::Run(Command::Compact)]);
+            steps.extend([self.late(part, None, bad), Step::Run(Command::Compact)]);
         }
         Some(steps)
     }
 
-    /// One more file of a partition.
-    fn late(&mut self, part: Part, bad: bool) -> Step {
+    /// One more file of a partition, of a certain collector or of any.
+    fn late(&mut self, part: Part, by: Option<usize>, bad: bool) -> Step {
+        let spec = self.spec();
         let spec = Spec {
+            collector: by.unwrap_or(spec.collector),
             symbol: part.symbol,
             day: part.day,
             midnight: false,
-            ..self.spec()
+            ..spec
         };
         let name = self.name(&spec);
         let content = Content::good(spec);
