@@ -66,7 +66,8 @@ impl Witness {
     #[must_use]
     pub fn source(&self, collector: Option<&str>, content: Content) -> Option<&Source> {
         let all = || {
-            [content, content.without_units()]
+            content
+                .recorded_as()
                 .into_iter()
                 .filter_map(|content| self.by_content.get(&content))
                 .flatten()

@@ -33,7 +33,7 @@ use crate::{
         date::permitted_day,
         layout,
         partition::Partition,
-        receipt::{Content, Receipt, RowGroup, UnitsHash},
+        receipt::{Receipt, RowGroup},
         row_hash::{RowHash, RowSums},
         schema::{SEQ, SUB_SEQ, TIME_COLUMNS, TS_EVENT},
         time::to_ns,
@@ -206,10 +206,6 @@ async fn count(
     let mut under = Under {
         known: BooleanBufferBuilder::new(0),
         compared: Compared {
-            content: Content {
-                units: UnitsHash::of(&subject.claims.units()),
-                ..Content::default()
-            },
             units: subject.claims.units(),
             ..Compared::default()
         },

@@ -26,6 +26,7 @@ use crate::{
         layout,
         quarantine::{Entry, ErrorType, Extent, Fault},
         receipt::{Content, KnownRows, Receipt, Source, UnitsHash},
+        row_hash::RowHash,
     },
     storage::store::Store,
 };
@@ -172,12 +173,7 @@ async fn read(
         // What else there is to say of it is found out when it is read to be compacted.
         Err(_) => return Ok((feeding, Ok(claims))),
     };
-    let rows = claims.rows + claims.lost.as_ref().map_or(0, |lost| lost.rows);
-    let content = Content {
-        rows,
-        row_hash: examined.row_hash,
-        units: UnitsHash::of(&claims.units()),
-    };
+    let content = content_of(&claims, examined.row_hash);
     feeding.content = Some(content);
     if let Some(archived) =
         elsewhere.filter(|archived| !content.is_of(*archived) && feeding.lost.is_empty())
@@ -212,8 +208,17 @@ async fn read(
     Ok((feeding, Ok(examined.claims)))
 }
 
+/// What a file with this row hash is known by; rows that do not read count.
+fn content_of(claims: &Claims, row_hash: RowHash) -> Content {
+    Content {
+        rows: claims.rows + claims.lost.as_ref().map_or(0, |lost| lost.rows),
+        row_hash,
+        units: UnitsHash::of(&claims.units()),
+    }
+}
+
 fn other_rows(found: Content, archived: Content) -> String {
-    if found.without_units() == archived.without_units() {
+    if (found.rows, found.row_hash) == (archived.rows, archived.row_hash) {
         return "its columns have other scales or units than those that were archived from it"
             .to_owned();
     }
@@ -246,12 +251,7 @@ pub async fn still_has(
 ) -> Result<std::result::Result<(), String>> {
     match examine(&Handle::new(spool, &file.object), claims).await {
         Ok(examined) => {
-            let rows = claims.rows + claims.lost.as_ref().map_or(0, |lost| lost.rows);
-            let found = Content {
-                rows,
-                row_hash: examined.row_hash,
-                units: UnitsHash::of(&claims.units()),
-            };
+            let found = content_of(claims, examined.row_hash);
             Ok(if found.is_of(content) {
                 Ok(())
             } else {

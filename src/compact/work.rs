@@ -270,10 +270,7 @@ async fn compare(
         .filter(new)
         .map(|(mark, _)| mark.content)
         .collect();
-    let together = contents.map(|all| {
-        let all = all.into_iter();
-        all.fold(Content::default(), Content::and).without_units()
-    });
+    let together = contents.map(|all| all.into_iter().fold(Content::default(), Content::and));
     let make_up = together.is_some_and(|rows| receipt.content() == rows);
     let all = run.origin != Origin::Collectors || receipt.is_of_tree() || make_up;
     let own = layout::data_key(partition);

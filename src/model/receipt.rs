@@ -206,19 +206,21 @@ impl Content {
         }
     }
 
-    /// As an earlier build has written it, whose receipts tell no units.
+    /// What receipts may call it: the content, and the one of an earlier build, whose receipts tell
+    /// no units.
     #[must_use]
-    pub fn without_units(self) -> Self {
-        Self {
+    pub fn recorded_as(self) -> [Self; 2] {
+        let earlier = Self {
             units: UnitsHash::default(),
             ..self
-        }
+        };
+        [self, earlier]
     }
 
     /// Whether these are the rows of `archived`, as far as that tells.
     #[must_use]
     pub fn is_of(self, archived: Self) -> bool {
-        self == archived || self.without_units() == archived
+        self.recorded_as().contains(&archived)
     }
 }
 
@@ -826,12 +828,10 @@ impl KnownRows {
     /// The content that was taken in of this collector, and that a file's is.
     #[must_use]
     pub fn find(&self, collector: Option<&str>, content: Content) -> Option<Content> {
-        [content, content.without_units()]
-            .into_iter()
-            .find(|content| {
-                let owners = self.contents.get(content);
-                owners.is_some_and(|owners| is_of(owners, collector))
-            })
+        content.recorded_as().into_iter().find(|content| {
+            let owners = self.contents.get(content);
+            owners.is_some_and(|owners| is_of(owners, collector))
+        })
     }
 
     /// Which row groups of a whole file were taken in from a damaged version of it, which had its

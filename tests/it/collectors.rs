@@ -806,20 +806,23 @@ fn a_row_that_somebody_received_stands_for_one_that_the_exchange_published() {
     assert_eq!(receipt["merge"]["copies"], 3);
 }
 
+/// The trades as an exchange publishes them that tells no numbers.
+fn published_without_numbers(recorded: &[Trade]) -> Vec<Trade> {
+    let published = recorded.iter().map(|row| Trade {
+        seq: 0,
+        ts_recv: None,
+        source: Some(VENUE),
+        ..row.clone()
+    });
+    published.collect()
+}
+
 /// Bybit's files have names of trades, and no numbers: the recorded row wins all the same, whichever
 /// comes first, and the row hashes still add up.
 #[test]
 fn a_recorded_row_stands_for_one_that_was_published_without_its_number() {
     let recorded = trades(0..10, 5);
-    let published: Vec<Trade> = recorded
-        .iter()
-        .map(|row| Trade {
-            seq: 0,
-            ts_recv: None,
-            source: Some(VENUE),
-            ..row.clone()
-        })
-        .collect();
+    let published = published_without_numbers(&recorded);
     let expected = [&recorded[..6], &published[6..]].concat();
     let mut bytes = BTreeSet::new();
     for order in ["published", "recorded", "both"] {
@@ -877,15 +880,7 @@ fn a_recorded_row_stands_for_one_that_was_published_without_its_number() {
 fn only_equal_rows_stand_for_one_without_a_number() {
     let place = Place::new();
     let recorded = trades(0..3, 5);
-    let mut published: Vec<Trade> = recorded
-        .iter()
-        .map(|row| Trade {
-            seq: 0,
-            ts_recv: None,
-            source: Some(VENUE),
-            ..row.clone()
-        })
-        .collect();
+    let mut published = published_without_numbers(&recorded);
     published[0].price = 7.0_f64.to_bits();
     published[1].ts_event += SECOND / 2;
     published[2].name.push('x');

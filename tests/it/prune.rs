@@ -148,10 +148,8 @@ fn proven_files_go_and_the_journal_says_why() {
     place.is_tidy();
 }
 
-#[test]
-fn only_the_series_that_is_meant() {
-    let place = Place::new();
-    put(&place, FIRST, DAY, 0);
+/// A file of another exchange's series.
+fn put_of_okx(place: &Place) {
     let other = Events::sealed(quotes(DAY, SECOND, 0, 5))
         .series("okx", "bbo", "BTCUSDT")
         .bytes();
@@ -159,6 +157,13 @@ fn only_the_series_that_is_meant() {
         &format!("exchange=okx/stream=bbo/symbol=btcusdt/{FIRST}"),
         &other,
     );
+}
+
+#[test]
+fn only_the_series_that_is_meant() {
+    let place = Place::new();
+    put(&place, FIRST, DAY, 0);
+    put_of_okx(&place);
     let _ = place.compact(&[]).ended(0);
     let _ = prune(&place, &["--keep-days", "0", "--exchange", "okx"])
         .ended(0)
@@ -344,13 +349,7 @@ fn an_unreadable_list_of_quarantine_holds_only_the_files_of_its_series() {
     let place = Place::new();
     put(&place, FIRST, DAY, 0);
     let _ = place.put_quotes("2026-02-01_00.parquet", b"no Parquet");
-    let other = Events::sealed(quotes(DAY, SECOND, 0, 5))
-        .series("okx", "bbo", "BTCUSDT")
-        .bytes();
-    let _ = place.put(
-        &format!("exchange=okx/stream=bbo/symbol=btcusdt/{FIRST}"),
-        &other,
-    );
+    put_of_okx(&place);
     let _ = place.compact(&[]).ended(3);
     let list = place
         .archive()

@@ -87,7 +87,7 @@ fn settings(grammar: &Command) -> Vec<Setting> {
 }
 
 /// Shows every argument of a command and of those below it.
-fn below(command: &Command, see: &mut impl FnMut(&Arg)) {
+pub(super) fn below(command: &Command, see: &mut impl FnMut(&Arg)) {
     command.get_arguments().for_each(&mut *see);
     for inner in command.get_subcommands() {
         below(inner, see);

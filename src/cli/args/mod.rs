@@ -307,27 +307,38 @@ pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> Result<Typed, cl
         return Err(pages::options(&grammar()));
     }
     let grammar = grammar();
-    let matches = pages::presented(deaf_to_empty(grammar.clone())).try_get_matches_from(&line)?;
-    let file = match matches.get_one::<PathBuf>("config") {
-        Some(path) => File::read(path, &grammar),
-        None => Ok(File::default()),
-    };
-    match file {
-        Ok(file) => with_file(&line, grammar, file),
-        Err(error) => {
-            let mut typed = with_file(&line, grammar, File::default())?;
-            typed.global.wrong = Some(error.chain());
-            Ok(typed)
-        }
+    let matches = parse(&line, grammar.clone())?;
+    match matches.get_one::<PathBuf>("config") {
+        None => of_matches(&line, &matches, File::default()),
+        Some(path) => match File::read(path, &grammar) {
+            Ok(file) => with_file(&line, grammar, file),
+            Err(error) => {
+                let mut typed = of_matches(&line, &matches, File::default())?;
+                typed.global.wrong = Some(error.chain());
+                Ok(typed)
+            }
+        },
     }
+}
+
+fn parse(line: &[OsString], grammar: clap::Command) -> Result<clap::ArgMatches, clap::Error> {
+    pages::presented(deaf_to_empty(grammar)).try_get_matches_from(line)
 }
 
 /// Reads the command line, where the configuration file says this.
 fn with_file(line: &[OsString], grammar: clap::Command, file: File) -> Result<Typed, clap::Error> {
-    let grammar = pages::presented(deaf_to_empty(file.as_defaults(grammar)));
-    let matches = grammar.try_get_matches_from(line)?;
-    let mut typed = <Typed as clap::FromArgMatches>::from_arg_matches(&matches)?;
-    typed.global.sources = sources(&matches);
+    let matches = parse(line, file.as_defaults(grammar))?;
+    of_matches(line, &matches, file)
+}
+
+/// What was typed, and what the configuration file says besides.
+fn of_matches(
+    line: &[OsString],
+    matches: &clap::ArgMatches,
+    file: File,
+) -> Result<Typed, clap::Error> {
+    let mut typed = <Typed as clap::FromArgMatches>::from_arg_matches(matches)?;
+    typed.global.sources = sources(matches);
     typed.global.usual = Usual::read(|usual| deaf_to_empty(file.as_defaults(usual)))?;
     let named = spools(line);
     if !named.is_empty() {
@@ -472,22 +483,16 @@ fn of_variable(error: &clap::Error, typed: &[OsString]) -> Option<(String, Strin
     if typed.iter().any(is_flag) {
         return None;
     }
-    let known = grammar();
-    let all = std::iter::once(&known).chain(known.get_subcommands());
-    let args = all.flat_map(|command| {
-        command.get_arguments().chain(
-            command
-                .get_subcommands()
-                .flat_map(clap::Command::get_arguments),
-        )
+    let is_set =
+        |name: &&std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let mut set = None;
+    file::below(&grammar(), &mut |arg| {
+        if set.is_none() && arg.get_long() == Some(long) {
+            let variable = arg.get_env().filter(is_set);
+            set = variable.map(|name| name.to_string_lossy().into_owned());
+        }
     });
-    let variables = args
-        .filter(|arg| arg.get_long() == Some(long))
-        .filter_map(clap::Arg::get_env);
-    let set = variables
-        .into_iter()
-        .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
-    Some((named.clone(), set.to_string_lossy().into_owned()))
+    Some((named.clone(), set?))
 }
 
 /// The command that `typed` names, for the pointer to its help.
