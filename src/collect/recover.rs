@@ -148,13 +148,13 @@ async fn one(spool: &Store, key: &str, file: &FoundFile, found: &Found) -> Resul
     if let Some(path) = spool.local_path(key).filter(|path| path.exists()) {
         match read_back(&path) {
             Ok(content)
-                if content.rows == rows.len()
+                if content.rows == rows.len() as u64
                     && content.row_hash == seal::hash_of(&wanted, &rows)? =>
             {
                 return Ok(None);
             }
             // The tail that was not acknowledged can be in the file and not in the log.
-            Ok(content) if content.rows > rows.len() && seal::holds(&path, &rows)? => {
+            Ok(content) if content.rows > rows.len() as u64 && seal::holds(&path, &rows)? => {
                 return Ok(None);
             }
             _ => {}

@@ -16,11 +16,11 @@ use super::rows::{RowKey, Rows};
 use crate::{
     error::{Error, Kind, Result},
     feed::venue::Wanted,
-    file::sealed::{SealedContent, SealedWriter, other_rows, read_back},
-    model::{
-        row_hash::{self, RowHash},
-        schema,
+    file::{
+        sealed::{SealedContent, SealedWriter, other_rows, read_back},
+        tally::RowTally,
     },
+    model::{row_hash::RowHash, schema},
     storage::{Expect, atomic, store::Store},
 };
 
@@ -87,11 +87,11 @@ async fn steps(spool: &Store, key: &str, wanted: Wanted, rows: Arc<Rows>) -> Res
 /// # Errors
 /// When they do not fit the columns, which is a defect.
 pub(crate) fn hash_of(wanted: &Wanted, rows: &Rows) -> Result<RowHash> {
-    let mut hash = RowHash::EMPTY;
+    let mut all = RowTally::default();
     for chunk in rows.order().chunks(CHUNK) {
-        hash = hash.and(row_hash::of_batch(&rows.full(wanted, chunk)?)?);
+        all.take(&rows.full(wanted, chunk)?)?;
     }
-    Ok(hash)
+    Ok(all.row_hash)
 }
 
 /// Whether the file at `path` holds all of these rows, known by their times and numbers.
@@ -172,7 +172,7 @@ fn at_once<T: Send + 'static>(
     Box::pin(async move { work() })
 }
 
-fn write(path: &Path, wanted: &Wanted, rows: &Rows) -> Result<(usize, RowHash)> {
+fn write(path: &Path, wanted: &Wanted, rows: &Rows) -> Result<(u64, RowHash)> {
     let file = File::options()
         .write(true)
         .open(path)
@@ -187,9 +187,12 @@ fn write(path: &Path, wanted: &Wanted, rows: &Rows) -> Result<(usize, RowHash)> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::{
-        event::{Body, Event, Id, Kind as Stream},
-        venue::{Venue, choose},
+    use crate::{
+        feed::{
+            event::{Body, Event, Id, Kind as Stream},
+            venue::{Venue, choose},
+        },
+        model::row_hash,
     };
 
     #[tokio::test(flavor = "multi_thread")]

@@ -28,13 +28,14 @@ use crate::{
         fault::Problem,
         probe::probe,
         reader::{Handle, Rows},
+        tally::RowTally,
     },
     model::{
         date::permitted_day,
         layout,
         partition::Partition,
-        receipt::{Receipt, RowGroup},
-        row_hash::{RowHash, RowSums},
+        receipt::Receipt,
+        row_hash::RowSums,
         schema::{SEQ, SUB_SEQ, TIME_COLUMNS, TS_EVENT},
         time::to_ns,
     },
@@ -211,38 +212,12 @@ async fn count(
         },
     };
     let mut rows = open(&Handle::new(spool, &subject.file.object), subject.claims).await?;
-    let mut sums = RowSums::default();
-    let lost = subject
-        .claims
-        .lost
-        .as_ref()
-        .map(|lost| lost.groups.as_slice())
-        .unwrap_or_default();
+    let (mut sums, mut all) = (RowSums::default(), RowTally::default());
     while let Some(batch) = next(&mut rows, spool, subject).await? {
         let compared = &mut under.compared;
         if facts {
-            let index = (0..)
-                .filter(|index| !lost.contains(index))
-                .nth(rows.row_group())
-                .unwrap_or_default();
-            let (read, hash) = (batch.num_rows() as u64, whole(&batch, &mut sums)?);
+            all.take_of_group(&batch, subject.claims.row_group(rows.row_group()))?;
             under.known.append_n(batch.num_rows(), false);
-            compared.content.rows += read;
-            compared.content.row_hash = compared.content.row_hash.and(hash);
-            match compared
-                .row_groups
-                .last_mut()
-                .filter(|group| group.index == index)
-            {
-                Some(group) => {
-                    (group.rows, group.row_hash) = (group.rows + read, group.row_hash.and(hash));
-                }
-                None => compared.row_groups.push(RowGroup {
-                    index,
-                    rows: read,
-                    row_hash: hash,
-                }),
-            }
         }
         let times = times(&batch)?;
         hash(&batch, subject.by_seq(), &mut sums)?;
@@ -257,6 +232,9 @@ async fn count(
             }
         }
     }
+    let compared = &mut under.compared;
+    (compared.content.rows, compared.content.row_hash) = (all.rows, all.row_hash);
+    compared.row_groups = all.row_groups;
     Ok(under)
 }
 
@@ -287,10 +265,10 @@ async fn find(
         .into_iter()
         .filter(|kind| table.keys().any(|(by_seq, _)| by_seq == kind))
         .collect();
-    let (mut sums, mut all) = (RowSums::default(), RowHash::EMPTY);
+    let (mut sums, mut all) = (RowSums::default(), RowTally::default());
     while let Some(batch) = rows.next().await.map_err(wrong)? {
         if prove {
-            all = all.and(whole(&batch, &mut sums)?);
+            all.take(&batch)?;
         }
         for by_seq in &kinds {
             hash(&batch, *by_seq, &mut sums)?;
@@ -301,7 +279,7 @@ async fn find(
             }
         }
     }
-    if prove && all != receipt.outcome.row_hash {
+    if prove && all.row_hash != receipt.outcome.row_hash {
         return Err(damaged(
             "its rows are not those that its receipt vouches for; see qlc verify".to_owned(),
         ));
@@ -382,15 +360,6 @@ fn times(batch: &RecordBatch) -> Result<Int64Array> {
         .clone())
 }
 
-/// The row hash of all rows as they are.
-fn whole(batch: &RecordBatch, sums: &mut RowSums) -> Result<RowHash> {
-    sums.begin(batch.num_rows());
-    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        sums.add(field.name(), column)?;
-    }
-    Ok(sums.hash())
-}
-
 /// Leaves in `sums` what rows are compared by.
 fn hash(batch: &RecordBatch, by_seq: bool, sums: &mut RowSums) -> Result<()> {
     sums.begin(batch.num_rows());
@@ -432,7 +401,10 @@ mod tests {
     use parquet::arrow::ArrowWriter;
 
     use super::*;
-    use crate::{file::examine::examine, model::date::Date};
+    use crate::{
+        file::examine::examine,
+        model::{date::Date, row_hash::RowHash},
+    };
 
     const DAY_MS: i64 = 1_770_076_800_000;
 

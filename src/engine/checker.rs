@@ -31,6 +31,7 @@ use crate::{
         date::{Date, permitted_day},
         partition::belongs,
         quarantine::ErrorType,
+        receipt::RowGroup,
         row_hash::RowSums,
         schema::{self, SEQ, TIME_COLUMNS, TS_EVENT, logical},
         time::{Unit, to_ns},
@@ -93,7 +94,7 @@ impl Checker {
         let Some(source) = self.job.sources.get(self.index) else {
             return;
         };
-        let index = source.row_group(nth);
+        let index = source.claims.row_group(nth);
         self.row_group = (index, source.known_groups.contains(&index));
     }
 
@@ -154,7 +155,7 @@ impl Checker {
         self.tally.rows += rows as u64;
         self.tally.row_hash = self.tally.row_hash.and(hash);
         let (row_group, is_known) = self.row_group;
-        self.tally.add_to_group(row_group, rows as u64, hash);
+        RowGroup::add(&mut self.tally.row_groups, row_group, rows as u64, hash);
         if let Placing::Split { quarantined, .. } = &placing {
             self.tally.quarantined_hash = self
                 .tally
@@ -263,26 +264,7 @@ impl Checker {
     /// When rows or row hash are not those of the footer.
     pub fn finish(self) -> Result<SourceTally, Problem> {
         let source = source(&self.job, self.index)?;
-        if self.tally.rows != source.claims.rows {
-            return Err(Problem::bad(
-                ErrorType::PageCorrupt,
-                format!(
-                    "the file has {} rows, its footer claims {}",
-                    self.tally.rows, source.claims.rows
-                ),
-            ));
-        }
-        if let Some(claimed) = source.claims.row_hash
-            && claimed != self.tally.row_hash
-        {
-            return Err(Problem::bad(
-                ErrorType::RowHashMismatch,
-                format!(
-                    "the rows have row hash {}, the footer says {claimed}: a value changed since the file was sealed",
-                    self.tally.row_hash
-                ),
-            ));
-        }
+        source.claims.agree(self.tally.rows, self.tally.row_hash)?;
         Ok(self.tally)
     }
 

@@ -113,18 +113,6 @@ impl JobSource {
             }
         })
     }
-
-    /// The place in the file of the `nth` row group that is read: some may be left out.
-    #[must_use]
-    pub fn row_group(&self, nth: usize) -> usize {
-        let Some(lost) = &self.claims.lost else {
-            return nth;
-        };
-        (0..)
-            .filter(|index| !lost.groups.contains(index))
-            .nth(nth)
-            .unwrap_or(nth)
-    }
 }
 
 /// What one source turned out to hold.
@@ -151,27 +139,6 @@ pub struct SourceTally {
     pub quarantined: u64,
     /// The row hash of these rows as they were read.
     pub quarantined_hash: RowHash,
-}
-
-impl SourceTally {
-    /// Adds rows of the row group at `index` of the file.
-    pub fn add_to_group(&mut self, index: usize, rows: u64, row_hash: RowHash) {
-        match self
-            .row_groups
-            .last_mut()
-            .filter(|group| group.index == index)
-        {
-            Some(group) => {
-                group.rows += rows;
-                group.row_hash = group.row_hash.and(row_hash);
-            }
-            None => self.row_groups.push(RowGroup {
-                index,
-                rows,
-                row_hash,
-            }),
-        }
-    }
 }
 
 /// So many collectors can have rows of one partition: a set of them is a [`Mask`].

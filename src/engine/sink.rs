@@ -41,7 +41,8 @@ use crate::{
     file::{
         encode::{Beside, Encoded, Manner, encode},
         fault::Problem,
-        readback::{FollowedFile, Follower, Hashes},
+        readback::{FollowedFile, Follower},
+        tally::Hashes,
     },
     model::{
         layout,

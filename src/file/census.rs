@@ -11,12 +11,11 @@ use arrow::{
     datatypes::{DataType, Int64Type},
 };
 
-use super::{fault::Problem, probe::probe, reader::Handle};
+use super::{fault::Problem, probe::probe, reader::Handle, tally::RowTally};
 use crate::model::{
     date::{Date, is_permitted, permitted_day},
-    quarantine::ErrorType,
     receipt::{Content, UnitsHash},
-    row_hash::RowSums,
+    row_hash::RowHash,
     schema::TS_EVENT,
 };
 
@@ -58,55 +57,43 @@ impl Census {
 /// says.
 pub async fn census(handle: &Handle) -> Result<Census, Problem> {
     let claims = probe(handle).await?;
-    let mut rows = handle.rows(&claims, 8192, &[]).await?;
     let mut found = Census {
         units: UnitsHash::of(&claims.units()),
         ..Census::default()
     };
-    let mut sums = RowSums::default();
-    while let Some(batch) = rows.next().await? {
-        sums.begin(batch.num_rows());
-        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-            sums.add(field.name(), column)?;
-        }
-        let all = Content {
-            rows: batch.num_rows() as u64,
-            row_hash: sums.hash(),
-            units: UnitsHash::default(),
-        };
-        found.all = found.all.and(all);
+    let all = RowTally::of_file(handle, &claims, |batch, tally| {
         let times = batch
             .column_by_name(TS_EVENT)
             .and_then(|column| cast(column, &DataType::Int64).ok());
         let Some(times) = times else {
-            found.undated = found.undated.and(all);
-            continue;
+            found.undated = found
+                .undated
+                .and(content(batch.num_rows() as u64, tally.last()));
+            return Ok(());
         };
-        for (time, row_hash) in times.as_primitive::<Int64Type>().iter().zip(sums.rows()) {
+        for (time, row_hash) in times
+            .as_primitive::<Int64Type>()
+            .iter()
+            .zip(tally.last_rows())
+        {
             let of_day = match permitted_day(time, None) {
                 Some(day) => found.days.entry(day).or_default(),
                 None => &mut found.undated,
             };
             *of_day = of_day.and(Content::of_row(row_hash));
         }
-    }
-    if found.all.rows != claims.rows {
-        return Err(Problem::bad(
-            ErrorType::PageCorrupt,
-            format!(
-                "the file has {} rows, its footer claims {}",
-                found.all.rows, claims.rows
-            ),
-        ));
-    }
-    match claims.row_hash {
-        Some(claimed) if claimed != found.all.row_hash => Err(Problem::bad(
-            ErrorType::RowHashMismatch,
-            format!(
-                "the rows have row hash {}, the footer says {claimed}: a value changed since the file was sealed",
-                found.all.row_hash
-            ),
-        )),
-        _ => Ok(found),
+        Ok(())
+    })
+    .await?;
+    claims.agree(all.rows, all.row_hash)?;
+    found.all = content(all.rows, all.row_hash);
+    Ok(found)
+}
+
+fn content(rows: u64, row_hash: RowHash) -> Content {
+    Content {
+        rows,
+        row_hash,
+        units: UnitsHash::default(),
     }
 }

@@ -8,7 +8,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::datatypes::SchemaRef;
 use parquet::file::metadata::ParquetMetaData;
 
+use super::fault::Problem;
 use crate::model::{
+    quarantine::ErrorType,
     row_hash::RowHash,
     schema::{Units, units},
     time::Unit,
@@ -65,6 +67,49 @@ impl Claims {
     #[must_use]
     pub fn units(&self) -> Units {
         units(self.schema.fields())
+    }
+
+    /// The place in the file of the `nth` row group that is read: some may be left out.
+    #[must_use]
+    pub fn row_group(&self, nth: usize) -> usize {
+        let Some(lost) = &self.lost else {
+            return nth;
+        };
+        (0..)
+            .filter(|index| !lost.groups.contains(index))
+            .nth(nth)
+            .unwrap_or(nth)
+    }
+
+    /// Compares the rows that the file turned out to have with what its footer says.
+    ///
+    /// # Errors
+    /// When these are other rows.
+    pub fn agree(&self, rows: u64, row_hash: RowHash) -> Result<(), Problem> {
+        self.agree_in_number(rows)?;
+        match self.row_hash {
+            Some(claimed) if claimed != row_hash => Err(Problem::bad(
+                ErrorType::RowHashMismatch,
+                format!(
+                    "the rows have row hash {row_hash}, the footer says {claimed}: a value changed since the file was sealed"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same of rows whose values nobody asked for.
+    ///
+    /// # Errors
+    /// When there are more or fewer.
+    pub fn agree_in_number(&self, rows: u64) -> Result<(), Problem> {
+        if rows == self.rows {
+            return Ok(());
+        }
+        Err(Problem::bad(
+            ErrorType::PageCorrupt,
+            format!("the file has {rows} rows, its footer claims {}", self.rows),
+        ))
     }
 }
 

@@ -21,12 +21,13 @@ use super::{
     fault::Problem,
     pages::{BATCH_BYTES, PAGE_BYTES},
     reader::{Handle, WHOLE_REMOTE},
+    tally::RowTally,
 };
 use crate::model::{
     date::{Date, permitted_day},
     quarantine::ErrorType,
     receipt::RowGroup,
-    row_hash::{RowHash, RowSums},
+    row_hash::RowHash,
     schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},
     time::to_ns,
 };
@@ -79,21 +80,9 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
             format!("there is no column {TS_EVENT}"),
         ));
     }
-    let mut rows = handle.rows(claims, 8192, &[]).await?;
-    let schema = Arc::clone(rows.schema());
     let mut found = Found::default();
-    let mut sums = RowSums::default();
-    let mut hash = RowHash::EMPTY;
-    let lost = claims
-        .lost
-        .as_ref()
-        .map(|lost| lost.groups.as_slice())
-        .unwrap_or_default();
-    let mut row_groups: Vec<RowGroup> = Vec::new();
-    while let Some(batch) = rows.next().await? {
-        sums.begin(batch.num_rows());
-        for (field, column) in schema.fields().iter().zip(batch.columns()) {
-            sums.add(field.name(), column)?;
+    let all = RowTally::of_file(handle, claims, |batch, _| {
+        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             let fill = match column.logical_null_count() {
                 0 => Fill::Full,
                 nulls if nulls == column.len() => Fill::Empty,
@@ -101,22 +90,6 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
             };
             let all = found.fills.entry(field.name().clone()).or_insert(fill);
             *all = if *all == fill { fill } else { Fill::Partly };
-        }
-        let (read, batch_hash) = (batch.num_rows() as u64, sums.hash());
-        hash = hash.and(batch_hash);
-        let index = (0..)
-            .filter(|index| !lost.contains(index))
-            .nth(rows.row_group())
-            .unwrap_or_default();
-        match row_groups.last_mut().filter(|group| group.index == index) {
-            Some(group) => {
-                (group.rows, group.row_hash) = (group.rows + read, group.row_hash.and(batch_hash));
-            }
-            None => row_groups.push(RowGroup {
-                index,
-                rows: read,
-                row_hash: batch_hash,
-            }),
         }
         let ints = |name: &str| {
             let column = batch.column_by_name(name)?;
@@ -133,26 +106,10 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
                 widen(found.times.entry(name.to_owned()).or_default(), &column);
             }
         }
-    }
-    if found.rows != claims.rows {
-        return Err(Problem::bad(
-            ErrorType::PageCorrupt,
-            format!(
-                "the file has {} rows, its footer claims {}",
-                found.rows, claims.rows
-            ),
-        ));
-    }
-    if let Some(claimed) = claims.row_hash
-        && claimed != hash
-    {
-        return Err(Problem::bad(
-            ErrorType::RowHashMismatch,
-            format!(
-                "the rows have row hash {hash}, the footer says {claimed}: a value changed since the file was sealed"
-            ),
-        ));
-    }
+        Ok(())
+    })
+    .await?;
+    claims.agree(all.rows, all.row_hash)?;
     let ordered = !found.unordered && found.ts_nulls == 0;
     let claims = Claims {
         ts: found.ts,
@@ -174,8 +131,8 @@ pub async fn examine(handle: &Handle, claims: &Claims) -> Result<Examined, Probl
     };
     Ok(Examined {
         claims,
-        row_hash: hash,
-        row_groups,
+        row_hash: all.row_hash,
+        row_groups: all.row_groups,
         implausible: found.implausible,
     })
 }
@@ -219,7 +176,6 @@ pub async fn days(handle: &Handle, claims: &Claims, home: Option<Date>) -> Resul
 
 #[derive(Default)]
 struct Found {
-    rows: u64,
     ts: Option<Span>,
     ts_nulls: u64,
     seq: Option<Span>,
@@ -233,7 +189,6 @@ struct Found {
 
 impl Found {
     fn take(&mut self, ts: &Int64Array, seq: Option<&Int64Array>) {
-        self.rows += ts.len() as u64;
         self.ts_nulls += ts.null_count() as u64;
         widen(&mut self.ts, ts);
         if let Some(seq) = seq {

@@ -16,12 +16,12 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
-use super::{claims::Claims, fault::Problem, probe::probe, reader::Handle};
+use super::{claims::Claims, fault::Problem, probe::probe, reader::Handle, tally::RowTally};
 use crate::{
     error::{Error, Kind},
     model::{
         date::{Date, permitted_day},
-        row_hash::{RowHash, of_batch},
+        row_hash::RowHash,
         schema::TS_EVENT,
     },
     storage::store::{Object, Store},
@@ -67,7 +67,7 @@ pub async fn far_rows(
     })?;
     let mut writer =
         ArrowWriter::try_new(file, Arc::clone(rows.schema()), Some(properties)).map_err(disk)?;
-    let (mut count, mut hash) = (0, RowHash::EMPTY);
+    let mut written = RowTally::default();
     while let Some(batch) = rows.next().await? {
         let Some(column) = batch.column_by_name(TS_EVENT) else {
             continue;
@@ -79,15 +79,14 @@ pub async fn far_rows(
             .map(|t| Some(permitted_day(t, home).is_none()))
             .collect();
         let far = filter_record_batch(&batch, &far).map_err(internal)?;
-        count += far.num_rows() as u64;
-        hash = hash.and(of_batch(&far)?);
+        written.take(&far)?;
         writer.write(&far).map_err(disk)?;
         if writer.memory_size() > GROUP_BYTES {
             writer.flush().map_err(disk)?;
         }
     }
     let _ = writer.close().map_err(disk)?;
-    Ok((count, hash))
+    Ok((written.rows, written.row_hash))
 }
 
 /// The rows of the local file at `path` and their hash.
@@ -129,11 +128,6 @@ pub async fn count_in(store: &Store, key: &str) -> Option<(u64, RowHash)> {
 
 async fn count_of(handle: &Handle) -> Result<(u64, RowHash), Problem> {
     let claims = probe(handle).await?;
-    let mut rows = handle.rows(&claims, 8192, &[]).await?;
-    let (mut count, mut hash) = (0, RowHash::EMPTY);
-    while let Some(batch) = rows.next().await? {
-        count += batch.num_rows() as u64;
-        hash = hash.and(of_batch(&batch)?);
-    }
-    Ok((count, hash))
+    let all = RowTally::of_file(handle, &claims, |_, _| Ok(())).await?;
+    Ok((all.rows, all.row_hash))
 }

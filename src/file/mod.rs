@@ -2,9 +2,9 @@
 //! them, the encoder, the read-back.
 //!
 //! [`reader`] decodes, [`probe`] reads what a footer claims, [`examine`] finds out what is true,
-//! [`encode`] writes bytes that depend on the rows alone and [`readback`] reads them again;
-//! [`sealed`] is how a file of the spool is made. This
-//! floor knows arrow and parquet; it knows neither DataFusion nor what a partition is made of.
+//! [`tally`] counts and hashes rows for all who read them, [`encode`] writes bytes that depend on
+//! the rows alone and [`readback`] reads them again; [`sealed`] is how a file of the spool is made.
+//! This floor knows arrow and parquet; it knows neither DataFusion nor what a partition is made of.
 
 pub mod ahead;
 pub mod census;
@@ -25,5 +25,6 @@ pub mod salvage;
 pub mod sealed;
 pub mod shape;
 mod statistics;
+pub mod tally;
 mod thrift;
 mod window;

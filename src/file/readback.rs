@@ -22,13 +22,14 @@ use super::{
     encode::Appended,
     fault::Problem,
     pages::{BATCH_BYTES, PAGE_BYTES},
-    reader::{Handle, WHOLE_REMOTE},
+    reader::{Handle, Rows, WHOLE_REMOTE},
+    tally::{Hashes, RowTally},
 };
 use crate::{
     error::{Error, Kind, Result},
     model::{
         partition::{Partition, belongs},
-        row_hash::{FOOTER_KEY, RowHash, RowSums},
+        row_hash::{FOOTER_KEY, RowHash},
         schema::{SEQ, TS_EVENT},
         time::to_ns,
     },
@@ -42,16 +43,6 @@ use crate::{
 const BATCH_ROWS: usize = 8192;
 /// Columns that hardly change within a partition: read as dictionaries, they cost nothing.
 const NAMES: [&str; 3] = ["exchange", "stream", "symbol"];
-
-/// Which row hashes are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Hashes {
-    /// That of the rows.
-    #[default]
-    Whole,
-    /// Also that of the rows without `seq`.
-    AndWithoutSeq,
-}
 
 /// What is in a data file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,12 +96,7 @@ pub async fn read_back(
         tasks.push(tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
             let _room = memory.acquire_many_owned(weight).await;
-            let mut part = Part::default();
-            while let Some(batch) = rows.next().await? {
-                part.take(&batch, &partition)?;
-            }
-            part.let_go()?;
-            Ok::<_, Problem>(part)
+            Part::of(&mut rows, &partition, Hashes::Whole).await
         }));
     }
     let mut all = Part::default();
@@ -149,6 +135,7 @@ pub struct Follower {
     folder: Store,
     name: String,
     partition: Partition,
+    hashes: Hashes,
     waiting: Option<Appended>,
     groups: Vec<Arc<RowGroupMetaData>>,
     all: Part,
@@ -169,10 +156,11 @@ impl Follower {
                 .unwrap_or_default()
                 .to_owned(),
             partition: partition.clone(),
+            hashes,
             waiting: None,
             groups: Vec::new(),
             all: Part {
-                hashes,
+                tally: RowTally::of(hashes),
                 ..Part::default()
             },
         })
@@ -286,14 +274,7 @@ impl Follower {
                     .ok_or_else(outside)?,
             ));
         }
-        let mut part = Part {
-            hashes: self.all.hashes,
-            ..Part::default()
-        };
-        while let Some(batch) = rows.next().await? {
-            part.take(&batch, &self.partition)?;
-        }
-        part.let_go()?;
+        let part = Part::of(&mut rows, &self.partition, self.hashes).await?;
         self.all.append(part)?;
         self.groups.push(group);
         Ok(())
@@ -333,25 +314,24 @@ fn concluded(meta: &ParquetMetaData, all: &Part) -> ReadBack {
     });
     let mut findings = all.findings();
     let claimed = u64::try_from(meta.file_metadata().num_rows()).unwrap_or(0);
-    if claimed != all.rows {
+    let RowTally { rows, row_hash, .. } = all.tally;
+    if claimed != rows {
         findings.push(format!(
-            "the footer claims {claimed} rows, {} were decoded",
-            all.rows
+            "the footer claims {claimed} rows, {rows} were decoded"
         ));
     }
     match footer_row_hash {
-        Some(hash) if hash != all.full => {
+        Some(hash) if hash != row_hash => {
             findings.push(format!(
-                "the rows have row hash {}, the footer says {hash}",
-                all.full
+                "the rows have row hash {row_hash}, the footer says {hash}"
             ));
         }
         _ => {}
     }
     ReadBack {
-        rows: all.rows,
-        row_hash: all.full,
-        row_hash_without_seq: (all.hashes == Hashes::AndWithoutSeq).then_some(all.bare),
+        rows,
+        row_hash,
+        row_hash_without_seq: all.tally.without_seq,
         ts_min_ns: all.ts_ns.map(|(min, _)| min),
         ts_max_ns: all.ts_ns.map(|(_, max)| max),
         footer_row_hash,
@@ -362,11 +342,7 @@ fn concluded(meta: &ParquetMetaData, all: &Part) -> ReadBack {
 /// What is known of a stretch of rows.
 #[derive(Debug, Default)]
 struct Part {
-    hashes: Hashes,
-    rows: u64,
-    full: RowHash,
-    /// The row hash without `seq`, if it is wanted.
-    bare: RowHash,
+    tally: RowTally,
     ts_ns: Option<(i64, i64)>,
     /// The first and the last row.
     ends: Option<(RecordBatch, RecordBatch)>,
@@ -374,7 +350,6 @@ struct Part {
     ties: Count,
     other_day: Count,
     other_name: Count,
-    sums: RowSums,
 }
 
 /// How often something was found, and how it looked first.
@@ -403,15 +378,34 @@ impl Count {
 }
 
 impl Part {
+    /// Reads all of `rows`.
+    async fn of(
+        rows: &mut Rows,
+        partition: &Partition,
+        hashes: Hashes,
+    ) -> std::result::Result<Self, Problem> {
+        let (mut part, mut tally) = (Self::default(), RowTally::of(hashes));
+        tally
+            .read(rows, |batch, tally| {
+                let before = tally.rows - batch.num_rows() as u64;
+                part.take(batch, before, partition)
+            })
+            .await?;
+        part.tally = tally;
+        part.let_go()?;
+        Ok(part)
+    }
+
+    /// Looks at the rows after the first `before`.
     fn take(
         &mut self,
         batch: &RecordBatch,
+        before: u64,
         partition: &Partition,
     ) -> std::result::Result<(), Problem> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.hash(batch)?;
         let (ts, seq) = keys(batch)?;
         self.days(&ts, partition);
         self.names(batch, partition);
@@ -423,7 +417,7 @@ impl Part {
                 &both,
                 &ts,
                 &seq,
-                self.rows.saturating_sub(1),
+                before.saturating_sub(1),
                 &mut self.unordered,
                 &mut self.ties,
             )?;
@@ -432,11 +426,10 @@ impl Part {
             batch,
             &ts,
             &seq,
-            self.rows,
+            before,
             &mut self.unordered,
             &mut self.ties,
         )?;
-        self.rows += batch.num_rows() as u64;
         let last = batch.slice(batch.num_rows() - 1, 1);
         let first = self
             .ends
@@ -466,14 +459,12 @@ impl Part {
                 &both,
                 &ts,
                 &seq,
-                self.rows.saturating_sub(1),
+                self.tally.rows.saturating_sub(1),
                 &mut self.unordered,
                 &mut self.ties,
             )?;
         }
-        self.rows += next.rows;
-        self.full = self.full.and(next.full);
-        self.bare = self.bare.and(next.bare);
+        self.tally = std::mem::take(&mut self.tally).and(next.tally);
         self.ts_ns = match (self.ts_ns, next.ts_ns) {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (one, other) => one.or(other),
@@ -510,22 +501,6 @@ impl Part {
             Some(format!("{} {what}; the first: {first}", count.times))
         };
         kinds.iter().filter_map(tell).collect()
-    }
-
-    fn hash(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.sums.begin(batch.num_rows());
-        let named = || batch.schema_ref().fields().iter().zip(batch.columns());
-        for (field, column) in named().filter(|(f, _)| f.name() != SEQ) {
-            self.sums.add(field.name(), column)?;
-        }
-        if self.hashes == Hashes::AndWithoutSeq {
-            self.bare = self.bare.and(self.sums.hash());
-        }
-        if let Some(seq) = batch.column_by_name(SEQ) {
-            self.sums.add(SEQ, seq)?;
-        }
-        self.full = self.full.and(self.sums.hash());
-        Ok(())
     }
 
     fn days(&mut self, ts: &Int64Array, partition: &Partition) {

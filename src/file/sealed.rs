@@ -22,10 +22,11 @@ use parquet::{
     },
 };
 
+use super::tally::RowTally;
 use crate::{
     error::{Error, Kind, Result},
     model::{
-        row_hash::{self, FOOTER_KEY, RowHash, VERSION_KEY},
+        row_hash::{FOOTER_KEY, RowHash, VERSION_KEY},
         schema,
     },
 };
@@ -39,7 +40,7 @@ const CHUNK: usize = 16_384;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealedContent {
     /// Its rows.
-    pub rows: usize,
+    pub rows: u64,
     /// Their hash.
     pub row_hash: RowHash,
     /// Its size.
@@ -51,8 +52,7 @@ pub struct SealedContent {
 pub struct SealedWriter {
     path: PathBuf,
     writer: ArrowWriter<File>,
-    rows: usize,
-    row_hash: RowHash,
+    written: RowTally,
 }
 
 impl SealedWriter {
@@ -66,8 +66,7 @@ impl SealedWriter {
         Ok(Self {
             path: path.to_owned(),
             writer,
-            rows: 0,
-            row_hash: RowHash::EMPTY,
+            written: RowTally::default(),
         })
     }
 
@@ -76,8 +75,7 @@ impl SealedWriter {
     /// # Errors
     /// When they cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.row_hash = self.row_hash.and(row_hash::of_batch(batch)?);
-        self.rows += batch.num_rows();
+        self.written.take(batch)?;
         self.writer
             .write(batch)
             .map_err(|e| unwritten(&self.path, e))
@@ -88,7 +86,7 @@ impl SealedWriter {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn finish(self, footer: &[(&str, String)]) -> Result<(usize, RowHash)> {
+    pub fn finish(self, footer: &[(&str, String)]) -> Result<(u64, RowHash)> {
         let (_, rows, row_hash) = self.end(footer)?;
         Ok((rows, row_hash))
     }
@@ -109,9 +107,9 @@ impl SealedWriter {
         Err(other_rows(&path.display().to_string()))
     }
 
-    fn end(mut self, footer: &[(&str, String)]) -> Result<(File, usize, RowHash)> {
+    fn end(mut self, footer: &[(&str, String)]) -> Result<(File, u64, RowHash)> {
         let own = [
-            (FOOTER_KEY, self.row_hash.to_string()),
+            (FOOTER_KEY, self.written.row_hash.to_string()),
             (VERSION_KEY, env!("CARGO_PKG_VERSION").to_owned()),
         ];
         for (key, value) in own.iter().chain(footer) {
@@ -122,7 +120,7 @@ impl SealedWriter {
             .writer
             .into_inner()
             .map_err(|e| unwritten(&self.path, e))?;
-        Ok((file, self.rows, self.row_hash))
+        Ok((file, self.written.rows, self.written.row_hash))
     }
 }
 
@@ -181,12 +179,11 @@ pub fn read_back(path: &Path) -> Result<SealedContent> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(|builder| builder.with_batch_size(CHUNK).build())
         .map_err(wrong)?;
-    let (mut rows, mut row_hash, mut last) = (0, RowHash::EMPTY, None);
+    let (mut all, mut last) = (RowTally::default(), None);
     for batch in reader {
         let batch =
             batch.map_err(|e| Error::io(format!("{}: does not read back", path.display()), e))?;
-        rows += batch.num_rows();
-        row_hash = row_hash.and(row_hash::of_batch(&batch)?);
+        all.take(&batch)?;
         if !is_in_order(&batch, &mut last) {
             return Err(Error::new(
                 Kind::Internal,
@@ -195,8 +192,8 @@ pub fn read_back(path: &Path) -> Result<SealedContent> {
         }
     }
     Ok(SealedContent {
-        rows,
-        row_hash,
+        rows: all.rows,
+        row_hash: all.row_hash,
         bytes,
     })
 }

@@ -171,14 +171,7 @@ async fn read_on(
         while let Some(batch) = rows.next().await? {
             read += batch.num_rows() as u64;
         }
-        if read == claims.rows {
-            return Ok(());
-        }
-        let what = format!(
-            "the file has {read} rows, its footer claims {}",
-            claims.rows
-        );
-        Err(Problem::bad(ErrorType::PageCorrupt, what))
+        claims.agree_in_number(read)
     };
     match read.await {
         Ok(()) => Ok(inspection),

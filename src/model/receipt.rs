@@ -105,6 +105,23 @@ pub struct RowGroup {
     pub row_hash: RowHash,
 }
 
+impl RowGroup {
+    /// Adds rows of the row group at `index` to those that were read before them.
+    pub fn add(groups: &mut Vec<Self>, index: usize, rows: u64, row_hash: RowHash) {
+        match groups.last_mut().filter(|group| group.index == index) {
+            Some(group) => {
+                group.rows += rows;
+                group.row_hash = group.row_hash.and(row_hash);
+            }
+            None => groups.push(Self {
+                index,
+                rows,
+                row_hash,
+            }),
+        }
+    }
+}
+
 impl Source {
     /// The collector that wrote it, where its key names one.
     #[must_use]

@@ -191,7 +191,7 @@ impl Taking {
             writer.write(&form.of_rows(&batch)?)?;
         }
         let made = writer.finish_proven(&[(FOOTER_SOURCES, form.sources.clone())])?;
-        if made.rows as u64 != self.rows {
+        if made.rows != self.rows {
             return Err(other_rows(&sealed.display().to_string()));
         }
         Ok(made.row_hash)
