@@ -12,7 +12,7 @@ import textwrap
 
 import plot
 from measure import summary
-from tools import NAMES, PEERS
+from tools import BESIDE, NAMES, PEERS
 
 METRICS = {"wall": "wall", "cpu": "CPU", "rss": "peak RSS", "row": "bytes a row"}
 EXTRA = {
@@ -182,6 +182,11 @@ def write(found, aims, further, out):
         f" and are told to use {said['threads']} threads and {said['memory of peers']}. A ratio is qlc's median to that of the"
         " best peer in that column."
     )
+    if any(run["tool"] in BESIDE for run in found["runs"]):
+        how += (
+            " NautilusTrader puts its own files of the same quotes behind one another, without sequence numbers, names or an order; it"
+            " does other work and is no peer of a ratio."
+        )
     text = [textwrap.fill(how, 120) + "\n"]
     if by_workload:
         text += ["All results of a workload held the same rows at the same places.\n", first, plot.NOTE]
