@@ -10,7 +10,6 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -50,23 +49,20 @@ fn main() {
     );
     for line in io::stdin().lines() {
         let line = line.unwrap();
-        match line.split_once(' ') {
-            Some(("delay", ms)) => {
-                server.calm();
-                let late = Duration::from_millis(ms.parse().unwrap());
-                if !late.is_zero() {
-                    server.fault(|_| true, 0..usize::MAX, done(Answer::After(late)));
-                }
-                println!("{{}}");
+        if let Some(("delay", ms)) = line.split_once(' ') {
+            server.calm();
+            let late = Duration::from_millis(ms.parse().unwrap());
+            if !late.is_zero() {
+                server.fault(|_| true, 0..usize::MAX, done(Answer::After(late)));
             }
-            _ => {
-                let mut kinds = BTreeMap::<String, u64>::new();
-                for seen in server.seen() {
-                    *kinds.entry(format!("{:?}", seen.asked.kind)).or_default() += 1;
-                }
-                server.forget();
-                println!("{}", json!(kinds));
+            println!("{{}}");
+        } else {
+            let mut kinds = BTreeMap::<String, u64>::new();
+            for seen in server.seen() {
+                *kinds.entry(format!("{:?}", seen.asked.kind)).or_default() += 1;
             }
+            server.forget();
+            println!("{}", json!(kinds));
         }
     }
 }
