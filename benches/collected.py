@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Bytes a row of what `qlc collect` really writes, by stream and column, for each binary that is given.
 
-    collected.py QLC [QLC …] [--seconds 120] [--rate 2000]
+    collected.py QLC [QLC …] [--seconds 120] [--rate 2000] [--keep DIR]
 
 A recording of quotes and trades of one busy symbol of Binance is made (the quotes of `workloads.py`, a trade for every fourth) and
 played at its own speed by `qlc replay`; each binary collects it, compacts the day and is asked how large the archive is. What a
-row takes depends on the rate, because times take more bits the further they lie apart: compare figures of one run only.
+row takes depends on the rate, because times take more bits the further they lie apart: compare figures of one run only. With --keep
+the first binary only collects, into the folder spool of DIR: what `sizes.py` holds qlc and its peers against.
 """
 
 import argparse
@@ -62,7 +63,7 @@ def taken(folder):
 
 
 def collect(qlc, recording, frames, root):
-    """Has a binary collect and compact the recording; returns the bytes of each column of each stream, and the rows."""
+    """Has a binary collect the recording; returns its command line with both stores, and its environment."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("QLC_")}
     env["QLC_SPILL_DIR"] = str(root / "tmp")
     base = [qlc, "--spool", str(root / "spool"), "--archive", str(root / "archive")]
@@ -84,6 +85,11 @@ def collect(qlc, recording, frames, root):
     if collector.wait() != 0 or taken(root / "spool") != frames:
         raise SystemExit(f"{qlc} collected {taken(root / 'spool')} of {frames} events")
     server.wait()
+    return base, env
+
+
+def compact(base, env, root):
+    """Compacts what was collected; returns the bytes of each column of each stream, and the rows."""
     subprocess.run([*base, "compact", "--mode", "backfill", "--start", "20260203", "--end", "20260203"], env=env, check=True,
                    stdout=subprocess.DEVNULL)
     found = {}
@@ -104,13 +110,18 @@ def main():
     parser.add_argument("qlc", nargs="+")
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--rate", type=int, default=2000)
+    parser.add_argument("--keep", type=pathlib.Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         recording = work / "day.ndjson.zst"
         frames = record(recording, options.seconds, options.rate)
+        if options.keep:
+            collect(options.qlc[0], recording, frames, options.keep)
+            return
         for nth, qlc in enumerate(options.qlc):
-            for stream, (rows, size, columns) in collect(qlc, recording, frames, work / str(nth)).items():
+            root = work / str(nth)
+            for stream, (rows, size, columns) in compact(*collect(qlc, recording, frames, root), root).items():
                 largest = sorted(columns.items(), key=lambda one: -one[1])
                 parts = ", ".join(f"{name} {size / rows:.2f}" for name, size in largest if size / rows >= 0.005)
                 print(f"{qlc} {stream}: {size / rows:.2f} bytes a row of {rows} ({parts})", flush=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures qlc beside its peers on the same files, and against its own promises about memory, growth and bytes.
 
-    peers.py --qlc PATH [--rounds 3] [--workload clean,overlap] [--parts workloads,limits,growth,query] [--out DIR]
+    peers.py --qlc PATH [--rounds 3] [--workload clean,overlap] [--parts workloads,query] [--out DIR]
 
 `benches/run` starts it with everything that it needs. The workloads are made once, with a fixed seed, and kept. In
 every round each tool works on each workload once, in turn; each goes first as often as last. Each run is a process of
@@ -24,14 +24,24 @@ import subprocess
 import sys
 import tempfile
 
+import buckets
+import consolidate
+import idle
 import measure
 import promises
 import questions
 import report
+import sizes
 import tools
+import upkeep
 
 HERE = pathlib.Path(__file__).resolve().parent
-PARTS = ("workloads", "limits", "growth", "query")
+# Those that make and remove most files come last.
+PARTS = ("workloads", "limits", "growth", "query", "collected", "buckets", "upkeep", "idle")
+# The programs in Rust that parts need.
+PROGRAMS = {"workloads": ["floor", "unproven"], "upkeep": ["decode"], "buckets": ["store"]}
+# What a small run leaves out: what takes long, or a program that is built for it.
+LONG = ("growth", "collected", "buckets")
 # What is compared, and what is aimed at: ratios to the best peer in wall time, CPU time, peak memory, bytes a row.
 WORKLOADS = {
     "clean": ("clean", 480, (0.6, 0.7, 0.12, 0.75)),
@@ -48,7 +58,7 @@ class Bench:
     """What all parts share: the settings, the workloads, and the measurements so far."""
 
     def __init__(self, args):
-        self.args, self.found = args, {"settings": {}, "runs": [], "limits": [], "growth": [], "query": []}
+        self.args, self.found = args, {"settings": {}, "runs": []}
         self.limits = tools.Limits(args.threads, args.memory)
 
     def spool(self, kind, rows, files, symbols=1):
@@ -77,7 +87,7 @@ class Bench:
 
     def note(self, part, **what):
         """Keeps a measurement; all are on disk at any time."""
-        self.found[part].append(what)
+        self.found.setdefault(part, []).append(what)
         self.args.out.mkdir(parents=True, exist_ok=True)
         (self.args.out / "figures.json").write_text(json.dumps(self.found, indent=1) + "\n")
 
@@ -87,11 +97,12 @@ def say(text):
 
 
 def programs(args):
-    """The measuring programs in Rust by name: the floor, and qlc's work without its proof."""
-    if not args.programs:
+    """The measuring programs in Rust that the parts need, by name."""
+    wanted = [flag for part in args.parts for name in PROGRAMS.get(part, []) for flag in ("--bench", name)]
+    if not args.programs or not wanted:
         return {}
     found = {}
-    command = [os.environ.get("CARGO", "cargo"), "bench", "--no-run", "--locked", "--bench", "floor", "--bench", "unproven", "--message-format", "json"]
+    command = [os.environ.get("CARGO", "cargo"), "bench", "--no-run", "--locked", *wanted, "--message-format", "json"]
     built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE.parent).stdout
     for line in built.splitlines():
         message = json.loads(line)
@@ -105,8 +116,11 @@ def contestants(bench, name, built):
     args = bench.args
     found = [("qlc", lambda spool, out: tools.qlc(args.qlc, spool, out), True)]
     # A loop over hundreds of small partitions is what the peer with the shortest start is asked for.
-    peers = [peer for peer in args.peers if name != "fleet" or peer == "duckdb"]
+    peers = [peer for peer in args.peers if peer in tools.PEERS and (name != "fleet" or peer == "duckdb")]
     found += [(peer, lambda spool, out, peer=peer: tools.PEERS[peer](bench.limits, spool, out), True) for peer in peers]
+    if name == "clean":
+        beside = [tool for tool in args.peers if tool in tools.BESIDE]
+        found += [(tool, lambda spool, out, tool=tool: consolidate.run(bench, tool, spool, out), False) for tool in beside]
 
     def program(which, *options):
         def one(spool, out):
@@ -173,7 +187,9 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workload", type=lambda text: text.split(","), default=list(WORKLOADS), help=", ".join(WORKLOADS))
     parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS), help=", ".join(PARTS))
-    parser.add_argument("--peers", type=lambda text: text.split(","), default=list(tools.PEERS), help=", ".join(tools.PEERS))
+    peers = [*tools.PEERS, *tools.BESIDE]
+    parser.add_argument("--peers", type=lambda text: text.split(","), default=list(tools.PEERS), help=", ".join(peers))
+    parser.add_argument("--nautilus", type=pathlib.Path, default=cache / "venv-nautilus" / "bin" / "python", help="an interpreter that has NautilusTrader")
     parser.add_argument("--rows", type=int, default=FULL_ROWS, help="of a workload")
     parser.add_argument("--long", action="store_true", help="growth up to ten times --rows, not three")
     parser.add_argument("--small", action="store_true", help="one round of few rows beside DuckDB: what CI holds against the budget")
@@ -187,8 +203,8 @@ def arguments():
     args = parser.parse_args()
     if args.small:
         args.rounds, args.rows, args.peers, args.programs = 1, min(args.rows, 500_000), ["duckdb"], False
-        args.parts = [part for part in args.parts if part != "growth"]
-    for given, known, what in ((args.workload, WORKLOADS, "workload"), (args.parts, PARTS, "part"), (args.peers, tools.PEERS, "peer")):
+        args.parts = [part for part in args.parts if part not in LONG]
+    for given, known, what in ((args.workload, WORKLOADS, "workload"), (args.parts, PARTS, "part"), (args.peers, peers, "peer")):
         if unknown := [name for name in given if name not in known]:
             parser.error(f"there is no {what} {unknown[0]!r}: choose from {', '.join(known)}")
     args.qlc, args.data, args.out = args.qlc.resolve(), args.data.resolve(), args.out.resolve()
@@ -207,9 +223,9 @@ def main():
     measure.keep_to(args.threads)
     bench = Bench(args)
     bench.found["settings"] = report.settings(args)
-    wrong = []
+    wrong, built = [], programs(args)
     if "workloads" in args.parts:
-        workloads(bench, programs(args))
+        workloads(bench, built)
         wrong += over_budget(bench)
     if "limits" in args.parts:
         wrong += promises.limits(bench, say)
@@ -217,9 +233,22 @@ def main():
         wrong += promises.growth(bench, say)
     if "query" in args.parts:
         questions.ask(bench, say)
+    if "collected" in args.parts:
+        sizes.ask(bench, say)
+    if "buckets" in args.parts:
+        buckets.ask(bench, built, say)
+    if "upkeep" in args.parts:
+        upkeep.ask(bench, built, say)
+    if "idle" in args.parts:
+        idle.ask(bench, say)
     # Aims are for full workloads: starting a process outweighs the work on few rows.
     aims = {name: aim for name, (_, _, aim) in WORKLOADS.items() if args.rows >= FULL_ROWS}
-    report.write(bench.found, aims, args.out)
+    found = bench.found
+    further = sizes.told(found.get("collected", [])) + upkeep.told(found.get("verify", []), found.get("upkeep", []))
+    further += idle.told(found.get("idle", [])) + buckets.told(found.get("buckets", []))
+    if not aims:
+        further = [(title, table, []) for title, table, _ in further]
+    report.write(found, aims, further, args.out)
     print((args.out / "figures.md").read_text())
     if args.readme:
         report.into_documents(args.out, HERE)

@@ -12,7 +12,7 @@ import textwrap
 
 import plot
 from measure import summary
-from tools import NAMES
+from tools import BESIDE, NAMES, PEERS
 
 METRICS = {"wall": "wall", "cpu": "CPU", "rss": "peak RSS", "row": "bytes a row"}
 EXTRA = {
@@ -71,7 +71,7 @@ def summaries(runs):
 
 def ratios(tools):
     """qlc's medians to those of the best peer, metric by metric."""
-    peers = [tool for tool in tools if tool in NAMES and tool != "qlc"]
+    peers = [tool for tool in tools if tool in PEERS]
     if not peers:
         return {}
     best = {metric: min(tools[peer][metric]["median"] for peer in peers) for metric in METRICS}
@@ -164,12 +164,15 @@ def asked(found):
     return table(head, rows) if rows else "", missed
 
 
-def write(found, aims, out):
-    """Writes the tables as Markdown and the plot as SVG into the folder `out`."""
+def write(found, aims, further, out):
+    """Writes the tables as Markdown and the plot as SVG into the folder `out`; `further` has those of other parts, each as its title,
+    the table, and what missed its aim."""
     said = found["settings"]
     by_workload = summaries(found["runs"])
     first, missed = compared(by_workload, aims)
-    questions, later = asked(found["query"])
+    asks = found.get("query", [])
+    questions, later = asked(asks)
+    missed += later
     rounds = "1 round" if said["rounds"] == 1 else f"{said['rounds']} rounds"
     how = (
         f"One run of `benches/run` on {said['machine']}: {rounds}, medians with the smallest and largest value, whole"
@@ -179,22 +182,28 @@ def write(found, aims, out):
         f" and are told to use {said['threads']} threads and {said['memory of peers']}. A ratio is qlc's median to that of the"
         " best peer in that column."
     )
+    if any(run["tool"] in BESIDE for run in found["runs"]):
+        how += (
+            " NautilusTrader puts its own files of the same quotes behind one another, without sequence numbers, names or an order; it"
+            " does other work and is no peer of a ratio."
+        )
     text = [textwrap.fill(how, 120) + "\n"]
     if by_workload:
         text += ["All results of a workload held the same rows at the same places.\n", first, plot.NOTE]
     parts = {
         "Against the floor: the same columns decoded and encoded with the same settings on all cores, without order or proof;"
         " and qlc's own work without row hash, read-back, receipt and fsync:": extras(by_workload),
-        "The limit, on the same files (a run fails that exceeds it, or changes a byte):": limited(found["limits"]),
-        "Growth: more rows in 480 files:": grown(found["growth"]),
-        f"Queries on the archive of *clean* ({next((r['bytes_in'] for r in found['query']), 0) / 1e6:.0f} MB), the same SQL in both;"
+        "The limit, on the same files (a run fails that exceeds it, or changes a byte):": limited(found.get("limits", [])),
+        "Growth: more rows in 480 files:": grown(found.get("growth", [])),
+        f"Queries on the archive of *clean* ({next((r['bytes_in'] for r in asks), 0) / 1e6:.0f} MB), the same SQL in both;"
         " `start` asks about nothing, and what it reads is taken off the others:": questions,
     }
-    for title, part in parts.items():
+    for title, part, short in [*((title, part, []) for title, part in parts.items()), *further]:
         if part:
             text += [textwrap.fill(title, 120) + "\n", part]
-    if missed + later:
-        text += ["Where qlc is not best, or misses its aim:\n", "\n".join(f"- {what}" for what in missed + later) + "\n"]
+        missed += short
+    if missed:
+        text += ["Where qlc is not best, or misses its aim:\n", "\n".join(f"- {what}" for what in missed) + "\n"]
     out.mkdir(parents=True, exist_ok=True)
     (out / "figures.md").write_text("\n".join(text))
     (out / "summary.md").write_text(abridged(by_workload))

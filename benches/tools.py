@@ -44,9 +44,10 @@ LOOK = """
 import sys, json, duckdb
 con = duckdb.connect()
 con.execute("SET threads = 2; SET memory_limit = '2.5GB'; SET enable_progress_bar = false")
-columns = ('ts_event, seq, ts_recv, exchange, symbol, stream, stream_version, bid_price, bid_qty, ask_price, ask_qty')
+columns = ''
 for nth, pattern in enumerate(sys.argv[1:]):
     data = f"read_parquet('{pattern}', hive_partitioning = false, file_row_number = true)"
+    columns = columns or ', '.join(sorted({row[0] for row in con.execute(f'DESCRIBE SELECT * FROM {data}').fetchall()} - {'file_row_number'}))
     rows, total = con.execute(f'SELECT count(*), sum(hash(file_row_number, {columns})::HUGEINT)::VARCHAR FROM {data}').fetchone()
     late = 0 if nth else con.execute(f'''SELECT count(*) FROM (
         SELECT (ts_event, seq) < lag((ts_event, seq)) OVER (PARTITION BY symbol ORDER BY file_row_number) AS late
@@ -56,14 +57,14 @@ for nth, pattern in enumerate(sys.argv[1:]):
 
 
 def series(spool):
-    """The folders of all symbols in `spool`, by symbol."""
-    folders = sorted(pathlib.Path(spool).glob("exchange=binance/stream=bbo/symbol=*"))
-    return {folder.name.removeprefix("symbol="): folder for folder in folders}
+    """The folders of all series in `spool`, by stream and symbol."""
+    folders = sorted(pathlib.Path(spool).glob("exchange=binance/stream=*/symbol=*"))
+    return {"-".join(part.split("=")[1] for part in folder.parts[-2:]): folder for folder in folders}
 
 
 def pairs(spool, out):
-    """Source and target of every symbol, one after the other."""
-    return [part for symbol, folder in series(spool).items() for part in (folder / "*.parquet", out / f"{symbol}.parquet")]
+    """Source and target of every series, one after the other."""
+    return [part for name, folder in series(spool).items() for part in (folder / "*.parquet", out / f"{name}.parquet")]
 
 
 class Limits:
@@ -74,11 +75,11 @@ class Limits:
 
 
 def qlc(binary, spool, out, options=()):
-    """Compacts; the data is below `out`, one file for each symbol."""
+    """Compacts; the data is below `out`, one file for each series."""
     command = [binary, "--spool", spool, "--archive", out / "archive", "compact", "--mode", "backfill"]
     command += ["--start", DATE, "--end", DATE, "--spill-dir", out / "spill", *options]
     used, _ = measure.run(command)
-    return used, out / "archive/exchange=binance/stream=bbo/symbol=*" / f"date={DATE}" / "data.parquet"
+    return used, out / "archive/exchange=binance/stream=*/symbol=*" / f"date={DATE}" / "data.parquet"
 
 
 def duckdb(limits, spool, out):
@@ -98,7 +99,9 @@ def chdb(limits, spool, out):
 
 
 PEERS = {"duckdb": duckdb, "polars": polars, "chdb": chdb}
-NAMES = {"qlc": "qlc", "duckdb": "DuckDB", "polars": "Polars", "chdb": "chDB"}
+# What stands beside them where it is asked for, and is held against nothing: it does other work (`consolidate.py`).
+BESIDE = {"nautilus": "NautilusTrader", "nautilus-rust": "NautilusTrader, its Rust catalog"}
+NAMES = {"qlc": "qlc", "duckdb": "DuckDB", "polars": "Polars", "chdb": "chDB"} | BESIDE
 
 
 def written(pattern):

@@ -9,7 +9,7 @@ use super::{IMPATIENT, home, put};
 use crate::support::{
     archive::{listing, published},
     events::{DAY, Events, HOUR, SECOND, quotes},
-    faults::{Answer, Asked, Kind, done},
+    faults::{Answer, Asked, Kind, LATE, done},
     run::{CATCH_UP, Place, SERIES},
     s3::SPOOL,
 };
@@ -196,7 +196,7 @@ fn truncated_and_late_answers_are_read_again_or_are_errors() {
         let _ = place.compact(&[]).ended(0);
         published(&place.archive(), &home()).bytes
     };
-    for answer in [Answer::Truncated, Answer::Late, Answer::Dropped] {
+    for answer in [Answer::Truncated, LATE, Answer::Dropped] {
         for forever in [false, true] {
             let place = Place::all_on_s3();
             put(&place, 0);
@@ -207,7 +207,7 @@ fn truncated_and_late_answers_are_read_again_or_are_errors() {
                 done(answer),
             );
             let ran = place.qlc(&[CATCH_UP, IMPATIENT].concat());
-            let fine = answer == Answer::Late || !forever;
+            let fine = answer == LATE || !forever;
             assert_eq!(ran.code, Some(i32::from(!fine)), "{answer:?}: {ran}");
             if !fine {
                 // A network that fails is no bad file.

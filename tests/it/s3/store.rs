@@ -10,7 +10,7 @@ use object_store::{
 };
 
 use crate::support::{
-    faults::{Answer, Kind, done, undone},
+    faults::{Answer, Kind, LATE, done, undone},
     s3::{ACCESS_KEY, BUCKET, Conditions, SECRET_KEY, Server},
 };
 
@@ -286,7 +286,7 @@ fn faults_are_what_they_are_called() {
         }
         server.put("x", b"0123456789");
         server.fault(|a| a.kind == Kind::Get, 0..1, done(Answer::Truncated));
-        server.fault(|a| a.kind == Kind::Get, 1..2, done(Answer::Late));
+        server.fault(|a| a.kind == Kind::Get, 1..2, done(LATE));
         let cut = async || store.get(&at("x")).await.unwrap().bytes().await;
         assert!(cut().await.is_err(), "half of it is an error");
         assert_eq!(

@@ -8,6 +8,7 @@ use std::{
     fmt,
     ops::Range,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use hyper::http::request::Parts;
@@ -162,8 +163,8 @@ pub enum Answer {
     /// The true answer without the second half of its body, then the connection closes. Without a
     /// body: dropped.
     Truncated,
-    /// The true answer, a little later.
-    Late,
+    /// The true answer, so much later.
+    After(Duration),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -188,6 +189,9 @@ pub const fn undone(answer: Answer) -> Fault {
     }
 }
 
+/// The true answer, a little later.
+pub const LATE: Answer = Answer::After(Duration::from_millis(20));
+
 /// What a storm is made of.
 const STORM: [Fault; 8] = [
     undone(Answer::Status(500)),
@@ -196,8 +200,8 @@ const STORM: [Fault; 8] = [
     done(Answer::Status(500)),
     done(Answer::Dropped),
     done(Answer::Truncated),
-    done(Answer::Late),
-    done(Answer::Late),
+    done(LATE),
+    done(LATE),
 ];
 
 /// Which requests are meant.

@@ -8,7 +8,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -30,8 +29,6 @@ pub const SERVER: &str = "qlc-test-store/1";
 /// The letters of base64, as headers and as file names have them.
 pub const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 pub const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// How late an answer is that comes late.
-const LATE: Duration = Duration::from_millis(20);
 
 /// Serves until the runtime ends.
 pub async fn serve(listener: std::net::TcpListener, store: S3Service, script: Arc<Script>) {
@@ -110,8 +107,8 @@ async fn faulty(
     let mut cut = false;
     let (mut head, body) = match fault.map(|f| f.answer) {
         None => done,
-        Some(Answer::Late) => {
-            tokio::time::sleep(LATE).await;
+        Some(Answer::After(time)) => {
+            tokio::time::sleep(time).await;
             done
         }
         Some(Answer::Status(status)) => {
