@@ -98,6 +98,7 @@ file 755 "$binary" /usr/local/bin/qlc
 file 755 "$here/backfill.sh" /usr/local/bin/quantlab-backfill
 settings 644 "$here/qlc.toml" /etc/quantlab/qlc.toml
 settings 600 "$here/qlc.env" /etc/quantlab/qlc.env
+settings 600 "$here/upload.env" /etc/quantlab/upload.env
 for document in installing runbook; do
     file 644 "$here/../docs/$document.md" "/usr/local/share/doc/quantlab/$document.md"
 done

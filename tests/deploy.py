@@ -72,6 +72,9 @@ def scripts(work):
     places = [*DEPLOY.glob("*.sh"), *(DEPLOY / "package").iterdir(), DEPLOY / "python" / "check", *(ROOT / ".ci").iterdir()]
     found = sorted(path for path in places if path.is_file() and re.match(rb"#!.*sh\n", path.read_bytes()))
     run(BIN / "shellcheck", *found)
+    [sidecar] = [c for c in containers(pod(collector())) if c["name"] == "upload"]
+    (work / "sidecar").write_text(f"#!/bin/sh\n{sidecar['args'][0]}")
+    run(BIN / "shellcheck", work / "sidecar")
     images = [DEPLOY / "Dockerfile", DEPLOY / "package" / "Dockerfile"]
     run(BIN / "hadolint", *images)
     flows = sorted((ROOT / ".github" / "workflows").iterdir())
@@ -93,6 +96,14 @@ def manifests():
         run(BIN / "kubernetes-validate", "--strict", path)
     kinds = [doc["kind"] for path in paths for doc in yaml.safe_load_all(path.read_text())]
     check({"CronJob", "StatefulSet"} <= set(kinds), f"only {kinds}")
+    docs = [doc for path in paths for doc in yaml.safe_load_all(path.read_text())]
+    pods = hardened(docs)
+    # And it looks.
+    for name, value in (("readOnlyRootFilesystem", False), ("capabilities", {}), ("privileged", True)):
+        spoilt = copy.deepcopy(docs)
+        containers(next(filter(None, map(pod, spoilt))))[0]["securityContext"][name] = value
+        check(is_refused(hardened, spoilt), f"a container with {name}: {value} passes")
+    filled_and_pruned(docs)
     cluster = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "cluster.yaml").read_text()))
     closed = closed_ports(cluster)
     # And it looks: at an object that is missing, at a rule for everybody, at peers from elsewhere, at a name that no pod has.
@@ -107,9 +118,15 @@ def manifests():
         spoilt = copy.deepcopy(cluster)
         [policy] = [doc for doc in spoilt if doc["kind"] == "NetworkPolicy"]
         spoil(policy["spec"]["ingress"][0])
-        check(is_refused(spoilt), f"a policy with {policy['spec']['ingress']} passes")
-    check(is_refused(without), "a cluster without a policy passes")
-    return f"{len(kinds)} Kubernetes objects fit their schemas; {closed} ports of the cluster are closed to other pods"
+        check(is_refused(closed_ports, spoilt), f"a policy with {policy['spec']['ingress']} passes")
+    check(is_refused(closed_ports, without), "a cluster without a policy passes")
+    return f"{len(kinds)} Kubernetes objects fit their schemas, {pods} kinds of pods are hardened; {closed} ports of the cluster are closed to other pods"
+
+
+def collector():
+    """The object that starts the collector."""
+    docs = yaml.safe_load_all((DEPLOY / "kubernetes" / "collector.yaml").read_text())
+    return next(doc for doc in docs if doc["kind"] == "StatefulSet")
 
 
 def pod(doc):
@@ -146,9 +163,72 @@ def closed_ports(docs):
     return sum(map(len, ports.values()))
 
 
-def is_refused(docs):
+def containers(template):
+    return template["spec"].get("initContainers", []) + template["spec"]["containers"]
+
+
+def hardened(docs):
+    """That each pod is no user of its machine, has no token and no privilege, and writes where a volume is only."""
+    found = [t for t in map(pod, docs) if t]
+    for template in found:
+        name, spec = template["metadata"]["labels"]["app.kubernetes.io/name"], template["spec"]
+        check(spec["automountServiceAccountToken"] is False, f"{name} has a token")
+        of_pod = dict(spec["securityContext"])
+        of_pod.pop("fsGroupChangePolicy", None)
+        user = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), 10001)
+        check(of_pod == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}} | user, f"{name}: {of_pod}")
+        for container in containers(template):
+            narrow = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+            check(container["securityContext"] == narrow, f"{name}/{container['name']}: {container['securityContext']}")
+            check("memory" in container["resources"]["limits"], f"{name}/{container['name']} has no limit")
+    return len(found)
+
+
+def executed(unit):
+    """The commands and the environment of a unit."""
+    text = (DEPLOY / "systemd" / f"quantlab-{unit}.service").read_text()
+    words = [word for line in re.findall(r"^Environment=(.*)$", text, re.M) for word in shlex.split(line)]
+    return [shlex.split(line) for line in re.findall(r"^ExecStart=(.*)$", text, re.M)], dict(w.split("=", 1) for w in words)
+
+
+def filled_and_pruned(docs):
+    """The sidecar and the jobs run what the units run; what the sidecar fills is compacted, and pruned after the volume."""
+    named_docs = {doc["metadata"]["name"]: doc for doc in docs if pod(doc)}
+    [sidecar] = pod(named_docs["quantlab-collector"])["spec"]["initContainers"]
+    script = sidecar["args"][0]
+    of_unit, told = executed("upload")
+    lines = [shlex.split(line.strip().removesuffix("&&")) for line in script.splitlines() if line.strip().startswith("rclone ")]
+    check(lines == [["rclone", *words[1:]] for words in of_unit], f"the sidecar runs {lines}, the unit {of_unit}")
+    env = {e["name"]: e.get("value") for e in sidecar["env"]}
+    check(told.items() <= env.items() and "QLC_UPLOAD_TO" in env, f"the sidecar has {env}, the unit {told}")
+    check(sidecar["restartPolicy"] == "Always", "the sidecar ends before the collector begins")
+    mounts = {m["name"]: m for m in sidecar["volumeMounts"]}
+    check(mounts["spool"]["readOnly"] is True, "the sidecar may write to the spool")
+    to = next(doc["data"]["upload-to"] for doc in docs if doc["kind"] == "ConfigMap")
+
+    def variable(name, key):
+        [container] = pod(named_docs[name])["spec"]["containers"]
+        return {e["name"]: e.get("value") for e in container["env"]}[key]
+
+    for name in ("quantlab-compact", "quantlab-compact-cluster", "quantlab-prune"):
+        check(variable(name, "QLC_SPOOL") == f"s3://{to}", f"{name} does not read what the sidecar fills")
+    for name in ("quantlab-prune", "quantlab-prune-volume"):
+        [container] = pod(named_docs[name])["spec"]["containers"]
+        [script] = container["args"]
+        jobs = [shlex.split(part.removeprefix("exec ")) for part in script.split(" && ")]
+        check(jobs == [["qlc", *words[1:]] for words in executed("prune")[0]], f"{name} runs {jobs}")
+    volume, bucket = (int(variable(f"quantlab-{name}", "QLC_KEEP_DAYS")) for name in ("prune-volume", "prune"))
+    check(volume < bucket, f"the volume keeps {volume} days, the bucket {bucket}: what leaves the bucket would be copied again")
+    claim = f"{named_docs['quantlab-collector']['spec']['volumeClaimTemplates'][0]['metadata']['name']}-quantlab-collector-0"
+    volumes = pod(named_docs["quantlab-prune-volume"])["spec"]["volumes"]
+    check(claim in [v.get("persistentVolumeClaim", {}).get("claimName") for v in volumes], f"prune-volume does not mount {claim}")
+    [verify] = pod(named_docs["quantlab-verify"])["spec"]["containers"]
+    check(verify["args"][:2] == executed("verify")[0][0][1:], f"the job verifies by {verify['args']}")
+
+
+def is_refused(holds, docs):
     try:
-        closed_ports(docs)
+        holds(docs)
     except Wrong:
         return True
     return False
@@ -206,7 +286,8 @@ def installation(qlc, work):
     toml = root / "etc/quantlab/qlc.toml"
     toml.write_text(toml.read_text() + "# mine\n")
     check("kept" in run(*script) and toml.read_text().endswith("# mine\n"), "settings of the operator were replaced")
-    check((root / "etc/quantlab/qlc.env").stat().st_mode & 0o077 == 0, "others may read qlc.env")
+    for name in ("qlc.env", "upload.env"):
+        check((root / "etc/quantlab" / name).stat().st_mode & 0o077 == 0, f"others may read {name}")
     check(run(root / "usr/local/bin/qlc", "--version").startswith("qlc "), "no qlc was installed")
     check(not (root / "etc/cron.d").exists(), "timer and cron at the same time")
     run(*script, "--scheduler", "cron")

@@ -28,6 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "deploy" / "package"
 # The note of a package must not have to be true of a machine that is busy; a download is not counted.
 DEMO_S = 30
+SETTINGS = {f"/etc/quantlab/{name}" for name in ("qlc.toml", "qlc.env", "upload.env")}
 
 REPLAY = """
 import itertools, sys
@@ -111,10 +112,12 @@ def contents(folder, qlc):
     check(len(units) == len(list((ROOT / "deploy/systemd").iterdir())), f"only {len(units)} units")
     for unit in units:
         text = unit.read_text()
+        check(not list(folder.glob(f"etc/systemd/system/*.wants/{unit.name}")), f"{unit.name} starts by itself")
         check("/usr/local/" not in text, f"{unit.name} is of another place")
         for document in re.findall(r"file:(\S+)", text):
             check((folder / document.lstrip("/")).exists(), f"{unit.name} points to {document}")
-    check((folder / "etc/quantlab/qlc.env").stat().st_mode & 0o777 == 0o600, "others may read qlc.env")
+    for name in ("qlc.env", "upload.env"):
+        check((folder / "etc/quantlab" / name).stat().st_mode & 0o777 == 0o600, f"others may read {name}")
     return documents(folder / "usr/share/doc/qlc")
 
 
@@ -138,7 +141,7 @@ def in_clean_root(qlc, tar, deb, work):
     check(seconds < DEMO_S, f"the demo took {seconds:.0f} s")
     links = contents(root, qlc)
     conffiles = inside("dpkg-query", "--show", "--showformat=${Conffiles}", "qlc")
-    check(set(re.findall(r"/etc/\S+", conffiles)) == {"/etc/quantlab/qlc.toml", "/etc/quantlab/qlc.env"}, conffiles)
+    check(set(re.findall(r"/etc/\S+", conffiles)) == SETTINGS, conffiles)
     check("quantlab" in inside("stat", "--format=%U", "/opt/quantlab/archive"), "the archive is not the user's")
     # The settings of an operator outlive an update, and the data outlives everything.
     toml = root / "etc/quantlab/qlc.toml"
@@ -163,7 +166,7 @@ def of_rpm(qlc, rpm, work):
     needs = run("rpm", "--query", "--package", "--requires", rpm)
     check("glibc >= 2." in needs and "shadow-utils" in needs, needs)
     settings = run("rpm", "--query", "--package", "--configfiles", rpm).split()
-    check(settings == ["/etc/quantlab/qlc.env", "/etc/quantlab/qlc.toml"], settings)
+    check(set(settings) == SETTINGS, settings)
     return ".rpm: unpacked by rpm into an empty folder (no Fedora to install it into)"
 
 
@@ -216,6 +219,7 @@ def of_image(qlc, out, tar, work):
     check(buildah("run", "tried", "--", "id", "-u").strip() == user.split(":")[0] != "0", "the image runs as another user")
     said = buildah("run", "tried", "--", program, "demo", "--dir", "/tmp/demo")
     check("13 partitions sound" in said, said)
+    check("rclone v" in buildah("run", "tried", "--", "rclone", "version"), "no rclone for the collector's sidecar")
     for folder in ("/opt/quantlab/spool", "/opt/quantlab/archive", "/var/cache/qlc"):
         buildah("run", "tried", "--", "test", "-w", folder)
     buildah("rm", "--all")

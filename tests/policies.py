@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Checks the bucket policies in deploy/bucket against what qlc asks of a bucket.
+"""Checks the bucket policies in deploy/bucket against what qlc, and the rclone of the unit that uploads, ask of a bucket.
 
     policies.py QLC --server VENV
 
-Between qlc and a real S3 server (see tests/s3.py, whose server it is) stands a door that knows the policy: a request that
+Between them and a real S3 server (see tests/s3.py, whose server it is) stands a door that knows the policy: a request that
 the policy does not allow is refused as S3 refuses it. So a policy that lacks something fails here, and one that allows
 more than is ever asked fails too. The door does not check signatures. Ends with the first thing that is wrong and exit
 code 1.
 """
 
 import argparse
+import contextlib
 import fnmatch
 import http.client
 import http.server
@@ -24,9 +25,12 @@ import xml.etree.ElementTree
 
 from checks import Wrong, check
 from s3 import BUCKET, Server, said
+from upload import Unit, objects_of
 
 POLICIES = pathlib.Path(__file__).resolve().parent.parent / "deploy" / "bucket"
-NAMED = "quantlab-compact"
+SPOOL = "qlc-spool"
+# The buckets of the policies, and those of the test.
+NAMED = {BUCKET: "quantlab-compact", SPOOL: "quantlab-spool"}
 DENIED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
 
 
@@ -35,8 +39,8 @@ def asked(method, target, body):
     parts = urllib.parse.urlsplit(target)
     query = urllib.parse.parse_qs(parts.query, keep_blank_values=True)
     bucket, _, key = urllib.parse.unquote(parts.path).removeprefix("/").partition("/")
-    check(bucket == BUCKET, f"{method} {target}: another bucket")
-    arn = f"arn:aws:s3:::{NAMED}"
+    check(bucket in NAMED, f"{method} {target}: another bucket")
+    arn = f"arn:aws:s3:::{NAMED[bucket]}"
     resource = f"{arn}/{key}" if key else arn
     match method, bool(key):
         case "GET", False:
@@ -57,13 +61,13 @@ class Door:
     """Lets through what the policies allow, and remembers what was used."""
 
     def __init__(self, server, names):
-        self.grants = []
+        self.grants, self.refusals = [], []
         for name in names:
             policy = json.loads((POLICIES / f"{name}-policy.json").read_text())
             for statement in policy["Statement"]:
-                check(statement["Effect"] == "Allow", f"{name}: {statement}")
+                list_of = {"Allow": self.grants, "Deny": self.refusals}[statement["Effect"]]
                 many = lambda x: x if isinstance(x, list) else [x]  # noqa: E731
-                self.grants += [(a, r) for a in many(statement["Action"]) for r in many(statement["Resource"])]
+                list_of += [(a, r) for a in many(statement["Action"]) for r in many(statement["Resource"])]
         self.used, self.denied, self.unknown = set(), [], []
         door, upstream = self, urllib.parse.urlsplit(server.url).netloc
 
@@ -98,7 +102,9 @@ class Door:
                 self.send_header("Content-Length", length[0] if head and length else str(len(content)))
                 self.end_headers()
                 if not head:
-                    self.wfile.write(content)
+                    # Who has read enough of a file hangs up.
+                    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                        self.wfile.write(content)
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on
 
@@ -106,6 +112,9 @@ class Door:
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     def allows(self, action, resource):
+        if any(a == action and fnmatch.fnmatchcase(resource, r) for a, r in self.refusals):
+            self.denied.append(f"{action} {resource}")
+            return False
         fits = [(a, r) for a, r in self.grants if a == action and fnmatch.fnmatchcase(resource, r)]
         self.used.update(fits)
         if not fits:
@@ -144,6 +153,44 @@ def enough(door, what):
         # A verification would like to leave a record of itself; that a reader may not is a warning.
         door.denied = [d for d in door.denied if "/_runs/" not in d]
     check(not door.denied, f"{what}: not allowed, but asked for:\n" + "\n".join(sorted(set(door.denied))))
+
+
+def filled(path, server, spool):
+    """The bucket of a spool: filled by the unit of deploy/systemd, compacted from, pruned; each with its own policies."""
+    server.aws("s3api", "create-bucket", "--bucket", SPOOL)
+    with Door(server, ["upload"]) as door:
+        unit = Unit(server, SPOOL, door.url)
+        unit(spool, "collector=tokyo")
+        there = objects_of(server, SPOOL)
+        # Also where everything is there already.
+        unit(spool, "collector=tokyo")
+        enough(door, "upload")
+        idle = set(door.grants) - door.used - {g for g in door.grants if g[0] == "s3:AbortMultipartUpload"}
+        check(not idle, f"upload-policy.json allows more: {idle}")
+        command = ["/usr/bin/rclone", "delete", f":s3:{SPOOL}", "--config", "", "--retries", "1"]
+        ran = subprocess.run(command, env=unit.env, capture_output=True, text=True, check=False)
+        check(ran.returncode != 0, said(command, ran))
+        check({d.split()[0] for d in door.denied} == {"s3:DeleteObject"}, f"{door.denied}")
+        check(there and objects_of(server, SPOOL) == there, "who may upload deletes")
+    # Nor does a policy beside it open what this one closes.
+    with Door(server, ["upload", "spool"]) as door:
+        check(not door.allows("s3:DeleteObject", f"arn:aws:s3:::{NAMED[SPOOL]}/x"), "another policy lets who uploads delete")
+    print("ok   upload-policy.json is enough for the unit that uploads, allows nothing more, and no deletion")
+
+    bucket, later = f"s3://{SPOOL}", ("--now", "2030-01-01T00:00:00Z")
+    deletion = ("s3:DeleteObject", f"arn:aws:s3:::{NAMED[SPOOL]}/*")
+    with Door(server, ["compact", "spool"]) as door:
+        qlc = Qlc(path, server, door, bucket)
+        qlc("compact", "--mode", "catch-up", *later, code=3)
+        enough(door, "compact of a bucket")
+        check(deletion not in door.used, "a compaction deletes in the spool")
+    with Door(server, ["maintenance", "spool"]) as door:
+        qlc = Qlc(path, server, door, bucket)
+        qlc("prune", "--keep-days", "0", *later, "--exchange", "bybit")
+        enough(door, "prune of a bucket")
+        idle = {g for g in door.grants if NAMED[SPOOL] in g[1]} - door.used
+        check(not idle and deletion in door.used, f"spool-policy.json allows more: {idle}")
+    print("ok   spool-policy.json is enough to compact from a bucket and to prune it, and allows nothing more")
 
 
 def main():
@@ -214,6 +261,9 @@ def main():
                 never = {g for g in granted - used if g[0] not in rare and not g[1].endswith(places)}
                 check(not never, "allowed, but never asked for:\n" + "\n".join(sorted(map(" ".join, never))))
                 print(f"ok   of {len(granted)} permissions none is idle")
+
+                server.aws("s3", "rm", "--recursive", f"s3://{BUCKET}/")
+                filled(path, server, spool)
         except Wrong as wrong:
             print(f"FAIL {wrong}", file=sys.stderr)
             return 1

@@ -154,6 +154,7 @@ fn bucket(global: &Global, home: Option<&Path>) -> Result<BucketOptions> {
         endpoint: typed
             .store()
             .map(str::to_owned)
+            .or_else(|| global.file.endpoint.clone())
             .or(profile.endpoint)
             .filter(|url| !url.is_empty()),
         region: typed

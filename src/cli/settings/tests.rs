@@ -58,6 +58,22 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
     );
 }
 
+/// One argument is for stores and feeds; the setting of the file is that of the stores.
+#[test]
+fn the_endpoint_of_the_file_is_that_of_the_stores() {
+    let file = "endpoint = \"https://s3.example.org:9000\"";
+    let check = |flags: &str, want: &str| {
+        let got = decided(file, flags).unwrap().bucket.endpoint;
+        assert_eq!(got.as_deref(), Some(want), "{flags}");
+    };
+    check("", "https://s3.example.org:9000");
+    check("--endpoint https://typed", "https://typed");
+    check(
+        "--endpoint okx.public=ws://x",
+        "https://s3.example.org:9000",
+    );
+}
+
 #[test]
 fn the_file_holds_for_commands_without_the_flag() {
     let typed = read_beside("memory_limit = \"1GB\"\nspill_dir = \"/x\"", "status").unwrap();
