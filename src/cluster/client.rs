@@ -221,15 +221,16 @@ async fn twice(session: &Session, task: &Task) -> Result<Report> {
         job(session, task.clone()).await
     };
     jobs.push(second.boxed());
-    let mut last = Err(Error::new(Kind::Internal, "a job without an end"));
+    let mut last = None;
     while let Some(done) = jobs.next().await {
-        let failed = done.as_ref().is_ok_and(|report| report.local) || done.is_err();
-        last = done;
-        if !failed {
-            break;
+        match &done {
+            // To the other one, which may fail yet: then the race was not lost but called off.
+            Ok(report) if report.lost_race() => last = last.or(Some(done)),
+            Ok(report) if !report.local => return done,
+            _ => last = Some(done),
         }
     }
-    last
+    last.unwrap_or_else(|| Err(Error::new(Kind::Internal, "a job without an end")))
 }
 
 fn gone(cluster: &Cluster, partition: &Partition, error: Error) -> Error {

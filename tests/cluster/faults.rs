@@ -217,7 +217,7 @@ fn an_executor_with_a_full_disk_leaves_its_work_to_others() {
         ran.stderr.contains(&name),
         "the executor was never asked: {ran}"
     );
-    assert_eq!(objects(&place), want);
+    assert_eq!(objects(&place), want, "{ran}");
     place.verify();
     // Where all of them are full, the partition fails and says where.
     drop(cluster.executors.remove(0));
