@@ -105,7 +105,8 @@ def clustered(qlc, spool, archive, executors, rest, work):
         for nth in range(executors):
             where = ["--scheduler-port", port, "--bind-port", free_port(), "--bind-grpc-port", free_port()]
             more = ["--vcores", 1, "--memory-pool-size", "2.5GB", "--spill-dir", work / f"spill-{nth}"]
-            services[f"executor {nth + 1}"] = Service(qlc, str(nth), "executor", *where, *more)
+            places = ["--spool", spool, "--archive", archive]
+            services[f"executor {nth + 1}"] = Service(qlc, str(nth), "executor", *places, *where, *more)
         waited(lambda: len(json.loads(asked(port, "qlc/executors") or "[]")) == executors, "an executor")
         before = {name: service.used()["cpu"] for name, service in services.items()}
         used, _ = measure.run(["taskset", "--cpu-list", rest, qlc, *compaction(spool, archive), "--cluster", f"df://127.0.0.1:{port}"])

@@ -103,6 +103,7 @@ pub(crate) fn shown(
 
 fn top(key: &str, settings: &Settings, typed: &ConfigShow) -> Option<String> {
     let (bucket, told) = (&settings.bucket, &settings.told);
+    let certificate = &typed.on.certificate;
     let time = |time| humantime::format_duration(time).to_string();
     Some(match key {
         "spool" => {
@@ -127,6 +128,9 @@ fn top(key: &str, settings: &Settings, typed: &ConfigShow) -> Option<String> {
         "workers" => settings.workers.to_string(),
         "zstd_level" => settings.zstd_level?.to_string(),
         "cluster" => masked(typed.on.cluster.as_ref()?),
+        "cluster_ca" => certificate.cluster_ca.as_ref()?.display().to_string(),
+        "cluster_cert" => certificate.cluster_cert.as_ref()?.display().to_string(),
+        "cluster_key" => certificate.cluster_key.as_ref()?.display().to_string(),
         "endpoint" => masked(bucket.endpoint.as_ref()?),
         "region" => bucket.region.clone()?,
         "profile" => settings.profile.clone()?,

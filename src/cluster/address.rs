@@ -1,17 +1,19 @@
 //! A cluster's address, as people write it: host and port, and nothing else.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
+use super::peers::Peers;
 use crate::error::{Error, Result};
 
 /// The port of a scheduler where none is named, as Ballista has it.
 pub const SCHEDULER_PORT: u16 = 50050;
 
 /// A cluster, by the address of its scheduler.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Cluster {
     host: String,
     port: u16,
+    peers: Peers,
 }
 
 impl fmt::Display for Cluster {
@@ -20,10 +22,13 @@ impl fmt::Display for Cluster {
     }
 }
 
-impl FromStr for Cluster {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
+impl Cluster {
+    /// The cluster that `text` names, whose processes know each other as `peers`.
+    ///
+    /// # Errors
+    /// When it is no address of a scheduler, or one of another machine and nobody has a
+    /// certificate.
+    pub fn parse(text: &str, peers: Peers) -> Result<Self> {
         let wrong = || {
             Error::usage(format!(
                 "{text:?} is not the address of a scheduler: write df://host:50050"
@@ -34,19 +39,26 @@ impl FromStr for Cluster {
             && url.username().is_empty()
             && url.query().is_none();
         match (url.scheme(), url.host_str()) {
-            ("df", Some(host)) if plain => Ok(Self {
-                host: host.to_owned(),
-                port: url.port().unwrap_or(SCHEDULER_PORT),
-            }),
+            ("df", Some(host)) if plain => {
+                peers.check(host)?;
+                Ok(Self {
+                    host: host.to_owned(),
+                    port: url.port().unwrap_or(SCHEDULER_PORT),
+                    peers,
+                })
+            }
             _ => Err(wrong()),
         }
     }
-}
 
-impl Cluster {
-    /// The URL of `what` at the scheduler.
-    pub(super) fn url(&self, what: &str) -> String {
-        format!("http://{}:{}/{what}", self.host, self.port)
+    /// Host and port of the scheduler.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// How its processes know each other.
+    pub(super) fn peers(&self) -> &Peers {
+        &self.peers
     }
 }
 
@@ -56,11 +68,11 @@ mod tests {
 
     #[test]
     fn a_cluster_is_named_by_its_scheduler() {
-        let check =
-            |text: &str, want: &str| assert_eq!(text.parse::<Cluster>().unwrap().to_string(), want);
+        let parse = |text: &str| Cluster::parse(text, Peers::of(None).unwrap());
+        let check = |text: &str, want: &str| assert_eq!(parse(text).unwrap().to_string(), want);
         check("df://localhost:50050", "df://localhost:50050");
-        check("df://10.0.0.7", "df://10.0.0.7:50050");
-        check("df://host:7/", "df://host:7");
+        check("df://127.0.0.7", "df://127.0.0.7:50050");
+        check("df://[::1]:7/", "df://[::1]:7");
         for text in [
             "",
             "localhost:50050",
@@ -69,7 +81,12 @@ mod tests {
             "df://host/x",
             "df://me@host",
         ] {
-            assert!(text.parse::<Cluster>().is_err(), "{text}");
+            assert!(parse(text).is_err(), "{text}");
+        }
+        // Others might listen, or answer, where nobody has a certificate.
+        for text in ["df://host", "df://10.0.0.7:50050", "df://[fe80::1]"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("--cluster-cert"), "{error}");
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::{
 
 /// Whether the scheduler still answers.
 async fn is_there(cluster: &Cluster) -> bool {
-    get::<serde_json::Value>(&cluster.url("qlc/executors"))
+    get::<serde_json::Value>(cluster.peers(), &cluster.place(), "qlc/executors")
         .await
         .is_ok()
 }
@@ -49,7 +49,10 @@ pub(super) struct Session {
 impl Session {
     /// A session on `cluster` for plans of so many partitions.
     pub(super) fn new(cluster: &Cluster, partitions: usize) -> Self {
-        let config = SessionConfig::new_with_ballista().with_target_partitions(partitions.max(1));
+        let config = cluster
+            .peers()
+            .sessions()
+            .with_target_partitions(partitions.max(1));
         Self {
             cluster: cluster.clone(),
             id: uuid::Uuid::new_v4().to_string(),
@@ -67,7 +70,8 @@ impl Session {
         name: &str,
     ) -> std::result::Result<SendableRecordBatchStream, DataFusionError> {
         let config = self.config.clone().set_str("ballista.job.name", name);
-        let (url, ballista) = (self.cluster.url(""), config.ballista_config());
+        let url = format!("http://{}", self.cluster.place());
+        let ballista = config.ballista_config();
         execute_physical_plan::<PhysicalPlanNode>(
             url,
             &ballista,
@@ -217,15 +221,16 @@ async fn twice(session: &Session, task: &Task) -> Result<Report> {
         job(session, task.clone()).await
     };
     jobs.push(second.boxed());
-    let mut last = Err(Error::new(Kind::Internal, "a job without an end"));
+    let mut last = None;
     while let Some(done) = jobs.next().await {
-        let failed = done.as_ref().is_ok_and(|report| report.local) || done.is_err();
-        last = done;
-        if !failed {
-            break;
+        match &done {
+            // To the other one, which may fail yet: then the race was not lost but called off.
+            Ok(report) if report.lost_race() => last = last.or(Some(done)),
+            Ok(report) if !report.local => return done,
+            _ => last = Some(done),
         }
     }
-    last
+    last.unwrap_or_else(|| Err(Error::new(Kind::Internal, "a job without an end")))
 }
 
 fn gone(cluster: &Cluster, partition: &Partition, error: Error) -> Error {

@@ -1,12 +1,18 @@
 //! How plans become bytes and plans again: qlc's own node here, everything else by Ballista's
 //! codec.
 //!
-//! A task of another version of qlc is refused: the bytes of the archive follow from the version
-//! that makes them.
+//! A stage is decoded on an executor only if it is made of what qlc sends: nothing of another one
+//! is opened. A task of another version of qlc is refused: the bytes of the archive follow from the
+//! version that makes them.
 
 use std::sync::Arc;
 
-use ballista_core::serde::BallistaPhysicalExtensionCodec;
+use ballista_core::{
+    execution_plans::{
+        RangeShuffleWriterExec, ShuffleWriterExec, sort_shuffle::SortShuffleWriterExec,
+    },
+    serde::BallistaPhysicalExtensionCodec,
+};
 use datafusion::{
     common::{DataFusionError, Result as DfResult},
     execution::TaskContext,
@@ -15,7 +21,7 @@ use datafusion::{
 };
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
-use super::{exec::TaskExec, host::Host, task::Task, version::version};
+use super::{accepted::check_stage, exec::TaskExec, host::Host, task::Task, version::version};
 use crate::engine::functions;
 
 /// What the bytes of a task begin with; those of Ballista's nodes begin with a field of a message,
@@ -40,6 +46,13 @@ impl Codec {
     }
 }
 
+/// Whether a node is the root of a stage. Ballista's engine executes no plan with another one.
+fn writes_results(node: &dyn ExecutionPlan) -> bool {
+    node.downcast_ref::<ShuffleWriterExec>().is_some()
+        || node.downcast_ref::<SortShuffleWriterExec>().is_some()
+        || node.downcast_ref::<RangeShuffleWriterExec>().is_some()
+}
+
 impl PhysicalExtensionCodec for Codec {
     fn try_decode(
         &self,
@@ -49,7 +62,11 @@ impl PhysicalExtensionCodec for Codec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let Some(json) = buf.strip_prefix(MARK) else {
-            return self.ballista.try_decode(buf, inputs, ctx, converter);
+            let node = self.ballista.try_decode(buf, inputs, ctx, converter)?;
+            if self.host.is_some() && writes_results(node.as_ref()) {
+                check_stage(inputs)?;
+            }
+            return Ok(node);
         };
         let task = Task::from_json(json).map_err(|e| DataFusionError::External(Box::new(e)))?;
         let own = version();

@@ -16,6 +16,7 @@ use std::{
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
+    accepted::Accepted,
     members::Member,
     task::{Report, Task},
     version::version,
@@ -25,11 +26,7 @@ use crate::{
     compact::{Mode, Options, Outcome, Status, Stop, apart::one_of_many},
     error::{Error, Kind, Result},
     model::{metric, partition::Selection, size},
-    storage::{
-        bucket::BucketOptions,
-        scratch::{self, Scratch},
-        store::Store,
-    },
+    storage::scratch::{self, Scratch},
 };
 
 /// How long an executor that failed for a reason of its own is thought to lack something still.
@@ -44,7 +41,7 @@ const PIECE: u64 = 1 << 20;
 pub(super) struct Host {
     name: String,
     vcores: usize,
-    bucket: BucketOptions,
+    accepted: Accepted,
     scratch: Scratch,
     memory: u64,
     /// Memory that no task has, in pieces.
@@ -65,8 +62,8 @@ struct Counts {
 }
 
 impl Host {
-    /// A host called `name` for `vcores` tasks at a time that have `memory` bytes together, with
-    /// its scratch folder in `spill_dir`.
+    /// A host called `name` for `vcores` tasks at a time that have `memory` bytes together, over
+    /// what is `accepted`, with its scratch folder in `spill_dir`.
     ///
     /// # Errors
     /// When the scratch folder cannot be made.
@@ -74,14 +71,14 @@ impl Host {
         name: String,
         vcores: usize,
         memory: u64,
-        bucket: &BucketOptions,
+        accepted: Accepted,
         spill_dir: &Path,
     ) -> Result<Self> {
         let _ = scratch::sweep(spill_dir);
         Ok(Self {
             name,
             vcores,
-            bucket: bucket.clone(),
+            accepted,
             scratch: Scratch::new(spill_dir)?,
             memory,
             free: Semaphore::new(pieces(memory) as usize),
@@ -163,8 +160,7 @@ impl Host {
     }
 
     async fn compact(&self, task: &Task) -> Result<Option<Outcome>> {
-        let spool = Store::of_spools(&task.spool, &self.bucket)?;
-        let archive = Store::open_with(&task.archive, &self.bucket)?;
+        let (spool, archive) = self.accepted.of_task(task)?;
         let date = task.partition.date;
         let options = Options {
             mode: if task.explicit {
@@ -202,9 +198,9 @@ impl Host {
         .await
     }
 
-    /// How it speaks to buckets.
-    pub(super) fn bucket(&self) -> &BucketOptions {
-        &self.bucket
+    /// The places that it works on.
+    pub(super) fn accepted(&self) -> &Accepted {
+        &self.accepted
     }
 
     /// Its scratch folder.

@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::peers::Peers;
 use crate::error::{Error, Kind, Result};
 
 /// How long a question may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-fn client() -> Result<reqwest::Client> {
+async fn client(peers: &Peers, place: &str) -> Result<(reqwest::Client, String)> {
     let agent = concat!("qlc/", env!("CARGO_PKG_VERSION"));
-    reqwest::Client::builder()
+    let usual = reqwest::Client::builder()
         .timeout(ANSWER_WITHIN)
         .user_agent(agent)
-        .no_proxy()
+        .no_proxy();
+    let (client, base) = peers.asks(place, usual).await?;
+    let client = client
         .build()
-        .map_err(|e| Error::io("a client for HTTP cannot be made", e))
+        .map_err(|e| Error::io("a client for HTTP cannot be made", e))?;
+    Ok((client, base))
 }
 
 async fn answer<T: DeserializeOwned>(url: &str, asked: reqwest::RequestBuilder) -> Result<T> {
@@ -35,21 +39,26 @@ async fn answer<T: DeserializeOwned>(url: &str, asked: reqwest::RequestBuilder) 
         .map_err(|e| Error::caused(Kind::BadInput, format!("{url}: is not qlc's"), e))
 }
 
-/// The answer to a question without a body.
-pub(super) async fn get<T: DeserializeOwned>(url: &str) -> Result<T> {
-    answer(url, client()?.get(url)).await
+/// The answer of `place`, a host and a port, to a question without a body.
+pub(super) async fn get<T: DeserializeOwned>(peers: &Peers, place: &str, what: &str) -> Result<T> {
+    let (client, base) = client(peers, place).await?;
+    let shown = format!("{place}/{what}");
+    answer(&shown, client.get(format!("{base}/{what}"))).await
 }
 
 /// The answer to a question with one.
-pub(super) async fn post<B: Serialize, T: DeserializeOwned>(url: &str, body: &B) -> Result<T> {
+pub(super) async fn post<B: Serialize, T: DeserializeOwned>(
+    peers: &Peers,
+    place: &str,
+    what: &str,
+    body: &B,
+) -> Result<T> {
     let body = serde_json::to_vec(body)
         .map_err(|e| Error::caused(Kind::Internal, "a question as JSON", e))?;
-    answer(
-        url,
-        client()?
-            .post(url)
-            .header(reqwest::header::CONTENT_TYPE, "application/json")
-            .body(body),
-    )
-    .await
+    let (client, base) = client(peers, place).await?;
+    let asked = client
+        .post(format!("{base}/{what}"))
+        .header(reqwest::header::CONTENT_TYPE, "application/json")
+        .body(body);
+    answer(&format!("{place}/{what}"), asked).await
 }

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    accepted::Accepted,
     address::Cluster,
     http::{get, post},
     version::version,
@@ -16,10 +17,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::size,
-    storage::{
-        bucket::BucketOptions,
-        store::{Object, Store},
-    },
+    storage::store::{Object, Store},
 };
 
 /// An executor as the scheduler knows it.
@@ -111,19 +109,23 @@ impl Reach {
     }
 
     /// Tries all of it from here.
-    pub(super) async fn tried(&self, options: &BucketOptions) -> Reached {
+    pub(super) async fn tried(&self, accepted: &Accepted) -> Reached {
         let mut wrong = BTreeMap::new();
         let spools = self.spools.iter().map(|place| (place, false));
         for (place, is_archive) in spools.chain(self.archive.iter().map(|place| (place, true))) {
-            if let Err(error) = self.one(place, is_archive, options).await {
+            if let Err(error) = self.one(place, is_archive, accepted).await {
                 let _ = wrong.insert(place.clone(), error.chain());
             }
         }
         Reached(wrong)
     }
 
-    async fn one(&self, place: &str, is_archive: bool, options: &BucketOptions) -> Result<()> {
-        let store = Store::open_with(place, options)?;
+    async fn one(&self, place: &str, is_archive: bool, accepted: &Accepted) -> Result<()> {
+        let store = if is_archive {
+            accepted.archive(place)?
+        } else {
+            accepted.spool(place)?
+        };
         let made_by_a_run = is_archive && self.writes;
         if store.is_absent() && !made_by_a_run {
             return Err(Error::usage(format!("{place}: there is no such folder")));
@@ -149,13 +151,11 @@ impl Reach {
 /// # Errors
 /// When the scheduler does not answer.
 pub(super) async fn members(cluster: &Cluster) -> Result<Vec<Member>> {
-    let registered: Vec<Registered> = get(&cluster.url("qlc/executors")).await?;
+    let registered: Vec<Registered> =
+        get(cluster.peers(), &cluster.place(), "qlc/executors").await?;
     let asked = registered.iter().map(|executor| async move {
-        let about: Result<Member> = get(&format!(
-            "http://{}:{}/qlc/about",
-            executor.host, executor.port
-        ))
-        .await;
+        let place = format!("{}:{}", executor.host, executor.port);
+        let about: Result<Member> = get(cluster.peers(), &place, "qlc/about").await;
         (executor, about)
     });
     let mut found = Vec::new();
@@ -199,7 +199,7 @@ pub async fn examined(
                 "has {has} for its tasks, --memory-limit is {needs} a partition"
             ));
         }
-        match post::<_, Reached>(&format!("http://{}/qlc/reach", member.name), reach).await {
+        match post::<_, Reached>(cluster.peers(), &member.name, "qlc/reach", reach).await {
             Ok(reached) => wrong.extend(reached.0.into_values()),
             // It has died since it was first asked.
             Err(error) => {

@@ -16,17 +16,23 @@
 //! No credentials are sent. A run does not begin when an executor is of another version, lacks
 //! memory or cannot reach the stores.
 
+mod accepted;
 mod address;
 mod client;
+mod clients;
 mod codec;
 mod exec;
 mod executor;
 mod host;
 mod http;
+mod launched;
 mod members;
+mod peers;
 mod registry;
+mod results;
 mod scheduler;
 mod statement;
+mod submitted;
 mod task;
 mod version;
 mod web;
@@ -36,6 +42,7 @@ pub use self::{
     client::compact,
     executor::{Executor, run as run_executor},
     members::{Member, Reach, Reached, check, examined},
+    peers::{CertificateFiles, Peers},
     scheduler::{Scheduler, run as run_scheduler},
     statement::remote,
     task::Task,

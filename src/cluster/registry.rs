@@ -1,84 +1,64 @@
-//! The object stores of a session on the cluster: opened when a plan names them, with this
-//! process's own settings and credentials.
+//! The object stores of a session on the cluster: those that the process is configured with, opened
+//! with its own settings and credentials. Plans name them; they open no other.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use ballista_core::RuntimeProducer;
 use datafusion::{
-    common::{DataFusionError, Result as DfResult},
+    common::Result as DfResult,
     execution::{
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         object_store::ObjectStoreRegistry,
         runtime_env::RuntimeEnvBuilder,
     },
 };
-use object_store::ObjectStore;
+use object_store::{ObjectStore, memory::InMemory};
 use url::Url;
 
-use crate::storage::{bucket::BucketOptions, spools::Spools, store::Store};
+use super::accepted::{Accepted, origin, refused};
 
-/// Folders and buckets by URL.
+/// What a process opens.
 #[derive(Debug)]
-struct Stores {
-    options: BucketOptions,
-    open: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+enum Stores {
+    /// A scheduler passes plans on, and reads nothing: its stores are empty.
+    None,
+    /// Folders and buckets by the origin of their URLs.
+    These(HashMap<String, Arc<dyn ObjectStore>>),
 }
 
 impl ObjectStoreRegistry for Stores {
-    fn register_store(
-        &self,
-        url: &Url,
-        store: Arc<dyn ObjectStore>,
-    ) -> Option<Arc<dyn ObjectStore>> {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(of(url), store)
+    fn register_store(&self, _: &Url, _: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        None
     }
 
     fn get_store(&self, url: &Url) -> DfResult<Arc<dyn ObjectStore>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = open.get(&of(url)) {
-            return Ok(Arc::clone(store));
+        match self {
+            Self::None => Ok(Arc::new(InMemory::new())),
+            Self::These(stores) => stores
+                .get(&origin(url))
+                .map(Arc::clone)
+                .ok_or_else(|| refused(&format!("the store {url}"))),
         }
-        let store = match (Spools::of_url(url), url.scheme()) {
-            (Some(several), _) => Store::of_spools(&several, &self.options),
-            (None, "file") => Store::open_with("/", &self.options),
-            (None, _) => Store::open_with(&of(url), &self.options),
-        };
-        let store = store.map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let store = Arc::clone(store.object_store());
-        let _ = open.insert(of(url), Arc::clone(&store));
-        Ok(store)
     }
 }
 
-/// Scheme and bucket of a URL.
-fn of(url: &Url) -> String {
-    format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default())
+/// The runtimes of a scheduler's sessions, which only plan.
+pub(super) fn of_scheduler() -> RuntimeProducer {
+    runtimes(Stores::None, DiskManagerMode::Disabled)
 }
 
-/// Makes the runtimes of sessions; what does not fit in memory goes to `spill_dir`, where there is
-/// one.
-pub(super) fn runtimes(options: &BucketOptions, spill_dir: Option<&Path>) -> RuntimeProducer {
-    let stores = Arc::new(Stores {
-        options: options.clone(),
-        open: Mutex::default(),
-    });
-    let spill = spill_dir.map(Path::to_owned);
+/// The runtimes of an executor's sessions: what does not fit in memory goes to `spill_dir`.
+pub(super) fn of_executor(accepted: &Accepted, spill_dir: &Path) -> RuntimeProducer {
+    let spill = DiskManagerMode::Directories(vec![spill_dir.to_owned()]);
+    runtimes(Stores::These(accepted.stores()), spill)
+}
+
+fn runtimes(stores: Stores, mode: DiskManagerMode) -> RuntimeProducer {
+    let stores: Arc<dyn ObjectStoreRegistry> = Arc::new(stores);
     Arc::new(move |_| {
-        let mode = spill.clone().map_or(DiskManagerMode::Disabled, |folder| {
-            DiskManagerMode::Directories(vec![folder])
-        });
-        let disk = DiskManagerBuilder::default().with_mode(mode);
-        let stores: Arc<dyn ObjectStoreRegistry> = Arc::<Stores>::clone(&stores);
         RuntimeEnvBuilder::new()
-            .with_object_store_registry(stores)
-            .with_disk_manager_builder(disk)
+            .with_object_store_registry(Arc::clone(&stores))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode.clone()))
             .build_arc()
     })
 }

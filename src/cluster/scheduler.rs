@@ -9,10 +9,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use axum::{Router, extract::State, routing::get};
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request, State, connect_info::Connected},
+    routing::get,
+    serve::IncomingStream,
+};
 use ballista_core::{
-    config::TaskSchedulingPolicy, extension::SessionConfigExt,
-    serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer,
+    config::TaskSchedulingPolicy, serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer,
 };
 use ballista_scheduler::{
     cluster::{BallistaCluster, ClusterState},
@@ -28,12 +32,18 @@ use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
 
-use super::{codec::Codec, members::Registered, registry::runtimes, web};
+use super::{
+    codec::Codec,
+    members::Registered,
+    peers::{Listener, Peers},
+    registry,
+    submitted::Submitted,
+    web,
+};
 use crate::{
     engine::functions,
     error::{Error, Kind, Result},
     model::metric,
-    storage::bucket::BucketOptions,
 };
 
 /// What a scheduler is told.
@@ -50,8 +60,8 @@ pub struct Scheduler {
     pub executor_timeout: Duration,
     /// How often a task is tried that ends with an error, as by the death of its executor.
     pub task_max_failures: usize,
-    /// How buckets are spoken to.
-    pub bucket: BucketOptions,
+    /// Who may speak with it.
+    pub peers: Peers,
 }
 
 /// How long a job that has ended is remembered: who waits for it is told at once, and each keeps
@@ -81,6 +91,7 @@ pub async fn run(
 ) -> Result<()> {
     let wrong =
         |e: ballista_core::error::BallistaError| Error::caused(Kind::Io, "the scheduler", e);
+    asked.peers.check(&asked.bind_host)?;
     let address = format!("{}:{}", asked.bind_host, asked.bind_port);
     let listener = TcpListener::bind(&address).await.map_err(|e| {
         Error::io(
@@ -89,14 +100,20 @@ pub async fn run(
         )
     })?;
     let bound = listener.local_addr().map_err(|e| Error::io(&address, e))?;
-    let runtimes = runtimes(&asked.bucket, None);
+    let runtimes = registry::of_scheduler();
     // Every job has a session: they are copies of one, because making one anew costs more than
     // planning most jobs.
-    let mut first = SessionStateBuilder::new().with_default_features().build();
+    let runtime = runtimes(&SessionConfig::new())
+        .map_err(|e| Error::caused(Kind::Internal, "the runtime of sessions", e))?;
+    let mut first = SessionStateBuilder::new()
+        .with_default_features()
+        .with_runtime_env(runtime)
+        .build();
     for function in functions::all() {
         let _ = FunctionRegistry::register_udf(&mut first, Arc::new(function))
             .map_err(|e| Error::caused(Kind::Internal, "the functions of statements", e))?;
     }
+    let context = first.task_ctx();
     let sessions = move |config: SessionConfig| {
         let runtime = runtimes(&config)?;
         let state = SessionStateBuilder::new_from_existing(first.clone());
@@ -116,7 +133,11 @@ pub async fn run(
         finished_job_data_clean_up_interval_seconds: 0,
         grpc_server_max_decoding_message_size: MESSAGE_BYTES,
         grpc_server_max_encoding_message_size: MESSAGE_BYTES,
-        override_config_producer: Some(Arc::new(SessionConfig::new_with_ballista)),
+        override_config_producer: Some({
+            let peers = asked.peers.clone();
+            Arc::new(move || peers.sessions())
+        }),
+        override_create_grpc_client_endpoint: Some(asked.peers.endpoints()),
         override_session_builder: Some(Arc::new(sessions)),
         override_physical_codec: Some(Arc::new(Codec::default())),
         ..SchedulerConfig::default()
@@ -142,18 +163,43 @@ pub async fn run(
             get(|State(known): State<Known>| async move { web::json(&known.executors().await) }),
         )
         .with_state(known);
-    let grpc = SchedulerGrpcServer::new(server)
+    let grpc = SchedulerGrpcServer::new(Submitted::new(server, context))
         .max_decoding_message_size(MESSAGE_BYTES as usize)
         .max_encoding_message_size(MESSAGE_BYTES as usize);
     let mut routes = RoutesBuilder::default();
     let _ = routes.add_service(grpc);
-    let router = routes.routes().into_axum_router().merge(questions);
+    let router = routes
+        .routes()
+        .into_axum_router()
+        .merge(questions)
+        .layer(axum::middleware::map_request(from_where));
+    let listener = asked.peers.listen(listener)?;
     started(bound);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let service = router.into_make_service_with_connect_info::<Caller>();
     tokio::select! {
-        served = axum::serve(web::prompt(listener), service) => served.map_err(|e| Error::io("the scheduler cannot answer", e)),
+        served = axum::serve(listener, service) => served.map_err(|e| Error::io("the scheduler cannot answer", e)),
         () = stop => Ok(()),
     }
+}
+
+/// The address that a connection comes from. Ballista takes it for an executor's, where that does
+/// not name another.
+#[derive(Clone, Copy)]
+struct Caller(SocketAddr);
+
+impl Connected<IncomingStream<'_, Listener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+/// Tells Ballista of it as it asks.
+async fn from_where(
+    ConnectInfo(Caller(address)): ConnectInfo<Caller>,
+    mut request: Request,
+) -> Request {
+    let _ = request.extensions_mut().insert(ConnectInfo(address));
+    request
 }
 
 impl Known {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    compact::{Mode, Options, Outcome},
+    compact::{Mode, Options, Outcome, Status},
     error::{Error, Kind, Result},
     model::partition::Partition,
     storage::{spools::Spools, store::Store},
@@ -52,6 +52,14 @@ pub(super) struct Report {
     /// Whether it failed for want of disk, memory or network there: another executor may have more
     /// luck.
     pub local: bool,
+}
+
+impl Report {
+    /// Whether somebody else was at work on the partition.
+    pub(super) fn lost_race(&self) -> bool {
+        let status = self.outcome.as_ref().map(|outcome| outcome.status);
+        status == Some(Status::LostRace)
+    }
 }
 
 impl Task {

@@ -6,22 +6,10 @@ use std::fmt::Write;
 use axum::{
     http::header,
     response::{IntoResponse, Response},
-    serve::{ListenerExt, TapIo},
 };
 use serde::Serialize;
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::metric::Metric;
-
-/// A listener whose answers leave at once: small ones would else wait for more, 40 milliseconds a
-/// partition.
-pub(super) fn prompt(listener: TcpListener) -> TapIo<TcpListener, fn(&mut TcpStream)> {
-    listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "answers may wait");
-        }
-    })
-}
 
 /// A value as JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Response {

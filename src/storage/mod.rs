@@ -27,5 +27,6 @@ mod upload;
 pub mod uploads;
 mod walk;
 mod wire;
+pub mod within;
 
 pub use upload::Expect;

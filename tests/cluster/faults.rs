@@ -162,9 +162,12 @@ fn an_executor_that_does_not_see_the_stores_is_named_before_work_begins() {
     // A folder that is another one there.
     let place = Place::new();
     fleet(&place, 2, 1, 50);
-    let gone = place.root().join("elsewhere");
-    std::fs::create_dir_all(&gone).unwrap();
-    let cluster = Cluster::new(&place, 1);
+    let mut cluster = Cluster::without_executors();
+    let unwritable = Kind {
+        env: vec![("QLC_ARCHIVE".to_owned(), "/proc/qlc-archive".to_owned())],
+        ..Kind::default()
+    };
+    let _ = cluster.join(&place, unwritable);
     let ran = place.elsewhere(
         "/proc/qlc-archive",
         &[CATCH_UP, &["--cluster", &cluster.url()]].concat(),
@@ -214,7 +217,7 @@ fn an_executor_with_a_full_disk_leaves_its_work_to_others() {
         ran.stderr.contains(&name),
         "the executor was never asked: {ran}"
     );
-    assert_eq!(objects(&place), want);
+    assert_eq!(objects(&place), want, "{ran}");
     place.verify();
     // Where all of them are full, the partition fails and says where.
     drop(cluster.executors.remove(0));

@@ -23,6 +23,8 @@
 )]
 
 mod faults;
+mod forbidden;
+mod known;
 mod processes;
 mod same;
 #[path = "../it/support/mod.rs"]

@@ -1,6 +1,7 @@
 //! A scheduler and its executors, each a process of its own on ports of its own.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader},
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -10,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::run::Place;
+use crate::support::run::{Place, program};
 
 /// How long anything may take before a test gives up; a test that passes never waits for it.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -59,6 +60,10 @@ pub struct Cluster {
     pub scheduler: Process,
     pub executors: Vec<Process>,
     pub port: u16,
+    /// The certificate with which its processes know each other.
+    pub certificate: Option<&'static str>,
+    /// By the names of executors, the ports of loopback that only they themselves use.
+    pub inner: BTreeMap<String, u16>,
     dir: TempDir,
 }
 
@@ -84,7 +89,13 @@ impl Cluster {
 
     /// Only a scheduler, which soon thinks executors dead that are not heard of.
     pub fn without_executors() -> Self {
+        Self::with(None)
+    }
+
+    /// The same, among those who have a certificate of the authority of this name.
+    pub fn with(certificate: Option<&'static str>) -> Self {
         let mut command = qlc();
+        let _ = command.envs(certificates(certificate));
         let _ = command.args([
             "cluster",
             "scheduler",
@@ -109,8 +120,16 @@ impl Cluster {
             scheduler,
             executors: Vec::new(),
             port,
+            certificate,
+            inner: BTreeMap::new(),
             dir: TempDir::new().unwrap(),
         }
+    }
+
+    /// Where the executor `name` keeps results and what does not fit in memory.
+    pub fn spill_of(&self, name: &str) -> std::path::PathBuf {
+        let port = name.rsplit(':').next().unwrap_or_default();
+        self.dir.path().join(port)
     }
 
     /// Starts one more executor and waits until the scheduler knows it; returns its name.
@@ -145,15 +164,24 @@ impl Cluster {
             ])
             .arg("--spill-dir")
             .arg(self.dir.path().join(port.to_string()));
+        // What it is configured with; tasks over other places are refused.
+        let _ = command
+            .env("QLC_SPOOL", place.spool_setting())
+            .env("QLC_ARCHIVE", place.archive_url());
         if let Some(server) = place.store() {
             let _ = command.envs(server.env()).env("HOME", place.root());
         }
+        let _ = command.envs(certificates(self.certificate));
         let _ = command.envs(kind.env);
         let (executor, lines) = Process::begin(command);
         drain(lines);
         self.executors.push(executor);
         let name = format!("127.0.0.1:{port}");
-        self.knows(&name);
+        let _ = self.inner.insert(name.clone(), grpc);
+        match self.certificate {
+            None => self.knows(&name),
+            Some(_) => self.is_told_of(place, &name),
+        }
         name
     }
 
@@ -172,10 +200,35 @@ impl Cluster {
         }
     }
 
+    /// Waits until a client is told of the executor `name`.
+    fn is_told_of(&self, place: &Place, name: &str) {
+        let (url, env) = (self.url(), certificates(self.certificate));
+        let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let began = Instant::now();
+        loop {
+            let told = place.qlc_env(&["doctor", "--cluster", &url], &env);
+            if told.stdout.contains(&format!("{name}: qlc")) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "executor {name}: {told}");
+        }
+    }
+
     /// The address for `--cluster`.
     pub fn url(&self) -> String {
         format!("df://127.0.0.1:{}", self.port)
     }
+}
+
+/// The settings of a process that has a certificate of the authority of this name.
+pub fn certificates(of: Option<&str>) -> Vec<(&'static str, String)> {
+    let Some(of) = of else { return Vec::new() };
+    let file = |name: String| format!("{}/tests/cluster/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    vec![
+        ("QLC_CLUSTER_CA", file(format!("{of}-ca.pem"))),
+        ("QLC_CLUSTER_CERT", file(format!("{of}.pem"))),
+        ("QLC_CLUSTER_KEY", file(format!("{of}.key"))),
+    ]
 }
 
 /// The body of an answer to GET, if there is one with 200.
@@ -196,7 +249,7 @@ pub fn get(port: u16, path: &str) -> Option<String> {
 
 /// The binary without what the environment of the tests might tell it.
 fn qlc() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_qlc"));
+    let mut command = Command::new(program());
     for (name, _) in std::env::vars_os() {
         if name
             .to_str()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    processes::{Cluster, get},
+    processes::{Cluster, Kind, get},
     support::{
         archive::listing,
         damage,
@@ -234,7 +234,14 @@ fn several_spools_are_those_of_a_local_run() {
         format!("b=s3://{BUCKET}/b"),
     ];
     let on = |args: &[&str]| place.on_spools(&[&spools[0], &spools[1]], args, &[]);
-    let cluster = Cluster::new(&place, 2);
+    let mut cluster = Cluster::without_executors();
+    for _ in 0..2 {
+        let kind = Kind {
+            env: vec![("QLC_SPOOL".to_owned(), spools.join(","))],
+            ..Kind::default()
+        };
+        let _ = cluster.join(&place, kind);
+    }
     let url = cluster.url();
     for sql in [
         "SELECT collector, count(*) AS n, min(seq) AS first FROM spool.bbo GROUP BY collector ORDER BY collector",

@@ -1,6 +1,8 @@
 //! `qlc cluster` as typed, and the flag by which other commands name a cluster. Options that
 //! Ballista has too have its names.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// Which cluster.
@@ -16,6 +18,48 @@ pub(crate) struct OnCluster {
         help_heading = "Resources"
     )]
     pub(crate) cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) certificate: ClusterCertificate,
+}
+
+/// A cluster that is named: its address, and how its processes know each other.
+pub(crate) type NamedCluster<'a> = (&'a str, &'a ClusterCertificate);
+
+/// How the processes of a cluster know each other: all three files, or none.
+#[derive(Debug, Clone, Default, Args)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "a field has the name of its flag and its setting"
+)]
+pub(crate) struct ClusterCertificate {
+    /// The certificate (PEM) of the authority that signs for this cluster and for nothing else;
+    /// whoever has a certificate of it is let in
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QLC_CLUSTER_CA",
+        hide_env_values = true,
+        help_heading = "Resources"
+    )]
+    pub(crate) cluster_ca: Option<PathBuf>,
+    /// This process's certificate (PEM), made out to the name qlc-cluster
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QLC_CLUSTER_CERT",
+        hide_env_values = true,
+        help_heading = "Resources"
+    )]
+    pub(crate) cluster_cert: Option<PathBuf>,
+    /// The private key (PEM) of the certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QLC_CLUSTER_KEY",
+        hide_env_values = true,
+        help_heading = "Resources"
+    )]
+    pub(crate) cluster_key: Option<PathBuf>,
 }
 
 /// `qlc cluster`
@@ -26,8 +70,8 @@ Examples:
   qlc cluster executor --scheduler-host localhost --memory-pool-size 10GB
   qlc compact --mode daily --cluster df://localhost:50050
 
-All three read the same configuration; executors have their own settings and credentials for buckets. The ports are not
-authenticated: keep them in a network of their own.")]
+All three read the same configuration; executors have their own settings and credentials for buckets. On more than one
+machine all of them need --cluster-ca, --cluster-cert and --cluster-key.")]
 pub(crate) struct Cluster {
     #[command(subcommand)]
     pub(crate) verb: ClusterVerb,
@@ -65,6 +109,8 @@ pub(crate) struct SchedulerTyped {
     /// How often a task is tried
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) task_max_failures: usize,
+    #[command(flatten)]
+    pub(crate) certificate: ClusterCertificate,
 }
 
 /// `qlc cluster executor`
@@ -87,10 +133,10 @@ pub(crate) struct ExecutorTyped {
     /// The address to listen on
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) bind_host: String,
-    /// The port for results and questions
+    /// The port for tasks, results and questions
     #[arg(long, value_name = "PORT", default_value_t = 50051)]
     pub(crate) bind_port: u16,
-    /// The port for tasks
+    /// A port of loopback, by which tasks are passed on within this process
     #[arg(long, value_name = "PORT", default_value_t = 50052)]
     pub(crate) bind_grpc_port: u16,
     /// The name by which scheduler and clients reach it [default: the address that it connects
@@ -110,5 +156,7 @@ pub(crate) struct ExecutorTyped {
     /// The folder for what does not fit in memory, and for results until they are fetched [default:
     /// qlc in the folder for temporary files]
     #[arg(long, value_name = "D", env = "QLC_SPILL_DIR", hide_env_values = true)]
-    pub(crate) spill_dir: Option<std::path::PathBuf>,
+    pub(crate) spill_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) certificate: ClusterCertificate,
 }

@@ -39,7 +39,15 @@ const ENDPOINTS: &str = "endpoints";
 const RECONCILE: &str = "reconcile";
 
 /// The settings that are places: relative ones begin where the file lies.
-const PLACES: [&str; 4] = ["spool", "archive", "spill_dir", "metrics_file"];
+const PLACES: [&str; 7] = [
+    "spool",
+    "archive",
+    "spill_dir",
+    "metrics_file",
+    "cluster_ca",
+    "cluster_cert",
+    "cluster_key",
+];
 
 /// A setting that is an argument.
 struct Setting {

@@ -35,9 +35,9 @@ use super::version;
 
 pub(crate) use bucket::BucketArgs;
 pub(crate) use clean::Clean;
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, NamedCluster};
 #[cfg(feature = "cluster")]
-pub(crate) use cluster::{ClusterVerb, ExecutorTyped, SchedulerTyped};
+pub(crate) use cluster::{ClusterCertificate, ClusterVerb, ExecutorTyped, SchedulerTyped};
 pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed};
 pub(crate) use compact::{Compact, ModeName, SelectionArgs};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};

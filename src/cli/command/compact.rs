@@ -9,7 +9,7 @@ use super::{cluster, history, stores};
 use crate::{
     cli::{
         account::Account,
-        args::{Compact, Format},
+        args::{Compact, Format, NamedCluster},
         console::{Console, Look, Out},
         exit::Exit,
         meaning,
@@ -44,7 +44,11 @@ pub(super) async fn run(
     if typed.dry_run {
         return dry_run(&spool, &archive, &options, typed, console, signals).await;
     }
-    let on = typed.on.cluster.as_deref();
+    let on = typed
+        .on
+        .cluster
+        .as_deref()
+        .map(|url| (url, &typed.on.certificate));
     let summary = watched(
         &spool,
         &archive,
@@ -129,7 +133,7 @@ pub(super) async fn watched(
     spool: &Store,
     archive: &Store,
     options: &Options,
-    on: Option<&str>,
+    on: Option<NamedCluster<'_>>,
     settings: &Settings,
     format: Format,
     console: &Console,
@@ -143,7 +147,7 @@ pub(super) async fn watched(
     let watch = Arc::clone(&progress);
     let ended = match on {
         None => compact::run(spool, archive, options, watch, signals.stop()).await,
-        Some(url) => cluster::compact(url, spool, archive, options, watch, signals.stop()).await,
+        Some(on) => cluster::compact(on, spool, archive, options, watch, signals.stop()).await,
     };
     let written = progress.finish().map_or(Ok(()), Out::finish);
     let summary = ended?;

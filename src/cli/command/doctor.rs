@@ -36,7 +36,9 @@ pub(super) async fn run(
             let executors = match &typed.on.cluster {
                 Some(url) => {
                     signals
-                        .or_stop(async { Ok(cluster::checks(url, &settings).await) })
+                        .or_stop(async {
+                            Ok(cluster::checks((url, &typed.on.certificate), &settings).await)
+                        })
                         .await?
                 }
                 None => Vec::new(),

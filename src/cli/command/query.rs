@@ -76,7 +76,7 @@ async fn remote(
 ) -> Result<Option<Remote>> {
     match &typed.on.cluster {
         None => Ok(None),
-        Some(url) => cluster::remote(url, spool, archive, settings)
+        Some(url) => cluster::remote((url, &typed.on.certificate), spool, archive, settings)
             .await
             .map(Some),
     }

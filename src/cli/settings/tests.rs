@@ -94,8 +94,8 @@ fn what_is_wrong_in_the_file_is_said_with_its_name() {
         "/etc/qlc/qlc.toml: memory-limit is not a setting; did you mean memory_limit? the settings are spool, \
          archive, metrics_file, metrics_push, notify, endpoint, region, profile, allow_http, path_style, \
          single_writer, request_timeout, connect_timeout, retries, retry_timeout, connections, multipart_above, \
-         part_size, workers, zstd_level, memory_limit, spill_dir, cluster, keep_records, and the sections [collect] \
-         and [reconcile]",
+         part_size, workers, zstd_level, memory_limit, spill_dir, cluster, cluster_ca, cluster_cert, cluster_key, \
+         keep_records, and the sections [collect] and [reconcile]",
     );
     check(
         "spool = 1",

@@ -258,7 +258,17 @@ impl Place {
         ))
     }
 
-    fn archive_url(&self) -> PathBuf {
+    /// The spool as another process of the place is told of it.
+    pub fn spool_setting(&self) -> PathBuf {
+        if self.remote_spool {
+            url(SPOOL)
+        } else {
+            self.spool()
+        }
+    }
+
+    /// The archive likewise.
+    pub fn archive_url(&self) -> PathBuf {
         if self.server.is_some() {
             url(ARCHIVE)
         } else {
@@ -271,12 +281,7 @@ impl Place {
     }
 
     fn command_on(&self, archive: PathBuf, args: &[&str], env: &[(&str, &str)]) -> Command {
-        let spool = if self.remote_spool {
-            url(SPOOL)
-        } else {
-            self.spool()
-        };
-        self.command_of([spool], archive, args, env)
+        self.command_of([self.spool_setting()], archive, args, env)
     }
 
     fn command_of(

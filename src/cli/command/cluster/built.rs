@@ -4,17 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     cli::{
-        args::{Cluster as Typed, ClusterVerb, ExecutorTyped, SchedulerTyped},
+        args::{
+            Cluster as Typed, ClusterCertificate, ClusterVerb, ExecutorTyped, NamedCluster,
+            SchedulerTyped,
+        },
         console::Console,
         exit::Exit,
         settings::{Settings, cores},
         signals::Signals,
     },
-    cluster::{self, Cluster, Executor, Reach, Scheduler},
+    cluster::{self, CertificateFiles, Cluster, Executor, Peers, Reach, Scheduler},
     compact::{Options, RunSummary, Stop, Watch},
     doctor::{Check, machine_memory},
     engine::sql::Remote,
-    error::Result,
+    error::{Error, Result},
     model::size,
     storage::store::Store,
 };
@@ -25,6 +28,24 @@ const NAME: &str = "cluster";
 /// The share of the machine's memory that an executor takes where nobody says how much, in percent.
 const SHARE: u64 = 70;
 
+fn named((url, certificate): NamedCluster<'_>) -> Result<Cluster> {
+    Cluster::parse(url, peers(certificate)?)
+}
+
+fn peers(typed: &ClusterCertificate) -> Result<Peers> {
+    match (&typed.cluster_ca, &typed.cluster_cert, &typed.cluster_key) {
+        (None, None, None) => Peers::of(None),
+        (Some(authority), Some(certificate), Some(key)) => Peers::of(Some(&CertificateFiles {
+            authority: authority.clone(),
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })),
+        _ => Err(Error::usage(
+            "cluster_ca, cluster_cert and cluster_key belong together: one of them is missing",
+        )),
+    }
+}
+
 /// Runs a process of a cluster until it is told to stop.
 pub(crate) async fn run(
     typed: &Typed,
@@ -33,25 +54,20 @@ pub(crate) async fn run(
     signals: &Signals,
 ) -> Result<Exit> {
     match &typed.verb {
-        ClusterVerb::Scheduler(typed) => scheduler(typed, settings, console, signals).await?,
+        ClusterVerb::Scheduler(typed) => scheduler(typed, console, signals).await?,
         ClusterVerb::Executor(typed) => executor(typed, settings, console).await?,
     }
     Ok(Exit::Done)
 }
 
-async fn scheduler(
-    typed: &SchedulerTyped,
-    settings: &Settings,
-    console: &Console,
-    signals: &Signals,
-) -> Result<()> {
+async fn scheduler(typed: &SchedulerTyped, console: &Console, signals: &Signals) -> Result<()> {
     let asked = Scheduler {
         bind_host: typed.bind_host.clone(),
         bind_port: typed.bind_port,
         external_host: typed.external_host.clone(),
         executor_timeout: Duration::from_secs(typed.executor_timeout_seconds),
         task_max_failures: typed.task_max_failures,
-        bucket: settings.bucket.clone(),
+        peers: peers(&typed.certificate)?,
     };
     let external = typed.external_host.clone();
     let started = |bound: std::net::SocketAddr| {
@@ -78,7 +94,10 @@ async fn executor(typed: &ExecutorTyped, settings: &Settings, console: &Console)
             .memory_pool_size
             .unwrap_or_else(|| machine_memory().saturating_mul(SHARE) / 100),
         heartbeat: Duration::from_secs(typed.executor_heartbeat_interval_seconds),
+        spool: settings.spool.clone(),
+        archive: settings.archive.clone(),
         bucket: settings.bucket.clone(),
+        peers: peers(&typed.certificate)?,
         spill_dir: typed
             .spill_dir
             .clone()
@@ -95,31 +114,31 @@ async fn executor(typed: &ExecutorTyped, settings: &Settings, console: &Console)
 
 /// Compacts on the cluster at `url`.
 pub(crate) async fn compact(
-    url: &str,
+    on: NamedCluster<'_>,
     spool: &Store,
     archive: &Store,
     options: &Options,
     watch: Arc<dyn Watch>,
     stop: &Stop,
 ) -> Result<RunSummary> {
-    cluster::compact(&url.parse()?, spool, archive, options, watch, stop).await
+    cluster::compact(&named(on)?, spool, archive, options, watch, stop).await
 }
 
 /// The cluster at `url` as a place for statements, if all its executors see the stores.
 pub(crate) async fn remote(
-    url: &str,
+    on: NamedCluster<'_>,
     spool: &Store,
     archive: &Store,
     _: &Settings,
 ) -> Result<Remote> {
-    let cluster: Cluster = url.parse()?;
+    let cluster = named(on)?;
     let members = cluster::check(&cluster, &Reach::of(spool, archive, false).await?, 0).await?;
     Ok(cluster::remote(&cluster, &members))
 }
 
 /// What `doctor` says of each executor.
-pub(crate) async fn checks(url: &str, settings: &Settings) -> Vec<Check> {
-    match examined(url, settings).await {
+pub(crate) async fn checks(on: NamedCluster<'_>, settings: &Settings) -> Vec<Check> {
+    match examined(on, settings).await {
         Ok(checks) => checks,
         Err(error) => {
             vec![Check::problem(
@@ -131,8 +150,8 @@ pub(crate) async fn checks(url: &str, settings: &Settings) -> Vec<Check> {
     }
 }
 
-async fn examined(url: &str, settings: &Settings) -> Result<Vec<Check>> {
-    let cluster: Cluster = url.parse()?;
+async fn examined(on: NamedCluster<'_>, settings: &Settings) -> Result<Vec<Check>> {
+    let cluster = named(on)?;
     let archive = Store::open_with(&settings.archive, &settings.bucket)?;
     let reach = Reach::of(
         &Store::of_spools(&settings.spool, &settings.bucket)?,

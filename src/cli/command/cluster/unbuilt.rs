@@ -3,7 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
-    cli::{args::Cluster, console::Console, exit::Exit, settings::Settings, signals::Signals},
+    cli::{
+        args::{Cluster, NamedCluster},
+        console::Console,
+        exit::Exit,
+        settings::Settings,
+        signals::Signals,
+    },
     compact::{Options, RunSummary, Stop, Watch},
     doctor::Check,
     engine::sql::Remote,
@@ -23,7 +29,7 @@ pub(crate) async fn run(_: &Cluster, _: &Settings, _: &Console, _: &Signals) -> 
 }
 
 pub(crate) async fn compact(
-    _: &str,
+    _: NamedCluster<'_>,
     _: &Store,
     _: &Store,
     _: &Options,
@@ -33,11 +39,16 @@ pub(crate) async fn compact(
     Err(missing())
 }
 
-pub(crate) async fn remote(_: &str, _: &Store, _: &Store, _: &Settings) -> Result<Remote> {
+pub(crate) async fn remote(
+    _: NamedCluster<'_>,
+    _: &Store,
+    _: &Store,
+    _: &Settings,
+) -> Result<Remote> {
     Err(missing())
 }
 
-pub(crate) async fn checks(_: &str, _: &Settings) -> Vec<Check> {
+pub(crate) async fn checks(_: NamedCluster<'_>, _: &Settings) -> Vec<Check> {
     vec![Check::problem(
         NAME,
         missing().chain(),

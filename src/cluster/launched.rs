@@ -1,0 +1,139 @@
+//! What an executor is asked to do, before Ballista does it: Ballista listens on loopback only, and
+//! is asked from here by those whom this process knows.
+//!
+//! Tasks that reach Ballista's port by another way lack the pass that they are given here, and are
+//! not executed.
+
+use ballista_core::{
+    config::BALLISTA_SHUFFLE_READER_REMOTE_PREFER_FLIGHT,
+    serde::protobuf::{
+        CancelTasksParams, CancelTasksResult, KeyValuePair, LaunchMultiTaskParams,
+        LaunchMultiTaskResult, LaunchTaskParams, LaunchTaskResult, RemoveJobDataParams,
+        RemoveJobDataResult, StopExecutorParams, StopExecutorResult,
+        executor_grpc_client::ExecutorGrpcClient, executor_grpc_server::ExecutorGrpc,
+    },
+};
+use datafusion::{common::extensions_options, config::ConfigExtension, prelude::SessionConfig};
+use tonic::{
+    Request, Response, Status, async_trait,
+    transport::{Channel, Endpoint},
+};
+
+use super::{accepted::is_job, peers::Peers};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+extensions_options! {
+    /// What the configuration of a task holds that came in here.
+    struct Held {
+        /// The word of this process.
+        pass: String, default = String::new()
+    }
+}
+
+impl ConfigExtension for Held {
+    const PREFIX: &'static str = "qlc";
+}
+
+/// A word that only this process knows.
+#[derive(Clone)]
+pub(super) struct Pass(String);
+
+impl Pass {
+    pub(super) fn new() -> Self {
+        Self(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// The configuration of tasks, before they say something of it.
+    pub(super) fn asked_for(config: SessionConfig) -> SessionConfig {
+        config.with_option_extension(Held::default())
+    }
+
+    /// Whether a task has it.
+    pub(super) fn is_held(&self, config: &SessionConfig) -> bool {
+        let held = config.options().extensions.get::<Held>();
+        held.is_some_and(|held| held.pass == self.0)
+    }
+}
+
+/// Ballista's service on a port of loopback.
+pub(super) struct Launched {
+    inner: ExecutorGrpcClient<Channel>,
+    /// What is said of every task, whatever it says itself.
+    added: Vec<KeyValuePair>,
+}
+
+impl Launched {
+    /// That on `port`, for messages of at most so many bytes. Results of others than `peers` are
+    /// validated.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub(super) fn at(
+        port: u16,
+        bytes: usize,
+        pass: &Pass,
+        peers: &Peers,
+    ) -> Result<Self, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"))?;
+        let inner = ExecutorGrpcClient::new(endpoint.connect_lazy())
+            .max_decoding_message_size(bytes)
+            .max_encoding_message_size(bytes);
+        let pair = |key: &str, value: String| KeyValuePair {
+            key: key.to_owned(),
+            value: Some(value),
+        };
+        let validated = (!peers.are_known()).to_string();
+        let added = vec![
+            pair("qlc.pass", pass.0.clone()),
+            pair(BALLISTA_SHUFFLE_READER_REMOTE_PREFER_FLIGHT, validated),
+        ];
+        Ok(Self { inner, added })
+    }
+}
+
+fn check(job: &str) -> Result<(), Status> {
+    if is_job(job) {
+        return Ok(());
+    }
+    Err(Status::permission_denied(format!(
+        "refused: {job:?} is not the name of a job"
+    )))
+}
+
+#[async_trait]
+impl ExecutorGrpc for Launched {
+    async fn launch_task(&self, _: Request<LaunchTaskParams>) -> Answer<LaunchTaskResult> {
+        Err(Status::unimplemented("tasks come several at a time"))
+    }
+
+    async fn launch_multi_task(
+        &self,
+        mut request: Request<LaunchMultiTaskParams>,
+    ) -> Answer<LaunchMultiTaskResult> {
+        for task in &mut request.get_mut().multi_tasks {
+            check(&task.job_id)?;
+            task.props.extend_from_slice(&self.added);
+        }
+        self.inner.clone().launch_multi_task(request).await
+    }
+
+    async fn stop_executor(
+        &self,
+        request: Request<StopExecutorParams>,
+    ) -> Answer<StopExecutorResult> {
+        self.inner.clone().stop_executor(request).await
+    }
+
+    async fn cancel_tasks(&self, request: Request<CancelTasksParams>) -> Answer<CancelTasksResult> {
+        self.inner.clone().cancel_tasks(request).await
+    }
+
+    async fn remove_job_data(
+        &self,
+        request: Request<RemoveJobDataParams>,
+    ) -> Answer<RemoveJobDataResult> {
+        check(&request.get_ref().job_id)?;
+        self.inner.clone().remove_job_data(request).await
+    }
+}
