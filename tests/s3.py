@@ -43,15 +43,15 @@ def said(command, ran):
 
 
 class Server:
-    """LocalStack with S3 and nothing else."""
+    """LocalStack with S3 and nothing else, on loopback, or on another host that commands with `within` before them run on."""
 
-    def __init__(self, venv, work):
+    def __init__(self, venv, work, host="127.0.0.1", within=()):
         self.bin = venv / "bin"
-        self.work = work
+        self.work, self.within = work, within
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+            self.place = f"{host}:{free.getsockname()[1]}"
+        self.url = f"http://{self.place}"
         self.log = work / "server.log"
         self.process = None
 
@@ -66,8 +66,8 @@ class Server:
             "LOCALSTACK_VOLUME_DIR": str(root / "volume"),
             # Where it is in a container it would write to /var/lib.
             "OVERRIDE_IN_DOCKER": "0",
-            "GATEWAY_LISTEN": f"127.0.0.1:{self.port}",
-            "LOCALSTACK_HOST": f"127.0.0.1:{self.port}",
+            "GATEWAY_LISTEN": self.place,
+            "LOCALSTACK_HOST": self.place,
             "SERVICES": "s3",
             "STRICT_SERVICE_LOADING": "1",
             "EAGER_SERVICE_LOADING": "1",
@@ -76,7 +76,7 @@ class Server:
             "DISABLE_EVENTS": "1",
             "DNS_ADDRESS": "0",
         }
-        command = [self.bin / "python", "-m", "localstack.runtime.main"]
+        command = [*self.within, self.bin / "python", "-m", "localstack.runtime.main"]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command, env=env, cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -133,7 +133,7 @@ class Server:
             secret_key=KEYS["AWS_SECRET_ACCESS_KEY"],
             region=KEYS["AWS_REGION"],
             scheme="http",
-            endpoint_override=f"127.0.0.1:{self.port}",
+            endpoint_override=self.place,
         )
 
 
