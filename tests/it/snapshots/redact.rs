@@ -34,9 +34,19 @@ const PATTERNS: &[(&str, &str)] = &[
         r#""$1":$2"<size>""#,
     ),
     (r"\(\d+ bytes\)", "(<size>)"),
-    (r"\b\d+ s (?:ahead|behind)", "<time> ahead or behind"),
+    (r"\b\d+ s (?:ahead of|behind)", "<time> beside"),
+    // What doctor finds of the machine, and not of the place.
+    (
+        r"(?m)^[a-z]+ +(clock|open files): .*(?:\n +fix: .*)?$",
+        "<level>  $1: <as it is on the machine>",
+    ),
+    (
+        r#""name": "(clock|open files)",\n *"level": .*\n *"found": .*\n *"mend": .*"#,
+        "\"name\": \"$1\", <as it is on the machine>",
+    ),
+    (r"(?m)^(\d+ problems?), \d+ warnings?$", "$1, <n> warnings"),
     // The beginning of a sha256, in tables.
-    (r"\b[0-9a-f]{12}\b", "<sha256>"),
+    (r"(?m)(\(sha256 |  )[0-9a-f]{12}(,|\)|$)", "$1<sha256>$2"),
     // A file of taken rows is named by their hash.
     (r"_[0-9a-f]{16}\.parquet", "_<hash>.parquet"),
     // What the metrics tell of sizes and times.
@@ -57,7 +67,6 @@ const PATTERNS: &[(&str, &str)] = &[
         r"\b(on DataFusion|parquet-rs version) [\d.]+",
         "$1 <version>",
     ),
-    (r"\bat most \d+", "at most <n>"),
     (r"\bqlc ([a-z]+) on \S+ ended", "qlc $1 on <host> ended"),
     (
         r#""(pid|host|cores)":(\s?)(?:\d+|"[^"]*")"#,

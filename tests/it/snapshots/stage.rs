@@ -252,7 +252,7 @@ impl Stage {
     }
 
     fn typed(&self, line: &str) -> String {
-        let mut text = format!("$ qlc {line}");
+        let mut text = format!("$ qlc {line}").trim_end().to_owned();
         for word in &self.more {
             let _ = write!(text, " {word}");
         }
