@@ -210,7 +210,7 @@ fn every_command_is_shown_going_well_and_failing_and_in_each_form() {
             }) || (command == "query");
             let shows = |scene: &&Scene| scene.line.ends_with(&format!("--format {form}"));
             let wanted = form == "json" || command == "query";
-            if offers && wanted && !of_it.iter().any(|scene| shows(&scene)) {
+            if offers && wanted && !of_it.iter().any(shows) {
                 lacking.push(format!("{command}: --format {form}"));
             }
         }

@@ -321,16 +321,16 @@ struct Running {
 
 impl Running {
     fn of(mut child: Child) -> Self {
-        fn reader(mut from: impl Read + Send + 'static) -> Option<JoinHandle<String>> {
-            Some(std::thread::spawn(move || {
+        fn reader(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+            std::thread::spawn(move || {
                 let mut bytes = Vec::new();
                 let _ = from.read_to_end(&mut bytes).unwrap();
                 String::from_utf8(bytes).unwrap()
-            }))
+            })
         }
         let readers = [
-            reader(child.stdout.take().unwrap()),
-            reader(child.stderr.take().unwrap()),
+            Some(reader(child.stdout.take().unwrap())),
+            Some(reader(child.stderr.take().unwrap())),
         ];
         Self { child, readers }
     }
