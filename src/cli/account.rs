@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::show::Checked;
+use super::show::{Checked, count};
 use crate::{
     clean::{Left, Swept},
     compact::{Outcome, RunSummary, Status},
@@ -107,7 +107,8 @@ impl Account {
         if let Some(first) = input.ignored.first() {
             let (number, Ignored { file, reason }) = (input.ignored.len(), first);
             sums.errors.push(format!(
-                "{number} files of the spool ignored, such as {file}: {reason}"
+                "{} of the spool ignored, such as {file}: {reason}",
+                count(number, "file")
             ));
         }
     }

@@ -107,7 +107,7 @@ fn run(typed: &args::Typed, console: &Console, account: &Account, give_back: fn(
 /// What clap ends by itself: help and version on stdout, a usage error in one line on stderr.
 fn not_run(error: &clap::Error, line: &[OsString]) -> Exit {
     use clap::error::ErrorKind::{
-        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
+        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion, MissingSubcommand,
     };
     let console = Console::new(true, false);
     match error.kind() {
@@ -120,14 +120,13 @@ fn not_run(error: &clap::Error, line: &[OsString]) -> Exit {
             // A reader that has gone needs no help.
             _ => Exit::Done,
         },
+        // The second, where a variable such as QLC_SPOOL gives an argument.
+        DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand if line.len() < 2 => {
+            console.line(args::FIRST_SCREEN);
+            Exit::Usage
+        }
         DisplayHelpOnMissingArgumentOrSubcommand => {
-            let alone = line.len() < 2;
-            let help = if alone {
-                args::FIRST_SCREEN.to_owned()
-            } else {
-                error.render().to_string()
-            };
-            console.line(help.trim_end());
+            console.line(error.render().to_string().trim_end());
             Exit::Usage
         }
         _ => {

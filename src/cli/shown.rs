@@ -215,7 +215,8 @@ fn masked(text: &str) -> String {
     if url.query().is_some() {
         url.set_query(Some("***"));
     }
-    url.to_string()
+    // What stands for symbol and day in a URL of `[reconcile]` stays readable.
+    url.to_string().replace("%7B", "{").replace("%7D", "}")
 }
 
 /// The host of a webhook: whoever knows the rest may post there.
@@ -238,6 +239,7 @@ mod tests {
         check("http://127.0.0.1:9091", "http://127.0.0.1:9091");
         check("https://me:pass@host/x?token=1", "https://***@host/x?***");
         check("https://:pass@host/x", "https://***@host/x");
+        check("https://me:pass@host/{SYMBOL}.zip", "https://***@host/{SYMBOL}.zip");
         assert_eq!(
             host_only("https://me:pass@hooks.example.org:8443/T1/B2?x=3"),
             "https://hooks.example.org:8443/***"

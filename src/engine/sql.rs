@@ -636,7 +636,8 @@ async fn check_tables(
         };
         if let Some(folder) = store.absent() {
             return Err(Error::usage(format!(
-                "{folder}: there is no such folder; name the {noun} with --{noun}"
+                "{folder}: there is no such folder; name the {noun} with --{noun} or QLC_{}",
+                noun.to_uppercase()
             )));
         }
         check_name(&reference, noun, &tables.names(side).await?)?;

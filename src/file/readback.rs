@@ -521,7 +521,10 @@ impl Part {
             example = example.or(Some(value));
         }
         self.other_day
-            .found(wrong, || format!("ts_event {:?}", example.flatten()));
+            .found(wrong, || match example.flatten() {
+                Some(value) => format!("ts_event {value}"),
+                None => "no ts_event".to_owned(),
+            });
     }
 
     fn names(&mut self, batch: &RecordBatch, partition: &Partition) {

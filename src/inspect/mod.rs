@@ -6,6 +6,7 @@
 
 mod place;
 
+use parquet::basic::LogicalType;
 use serde::Serialize;
 
 use crate::{
@@ -207,7 +208,7 @@ fn columns(claims: &Claims) -> Vec<Column> {
             let chunk = group.and_then(|g| g.columns().get(index));
             let logical = column
                 .logical_type_ref()
-                .map(|l| format!(" ({l:?})"))
+                .map(|logical| format!(" ({})", annotation(logical)))
                 .unwrap_or_default();
             let codec = chunk
                 .map(|c| format!("{:?}", c.compression()))
@@ -224,6 +225,15 @@ fn columns(claims: &Claims) -> Vec<Column> {
             }
         })
         .collect()
+}
+
+/// What a column's integers, texts or times stand for, in one word where there is one.
+fn annotation(logical: &LogicalType) -> String {
+    match logical {
+        LogicalType::Integer(int) if int.is_signed => format!("Int{}", int.bit_width),
+        LogicalType::Integer(int) => format!("UInt{}", int.bit_width),
+        other => format!("{other:?}"),
+    }
 }
 
 fn unit(span: Span) -> Option<String> {

@@ -160,7 +160,7 @@ async fn apply(
         size: object.size,
         modified_us: object.modified_us,
         why: format!(
-            "a record of the collector, older than {keep} days, and no file of its day is in the spool"
+            "a record of the collector, beyond --keep-records {keep}, and no file of its day is in the spool"
         ),
         decided_at: place.time.to_owned(),
         qlc_version: env!("CARGO_PKG_VERSION").to_owned(),

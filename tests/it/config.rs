@@ -77,7 +77,7 @@ fn flags_beat_the_environment_and_the_environment_beats_the_file() {
     check("reconcile.binance", "-", "default");
     check(
         "reconcile.bybit",
-        "https://***@host/%7BSYMBOL%7D?***",
+        "https://***@host/{SYMBOL}?***",
         &line(12),
     );
     check("reconcile.okx", "https://a/{DD},https://b/{DD}", &line(13));

@@ -75,6 +75,7 @@ mod runs;
 mod s3;
 mod salvage;
 mod smoke;
+mod snapshots;
 mod spools;
 mod status;
 mod stopping;

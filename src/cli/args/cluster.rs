@@ -118,7 +118,8 @@ pub(crate) struct SchedulerTyped {
 #[command(after_help = "\
 Examples:
   qlc cluster executor
-  qlc cluster executor --scheduler-host scheduler.internal --bind-host 0.0.0.0 --vcores 8 --memory-pool-size 24GB
+  qlc cluster executor --scheduler-host scheduler.internal --bind-host 0.0.0.0 \\
+    --vcores 8 --memory-pool-size 24GB
   qlc cluster executor --bind-port 50061 --bind-grpc-port 50062     a second one on a machine")]
 pub(crate) struct ExecutorTyped {
     /// The scheduler's host

@@ -147,7 +147,8 @@ pub(crate) struct Record {
 #[command(after_help = "\
 Examples:
   qlc replay okx.ndjson.zst --listen 127.0.0.1:9001 --speed max
-  qlc --spool ./spool collect --exchange okx --symbol btcusdt --endpoint okx.public=ws://127.0.0.1:9001/okx.public
+  qlc --spool ./spool collect --exchange okx --symbol btcusdt \\
+    --endpoint okx.public=ws://127.0.0.1:9001/okx.public
 
 Every connection gets the recording from its beginning. The path of the URL is the name of the endpoint.")]
 pub(crate) struct Replay {

@@ -15,7 +15,7 @@ Examples:
   qlc import                                an archive that another program made, in place
   qlc import --from /mnt/old-archive        copies what is right into the archive, byte for byte
   qlc import --from /mnt/old --rewrite --dry-run
-                                            what would be done with a whole old tree, raw and compacted
+                                            what would be done with a whole old tree
   qlc import --from /mnt/old --rewrite      takes all of it over, each row once
   qlc import --start 20260101 --end 20260131 --format json
 

@@ -238,7 +238,8 @@ impl Command {
 #[command(after_help = "\
 Examples:
   qlc inspect spool/exchange=binance/stream=bbo/symbol=btcusdt/2026-02-03_14-30-00.parquet
-  qlc inspect --format json s3://quantlab-compact/exchange=binance/stream=bbo/symbol=btcusdt/date=20260203/data.parquet")]
+  qlc inspect --format json \\
+    s3://quantlab-compact/exchange=binance/stream=bbo/symbol=btcusdt/date=20260203/data.parquet")]
 pub(crate) struct Inspect {
     /// Parquet files
     #[arg(required = true, value_name = "FILE|URL")]

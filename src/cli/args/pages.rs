@@ -67,10 +67,24 @@ fn hide_global(command: Command) -> Command {
 fn pointing(command: Command) -> Command {
     let after = command
         .get_after_help()
-        .map_or_else(String::new, |after| format!("{after}\n\n"));
+        .map_or_else(String::new, |after| {
+            format!("{}\n\n", unwrapped(&after.to_string()))
+        });
     command
         .after_help(format!("{after}{POINTER}"))
         .mut_subcommands(pointing)
+}
+
+/// Prose without the ends of its lines in the source, so that it is wrapped where the terminal ends.
+fn unwrapped(text: &str) -> String {
+    let paragraphs = text.split("\n\n").map(|paragraph| {
+        if paragraph.contains("\n  ") {
+            paragraph.to_owned()
+        } else {
+            paragraph.replace('\n', " ")
+        }
+    });
+    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 /// What `qlc --help` prints.

@@ -17,7 +17,8 @@ Examples:
   qlc prune --keep-days 7 --dry-run         what would be removed, and why the rest stays
   qlc prune --keep-days 7                   as a timer does it, after qlc compact
   qlc prune --keep-days 2 --exchange binance --stream bbo
-  qlc prune --keep-days 7 --keep-records 90 also removes old feed logs and quality windows of the collector
+  qlc prune --keep-days 7 --keep-records 90
+                                            old feed logs and quality windows of the collector too
 
 A file is removed only when every row of it was read back: from data.parquet of its days, whose sha256 is that of meta.json
 and receipt, or from QUARANTINE. A journal in _pruned/ of the archive lists what was removed.")]

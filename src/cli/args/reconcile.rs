@@ -37,7 +37,7 @@ pub(crate) struct Reconcile {
     #[arg(long, value_name = "FILE|D|URL")]
     pub(crate) with: Vec<String>,
     /// Fetch the files of URLs, and their CHECKSUM files, into this folder; what is there is not
-    /// fetched again unless its CHECKSUM has changed
+    /// fetched again unless its CHECKSUM says otherwise
     #[arg(long, value_name = "D")]
     pub(crate) download: Option<PathBuf>,
     /// The largest file that is fetched, as in 500MB or 4GB

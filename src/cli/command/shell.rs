@@ -23,7 +23,10 @@ pub(super) fn completions(shell: clap_complete::Shell, console: &Console) -> Res
 /// Prints the manual page of a command, in the form that `man` reads, or writes those of all
 /// commands into a folder.
 pub(super) fn man(typed: &Man, console: &Console) -> Result<Exit> {
-    let mut grammar = args::grammar().disable_help_subcommand(true);
+    // What the short help hides has a text in a manual.
+    let mut grammar = args::grammar()
+        .disable_help_subcommand(true)
+        .mut_args(|arg| arg.hide_short_help(false));
     grammar.build();
     if let Some(folder) = &typed.dir {
         write_pages(&grammar, folder)?;

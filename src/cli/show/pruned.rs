@@ -170,7 +170,7 @@ fn because(outcome: Outcome) -> &'static str {
         Outcome::Unknown => ": the store did not say; their rows are in the archive",
         Outcome::Young => ", because not all their days are old enough",
         Outcome::Quarantined => {
-            ", because they are whole in QUARANTINE, or were discarded from it; prune never removes these"
+            ": whole in QUARANTINE, or discarded from it; prune never removes such files"
         }
         Outcome::Waiting => ", because a compaction must run first",
         Outcome::Empty => ", because they have no rows, so that nothing can be proven",
