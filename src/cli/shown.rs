@@ -239,7 +239,10 @@ mod tests {
         check("http://127.0.0.1:9091", "http://127.0.0.1:9091");
         check("https://me:pass@host/x?token=1", "https://***@host/x?***");
         check("https://:pass@host/x", "https://***@host/x");
-        check("https://me:pass@host/{SYMBOL}.zip", "https://***@host/{SYMBOL}.zip");
+        check(
+            "https://me:pass@host/{SYMBOL}.zip",
+            "https://***@host/{SYMBOL}.zip",
+        );
         assert_eq!(
             host_only("https://me:pass@hooks.example.org:8443/T1/B2?x=3"),
             "https://hooks.example.org:8443/***"

@@ -520,11 +520,10 @@ impl Part {
             wrong += 1;
             example = example.or(Some(value));
         }
-        self.other_day
-            .found(wrong, || match example.flatten() {
-                Some(value) => format!("ts_event {value}"),
-                None => "no ts_event".to_owned(),
-            });
+        self.other_day.found(wrong, || match example.flatten() {
+            Some(value) => format!("ts_event {value}"),
+            None => "no ts_event".to_owned(),
+        });
     }
 
     fn names(&mut self, batch: &RecordBatch, partition: &Partition) {

@@ -32,9 +32,8 @@ pub(super) async fn apply(
     keep_days: u32,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<String>> {
-    let why = format!(
-        "beyond --keep-days {keep_days}, and every row was read back from the archive"
-    );
+    let why =
+        format!("beyond --keep-days {keep_days}, and every row was read back from the archive");
     let mut lines: Vec<Pruned> = planned
         .iter()
         .filter_map(|one| Some(line(one.proven.as_deref()?, &why, at.time)))

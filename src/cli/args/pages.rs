@@ -65,11 +65,9 @@ fn hide_global(command: Command) -> Command {
 }
 
 fn pointing(command: Command) -> Command {
-    let after = command
-        .get_after_help()
-        .map_or_else(String::new, |after| {
-            format!("{}\n\n", unwrapped(&after.to_string()))
-        });
+    let after = command.get_after_help().map_or_else(String::new, |after| {
+        format!("{}\n\n", unwrapped(&after.to_string()))
+    });
     command
         .after_help(format!("{after}{POINTER}"))
         .mut_subcommands(pointing)
