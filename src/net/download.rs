@@ -10,9 +10,9 @@ use std::{
 
 use ::http::{HeaderMap, Response, StatusCode, header};
 use axum::body::Body;
+use futures::StreamExt;
 use hyper::body::Incoming;
 use tokio::time::timeout;
-use tokio_stream::StreamExt;
 use url::Url;
 
 use super::{http, proxy::Proxies, refusal::asked_to_wait};
