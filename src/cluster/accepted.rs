@@ -17,6 +17,7 @@ use datafusion::{
     physical_plan::ExecutionPlan,
 };
 use object_store::{ObjectStore, path::Path};
+use tonic::Status;
 use url::Url;
 
 use super::task::Task;
@@ -125,11 +126,24 @@ pub(super) fn refused(what: &str) -> DataFusionError {
 }
 
 /// Whether the name of a job is one that Ballista gives: it becomes the name of a folder.
-pub(super) fn is_job(name: &str) -> bool {
+fn is_job(name: &str) -> bool {
     !name.is_empty()
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// Refuses what is asked about a job whose name Ballista does not give.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn check_job(name: &str) -> std::result::Result<(), Status> {
+    if is_job(name) {
+        return Ok(());
+    }
+    Err(Status::permission_denied(format!(
+        "refused: {name:?} is not the name of a job"
+    )))
 }
 
 /// Whether `inputs` are what an executor is given to write the results of: nodes that only compute,

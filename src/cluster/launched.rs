@@ -19,7 +19,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{accepted::is_job, peers::Peers};
+use super::{accepted::check_job, peers::Peers};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -92,15 +92,6 @@ impl Launched {
     }
 }
 
-fn check(job: &str) -> Result<(), Status> {
-    if is_job(job) {
-        return Ok(());
-    }
-    Err(Status::permission_denied(format!(
-        "refused: {job:?} is not the name of a job"
-    )))
-}
-
 #[async_trait]
 impl ExecutorGrpc for Launched {
     async fn launch_task(&self, _: Request<LaunchTaskParams>) -> Answer<LaunchTaskResult> {
@@ -112,7 +103,7 @@ impl ExecutorGrpc for Launched {
         mut request: Request<LaunchMultiTaskParams>,
     ) -> Answer<LaunchMultiTaskResult> {
         for task in &mut request.get_mut().multi_tasks {
-            check(&task.job_id)?;
+            check_job(&task.job_id)?;
             task.props.extend_from_slice(&self.added);
         }
         self.inner.clone().launch_multi_task(request).await
@@ -133,7 +124,7 @@ impl ExecutorGrpc for Launched {
         &self,
         request: Request<RemoveJobDataParams>,
     ) -> Answer<RemoveJobDataResult> {
-        check(&request.get_ref().job_id)?;
+        check_job(&request.get_ref().job_id)?;
         self.inner.clone().remove_job_data(request).await
     }
 }

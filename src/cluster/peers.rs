@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     fmt, io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -35,7 +35,10 @@ use tokio_rustls::{
 };
 use tonic::transport::Endpoint;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    net::is_loopback,
+};
 
 /// The name that the certificates of a cluster are made out to.
 const NAME: &str = "qlc-cluster";
@@ -124,10 +127,7 @@ impl Peers {
     /// # Errors
     /// When it is not of this machine, and nobody has a certificate.
     pub(super) fn check(&self, host: &str) -> Result<()> {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let is_here =
-            host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if is_here || self.0.is_some() {
+        if self.0.is_some() || is_loopback(host) {
             return Ok(());
         }
         Err(Error::usage(format!(
@@ -353,12 +353,12 @@ async fn accept(
                 Some(acceptor) => match timeout(KNOWN_WITHIN, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => Box::new(stream),
                     Ok(Err(error)) if speaks_no_tls(&error) => {
-                        return tracing::debug!(%from, %error, "refused: speaks no TLS");
+                        return tracing::debug!(%from, %error, "refused: no TLS");
                     }
                     Ok(Err(error)) => {
-                        return tracing::warn!(%from, %error, "refused: who it is, is not known");
+                        return tracing::warn!(%from, %error, "refused: no certificate that the authority of this cluster signed");
                     }
-                    Err(_) => return tracing::warn!(%from, "refused: shows no certificate"),
+                    Err(_) => return tracing::warn!(%from, "refused: no certificate in time"),
                 },
             };
             let _ = sender.send((known, from)).await;

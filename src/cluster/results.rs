@@ -13,7 +13,7 @@ use ballista_executor::flight_service::BallistaFlightService;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::accepted::is_job;
+use super::accepted::check_job;
 
 type Answer<T> = Result<Response<T>, Status>;
 type Rows<T> = BoxStream<'static, Result<T, Status>>;
@@ -32,13 +32,7 @@ impl Results {
 fn check(ticket: &[u8]) -> Result<(), Status> {
     let Fetch::FetchPartition { job_id, .. } =
         decode_protobuf(ticket).map_err(|e| Status::invalid_argument(e.to_string()))?;
-    if is_job(job_id.as_str()) {
-        return Ok(());
-    }
-    let job = job_id.as_str();
-    Err(Status::permission_denied(format!(
-        "refused: {job:?} is not the name of a job"
-    )))
+    check_job(job_id.as_str())
 }
 
 fn unanswered<T>() -> Answer<T> {

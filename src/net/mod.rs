@@ -19,6 +19,6 @@ pub use catalogue::{Catalogue, NoList, Read, list};
 pub use dials::Dials;
 pub use download::{Attempted, download};
 pub use http::{Answer, get};
-pub use proxy::Proxies;
+pub use proxy::{Proxies, is_loopback};
 pub use refusal::asked_to_wait;
 pub use socket::{Socket, open};

@@ -47,6 +47,14 @@ enum Kind {
     Socks5,
 }
 
+/// Whether a host, as a URL or an option names it, is this machine by its loopback.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 impl Proxies {
     /// Proxies as the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` name them;
     /// empty ones say nothing.
@@ -77,8 +85,6 @@ impl Proxies {
     /// The proxy for a host. This machine is always reached without one.
     fn for_host<'a>(&'a self, host: &str, secure: bool) -> Option<&'a Proxy> {
         let host = host.trim_matches(['[', ']']).to_lowercase();
-        let is_here =
-            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let is_except = |except: &String| {
             *except == "*"
                 || host == *except
@@ -86,7 +92,7 @@ impl Proxies {
                     .strip_suffix(except.as_str())
                     .is_some_and(|rest| rest.ends_with('.'))
         };
-        if is_here || self.except.iter().any(is_except) {
+        if is_loopback(&host) || self.except.iter().any(is_except) {
             return None;
         }
         if secure {

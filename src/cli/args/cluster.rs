@@ -22,6 +22,13 @@ pub(crate) struct OnCluster {
     pub(crate) certificate: ClusterCertificate,
 }
 
+impl OnCluster {
+    /// The cluster that is named, if one is.
+    pub(crate) fn named(&self) -> Option<NamedCluster<'_>> {
+        Some((self.cluster.as_deref()?, &self.certificate))
+    }
+}
+
 /// A cluster that is named: its address, and how its processes know each other.
 pub(crate) type NamedCluster<'a> = (&'a str, &'a ClusterCertificate);
 

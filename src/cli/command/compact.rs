@@ -44,11 +44,7 @@ pub(super) async fn run(
     if typed.dry_run {
         return dry_run(&spool, &archive, &options, typed, console, signals).await;
     }
-    let on = typed
-        .on
-        .cluster
-        .as_deref()
-        .map(|url| (url, &typed.on.certificate));
+    let on = typed.on.named();
     let summary = watched(
         &spool,
         &archive,

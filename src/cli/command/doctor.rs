@@ -33,12 +33,10 @@ pub(super) async fn run(
             "correct the setting; qlc config show prints the effective settings",
         )],
         Ok(settings) => {
-            let executors = match &typed.on.cluster {
-                Some(url) => {
+            let executors = match typed.on.named() {
+                Some(on) => {
                     signals
-                        .or_stop(async {
-                            Ok(cluster::checks((url, &typed.on.certificate), &settings).await)
-                        })
+                        .or_stop(async { Ok(cluster::checks(on, &settings).await) })
                         .await?
                 }
                 None => Vec::new(),

@@ -74,9 +74,9 @@ async fn remote(
     spool: &Store,
     archive: &Store,
 ) -> Result<Option<Remote>> {
-    match &typed.on.cluster {
+    match typed.on.named() {
         None => Ok(None),
-        Some(url) => cluster::remote((url, &typed.on.certificate), spool, archive, settings)
+        Some(on) => cluster::remote(on, spool, archive, settings)
             .await
             .map(Some),
     }
