@@ -137,7 +137,6 @@ class Cluster:
         """Waits until those are the executors that the client is told of."""
         began = time.monotonic()
         while True:
-            self.restart()
             doctor = self.client("none", "doctor")
             told = doctor.end(0, 1, 2)
             if all((f"{ip}:{EXECUTOR_PORT}: qlc" in told) == (name in names) for name, ip in ADDRESSES.items()):
@@ -145,13 +144,6 @@ class Cluster:
             logs = "\n".join(f"{name}: {service.said()[-1000:]}" for name, service in self.services.items())
             check(time.monotonic() - began < DEADLINE, f"the executors are not {names}:\n{told}{doctor.said()}{logs}")
             time.sleep(0.5)
-
-    def restart(self):
-        """What the unit of an executor does: the scheduler tells one to end that it does not hear of, and it obeys once it can."""
-        for name in EXECUTORS:
-            service = self.services.get(name)
-            if service and service.child.poll() == 0:
-                self.services[name] = self.executor(name, self.certificates.of(name))
 
     def all_live(self):
         dead = [f"{name}:\n{service.said()[-4000:]}" for name, service in self.services.items() if not service.lives()]

@@ -109,11 +109,11 @@ impl ExecutorGrpc for Launched {
         self.inner.clone().launch_multi_task(request).await
     }
 
-    async fn stop_executor(
-        &self,
-        request: Request<StopExecutorParams>,
-    ) -> Answer<StopExecutorResult> {
-        self.inner.clone().stop_executor(request).await
+    /// Nothing: the scheduler asks it of executors that it has not heard of for a while. Such a
+    /// request may be delivered when the executor is back, which its next heartbeat tells. Whoever
+    /// runs the process ends it.
+    async fn stop_executor(&self, _: Request<StopExecutorParams>) -> Answer<StopExecutorResult> {
+        Ok(Response::new(StopExecutorResult {}))
     }
 
     async fn cancel_tasks(&self, request: Request<CancelTasksParams>) -> Answer<CancelTasksResult> {

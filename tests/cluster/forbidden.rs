@@ -10,8 +10,8 @@ use ballista_core::{
         BallistaPhysicalExtensionCodec,
         protobuf::{
             ExecuteQueryParams, LaunchMultiTaskParams, MultiTaskDefinition, RemoveJobDataParams,
-            TaskId, execute_query_params::Query, executor_grpc_client::ExecutorGrpcClient,
-            scheduler_grpc_client::SchedulerGrpcClient,
+            StopExecutorParams, TaskId, execute_query_params::Query,
+            executor_grpc_client::ExecutorGrpcClient, scheduler_grpc_client::SchedulerGrpcClient,
         },
         scheduler::{PartitionId, ShuffleLayout},
     },
@@ -26,7 +26,7 @@ use futures::TryStreamExt;
 use tempfile::TempDir;
 
 use crate::{
-    processes::{Cluster, Kind},
+    processes::{Cluster, Kind, get},
     same::{fleet, objects},
     support::{archive::listing, run::Place},
 };
@@ -278,6 +278,32 @@ async fn a_task_is_executed_only_if_it_came_in_by_the_port_of_the_cluster() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     assert!(!has_results("passed-by"), "{:?}", listing(&spill));
+}
+
+#[tokio::test]
+async fn an_executor_that_is_told_to_stop_goes_on() {
+    let place = Place::new();
+    fleet(&place, 2, 1, 50);
+    let mut cluster = Cluster::without_executors();
+    let executor = cluster.join(&place, Kind::default());
+    let known = get(cluster.port, "/qlc/executors").unwrap();
+    let known: serde_json::Value = serde_json::from_str(&known).unwrap();
+    let id = known[0]["id"].as_str().unwrap().to_owned();
+    let mut client = ExecutorGrpcClient::connect(format!("http://{executor}"))
+        .await
+        .unwrap();
+    let asked = StopExecutorParams {
+        executor_id: id.clone(),
+        reason: "it was not heard of".to_owned(),
+        force: true,
+    };
+    let _ = client.stop_executor(asked).await.unwrap();
+    // One that obeyed would take nothing more.
+    let url = cluster.url();
+    let _ = place.compact(&["--cluster", &url]).ended(0);
+    place.verify();
+    let known = get(cluster.port, "/qlc/executors").unwrap();
+    assert!(known.contains(&id), "{known}");
 }
 
 #[tokio::test]
