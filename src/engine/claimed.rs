@@ -19,7 +19,7 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{LexOrdering, PhysicalExpr},
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+        DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
         execution_plan::{CardinalityEffect, apply_expression_roots},
         filter_pushdown::{
             ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
@@ -69,16 +69,28 @@ impl Held {
     /// `scan`, held against what it claims, if it claims anything.
     #[must_use]
     pub fn over(scan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        let properties = Arc::clone(scan.properties());
-        let orders = properties.equivalence_properties().oeq_class().to_vec();
+        let orders = scan.equivalence_properties().oeq_class().to_vec();
         if orders.is_empty() {
             scan
         } else {
-            Arc::new(Self {
-                scan,
-                orders,
-                properties,
-            })
+            Arc::new(Self::new(scan, orders))
+        }
+    }
+
+    /// `scan`, whose rows come in `order` although it does not claim that.
+    #[must_use]
+    pub fn in_order(scan: Arc<dyn ExecutionPlan>, order: LexOrdering) -> Arc<dyn ExecutionPlan> {
+        Arc::new(Self::new(scan, vec![order]))
+    }
+
+    fn new(scan: Arc<dyn ExecutionPlan>, orders: Vec<LexOrdering>) -> Self {
+        let mut equivalence = scan.equivalence_properties().clone();
+        equivalence.add_orderings(orders.iter().cloned());
+        let properties = PlanProperties::clone(scan.properties()).with_eq_properties(equivalence);
+        Self {
+            scan,
+            orders,
+            properties: Arc::new(properties),
         }
     }
 
@@ -88,13 +100,8 @@ impl Held {
                 "claims are held of other columns".to_owned(),
             ));
         }
-        let properties = Arc::clone(scan.properties());
         // What was claimed once may have been counted on since.
-        Ok(Self {
-            scan,
-            properties,
-            orders: self.orders.clone(),
-        })
+        Ok(Self::new(scan, self.orders.clone()))
     }
 }
 
@@ -244,7 +251,11 @@ impl Claim {
             })
             .collect::<DfResult<Vec<_>>>()?;
         let mut columns = columns.iter().map(AsArray::as_primitive::<Int64Type>);
-        let (ts, seq, sub_seq) = (columns.next(), columns.next(), columns.next());
+        // Rows of version 1 have no sub_seq: all are null.
+        let (ts, seq) = (columns.next(), columns.next());
+        let sub_seq = columns
+            .next()
+            .filter(|column| column.null_count() < column.len());
         if ts.is_some_and(|ts| ts.null_count() > 0) {
             return Err(OutOfOrder::error());
         }

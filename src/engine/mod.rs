@@ -84,6 +84,7 @@ pub mod claimed;
 pub mod collectors;
 mod conflicts;
 pub mod error;
+mod file_rows;
 pub mod functions;
 pub mod job;
 pub mod layout;

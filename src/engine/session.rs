@@ -16,12 +16,13 @@ use datafusion::{
         disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode},
         memory_pool::{FairSpillPool, TrackConsumersPool},
         runtime_env::RuntimeEnvBuilder,
+        session_state::SessionStateBuilder,
         spill_file::{SpillFile, TempFileFactory},
     },
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::error::from_datafusion;
+use super::{error::from_datafusion, file_rows::FileRowOrder};
 use crate::{error::Result, storage::scratch::Scratch};
 
 /// The catalog of all sessions.
@@ -135,7 +136,13 @@ fn with_spill(
     // matching rows.
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;
-    Ok(SessionContext::new_with_config_rt(config, runtime))
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(FileRowOrder))
+        .build();
+    Ok(SessionContext::new_with_state(state))
 }
 
 /// Lets the scans of `session` skip nothing by statistics: for those that are carried out where
@@ -166,18 +173,32 @@ pub fn narrow(session: &SessionContext, rows: usize) -> bool {
     narrower
 }
 
-/// Whether the scans of `session` claim the order that receipts vouch for, from now on, so that its
-/// plans count on it. They do not before they are told to.
+/// What the plans of a session count on, to save sorts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountsOn {
+    /// No order.
+    Nothing,
+    /// The order that receipts vouch for, which scans claim.
+    Receipts,
+    /// Files that are read one after the other ([`FileRowOrder`]).
+    FileRows,
+}
+
+/// Says what the plans of `session` count on from now on. They count on nothing before.
 ///
-/// Such plans have one partition: several that are kept in order are merged somewhere, and where
-/// each has another stretch of time, all but the first wait in memory or on disk. Otherwise plans
-/// have `partitions`.
-pub fn claim(session: &SessionContext, whether: bool, partitions: usize) {
+/// A plan that counts on an order has one partition: several that are kept in order are merged
+/// somewhere, and where each has another stretch of time, all but the first wait in memory or on
+/// disk. Otherwise plans have `partitions`.
+pub fn count_on(session: &SessionContext, on: CountsOn, partitions: usize) {
     let state = session.state_ref();
     let mut state = state.write();
     let options = state.config_mut().options_mut();
-    options.optimizer.prefer_existing_sort = whether;
-    options.execution.target_partitions = if whether { 1 } else { partitions };
+    options.optimizer.prefer_existing_sort = on == CountsOn::Receipts;
+    options.execution.target_partitions = if on == CountsOn::Nothing {
+        partitions
+    } else {
+        1
+    };
 }
 
 /// Whether the scans of a session with these options claim the order that is vouched for.

@@ -36,11 +36,12 @@ use datafusion::{
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 
 use super::{
-    claimed::OutOfOrder,
+    claimed::{Held, OutOfOrder},
     error::{causes, from_datafusion},
     literals,
     session::{
-        CATALOG, DEFAULT_SCHEMA, claim, narrow, session_that_may_spill, trust_no_statistics,
+        CATALOG, CountsOn, DEFAULT_SCHEMA, count_on, narrow, session_that_may_spill,
+        trust_no_statistics,
     },
     tables::{self, Learned, LeftOut, Side, Tables},
 };
@@ -173,7 +174,7 @@ impl Rows {
                     }) = self.again.take()
                         && begins_anew(&error)
                     {
-                        claim(&session, false, threads);
+                        count_on(&session, CountsOn::Nothing, threads);
                         let plan = physical(&session, plan)
                             .await
                             .map_err(|e| from_datafusion(e, QUERY))?;
@@ -306,7 +307,7 @@ struct Planning<'a> {
 struct PlannedStatement {
     plan: LogicalPlan,
     physical: Arc<dyn ExecutionPlan>,
-    /// Whether the plan counts on the archive's order.
+    /// Whether the plan counts on an order of rows.
     counts: bool,
 }
 
@@ -373,7 +374,7 @@ async fn look_at_all(tables: &Tables, named: &[(Side, String)]) -> Result<()> {
     Ok(())
 }
 
-/// How `plan` is carried out here, and whether that counts on the archive's order: where it saves a
+/// How `plan` is carried out here, and whether that counts on an order of rows: where it saves a
 /// sort. Elsewhere that costs more than it gives, as groups are made in order then, and by one
 /// thread.
 async fn planned(
@@ -386,23 +387,28 @@ async fn planned(
         let (_, counts) = Box::pin(planned(session, &explain.plan, threads)).await?;
         return Ok((physical(session, plan.clone()).await?, counts));
     }
-    claim(session, false, threads);
+    count_on(session, CountsOn::Nothing, threads);
     let sorted = physical(session, plan.clone()).await?;
-    let most = sorts(&sorted)?;
+    let most = number_of::<SortExec>(&sorted)?;
     if most == 0 {
         return Ok((sorted, false));
     }
-    claim(session, true, threads);
-    let claimed = physical(session, plan.clone()).await?;
-    let counts = sorts(&claimed)? < most;
-    claim(session, counts, threads);
-    Ok((if counts { claimed } else { sorted }, counts))
+    for order in [CountsOn::Receipts, CountsOn::FileRows] {
+        count_on(session, order, threads);
+        let ordered = physical(session, plan.clone()).await?;
+        if number_of::<SortExec>(&ordered)? < most && number_of::<Held>(&ordered)? > 0 {
+            return Ok((ordered, true));
+        }
+    }
+    count_on(session, CountsOn::Nothing, threads);
+    Ok((sorted, false))
 }
 
-fn sorts(plan: &Arc<dyn ExecutionPlan>) -> DfResult<usize> {
+/// How many operators of this type a plan has.
+fn number_of<T: ExecutionPlan>(plan: &Arc<dyn ExecutionPlan>) -> DfResult<usize> {
     let mut number = 0;
     let _ = plan.apply(|node| {
-        number += usize::from(node.downcast_ref::<SortExec>().is_some());
+        number += usize::from(node.downcast_ref::<T>().is_some());
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(number)

@@ -631,9 +631,7 @@ impl TableProvider for PartitionedTable {
         } else {
             Vec::new()
         };
-        if !orders.is_empty() {
-            files.sort_by(|a, b| (&a.series, a.date).cmp(&(&b.series, b.date)));
-        }
+        files.sort_by(|a, b| (&a.series, a.date).cmp(&(&b.series, b.date)));
         let spans = (!orders.is_empty()).then(|| self.spans());
         let partitioned = files.into_iter().map(|file| {
             let part =

@@ -436,6 +436,59 @@ async fn rows_that_are_not_in_the_order_that_is_vouched_for_are_found_out() {
 }
 
 #[tokio::test]
+async fn rows_are_read_in_the_order_of_their_files_without_a_sort() {
+    // Nothing vouches for these rows, and they are not in order.
+    let stores = two_days(&[DAY + 1, DAY, DAY + 2]);
+    let sql = |order: &str, limit: &str| {
+        format!(
+            "SELECT date, row, lag(ts_event) OVER w - 1770076800000000000 FROM \
+             (SELECT *, file_row_index() AS row FROM bbo) \
+             WINDOW w AS (PARTITION BY exchange, stream, symbol, date ORDER BY row{order}) \
+             ORDER BY exchange, stream, symbol, date, row{order}{limit}"
+        )
+    };
+    let plan = async |sql: &str| stores.lines(&format!("EXPLAIN {sql}")).await.join("\n");
+    let ascending = plan(&sql("", "")).await;
+    assert!(
+        !ascending.contains("SortExec") && ascending.contains("HoldClaims"),
+        "{ascending}"
+    );
+    let expected = [
+        "20260203,0,",
+        "20260203,1,1",
+        "20260203,2,0",
+        "20260204,0,",
+        "20260204,1,86400000000000",
+    ];
+    assert_eq!(stores.lines(&sql("", "")).await, expected);
+    assert_eq!(stores.lines(&sql("", " LIMIT 2")).await, expected[..2]);
+    // Of one file only the numbers of its rows are asked for.
+    let one = sql("", "").replace("FROM bbo", "FROM bbo WHERE date = '20260203'");
+    assert!(!plan(&one).await.contains("SortExec"));
+    assert_eq!(stores.lines(&one).await, expected[..3]);
+    // What is not how files are read is sorted.
+    let descending = plan(&sql(" DESC", "")).await;
+    assert!(descending.contains("SortExec"), "{descending}");
+    assert_eq!(
+        stores.lines(&sql(" DESC", "")).await[0],
+        "20260203,2,",
+        "the last row of the first day has none before it"
+    );
+    let by_row = "SELECT file_row_index() AS row, date FROM bbo ORDER BY row, date";
+    assert!(plan(by_row).await.contains("SortExec"));
+    assert_eq!(
+        stores.lines(by_row).await,
+        [
+            "0,20260203",
+            "0,20260204",
+            "1,20260203",
+            "1,20260204",
+            "2,20260203"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_merge_that_does_not_fit_in_memory_is_a_sort_after_all() {
     // Batches of four rows take as much memory as full ones, and a merge of two days holds very
     // many.

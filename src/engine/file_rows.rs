@@ -1,0 +1,122 @@
+//! Leaves out a sort of rows by their file and their number in it: that is how a scan reads them.
+//!
+//! A statement that compares each row of a file with the one before it asks for the rows in the
+//! order of `file_row_index()`, and DataFusion does not know that these numbers ascend. This rule
+//! does, for a scan that reads whole files, one after the other, in the order of their paths. It
+//! puts [`Held`] where the sort was, so that rows that come otherwise end the plan.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::{
+    common::{
+        Result as DfResult, ScalarValue,
+        config::ConfigOptions,
+        tree_node::{Transformed, TransformedResult, TreeNode},
+    },
+    datasource::{
+        listing::PartitionedFile,
+        physical_plan::{FileScanConfig, ParquetSource},
+        source::DataSourceExec,
+    },
+    physical_expr::expressions::{CastExpr, Column},
+    physical_optimizer::PhysicalOptimizerRule,
+    physical_plan::{ExecutionPlan, ExecutionPlanProperties, sorts::sort::SortExec},
+};
+
+use super::{claimed::Held, session};
+
+/// The rule.
+#[derive(Debug)]
+pub(super) struct FileRowOrder;
+
+impl PhysicalOptimizerRule for FileRowOrder {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        options: &ConfigOptions,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        if session::travels(options) {
+            return Ok(plan);
+        }
+        plan.transform_up(|node| {
+            let unsorted = node.downcast_ref::<SortExec>().and_then(without_sort);
+            Ok(unsorted.map_or_else(|| Transformed::no(node), Transformed::yes))
+        })
+        .data()
+    }
+
+    fn name(&self) -> &'static str {
+        "file_row_order"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// What gives the rows of `sort` in its order without sorting them, if anything does.
+fn without_sort(sort: &SortExec) -> Option<Arc<dyn ExecutionPlan>> {
+    let scan = sort.input();
+    let order = sort.expr();
+    let is_one_sequence =
+        sort.fetch().is_none() && scan.output_partitioning().partition_count() == 1;
+    let reads = scan
+        .downcast_ref::<DataSourceExec>()?
+        .data_source()
+        .downcast_ref::<FileScanConfig>()?;
+    let [files] = reads.file_groups.as_slice() else {
+        return None;
+    };
+    let _ = reads.file_source().downcast_ref::<ParquetSource>()?;
+    let columns = reads.file_source().table_schema();
+    let of_path = columns.table_partition_cols().len();
+    let of_files = columns.file_schema().fields().len();
+    let projection = reads.file_source().projection()?.as_ref();
+
+    // The columns of the table that the rows are sorted by.
+    let sorted_by = order
+        .iter()
+        .map(|by| {
+            let asked = by.expr.downcast_ref::<Column>()?;
+            let from = &projection.get(asked.index())?.expr;
+            let from = match from.downcast_ref::<CastExpr>() {
+                Some(cast) if *cast.cast_type() == DataType::Int64 => cast.expr(),
+                _ => from,
+            };
+            (!by.options.descending).then_some(from.downcast_ref::<Column>()?.index())
+        })
+        .collect::<Option<Vec<usize>>>()?;
+    let (number, path) = sorted_by.split_last()?;
+    // The only column that is neither of the files nor of their paths is that of row numbers.
+    let by_number = *number >= of_files + of_path && columns.virtual_columns().len() == 1;
+    let mut asked = path.iter().copied().peekable();
+    // Nobody asks for a column that is the same everywhere.
+    let by_path = (of_files..of_files + of_path)
+        .all(|at| asked.next_if_eq(&at).is_some() || same(files.files(), at - of_files));
+    (is_one_sequence && by_number && by_path && asked.next().is_none() && ascend(files.files()))
+        .then(|| Held::in_order(Arc::clone(scan), order.clone()))
+}
+
+/// Whether the path of each file has the same value at `place`.
+fn same(files: &[PartitionedFile], place: usize) -> bool {
+    let mut values = files.iter().map(|file| file.partition_values.get(place));
+    let first = values.next();
+    values.all(|value| Some(value) == first)
+}
+
+/// Whether these are whole files, each of another path than the one before it, and after it.
+fn ascend(files: &[PartitionedFile]) -> bool {
+    let is_whole = |file: &PartitionedFile| {
+        let size = i64::try_from(file.object_meta.size).unwrap_or(i64::MAX);
+        let range = file.range.as_ref();
+        range.is_none_or(|part| part.start == 0 && part.end >= size)
+    };
+    let before =
+        |a: &[ScalarValue], b: &[ScalarValue]| a.partial_cmp(b) == Some(std::cmp::Ordering::Less);
+    files.iter().all(is_whole)
+        && files
+            .iter()
+            .zip(files.iter().skip(1))
+            .all(|(a, b)| before(&a.partition_values, &b.partition_values))
+}
