@@ -142,8 +142,8 @@ async fn census(handle: &Handle) -> std::result::Result<Census, Problem> {
     Ok(found)
 }
 
-/// The day of all of these times, where the first and the last of them tell it: between two times of
-/// one unit lie only times of that unit.
+/// The day of all of these times, where the least and the greatest of them tell it: between two
+/// times of one unit lie only times of that unit.
 fn only_day(times: &Int64Array) -> Option<Date> {
     let (first, last) = (min(times)?, max(times)?);
     let unit =

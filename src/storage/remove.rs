@@ -56,9 +56,13 @@ async fn remove_unsynced(store: &Store, object: &Object) -> Result<Removal> {
 pub async fn remove_together(store: &Store, objects: &[&Object]) -> Vec<Result<Removal>> {
     let looks = objects.iter().map(|object| store.head(&object.key));
     let found = futures::future::join_all(looks).await;
-    let is_same = |(object, found): &(&&Object, &Result<Option<Object>>)| matches!(found, Ok(Some(found)) if found == **object);
-    let going = objects.iter().zip(&found).filter(is_same);
-    let mut deleted = delete(store, going.map(|(object, _)| *object).collect())
+    let looked = objects.iter().copied().zip(&found);
+    let going = looked.filter(|(object, found)| {
+        found
+            .as_ref()
+            .is_ok_and(|found| found.as_ref() == Some(*object))
+    });
+    let mut deleted = delete(store, going.map(|(object, _)| object).collect())
         .await
         .into_iter();
     let came = |(object, found): (&&Object, Result<Option<Object>>)| match found {
