@@ -16,8 +16,8 @@ use super::{
     state::{self, Depth, Inspection, Published, State, advice},
 };
 use crate::{
-    error::Result,
-    file::{census::census, fault::Problem, reader::Handle},
+    error::{Error, Kind, Result},
+    file::census::{self, FileRead},
     model::{
         meta::{self, Meta},
         partition::{Partition, Series},
@@ -122,7 +122,17 @@ impl Evidence {
         if let Some(known) = self.days.get(partition) {
             return Ok(known.clone());
         }
-        let found = witness(&self.archive, partition).await?;
+        // All of the data is hashed: on a thread of its own, so that whoever reads other files
+        // beside it is not held up.
+        let (archive, meant) = (self.archive.clone(), partition.clone());
+        let reading = tokio::spawn(async move { witness(&archive, &meant).await });
+        let found = reading.await.map_err(|lost| {
+            Error::caused(
+                Kind::Internal,
+                "a task that read a partition was lost",
+                lost,
+            )
+        })??;
         let _ = self.days.insert(partition.clone(), found.clone());
         Ok(found)
     }
@@ -171,20 +181,19 @@ impl Evidence {
         let Some(object) = self.archive.head(&key).await? else {
             return damaged("has gone".to_owned());
         };
-        let (sha256, _) = self.archive.sha256(&key).await?;
+        let FileRead { sha256, census } = census::read(&self.archive, &object).await?;
         if sha256 != entry.kept_sha256 {
             return damaged(format!(
                 "has sha256 {sha256}, error.json says {}",
                 entry.kept_sha256
             ));
         }
-        match census(&Handle::new(&self.archive, &object)).await {
+        match census {
             Ok(kept) if kept.all == expected => Ok(Ok(())),
             Ok(kept) => damaged(format!(
                 "holds {} rows with hash {}, not {} with {}",
                 kept.all.rows, kept.all.row_hash, expected.rows, expected.row_hash
             )),
-            Err(Problem::Storage(error)) => Err(error),
             Err(problem) => damaged(problem.to_string()),
         }
     }

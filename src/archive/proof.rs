@@ -9,9 +9,8 @@ use super::evidence::{Doubt, Evidence, Witness};
 use crate::{
     error::Result,
     file::{
-        census::{Census, census},
+        census::{self, Census, FileRead},
         fault::Problem,
-        reader::Handle,
     },
     model::{
         date::{Date, is_permitted},
@@ -107,26 +106,6 @@ pub enum ProofResult {
     Doubt(Doubt),
 }
 
-/// A file as it was read to be proven.
-#[derive(Debug)]
-pub struct SubjectRead {
-    /// Its rows and its sha256, or why it does not read.
-    found: std::result::Result<(Census, String), Problem>,
-}
-
-/// Reads `subject`, an object of `store`.
-///
-/// # Errors
-/// When the store does not answer.
-pub async fn read(store: &Store, subject: &Subject) -> Result<SubjectRead> {
-    let found = match census(&Handle::new(store, &subject.object)).await {
-        Ok(found) => Ok((found, store.sha256(&subject.object.key).await?.0)),
-        Err(Problem::Storage(error)) => return Err(error),
-        Err(problem) => Err(problem),
-    };
-    Ok(SubjectRead { found })
-}
-
 /// Looks for every row of `subject`, an object of `store`. Days from `young` on are not looked for.
 ///
 /// # Errors
@@ -137,7 +116,8 @@ pub async fn prove(
     evidence: &mut Evidence,
     young: Option<Date>,
 ) -> Result<ProofResult> {
-    prove_read(subject, read(store, subject).await?, evidence, young).await
+    let read = census::read(store, &subject.object).await?;
+    prove_read(subject, read, evidence, young).await
 }
 
 /// The same with a file that was read before.
@@ -146,11 +126,12 @@ pub async fn prove(
 /// When the archive does not answer.
 pub async fn prove_read(
     subject: &Subject,
-    read: SubjectRead,
+    read: FileRead,
     evidence: &mut Evidence,
     young: Option<Date>,
 ) -> Result<ProofResult> {
-    let (found, sha256) = match read.found {
+    let FileRead { sha256, census } = read;
+    let found = match census {
         Ok(found) => found,
         Err(problem) => {
             return Ok(ProofResult::Doubt(

@@ -39,7 +39,7 @@ const ROOM_BYTES: u32 = 48 << 20;
 static ROOM: Semaphore = Semaphore::const_new(ROOM_BYTES as usize);
 
 /// Waits until there is room to read a file; it is held as long as the permit.
-async fn room(claims: &Claims) -> Option<SemaphorePermit<'static>> {
+pub(super) async fn room(claims: &Claims) -> Option<SemaphorePermit<'static>> {
     let raw = claims.group_raw_bytes;
     let bytes =
         claims.group_bytes.min(WHOLE_REMOTE) + raw.min(PAGE_BYTES) + 2 * raw.min(BATCH_BYTES);

@@ -34,7 +34,7 @@ use super::{
     window::Window,
 };
 use crate::{
-    error::{Error, Kind},
+    error::{self, Error, Kind},
     model::quarantine::ErrorType,
     storage::{
         cached, scratch,
@@ -71,6 +71,8 @@ pub struct Handle {
     tag: Option<String>,
     /// Whether a receipt vouches for its bytes, or this run wrote them.
     vouched: bool,
+    /// All of its bytes, where they were fetched at once.
+    held: Option<Bytes>,
 }
 
 impl Handle {
@@ -85,6 +87,7 @@ impl Handle {
             size: object.size,
             tag: object.tag.clone(),
             vouched: false,
+            held: None,
         }
     }
 
@@ -110,7 +113,23 @@ impl Handle {
             size: file.size,
             tag,
             vouched: false,
+            held: None,
         }
+    }
+
+    /// All bytes of the very version that was listed, in one request, and the same handle, which
+    /// reads nothing but them from now on.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub(super) async fn held(self) -> error::Result<(Self, Bytes)> {
+        // No store answers a request for no bytes.
+        let bytes = match self.size {
+            0 => Bytes::new(),
+            size => self.fetch(0..size).await?,
+        };
+        let held = Some(bytes.clone());
+        Ok((Self { held, ..self }, bytes))
     }
 
     /// Where the object lies in the object store underneath.
@@ -149,7 +168,17 @@ impl Handle {
     ///
     /// # Errors
     /// When the object is out of reach, was replaced, or is shorter than it was.
-    pub async fn fetch(&self, range: Range<u64>) -> Result<Bytes, Problem> {
+    pub async fn fetch(&self, range: Range<u64>) -> error::Result<Bytes> {
+        if let Some(held) = &self.held {
+            let part = usize::try_from(range.start)
+                .ok()
+                .zip(usize::try_from(range.end).ok())
+                .filter(|(start, end)| start <= end && *end <= held.len());
+            let outside = || Error::new(Kind::Internal, "a range outside of a file is read");
+            return part
+                .map(|(start, end)| held.slice(start..end))
+                .ok_or_else(outside);
+        }
         if let (Some(path), Some(tag)) = (&self.local, &self.tag)
             && let Some(bytes) = cached::read(path, &range, tag)
         {
@@ -176,13 +205,13 @@ impl Handle {
         if bytes.len() as u64 == range.end - range.start {
             Ok(bytes)
         } else {
-            Err(Problem::Storage(Error::new(
+            Err(Error::new(
                 Kind::Io,
                 format!(
                     "{}: became shorter while it was read; run again",
                     self.shown
                 ),
-            )))
+            ))
         }
     }
 
@@ -263,7 +292,8 @@ impl Handle {
     pub(super) async fn window(&self, range: Range<u64>) -> Result<Window, Problem> {
         let (start, length) = (range.start, range.end - range.start);
         let wrong = |e| Problem::Storage(Error::io(format!("{}: cannot be read", self.shown), e));
-        if let Some(path) = self.local.as_ref().filter(|_| length > WHOLE_LOCAL) {
+        let in_pieces = length > WHOLE_LOCAL && self.held.is_none();
+        if let Some(path) = self.local.as_ref().filter(|_| in_pieces) {
             let window =
                 Window::on_disk(start, File::open(path).map_err(wrong)?, start, length, true);
             self.still_same(&window)?;

@@ -7,7 +7,7 @@
 use arrow::array::RecordBatch;
 
 use super::{
-    claims::Claims,
+    claims::{Claims, Constant},
     fault::Problem,
     reader::{Handle, Rows},
 };
@@ -121,7 +121,12 @@ impl RowTally {
         claims: &Claims,
         each: impl FnMut(&RecordBatch, &Self) -> Result<(), Problem>,
     ) -> Result<Self, Problem> {
-        let mut rows = handle.rows(claims, BATCH_ROWS, &[]).await?;
+        // What is said to be the same text in every row is compared once as a dictionary, whatever
+        // it turns out to be.
+        let is_text = |value: &Constant| matches!(value, Constant::Text(_));
+        let texts = claims.constants.iter().filter(|(_, value)| is_text(value));
+        let keyed: Vec<String> = texts.map(|(name, _)| name.clone()).collect();
+        let mut rows = handle.rows(claims, BATCH_ROWS, &keyed).await?;
         let mut all = Self::default();
         all.read(&mut rows, each).await?;
         for group in &mut all.row_groups {

@@ -16,13 +16,16 @@ use crate::{
     error::{Error, Kind, Result},
     model::journal::{Pruned, RemovalResult},
     storage::{
-        remove::{Removal, remove_unsynced, sync_folder_of},
-        store::Store,
+        remove::{Removal, remove_together, sync_folder_of},
+        store::{Object, Store},
     },
 };
 
-/// Objects of a bucket that are removed at a time. A folder gains nothing by it.
-const REMOVED_AT_A_TIME: usize = 16;
+/// Objects of a bucket that are looked at together and then removed by one request: so few that no
+/// long time lies between. A folder gains nothing by it.
+const TOGETHER: usize = 50;
+/// So many times as many are removed at a time.
+const REMOVED_AT_A_TIME: usize = 8;
 
 /// Removes what may go; returns the key of the journal, if there was anything.
 pub(super) async fn apply(
@@ -78,30 +81,37 @@ async fn retire_all(
     planned: &[Planned],
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Vec<Option<Result<Removal>>> {
-    let width = if spool.is_remote() {
-        REMOVED_AT_A_TIME
+    let (together, width) = if spool.is_remote() {
+        (TOGETHER, REMOVED_AT_A_TIME)
     } else {
-        1
+        (1, 1)
     };
-    let proven = || planned.iter().filter_map(|one| one.proven.as_deref());
-    let one_by_one = proven().map(|proven| async move {
+    let going: Vec<&Proven> = planned
+        .iter()
+        .filter_map(|one| one.proven.as_deref())
+        .collect();
+    let parts: Vec<&[&Proven]> = going
+        .chunk_by(|a, b| folder_of(a) == folder_of(b))
+        .flat_map(|folder| folder.chunks(together))
+        .collect();
+    let part_by_part = parts.into_iter().map(|part| async move {
         if stop() {
-            return None;
+            return part.iter().map(|_| None).collect();
         }
-        Some(retire(spool, proven).await)
+        retire(spool, part).await
     });
-    let mut removals: Vec<Option<Result<Removal>>> =
-        stream::iter(one_by_one).buffered(width).collect().await;
+    let removals: Vec<Vec<Option<Result<Removal>>>> =
+        stream::iter(part_by_part).buffered(width).collect().await;
+    let mut removals: Vec<Option<Result<Removal>>> = removals.into_iter().flatten().collect();
     // A file of each folder that something was removed from, and what came of syncing it.
     let mut synced: BTreeMap<&str, std::result::Result<(), String>> = BTreeMap::new();
-    for (proven, removal) in proven().zip(&mut removals) {
+    for (proven, removal) in going.iter().zip(&mut removals) {
         if !matches!(removal, Some(Ok(Removal::Removed))) {
             continue;
         }
         let key = proven.object().key.as_str();
-        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
         let sync = synced
-            .entry(folder)
+            .entry(folder_of(proven))
             .or_insert_with(|| sync_folder_of(spool, key).map_err(|error| error.chain()));
         if let Err(why) = sync {
             // It has gone, and may come back after a power cut.
@@ -111,9 +121,16 @@ async fn retire_all(
     removals
 }
 
-/// Removes a file from the spool. The proof is the price.
-async fn retire(spool: &Store, proven: &Proven) -> Result<Removal> {
-    remove_unsynced(spool, proven.object()).await
+/// Removes files of one folder from the spool. The proofs are the price.
+async fn retire(spool: &Store, proven: &[&Proven]) -> Vec<Option<Result<Removal>>> {
+    let objects: Vec<&Object> = proven.iter().map(|proven| proven.object()).collect();
+    let removals = remove_together(spool, &objects).await;
+    removals.into_iter().map(Some).collect()
+}
+
+fn folder_of(proven: &Proven) -> &str {
+    let key = proven.object().key.as_str();
+    key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 fn line(proven: &Proven, why: &str, time: &str) -> Pruned {

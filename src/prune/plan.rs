@@ -2,7 +2,7 @@
 //!
 //! Nothing is changed here: a dry run ends with this plan.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt, stream};
 
@@ -10,10 +10,11 @@ use super::report::{Judged, Options, Outcome};
 use crate::{
     archive::{
         evidence::{Doubt, Evidence},
-        proof::{self, ProofResult, Proven, Subject, SubjectRead},
+        proof::{self, ProofResult, Proven, Subject},
         quarantine::{self, SeriesEntries},
     },
     error::{Error, Kind, Result},
+    file::census::{self, FileRead},
     model::{
         date::Date,
         layout,
@@ -26,8 +27,31 @@ use crate::{
     },
 };
 
-/// Files that are read at a time.
-const READ_AT_A_TIME: usize = 4;
+/// How much is under way at a time. The memory that it takes is bounded where files are read.
+#[derive(Debug, Clone, Copy)]
+struct Width {
+    /// Series.
+    series: usize,
+    /// Files of each that are read before their turn comes.
+    files: usize,
+}
+
+impl Width {
+    /// A folder answers at once; before the answer of a bucket many others can be waited for.
+    fn of(spool: &Store, archive: &Store) -> Self {
+        if spool.is_remote() || archive.is_remote() {
+            Self {
+                series: 16,
+                files: 64,
+            }
+        } else {
+            Self {
+                series: 4,
+                files: 16,
+            }
+        }
+    }
+}
 
 /// A file, what is said of it, and the proof without which it cannot go.
 pub(super) struct Planned {
@@ -53,51 +77,33 @@ pub(super) async fn plan(
     }
     let (mut kept, hidden) = quarantine::days(archive.list(layout::QUARANTINE).await?);
     let hidden = hidden.meant(layout::QUARANTINE, &options.selection);
-    // The first day that stays.
-    let young = (0..options.keep_days).fold(today, |day, _| day.pred());
-    let mut evidence = Evidence::new(archive);
-    let mut series: Option<Series> = None;
-    let mut all = Vec::with_capacity(subjects.len());
-    let reads = subjects
-        .into_iter()
-        .map(|subject| read_ahead(spool, subject, young));
-    let mut reads = stream::iter(reads).buffered(READ_AT_A_TIME);
-    while let Some((subject, read)) = reads.next().await {
-        if stop() {
-            return Err(Error::new(
-                Kind::Interrupted,
-                "stopped as asked; nothing was removed",
-            ));
-        }
-        if series.as_ref() != Some(&subject.series) {
-            // Receipts of a series are of no use to the next.
-            evidence.forget();
-            let days = kept.remove(&subject.series).unwrap_or_default();
-            let entries = SeriesEntries::read(archive, &subject.series, days).await?;
-            evidence.know(&subject.series, Arc::new(entries));
-            series = Some(subject.series.clone());
-        }
+    let width = Width::of(spool, archive);
+    let planning = Planning {
+        spool,
+        archive,
+        // The first day that stays.
+        young: (0..options.keep_days).fold(today, |day, _| day.pred()),
+        ahead: width.files,
+        stop,
+    };
+    let mut parts = Vec::new();
+    for subjects in subjects.chunk_by(|a, b| a.series == b.series) {
+        let Some(series) = subjects.first().map(|subject| &subject.series) else {
+            continue;
+        };
+        let days = kept.remove(series).unwrap_or_default();
         // What cannot be listed may be the copy of a file, or the entry that says it must stay.
         let gap = gaps
-            .of("", &subject.series)
-            .or_else(|| hidden.of(layout::QUARANTINE, &subject.series));
-        let judged = match gap {
-            Some(gap) => Ok((Outcome::Failed, gap.reason.clone(), None)),
-            None => judge(spool, &subject, read, &mut evidence, young).await,
-        };
-        let (outcome, reason, proven) =
-            judged.unwrap_or_else(|error| (outcome_of(&error), error.chain(), None));
-        let judged = Judged {
-            name: subject.name,
-            date: subject.home,
-            bytes: subject.object.size,
-            rows: proven.as_ref().map(|p| p.rows()),
-            series: subject.series,
-            outcome,
-            reason,
-        };
-        all.push(Planned { judged, proven });
+            .of("", series)
+            .or_else(|| hidden.of(layout::QUARANTINE, series));
+        parts.push(planning.series(series, subjects, days, gap));
     }
+    let mut parts = stream::iter(parts).buffered(width.series);
+    let mut all = Vec::with_capacity(subjects.len());
+    while let Some(part) = parts.next().await {
+        all.extend(part?);
+    }
+    drop(parts);
     Ok((
         all,
         gaps.into_all()
@@ -107,26 +113,74 @@ pub(super) async fn plan(
     ))
 }
 
-/// Reads a file before its turn comes, on a thread of its own, unless its name tells that it is
-/// young.
-async fn read_ahead(
-    spool: &Store,
-    subject: Subject,
+/// What all series of a run have in common.
+struct Planning<'a> {
+    spool: &'a Store,
+    archive: &'a Store,
+    /// The first day that stays.
     young: Date,
-) -> (Subject, Option<Result<SubjectRead>>) {
-    if subject.home.is_some_and(|home| home >= young) {
-        return (subject, None);
+    /// Files that are read before their turn comes.
+    ahead: usize,
+    stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Planning<'_> {
+    /// Judges the files of a series. What was read of the archive for one is of no use to the next.
+    async fn series(
+        &self,
+        series: &Series,
+        subjects: &[Subject],
+        days: BTreeSet<Date>,
+        gap: Option<&Unlisted>,
+    ) -> Result<Vec<Planned>> {
+        let mut evidence = Evidence::new(self.archive);
+        let entries = SeriesEntries::read(self.archive, series, days).await?;
+        evidence.know(series, Arc::new(entries));
+        let reads = subjects.iter().map(|subject| self.read_ahead(subject));
+        let mut reads = stream::iter(reads).buffered(self.ahead);
+        let mut all = Vec::with_capacity(subjects.len());
+        for subject in subjects {
+            let read = reads.next().await.flatten();
+            if (self.stop)() {
+                return Err(Error::new(
+                    Kind::Interrupted,
+                    "stopped as asked; nothing was removed",
+                ));
+            }
+            let judged = match gap {
+                Some(gap) => Ok((Outcome::Failed, gap.reason.clone(), None)),
+                None => judge(subject, read, &mut evidence, self.young).await,
+            };
+            let (outcome, reason, proven) =
+                judged.unwrap_or_else(|error| (outcome_of(&error), error.chain(), None));
+            let judged = Judged {
+                name: subject.name.clone(),
+                date: subject.home,
+                bytes: subject.object.size,
+                rows: proven.as_ref().map(|p| p.rows()),
+                series: subject.series.clone(),
+                outcome,
+                reason,
+            };
+            all.push(Planned { judged, proven });
+        }
+        Ok(all)
     }
-    let (spool, meant) = (spool.clone(), subject.clone());
-    let reading = tokio::spawn(async move { proof::read(&spool, &meant).await });
-    let read = reading.await.unwrap_or_else(|lost| {
-        Err(Error::caused(
-            Kind::Internal,
-            "a task that read a file was lost",
-            lost,
-        ))
-    });
-    (subject, Some(read))
+
+    /// Reads a file before its turn comes, on a thread of its own, unless its name tells that it is
+    /// young.
+    async fn read_ahead(&self, subject: &Subject) -> Option<Result<FileRead>> {
+        if subject.home.is_some_and(|home| home >= self.young) {
+            return None;
+        }
+        let (spool, object) = (self.spool.clone(), subject.object.clone());
+        let reading = tokio::spawn(async move { census::read(&spool, &object).await });
+        let lost = |lost| {
+            let what = "a task that read a file was lost";
+            Err(Error::caused(Kind::Internal, what, lost))
+        };
+        Some(reading.await.unwrap_or_else(lost))
+    }
 }
 
 /// One file that is out of reach does not stop the others, nor does one `error.json` that cannot be
@@ -142,9 +196,8 @@ fn outcome_of(error: &Error) -> Outcome {
 type Judgement = (Outcome, String, Option<Box<Proven>>);
 
 async fn judge(
-    spool: &Store,
     subject: &Subject,
-    read: Option<Result<SubjectRead>>,
+    read: Option<Result<FileRead>>,
     evidence: &mut Evidence,
     young: Date,
 ) -> Result<Judgement> {
@@ -153,6 +206,7 @@ async fn judge(
     if let Some(home) = subject.home.filter(|home| *home >= young) {
         return stays(Outcome::Young, not_older(home));
     }
+    let read = read.unwrap_or_else(|| Err(Error::new(Kind::Internal, "it was not read")));
     let (name, object) = (&subject.name, &subject.object);
     let kept = evidence.kept(&subject.series).await?;
     // What cannot be read may name any file of the series: none can go before it is mended.
@@ -163,7 +217,7 @@ async fn judge(
             continue;
         }
         let is_same = (entry.source_path == *name && entry.modified_us == object.modified_us)
-            || spool.sha256(name).await?.0 == entry.sha256;
+            || read.as_ref().is_ok_and(|read| read.sha256 == entry.sha256);
         if is_same {
             let what = match (entry.discarded, entry.extent()) {
                 (true, _) => {
@@ -180,12 +234,8 @@ async fn judge(
             );
         }
     }
-    let read = match read {
-        Some(read) => read?,
-        None => proof::read(spool, subject).await?,
-    };
     Ok(
-        match proof::prove_read(subject, read, evidence, Some(young)).await? {
+        match proof::prove_read(subject, read?, evidence, Some(young)).await? {
             ProofResult::Proven(proven) => {
                 (Outcome::Removable, proof_in_words(&proven), Some(proven))
             }

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 
-use object_store::ObjectStoreExt;
+use futures::{StreamExt, stream};
 
 use super::{
     crash,
@@ -43,35 +43,93 @@ pub async fn remove(store: &Store, object: &Object) -> Result<Removal> {
 ///
 /// # Errors
 /// As [`remove`].
-pub async fn remove_unsynced(store: &Store, object: &Object) -> Result<Removal> {
-    match store.head(&object.key).await? {
-        None => return Ok(Removal::Absent),
-        Some(found) if found != *object => return Ok(Removal::Changed),
-        Some(_) => {}
+async fn remove_unsynced(store: &Store, object: &Object) -> Result<Removal> {
+    let lost = || Err(Error::new(Kind::Internal, "an object was not removed"));
+    let mut all = remove_together(store, &[object]).await;
+    all.pop().unwrap_or_else(lost)
+}
+
+/// The same for several objects of one folder or bucket, each of which is looked at; those that
+/// still are what they were are removed by one request, where the store is a bucket.
+///
+/// What comes of each is in the order of `objects`.
+pub async fn remove_together(store: &Store, objects: &[&Object]) -> Vec<Result<Removal>> {
+    let looks = objects.iter().map(|object| store.head(&object.key));
+    let found = futures::future::join_all(looks).await;
+    let looked = objects.iter().copied().zip(&found);
+    let going = looked.filter(|(object, found)| {
+        found
+            .as_ref()
+            .is_ok_and(|found| found.as_ref() == Some(*object))
+    });
+    let mut deleted = delete(store, going.map(|(object, _)| object).collect())
+        .await
+        .into_iter();
+    let came = |(object, found): (&&Object, Result<Option<Object>>)| match found {
+        Ok(None) => Ok(Removal::Absent),
+        Ok(Some(found)) if found == **object => deleted
+            .next()
+            .unwrap_or_else(|| Err(Error::new(Kind::Internal, "an object was not removed"))),
+        Ok(Some(_)) => Ok(Removal::Changed),
+        Err(error) => Err(error),
+    };
+    objects.iter().zip(found).map(came).collect()
+}
+
+/// Asks the store to delete these objects of one folder or bucket; what came of each, in their
+/// order.
+async fn delete(store: &Store, objects: Vec<&Object>) -> Vec<Result<Removal>> {
+    let Some(first) = objects.first() else {
+        return Vec::new();
+    };
+    crash::point("about to remove objects");
+    let (root, _) = store.at(&first.key);
+    let path = |object: &&Object| Ok(root.object_path(store.at(&object.key).1));
+    let paths: Vec<_> = objects.iter().map(path).collect();
+    let mut answers = root
+        .object_store()
+        .delete_stream(stream::iter(paths).boxed());
+    let mut answered = Vec::with_capacity(objects.len());
+    while let Some(answer) = answers.next().await {
+        answered.push(answer);
     }
-    crash::point("about to remove an object");
-    let (root, key) = store.at(&object.key);
-    match root.object_store().delete(&root.object_path(key)).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-        Err(error) => {
-            // The answer may have been lost on its way, and the object with it.
-            let shown = store.show(&object.key);
-            match store.head(&object.key).await {
-                Ok(None) => {}
-                Ok(Some(_)) => return Err(Error::io(format!("{shown}: cannot be removed"), error)),
-                Err(unseen) => {
-                    let what = format!(
-                        "{shown}: whether it was removed is not known: the request ended in an error ({error}), and so did \
-                         looking for it"
-                    );
-                    return Err(Error::caused(Kind::Unknown, what, unseen));
-                }
+    drop(answers);
+    let mut answered = answered.into_iter();
+    let mut removals = Vec::with_capacity(objects.len());
+    for object in objects {
+        let error = match answered.next() {
+            Some(Ok(_) | Err(object_store::Error::NotFound { .. })) => {
+                removals.push(Ok(Removal::Removed));
+                continue;
             }
+            Some(Err(error)) => error.into(),
+            // The answer to a request for several is one error where it has no other.
+            None => "the request for it and for others failed".into(),
+        };
+        removals.push(unanswered(store, object, error).await);
+    }
+    crash::point("objects removed");
+    removals
+}
+
+/// What came of a removal that ended in an error: the answer may have been lost on its way, and the
+/// object with it.
+async fn unanswered(store: &Store, object: &Object, error: Cause) -> Result<Removal> {
+    let shown = store.show(&object.key);
+    match store.head(&object.key).await {
+        Ok(None) => Ok(Removal::Removed),
+        Ok(Some(_)) => Err(Error::io(format!("{shown}: cannot be removed"), error)),
+        Err(unseen) => {
+            let what = format!(
+                "{shown}: whether it was removed is not known: the request ended in an error ({error}), and so did \
+                 looking for it"
+            );
+            Err(Error::caused(Kind::Unknown, what, unseen))
         }
     }
-    crash::point("object removed");
-    Ok(Removal::Removed)
 }
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Syncs the folder that an object was removed from; a bucket needs nothing.
 ///

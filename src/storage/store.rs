@@ -4,6 +4,8 @@
 //! It is read-only: durable objects are made by [`super::atomic`] only.
 
 use std::{
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{
-    ObjectMeta, ObjectStore, ObjectStoreExt,
+    GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt,
     local::LocalFileSystem,
     path::{Path as ObjectPath, PathPart},
 };
@@ -683,7 +685,7 @@ impl Store {
                     return Err(Error::new(Kind::Io, format!("{place}: {}", Unfit::Link)));
                 }
                 Ok(_) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
                 Err(_) => return Ok(false),
             }
         }
@@ -702,6 +704,10 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => return Ok(false),
             Err(e) => return Err(wrong(e)),
         };
+        if let GetResultPayload::File(file, _) = found.payload {
+            let wrong = |e| self.failed(key, "cannot be read", e);
+            return through_file(file, each).await.map(|()| true).map_err(wrong);
+        }
         let mut pieces = found.into_stream();
         while let Some(piece) = pieces.try_next().await.map_err(wrong)? {
             each(&piece);
@@ -792,6 +798,26 @@ impl Store {
             modified_us: meta.last_modified.timestamp_micros(),
             tag: meta.e_tag.clone(),
         })
+    }
+}
+
+/// Calls `each` with the bytes of a local file, in pieces that are large enough for the way to
+/// another thread and back to cost little beside them.
+async fn through_file(mut file: File, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    const PIECE: u64 = 256 << 10;
+    let mut piece = Vec::new();
+    loop {
+        let reading = tokio::task::spawn_blocking(move || {
+            piece.clear();
+            let read = file.by_ref().take(PIECE).read_to_end(&mut piece)?;
+            Ok::<_, io::Error>((file, piece, read))
+        });
+        let read;
+        (file, piece, read) = reading.await.map_err(io::Error::other)??;
+        if read == 0 {
+            return Ok(());
+        }
+        each(&piece);
     }
 }
 

@@ -4,8 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    sync::Arc,
 };
 
+use arrow::array::{ArrayRef, StringArray};
 use parquet::basic::Compression;
 use serde_json::Value;
 
@@ -500,6 +502,96 @@ fn nothing_goes_when_the_file_is_not_what_was_compacted() {
     let _ = week(&place).ended(4).says("took in 50 with");
     assert_eq!(spool(&place), [FIRST]);
     place.verify();
+}
+
+/// Among so many rows those in the middle are neither at the ends of a batch nor of the file.
+const MANY: i64 = 20_000;
+const MIDDLE: usize = 12_345;
+
+#[test]
+fn one_row_of_another_day_among_many_is_looked_for_on_its_day() {
+    let place = Place::new();
+    let mut rows = quotes(DAY, SECOND, 0, MANY);
+    rows[MIDDLE].ts_event += 24 * HOUR;
+    let _ = place.put_quotes(FIRST, &Events::sealed(rows).undeclared().bytes());
+    let _ = place.compact(&[]).ended(0);
+    let next = place
+        .archive()
+        .join(dir("binance", "bbo", "btcusdt", "20260204"))
+        .join("data.parquet");
+    let bytes = fs::read(&next).unwrap();
+    let keep = ["--keep-days", "5"];
+
+    let _ = week(&place)
+        .ended(0)
+        .says("not all their days are old enough");
+    fs::remove_file(&next).unwrap();
+    let _ = prune(&place, &keep)
+        .ended(4)
+        .says("was published and its data.parquet is gone");
+    assert_eq!(spool(&place), [FIRST]);
+
+    fs::write(&next, bytes).unwrap();
+    let _ = prune(&place, &keep).ended(0).says("removed 1 file");
+    let rows: Vec<_> = journals(&place).0[0]["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|day| day["rows"].as_i64().unwrap())
+        .collect();
+    assert_eq!(rows, [MANY - 1, 1]);
+    place.verify();
+}
+
+#[test]
+fn one_foreign_name_among_many_is_another_row() {
+    let place = Place::new();
+    let file = || Events::sealed(quotes(DAY, SECOND, 0, MANY)).without_statistics();
+    let _ = place.put_quotes(FIRST, &file().bytes());
+    let _ = place.compact(&[]).ended(0);
+    let mut names = vec!["BTCUSDT"; usize::try_from(MANY).unwrap()];
+    names[MIDDLE] = "BTCUSDC";
+    let foreign: ArrayRef = Arc::new(StringArray::from(names));
+    for file in [file(), Events::sealed(quotes(DAY, SECOND, 0, MANY))] {
+        let other = file.replace("symbol", Arc::clone(&foreign));
+        let _ = place.put_quotes(FIRST, &other.hash(Claim::None).bytes());
+        let ran = prune(&place, &["--keep-days", "6", "--format", "json"]).ended(0);
+        assert_eq!(outcomes(&ran)[FIRST], "waiting", "{ran}");
+        assert_eq!(spool(&place), [FIRST]);
+    }
+}
+
+#[test]
+fn series_that_are_gone_through_side_by_side_are_told_in_their_order() {
+    let place = Place::new();
+    let symbols: Vec<String> = (0..9).map(|nth| format!("coin{nth}usdt")).collect();
+    for symbol in &symbols {
+        let rows = quotes(DAY, SECOND, 0, 20);
+        let events = Events::sealed(rows).replace(
+            "symbol",
+            Arc::new(StringArray::from(vec![symbol.to_uppercase(); 20])),
+        );
+        let folder = format!("exchange=binance/stream=bbo/symbol={symbol}");
+        let _ = place.put(&format!("{folder}/{FIRST}"), &events.bytes());
+    }
+    let _ = place.compact(&[]).ended(0);
+    // One of them is not proven: the others go.
+    let broken = dir("binance", "bbo", &symbols[4], "20260203");
+    flip(&place.archive().join(broken).join("data.parquet"));
+    let ran = prune(&place, &["--keep-days", "6", "--format", "json"]).ended(4);
+    let told: Vec<(String, String)> = ran
+        .json()
+        .iter()
+        .map(|one| {
+            let text = |name: &str| one[name].as_str().unwrap().to_owned();
+            (text("symbol"), text("outcome"))
+        })
+        .collect();
+    let expected = symbols.iter().enumerate().map(|(nth, symbol)| {
+        let outcome = if nth == 4 { "unproven" } else { "removed" };
+        (symbol.clone(), outcome.to_owned())
+    });
+    assert_eq!(told, expected.collect::<Vec<_>>(), "{ran}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod again;
 mod killed;
 mod limits;
 mod lists;
+mod prune;
 mod publish;
 mod race;
 mod reads;
