@@ -33,6 +33,15 @@ pub struct Census {
 }
 
 impl Census {
+    /// What the file is known by.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        Content {
+            units: self.units,
+            ..self.all
+        }
+    }
+
     /// How many rows a file that belongs to the day `home` may have of each of its days, and those
     /// of its rows that it may not have.
     #[must_use]

@@ -117,15 +117,7 @@ async fn read_ahead(
     if subject.home.is_some_and(|home| home >= young) {
         return (subject, None);
     }
-    let (spool, meant) = (spool.clone(), subject.clone());
-    let reading = tokio::spawn(async move { proof::read(&spool, &meant).await });
-    let read = reading.await.unwrap_or_else(|lost| {
-        Err(Error::caused(
-            Kind::Internal,
-            "a task that read a file was lost",
-            lost,
-        ))
-    });
+    let read = proof::read_apart(spool, &subject).await;
     (subject, Some(read))
 }
 
