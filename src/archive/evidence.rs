@@ -36,22 +36,26 @@ pub enum Doubt {
     Damaged(String),
 }
 
-/// A published partition whose data was read to the last byte, and its sources by content.
+/// A published partition whose data was read to the last byte, and its sources by content and name.
 #[derive(Debug, Clone)]
 pub struct Witness {
     published: Published,
     by_content: HashMap<Content, Vec<usize>>,
+    by_name: HashMap<String, Vec<usize>>,
 }
 
 impl Witness {
     fn of(published: Published) -> Self {
         let mut by_content: HashMap<Content, Vec<usize>> = HashMap::new();
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         for (nth, source) in published.receipt().sources.iter().enumerate() {
             by_content.entry(source.content()).or_default().push(nth);
+            by_name.entry(source.name.clone()).or_default().push(nth);
         }
         Self {
             published,
             by_content,
+            by_name,
         }
     }
 
@@ -59,6 +63,12 @@ impl Witness {
     #[must_use]
     pub fn receipt(&self) -> &crate::model::receipt::Receipt {
         self.published.receipt()
+    }
+
+    /// The sources of this name: more than one where a file had other rows once.
+    pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Source> + use<'a> {
+        let places = self.by_name.get(name).into_iter().flatten();
+        places.filter_map(|nth| self.receipt().sources.get(*nth))
     }
 
     /// The source that a file of this collector with these rows may be, whatever its name; its own

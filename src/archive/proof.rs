@@ -5,6 +5,8 @@
 //! Removing a file takes a [`Proven`] value, and only [`prove`] and [`prove_read`] make one. A file
 //! without rows cannot be proven: nothing vouches for it.
 
+use std::collections::BTreeMap;
+
 use super::evidence::{Doubt, Evidence, Witness};
 use crate::{
     error::Result,
@@ -16,7 +18,7 @@ use crate::{
         date::{Date, is_permitted},
         journal::{InData, InQuarantine},
         layout,
-        partition::Series,
+        partition::{Partition, Series},
         quarantine::{Entry, Extent},
         receipt::{Content, Source},
         row_hash::RowHash,
@@ -106,6 +108,64 @@ pub enum ProofResult {
     Doubt(Doubt),
 }
 
+/// The days that have the rows of `subject`, where this very process compacted it: `made` are the
+/// sha256s of the data that it published, and the receipt of one of them names this object, every
+/// row of which was read for that data, hashed and found in it. `None` where that is not so, and
+/// only reading the object again can tell.
+///
+/// The object is not read here, so this is no proof for who removes it.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn compacted(
+    subject: &Subject,
+    days: &[Date],
+    made: &BTreeMap<Partition, String>,
+    evidence: &mut Evidence,
+) -> Result<Option<Vec<InData>>> {
+    for day in days {
+        let partition = subject.series.on(*day);
+        let Some(sha256) = made.get(&partition) else {
+            continue;
+        };
+        let Ok(witness) = evidence.of(&partition).await? else {
+            continue;
+        };
+        let receipt = witness.receipt();
+        let is_it = |source: &&Source| {
+            has_name(source, subject)
+                && source.modified_us == subject.object.modified_us
+                && !source.by_base
+        };
+        let mut sources = witness.named(&subject.name).filter(is_it);
+        let (Some(source), None) = (sources.next(), sources.next()) else {
+            continue;
+        };
+        let mut rows = source.rows_elsewhere.clone();
+        *rows.entry(*day).or_default() += source.rows_of_day() + source.rows_known;
+        rows.retain(|_, rows| *rows > 0);
+        if receipt.outcome.sha256 != *sha256
+            || source.is_partial()
+            || source.rows == 0
+            || rows.values().sum::<u64>() != source.rows
+        {
+            continue;
+        }
+        let mut data = Vec::with_capacity(rows.len());
+        for (date, rows) in rows {
+            let Ok(witness) = evidence.of(&subject.series.on(date)).await? else {
+                return Ok(None);
+            };
+            match in_data(subject, source.content(), date, rows, &witness) {
+                Ok(here) => data.push(here),
+                Err(_) => return Ok(None),
+            }
+        }
+        return Ok(Some(data));
+    }
+    Ok(None)
+}
+
 /// Looks for every row of `subject`, an object of `store`. Days from `young` on are not looked for.
 ///
 /// # Errors
@@ -152,7 +212,7 @@ pub async fn prove_read(
     let mut data = Vec::with_capacity(days.len());
     for (date, rows) in days {
         let here = match evidence.of(&subject.series.on(date)).await? {
-            Ok(witness) => in_data(subject, &found, date, rows, &witness),
+            Ok(witness) => in_data(subject, found.content(), date, rows, &witness),
             Err(doubt) => Err(doubt),
         };
         match here {
@@ -216,24 +276,24 @@ fn has_name(source: &Source, subject: &Subject) -> bool {
 /// then, and is looked for there.
 fn in_data(
     subject: &Subject,
-    found: &Census,
+    content: Content,
     date: Date,
     rows: u64,
     witness: &Witness,
 ) -> std::result::Result<InData, Doubt> {
     let receipt = witness.receipt();
-    let content = Content {
-        units: found.units,
-        ..found.all
-    };
     // The rows tell which source it is: a file may have been renamed, moved or touched since.
     let Some(source) = witness.source(layout::collector_of(&subject.name), content) else {
-        let named = || receipt.sources.iter().filter(|s| has_name(s, subject));
+        let named = || {
+            witness
+                .named(&subject.name)
+                .filter(|s| has_name(s, subject))
+        };
         return Err(
             match named().find(|s| s.modified_us == subject.object.modified_us) {
                 Some(s) => Doubt::Damaged(format!(
                     "has {} rows with hash {}, but the receipt of {date} took in {} with {}",
-                    found.all.rows, found.all.row_hash, s.rows, s.row_hash
+                    content.rows, content.row_hash, s.rows, s.row_hash
                 )),
                 None if named().next().is_none() => {
                     Doubt::Waiting(format!("the receipt of {date} names no file with its rows"))
@@ -320,7 +380,7 @@ async fn under_another_name(
     let is_far = |day: Date| !is_permitted(day, subject.home);
     for (date, content) in found.days.iter().filter(|(day, _)| is_far(**day)) {
         let here = match evidence.of(&subject.series.on(*date)).await? {
-            Ok(witness) => in_data(subject, found, *date, content.rows, &witness).ok(),
+            Ok(witness) => in_data(subject, found.content(), *date, content.rows, &witness).ok(),
             Err(_) => None,
         };
         match here {

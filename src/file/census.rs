@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::{examine::room, fault::Problem, probe::probe, reader::Handle, tally::RowTally};
 use crate::{
-    error::Result,
+    error::{Error, Kind, Result},
     model::{
         date::{Date, is_permitted, permitted_day},
         receipt::{Content, UnitsHash},
@@ -46,6 +46,15 @@ pub struct Census {
 }
 
 impl Census {
+    /// What the file is known by.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        Content {
+            units: self.units,
+            ..self.all
+        }
+    }
+
     /// How many rows a file that belongs to the day `home` may have of each of its days, and those
     /// of its rows that it may not have.
     #[must_use]
@@ -97,6 +106,20 @@ pub async fn read(store: &Store, object: &Object) -> Result<FileRead> {
         None => store.sha256(&object.key).await?.0,
     };
     Ok(FileRead { sha256, census })
+}
+
+/// The same on a thread of its own, before its turn comes.
+///
+/// # Errors
+/// When the store does not answer, or has another version.
+pub async fn read_apart(store: &Store, object: &Object) -> Result<FileRead> {
+    let (store, object) = (store.clone(), object.clone());
+    let reading = tokio::spawn(async move { read(&store, &object).await });
+    let lost = |lost| {
+        let what = "a task that read a file was lost";
+        Err(Error::caused(Kind::Internal, what, lost))
+    };
+    reading.await.unwrap_or_else(lost)
 }
 
 /// Reads all rows of the file.

@@ -1,33 +1,50 @@
-//! Whether every row of the files of an old tree is in the archive: all of them are read again, and
-//! so is all of the data of the days that have their rows.
+//! Whether every row of the files of an old tree is in the archive. All of the data of the days that
+//! have their rows is read again, and so are the files, but for those that this very run has read
+//! for that data.
 //!
 //! Rows in QUARANTINE do not count as taken over.
 
 use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
 
 use super::report::{Imported, Outcome};
 use crate::{
     archive::{
         evidence::{Doubt, Evidence},
         partition::PartitionHandle,
-        proof::{ProofResult, Subject, prove},
+        proof::{self, ProofResult, Subject},
     },
     error::{Error, Kind, Result},
+    file::census,
     model::{
         date::Date,
+        journal::InData,
         layout::Placed,
         partition::{Partition, Series},
     },
-    storage::store::Store,
+    storage::store::{Object, Store},
 };
+
+/// Files that are read at a time, at most; each takes a core.
+const READ_AT_A_TIME: usize = 4;
+
+/// What the compaction of a run came to.
+#[derive(Debug, Default)]
+pub struct Compacted {
+    /// The sha256 of the data of each day that it published.
+    pub made: BTreeMap<Partition, String>,
+    /// What it said of the other days.
+    pub said: BTreeMap<Partition, String>,
+}
 
 /// When this is asked.
 #[derive(Debug, Clone, Copy)]
 pub enum Moment<'a> {
     /// Before anything is compacted: what is in already is up to date.
     Before,
-    /// After it, with what the compaction said of days that it did not publish.
-    After(&'a BTreeMap<Partition, String>),
+    /// After it, with what it came to.
+    After(&'a Compacted),
 }
 
 /// Looks for the rows of those of `all` that are to be rewritten, and says of each what it is now.
@@ -43,6 +60,14 @@ pub async fn account(
 ) -> Result<()> {
     let mut evidence = Evidence::new(archive);
     let mut series: Option<Series> = None;
+    let (objects, _) = tree.list("").await?.apart();
+    let objects = objects
+        .into_iter()
+        .map(|object| (object.key.clone(), object));
+    let files = OldTree {
+        tree,
+        objects: objects.collect(),
+    };
     for one in all
         .iter_mut()
         .filter(|one| one.outcome == Outcome::Rewritable)
@@ -63,12 +88,12 @@ pub async fn account(
         if matches!(moment, Moment::Before) && !has_neighbours(archive, &one.partition).await? {
             continue;
         }
-        let found = look(tree, one, &mut evidence, moment).await?;
+        let found = look(&files, one, &mut evidence, moment).await?;
         if !found.doubts.is_empty() {
-            if let Moment::After(said) = moment {
+            if let Moment::After(compacted) = moment {
                 one.outcome = Outcome::Refused;
                 one.reasons = found.doubts;
-                one.reasons.extend(reasons(&one.partition, said));
+                one.reasons.extend(reasons(&one.partition, &compacted.said));
             }
             continue;
         }
@@ -102,39 +127,85 @@ struct Found {
     doubts: Vec<String>,
 }
 
+impl Found {
+    /// Takes note of the days that have the rows of a file.
+    fn add(&mut self, days: &[InData]) {
+        for here in days {
+            self.rows += here.rows;
+            *self.days.entry(here.date).or_default() += here.rows;
+        }
+    }
+}
+
+/// The files of the tree.
+struct OldTree<'a> {
+    tree: &'a Store,
+    /// As they are now.
+    objects: BTreeMap<String, Object>,
+}
+
+impl OldTree<'_> {
+    /// What is to be looked for of the file at `key`, if that is still there.
+    async fn subject(&self, key: &str, series: &Series) -> Result<Option<Subject>> {
+        let object = match self.objects.get(key) {
+            Some(object) => Some(object.clone()),
+            None => self.tree.head(key).await?,
+        };
+        let home = Placed::in_spool(key)
+            .and_then(Result::ok)
+            .and_then(|placed| placed.home());
+        Ok(object.map(|object| Subject {
+            name: key.to_owned(),
+            object,
+            series: series.clone(),
+            home,
+        }))
+    }
+}
+
 async fn look(
-    tree: &Store,
+    files: &OldTree<'_>,
     one: &Imported,
     evidence: &mut Evidence,
     moment: Moment<'_>,
 ) -> Result<Found> {
     let mut found = Found::default();
+    let mut unread = Vec::new();
     for key in &one.keys {
-        let Some(object) = tree.head(key).await? else {
+        let Some(subject) = files.subject(key, &one.partition.series).await? else {
             found.doubts.push(format!("{key} has gone"));
             continue;
         };
-        let home = Placed::in_spool(key)
-            .and_then(Result::ok)
-            .and_then(|placed| placed.home());
-        let subject = Subject {
-            name: key.clone(),
-            object,
-            series: one.partition.series.clone(),
-            home,
+        let days = match moment {
+            Moment::Before => None,
+            Moment::After(Compacted { made, .. }) => {
+                let days = subject.home.unwrap_or(one.partition.date).with_neighbours();
+                proof::compacted(&subject, &days, made, evidence).await?
+            }
         };
-        match prove(tree, &subject, evidence, None).await? {
+        match days {
+            Some(days) => found.add(&days),
+            None => unread.push(subject),
+        }
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let reads = unread.into_iter().map(|subject| async move {
+        let read = census::read_apart(files.tree, &subject.object).await;
+        (subject, read)
+    });
+    let mut reads = stream::iter(reads).buffered(cores.min(READ_AT_A_TIME));
+    while let Some((subject, read)) = reads.next().await {
+        let key = &subject.name;
+        match proof::prove_read(&subject, read?, evidence, None).await? {
             ProofResult::Proven(proven) => {
                 if let Some(kept) = proven.quarantined() {
                     found.doubts.push(format!(
                         "{} rows of {key} are of no day that its folder may hold; QUARANTINE has them",
                         kept.rows
                     ));
+                    found.rows += kept.rows;
                 }
-                found.rows += proven.rows();
-                for here in proven.data() {
-                    *found.days.entry(here.date).or_default() += here.rows;
-                }
+                found.add(proven.data());
             }
             ProofResult::Empty => {}
             ProofResult::Young(day) => found.doubts.push(format!("{key}: {day} is too young")),

@@ -173,13 +173,7 @@ impl Planning<'_> {
         if subject.home.is_some_and(|home| home >= self.young) {
             return None;
         }
-        let (spool, object) = (self.spool.clone(), subject.object.clone());
-        let reading = tokio::spawn(async move { census::read(&spool, &object).await });
-        let lost = |lost| {
-            let what = "a task that read a file was lost";
-            Err(Error::caused(Kind::Internal, what, lost))
-        };
-        Some(reading.await.unwrap_or_else(lost))
+        Some(census::read_apart(self.spool, &subject.object).await)
     }
 }
 

@@ -13,7 +13,8 @@ use serde_json::json;
 use super::support::{
     archive::{dir, listing, published, quarantine, sha256},
     damage,
-    events::{Claim, DAY, Events, HOUR, MINUTE, Quote, Times, quotes},
+    events::{Claim, DAY, Events, HOUR, MINUTE, Quote, SECOND, Times, quotes},
+    faults::Kind,
     run::Place,
 };
 
@@ -537,6 +538,107 @@ fn a_tree_is_taken_over_into_a_bucket_too() {
         .qlc(&["import", "--from", &from(&place), "--rewrite"])
         .ended(0)
         .says("6 up-to-date");
+}
+
+/// An old tree in the bucket with these raw files of one day; returns its address.
+fn tree_in_a_bucket(place: &Place, files: &[(&str, Vec<u8>)]) -> String {
+    let day = dir("okx", "bbo", "btcusdt", "20260203");
+    for (file, bytes) in files {
+        place.server().put(&format!("old/{day}/{file}"), bytes);
+    }
+    let archive = place.archive_url().display().to_string();
+    format!("{}/old", archive.strip_suffix("/archive").unwrap())
+}
+
+/// How often each file of the old tree was read as a whole.
+fn read_whole(place: &Place) -> BTreeMap<String, usize> {
+    let mut reads = BTreeMap::new();
+    for seen in place.server().seen() {
+        let asked = seen.asked;
+        if asked.kind == Kind::Get && asked.range.is_none() && asked.key.starts_with("old/") {
+            *reads.entry(asked.key).or_default() += 1;
+        }
+    }
+    reads
+}
+
+#[test]
+fn what_the_run_has_just_compacted_is_not_read_a_second_time_but_by_the_next_run() {
+    let place = Place::on_s3();
+    let rows = |hour: i64| quotes(DAY + hour * HOUR, SECOND, hour * 1000, 100);
+    let file = |hour: i64| raw(&rows(hour), "okx", "btcusdt");
+    // The last has rows of the next day, and one file is there twice.
+    let files = [
+        ("a.parquet", file(1)),
+        ("b.parquet", file(2)),
+        (
+            "c.parquet",
+            raw(
+                &quotes(DAY + 24 * HOUR - MINUTE, SECOND, 0, 100),
+                "okx",
+                "btcusdt",
+            ),
+        ),
+        ("copy-of-a.parquet", file(1)),
+    ];
+    let old = tree_in_a_bucket(&place, &files);
+    let import = ["import", "--from", &old, "--rewrite", "--format", "json"];
+    let ran = place.qlc(&import).ended(0);
+    let told = ran.json();
+    let [one] = told.as_slice() else {
+        panic!("{ran}")
+    };
+    assert_eq!(
+        (&one["outcome"], &one["rows"], &one["days"]),
+        (
+            &"rewritten".into(),
+            &400.into(),
+            &json!({"20260203": 360, "20260204": 40})
+        ),
+        "{ran}"
+    );
+    let copies: Vec<String> = read_whole(&place).into_keys().collect();
+    let [copy] = copies.as_slice() else {
+        panic!("{copies:?}")
+    };
+    assert!(
+        copy.contains("/a.parquet") || copy.contains("/copy-of-a.parquet"),
+        "{copy}"
+    );
+    place.server().forget();
+    let ran = place.qlc(&import).ended(0);
+    assert_eq!(ran.json()[0]["outcome"], "up-to-date", "{ran}");
+    let again = read_whole(&place);
+    assert_eq!(again.len(), 4, "{again:?}");
+    place.verify();
+}
+
+#[test]
+fn a_file_that_changes_after_it_was_compacted_is_not_taken_over() {
+    let place = Place::on_s3();
+    let rows = |hour: i64| quotes(DAY + hour * HOUR, SECOND, hour * 1000, 100);
+    let file = |hour: i64| raw(&rows(hour), "okx", "btcusdt");
+    let old = tree_in_a_bucket(&place, &[("a.parquet", file(1)), ("b.parquet", file(2))]);
+    let day = dir("okx", "bbo", "btcusdt", "20260203");
+    let meta = format!("archive/{day}/meta.json");
+    let other = raw(&quotes(DAY + 3 * HOUR, SECOND, 3000, 101), "okx", "btcusdt");
+    place.server().meanwhile(
+        move |asked| asked.writes() && asked.key == meta,
+        place
+            .server()
+            .putting(&format!("old/{day}/b.parquet"), other),
+    );
+    let import = ["import", "--from", &old, "--rewrite", "--format", "json"];
+    let ran = place.qlc(&import).ended(1);
+    let one = &ran.json()[0];
+    assert_eq!(one["outcome"], "refused", "{ran}");
+    assert!(
+        one["reasons"][0].as_str().unwrap().contains("b.parquet"),
+        "{ran}"
+    );
+    let _ = place.qlc(&import).ended(0);
+    let _ = place.qlc(&import).ended(0).says("up-to-date");
+    place.verify();
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! `qlc import`
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::Utc;
 
@@ -21,8 +18,7 @@ use crate::{
     },
     compact::{Status, foreign::take_over, work::Files},
     error::{Error, Kind, Result},
-    import::{self, Imported, Moment, Options, Outcome},
-    model::partition::Partition,
+    import::{self, Compacted, Imported, Moment, Options, Outcome},
     storage::{listing::Ignored, store::Store},
 };
 
@@ -206,7 +202,7 @@ impl Run<'_> {
         if self.options.dry_run {
             return Ok(());
         }
-        let mut said: BTreeMap<Partition, String> = BTreeMap::new();
+        let mut compacted = Compacted::default();
         let options = meaning::rewriting(&self.options, self.settings);
         // Compacted days first: raw files are held against them.
         for files in [Files::Compacted, Files::Raw] {
@@ -228,11 +224,13 @@ impl Run<'_> {
             )
             .await;
             let _ = progress.finish();
-            for outcome in ended?
-                .into_iter()
-                .filter(|outcome| outcome.status != Status::Done)
-            {
-                let _ = said.insert(outcome.partition, outcome.message);
+            for outcome in ended? {
+                match outcome.sha256 {
+                    Some(sha256) if outcome.status == Status::Done => {
+                        let _ = compacted.made.insert(outcome.partition, sha256);
+                    }
+                    _ => drop(compacted.said.insert(outcome.partition, outcome.message)),
+                }
             }
             if stop() {
                 return Err(Error::new(
@@ -241,7 +239,7 @@ impl Run<'_> {
                 ));
             }
         }
-        import::account(tree, &self.archive, all, Moment::After(&said), &stop).await?;
+        import::account(tree, &self.archive, all, Moment::After(&compacted), &stop).await?;
         import::keep_documents(tree, &self.archive, &self.options, all).await
     }
 }
