@@ -4,7 +4,7 @@
 //! maps the [`State`] to words of its own, and none decides by other rules. A [`Published`]
 //! partition is made only here and in [`super::commit`].
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
@@ -296,6 +296,15 @@ impl Inspection {
     }
 }
 
+/// The documents of a partition as they were read before.
+#[derive(Debug, Clone)]
+pub struct KnownDocuments {
+    /// The bytes of `meta.json`, and which version of the object they are.
+    pub meta: Option<(Bytes, Option<String>)>,
+    /// The receipt that it leads to.
+    pub receipt: Option<Arc<Receipt>>,
+}
+
 /// How often a partition is looked at anew because it was being published meanwhile.
 const LOOKS: u32 = 5;
 
@@ -305,11 +314,30 @@ const LOOKS: u32 = 5;
 /// When the archive does not answer, or a receipt cannot be understood; [`Kind::Conflict`] when
 /// other processes replaced its objects at every look.
 pub async fn inspect(handle: &PartitionHandle, depth: Depth) -> Result<Inspection> {
+    inspect_after(handle, depth, None).await
+}
+
+/// The same where the documents were read before. What they say counts if the data that stands
+/// agrees; else they are read again.
+///
+/// # Errors
+/// As [`inspect`].
+pub async fn inspect_after(
+    handle: &PartitionHandle,
+    depth: Depth,
+    mut before: Option<KnownDocuments>,
+) -> Result<Inspection> {
     for _ in 0..LOOKS {
-        let meta = handle.meta().await?;
+        let KnownDocuments { meta, receipt } = match before.take() {
+            Some(documents) => documents,
+            None => KnownDocuments {
+                meta: handle.meta().await?,
+                receipt: None,
+            },
+        };
         let listed = handle.list().await?;
         let versions = versions_of(&listed, meta.as_ref());
-        let inspection = inspect_with(handle, listed, meta, depth).await;
+        let inspection = inspect_with(handle, listed, meta, receipt, depth).await;
         let settled = inspection
             .as_ref()
             .is_ok_and(|i| matches!(i.state, State::Empty | State::Published(_)));
@@ -342,7 +370,7 @@ pub async fn inspect_listed(
     } else {
         None
     };
-    inspect_with(handle, listed, meta, depth).await
+    inspect_with(handle, listed, meta, None, depth).await
 }
 
 fn versions_of(listed: &PartitionObjects, meta: Option<&(Bytes, Option<String>)>) -> Versions {
@@ -356,6 +384,7 @@ async fn inspect_with(
     handle: &PartitionHandle,
     listed: PartitionObjects,
     meta: Option<(Bytes, Option<String>)>,
+    receipt: Option<Arc<Receipt>>,
     depth: Depth,
 ) -> Result<Inspection> {
     let versions = versions_of(&listed, meta.as_ref());
@@ -370,7 +399,7 @@ async fn inspect_with(
             .as_ref()
             .and_then(Option::as_ref)
             .map(|meta| meta.sha256.clone());
-        facts.data = Some(data_of(handle, &listed, data, said, depth).await?);
+        facts.data = Some(data_of(handle, &listed, data, (said, receipt), depth).await?);
     }
     let standing = match &facts.data {
         Some(DataState::Vouched(receipt)) => Some(receipt.outcome.sha256.as_str()),
@@ -407,12 +436,13 @@ async fn inspect_with(
     })
 }
 
-/// Which receipt is that of the data that stands; `said` is the sha256 that `meta.json` says.
+/// Which receipt is that of the data that stands; `said` is the sha256 that `meta.json` says, and
+/// its receipt where that was read before.
 async fn data_of(
     handle: &PartitionHandle,
     listed: &PartitionObjects,
     data: &Object,
-    said: Option<String>,
+    (said, before): (Option<String>, Option<Arc<Receipt>>),
     depth: Depth,
 ) -> Result<DataState> {
     let vouched = |receipt| DataState::Vouched(Box::new(receipt));
@@ -436,7 +466,10 @@ async fn data_of(
     }
     if depth == Depth::Footer
         && let Some(sha256) = said
-        && let Some(receipt) = handle.receipt(&sha256).await?
+        && let Some(receipt) = match before {
+            Some(receipt) => Some(Arc::unwrap_or_clone(receipt)),
+            None => handle.receipt(&sha256).await?,
+        }
         && receipt.outcome.bytes == data.size
         && footer_agrees(handle, data, &receipt).await?
     {

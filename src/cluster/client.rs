@@ -181,6 +181,7 @@ async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
                 executor,
                 outcome,
                 plan,
+                idle,
                 local,
             }) => {
                 tracing::info!(%partition, %executor, "done");
@@ -193,6 +194,7 @@ async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
                 };
                 return Ok(outcome.map(|o| Outcome {
                     plan,
+                    idle,
                     message: named(o.message.clone()),
                     ..o
                 }));

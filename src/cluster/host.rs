@@ -104,11 +104,13 @@ impl Host {
                 .as_ref()
                 .map(|outcome| outcome.plan.clone())
                 .unwrap_or_default();
+            let idle = outcome.as_ref().is_some_and(|outcome| outcome.idle);
             let error = outcome.as_ref().and_then(|outcome| outcome.error);
             let local = matches!(error, Some(Kind::Io | Kind::Resources));
             Report {
                 outcome,
                 plan,
+                idle,
                 executor: self.name.clone(),
                 local,
             }

@@ -47,6 +47,8 @@ pub(super) struct Report {
     pub outcome: Option<Outcome>,
     /// The steps that were run.
     pub plan: Vec<String>,
+    /// Whether the partition was only looked at.
+    pub idle: bool,
     /// The executor.
     pub executor: String,
     /// Whether it failed for want of disk, memory or network there: another executor may have more

@@ -14,6 +14,7 @@ pub mod keep;
 pub mod prepare;
 pub mod recognise;
 mod report;
+pub mod standing;
 pub mod survey;
 pub mod work;
 
@@ -54,8 +55,9 @@ use crate::{
 use decide::{Decision, Knowledge, Wishes};
 use footers::Footers;
 use keep::Places;
+use standing::StandingDays;
 use survey::Spool;
-use work::{Origin, RunContext};
+use work::{Freshness, Origin, RunContext};
 
 /// Compacts what `options` mean. A series of which not everything could be listed fails, with every
 /// partition that is known of it.
@@ -307,7 +309,7 @@ pub async fn rebuild(
         Arc::new(Silent),
         &Stop::default(),
     )?;
-    let look = work::look(&shared, partition, files).await?;
+    let look = work::look(&shared, partition, files, Freshness::OfThisRun).await?;
     // Exactly the rows that the receipt names: what came later is not in the archived data either.
     let mut needed: BTreeMap<Content, Vec<&Source>> = BTreeMap::new();
     for source in receipt
@@ -576,6 +578,7 @@ fn shared(
         stop: stop.clone(),
         probed: Arc::default(),
         footers: Arc::new(Footers::within(options.memory_limit)),
+        standing: Arc::new(StandingDays::of_workers(workers)),
         comparisons: Arc::default(),
         origin: Origin::default(),
     })
@@ -605,6 +608,7 @@ async fn one(
                     && ended.quarantined == 0
                     && !explicit
                     && !files.iter().any(|f| f.home == Some(partition.date))
+                    && !run.standing.has(partition)
                     && run
                         .places
                         .archive
@@ -620,6 +624,9 @@ async fn one(
         }
     }
     run.comparisons.forget(partition);
+    if !outcome.idle {
+        run.standing.forget(partition);
+    }
     run.footers.done_with(
         files
             .iter()
@@ -637,7 +644,7 @@ async fn outlook(
     explicit: bool,
     explain: bool,
 ) -> Result<Option<Outlook>> {
-    let look = work::look(run, &partition, files).await?;
+    let look = work::look(run, &partition, files, Freshness::OfThisRun).await?;
     let mut outlook = Outlook::without(partition, look.decision.action(), String::new());
     match &look.decision {
         Decision::Nothing(why) => {

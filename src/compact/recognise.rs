@@ -10,7 +10,7 @@
 //! sha256 of an entry of QUARANTINE                  quarantined; other bytes of the same name, size and time are not
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -25,7 +25,7 @@ use crate::{
     model::{
         layout,
         quarantine::{Entry, ErrorType, Extent, Fault},
-        receipt::{Content, KnownRows, Receipt, Source, UnitsHash},
+        receipt::{Content, FileCopy, KnownRows, Receipt, Source, UnitsHash},
         row_hash::RowHash,
     },
     storage::store::Store,
@@ -34,22 +34,47 @@ use crate::{
 /// Files that are read at a time to find out what rows they have.
 const READ_AT_A_TIME: usize = 2;
 
-/// What a partition has, as far as files are held against it.
-#[derive(Debug, Clone, Copy)]
+/// What a partition has, as far as files are held against it by name.
+#[derive(Debug)]
 pub struct Against<'a> {
-    /// The receipt of the published generation, or of the one that should stand.
-    pub receipt: Option<&'a Receipt>,
-    /// Whether that generation stands: only then do name, size and time count.
-    pub stands: bool,
     /// What QUARANTINE has.
-    pub entries: &'a SeriesEntries,
+    entries: &'a SeriesEntries,
+    sources: HashMap<&'a str, Vec<&'a Source>>,
+    copies: HashMap<&'a str, Vec<&'a FileCopy>>,
+}
+
+impl<'a> Against<'a> {
+    /// `receipt` is that of the generation that stands, if one does: only then do name, size and
+    /// time count. It may name very many files.
+    #[must_use]
+    pub fn of(receipt: Option<&'a Receipt>, entries: &'a SeriesEntries) -> Self {
+        let mut against = Self {
+            entries,
+            sources: HashMap::new(),
+            copies: HashMap::new(),
+        };
+        if let Some(receipt) = receipt {
+            for source in &receipt.sources {
+                let named = against.sources.entry(&source.name).or_default();
+                named.push(source);
+            }
+            for copy in &receipt.copies {
+                against.copies.entry(&copy.name).or_default().push(copy);
+            }
+        }
+        against
+    }
+
+    fn sources<'s>(&'s self, name: &str) -> impl Iterator<Item = &'a Source> + Clone + use<'a, 's> {
+        self.sources.get(name).into_iter().flatten().copied()
+    }
 }
 
 /// What can be told of a file without reading its rows.
 ///
 /// # Errors
 /// When a file is out of reach.
-pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Result<Feeding> {
+pub async fn by_name(spool: &Store, file: SpoolFile, against: &Against<'_>) -> Result<Feeding> {
     let (key, size) = (&file.object.key.clone(), file.object.size);
     let entries = || against.entries.of_file(key, size).map(|(_, entry)| entry);
     let whole: Vec<&Entry> = entries().filter(|e| e.may_be_of(key, size)).collect();
@@ -80,28 +105,20 @@ pub async fn by_name(spool: &Store, file: SpoolFile, against: Against<'_>) -> Re
             return Ok(feeding);
         }
     }
-    let Some(receipt) = against.receipt.filter(|_| against.stands) else {
-        return Ok(feeding);
-    };
     // Of a file of which a part was taken in before its good copy came, the receipt has two
     // sources.
-    let mut named = receipt
-        .sources
-        .iter()
+    let mut named = against
+        .sources(key)
         .filter(|source| is_source(source, &feeding.file));
     let is_meant = |source: &&Source| source.is_partial() != feeding.lost.is_empty();
     let source = named.clone().find(is_meant).or_else(|| named.next());
-    let original = receipt
-        .copies
-        .iter()
+    let mut copies = against.copies.get(key.as_str()).into_iter().flatten();
+    let original = copies
         .find(|copy| is_copy(copy, &feeding.file))
-        .map(|copy| &copy.copy_of);
+        .map(|copy| copy.copy_of.as_str());
     // A name that had other rows before tells nothing: the file is read then.
     let of_copy = || {
-        let mut named = receipt
-            .sources
-            .iter()
-            .filter(|source| Some(&source.name) == original);
+        let mut named = against.sources(original?);
         let first = named.next()?;
         named
             .all(|other| other.content() == first.content())

@@ -169,6 +169,9 @@ pub struct Outcome {
     /// What kind of error it failed with, if it failed.
     #[serde(skip)]
     pub error: Option<Kind>,
+    /// Whether it was only looked at. Very many may be, and the record of the run counts them.
+    #[serde(skip)]
+    pub idle: bool,
 }
 
 impl Outcome {
@@ -188,6 +191,15 @@ impl Outcome {
             sha256: None,
             plan: Vec::new(),
             error: None,
+            idle: false,
+        }
+    }
+
+    /// Nothing was to be done, and nothing was, because.
+    pub(super) fn idle(partition: &Partition, why: &str) -> Self {
+        Self {
+            idle: true,
+            ..Self::up_to_date(partition, why)
         }
     }
 

@@ -13,20 +13,16 @@ use super::{
     keep::Places,
     prepare::accounting_day,
     report::{Mode, Options},
+    standing::StandingDays,
 };
 use crate::{
-    archive::{
-        partition::PartitionHandle,
-        quarantine::SeriesEntries,
-        state::{self, Depth, Inspection, State},
-    },
-    error::{Error, Kind, Result},
+    archive::{partition::PartitionHandle, quarantine::SeriesEntries},
+    error::{Error, Result},
     model::{
         date::Date,
         layout::{self, Placed},
-        meta::Meta,
         partition::{Partition, Selection, Series},
-        receipt::{Content, Receipt},
+        receipt::Content,
     },
     storage::{
         listing::{Ignored, Missing, SpoolListing},
@@ -257,49 +253,32 @@ pub struct Said {
     pub contents: BTreeMap<Identity, Content>,
 }
 
-/// The receipt of what stands of a day, published or on its way to be.
-async fn standing_receipt(handle: &PartitionHandle) -> Result<Option<Receipt>> {
-    if let Some((meta, _)) = handle.meta().await?
-        && let Ok(meta) = Meta::from_json(&meta)
-        && let Ok(Some(receipt)) = handle.receipt(&meta.sha256).await
-    {
-        return Ok(Some(receipt));
-    }
-    if handle.archive().head(&handle.data_key()).await?.is_none() {
-        return Ok(None);
-    }
-    Ok(match state::inspect(handle, Depth::Footer).await {
-        Ok(Inspection {
-            state: State::Interrupted(receipt),
-            ..
-        }) => Some(*receipt),
-        Err(error) if error.kind() != Kind::Damage => return Err(error),
-        _ => None,
-    })
-}
-
 /// Asks the receipts of the neighbouring days.
 ///
 /// # Errors
 /// When the archive does not answer.
-pub async fn neighbours(archive: &Store, partition: &Partition) -> Result<Said> {
+pub async fn neighbours(
+    archive: &Store,
+    standing: &StandingDays,
+    partition: &Partition,
+) -> Result<Said> {
     let mut said = Said::default();
     for day in [partition.date.pred(), partition.date.succ()] {
         let neighbour = PartitionHandle::new(archive, &partition.series.on(day));
-        let Some(receipt) = standing_receipt(&neighbour).await? else {
+        let Some(receipt) = standing.of(&neighbour).await?.receipt else {
             continue;
         };
-        for source in receipt.sources {
+        for source in &receipt.sources {
             let (is_partial, content) = (source.is_partial(), source.content());
             // The good copy of a file of which a part was taken in has other rows, and may have
             // some of this day.
             if !is_partial {
-                let _ = said.contents.insert(Identity::of_source(&source), content);
+                let _ = said.contents.insert(Identity::of_source(source), content);
             }
             if source.rows_elsewhere.contains_key(&partition.date) {
-                let _ = said.here.insert((source.name, source.size));
+                let _ = said.here.insert((source.name.clone(), source.size));
             } else if source.rows_of_day() > 0 && !is_partial {
-                let _ = said.elsewhere.insert(Identity::of_source(&source));
+                let _ = said.elsewhere.insert(Identity::of_source(source));
             }
         }
     }

@@ -18,6 +18,7 @@ use super::{
     prepare::{BaseData, Input, Prepared, accounting_day, is_merge, prepare, probe_all, settle},
     recognise::{self, Against},
     report::{Outcome, Status, Watch},
+    standing::StandingDays,
     survey,
 };
 use crate::{
@@ -90,6 +91,8 @@ pub struct RunContext {
     pub probed: Arc<tokio::sync::OnceCell<()>>,
     /// The footers that were read in this run.
     pub footers: Arc<Footers>,
+    /// What was read of the days that it works on.
+    pub standing: Arc<StandingDays>,
     /// What was compared row by row in this run.
     pub comparisons: Arc<Comparisons>,
     /// Whose files these are.
@@ -132,15 +135,33 @@ pub struct Look {
     pub recognised: Vec<FileCopy>,
 }
 
+/// On what a look relies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// On the documents that this run has read already.
+    OfThisRun,
+    /// On nothing but what it reads itself: the partition is about to be written.
+    OfThisLook,
+}
+
 /// Looks at a partition whose candidate files are `files`.
 ///
 /// # Errors
 /// When spool or archive do not answer.
-pub async fn look(run: &RunContext, partition: &Partition, files: &[SpoolFile]) -> Result<Look> {
+pub async fn look(
+    run: &RunContext,
+    partition: &Partition,
+    files: &[SpoolFile],
+    freshness: Freshness,
+) -> Result<Look> {
     let archive = &run.places.archive;
     let handle = PartitionHandle::new(archive, partition);
-    let archived = state::inspect(&handle, Depth::Footer).await?;
-    let said = survey::neighbours(archive, partition).await?;
+    let documents = match freshness {
+        Freshness::OfThisRun => run.standing.of(&handle).await?.documents,
+        Freshness::OfThisLook => None,
+    };
+    let archived = state::inspect_after(&handle, Depth::Footer, documents).await?;
+    let said = survey::neighbours(archive, &run.standing, partition).await?;
     let mut candidates = survey::candidates(files, partition);
     // A file that a neighbour's receipt accounts for to the last row, none of them here, need not
     // be opened.
@@ -155,14 +176,10 @@ pub async fn look(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
         State::Empty | State::Interrupted(_) | State::Unproven(_) => (None, false),
     };
     let receipt = receipt.as_ref();
-    let against = Against {
-        receipt,
-        stands,
-        entries: &entries,
-    };
+    let against = Against::of(receipt.filter(|_| stands), &entries);
     let mut marked = Vec::with_capacity(candidates.len());
     for file in candidates {
-        marked.push(recognise::by_name(&run.places.spool, file, against).await?);
+        marked.push(recognise::by_name(&run.places.spool, file, &against).await?);
     }
     // What is known feeds as its receipt says; what is in QUARANTINE is counted at its own day; the
     // rest is looked into.
@@ -341,11 +358,11 @@ async fn hold(
     if run.places.archive.local_folder().is_none() {
         return Ok(Turn::Mine(None));
     }
-    let seen = look(run, partition, files).await?;
+    let seen = look(run, partition, files, Freshness::OfThisRun).await?;
     match &seen.decision {
         Decision::Nothing(why) => {
             complete_records(run, handle, &seen).await?;
-            return Ok(Turn::Over(Box::new(Outcome::up_to_date(partition, why))));
+            return Ok(Turn::Over(Box::new(Outcome::idle(partition, why))));
         }
         Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
         Decision::Complete(_)
@@ -390,6 +407,11 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
     let mut part: Option<Outcome> = None;
     let mut wholes_first = true;
     let mut lost = 0;
+    // A folder was looked at before its lock was taken.
+    let mut freshness = match held {
+        Some(_) => Freshness::OfThisLook,
+        None => Freshness::OfThisRun,
+    };
     let outcome = loop {
         if lost > RACES {
             // Not all may be in, so this is no lost race to be content with.
@@ -405,7 +427,9 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
             // The other process may have kept a file that it could not use.
             run.places.kept.forget(&partition.series);
         }
-        let seen = match look(run, partition, files).await {
+        let seen = look(run, partition, files, freshness).await;
+        freshness = Freshness::OfThisLook;
+        let seen = match seen {
             Err(error) if error.kind() == Kind::Conflict => {
                 lost += 1;
                 continue;
@@ -425,8 +449,12 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
                     );
                 }
                 let completed = completed.map(|receipt| Outcome::completed(partition, &receipt));
-                let nothing =
-                    || Outcome::up_to_date(partition, &format!("{}{why}", in_words(&accepted)));
+                let nothing = || {
+                    if accepted.is_empty() {
+                        return Outcome::idle(partition, why);
+                    }
+                    Outcome::up_to_date(partition, &format!("{}{why}", in_words(&accepted)))
+                };
                 break part.or(completed).unwrap_or_else(nothing);
             }
             Decision::Fail(why) => {

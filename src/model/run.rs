@@ -119,11 +119,11 @@ pub struct RunRecord {
     pub workers: Option<usize>,
     /// Memory, foreseen and measured.
     pub memory: MemoryUse,
-    /// What came of how many things, for commands that are about other things than partitions:
-    /// spool files of `prune`, leftovers of `clean`.
+    /// What came of how many things that are not told one by one: spool files of `prune`, leftovers
+    /// of `clean`; of `compact` the files that it saw, and the partitions with nothing to do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,
-    /// The partitions that were looked at, in their order.
+    /// The partitions that were looked at, in their order; of `compact` those with something to do.
     pub partitions: Vec<PartitionRecord>,
 }
 

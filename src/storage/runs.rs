@@ -57,26 +57,56 @@ pub async fn write(
 /// # Errors
 /// When the archive does not answer.
 pub async fn read(archive: &Store, start: Option<Date>) -> Result<Vec<RunRecord>> {
-    let since = start.map(|day| layout::journal_dir(layout::RUNS, day));
-    let listed = archive.list(layout::RUNS).await?.whole()?;
-    let wanted = listed
-        .iter()
-        .filter(|o| since.as_deref().is_none_or(|since| o.key.as_str() >= since));
-    let mut reads = Vec::new();
-    for object in wanted {
-        reads.push(async move { (&object.key, archive.read(&object.key).await) });
+    let keys = keys(archive, start).await?;
+    let mut reads = Vec::with_capacity(keys.len());
+    for key in &keys {
+        reads.push(one(archive, key));
     }
     let mut reads = futures::stream::iter(reads).buffered(AT_A_TIME);
     let mut runs = Vec::new();
-    while let Some((key, bytes)) = reads.next().await {
-        // Absent: removed since it was listed.
-        let Some(bytes) = bytes? else { continue };
-        match RunRecord::from_json(&bytes) {
-            Ok(run) => runs.push(run),
-            Err(error) => {
-                tracing::warn!(file = %archive.show(key), error = %error.chain(), "left out of the history");
-            }
-        }
+    while let Some(run) = reads.next().await {
+        runs.extend(run?);
     }
     Ok(runs)
+}
+
+/// The newest record from the day `start` on that `is_meant` takes. Of all others only those that
+/// are newer are read, one at a time: a record can be large.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn newest(
+    archive: &Store,
+    start: Date,
+    is_meant: impl Fn(&RunRecord) -> bool,
+) -> Result<Option<RunRecord>> {
+    for key in keys(archive, Some(start)).await?.iter().rev() {
+        if let Some(run) = one(archive, key).await?.filter(|run| is_meant(run)) {
+            return Ok(Some(run));
+        }
+    }
+    Ok(None)
+}
+
+/// The keys of the records from the day `start` on, in the order of the ends of their runs.
+async fn keys(archive: &Store, start: Option<Date>) -> Result<Vec<String>> {
+    let since = start.map(|day| layout::journal_dir(layout::RUNS, day));
+    let listed = archive.list(layout::RUNS).await?.whole()?;
+    let all = listed.into_iter().map(|object| object.key);
+    let mut keys: Vec<String> = all
+        .filter(|key| since.as_deref().is_none_or(|since| key.as_str() >= since))
+        .collect();
+    keys.sort_unstable();
+    Ok(keys)
+}
+
+/// A record, where it can be read and was not removed since it was listed.
+async fn one(archive: &Store, key: &str) -> Result<Option<RunRecord>> {
+    let Some(bytes) = archive.read(key).await? else {
+        return Ok(None);
+    };
+    let run = RunRecord::from_json(&bytes).inspect_err(|error| {
+        tracing::warn!(file = %archive.show(key), error = %error.chain(), "left out of the history");
+    });
+    Ok(run.ok())
 }

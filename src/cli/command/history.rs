@@ -145,9 +145,8 @@ pub(super) struct Earlier {
 pub(super) async fn had_files(archive: &Store, options: &compact::Options) -> Option<Earlier> {
     let now = Utc::now();
     let first = Date::of(now - chrono::Duration::days(DAYS)).ok()?;
-    let earlier = runs::read(archive, Some(first)).await.ok()?;
     let asked = selected(&options.selection);
-    let is_same = |run: &&RunRecord| {
+    let is_same = |run: &RunRecord| {
         let of = RunRequest {
             mode: None,
             start: None,
@@ -156,10 +155,10 @@ pub(super) async fn had_files(archive: &Store, options: &compact::Options) -> Op
         };
         run.command == "compact" && of == asked
     };
-    let last = earlier.iter().rfind(is_same)?;
+    let last = runs::newest(archive, first, is_same).await.ok()??;
     let files = last.counts.get(SEEN).copied().filter(|files| *files > 0)?;
     Some(Earlier {
-        ended_at: last.ended_at.clone(),
+        ended_at: last.ended_at,
         files,
     })
 }
@@ -186,6 +185,14 @@ pub(super) fn of_compact(options: &compact::Options, summary: &compact::RunSumma
         sha256: o.sha256.clone(),
         plan: o.plan.clone(),
     };
+    let (idle, others): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.idle);
+    let mut counts = BTreeMap::from([
+        (SEEN.to_owned(), input.files),
+        (IGNORED.to_owned(), input.ignored.len() as u64),
+    ]);
+    if !idle.is_empty() {
+        let _ = counts.insert(word(&compact::Status::UpToDate), idle.len() as u64);
+    }
     About {
         command: "compact",
         asked: RunRequest {
@@ -196,12 +203,8 @@ pub(super) fn of_compact(options: &compact::Options, summary: &compact::RunSumma
         },
         memory_limit: Some(options.memory_limit),
         workers: Some(options.workers),
-        counts: [
-            (SEEN.to_owned(), input.files),
-            (IGNORED.to_owned(), input.ignored.len() as u64),
-        ]
-        .into(),
-        partitions: outcomes.iter().map(part).collect(),
+        counts,
+        partitions: others.into_iter().map(part).collect(),
     }
 }
 

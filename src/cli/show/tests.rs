@@ -34,6 +34,7 @@ fn outcome(symbol: &str, status: Status, message: &str) -> Outcome {
         sha256: done.then(|| "0123456789abcdef".repeat(4)),
         plan: Vec::new(),
         error: None,
+        idle: false,
     }
 }
 

@@ -76,6 +76,59 @@ fn planning_takes_a_list_and_at_most_two_reads_a_file() {
 }
 
 #[test]
+fn a_run_with_nothing_to_do_reads_each_document_once_though_three_days_ask_for_it() {
+    let place = Place::all_on_s3();
+    let days = ["01-30", "01-31", "02-01", "02-02", "02-03", "02-04"];
+    for (day, name) in (-4..).zip(days) {
+        let rows = quotes(DAY + (24 * day + 12) * HOUR, SECOND, 0, 50);
+        let name = format!("2026-{name}_12-00-00.parquet");
+        let _ = place.put_quotes(&name, &Events::sealed(rows).bytes());
+    }
+    let _ = place.compact(&[]).ended(0);
+    place.server().forget();
+    // One at a time, so that no day is forgotten before its neighbour asks.
+    let _ = place
+        .compact(&["--workers", "1"])
+        .ended(0)
+        .says("6 nothing to do");
+    let mut documents: BTreeMap<String, usize> = BTreeMap::new();
+    for seen in place.server().seen() {
+        let key = seen.asked.key;
+        let is_document = key.ends_with("/meta.json") || key.contains("/_receipts/");
+        if seen.asked.kind == Kind::Get && is_document {
+            *documents.entry(key).or_default() += 1;
+        }
+    }
+    let of = |what: &str| documents.keys().filter(|key| key.contains(what)).count();
+    assert_eq!(of("/_receipts/"), 6, "{documents:#?}");
+    // Files of the first day may have rows of the day before, which has neighbours of its own.
+    assert_eq!(of("/meta.json"), 9, "{documents:#?}");
+    assert!(documents.values().all(|n| *n == 1), "{documents:#?}");
+    place.verify();
+}
+
+#[test]
+fn of_the_earlier_runs_only_the_newest_is_asked_whether_there_were_files() {
+    let place = Place::on_s3();
+    let name = "2026-02-03_00.parquet";
+    let _ = place.put_quotes(name, &Events::sealed(quotes(DAY, SECOND, 0, 50)).bytes());
+    for _ in 0..4 {
+        let _ = place.compact(&[]).ended(0);
+    }
+    std::fs::remove_file(place.spool().join(SERIES).join(name)).unwrap();
+    place.server().forget();
+    let _ = place
+        .compact(&[])
+        .ended(0)
+        .says("holds no file at all, and held 1 in the run of");
+    let read = place
+        .server()
+        .count(|a| a.kind == Kind::Get && a.key.contains("/_runs/"));
+    assert_eq!(read, 1);
+    place.verify();
+}
+
+#[test]
 fn a_list_of_more_than_one_page_is_read_to_its_end() {
     let place = Place::all_on_s3();
     let file = Events::sealed(quotes(DAY, SECOND, 0, 5)).bytes();
