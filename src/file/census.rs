@@ -111,7 +111,7 @@ pub async fn read(store: &Store, object: &Object) -> Result<FileRead> {
 /// The same on a thread of its own, before its turn comes.
 ///
 /// # Errors
-/// As [`read`].
+/// When the store does not answer, or has another version.
 pub async fn read_apart(store: &Store, object: &Object) -> Result<FileRead> {
     let (store, object) = (store.clone(), object.clone());
     let reading = tokio::spawn(async move { read(&store, &object).await });
