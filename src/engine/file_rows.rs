@@ -19,26 +19,34 @@ use datafusion::{
         physical_plan::{FileScanConfig, ParquetSource},
         source::DataSourceExec,
     },
+    execution::session_state::SessionStateBuilder,
     physical_expr::expressions::{CastExpr, Column},
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{ExecutionPlan, ExecutionPlanProperties, sorts::sort::SortExec},
+    prelude::SessionContext,
 };
 
-use super::{claimed::Held, session};
+use super::claimed::Held;
+
+/// `session`, whose plans leave such sorts out. For those that are carried out here: nothing else
+/// knows [`Held`].
+pub(super) fn known_to(session: &SessionContext) -> SessionContext {
+    let state = SessionStateBuilder::new_from_existing(session.state())
+        .with_physical_optimizer_rule(Arc::new(FileRowOrder))
+        .build();
+    SessionContext::new_with_state(state)
+}
 
 /// The rule.
 #[derive(Debug)]
-pub(super) struct FileRowOrder;
+struct FileRowOrder;
 
 impl PhysicalOptimizerRule for FileRowOrder {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
-        options: &ConfigOptions,
+        _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        if session::travels(options) {
-            return Ok(plan);
-        }
         plan.transform_up(|node| {
             let unsorted = node.downcast_ref::<SortExec>().and_then(without_sort);
             Ok(unsorted.map_or_else(|| Transformed::no(node), Transformed::yes))

@@ -16,13 +16,12 @@ use datafusion::{
         disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode},
         memory_pool::{FairSpillPool, TrackConsumersPool},
         runtime_env::RuntimeEnvBuilder,
-        session_state::SessionStateBuilder,
         spill_file::{SpillFile, TempFileFactory},
     },
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{error::from_datafusion, file_rows::FileRowOrder};
+use super::error::from_datafusion;
 use crate::{error::Result, storage::scratch::Scratch};
 
 /// The catalog of all sessions.
@@ -136,13 +135,7 @@ fn with_spill(
     // matching rows.
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;
-    let state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_default_features()
-        .with_physical_optimizer_rule(Arc::new(FileRowOrder))
-        .build();
-    Ok(SessionContext::new_with_state(state))
+    Ok(SessionContext::new_with_config_rt(config, runtime))
 }
 
 /// Lets the scans of `session` skip nothing by statistics: for those that are carried out where
@@ -180,7 +173,7 @@ pub enum CountsOn {
     Nothing,
     /// The order that receipts vouch for, which scans claim.
     Receipts,
-    /// Files that are read one after the other ([`FileRowOrder`]).
+    /// Files that are read one after the other, as [`super::file_rows`] knows.
     FileRows,
 }
 

@@ -38,7 +38,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture};
 use super::{
     claimed::{Held, OutOfOrder},
     error::{causes, from_datafusion},
-    literals,
+    file_rows, literals,
     session::{
         CATALOG, CountsOn, DEFAULT_SCHEMA, count_on, narrow, session_that_may_spill,
         trust_no_statistics,
@@ -226,9 +226,11 @@ pub async fn rows(
     let _ = scratch::sweep(spill_dir);
     let threads = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = remote.map_or_else(threads, |remote| remote.partitions);
-    let session = session_that_may_spill(memory_limit / POOL_SHARE, threads, spill_dir)?;
+    let mut session = session_that_may_spill(memory_limit / POOL_SHARE, threads, spill_dir)?;
     if remote.is_some() {
         trust_no_statistics(&session);
+    } else {
+        session = file_rows::known_to(&session);
     }
     literals::register(&session).map_err(|e| from_datafusion(e, QUERY))?;
     let tables = tables::register(&session, spool, archive);
