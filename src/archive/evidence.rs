@@ -19,6 +19,7 @@ use crate::{
     error::{Error, Kind, Result},
     file::census::{self, FileRead},
     model::{
+        date::Date,
         meta::{self, Meta},
         partition::{Partition, Series},
         quarantine::Entry,
@@ -107,6 +108,12 @@ impl Evidence {
             days: BTreeMap::new(),
             kept: BTreeMap::new(),
         }
+    }
+
+    /// Lets go of what was read of days before `day`: of each of them a receipt is held, and it may
+    /// name very many files. Whoever asks for one after all has it read again.
+    pub fn forget_before(&mut self, day: Date) {
+        self.days.retain(|partition, _| partition.date >= day);
     }
 
     /// The archive that speaks.

@@ -301,6 +301,7 @@ impl Outcome {
     /// The same after these went to QUARANTINE on the way.
     pub(super) fn having_quarantined(mut self, entries: &[Entry]) -> Self {
         self.quarantined = entries.len() as u64;
+        self.idle &= entries.is_empty();
         let is_told = matches!(self.status, Status::Done | Status::UpToDate) && !entries.is_empty();
         if is_told {
             let each = entries

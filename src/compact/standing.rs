@@ -117,6 +117,11 @@ async fn read(handle: &PartitionHandle) -> Result<Standing> {
             state: State::Interrupted(receipt),
             ..
         }) => Some(Arc::new(*receipt)),
+        // Published since `meta.json` was read.
+        Ok(Inspection {
+            state: State::Published(stands),
+            ..
+        }) => Some(Arc::new(stands.receipt().clone())),
         Err(error) if error.kind() != Kind::Damage => return Err(error),
         _ => None,
     };

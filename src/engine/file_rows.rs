@@ -88,11 +88,16 @@ fn without_sort(sort: &SortExec) -> Option<Arc<dyn ExecutionPlan>> {
         .map(|by| {
             let asked = by.expr.downcast_ref::<Column>()?;
             let from = &projection.get(asked.index())?.expr;
-            let from = match from.downcast_ref::<CastExpr>() {
-                Some(cast) if *cast.cast_type() == DataType::Int64 => cast.expr(),
-                _ => from,
-            };
-            (!by.options.descending).then_some(from.downcast_ref::<Column>()?.index())
+            let cast = from
+                .downcast_ref::<CastExpr>()
+                .filter(|cast| *cast.cast_type() == DataType::Int64);
+            let at = cast
+                .map_or(from, |cast| cast.expr())
+                .downcast_ref::<Column>()?
+                .index();
+            // Only the number may be cast: paths ascend as texts.
+            let is_meant = cast.is_none() || at >= of_files + of_path;
+            (is_meant && !by.options.descending).then_some(at)
         })
         .collect::<Option<Vec<usize>>>()?;
     let (number, path) = sorted_by.split_last()?;
@@ -120,8 +125,11 @@ fn ascend(files: &[PartitionedFile]) -> bool {
         let range = file.range.as_ref();
         range.is_none_or(|part| part.start == 0 && part.end >= size)
     };
-    let before =
-        |a: &[ScalarValue], b: &[ScalarValue]| a.partial_cmp(b) == Some(std::cmp::Ordering::Less);
+    let before = |a: &[ScalarValue], b: &[ScalarValue]| {
+        // Where nulls come is for the statement to say.
+        let same_nulls = a.iter().zip(b).all(|(a, b)| a.is_null() == b.is_null());
+        same_nulls && a.partial_cmp(b) == Some(std::cmp::Ordering::Less)
+    };
     files.iter().all(is_whole)
         && files
             .iter()

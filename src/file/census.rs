@@ -81,7 +81,9 @@ pub struct FileRead {
     pub census: std::result::Result<Census, Problem>,
 }
 
-/// Reads all bytes and all rows of `object`, in the version that was listed.
+/// Reads all bytes and all rows of `object`: of a file of at most [`HELD`] bytes those of the
+/// version that was listed. A larger one is read twice, and may have been replaced in between;
+/// whoever removes it looks once more.
 ///
 /// # Errors
 /// When the store does not answer, or has another version.

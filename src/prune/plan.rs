@@ -136,6 +136,8 @@ impl Planning<'_> {
         let mut evidence = Evidence::new(self.archive);
         let entries = SeriesEntries::read(self.archive, series, days).await?;
         evidence.know(series, Arc::new(entries));
+        let mut subjects: Vec<&Subject> = subjects.iter().collect();
+        subjects.sort_by_key(|subject| (subject.home.is_none(), subject.home));
         let reads = subjects.iter().map(|subject| self.read_ahead(subject));
         let mut reads = stream::iter(reads).buffered(self.ahead);
         let mut all = Vec::with_capacity(subjects.len());
@@ -146,6 +148,10 @@ impl Planning<'_> {
                     Kind::Interrupted,
                     "stopped as asked; nothing was removed",
                 ));
+            }
+            // What comes later has rows of this day and later ones, and of the one before it.
+            if let Some(home) = subject.home {
+                evidence.forget_before(home.pred());
             }
             let judged = match gap {
                 Some(gap) => Ok((Outcome::Failed, gap.reason.clone(), None)),
@@ -164,6 +170,7 @@ impl Planning<'_> {
             };
             all.push(Planned { judged, proven });
         }
+        all.sort_by(|a, b| a.judged.name.cmp(&b.judged.name));
         Ok(all)
     }
 

@@ -1,7 +1,8 @@
-//! Removes one object: the only place where anything leaves a store for good.
+//! Removes objects: the only place where anything leaves a store for good.
 //!
-//! The object must be the one that was listed, by size, time and `ETag`, at the last moment before
-//! the removal. Whether it may be removed is for the caller to prove.
+//! An object must be the one that was listed, by size, time and `ETag`, at the last moment before
+//! the removal; several are looked at side by side and go together. Whether they may be removed is
+//! for the caller to prove.
 
 use std::fs::File;
 
@@ -31,26 +32,18 @@ pub enum Removal {
 /// When the store does not answer, or refuses; [`Kind::Unknown`] when it may have taken effect. An
 /// error that comes after the object has gone is none.
 pub async fn remove(store: &Store, object: &Object) -> Result<Removal> {
-    let removal = remove_unsynced(store, object).await?;
+    let lost = || Err(Error::new(Kind::Internal, "an object was not removed"));
+    let mut all = remove_together(store, &[object]).await;
+    let removal = all.pop().unwrap_or_else(lost)?;
     if removal == Removal::Removed {
         sync_folder_of(store, &object.key)?;
     }
     Ok(removal)
 }
 
-/// The same, but the removal is only durable after [`sync_folder_of`]: for many objects of one
-/// folder.
-///
-/// # Errors
-/// As [`remove`].
-async fn remove_unsynced(store: &Store, object: &Object) -> Result<Removal> {
-    let lost = || Err(Error::new(Kind::Internal, "an object was not removed"));
-    let mut all = remove_together(store, &[object]).await;
-    all.pop().unwrap_or_else(lost)
-}
-
 /// The same for several objects of one folder or bucket, each of which is looked at; those that
-/// still are what they were are removed by one request, where the store is a bucket.
+/// still are what they were are removed by one request, where the store is a bucket. In a folder
+/// the removals are only durable after [`sync_folder_of`].
 ///
 /// What comes of each is in the order of `objects`.
 pub async fn remove_together(store: &Store, objects: &[&Object]) -> Vec<Result<Removal>> {
@@ -98,7 +91,7 @@ async fn delete(store: &Store, objects: Vec<&Object>) -> Vec<Result<Removal>> {
     let mut removals = Vec::with_capacity(objects.len());
     for object in objects {
         let error = match answered.next() {
-            Some(Ok(_) | Err(object_store::Error::NotFound { .. })) => {
+            Some(Ok(_)) => {
                 removals.push(Ok(Removal::Removed));
                 continue;
             }
