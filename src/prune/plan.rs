@@ -141,7 +141,7 @@ impl Planning<'_> {
         let reads = subjects.iter().map(|subject| self.read_ahead(subject));
         let mut reads = stream::iter(reads).buffered(self.ahead);
         let mut all = Vec::with_capacity(subjects.len());
-        for subject in subjects {
+        for subject in &subjects {
             let read = reads.next().await.flatten();
             if (self.stop)() {
                 return Err(Error::new(
