@@ -81,7 +81,7 @@ pub struct FileRead {
     pub census: std::result::Result<Census, Problem>,
 }
 
-/// Reads all bytes and all rows of `object`: of a file of at most [`HELD`] bytes those of the
+/// Reads all bytes and all rows of `object`: of a file of at most 8 MiB those of the
 /// version that was listed. A larger one is read twice, and may have been replaced in between;
 /// whoever removes it looks once more.
 ///
