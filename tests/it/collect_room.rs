@@ -110,14 +110,13 @@ fn a_quiet_series_does_not_keep_the_log_of_a_busy_one() {
     args.extend(endpoints.iter().map(String::as_str));
     let mut child = place.spawn(&args, &[]);
     until(&mut child, || dealt_with(&address) == TRADES + 1);
+    // Of 1.8 MB of the log less than 700 kB are left in the end.
     until(&mut child, || {
-        status(&address).is_some_and(|now| now["files_waiting"] == 0)
+        status(&address).is_some_and(|now| {
+            let left = now["journal_bytes"].as_u64();
+            now["files_waiting"] == 0 && left.is_some_and(|bytes| bytes < 700_000)
+        })
     });
-    let journal = status(&address).unwrap()["journal_bytes"].as_u64().unwrap();
-    assert!(
-        journal < 700_000,
-        "{journal} bytes of the log are left of 1.8 MB"
-    );
     child.kill().unwrap();
     let _ = child.wait().unwrap();
     // What was written again is there once.
