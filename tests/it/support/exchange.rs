@@ -452,8 +452,14 @@ pub fn ended(child: Child) -> (Option<i32>, String) {
 
 /// Waits until something holds, or the process has ended; there is no limit on time but the test
 /// runner's.
+#[track_caller]
 pub fn until(child: &mut Child, mut holds: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
     while !holds() && child.try_wait().unwrap().is_none() {
+        if began.elapsed() > Duration::from_secs(300) {
+            let _ = child.kill();
+            panic!("what was waited for has not come within five minutes");
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
 }
