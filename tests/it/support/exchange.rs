@@ -450,8 +450,7 @@ pub fn ended(child: Child) -> (Option<i32>, String) {
     )
 }
 
-/// Waits until something holds, or the process has ended; there is no limit on time but the test
-/// runner's.
+/// Waits until something holds, or the process has ended; for five minutes at most.
 #[track_caller]
 pub fn until(child: &mut Child, mut holds: impl FnMut() -> bool) {
     let began = std::time::Instant::now();
