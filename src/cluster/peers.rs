@@ -8,8 +8,11 @@
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    fmt,
+    fs::Permissions,
+    io,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -69,6 +72,15 @@ struct Tls {
     sockets: TempDir,
 }
 
+/// A folder that only this user can look into, whatever the umask: what connects to a socket in it
+/// speaks with this process's certificate.
+fn folder_of_sockets() -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("qlc-cluster-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+}
+
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tls")
@@ -112,8 +124,8 @@ impl Peers {
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)
             .map_err(|e| wrong(&e))?;
-        let sockets = TempDir::with_prefix("qlc-cluster-")
-            .map_err(|e| Error::io("a folder for sockets cannot be made", e))?;
+        let sockets =
+            folder_of_sockets().map_err(|e| Error::io("a folder for sockets cannot be made", e))?;
         Ok(Self(Some(Arc::new(Tls {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             client: Arc::new(client),
@@ -363,5 +375,17 @@ async fn accept(
             };
             let _ = sender.send((known, from)).await;
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_looks_into_the_folder_of_sockets() {
+        let folder = folder_of_sockets().unwrap();
+        let mode = folder.path().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 }

@@ -453,7 +453,7 @@ pub fn ended(child: Child) -> (Option<i32>, String) {
 /// Waits until something holds, or the process has ended; for five minutes at most.
 #[track_caller]
 pub fn until(child: &mut Child, mut holds: impl FnMut() -> bool) {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while !holds() && child.try_wait().unwrap().is_none() {
         if began.elapsed() > Duration::from_secs(300) {
             let _ = child.kill();
