@@ -455,7 +455,7 @@ pub fn ended(child: Child) -> (Option<i32>, String) {
 pub fn until(child: &mut Child, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() && child.try_wait().unwrap().is_none() {
-        if began.elapsed() > Duration::from_secs(300) {
+        if began.elapsed() > Duration::from_mins(5) {
             let _ = child.kill();
             panic!("what was waited for has not come within five minutes");
         }
