@@ -3,7 +3,10 @@
 //! A run begins only when every executor can do its part, and ends when the scheduler is gone: the
 //! tasks that are running end where they are, and the next run finds them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ballista_core::{execution_plans::execute_physical_plan, extension::SessionConfigExt};
 use datafusion::{
@@ -156,10 +159,17 @@ const DOUBLED_AFTER: Duration = Duration::from_secs(1);
 /// not give it away.
 const OUTCOME_WITHIN: Duration = Duration::from_secs(15);
 
+/// How long a partition is looked at again that somebody else holds: that may be an executor of
+/// this very run whose work was given to others, and hangs.
+const HELD_AT_MOST: Duration = Duration::from_mins(1);
+/// How long it takes from one of these looks to the next.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+
 /// The job of one partition, once more elsewhere where an executor lacks something.
 async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
     let partition = task.partition.clone();
     let (mut tries, mut elsewhere) = (0, false);
+    let mut held_since: Option<Instant> = None;
     loop {
         tries += 1;
         let done = if elsewhere {
@@ -168,6 +178,16 @@ async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
             job(session, task.clone()).await
         };
         match done {
+            // A lost race is a good end only where the partition is found to be published.
+            Ok(report) if report.lost_race() => {
+                if held_since.get_or_insert_with(Instant::now).elapsed() > HELD_AT_MOST {
+                    let what = "another qlc, or an executor of this run that hangs, has held it for a minute: whether it will be \
+                                published is not known; run again";
+                    return Ok(Some(Outcome::without(&partition, Status::Failed, what)));
+                }
+                tries -= 1;
+                tokio::time::sleep(LOOKED_AT_EVERY).await;
+            }
             Ok(Report {
                 executor,
                 outcome: Some(outcome),
