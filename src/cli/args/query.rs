@@ -15,7 +15,7 @@ Tables:
   archive.\"stream=meta\"              the rows of a stream that has the name of a table below
   archive.meta                       all meta.json
   archive.quarantine                 all error.json
-  archive.runs                       the records of runs, a row per run and partition with something to do
+  archive.runs                       runs, a row per partition that had something to do
   archive.reconcile                  what exchanges published beside what is archived
 
 Examples:
