@@ -3,7 +3,7 @@
 //! gone. Only the rows of the day decide its bytes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -216,6 +216,26 @@ impl Way {
             .collect()
     }
 
+    /// Whether two files have the same rows of the day. One of them is then a copy, whose rows are
+    /// taken in once.
+    fn has_copies(&self, rows: &[Row]) -> bool {
+        // The unit of a row's times and the type of its `level` do not make it another row.
+        let value = |row: &Row| {
+            let row = Row {
+                unit: 1,
+                kind: 0,
+                ..row.clone()
+            };
+            (!row.alien).then(|| format!("{row:?}"))
+        };
+        let mut seen = BTreeSet::new();
+        self.files(rows).into_values().any(|(_, rows)| {
+            let mut values: Vec<String> = rows.iter().filter_map(value).collect();
+            values.sort_unstable();
+            !seen.insert(values)
+        })
+    }
+
     fn bytes(&self, nth: usize, kind: usize, rows: &[Row]) -> Vec<u8> {
         let batch = batch(nth, &KINDS[kind], rows, self.leave_out_nulls);
         let hash = self
@@ -359,6 +379,7 @@ proptest! {
 
     #[test]
     fn only_the_rows_of_the_day_decide_its_bytes(rows in rows(), ways in prop::collection::vec(way(), 3)) {
+        prop_assume!(![&[PLAIN], ways.as_slice()].concat().iter().any(|way| way.has_copies(&rows)));
         let expected = by_way(&rows, &PLAIN);
         let plain = decode(&expected).unwrap();
         prop_assert_eq!(plain.batch.num_rows(), rows.len());
