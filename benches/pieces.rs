@@ -30,7 +30,7 @@ use qlc::{
         session::session,
     },
     file::{
-        encode::{Beside, Manner, encode},
+        encode::{Beside, ENCODING, Manner, encode},
         probe::probe,
         readback::read_back,
         reader::Handle,
@@ -121,6 +121,7 @@ fn flowing(criterion: &mut Criterion) {
             Manner {
                 brought_to: None,
                 zstd_level: None,
+                encoding: ENCODING,
                 cores: 2,
             },
             Beside::nothing(),
@@ -278,6 +279,7 @@ fn receipt(files: u64) -> Receipt {
             seq: SeqOrigin::Source,
             brought_to: None,
             zstd_level: None,
+            encoding: ENCODING,
         },
         rows_in: rows * files,
         row_hash_in: RowHash::EMPTY,

@@ -681,6 +681,7 @@ mod tests {
                 seq,
                 brought_to: None,
                 zstd_level: None,
+                encoding: crate::model::receipt::FIRST_ENCODING,
             },
             rows_in: 5 * sources.len() as u64,
             row_hash_in: RowHash::EMPTY,

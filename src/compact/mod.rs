@@ -39,7 +39,7 @@ use crate::{
     },
     engine::{budget::Budget, layout::plural},
     error::{Error, Kind, Result},
-    file::{examine, fault::Problem, reader::Handle},
+    file::{encode::ENCODING, examine, fault::Problem, reader::Handle},
     model::{
         date::Date,
         layout,
@@ -287,6 +287,11 @@ pub async fn rebuild(
             "of some of its sources only a part of the rows was new".to_owned(),
         ));
     }
+    if receipt.outcome.encoding > ENCODING {
+        return Ok(Rebuilt::Impossible(
+            "a later version of qlc wrote its bytes".to_owned(),
+        ));
+    }
     // The bytes are to be those of the run that published them, so its level of compression counts,
     // not this run's.
     let options = Options {
@@ -383,7 +388,8 @@ pub async fn rebuild(
         is_part: false,
         reason: String::new(),
     };
-    match work::digest(&shared, partition, &look, &build).await? {
+    let encoding = receipt.outcome.encoding;
+    match work::digest(&shared, partition, &look, &build, encoding).await? {
         Some(rebuilt) if rebuilt == receipt.outcome.sha256 => Ok(Rebuilt::Same),
         Some(_) if renamed > 0 => Ok(Rebuilt::Impossible(format!(
             "its rows were numbered in the order of the names of its files, and {} another name since",

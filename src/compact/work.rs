@@ -40,8 +40,8 @@ use crate::{
     },
     error::{Error, Kind, Result},
     file::{
-        ahead::Ahead, claims::Claims, examine::examine, fault::Problem, probe::probe,
-        reader::Handle, salvage::salvage,
+        ahead::Ahead, claims::Claims, encode::ENCODING, examine::examine, fault::Problem,
+        probe::probe, reader::Handle, salvage::salvage,
     },
     model::{
         date::Date,
@@ -1528,7 +1528,11 @@ pub async fn foresee(
             layouts,
             draft,
             options,
-        } = attempts.task(prepared.clone(), Purpose::Rehearse, &Arc::default());
+        } = attempts.task(
+            prepared.clone(),
+            Purpose::Rehearse { encoding: ENCODING },
+            &Arc::default(),
+        );
         plans = Some(engine::run::explain(&job, &layouts, draft, options).await?);
     }
     Ok(Foreseen {
@@ -1538,7 +1542,8 @@ pub async fn foresee(
     })
 }
 
-/// The digest that a partition made from these files of the spool would have.
+/// The digest that a partition made from these files of the spool would have, with encodings of
+/// this revision.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -1547,6 +1552,7 @@ pub async fn digest(
     partition: &Partition,
     look: &Look,
     build: &decide::Build,
+    encoding: u32,
 ) -> Result<Option<String>> {
     let mut attempts = Attempts::plan(run, partition, look, build).await?;
     let misfits = attempts.misfits().await?;
@@ -1566,7 +1572,7 @@ pub async fn digest(
         loop {
             let prepared = attempts.prepared().await?;
             match attempts
-                .attempt_fitting(prepared, Purpose::Rehearse)
+                .attempt_fitting(prepared, Purpose::Rehearse { encoding })
                 .await?
             {
                 Attempt::Rehearsed { sha256 } => return Ok(Some(sha256)),

@@ -14,7 +14,10 @@ pub enum Purpose {
     /// To publish the partition.
     Publish,
     /// To learn the digest of the data; nothing is written.
-    Rehearse,
+    Rehearse {
+        /// The revision of the encodings that the data would have.
+        encoding: u32,
+    },
 }
 
 /// What an attempt came to. Only the first of these has changed anything in the archive, but for

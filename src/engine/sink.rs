@@ -39,7 +39,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     file::{
-        encode::{Beside, Encoded, Manner, encode},
+        encode::{Beside, ENCODING, Encoded, Manner, encode},
         fault::Problem,
         readback::{FollowedFile, Follower},
         tally::Hashes,
@@ -380,6 +380,7 @@ impl ArchiveSink {
         let manner = Manner {
             brought_to: self.brought_to(),
             zstd_level: self.zstd_level,
+            encoding: self.encoding(),
             cores: self.cores,
         };
         let done = encode(Box::pin(rows), &shape, manner, beside, path).await;
@@ -518,6 +519,7 @@ impl ArchiveSink {
                 seq: self.draft.seq,
                 brought_to: self.brought_to(),
                 zstd_level: self.zstd_level,
+                encoding: self.encoding(),
             },
             rows_in,
             row_hash_in,
@@ -559,11 +561,19 @@ impl ArchiveSink {
         Ok(self.proven(receipt, expect))
     }
 
+    /// The revision of the encodings of the data.
+    fn encoding(&self) -> u32 {
+        match self.purpose {
+            Purpose::Publish => ENCODING,
+            Purpose::Rehearse { encoding } => encoding,
+        }
+    }
+
     /// The file is right: it is published, or was a rehearsal.
     fn proven(&self, receipt: Receipt, expect: Expect) -> ControlFlow<Attempt, Proven> {
         match self.purpose {
             Purpose::Publish => ControlFlow::Continue(Proven { receipt, expect }),
-            Purpose::Rehearse => ControlFlow::Break(Attempt::Rehearsed {
+            Purpose::Rehearse { .. } => ControlFlow::Break(Attempt::Rehearsed {
                 sha256: receipt.outcome.sha256,
             }),
         }

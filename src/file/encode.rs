@@ -3,10 +3,17 @@
 //!
 //! Rows are cut into chunks of [`CHUNK_ROWS`] and row groups of [`GROUP_ROWS`], wide rows sooner,
 //! by the size of their values. Wherever the merge's batches ended, the cuts are the same; no
-//! setting changes these figures. Integers are delta-encoded, prices and sizes go through
-//! dictionaries. The atomic write makes the file durable.
+//! setting changes these figures. Integers are delta-encoded, as are texts that mostly differ;
+//! prices and sizes go through dictionaries. The atomic write makes the file durable.
 
-use std::{collections::HashMap, fmt, fs::File, io::BufWriter, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    fs::File,
+    io::BufWriter,
+    path::Path,
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -78,6 +85,10 @@ pub const UNIT_KEY: &str = "qlc.time_unit";
 /// The key under which the footer says which level of zstd was asked for, if one was.
 pub const LEVEL_KEY: &str = "qlc.zstd_level";
 
+/// The revision of the rules by which columns get their encodings. 1: dictionaries for all but
+/// integers. 2: [`Encoding::DELTA_BYTE_ARRAY`] for texts that mostly differ.
+pub const ENCODING: u32 = 2;
+
 /// What the caller settles; everything else follows from the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
@@ -86,6 +97,8 @@ pub struct Manner {
     /// The level of zstd for all columns, 1 to 22; without it each kind of column has the one that
     /// was measured best.
     pub zstd_level: Option<i32>,
+    /// The revision of the encodings, [`ENCODING`] or one before it.
+    pub encoding: u32,
     /// How many columns are encoded at a time; the bytes do not depend on it.
     pub cores: usize,
 }
@@ -436,6 +449,9 @@ struct Carried {
     /// Its values in each chunk.
     chunks: Vec<ArrayRef>,
     factory: Arc<ArrowRowGroupWriterFactory>,
+    properties: WriterPropertiesPtr,
+    /// The revision of the encodings.
+    encoding: u32,
     /// Which row group it is of.
     group: usize,
 }
@@ -444,8 +460,18 @@ impl Carried {
     /// Encodes the column on the thread that asks, which others may want in between. Threads of
     /// their own would each keep memory that the allocator does not give back.
     async fn encode(self) -> Result<Vec<ArrowColumnChunk>> {
-        let mut leaves = self
-            .factory
+        let factory = if self.encoding >= 2 && self.chunks.first().is_some_and(mostly_differs) {
+            Arc::new(
+                of_column(
+                    &self.field,
+                    &without_dictionary(&self.properties, &self.field),
+                )?
+                .1,
+            )
+        } else {
+            self.factory
+        };
+        let mut leaves = factory
             .create_column_writers(self.group)
             .map_err(parquet_error)?;
         for chunk in &self.chunks {
@@ -458,6 +484,27 @@ impl Carried {
         }
         Ok(encoded)
     }
+}
+
+/// Whether `values` are texts of which there are more different ones than half of them, as with the
+/// exchange's numbers of trades: a dictionary would only repeat them.
+fn mostly_differs(values: &ArrayRef) -> bool {
+    values.as_string_opt::<i32>().is_some_and(|texts| {
+        let there = texts.len() - texts.null_count();
+        let different: HashSet<&str> = texts.iter().flatten().collect();
+        // A column of one value is encoded apart where it is known to be one.
+        different.len() > 1.max(there / 2)
+    })
+}
+
+/// `properties` for a column of such texts: each is written as what it does not share with the one
+/// before.
+fn without_dictionary(properties: &WriterProperties, field: &Field) -> WriterPropertiesPtr {
+    let column = ColumnPath::from(field.name().as_str());
+    let builder = properties.clone().into_builder();
+    let builder = builder.set_column_dictionary_enabled(column.clone(), false);
+    let builder = builder.set_column_encoding(column, Encoding::DELTA_BYTE_ARRAY);
+    Arc::new(builder.build())
 }
 
 /// Whether a float in `values`, at whatever depth, is not a number.
@@ -586,6 +633,8 @@ impl OutFile {
                         field,
                         chunks,
                         factory,
+                        properties: Arc::clone(&self.properties),
+                        encoding: self.manner.encoding,
                         group,
                     });
                     None
@@ -1031,6 +1080,58 @@ mod tests {
         let group = Cutter::new(&shape).take(&rows).unwrap().remove(0);
         let taken: usize = group.iter().map(RecordBatch::get_array_memory_size).sum();
         assert!(taken < 2 * GROUP_BYTES, "{taken}");
+    }
+
+    #[test]
+    fn texts_that_mostly_differ_take_what_they_do_not_share() {
+        let rows = CHUNK_ROWS + 5;
+        let texts = |text: &dyn Fn(usize) -> Option<String>| -> ArrayRef {
+            Arc::new((0..rows).map(text).collect::<StringArray>())
+        };
+        let side = |n: usize| ["buy", "sell"][n * 7919 % 3 % 2].to_owned();
+        let columns = [
+            (
+                "trade_id",
+                texts(&|n| Some((5_900_000_000 + n).to_string())),
+            ),
+            ("rarely", texts(&|n| (n % 9 == 0).then(|| n.to_string()))),
+            ("twice", texts(&|n| Some((n / 2).to_string()))),
+            ("side", texts(&|n| Some(side(n)))),
+            ("never", texts(&|_| None)),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns.map(|(name, values)| (name, values, true)),
+        )
+        .unwrap();
+        let properties = properties(&batch.schema(), None).unwrap();
+        let encoded = |at: usize, encoding: u32| {
+            let field = Arc::new(batch.schema().field(at).clone());
+            let factory = Arc::new(of_column(&field, &properties).unwrap().1);
+            let carried = Carried {
+                field,
+                chunks: vec![
+                    batch.column(at).slice(0, CHUNK_ROWS),
+                    batch.column(at).slice(CHUNK_ROWS, 5),
+                ],
+                factory,
+                properties: Arc::clone(&properties),
+                encoding,
+                group: 0,
+            };
+            let chunks = futures::executor::block_on(carried.encode()).unwrap();
+            let meta = chunks[0].close().metadata.clone();
+            let encodings: Vec<Encoding> = meta.encodings().collect();
+            (
+                encodings.contains(&Encoding::DELTA_BYTE_ARRAY),
+                meta.compressed_size(),
+            )
+        };
+        let found: Vec<bool> = (0..5).map(|at| encoded(at, ENCODING).0).collect();
+        assert_eq!(found, [true, true, false, false, false]);
+        assert!((0..5).all(|at| !encoded(at, 1).0), "as it was before");
+        assert!(encoded(0, ENCODING).1 < i64::try_from(rows / 4).unwrap());
+        let one = |text| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+        assert!(!mostly_differs(&one(Some("1"))) && !mostly_differs(&one(None)));
     }
 
     proptest! {

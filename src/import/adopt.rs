@@ -12,7 +12,7 @@ use crate::{
     file::readback::ReadBack,
     model::{
         partition::Partition,
-        receipt::{DataRecord, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
+        receipt::{DataRecord, FIRST_ENCODING, RECEIPT_VERSION, Receipt, SeqOrigin, Source},
         row_hash::RowHash,
         schema::Units,
     },
@@ -55,6 +55,7 @@ pub(super) fn receipt(
             seq: SeqOrigin::Source,
             brought_to: None,
             zstd_level: None,
+            encoding: FIRST_ENCODING,
         },
         rows_in: back.rows,
         row_hash_in: row_hash,

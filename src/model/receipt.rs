@@ -395,6 +395,22 @@ pub struct DataRecord {
     /// The level of zstd that was asked for, where it was not the default: the bytes depend on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zstd_level: Option<i32>,
+    /// The revision of the rules by which columns get their encodings: the bytes depend on it. Data
+    /// of before there were two, and of other programs, says nothing.
+    #[serde(default = "first_encoding", skip_serializing_if = "is_first_encoding")]
+    pub encoding: u32,
+}
+
+/// The first revision of the rules by which columns get their encodings.
+pub const FIRST_ENCODING: u32 = 1;
+
+fn first_encoding() -> u32 {
+    FIRST_ENCODING
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_first_encoding(encoding: &u32) -> bool {
+    *encoding == FIRST_ENCODING
 }
 
 /// The proof itself: on the left all sources, on the right the outcome, and the sums that must

@@ -1,7 +1,8 @@
 //! What `docs/format.md` says of a data file is what a fresh file is.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
+use arrow::array::StringArray;
 use parquet::file::{
     metadata::ParquetMetaData,
     reader::{FileReader, SerializedFileReader},
@@ -40,13 +41,16 @@ fn names(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
+/// A column of strings that all differ.
+const DIFFERENT: &str = "trade_id";
+
 /// The footer of a fresh file of more than one row group.
 fn fresh(more: &[&str]) -> ParquetMetaData {
     let place = Place::new();
-    let _ = place.put_quotes(
-        "2026-02-03_00.parquet",
-        &Events::sealed(quotes(DAY, 100_000, 0, 300_000)).bytes(),
-    );
+    let numbers = (0..300_000).map(|n| Some((5_900_000_000_i64 + n).to_string()));
+    let rows = Events::sealed(quotes(DAY, 100_000, 0, 300_000))
+        .with(DIFFERENT, Arc::new(numbers.collect::<StringArray>()));
+    let _ = place.put_quotes("2026-02-03_00.parquet", &rows.bytes());
     let _ = place.qlc(&[CATCH_UP, more].concat()).ended(0);
     let file = fs::File::open(place.archive().join(home()).join("data.parquet")).unwrap();
     SerializedFileReader::new(file).unwrap().metadata().clone()
@@ -72,18 +76,23 @@ fn encodings_levels_footer_keys_and_sorting_columns_are_those_of_the_page() {
     );
 
     let kinds = table(&page, "| columns | encodings | zstd level |");
-    let [integers, others] = kinds.as_slice() else {
+    let [integers, different, others] = kinds.as_slice() else {
         panic!("{kinds:?}")
     };
     let level = |kind: &[String]| kind[2].clone();
     let at = |level: &str| sizes(&fresh(&["--zstd-level", level]));
-    let (of_integers, of_others) = (at(&level(integers)), at(&level(others)));
+    let sizes_of = [integers, different, others].map(|kind| at(&level(kind)));
     let lowest = at("1");
     let real = sizes(&footer);
     for column in footer.row_group(0).columns() {
         let name = column.column_path().string();
-        let is_integer = column.column_type() == parquet::basic::Type::INT64;
-        let kind = if is_integer { integers } else { others };
+        let (kind, same) = if column.column_type() == parquet::basic::Type::INT64 {
+            (integers, &sizes_of[0])
+        } else if name == DIFFERENT {
+            (different, &sizes_of[1])
+        } else {
+            (others, &sizes_of[2])
+        };
         let allowed = names(&kind[1]);
         for encoding in column.encodings().map(|e| format!("{e:?}")) {
             // Levels of nulls are not values.
@@ -92,7 +101,6 @@ fn encodings_levels_footer_keys_and_sorting_columns_are_those_of_the_page() {
                 "{name} has {encoding}"
             );
         }
-        let same = if is_integer { &of_integers } else { &of_others };
         assert_eq!(
             real[&name],
             same[&name],

@@ -289,6 +289,7 @@ fn an_archive_of_version_0_1_0_is_read_and_goes_on() {
     copy(&fixture.join("spool"), &place.spool());
     let _ = place.compact(&[]).ended(0).says("nothing to do");
     place.verify();
+    // A rebuild encodes as these were encoded, with dictionaries of all strings.
     let _ = place.qlc(&["verify", "--rebuild"]).ended(0);
     let old = published(&place.archive(), &home()).quotes();
     let _ = place.put_quotes(LATE, &Events::sealed(late()).bytes());
@@ -320,6 +321,25 @@ fn an_archive_of_version_0_1_0_is_read_and_goes_on() {
         .qlc(&["verify"])
         .ended(4)
         .says("its data.parquet is gone");
+}
+
+#[test]
+fn encodings_of_a_later_version_are_not_called_damaged() {
+    let place = day();
+    let receipts = place.archive().join("_receipts").join(home());
+    let receipt = listing(&receipts)
+        .into_keys()
+        .find(|name| name.ends_with(".json"))
+        .unwrap();
+    let path = receipts.join(receipt);
+    let text = fs::read_to_string(&path).unwrap();
+    let later = text.replace("\"encoding\": 2", "\"encoding\": 1000");
+    assert!(later != text, "{text}");
+    fs::write(path, later).unwrap();
+    let _ = place
+        .qlc(&["verify", "--rebuild"])
+        .ended(0)
+        .says("a later version of qlc wrote its bytes");
 }
 
 #[test]
