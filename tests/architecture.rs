@@ -17,12 +17,13 @@ mod imports;
 mod names;
 
 /// The floors from the ground up; modules on one floor do not know each other.
-const FLOORS: [&[&str]; 10] = [
+const FLOORS: [&[&str]; 11] = [
     &["error"],
     &["model"],
     &["storage"],
     &["file"],
     &["archive"],
+    &["job"],
     &["engine", "feed"],
     &["net"],
     &[
