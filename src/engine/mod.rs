@@ -6,7 +6,8 @@
 //! [`crate::job::checker`], which brings it to the partition's columns and counts it for its file;
 //! [`operators`] merge, number and order it, [`sink`] encodes it, reads it back and publishes it.
 //! What is read and in which layout a [`Job`](crate::job::Job) says; which partitions are compacted
-//! is decided by the verbs.
+//! is decided by the verbs. Statements of users and the tables that they see are in [`sql`], which
+//! a compaction does not need.
 
 /// What every leaf of a plan answers: it has no children and no expressions.
 macro_rules! leaf {
@@ -78,12 +79,8 @@ fn only(
     })
 }
 
-pub mod claimed;
 pub mod collectors;
 pub mod error;
-mod file_rows;
-pub mod functions;
-mod literals;
 pub mod operators;
 pub mod order;
 pub mod plan;
@@ -93,7 +90,6 @@ pub mod sink;
 pub mod source;
 pub mod spool;
 pub mod sql;
-pub mod tables;
 pub mod ties;
 
 /// The version of the engine underneath.

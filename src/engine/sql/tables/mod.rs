@@ -50,8 +50,9 @@ pub use self::{
     listing::Side,
     partitioned::{Learned, LeftOut},
 };
-use super::{functions, session::CATALOG};
+use super::functions;
 use crate::{
+    engine::session::CATALOG,
     error::Result,
     model::{layout, partition::Stream, schema::STREAMS},
     storage::{pinned::Pins, store::Store},

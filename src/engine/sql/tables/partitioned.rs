@@ -48,7 +48,7 @@ use super::{
     trusted::TrustedFooters,
 };
 use crate::{
-    engine::{claimed::Held, error::causes, session},
+    engine::{error::causes, session, sql::claimed::Held},
     error::{Error, Kind},
     file::fault::Problem,
     model::{partition::Stream, schema},
