@@ -43,7 +43,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture};
 
 use self::{
     claimed::{Held, OutOfOrder},
-    tables::{Learned, LeftOut, Side, Tables},
+    tables::{Learned, LeftOut, Tables},
 };
 use super::{
     error::{causes, from_datafusion},
@@ -54,7 +54,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    storage::{scratch, store::Store},
+    storage::{by_stream::Side, scratch, store::Store},
 };
 
 /// What an error is about.

@@ -27,7 +27,6 @@ use parquet::{
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 
-use super::listing::{Listed, Side};
 use crate::{
     engine::error::from_datafusion,
     error::{Error, Kind, Result},
@@ -36,7 +35,10 @@ use crate::{
         partition::{Series, Stream},
         schema,
     },
-    storage::store::{Object, Store},
+    storage::{
+        by_stream::{Listed, Side},
+        store::{Object, Store},
+    },
 };
 
 /// Footers that are read at a time.

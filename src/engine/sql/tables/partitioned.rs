@@ -43,7 +43,6 @@ use super::{
     bounded::BoundedScan,
     columns::{self, Becomes, FOOTERS_AT_A_TIME, Footer, Known, without_path_columns},
     guard::Guarded,
-    listing::{Listed, Listing, Side},
     prune::{self, Hints},
     trusted::TrustedFooters,
 };
@@ -52,7 +51,10 @@ use crate::{
     error::{Error, Kind},
     file::fault::Problem,
     model::{partition::Stream, schema},
-    storage::store::Store,
+    storage::{
+        by_stream::{Listed, Listing, Side},
+        store::Store,
+    },
 };
 
 /// What is learned of a stream's columns while statements are planned; shared with the schema that
