@@ -23,18 +23,14 @@ use qlc::{
         prepare::{Input, Prepared, prepare, settle},
         survey::spool_files,
     },
-    engine::{
-        budget::Budget,
-        job::{Job, Ledger},
-        plan,
-        session::session,
-    },
+    engine::{plan, session::session},
     file::{
         encode::{Beside, ENCODING, Manner, encode},
         probe::probe,
         readback::read_back,
         reader::Handle,
     },
+    job::{Job, Ledger, budget::Budget},
     model::{
         partition::Selection,
         receipt::{DataRecord, RECEIPT_VERSION, Receipt, SeqOrigin, Source},

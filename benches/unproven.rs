@@ -40,10 +40,9 @@ use qlc::{
         prepare::{Input, Prepared, prepare, settle},
         survey::spool_files,
     },
-    engine::{
-        budget::Budget, job::Order, operators::Does, order::Sorted, plan::Builder, session::session,
-    },
+    engine::{operators::Does, order::Sorted, plan::Builder, session::session},
     file::{probe::probe, reader::Handle},
+    job::{Order, budget::Budget},
     model::{date::Date, partition::Selection, time::to_ns},
     storage::{scratch::Scratch, store::Store},
 };

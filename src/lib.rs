@@ -17,6 +17,7 @@ pub mod feed;
 pub mod file;
 pub mod import;
 pub mod inspect;
+pub mod job;
 pub mod model;
 pub mod net;
 pub mod prune;

@@ -17,8 +17,8 @@ use super::{
     profile,
 };
 use crate::{
-    engine::budget::LEAST,
     error::{Error, Result},
+    job::budget::LEAST,
     model::{partition::Exchange, size},
     reconcile::Given,
     storage::{

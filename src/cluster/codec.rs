@@ -22,7 +22,7 @@ use datafusion::{
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
 use super::{accepted::check_stage, exec::TaskExec, host::Host, task::Task, version::version};
-use crate::engine::functions;
+use crate::engine::sql::functions;
 
 /// What the bytes of a task begin with; those of Ballista's nodes begin with a field of a message,
 /// which this is not.

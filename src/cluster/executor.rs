@@ -39,7 +39,7 @@ use super::{
     web,
 };
 use crate::{
-    engine::functions,
+    engine::sql::functions,
     error::{Error, Kind, Result},
     storage::{bucket::BucketOptions, spools::Spools},
 };

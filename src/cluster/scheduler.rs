@@ -41,7 +41,7 @@ use super::{
     web,
 };
 use crate::{
-    engine::functions,
+    engine::sql::functions,
     error::{Error, Kind, Result},
     model::metric,
 };

@@ -10,8 +10,8 @@ use arrow::buffer::BooleanBuffer;
 use super::report::Action;
 use crate::{
     archive::state::{Loss, State, advice},
-    engine::layout::plural,
     model::{
+        count::plural,
         date::Date,
         layout,
         partition::Partition,

@@ -19,9 +19,9 @@ use crate::{
         partition::PartitionHandle,
         quarantine::{self, KeptName, SeriesEntries},
     },
-    engine::job::SourceTally,
     error::{Error, Kind, Result},
     file::{claims::Claims, extract, fault::Problem, reader::Handle, salvage::Salvage},
+    job::SourceTally,
     model::{
         date::Date,
         partition::{Partition, Series},

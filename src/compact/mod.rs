@@ -37,10 +37,11 @@ use crate::{
         partition::PartitionHandle,
         state::{self, Depth, State},
     },
-    engine::{budget::Budget, layout::plural},
     error::{Error, Kind, Result},
     file::{encode::ENCODING, examine, fault::Problem, reader::Handle},
+    job::budget::Budget,
     model::{
+        count::plural,
         date::Date,
         layout,
         partition::{Partition, Selection, Series},

@@ -15,12 +15,7 @@ use super::{
     footers::Footers,
 };
 use crate::{
-    engine::{
-        budget::{Budget, decoded_bytes},
-        job::{JobSource, MOST_COLLECTORS, Merging, Order, Role},
-        layout::{Item, Layout, Room},
-        plan::Layouts,
-    },
+    engine::plan::Layouts,
     error::{Error, Kind, Result},
     file::{
         claims::{Claims, Constant},
@@ -30,7 +25,13 @@ use crate::{
         reader::Handle,
         shape::Shape,
     },
+    job::{
+        JobSource, MOST_COLLECTORS, Merging, Order, Role,
+        budget::{Budget, decoded_bytes},
+        layout::{Item, Layout, Room},
+    },
     model::{
+        count::plural,
         date::Date,
         layout,
         partition::{Partition, belongs},
@@ -276,10 +277,7 @@ impl Prepared {
         if sorted > 0 {
             lines.insert(
                 0,
-                format!(
-                    "sort {} in memory while reading",
-                    crate::engine::layout::plural(sorted, "file")
-                ),
+                format!("sort {} in memory while reading", plural(sorted, "file")),
             );
         }
         if self.to_ns {

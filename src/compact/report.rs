@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::budget::Budget,
     error::{Error, Kind},
+    job::budget::Budget,
     model::{
         date::Date,
         partition::{Partition, Selection},

@@ -30,10 +30,6 @@ use crate::{
     },
     engine::{
         self,
-        attempt::{Attempt, FoundCopy, Purpose},
-        budget::Budget,
-        job::{Job, Ledger, SourceTally},
-        layout::plural,
         plan::Layouts,
         run::{AttemptOptions, run},
         sink::Draft,
@@ -43,7 +39,13 @@ use crate::{
         ahead::Ahead, claims::Claims, encode::ENCODING, examine::examine, fault::Problem,
         probe::probe, reader::Handle, salvage::salvage,
     },
+    job::{
+        Job, Ledger, SourceTally,
+        attempt::{Attempt, FoundCopy, Purpose},
+        budget::Budget,
+    },
     model::{
+        count::plural,
         date::Date,
         layout,
         partition::Partition,

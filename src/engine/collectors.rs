@@ -39,67 +39,21 @@ use futures::{
     stream::{self, BoxStream},
 };
 
-use super::{
-    conflicts::{Conflicts, Identities},
-    job::{Given, Job, Mask, Merged, Role},
-    order::comparable,
-};
+use super::order::comparable;
 use crate::{
-    error::{Error, Kind, Result},
-    file::shape::Column,
+    error::Error,
+    job::{
+        Given, Job, Mask, Merged, Role,
+        columns::{OWN, add_event_columns, add_own_columns},
+        conflicts::{Conflicts, Identities},
+    },
     model::{
         receipt::{FILLED, FilledHole},
         row_hash::RowSums,
-        schema::{SEQ, SOURCE, SUB_SEQ, TS_RECV},
+        schema::{SOURCE, TS_RECV},
         time::to_ns,
     },
 };
-
-/// Adds the columns by which rows of several collectors are compared, which have `carried` on their
-/// way.
-///
-/// # Errors
-/// When a column's type has no hash.
-pub fn add_event_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums) -> Result<()> {
-    add_columns(job, carried, sums, |name| !is_own(job, name))
-}
-
-/// Adds the others: with them the sums are those of the proof.
-fn add_own_columns(job: &Job, carried: &[ArrayRef], sums: &mut RowSums) -> Result<()> {
-    add_columns(job, carried, sums, |name| is_own(job, name))
-}
-
-/// The columns in which rows of one event may differ, because they tell of the collector. The first
-/// of these decides which row is the earlier one, then the next.
-const OWN: [&str; 3] = [TS_RECV, SOURCE, SUB_SEQ];
-
-fn is_own(job: &Job, name: &str) -> bool {
-    OWN.contains(&name) || (name == SEQ && job.has_unnumbered())
-}
-
-fn add_columns(
-    job: &Job,
-    carried: &[ArrayRef],
-    sums: &mut RowSums,
-    is_meant: impl Fn(&str) -> bool,
-) -> Result<()> {
-    for (field, column) in job.shape.schema.fields().iter().zip(&job.shape.columns) {
-        // Numbers that qlc gives are not those of the sources.
-        if !is_meant(field.name()) || (job.numbers && field.name() == SEQ) {
-            continue;
-        }
-        match column {
-            Column::Carried(at) => {
-                let array = carried
-                    .get(*at)
-                    .ok_or_else(|| Error::new(Kind::Internal, "a carried column is missing"))?;
-                sums.add(field.name(), array)?;
-            }
-            Column::Constant(one) => sums.add_constant(field.name(), one)?,
-        }
-    }
-    Ok(())
-}
 
 /// Passes on the rows of `keys` that are no copies, without their sources. Each batch has all rows
 /// of its keys.

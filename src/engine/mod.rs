@@ -1,11 +1,13 @@
-//! How rows flow: layout, scan, merge, sink; sessions, tables and statements. The only floor,
-//! beside `cluster`, that names DataFusion.
+//! How rows flow: scan, merge, sink; sessions, tables and statements. The only floor, beside
+//! `cluster`, that names DataFusion.
 //!
 //! A compaction is the statement of [`run`]: [`spool`] is the table that it reads, [`sink`] the one
-//! that it inserts into. The way of a row: [`source`] has it decoded, [`checker`] brings it to the
-//! partition's columns and counts it for its file, [`operators`] merge, number and order it,
-//! [`sink`] encodes it, reads it back and publishes it. Which partitions are compacted is decided
-//! by the verbs.
+//! that it inserts into. The way of a row: [`source`] has it decoded and checked by
+//! [`crate::job::checker`], which brings it to the partition's columns and counts it for its file;
+//! [`operators`] merge, number and order it, [`sink`] encodes it, reads it back and publishes it.
+//! What is read and in which layout a [`Job`](crate::job::Job) says; which partitions are compacted
+//! is decided by the verbs. Statements of users and the tables that they see are in [`sql`], which
+//! a compaction does not need.
 
 /// What every leaf of a plan answers: it has no children and no expressions.
 macro_rules! leaf {
@@ -77,18 +79,8 @@ fn only(
     })
 }
 
-pub mod attempt;
-pub mod budget;
-pub mod checker;
-pub mod claimed;
 pub mod collectors;
-mod conflicts;
 pub mod error;
-mod file_rows;
-pub mod functions;
-pub mod job;
-pub mod layout;
-mod literals;
 pub mod operators;
 pub mod order;
 pub mod plan;
@@ -98,7 +90,6 @@ pub mod sink;
 pub mod source;
 pub mod spool;
 pub mod sql;
-pub mod tables;
 pub mod ties;
 
 /// The version of the engine underneath.

@@ -39,13 +39,13 @@ use tokio::sync::Semaphore;
 
 use super::{
     collectors,
-    job::Job,
     order::Sorted,
     ties::{ordered, ordered_ties, whole_keys},
 };
 use crate::{
     error::{Error, Kind},
     file::shape::Shape,
+    job::Job,
 };
 
 /// Bytes that are written to and read from a run at a time.

@@ -32,13 +32,17 @@ use object_store::ObjectMeta;
 use tokio::sync::Semaphore;
 
 use super::{
-    job::Job,
-    layout::{Layout, Node},
     operators::{Does, Operator, Runs},
     order::{merge_ordering, ordering},
     source::{Index, SpoolSource},
 };
-use crate::file::shape::Shape;
+use crate::{
+    file::shape::Shape,
+    job::{
+        Job,
+        layout::{Layout, Node},
+    },
+};
 
 /// The two layouts of a partition: of sources with numbers of their own, and of those that qlc
 /// numbers.

@@ -20,9 +20,6 @@ use datafusion::{
 };
 
 use super::{
-    attempt::{Attempt, Purpose},
-    budget::Budget,
-    job::Job,
     plan::Layouts,
     sink::{ArchiveSink, ArchiveTable, Draft, OnProven},
     spool::SpoolFormat,
@@ -30,6 +27,11 @@ use super::{
 use crate::{
     archive::partition::Versions,
     error::{Error, Kind, Result},
+    job::{
+        Job,
+        attempt::{Attempt, Purpose},
+        budget::Budget,
+    },
     storage::store::Store,
 };
 

@@ -173,7 +173,7 @@ pub enum CountsOn {
     Nothing,
     /// The order that receipts vouch for, which scans claim.
     Receipts,
-    /// Files that are read one after the other, as `engine::file_rows` knows.
+    /// Files that are read one after the other, as `engine::sql::file_rows` knows.
     FileRows,
 }
 

@@ -26,12 +26,7 @@ use datafusion::{
 use futures::{TryStreamExt, future::BoxFuture};
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{
-    attempt::{Attempt, FoundCopy, Purpose},
-    job::{self, Job, Merged, Role, SourceTally},
-    order::ordering,
-    ties::bytes_of,
-};
+use super::{order::ordering, ties::bytes_of};
 use crate::{
     archive::{
         commit,
@@ -43,6 +38,10 @@ use crate::{
         fault::Problem,
         readback::{FollowedFile, Follower},
         tally::Hashes,
+    },
+    job::{
+        Job, JobSource, Merged, Role, SourceTally,
+        attempt::{Attempt, FoundCopy, Purpose},
     },
     model::{
         layout,
@@ -225,7 +224,7 @@ fn is_the_same(receipt: &Receipt, standing: &Receipt) -> bool {
 }
 
 /// The rows of a source, those included that could not be read.
-fn source_rows(source: &job::JobSource, tally: &SourceTally) -> u64 {
+fn source_rows(source: &JobSource, tally: &SourceTally) -> u64 {
     tally.rows + source.claims.lost.as_ref().map_or(0, |lost| lost.rows)
 }
 

@@ -1,5 +1,5 @@
 //! The scan: a DataFusion file source whose opener reads spool files through
-//! [`crate::file::reader`] and accounts for their rows through [`super::checker`].
+//! [`crate::file::reader`] and accounts for their rows through [`crate::job::checker`].
 //!
 //! DataFusion's own Parquet source neither says which file an error came from, nor survives a panic
 //! of the decoder, nor lets the rows be checked against the footer in time.
@@ -25,15 +25,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{
-    budget::{MERGE_BYTES, decoded_row},
-    checker::Checker,
-    job::{Job, Order},
-    order::Sorted,
-};
+use super::order::Sorted;
 use crate::{
     error::{Error, Kind},
     file::{fault::Problem, reader::Rows, shape::Column},
+    job::{
+        Job, Order,
+        budget::{MERGE_BYTES, decoded_row},
+        checker::Checker,
+    },
 };
 
 /// Files whose rows take less than this in memory are decoded at once in a wide merge.

@@ -35,12 +35,14 @@ use futures::{
 use object_store::{GetOptions, GetResult, ListResult, ObjectMeta, ObjectStore, path::Path};
 
 use super::{
-    job::Job,
     order::ordering,
     plan::{Layouts, rows},
     source::SpoolSource,
 };
-use crate::storage::read_only::{ReadOnly, Readable, refused};
+use crate::{
+    job::Job,
+    storage::read_only::{ReadOnly, Readable, refused},
+};
 
 /// Where the table lists its files.
 const URL: &str = "chosen://files/";

@@ -3,6 +3,7 @@
 //!
 //! Values only: no I/O, clock, randomness or async.
 
+pub mod count;
 pub mod coverage;
 pub mod date;
 pub mod journal;

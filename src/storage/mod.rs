@@ -5,6 +5,7 @@
 
 pub mod atomic;
 pub mod bucket;
+pub mod by_stream;
 pub mod cached;
 pub mod conditions;
 pub mod crash;

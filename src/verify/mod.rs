@@ -13,7 +13,6 @@ use crate::{
         quarantine::{QuarantineDays, SeriesEntries},
         state::{self, Depth, Inspection, State, advice},
     },
-    engine::layout::plural,
     error::{Error, Kind, Result},
     file::{
         fault::Problem,
@@ -21,6 +20,7 @@ use crate::{
         reader::Handle,
     },
     model::{
+        count::plural,
         date::Date,
         layout::{self, Placed},
         meta::{self, Meta},

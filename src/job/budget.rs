@@ -5,10 +5,7 @@
 //! `tests/rss.py` checks. Batches and merges follow from the limit; row groups and pages, on which
 //! the bytes of the result depend, do not.
 
-use super::{
-    job::{JobSource, Order},
-    layout::Room,
-};
+use super::{JobSource, Order, layout::Room};
 use crate::{
     error::{Error, Kind, Result},
     file::{reader::WHOLE_REMOTE, shape::Shape},

@@ -21,16 +21,16 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt};
 
-use super::{
-    listing::{Listed, Listing, Side},
-    prune::{self, Hints},
-};
+use super::prune::{self, Hints};
 use crate::{
     model::{
         meta::Meta,
         quarantine::{Entry, ErrorFile},
     },
-    storage::store::Store,
+    storage::{
+        by_stream::{Listed, Listing, Side},
+        store::Store,
+    },
 };
 
 /// What is listed of a document, the size of the data beside it, and its bytes, if it could be

@@ -30,7 +30,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 
-use super::error::causes;
+use crate::engine::error::causes;
 
 /// Rows are not in the order that was claimed for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

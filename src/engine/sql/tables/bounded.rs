@@ -25,14 +25,14 @@ use datafusion::{
 };
 use futures::{TryStreamExt, stream};
 
-use super::{
-    listing::{Listed, Side},
-    prune,
-};
+use super::prune;
 use crate::{
     error::{Error, Kind},
     file::{fault::Problem, reader::Handle},
-    storage::store::Store,
+    storage::{
+        by_stream::{Listed, Side},
+        store::Store,
+    },
 };
 
 /// A file and the values of its path.

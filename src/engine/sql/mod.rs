@@ -4,6 +4,12 @@
 //! is never read as SQL. Only questions are accepted (SELECT, EXPLAIN, SHOW, DESCRIBE), and one at
 //! a time.
 
+pub mod claimed;
+mod file_rows;
+pub mod functions;
+mod literals;
+pub mod tables;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
@@ -35,19 +41,20 @@ use datafusion::{
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 
-use super::{
+use self::{
     claimed::{Held, OutOfOrder},
+    tables::{Learned, LeftOut, Tables},
+};
+use super::{
     error::{causes, from_datafusion},
-    file_rows, literals,
     session::{
         CATALOG, CountsOn, DEFAULT_SCHEMA, count_on, narrow, session_that_may_spill,
         trust_no_statistics,
     },
-    tables::{self, Learned, LeftOut, Side, Tables},
 };
 use crate::{
     error::{Error, Kind, Result},
-    storage::{scratch, store::Store},
+    storage::{by_stream::Side, scratch, store::Store},
 };
 
 /// What an error is about.

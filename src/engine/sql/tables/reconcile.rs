@@ -11,8 +11,8 @@ use arrow::{
 };
 use datafusion::{catalog::TableProvider, datasource::MemTable};
 
-use super::super::error::from_datafusion;
 use crate::{
+    engine::error::from_datafusion,
     error::{Error, Kind, Result},
     model::reconcile::{ReconcilePass, ReconcileRecord, VenueFile},
     storage::{reconciled, store::Store},

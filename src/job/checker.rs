@@ -20,10 +20,7 @@ use arrow::{
     util::display::FormatOptions,
 };
 
-use super::{
-    collectors,
-    job::{Job, JobSource, Order, Role, SourceTally},
-};
+use super::{Job, JobSource, Order, Role, SourceTally, columns};
 use crate::{
     error::{Error, Kind},
     file::{fault::Problem, shape::Column},
@@ -175,7 +172,7 @@ impl Checker {
         }
         if let Some(events) = &mut self.events {
             events.begin(rows);
-            collectors::add_event_columns(&job, carried.columns(), events)?;
+            columns::add_event_columns(&job, carried.columns(), events)?;
         }
         let placing = match &known {
             Some(known) if !is_known => self.leave_out(placing, known),

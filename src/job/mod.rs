@@ -1,7 +1,17 @@
 //! One partition's work as plain values: its sources, its shape, and the ledger in which every
 //! source accounts for its rows.
 //!
-//! Open files and plans belong to an attempt, not to the job.
+//! Open files and plans belong to an attempt, not to the job. [`layout`] decides what is merged in
+//! which passes and [`budget`] how much memory that may take, [`checker`] counts the rows of a
+//! source, and [`attempt`] is what one run came to. The engine executes it; nothing here names
+//! DataFusion.
+
+pub mod attempt;
+pub mod budget;
+pub mod checker;
+pub mod columns;
+pub mod conflicts;
+pub mod layout;
 
 use std::{
     collections::BTreeMap,

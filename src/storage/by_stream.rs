@@ -4,16 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::{
+    listing::{Ignored, Missing, SpoolListing},
+    store::{Object, Store},
+};
 use crate::{
     error::Result,
     model::{
         date::Date,
         layout::{DATA_FILE, ERROR_FILE, META_FILE, Placed, QUARANTINE, RECEIPTS},
         partition::{Selection, Series, Stream},
-    },
-    storage::{
-        listing::{Ignored, Missing, SpoolListing},
-        store::{Object, Store},
     },
 };
 
@@ -28,26 +28,26 @@ pub enum Side {
 
 /// An object and what its path says of its rows.
 #[derive(Debug, Clone)]
-pub(super) struct Listed {
+pub(crate) struct Listed {
     /// The object.
-    pub(super) object: Object,
+    pub(crate) object: Object,
     /// The series of its folders.
-    pub(super) series: Series,
+    pub(crate) series: Series,
     /// The day of its folder or, in the spool, of its name.
-    pub(super) date: Option<Date>,
+    pub(crate) date: Option<Date>,
     /// Whether a receipt lies in the archive for its partition, as of all that qlc published or
     /// imported.
-    pub(super) vouched: bool,
+    pub(crate) vouched: bool,
 }
 
 /// The objects of a store that tables are made of, each list by key.
 #[derive(Debug, Default)]
-pub(super) struct Listing {
+pub(crate) struct Listing {
     streams: BTreeMap<String, Vec<Listed>>,
     /// Every `meta.json`, with the size of the data beside it.
-    pub(super) metas: Vec<(Listed, Option<u64>)>,
+    pub(crate) metas: Vec<(Listed, Option<u64>)>,
     /// Every `error.json`.
-    pub(super) errors: Vec<Listed>,
+    pub(crate) errors: Vec<Listed>,
     /// The folders that could not be listed.
     missing: Missing,
 }
@@ -55,7 +55,7 @@ pub(super) struct Listing {
 impl Listing {
     /// Lists `store`. Of an archive, a data file counts when its `meta.json` stands: before that
     /// the partition does not exist.
-    pub(super) async fn of(store: &Store, side: Side) -> Result<Self> {
+    pub(crate) async fn of(store: &Store, side: Side) -> Result<Self> {
         let listed = store.list("").await?;
         let mut listing = Self::default();
         match side {
@@ -155,7 +155,7 @@ impl Listing {
 
     /// Fails when what could not be listed may hold rows of a table: of `stream`, or of all; below
     /// the folder `base`.
-    pub(super) fn is_whole(&self, base: &str, stream: Option<&Stream>) -> Result<()> {
+    pub(crate) fn is_whole(&self, base: &str, stream: Option<&Stream>) -> Result<()> {
         let selection = Selection {
             streams: stream.into_iter().cloned().collect(),
             ..Selection::all()
@@ -164,17 +164,17 @@ impl Listing {
     }
 
     /// The streams of which there are files.
-    pub(super) fn streams(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &str> {
         self.streams.keys().map(String::as_str)
     }
 
     /// The data files of one stream.
-    pub(super) fn stream(&self, name: &str) -> &[Listed] {
+    pub(crate) fn stream(&self, name: &str) -> &[Listed] {
         self.streams.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The data files of all streams.
-    pub(super) fn all(&self) -> Vec<Listed> {
+    pub(crate) fn all(&self) -> Vec<Listed> {
         self.streams.values().flatten().cloned().collect()
     }
 }

@@ -27,8 +27,10 @@ use datafusion::{
     scalar::ScalarValue,
 };
 
-use super::listing::{Listed, Side};
-use crate::model::layout::collector_of;
+use crate::{
+    model::layout::collector_of,
+    storage::by_stream::{Listed, Side},
+};
 
 /// A column that comes from the path, and its value for an object.
 type PathColumn = (&'static str, fn(&Listed) -> Option<String>);

@@ -17,18 +17,18 @@ use arrow::{
 };
 use twox_hash::XxHash64;
 
-use super::job::{Job, Mask};
+use super::{Job, Mask};
 use crate::{
     file::shape::Column,
     model::schema::{STREAM_VERSION, TRADE_ID, VERSION},
 };
 
 /// So many identities are remembered; one takes about 100 bytes.
-pub(super) const REMEMBERED: usize = 1 << 16;
+pub(crate) const REMEMBERED: usize = 1 << 16;
 
 /// What the exchange calls an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Identity {
+pub(crate) enum Identity {
     /// A number in `seq`.
     Number(i64),
     /// The hash of a `trade_id`. Two that agree in 64 bits by chance would only be counted wrongly.
@@ -45,16 +45,16 @@ struct Seen {
 
 /// Rows that were found to be in conflict.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The collectors that have them.
-    pub(super) collectors: Mask,
+    pub(crate) collectors: Mask,
     /// How many they are.
-    pub(super) rows: u64,
+    pub(crate) rows: u64,
 }
 
 /// What is remembered of the rows before.
 #[derive(Debug)]
-pub(super) struct Conflicts {
+pub(crate) struct Conflicts {
     /// All collectors of the partition.
     all: Mask,
     seen: HashMap<Identity, Vec<Seen>>,
@@ -65,7 +65,7 @@ pub(super) struct Conflicts {
 
 impl Conflicts {
     /// Nothing yet, of a partition of so many collectors.
-    pub(super) fn of(collectors: usize) -> Self {
+    pub(crate) fn of(collectors: usize) -> Self {
         let all = Mask::MAX.checked_shr(
             Mask::BITS.saturating_sub(u32::try_from(collectors).unwrap_or(Mask::BITS)),
         );
@@ -78,13 +78,13 @@ impl Conflicts {
     }
 
     /// Whether a row of these collectors can be in conflict.
-    pub(super) fn is_possible(&self, collectors: Mask) -> bool {
+    pub(crate) fn is_possible(&self, collectors: Mask) -> bool {
         collectors != 0 && collectors != self.all
     }
 
     /// Takes in a row that these collectors have. What it shows to be in conflict, it included, is
     /// added to `found`, each row once.
-    pub(super) fn add(&mut self, identity: Identity, collectors: Mask, found: &mut Vec<Found>) {
+    pub(crate) fn add(&mut self, identity: Identity, collectors: Mask, found: &mut Vec<Found>) {
         if !self.is_possible(collectors) {
             return;
         }
@@ -128,7 +128,7 @@ impl Conflicts {
 }
 
 /// Where the identities of a batch's rows stand.
-pub(super) struct Identities<'a> {
+pub(crate) struct Identities<'a> {
     seq: &'a Int64Array,
     trades: Option<Values<'a, StringArray>>,
     versions: Option<Values<'a, Int8Array>>,
@@ -165,7 +165,7 @@ impl<'a, T: 'static> Values<'a, T> {
 
 impl<'a> Identities<'a> {
     /// Those of a batch of rows on their way.
-    pub(super) fn of(job: &'a Job, batch: &'a RecordBatch) -> Self {
+    pub(crate) fn of(job: &'a Job, batch: &'a RecordBatch) -> Self {
         Self {
             seq: batch.column(job.shape.seq).as_primitive::<Int64Type>(),
             trades: Values::of(job, batch, TRADE_ID),
@@ -175,7 +175,7 @@ impl<'a> Identities<'a> {
     }
 
     /// The identity of a row, if it has one.
-    pub(super) fn of_row(&self, row: usize) -> Option<Identity> {
+    pub(crate) fn of_row(&self, row: usize) -> Option<Identity> {
         let trade = self.trades.as_ref().map(|trades| trades.at(row));
         let trade = trade.and_then(|(ids, at)| ids.is_valid(at).then(|| ids.value(at)));
         if let Some(id) = trade.filter(|id| !id.is_empty()) {

@@ -19,7 +19,6 @@ mod bounded;
 mod columns;
 mod documents;
 mod guard;
-mod listing;
 mod partitioned;
 mod prune;
 mod reconcile;
@@ -40,21 +39,22 @@ use datafusion::{
 };
 use tokio::sync::OnceCell;
 
+pub use self::partitioned::{Learned, LeftOut};
 use self::{
     columns::Known,
     documents::Documents,
-    listing::Listing,
     partitioned::{Learning, PartitionedTable, Shared},
 };
-pub use self::{
-    listing::Side,
-    partitioned::{Learned, LeftOut},
-};
-use super::{functions, session::CATALOG};
+use super::functions;
 use crate::{
+    engine::session::CATALOG,
     error::Result,
     model::{layout, partition::Stream, schema::STREAMS},
-    storage::{pinned::Pins, store::Store},
+    storage::{
+        by_stream::{Listing, Side},
+        pinned::Pins,
+        store::Store,
+    },
 };
 
 const EVENTS: &str = "events";

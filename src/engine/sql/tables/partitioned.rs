@@ -43,16 +43,18 @@ use super::{
     bounded::BoundedScan,
     columns::{self, Becomes, FOOTERS_AT_A_TIME, Footer, Known, without_path_columns},
     guard::Guarded,
-    listing::{Listed, Listing, Side},
     prune::{self, Hints},
     trusted::TrustedFooters,
 };
 use crate::{
-    engine::{claimed::Held, error::causes, session},
+    engine::{error::causes, session, sql::claimed::Held},
     error::{Error, Kind},
     file::fault::Problem,
     model::{partition::Stream, schema},
-    storage::store::Store,
+    storage::{
+        by_stream::{Listed, Listing, Side},
+        store::Store,
+    },
 };
 
 /// What is learned of a stream's columns while statements are planned; shared with the schema that

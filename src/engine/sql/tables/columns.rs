@@ -27,15 +27,18 @@ use parquet::{
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 
-use super::listing::{Listed, Side};
 use crate::{
+    engine::error::from_datafusion,
     error::{Error, Kind, Result},
     file::{fault::Problem, reader::Handle},
     model::{
         partition::{Series, Stream},
         schema,
     },
-    storage::store::{Object, Store},
+    storage::{
+        by_stream::{Listed, Side},
+        store::{Object, Store},
+    },
 };
 
 /// Footers that are read at a time.
@@ -401,9 +404,7 @@ pub(super) async fn footer(store: &Store, runtime: &RuntimeEnv, object: &Object)
             .with_file_metadata_cache(Some(cache))
             .fetch_metadata()
             .await
-            .map_err(|e| {
-                super::super::error::from_datafusion(e, &format!("{}: reading the footer", shown()))
-            })?;
+            .map_err(|e| from_datafusion(e, &format!("{}: reading the footer", shown())))?;
         let facts = found.file_metadata();
         let schema = parquet_to_arrow_schema(facts.schema_descr(), facts.key_value_metadata())
             .map_err(|e| {
