@@ -340,20 +340,27 @@ pub async fn rebuild(
         let found = own.or_else(|| same.iter().position(|source| source.may_be_of(collector)));
         found.map(|at| same.swap_remove(at)).is_some()
     };
+    // Of a file that was not read, or does not read at all.
+    let unread: BTreeMap<usize, _> = look
+        .feeding
+        .iter()
+        .enumerate()
+        .filter_map(|(index, (mark, claims))| match mark.knowledge {
+            Knowledge::Known { content, unread } if unread || claims.is_err() => {
+                Some((index, (&mark.file, claims, content)))
+            }
+            _ => None,
+        })
+        .collect();
+    let read = recognise::still_have(spool, unread.values().copied()).await?;
+    let mut unread: BTreeMap<usize, _> = unread.into_keys().zip(read).collect();
     let mut changed = Vec::new();
     let mut chosen = Vec::new();
-    for (index, (mark, claims)) in look.feeding.iter().enumerate() {
-        let Knowledge::Known { content, unread } = mark.knowledge else {
+    for (index, (mark, _)) in look.feeding.iter().enumerate() {
+        let Knowledge::Known { content, .. } = mark.knowledge else {
             continue;
         };
-        let reads = match claims {
-            Ok(claims) if unread => {
-                recognise::still_has(spool, &mark.file, claims, content).await?
-            }
-            Ok(_) => Ok(()),
-            Err(fault) => Err(fault.to_string()),
-        };
-        match reads {
+        match unread.remove(&index).unwrap_or(Ok(())) {
             // Of files with the same rows, one is enough.
             Ok(()) if takes(&mark.file.object.key, content) => chosen.push(index),
             Ok(()) => {}

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     archive::quarantine::SeriesEntries,
     error::Result,
-    file::{claims::Claims, examine::examine, fault::Problem, reader::Handle},
+    file::{claims::Claims, examine::examine_apart, fault::Problem, reader::Handle},
     model::{
         layout,
         quarantine::{Entry, ErrorType, Extent, Fault},
@@ -31,8 +31,9 @@ use crate::{
     storage::store::Store,
 };
 
-/// Files that are read at a time to find out what rows they have.
-const READ_AT_A_TIME: usize = 2;
+/// Files that are read at a time to find out what rows they have: the answers of a bucket are waited
+/// for side by side. What is in memory of them is limited where they are read.
+const READ_AT_A_TIME: usize = 16;
 
 /// What a partition has, as far as files are held against it by name.
 #[derive(Debug)]
@@ -183,7 +184,7 @@ async fn read(
         }
         other => return Ok((feeding, other)),
     };
-    let examined = match examine(&Handle::new(spool, &feeding.file.object), &claims).await {
+    let examined = match examine_apart(Handle::new(spool, &feeding.file.object), &claims).await {
         Ok(examined) => examined,
         Err(Problem::Bad(fault)) => return Ok((feeding, Err(fault))),
         Err(Problem::Storage(error)) => return Err(error),
@@ -255,6 +256,36 @@ pub fn changed_in_place(what: &str) -> Fault {
     Fault::new(ErrorType::SourceChanged, what)
 }
 
+/// What [`still_has`] says of several files, read side by side; of one whose footer does not read,
+/// what is wrong with that.
+///
+/// # Errors
+/// When a file is out of reach.
+pub async fn still_have<'a>(
+    spool: &Store,
+    files: impl IntoIterator<
+        Item = (
+            &'a SpoolFile,
+            &'a std::result::Result<Claims, Fault>,
+            Content,
+        ),
+    >,
+) -> Result<Vec<std::result::Result<(), String>>> {
+    let reads: Vec<_> = files
+        .into_iter()
+        .map(|(file, claims, content)| async move {
+            match claims {
+                Ok(claims) => still_has(spool, file, claims, content).await,
+                Err(fault) => Ok(Err(fault.to_string())),
+            }
+        })
+        .collect();
+    stream::iter(reads)
+        .buffered(READ_AT_A_TIME)
+        .try_collect()
+        .await
+}
+
 /// Whether a file that only name, size and time know has the rows that its source had. If not, what
 /// is wrong with it.
 ///
@@ -266,7 +297,7 @@ pub async fn still_has(
     claims: &Claims,
     content: Content,
 ) -> Result<std::result::Result<(), String>> {
-    match examine(&Handle::new(spool, &file.object), claims).await {
+    match examine_apart(Handle::new(spool, &file.object), claims).await {
         Ok(examined) => {
             let found = content_of(claims, examined.row_hash);
             Ok(if found.is_of(content) {

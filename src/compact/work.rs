@@ -833,31 +833,31 @@ impl<'a> Attempts<'a> {
         look: &Look,
         build: &decide::Build,
     ) -> Result<Vec<(SpoolFile, Fault)>> {
-        let mut changed = Vec::new();
-        for (index, (mark, claims)) in look.feeding.iter().enumerate() {
-            let Knowledge::Known {
-                content,
-                unread: true,
-            } = mark.knowledge
-            else {
-                continue;
-            };
-            if build.files.contains(&index) && build.base.is_none() {
-                // It is read in any case, and held against the receipt at the end.
-                continue;
-            }
-            let what = match claims {
-                Err(fault) => Err(fault.to_string()),
-                Ok(claims) => {
-                    recognise::still_has(&self.run.places.spool, &mark.file, claims, content)
-                        .await?
-                }
-            };
-            if let Err(what) = what {
-                changed.push((mark.file.clone(), recognise::changed_in_place(&what)));
-            }
-        }
-        Ok(changed)
+        let by_name_only = look
+            .feeding
+            .iter()
+            .enumerate()
+            .filter_map(|(index, (mark, claims))| {
+                let Knowledge::Known {
+                    content,
+                    unread: true,
+                } = mark.knowledge
+                else {
+                    return None;
+                };
+                // Without archived rows to build upon it is read in any case, and held against the
+                // receipt at the end.
+                let is_read_anyway = build.files.contains(&index) && build.base.is_none();
+                (!is_read_anyway).then_some((&mark.file, claims, content))
+            });
+        let files: Vec<_> = by_name_only.collect();
+        let spool = &self.run.places.spool;
+        let found = recognise::still_have(spool, files.iter().copied()).await?;
+        let changed = files.iter().zip(found).filter_map(|((file, ..), found)| {
+            let what = found.err()?;
+            Some(((*file).clone(), recognise::changed_in_place(&what)))
+        });
+        Ok(changed.collect())
     }
 
     async fn quarantine(&mut self, bad: Vec<(SpoolFile, Fault)>) -> Result<()> {

@@ -179,8 +179,12 @@ pub async fn encode(
             None => cutter.finish()?.into_iter().collect(),
         };
         for group in ready {
-            file.finish(under_way.take()).await?;
-            under_way = Some(file.begin(group, &permits)?);
+            // A core is free when every column of the row group before has begun: it need not wait
+            // for the last of them.
+            let free = permits.acquire().await;
+            drop(free);
+            let next = file.begin(group, &permits)?;
+            file.finish(under_way.replace(next)).await?;
         }
         if ended {
             break;

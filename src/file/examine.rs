@@ -23,13 +23,16 @@ use super::{
     reader::{Handle, WHOLE_REMOTE},
     tally::RowTally,
 };
-use crate::model::{
-    date::{Date, permitted_day},
-    quarantine::ErrorType,
-    receipt::RowGroup,
-    row_hash::RowHash,
-    schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},
-    time::to_ns,
+use crate::{
+    error::{Error, Kind},
+    model::{
+        date::{Date, permitted_day},
+        quarantine::ErrorType,
+        receipt::RowGroup,
+        row_hash::RowHash,
+        schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},
+        time::to_ns,
+    },
 };
 
 /// Bytes that files which are read for facts may take together: a run looks at many at a time,
@@ -59,6 +62,20 @@ pub struct Examined {
     pub row_groups: Vec<RowGroup>,
     /// Rows without `ts_event`, or with one that is no plausible time.
     pub implausible: u64,
+}
+
+/// The same as [`examine`] on a thread of its own, so that several files are read side by side.
+///
+/// # Errors
+/// As [`examine`].
+pub async fn examine_apart(handle: Handle, claims: &Claims) -> Result<Examined, Problem> {
+    let claims = claims.clone();
+    let reading = tokio::spawn(async move { examine(&handle, &claims).await });
+    let lost = |lost| {
+        let what = "a task that read a file was lost";
+        Err(Error::caused(Kind::Internal, what, lost).into())
+    };
+    reading.await.unwrap_or_else(lost)
 }
 
 /// Reads all rows of the file whose footer says `claims`.
