@@ -2,10 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use qlc::{
+    compact::{Outcome, Status, apart::with_lost},
+    storage::store::Store,
+};
+
 use crate::{
     processes::{Cluster, Kind},
     same::{fleet, objects, reference},
-    support::run::{CATCH_UP, Place, Ran},
+    support::{
+        damage,
+        events::{DAY, Events, HOUR, quotes},
+        run::{CATCH_UP, NOW, Place, Ran},
+    },
 };
 
 /// Random, and the same in every run.
@@ -240,4 +249,78 @@ fn an_executor_with_a_full_disk_leaves_its_work_to_others() {
     );
     assert!(objects(&place).is_empty());
     place.is_tidy();
+}
+
+#[test]
+fn what_an_executor_published_before_it_was_lost_is_counted() {
+    let place = Place::new();
+    fleet(&place, 16, 3, 5_000);
+    let mut cluster = Cluster::new(&place, 2);
+    let mut chance = Chance(0x5eed_4321_abcd_0007);
+    let began = Instant::now();
+    let _ = place.compact(&["--cluster", &cluster.url()]).ended(0);
+    let whole = began.elapsed().as_millis().max(200) as u64;
+    for round in 0..12 {
+        let _ = std::fs::remove_dir_all(place.archive());
+        let json = ["--format", "json", "--cluster", &cluster.url()];
+        let run = place.spawn(&[CATCH_UP, &json].concat(), &[]);
+        std::thread::sleep(Duration::from_millis(chance.below(whole)));
+        let mut victim = cluster.executors.swap_remove(0);
+        let how = if round % 3 == 0 { "-KILL" } else { "-TERM" };
+        victim.signal(how);
+        let ran = Ran::of_child(run).ended(0);
+        let _ = victim.ended();
+        let outcomes = ran.json();
+        assert_eq!(outcomes.len(), 16, "round {round}: {ran}");
+        for outcome in outcomes {
+            let status = outcome["status"].as_str().unwrap();
+            let published = ["done", "completed"].contains(&status);
+            assert!(published, "round {round}, {how}: {ran}");
+            let (rows, files) = (outcome["rows"].as_u64(), outcome["files"].as_u64());
+            assert_eq!(
+                (rows, files),
+                (Some(15_000), Some(3)),
+                "round {round}: {ran}"
+            );
+        }
+        let _ = cluster.join(&place, Kind::default());
+    }
+}
+
+#[tokio::test]
+async fn a_lost_outcome_is_read_from_what_the_run_has_left() {
+    let place = Place::new();
+    fleet(&place, 1, 3, 200);
+    let bad = Events::sealed(quotes(DAY, HOUR, 0, 5))
+        .series("binance", "bbo", "s00usdt")
+        .bytes();
+    let key = "exchange=binance/stream=bbo/symbol=s00usdt/2026-02-03_09-00-00.parquet";
+    let _ = place.put(key, &damage::truncated(&bad, bad.len() / 2));
+    let [real] = &place.compact(&["--format", "json"]).ended(3).json()[..] else {
+        panic!("one partition")
+    };
+    let archive = Store::open(place.archive().to_str().unwrap()).unwrap();
+    let partition = serde_json::from_value(real.clone()).unwrap();
+    let idle = Outcome::without(&partition, Status::UpToDate, "up to date");
+    let now = NOW.parse().unwrap();
+    let found = with_lost(&archive, idle.clone(), now).await.unwrap();
+    let found = serde_json::to_value(&found).unwrap();
+    let told = [
+        "status",
+        "rows",
+        "files",
+        "quarantined",
+        "bytes_in",
+        "bytes_out",
+        "sha256",
+    ];
+    for field in told {
+        assert_eq!(found[field], real[field], "{field}: {found}, {real}");
+    }
+    // What another run has left is not of this one.
+    let later = "2026-02-05T06:00:01Z".parse().unwrap();
+    assert_eq!(
+        with_lost(&archive, idle.clone(), later).await.unwrap(),
+        idle
+    );
 }
