@@ -1,6 +1,9 @@
 //! Executors that die, hang, lack something or are of another version; a scheduler that dies.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use qlc::{
     compact::{Outcome, Status, apart::with_lost},
@@ -8,7 +11,7 @@ use qlc::{
 };
 
 use crate::{
-    processes::{Cluster, Kind},
+    processes::{Cluster, Kind, Process, drain, executor, free, qlc, says},
     same::{fleet, objects, reference},
     support::{
         damage,
@@ -323,4 +326,85 @@ async fn a_lost_outcome_is_read_from_what_the_run_has_left() {
         with_lost(&archive, idle.clone(), later).await.unwrap(),
         idle
     );
+}
+
+#[test]
+fn an_executor_that_waits_for_its_scheduler_can_be_told_to_stop() {
+    let (mut process, mut lines) = Process::begin(executor(free(), &[], &[]));
+    let said = says(&mut lines, "does not answer");
+    assert!(!said.contains("tasks at a time"), "{said}");
+    process.signal("-TERM");
+    drain(lines);
+    assert_eq!(process.ended(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_option() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let other = free().to_string();
+    for (bind, grpc, option) in [
+        (&port, &other, "--bind-port"),
+        (&other, &port, "--bind-grpc-port"),
+    ] {
+        let mut command = qlc();
+        let _ = command
+            .args(["cluster", "executor", "--bind-port", bind])
+            .args(["--bind-grpc-port", grpc]);
+        let (mut process, mut lines) = Process::begin(command);
+        let said = says(&mut lines, "\0");
+        let want = format!("127.0.0.1:{port}: cannot be listened on; choose another {option}");
+        assert!(said.contains(&want), "{said}");
+        assert_eq!(process.ended(), Some(1), "{said}");
+    }
+}
+
+#[test]
+fn a_cluster_can_be_reached_by_ipv6() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        // Without IPv6 on this machine there is nothing to try.
+        return;
+    }
+    for certificate in [None, Some("cluster")] {
+        let place = Place::new();
+        fleet(&place, 2, 1, 50);
+        let cluster = Cluster::on("::1", certificate);
+        let url = format!("df://[::1]:{}", cluster.port);
+        let env = crate::processes::certificates(certificate);
+        let more = ["--scheduler-host", "::1", "--bind-host", "::1"];
+        let mut command = executor(cluster.port, &env, &more);
+        let _ = command
+            .env("QLC_SPOOL", place.spool_setting())
+            .env("QLC_ARCHIVE", place.archive_url());
+        let (_executor, mut lines) = Process::begin(command);
+        let said = says(&mut lines, "tasks at a time");
+        assert!(said.contains("executor [::1]:"), "{said}");
+        drain(lines);
+        let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let began = Instant::now();
+        loop {
+            let told = place.qlc_env(&["doctor", "--cluster", &url], &env);
+            if told.stdout.contains("[::1]:") && told.stdout.contains("executors: 1") {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_mins(1), "{told}");
+        }
+        let args = [CATCH_UP, &["--cluster", &url]].concat();
+        let _ = place.qlc_env(&args, &env).ended(0).says("2 done");
+    }
+}
+
+#[test]
+fn a_statement_larger_than_ballista_takes_by_itself_is_answered() {
+    let place = Place::new();
+    fleet(&place, 2, 1, 50);
+    let _ = place.compact(&[]).ended(0);
+    let cluster = Cluster::new(&place, 1);
+    let file = place.root().join("large.sql");
+    let word = "x".repeat(20 << 20);
+    let sql = format!("SELECT count(*) AS n FROM bbo WHERE symbol <> '{word}'");
+    std::fs::write(&file, sql).unwrap();
+    let query = ["query", "--file", file.to_str().unwrap(), "--format", "csv"];
+    let ran = place.qlc(&[&query[..], &["--cluster", &cluster.url()]].concat());
+    assert_eq!(ran.ended(0).stdout, "n\n100\n");
 }
