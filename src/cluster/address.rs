@@ -1,12 +1,20 @@
 //! A cluster's address, as people write it: host and port, and nothing else.
 
-use std::fmt;
+use std::{fmt, net::Ipv6Addr};
 
 use super::peers::Peers;
 use crate::error::{Error, Result};
 
 /// The port of a scheduler where none is named, as Ballista has it.
 pub const SCHEDULER_PORT: u16 = 50050;
+
+/// A host as it stands before a port: an address of IPv6 in brackets.
+pub(super) fn before_port(host: &str) -> String {
+    match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => host.to_owned(),
+    }
+}
 
 /// A cluster, by the address of its scheduler.
 #[derive(Debug, Clone)]
@@ -30,8 +38,14 @@ impl Cluster {
     /// certificate.
     pub fn parse(text: &str, peers: Peers) -> Result<Self> {
         let wrong = || {
+            // A password is shown nowhere.
+            let what = if text.contains(['@', '?']) {
+                "an address with a user, a password or a query".to_owned()
+            } else {
+                format!("{text:?}")
+            };
             Error::usage(format!(
-                "{text:?} is not the address of a scheduler: write df://host:50050"
+                "{what} is not the address of a scheduler: write df://host:50050"
             ))
         };
         let url = url::Url::parse(text).map_err(|_| wrong())?;
@@ -82,6 +96,13 @@ mod tests {
             "df://me@host",
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+        for text in ["df://me:secret@host", "df://host?password=secret"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(
+                error.contains("df://host:50050") && !error.contains("secret"),
+                "{error}"
+            );
         }
         // Others might listen, or answer, where nobody has a certificate.
         for text in ["df://host", "df://10.0.0.7:50050", "df://[fe80::1]"] {

@@ -166,7 +166,7 @@ const HELD_AT_MOST: Duration = Duration::from_mins(1);
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
 /// The job of one partition, once more elsewhere where an executor lacks something.
-async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
+async fn one(session: &Session, mut task: Task) -> Result<Option<Outcome>> {
     let partition = task.partition.clone();
     let (mut tries, mut elsewhere) = (0, false);
     let mut held_since: Option<Instant> = None;
@@ -186,6 +186,8 @@ async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
                     return Ok(Some(Outcome::without(&partition, Status::Failed, what)));
                 }
                 tries -= 1;
+                // It may be this very run that was first only where this was not its first attempt.
+                task.again |= report.again;
                 tokio::time::sleep(LOOKED_AT_EVERY).await;
             }
             Ok(Report {
@@ -195,6 +197,7 @@ async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
                 ..
             }) if tries < TRIES => {
                 tracing::warn!(%partition, %executor, why = %outcome.message, "failed there; once more");
+                task.again = true;
                 elsewhere = true;
             }
             Ok(Report {
@@ -203,6 +206,7 @@ async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
                 plan,
                 idle,
                 local,
+                ..
             }) => {
                 tracing::info!(%partition, %executor, "done");
                 let named = |message: String| {
@@ -224,6 +228,7 @@ async fn one(session: &Session, task: Task) -> Result<Option<Outcome>> {
             }
             Err(error) if tries < TRIES => {
                 tracing::warn!(%partition, why = %error.chain(), "its outcome is not known; once more");
+                task.again = true;
             }
             Err(error) => {
                 let what = format!("its job failed: {}", error.chain());

@@ -21,7 +21,7 @@ use datafusion::{
     },
 };
 
-use super::{host::Host, task::Task};
+use super::{host::Host, launched::is_again, task::Task};
 
 /// The plan of a task.
 #[derive(Debug)]
@@ -74,12 +74,13 @@ impl ExecutionPlan for TaskExec {
 
     crate::engine::leaf!();
 
-    fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let host = self
             .host
             .clone()
             .ok_or_else(|| DataFusionError::Execution("a task runs on an executor".to_owned()))?;
-        let (task, schema) = (self.task.clone(), self.schema());
+        let (mut task, schema) = (self.task.clone(), self.schema());
+        task.again |= is_again(context.session_config());
         let row = futures::stream::once(async move {
             let report = host
                 .work(&task)

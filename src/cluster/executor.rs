@@ -2,10 +2,10 @@
 //! questions.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arrow_flight::flight_service_server::FlightServiceServer;
@@ -23,17 +23,20 @@ use ballista_executor::{
 use datafusion::{
     common::Result as DfResult, physical_plan::ExecutionPlan, prelude::SessionConfig,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tonic::service::RoutesBuilder;
 
 use super::{
     accepted::{Accepted, refused},
+    address::before_port,
+    certificates::is_refusal,
     clients::Clients,
     codec::Codec,
     host::Host,
+    http,
     launched::{Launched, Pass},
     members::Reach,
-    peers::{Listener, Peers},
+    peers::{Listener, MESSAGE_BYTES, Peers},
     registry,
     results::Results,
     web,
@@ -82,21 +85,42 @@ pub struct Executor {
 /// Results are small, and fetched at once.
 const KEPT: Duration = Duration::from_hours(1);
 
-/// The largest message, as Ballista has it.
-const MESSAGE_BYTES: usize = 16 << 20;
+/// How long the scheduler is left in peace that does not answer yet.
+const ASKED_EVERY: Duration = Duration::from_millis(500);
 
-/// Runs an executor until it is told to stop; tasks under way are ended first.
+/// Runs an executor until `stop` completes; tasks under way are ended first.
 ///
 /// # Errors
 /// When it cannot listen, or the scheduler is not there.
-pub async fn run(asked: Executor, started: impl FnOnce(&str)) -> Result<()> {
+pub async fn run(
+    mut asked: Executor,
+    started: impl FnOnce(&str),
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
     asked.peers.check(&asked.bind_host)?;
     asked.peers.check(&asked.scheduler_host)?;
-    let name = format!(
-        "{}:{}",
-        asked.external_host.as_ref().unwrap_or(&asked.bind_host),
-        asked.port
-    );
+    let ip: IpAddr = asked
+        .bind_host
+        .trim_matches(['[', ']'])
+        .parse()
+        .map_err(|_| {
+            Error::usage(format!(
+                "{} is not an address to listen on: write one such as 0.0.0.0",
+                asked.bind_host
+            ))
+        })?;
+    let address = SocketAddr::new(ip, asked.port);
+    // By IPv6 it may connect from another address than the one that it listens on.
+    asked.external_host = match asked.external_host {
+        Some(host) => Some(before_port(&host)),
+        None if ip.is_ipv6() && !ip.is_unspecified() => Some(format!("[{ip}]")),
+        None => None,
+    };
+    asked.scheduler_host = before_port(&asked.scheduler_host);
+    let name = match &asked.external_host {
+        Some(host) => format!("{host}:{}", asked.port),
+        None => address.to_string(),
+    };
     let accepted = Accepted::new(&asked.spool, &asked.archive, &asked.bucket)?;
     let host = Arc::new(Host::new(
         name,
@@ -106,23 +130,27 @@ pub async fn run(asked: Executor, started: impl FnOnce(&str)) -> Result<()> {
         &asked.spill_dir,
     )?);
     let results = work_dir(host.scratch())?;
-    let address: SocketAddr = format!("{}:{}", asked.bind_host, asked.port)
-        .parse()
-        .map_err(|_| {
-            Error::usage(format!(
-                "{} is not an address to listen on: write one such as 0.0.0.0",
-                asked.bind_host
-            ))
-        })?;
     let listener = TcpListener::bind(address).await.map_err(|e| {
         Error::io(
             format!("{address}: cannot be listened on; choose another --bind-port"),
             e,
         )
     })?;
+    // Ballista binds this port itself, later and with a poor message.
+    let inner = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), asked.grpc_port);
+    drop(TcpListener::bind(inner).await.map_err(|e| {
+        Error::io(
+            format!("{inner}: cannot be listened on; choose another --bind-grpc-port"),
+            e,
+        )
+    })?);
     let runtimes = registry::of_executor(host.accepted(), host.scratch());
     let scheduler = format!("{}:{}", asked.scheduler_host, asked.scheduler_port);
-    asked.peers.reach(&scheduler, asked.connect_timeout).await?;
+    let mut stop = std::pin::pin!(stop);
+    tokio::select! {
+        answered = answers(&asked.peers, &scheduler, asked.connect_timeout) => answered?,
+        () = &mut stop => return Ok(()),
+    }
     let pass = Pass::new();
     let tasks = Launched::at(asked.grpc_port, MESSAGE_BYTES, &pass, &asked.peers)
         .map_err(|e| Error::caused(Kind::Internal, "the port for tasks", e))?;
@@ -138,6 +166,8 @@ pub async fn run(asked: Executor, started: impl FnOnce(&str)) -> Result<()> {
         scheduler_connect_timeout_seconds: u16::try_from(asked.connect_timeout.as_secs())
             .unwrap_or(u16::MAX),
         vcores: asked.vcores,
+        grpc_max_decoding_message_size: u32::try_from(MESSAGE_BYTES).unwrap_or(u32::MAX),
+        grpc_max_encoding_message_size: u32::try_from(MESSAGE_BYTES).unwrap_or(u32::MAX),
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
         work_dir: Some(results.display().to_string()),
         job_data_ttl_seconds: KEPT.as_secs(),
@@ -157,9 +187,34 @@ pub async fn run(asked: Executor, started: impl FnOnce(&str)) -> Result<()> {
         ..ExecutorProcessConfig::default()
     };
     started(host.name());
-    start_executor_process(Arc::new(config))
-        .await
-        .map_err(|e| Error::caused(Kind::Io, "the executor", e))
+    let mut ballista = std::pin::pin!(start_executor_process(Arc::new(config)));
+    let ended = tokio::select! {
+        ended = &mut ballista => ended,
+        // Ballista sees the signal itself once it listens. Before, it waits for the scheduler, for
+        // ever if need be.
+        () = stop => match TcpStream::connect(inner).await {
+            Ok(_) => ballista.await,
+            Err(_) => Ok(()),
+        },
+    };
+    ended.map_err(|e| Error::caused(Kind::Io, "the executor", e))
+}
+
+/// Waits until the scheduler at `place` answers.
+///
+/// # Errors
+/// When it does not within `patience`, or when one of the two does not accept the other's
+/// certificate.
+async fn answers(peers: &Peers, place: &str, patience: Duration) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        match http::get::<serde_json::Value>(peers, place, "qlc/executors").await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_refusal(&error) || begun.elapsed() >= patience => return Err(error),
+            Err(error) => tracing::warn!(error = %error.chain(), "once more"),
+        }
+        tokio::time::sleep(ASKED_EVERY).await;
+    }
 }
 
 fn work_dir(scratch: &Path) -> Result<PathBuf> {

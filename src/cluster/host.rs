@@ -23,7 +23,10 @@ use super::{
     web,
 };
 use crate::{
-    compact::{Mode, Options, Outcome, Status, Stop, apart::one_of_many},
+    compact::{
+        Mode, Options, Outcome, Status, Stop,
+        apart::{one_of_many, with_lost},
+    },
     error::{Error, Kind, Result},
     model::{metric, partition::Selection, size},
     storage::scratch::{self, Scratch},
@@ -113,6 +116,7 @@ impl Host {
                 idle,
                 executor: self.name.clone(),
                 local,
+                again: task.again,
             }
         };
         let failed = |what: String, error: Kind| {
@@ -188,7 +192,7 @@ impl Host {
             Arc::clone(probed.entry(task.archive.clone()).or_default())
         };
         let (scratch, stop) = (self.scratch.path(), Stop::default());
-        one_of_many(
+        let outcome = one_of_many(
             &spool,
             &archive,
             &task.partition,
@@ -197,7 +201,11 @@ impl Host {
             probed,
             &stop,
         )
-        .await
+        .await?;
+        match outcome {
+            Some(outcome) if task.again => Ok(Some(with_lost(&archive, outcome, task.now).await?)),
+            outcome => Ok(outcome),
+        }
     }
 
     /// The places that it works on.

@@ -25,8 +25,23 @@ async fn client(peers: &Peers, place: &str) -> Result<(reqwest::Client, String)>
     Ok((client, base))
 }
 
-async fn answer<T: DeserializeOwned>(url: &str, asked: reqwest::RequestBuilder) -> Result<T> {
-    let wrong = |e: reqwest::Error| Error::io(format!("{url}: does not answer"), e.without_url());
+async fn answer<T: DeserializeOwned>(
+    peers: &Peers,
+    place: &str,
+    url: &str,
+    asked: reqwest::RequestBuilder,
+) -> Result<T> {
+    let wrong = |e: reqwest::Error| {
+        peers.refusal(place, &e).unwrap_or_else(|| {
+            let is_cut_off = !peers.are_known() && !e.is_connect() && !e.is_timeout();
+            let hint = if is_cut_off {
+                "; if it has certificates, this process needs --cluster-ca, --cluster-cert and --cluster-key too"
+            } else {
+                ""
+            };
+            Error::io(format!("{url}: does not answer{hint}"), e.without_url())
+        })
+    };
     let answer = asked.send().await.map_err(wrong)?;
     if !answer.status().is_success() {
         return Err(Error::new(
@@ -43,7 +58,7 @@ async fn answer<T: DeserializeOwned>(url: &str, asked: reqwest::RequestBuilder) 
 pub(super) async fn get<T: DeserializeOwned>(peers: &Peers, place: &str, what: &str) -> Result<T> {
     let (client, base) = client(peers, place).await?;
     let shown = format!("{place}/{what}");
-    answer(&shown, client.get(format!("{base}/{what}"))).await
+    answer(peers, place, &shown, client.get(format!("{base}/{what}"))).await
 }
 
 /// The answer to a question with one.
@@ -60,5 +75,5 @@ pub(super) async fn post<B: Serialize, T: DeserializeOwned>(
         .post(format!("{base}/{what}"))
         .header(reqwest::header::CONTENT_TYPE, "application/json")
         .body(body);
-    answer(&format!("{place}/{what}"), asked).await
+    answer(peers, place, &format!("{place}/{what}"), asked).await
 }

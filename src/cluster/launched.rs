@@ -8,8 +8,8 @@ use ballista_core::{
     config::BALLISTA_SHUFFLE_READER_REMOTE_PREFER_FLIGHT,
     serde::protobuf::{
         CancelTasksParams, CancelTasksResult, KeyValuePair, LaunchMultiTaskParams,
-        LaunchMultiTaskResult, LaunchTaskParams, LaunchTaskResult, RemoveJobDataParams,
-        RemoveJobDataResult, StopExecutorParams, StopExecutorResult,
+        LaunchMultiTaskResult, LaunchTaskParams, LaunchTaskResult, MultiTaskDefinition,
+        RemoveJobDataParams, RemoveJobDataResult, StopExecutorParams, StopExecutorResult,
         executor_grpc_client::ExecutorGrpcClient, executor_grpc_server::ExecutorGrpc,
     },
 };
@@ -28,6 +28,8 @@ extensions_options! {
     struct Held {
         /// The word of this process.
         pass: String, default = String::new()
+        /// Whether the scheduler has given the task out before.
+        again: bool, default = false
     }
 }
 
@@ -56,6 +58,30 @@ impl Pass {
     }
 }
 
+/// Whether the scheduler has given the task of this configuration out before, to an executor that
+/// it has lost since.
+pub(super) fn is_again(config: &SessionConfig) -> bool {
+    let held = config.options().extensions.get::<Held>();
+    held.is_some_and(|held| held.again)
+}
+
+/// Whether a task is not the first of its part of a job: tasks of a stage are numbered as they are
+/// given out.
+fn was_given_out_before(task: &MultiTaskDefinition) -> bool {
+    task.stage_attempt_num > 0
+        || task
+            .task_ids
+            .iter()
+            .any(|id| id.task_id > 0 || id.task_attempt_num > 0)
+}
+
+fn pair(key: &str, value: String) -> KeyValuePair {
+    KeyValuePair {
+        key: key.to_owned(),
+        value: Some(value),
+    }
+}
+
 /// Ballista's service on a port of loopback.
 pub(super) struct Launched {
     inner: ExecutorGrpcClient<Channel>,
@@ -79,10 +105,6 @@ impl Launched {
         let inner = ExecutorGrpcClient::new(endpoint.connect_lazy())
             .max_decoding_message_size(bytes)
             .max_encoding_message_size(bytes);
-        let pair = |key: &str, value: String| KeyValuePair {
-            key: key.to_owned(),
-            value: Some(value),
-        };
         let validated = (!peers.are_known()).to_string();
         let added = vec![
             pair("qlc.pass", pass.0.clone()),
@@ -105,6 +127,8 @@ impl ExecutorGrpc for Launched {
         for task in &mut request.get_mut().multi_tasks {
             check_job(&task.job_id)?;
             task.props.extend_from_slice(&self.added);
+            let again = was_given_out_before(task);
+            task.props.push(pair("qlc.again", again.to_string()));
         }
         self.inner.clone().launch_multi_task(request).await
     }

@@ -18,6 +18,7 @@
 
 mod accepted;
 mod address;
+mod certificates;
 mod client;
 mod clients;
 mod codec;
@@ -39,10 +40,11 @@ mod web;
 
 pub use self::{
     address::{Cluster, SCHEDULER_PORT},
+    certificates::{CertificateFiles, is_refusal},
     client::compact,
     executor::{Executor, run as run_executor},
     members::{Member, Reach, Reached, check, examined},
-    peers::{CertificateFiles, Peers},
+    peers::Peers,
     scheduler::{Scheduler, run as run_scheduler},
     statement::remote,
     task::Task,

@@ -8,11 +8,9 @@
 
 use std::{
     collections::HashMap,
-    fmt,
-    fs::Permissions,
-    io,
+    error::Error as StdError,
+    fmt, io,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -20,7 +18,6 @@ use std::{
 
 use ballista_core::extension::{EndpointOverrideFn, SessionConfigExt};
 use datafusion::prelude::SessionConfig;
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncWrite, copy_bidirectional},
     net::{TcpListener, TcpStream, UnixListener},
@@ -32,32 +29,24 @@ use tokio_rustls::{
     client::TlsStream,
     rustls::{
         self, ClientConfig, RootCertStore, ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+        client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+        pki_types::{PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
         server::WebPkiClientVerifier,
     },
 };
 use tonic::transport::Endpoint;
 
+use super::certificates::{CertificateFiles, NAME, certificates, of_tls, unusable};
 use crate::{
     error::{Error, Result},
     net::is_loopback,
+    storage::scratch::{self, Scratch},
 };
 
-/// The name that the certificates of a cluster are made out to.
-const NAME: &str = "qlc-cluster";
+/// The largest message, to whomever: a plan over a hundred thousand files.
+pub(super) const MESSAGE_BYTES: usize = 256 << 20;
 /// How long a connection may take until both sides are known.
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
-
-/// Where a process has its certificate from, as PEM.
-#[derive(Debug, Clone)]
-pub struct CertificateFiles {
-    /// The certificate of the authority that signs for this cluster, and for nothing else.
-    pub authority: PathBuf,
-    /// This process's own certificate, and those between it and the authority.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
 
 /// How the processes of a cluster know each other.
 #[derive(Debug, Clone)]
@@ -68,17 +57,24 @@ struct Tls {
     client: Arc<ClientConfig>,
     /// By host and port, the socket whose bytes go there.
     tunnels: Mutex<HashMap<String, PathBuf>>,
+    files: CertificateFiles,
     /// The folder of the sockets; nobody else can look into it.
-    sockets: TempDir,
+    sockets: Scratch,
 }
 
 /// A folder that only this user can look into, whatever the umask: what connects to a socket in it
-/// speaks with this process's certificate.
-fn folder_of_sockets() -> io::Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix("qlc-cluster-")
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir()
+/// speaks with this process's certificate. Those of processes that were killed are removed.
+///
+/// It lies in `usual`, the folder for temporary files, where the name of a socket in it is short
+/// enough (they may have 108 bytes) and can stand in a URL, and else in /tmp.
+fn folder_of_sockets(usual: &Path) -> Result<Scratch> {
+    let in_url = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+    let name = usual.as_os_str().as_encoded_bytes();
+    let fits = usual.is_absolute() && name.len() <= 36 && name.iter().all(|byte| in_url(*byte));
+    let folder = if fits { usual } else { Path::new("/tmp") };
+    let parent = folder.join(scratch::private_name());
+    let _ = scratch::sweep(&parent);
+    Scratch::new(&parent).map_err(|e| Error::caused(e.kind(), "the sockets of a cluster", e))
 }
 
 impl fmt::Debug for Tls {
@@ -106,6 +102,16 @@ impl Peers {
                 .map_err(|e| unusable(&files.authority, "the certificate of an authority", e))?;
         }
         let roots = Arc::new(roots);
+        let own = |e: rustls::Error| {
+            let why = match &e {
+                rustls::Error::InvalidCertificate(e) => files.why(e),
+                other => other.to_string(),
+            };
+            let certificate = files.certificate.display();
+            Error::usage(format!(
+                "{certificate}: the certificate of this process is of no use: {why}"
+            ))
+        };
         let wrong = |e: &dyn fmt::Display| {
             let (certificate, key) = (files.certificate.display(), files.key.display());
             Error::usage(format!(
@@ -115,6 +121,21 @@ impl Peers {
         let verifier = WebPkiClientVerifier::builder(Arc::clone(&roots))
             .build()
             .map_err(|e| wrong(&e))?;
+        let as_server = WebPkiServerVerifier::builder(Arc::clone(&roots))
+            .build()
+            .map_err(|e| wrong(&e))?;
+        // Nobody of this cluster would accept it, and the others would not say why.
+        let (first, between) = chain.split_first().ok_or_else(|| wrong(&"it is empty"))?;
+        let (name, now) = (
+            ServerName::try_from(NAME).map_err(|e| wrong(&e))?,
+            UnixTime::now(),
+        );
+        let _ = as_server
+            .verify_server_cert(first, between, &name, &[], now)
+            .map_err(own)?;
+        let _ = verifier
+            .verify_client_cert(first, between, now)
+            .map_err(own)?;
         let mut server = ServerConfig::builder()
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain.clone(), key.clone_key())
@@ -124,12 +145,12 @@ impl Peers {
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)
             .map_err(|e| wrong(&e))?;
-        let sockets =
-            folder_of_sockets().map_err(|e| Error::io("a folder for sockets cannot be made", e))?;
+        let sockets = folder_of_sockets(&tempfile::env::temp_dir())?;
         Ok(Self(Some(Arc::new(Tls {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             client: Arc::new(client),
             tunnels: Mutex::default(),
+            files: files.clone(),
             sockets,
         }))))
     }
@@ -161,6 +182,7 @@ impl Peers {
     pub(super) fn sessions(&self) -> SessionConfig {
         SessionConfig::new_with_ballista()
             .with_ballista_shuffle_reader_remote_prefer_flight(!self.are_known())
+            .with_ballista_grpc_client_max_message_size(MESSAGE_BYTES)
             .with_ballista_override_create_grpc_client_endpoint(self.endpoints())
     }
 
@@ -208,25 +230,9 @@ impl Peers {
         Ok((client, format!("https://{NAME}:{}", address.port())))
     }
 
-    /// Waits until `place` lets this process in, or says why not.
-    ///
-    /// # Errors
-    /// When it does not within `patience`.
-    pub(super) async fn reach(&self, place: &str, patience: Duration) -> Result<()> {
-        let Some(tls) = &self.0 else {
-            return Ok(());
-        };
-        let begun = tokio::time::Instant::now();
-        loop {
-            match tls.connect(place).await {
-                Ok(_) => return Ok(()),
-                Err(error) if begun.elapsed() >= patience => {
-                    return Err(Error::io(format!("{place}: cannot be reached"), error));
-                }
-                Err(error) => tracing::warn!(place, %error, "cannot be reached; once more"),
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
+    /// The error of a request to `place` that failed for a certificate, if it did.
+    pub(super) fn refusal(&self, place: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
+        self.0.as_ref()?.files.refusal(place, error)
     }
 
     /// Connections from those who may speak.
@@ -238,8 +244,11 @@ impl Peers {
             .local_addr()
             .map_err(|e| Error::io("an address to listen on", e))?;
         let (sender, streams) = mpsc::channel(64);
-        let acceptor = self.0.as_ref().map(|tls| tls.acceptor.clone());
-        drop(tokio::spawn(accept(listener, acceptor, sender)));
+        let known_by = self
+            .0
+            .as_ref()
+            .map(|tls| (tls.acceptor.clone(), tls.files.clone()));
+        drop(tokio::spawn(accept(listener, known_by, sender)));
         Ok(Listener { streams, address })
     }
 }
@@ -259,6 +268,14 @@ impl Tls {
         timeout(KNOWN_WITHIN, known).await?
     }
 
+    fn failed(&self, place: &str, error: &io::Error) {
+        if let Some(refusal) = self.files.refusal(place, error) {
+            tracing::warn!("{}", refusal.chain());
+        } else {
+            tracing::warn!(place, %error, "cannot be reached");
+        }
+    }
+
     /// The socket whose bytes go to `place`.
     fn tunnel(self: &Arc<Self>, place: &str) -> io::Result<PathBuf> {
         let mut tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,9 +293,15 @@ impl Tls {
                 drop(tokio::spawn(async move {
                     match tls.connect(&place).await {
                         Ok(mut far) => {
-                            let _ = copy_bidirectional(&mut near, &mut far).await;
+                            let copied = copy_bidirectional(&mut near, &mut far).await;
+                            // That a certificate is refused is said after the handshake.
+                            if let Err(error) = copied
+                                && of_tls(&error).is_some()
+                            {
+                                tls.failed(&place, &error);
+                            }
                         }
-                        Err(error) => tracing::warn!(place, %error, "cannot be reached"),
+                        Err(error) => tls.failed(&place, &error),
                     }
                 }));
             }
@@ -287,29 +310,11 @@ impl Tls {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|e| unusable(path, "a certificate", e))?
-        .collect();
-    let found = found.map_err(|e| unusable(path, "a certificate", e))?;
-    if found.is_empty() {
-        return Err(unusable(path, "a certificate", "it holds none"));
-    }
-    Ok(found)
-}
-
-fn unusable(path: &Path, what: &str, why: impl fmt::Display) -> Error {
-    Error::usage(format!("{}: is not {what} as PEM: {why}", path.display()))
-}
-
 /// Whether the other side did not even begin: it only looks whether anybody listens, as
 /// orchestrators do, and Ballista's scheduler before it takes an executor in.
 fn speaks_no_tls(error: &io::Error) -> bool {
-    let inner = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     error.kind() == io::ErrorKind::UnexpectedEof
-        || matches!(inner, Some(rustls::Error::InvalidMessage(_)))
+        || matches!(of_tls(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
 /// A connection, encrypted or not.
@@ -341,7 +346,7 @@ impl axum::serve::Listener for Listener {
 /// Accepts connections; one that takes its time to show its certificate holds up no other.
 async fn accept(
     listener: TcpListener,
-    acceptor: Option<TlsAcceptor>,
+    known_by: Option<(TlsAcceptor, CertificateFiles)>,
     sender: mpsc::Sender<(Box<dyn Stream>, SocketAddr)>,
 ) {
     loop {
@@ -358,20 +363,27 @@ async fn accept(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "answers may wait");
         }
-        let (acceptor, sender) = (acceptor.clone(), sender.clone());
+        let (known_by, sender) = (known_by.clone(), sender.clone());
         drop(tokio::spawn(async move {
-            let known: Box<dyn Stream> = match acceptor {
+            let known: Box<dyn Stream> = match known_by {
                 None => Box::new(stream),
-                Some(acceptor) => match timeout(KNOWN_WITHIN, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => Box::new(stream),
-                    Ok(Err(error)) if speaks_no_tls(&error) => {
-                        return tracing::debug!(%from, %error, "refused: no TLS");
+                Some((acceptor, files)) => {
+                    match timeout(KNOWN_WITHIN, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => Box::new(stream),
+                        Ok(Err(error)) if speaks_no_tls(&error) => {
+                            return tracing::debug!(%from, %error, "refused: no TLS");
+                        }
+                        Ok(Err(error)) => {
+                            let refusal = files.refusal(&from.to_string(), &error);
+                            let why = refusal.map_or_else(
+                                || format!("{from}: refused: {error}"),
+                                |refusal| refusal.chain(),
+                            );
+                            return tracing::warn!("{why}");
+                        }
+                        Err(_) => return tracing::warn!(%from, "refused: no certificate in time"),
                     }
-                    Ok(Err(error)) => {
-                        return tracing::warn!(%from, %error, "refused: no certificate that the authority of this cluster signed");
-                    }
-                    Err(_) => return tracing::warn!(%from, "refused: no certificate in time"),
-                },
+                }
             };
             let _ = sender.send((known, from)).await;
         }));
@@ -380,12 +392,28 @@ async fn accept(
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
     fn nobody_else_looks_into_the_folder_of_sockets() {
-        let folder = folder_of_sockets().unwrap();
+        let usual = tempfile::tempdir_in("/tmp").unwrap();
+        let folder = folder_of_sockets(usual.path()).unwrap();
+        assert!(folder.path().starts_with(usual.path()));
         let mode = folder.path().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_socket_has_a_name_that_a_url_can_hold() {
+        let usual = tempfile::tempdir().unwrap();
+        for name in ["x".repeat(120), "a folder".to_owned()] {
+            let usual = usual.path().join(name);
+            let folder = folder_of_sockets(&usual).unwrap();
+            assert!(!folder.path().starts_with(&usual), "{}", usual.display());
+            let socket = folder.path().join("4294967295");
+            let _ = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        }
     }
 }

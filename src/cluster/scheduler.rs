@@ -4,7 +4,7 @@
 //! and are run again.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -33,9 +33,10 @@ use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
 
 use super::{
+    address::before_port,
     codec::Codec,
     members::Registered,
-    peers::{Listener, Peers},
+    peers::{Listener, MESSAGE_BYTES, Peers},
     registry,
     submitted::Submitted,
     web,
@@ -67,8 +68,6 @@ pub struct Scheduler {
 /// How long a job that has ended is remembered: who waits for it is told at once, and each keeps
 /// twenty kilobytes.
 const REMEMBERED: Duration = Duration::from_mins(1);
-/// The largest message: a plan over a hundred thousand files.
-const MESSAGE_BYTES: u32 = 256 << 20;
 
 type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
@@ -86,13 +85,13 @@ struct Known {
 /// When it cannot listen.
 pub async fn run(
     asked: Scheduler,
-    started: impl FnOnce(SocketAddr),
+    started: impl FnOnce(SocketAddr, &str),
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let wrong =
         |e: ballista_core::error::BallistaError| Error::caused(Kind::Io, "the scheduler", e);
     asked.peers.check(&asked.bind_host)?;
-    let address = format!("{}:{}", asked.bind_host, asked.bind_port);
+    let address = format!("{}:{}", before_port(&asked.bind_host), asked.bind_port);
     let listener = TcpListener::bind(&address).await.map_err(|e| {
         Error::io(
             format!("{address}: cannot be listened on; choose another --bind-port"),
@@ -100,6 +99,12 @@ pub async fn run(
         )
     })?;
     let bound = listener.local_addr().map_err(|e| Error::io(&address, e))?;
+    // By that name others would look at 127.0.0.1, perhaps there alone.
+    let external = match asked.external_host.as_str() {
+        "localhost" if bound.ip() == Ipv6Addr::LOCALHOST => bound.ip().to_string(),
+        named => named.to_owned(),
+    };
+    let external = before_port(&external);
     let runtimes = registry::of_scheduler();
     // Every job has a session: they are copies of one, because making one anew costs more than
     // planning most jobs.
@@ -119,10 +124,11 @@ pub async fn run(
         let state = SessionStateBuilder::new_from_existing(first.clone());
         Ok(state.with_config(config).with_runtime_env(runtime).build())
     };
+    let message_bytes = u32::try_from(MESSAGE_BYTES).unwrap_or(u32::MAX);
     let config = SchedulerConfig {
         bind_host: asked.bind_host,
         bind_port: bound.port(),
-        external_host: asked.external_host,
+        external_host: external.clone(),
         scheduling_policy: TaskSchedulingPolicy::PushStaged,
         executor_timeout_seconds: asked.executor_timeout.as_secs().max(1),
         expire_dead_executor_interval_seconds: (asked.executor_timeout.as_secs() / 3).max(1),
@@ -131,8 +137,9 @@ pub async fn run(
         // Never: it would be a request to every executor for every job, and ends what is still
         // read. They do it themselves.
         finished_job_data_clean_up_interval_seconds: 0,
-        grpc_server_max_decoding_message_size: MESSAGE_BYTES,
-        grpc_server_max_encoding_message_size: MESSAGE_BYTES,
+        grpc_server_max_decoding_message_size: message_bytes,
+        grpc_server_max_encoding_message_size: message_bytes,
+        grpc_client_max_message_size: message_bytes,
         override_config_producer: Some({
             let peers = asked.peers.clone();
             Arc::new(move || peers.sessions())
@@ -164,8 +171,8 @@ pub async fn run(
         )
         .with_state(known);
     let grpc = SchedulerGrpcServer::new(Submitted::new(server, context))
-        .max_decoding_message_size(MESSAGE_BYTES as usize)
-        .max_encoding_message_size(MESSAGE_BYTES as usize);
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(MESSAGE_BYTES);
     let mut routes = RoutesBuilder::default();
     let _ = routes.add_service(grpc);
     let router = routes
@@ -174,7 +181,7 @@ pub async fn run(
         .merge(questions)
         .layer(axum::middleware::map_request(from_where));
     let listener = asked.peers.listen(listener)?;
-    started(bound);
+    started(bound, &external);
     let service = router.into_make_service_with_connect_info::<Caller>();
     tokio::select! {
         served = axum::serve(listener, service) => served.map_err(|e| Error::io("the scheduler cannot answer", e)),

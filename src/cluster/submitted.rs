@@ -3,8 +3,9 @@
 //! A client of qlc sends physical plans only. Statements as text, logical plans and those of
 //! Substrait are never parsed.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
+use axum::extract::ConnectInfo;
 use ballista_core::serde::protobuf::{
     CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult,
     CreateUpdateSessionParams, CreateUpdateSessionResult, ExecuteQueryParams, ExecuteQueryResult,
@@ -18,7 +19,7 @@ use datafusion::{common::DataFusionError, execution::TaskContext};
 use datafusion_proto::{physical_plan::AsExecutionPlan, protobuf::PhysicalPlanNode};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{accepted::check_nodes, codec::Codec};
+use super::{accepted::check_nodes, address::before_port, codec::Codec};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -49,11 +50,20 @@ impl<S> Submitted<S> {
 }
 
 /// An executor of qlc takes its tasks where it gives results away: the port that it names for them
-/// is one of its loopback.
-fn on_one_port(executor: &mut Option<ExecutorRegistration>) {
-    if let Some(executor) = executor {
-        executor.grpc_port = executor.port;
+/// is one of its loopback. Where it names no host it is reached at the address that it connects
+/// from, which Ballista would put before a port without brackets.
+fn as_reached(executor: Option<&mut ExecutorRegistration>, from: Option<SocketAddr>) {
+    let Some(executor) = executor else { return };
+    executor.grpc_port = executor.port;
+    if executor.host.is_none() {
+        executor.host = from.map(|from| before_port(&from.ip().to_string()));
     }
+}
+
+/// The address that a request comes from.
+fn from_where<T>(request: &Request<T>) -> Option<SocketAddr> {
+    let caller = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    caller.map(|ConnectInfo(address)| *address)
 }
 
 #[async_trait]
@@ -86,7 +96,8 @@ impl<S: SchedulerGrpc> SchedulerGrpc for Submitted<S> {
         &self,
         mut request: Request<RegisterExecutorParams>,
     ) -> Answer<RegisterExecutorResult> {
-        on_one_port(&mut request.get_mut().metadata);
+        let from = from_where(&request);
+        as_reached(request.get_mut().metadata.as_mut(), from);
         self.inner.register_executor(request).await
     }
 
@@ -94,7 +105,8 @@ impl<S: SchedulerGrpc> SchedulerGrpc for Submitted<S> {
         &self,
         mut request: Request<HeartBeatParams>,
     ) -> Answer<HeartBeatResult> {
-        on_one_port(&mut request.get_mut().metadata);
+        let from = from_where(&request);
+        as_reached(request.get_mut().metadata.as_mut(), from);
         self.inner.heart_beat_from_executor(request).await
     }
 

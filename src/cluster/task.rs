@@ -38,6 +38,9 @@ pub struct Task {
     pub zstd_level: Option<i32>,
     /// Bytes that the work on this partition may have resident.
     pub memory_limit: u64,
+    /// Whether the run has given it out before and does not know what came of it: what stands may
+    /// be its own work.
+    pub again: bool,
 }
 
 /// What came of a task: the only row of its job.
@@ -54,6 +57,8 @@ pub(super) struct Report {
     /// Whether it failed for want of disk, memory or network there: another executor may have more
     /// luck.
     pub local: bool,
+    /// Whether it was not the first attempt of the run.
+    pub again: bool,
 }
 
 impl Report {
@@ -87,6 +92,7 @@ impl Task {
             salvage: options.salvage,
             zstd_level: options.zstd_level,
             memory_limit: options.memory_limit,
+            again: false,
         })
     }
 
@@ -132,6 +138,7 @@ mod tests {
             salvage: true,
             zstd_level: Some(7),
             memory_limit: 1 << 30,
+            again: true,
         };
         assert_eq!(Task::from_json(&task.to_json().unwrap()).unwrap(), task);
         assert!(Task::from_json(b"{\"spool\": 1}").is_err());

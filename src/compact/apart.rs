@@ -5,13 +5,19 @@
 
 use std::{path::Path, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
 
 use super::{
     InputSummary, Meant, Options, Outcome, RunSummary, Silent, Status, Stop, footers::Footers,
-    joined, meant, one, report::Mode, shared, survey, work::RunContext,
+    joined, meant, one, report::Mode, shared, survey, time_of, work::RunContext,
 };
 use crate::{
+    archive::{
+        partition::PartitionHandle,
+        quarantine,
+        state::{Depth, State, inspect},
+    },
     error::{Kind, Result},
     model::partition::{Partition, Selection},
     storage::store::Store,
@@ -100,4 +106,36 @@ pub async fn one_of_many(
         matches!(options.mode, Mode::Single { .. }),
     )
     .await)
+}
+
+/// `outcome` of a partition on which this run has worked before, where what came of that is not
+/// known: what was published or kept in QUARANTINE then counts as done now. Both bear `now`, the
+/// instant of the run, in seconds.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn with_lost(archive: &Store, outcome: Outcome, now: DateTime<Utc>) -> Result<Outcome> {
+    let of_this_run = |time: &str| time == time_of(now);
+    let handle = PartitionHandle::new(archive, &outcome.partition);
+    let mut known = outcome;
+    if known.status == Status::UpToDate
+        && let State::Published(published) = inspect(&handle, Depth::Documents).await?.state
+        && of_this_run(&published.receipt().created_at)
+    {
+        let receipt = published.receipt();
+        let own = receipt.sources.iter().filter(|source| !source.by_base);
+        let bytes_in = own.map(|source| source.size).sum();
+        let why = "published by an earlier attempt of this run, whose outcome was lost";
+        known = Outcome {
+            quarantined: known.quarantined,
+            seconds: known.seconds,
+            ..Outcome::published(&known.partition, receipt, why, bytes_in)
+        };
+    }
+    let mut kept = quarantine::entries(&handle).await?;
+    kept.retain(|entry| of_this_run(&entry.time));
+    if kept.len() as u64 > known.quarantined {
+        known = known.having_quarantined(&kept);
+    }
+    Ok(known)
 }

@@ -25,7 +25,7 @@ use std::{
     time::Instant,
 };
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use futures::{StreamExt, stream};
 
 pub use report::{
@@ -574,7 +574,7 @@ fn shared(
             spool: spool.clone(),
             archive: archive.clone(),
             staging: scratch.to_owned(),
-            time: options.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+            time: time_of(options.now),
             turn: Arc::default(),
             kept: Arc::default(),
         },
@@ -596,6 +596,11 @@ fn shared(
         comparisons: Arc::default(),
         origin: Origin::default(),
     })
+}
+
+/// The instant of a run as receipts and entries of QUARANTINE bear it.
+fn time_of(now: DateTime<Utc>) -> String {
+    now.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Works on one partition; `None` when it turned out that nobody meant it.

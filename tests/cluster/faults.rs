@@ -1,11 +1,23 @@
 //! Executors that die, hang, lack something or are of another version; a scheduler that dies.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use qlc::{
+    compact::{Outcome, Status, apart::with_lost},
+    storage::store::Store,
+};
 
 use crate::{
-    processes::{Cluster, Kind},
+    processes::{Cluster, Kind, Process, drain, executor, free, qlc, says},
     same::{fleet, objects, reference},
-    support::run::{CATCH_UP, Place, Ran},
+    support::{
+        damage,
+        events::{DAY, Events, HOUR, quotes},
+        run::{CATCH_UP, NOW, Place, Ran},
+    },
 };
 
 /// Random, and the same in every run.
@@ -240,4 +252,159 @@ fn an_executor_with_a_full_disk_leaves_its_work_to_others() {
     );
     assert!(objects(&place).is_empty());
     place.is_tidy();
+}
+
+#[test]
+fn what_an_executor_published_before_it_was_lost_is_counted() {
+    let place = Place::new();
+    fleet(&place, 16, 3, 5_000);
+    let mut cluster = Cluster::new(&place, 2);
+    let mut chance = Chance(0x5eed_4321_abcd_0007);
+    let began = Instant::now();
+    let _ = place.compact(&["--cluster", &cluster.url()]).ended(0);
+    let whole = began.elapsed().as_millis().max(200) as u64;
+    for round in 0..12 {
+        let _ = std::fs::remove_dir_all(place.archive());
+        let json = ["--format", "json", "--cluster", &cluster.url()];
+        let run = place.spawn(&[CATCH_UP, &json].concat(), &[]);
+        std::thread::sleep(Duration::from_millis(chance.below(whole)));
+        let mut victim = cluster.executors.swap_remove(0);
+        let how = if round % 3 == 0 { "-KILL" } else { "-TERM" };
+        victim.signal(how);
+        let ran = Ran::of_child(run).ended(0);
+        let _ = victim.ended();
+        let outcomes = ran.json();
+        assert_eq!(outcomes.len(), 16, "round {round}: {ran}");
+        for outcome in outcomes {
+            let status = outcome["status"].as_str().unwrap();
+            let published = ["done", "completed"].contains(&status);
+            assert!(published, "round {round}, {how}: {ran}");
+            let (rows, files) = (outcome["rows"].as_u64(), outcome["files"].as_u64());
+            assert_eq!(
+                (rows, files),
+                (Some(15_000), Some(3)),
+                "round {round}: {ran}"
+            );
+        }
+        let _ = cluster.join(&place, Kind::default());
+    }
+}
+
+#[tokio::test]
+async fn a_lost_outcome_is_read_from_what_the_run_has_left() {
+    let place = Place::new();
+    fleet(&place, 1, 3, 200);
+    let bad = Events::sealed(quotes(DAY, HOUR, 0, 5))
+        .series("binance", "bbo", "s00usdt")
+        .bytes();
+    let key = "exchange=binance/stream=bbo/symbol=s00usdt/2026-02-03_09-00-00.parquet";
+    let _ = place.put(key, &damage::truncated(&bad, bad.len() / 2));
+    let [real] = &place.compact(&["--format", "json"]).ended(3).json()[..] else {
+        panic!("one partition")
+    };
+    let archive = Store::open(place.archive().to_str().unwrap()).unwrap();
+    let partition = serde_json::from_value(real.clone()).unwrap();
+    let idle = Outcome::without(&partition, Status::UpToDate, "up to date");
+    let now = NOW.parse().unwrap();
+    let found = with_lost(&archive, idle.clone(), now).await.unwrap();
+    let found = serde_json::to_value(&found).unwrap();
+    let told = [
+        "status",
+        "rows",
+        "files",
+        "quarantined",
+        "bytes_in",
+        "bytes_out",
+        "sha256",
+    ];
+    for field in told {
+        assert_eq!(found[field], real[field], "{field}: {found}, {real}");
+    }
+    // What another run has left is not of this one.
+    let later = "2026-02-05T06:00:01Z".parse().unwrap();
+    assert_eq!(
+        with_lost(&archive, idle.clone(), later).await.unwrap(),
+        idle
+    );
+}
+
+#[test]
+fn an_executor_that_waits_for_its_scheduler_can_be_told_to_stop() {
+    let (mut process, mut lines) = Process::begin(executor(free(), &[], &[]));
+    let said = says(&mut lines, "does not answer");
+    assert!(!said.contains("tasks at a time"), "{said}");
+    process.signal("-TERM");
+    drain(lines);
+    assert_eq!(process.ended(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_option() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let other = free().to_string();
+    for (bind, grpc, option) in [
+        (&port, &other, "--bind-port"),
+        (&other, &port, "--bind-grpc-port"),
+    ] {
+        let mut command = qlc();
+        let _ = command
+            .args(["cluster", "executor", "--bind-port", bind])
+            .args(["--bind-grpc-port", grpc]);
+        let (mut process, mut lines) = Process::begin(command);
+        let said = says(&mut lines, "\0");
+        let want = format!("127.0.0.1:{port}: cannot be listened on; choose another {option}");
+        assert!(said.contains(&want), "{said}");
+        assert_eq!(process.ended(), Some(1), "{said}");
+    }
+}
+
+#[test]
+fn a_cluster_can_be_reached_by_ipv6() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        // Without IPv6 on this machine there is nothing to try.
+        return;
+    }
+    for certificate in [None, Some("cluster")] {
+        let place = Place::new();
+        fleet(&place, 2, 1, 50);
+        let cluster = Cluster::on("::1", certificate);
+        let url = format!("df://[::1]:{}", cluster.port);
+        let env = crate::processes::certificates(certificate);
+        let more = ["--scheduler-host", "::1", "--bind-host", "::1"];
+        let mut command = executor(cluster.port, &env, &more);
+        let _ = command
+            .env("QLC_SPOOL", place.spool_setting())
+            .env("QLC_ARCHIVE", place.archive_url());
+        let (_executor, mut lines) = Process::begin(command);
+        let said = says(&mut lines, "tasks at a time");
+        assert!(said.contains("executor [::1]:"), "{said}");
+        drain(lines);
+        let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let began = Instant::now();
+        loop {
+            let told = place.qlc_env(&["doctor", "--cluster", &url], &env);
+            if told.stdout.contains("[::1]:") && told.stdout.contains("executors: 1") {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_mins(1), "{told}");
+        }
+        let args = [CATCH_UP, &["--cluster", &url]].concat();
+        let _ = place.qlc_env(&args, &env).ended(0).says("2 done");
+    }
+}
+
+#[test]
+fn a_statement_larger_than_ballista_takes_by_itself_is_answered() {
+    let place = Place::new();
+    fleet(&place, 2, 1, 50);
+    let _ = place.compact(&[]).ended(0);
+    let cluster = Cluster::new(&place, 1);
+    let file = place.root().join("large.sql");
+    let word = "x".repeat(20 << 20);
+    let sql = format!("SELECT count(*) AS n FROM bbo WHERE symbol <> '{word}'");
+    std::fs::write(&file, sql).unwrap();
+    let query = ["query", "--file", file.to_str().unwrap(), "--format", "csv"];
+    let ran = place.qlc(&[&query[..], &["--cluster", &cluster.url()]].concat());
+    assert_eq!(ran.ended(0).stdout, "n\n100\n");
 }

@@ -22,7 +22,7 @@ pub struct Process {
 }
 
 impl Process {
-    fn begin(mut command: Command) -> (Self, BufReader<std::process::ChildStderr>) {
+    pub fn begin(mut command: Command) -> (Self, BufReader<std::process::ChildStderr>) {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -94,11 +94,18 @@ impl Cluster {
 
     /// The same, among those who have a certificate of the authority of this name.
     pub fn with(certificate: Option<&'static str>) -> Self {
+        Self::on("127.0.0.1", certificate)
+    }
+
+    /// The same on this address.
+    pub fn on(host: &str, certificate: Option<&'static str>) -> Self {
         let mut command = qlc();
         let _ = command.envs(certificates(certificate));
         let _ = command.args([
             "cluster",
             "scheduler",
+            "--bind-host",
+            host,
             "--bind-port",
             "0",
             "--executor-timeout-seconds",
@@ -108,9 +115,9 @@ impl Cluster {
         let mut line = String::new();
         let _ = lines.read_line(&mut line).unwrap();
         let port = line
-            .split("127.0.0.1:")
-            .nth(1)
-            .and_then(|rest| rest.split(';').next())
+            .split(';')
+            .next()
+            .and_then(|bound| bound.rsplit(':').next())
             .unwrap_or_default();
         let port = port
             .parse()
@@ -247,8 +254,33 @@ pub fn get(port: u16, path: &str) -> Option<String> {
         .then(|| text.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
 }
 
+/// An executor on ports of its own and what it is told, before it is started: of a scheduler on
+/// this port, with these certificates.
+pub fn executor(scheduler: u16, env: &[(&str, String)], more: &[&str]) -> Command {
+    let mut command = qlc();
+    let _ = command
+        .args(["cluster", "executor", "--vcores", "2"])
+        .args(["--scheduler-port", &scheduler.to_string()])
+        .args(["--bind-port", &free().to_string()])
+        .args(["--bind-grpc-port", &free().to_string()])
+        .args(more)
+        .envs(env.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// What a process says on stderr until it says `text`; all of it where it ends before.
+pub fn says(lines: &mut BufReader<std::process::ChildStderr>, text: &str) -> String {
+    let mut said = String::new();
+    while !said.contains(text) {
+        if lines.read_line(&mut said).unwrap() == 0 {
+            break;
+        }
+    }
+    said
+}
+
 /// The binary without what the environment of the tests might tell it.
-fn qlc() -> Command {
+pub fn qlc() -> Command {
     let mut command = Command::new(program());
     for (name, _) in std::env::vars_os() {
         if name
@@ -266,7 +298,7 @@ fn qlc() -> Command {
     clippy::print_stderr,
     reason = "a test that fails shows what its processes said"
 )]
-fn drain(lines: BufReader<std::process::ChildStderr>) {
+pub fn drain(lines: BufReader<std::process::ChildStderr>) {
     drop(std::thread::spawn(move || {
         lines
             .lines()
@@ -277,7 +309,7 @@ fn drain(lines: BufReader<std::process::ChildStderr>) {
 
 /// A port that nobody listens on, nor will: it is given once, and lies below those that the system
 /// gives to whoever asks for none in particular, such as the other side of a connection.
-fn free() -> u16 {
+pub fn free() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     loop {
         let nth = std::process::id().wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));

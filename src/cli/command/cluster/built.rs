@@ -17,7 +17,7 @@ use crate::{
     compact::{Options, RunSummary, Stop, Watch},
     doctor::{Check, machine_memory},
     engine::sql::Remote,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     model::size,
     storage::store::Store,
 };
@@ -55,7 +55,7 @@ pub(crate) async fn run(
 ) -> Result<Exit> {
     match &typed.verb {
         ClusterVerb::Scheduler(typed) => scheduler(typed, console, signals).await?,
-        ClusterVerb::Executor(typed) => executor(typed, settings, console).await?,
+        ClusterVerb::Executor(typed) => executor(typed, settings, console, signals).await?,
     }
     Ok(Exit::Done)
 }
@@ -69,8 +69,7 @@ async fn scheduler(typed: &SchedulerTyped, console: &Console, signals: &Signals)
         task_max_failures: typed.task_max_failures,
         peers: peers(&typed.certificate)?,
     };
-    let external = typed.external_host.clone();
-    let started = |bound: std::net::SocketAddr| {
+    let started = |bound: std::net::SocketAddr, external: &str| {
         console.line(&format!(
             "qlc: scheduler on {bound}; clients say --cluster df://{external}:{}",
             bound.port()
@@ -80,7 +79,12 @@ async fn scheduler(typed: &SchedulerTyped, console: &Console, signals: &Signals)
     cluster::run_scheduler(asked, started, async move { signals.stopped().await }).await
 }
 
-async fn executor(typed: &ExecutorTyped, settings: &Settings, console: &Console) -> Result<()> {
+async fn executor(
+    typed: &ExecutorTyped,
+    settings: &Settings,
+    console: &Console,
+    signals: &Signals,
+) -> Result<()> {
     let asked = Executor {
         scheduler_host: typed.scheduler_host.clone(),
         scheduler_port: typed.scheduler_port,
@@ -109,7 +113,7 @@ async fn executor(typed: &ExecutorTyped, settings: &Settings, console: &Console)
             "qlc: executor {name}: {vcores} tasks at a time, {memory} for all of them"
         ));
     };
-    cluster::run_executor(asked, started).await
+    cluster::run_executor(asked, started, signals.stopped()).await
 }
 
 /// Compacts on the cluster at `url`.
@@ -141,11 +145,14 @@ pub(crate) async fn checks(on: NamedCluster<'_>, settings: &Settings) -> Vec<Che
     match examined(on, settings).await {
         Ok(checks) => checks,
         Err(error) => {
-            vec![Check::problem(
-                NAME,
-                error.chain(),
-                "start it with qlc cluster scheduler, or correct --cluster",
-            )]
+            let mend = if cluster::is_refusal(&error) {
+                "compare --cluster-ca, --cluster-cert and --cluster-key of the two, and their clocks"
+            } else if error.kind() == Kind::Usage {
+                "correct --cluster, or the files of the certificate"
+            } else {
+                "start it with qlc cluster scheduler, or correct --cluster"
+            };
+            vec![Check::problem(NAME, error.chain(), mend)]
         }
     }
 }
@@ -153,12 +160,14 @@ pub(crate) async fn checks(on: NamedCluster<'_>, settings: &Settings) -> Vec<Che
 async fn examined(on: NamedCluster<'_>, settings: &Settings) -> Result<Vec<Check>> {
     let cluster = named(on)?;
     let archive = Store::open_with(&settings.archive, &settings.bucket)?;
-    let reach = Reach::of(
-        &Store::of_spools(&settings.spool, &settings.bucket)?,
-        &archive,
-        true,
-    )
-    .await?;
+    let spool = Store::of_spools(&settings.spool, &settings.bucket)?;
+    let reach = match Reach::of(&spool, &archive, true).await {
+        Ok(reach) => reach,
+        Err(error) => {
+            let mend = "see what is said of the spool and the archive";
+            return Ok(vec![Check::problem(NAME, error.chain(), mend)]);
+        }
+    };
     let (members, wrong) = cluster::examined(&cluster, &reach, settings.memory_limit).await?;
     if members.is_empty() {
         let found = format!("{cluster} answers, and has no executors");
