@@ -77,6 +77,14 @@ impl Error {
         Self::caused(Kind::Io, what.to_string(), source)
     }
 
+    /// A task of the program that panicked or was dropped: a defect. `work` is what it did.
+    pub fn lost_task(
+        work: &str,
+        lost: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::caused(Kind::Internal, format!("{work} ended early"), lost)
+    }
+
     /// What kind of error this is.
     #[must_use]
     pub fn kind(&self) -> Kind {

@@ -16,7 +16,7 @@ use super::{
     state::{self, Depth, Inspection, Published, State, advice},
 };
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     file::census::{self, FileRead},
     model::{
         date::Date,
@@ -143,13 +143,9 @@ impl Evidence {
         // beside it is not held up.
         let (archive, meant) = (self.archive.clone(), partition.clone());
         let reading = tokio::spawn(async move { witness(&archive, &meant).await });
-        let found = reading.await.map_err(|lost| {
-            Error::caused(
-                Kind::Internal,
-                "a task that read a partition was lost",
-                lost,
-            )
-        })??;
+        let found = reading
+            .await
+            .map_err(|lost| Error::lost_task("the reading of a partition", lost))??;
         let _ = self.days.insert(partition.clone(), found.clone());
         Ok(found)
     }

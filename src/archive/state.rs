@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Kind, Result},
     file::{fault::Problem, reader::Handle},
     model::{
+        count,
         meta::Meta,
         receipt::Receipt,
         row_hash::{FOOTER_KEY, VERSION_KEY},
@@ -105,7 +106,7 @@ impl fmt::Display for Loss {
         let rows = self
             .newest
             .as_ref()
-            .map(|receipt| format!(" of {} rows", receipt.outcome.rows));
+            .map(|receipt| format!(" of {}", count::rows(receipt.outcome.rows)));
         let rows = rows.unwrap_or_default();
         let number = self.generation;
         match &self.standing {
@@ -115,8 +116,8 @@ impl fmt::Display for Loss {
             )?,
             Some(standing) => write!(
                 f,
-                "generation {number}{rows} was published, but an older one of {} rows is in its place",
-                standing.outcome.rows
+                "generation {number}{rows} was published, but an older one of {} is in its place",
+                count::rows(standing.outcome.rows)
             )?,
         }
         write!(f, " (sha256 {})", self.sha256)

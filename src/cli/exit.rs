@@ -135,6 +135,7 @@ impl Exit {
         let is_short = report.stopped || !report.unlisted.is_empty();
         worst
             .chain(is_short.then_some(Self::Failed))
+            .chain(report.error.as_ref().map(Self::of_error))
             .max()
             .unwrap_or(Self::Done)
     }

@@ -10,7 +10,7 @@ use super::{
     args::{self, Collect, ConfigShow, Global, Sources},
     settings::{Settings, http_url},
 };
-use crate::{reconcile::Given, storage::spools::SpoolRoot};
+use crate::{model::size, reconcile::Given, storage::spools::SpoolRoot};
 
 /// One setting. This is the object that `--format json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -123,7 +123,7 @@ fn top(key: &str, settings: &Settings, typed: &ConfigShow) -> Option<String> {
                 .join(", ")
         }
         "archive" => masked(&settings.archive),
-        "memory_limit" => settings.memory_limit.to_string(),
+        "memory_limit" => size::exact(settings.memory_limit),
         "spill_dir" => settings.spill_dir.display().to_string(),
         "workers" => settings.workers.to_string(),
         "zstd_level" => settings.zstd_level?.to_string(),
@@ -142,8 +142,8 @@ fn top(key: &str, settings: &Settings, typed: &ConfigShow) -> Option<String> {
         "retries" => bucket.retries.to_string(),
         "retry_timeout" => time(bucket.retry_timeout),
         "connections" => bucket.connections.to_string(),
-        "multipart_above" => bucket.multipart_above.to_string(),
-        "part_size" => bucket.part_bytes.to_string(),
+        "multipart_above" => size::exact(bucket.multipart_above),
+        "part_size" => size::exact(bucket.part_bytes),
         "keep_records" => typed.retention.keep_records?.to_string(),
         "metrics_file" => told.metrics_file.as_ref()?.display().to_string(),
         "metrics_push" => masked(told.metrics_push.as_ref()?),
@@ -164,8 +164,8 @@ fn of_collect(key: &str, typed: &Collect) -> Option<String> {
         "stream" => names(&feeds.stream)?,
         "commit_every" => time(typed.commit_every),
         "rotate_after" => time(typed.rotate_after),
-        "rotate_size" => typed.rotate_size.to_string(),
-        "memory_limit" => typed.memory_limit.to_string(),
+        "rotate_size" => size::exact(typed.rotate_size),
+        "memory_limit" => size::exact(typed.memory_limit),
         "renew_after" => time(typed.renew_after),
         "silence" => time(typed.silence),
         "retry_cap" => time(typed.retry_cap),

@@ -51,7 +51,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     error::{Error, Kind, Result},
     feed::venue::{self, Line, Numbers},
-    model::{partition::Series, quality as windows},
+    model::{count, partition::Series, quality as windows},
     net::Dials,
     storage::store::Store,
 };
@@ -270,11 +270,14 @@ fn unfinished(summary: &Summary, spool: &Store) -> Option<String> {
     let mut said = Vec::new();
     if lost > 0 {
         said.push(format!(
-            "{lost} rows are lost, because the disk took neither files nor the journal of {all}; {left_in_journal} more are in the journal"
+            "{} are lost, because the disk took neither files nor the journal of {all}; {} more are in the journal",
+            count::rows(lost),
+            count::grouped(left_in_journal)
         ));
     } else if left_in_journal > 0 {
         said.push(format!(
-            "{left_in_journal} rows could not be sealed and are in the journal of {all}"
+            "{} could not be sealed and are in the journal of {all}",
+            count::rows(left_in_journal)
         ));
     }
     if kept > 0 {

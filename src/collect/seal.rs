@@ -48,7 +48,7 @@ pub(crate) async fn seal(
     // many small files have to wait for it together, not one after the other.
     tokio::task::spawn_blocking(move || runtime.block_on(steps(&spool, &key, wanted, rows)))
         .await
-        .map_err(|e| Error::caused(Kind::Internal, "the sealing of a spool file", e))?
+        .map_err(|lost| Error::lost_task("the sealing of a spool file", lost))?
 }
 
 async fn steps(spool: &Store, key: &str, wanted: Wanted, rows: Arc<Rows>) -> Result<SealedContent> {

@@ -11,7 +11,7 @@ use super::report::Action;
 use crate::{
     archive::state::{Loss, State, advice},
     model::{
-        count::plural,
+        count::{self, plural},
         date::Date,
         layout,
         partition::Partition,
@@ -344,7 +344,7 @@ pub fn decide(
             ));
         }
         State::Empty => {
-            let reason = format!("not in the archive yet{in_quarantine}");
+            let reason = format!("new in the archive{in_quarantine}");
             return Decision::Build(Build {
                 files: usable,
                 base: None,
@@ -389,8 +389,8 @@ pub fn decide(
             format!(", {gone} of which left the spool since")
         };
         return Decision::Nothing(format!(
-            "up to date: the archive holds all {} rows of {sources}{left}{in_quarantine}",
-            receipt.outcome.rows
+            "up to date: the archive holds all {} of {sources}{left}{in_quarantine}",
+            count::rows(receipt.outcome.rows)
         ));
     }
     if !new.is_empty()
@@ -572,7 +572,8 @@ fn after_loss(
         String::new()
     };
     Decision::Fail(format!(
-        "{loss}; {rows} rows of {first}{others} are nowhere else; {what_to_do}"
+        "{loss}; {} of {first}{others} are nowhere else; {what_to_do}",
+        count::rows(rows)
     ))
 }
 
@@ -756,7 +757,7 @@ mod tests {
             &[new("a")],
             &State::Empty,
             USUAL,
-            "build [0] base false: not in the archive yet",
+            "build [0] base false: new in the archive",
         );
         check(
             &[known("a")],

@@ -23,6 +23,7 @@ use crate::{
     file::{claims::Claims, extract, fault::Problem, reader::Handle, salvage::Salvage},
     job::SourceTally,
     model::{
+        count,
         date::Date,
         partition::{Partition, Series},
         quarantine::{Entry, ErrorFile, ErrorType, Extent, Fault, Salvaged},
@@ -137,7 +138,7 @@ pub async fn files(
             let (spool, key) = (&places.spool, &file.object.key);
             let name = quarantine::keep(&home, &places.staging, spool, key, &sha256, &known, names)
                 .await?;
-            tracing::warn!(file = %spool.show(key), error = %fault, kept = %places.archive.show(&home.kept_key(&name)), "quarantined");
+            tracing::info!(file = %spool.show(key), error = %fault, kept = %places.archive.show(&home.kept_key(&name)), "quarantined");
             let entry = entry(places, file, fault, sha256.clone(), name, sha256, None);
             known.push(entry.clone());
             new.push(entry);
@@ -202,7 +203,7 @@ pub async fn salvaged(
         ..entry
     };
     add(places, &home, std::slice::from_ref(&entry)).await?;
-    tracing::warn!(file = %spool.show(key), error = %fault, kept = %places.archive.show(&kept), "salvaged in part");
+    tracing::info!(file = %spool.show(key), error = %fault, kept = %places.archive.show(&kept), "salvaged in part");
     Ok(Some(entry))
 }
 
@@ -220,10 +221,10 @@ fn salvage_fault(salvage: &Salvage) -> Option<Fault> {
         ""
     };
     let what = format!(
-        "{} of {} row groups do not read and are lost with {} rows, the others were taken in{unproven}: {}",
+        "{} of {} row groups do not read and are lost with {}, the others were taken in{unproven}: {}",
         salvage.lost.len(),
         salvage.groups,
-        salvage.rows,
+        count::rows(salvage.rows),
         each.join("; ")
     );
     Some(Fault::new(first.error_type, what))
@@ -248,8 +249,9 @@ pub async fn rows(
     let fault = Fault::new(
         ErrorType::TimeOutOfRange,
         format!(
-            "{} of {} rows have a ts_event that is null, implausible, or further than a day from where the file belongs",
-            tally.quarantined, tally.rows
+            "{} of {} have a ts_event that is null, implausible, or further than a day from where the file belongs",
+            count::grouped(tally.quarantined),
+            count::rows(tally.rows)
         ),
     );
     if tally.quarantined == tally.rows {
@@ -343,7 +345,7 @@ pub async fn rows(
         Some(tally.quarantined),
     );
     add(places, &home, std::slice::from_ref(&entry)).await?;
-    tracing::warn!(file = %places.spool.show(&file.object.key), rows = tally.quarantined, kept = %places.archive.show(&key), "rows quarantined");
+    tracing::info!(file = %places.spool.show(&file.object.key), rows = tally.quarantined, kept = %places.archive.show(&key), "rows quarantined");
     Ok(Some(entry))
 }
 

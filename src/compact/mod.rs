@@ -41,7 +41,7 @@ use crate::{
     file::{encode::ENCODING, examine, fault::Problem, reader::Handle},
     job::budget::Budget,
     model::{
-        count::plural,
+        count::{self, plural},
         date::Date,
         layout,
         partition::{Partition, Selection, Series},
@@ -132,7 +132,7 @@ async fn in_turn(
             (
                 nth,
                 task.await
-                    .unwrap_or_else(|defect| Some(ended_early(&of, &defect, watch.as_ref()))),
+                    .unwrap_or_else(|defect| Some(ended_early(&of, defect, watch.as_ref()))),
             )
         }
     });
@@ -159,13 +159,13 @@ fn joined(outcomes: impl Iterator<Item = Outcome>, unknown: Vec<Outcome>) -> Vec
 /// with it as little as a failure would.
 fn ended_early(
     partition: &Partition,
-    defect: &tokio::task::JoinError,
+    defect: tokio::task::JoinError,
     watch: &dyn Watch,
 ) -> Outcome {
     let mut outcome = Outcome::without(
         partition,
         Status::Failed,
-        &format!("a worker ended early: {defect}"),
+        &Error::lost_task("a worker", defect).chain(),
     );
     outcome.error = Some(Kind::Internal);
     watch.partition_ends(&outcome);
@@ -682,7 +682,7 @@ async fn outlook(
         Decision::Complete(_) => "an interrupted publish".clone_into(&mut outlook.reason),
         Decision::AcceptLoss { loss, lost } => {
             let rows: u64 = lost.iter().map(|source| source.rows_here).sum();
-            outlook.reason = format!("{loss}; {rows} rows are nowhere else");
+            outlook.reason = format!("{loss}; {} are nowhere else", count::rows(rows));
         }
         Decision::Build(build) => {
             let foreseen = work::foresee(run, &outlook.partition, &look, build, explain).await?;
@@ -693,8 +693,9 @@ async fn outlook(
             outlook.bytes = prepared.sources.iter().map(|s| s.handle.size()).sum();
             outlook.groups = prepared.layouts.groups();
             outlook.passes = prepared.layouts.passes();
-            outlook.quarantined = foreseen.unusable;
+            outlook.quarantined = foreseen.unusable.len();
             outlook.plan = prepared.lines();
+            outlook.unusable = foreseen.unusable;
             if let Some([logical, physical]) = foreseen.plans {
                 (outlook.logical_plan, outlook.physical_plan) = (Some(logical), Some(physical));
             }

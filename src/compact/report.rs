@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Kind},
     job::budget::Budget,
     model::{
+        count,
         date::Date,
         partition::{Partition, Selection},
         quarantine::Entry,
@@ -239,31 +240,33 @@ impl Outcome {
         if elsewhere > 0 {
             let _ = write!(
                 message,
-                "; {elsewhere} rows of its files belong to other days"
+                "; {} of its files belong to other days",
+                count::rows(elsewhere)
             );
         }
         if known > 0 {
             let _ = write!(
                 message,
-                "; {known} rows of its files were in the archive already"
+                "; {} of its files were in the archive already",
+                count::rows(known)
             );
         }
         if let Some(merge) = &receipt.merge {
             let gains = merge
                 .collectors
                 .iter()
-                .map(|one| format!("{} alone has {}", one.name, one.gain));
-            let _ = write!(
-                message,
-                "; {} copies left out; {}",
-                merge.copies,
-                gains.collect::<Vec<_>>().join(", ")
-            );
+                .map(|one| format!("{} alone has {}", one.name, count::grouped(one.gain)));
+            if merge.copies > 0 {
+                let copies = count::grouped(merge.copies);
+                let s = if merge.copies == 1 { "y" } else { "ies" };
+                let _ = write!(message, "; {copies} cop{s} left out");
+            }
+            let _ = write!(message, "; {}", gains.collect::<Vec<_>>().join(", "));
             if merge.conflicts > 0 {
                 let _ = write!(
                     message,
-                    "; {} rows contradict those of another collector",
-                    merge.conflicts
+                    "; {} contradict those of another collector",
+                    count::rows(merge.conflicts)
                 );
             }
         }
@@ -280,9 +283,14 @@ impl Outcome {
             Kind::Unknown => Status::Unknown,
             _ => Status::Failed,
         };
+        // Who tells of the outcome names the partition.
+        let chain = error.chain();
+        let message = chain
+            .strip_prefix(&format!("{partition}: "))
+            .unwrap_or(&chain);
         Self {
             error: Some(error.kind()),
-            ..Self::without(partition, status, &error.chain())
+            ..Self::without(partition, status, message)
         }
     }
 
@@ -388,6 +396,9 @@ pub struct Outlook {
     pub passes: usize,
     /// Files that would go to QUARANTINE.
     pub quarantined: usize,
+    /// Which these are, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unusable: Vec<String>,
     /// The plan, one line per step, as the receipt will hold it.
     pub plan: Vec<String>,
     /// The engine's logical plan.
@@ -411,6 +422,7 @@ impl Outlook {
             groups: 0,
             passes: 0,
             quarantined: 0,
+            unusable: Vec::new(),
             plan: Vec::new(),
             logical_plan: None,
             physical_plan: None,

@@ -45,7 +45,7 @@ use crate::{
         budget::Budget,
     },
     model::{
-        count::plural,
+        count::{self, plural},
         date::Date,
         layout,
         partition::Partition,
@@ -611,7 +611,8 @@ fn in_words(accepted: &[LostSource]) -> String {
     }
     let rows: u64 = accepted.iter().map(|source| source.rows_here).sum();
     format!(
-        "accepted as lost: {rows} rows of {}; ",
+        "accepted as lost: {} of {}; ",
+        count::rows(rows),
         plural(accepted.len(), "file")
     )
 }
@@ -1500,8 +1501,8 @@ pub struct Foreseen {
     /// The same as the engine has it: the logical and the physical plan, where there are rows and
     /// someone asked for them.
     pub plans: Option<[String; 2]>,
-    /// Files that cannot be used.
-    pub unusable: usize,
+    /// Files that cannot be used, each with its fault.
+    pub unusable: Vec<String>,
 }
 
 /// The plan of a build, without doing any of it; `explain` asks for the plans of the engine as
@@ -1518,7 +1519,10 @@ pub async fn foresee(
 ) -> Result<Foreseen> {
     let mut attempts = Attempts::plan(run, partition, look, build).await?;
     let misfits = attempts.misfits().await?;
-    let unusable = Attempts::unusable(look, build).len() + misfits.len();
+    let unusable = Attempts::unusable(look, build);
+    let unusable = unusable.iter().chain(&misfits);
+    let unusable = unusable.map(|(file, fault)| format!("{}: {fault}", file.object.key));
+    let unusable = unusable.collect();
     attempts
         .files
         .retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));

@@ -17,7 +17,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::{date::Date, layout, size},
+    model::{
+        count::{self, plural},
+        date::Date,
+        layout, size,
+    },
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -90,10 +94,10 @@ impl fmt::Display for SampleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "   {} files of {} partitions, {} rows, {}; among them, on purpose:",
-            self.files.len(),
-            self.partitions(),
-            self.rows(),
+            "   {} of {}, {}, {}; among them, on purpose:",
+            plural(self.files.len(), "file"),
+            plural(self.partitions(), "partition"),
+            count::rows(self.rows()),
             size::show(self.bytes())
         )?;
         let parts = [

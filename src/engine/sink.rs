@@ -385,11 +385,10 @@ impl ArchiveSink {
         let done = encode(Box::pin(rows), &shape, manner, beside, path).await;
         reading
             .await
-            .map_err(|e| Error::new(Kind::Internal, format!("the merge ended early: {e}")))?;
+            .map_err(|lost| Error::lost_task("the merge", lost))?;
         let encoded = done?;
         let followed = following.join_next().await.transpose();
-        let followed = followed
-            .map_err(|e| Error::new(Kind::Internal, format!("reading back ended early: {e}")))?;
+        let followed = followed.map_err(|lost| Error::lost_task("the reading back", lost))?;
         let followed =
             followed.ok_or_else(|| Error::new(Kind::Internal, "nobody read the file back"))?;
         Ok((

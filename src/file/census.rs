@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::{examine::room, fault::Problem, probe::probe, reader::Handle, tally::RowTally};
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     model::{
         date::{Date, is_permitted, permitted_day},
         receipt::{Content, UnitsHash},
@@ -117,11 +117,9 @@ pub async fn read(store: &Store, object: &Object) -> Result<FileRead> {
 pub async fn read_apart(store: &Store, object: &Object) -> Result<FileRead> {
     let (store, object) = (store.clone(), object.clone());
     let reading = tokio::spawn(async move { read(&store, &object).await });
-    let lost = |lost| {
-        let what = "a task that read a file was lost";
-        Err(Error::caused(Kind::Internal, what, lost))
-    };
-    reading.await.unwrap_or_else(lost)
+    reading
+        .await
+        .map_err(|lost| Error::lost_task("the reading of a file", lost))?
 }
 
 /// Reads all rows of the file.

@@ -921,12 +921,8 @@ pub fn properties(schema: &Schema, zstd_level: Option<i32>) -> Result<WriterProp
     Ok(Arc::new(properties.build()))
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "used as a function for map_err"
-)]
-fn lost_task(e: tokio::task::JoinError) -> Error {
-    Error::new(Kind::Internal, format!("an encoder ended early: {e}"))
+fn lost_task(lost: tokio::task::JoinError) -> Error {
+    Error::lost_task("an encoder", lost)
 }
 
 /// A disk's refusal is the operator's to mend; everything else that can go wrong here is a defect.

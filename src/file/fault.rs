@@ -163,6 +163,14 @@ pub fn diagnose<R: ChunkReader + 'static>(
     )
 }
 
+/// What the reader says, without the name of its variant in front of what a decoder said.
+pub(super) fn said(error: &ParquetError) -> String {
+    match error {
+        ParquetError::External(inner) => inner.to_string(),
+        other => other.to_string(),
+    }
+}
+
 fn diagnose_column<R: ChunkReader + 'static>(
     bytes: &Arc<R>,
     column: &ColumnChunkMetaData,
@@ -186,7 +194,7 @@ fn diagnose_column<R: ChunkReader + 'static>(
             .to_lowercase();
         Some((
             error_type,
-            format!("page {nth} ({codec}) is corrupt: {error}"),
+            format!("page {nth} ({codec}) is corrupt: {}", said(error)),
         ))
     };
     let rows = usize::try_from(rows).unwrap_or(0);

@@ -101,13 +101,8 @@ pub async fn read_back(
     }
     let mut all = Part::default();
     for task in tasks {
-        let ended = |e| {
-            Problem::Storage(Error::new(
-                Kind::Internal,
-                format!("a reader ended early: {e}"),
-            ))
-        };
-        all.append(task.await.map_err(ended)??)?;
+        let lost = |lost| Problem::Storage(Error::lost_task("a reader", lost));
+        all.append(task.await.map_err(lost)??)?;
     }
     Ok(concluded(&meta, &all))
 }
@@ -620,11 +615,12 @@ fn order(
     for row in 1..batch.num_rows() {
         let (above, here) = (key(row - 1), key(row));
         let place = || {
+            let shown = |value: Option<i64>| value.map_or("null".to_owned(), |v| v.to_string());
             format!(
-                "row {}, ts_event {:?}, seq {:?}",
+                "row {}, ts_event {}, seq {}",
                 before + row as u64,
-                here.0,
-                here.1
+                shown(here.0),
+                shown(here.1)
             )
         };
         match above.cmp(&here) {

@@ -27,7 +27,7 @@ use parquet::{
 use super::{
     claims::Claims,
     durations::{are_in, durations, with_durations},
-    fault::{Problem, diagnose, shielded},
+    fault::{Problem, diagnose, said, shielded},
     pages::{self, Asked, Needs},
     pieces::{self, Pieces, Unread},
     statistics, thrift,
@@ -404,7 +404,7 @@ impl Handle {
             Ok(Ok(meta)) => self.checked(meta),
             Ok(Err(e)) => Err(Problem::bad(
                 ErrorType::FooterCorrupt,
-                format!("the footer cannot be understood: {e}"),
+                format!("the footer cannot be understood: {}", said(&e)),
             )),
             Err(panic) => Err(Problem::bad(
                 ErrorType::FooterCorrupt,
@@ -567,7 +567,7 @@ fn arrow_metadata(
             Ok(Ok(arrow)) => Ok(arrow),
             Ok(Err(e)) => Err(Problem::bad(
                 ErrorType::SchemaMismatch,
-                format!("the schema cannot be read: {e}"),
+                format!("the schema cannot be read: {}", said(&e)),
             )),
             Err(panic) => Err(Problem::bad(
                 ErrorType::FooterCorrupt,

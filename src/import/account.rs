@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 
 use super::report::{Imported, Outcome};
 use crate::{
@@ -16,12 +16,14 @@ use crate::{
         proof::{self, ProofResult, Subject},
     },
     error::{Error, Kind, Result},
-    file::census,
+    file::census::{self, FileRead},
     model::{
+        count::rows,
         date::Date,
         journal::InData,
         layout::Placed,
         partition::{Partition, Series},
+        quarantine::{Entry, Extent},
     },
     storage::store::{Object, Store},
 };
@@ -60,14 +62,7 @@ pub async fn account(
 ) -> Result<()> {
     let mut evidence = Evidence::new(archive);
     let mut series: Option<Series> = None;
-    let (objects, _) = tree.list("").await?.apart();
-    let objects = objects
-        .into_iter()
-        .map(|object| (object.key.clone(), object));
-    let files = OldTree {
-        tree,
-        objects: objects.collect(),
-    };
+    let files = OldTree::list(tree).await?;
     for one in all
         .iter_mut()
         .filter(|one| one.outcome == Outcome::Rewritable)
@@ -102,6 +97,59 @@ pub async fn account(
             Moment::Before => Outcome::UpToDate,
             Moment::After(_) => Outcome::Rewritten,
         };
+    }
+    Ok(())
+}
+
+/// Says of those of `all` that are to be rewritten which would be refused: a dry run. Files that do
+/// not read, and rows of no day that their folder may hold, go to QUARANTINE.
+///
+/// # Errors
+/// When a store does not answer, or the run is stopped.
+pub async fn foresee(
+    tree: &Store,
+    all: &mut [Imported],
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<()> {
+    let files = OldTree::list(tree).await?;
+    for one in all
+        .iter_mut()
+        .filter(|one| one.outcome == Outcome::Rewritable)
+    {
+        if stop() {
+            return Err(Error::new(
+                Kind::Interrupted,
+                "stopped as asked, before all rows were looked for",
+            ));
+        }
+        let (mut subjects, mut doubts) = (Vec::new(), Vec::new());
+        for key in &one.keys {
+            match files.subject(key, &one.partition.series).await? {
+                Some(subject) => subjects.push(subject),
+                None => doubts.push(format!("{key} has gone")),
+            }
+        }
+        let mut reads = std::pin::pin!(files.reads(subjects));
+        while let Some((subject, read)) = reads.next().await {
+            let key = &subject.name;
+            match read?.census {
+                Ok(found) => {
+                    let (_, unplaced) = found.placed(subject.home);
+                    if unplaced.rows > 0 {
+                        doubts.push(format!(
+                            "{} of {key} are of no day that its folder may hold, and would go to QUARANTINE",
+                            rows(unplaced.rows)
+                        ));
+                    }
+                }
+                Err(problem) => doubts.push(format!(
+                    "{key}: does not read, and would go to QUARANTINE: {problem}"
+                )),
+            }
+        }
+        if !doubts.is_empty() {
+            (one.outcome, one.reasons) = (Outcome::Refused, doubts);
+        }
     }
     Ok(())
 }
@@ -144,7 +192,32 @@ struct OldTree<'a> {
     objects: BTreeMap<String, Object>,
 }
 
-impl OldTree<'_> {
+impl<'a> OldTree<'a> {
+    async fn list(tree: &'a Store) -> Result<Self> {
+        let (objects, _) = tree.list("").await?.apart();
+        let objects = objects
+            .into_iter()
+            .map(|object| (object.key.clone(), object));
+        Ok(Self {
+            tree,
+            objects: objects.collect(),
+        })
+    }
+
+    /// Reads files side by side; they come in their order.
+    fn reads(
+        &self,
+        subjects: Vec<Subject>,
+    ) -> impl Stream<Item = (Subject, Result<FileRead>)> + use<'a> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let tree = self.tree;
+        let reads = subjects.into_iter().map(move |subject| async move {
+            let read = census::read_apart(tree, &subject.object).await;
+            (subject, read)
+        });
+        stream::iter(reads).buffered(cores.min(READ_AT_A_TIME))
+    }
+
     /// What is to be looked for of the file at `key`, if that is still there.
     async fn subject(&self, key: &str, series: &Series) -> Result<Option<Subject>> {
         let object = match self.objects.get(key) {
@@ -188,20 +261,16 @@ async fn look(
             None => unread.push(subject),
         }
     }
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let reads = unread.into_iter().map(|subject| async move {
-        let read = census::read_apart(files.tree, &subject.object).await;
-        (subject, read)
-    });
-    let mut reads = stream::iter(reads).buffered(cores.min(READ_AT_A_TIME));
+    let mut reads = std::pin::pin!(files.reads(unread));
     while let Some((subject, read)) = reads.next().await {
-        let key = &subject.name;
-        match proof::prove_read(&subject, read?, evidence, None).await? {
+        let (key, read) = (&subject.name, read?);
+        let sha256 = read.sha256.clone();
+        match proof::prove_read(&subject, read, evidence, None).await? {
             ProofResult::Proven(proven) => {
                 if let Some(kept) = proven.quarantined() {
                     found.doubts.push(format!(
-                        "{} rows of {key} are of no day that its folder may hold; QUARANTINE has them",
-                        kept.rows
+                        "{} of {key} are of no day that its folder may hold; QUARANTINE has them",
+                        rows(kept.rows)
                     ));
                     found.rows += kept.rows;
                 }
@@ -210,7 +279,10 @@ async fn look(
             ProofResult::Empty => {}
             ProofResult::Young(day) => found.doubts.push(format!("{key}: {day} is too young")),
             ProofResult::Doubt(Doubt::Waiting(what) | Doubt::Damaged(what)) => {
-                found.doubts.push(format!("{key}: {what}"));
+                let kept = in_quarantine(&subject, &sha256, evidence).await?;
+                found
+                    .doubts
+                    .push(format!("{key}: {}", kept.unwrap_or(what)));
             }
         }
         // Before, one doubt is enough.
@@ -219,6 +291,22 @@ async fn look(
         }
     }
     Ok(found)
+}
+
+/// What QUARANTINE says of the file, where it lies there whole.
+async fn in_quarantine(
+    subject: &Subject,
+    sha256: &str,
+    evidence: &mut Evidence,
+) -> Result<Option<String>> {
+    let kept = evidence.kept(&subject.series).await?;
+    let mut entries = kept.of_file(&subject.name, subject.object.size);
+    let is_it = |entry: &Entry| entry.extent() != Extent::Rows && entry.sha256 == sha256;
+    let entry = entries.find(|(_, entry)| is_it(entry) && !entry.discarded);
+    Ok(entry.map(|(_, entry)| {
+        let (kind, message) = (&entry.error_type, &entry.message);
+        format!("lies whole in QUARANTINE: {kind}, {message}")
+    }))
 }
 
 /// What the compaction said of the days that rows of `partition`'s folder may be of.

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
-use crate::model::{meta::is_sha256, time::to_ns};
+use crate::model::{count, meta::is_sha256, time::to_ns};
 
 /// The pipeline merged so many files at a time; of more, it took the last time from the first row
 /// group of what it had merged before.
@@ -79,8 +79,9 @@ impl Claims {
         let mut found = Vec::new();
         if self.rows != back.rows {
             found.push(format!(
-                "data.parquet has {} rows, meta.json says {}",
-                back.rows, self.rows
+                "data.parquet has {}, meta.json says {}",
+                count::rows(back.rows),
+                count::grouped(self.rows)
             ));
         }
         let ends = [

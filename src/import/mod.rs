@@ -19,7 +19,7 @@ use std::{collections::BTreeSet, path::Path};
 use chrono::SecondsFormat;
 
 pub use self::{
-    account::{Compacted, Moment, account},
+    account::{Compacted, Moment, account, foresee},
     report::{Imported, Options, Outcome},
     tree::{Roots, raw_days, roots},
 };

@@ -13,6 +13,7 @@ use arrow::{
 use crate::{
     file::{claims::Claims, fault::Problem, reader::Handle},
     model::{
+        count,
         date::permitted_day,
         layout::Placed,
         partition::belongs,
@@ -78,7 +79,8 @@ pub(super) async fn faults(handle: &Handle, claims: &Claims) -> Result<Vec<Fault
     }
     if far > 0 {
         let what = format!(
-            "{far} rows have a ts_event that is further than a day from where the file belongs"
+            "{} have a ts_event that is further than a day from where the file belongs",
+            count::rows(far as u64)
         );
         faults.push(Fault::new(ErrorType::TimeOutOfRange, what));
     }

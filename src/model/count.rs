@@ -1,11 +1,46 @@
-//! Counts as people read them.
+//! Numbers of things, as people read them: `1,234,567 rows`.
 
-/// `1 file`, `2 files`.
+/// `1,234,567`
 #[must_use]
-pub fn plural(n: usize, noun: &str) -> String {
-    if n == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{n} {noun}s")
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (nth, digit) in digits.chars().enumerate() {
+        if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// `1 file`, `1,234 files`
+#[must_use]
+pub fn plural(number: usize, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{s}", grouped(number as u64))
+}
+
+/// `1 row`, `1,234,567 rows`
+#[must_use]
+pub fn rows(rows: u64) -> String {
+    let s = if rows == 1 { "" } else { "s" };
+    format!("{} row{s}", grouped(rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        let check = |number: u64, want: &str| assert_eq!(rows(number), want);
+        check(0, "0 rows");
+        check(1, "1 row");
+        check(999, "999 rows");
+        check(1_000, "1,000 rows");
+        check(1_234_567, "1,234,567 rows");
+        check(u64::MAX, "18,446,744,073,709,551,615 rows");
+        assert_eq!(plural(12_345, "file"), "12,345 files");
     }
 }

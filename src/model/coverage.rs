@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Serialize, Serializer};
 
 use super::{
+    count,
     date::Date,
     partition::{Partition, Series},
     quality::{Tally, WINDOW_NS},
@@ -356,8 +357,8 @@ pub fn judge(facts: &CoverageFacts<'_>) -> (DayState, Vec<String>, Vec<CoverageG
         Archived::Nothing if facts.waiting > 0 || not_over => DayState::Pending,
         Archived::Nothing if facts.rows_nearby > 0 => {
             reasons.push(format!(
-                "{} rows of it are in files of the days beside it",
-                facts.rows_nearby
+                "{} of it are in files of the days beside it",
+                count::rows(facts.rows_nearby)
             ));
             DayState::Pending
         }

@@ -42,6 +42,31 @@ pub fn parse(text: &str) -> Result<u64> {
     Ok(bytes.round() as u64)
 }
 
+/// `bytes` as it could have been typed, and no less exact: `2.5GB`, `16MiB`, or a plain number.
+#[must_use]
+pub fn exact(bytes: u64) -> String {
+    let decimal = [
+        (10_u64.pow(12), "TB"),
+        (10_u64.pow(9), "GB"),
+        (10_u64.pow(6), "MB"),
+    ];
+    for (unit, name) in decimal {
+        if bytes >= unit && bytes.is_multiple_of(unit / 100) {
+            let (whole, hundredths) = (bytes / unit, bytes % unit / (unit / 100));
+            let fraction = format!(".{hundredths:02}");
+            let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+            return format!("{whole}{fraction}{name}");
+        }
+    }
+    for (shift, name) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        let unit = 1_u64 << shift;
+        if bytes >= unit && bytes.is_multiple_of(unit) {
+            return format!("{}{name}", bytes / unit);
+        }
+    }
+    bytes.to_string()
+}
+
 /// `bytes` with three significant digits and a decimal unit: `1.23 GB`.
 #[must_use]
 pub fn show(bytes: u64) -> String {
@@ -75,6 +100,18 @@ mod tests {
         assert_eq!(parse("17").unwrap(), 17);
         for text in ["", "GB", "-1GB", "1 furlong", "1e9", "..5GB"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+        for (bytes, text) in [
+            (2_500_000_000, "2.5GB"),
+            (1_000_000_000, "1GB"),
+            (64_000_000, "64MB"),
+            (1_230_000, "1.23MB"),
+            (16_777_216, "16MiB"),
+            (5_242_881, "5242881"),
+            (0, "0"),
+        ] {
+            assert_eq!(exact(bytes), text);
+            assert_eq!(parse(text).unwrap(), bytes);
         }
         assert_eq!(show(0), "0 B");
         assert_eq!(show(1_234_567), "1.23 MB");

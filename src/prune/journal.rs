@@ -64,15 +64,19 @@ pub(super) async fn announce(at: &Place<'_>, lines: &[Pruned]) -> Result<String>
 /// Writes the journal and removes the intent; returns the key of the journal.
 pub(super) async fn complete(at: &Place<'_>, run: &str, lines: &[Pruned]) -> Result<String> {
     let key = format!("{run}{JOURNAL}");
-    let _ = atomic::write_bytes(
-        at.archive,
-        &key,
-        at.staging,
-        &Expect::Anything,
-        to_lines(lines)?,
-    )
-    .await?;
-    retract(at.archive, &format!("{run}{INTENT}")).await?;
+    let intent = format!("{run}{INTENT}");
+    let written = async {
+        let bytes = to_lines(lines)?;
+        let _ = atomic::write_bytes(at.archive, &key, at.staging, &Expect::Anything, bytes).await?;
+        retract(at.archive, &intent).await
+    };
+    written.await.map_err(|error| {
+        let intent = at.archive.show(&intent);
+        let what = format!(
+            "the journal of this run could not be completed; the next prune completes it from {intent}"
+        );
+        Error::caused(error.kind(), what, error)
+    })?;
     Ok(key)
 }
 
@@ -143,9 +147,13 @@ pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Re
                     Some(_) => RemovalResult::Changed,
                 });
             }
-            let _ =
-                atomic::write_bytes(archive, &key, staging, &Expect::Anything, to_lines(&lines)?)
-                    .await?;
+            let bytes = to_lines(&lines)?;
+            match atomic::write_bytes(archive, &key, staging, &Expect::Absent, bytes).await {
+                Ok(_) => {}
+                // That run goes on, and has told itself what came of it.
+                Err(error) if error.kind() == Kind::Conflict => continue,
+                Err(error) => return Err(error),
+            }
         }
         retract(archive, &object.key).await?;
         settled.push(key);

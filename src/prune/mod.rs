@@ -27,8 +27,8 @@ use crate::{
 /// Prunes what `options` mean; one judgement per file, in their order.
 ///
 /// # Errors
-/// When the run cannot begin, or cannot write its journal; what is wrong with a file is in its
-/// judgement.
+/// When the run cannot begin, or the files cannot be judged. What is wrong with a file is in its
+/// judgement, and what went wrong later is in the report.
 pub async fn run(
     spool: &Store,
     archive: &Store,
@@ -47,29 +47,21 @@ pub async fn run(
         report.settled = journal::settle(spool, archive, scratch.path()).await?;
     }
     let (mut planned, unlisted) = plan::plan(spool, archive, options, today, stop).await?;
-    if let Some(scratch) = &scratch {
-        let time = options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let at = journal::Place {
-            archive,
-            staging: scratch.path(),
-            today,
-            time: &time,
-        };
-        report.journal = apply::apply(spool, &at, &mut planned, options.keep_days, stop).await?;
-    }
-    report.records = match &scratch {
-        Some(scratch) => {
-            let time = options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
-            let at = journal::Place {
-                archive,
-                staging: scratch.path(),
-                today,
-                time: &time,
-            };
-            records::prune(spool, options, &planned, Some(&at), today, stop).await?
+    let time = options.now.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let at = scratch.as_ref().map(|scratch| journal::Place {
+        archive,
+        staging: scratch.path(),
+        today,
+        time: &time,
+    });
+    let applied = async {
+        if let Some(at) = &at {
+            report.journal = apply::apply(spool, at, &mut planned, options.keep_days, stop).await?;
         }
-        None => records::prune(spool, options, &planned, None, today, stop).await?,
+        report.records = records::prune(spool, options, &planned, at.as_ref(), today, stop).await?;
+        Ok(())
     };
+    report.error = applied.await.err();
     report.files = planned.into_iter().map(|one| one.judged).collect();
     report.unlisted = unlisted;
     report.stopped = stop();

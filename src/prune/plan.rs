@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Kind, Result},
     file::census::{self, FileRead},
     model::{
+        count,
         date::Date,
         layout,
         partition::{Selection, Series},
@@ -155,7 +156,7 @@ impl Planning<'_> {
             }
             let judged = match gap {
                 Some(gap) => Ok((Outcome::Failed, gap.reason.clone(), None)),
-                None => judge(subject, read, &mut evidence, self.young).await,
+                None => judge(self.spool, subject, read, &mut evidence, self.young).await,
             };
             let (outcome, reason, proven) =
                 judged.unwrap_or_else(|error| (outcome_of(&error), error.chain(), None));
@@ -197,6 +198,7 @@ fn outcome_of(error: &Error) -> Outcome {
 type Judgement = (Outcome, String, Option<Box<Proven>>);
 
 async fn judge(
+    spool: &Store,
     subject: &Subject,
     read: Option<Result<FileRead>>,
     evidence: &mut Evidence,
@@ -209,6 +211,12 @@ async fn judge(
     }
     let read = read.unwrap_or_else(|| Err(Error::new(Kind::Internal, "it was not read")));
     let (name, object) = (&subject.name, &subject.object);
+    if let Err(error) = &read
+        && error.kind() == Kind::Io
+        && spool.head(name).await?.is_none()
+    {
+        return stays(Outcome::Gone, "was gone before it was read".to_owned());
+    }
     let kept = evidence.kept(&subject.series).await?;
     // What cannot be read may name any file of the series: none can go before it is mended.
     kept.all_known()?;
@@ -256,15 +264,15 @@ fn proof_in_words(proven: &Proven) -> String {
     let days: Vec<String> = proven
         .data()
         .iter()
-        .map(|d| format!("{} in {}", d.rows, d.date))
+        .map(|d| format!("{} in {}", count::grouped(d.rows), d.date))
         .collect();
     let far = proven
         .quarantined()
-        .map(|q| format!(", {} in QUARANTINE", q.rows))
+        .map(|q| format!(", {} in QUARANTINE", count::grouped(q.rows)))
         .unwrap_or_default();
     format!(
-        "all {} rows are in the archive: {}{far}",
-        proven.rows(),
+        "all {} are in the archive: {}{far}",
+        count::rows(proven.rows()),
         days.join(", ")
     )
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
+    error::Error,
     model::{
         date::Date,
         partition::{Selection, Series},
@@ -39,7 +40,7 @@ pub enum Outcome {
     Removed,
     /// It would be removed; this is a dry run, or the run was asked to stop before it did.
     Removable,
-    /// It had gone when its turn came.
+    /// It had gone when its turn came: another process removed it.
     Gone,
     /// It stays: its day, or one of its rows, is not older than the days to keep.
     Young,
@@ -113,7 +114,7 @@ pub struct JudgedRecord {
 }
 
 /// What a pruning did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// Every file that was meant, by series and name.
     pub files: Vec<Judged>,
@@ -128,4 +129,6 @@ pub struct Report {
     pub unlisted: Vec<Unlisted>,
     /// Whether the run ended early because it was asked to.
     pub stopped: bool,
+    /// What went wrong after the files had been judged, so that their account stands.
+    pub error: Option<Error>,
 }

@@ -25,6 +25,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     model::{
+        count,
         journal::Released,
         layout::{self, Placed},
         quarantine::{Entry, Extent},
@@ -207,13 +208,13 @@ async fn one(
             let days: Vec<String> = proven
                 .data()
                 .iter()
-                .map(|d| format!("{} in {}", d.rows, d.date))
+                .map(|d| format!("{} in {}", count::grouped(d.rows), d.date))
                 .collect();
             (
                 Tried::TakenIn,
                 format!(
-                    "all {} rows are in the archive: {}",
-                    proven.rows(),
+                    "all {} are in the archive: {}",
+                    count::rows(proven.rows()),
                     days.join(", ")
                 ),
             )

@@ -97,7 +97,7 @@ pub async fn run(
         ));
     }
     let (text, params) = match &options.statement {
-        Statement::Sql(text) => (text.as_str(), inferred(&options.params)?),
+        Statement::Sql(text) => (text.as_str(), typed(&options.params)?),
         Statement::Named(name) => {
             let named = named::find(name)?;
             (named.sql, named.values(&options.params)?)
@@ -115,17 +115,14 @@ pub async fn run(
     })
 }
 
-/// Values of the types that they look like; text in single quotes is text whatever is in it.
-fn inferred(given: &[(String, String)]) -> Result<BTreeMap<String, Value>> {
+/// Values whose types their places tell; text in single quotes is text whatever is in it.
+fn typed(given: &[(String, String)]) -> Result<BTreeMap<String, Value>> {
     let mut values = BTreeMap::new();
     for (name, text) in given {
         let quoted = text.strip_prefix('\'').and_then(|t| t.strip_suffix('\''));
-        let value = match (quoted, text.parse::<i64>(), text.parse::<f64>()) {
-            (Some(inner), ..) => Value::Text(inner.to_owned()),
-            (_, Ok(n), _) => Value::Integer(n),
-            // "nan" and "inf" parse as floats, but are names to whoever types them.
-            (_, _, Ok(x)) if x.is_finite() => Value::Float(x),
-            _ => Value::Text(text.clone()),
+        let value = match quoted {
+            Some(inner) => Value::Text(inner.to_owned()),
+            None => Value::Typed(text.clone()),
         };
         if values.insert(name.clone(), value).is_some() {
             return Err(named::twice(name));

@@ -1,6 +1,6 @@
 //! Work that does not wait for a server, apart from work that does.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Work that waits for the disk and needs a processor, on a thread of its own.
 pub(super) async fn blocking<T: Send + 'static>(
@@ -8,5 +8,5 @@ pub(super) async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|e| Error::caused(Kind::Internal, "the reading of a venue's files", e))?
+        .map_err(|lost| Error::lost_task("the reading of a venue's files", lost))?
 }

@@ -143,9 +143,12 @@ impl Day<'_> {
     }
 
     /// The venue's files about the day: those on this machine, and those that are fetched.
-    pub(super) async fn files(&self) -> Result<Vec<PublishedFile>> {
+    pub(super) async fn files(&self) -> Result<FilesOfDay> {
         let given = self.options.given(&self.partition.series.exchange);
-        let mut files = given::local(given, self.partition, self.alone)?;
+        let mut files = FilesOfDay {
+            found: given::local(given, self.partition, self.alone)?,
+            absent: Vec::new(),
+        };
         for one in given {
             // A URL without a folder for its file is refused before the first day.
             let (Given::Url(template), Some(downloads)) = (one, &self.options.downloads) else {
@@ -155,7 +158,10 @@ impl Day<'_> {
             for day in given::file_days(&self.partition.series, self.partition.date) {
                 stopped(self.stop)?;
                 let url = given::filled(template, &wire, day)?;
-                files.extend(downloads.fetch(&url, self.stop).await?);
+                match downloads.fetch(&url, self.stop).await? {
+                    Some(file) => files.found.push(file),
+                    None => files.absent.push(url),
+                }
             }
         }
         Ok(files)
@@ -198,6 +204,13 @@ impl Day<'_> {
         })
         .await
     }
+}
+
+/// The venue's files about a day.
+pub(super) struct FilesOfDay {
+    pub(super) found: Vec<PublishedFile>,
+    /// The URLs that lead to none.
+    pub(super) absent: Vec<String>,
 }
 
 /// Whether the rows of such files have counterparts among the recorded ones: single trades have

@@ -28,7 +28,7 @@ pub use self::{
     given::Given,
 };
 use self::{
-    day::{Day, Held, is_by_rows},
+    day::{Day, FilesOfDay, Held, is_by_rows},
     published::{Content, PublishedFile},
     stop::stopped,
 };
@@ -214,14 +214,14 @@ async fn reconcile(day: &Day<'_>, scratch: &Scratch) -> Result<Vec<ReconcileReco
         Held::Unfit(why) => return Ok(vec![day.not_compared(why)]),
         held => held,
     };
-    let files = match day.files().await {
+    let FilesOfDay { found, absent } = match day.files().await {
         Ok(files) => files,
         Err(error) if error.kind() == Kind::Io => {
             return Ok(vec![day.not_compared(error.chain())]);
         }
         Err(error) => return Err(error),
     };
-    let (known, unknown) = day.by_content(files).await?;
+    let (known, unknown) = day.by_content(found).await?;
     if known.is_empty() {
         let exchange = &day.partition.series.exchange;
         let why = match unknown.first() {
@@ -232,6 +232,10 @@ async fn reconcile(day: &Day<'_>, scratch: &Scratch) -> Result<Vec<ReconcileReco
                     how_to_name(exchange)
                 )
             }
+            None if !absent.is_empty() => format!(
+                "there is no file at {} (404): the exchange has not published the day yet, or names the symbol otherwise",
+                absent.join(" and ")
+            ),
             None => "no file that was given is of this symbol and day".to_owned(),
         };
         return Ok(vec![day.not_compared(why)]);

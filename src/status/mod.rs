@@ -322,13 +322,8 @@ async fn count_all(
     let mut running = futures::stream::iter(tasks).buffered(AT_A_TIME);
     let mut counted = Counted::new();
     while let Some(joined) = running.next().await {
-        let ended_early = |e| {
-            Error::new(
-                crate::error::Kind::Internal,
-                format!("a count of events ended early: {e}"),
-            )
-        };
-        let (minutes, partition) = joined.map_err(ended_early)?;
+        let (minutes, partition) =
+            joined.map_err(|lost| Error::lost_task("a count of events", lost))?;
         let minutes = match minutes {
             Ok(minutes) => Ok(minutes),
             Err(Problem::Storage(error)) => archive.one_of_many(Err(error))?.map_err(|error| {

@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 pub enum Removal {
     /// It is gone, durably.
     Removed,
-    /// It was not there any more.
+    /// It was not there any more: another process removed it.
     Absent,
     /// Another object stands in its place, and was left.
     Changed,
@@ -106,11 +106,17 @@ async fn delete(store: &Store, objects: Vec<&Object>) -> Vec<Result<Removal>> {
 }
 
 /// What came of a removal that ended in an error: the answer may have been lost on its way, and the
-/// object with it.
+/// object with it; or another process was quicker.
 async fn unanswered(store: &Store, object: &Object, error: Cause) -> Result<Removal> {
     let shown = store.show(&object.key);
+    let not_found = matches!(
+        error.downcast_ref(),
+        Some(object_store::Error::NotFound { .. })
+    );
     match store.head(&object.key).await {
+        Ok(None) if not_found => Ok(Removal::Absent),
         Ok(None) => Ok(Removal::Removed),
+        Ok(Some(found)) if not_found && found != *object => Ok(Removal::Changed),
         Ok(Some(_)) => Err(Error::io(format!("{shown}: cannot be removed"), error)),
         Err(unseen) => {
             let what = format!(
@@ -179,5 +185,18 @@ mod tests {
             "the folder stays"
         );
         assert_eq!(remove(&store, &listed).await.unwrap(), Removal::Absent);
+    }
+
+    #[tokio::test]
+    async fn of_two_removals_that_both_saw_an_object_one_removed_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().display().to_string()).unwrap();
+        std::fs::write(folder.path().join("a.parquet"), b"rows").unwrap();
+        let listed = store.head("a.parquet").await.unwrap().unwrap();
+        // Both are looked at before either goes.
+        let removals = remove_together(&store, &[&listed, &listed]).await;
+        let mut removals: Vec<Removal> = removals.into_iter().map(Result::unwrap).collect();
+        removals.sort_by_key(|removal| *removal == Removal::Absent);
+        assert_eq!(removals, [Removal::Removed, Removal::Absent]);
     }
 }

@@ -520,8 +520,7 @@ impl Store {
             return Ok(listing);
         };
         let found = tokio::task::spawn_blocking(move || walk::collectors(&root)).await;
-        let found =
-            found.map_err(|e| Error::new(Kind::Internal, format!("a listing ended early: {e}")))?;
+        let found = found.map_err(|lost| Error::lost_task("a listing", lost))?;
         let folders =
             found.map_err(|e| Error::io(format!("{}: cannot be listed", self.show("")), e))?;
         for folder in folders {
@@ -549,8 +548,7 @@ impl Store {
         };
         let prefix = prefix.to_owned();
         let walked = tokio::task::spawn_blocking(move || walk(&root, &prefix, listing, most)).await;
-        let walked = walked
-            .map_err(|e| Error::new(Kind::Internal, format!("a listing ended early: {e}")))?;
+        let walked = walked.map_err(|lost| Error::lost_task("a listing", lost))?;
         walked.map_err(|e| Error::io(format!("{shown}: cannot be listed"), e))
     }
 

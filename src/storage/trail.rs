@@ -140,7 +140,7 @@ impl Trail {
         } else {
             tokio::task::spawn_blocking(read)
                 .await
-                .map_err(|e| Error::new(Kind::Internal, format!("reading back ended early: {e}")))?
+                .map_err(|lost| Error::lost_task("the reading back", lost))?
         };
         let (bytes, digest, sum) = done
             .map_err(|e| Error::io(format!("{}: cannot be read back", self.path.display()), e))?;

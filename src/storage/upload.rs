@@ -232,10 +232,7 @@ fn ended(
     match joined {
         None | Some(Ok(Ok(()))) => Ok(()),
         Some(Ok(Err(error))) => Err(Failed::Store(error)),
-        Some(Err(e)) => Err(Failed::Local(Error::new(
-            Kind::Internal,
-            format!("an upload ended early: {e}"),
-        ))),
+        Some(Err(lost)) => Err(Failed::Local(Error::lost_task("an upload", lost))),
     }
 }
 

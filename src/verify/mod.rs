@@ -20,7 +20,7 @@ use crate::{
         reader::Handle,
     },
     model::{
-        count::plural,
+        count::{self, plural},
         date::Date,
         layout::{self, Placed},
         meta::{self, Meta},
@@ -377,8 +377,9 @@ async fn one(
                         && meta.row_count != rows
                     {
                         found.push(format!(
-                            "the footer claims {rows} rows, meta.json {}",
-                            meta.row_count
+                            "the footer claims {}, meta.json {}",
+                            count::rows(rows),
+                            count::grouped(meta.row_count)
                         ));
                     }
                 }
@@ -481,8 +482,9 @@ fn check_rows(
     if let Some(meta) = meta {
         if meta.row_count != back.rows {
             found.push(format!(
-                "data.parquet has {} rows, meta.json says {}",
-                back.rows, meta.row_count
+                "data.parquet has {}, meta.json says {}",
+                count::rows(back.rows),
+                count::grouped(meta.row_count)
             ));
         }
         let ends = [
@@ -499,8 +501,9 @@ fn check_rows(
     if let Some(receipt) = receipt {
         if receipt.outcome.rows != back.rows {
             found.push(format!(
-                "data.parquet has {} rows, the receipt says {}",
-                back.rows, receipt.outcome.rows
+                "data.parquet has {}, the receipt says {}",
+                count::rows(back.rows),
+                count::grouped(receipt.outcome.rows)
             ));
         }
         if receipt.outcome.row_hash != back.row_hash {

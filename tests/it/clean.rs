@@ -27,6 +27,18 @@ fn receipts(place: &Place) -> usize {
 }
 
 #[test]
+fn an_archive_that_is_not_there_is_told() {
+    let place = Place::new();
+    put(&place, "2026-02-03_00.parquet", DAY, 0);
+    let ran = place.qlc(&["clean"]).ended(0);
+    assert!(ran.stderr.contains("only the spool is cleaned"), "{ran}");
+    assert!(!place.archive().exists());
+    fs::remove_dir_all(place.spool()).unwrap();
+    let ran = place.qlc(&["clean"]).ended(2);
+    assert!(ran.stderr.contains("name the archive with"), "{ran}");
+}
+
+#[test]
 fn receipts_that_the_history_needs_stay() {
     let place = Place::new();
     put(&place, "2026-02-03_00.parquet", DAY, 0);

@@ -50,7 +50,7 @@ fn flags_beat_the_environment_and_the_environment_beats_the_file() {
         );
     };
     let line = |number: u8| format!("{path}, line {number}");
-    check("memory_limit", "1000000000", &line(2));
+    check("memory_limit", "1GB", &line(2));
     check("workers", "5", "environment QLC_WORKERS");
     check("retries", "9", "flag --retries");
     check("connections", "64", "default");

@@ -179,6 +179,7 @@ fn every_command_has_a_manual_page() {
                 && page.contains(&format!("\"qlc {}\"", env!("CARGO_PKG_VERSION"))),
             "{page}"
         );
+        assert!(!page.contains("summary with"), "{page}");
         pages += 1;
     }
     assert!(pages > 15, "only {pages} commands");

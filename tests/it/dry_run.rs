@@ -70,20 +70,22 @@ fn the_plan_is_told_and_nothing_is_changed() {
 }
 
 const PLAN: &str = "\
-compact binance/bbo/btcusdt/20260202, because not in the archive yet
+compact binance/bbo/btcusdt/20260202, because new in the archive
   1 file, 30 rows, # B, 1 group, no merge
     scan 1 file in 1 sequential chain
     order ties, encode, read back, publish
-compact binance/bbo/btcusdt/20260203, because not in the archive yet
+compact binance/bbo/btcusdt/20260203, because new in the archive
   3 files, 300 rows, # B, 2 groups, 1 pass, 1 file to QUARANTINE
+  to QUARANTINE: exchange=binance/stream=bbo/symbol=btcusdt/2026-02-03_03.parquet: TRUNCATED: \
+the file does not end as a Parquet file does: it was cut off or is something else
     scan 3 files in 2 sequential chains
     pass 1: merge 2 inputs
     order ties, encode, read back, publish
-compact binance/bbo/btcusdt/20260204, because not in the archive yet
+compact binance/bbo/btcusdt/20260204, because new in the archive
   1 file, 10 rows, # B, 1 group, no merge
     scan 1 file in 1 sequential chain
     order ties, encode, read back, publish
-compact okx/bbo/btcusdt/20260203, because not in the archive yet
+compact okx/bbo/btcusdt/20260203, because new in the archive
   1 file, 20 rows, # B, 1 group, no merge
     sort 1 file in memory while reading
     scan 1 file in 1 sequential chain
@@ -123,6 +125,11 @@ fn one_object_a_partition() {
         assert_eq!(day[key], value, "{day}");
     }
     assert_eq!(day["action"], "compact");
+    let unusable = day["unusable"][0].as_str().unwrap();
+    assert!(
+        unusable.contains("2026-02-03_03.parquet: TRUNCATED"),
+        "{day}"
+    );
 
     let ran = place.compact(&["--format", "json"]).ended(3);
     let made = ran.json();

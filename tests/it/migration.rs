@@ -20,7 +20,7 @@ use super::support::{
     damage,
     events::{Claim, DAY, Events, HOUR, MINUTE, Quote, SECOND, Times, quotes},
     faults::{Asked, Kind},
-    run::Place,
+    run::{Place, Ran},
 };
 
 const DAYS: [&str; 3] = ["20260203", "20260204", "20260205"];
@@ -707,5 +707,54 @@ fn a_day_that_was_taken_over_and_is_gone_comes_back_from_the_old_tree() {
             .collect::<Vec<_>>()
     };
     assert_eq!(data(&listing(&place.archive())), data(&taken));
+    place.verify();
+}
+
+#[test]
+fn a_dry_run_foretells_what_is_refused_and_a_file_quarantined_just_now_is_told_as_that() {
+    let place = Place::new();
+    let old = place.root().join("old");
+    put_series(&old, "okx", "btcusdt", &series(3), &[]);
+    let raw = old.join("raw").join(dir("okx", "bbo", "btcusdt", DAYS[1]));
+    let broken = listing(&raw).into_keys().next().unwrap();
+    let bytes = fs::read(raw.join(&broken)).unwrap();
+    fs::write(
+        raw.join(&broken),
+        damage::truncated(&bytes, bytes.len() - 100),
+    )
+    .unwrap();
+    let run = |more: &[&str]| {
+        let from = from(&place);
+        let args = ["import", "--from", &from, "--rewrite", "--format", "json"];
+        place.qlc(&[&args[..], more].concat())
+    };
+    // The outcome of each day, as it will be after a real run, and why.
+    let outcomes = |ran: &Ran| -> BTreeMap<(String, bool), (String, String)> {
+        let one = |one: &serde_json::Value| {
+            let outcome = match one["outcome"].as_str().unwrap() {
+                "adoptable" => "adopted",
+                "rewritable" => "rewritten",
+                other => other,
+            };
+            let day = one["date"].as_str().unwrap().to_owned();
+            let key = (day, one.get("raw_files").is_some());
+            (key, (outcome.to_owned(), one["reasons"].to_string()))
+        };
+        ran.json().iter().map(one).collect()
+    };
+    let dry = outcomes(&run(&["--dry-run"]).ended(1));
+    let real = outcomes(&run(&[]).ended(1));
+    let broken_day = (DAYS[1].to_owned(), true);
+    for (day, (outcome, _)) in &real {
+        assert_eq!(*outcome, dry[day].0, "{day:?}");
+        assert_eq!(outcome == "refused", *day == broken_day, "{day:?}");
+    }
+    assert!(dry[&broken_day].1.contains("would go to QUARANTINE"));
+    let why = &real[&broken_day].1;
+    assert!(why.contains(&broken), "{why}");
+    assert!(
+        why.contains("lies whole in QUARANTINE") && !why.contains("no compaction"),
+        "{why}"
+    );
     place.verify();
 }

@@ -38,7 +38,8 @@ pub(crate) struct Query {
     /// Print the named queries and their parameters
     #[arg(long)]
     pub(crate) list: bool,
-    /// A parameter's value; repeatable
+    /// The value of the parameter $K; it is a number where the statement wants one, else text;
+    /// repeatable
     #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) param: Vec<(String, String)>,
     /// The form of the result; json is one array, ndjson one object a line [default: by the name of

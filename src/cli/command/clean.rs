@@ -28,9 +28,19 @@ pub(super) async fn run(
     account: &Account,
 ) -> Result<Exit> {
     let options = meaning::clean(typed, settings, Utc::now());
-    let archive = stores::archive(settings)?;
     let (spool, _) = stores::spools_here(settings)?;
+    // Where a collector runs there may be no archive yet.
+    let archive = if spool.is_some() {
+        stores::archive(settings)?
+    } else {
+        stores::present_archive(settings)?
+    };
     stores::apart(spool.as_ref(), &archive)?;
+    if let Some(folder) = archive.absent() {
+        console.line(&format!(
+            "qlc: {folder}: there is no such folder; only the spool is cleaned"
+        ));
+    }
     let begun = history::begin();
     let stop = || signals.stop().asked();
     let swept = clean::run(spool.as_ref(), &archive, &options, &stop).await?;

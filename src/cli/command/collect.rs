@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
 use super::{feeds, stores};
@@ -109,13 +109,13 @@ pub(super) async fn run(
     let mut out = console.out();
     out.lines(&format!(
         "{} events in {}; {} missing by the exchanges' numbers, {} dropped, {} rejected",
-        summary.events,
+        HumanCount(summary.events),
         show::count(
             usize::try_from(summary.files).unwrap_or(usize::MAX),
             "spool file"
         ),
-        summary.missing,
-        summary.dropped,
+        HumanCount(summary.missing),
+        HumanCount(summary.dropped),
         show::count(
             usize::try_from(summary.rejected).unwrap_or(usize::MAX),
             "frame"

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
+use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::{cluster, history, stores};
@@ -153,7 +154,7 @@ pub(super) async fn watched(
         console.line(&format!(
             "qlc: {} holds no file at all, and held {} in the run of {}: is its disk mounted, does the collector run?",
             spool.show(""),
-            earlier.files,
+            HumanCount(earlier.files),
             earlier.ended_at
         ));
     }
@@ -232,14 +233,17 @@ fn complaints(summary: &RunSummary) -> Vec<String> {
         if number(status) > 0 {
             lines.push(format!(
                 "{} of {} {what}",
-                number(status),
+                HumanCount(number(status) as u64),
                 show::count(outcomes.len(), "partition")
             ));
         }
     }
     let quarantined: u64 = outcomes.iter().map(|o| o.quarantined).sum();
     if quarantined > 0 {
-        lines.push(format!("{quarantined} quarantined; error.json beside each in QUARANTINE of the archive says why"));
+        let quarantined = HumanCount(quarantined);
+        lines.push(format!(
+            "{quarantined} quarantined; error.json beside each in QUARANTINE of the archive says why"
+        ));
     }
     if !input.ignored.is_empty() {
         lines.push(format!(

@@ -140,7 +140,7 @@ pub(super) struct Earlier {
     pub(super) files: u64,
 }
 
-/// The last compaction of the same series in the days before that left a record, if it saw files.
+/// The last compaction of the same series in the days before that left a record and saw files.
 /// What cannot be read is no reason to fail a run that has done its work.
 pub(super) async fn had_files(archive: &Store, options: &compact::Options) -> Option<Earlier> {
     let now = Utc::now();
@@ -155,11 +155,12 @@ pub(super) async fn had_files(archive: &Store, options: &compact::Options) -> Op
         };
         run.command == "compact" && of == asked
     };
-    let last = runs::newest(archive, first, is_same).await.ok()??;
-    let files = last.counts.get(SEEN).copied().filter(|files| *files > 0)?;
+    let seen = |run: &RunRecord| run.counts.get(SEEN).copied().unwrap_or(0);
+    let saw_files = |run: &RunRecord| is_same(run) && seen(run) > 0;
+    let last = runs::newest(archive, first, saw_files).await.ok()??;
     Some(Earlier {
+        files: seen(&last),
         ended_at: last.ended_at,
-        files,
     })
 }
 

@@ -200,7 +200,7 @@ impl Run<'_> {
         let all = self.all.get_mut(before..).unwrap_or_default();
         import::account(tree, &self.archive, all, Moment::Before, &stop).await?;
         if self.options.dry_run {
-            return Ok(());
+            return import::foresee(tree, all, &stop).await;
         }
         let mut compacted = Compacted::default();
         let options = meaning::rewriting(&self.options, self.settings);

@@ -65,6 +65,10 @@ pub(super) async fn run(
         console.line(&format!("qlc: {}", folder.reason));
         account.failed(folder.reason.clone());
     }
+    if let Some(error) = &report.error {
+        console.line(&format!("qlc: {}", error.chain()));
+        account.failed(error.chain());
+    }
     let exit = Exit::of_pruned(&report);
     if !typed.dry_run {
         history::leave(

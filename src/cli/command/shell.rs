@@ -28,6 +28,7 @@ pub(super) fn man(typed: &Man, console: &Console) -> Result<Exit> {
         .disable_help_subcommand(true)
         .mut_args(|arg| arg.hide_short_help(false));
     grammar.build();
+    let grammar = without_short_help(grammar);
     if let Some(folder) = &typed.dir {
         write_pages(&grammar, folder)?;
         return Ok(Exit::Done);
@@ -46,6 +47,19 @@ pub(super) fn man(typed: &Man, console: &Console) -> Result<Exit> {
         .render(&mut text)
         .map_err(|e| Error::io("the manual page", e))?;
     print(&text, console)
+}
+
+/// A manual is the same for `-h` and `--help`.
+fn without_short_help(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            if arg.get_id() == "help" {
+                arg.long_help("Print help")
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(without_short_help)
 }
 
 fn page(command: &clap::Command) -> clap_mangen::Man {

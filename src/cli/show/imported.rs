@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use comfy_table::{Cell, Color};
+use indicatif::HumanCount;
 
 use super::parts::{bytes, count, marked, table};
 use crate::{
@@ -33,7 +34,7 @@ pub(crate) fn imported(all: &[Imported], dry_run: bool, look: Look) -> String {
             vec![
                 Cell::new(name(one)),
                 result(one.outcome),
-                Cell::new(indicatif::HumanCount(one.rows)),
+                Cell::new(HumanCount(one.rows)),
                 Cell::new(bytes(one.bytes)),
             ]
         });
@@ -67,7 +68,7 @@ pub(crate) fn imported(all: &[Imported], dry_run: bool, look: Look) -> String {
     }
     let parts = Outcome::ALL.iter().filter_map(|outcome| {
         let number = all.iter().filter(|one| one.outcome == *outcome).count();
-        (number > 0).then(|| format!("{number} {}", outcome.word()))
+        (number > 0).then(|| format!("{} {}", HumanCount(number as u64), outcome.word()))
     });
     let parts: Vec<String> = parts.collect();
     let end = if dry_run {

@@ -29,7 +29,7 @@ pub(crate) fn input(input: &InputSummary) -> String {
         let _ = writeln!(
             text,
             "{seen} seen in the spool, {} of them ignored",
-            input.ignored.len()
+            indicatif::HumanCount(input.ignored.len() as u64)
         );
     }
     text

@@ -8,6 +8,7 @@ use super::parts::{FEW, bytes, count, grouped, idle, marked, rows, short, table}
 use crate::{
     cli::console::Look,
     compact::{Outcome, Status},
+    model::count,
 };
 
 /// From this width on there is room for the sha256.
@@ -137,18 +138,22 @@ fn word(status: Status) -> &'static str {
 fn ended(outcome: &Outcome) -> String {
     match outcome.quarantined {
         0 => word(outcome.status).to_owned(),
-        n => format!("{}, {n} quarantined", word(outcome.status)),
+        n => format!(
+            "{}, {} quarantined",
+            word(outcome.status),
+            count::grouped(n)
+        ),
     }
 }
 
 fn sum(outcomes: &[Outcome]) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (name, group) in grouped(outcomes, |o| word(o.status).to_owned()) {
-        parts.push(format!("{} {name}", group.len()));
+        parts.push(format!("{} {name}", count::grouped(group.len() as u64)));
     }
     let quarantined: u64 = outcomes.iter().map(|o| o.quarantined).sum();
     if quarantined > 0 {
-        parts.push(format!("{quarantined} quarantined"));
+        parts.push(format!("{} quarantined", count::grouped(quarantined)));
     }
     let written: Vec<_> = outcomes
         .iter()

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use super::parts::{bytes, count, grouped, idle, rows};
-use crate::compact::{Action, Outlook};
+use crate::{
+    compact::{Action, Outlook},
+    model::{count, plain::line},
+};
 
 /// The text of a dry run.
 pub(crate) fn outlooks(outlooks: &[Outlook]) -> String {
@@ -38,6 +41,9 @@ pub(crate) fn outlooks(outlooks: &[Outlook]) -> String {
             }
             text.push('\n');
         }
+        for file in &outlook.unusable {
+            let _ = writeln!(text, "  to QUARANTINE: {}", line(file));
+        }
         for line in &outlook.plan {
             let _ = writeln!(text, "    {line}");
         }
@@ -60,7 +66,7 @@ pub(crate) fn outlooks(outlooks: &[Outlook]) -> String {
     ));
     let parts: Vec<_> = grouped(outlooks, |o| o.action.to_string())
         .iter()
-        .map(|(action, group)| format!("{} {action}", group.len()))
+        .map(|(action, group)| format!("{} {action}", count::grouped(group.len() as u64)))
         .collect();
     let _ = writeln!(
         text,

@@ -3,24 +3,12 @@
 use comfy_table::{
     Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets,
 };
-use indicatif::HumanCount;
 
+pub(crate) use crate::model::count::{plural as count, rows};
 use crate::{cli::console::Look, model::size};
 
 /// Lines of one kind that are printed one by one; of more, the number is told.
 pub(super) const FEW: usize = 5;
-
-/// `1 partition`, `2 partitions`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{s}", HumanCount(number as u64))
-}
-
-/// `1,234,567 rows`
-pub(crate) fn rows(rows: u64) -> String {
-    let s = if rows == 1 { "" } else { "s" };
-    format!("{} row{s}", HumanCount(rows))
-}
 
 /// `1.23 MB`
 pub(crate) fn bytes(bytes: u64) -> String {

@@ -45,7 +45,7 @@ pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
                 let _ = writeln!(
                     text,
                     "  and {} more; --format json says why for each",
-                    files.len() - FEW
+                    indicatif::HumanCount((files.len() - FEW) as u64)
                 );
             }
         }
@@ -141,7 +141,7 @@ fn going(files: &[Judged], look: Look) -> String {
         vec![
             Cell::new(day),
             Cell::new(verb),
-            Cell::new(one.files),
+            Cell::new(indicatif::HumanCount(one.files as u64)),
             Cell::new(
                 rows(one.rows)
                     .trim_end_matches(" rows")

@@ -40,7 +40,7 @@ fn outcome(symbol: &str, status: Status, message: &str) -> Outcome {
 
 fn mixed() -> [Outcome; 5] {
     [
-        outcome("btcusdt", Status::Done, "not in the archive yet"),
+        outcome("btcusdt", Status::Done, "new in the archive"),
         Outcome {
             quarantined: 1,
             ..outcome(
@@ -49,7 +49,7 @@ fn mixed() -> [Outcome; 5] {
                 "a.parquet went to QUARANTINE: TRUNCATED",
             )
         },
-        outcome("ltcusdt", Status::Done, "not in the archive yet"),
+        outcome("ltcusdt", Status::Done, "new in the archive"),
         outcome("solusdt", Status::Failed, "the disk is full"),
         outcome("xrpusdt", Status::UpToDate, "its data holds all 3 files"),
     ]
@@ -73,7 +73,7 @@ binance/bbo/btcusdt/20260203  done                    12  1,234,567  34.5 MB →
 binance/bbo/ethusdt/20260203  done, 1 quarantined     12  1,234,567  34.5 MB → 10.1 MB      1.2  0123456789ab
 binance/bbo/ltcusdt/20260203  done                    12  1,234,567  34.5 MB → 10.1 MB      1.2  0123456789ab
 binance/bbo/solusdt/20260203  failed                   0          0          0 B → 0 B      0.0  -
-2 partitions: done: not in the archive yet
+2 partitions: done: new in the archive
 nothing to do for binance/bbo/xrpusdt/20260203, because its data holds all 3 files
 binance/bbo/ethusdt/20260203: done, 1 quarantined: a.parquet went to QUARANTINE: TRUNCATED
 binance/bbo/solusdt/20260203: failed: the disk is full
@@ -170,6 +170,7 @@ fn a_dry_run_prints_the_plan() {
         groups: 3,
         passes: 1,
         quarantined: 1,
+        unusable: vec!["a.parquet: TRUNCATED: it is too short".to_owned()],
         plan: vec!["scan 12 files in 3 groups".to_owned(), "merge".to_owned()],
         logical_plan: None,
         physical_plan: None,
@@ -178,12 +179,14 @@ fn a_dry_run_prints_the_plan() {
         partition: partition("ethusdt"),
         action: Action::Nothing,
         reason: "its data holds all its files".to_owned(),
+        unusable: Vec::new(),
         plan: Vec::new(),
         ..outlook.clone()
     };
     let want = "\
 compact binance/bbo/btcusdt/20260203, because the archive lacks it
   12 files, 1,234,567 rows, 34.5 MB, 3 groups, 1 pass, 1 file to QUARANTINE
+  to QUARANTINE: a.parquet: TRUNCATED: it is too short
     scan 12 files in 3 groups
     merge
 nothing to do for binance/bbo/ethusdt/20260203, because its data holds all its files
@@ -252,6 +255,7 @@ fn a_pruning_tells_what_went_and_why_the_rest_stays() {
         settled: Vec::new(),
         unlisted: Vec::new(),
         stopped: false,
+        error: None,
     };
     let want = "\
 spool files of                result   files   rows    bytes

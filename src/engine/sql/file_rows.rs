@@ -12,7 +12,7 @@ use datafusion::{
     common::{
         Result as DfResult, ScalarValue,
         config::ConfigOptions,
-        tree_node::{Transformed, TransformedResult, TreeNode},
+        tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
     },
     datasource::{
         listing::PartitionedFile,
@@ -20,13 +20,21 @@ use datafusion::{
         source::DataSourceExec,
     },
     execution::session_state::SessionStateBuilder,
-    physical_expr::expressions::{CastExpr, Column},
+    functions::core::{file_row_index::FileRowIndexFunc, input_file_name::InputFileNameFunc},
+    physical_expr::{
+        ScalarFunctionExpr,
+        expressions::{CastExpr, Column},
+    },
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{ExecutionPlan, ExecutionPlanProperties, sorts::sort::SortExec},
     prelude::SessionContext,
 };
 
 use super::claimed::Held;
+use crate::{
+    engine::error::from_datafusion,
+    error::{Error, Result},
+};
 
 /// `session`, whose plans leave such sorts out. For those that are carried out here: nothing else
 /// knows [`Held`].
@@ -35,6 +43,48 @@ pub(super) fn known_to(session: &SessionContext) -> SessionContext {
         .with_physical_optimizer_rule(Arc::new(FileRowOrder))
         .build();
     SessionContext::new_with_state(state)
+}
+
+/// Refuses a plan in which anything but a scan is to find out what only a scan knows: from which
+/// file a row is, and its number there.
+///
+/// # Errors
+/// When it has such an operator, or DataFusion cannot tell.
+pub(super) fn check(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    let mut found = None;
+    let searched = plan.apply(|node| {
+        // Of a table without files nothing is asked.
+        let is_scan = node.downcast_ref::<DataSourceExec>().is_some();
+        if !is_scan && node.exists(|below| Ok(below.downcast_ref::<DataSourceExec>().is_some()))? {
+            let _ = node.apply_expressions(&mut |expr| {
+                expr.apply(|expr| {
+                    let call = expr.downcast_ref::<ScalarFunctionExpr>();
+                    found = found.take().or(call.and_then(of_scans));
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    let _ = searched.map_err(|e| from_datafusion(e, "the query"))?;
+    found.map_or(Ok(()), |name| {
+        Err(Error::usage(format!(
+            "the query: {name}() is known only where a table is read: take it in a subquery of its own, as in \
+             FROM (SELECT *, {name}() AS row FROM archive.bbo)"
+        )))
+    })
+}
+
+/// The name of a function that only a scan can answer.
+fn of_scans(call: &ScalarFunctionExpr) -> Option<&'static str> {
+    let inner = call.fun().inner();
+    if inner.downcast_ref::<FileRowIndexFunc>().is_some() {
+        Some("file_row_index")
+    } else if inner.downcast_ref::<InputFileNameFunc>().is_some() {
+        Some("input_file_name")
+    } else {
+        None
+    }
 }
 
 /// The rule.

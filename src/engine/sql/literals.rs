@@ -148,6 +148,21 @@ fn marked(expr: &mut Written) {
     }
 }
 
+/// The same for a number that is put into a plan: the function that keeps its text, where a float
+/// has too few digits for it.
+pub(super) fn exactly(text: &str) -> Option<Expr> {
+    let (negative, digits) = text
+        .strip_prefix('-')
+        .map_or((false, text), |digits| (true, digits));
+    let _ = exact(digits)?;
+    let call = number().call(vec![lit(digits)]);
+    Some(if negative {
+        Expr::Negative(Box::new(call))
+    } else {
+        call
+    })
+}
+
 /// The type of a number with a point and more digits than a float has, if a decimal has as many.
 fn exact(text: &str) -> Option<DataType> {
     let (whole, fraction) = text.split_once('.')?;

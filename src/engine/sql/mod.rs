@@ -1,13 +1,15 @@
 //! One read-only statement over the tables of both stores, with values for its parameters.
 //!
-//! A parameter is written `$name` and is replaced in the parsed statement by a literal, so a value
-//! is never read as SQL. Only questions are accepted (SELECT, EXPLAIN, SHOW, DESCRIBE), and one at
-//! a time.
+//! A parameter is written `$name` and is replaced in the parsed statement or in its plan by a
+//! literal, so a value is never read as SQL. Only questions are accepted (SELECT, EXPLAIN, SHOW,
+//! DESCRIBE), and one at a time.
 
 pub mod claimed;
 mod file_rows;
 pub mod functions;
 mod literals;
+mod overlooked;
+mod parameters;
 pub mod tables;
 
 use std::{
@@ -69,12 +71,12 @@ const GROUPS_SHARE: u64 = 4;
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// A whole number.
-    Integer(i64),
     /// A number with a fraction or an exponent; finite.
     Float(f64),
     /// Text.
     Text(String),
+    /// What was typed: of the type that its place in the statement wants, text where none is known.
+    Typed(String),
 }
 
 /// Whether a plan can travel.
@@ -226,7 +228,13 @@ pub async fn rows(
     let mut statement = parse(sql)?;
     check_read_only(&statement)?;
     bind(&mut statement, params)?;
+    let typed = params.iter().filter_map(|(name, value)| match value {
+        Value::Typed(text) => Some((name.clone(), text.as_str())),
+        _ => None,
+    });
+    let typed: BTreeMap<String, &str> = typed.collect();
     if let Some(sql) = inner(&mut statement) {
+        overlooked::refuse(sql)?;
         literals::mark(sql);
     }
 
@@ -247,6 +255,7 @@ pub async fn rows(
         session: &session,
         remote,
         threads,
+        typed: &typed,
     };
     let mut looked_at_all = false;
     let (plan, physical, counts) = loop {
@@ -310,6 +319,8 @@ struct Planning<'a> {
     session: &'a SessionContext,
     remote: Option<&'a Remote>,
     threads: usize,
+    /// Values of parameters whose types the plan tells.
+    typed: &'a BTreeMap<String, &'a str>,
 }
 
 /// A planned statement.
@@ -343,9 +354,11 @@ impl Planning<'_> {
             session,
             remote,
             threads,
+            typed,
         } = self;
         let plan = session.state().statement_to_plan(statement.clone()).await?;
         check_plan(&plan).map_err(Unplanned::Refused)?;
+        let plan = parameters::put(plan, typed)?;
         let (physical, counts) = if remote.is_none() {
             planned(session, &plan, *threads).await?
         } else {
@@ -357,6 +370,7 @@ impl Planning<'_> {
             }
             (physical(session, plan.clone()).await?, false)
         };
+        file_rows::check(&physical).map_err(Unplanned::Refused)?;
         Ok(PlannedStatement {
             plan,
             physical,
@@ -542,6 +556,7 @@ fn bind(statement: &mut Statement, params: &BTreeMap<String, Value>) -> Result<(
     let mut binding = Binding {
         params,
         used: BTreeSet::new(),
+        unplanned: 0,
     };
     if let Some(sql) = inner(statement) {
         let _: ControlFlow<()> = sql.visit(&mut binding);
@@ -580,10 +595,32 @@ fn bind(statement: &mut Statement, params: &BTreeMap<String, Value>) -> Result<(
 struct Binding<'a> {
     params: &'a BTreeMap<String, Value>,
     used: BTreeSet<String>,
+    /// How many places there are around this one of which the planner wants to know the value.
+    unplanned: usize,
 }
 
 impl VisitorMut for Binding<'_> {
     type Break = ();
+
+    fn pre_visit_table_factor(&mut self, table: &mut ast::TableFactor) -> ControlFlow<()> {
+        self.unplanned += usize::from(takes_arguments(table));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, table: &mut ast::TableFactor) -> ControlFlow<()> {
+        self.unplanned -= usize::from(takes_arguments(table));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+        self.unplanned += usize::from(matches!(expr, ast::Expr::Interval(_)));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+        self.unplanned -= usize::from(matches!(expr, ast::Expr::Interval(_)));
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
         if let Literal::Placeholder(written) = &value.value {
@@ -591,15 +628,29 @@ impl VisitorMut for Binding<'_> {
             let name = written.strip_prefix('$').unwrap_or_default().to_owned();
             if let Some(found) = self.params.get(&name) {
                 value.value = match found {
-                    Value::Integer(n) => Literal::Number(n.to_string(), false),
+                    Value::Typed(_) if self.unplanned == 0 => value.value.clone(),
                     // With an exponent the number is a float whatever its fraction.
                     Value::Float(x) => Literal::Number(format!("{x:e}"), false),
-                    Value::Text(text) => Literal::SingleQuotedString(text.clone()),
+                    Value::Typed(text) if text.parse::<i64>().is_ok() => {
+                        Literal::Number(text.clone(), false)
+                    }
+                    Value::Text(text) | Value::Typed(text) => {
+                        Literal::SingleQuotedString(text.clone())
+                    }
                 };
             }
             let _ = self.used.insert(name);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Whether it is a function that gives a table.
+fn takes_arguments(table: &ast::TableFactor) -> bool {
+    match table {
+        ast::TableFactor::Table { args, .. } => args.is_some(),
+        ast::TableFactor::TableFunction { .. } | ast::TableFactor::Function { .. } => true,
+        _ => false,
     }
 }
 

@@ -161,7 +161,8 @@ async fn parameters_are_values_and_never_sql() {
             &[("x", "-7"), ("y", "-2.5")]
         )
         .await,
-        "x,y\nInt64,-2.5\n"
+        "x,y\nUtf8,-2.5\n",
+        "text where nothing tells another type"
     );
     let plan = ask(
         "EXPLAIN SELECT * FROM bbo WHERE symbol = $s",
@@ -193,6 +194,135 @@ async fn parameters_are_values_and_never_sql() {
         assert_eq!(error.kind(), Kind::Usage, "{sql}");
         assert!(error.chain().contains(said), "{sql}: {}", error.chain());
     }
+}
+
+#[tokio::test]
+async fn a_row_number_is_taken_where_its_table_is_read_or_refused_plainly() {
+    let stores = one_quote();
+    for sql in [
+        "SELECT file_row_index(), lag(seq) OVER (ORDER BY ts_event) FROM bbo",
+        "SELECT file_row_index() FROM bbo, (SELECT count(*) FROM bbo) AS t",
+    ] {
+        let error = stores.error(sql, &[]).await;
+        assert_eq!(error.kind(), Kind::Usage, "{sql}: {}", error.chain());
+        let said = "take it in a subquery of its own";
+        assert!(error.chain().contains(said), "{sql}: {}", error.chain());
+    }
+    for sql in [
+        "SELECT row, lag(seq) OVER (ORDER BY ts_event) FROM (SELECT *, file_row_index() AS row FROM bbo)",
+        "SELECT row FROM (SELECT *, file_row_index() AS row FROM bbo) WHERE seq IN (SELECT max(seq) FROM bbo)",
+        "SELECT file_row_index() FROM bbo",
+    ] {
+        assert_eq!(stores.lines(sql).await.len(), 1, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_clause_that_the_planner_reads_over_is_refused() {
+    let stores = one_quote();
+    for (sql, said) in [
+        (
+            "SELECT * FROM bbo TABLESAMPLE (10 PERCENT)",
+            "TABLESAMPLE is not supported",
+        ),
+        (
+            "SELECT * FROM (SELECT 1) AS t TABLESAMPLE (1 ROWS)",
+            "TABLESAMPLE is not supported",
+        ),
+        (
+            "WITH t AS (SELECT symbol, count(*) FROM bbo GROUP BY symbol WITH ROLLUP) SELECT * FROM t",
+            "write GROUP BY ROLLUP",
+        ),
+        (
+            "SELECT symbol, count(*) FROM bbo GROUP BY symbol WITH CUBE",
+            "write GROUP BY CUBE",
+        ),
+        (
+            "SELECT symbol FROM bbo GROUP BY symbol WITH TOTALS",
+            "after GROUP BY",
+        ),
+        ("SELECT * FROM bbo PARTITION (p1)", "WHERE date ="),
+        ("EXPLAIN SELECT * FROM bbo PARTITION (p1)", "WHERE date ="),
+        (
+            "SELECT 1 FROM bbo WHERE symbol IN (SELECT symbol FROM bbo PARTITION (p1))",
+            "WHERE date =",
+        ),
+        ("SELECT * FROM bbo FOR UPDATE", "a query locks nothing"),
+        (
+            "SELECT 1 FROM bbo WHERE true SETTINGS max_threads = 1",
+            "SETTINGS is not supported",
+        ),
+        ("SELECT 1 FROM bbo WHERE true FORMAT JSON", "--format"),
+        ("SELECT symbol FROM bbo PREWHERE seq = 1", "write WHERE"),
+    ] {
+        let error = stores.error(sql, &[]).await;
+        assert_eq!(error.kind(), Kind::Usage, "{sql}: {}", error.chain());
+        assert!(error.chain().contains(said), "{sql}: {}", error.chain());
+    }
+    assert_eq!(
+        stores
+            .lines("SELECT symbol, count(*) FROM bbo GROUP BY ROLLUP (symbol) ORDER BY 1")
+            .await
+            .len(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn a_parameter_has_the_type_that_its_place_wants() {
+    let stores = one_quote();
+    let check = async |sql: &str, params: &[(&str, &str)], want: &str| {
+        let options = stores.options(Statement::Sql(sql.to_owned()), params, Format::Csv);
+        let got = stores.run(&options).await;
+        let (_, text) = got.unwrap_or_else(|e| panic!("{sql}: {}", e.chain()));
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(lines.join(" "), want, "{sql} {params:?}");
+    };
+    let all = "(VALUES ('013', 13, 0.25), ('1000', 1000, 0.5)) AS t(s, n, x)";
+    let find = |what: &str| format!("SELECT s FROM {all} WHERE {what} ORDER BY s");
+    check(&find("s = $p"), &[("p", "013")], "013").await;
+    check(&find("s = $p"), &[("p", "13")], "").await;
+    check(&find("s = $p"), &[("p", "1000")], "1000").await;
+    check(&find("s IN ('x', $p)"), &[("p", "1000")], "1000").await;
+    check(&find("s LIKE $p"), &[("p", "0%")], "013").await;
+    check(
+        &find("s BETWEEN $a AND $b"),
+        &[("a", "0"), ("b", "1")],
+        "013",
+    )
+    .await;
+    check(&find("n = $p"), &[("p", "013")], "013").await;
+    check(&find("n > $p"), &[("p", "13.5")], "1000").await;
+    check(&find("n = $p * 100"), &[("p", "10")], "1000").await;
+    check(&find("x = $p"), &[("p", "5e-1")], "1000").await;
+    // Each place of one parameter is looked at by itself.
+    check(&find("s = $p AND n = $p"), &[("p", "1000")], "1000").await;
+    check(
+        &format!("SELECT s || $p, count(*) FROM {all} GROUP BY s || $p ORDER BY 1 LIMIT $n"),
+        &[("p", "9"), ("n", "1")],
+        "0139,1",
+    )
+    .await;
+    check(
+        &find("n = (SELECT max(n) FROM (VALUES (1000)) AS m(n) WHERE n > $p)"),
+        &[("p", "7")],
+        "1000",
+    )
+    .await;
+    check("SELECT CAST($p AS BIGINT) + 1", &[("p", "7")], "8").await;
+    check("SELECT * FROM (VALUES ($p))", &[("p", "007")], "007").await;
+    check(
+        "SELECT count(*) FROM generate_series(1, $p)",
+        &[("p", "5")],
+        "5",
+    )
+    .await;
+    let error = stores.error(&find("n = $p"), &[("p", "many")]).await;
+    assert_eq!(error.kind(), Kind::Usage);
+    assert_eq!(
+        error.chain(),
+        "--param p=many: the query wants a number there"
+    );
 }
 
 #[tokio::test]

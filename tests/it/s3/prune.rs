@@ -87,6 +87,45 @@ fn a_file_that_is_replaced_stays_and_the_others_go() {
 }
 
 #[test]
+fn a_file_that_vanishes_before_it_is_read_is_told_as_gone() {
+    let place = compacted();
+    let seventh = key(30);
+    let (wanted, file) = (seventh.clone(), place.server().folder(&seventh));
+    place.server().meanwhile(
+        move |asked| asked.kind == Kind::Get && asked.key == wanted,
+        Box::new(move || fs::remove_file(file).unwrap()),
+    );
+    let _ = prune(&place, &[])
+        .ended(0)
+        .says("did not find 1 file")
+        .says("removed 11 files");
+    assert_eq!(left(&place), Vec::<String>::new());
+    place.verify();
+}
+
+#[test]
+fn what_was_removed_is_told_even_if_the_journal_cannot_be_written() {
+    let place = compacted();
+    let is_journal = |asked: &Asked| {
+        let is_intent = asked.key.ends_with(".intent.ndjson");
+        asked.writes() && asked.key.ends_with(".ndjson") && !is_intent
+    };
+    place
+        .server()
+        .fault(is_journal, 0..2, undone(Answer::Status(500)));
+    let ran = prune(&place, IMPATIENT)
+        .says("removed 12 files")
+        .says("the journal of this run could not be completed");
+    assert!([Some(1), Some(5)].contains(&ran.code), "{ran}");
+    assert_eq!(left(&place), Vec::<String>::new());
+    place.server().calm();
+    let _ = prune(&place, &[])
+        .ended(0)
+        .says("completed the journal of a run that was interrupted");
+    place.verify();
+}
+
+#[test]
 fn of_a_removal_that_ends_in_an_error_the_store_tells_what_came_of_it() {
     // The second request is the only repetition.
     let deletes = |place: &Place, fault| {
