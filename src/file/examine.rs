@@ -24,7 +24,7 @@ use super::{
     tally::RowTally,
 };
 use crate::{
-    error::{Error, Kind},
+    error::Error,
     model::{
         date::{Date, permitted_day},
         quarantine::ErrorType,
@@ -71,11 +71,9 @@ pub struct Examined {
 pub async fn examine_apart(handle: Handle, claims: &Claims) -> Result<Examined, Problem> {
     let claims = claims.clone();
     let reading = tokio::spawn(async move { examine(&handle, &claims).await });
-    let lost = |lost| {
-        let what = "a task that read a file was lost";
-        Err(Error::caused(Kind::Internal, what, lost).into())
-    };
-    reading.await.unwrap_or_else(lost)
+    reading
+        .await
+        .map_err(|lost| Error::lost_task("the reading of a file", lost))?
 }
 
 /// Reads all rows of the file whose footer says `claims`.
