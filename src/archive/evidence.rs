@@ -24,6 +24,7 @@ use crate::{
         partition::{Partition, Series},
         quarantine::Entry,
         receipt::{Content, Source},
+        sources::SourceNames,
     },
     storage::store::Store,
 };
@@ -42,21 +43,19 @@ pub enum Doubt {
 pub struct Witness {
     published: Published,
     by_content: HashMap<Content, Vec<usize>>,
-    by_name: HashMap<String, Vec<usize>>,
+    names: SourceNames,
 }
 
 impl Witness {
     fn of(published: Published) -> Self {
         let mut by_content: HashMap<Content, Vec<usize>> = HashMap::new();
-        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         for (nth, source) in published.receipt().sources.iter().enumerate() {
             by_content.entry(source.content()).or_default().push(nth);
-            by_name.entry(source.name.clone()).or_default().push(nth);
         }
         Self {
+            names: SourceNames::of(&published.receipt().sources),
             published,
             by_content,
-            by_name,
         }
     }
 
@@ -68,8 +67,7 @@ impl Witness {
 
     /// The sources of this name: more than one where a file had other rows once.
     pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Source> + use<'a> {
-        let places = self.by_name.get(name).into_iter().flatten();
-        places.filter_map(|nth| self.receipt().sources.get(*nth))
+        self.names.find(&self.receipt().sources, name)
     }
 
     /// The source that a file of this collector with these rows may be, whatever its name; its own

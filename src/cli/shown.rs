@@ -7,7 +7,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::{
-    args::{self, Collect, ConfigShow, Global, Sources},
+    args::{self, Collect, ConfigShow, ENDPOINTS, Global, RECONCILE, Sources},
     settings::{Settings, http_url},
 };
 use crate::{model::size, reconcile::Given, storage::spools::SpoolRoot};
@@ -65,11 +65,11 @@ pub(crate) fn shown(
                 top(&setting, settings, typed),
                 of(&global.sources, &setting),
             ),
-            Some(("reconcile", exchange)) => (published(exchange, settings), None),
-            Some((_, "endpoints")) => {
+            Some((RECONCILE, exchange)) => (published(exchange, settings), None),
+            Some((_, ENDPOINTS)) => {
                 let moved =
                     (!global.bucket.feeds().is_empty()).then(|| "flag --endpoint".to_owned());
-                (of_collect("endpoints", collect), moved)
+                (of_collect(ENDPOINTS, collect), moved)
             }
             Some((_, key)) => (of_collect(key, collect), of(sources, key)),
         };
@@ -171,7 +171,7 @@ fn of_collect(key: &str, typed: &Collect) -> Option<String> {
         "retry_cap" => time(typed.retry_cap),
         "relist_every" => time(typed.relist_every),
         "listen" => typed.listen?.to_string(),
-        "endpoints" => {
+        ENDPOINTS => {
             let all: Vec<_> = feeds
                 .endpoint
                 .iter()

@@ -27,6 +27,7 @@ use crate::{
         quarantine::{Entry, ErrorType, Extent, Fault},
         receipt::{Content, FileCopy, KnownRows, Receipt, Source, UnitsHash},
         row_hash::RowHash,
+        sources::SourceNames,
     },
     storage::store::Store,
 };
@@ -40,7 +41,8 @@ const READ_AT_A_TIME: usize = 16;
 pub struct Against<'a> {
     /// What QUARANTINE has.
     entries: &'a SeriesEntries,
-    sources: HashMap<&'a str, Vec<&'a Source>>,
+    sources: &'a [Source],
+    names: SourceNames,
     copies: HashMap<&'a str, Vec<&'a FileCopy>>,
 }
 
@@ -49,25 +51,21 @@ impl<'a> Against<'a> {
     /// time count. It may name very many files.
     #[must_use]
     pub fn of(receipt: Option<&'a Receipt>, entries: &'a SeriesEntries) -> Self {
-        let mut against = Self {
-            entries,
-            sources: HashMap::new(),
-            copies: HashMap::new(),
-        };
-        if let Some(receipt) = receipt {
-            for source in &receipt.sources {
-                let named = against.sources.entry(&source.name).or_default();
-                named.push(source);
-            }
-            for copy in &receipt.copies {
-                against.copies.entry(&copy.name).or_default().push(copy);
-            }
+        let sources = receipt.map_or(&[][..], |receipt| &receipt.sources);
+        let mut copies: HashMap<&str, Vec<&FileCopy>> = HashMap::new();
+        for copy in receipt.into_iter().flat_map(|receipt| &receipt.copies) {
+            copies.entry(&copy.name).or_default().push(copy);
         }
-        against
+        Self {
+            entries,
+            sources,
+            names: SourceNames::of(sources),
+            copies,
+        }
     }
 
     fn sources<'s>(&'s self, name: &str) -> impl Iterator<Item = &'a Source> + Clone + use<'a, 's> {
-        self.sources.get(name).into_iter().flatten().copied()
+        self.names.find(self.sources, name)
     }
 }
 

@@ -21,5 +21,6 @@ pub mod run;
 pub mod schema;
 pub mod shell;
 pub mod size;
+pub mod sources;
 pub mod time;
 pub mod types;

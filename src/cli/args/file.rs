@@ -29,14 +29,17 @@ use crate::{
     },
 };
 
-/// The section of the collector, and how the variables of its settings begin.
-const COLLECT: (&str, &str) = ("collect", "QLC_COLLECT_");
+/// The section of the collector.
+const COLLECT: &str = "collect";
+
+/// How the variables of the collector's settings begin.
+const OF_COLLECT: &str = "QLC_COLLECT_";
 
 /// The setting in it that is a section: feeds that have another place than usual.
-const ENDPOINTS: &str = "endpoints";
+pub(crate) const ENDPOINTS: &str = "endpoints";
 
 /// The section of what exchanges publish, which has a setting for each exchange.
-const RECONCILE: &str = "reconcile";
+pub(crate) const RECONCILE: &str = "reconcile";
 
 /// The settings that are places: relative ones begin where the file lies.
 const PLACES: [&str; 7] = [
@@ -61,7 +64,7 @@ struct Setting {
 /// The names of all settings, in the order of the arguments.
 pub(crate) fn names(grammar: &Command) -> Vec<String> {
     let mut all: Vec<String> = settings(grammar).into_iter().map(|one| one.name).collect();
-    all.push(named(COLLECT.0, ENDPOINTS));
+    all.push(named(COLLECT, ENDPOINTS));
     all.extend(Venue::ALL.map(|venue| named(RECONCILE, venue.name())));
     all
 }
@@ -77,8 +80,8 @@ fn settings(grammar: &Command) -> Vec<Setting> {
                 .iter()
                 .any(|known| known.arg.get_env() == arg.get_env())
         {
-            let section = if variable.starts_with(COLLECT.1) {
-                COLLECT.0
+            let section = if variable.starts_with(OF_COLLECT) {
+                COLLECT
             } else {
                 ""
             };
@@ -201,12 +204,12 @@ impl Reader<'_> {
     fn top(&self, table: &Table, file: &mut File) -> Result<()> {
         for (key, value) in table {
             match key.as_str() {
-                name if name == COLLECT.0 => {
-                    for (key, value) in self.table(name, value)? {
+                COLLECT => {
+                    for (key, value) in self.table(COLLECT, value)? {
                         if key == ENDPOINTS {
-                            file.feeds = self.feeds(&named(name, key), value)?;
+                            file.feeds = self.feeds(&named(COLLECT, key), value)?;
                         } else {
-                            self.setting(COLLECT.0, key, value, file)?;
+                            self.setting(COLLECT, key, value, file)?;
                         }
                     }
                 }
@@ -235,7 +238,7 @@ impl Reader<'_> {
         let Some(setting) = self.settings.iter().find(is_meant) else {
             let of_section = self.settings.iter().filter(|one| one.section == section);
             let mut known: Vec<&str> = of_section.map(Setting::key).collect();
-            if section == COLLECT.0 {
+            if section == COLLECT {
                 known.push(ENDPOINTS);
             }
             return Err(self.unknown(section, key, &known));
@@ -396,7 +399,7 @@ impl Reader<'_> {
 
     fn unknown(&self, section: &str, key: &str, known: &[&str]) -> Error {
         let (of, others) = if section.is_empty() {
-            let others = format!(", and the sections [{}] and [{RECONCILE}]", COLLECT.0);
+            let others = format!(", and the sections [{COLLECT}] and [{RECONCILE}]");
             (String::new(), others)
         } else {
             (format!(" of [{section}]"), String::new())

@@ -42,7 +42,7 @@ pub(crate) use collect::{Collect, Feeds, Record, Replay, Speed};
 pub(crate) use compact::{Compact, ModeName, SelectionArgs};
 pub(crate) use config::{Config, ConfigShow, ConfigVerb};
 pub(crate) use doctor::Doctor;
-pub(crate) use file::{File, names};
+pub(crate) use file::{ENDPOINTS, File, RECONCILE, names};
 pub(crate) use import::Import;
 pub(crate) use near::nearest;
 pub(crate) use pages::{FIRST_SCREEN, GROUPS};

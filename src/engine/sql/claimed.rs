@@ -32,13 +32,14 @@ use futures::StreamExt;
 
 use crate::engine::error::causes;
 
-/// Rows are not in the order that was claimed for them.
+/// Rows are not in the order that the plan relies on: the one that a receipt vouches for, or the
+/// one in which a scan reads a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfOrder;
 
 impl fmt::Display for OutOfOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("rows are not in the order that their receipt vouches for")
+        f.write_str("rows are not in the order that the plan relies on")
     }
 }
 
