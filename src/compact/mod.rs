@@ -235,6 +235,26 @@ pub enum Rebuilt {
     Impossible(String),
 }
 
+/// Of each known file that was not read, or does not read at all, whether it still has its rows.
+async fn unread(
+    spool: &Store,
+    look: &work::Look,
+) -> Result<BTreeMap<usize, std::result::Result<(), String>>> {
+    let unread: BTreeMap<usize, _> = look
+        .feeding
+        .iter()
+        .enumerate()
+        .filter_map(|(index, (mark, claims))| match mark.knowledge {
+            Knowledge::Known { content, unread } if unread || claims.is_err() => {
+                Some((index, (&mark.file, claims, content)))
+            }
+            _ => None,
+        })
+        .collect();
+    let read = recognise::still_have(spool, unread.values().copied()).await?;
+    Ok(unread.into_keys().zip(read).collect())
+}
+
 /// Makes the data of a published partition again from the spool and compares its digest; nothing is
 /// written.
 ///
@@ -340,20 +360,7 @@ pub async fn rebuild(
         let found = own.or_else(|| same.iter().position(|source| source.may_be_of(collector)));
         found.map(|at| same.swap_remove(at)).is_some()
     };
-    // Of a file that was not read, or does not read at all.
-    let unread: BTreeMap<usize, _> = look
-        .feeding
-        .iter()
-        .enumerate()
-        .filter_map(|(index, (mark, claims))| match mark.knowledge {
-            Knowledge::Known { content, unread } if unread || claims.is_err() => {
-                Some((index, (&mark.file, claims, content)))
-            }
-            _ => None,
-        })
-        .collect();
-    let read = recognise::still_have(spool, unread.values().copied()).await?;
-    let mut unread: BTreeMap<usize, _> = unread.into_keys().zip(read).collect();
+    let mut unread = unread(spool, &look).await?;
     let mut changed = Vec::new();
     let mut chosen = Vec::new();
     for (index, (mark, _)) in look.feeding.iter().enumerate() {
