@@ -3,6 +3,15 @@
 //!
 //! Each gives one ascending sequence with exactly the rows that it takes. What does not fit in
 //! memory is sorted by DataFusion's `SortExec`.
+//!
+//! Runs are written and read here, and not by DataFusion's `SpillManager`, as measured by
+//! `cargo bench --bench upstream`: 18 MB of numbers take 14 ms to disk and back instead of 30 to
+//! 39, rows with texts 22 to 30 ms instead of 33 to 57, and a run that is read has 0.5 to 0.8 MB
+//! on the heap instead of 1.6 to 2.6, which a merge has once for each of its inputs. `SortExec`
+//! with a pool smaller than the rows takes half as long again as runs of files sorted in memory
+//! and their merge (49 and 33 ms, 14 and 11 MB). The files of runs have no names, so that nothing
+//! is left of them after a crash; the quota of the `DiskManager`, 100 GB where nobody sets it,
+//! does not count them.
 
 use std::{
     fmt,
@@ -11,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
 };
 
@@ -90,8 +99,6 @@ pub struct Runs {
     pub folder: PathBuf,
     /// The permits to make one.
     pub turn: Arc<Semaphore>,
-    /// Bytes written, for the log.
-    pub written: Arc<AtomicU64>,
 }
 
 /// An operator that gives one ascending sequence.
@@ -249,7 +256,6 @@ struct Writing {
     writer: StreamWriter<BufWriter<File>>,
     reader: File,
     path: PathBuf,
-    written: Arc<AtomicU64>,
 }
 
 impl Operator {
@@ -338,14 +344,10 @@ impl Writing {
             writer,
             reader,
             path: path.clone(),
-            written: Arc::clone(&run.runs.written),
         })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> DfResult<()> {
-        let _ = self
-            .written
-            .fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
         self.writer.write(batch).map_err(|e| match e {
             ArrowError::IoError(_, e) => disk(e, &self.path),
             other => other.into(),

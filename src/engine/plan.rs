@@ -7,10 +7,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64},
-    },
+    sync::{Arc, atomic::AtomicI64},
 };
 
 use datafusion::{
@@ -133,7 +130,6 @@ pub struct Builder<'a> {
     shape: Arc<Shape>,
     spill: PathBuf,
     batch_rows: usize,
-    written: Arc<AtomicU64>,
     /// One for each level of spilled runs.
     turns: Vec<Arc<Semaphore>>,
     /// One for each sort in memory.
@@ -164,7 +160,6 @@ impl<'a> Builder<'a> {
             shape,
             spill: spill.to_owned(),
             batch_rows,
-            written: Arc::new(AtomicU64::new(0)),
             turns: (0..64).map(|_| Arc::new(Semaphore::new(1))).collect(),
             sorts: Arc::new(Semaphore::new(cores.max(1))),
             scan,
@@ -253,7 +248,6 @@ impl<'a> Builder<'a> {
         Runs {
             folder: self.spill.clone(),
             turn: Arc::clone(turn),
-            written: Arc::clone(&self.written),
         }
     }
 }

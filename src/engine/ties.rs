@@ -3,6 +3,12 @@
 //!
 //! Usually they are few and are ordered in memory. Where they take more than their part of the
 //! pool, DataFusion's sort, which spills, orders them by the same rule.
+//!
+//! Its `PartialSortExec` gives the same order, and was measured beside it on 327,680 quotes
+//! (`cargo bench --bench upstream`): it sorts also batches in which no two rows have one key, which
+//! takes 4.9 ms instead of 1.1; with two rows a key 6.1 ms instead of 4.5. It joins what it holds
+//! of a key anew with each batch: 72 ms instead of 27 where all rows have one key. It reserves no
+//! memory for them, and does not spill.
 
 use std::{
     fmt,

@@ -24,7 +24,7 @@ pub mod reader;
 pub mod salvage;
 pub mod sealed;
 pub mod shape;
-mod statistics;
+pub mod statistics;
 pub mod tally;
 mod thrift;
 mod window;

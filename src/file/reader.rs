@@ -4,6 +4,14 @@
 //! The file is not trusted: ranges are checked against its size before they are fetched, an object
 //! that was replaced since it was listed is an error, and a panic of the decoder is the file's
 //! fault.
+//!
+//! Rows are decoded by parquet's `ParquetRecordBatchReader`, and not by its `ParquetPushDecoder`,
+//! which wants all columns of a row group in memory before it gives a row: of 8.4 MB it has 13.8 MB
+//! on the heap, and this reader, which reads large row groups page by page, 5.4
+//! (`cargo bench --bench upstream`). Neither is faster (18 and 19 ms, eight small files 23 and 23);
+//! holding the rows against the statistics adds 6 ms. `ParquetMetaDataReader` decodes footers here
+//! too; they are fetched here, because it would fetch and decode them however long they are and
+//! however deep their schema is. That takes 3 microseconds a file more.
 
 use std::{fs::File, io::Write, ops::Range, path::PathBuf, sync::Arc};
 
