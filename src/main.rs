@@ -6,35 +6,47 @@
 //!
 //! Two of its settings are fixed, because glibc adapts them: once a value of a megabyte was freed,
 //! it keeps all such values on its heaps, where they lie between others, and gives nothing back.
-//! Compacting rows of a megabyte under 256 MB took 350 MB like that, and takes 220 MB with fixed
-//! settings; on usual rows they cost 1 % of the CPU time.
+//! Compacting rows of a megabyte under 256 MB took 350 MB like that, and takes 220 MB with blocks
+//! from a megabyte on apart from the heaps. Every such block is made of fresh pages, so with a limit
+//! that leaves room only blocks from 32 MB on are apart: a day of 10 million rows that are sorted
+//! together touches 60,000 pages instead of 310,000, and takes 0.7 of the wall time and as much memory.
 
 use std::process::ExitCode;
 
+use qlc::cli::Allocator;
+
 fn main() -> ExitCode {
-    settle_allocator();
-    qlc::cli::main(give_back)
+    set_thresholds(SPARING);
+    qlc::cli::main(Allocator {
+        be_roomy: || set_thresholds(ROOMY),
+        give_back,
+    })
 }
 
-/// Lets blocks from a megabyte on come from the system and go back to it, and the end of the heap
-/// stay below 8 MB.
+/// From what size on a block comes from the system and goes back to it, and how large the free end
+/// of a heap may be, in bytes.
+type Thresholds = (i32, i32);
+
+const SPARING: Thresholds = (1 << 20, 8 << 20);
+const ROOMY: Thresholds = (32 << 20, 64 << 20);
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(
     unsafe_code,
-    reason = "no safe interface to it exists; the calls only set two numbers, before any thread begins"
+    reason = "no safe interface to it exists; the calls only set two numbers, under a lock of their own"
 )]
-fn settle_allocator() {
+fn set_thresholds((apart, end): Thresholds) {
     // SAFETY: mallopt takes two integers and touches no memory of the caller.
     let _ = unsafe {
         (
-            libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20),
-            libc::mallopt(libc::M_TRIM_THRESHOLD, 8 << 20),
+            libc::mallopt(libc::M_MMAP_THRESHOLD, apart),
+            libc::mallopt(libc::M_TRIM_THRESHOLD, end),
         )
     };
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn settle_allocator() {}
+fn set_thresholds(_: Thresholds) {}
 
 /// Gives pages that are free on the heaps to the system.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -8,6 +8,18 @@
 
 use std::{io, sync::Once, thread, time::Duration};
 
+/// What the program can ask of its allocator.
+#[derive(Debug, Clone, Copy)]
+pub struct Allocator {
+    /// Lets it keep more of what is freed, which costs less time than fresh pages.
+    pub be_roomy: fn(),
+    /// Gives what is free to the system.
+    pub give_back: fn(),
+}
+
+/// With a limit from here on, in bytes, the allocator may be roomy.
+const ROOMY: u64 = 1_000_000_000;
+
 /// How often the resident memory is looked at. A process makes some tens of megabytes resident
 /// meanwhile, at most.
 const EVERY: Duration = Duration::from_millis(20);
@@ -18,16 +30,19 @@ const EASY: u64 = 2;
 const MORE: u64 = 4;
 const LEAST_MORE: u64 = 64;
 
-/// Watches over the resident memory from now on until the process ends; `give_back` gives what is
-/// free to the system. Does nothing where the system does not tell what is resident.
-pub(super) fn keep_within(limit: u64, give_back: fn()) {
+/// Watches over the resident memory from now on until the process ends. Does nothing where the system
+/// does not tell what is resident.
+pub(super) fn keep_within(limit: u64, allocator: Allocator) {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
+        if limit >= ROOMY {
+            (allocator.be_roomy)();
+        }
         let mut pressure = Pressure::of(limit);
         let watch = move || {
             while let Some(bytes) = resident() {
                 if pressure.is_due(bytes) {
-                    give_back();
+                    (allocator.give_back)();
                     pressure.eased(resident().unwrap_or(bytes));
                 }
                 thread::sleep(EVERY);

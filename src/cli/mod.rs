@@ -38,6 +38,7 @@ use std::{
 use account::Account;
 use console::Console;
 use exit::Exit;
+pub use memory::Allocator;
 
 use crate::{
     error::{Error, Kind, Result},
@@ -48,10 +49,9 @@ use crate::{
 /// what is used is resident.
 const WORKER_STACK: usize = 8 << 20;
 
-/// The program: reads the command line, does what it says, and returns the exit code. `give_back`
-/// gives memory that is free to the system.
+/// The program: reads the command line, does what it says, and returns the exit code.
 #[must_use]
-pub fn main(give_back: fn()) -> ExitCode {
+pub fn main(allocator: Allocator) -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     let typed = match args::read(line.iter().cloned()) {
         Ok(typed) => typed,
@@ -59,7 +59,7 @@ pub fn main(give_back: fn()) -> ExitCode {
     };
     let console = Console::new(typed.global.quiet > 0, typed.global.verbose > 0);
     let (account, began) = (Account::default(), chrono::Utc::now());
-    let ended = defect::caught(|| run(&typed, &console, &account, give_back));
+    let ended = defect::caught(|| run(&typed, &console, &account, allocator));
     if let Err(error) = &ended {
         console.line(&format!("qlc: {}", error.chain()));
         account.failed(error.chain());
@@ -69,7 +69,12 @@ pub fn main(give_back: fn()) -> ExitCode {
     exit.into()
 }
 
-fn run(typed: &args::Typed, console: &Console, account: &Account, give_back: fn()) -> Result<Exit> {
+fn run(
+    typed: &args::Typed,
+    console: &Console,
+    account: &Account,
+    allocator: Allocator,
+) -> Result<Exit> {
     log::start(&typed.global, console)?;
     arm_crash()?;
     #[cfg(feature = "cluster")]
@@ -92,7 +97,7 @@ fn run(typed: &args::Typed, console: &Console, account: &Account, give_back: fn(
     }
     let exit = runtime.block_on(async {
         tokio::select! {
-            exit = Box::pin(command::run(typed, console, &signals, account, give_back)) => exit,
+            exit = Box::pin(command::run(typed, console, &signals, account, allocator)) => exit,
             () = signals.overdue() => Err(Error::new(
                 Kind::Interrupted,
                 "interrupted as asked, before it came to a safe point; the next run takes up what is left",

@@ -33,7 +33,7 @@ use super::{
     args::{Command, ConfigVerb, Resources, Tuning, Typed},
     console::Console,
     exit::Exit,
-    memory,
+    memory::{self, Allocator},
     settings::Settings,
     signals::Signals,
 };
@@ -49,11 +49,11 @@ pub(crate) async fn run(
     console: &Console,
     signals: &Signals,
     account: &Account,
-    give_back: fn(),
+    allocator: Allocator,
 ) -> Result<Exit> {
     let decide = |resources: &Resources, tuning: &Tuning| {
         let settings = Settings::decide(&typed.global, resources, tuning)?;
-        memory::keep_within(settings.memory_limit, give_back);
+        memory::keep_within(settings.memory_limit, allocator);
         Ok(settings)
     };
     // Most commands compact nothing, and many hold nothing in memory that a limit would be about.
