@@ -567,7 +567,7 @@ fn after_loss(
         .map(|source| source.name.as_str())
         .unwrap_or_default();
     let others = if lost.len() > 1 {
-        format!(" and {} others", lost.len() - 1)
+        format!(" and {}", plural(lost.len() - 1, "other"))
     } else {
         String::new()
     };
@@ -898,7 +898,7 @@ mod tests {
         begins(
             &[],
             &lost(None),
-            "10 rows of a and 1 others are nowhere else",
+            "10 rows of a and 1 other are nowhere else",
         );
         begins(&[known("a")], &lost(None), "5 rows of b are nowhere else");
         begins(

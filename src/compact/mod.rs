@@ -1,7 +1,10 @@
 //! `compact`: a spool's small files become one proven file per partition.
 //!
-//! [`survey`] lists, [`decide`] says what is to be done and why, [`prepare`] lays the files out,
-//! [`work`] does it and [`keep`] quarantines what could not be used. Nothing is removed from the
+//! [`survey`] lists, [`recognise`] and [`compare`] find out which rows the archive has already,
+//! [`decide`] says what is to be done and why, [`columns`] settles the columns of the day,
+//! [`prepare`] lays the files out, [`work`] does it and [`keep`] quarantines what could not be
+//! used. [`footers`] and [`standing`] remember what a run has read. [`apart`] is the same for one
+//! partition of a cluster, [`foreign`] for the tree of another program. Nothing is removed from the
 //! spool.
 
 pub mod apart;
@@ -255,8 +258,8 @@ async fn unread(
     Ok(unread.into_keys().zip(read).collect())
 }
 
-/// Makes the data of a published partition again from the spool and compares its digest; nothing is
-/// written.
+/// Makes the data of a published partition again from the spool and compares its digest. The file
+/// is staged in the partition's folder and removed; nothing is published.
 ///
 /// # Errors
 /// When spool or archive do not answer.

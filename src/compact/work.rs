@@ -1,4 +1,13 @@
-//! One partition from its files to its meta: look, decide, run, prove, publish.
+//! One partition from its files to its meta: look, decide, attempt, prove, publish.
+//!
+//! ```text
+//! look ─► decide ─┬─ nothing, record, fail ──────────────► outcome
+//!   ▲             ├─ complete, accept a loss ───┐
+//!   │             └─ build: attempt ─┬─ published ───────► outcome (or, of a part: look again)
+//!   │                  ▲             ├─ problems, copies ► the same decision, another attempt
+//!   │                  └─────────────┘
+//!   └── a conflict, published rows unaccounted for, or a known file that turned out bad
+//! ```
 //!
 //! Every step leaves the archive either as it was or as it shall be. A day is not published without
 //! a file that could have been read, and a file that cannot be read does not stop it.
@@ -61,7 +70,8 @@ use crate::{
     },
 };
 
-/// How many races for one partition are lost before it is left to the others.
+/// How many races for one partition may be lost; with one more it fails, because not all of its
+/// files may be in.
 const RACES: u32 = 8;
 /// How often a merge is made narrower because memory ran out.
 const SQUEEZES: u32 = 3;
@@ -81,7 +91,7 @@ pub struct RunContext {
     pub budget: Budget,
     /// Where runs are spilled.
     pub scratch: PathBuf,
-    /// Columns that are encoded at a time.
+    /// How many columns, row groups or sorts in memory are worked on at a time: the cores.
     pub cores: usize,
     /// The level of zstd, where it is not the default.
     pub zstd_level: Option<i32>,
@@ -271,7 +281,8 @@ fn entry_of<'a>(entries: &'a SeriesEntries, file: &'a SpoolFile) -> Option<&'a E
     all.find(|entry| entry.may_be_of(key, size))
 }
 
-/// Holds the rows of new files against the archived ones, where these may hold them under no name.
+/// Compares the rows of new files with the archived ones, where the receipt may not name the files
+/// that the archived rows came from.
 async fn compare(
     run: &RunContext,
     partition: &Partition,
@@ -690,11 +701,12 @@ pub struct Attempts<'a> {
     copies: Vec<FileCopy>,
     /// Files that were left out because others hold the same rows.
     doubled: Vec<SpoolFile>,
+    /// Entries made so far, for the outcome.
     quarantined: Vec<Entry>,
-    /// Files that are read again although their rows are in the archive. When one of them turns out
-    /// bad, its archived rows must stay: the decision is made again, with the file in QUARANTINE
-    /// and the archived data as the base.
+    /// Files that are read again although their rows are in the archive.
     known: BTreeMap<String, Content>,
+    /// Set when one of `known` turned out bad: its archived rows must stay, so the decision is made
+    /// again, with the file in QUARANTINE and the archived data as the base.
     restart: bool,
     /// What was read of the day's rows to settle the columns.
     facts: Facts,

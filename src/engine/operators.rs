@@ -1,8 +1,10 @@
 //! The operators of a compaction that DataFusion does not have: sort small files together, spill a
-//! sorted sequence, number rows, order ties.
+//! sorted sequence, number rows, merge several collectors, order ties.
 //!
-//! Each gives one ascending sequence with exactly the rows that it takes. What does not fit in
-//! memory is sorted by DataFusion's `SortExec`.
+//! Each gives one ascending sequence with the rows that it takes; only the merge of several
+//! collectors leaves some out, and bills them. EXPLAIN shows them as `SortRun`, `SpillRun`,
+//! `NumberRows`, `MergeCollectors` and `OrderTies`. What does not fit in memory is sorted by
+//! DataFusion's `SortExec`.
 //!
 //! Runs are written and read here, and not by DataFusion's `SpillManager`, as measured by
 //! `cargo bench --bench upstream`: 18 MB of numbers take 14 ms to disk and back instead of 30 to
@@ -148,7 +150,7 @@ impl DisplayAs for Operator {
             Does::Spill { .. } => "SpillRun",
             Does::Number { .. } => "NumberRows: seq",
             Does::MergeCollectors { .. } => {
-                "MergeCollectors: equal but for ts_recv and sub_seq; OrderTies"
+                "MergeCollectors: equal but for ts_recv, source and sub_seq; OrderTies"
             }
             Does::Ties => "OrderTies: (ts_event, seq), then all columns",
         })

@@ -49,7 +49,7 @@ pub struct AttemptOptions {
     pub budget: Budget,
     /// What data and `meta.json` may replace.
     pub versions: Versions,
-    /// Columns or row groups that are worked on at a time.
+    /// How many columns, row groups or sorts in memory are worked on at a time: the cores.
     pub cores: usize,
     /// The level of zstd, where it is not the default.
     pub zstd_level: Option<i32>,

@@ -195,12 +195,14 @@ pub fn count_on(session: &SessionContext, on: CountsOn, partitions: usize) {
 }
 
 /// Whether the scans of a session with these options claim the order that is vouched for.
+/// DataFusion's option stands for it: only [`count_on`] sets it.
 #[must_use]
 pub fn claims(options: &ConfigOptions) -> bool {
     options.optimizer.prefer_existing_sort
 }
 
-/// Whether scans of a session with these options are carried out elsewhere.
+/// Whether scans of a session with these options are carried out elsewhere. These two options stand
+/// for it: only [`trust_no_statistics`] turns both off.
 #[must_use]
 pub fn travels(options: &ConfigOptions) -> bool {
     !options.execution.parquet.pruning && !options.execution.parquet.enable_page_index

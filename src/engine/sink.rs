@@ -107,7 +107,7 @@ pub struct ArchiveSink {
     pub draft: Draft,
     /// What data and `meta.json` may replace.
     pub versions: Versions,
-    /// How many columns, or row groups, are worked on at a time.
+    /// How many columns or row groups are worked on at a time: the cores.
     pub cores: usize,
     /// The level of zstd, where it is not the default.
     pub zstd_level: Option<i32>,
@@ -446,9 +446,9 @@ impl ArchiveSink {
                 format!("{partition}: {what}; nothing was published"),
             ))
         };
-        let copies = self.copies(&tallies);
-        if !copies.is_empty() {
-            return Ok(ControlFlow::Break(Attempt::Copies(copies)));
+        let same_files = self.copies(&tallies);
+        if !same_files.is_empty() {
+            return Ok(ControlFlow::Break(Attempt::Copies(same_files)));
         }
         if let Some(finding) = back.findings.first() {
             return wrong(format!("the staged file is not as it must be: {finding}"));

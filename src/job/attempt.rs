@@ -13,7 +13,7 @@ use crate::{archive::state::Published, file::fault::Problem, model::receipt::Los
 pub enum Purpose {
     /// To publish the partition.
     Publish,
-    /// To learn the digest of the data; nothing is written.
+    /// To learn the digest of the data; nothing is published.
     Rehearse {
         /// The revision of the encodings that the data would have.
         encoding: u32,
@@ -26,7 +26,7 @@ pub enum Purpose {
 pub enum Attempt {
     /// The partition is published.
     Published(Box<Published>),
-    /// The data would be this; nothing was written.
+    /// The data would be this; nothing was published.
     Rehearsed {
         /// Its digest.
         sha256: String,

@@ -70,8 +70,9 @@ impl Budget {
             merge,
             pool: share,
             sort_in_memory: (share / 8).min(64_000_000),
-            // With more partitions at a time each has less; what the most of one alone could take
-            // is taken all the same.
+            // Where the limit first allows a second worker, the share of each drops. What a lower
+            // limit could read must still be read, so this is never less than the share of one
+            // worker just below that limit.
             largest: merge.max(planned(limit.min(BASE + 2 * EACH - 1), 1)),
             ahead: (share / 16).min(32_000_000),
             squeeze: 0,

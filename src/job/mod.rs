@@ -41,7 +41,7 @@ use crate::{
         partition::Partition,
         receipt::{FilledHole, RowGroup},
         row_hash::RowHash,
-        schema::SOURCE as PUBLISHED,
+        schema::SOURCE,
     },
 };
 
@@ -241,14 +241,14 @@ pub struct Job {
 
 /// The name of the column that says which source a row is of, while rows of several collectors are
 /// on their way.
-const SOURCE: &str = "qlc.source";
+const SOURCE_INDEX: &str = "qlc.source";
 
 impl Job {
     /// Whether rows of a file in which the exchange tells no numbers may be merged with recorded
     /// ones, which have them.
     #[must_use]
     pub fn has_unnumbered(&self) -> bool {
-        let at = self.shape.schema.index_of(PUBLISHED).ok();
+        let at = self.shape.schema.index_of(SOURCE).ok();
         let is_published = match at.and_then(|at| self.shape.columns.get(at)) {
             Some(Column::Carried(_)) => true,
             Some(Column::Constant(source)) => source.is_valid(0),
@@ -264,7 +264,7 @@ impl Job {
         if self.merging.is_none() {
             return Arc::clone(&self.shape.carried);
         }
-        let source = Arc::new(Field::new(SOURCE, DataType::Int32, false));
+        let source = Arc::new(Field::new(SOURCE_INDEX, DataType::Int32, false));
         Arc::new(Schema::new(
             self.shape
                 .carried

@@ -330,7 +330,8 @@ pub struct FolderLock {
 }
 
 /// Locks the folder at `dir_key`, which is made if it is absent; `None` when another process holds
-/// it. A bucket has no such lock: there the conditional write of `meta.json` decides.
+/// it. A bucket has no such lock: there the conditions of the writes of data and
+/// `meta.json` decide.
 ///
 /// # Errors
 /// When the folder cannot be made or opened.

@@ -115,8 +115,8 @@ pub struct Means<'a> {
     pub spill_dir: &'a Path,
     /// Where its rows are made, if not here.
     pub remote: Option<&'a Remote>,
-    /// Whether the tables that speak of columns tell those of every file, and not only those of
-    /// each series' ends.
+    /// Whether `information_schema.columns` has the columns of every file, or only those of the
+    /// oldest and the newest file of each series.
     pub all_columns: bool,
 }
 
@@ -124,8 +124,8 @@ pub struct Means<'a> {
 /// is dropped.
 pub struct Rows {
     stream: SendableRecordBatchStream,
-    /// For another plan that counts on no order, until rows were given; `None` where the plan
-    /// counts on none.
+    /// What it takes to start over without relying on an order of rows; `None` once rows were
+    /// returned, or where the plan relies on none.
     again: Option<Again>,
     ended: bool,
     /// Knows of which columns values may not fit.
@@ -445,8 +445,8 @@ async fn physical(session: &SessionContext, plan: LogicalPlan) -> DfResult<Arc<d
         .await
 }
 
-/// Whether the same may end well without counting on the order of rows: they have another, or a
-/// merge of them, which cannot spill, had too little memory where a sort spills.
+/// Whether the statement is to start over without relying on an order: the rows were not in it, or
+/// a merge ran out of memory, where a sort would have spilled.
 fn begins_anew(error: &DataFusionError) -> bool {
     let disorder = OutOfOrder::caused(error);
     if disorder {
@@ -595,7 +595,8 @@ fn bind(statement: &mut Statement, params: &BTreeMap<String, Value>) -> Result<(
 struct Binding<'a> {
     params: &'a BTreeMap<String, Value>,
     used: BTreeSet<String>,
-    /// How many places there are around this one of which the planner wants to know the value.
+    /// How many of the expressions around this one (INTERVAL, arguments of a table function) need
+    /// the value while the statement is planned.
     unplanned: usize,
 }
 
