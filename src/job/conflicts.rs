@@ -7,7 +7,7 @@
 //!
 //! They mostly have one `ts_event` and stand beside one another. Where they do not, the earlier one
 //! must be remembered. Only a row that some collector lacks can be in conflict; of these the last
-//! [`REMEMBERED`] identities are, so that memory is bounded when a collector was off for hours.
+//! `REMEMBERED` identities are, so that memory is bounded when a collector was off for hours.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -38,7 +38,8 @@ pub(crate) struct Query {
     /// Print the named queries and their parameters
     #[arg(long)]
     pub(crate) list: bool,
-    /// The value of the parameter $K; it is a number where the statement wants one, else text;
+    /// The value of the parameter $K: of the type of what it is compared with; elsewhere a number if
+    /// it is written as one, else text; '...' is always text;
     /// repeatable
     #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) param: Vec<(String, String)>,

@@ -13,7 +13,7 @@ mod parameters;
 pub mod tables;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ops::ControlFlow,
     panic::AssertUnwindSafe,
     path::Path,
@@ -38,6 +38,7 @@ use datafusion::{
         sqlparser::{
             ast::{self, Value as Literal, ValueWithSpan, VisitMut, VisitorMut},
             dialect::GenericDialect,
+            tokenizer::Span,
         },
     },
 };
@@ -556,7 +557,7 @@ fn bind(statement: &mut Statement, params: &BTreeMap<String, Value>) -> Result<(
     let mut binding = Binding {
         params,
         used: BTreeSet::new(),
-        unplanned: 0,
+        compared: HashSet::new(),
     };
     if let Some(sql) = inner(statement) {
         let _: ControlFlow<()> = sql.visit(&mut binding);
@@ -595,31 +596,19 @@ fn bind(statement: &mut Statement, params: &BTreeMap<String, Value>) -> Result<(
 struct Binding<'a> {
     params: &'a BTreeMap<String, Value>,
     used: BTreeSet<String>,
-    /// How many of the expressions around this one (INTERVAL, arguments of a table function) need
-    /// the value while the statement is planned.
-    unplanned: usize,
+    /// Where parameters stand that are compared with something: the plan tells their types.
+    compared: HashSet<Span>,
 }
 
 impl VisitorMut for Binding<'_> {
     type Break = ();
 
-    fn pre_visit_table_factor(&mut self, table: &mut ast::TableFactor) -> ControlFlow<()> {
-        self.unplanned += usize::from(takes_arguments(table));
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_table_factor(&mut self, table: &mut ast::TableFactor) -> ControlFlow<()> {
-        self.unplanned -= usize::from(takes_arguments(table));
-        ControlFlow::Continue(())
-    }
-
     fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
-        self.unplanned += usize::from(matches!(expr, ast::Expr::Interval(_)));
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
-        self.unplanned -= usize::from(matches!(expr, ast::Expr::Interval(_)));
+        for side in compared(expr) {
+            if let ast::Expr::Value(value) = bare(side) {
+                let _ = self.compared.insert(value.span);
+            }
+        }
         ControlFlow::Continue(())
     }
 
@@ -629,10 +618,10 @@ impl VisitorMut for Binding<'_> {
             let name = written.strip_prefix('$').unwrap_or_default().to_owned();
             if let Some(found) = self.params.get(&name) {
                 value.value = match found {
-                    Value::Typed(_) if self.unplanned == 0 => value.value.clone(),
+                    Value::Typed(_) if self.compared.contains(&value.span) => value.value.clone(),
                     // With an exponent the number is a float whatever its fraction.
                     Value::Float(x) => Literal::Number(format!("{x:e}"), false),
-                    Value::Typed(text) if text.parse::<i64>().is_ok() => {
+                    Value::Typed(text) if parameters::is_written_as_number(text) => {
                         Literal::Number(text.clone(), false)
                     }
                     Value::Text(text) | Value::Typed(text) => {
@@ -646,12 +635,37 @@ impl VisitorMut for Binding<'_> {
     }
 }
 
-/// Whether it is a function that gives a table.
-fn takes_arguments(table: &ast::TableFactor) -> bool {
-    match table {
-        ast::TableFactor::Table { args, .. } => args.is_some(),
-        ast::TableFactor::TableFunction { .. } | ast::TableFactor::Function { .. } => true,
-        _ => false,
+/// What `expr` compares.
+fn compared(expr: &ast::Expr) -> Vec<&ast::Expr> {
+    use ast::{BinaryOperator as Op, Expr};
+    match expr {
+        Expr::BinaryOp { left, op, right }
+            if matches!(
+                op,
+                Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq
+            ) =>
+        {
+            vec![left, right]
+        }
+        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
+            vec![left, right]
+        }
+        Expr::Between {
+            expr, low, high, ..
+        } => vec![expr, low, high],
+        Expr::InList { expr, list, .. } => std::iter::once(expr.as_ref()).chain(list).collect(),
+        Expr::Like { expr, pattern, .. } | Expr::ILike { expr, pattern, .. } => {
+            vec![expr, pattern]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// `expr` without parentheses around it.
+fn bare(expr: &ast::Expr) -> &ast::Expr {
+    match expr {
+        ast::Expr::Nested(inner) => bare(inner),
+        other => other,
     }
 }
 

@@ -1,6 +1,6 @@
-//! Values of parameters that were typed as text: each takes the type that its place in the
-//! statement wants, as the planner found out: `symbol = $s` compares texts, `seq = $n` numbers.
-//! Where no place tells a type, the value is text.
+//! Values of parameters that are compared with something: each takes the type of that, as the
+//! planner found out: `symbol = $s` compares texts, `seq = $n` numbers. Anywhere else a value that is
+//! written as a number is one, as if it stood in the statement.
 
 use std::collections::BTreeMap;
 
@@ -64,9 +64,14 @@ fn value(id: &str, given: &BTreeMap<String, &str>, wanted: Option<DataType>) -> 
         Some(wanted) => wanted,
         None => DataType::Null,
     };
-    if wanted.is_null() || wanted.is_string() {
+    if wanted.is_string() || (wanted.is_null() && !is_written_as_number(text)) {
         return Ok(lit(text));
     }
+    let wanted = if wanted.is_null() {
+        DataType::Float64
+    } else {
+        wanted
+    };
     let fits = || ScalarValue::try_from_string(text.to_owned(), &wanted).ok();
     let found = if wanted.is_numeric() {
         number(text, wanted.is_integer())
@@ -82,6 +87,14 @@ fn value(id: &str, given: &BTreeMap<String, &str>, wanted: Option<DataType>) -> 
         let error = format!("--param {name}={text}: the query wants {what} there");
         DataFusionError::External(Box::new(Error::usage(error)))
     })
+}
+
+/// Whether it is a number as people write one: a text such as `013` would lose a digit.
+pub(super) fn is_written_as_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    are_digits(whole) && are_digits(fraction) && (whole == "0" || !whole.starts_with('0'))
 }
 
 /// A number, as if it had been written in the statement. A whole number may be larger than those of

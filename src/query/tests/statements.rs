@@ -161,8 +161,8 @@ async fn parameters_are_values_and_never_sql() {
             &[("x", "-7"), ("y", "-2.5")]
         )
         .await,
-        "x,y\nUtf8,-2.5\n",
-        "text where nothing tells another type"
+        "x,y\nInt64,-2.5\n",
+        "a number where it is written as one, and nothing tells another type"
     );
     let plan = ask(
         "EXPLAIN SELECT * FROM bbo WHERE symbol = $s",
@@ -317,6 +317,26 @@ async fn a_parameter_has_the_type_that_its_place_wants() {
         "5",
     )
     .await;
+    // Not compared with anything: as if it were written there.
+    let greatest = format!("SELECT max(CASE WHEN s = '013' THEN n ELSE $p END) FROM {all}");
+    check(&greatest, &[("p", "9")], "13").await;
+    check(&greatest, &[("p", "13.5")], "13.5").await;
+    check(
+        &format!("SELECT s FROM {all} ORDER BY $c DESC"),
+        &[("c", "1")],
+        "1000 013",
+    )
+    .await;
+    let frame = "ORDER BY n ROWS BETWEEN $w PRECEDING AND CURRENT ROW";
+    check(
+        &format!("SELECT sum(n) OVER ({frame}) FROM {all} ORDER BY n"),
+        &[("w", "1")],
+        "13 1013",
+    )
+    .await;
+    check("SELECT round(2.345, $n)", &[("n", "1")], "2.3").await;
+    check("SELECT arrow_typeof($t)", &[("t", "'1000'")], "Utf8").await;
+    check("SELECT arrow_typeof($t)", &[("t", "013")], "Utf8").await;
     let error = stores.error(&find("n = $p"), &[("p", "many")]).await;
     assert_eq!(error.kind(), Kind::Usage);
     assert_eq!(
