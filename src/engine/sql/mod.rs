@@ -639,15 +639,13 @@ impl VisitorMut for Binding<'_> {
 fn compared(expr: &ast::Expr) -> Vec<&ast::Expr> {
     use ast::{BinaryOperator as Op, Expr};
     match expr {
-        Expr::BinaryOp { left, op, right }
-            if matches!(
-                op,
-                Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq
-            ) =>
-        {
-            vec![left, right]
+        Expr::BinaryOp {
+            left,
+            op: Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq,
+            right,
         }
-        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
+        | Expr::IsDistinctFrom(left, right)
+        | Expr::IsNotDistinctFrom(left, right) => {
             vec![left, right]
         }
         Expr::Between {
