@@ -49,6 +49,18 @@ pub enum Moment<'a> {
     After(&'a Compacted),
 }
 
+/// # Errors
+/// When the run is stopped.
+fn go_on(stop: &(dyn Fn() -> bool + Sync)) -> Result<()> {
+    if stop() {
+        return Err(Error::new(
+            Kind::Interrupted,
+            "stopped as asked, before all rows were looked for",
+        ));
+    }
+    Ok(())
+}
+
 /// Looks for the rows of those of `all` that are to be rewritten, and says of each what it is now.
 ///
 /// # Errors
@@ -67,12 +79,7 @@ pub async fn account(
         .iter_mut()
         .filter(|one| one.outcome == Outcome::Rewritable)
     {
-        if stop() {
-            return Err(Error::new(
-                Kind::Interrupted,
-                "stopped as asked, before all rows were looked for",
-            ));
-        }
+        go_on(stop)?;
         // What is known of other series is not needed any more.
         if series
             .replace(one.partition.series.clone())
@@ -116,12 +123,7 @@ pub async fn foresee(
         .iter_mut()
         .filter(|one| one.outcome == Outcome::Rewritable)
     {
-        if stop() {
-            return Err(Error::new(
-                Kind::Interrupted,
-                "stopped as asked, before all rows were looked for",
-            ));
-        }
+        go_on(stop)?;
         let (mut subjects, mut doubts) = (Vec::new(), Vec::new());
         for key in &one.keys {
             match files.subject(key, &one.partition.series).await? {
