@@ -30,8 +30,8 @@ const EASY: u64 = 2;
 const MORE: u64 = 4;
 const LEAST_MORE: u64 = 64;
 
-/// Watches over the resident memory from now on until the process ends. Does nothing where the system
-/// does not tell what is resident.
+/// Watches over the resident memory from now on until the process ends. Does nothing where the
+/// system does not tell what is resident.
 pub(super) fn keep_within(limit: u64, allocator: Allocator) {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {

@@ -32,8 +32,8 @@ use crate::{
     storage::store::Store,
 };
 
-/// Files that are read at a time to find out what rows they have: the answers of a bucket are waited
-/// for side by side. What is in memory of them is limited where they are read.
+/// Files that are read at a time to find out what rows they have: the answers of a bucket are
+/// waited for side by side. What is in memory of them is limited where they are read.
 const READ_AT_A_TIME: usize = 8;
 
 /// What a partition has, as far as files are held against it by name.

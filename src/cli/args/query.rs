@@ -39,8 +39,7 @@ pub(crate) struct Query {
     #[arg(long)]
     pub(crate) list: bool,
     /// The value of the parameter $K: of the type of what it is compared with; elsewhere a number if
-    /// it is written as one, else text; '...' is always text;
-    /// repeatable
+    /// it is written as one, else text; '...' is always text; repeatable
     #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) param: Vec<(String, String)>,
     /// The form of the result; json is one array, ndjson one object a line [default: by the name of
