@@ -20,7 +20,7 @@ use futures::{StreamExt, stream};
 use qlc::{
     compact::{
         columns::Facts,
-        prepare::{Input, Prepared, prepare, settle},
+        prepare::{InputFile, Prepared, prepare, settle},
         survey::spool_files,
     },
     engine::{plan, session::session},
@@ -163,7 +163,7 @@ async fn prepared(spool: &Store) -> Prepared {
     let mut files = Vec::new();
     for file in all.files.into_values().flatten() {
         let claims = probe(&Handle::new(spool, &file.object)).await.unwrap();
-        files.push(Input {
+        files.push(InputFile {
             file,
             claims,
             known_groups: Vec::new(),

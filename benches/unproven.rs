@@ -37,7 +37,7 @@ use parquet::arrow::{
 use qlc::{
     compact::{
         columns::Facts,
-        prepare::{Input, Prepared, prepare, settle},
+        prepare::{InputFile, Prepared, prepare, settle},
         survey::spool_files,
     },
     engine::{operators::Does, order::Sorted, plan::Builder, session::session},
@@ -111,7 +111,7 @@ impl Work {
             let claims = probe(&Handle::new(&spool, &file.object))
                 .await
                 .map_err(|problem| problem.to_string())?;
-            known.push(Input {
+            known.push(InputFile {
                 file,
                 claims,
                 known_groups: Vec::new(),

@@ -9,8 +9,12 @@ use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
 
 use super::{
-    InputSummary, Meant, Options, Outcome, RunSummary, Silent, Status, Stop, footers::Footers,
-    joined, meant, one, report::Mode, shared, survey, time_of, work::RunContext,
+    InputSummary, Meant, Options, Outcome, RunSummary, Silent, Status, Stop,
+    context::{RunContext, time_of},
+    footers::Footers,
+    joined, meant, one,
+    report::Mode,
+    survey,
 };
 use crate::{
     archive::{
@@ -87,7 +91,7 @@ pub async fn one_of_many(
 ) -> Result<Option<Outcome>> {
     let series = &partition.series;
     let selection = Selection::of(series);
-    let survey::Input { files, missing, .. } = survey::spool_files(spool, &selection).await?;
+    let survey::SpoolFiles { files, missing, .. } = survey::spool_files(spool, &selection).await?;
     if let Err(error) = missing.fail() {
         let outcome = Outcome::without(partition, Status::Failed, &error.chain());
         return Ok(Some(Outcome {
@@ -97,7 +101,7 @@ pub async fn one_of_many(
     }
     let run = RunContext {
         probed,
-        ..shared(spool, archive, options, scratch, 1, Arc::new(Silent), stop)?
+        ..RunContext::new(spool, archive, options, scratch, 1, Arc::new(Silent), stop)?
     };
     Ok(one(
         &run,

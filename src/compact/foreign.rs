@@ -8,9 +8,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Options, Outcome, Stop, Watch,
+    context::{Origin, RunContext, TreeFiles},
     footers::Footers,
-    in_turn, shared, survey, unnamed_days,
-    work::{Files, Origin, RunContext},
+    in_turn, survey, unnamed_days,
 };
 use crate::{
     error::Result,
@@ -30,14 +30,14 @@ pub async fn take_over(
     tree: &Store,
     archive: &Store,
     options: &Options,
-    (files, keys): (Files, &BTreeSet<String>),
+    (files, keys): (TreeFiles, &BTreeSet<String>),
     watch: Arc<dyn Watch>,
     stop: &Stop,
 ) -> Result<Vec<Outcome>> {
     let _ = scratch::sweep(&options.spill_dir);
     let scratch = Scratch::new(&options.spill_dir)?;
     let footers = Arc::new(Footers::within(options.memory_limit));
-    let survey::Input {
+    let survey::SpoolFiles {
         files: mut spool,
         missing,
         ..
@@ -60,7 +60,7 @@ pub async fn take_over(
     }
     let partitions: Vec<Partition> = partitions.into_iter().collect();
     let workers = options.workers_for(partitions.len());
-    let run = shared(
+    let run = RunContext::new(
         tree,
         archive,
         options,

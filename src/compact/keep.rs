@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 
 use super::{
     decide::SpoolFile,
-    prepare::{Input, accounting_day},
+    prepare::{InputFile, accounting_day},
 };
 use crate::{
     archive::{
@@ -387,7 +387,7 @@ async fn are_kept(
 pub async fn all_rows(
     places: &Places,
     partition: &Partition,
-    inputs: &[Input],
+    inputs: &[InputFile],
     tallies: &[SourceTally],
 ) -> Result<Vec<Entry>> {
     let mut kept = Vec::new();

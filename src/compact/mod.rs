@@ -8,13 +8,17 @@
 //! spool.
 
 pub mod apart;
+pub mod attempts;
 pub mod columns;
 pub mod compare;
+pub mod context;
 pub mod decide;
 pub mod footers;
 pub mod foreign;
 pub mod keep;
+pub mod look;
 pub mod prepare;
+mod rebuild;
 pub mod recognise;
 mod report;
 pub mod standing;
@@ -23,32 +27,25 @@ pub mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     sync::Arc,
     time::Instant,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use futures::{StreamExt, stream};
 
+pub use rebuild::{Rebuilt, rebuild};
 pub use report::{
     Action, InputSummary, Mode, Options, Outcome, Outlook, RunSummary, Silent, Status, Stop, Watch,
 };
 
 use crate::{
-    archive::{
-        partition::PartitionHandle,
-        state::{self, Depth, State},
-    },
     error::{Error, Kind, Result},
-    file::{encode::ENCODING, examine, fault::Problem, reader::Handle},
-    job::budget::Budget,
+    file::{examine, fault::Problem, reader::Handle},
     model::{
-        count::{self, plural},
+        count,
         date::Date,
         layout,
         partition::{Partition, Selection, Series},
-        receipt::{Content, SeqOrigin, Source},
     },
     storage::{
         listing::Unlisted,
@@ -56,12 +53,12 @@ use crate::{
         store::Store,
     },
 };
-use decide::{Decision, Knowledge, Wishes};
+use attempts::rehearse;
+use context::RunContext;
+use decide::Decision;
 use footers::Footers;
-use keep::Places;
-use standing::StandingDays;
+use look::{Freshness, look};
 use survey::Spool;
-use work::{Freshness, Origin, RunContext};
 
 /// Compacts what `options` mean. A series of which not everything could be listed fails, with every
 /// partition that is known of it.
@@ -89,7 +86,7 @@ pub async fn run(
         input,
     } = meant(spool, archive, options, &footers).await?;
     let workers = options.workers_for(partitions.len());
-    let run = shared(
+    let run = RunContext::new(
         spool,
         archive,
         options,
@@ -193,7 +190,7 @@ pub async fn dry_run(
         input,
     } = meant(spool, archive, options, &footers).await?;
     let workers = options.workers_for(partitions.len());
-    let run = shared(
+    let run = RunContext::new(
         spool,
         archive,
         options,
@@ -217,214 +214,6 @@ pub async fn dry_run(
     }
     outlooks.sort_by(|a, b| a.partition.cmp(&b.partition));
     Ok((outlooks, input))
-}
-
-/// What a rebuild from the spool showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rebuilt {
-    /// The same bytes.
-    Same,
-    /// Other bytes: their digests.
-    Differs {
-        /// Of the archived data.
-        archived: String,
-        /// Of what was made again.
-        rebuilt: String,
-    },
-    /// A source in the spool does not have the rows any more that were archived from it; which. The
-    /// archive is not to blame.
-    SourceChanged(String),
-    /// It could not be made again; why.
-    Impossible(String),
-}
-
-/// Of each known file that was not read, or does not read at all, whether it still has its rows.
-async fn unread(
-    spool: &Store,
-    look: &work::Look,
-) -> Result<BTreeMap<usize, std::result::Result<(), String>>> {
-    let unread: BTreeMap<usize, _> = look
-        .feeding
-        .iter()
-        .enumerate()
-        .filter_map(|(index, (mark, claims))| match mark.knowledge {
-            Knowledge::Known { content, unread } if unread || claims.is_err() => {
-                Some((index, (&mark.file, claims, content)))
-            }
-            _ => None,
-        })
-        .collect();
-    let read = recognise::still_have(spool, unread.values().copied()).await?;
-    Ok(unread.into_keys().zip(read).collect())
-}
-
-/// Makes the data of a published partition again from the spool and compares its digest. The file
-/// is staged in the partition's folder and removed; nothing is published.
-///
-/// # Errors
-/// When spool or archive do not answer.
-pub async fn rebuild(
-    spool: &Store,
-    archive: &Store,
-    partition: &Partition,
-    memory_limit: u64,
-    spill_dir: &Path,
-) -> Result<Rebuilt> {
-    let scratch = Scratch::new(spill_dir)?;
-    let options = Options {
-        mode: Mode::Single {
-            date: partition.date,
-        },
-        selection: Selection::of(&partition.series),
-        workers: 1,
-        memory_limit,
-        spill_dir: spill_dir.to_owned(),
-        now: Utc::now(),
-        force: true,
-        accept_loss: false,
-        salvage: false,
-        zstd_level: None,
-    };
-    let handle = PartitionHandle::new(archive, partition);
-    let State::Published(published) = state::inspect(&handle, Depth::Footer).await?.state else {
-        return Ok(Rebuilt::Impossible(
-            "it is not published with a receipt".to_owned(),
-        ));
-    };
-    let receipt = published.receipt();
-    if receipt.adopted {
-        return Ok(Rebuilt::Impossible(
-            "another program wrote its bytes".to_owned(),
-        ));
-    }
-    if receipt.base.is_some() && receipt.outcome.seq != SeqOrigin::Source {
-        return Ok(Rebuilt::Impossible(
-            "its rows were numbered in more than one run".to_owned(),
-        ));
-    }
-    if receipt
-        .sources
-        .iter()
-        .any(|source| source.rows_of_day() > 0 && source.rows_known > 0)
-    {
-        return Ok(Rebuilt::Impossible(
-            "of some of its sources only a part of the rows was new".to_owned(),
-        ));
-    }
-    if receipt.outcome.encoding > ENCODING {
-        return Ok(Rebuilt::Impossible(
-            "a later version of qlc wrote its bytes".to_owned(),
-        ));
-    }
-    // The bytes are to be those of the run that published them, so its level of compression counts,
-    // not this run's.
-    let options = Options {
-        zstd_level: receipt.outcome.zstd_level,
-        ..options
-    };
-    let input = survey::spool_files(spool, &options.selection).await?;
-    input.missing.fail()?;
-    let files = input
-        .files
-        .get(&partition.series)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let shared = shared(
-        spool,
-        archive,
-        &options,
-        scratch.path(),
-        1,
-        Arc::new(Silent),
-        &Stop::default(),
-    )?;
-    let look = work::look(&shared, partition, files, Freshness::OfThisRun).await?;
-    // Exactly the rows that the receipt names: what came later is not in the archived data either.
-    let mut needed: BTreeMap<Content, Vec<&Source>> = BTreeMap::new();
-    for source in receipt
-        .sources
-        .iter()
-        .filter(|source| source.rows_of_day() > 0)
-    {
-        let same = needed.entry(source.content()).or_default();
-        if same.iter().all(|one| one.collector() != source.collector()) {
-            same.push(source);
-        }
-    }
-    let sources: usize = needed.values().map(Vec::len).sum();
-    let mut takes = |key: &str, content: Content| {
-        let collector = layout::collector_of(key);
-        let Some(same) = needed.get_mut(&content) else {
-            return false;
-        };
-        let own = same
-            .iter()
-            .position(|source| source.collector() == collector);
-        let found = own.or_else(|| same.iter().position(|source| source.may_be_of(collector)));
-        found.map(|at| same.swap_remove(at)).is_some()
-    };
-    let mut unread = unread(spool, &look).await?;
-    let mut changed = Vec::new();
-    let mut chosen = Vec::new();
-    for (index, (mark, _)) in look.feeding.iter().enumerate() {
-        let Knowledge::Known { content, .. } = mark.knowledge else {
-            continue;
-        };
-        match unread.remove(&index).unwrap_or(Ok(())) {
-            // Of files with the same rows, one is enough.
-            Ok(()) if takes(&mark.file.object.key, content) => chosen.push(index),
-            Ok(()) => {}
-            Err(what) => changed.push(format!("{}: {what}", mark.file.object.key)),
-        }
-    }
-    let left: usize = needed.values().map(Vec::len).sum();
-    if let Some(first) = changed.first().filter(|_| left > 0) {
-        // The archived rows are those that were proven; it is the file in the spool that is
-        // another.
-        return Ok(Rebuilt::SourceChanged(format!(
-            "{} of its {sources} sources changed in the spool since they were archived: {first}",
-            plural(changed.len(), "file")
-        )));
-    }
-    if left > 0 {
-        return Ok(Rebuilt::Impossible(format!(
-            "{} of its {sources} sources left the spool",
-            plural(left, "file")
-        )));
-    }
-    let keys: BTreeSet<&str> = look
-        .feeding
-        .iter()
-        .map(|(mark, _)| mark.file.object.key.as_str())
-        .collect();
-    let is_renamed = |source: &&Source| source.seq_assigned && !keys.contains(source.name.as_str());
-    let renamed = receipt.sources.iter().filter(is_renamed).count();
-    let build = decide::Build {
-        files: chosen,
-        base: None,
-        replaces: None,
-        is_part: false,
-        reason: String::new(),
-    };
-    let encoding = receipt.outcome.encoding;
-    match work::digest(&shared, partition, &look, &build, encoding).await? {
-        Some(rebuilt) if rebuilt == receipt.outcome.sha256 => Ok(Rebuilt::Same),
-        Some(_) if renamed > 0 => Ok(Rebuilt::Impossible(format!(
-            "its rows were numbered in the order of the names of its files, and {} another name since",
-            if renamed == 1 {
-                "1 file has".to_owned()
-            } else {
-                format!("{renamed} files have")
-            }
-        ))),
-        Some(rebuilt) => Ok(Rebuilt::Differs {
-            archived: receipt.outcome.sha256.clone(),
-            rebuilt,
-        }),
-        None => Ok(Rebuilt::Impossible(
-            "its sources can no longer be read".to_owned(),
-        )),
-    }
 }
 
 /// What a run is about.
@@ -452,7 +241,7 @@ async fn meant(
             "the backfill would start on {start}, after its end on {end}"
         )));
     }
-    let survey::Input {
+    let survey::SpoolFiles {
         files,
         ignored,
         missing,
@@ -569,50 +358,6 @@ async fn unnamed_days(
     Ok(days)
 }
 
-fn shared(
-    spool: &Store,
-    archive: &Store,
-    options: &Options,
-    scratch: &Path,
-    workers: usize,
-    watch: Arc<dyn Watch>,
-    stop: &Stop,
-) -> Result<RunContext> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Ok(RunContext {
-        places: Places {
-            spool: spool.clone(),
-            archive: archive.clone(),
-            staging: scratch.to_owned(),
-            time: time_of(options.now),
-            turn: Arc::default(),
-            kept: Arc::default(),
-        },
-        today: Date::of(options.now)?,
-        wishes: Wishes {
-            force: options.force,
-            accept_loss: options.accept_loss,
-        },
-        salvage: options.salvage,
-        zstd_level: options.zstd_level,
-        budget: Budget::of(options.memory_limit, workers),
-        scratch: scratch.to_owned(),
-        cores,
-        watch,
-        stop: stop.clone(),
-        probed: Arc::default(),
-        footers: Arc::new(Footers::within(options.memory_limit)),
-        standing: Arc::new(StandingDays::of_workers(workers)),
-        comparisons: Arc::default(),
-        origin: Origin::default(),
-    })
-}
-
-/// The instant of a run as receipts and entries of QUARANTINE bear it.
-fn time_of(now: DateTime<Utc>) -> String {
-    now.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 /// Works on one partition; `None` when it turned out that nobody meant it.
 async fn one(
     run: &RunContext,
@@ -673,7 +418,7 @@ async fn outlook(
     explicit: bool,
     explain: bool,
 ) -> Result<Option<Outlook>> {
-    let look = work::look(run, &partition, files, Freshness::OfThisRun).await?;
+    let look = look(run, &partition, files, Freshness::OfThisRun).await?;
     let mut outlook = Outlook::without(partition, look.decision.action(), String::new());
     match &look.decision {
         Decision::Nothing(why) => {
@@ -681,7 +426,7 @@ async fn outlook(
                 || look
                     .feeding
                     .iter()
-                    .any(|(f, _)| f.file.home == Some(outlook.partition.date));
+                    .any(|one| one.mark.file.home == Some(outlook.partition.date));
             if !meant && files.iter().all(|f| f.home != Some(outlook.partition.date)) {
                 return Ok(None);
             }
@@ -695,7 +440,8 @@ async fn outlook(
             outlook.reason = format!("{loss}; {} are nowhere else", count::rows(rows));
         }
         Decision::Build(build) => {
-            let foreseen = work::foresee(run, &outlook.partition, &look, build, explain).await?;
+            let foreseen =
+                rehearse::foresee(run, &outlook.partition, &look, build, explain).await?;
             let prepared = &foreseen.prepared;
             outlook.reason.clone_from(&build.reason);
             outlook.files = prepared.sources.len();

@@ -207,14 +207,14 @@ pub async fn settle(
     spool: &Store,
     archive: &Store,
     partition: &Partition,
-    files: &[Input],
+    files: &[InputFile],
     known: &BTreeMap<String, Content>,
     base: Option<&BaseData>,
     facts: &Facts,
 ) -> Result<Columns> {
     let mut voters: Vec<Voter<'_>> = files
         .iter()
-        .map(|Input { file, claims, .. }| Voter {
+        .map(|InputFile { file, claims, .. }| Voter {
             handle: Handle::new(spool, &file.object),
             claims,
             home: file.home,
@@ -299,7 +299,7 @@ impl Prepared {
 
 /// A file that is read.
 #[derive(Debug, Clone)]
-pub struct Input {
+pub struct InputFile {
     /// The file.
     pub file: SpoolFile,
     /// What is known of it.
@@ -329,7 +329,7 @@ pub fn prepare(
     spool: &Store,
     archive: &Store,
     partition: &Partition,
-    files: &[Input],
+    files: &[InputFile],
     base: Option<&BaseData>,
     columns: &Columns,
     budget: &Budget,
@@ -345,7 +345,7 @@ pub fn prepare(
     let mut sources: Vec<JobSource> = files
         .iter()
         .map(
-            |Input {
+            |InputFile {
                  file,
                  claims,
                  known_groups,

@@ -69,6 +69,15 @@ impl<'a> Against<'a> {
     }
 }
 
+/// A file that feeds the partition, and whether it can be used.
+#[derive(Debug)]
+pub struct FeedingFile {
+    /// The file, and what is known of its rows.
+    pub mark: Feeding,
+    /// What it claims of them, or why it cannot be used.
+    pub claims: std::result::Result<Claims, Fault>,
+}
+
 /// What can be told of a file without reading its rows.
 ///
 /// # Errors
@@ -153,7 +162,7 @@ pub async fn by_rows(
     files: Vec<(Feeding, Probed)>,
     receipt: Option<&Receipt>,
     elsewhere: &BTreeMap<Identity, Content>,
-) -> Result<Vec<(Feeding, std::result::Result<Claims, Fault>)>> {
+) -> Result<Vec<FeedingFile>> {
     let known = receipt.map(Receipt::known);
     let reads = files.into_iter().map(|(feeding, probed)| {
         let other = elsewhere.get(&identity(&feeding.file)).copied();
@@ -167,61 +176,80 @@ pub async fn by_rows(
 
 async fn read(
     spool: &Store,
-    mut feeding: Feeding,
+    mut mark: Feeding,
     claims: std::result::Result<Claims, Fault>,
     known: Option<&KnownRows>,
     elsewhere: Option<Content>,
-) -> Result<(Feeding, std::result::Result<Claims, Fault>)> {
+) -> Result<FeedingFile> {
     let claims = match claims {
         // Where nothing is archived that it could be held against, it is read when it is compacted.
         Ok(claims)
-            if matches!(feeding.knowledge, Knowledge::New { .. })
+            if matches!(mark.knowledge, Knowledge::New { .. })
                 && (known.is_some() || elsewhere.is_some()) =>
         {
             claims
         }
-        other => return Ok((feeding, other)),
+        other => {
+            return Ok(FeedingFile {
+                mark,
+                claims: other,
+            });
+        }
     };
-    let examined = match examine_apart(Handle::new(spool, &feeding.file.object), &claims).await {
+    let examined = match examine_apart(Handle::new(spool, &mark.file.object), &claims).await {
         Ok(examined) => examined,
-        Err(Problem::Bad(fault)) => return Ok((feeding, Err(fault))),
+        Err(Problem::Bad(fault)) => {
+            return Ok(FeedingFile {
+                mark,
+                claims: Err(fault),
+            });
+        }
         Err(Problem::Storage(error)) => return Err(error),
         // What else there is to say of it is found out when it is read to be compacted.
-        Err(_) => return Ok((feeding, Ok(claims))),
+        Err(_) => {
+            return Ok(FeedingFile {
+                mark,
+                claims: Ok(claims),
+            });
+        }
     };
     let content = content_of(&claims, examined.row_hash);
-    feeding.content = Some(content);
+    mark.content = Some(content);
     if let Some(archived) =
-        elsewhere.filter(|archived| !content.is_of(*archived) && feeding.lost.is_empty())
+        elsewhere.filter(|archived| !content.is_of(*archived) && mark.lost.is_empty())
     {
-        return Ok((
-            feeding,
-            Err(changed_in_place(&other_rows(content, archived))),
-        ));
+        let fault = changed_in_place(&other_rows(content, archived));
+        return Ok(FeedingFile {
+            mark,
+            claims: Err(fault),
+        });
     }
     // Rows that qlc numbers have no counterpart in another collector's, so a file without numbers
     // is known whoever has it now.
-    let collector = layout::collector_of(&feeding.file.object.key).filter(|_| claims.has_seq);
+    let collector = layout::collector_of(&mark.file.object.key).filter(|_| claims.has_seq);
     let groups = &examined.row_groups;
     let known_groups = known.map(|known| match claims.lost {
         Some(_) => known.from_any(collector, groups),
         None => known.from_partial(
             collector,
-            &feeding.file.object.key,
-            feeding.file.object.size,
+            &mark.file.object.key,
+            mark.file.object.size,
             groups,
         ),
     });
     let known_groups = known_groups.unwrap_or_default();
     let archived = known.and_then(|known| known.find(collector, content));
-    feeding.knowledge = match archived {
+    mark.knowledge = match archived {
         Some(content) => Knowledge::Known {
             content,
             unread: false,
         },
         None => Knowledge::New { known_groups },
     };
-    Ok((feeding, Ok(examined.claims)))
+    Ok(FeedingFile {
+        mark,
+        claims: Ok(examined.claims),
+    })
 }
 
 /// What a file with this row hash is known by; rows that do not read count.

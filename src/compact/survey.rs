@@ -35,7 +35,7 @@ pub type Spool = BTreeMap<Series, Vec<SpoolFile>>;
 
 /// What lies in the spool.
 #[derive(Debug, Default)]
-pub struct Input {
+pub struct SpoolFiles {
     /// The files of series that are meant.
     pub files: Spool,
     /// What no run takes in, among the folders that are meant.
@@ -48,7 +48,7 @@ pub struct Input {
 ///
 /// # Errors
 /// When the spool cannot be listed at all; a folder that cannot be listed is told in the result.
-pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<Input> {
+pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<SpoolFiles> {
     if let Some(folder) = spool.absent() {
         return Err(Error::usage(format!(
             "{folder}: there is no such spool folder; name it with --spool or QLC_SPOOL"
@@ -64,7 +64,7 @@ pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<Input> 
         .into_iter()
         .filter(|one| one.is_meant(selection))
         .collect();
-    let mut input = Input {
+    let mut found = SpoolFiles {
         files: Spool::new(),
         ignored,
         missing: missing.near(selection),
@@ -77,10 +77,10 @@ pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<Input> 
                 file: placed.file,
                 home,
             };
-            input.files.entry(placed.series).or_default().push(file);
+            found.files.entry(placed.series).or_default().push(file);
         }
     }
-    Ok(input)
+    Ok(found)
 }
 
 /// The days of each series, and how many of its two objects each has.
@@ -243,7 +243,7 @@ pub async fn quarantined(
 /// What the receipts of the neighbouring days say of files that may have rows of a partition's day:
 /// evidence that counts more than what the files' footers claim.
 #[derive(Debug, Default)]
-pub struct Said {
+pub struct NeighbourReceipts {
     /// Files (key and size) that have rows here.
     pub here: BTreeSet<(String, u64)>,
     /// Files whose rows are all accounted for, none of them here.
@@ -261,8 +261,8 @@ pub async fn neighbours(
     archive: &Store,
     standing: &StandingDays,
     partition: &Partition,
-) -> Result<Said> {
-    let mut said = Said::default();
+) -> Result<NeighbourReceipts> {
+    let mut said = NeighbourReceipts::default();
     for day in [partition.date.pred(), partition.date.succ()] {
         let neighbour = PartitionHandle::new(archive, &partition.series.on(day));
         let Some(receipt) = standing.of(&neighbour).await?.receipt else {

@@ -16,7 +16,7 @@ use crate::{
         show,
         signals::Signals,
     },
-    compact::{Status, foreign::take_over, work::Files},
+    compact::{Status, context::TreeFiles, foreign::take_over},
     error::{Error, Kind, Result},
     import::{self, Compacted, Imported, Moment, Options, Outcome},
     storage::{listing::Ignored, store::Store},
@@ -205,9 +205,9 @@ impl Run<'_> {
         let mut compacted = Compacted::default();
         let options = meaning::rewriting(&self.options, self.settings);
         // Compacted days first: raw files are held against them.
-        for files in [Files::Compacted, Files::Raw] {
+        for files in [TreeFiles::Compacted, TreeFiles::Raw] {
             let meant = all.iter().filter(|one| one.outcome == Outcome::Rewritable);
-            let meant = meant.filter(|one| one.raw_files.is_some() == (files == Files::Raw));
+            let meant = meant.filter(|one| one.raw_files.is_some() == (files == TreeFiles::Raw));
             let keys: BTreeSet<String> = meant.flat_map(|one| one.keys.iter().cloned()).collect();
             if keys.is_empty() {
                 continue;

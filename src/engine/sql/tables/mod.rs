@@ -70,8 +70,8 @@ const BY_FOLDER: &str = "stream=";
 /// The two stores as schemas of a session.
 #[derive(Debug, Clone)]
 pub struct Tables {
-    spool: Arc<Schema>,
-    archive: Arc<Schema>,
+    spool: Arc<StoreSchema>,
+    archive: Arc<StoreSchema>,
 }
 
 /// Makes both stores known to `session`, with the functions of qlc. Nothing is listed or read yet.
@@ -88,7 +88,7 @@ pub fn register(session: &SessionContext, spool: &Store, archive: &Store) -> Tab
     }
     let shared = Shared::default();
     let schema = |side, store: &Store| {
-        Arc::new(Schema {
+        Arc::new(StoreSchema {
             side,
             store: store.clone(),
             runtime: session.runtime_env(),
@@ -138,7 +138,7 @@ impl Tables {
     /// read them.
     #[must_use]
     pub fn checked(&self) -> Vec<String> {
-        let of = |schema: &Schema| {
+        let of = |schema: &StoreSchema| {
             schema
                 .checked
                 .lock()
@@ -164,7 +164,7 @@ impl Tables {
         self.spool.shared.left_out.clone()
     }
 
-    fn of(&self, side: Side) -> &Schema {
+    fn of(&self, side: Side) -> &StoreSchema {
         match side {
             Side::Spool => &self.spool,
             Side::Archive => &self.archive,
@@ -188,7 +188,7 @@ impl CatalogProvider for Tables {
 
 /// One store as a schema; it is listed once, when the first table is asked for.
 #[derive(Debug)]
-struct Schema {
+struct StoreSchema {
     side: Side,
     store: Store,
     /// Holds the cache of footers, so that planning and scanning read each footer once.
@@ -200,7 +200,7 @@ struct Schema {
     shared: Shared,
 }
 
-impl Schema {
+impl StoreSchema {
     /// Whether a table of this name is no stream's.
     fn is_built_in(&self, name: &str) -> bool {
         name == EVENTS || (self.side == Side::Archive && BUILT_IN.contains(&name))
@@ -321,7 +321,7 @@ impl Schema {
 }
 
 #[async_trait]
-impl SchemaProvider for Schema {
+impl SchemaProvider for StoreSchema {
     fn table_names(&self) -> Vec<String> {
         let mut names: Vec<String> = STREAMS.iter().map(|s| (*s).to_owned()).collect();
         names.push(EVENTS.to_owned());
