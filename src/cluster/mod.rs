@@ -24,6 +24,7 @@ mod clients;
 mod codec;
 mod exec;
 mod executor;
+mod failure;
 mod host;
 mod http;
 mod launched;
