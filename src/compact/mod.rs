@@ -585,6 +585,7 @@ fn shared(
             archive: archive.clone(),
             staging: scratch.to_owned(),
             time: time_of(options.now),
+            task: None,
             turn: Arc::default(),
             kept: Arc::default(),
         },
