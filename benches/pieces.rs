@@ -261,6 +261,7 @@ fn receipt(files: u64) -> Receipt {
         qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
         partition: partition(),
         created_at: "2026-02-04T01:00:00Z".to_owned(),
+        task: None,
         adopted: false,
         generation: 1,
         replaces: None,

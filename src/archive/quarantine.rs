@@ -147,6 +147,14 @@ impl SeriesEntries {
         all.filter(move |(_, entry)| is_meant(entry))
     }
 
+    /// The entries that this task of a cluster has made, as far as entries are known. A file
+    /// without a day in its name is kept under that of its rows or of its last change, which may be
+    /// any.
+    pub fn of_task<'a>(&'a self, task: &'a str) -> impl Iterator<Item = &'a Entry> {
+        let entries = self.days.values().flatten().flatten();
+        entries.filter(move |entry| entry.task.as_deref() == Some(task))
+    }
+
     /// Fails where an `error.json` of the series is not known: it may name any file.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ fn run(
         .ok()
         .filter(|version| !version.is_empty())
     {
-        crate::cluster::pretend_version(version);
+        crate::cluster::pretend_version(&version);
     }
     let signals = signals::listen(console)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

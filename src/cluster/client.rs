@@ -11,7 +11,7 @@ use std::{
 use ballista_core::{execution_plans::execute_physical_plan, extension::SessionConfigExt};
 use datafusion::{
     common::DataFusionError,
-    physical_plan::{ExecutionPlan, SendableRecordBatchStream},
+    physical_plan::{ExecutionPlan, SendableRecordBatchStream, stream::RecordBatchStreamAdapter},
     prelude::SessionConfig,
 };
 use datafusion_proto::protobuf::PhysicalPlanNode;
@@ -23,6 +23,7 @@ use super::{
     address::Cluster,
     codec::Codec,
     exec::TaskExec,
+    failure::told,
     http::get,
     members::{Member, Reach, check},
     task::{Report, Task},
@@ -75,7 +76,7 @@ impl Session {
         let config = self.config.clone().set_str("ballista.job.name", name);
         let url = format!("http://{}", self.cluster.place());
         let ballista = config.ballista_config();
-        execute_physical_plan::<PhysicalPlanNode>(
+        let rows = execute_physical_plan::<PhysicalPlanNode>(
             url,
             &ballista,
             plan,
@@ -84,6 +85,10 @@ impl Session {
             config,
         )
         .await
+        .map_err(told)?;
+        let schema = rows.schema();
+        let rows = rows.map_err(told);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 }
 

@@ -21,7 +21,7 @@ use datafusion::{
 };
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
-use super::{accepted::check_stage, exec::TaskExec, host::Host, task::Task, version::version};
+use super::{accepted::check_stage, exec::TaskExec, host::Host, task::Task, version::BuildId};
 use crate::engine::sql::functions;
 
 /// What the bytes of a task begin with; those of Ballista's nodes begin with a field of a message,
@@ -69,15 +69,15 @@ impl PhysicalExtensionCodec for Codec {
             return Ok(node);
         };
         let task = Task::from_json(json).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let own = version();
-        if task.qlc_version != own {
+        let own = BuildId::own();
+        if task.build != own {
             let who = self
                 .host
                 .as_ref()
                 .map_or("the scheduler", |host| host.name());
             return Err(DataFusionError::Execution(format!(
-                "{who} is qlc {own} and refuses the task of qlc {}",
-                task.qlc_version
+                "{who} is {own} and refuses the task of {}",
+                task.build
             )));
         }
         Ok(Arc::new(TaskExec::new(task, self.host.clone())))

@@ -4,14 +4,14 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::{Json, Router, extract::State, routing::get, routing::post};
 use ballista_core::{
-    JobId, config::TaskSchedulingPolicy, registry::BallistaFunctionRegistry,
+    JobId, config::TaskSchedulingPolicy, error::BallistaError, registry::BallistaFunctionRegistry,
     serde::protobuf::executor_grpc_server::ExecutorGrpcServer,
 };
 use ballista_executor::{
@@ -23,7 +23,7 @@ use ballista_executor::{
 use datafusion::{
     common::Result as DfResult, physical_plan::ExecutionPlan, prelude::SessionConfig,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{net::TcpListener, sync::Notify};
 use tonic::service::RoutesBuilder;
 
 use super::{
@@ -32,6 +32,7 @@ use super::{
     certificates::is_refusal,
     clients::Clients,
     codec::Codec,
+    failure::ReportingStage,
     host::Host,
     http,
     launched::{Launched, Pass},
@@ -144,6 +145,7 @@ pub async fn run(
             e,
         )
     })?);
+    let joined = Joined::default();
     let runtimes = registry::of_executor(host.accepted(), host.scratch());
     let scheduler = format!("{}:{}", asked.scheduler_host, asked.scheduler_port);
     let mut stop = std::pin::pin!(stop);
@@ -183,18 +185,20 @@ pub async fn run(
         }),
         override_create_grpc_client_endpoint: Some(asked.peers.endpoints()),
         override_execution_engine: Some(Arc::new(Engine::of(pass))),
-        override_arrow_flight_service: Some(flight()),
+        override_arrow_flight_service: Some(flight(&joined)),
         ..ExecutorProcessConfig::default()
     };
     started(host.name());
     let mut ballista = std::pin::pin!(start_executor_process(Arc::new(config)));
     let ended = tokio::select! {
         ended = &mut ballista => ended,
-        // Ballista sees the signal itself once it listens. Before, it waits for the scheduler, for
-        // ever if need be.
-        () = stop => match TcpStream::connect(inner).await {
-            Ok(_) => ballista.await,
-            Err(_) => Ok(()),
+        () = stop => match joined.get() {
+            Some(joined) => {
+                joined.notify_one();
+                ballista.await
+            }
+            // It waits for the scheduler, and listens to no signal.
+            None => Ok(()),
         },
     };
     ended.map_err(|e| Error::caused(Kind::Io, "the executor", e))
@@ -263,7 +267,7 @@ impl ExecutionEngine for Engine {
         if !self.pass.is_held(config) {
             return Err(refused("a task that came in by the port of loopback"));
         }
-        self.inner.create_query_stage_exec(
+        let stage = self.inner.create_query_stage_exec(
             job_id,
             stage_id,
             task_id,
@@ -271,7 +275,8 @@ impl ExecutionEngine for Engine {
             plan,
             work_dir,
             config,
-        )
+        )?;
+        Ok(Arc::new(ReportingStage(stage)))
     }
 }
 
@@ -305,12 +310,21 @@ fn serve(host: &Arc<Host>, results: &Path, tasks: Launched, listener: Listener) 
     }));
 }
 
-/// In place of Ballista's own service for results: nothing, as qlc serves them.
-fn flight() -> Arc<ArrowFlightServerProvider> {
+/// Set once the scheduler has taken the executor in; whoever is notified by it ends the executor.
+type Joined = Arc<OnceLock<Arc<Notify>>>;
+
+/// In place of Ballista's own service for results: nothing, as qlc serves them. Ballista begins it
+/// as its last step before it waits for its end, and ends well when a service of its fails: a
+/// signal would be lost that came just before Ballista listens for one.
+fn flight(joined: &Joined) -> Arc<ArrowFlightServerProvider> {
+    let joined = Arc::clone(joined);
     Arc::new(move |_, _, mut shutdown, _| {
+        let told = Arc::clone(joined.get_or_init(Arc::default));
         tokio::spawn(async move {
-            shutdown.recv().await;
-            Ok(())
+            tokio::select! {
+                () = told.notified() => Err(BallistaError::Cancelled),
+                () = shutdown.recv() => Ok(()),
+            }
         })
     })
 }

@@ -19,7 +19,7 @@ use super::{
     accepted::Accepted,
     members::Member,
     task::{Report, Task},
-    version::version,
+    version::BuildId,
     web,
 };
 use crate::{
@@ -191,19 +191,18 @@ impl Host {
             let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(probed.entry(task.archive.clone()).or_default())
         };
-        let (scratch, stop) = (self.scratch.path(), Stop::default());
         let outcome = one_of_many(
             &spool,
             &archive,
             &task.partition,
             &options,
-            scratch,
+            &task.id,
             probed,
-            &stop,
+            &Stop::default(),
         )
         .await?;
         match outcome {
-            Some(outcome) if task.again => Ok(Some(with_lost(&archive, outcome, task.now).await?)),
+            Some(outcome) if task.again => Ok(Some(with_lost(&archive, outcome, &task.id).await?)),
             outcome => Ok(outcome),
         }
     }
@@ -222,7 +221,7 @@ impl Host {
     pub(super) fn about(&self) -> Member {
         Member {
             name: self.name.clone(),
-            qlc_version: version(),
+            build: BuildId::own(),
             vcores: self.vcores,
             memory: self.memory,
             running: usize::try_from(self.counts.running.load(Ordering::Relaxed)).unwrap_or(0),

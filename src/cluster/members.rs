@@ -12,7 +12,7 @@ use super::{
     accepted::Accepted,
     address::Cluster,
     http::{get, post},
-    version::version,
+    version::BuildId,
 };
 use crate::{
     error::{Error, Result},
@@ -40,8 +40,9 @@ pub(super) struct Registered {
 pub struct Member {
     /// Its name: host and port.
     pub name: String,
-    /// The version of its qlc.
-    pub qlc_version: String,
+    /// Its qlc.
+    #[serde(flatten)]
+    pub build: BuildId,
     /// Tasks that it takes at a time.
     pub vcores: usize,
     /// Bytes that its tasks may have resident together.
@@ -183,13 +184,13 @@ pub async fn examined(
     memory_limit: u64,
 ) -> Result<(Vec<Member>, Vec<(String, String)>)> {
     let found = members(cluster).await?;
-    let own = version();
+    let own = BuildId::own();
     let asked = found.into_iter().map(|member| async {
         let mut wrong = Vec::new();
-        if member.qlc_version != own {
+        if member.build != own {
             wrong.push(format!(
-                "is qlc {}, this is qlc {own}; one version makes one archive",
-                member.qlc_version
+                "is {}, this is {own}; one version makes one archive",
+                member.build
             ));
             return Some((member, wrong));
         }

@@ -13,7 +13,7 @@
 //! Ballista's. A task that is done twice, because its first executor was thought dead, publishes
 //! once: conditional writes decide, or the lock of the partition's folder.
 //!
-//! No credentials are sent. A run does not begin when an executor is of another version, lacks
+//! No credentials are sent. A run does not begin when an executor is of another build, lacks
 //! memory or cannot reach the stores.
 
 mod accepted;
@@ -24,6 +24,7 @@ mod clients;
 mod codec;
 mod exec;
 mod executor;
+mod failure;
 mod host;
 mod http;
 mod launched;
@@ -48,5 +49,5 @@ pub use self::{
     scheduler::{Scheduler, run as run_scheduler},
     statement::remote,
     task::Task,
-    version::pretend_version,
+    version::{BuildId, pretend_version},
 };

@@ -62,6 +62,9 @@ struct Tls {
     sockets: Scratch,
 }
 
+/// Bytes of the name of a folder for temporary files in which sockets have a name of their own.
+const LONGEST: usize = 36;
+
 /// A folder that only this user can look into, whatever the umask: what connects to a socket in it
 /// speaks with this process's certificate. Those of processes that were killed are removed.
 ///
@@ -70,11 +73,14 @@ struct Tls {
 fn folder_of_sockets(usual: &Path) -> Result<Scratch> {
     let in_url = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
     let name = usual.as_os_str().as_encoded_bytes();
-    let fits = usual.is_absolute() && name.len() <= 36 && name.iter().all(|byte| in_url(*byte));
+    let fits =
+        usual.is_absolute() && name.len() <= LONGEST && name.iter().all(|byte| in_url(*byte));
     let folder = if fits { usual } else { Path::new("/tmp") };
     let parent = folder.join(scratch::private_name());
     let _ = scratch::sweep(&parent);
-    Scratch::new(&parent).map_err(|e| Error::caused(e.kind(), "the sockets of a cluster", e))
+    let setting = format!("TMPDIR, of at most {LONGEST} letters, digits and /-_.~");
+    Scratch::chosen_by(&setting, &parent)
+        .map_err(|e| Error::caused(e.kind(), "the sockets of a cluster", e))
 }
 
 impl fmt::Debug for Tls {

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::version::BuildId;
 use crate::{
     compact::{Mode, Options, Outcome, Status},
     error::{Error, Kind, Result},
@@ -16,8 +17,11 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Task {
-    /// The version of the qlc that asks.
-    pub qlc_version: String,
+    /// The qlc that asks.
+    #[serde(flatten)]
+    pub build: BuildId,
+    /// What tells it from all others: the same each time that the run gives it out.
+    pub id: String,
     /// The spool, or those of several collectors: absolute paths or URLs.
     pub spool: Spools,
     /// The archive: an absolute path or a URL.
@@ -81,7 +85,8 @@ impl Task {
         options: &Options,
     ) -> Result<Self> {
         Ok(Self {
-            qlc_version: super::version::version(),
+            build: BuildId::own(),
+            id: uuid::Uuid::new_v4().to_string(),
             spool: spool.spools()?,
             archive: archive.address(),
             partition,
@@ -122,7 +127,8 @@ mod tests {
     #[test]
     fn a_task_survives_its_way() {
         let task = Task {
-            qlc_version: "0.1.0".to_owned(),
+            build: BuildId::own(),
+            id: "1".to_owned(),
             spool: Spools::parse(["a=/spool", "b=s3://spool/b"]).unwrap(),
             archive: "s3://archive/prefix".to_owned(),
             partition: Series {

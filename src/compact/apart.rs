@@ -3,27 +3,25 @@
 //!
 //! The spool is listed here, where it is read; the leader's listing is not used.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
 
 use super::{
-    InputSummary, Meant, Options, Outcome, RunSummary, Silent, Status, Stop,
-    context::{RunContext, time_of},
-    footers::Footers,
-    joined, meant, one,
-    report::Mode,
-    survey,
+    InputSummary, Meant, Options, Outcome, RunSummary, Silent, Status, Stop, context::RunContext,
+    footers::Footers, joined, meant, one, report::Mode, survey,
 };
 use crate::{
     archive::{
         partition::PartitionHandle,
-        quarantine,
+        quarantine::SeriesEntries,
         state::{Depth, State, inspect},
     },
     error::{Kind, Result},
-    model::partition::{Partition, Selection},
+    model::{
+        partition::{Partition, Selection},
+        quarantine::Entry,
+    },
     storage::store::Store,
 };
 
@@ -75,8 +73,9 @@ pub async fn agenda(spool: &Store, archive: &Store, options: &Options) -> Result
 
 /// Does with `partition` what is to be done, as [`super::run`] does with each of its partitions;
 /// `None` when it turns out that nobody meant it. The memory limit of `options` is this partition's
-/// alone, their selection is not looked at. `scratch` is where runs are spilled and uploads staged;
-/// `probed` remembers what was found out about the archive.
+/// alone, their selection is not looked at; runs are spilled and uploads staged in their folder
+/// itself. Receipt and entries of QUARANTINE bear `task`. `probed` remembers what was found out
+/// about the archive.
 ///
 /// # Errors
 /// When the spool cannot be listed; what fails in the partition is in the outcome.
@@ -85,7 +84,7 @@ pub async fn one_of_many(
     archive: &Store,
     partition: &Partition,
     options: &Options,
-    scratch: &Path,
+    task: &str,
     probed: Arc<OnceCell<()>>,
     stop: &Stop,
 ) -> Result<Option<Outcome>> {
@@ -99,32 +98,29 @@ pub async fn one_of_many(
             ..outcome
         }));
     }
-    let run = RunContext {
-        probed,
-        ..RunContext::new(spool, archive, options, scratch, 1, Arc::new(Silent), stop)?
-    };
-    Ok(one(
-        &run,
-        partition,
-        &files,
-        matches!(options.mode, Mode::Single { .. }),
-    )
-    .await)
+    let (scratch, watch) = (&options.spill_dir, Arc::new(Silent));
+    let mut run = RunContext::new(spool, archive, options, scratch, 1, watch, stop)?;
+    run.probed = probed;
+    run.places.task = Some(task.to_owned());
+    let explicit = matches!(options.mode, Mode::Single { .. });
+    Ok(one(&run, partition, &files, explicit).await)
 }
 
-/// `outcome` of a partition on which this run has worked before, where what came of that is not
-/// known: what was published or kept in QUARANTINE then counts as done now. Both bear `now`, the
-/// instant of the run, in seconds.
+/// `outcome` of a partition on which `task` has worked before, where what came of that is not
+/// known: what it published or kept in QUARANTINE then counts as done now. Receipts and entries
+/// name the task that made them; an instant would not tell two runs apart that began together.
+///
+/// What is kept may lie under any day of the series. An `error.json` that cannot be read is passed
+/// over: where it matters to the partition, `outcome` is a failure for it already.
 ///
 /// # Errors
 /// When the archive does not answer.
-pub async fn with_lost(archive: &Store, outcome: Outcome, now: DateTime<Utc>) -> Result<Outcome> {
-    let of_this_run = |time: &str| time == time_of(now);
+pub async fn with_lost(archive: &Store, outcome: Outcome, task: &str) -> Result<Outcome> {
     let handle = PartitionHandle::new(archive, &outcome.partition);
     let mut known = outcome;
     if known.status == Status::UpToDate
         && let State::Published(published) = inspect(&handle, Depth::Documents).await?.state
-        && of_this_run(&published.receipt().created_at)
+        && published.receipt().task.as_deref() == Some(task)
     {
         let receipt = published.receipt();
         let own = receipt.sources.iter().filter(|source| !source.by_base);
@@ -136,8 +132,8 @@ pub async fn with_lost(archive: &Store, outcome: Outcome, now: DateTime<Utc>) ->
             ..Outcome::published(&known.partition, receipt, why, bytes_in)
         };
     }
-    let mut kept = quarantine::entries(&handle).await?;
-    kept.retain(|entry| of_this_run(&entry.time));
+    let series = SeriesEntries::list(archive, &known.partition.series).await?;
+    let kept: Vec<Entry> = series.of_task(task).cloned().collect();
     if kept.len() as u64 > known.quarantined {
         known = known.having_quarantined(&kept);
     }

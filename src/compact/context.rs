@@ -77,7 +77,7 @@ pub enum Origin {
 }
 
 /// The instant of a run as receipts and entries of QUARANTINE bear it.
-pub fn time_of(now: DateTime<Utc>) -> String {
+fn time_of(now: DateTime<Utc>) -> String {
     now.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -103,6 +103,7 @@ impl RunContext {
                 archive: archive.clone(),
                 staging: scratch.to_owned(),
                 time: time_of(options.now),
+                task: None,
                 turn: Arc::default(),
                 kept: Arc::default(),
             },

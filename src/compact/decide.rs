@@ -668,6 +668,7 @@ mod tests {
             qlc_version: "0".to_owned(),
             partition: partition(),
             created_at: String::new(),
+            task: None,
             adopted: false,
             generation: 1,
             replaces: None,

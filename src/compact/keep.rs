@@ -44,6 +44,8 @@ pub struct Places {
     pub staging: std::path::PathBuf,
     /// Now, RFC 3339 in UTC, to the second.
     pub time: String,
+    /// The task that the work is, on a cluster.
+    pub task: Option<String>,
     /// Held while something is put into QUARANTINE: partitions side by side may keep files of one
     /// day.
     pub turn: Arc<tokio::sync::Mutex<()>>,
@@ -431,6 +433,7 @@ fn entry(
         rows,
         modified_us: file.object.modified_us,
         salvaged: None,
+        task: places.task.clone(),
         retry: false,
         discarded: false,
         later: serde_json::Map::new(),

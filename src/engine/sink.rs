@@ -69,6 +69,8 @@ const BYTES_AHEAD: u32 = 8 << 20;
 pub struct Draft {
     /// When the run made it, RFC 3339 in UTC.
     pub created_at: String,
+    /// The task of a cluster that makes it, where one does.
+    pub task: Option<String>,
     /// The plan, one line per step.
     pub plan: Vec<String>,
     /// Archived data that is read with the new files.
@@ -499,6 +501,7 @@ impl ArchiveSink {
             qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
             partition: partition.clone(),
             created_at: since.unwrap_or_else(|| self.draft.created_at.clone()),
+            task: self.draft.task.clone(),
             adopted: false,
             generation: self.draft.generation,
             replaces: self

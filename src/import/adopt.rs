@@ -41,6 +41,7 @@ pub(super) fn receipt(
         qlc_version: env!("CARGO_PKG_VERSION").to_owned(),
         partition: partition.clone(),
         created_at: time.to_owned(),
+        task: None,
         adopted: true,
         generation,
         replaces: None,

@@ -177,6 +177,9 @@ pub struct Entry {
     /// What was lost, where the good row groups of the file were taken in.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub salvaged: Option<Salvaged>,
+    /// The task of a cluster that kept it, where one did: one partition of one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// Whether the next compaction shall try the bytes again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retry: bool,
@@ -341,6 +344,7 @@ mod tests {
             rows: None,
             modified_us: 1,
             salvaged: None,
+            task: None,
             retry: false,
             discarded: false,
             later: serde_json::Map::new(),

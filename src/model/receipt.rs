@@ -426,6 +426,9 @@ pub struct Receipt {
     pub partition: Partition,
     /// When the receipt was made, RFC 3339 in UTC.
     pub created_at: String,
+    /// The task of a cluster that wrote the receipt, where one did: one partition of one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// Whether the data was made by another program and stands as it was found. Its footer says
     /// nothing of the receipt then, and its only source is the data itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -30,8 +30,12 @@ pub fn private_name() -> String {
     format!("qlc-{}", rustix::process::geteuid().as_raw())
 }
 
-/// Fails where the folder bears the name of this user's own folder, but is not.
-fn check_owner(folder: &Path) -> Result<()> {
+/// What chooses the folder for scratch folders.
+const OF_SPILLED: &str = "--spill-dir";
+
+/// Fails where the folder bears the name of this user's own folder, but is not; `chosen_by` chooses
+/// another.
+fn check_owner(folder: &Path, chosen_by: &str) -> Result<()> {
     if folder
         .file_name()
         .is_none_or(|name| *name != *private_name())
@@ -41,7 +45,7 @@ fn check_owner(folder: &Path) -> Result<()> {
     let refused = |what: &str| {
         let place = folder.display();
         Err(Error::usage(format!(
-            "{place}: {what}; remove it, or choose another folder with --spill-dir"
+            "{place}: {what}; remove it, or choose another folder with {chosen_by}"
         )))
     };
     match fs::symlink_metadata(folder) {
@@ -59,19 +63,19 @@ fn check_owner(folder: &Path) -> Result<()> {
     }
 }
 
-fn unmade(folder: &Path, e: std::io::Error) -> Error {
+fn unmade(folder: &Path, chosen_by: &str, e: std::io::Error) -> Error {
     let place = folder.display();
     Error::io(
         format!(
-            "{place}: no temporary files can be made there; choose another folder with --spill-dir"
+            "{place}: no temporary files can be made there; choose another folder with {chosen_by}"
         ),
         e,
     )
 }
 
 /// Makes the folder that scratch folders are made in, where it is absent.
-fn make(folder: &Path) -> Result<()> {
-    let wrong = |e| unmade(folder, e);
+fn make(folder: &Path, chosen_by: &str) -> Result<()> {
+    let wrong = |e| unmade(folder, chosen_by, e);
     if folder
         .file_name()
         .is_none_or(|name| *name != *private_name())
@@ -83,7 +87,7 @@ fn make(folder: &Path) -> Result<()> {
     }
     match DirBuilder::new().mode(PRIVATE).create(folder) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(wrong(e)),
-        _ => check_owner(folder),
+        _ => check_owner(folder, chosen_by),
     }
 }
 
@@ -110,8 +114,8 @@ pub fn unnamed() -> Result<File> {
         return tempfile::tempfile()
             .map_err(|e| Error::io("no temporary file can be made in the usual folder", e));
     };
-    make(&folder)?;
-    tempfile::tempfile_in(&folder).map_err(|e| unmade(&folder, e))
+    make(&folder, OF_SPILLED)?;
+    tempfile::tempfile_in(&folder).map_err(|e| unmade(&folder, OF_SPILLED, e))
 }
 
 /// A folder that is removed with everything in it when this value is dropped.
@@ -127,8 +131,16 @@ impl Scratch {
     /// # Errors
     /// When the folder cannot be made or locked.
     pub fn new(parent: &Path) -> Result<Self> {
-        let wrong = |e| unmade(parent, e);
-        make(parent)?;
+        Self::chosen_by(OF_SPILLED, parent)
+    }
+
+    /// The same, where another setting than `--spill-dir` chooses the folder.
+    ///
+    /// # Errors
+    /// As [`Scratch::new`].
+    pub fn chosen_by(setting: &str, parent: &Path) -> Result<Self> {
+        let wrong = |e| unmade(parent, setting, e);
+        make(parent, setting)?;
         loop {
             let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
             DirBuilder::new()
@@ -168,7 +180,7 @@ pub fn sweep(parent: &Path) -> usize {
 /// The scratch folders in `parent` whose process is dead, in order.
 #[must_use]
 pub fn abandoned(parent: &Path) -> Vec<PathBuf> {
-    if check_owner(parent).is_err() {
+    if check_owner(parent, OF_SPILLED).is_err() {
         return Vec::new();
     }
     let Ok(entries) = fs::read_dir(parent) else {

@@ -2,11 +2,16 @@
 
 use std::{
     net::TcpListener,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use qlc::{
-    compact::{Outcome, Status, apart::with_lost},
+    compact::{
+        Mode, Options, Outcome, Status, Stop,
+        apart::{one_of_many, with_lost},
+    },
+    model::partition::{Selection, Series},
     storage::store::Store,
 };
 
@@ -151,6 +156,20 @@ fn another_version_is_refused_by_name() {
             .contains(&format!("executor {name}: is qlc 9.9.9")),
         "{ran}"
     );
+    // So is another build of this version, whose bytes would be others.
+    let of_this = format!("{}+99", env!("CARGO_PKG_VERSION"));
+    let other = Kind {
+        env: vec![("QLC_PRETEND_VERSION".to_owned(), of_this.clone())],
+        ..Kind::default()
+    };
+    let name = cluster.join(&place, other);
+    let ran = place.compact(&["--cluster", &cluster.url()]).ended(2);
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        ran.stderr
+            .contains(&format!("executor {name}: is qlc {version} (encoding 99)")),
+        "{ran}"
+    );
     assert!(objects(&place).is_empty(), "something was written");
     // A client of another version is refused as well.
     let pretend = [("QLC_PRETEND_VERSION", "9.9.9")];
@@ -291,23 +310,61 @@ fn what_an_executor_published_before_it_was_lost_is_counted() {
 }
 
 #[tokio::test]
-async fn a_lost_outcome_is_read_from_what_the_run_has_left() {
+async fn a_lost_outcome_is_read_from_what_the_task_has_left() {
     let place = Place::new();
     fleet(&place, 1, 3, 200);
     let bad = Events::sealed(quotes(DAY, HOUR, 0, 5))
         .series("binance", "bbo", "s00usdt")
         .bytes();
-    let key = "exchange=binance/stream=bbo/symbol=s00usdt/2026-02-03_09-00-00.parquet";
-    let _ = place.put(key, &damage::truncated(&bad, bad.len() / 2));
-    let [real] = &place.compact(&["--format", "json"]).ended(3).json()[..] else {
-        panic!("one partition")
+    let put = |name: &str, bytes: &[u8]| {
+        let key = format!("exchange=binance/stream=bbo/symbol=s00usdt/{name}.parquet");
+        let _ = place.put(&key, bytes);
     };
-    let archive = Store::open(place.archive().to_str().unwrap()).unwrap();
-    let partition = serde_json::from_value(real.clone()).unwrap();
+    put(
+        "2026-02-03_09-00-00",
+        &damage::truncated(&bad, bad.len() / 2),
+    );
+    // These have rows of the day, and are kept under the day after and that of their last change.
+    for name in ["2026-02-04_00-10-00", "of-no-day"] {
+        let mut bad = bad.clone();
+        damage::scramble_data_page(&mut bad, "bid_price", 0);
+        put(name, &bad);
+    }
+    let open = |folder: std::path::PathBuf| Store::open(folder.to_str().unwrap()).unwrap();
+    let (spool, archive) = (open(place.spool()), open(place.archive()));
+    let series = "exchange=binance/stream=bbo/symbol=s00usdt";
+    let partition = Series {
+        exchange: "binance".parse().unwrap(),
+        stream: "bbo".parse().unwrap(),
+        symbol: "s00usdt".parse().unwrap(),
+    }
+    .on("20260203".parse().unwrap());
+    let scratch = tempfile::tempdir().unwrap();
+    let options = Options {
+        mode: Mode::Single {
+            date: partition.date,
+        },
+        selection: Selection::all(),
+        workers: 1,
+        memory_limit: 1 << 30,
+        spill_dir: scratch.path().to_owned(),
+        now: NOW.parse().unwrap(),
+        force: false,
+        accept_loss: false,
+        salvage: false,
+        zstd_level: None,
+    };
+    let (probed, stop) = (Arc::default(), Stop::default());
+    let real = one_of_many(
+        &spool, &archive, &partition, &options, "this", probed, &stop,
+    );
+    let real = real.await.unwrap().unwrap();
+    assert_eq!((real.status, real.quarantined), (Status::Done, 3));
+    let days = std::fs::read_dir(place.archive().join("QUARANTINE").join(series));
+    assert_eq!(days.unwrap().count(), 3, "they are kept under three days");
     let idle = Outcome::without(&partition, Status::UpToDate, "up to date");
-    let now = NOW.parse().unwrap();
-    let found = with_lost(&archive, idle.clone(), now).await.unwrap();
-    let found = serde_json::to_value(&found).unwrap();
+    let found = with_lost(&archive, idle.clone(), "this").await.unwrap();
+    let [found, real] = [&found, &real].map(|outcome| serde_json::to_value(outcome).unwrap());
     let told = [
         "status",
         "rows",
@@ -320,12 +377,63 @@ async fn a_lost_outcome_is_read_from_what_the_run_has_left() {
     for field in told {
         assert_eq!(found[field], real[field], "{field}: {found}, {real}");
     }
-    // What another run has left is not of this one.
-    let later = "2026-02-05T06:00:01Z".parse().unwrap();
+    // What another task has left is not of this one, though it began in the same second.
     assert_eq!(
-        with_lost(&archive, idle.clone(), later).await.unwrap(),
+        with_lost(&archive, idle.clone(), "another").await.unwrap(),
         idle
     );
+}
+
+/// A scheduler that tells of no executors and then is silent; what it was asked first of each
+/// connection.
+fn silent_scheduler() -> (u16, std::sync::mpsc::Receiver<String>) {
+    use std::io::{Read, Write};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, asked) = std::sync::mpsc::channel();
+    drop(std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut first = [0; 3];
+            stream.read_exact(&mut first).unwrap();
+            let first = String::from_utf8_lossy(&first).into_owned();
+            if first == "GET" {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2";
+                write!(stream, "{head}\r\n\r\n[]").unwrap();
+            }
+            open.push(stream);
+            if tell.send(first).is_err() {
+                return;
+            }
+        }
+    }));
+    (port, asked)
+}
+
+#[test]
+fn an_executor_that_is_being_registered_can_be_told_to_stop() {
+    let (port, asked) = silent_scheduler();
+    let inner = free();
+    let more = ["--bind-grpc-port", &inner.to_string()];
+    let mut command = qlc();
+    let _ = command
+        .args(["cluster", "executor", "--scheduler-port", &port.to_string()])
+        .args(["--bind-port", &free().to_string()])
+        .args(more);
+    let (mut process, lines) = Process::begin(command);
+    drain(lines);
+    while asked.recv_timeout(Duration::from_mins(1)).unwrap() != "PRI" {}
+    let began = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", inner)).is_err() {
+        assert!(
+            began.elapsed() < Duration::from_mins(1),
+            "Ballista does not listen"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    process.signal("-TERM");
+    assert_eq!(process.ended(), Some(0));
 }
 
 #[test]

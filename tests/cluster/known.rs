@@ -2,6 +2,8 @@
 //! made out to qlc-cluster for a hundred years, by authorities whose keys are gone; of those of
 //! `odd-ca.pem` one has expired and one is made out to another name.
 
+use qlc::storage::scratch;
+
 use crate::{
     processes::{Cluster, Kind, Process, certificates, executor, get, says},
     same::{fleet, objects, reference},
@@ -276,4 +278,21 @@ fn outside_of_loopback_nothing_starts_without_a_certificate() {
     ]);
     assert_eq!(swapped.code, Some(2), "{swapped}");
     assert!(swapped.stderr.contains("private key"), "{swapped}");
+}
+
+#[test]
+fn a_folder_that_holds_no_sockets_is_named_with_what_chooses_it() {
+    let usual = tempfile::tempdir_in("/tmp").unwrap();
+    // The folder of this user is a file.
+    std::fs::write(usual.path().join(scratch::private_name()), "").unwrap();
+    let mut command = crate::processes::qlc();
+    let _ = command
+        .args(["cluster", "scheduler", "--bind-port", "0"])
+        .envs(certificates(Some("cluster")))
+        .env("TMPDIR", usual.path());
+    let (mut process, mut lines) = Process::begin(command);
+    let said = says(&mut lines, "\0");
+    assert!(said.contains("choose another folder with TMPDIR"), "{said}");
+    assert!(!said.contains("--spill-dir"), "{said}");
+    assert_eq!(process.ended(), Some(2), "{said}");
 }

@@ -180,6 +180,38 @@ fn statements_have_the_rows_of_a_local_run() {
     }
 }
 
+#[test]
+fn a_statement_that_fails_says_why_as_a_local_one_does() {
+    let place = Place::new();
+    fleet(&place, 2, 2, 100);
+    let _ = place.compact(&[]).ended(0);
+    let cluster = Cluster::new(&place, 1);
+    let check = |sql: &str, why: &str| {
+        let query = ["query", sql];
+        let local = place.qlc(&query).ended(1);
+        let there = place.qlc(&[&query[..], &["--cluster", &cluster.url()]].concat());
+        let there = there.ended(1);
+        assert!(local.stderr.contains(why), "{local}");
+        assert_eq!(there.stderr, local.stderr, "{sql}");
+    };
+    check("SELECT 1 / (seq - seq) FROM bbo", "Divide by zero");
+    check(
+        "SELECT symbol, max(CAST(exchange AS BIGINT)) FROM bbo GROUP BY symbol",
+        "Cannot cast string",
+    );
+    let data = place
+        .archive()
+        .join("exchange=binance/stream=bbo/symbol=s00usdt/date=20260203");
+    let mut bytes = std::fs::read(data.join("data.parquet")).unwrap();
+    let pages = 4..bytes.len() / 2;
+    bytes[pages].fill(0xff);
+    std::fs::write(data.join("data.parquet"), bytes).unwrap();
+    check(
+        "SELECT sum(bid_price), sum(bid_qty), sum(ts_recv) FROM bbo WHERE symbol = 's00usdt'",
+        "Parquet",
+    );
+}
+
 fn sorted(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();

@@ -466,6 +466,7 @@ impl<'a> Attempts<'a> {
         }
         let draft = Draft {
             created_at: self.run.places.time.clone(),
+            task: self.run.places.task.clone(),
             plan,
             base: self.base.as_ref().map(|b| Base {
                 sha256: b.receipt.outcome.sha256.clone(),

@@ -456,24 +456,30 @@ fn begins_anew(error: &DataFusionError) -> bool {
     disorder || matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
 }
 
-/// DataFusion does not say which file an error is about, so the message names who does.
-fn failed(error: DataFusionError, tables: &Tables) -> Error {
-    let damaged = matches!(error.find_root(), DataFusionError::ParquetError(_));
+/// What is said of the error of a statement's plan. DataFusion does not say which file an error is
+/// about, so the message names who does.
+#[must_use]
+pub fn failure(error: DataFusionError) -> Error {
     if OutOfOrder::caused(&error) {
         return Error::new(
             Kind::BadInput,
             format!("{QUERY}: {OutOfOrder}; `qlc verify` names the file"),
         );
     }
-    let is_a_cast = matches!(error.find_root(), DataFusionError::ArrowError(what, _) if matches!(**what, ArrowError::CastError(_)));
-    let told = from_datafusion(
+    let damaged = matches!(error.find_root(), DataFusionError::ParquetError(_));
+    from_datafusion(
         error,
         if damaged {
             "the query (`qlc verify` names the damaged file)"
         } else {
             QUERY
         },
-    );
+    )
+}
+
+fn failed(error: DataFusionError, tables: &Tables) -> Error {
+    let is_a_cast = matches!(error.find_root(), DataFusionError::ArrowError(what, _) if matches!(**what, ArrowError::CastError(_)));
+    let told = failure(error);
     let checked = tables.checked();
     if !is_a_cast || checked.is_empty() {
         return told;

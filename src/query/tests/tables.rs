@@ -334,6 +334,7 @@ async fn meta_and_quarantine_have_a_row_per_document_entry() {
         rows,
         modified_us: 1,
         salvaged: None,
+        task: None,
         retry: false,
         discarded: false,
         later: serde_json::Map::new(),

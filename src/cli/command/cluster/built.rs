@@ -189,9 +189,9 @@ async fn examined(on: NamedCluster<'_>, settings: &Settings) -> Result<Vec<Check
         let troubles: Vec<&str> =
             wrong.iter().filter(|(name, _)| *name == member.name).map(|(_, what)| what.as_str()).collect();
         let about = format!(
-            "{}: qlc {}, {} for {} tasks",
+            "{}: {}, {} for {} tasks",
             member.name,
-            member.qlc_version,
+            member.build,
             size::show(member.memory),
             member.vcores
         );
