@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use arrow::array::{ArrayRef, StringArray};
@@ -15,6 +18,7 @@ use super::support::{
     archive::{dir, listing, published, sha256},
     damage,
     events::{Claim, DAY, Events, HOUR, Quote, SECOND, quotes},
+    inside,
     run::{Place, Ran, SERIES},
 };
 
@@ -800,4 +804,80 @@ fn records_of_the_collector_go_when_their_days_are_old_and_the_spool_holds_nothi
         "{names:?}"
     );
     place.verify();
+}
+
+/// A compacted place with so many files that some are read only after the first was judged.
+fn of_many_files() -> Place {
+    let place = Place::new();
+    for second in 0..60 {
+        let start = DAY + second * SECOND;
+        let rows = Events::sealed(quotes(start, SECOND, second, 1)).bytes();
+        let _ = place.put_quotes(&format!("2026-02-03_00-00-{second:02}.parquet"), &rows);
+    }
+    let _ = place.compact(&[]).ended(0);
+    place
+}
+
+/// Prunes in this process; `meanwhile` is called before the file of this place, counted from 0 over
+/// judging and removing, is looked at.
+fn prune_inside(
+    place: &Place,
+    nth: usize,
+    meanwhile: impl FnOnce() + Send,
+) -> qlc::error::Result<qlc::prune::Report> {
+    let options = qlc::prune::Options {
+        selection: qlc::model::partition::Selection::all(),
+        keep_days: 0,
+        keep_records: None,
+        now: LATER.parse().unwrap(),
+        spill_dir: place.spill(),
+        dry_run: false,
+    };
+    let asked = AtomicUsize::new(0);
+    let meanwhile = Mutex::new(Some(meanwhile));
+    let stop = || {
+        if asked.fetch_add(1, Ordering::SeqCst) == nth {
+            let meanwhile = meanwhile.lock().unwrap().take();
+            meanwhile.unwrap()();
+        }
+        false
+    };
+    let (spool, archive) = (
+        inside::store(&place.spool()),
+        inside::store(&place.archive()),
+    );
+    inside::runtime().block_on(qlc::prune::run(&spool, &archive, &options, &stop))
+}
+
+#[test]
+fn of_a_spool_that_goes_away_nothing_is_told_as_gone() {
+    // While files are read, and while they are removed.
+    for nth in [0, 70] {
+        let place = of_many_files();
+        let (spool, away) = (place.spool(), place.root().join("away"));
+        let ended = prune_inside(&place, nth, || fs::rename(&spool, &away).unwrap());
+        let error = match ended {
+            Ok(report) => {
+                let gone = qlc::prune::Outcome::Gone;
+                assert!(
+                    report.files.iter().all(|file| file.outcome != gone),
+                    "{nth}"
+                );
+                let failed =
+                    |file: &&qlc::prune::Judged| file.outcome == qlc::prune::Outcome::Failed;
+                let failed = report.files.iter().find(failed).unwrap();
+                failed.reason.clone()
+            }
+            Err(error) => error.chain(),
+        };
+        assert!(
+            error.contains("this folder has gone since the run began"),
+            "{nth}: {error}"
+        );
+        // Another folder in its place is told apart only by its file system; this is the same one.
+        fs::rename(&away, &spool).unwrap();
+        let _ = prune(&place, &["--keep-days", "0"]).ended(0);
+        assert_eq!(self::spool(&place), Vec::<String>::new());
+        place.verify();
+    }
 }
