@@ -35,6 +35,8 @@ pub struct Written<T> {
     key: String,
     /// The tag of the version that was made, on a bucket.
     tag: Option<String>,
+    /// The file, still locked, in a folder.
+    lock: Option<File>,
     /// What the verification found.
     verified: T,
 }
@@ -58,12 +60,20 @@ impl<T> Written<T> {
         &self.verified
     }
 
+    /// The lock under which the object was made, where that was in a folder: as long as the value
+    /// lives, [`take`] finds that a process holds the object.
+    #[must_use]
+    pub fn into_lock(self) -> Option<FileLock> {
+        self.lock.map(|file| FileLock { _file: file })
+    }
+
     /// The same object with less, or more, said of what was found.
     #[must_use]
     pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Written<U> {
         Written {
             key: self.key,
             tag: self.tag,
+            lock: self.lock,
             verified: of(self.verified),
         }
     }
@@ -152,9 +162,12 @@ pub async fn write_unless<T: Send, S: Send>(
     };
     crash::point("temporary file verified");
     (steps.before_visible)(&verified).await?;
-    let tag = match (target, root.bucket()) {
-        (Some(target), _) => temporary.rename(&target, expect).map(|()| None)?,
-        (None, Some(bucket)) => upload(root, bucket, root_key, &temporary.path, expect).await?,
+    let (tag, lock) = match (target, root.bucket()) {
+        (Some(target), _) => (None, temporary.rename(&target, expect)?),
+        (None, Some(bucket)) => {
+            let tag = upload(root, bucket, root_key, &temporary.path, expect).await?;
+            (tag, None)
+        }
         (None, None) => {
             return Err(Error::new(
                 Kind::Internal,
@@ -166,6 +179,7 @@ pub async fn write_unless<T: Send, S: Send>(
     Ok(ControlFlow::Continue(Written {
         key: key.to_owned(),
         tag,
+        lock,
         verified,
     }))
 }
@@ -322,6 +336,20 @@ pub fn sweep(store: &Store, dir_key: &str) -> usize {
         .count()
 }
 
+/// A lock on an object of a local store, which the kernel drops when its process dies.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+/// The lock on the object at `key`, where no living process holds it; `None` where one does, or the
+/// object has gone. A bucket cannot tell.
+#[must_use]
+pub fn take(store: &Store, key: &str) -> Option<FileLock> {
+    let file = held::take(&store.local_path(key)?)?;
+    Some(FileLock { _file: file })
+}
+
 /// A lock on a folder of a local store, so that two processes do not publish one partition at a
 /// time.
 #[derive(Debug)]
@@ -413,7 +441,7 @@ pub fn try_folder(folder: &Path) -> Result<()> {
 struct Temporary {
     path: PathBuf,
     /// Held while the process lives: see [`sweep`].
-    _lock: File,
+    lock: Option<File>,
     kept: bool,
 }
 
@@ -436,14 +464,15 @@ impl Temporary {
             {
                 return Ok(Self {
                     path,
-                    _lock: lock,
+                    lock: Some(lock),
                     kept: false,
                 });
             }
         }
     }
 
-    fn rename(mut self, target: &Path, expect: &Expect) -> Result<()> {
+    /// Makes it visible; returns the lock, which is that of the object now.
+    fn rename(mut self, target: &Path, expect: &Expect) -> Result<Option<File>> {
         let wrong = |e: std::io::Error| {
             Error::io(
                 format!(
@@ -480,7 +509,8 @@ impl Temporary {
         }
         self.kept = true;
         crash::point("renamed");
-        target.parent().map_or(Ok(()), sync_dir)
+        target.parent().map_or(Ok(()), sync_dir)?;
+        Ok(self.lock.take())
     }
 }
 

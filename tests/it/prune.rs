@@ -881,3 +881,24 @@ fn of_a_spool_that_goes_away_nothing_is_told_as_gone() {
         place.verify();
     }
 }
+
+#[test]
+fn the_journal_of_a_run_that_lives_is_its_own() {
+    let place = of_many_files();
+    let intents = || journals(&place).1;
+    let report = prune_inside(&place, 70, || {
+        assert_eq!(intents(), 1, "it has announced, and begun to remove");
+        let ran = prune(&place, &["--keep-days", "0"]).ended(0);
+        assert!(!ran.stdout.contains("completed the journal"), "{ran}");
+        assert_eq!(intents(), 1, "the intent stays\n{ran}");
+    });
+    let report = report.unwrap();
+    assert_eq!((report.error.is_none(), intents()), (true, 0));
+    let (lines, _) = journals(&place);
+    let removed = lines
+        .iter()
+        .filter(|line| line["ended"] == "removed")
+        .count();
+    assert_eq!(removed, 60, "each file was removed by one of them");
+    place.verify();
+}
