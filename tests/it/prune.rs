@@ -902,3 +902,21 @@ fn the_journal_of_a_run_that_lives_is_its_own() {
     assert_eq!(removed, 60, "each file was removed by one of them");
     place.verify();
 }
+
+#[test]
+fn a_run_that_removes_does_not_speak_as_a_dry_run() {
+    let place = Place::new();
+    put(&place, FIRST, DAY, 0);
+    let _ = place.compact(&[]).ended(0);
+    // The intent has no place.
+    fs::write(place.archive().join("_pruned"), b"").unwrap();
+    let ran = week(&place)
+        .ended(1)
+        .says("kept 1 file")
+        .says("because the run ended before their turn came");
+    assert!(!ran.stdout.contains("would remove"), "{ran}");
+    assert_eq!(spool(&place), [FIRST]);
+    let ran = prune(&place, &["--keep-days", "6", "--format", "json"]).ended(1);
+    assert_eq!(outcomes(&ran)[FIRST], "not-reached");
+    place.verify();
+}
