@@ -328,6 +328,29 @@ fn what_is_discarded_does_not_come_back() {
 }
 
 #[test]
+fn a_day_of_which_all_was_discarded_is_not_told_as_one_of_which_nothing_came() {
+    let place = Place::new();
+    let whole = Events::sealed(other()).bytes();
+    let source = place.put_quotes(BAD, &damage::truncated(&whole, whole.len() / 2));
+    let _ = place.compact(&[]).ended(3);
+    let _ = run(&place, "discard", &[BAD, "--yes"]).ended(0);
+    for is_there in [true, false] {
+        if !is_there {
+            fs::remove_file(&source).unwrap();
+        }
+        let status = [
+            "status", "--date", "20260203", "--now", NOW, "--format", "json",
+        ];
+        let [day] = place.qlc(&status).ended(0).json().try_into().unwrap();
+        assert_eq!(day["state"], "quarantined", "{day:#}");
+        let why = day["reasons"].to_string();
+        assert!(why.contains("1 file discarded from QUARANTINE"), "{day:#}");
+        let command = day["command"].as_str().unwrap();
+        assert!(command.starts_with("qlc quarantine list"), "{day:#}");
+    }
+}
+
+#[test]
 fn discarded_rows_stay_away_too() {
     let place = Place::new();
     let far = Quote {
