@@ -351,6 +351,30 @@ fn a_day_of_which_all_was_discarded_is_not_told_as_one_of_which_nothing_came() {
 }
 
 #[test]
+fn a_damaged_file_is_not_put_back_where_a_whole_one_of_its_name_is_archived() {
+    let (place, bad) = cut_off();
+    // The collector wrote it once more, and it has left the spool.
+    let source = place.put_quotes(BAD, &Events::sealed(other()).bytes());
+    let _ = place.compact(&[]).ended(0);
+    let archived = published(&place.archive(), &home()).quotes();
+    assert_eq!(archived.len(), 200);
+    let _ = place
+        .qlc(&["prune", "--keep-days", "0", "--now", "2026-02-10T06:00:00Z"])
+        .ended(0);
+    assert!(!source.exists());
+    for more in [&[BAD][..], &[BAD, "--salvage"]] {
+        let _ = run(&place, "retry", more)
+            .ended(1)
+            .says("a whole file of its name is in the archive, 100 rows")
+            .says("discard it");
+        assert!(!source.exists(), "it stays out of the spool");
+        assert_eq!(fs::read(kept(&place, BAD)).unwrap(), bad);
+        assert_eq!(published(&place.archive(), &home()).quotes(), archived);
+    }
+    place.verify();
+}
+
+#[test]
 fn discarded_rows_stay_away_too() {
     let place = Place::new();
     let far = Quote {
