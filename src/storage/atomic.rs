@@ -278,20 +278,27 @@ pub async fn copy_of<'a>(
     let steps = Steps {
         write: Box::new(move |path| {
             Box::pin(async move {
-                use std::io::Write;
+                use std::io::{Seek, SeekFrom, Write};
                 let wrong = |e| Error::io(format!("{}: cannot be written", path.display()), e);
                 let mut file = File::create(&path).map_err(wrong)?;
                 let mut failed = None;
+                let mut size = 0_u64;
                 let found = from
                     .read_through(from_key, |piece| {
+                        size += piece.len() as u64;
                         if failed.is_none() {
-                            failed = file.write_all(piece).err();
+                            // A hole in the source is one in the copy: it takes no room.
+                            failed = if piece.iter().all(|byte| *byte == 0) {
+                                file.seek(SeekFrom::Start(size)).map(drop).err()
+                            } else {
+                                file.write_all(piece).err()
+                            };
                         }
                     })
                     .await?;
                 match failed {
                     Some(e) => Err(wrong(e)),
-                    None if found => Ok(()),
+                    None if found => file.set_len(size).map_err(wrong),
                     None => Err(Error::new(
                         Kind::Io,
                         format!("{}: has gone while it was copied", from.show(from_key)),
