@@ -138,6 +138,8 @@ pub struct CoverageFacts<'a> {
     pub waiting: u64,
     /// Files (or rows of them) in QUARANTINE.
     pub quarantined: u64,
+    /// Files (or rows of them) that were in QUARANTINE until they were discarded.
+    pub discarded: u64,
     /// Rows of this day that spool files of its neighbours hold, as the receipts of these say.
     pub rows_nearby: u64,
     /// The events of the day, where they were counted.
@@ -169,7 +171,8 @@ pub enum DayState {
     Complete,
     /// Published, but events are missing.
     Gaps,
-    /// Published, but something of it lies in QUARANTINE; or nothing else is there of it.
+    /// Published, but something of it lies in QUARANTINE; or nothing else is there of it, or was
+    /// before it was discarded.
     Quarantined,
     /// Published, but files came since.
     NewFiles,
@@ -364,6 +367,13 @@ pub fn judge(facts: &CoverageFacts<'_>) -> (DayState, Vec<String>, Vec<CoverageG
         }
         Archived::Nothing if facts.quarantined > 0 => {
             reasons.push("nothing of it could be compacted".to_owned());
+            DayState::Quarantined
+        }
+        Archived::Nothing if facts.discarded > 0 => {
+            reasons.push(format!(
+                "nothing of it could be compacted; {} discarded from QUARANTINE",
+                files(facts.discarded)
+            ));
             DayState::Quarantined
         }
         Archived::Nothing => {
@@ -611,27 +621,32 @@ mod tests {
     #[test]
     fn every_state_has_its_reason() {
         let partition = partition();
-        let check =
-            |archived: Archived, waiting, quarantined, rows_nearby, today: &str, expected: &str| {
-                let facts = CoverageFacts {
-                    partition: &partition,
-                    today: today.parse().unwrap(),
-                    archived: &archived,
-                    waiting,
-                    quarantined,
-                    rows_nearby,
-                    minutes: None,
-                    others: &[],
-                    windows: &[],
-                };
-                assert_eq!(told(&facts), expected);
+        let check = |archived: Archived,
+                     waiting,
+                     (quarantined, discarded),
+                     rows_nearby,
+                     today: &str,
+                     expected: &str| {
+            let facts = CoverageFacts {
+                partition: &partition,
+                today: today.parse().unwrap(),
+                archived: &archived,
+                waiting,
+                quarantined,
+                discarded,
+                rows_nearby,
+                minutes: None,
+                others: &[],
+                windows: &[],
             };
+            assert_eq!(told(&facts), expected);
+        };
         let (later, nothing) = ("20260205", Archived::Nothing);
-        check(published(), 0, 0, 0, later, "complete");
+        check(published(), 0, (0, 0), 0, later, "complete");
         check(
             published(),
             1,
-            0,
+            (0, 0),
             0,
             later,
             "new files: 1 file of the spool not in the archive yet",
@@ -639,7 +654,7 @@ mod tests {
         check(
             published(),
             0,
-            2,
+            (2, 0),
             0,
             later,
             "quarantined: 2 files in QUARANTINE",
@@ -647,7 +662,7 @@ mod tests {
         check(
             published(),
             1,
-            1,
+            (1, 0),
             0,
             later,
             "new files: 1 file of the spool not in the archive yet; 1 file in QUARANTINE",
@@ -655,7 +670,7 @@ mod tests {
         check(
             published(),
             0,
-            0,
+            (0, 0),
             0,
             "20260203",
             "pending: the day is not over",
@@ -663,7 +678,7 @@ mod tests {
         check(
             nothing.clone(),
             3,
-            0,
+            (0, 0),
             0,
             later,
             "pending: 3 files of the spool not in the archive yet",
@@ -671,7 +686,7 @@ mod tests {
         check(
             nothing.clone(),
             0,
-            0,
+            (0, 0),
             7,
             later,
             "pending: 7 rows of it are in files of the days beside it",
@@ -679,7 +694,7 @@ mod tests {
         check(
             nothing.clone(),
             0,
-            0,
+            (0, 0),
             0,
             "20260203",
             "pending: the day is not over",
@@ -687,15 +702,23 @@ mod tests {
         check(
             nothing.clone(),
             0,
-            1,
+            (1, 0),
             0,
             later,
             "quarantined: nothing of it could be compacted; 1 file in QUARANTINE",
         );
         check(
+            nothing.clone(),
+            0,
+            (0, 1),
+            0,
+            later,
+            "quarantined: nothing of it could be compacted; 1 file discarded from QUARANTINE",
+        );
+        check(
             nothing,
             0,
-            0,
+            (0, 0),
             0,
             later,
             "missing: neither the archive nor the spool has anything of it",
@@ -703,7 +726,7 @@ mod tests {
         check(
             Archived::Unproven("no meta.json".to_owned()),
             1,
-            0,
+            (0, 0),
             0,
             later,
             "unproven: no meta.json; 1 file of the spool not in the archive yet",
@@ -722,6 +745,7 @@ mod tests {
                     archived: &archived,
                     waiting: 0,
                     quarantined: 0,
+                    discarded: 0,
                     rows_nearby: 0,
                     minutes: Some(minutes),
                     others: &others,

@@ -14,7 +14,8 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RemovalResult {
-    /// It was removed.
+    /// It was removed. In a bucket the journal of a run beside that one may say so too: removing
+    /// what is not there any more has the same answer.
     Removed,
     /// It had gone when it was to be removed, or its removal was interrupted and it has gone since.
     Gone,

@@ -44,13 +44,12 @@ pub(super) async fn apply(
     if lines.is_empty() {
         return Ok(None);
     }
-    let run = journal::announce(at, &lines).await?;
+    let announced = journal::announce(at, &lines).await?;
     let removals = retire_all(spool, planned, stop).await;
     let going = planned.iter_mut().filter(|one| one.proven.is_some());
     for ((one, line), removal) in going.zip(&mut lines).zip(removals) {
         let Some(removal) = removal else {
             line.ended = Some(RemovalResult::NotReached);
-            "the run was asked to stop before its turn came".clone_into(&mut one.judged.reason);
             continue;
         };
         let (ended, outcome) = match removal {
@@ -71,7 +70,7 @@ pub(super) async fn apply(
         line.ended = Some(ended);
         one.judged.outcome = outcome;
     }
-    journal::complete(at, &run, &lines).await.map(Some)
+    journal::complete(at, announced, &lines).await.map(Some)
 }
 
 /// Removes what is proven; tells of each what came of it, `None` where the run was asked to stop

@@ -10,6 +10,11 @@
 //! ```
 //!
 //! No decision is made from it: what is left is proven again.
+//!
+//! A run that lives completes its own journal. In a folder it holds a lock on its intent, which the
+//! kernel drops when it dies. A bucket does not tell a dead run from one that waits, and age says
+//! nothing: there an intent stays as long as it announces a removal that may still come, of a file
+//! that lies in the spool as it was. The next run after that file has gone completes it.
 
 use std::path::Path;
 
@@ -21,7 +26,8 @@ use crate::{
         layout,
     },
     storage::{
-        Expect, atomic,
+        Expect,
+        atomic::{self, FileLock},
         remove::{Removal, remove},
         runs,
         store::Store,
@@ -43,26 +49,39 @@ pub(super) struct Place<'a> {
     pub(super) time: &'a str,
 }
 
-/// Writes the intent; returns what the run is known by.
-pub(super) async fn announce(at: &Place<'_>, lines: &[Pruned]) -> Result<String> {
+/// A run whose intent is written. In a folder the intent is locked as long as this value lives.
+pub(super) struct Announced {
+    /// What the run is known by.
+    run: String,
+    _lock: Option<FileLock>,
+}
+
+/// Writes the intent.
+pub(super) async fn announce(at: &Place<'_>, lines: &[Pruned]) -> Result<Announced> {
     let run = format!(
         "{}/{}",
         layout::journal_dir(layout::PRUNED, at.today),
         runs::name(at.time)
     );
-    let _ = atomic::write_bytes(
+    let intent = format!("{run}{INTENT}");
+    let written = atomic::write_bytes(
         at.archive,
-        &format!("{run}{INTENT}"),
+        &intent,
         at.staging,
         &Expect::Absent,
         to_lines(lines)?,
-    )
-    .await?;
-    Ok(run)
+    );
+    let lock = written.await?.into_lock();
+    Ok(Announced { run, _lock: lock })
 }
 
 /// Writes the journal and removes the intent; returns the key of the journal.
-pub(super) async fn complete(at: &Place<'_>, run: &str, lines: &[Pruned]) -> Result<String> {
+pub(super) async fn complete(
+    at: &Place<'_>,
+    announced: Announced,
+    lines: &[Pruned],
+) -> Result<String> {
+    let run = &announced.run;
     let key = format!("{run}{JOURNAL}");
     let intent = format!("{run}{INTENT}");
     let written = async {
@@ -119,6 +138,11 @@ pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Re
         let Some(run) = object.key.strip_suffix(INTENT) else {
             continue;
         };
+        // Held until the intent is gone.
+        let lock = atomic::take(archive, &object.key);
+        if lock.is_none() && !archive.is_remote() {
+            continue;
+        }
         let key = format!("{run}{JOURNAL}");
         if archive.head(&key).await?.is_none() {
             let Some(bytes) = archive.read(&object.key).await? else {
@@ -146,6 +170,10 @@ pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Re
                     }
                     Some(_) => RemovalResult::Changed,
                 });
+            }
+            let is_open = |line: &Pruned| line.ended == Some(RemovalResult::NotReached);
+            if archive.is_remote() && lines.iter().any(is_open) {
+                continue;
             }
             let bytes = to_lines(&lines)?;
             match atomic::write_bytes(archive, &key, staging, &Expect::Absent, bytes).await {

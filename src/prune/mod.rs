@@ -65,5 +65,8 @@ pub async fn run(
     report.files = planned.into_iter().map(|one| one.judged).collect();
     report.unlisted = unlisted;
     report.stopped = stop();
+    if !options.dry_run {
+        report.tell_not_reached();
+    }
     Ok(report)
 }

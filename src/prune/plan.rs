@@ -158,8 +158,15 @@ impl Planning<'_> {
                 Some(gap) => Ok((Outcome::Failed, gap.reason.clone(), None)),
                 None => judge(self.spool, subject, read, &mut evidence, self.young).await,
             };
-            let (outcome, reason, proven) =
-                judged.unwrap_or_else(|error| (outcome_of(&error), error.chain(), None));
+            let (outcome, reason, proven) = match judged {
+                Ok(judged) => judged,
+                Err(error) => {
+                    // Where a store has gone, there is nothing to say of its files.
+                    self.spool.check_there()?;
+                    self.archive.check_there()?;
+                    (outcome_of(&error), error.chain(), None)
+                }
+            };
             let judged = Judged {
                 name: subject.name.clone(),
                 date: subject.home,

@@ -180,8 +180,7 @@ async fn apply(
         .filter(|one| one.judged.outcome == Outcome::Removable)
     {
         if stop() {
-            "the run was asked to stop before its turn came".clone_into(&mut one.judged.reason);
-            continue;
+            break;
         }
         one.judged.outcome = match remove(spool, &one.object).await {
             Ok(Removal::Removed) => Outcome::Removed,

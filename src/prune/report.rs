@@ -36,10 +36,13 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It was removed.
+    /// It was removed. In a bucket a run beside this one may say so too: removing what is not there
+    /// any more has the same answer.
     Removed,
-    /// It would be removed; this is a dry run, or the run was asked to stop before it did.
+    /// It would be removed: this is a dry run.
     Removable,
+    /// It stays: it was proven, and the run ended before its turn came.
+    NotReached,
     /// It had gone when its turn came: another process removed it.
     Gone,
     /// It stays: its day, or one of its rows, is not older than the days to keep.
@@ -62,9 +65,10 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Removed,
         Self::Removable,
+        Self::NotReached,
         Self::Gone,
         Self::Young,
         Self::Quarantined,
@@ -131,4 +135,23 @@ pub struct Report {
     pub stopped: bool,
     /// What went wrong after the files had been judged, so that their account stands.
     pub error: Option<Error>,
+}
+
+impl Report {
+    /// Of a run that removes, nothing is left that it would remove: what it did not come to stays.
+    pub(super) fn tell_not_reached(&mut self) {
+        let why = match &self.error {
+            Some(error) => format!("the run ended before its turn came: {}", error.chain()),
+            None => "the run was asked to stop before its turn came".to_owned(),
+        };
+        let files = self.files.iter_mut();
+        let records = self.records.iter_mut();
+        let all = files
+            .map(|one| (&mut one.outcome, &mut one.reason))
+            .chain(records.map(|one| (&mut one.outcome, &mut one.reason)));
+        for (outcome, reason) in all.filter(|(outcome, _)| **outcome == Outcome::Removable) {
+            *outcome = Outcome::NotReached;
+            reason.clone_from(&why);
+        }
+    }
 }

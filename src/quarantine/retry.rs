@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Whether a file is good is never decided here. What a compaction cannot try is refused: rows
-//! without a permitted day, and files of which a part is in the archive already.
+//! without a permitted day, files of which a part is in the archive already, and a damaged one that
+//! has left the spool where a whole file of its name is in the archive.
 
 use super::{
     note::{change, drop_object, journal, time},
@@ -24,6 +25,7 @@ use crate::{
         quarantine,
     },
     error::{Error, Kind, Result},
+    file::census,
     model::{
         count,
         journal::Released,
@@ -56,7 +58,7 @@ pub async fn mark(at: &Place<'_>, spool: &Store, all: Vec<Held>) -> Result<Vec<R
             refused: None,
             put_back: false,
         };
-        match input(at, spool, &retry.held).await? {
+        match input(at, spool, &retry).await? {
             Ok(put_back) => {
                 retry.put_back = put_back;
                 if !retry.held.entry.retry {
@@ -81,8 +83,9 @@ pub async fn mark(at: &Place<'_>, spool: &Store, all: Vec<Held>) -> Result<Vec<R
 async fn input(
     at: &Place<'_>,
     spool: &Store,
-    held: &Held,
+    retry: &Retry,
 ) -> Result<std::result::Result<bool, String>> {
+    let held = &retry.held;
     let entry = &held.entry;
     let refuse = |why: &str| Ok(Err(why.to_owned()));
     match (entry.discarded, entry.extent()) {
@@ -129,6 +132,9 @@ async fn input(
     if at.archive.sha256(&held.key()).await?.0 != entry.kept_sha256 {
         return refuse("what is kept of it is not what error.json says");
     }
+    if let Some(why) = of_its_name(at, retry).await? {
+        return Ok(Err(why));
+    }
     match atomic::copy(
         at.archive,
         &held.key(),
@@ -145,6 +151,35 @@ async fn input(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Why kept bytes that do not read are not put back: the archive has a file of their name, which was
+/// whole. A salvage of them would add rows that are there.
+async fn of_its_name(at: &Place<'_>, retry: &Retry) -> Result<Option<String>> {
+    let (partition, entry) = (&retry.held.partition, &retry.held.entry);
+    let Some(kept) = at.archive.head(&retry.held.key()).await? else {
+        return Ok(None);
+    };
+    let Err(problem) = census::read(at.archive, &kept).await?.census else {
+        return Ok(None);
+    };
+    let mut evidence = Evidence::new(at.archive);
+    for date in retry.home.unwrap_or(partition.date).with_neighbours() {
+        let Ok(witness) = evidence.of(&partition.series.on(date)).await? else {
+            continue;
+        };
+        let whole = witness
+            .named(&entry.source_path)
+            .find(|source| source.rows_of_day() + source.rows_known > 0 && !source.is_partial());
+        if let Some(source) = whole {
+            return Ok(Some(format!(
+                "it does not read ({problem}), and a whole file of its name is in the archive, {} by the receipt of \
+                 {date}: it is not put back into the spool; if it is a damaged copy of that one, discard it",
+                count::rows(source.rows)
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// Looks what became of marked entries after a compaction of their days; what is kept goes only

@@ -178,6 +178,7 @@ fn cell(
         .get(&partition)
         .map_or(&[][..], Vec::as_slice);
     let quarantined = entries.iter().filter(|entry| !entry.discarded).count() as u64;
+    let discarded = entries.len() as u64 - quarantined;
     let (others, windows) = (
         others(&partition, counted),
         found.windows(gathered, &partition),
@@ -188,6 +189,7 @@ fn cell(
         archived: &archived,
         waiting: found.waiting(&partition),
         quarantined,
+        discarded,
         rows_nearby: found.rows_nearby(&partition),
         minutes,
         others: &others,
@@ -274,6 +276,7 @@ fn to_compare(gathered: &Gathered, found: &Found, counted: &Counted) -> Vec<Part
                 archived,
                 waiting: 0,
                 quarantined: 0,
+                discarded: 0,
                 rows_nearby: 0,
                 minutes: Some(minutes),
                 others: &[&always, &always],

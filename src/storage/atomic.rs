@@ -35,6 +35,8 @@ pub struct Written<T> {
     key: String,
     /// The tag of the version that was made, on a bucket.
     tag: Option<String>,
+    /// The file, still locked, in a folder.
+    lock: Option<File>,
     /// What the verification found.
     verified: T,
 }
@@ -58,12 +60,20 @@ impl<T> Written<T> {
         &self.verified
     }
 
+    /// The lock under which the object was made, where that was in a folder: as long as the value
+    /// lives, [`take`] finds that a process holds the object.
+    #[must_use]
+    pub fn into_lock(self) -> Option<FileLock> {
+        self.lock.map(|file| FileLock { _file: file })
+    }
+
     /// The same object with less, or more, said of what was found.
     #[must_use]
     pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Written<U> {
         Written {
             key: self.key,
             tag: self.tag,
+            lock: self.lock,
             verified: of(self.verified),
         }
     }
@@ -152,9 +162,12 @@ pub async fn write_unless<T: Send, S: Send>(
     };
     crash::point("temporary file verified");
     (steps.before_visible)(&verified).await?;
-    let tag = match (target, root.bucket()) {
-        (Some(target), _) => temporary.rename(&target, expect).map(|()| None)?,
-        (None, Some(bucket)) => upload(root, bucket, root_key, &temporary.path, expect).await?,
+    let (tag, lock) = match (target, root.bucket()) {
+        (Some(target), _) => (None, temporary.rename(&target, expect)?),
+        (None, Some(bucket)) => {
+            let tag = upload(root, bucket, root_key, &temporary.path, expect).await?;
+            (tag, None)
+        }
         (None, None) => {
             return Err(Error::new(
                 Kind::Internal,
@@ -166,6 +179,7 @@ pub async fn write_unless<T: Send, S: Send>(
     Ok(ControlFlow::Continue(Written {
         key: key.to_owned(),
         tag,
+        lock,
         verified,
     }))
 }
@@ -264,20 +278,27 @@ pub async fn copy_of<'a>(
     let steps = Steps {
         write: Box::new(move |path| {
             Box::pin(async move {
-                use std::io::Write;
+                use std::io::{Seek, SeekFrom, Write};
                 let wrong = |e| Error::io(format!("{}: cannot be written", path.display()), e);
                 let mut file = File::create(&path).map_err(wrong)?;
                 let mut failed = None;
+                let mut size = 0_u64;
                 let found = from
                     .read_through(from_key, |piece| {
+                        size += piece.len() as u64;
                         if failed.is_none() {
-                            failed = file.write_all(piece).err();
+                            // A hole in the source is one in the copy: it takes no room.
+                            failed = if piece.iter().all(|byte| *byte == 0) {
+                                file.seek(SeekFrom::Start(size)).map(drop).err()
+                            } else {
+                                file.write_all(piece).err()
+                            };
                         }
                     })
                     .await?;
                 match failed {
                     Some(e) => Err(wrong(e)),
-                    None if found => Ok(()),
+                    None if found => file.set_len(size).map_err(wrong),
                     None => Err(Error::new(
                         Kind::Io,
                         format!("{}: has gone while it was copied", from.show(from_key)),
@@ -320,6 +341,20 @@ pub fn sweep(store: &Store, dir_key: &str) -> usize {
         .filter(|path| leftovers::is_ours(path));
     ours.filter(|path| leftovers::remove(path).is_ok_and(|gone| gone))
         .count()
+}
+
+/// A lock on an object of a local store, which the kernel drops when its process dies.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+/// The lock on the object at `key`, where no living process holds it; `None` where one does, or the
+/// object has gone. A bucket cannot tell.
+#[must_use]
+pub fn take(store: &Store, key: &str) -> Option<FileLock> {
+    let file = held::take(&store.local_path(key)?)?;
+    Some(FileLock { _file: file })
 }
 
 /// A lock on a folder of a local store, so that two processes do not publish one partition at a
@@ -413,7 +448,7 @@ pub fn try_folder(folder: &Path) -> Result<()> {
 struct Temporary {
     path: PathBuf,
     /// Held while the process lives: see [`sweep`].
-    _lock: File,
+    lock: Option<File>,
     kept: bool,
 }
 
@@ -436,14 +471,15 @@ impl Temporary {
             {
                 return Ok(Self {
                     path,
-                    _lock: lock,
+                    lock: Some(lock),
                     kept: false,
                 });
             }
         }
     }
 
-    fn rename(mut self, target: &Path, expect: &Expect) -> Result<()> {
+    /// Makes it visible; returns the lock, which is that of the object now.
+    fn rename(mut self, target: &Path, expect: &Expect) -> Result<Option<File>> {
         let wrong = |e: std::io::Error| {
             Error::io(
                 format!(
@@ -480,7 +516,8 @@ impl Temporary {
         }
         self.kept = true;
         crash::point("renamed");
-        target.parent().map_or(Ok(()), sync_dir)
+        target.parent().map_or(Ok(()), sync_dir)?;
+        Ok(self.lock.take())
     }
 }
 

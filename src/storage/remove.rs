@@ -17,7 +17,8 @@ use crate::error::{Error, Kind, Result};
 /// What came of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// It is gone, durably.
+    /// It is gone, durably. In a bucket another process may have been told the same of it: there
+    /// the removal of what is not there is answered like one of what is.
     Removed,
     /// It was not there any more: another process removed it.
     Absent,

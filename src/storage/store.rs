@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -47,6 +48,8 @@ pub struct Store {
     root: ObjectPath,
     /// The folder, if it is one.
     folder: Option<PathBuf>,
+    /// The file system of a folder that was there when the store was opened.
+    device: Option<u64>,
     /// The bucket, if it is one.
     bucket: Option<Arc<Bucket>>,
     /// Where the versions that are listed are noted, if the store is held to them.
@@ -173,6 +176,7 @@ impl Store {
             base,
             root: ObjectPath::from_absolute_path(&absolute).map_err(wrong)?,
             shown: path.display().to_string(),
+            device: device(&absolute),
             folder: Some(absolute),
             bucket: None,
             pins: None,
@@ -204,6 +208,7 @@ impl Store {
                 Error::caused(Kind::Usage, format!("{text:?} has an impossible prefix"), e)
             })?,
             folder: None,
+            device: None,
             bucket: Some(Arc::new(bucket)),
             pins: None,
             parts: Arc::new([]),
@@ -256,6 +261,7 @@ impl Store {
             base: Spools::of(parts.iter().map(Part::spool).collect())?.url()?,
             root: ObjectPath::default(),
             folder: None,
+            device: None,
             bucket: None,
             pins: None,
             parts,
@@ -414,13 +420,35 @@ impl Store {
             .map(|(_, root)| root.show(""))
     }
 
+    /// Fails where a folder was there when the store was opened, and has gone since, or one of
+    /// another file system stands in its place, as after an unmount: what it held is not known. Of
+    /// a bucket nothing has to be asked: only an empty one can be removed.
+    ///
+    /// # Errors
+    /// Which folder that is.
+    pub fn check_there(&self) -> Result<()> {
+        let has_gone = |root: &Self| {
+            root.device.is_some() && root.folder.as_deref().and_then(device) != root.device
+        };
+        match self.roots().find(|(_, root)| has_gone(root)) {
+            None => Ok(()),
+            Some((_, root)) => Err(Error::new(
+                Kind::Io,
+                format!(
+                    "{}: this folder has gone since the run began; is it mounted?",
+                    root.show("")
+                ),
+            )),
+        }
+    }
+
     /// What lies below `prefix` (a folder, or empty for all), by key; what is unfinished or hidden
     /// is left out.
     ///
     /// # Errors
-    /// When nothing can be listed: the store does not answer, or the folder itself cannot be read.
-    /// A folder below it that cannot be read is told in the listing, and one that does not exist
-    /// has no objects.
+    /// When nothing can be listed: the store does not answer, or the folder itself cannot be read
+    /// or has gone since the store was opened. A folder below it that cannot be read is told in the
+    /// listing, and one that does not exist has no objects.
     pub async fn list(&self, prefix: &str) -> Result<StoreListing> {
         Ok(self.noted(self.listed(prefix, usize::MAX).await?))
     }
@@ -549,7 +577,8 @@ impl Store {
         let prefix = prefix.to_owned();
         let walked = tokio::task::spawn_blocking(move || walk(&root, &prefix, listing, most)).await;
         let walked = walked.map_err(|lost| Error::lost_task("a listing", lost))?;
-        walked.map_err(|e| Error::io(format!("{shown}: cannot be listed"), e))
+        let listing = walked.map_err(|e| Error::io(format!("{shown}: cannot be listed"), e))?;
+        self.check_there().map(|()| listing)
     }
 
     /// The objects of `bucket` whose keys begin with `begin`, below `prefix` for a person, until
@@ -614,7 +643,7 @@ impl Store {
     /// The object at `key`, if there is one.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store does not answer, or has gone since it was opened.
     pub async fn head(&self, key: &str) -> Result<Option<Object>> {
         if self.is_nothing_at(key)? {
             return Ok(None);
@@ -666,8 +695,9 @@ impl Store {
         }
     }
 
-    /// Whether a folder has nothing at `key`, which it says at once; anything else is asked of the
-    /// store underneath. A link on the way is not followed, as none is by a listing.
+    /// Whether a folder has nothing at `key`, which it says at once, and is still there itself to say
+    /// it; anything else is asked of the store underneath. A link on the way is not followed, as none
+    /// is by a listing.
     fn is_nothing_at(&self, key: &str) -> Result<bool> {
         let (root, key) = self.at(key);
         let Some(folder) = &root.folder else {
@@ -683,7 +713,9 @@ impl Store {
                     return Err(Error::new(Kind::Io, format!("{place}: {}", Unfit::Link)));
                 }
                 Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    return root.check_there().map(|()| true);
+                }
                 Err(_) => return Ok(false),
             }
         }
@@ -797,6 +829,11 @@ impl Store {
             tag: meta.e_tag.clone(),
         })
     }
+}
+
+/// The file system of a folder, if there is one.
+fn device(folder: &Path) -> Option<u64> {
+    folder.metadata().ok().map(|found| found.dev())
 }
 
 /// Calls `each` with the bytes of a local file, in pieces that are large enough for the way to

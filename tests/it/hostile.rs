@@ -515,6 +515,22 @@ fn an_answer_that_lacks_rows_does_not_look_complete() {
 }
 
 #[test]
+fn what_is_no_file_is_named_beside_an_answer_and_not_waited_for() {
+    let place = Place::new();
+    let source = place.put_quotes(GOOD, &good().bytes());
+    let pipe = source.with_file_name(ODD);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    let ran = place
+        .qlc(&["query", "SELECT count(*) FROM spool.bbo"])
+        .ended(0)
+        .says("100");
+    for text in [ODD, "it is no regular file"] {
+        assert!(ran.stderr.contains(text), "{ran}");
+    }
+    let _ = place.compact(&[]).ended(3).says("it is no regular file");
+}
+
+#[test]
 fn a_limit_that_cannot_be_kept_is_refused() {
     let place = Place::new();
     let _ = place.put_quotes(GOOD, &good().bytes());

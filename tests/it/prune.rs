@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use arrow::array::{ArrayRef, StringArray};
@@ -15,6 +18,7 @@ use super::support::{
     archive::{dir, listing, published, sha256},
     damage,
     events::{Claim, DAY, Events, HOUR, Quote, SECOND, quotes},
+    inside,
     run::{Place, Ran, SERIES},
 };
 
@@ -799,5 +803,120 @@ fn records_of_the_collector_go_when_their_days_are_old_and_the_spool_holds_nothi
         before.iter().chain(&day).all(|key| names.contains(key)),
         "{names:?}"
     );
+    place.verify();
+}
+
+/// A compacted place with so many files that some are read only after the first was judged.
+fn of_many_files() -> Place {
+    let place = Place::new();
+    for second in 0..60 {
+        let start = DAY + second * SECOND;
+        let rows = Events::sealed(quotes(start, SECOND, second, 1)).bytes();
+        let _ = place.put_quotes(&format!("2026-02-03_00-00-{second:02}.parquet"), &rows);
+    }
+    let _ = place.compact(&[]).ended(0);
+    place
+}
+
+/// Prunes in this process; `meanwhile` is called before the file of this place, counted from 0 over
+/// judging and removing, is looked at.
+fn prune_inside(
+    place: &Place,
+    nth: usize,
+    meanwhile: impl FnOnce() + Send,
+) -> qlc::error::Result<qlc::prune::Report> {
+    let options = qlc::prune::Options {
+        selection: qlc::model::partition::Selection::all(),
+        keep_days: 0,
+        keep_records: None,
+        now: LATER.parse().unwrap(),
+        spill_dir: place.spill(),
+        dry_run: false,
+    };
+    let asked = AtomicUsize::new(0);
+    let meanwhile = Mutex::new(Some(meanwhile));
+    let stop = || {
+        if asked.fetch_add(1, Ordering::SeqCst) == nth {
+            let meanwhile = meanwhile.lock().unwrap().take();
+            meanwhile.unwrap()();
+        }
+        false
+    };
+    let (spool, archive) = (
+        inside::store(&place.spool()),
+        inside::store(&place.archive()),
+    );
+    inside::runtime().block_on(qlc::prune::run(&spool, &archive, &options, &stop))
+}
+
+#[test]
+fn of_a_spool_that_goes_away_nothing_is_told_as_gone() {
+    // While files are read, and while they are removed.
+    for nth in [0, 70] {
+        let place = of_many_files();
+        let (spool, away) = (place.spool(), place.root().join("away"));
+        let ended = prune_inside(&place, nth, || fs::rename(&spool, &away).unwrap());
+        let error = match ended {
+            Ok(report) => {
+                let gone = qlc::prune::Outcome::Gone;
+                assert!(
+                    report.files.iter().all(|file| file.outcome != gone),
+                    "{nth}"
+                );
+                let failed =
+                    |file: &&qlc::prune::Judged| file.outcome == qlc::prune::Outcome::Failed;
+                let failed = report.files.iter().find(failed).unwrap();
+                failed.reason.clone()
+            }
+            Err(error) => error.chain(),
+        };
+        assert!(
+            error.contains("this folder has gone since the run began"),
+            "{nth}: {error}"
+        );
+        // Another folder in its place is told apart only by its file system; this is the same one.
+        fs::rename(&away, &spool).unwrap();
+        let _ = prune(&place, &["--keep-days", "0"]).ended(0);
+        assert_eq!(self::spool(&place), Vec::<String>::new());
+        place.verify();
+    }
+}
+
+#[test]
+fn the_journal_of_a_run_that_lives_is_its_own() {
+    let place = of_many_files();
+    let intents = || journals(&place).1;
+    let report = prune_inside(&place, 70, || {
+        assert_eq!(intents(), 1, "it has announced, and begun to remove");
+        let ran = prune(&place, &["--keep-days", "0"]).ended(0);
+        assert!(!ran.stdout.contains("completed the journal"), "{ran}");
+        assert_eq!(intents(), 1, "the intent stays\n{ran}");
+    });
+    let report = report.unwrap();
+    assert_eq!((report.error.is_none(), intents()), (true, 0));
+    let (lines, _) = journals(&place);
+    let removed = lines
+        .iter()
+        .filter(|line| line["ended"] == "removed")
+        .count();
+    assert_eq!(removed, 60, "each file was removed by one of them");
+    place.verify();
+}
+
+#[test]
+fn a_run_that_removes_does_not_speak_as_a_dry_run() {
+    let place = Place::new();
+    put(&place, FIRST, DAY, 0);
+    let _ = place.compact(&[]).ended(0);
+    // The intent has no place.
+    fs::write(place.archive().join("_pruned"), b"").unwrap();
+    let ran = week(&place)
+        .ended(1)
+        .says("kept 1 file")
+        .says("because the run ended before their turn came");
+    assert!(!ran.stdout.contains("would remove"), "{ran}");
+    assert_eq!(spool(&place), [FIRST]);
+    let ran = prune(&place, &["--keep-days", "6", "--format", "json"]).ended(1);
+    assert_eq!(outcomes(&ran)[FIRST], "not-reached");
     place.verify();
 }

@@ -652,3 +652,23 @@ fn one_bad_partition_does_not_stop_the_others() {
     let _ = place.qlc(&["verify", "--symbol", "aaa,ccc"]).ended(0);
     let _ = place.qlc(&["verify"]).ended(4);
 }
+
+#[test]
+fn a_file_of_holes_takes_no_room_in_quarantine() {
+    use std::os::unix::fs::MetadataExt;
+    let place = Place::new();
+    let source = place.put_quotes(BAD, b"PAR1");
+    let size = 64 << 20;
+    let file = fs::File::options().write(true).open(&source).unwrap();
+    file.set_len(size).unwrap();
+    let _ = place.compact(&[]).ended(3);
+    let kept = place.archive().join("QUARANTINE").join(home()).join(BAD);
+    let found = fs::metadata(&kept).unwrap();
+    assert_eq!(found.len(), size);
+    let room = found.blocks() * 512;
+    assert!(room < 1 << 20, "{room} bytes");
+    assert_eq!(
+        sha256(&fs::read(kept).unwrap()),
+        sha256(&fs::read(source).unwrap())
+    );
+}

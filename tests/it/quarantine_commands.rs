@@ -328,6 +328,53 @@ fn what_is_discarded_does_not_come_back() {
 }
 
 #[test]
+fn a_day_of_which_all_was_discarded_is_not_told_as_one_of_which_nothing_came() {
+    let place = Place::new();
+    let whole = Events::sealed(other()).bytes();
+    let source = place.put_quotes(BAD, &damage::truncated(&whole, whole.len() / 2));
+    let _ = place.compact(&[]).ended(3);
+    let _ = run(&place, "discard", &[BAD, "--yes"]).ended(0);
+    for is_there in [true, false] {
+        if !is_there {
+            fs::remove_file(&source).unwrap();
+        }
+        let status = [
+            "status", "--date", "20260203", "--now", NOW, "--format", "json",
+        ];
+        let [day] = place.qlc(&status).ended(0).json().try_into().unwrap();
+        assert_eq!(day["state"], "quarantined", "{day:#}");
+        let why = day["reasons"].to_string();
+        assert!(why.contains("1 file discarded from QUARANTINE"), "{day:#}");
+        let command = day["command"].as_str().unwrap();
+        assert!(command.starts_with("qlc quarantine list"), "{day:#}");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_not_put_back_where_a_whole_one_of_its_name_is_archived() {
+    let (place, bad) = cut_off();
+    // The collector wrote it once more, and it has left the spool.
+    let source = place.put_quotes(BAD, &Events::sealed(other()).bytes());
+    let _ = place.compact(&[]).ended(0);
+    let archived = published(&place.archive(), &home()).quotes();
+    assert_eq!(archived.len(), 200);
+    let _ = place
+        .qlc(&["prune", "--keep-days", "0", "--now", "2026-02-10T06:00:00Z"])
+        .ended(0);
+    assert!(!source.exists());
+    for more in [&[BAD][..], &[BAD, "--salvage"]] {
+        let _ = run(&place, "retry", more)
+            .ended(1)
+            .says("a whole file of its name is in the archive, 100 rows")
+            .says("discard it");
+        assert!(!source.exists(), "it stays out of the spool");
+        assert_eq!(fs::read(kept(&place, BAD)).unwrap(), bad);
+        assert_eq!(published(&place.archive(), &home()).quotes(), archived);
+    }
+    place.verify();
+}
+
+#[test]
 fn discarded_rows_stay_away_too() {
     let place = Place::new();
     let far = Quote {

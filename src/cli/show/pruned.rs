@@ -166,6 +166,7 @@ fn verb(outcome: Outcome) -> &'static str {
 fn because(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Removed | Outcome::Removable => ": every row was read back from the archive",
+        Outcome::NotReached => ", because the run ended before their turn came",
         Outcome::Gone => " when it was their turn: they were gone",
         Outcome::Unknown => ": the store did not say; their rows are in the archive",
         Outcome::Young => ", because not all their days are old enough",

@@ -146,3 +146,24 @@ fn of_a_removal_that_ends_in_an_error_the_store_tells_what_came_of_it() {
     let _ = prune(&place, &[]).ended(0).says("removed 12 files");
     place.verify();
 }
+
+#[test]
+fn in_a_bucket_an_intent_stays_as_long_as_it_announces_what_may_come() {
+    let place = compacted();
+    // Killed with the intent written, before the first removal: nobody can tell that it is dead.
+    let ran = place.qlc_env(&["prune", "--keep-days", "0"], &[("QLC_CRASH_AT", "6")]);
+    assert_eq!((ran.code, left(&place).len()), (None, 12), "{ran}");
+    let intents = || {
+        let all = listing(&place.archive()).into_keys();
+        all.filter(|key| key.ends_with(".intent.ndjson")).count()
+    };
+    assert_eq!(intents(), 1);
+    let ran = prune(&place, &[]).ended(0).says("removed 12 files");
+    assert!(!ran.stdout.contains("completed the journal"), "{ran}");
+    assert_eq!(intents(), 1);
+    let _ = prune(&place, &[])
+        .ended(0)
+        .says("completed the journal of a run that was interrupted");
+    assert_eq!(intents(), 0);
+    place.verify();
+}
