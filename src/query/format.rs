@@ -38,6 +38,8 @@ use crate::{
 pub const TABLE_ROWS: usize = 10_000;
 /// How many characters of a value a table shows; a longer one ends in `…`.
 const CELL_CHARS: usize = 1000;
+/// What a table shows where there is no value.
+const NULL: &str = "NULL";
 /// Bytes that a row group of Parquet takes while it is encoded, about: the dictionaries of hundreds of
 /// columns are more than what is encoded.
 const GROUP_BYTES: usize = 16 << 20;
@@ -47,6 +49,8 @@ const GROUP_BYTES: usize = 16 << 20;
 pub enum Format {
     /// A table for people: at most [`TABLE_ROWS`] rows.
     Table,
+    /// The same, with one column a line, as for rows that are wider than a screen.
+    Expanded,
     /// Comma-separated values under a header; null is empty.
     Csv,
     /// One array of objects.
@@ -161,6 +165,7 @@ impl Write for Pipe<'_> {
 enum Encoder<'a> {
     Table {
         pipe: Pipe<'a>,
+        expanded: bool,
         schema: SchemaRef,
         shown: Vec<RecordBatch>,
         room: usize,
@@ -187,10 +192,11 @@ impl<'a> Encoder<'a> {
     /// The outer error is of what was asked for, the inner one of writing.
     fn new(format: Format, schema: &SchemaRef, pipe: Pipe<'a>) -> Result<Encoded<Self>> {
         Ok(match format {
-            Format::Table => {
+            Format::Table | Format::Expanded => {
                 let schema = Arc::clone(schema);
                 Ok(Self::Table {
                     pipe,
+                    expanded: format == Format::Expanded,
                     schema,
                     shown: Vec::new(),
                     room: TABLE_ROWS,
@@ -292,20 +298,25 @@ impl<'a> Encoder<'a> {
         match self {
             Self::Table {
                 mut pipe,
+                expanded,
                 schema,
                 mut shown,
                 more,
                 ..
             } => {
-                if shown.is_empty() {
-                    shown.push(RecordBatch::new_empty(schema));
-                }
-                let table = pretty_format_batches_with_options(
-                    &shown,
-                    &FormatOptions::default().with_null("NULL"),
-                )?;
                 // A table is for a terminal, and its values come from elsewhere.
-                writeln!(pipe, "{}", plain(&table.to_string()))?;
+                if expanded {
+                    write_expanded(&shown, &mut pipe)?;
+                } else {
+                    if shown.is_empty() {
+                        shown.push(RecordBatch::new_empty(schema));
+                    }
+                    let table = pretty_format_batches_with_options(
+                        &shown,
+                        &FormatOptions::default().with_null(NULL),
+                    )?;
+                    writeln!(pipe, "{}", plain(&table.to_string()))?;
+                }
                 if more > 0 {
                     writeln!(
                         pipe,
@@ -440,6 +451,30 @@ fn as_cells(batch: &RecordBatch) -> Encoded<RecordBatch> {
         columns,
         &RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
     )
+}
+
+/// The rows one below the other, each as lines of a name and a value.
+fn write_expanded(rows: &[RecordBatch], out: &mut impl Write) -> Encoded<()> {
+    let mut number = 0;
+    for batch in rows {
+        let schema = batch.schema_ref();
+        let lengths = schema.fields().iter().map(|f| f.name().chars().count());
+        let width = lengths.max().unwrap_or_default();
+        // A value of several lines stays in its column.
+        let break_of_line = format!("\n{:width$} | ", "");
+        for at in 0..batch.num_rows() {
+            number += 1;
+            writeln!(out, "{:-<40}", format!("-[ row {number} ]"))?;
+            for (field, column) in schema.fields().iter().zip(batch.columns()) {
+                let cells = column.as_string_opt::<i32>().filter(|c| c.is_valid(at));
+                let value = cells.map_or(NULL, |cells| cells.value(at));
+                let (name, value) = (plain(field.name()), plain(value));
+                let value = value.replace('\n', &break_of_line);
+                writeln!(out, "{name:width$} | {value}")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a table shows of a value; it takes no more than that.

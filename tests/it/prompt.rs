@@ -133,9 +133,10 @@ fn statements_are_answered_and_errors_leave_the_prompt() {
     );
     terminal.asked("SELECT nothing FROM archive.bbo;", &["error: ", "nothing"]);
     terminal.asked("DELETE FROM archive.bbo;", &["error: ", "only reads"]);
-    terminal.asked("\\x", &["there is no command \\x"]);
+    terminal.asked("\\y", &["there is no command \\y"]);
     // Several lines are one statement, and several statements may be on one line.
     terminal.press("SELECT 20 + 2\r");
+    terminal.shows("  -> ");
     terminal.press("  AS two_lines;\r");
     terminal.shows("two_lines");
     terminal.shows("22");
@@ -144,6 +145,20 @@ fn statements_are_answered_and_errors_leave_the_prompt() {
         "SELECT 1 AS one; SELECT ';' AS two;",
         &["one", "1 row", "two", ";"],
     );
+    terminal.asked("\\x", &["expanded display is on"]);
+    terminal.asked(
+        "SELECT 1 AS a, 'x' || chr(10) || 'y' AS longer UNION ALL SELECT 2, NULL ORDER BY a;",
+        &[
+            "-[ row 1 ]--",
+            "\na      | 1\r\n",
+            "longer | x\r\n       | y\r\n",
+            "-[ row 2 ]--",
+            "longer | NULL\r\n",
+            "2 rows",
+        ],
+    );
+    terminal.asked("\\x off", &["expanded display is off"]);
+    terminal.asked("\\x yes", &["write \\x, \\x on or \\x off"]);
     terminal.asked("\\timing", &["timing is on"]);
     terminal.asked("\\format csv", &[]);
     terminal.asked(
@@ -174,8 +189,8 @@ fn ctrl_c_ends_the_statement_or_the_line_and_not_the_prompt() {
     terminal.press("\u{3}");
     terminal.shows("stopped by Ctrl-C");
     terminal.shows("qlc> ");
-    terminal.press("SELECT unfinished");
-    terminal.shows("unfinished");
+    terminal.press("SELECT unfinished\r");
+    terminal.shows("  -> ");
     terminal.press("\u{3}");
     terminal.shows("qlc> ");
     terminal.asked("SELECT 7 * 6 AS answer;", &["answer", "42"]);
@@ -268,7 +283,9 @@ fn without_a_terminal_statements_come_from_stdin() {
     )
     .ended(2);
     assert_eq!(ran.stdout, "a\n1\n");
-    let _ = run("  ", &[]).ended(2).says("give one statement");
+    let _ = run("  ", &[])
+        .ended(2)
+        .says("stdin was empty; give one statement");
     let _ = run("SELECT 1; SELECT 2", &["--output", "x.csv"])
         .ended(2)
         .says("run them one at a time");

@@ -1,18 +1,14 @@
-//! Completion at the prompt, and whether Enter ends what is typed: the helper of the line editor.
+//! Completion at the prompt: the helper of the line editor.
 //!
 //! It does not wait for names: until they are known, only the words of SQL are completed.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustyline::{
-    Context, Helper,
-    completion::Completer,
-    highlight::Highlighter,
-    hint::Hinter,
-    validate::{ValidationContext, ValidationResult, Validator},
+    Context, Helper, completion::Completer, highlight::Highlighter, hint::Hinter,
+    validate::Validator,
 };
 
-use super::line::is_complete;
 use crate::query::Names;
 
 /// The words of SQL that are worth a Tab, and the functions of qlc.
@@ -63,7 +59,7 @@ const WORDS: [&str; 44] = [
     "date_trunc(",
 ];
 const FORMS: [&str; 4] = ["table", "csv", "json", "ndjson"];
-const COMMANDS: [&str; 6] = ["\\d", "\\format", "\\i", "\\timing", "\\?", "\\q"];
+const COMMANDS: [&str; 7] = ["\\d", "\\format", "\\i", "\\timing", "\\x", "\\?", "\\q"];
 
 /// The names of tables and columns, once they are known; clones share them.
 #[derive(Debug, Clone, Default)]
@@ -165,15 +161,7 @@ impl Completer for Completion {
     }
 }
 
-impl Validator for Completion {
-    fn validate(&self, typed: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        Ok(if is_complete(typed.input()) {
-            ValidationResult::Valid(None)
-        } else {
-            ValidationResult::Incomplete
-        })
-    }
-}
+impl Validator for Completion {}
 
 impl Hinter for Completion {
     type Hint = String;
@@ -211,7 +199,7 @@ mod tests {
         check(
             "\\",
             0,
-            &["\\?", "\\d", "\\format", "\\i", "\\q", "\\timing"],
+            &["\\?", "\\d", "\\format", "\\i", "\\q", "\\timing", "\\x"],
         );
         check("\\d sp", 3, &["spool.bbo"]);
         check("\\format ", 8, &["csv", "json", "ndjson", "table"]);

@@ -14,6 +14,7 @@ Statements end with a semicolon and may have several lines.
   \\d              the tables
   \\d TABLE        the columns of a table, such as archive.bbo
   \\format FORM    table, csv, json or ndjson
+  \\x [on|off]     one column a line, for rows that are wider than the screen
   \\i FILE         runs the statements of a file
   \\timing         whether to tell how long a statement took
   \\?              this text
@@ -35,6 +36,8 @@ pub(super) enum Asked {
     File(PathBuf),
     /// Tell, or tell no more, how long statements take.
     Timing,
+    /// One column a line, or no more; the other of the two where none is named.
+    Expanded(Option<bool>),
     Help,
     End,
 }
@@ -89,6 +92,10 @@ pub(super) fn asked(text: &str) -> Result<Asked> {
         )),
         ("i", file) => Ok(Asked::File(PathBuf::from(file))),
         ("timing", "") => Ok(Asked::Timing),
+        ("x", "") => Ok(Asked::Expanded(None)),
+        ("x", "on") => Ok(Asked::Expanded(Some(true))),
+        ("x", "off") => Ok(Asked::Expanded(Some(false))),
+        ("x", _) => Err(Error::usage("write \\x, \\x on or \\x off")),
         ("?" | "h" | "help", _) => Ok(Asked::Help),
         ("q", "") => Ok(Asked::End),
         _ => Err(Error::usage(format!(
@@ -114,10 +121,20 @@ mod tests {
         check("\\format CSV", Asked::Format(OutputFormat::Csv));
         check("\\i a b.sql", Asked::File("a b.sql".into()));
         check("\\timing", Asked::Timing);
+        check("\\x", Asked::Expanded(None));
+        check("\\x on;", Asked::Expanded(Some(true)));
+        check("\\x off", Asked::Expanded(Some(false)));
         check("help", Asked::Help);
         check("exit;", Asked::End);
         check("\\q", Asked::End);
-        for text in ["\\x", "\\format parquet", "\\format", "\\i", "\\q now"] {
+        for text in [
+            "\\y",
+            "\\x yes",
+            "\\format parquet",
+            "\\format",
+            "\\i",
+            "\\q now",
+        ] {
             assert!(asked(text).is_err(), "{text}");
         }
     }

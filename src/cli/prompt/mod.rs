@@ -16,15 +16,19 @@ use rustyline::{CompletionType, Config, Editor, error::ReadlineError, history::D
 
 use self::{
     complete::{Completion, Known},
-    line::{Asked, HELP},
+    line::{Asked, HELP, is_complete},
     pager::{Pager, Screen},
 };
 use super::{args::OutputFormat, console::Console, show, signals::Signals};
 use crate::{
     error::{Error, Kind, Result},
-    query::{self, Options, Statement, split},
+    query::{self, Format, Options, Statement, split},
     storage::store::Store,
 };
+
+/// Stands before the first line of a statement, and before each of the others.
+const FIRST: &str = "qlc> ";
+const CONTINUED: &str = "  -> ";
 
 /// What a prompt is told.
 pub(super) struct Setting<'a> {
@@ -69,21 +73,32 @@ pub(super) async fn run(setting: Setting<'_>, console: &Console, signals: &Signa
         console,
         signals,
         timing: false,
+        expanded: false,
     };
     prompt.learn(&known);
+    // The lines so far of what is not complete.
+    let mut begun = String::new();
     loop {
         // Nothing else waits for this thread: statements run one by one, their operators on threads
         // of their own.
         let typed = {
             let _reading = signals.reading();
-            editor.readline("qlc> ")
+            editor.readline(if begun.is_empty() { FIRST } else { CONTINUED })
         };
-        let typed = match typed {
-            Ok(typed) => typed,
-            Err(ReadlineError::Interrupted) => continue,
+        match typed {
+            Ok(typed) => begun.push_str(&typed),
+            Err(ReadlineError::Interrupted) => {
+                begun.clear();
+                continue;
+            }
             Err(ReadlineError::Eof) => break,
             Err(error) => return Err(wrong(error)),
-        };
+        }
+        if !is_complete(&begun) {
+            begun.push('\n');
+            continue;
+        }
+        let typed = std::mem::take(&mut begun);
         if typed.trim().is_empty() {
             continue;
         }
@@ -114,6 +129,8 @@ struct Prompt<'a> {
     signals: &'a Signals,
     /// Whether to tell how long statements take.
     timing: bool,
+    /// Whether tables have one column a line.
+    expanded: bool,
 }
 
 impl Prompt<'_> {
@@ -144,6 +161,14 @@ impl Prompt<'_> {
                     "timing is on"
                 } else {
                     "timing is off"
+                });
+            }
+            Asked::Expanded(wanted) => {
+                self.expanded = wanted.unwrap_or(!self.expanded);
+                self.console.line(if self.expanded {
+                    "expanded display is on: tables have one column a line"
+                } else {
+                    "expanded display is off"
                 });
             }
             Asked::Format(form) => self.setting.format = form,
@@ -178,7 +203,10 @@ impl Prompt<'_> {
 
     async fn one(&self, statement: String, screen: Option<Screen>) -> Result<()> {
         let began = Instant::now();
-        let format = self.setting.format.into();
+        let format = match self.setting.format {
+            OutputFormat::Table if self.expanded => Format::Expanded,
+            format => format.into(),
+        };
         let options = Options {
             statement: Statement::Sql(statement),
             format,
