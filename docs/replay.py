@@ -18,7 +18,10 @@ import pyarrow.parquet as pq
 
 def published(folder):
     """The data of a partition, if its meta.json stands and agrees with it."""
-    meta = json.loads((folder / "meta.json").read_text())
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+    except FileNotFoundError:
+        raise SystemExit(f"{folder}: is no day of the archive; name the series as its folders do") from None
     data = folder / "data.parquet"
     with open(data, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -34,8 +37,9 @@ def partition(data):
 
 
 def events(archive, date, series):
-    """The events of `series`, such as binance/bbo/btcusdt, on `date`, such as 20260203."""
+    """The events of `series`, such as binance/bbo/btcusdt, on `date`, such as 20260203 or 2026-02-03."""
     files = []
+    date = date.replace("-", "")
     for one in series:
         exchange, stream, symbol = one.split("/")
         folder = pathlib.Path(archive, f"exchange={exchange}", f"stream={stream}", f"symbol={symbol}", f"date={date}")

@@ -6,7 +6,6 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    args::nearest,
     args::{
         Chosen, Clean, Compact, Covered, Days, Import, ModeName, OutputFormat, Prune, Query,
         Reconcile, SelectionArgs, Verify,
@@ -19,6 +18,7 @@ use crate::{
     import,
     model::{
         date::Date,
+        near::nearest,
         partition::{Selection, Series},
     },
     prune,
@@ -339,9 +339,13 @@ pub(crate) fn query(typed: &Query, given: Given, settings: &Settings) -> Result<
             Given::Terminal => true,
         };
     if chosen != 1 && !is_asked {
-        return Err(Error::usage(
-            "give one statement: either \"SQL\", or --file F, or --name N (--list prints the names)",
-        ));
+        let empty = match given {
+            Given::Text(_) if chosen == 0 => "stdin was empty; ",
+            _ => "",
+        };
+        return Err(Error::usage(format!(
+            "{empty}give one statement: either \"SQL\", or --file F, or --name N (--list prints the names)"
+        )));
     }
     if typed.list {
         return Ok(Asked::List);
@@ -377,9 +381,7 @@ pub(crate) fn query(typed: &Query, given: Given, settings: &Settings) -> Result<
         (None, ..) => Vec::new(),
     };
     if statements.is_empty() {
-        return Err(Error::usage(
-            "the statement is empty: write a query, as in \"SELECT * FROM archive.meta\"",
-        ));
+        return Err(Error::usage(query::EMPTY));
     }
     if statements.len() > 1 && (typed.output.is_some() || !typed.param.is_empty()) {
         return Err(Error::usage(format!(

@@ -50,6 +50,7 @@ use crate::{
     storage::{
         listing::Unlisted,
         scratch::{self, Scratch},
+        spelling::{self, FOLDER_NAMES},
         store::Store,
     },
 };
@@ -252,9 +253,10 @@ async fn meant(
         && missing.all().is_empty()
         && gaps.all().is_empty();
     if is_nothing && options.selection != Selection::all() {
-        return Err(Error::usage(
-            "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
-        ));
+        let hint = spelling::hint(&options.selection, &[spool, archive], FOLDER_NAMES).await;
+        return Err(Error::usage(format!(
+            "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; {hint}"
+        )));
     }
     let unlisted = |series: &Series| {
         let folder = missing

@@ -5,7 +5,10 @@ use std::{fmt, hash::Hasher, str::FromStr};
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash64;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    model::near::nearest,
+};
 
 /// The streams that can be collected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -87,8 +90,10 @@ impl FromStr for Kind {
             .find(|kind| kind.name() == text)
             .ok_or_else(|| {
                 let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
+                let hint = nearest(text, names.iter().copied())
+                    .map_or_else(String::new, |near| format!(" did you mean {near}?"));
                 Error::usage(format!(
-                    "{text:?} is not a stream that can be collected; these are: {}",
+                    "{text:?} is not a stream that can be collected;{hint} these are: {}",
                     names.join(", ")
                 ))
             })

@@ -30,7 +30,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::partition::{Exchange, Series, Stream, Symbol},
+    model::{
+        near::nearest,
+        partition::{Exchange, Series, Stream, Symbol},
+    },
 };
 
 /// Declares the exchanges: a line for each.
@@ -405,8 +408,10 @@ impl FromStr for Venue {
             .find(|venue| venue.name() == text)
             .ok_or_else(|| {
                 let names: Vec<&str> = Self::ALL.iter().map(|venue| venue.name()).collect();
+                let hint = nearest(text, names.iter().copied())
+                    .map_or_else(String::new, |near| format!(" did you mean {near}?"));
                 Error::usage(format!(
-                    "{text:?} is not an exchange that can be collected; these are: {}",
+                    "{text:?} is not an exchange that can be collected;{hint} these are: {}",
                     names.join(", ")
                 ))
             })

@@ -60,7 +60,7 @@ pub async fn run(
     let source = from.unwrap_or(archive);
     let (partitions, missing) = days(source, options, from.is_some()).await?;
     if partitions.is_empty() && missing.all().is_empty() && from.is_none() {
-        options.nothing_found(&source.show(""))?;
+        options.nothing_found(source, &source.show("")).await?;
     }
     let crossed = if options.rewrite {
         crossed(source, &partitions).await?

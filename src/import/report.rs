@@ -11,6 +11,7 @@ use crate::{
         date::Date,
         partition::{Partition, Selection},
     },
+    storage::{spelling, store::Store},
 };
 
 /// What an import is told.
@@ -35,16 +36,18 @@ pub struct Options {
 }
 
 impl Options {
-    /// Nothing was found in `place`.
+    /// Nothing was found in `tree`, which is shown as `place`.
     ///
     /// # Errors
     /// When something was asked for: it may be misspelt.
-    pub fn nothing_found(&self, place: &str) -> Result<()> {
+    pub async fn nothing_found(&self, tree: &Store, place: &str) -> Result<()> {
         if self.selection == Selection::all() && self.start.is_none() && self.end.is_none() {
             return Ok(());
         }
+        let check = "check exchange, stream, symbol and dates";
+        let hint = spelling::hint(&self.selection, &[tree], check).await;
         Err(Error::usage(format!(
-            "{place}: nothing there matches; check exchange, stream, symbol and dates"
+            "{place}: nothing there matches; {hint}"
         )))
     }
 }

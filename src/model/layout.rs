@@ -266,7 +266,7 @@ pub fn record_day(key: &str) -> Option<Date> {
     {
         [FEED, file] => {
             let day = file.strip_suffix(".ndjson")?;
-            dashed(day.strip_prefix("rejects-").unwrap_or(day))?
+            without_dashes(day.strip_prefix("rejects-").unwrap_or(day))?
                 .parse()
                 .ok()
         }
@@ -281,11 +281,14 @@ pub fn record_day(key: &str) -> Option<Date> {
 /// The day that a `date=` folder names: `20260203`, as qlc writes it, or `2026-02-03`.
 #[must_use]
 pub fn date_of_folder(text: &str) -> Option<Date> {
-    text.parse().ok().or_else(|| dashed(text)?.parse().ok())
+    text.parse()
+        .ok()
+        .or_else(|| without_dashes(text)?.parse().ok())
 }
 
-/// The digits of a text such as `2026-02-03`.
-fn dashed(text: &str) -> Option<String> {
+/// The digits of a text such as `2026-02-03`; `None` for a text of another form.
+#[must_use]
+pub fn without_dashes(text: &str) -> Option<String> {
     let is_right = |(at, byte): (usize, u8)| {
         if at == 4 || at == 7 {
             byte == b'-'
@@ -384,7 +387,7 @@ impl<'a> FolderReach<'a> {
 /// The day at the beginning of a name such as `2026-02-03_14-30-00.parquet` or
 /// `20260203T1430.parquet`.
 fn date_of_name(file: &str) -> Option<Date> {
-    if let Some(day) = file.get(..10).and_then(dashed) {
+    if let Some(day) = file.get(..10).and_then(without_dashes) {
         return day.parse().ok();
     }
     let day = file.get(..8)?;

@@ -10,6 +10,7 @@ pub mod journal;
 pub mod layout;
 pub mod meta;
 pub mod metric;
+pub mod near;
 pub mod partition;
 pub mod plain;
 pub mod quality;

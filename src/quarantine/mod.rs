@@ -17,7 +17,7 @@ use crate::{
     archive::{partition::PartitionHandle, quarantine},
     error::{Error, Result},
     model::layout::{self, Placed},
-    storage::store::Store,
+    storage::{spelling, store::Store},
 };
 
 /// The entries that `filter` means, by partition and name.
@@ -52,8 +52,10 @@ pub async fn list(archive: &Store, filter: &Filter) -> Result<Vec<Held>> {
         }));
     }
     if all.is_empty() && filter.is_narrow() {
+        let list = "qlc quarantine list shows all there is";
+        let hint = spelling::hint(&filter.selection, &[archive], list).await;
         return Err(Error::usage(format!(
-            "{}: nothing in QUARANTINE matches; qlc quarantine list shows all there is",
+            "{}: nothing in QUARANTINE matches; {hint}",
             archive.show("")
         )));
     }

@@ -18,6 +18,7 @@ pub use self::{
     names::{Names, names},
     split::{Split, split},
 };
+pub use crate::engine::sql::EMPTY;
 use crate::{
     engine::sql::{self, Remote, Value},
     error::{Error, Result},

@@ -62,7 +62,7 @@ const STREAM: Param = pattern("stream", "a stream, or a pattern");
 const SYMBOL: Param = pattern("symbol", "a symbol, or a pattern");
 const DATE: Param = pattern(
     "date",
-    "a UTC day such as 20260203, or a pattern such as 202602%",
+    "a UTC day such as 20260203 or 2026-02-03, or a pattern such as 202602%",
 );
 
 /// All named statements.

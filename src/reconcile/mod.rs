@@ -43,6 +43,7 @@ use crate::{
     storage::{
         reconciled,
         scratch::{self, Scratch},
+        spelling,
         store::Store,
     },
 };
@@ -179,9 +180,11 @@ async fn partitions(archive: &Store, options: &Options) -> Result<Vec<Partition>
         }
     }
     if series.is_empty() {
-        return Err(Error::usage(
-            "the archive has no series of trades that matches; name one with --exchange and --symbol",
-        ));
+        let name = "name one with --exchange and --symbol";
+        let hint = spelling::hint(&options.selection, &[archive], name).await;
+        return Err(Error::usage(format!(
+            "the archive has no series of trades that matches; {hint}"
+        )));
     }
     Ok(series
         .iter()

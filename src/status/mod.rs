@@ -22,7 +22,11 @@ use crate::{
         partition::{Partition, Selection, Series},
         reconcile::ReconcileSummary,
     },
-    storage::{reconciled, store::Store},
+    storage::{
+        reconciled,
+        spelling::{self, FOLDER_NAMES},
+        store::Store,
+    },
 };
 use days::Range;
 use gather::{Found, Gathered};
@@ -70,9 +74,11 @@ pub async fn run(spool: Option<&Store>, archive: &Store, options: &Options) -> R
         && gathered.unlisted.is_empty()
         && options.selection != Selection::all()
     {
-        return Err(Error::usage(
-            "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
-        ));
+        let stores: Vec<&Store> = spool.into_iter().chain([archive]).collect();
+        let hint = spelling::hint(&options.selection, &stores, FOLDER_NAMES).await;
+        return Err(Error::usage(format!(
+            "no file of the spool and nothing in the archive matches --exchange, --stream and --symbol; {hint}"
+        )));
     }
     let range = Range::of(
         options.start,

@@ -21,6 +21,7 @@ pub mod remove;
 pub mod runs;
 pub mod scratch;
 mod several;
+pub mod spelling;
 pub mod spools;
 pub mod store;
 pub mod trail;

@@ -30,6 +30,7 @@ use crate::{
     },
     storage::{
         listing::Missing,
+        spelling,
         store::{Object, Store},
     },
 };
@@ -85,8 +86,10 @@ pub async fn run(
             || options.start.is_some()
             || options.end.is_some())
     {
+        let check = "check exchange, stream, symbol and dates";
+        let hint = spelling::hint(&options.selection, &[archive], check).await;
         return Err(Error::usage(format!(
-            "{}: nothing in the archive matches; check exchange, stream, symbol and dates",
+            "{}: nothing in the archive matches; {hint}",
             archive.show("")
         )));
     }

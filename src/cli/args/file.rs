@@ -17,11 +17,11 @@ use std::{
 use clap::{Arg, ArgAction, Command, builder::Resettable};
 use toml::{Table, Value};
 
-use super::{collect::endpoint as feed_url, near::nearest};
+use super::collect::endpoint as feed_url;
 use crate::{
     error::{Error, Kind, Result},
     feed::venue::Venue,
-    model::partition::Exchange,
+    model::{near::nearest, partition::Exchange},
     reconcile::Given,
     storage::{
         spools::{self, SpoolRoot, Spools},

@@ -17,7 +17,6 @@ mod config;
 mod doctor;
 mod file;
 mod import;
-mod near;
 mod pages;
 mod prune;
 mod quarantine;
@@ -27,11 +26,12 @@ mod shared;
 mod status;
 mod verify;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, fmt::Write, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::version;
+use crate::model::near::nearest;
 
 pub(crate) use bucket::BucketArgs;
 pub(crate) use clean::Clean;
@@ -44,7 +44,6 @@ pub(crate) use config::{Config, ConfigShow, ConfigVerb};
 pub(crate) use doctor::Doctor;
 pub(crate) use file::{ENDPOINTS, File, RECONCILE, names};
 pub(crate) use import::Import;
-pub(crate) use near::nearest;
 pub(crate) use pages::{FIRST_SCREEN, GROUPS};
 pub(crate) use prune::Prune;
 pub(crate) use quarantine::{Chosen, Discard, Quarantine, Retry, Verb};
@@ -463,7 +462,26 @@ pub(crate) fn usage_line(error: &clap::Error, typed: &[OsString]) -> String {
     if let Some((flag, variable)) = of_variable(error, typed) {
         said = said.replace(&format!("'{flag}'"), &variable);
     }
+    if let Some(near) = mistyped(error, typed).filter(|_| !said.contains("tip: ")) {
+        let _ = write!(said, "; tip: a similar subcommand exists: '{near}'");
+    }
     format!("{said}; see '{} --help'", command_of(typed))
+}
+
+/// The command that was probably meant: clap says so itself, but not after `help`.
+fn mistyped(error: &clap::Error, typed: &[OsString]) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue};
+    let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else {
+        return None;
+    };
+    let mut command = grammar();
+    for word in typed.iter().filter_map(|word| word.to_str()) {
+        command = command.find_subcommand(word).cloned().unwrap_or(command);
+    }
+    let known = command
+        .get_subcommands()
+        .filter(|known| !known.is_hide_set());
+    nearest(word, known.map(clap::Command::get_name)).map(str::to_owned)
 }
 
 /// The argument that an error is about, as clap names it, and the variable that its value comes

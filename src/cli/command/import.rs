@@ -152,7 +152,7 @@ impl Run<'_> {
             self.one_tree(&root).await?;
         }
         if self.all.is_empty() {
-            self.options.nothing_found(place)
+            self.options.nothing_found(tree, place).await
         } else {
             Ok(())
         }

@@ -5,6 +5,7 @@
 //! DESCRIBE), and one at a time.
 
 pub mod claimed;
+mod days;
 mod file_rows;
 pub mod functions;
 mod literals;
@@ -57,9 +58,12 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
+    model::near::nearest,
     storage::{by_stream::Side, scratch, store::Store},
 };
 
+/// What is wrong with a text that has no statement.
+pub const EMPTY: &str = "the query is empty: write a statement such as SELECT * FROM archive.meta";
 /// What an error is about.
 const QUERY: &str = "the query";
 /// The part of the memory limit that operators may reserve; Parquet readers and the rows on their
@@ -359,7 +363,7 @@ impl Planning<'_> {
         } = self;
         let plan = session.state().statement_to_plan(statement.clone()).await?;
         check_plan(&plan).map_err(Unplanned::Refused)?;
-        let plan = parameters::put(plan, typed)?;
+        let plan = days::understood(parameters::put(plan, typed)?)?;
         let (physical, counts) = if remote.is_none() {
             planned(session, &plan, *threads).await?
         } else {
@@ -502,9 +506,7 @@ fn parse(sql: &str) -> Result<Statement> {
         .map_err(|e| from_datafusion(e, QUERY))?;
     match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => Ok(statement),
-        (None, _) => Err(Error::usage(
-            "the query is empty: write a statement such as SELECT * FROM archive.meta",
-        )),
+        (None, _) => Err(Error::usage(EMPTY)),
         (Some(_), more) => Err(Error::usage(format!(
             "the query has {} statements: run them one at a time",
             more + 1
@@ -735,9 +737,13 @@ fn check_name(reference: &TableReference, schema: &str, known: &[String]) -> Res
     if known.iter().any(|name| name == reference.table()) {
         return Ok(());
     }
+    let hint = nearest(reference.table(), known.iter().map(String::as_str))
+        .map_or_else(String::new, |near| {
+            format!("did you mean {schema}.{near}? ")
+        });
     let known = known.join(", ");
     Err(Error::usage(format!(
-        "there is no table {schema}.{}: {schema} has {known}",
+        "there is no table {schema}.{}: {hint}{schema} has {known}",
         reference.table()
     )))
 }

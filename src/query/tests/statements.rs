@@ -27,7 +27,7 @@ async fn a_mistake_is_told_in_one_line() {
         ("SELECT bid_prise FROM archive.bbo", "bid_price"),
         (
             "SELECT * FROM archive.bb",
-            "there is no table archive.bb: archive has bbo, events, funding",
+            "there is no table archive.bb: did you mean archive.bbo? archive has bbo, events, funding",
         ),
         ("SELECT * FROM spool.meta", "there is no table spool.meta"),
         ("SELECT * FROM elsewhere.bbo", "archive.… or spool.…"),

@@ -152,7 +152,7 @@ pub const LOOKING: &[Scene] = &[
     scene("query_parquet", compacted, r#"query "SELECT symbol FROM archive.bbo" --output out.parquet"#),
     scene("query_list", empty, "query --list"),
     scene("query_named", compacted, "query --name coverage"),
-    scene("query_hint", compacted, r#"query "SELECT count(*) AS n FROM archive.bbo WHERE date = '2026-02-03'""#),
+    scene("query_hint", compacted, r#"query "SELECT count(*) AS n FROM archive.bbo WHERE date >= '2026-02'""#),
     scene("query_no_table", compacted, r#"query "SELECT * FROM archive.bboo""#),
     scene("query_no_column", compacted, r#"query "SELECT bid FROM archive.bbo""#),
     scene("query_syntax", compacted, r#"query "SELEC 1""#),

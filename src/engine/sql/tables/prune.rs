@@ -3,8 +3,8 @@
 //!
 //! A filter that needs anything else is left to the scan.
 //!
-//! A name in another case, or a day with dashes, gives no rows and no error, so a condition that
-//! asks for one gives a hint.
+//! A name that nothing bears, or a part of a day with dashes, gives no rows and no error, so a
+//! condition that asks for one gives a hint.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +28,10 @@ use datafusion::{
 };
 
 use crate::{
-    model::layout::collector_of,
+    model::{
+        layout::collector_of,
+        near::{nearest, nearest_symbol},
+    },
     storage::by_stream::{Listed, Side},
 };
 
@@ -209,8 +212,8 @@ impl Hints {
         Ok(())
     }
 
-    /// Days are text such as `20260203`; text with dashes is equal to none of them and smaller than
-    /// all of its month.
+    /// Days are text such as `20260203`. A whole day with dashes is understood by now; a part of
+    /// one, such as `2026-02`, is equal to none of them and smaller than all of its year.
     fn about_days(&self, comparison: &Expr) -> Result<()> {
         for text in texts(comparison)? {
             let digits = text.replace('-', "");
@@ -273,12 +276,25 @@ impl Hints {
             if finds(&one, rows)?.is_some() {
                 continue;
             }
-            if let Some(nth) = finds(&lower_texts(one)?, &lower(rows)?)?
-                && let Some(known) = rows.column(at).as_string_view_opt()
-            {
-                let known = known.value(nth);
+            let Some(names) = rows.column(at).as_string_view_opt() else {
+                continue;
+            };
+            if let Some(nth) = finds(&lower_texts(one)?, &lower(rows)?)? {
+                let known = names.value(nth);
                 self.give(&format!(
                     "no {column} is named '{text}', as upper and lower case differ; there is '{known}'"
+                ));
+                continue;
+            }
+            let names: BTreeSet<&str> = names.iter().flatten().collect();
+            let near = if column == "symbol" {
+                nearest_symbol(&text, names)
+            } else {
+                nearest(&text, names)
+            };
+            if let Some(near) = near.filter(|_| !text.contains('%')) {
+                self.give(&format!(
+                    "no {column} is named '{text}'; did you mean '{near}'?"
                 ));
             }
         }
