@@ -100,8 +100,12 @@ impl Error {
         let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
             let text = cause.to_string();
-            // Wrappers often repeat their cause; one mention is enough.
-            if !line.contains(&text) {
+            let inner = cause.source().map(ToString::to_string).unwrap_or_default();
+            // Wrappers often repeat their cause; one mention is enough. Those of libraries say
+            // before it what they are, and which file they are about.
+            let before = text.strip_suffix(&inner).filter(|_| !inner.is_empty());
+            let adds = before.is_none_or(|before| names_more(before, &line));
+            if adds && !line.contains(&text) {
                 line.push_str(": ");
                 line.push_str(&text);
             }
@@ -109,6 +113,21 @@ impl Error {
         }
         line.replace('\n', " ")
     }
+}
+
+/// Whether `text` names a path that `line` does not: a path in it may be absolute, where that in
+/// `line` is the one that was typed.
+fn names_more(text: &str, line: &str) -> bool {
+    let paths = |text: &'_ str| -> Vec<String> {
+        text.split_whitespace()
+            .map(|word| word.trim_end_matches([':', ',', ';']).to_owned())
+            .filter(|word| word.contains('/'))
+            .collect()
+    };
+    let known = paths(line);
+    paths(text)
+        .iter()
+        .any(|path| !known.iter().any(|known| path.ends_with(known)))
 }
 
 impl fmt::Display for Error {
@@ -122,5 +141,54 @@ impl std::error::Error for Error {
         self.source
             .as_deref()
             .map(|e| e as &(dyn std::error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// A wrapper that repeats its cause, as those of libraries do.
+    #[derive(Debug)]
+    struct Repeats(&'static str, Box<dyn std::error::Error + Send + Sync>);
+
+    impl fmt::Display for Repeats {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{}{}", self.0, self.1)
+        }
+    }
+
+    impl std::error::Error for Repeats {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(self.1.as_ref())
+        }
+    }
+
+    #[test]
+    fn a_library_does_not_say_again_which_file_it_is() {
+        let opened = |what: &str| {
+            let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+            let inner = Repeats("Unable to open file /srv/a/b.json: ", Box::new(denied));
+            let outer = Repeats("Generic LocalFileSystem error: ", Box::new(inner));
+            Error::io(what, outer).chain()
+        };
+        for path in ["/srv/a/b.json", "a/b.json", "srv/a/b.json"] {
+            assert_eq!(
+                opened(&format!("{path}: cannot be read")),
+                format!("{path}: cannot be read: permission denied")
+            );
+        }
+        // Where nobody named the file yet, the library does.
+        assert_eq!(
+            opened("the query failed"),
+            "the query failed: Unable to open file /srv/a/b.json: permission denied"
+        );
+        let request = Repeats("Error performing GET http://h/k - ", "refused".into());
+        assert_eq!(
+            Error::io("s3://b/k: cannot be read", request).chain(),
+            "s3://b/k: cannot be read: Error performing GET http://h/k - refused"
+        );
     }
 }

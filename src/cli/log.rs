@@ -21,15 +21,19 @@ const VARIABLE: &str = "QLC_LOG";
 /// # Errors
 /// When the filter in `QLC_LOG` is wrong.
 pub(crate) fn start(global: &Global, console: &Console) -> Result<()> {
-    let filter = match std::env::var(VARIABLE) {
-        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
+    let wanted = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
+    // Which module says it is for those who look for what is wrong, and for machines.
+    let shows_module =
+        global.verbose > 0 || wanted.is_some() || matches!(global.log_format, Format::Json);
+    let filter = match wanted {
+        Some(text) => EnvFilter::try_new(&text).map_err(|e| {
             Error::caused(
                 Kind::Usage,
                 format!("{VARIABLE}={text:?} is not a log filter; write one as in qlc=debug"),
                 e,
             )
         })?,
-        _ => EnvFilter::new(level(global.verbose, global.quiet)),
+        None => EnvFilter::new(level(global.verbose, global.quiet)),
     };
     let is_coloured = io::stderr().is_terminal() && colour_is_welcome();
     let log = tracing_subscriber::fmt()
@@ -39,6 +43,7 @@ pub(crate) fn start(global: &Global, console: &Console) -> Result<()> {
             is_coloured,
         })
         .with_ansi(is_coloured)
+        .with_target(shows_module)
         // Its complaint about a stderr that has gone would be a panic.
         .log_internal_errors(false);
     match global.log_format {

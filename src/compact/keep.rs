@@ -251,9 +251,14 @@ pub async fn rows(
     let fault = Fault::new(
         ErrorType::TimeOutOfRange,
         format!(
-            "{} of {} have a ts_event that is null, implausible, or further than a day from where the file belongs",
+            "{} of {} {} a ts_event that is null, implausible, or further than a day from where the file belongs",
             count::grouped(tally.quarantined),
-            count::rows(tally.rows)
+            count::rows(tally.rows),
+            if tally.quarantined == 1 {
+                "has"
+            } else {
+                "have"
+            }
         ),
     );
     if tally.quarantined == tally.rows {

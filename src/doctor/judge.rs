@@ -11,9 +11,14 @@ use super::{
 use crate::{
     engine,
     error::Error,
-    model::size,
+    model::{count::plural, size},
     storage::{spools::SpoolRoot as Named, store::Overlap},
 };
+
+/// `1 file`, `2 files`
+fn files(number: u64, noun: &str) -> String {
+    plural(usize::try_from(number).unwrap_or(usize::MAX), noun)
+}
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Clocks that differ by more are not kept, in seconds.
@@ -42,8 +47,8 @@ pub(super) fn spool(place: &str, spool: Result<&Spool, &Error>, now: DateTime<Ut
         }
     };
     let holds = format!(
-        "{place} holds {} files, {}",
-        spool.files,
+        "{place} holds {}, {}",
+        files(spool.files, "file"),
         size::show(spool.bytes)
     );
     let first = if spool.absent {
@@ -68,8 +73,8 @@ pub(super) fn spool(place: &str, spool: Result<&Spool, &Error>, now: DateTime<Ut
         Check::problem(
             NAME,
             format!(
-                "{place} holds {} Parquet files, none below exchange=…/stream=…/symbol=…",
-                spool.elsewhere
+                "{place} holds {}, none below exchange=…/stream=…/symbol=…",
+                files(spool.elsewhere, "Parquet file")
             ),
             "name the folder above exchange=…, in which the collector writes",
         )
@@ -83,8 +88,8 @@ pub(super) fn spool(place: &str, spool: Result<&Spool, &Error>, now: DateTime<Ut
         Check::warning(
             NAME,
             format!(
-                "{holds}, and {} Parquet files that belong to no series",
-                spool.elsewhere
+                "{holds}, and {} of no series",
+                files(spool.elsewhere, "Parquet file")
             ),
             "move these below exchange=…/stream=…/symbol=…, or out of the spool: they are not compacted",
         )

@@ -477,23 +477,27 @@ impl Part {
 
     fn findings(&self) -> Vec<String> {
         let kinds = [
-            (&self.unordered, "rows are out of order"),
+            (&self.unordered, ["row is", "rows are"], "out of order"),
             (
                 &self.ties,
-                "rows of one (ts_event, seq) are not ordered by their other columns",
+                ["row is", "rows are"],
+                "not ordered by other columns among those of one (ts_event, seq)",
             ),
             (
                 &self.other_day,
-                "rows have a ts_event that is not of this day",
+                ["row has", "rows have"],
+                "a ts_event that is not of this day",
             ),
             (
                 &self.other_name,
-                "rows bear the name of another exchange, stream or symbol",
+                ["row bears", "rows bear"],
+                "the name of another exchange, stream or symbol",
             ),
         ];
-        let tell = |(count, what): &(&Count, &str)| {
+        let tell = |(count, [one, several], what): &(&Count, [&str; 2], &str)| {
             let first = count.first.as_ref()?;
-            Some(format!("{} {what}; the first: {first}", count.times))
+            let rows = if count.times == 1 { one } else { several };
+            Some(format!("{} {rows} {what}; the first: {first}", count.times))
         };
         kinds.iter().filter_map(tell).collect()
     }

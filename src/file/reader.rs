@@ -109,10 +109,10 @@ impl Handle {
         }
     }
 
-    /// A handle on a file that an engine found by itself.
+    /// A handle on a file that an engine found by itself; messages call it `shown`.
     #[must_use]
-    pub fn of_meta(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Self {
-        let (shown, tag) = (file.location.to_string(), file.e_tag.clone());
+    pub fn of_meta(store: &Arc<dyn ObjectStore>, file: &ObjectMeta, shown: String) -> Self {
+        let tag = file.e_tag.clone();
         Self {
             store: Arc::clone(store),
             path: file.location.clone(),

@@ -148,8 +148,8 @@ pub async fn run(store: &Store, key: &str) -> Result<FileInspection> {
     }
     if examined.implausible > 0 {
         inspection.findings.push(format!(
-            "TIME_OUT_OF_RANGE: {} have a ts_event that is null or no plausible time",
-            count::rows(examined.implausible)
+            "TIME_OUT_OF_RANGE: {} a ts_event that is null or no plausible time",
+            count::rows_have(examined.implausible)
         ));
     }
     match place::faults(&handle, &claims).await {

@@ -79,8 +79,8 @@ pub(super) async fn faults(handle: &Handle, claims: &Claims) -> Result<Vec<Fault
     }
     if far > 0 {
         let what = format!(
-            "{} have a ts_event that is further than a day from where the file belongs",
-            count::rows(far as u64)
+            "{} a ts_event that is further than a day from where the file belongs",
+            count::rows_have(far as u64)
         );
         faults.push(Fault::new(ErrorType::TimeOutOfRange, what));
     }

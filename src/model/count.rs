@@ -20,6 +20,24 @@ pub fn rows(rows: u64) -> String {
     format!("{} row{s}", grouped(rows))
 }
 
+/// `1 row has`, `2 rows have`
+#[must_use]
+pub fn rows_have(number: u64) -> String {
+    let have = if number == 1 { "has" } else { "have" };
+    format!("{} {have}", rows(number))
+}
+
+/// `its 1 row is`, `all 2 rows are`
+#[must_use]
+pub fn all_rows_are(number: u64) -> String {
+    let (all, are) = if number == 1 {
+        ("its", "is")
+    } else {
+        ("all", "are")
+    };
+    format!("{all} {} {are}", rows(number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +51,12 @@ mod tests {
         check(1_000, "1,000 rows");
         check(1_234_567, "1,234,567 rows");
         check(u64::MAX, "18,446,744,073,709,551,615 rows");
+        assert_eq!(
+            (rows_have(1), rows_have(2)),
+            ("1 row has".to_owned(), "2 rows have".to_owned())
+        );
+        assert_eq!(all_rows_are(1), "its 1 row is");
+        assert_eq!(all_rows_are(50), "all 50 rows are");
         assert_eq!(plural(12_345, "file"), "12,345 files");
     }
 }

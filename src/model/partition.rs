@@ -101,7 +101,8 @@ fn check_name(text: &str, noun: &str) -> Result<String> {
         Ok(text.to_owned())
     } else {
         Err(Error::usage(format!(
-            "{text:?} is not a name of a {noun}: use letters, digits, '.', '_' and '-', as in {}",
+            "{text:?} is no name for {} {noun}: use letters, digits, '.', '_' and '-', as in {}",
+            if noun == "exchange" { "an" } else { "a" },
             match noun {
                 "collector" => "tokyo-1",
                 "exchange" => "binance",

@@ -24,6 +24,7 @@ use crate::{
     },
     storage::{
         listing::{Missing, SpoolListing, Unlisted},
+        spelling::{self, FOLDER_NAMES},
         store::Store,
     },
 };
@@ -72,9 +73,10 @@ pub(super) async fn plan(
 ) -> Result<(Vec<Planned>, Vec<Unlisted>)> {
     let (subjects, gaps) = subjects(spool, &options.selection).await?;
     if subjects.is_empty() && gaps.all().is_empty() && options.selection != Selection::all() {
-        return Err(Error::usage(
-            "no file of the spool matches --exchange, --stream and --symbol; check their spelling (they are the folder names)",
-        ));
+        let hint = spelling::hint(&options.selection, &[spool], FOLDER_NAMES).await;
+        return Err(Error::usage(format!(
+            "no file of the spool matches --exchange, --stream and --symbol; {hint}"
+        )));
     }
     let (mut kept, hidden) = quarantine::days(archive.list(layout::QUARANTINE).await?);
     let hidden = hidden.meant(layout::QUARANTINE, &options.selection);
@@ -278,8 +280,8 @@ fn proof_in_words(proven: &Proven) -> String {
         .map(|q| format!(", {} in QUARANTINE", count::grouped(q.rows)))
         .unwrap_or_default();
     format!(
-        "all {} are in the archive: {}{far}",
-        count::rows(proven.rows()),
+        "{} in the archive: {}{far}",
+        count::all_rows_are(proven.rows()),
         days.join(", ")
     )
 }

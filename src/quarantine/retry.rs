@@ -248,8 +248,8 @@ async fn one(
             (
                 Tried::TakenIn,
                 format!(
-                    "all {} are in the archive: {}",
-                    count::rows(proven.rows()),
+                    "{} in the archive: {}",
+                    count::all_rows_are(proven.rows()),
                     days.join(", ")
                 ),
             )

@@ -528,7 +528,7 @@ fn one_row_of_another_day_among_many_is_looked_for_on_its_day() {
 
     let _ = week(&place)
         .ended(0)
-        .says("not all their days are old enough");
+        .says("not all its days are old enough");
     fs::remove_file(&next).unwrap();
     let _ = prune(&place, &keep)
         .ended(4)
@@ -712,8 +712,8 @@ fn records_of_the_collector_go_when_their_days_are_old_and_the_spool_holds_nothi
     )
     .ended(0)
     .says("would remove 3 records")
-    .says("kept 3 records of the collector (9 B), because their days are not old enough")
-    .says("kept 3 records of the collector (9 B), because of their days more is to come");
+    .says("kept 3 records of the collector (9 B), because the days are not old enough")
+    .says("kept 3 records of the collector (9 B), because more is to come of the same days");
     let _ = prune(
         &place,
         &[
@@ -913,7 +913,7 @@ fn a_run_that_removes_does_not_speak_as_a_dry_run() {
     let ran = week(&place)
         .ended(1)
         .says("kept 1 file")
-        .says("because the run ended before their turn came");
+        .says("because the run ended before its turn came");
     assert!(!ran.stdout.contains("would remove"), "{ran}");
     assert_eq!(spool(&place), [FIRST]);
     let ran = prune(&place, &["--keep-days", "6", "--format", "json"]).ended(1);

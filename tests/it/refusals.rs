@@ -385,7 +385,7 @@ fn rows_that_do_not_belong_are_found_though_every_digest_is_right() {
     change_meta(&place, |text| text.replace(&old, &sha256(&bytes)));
     let ran = place.qlc(&["verify"]).ended(4);
     let _ = ran
-        .says("rows are out of order")
+        .says("1 row is out of order")
         .says("not of this day")
         .says("name of another exchange, stream or symbol")
         .says("no receipt vouches for this data");

@@ -303,12 +303,12 @@ fn names_and_places_that_do_not_fit_are_refused() {
     check(&[a, &format!("a={root}/other")], "two spools are named a");
     check(&[a, &format!("{root}/other")], "has no name");
     check(&[at_a, &format!("{root}/both/collector=b")], "has no name");
-    check(&[&format!("a b={at_a}")], "is not a name of a collector");
+    check(&[&format!("a b={at_a}")], "is no name for a collector");
     check(
         &[&format!("{}={at_a}", "x".repeat(65))],
-        "is not a name of a collector",
+        "is no name for a collector",
     );
-    check(&["=/x"], "is not a name of a collector");
+    check(&["=/x"], "is no name for a collector");
     check(&[a, "b="], "the spool is an empty string");
     check(&[a, "b=s3:/bucket"], "s3://bucket");
     check(

@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use super::shared::number;
 use crate::error::{Error, Result};
 
 /// Settings of stores that are buckets; each can be in the configuration file too.
@@ -57,7 +58,7 @@ pub(crate) struct BucketArgs {
         hide_env_values = true, hide_short_help = true)]
     pub(crate) connect_timeout: Option<Duration>,
     /// How often a failed request is repeated, with exponential backoff [default: 10]
-    #[arg(long, global = true, value_name = "N", value_parser = retries, env = "QLC_RETRIES", hide_env_values = true,
+    #[arg(long, global = true, value_name = "N", value_parser = number(0..=100_usize), env = "QLC_RETRIES", hide_env_values = true,
         hide_short_help = true)]
     pub(crate) retries: Option<usize>,
     /// Time limit of one request with all its repetitions [default: 3m]
@@ -65,7 +66,7 @@ pub(crate) struct BucketArgs {
         hide_env_values = true, hide_short_help = true)]
     pub(crate) retry_timeout: Option<Duration>,
     /// Requests at the same time [default: 64]
-    #[arg(long, global = true, value_name = "N", value_parser = connections, env = "QLC_CONNECTIONS",
+    #[arg(long, global = true, value_name = "N", value_parser = number(2..=1024_usize), env = "QLC_CONNECTIONS",
         hide_env_values = true, hide_short_help = true)]
     pub(crate) connections: Option<usize>,
     /// Objects larger than this are uploaded in parts [default: 16MiB]
@@ -156,26 +157,4 @@ fn duration(text: &str) -> Result<Duration> {
     } else {
         Ok(time)
     }
-}
-
-/// How often to repeat, from a text.
-///
-/// # Errors
-/// When it is not a number from 0 to 100.
-fn retries(text: &str) -> Result<usize> {
-    text.parse()
-        .ok()
-        .filter(|n| *n <= 100)
-        .ok_or_else(|| Error::usage("write a number from 0 to 100"))
-}
-
-/// How many requests at a time, from a text.
-///
-/// # Errors
-/// When it is not a number from 2 to 1024.
-fn connections(text: &str) -> Result<usize> {
-    text.parse()
-        .ok()
-        .filter(|n| (2..=1024).contains(n))
-        .ok_or_else(|| Error::usage("write a number from 2 to 1024"))
 }

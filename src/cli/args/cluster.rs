@@ -152,7 +152,7 @@ pub(crate) struct ExecutorTyped {
     #[arg(long, value_name = "HOST")]
     pub(crate) external_host: Option<String>,
     /// Tasks at the same time [default: the number of cores]
-    #[arg(long, value_name = "N", value_parser = super::shared::workers)]
+    #[arg(long, value_name = "N", value_parser = super::shared::number(1..=1024_usize))]
     pub(crate) vcores: Option<usize>,
     /// Memory of all tasks together; a partition takes the --memory-limit of its run [default: 70%
     /// of the memory of the machine or the container]

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use super::shared::number;
 use crate::{
     error::{Error, Result},
     feed::{event::Kind, instrument::Wish, venue::Venue},
@@ -103,7 +104,7 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) duration: Option<Duration>,
     /// End after so many events
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number(1_u64..))]
     pub(crate) max_events: Option<u64>,
     /// Serve /health, /metrics, /status and a page there, as in 127.0.0.1:9100
     #[arg(
@@ -129,7 +130,7 @@ pub(crate) struct Record {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) duration: Option<Duration>,
     /// End after so many frames
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number(1_u64..))]
     pub(crate) max_frames: Option<u64>,
     /// Begin another file after this time, numbered -2, -3 and so on
     #[arg(long, value_name = "TIME", value_parser = time)]

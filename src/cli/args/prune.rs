@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{
     compact::{SelectionArgs, instant},
-    shared::{Format, Retention},
+    shared::{Format, KEPT_DAYS, Retention, number},
 };
 
 /// `qlc prune`
@@ -25,7 +25,7 @@ and receipt, or from QUARANTINE. A journal in _pruned/ of the archive lists what
 pub(crate) struct Prune {
     /// Whole days (UTC) to keep: a file is removed when its day and the days of all its rows are
     /// older
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    #[arg(long, value_name = "N", value_parser = number(KEPT_DAYS))]
     pub(crate) keep_days: u32,
     #[command(flatten)]
     pub(crate) retention: Retention,

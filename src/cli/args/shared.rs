@@ -1,11 +1,19 @@
 //! What several commands have in common as typed: days, memory, spill folder and the form of the
 //! output.
 
-use std::path::PathBuf;
+use std::{
+    fmt::Display,
+    ops::{Bound, RangeBounds, RangeInclusive},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 
-use crate::{error::Error, model::date::Date};
+use crate::{
+    error::Error,
+    model::{date::Date, layout},
+};
 
 /// A range of days, both ends included; open where an end is not named.
 #[derive(Debug, Clone, Copy, Default, Args)]
@@ -45,7 +53,7 @@ pub(crate) struct Resources {
 pub(crate) struct Retention {
     /// Also remove what the collector noted (_feed/, quality/) on days older than N days (UTC) of
     /// which no spool file is left [default: it stays]
-    #[arg(long, value_name = "N", value_parser = keep_days, env = "QLC_KEEP_RECORDS", hide_env_values = true)]
+    #[arg(long, value_name = "N", value_parser = number(KEPT_DAYS), env = "QLC_KEEP_RECORDS", hide_env_values = true)]
     pub(crate) keep_records: Option<u32>,
 }
 
@@ -63,11 +71,11 @@ pub(crate) enum Format {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Tuning {
     /// Partitions at the same time [default: twice the number of cores]
-    #[arg(long, value_name = "N", value_parser = workers, env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
+    #[arg(long, value_name = "N", value_parser = number(1..=1024_usize), env = "QLC_WORKERS", hide_env_values = true, help_heading = "Resources")]
     pub(crate) workers: Option<usize>,
     /// Level of zstd, 1 to 22; at another level the same rows have other bytes [default: 2 for
     /// times and counters, else 4]
-    #[arg(long, value_name = "N", value_parser = zstd_level, env = "QLC_ZSTD_LEVEL", hide_env_values = true, help_heading = "Resources")]
+    #[arg(long, value_name = "N", value_parser = number(1..=22_i32), env = "QLC_ZSTD_LEVEL", hide_env_values = true, help_heading = "Resources")]
     pub(crate) zstd_level: Option<i32>,
 }
 
@@ -105,48 +113,36 @@ impl Usual {
 /// # Errors
 /// When it is none.
 pub(crate) fn day(text: &str) -> Result<Date, Error> {
-    let digits = match text.split('-').collect::<Vec<_>>().as_slice() {
-        [year, month, day] if (year.len(), month.len(), day.len()) == (4, 2, 2) => {
-            format!("{year}{month}{day}")
-        }
-        _ => text.to_owned(),
-    };
-    digits.parse().map_err(|_| {
+    layout::date_of_folder(text).ok_or_else(|| {
         Error::usage(format!(
             "{text:?} is not a date between 1980 and 2199: write a UTC day as in 20260203 or 2026-02-03"
         ))
     })
 }
 
-/// How many partitions at a time, from a text.
-///
-/// # Errors
-/// When it is not a number from 1 to 1024.
-pub(super) fn workers(text: &str) -> Result<usize, Error> {
-    text.parse()
-        .ok()
-        .filter(|n| (1..=1024).contains(n))
-        .ok_or_else(|| Error::usage("write a number from 1 to 1024"))
-}
+/// Days that can be kept.
+pub(super) const KEPT_DAYS: RangeInclusive<u32> = 0..=36_500;
 
-/// A level of zstd, from a text.
-///
-/// # Errors
-/// When it is not a number from 1 to 22.
-fn zstd_level(text: &str) -> Result<i32, Error> {
-    text.parse()
-        .ok()
-        .filter(|n| (1..=22).contains(n))
-        .ok_or_else(|| Error::usage("write a number from 1 to 22"))
-}
-
-/// Whole days that are kept, from a text.
-///
-/// # Errors
-/// When it is not a number from 0 to 36500.
-fn keep_days(text: &str) -> Result<u32, Error> {
-    text.parse()
-        .ok()
-        .filter(|n| *n <= 36_500)
-        .ok_or_else(|| Error::usage("write a number of days from 0 to 36500"))
+/// A whole number of this range, from a text.
+pub(super) fn number<T>(
+    range: impl RangeBounds<T> + Clone,
+) -> impl Fn(&str) -> Result<T, Error> + Clone
+where
+    T: FromStr + PartialOrd + Display,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            let bound = |bound, word| match bound {
+                Bound::Included(end) => format!(" {word} {end}"),
+                Bound::Excluded(_) | Bound::Unbounded => String::new(),
+            };
+            let (from, to) = (
+                bound(range.start_bound(), "from"),
+                bound(range.end_bound(), "to"),
+            );
+            let open = if to.is_empty() { " on" } else { "" };
+            Error::usage(format!("write a number{from}{to}{open}"))
+        })
+    }
 }

@@ -44,6 +44,25 @@ fn every_mistake_is_one_line_that_says_what_would_be_right() {
         "compact --mode daily --workers 0",
         "invalid value '0' for '--workers <N>': write a number from 1 to 1024; see 'qlc compact --help'",
     );
+    for days in ["x", "4000000", "-1"] {
+        check(
+            &format!("prune --keep-days={days}"),
+            &format!(
+                "invalid value '{days}' for '--keep-days <N>': write a number from 0 to 36500; see 'qlc prune --help'"
+            ),
+        );
+    }
+    for number in ["0", "x"] {
+        for (command, flag) in [("collect", "max-events"), ("record x", "max-frames")] {
+            let name = command.split(' ').next().unwrap();
+            check(
+                &format!("{command} --{flag} {number}"),
+                &format!(
+                    "invalid value '{number}' for '--{flag} <N>': write a number from 1 on; see 'qlc {name} --help'"
+                ),
+            );
+        }
+    }
     check(
         "compact --mode daily --now yesterday",
         "invalid value 'yesterday' for '--now <RFC3339>': write an instant with its offset, as in 2026-02-04T01:00:00Z; \
@@ -51,7 +70,7 @@ fn every_mistake_is_one_line_that_says_what_would_be_right() {
     );
     check(
         "compact --mode daily --symbol btc,,eth",
-        "invalid value '' for '--symbol <NAME>': \"\" is not a name of a symbol: use letters, digits, '.', '_' and '-', as \
+        "invalid value '' for '--symbol <NAME>': \"\" is no name for a symbol: use letters, digits, '.', '_' and '-', as \
          in btcusdt; see 'qlc compact --help'",
     );
     check(
@@ -70,6 +89,14 @@ fn every_mistake_is_one_line_that_says_what_would_be_right() {
     check(
         "compcat",
         "unrecognized subcommand 'compcat'; tip: some similar subcommands exist: 'collect', 'completions', 'compact'; see 'qlc --help'",
+    );
+    check(
+        "help compct",
+        "unrecognized subcommand 'compct'; tip: a similar subcommand exists: 'compact'; see 'qlc --help'",
+    );
+    check(
+        "help quarantine retri",
+        "unrecognized subcommand 'retri'; tip: a similar subcommand exists: 'retry'; see 'qlc quarantine --help'",
     );
     check(
         "verify --quik",

@@ -199,7 +199,7 @@ fn a_query_is_exactly_one_statement() {
         queried(&[" "], None)
             .unwrap_err()
             .chain()
-            .starts_with("the statement is empty")
+            .starts_with("the query is empty")
     );
     assert!(queried(&["--file", "f"], Some("\n")).is_err());
 }
@@ -217,7 +217,7 @@ fn without_a_statement_stdin_is_read_or_a_terminal_asked() {
         several(&["--output", "a.csv"], "SELECT 1; SELECT 2")
             .starts_with("--output and --param are for one")
     );
-    assert!(several(&[], " ").starts_with("give one statement"));
+    assert!(several(&[], " ").starts_with("stdin was empty; give one statement"));
     let asked = |words: &[&str]| given(words, Given::Terminal).map_err(|e| e.chain());
     assert!(matches!(
         asked(&["--format", "csv"]),

@@ -162,10 +162,7 @@ fn several_spools_have_a_name_each_wherever_they_come_from() {
     };
     check("spool = [1]", "spool is a list, not one of texts");
     check("spool = { a = 1 }", "spool.a is a number, not a text");
-    check(
-        "spool = { \"a b\" = \"/x\" }",
-        "is not a name of a collector",
-    );
+    check("spool = { \"a b\" = \"/x\" }", "is no name for a collector");
     check("spool = [\"a=/x\", \"/y\"]", "/y has no name");
     check("spool = \"a=/x a=/y\"", "two spools are named a");
     check("spool = []", "no spool is named");

@@ -62,7 +62,7 @@ pub(crate) fn imported(all: &[Imported], dry_run: bool, look: Look) -> String {
     if !resting.is_empty() {
         let _ = writeln!(
             text,
-            "nothing to do for {}, because they have receipts",
+            "nothing to do for {}: a receipt is there",
             count(resting.len(), "partition")
         );
     }

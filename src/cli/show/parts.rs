@@ -62,16 +62,16 @@ pub(super) fn marked(text: &str, colour: Color) -> Cell {
 }
 
 /// Values that have the same text, with that text, in the order of the first of each.
-pub(super) fn grouped<T>(
+pub(super) fn grouped<T, K: PartialEq>(
     values: impl IntoIterator<Item = T>,
-    text: impl Fn(&T) -> String,
-) -> Vec<(String, Vec<T>)> {
-    let mut groups: Vec<(String, Vec<T>)> = Vec::new();
+    key: impl Fn(&T) -> K,
+) -> Vec<(K, Vec<T>)> {
+    let mut groups: Vec<(K, Vec<T>)> = Vec::new();
     for value in values {
-        let text = text(&value);
-        match groups.iter_mut().find(|(known, _)| *known == text) {
+        let key = key(&value);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
             Some((_, group)) => group.push(value),
-            None => groups.push((text, vec![value])),
+            None => groups.push((key, vec![value])),
         }
     }
     groups

@@ -35,7 +35,7 @@ pub(crate) fn pruned(report: &Report, dry_run: bool, look: Look) -> String {
             "{} {} ({size}){}",
             verb(outcome),
             count(files.len(), "file"),
-            because(outcome)
+            because(outcome, files.len())
         );
         if names_each(outcome) {
             for file in files.iter().take(FEW) {
@@ -81,10 +81,12 @@ fn records(all: &[JudgedRecord], text: &mut String) {
         }
         let size = bytes(some.iter().map(|one| one.bytes).sum());
         let why = match outcome {
-            Outcome::Waiting => ", because of their days more is to come or lies in the spool",
-            Outcome::Young => ", because their days are not old enough",
-            Outcome::Removed | Outcome::Removable => ": of their days nothing is left in the spool",
-            other => because(other),
+            Outcome::Waiting => ", because more is to come of the same days, or lies in the spool",
+            Outcome::Young => ", because the days are not old enough",
+            Outcome::Removed | Outcome::Removable => {
+                ": of the same days nothing is left in the spool"
+            }
+            other => because(other, some.len()),
         };
         let _ = writeln!(
             text,
@@ -163,21 +165,28 @@ fn verb(outcome: Outcome) -> &'static str {
     }
 }
 
-fn because(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Removed | Outcome::Removable => ": every row was read back from the archive",
-        Outcome::NotReached => ", because the run ended before their turn came",
-        Outcome::Gone => " when it was their turn: they were gone",
-        Outcome::Unknown => ": the store did not say; their rows are in the archive",
-        Outcome::Young => ", because not all their days are old enough",
-        Outcome::Quarantined => {
+fn because(outcome: Outcome, files: usize) -> &'static str {
+    match (outcome, files) {
+        (Outcome::Removed | Outcome::Removable, _) => ": every row was read back from the archive",
+        (Outcome::NotReached, 1) => ", because the run ended before its turn came",
+        (Outcome::NotReached, _) => ", because the run ended before their turn came",
+        (Outcome::Gone, 1) => " when it was its turn: it was gone",
+        (Outcome::Gone, _) => " when it was their turn: they were gone",
+        (Outcome::Unknown, 1) => ": the store did not say; its rows are in the archive",
+        (Outcome::Unknown, _) => ": the store did not say; their rows are in the archive",
+        (Outcome::Young, 1) => ", because not all its days are old enough",
+        (Outcome::Young, _) => ", because not all their days are old enough",
+        (Outcome::Quarantined, _) => {
             ": whole in QUARANTINE, or discarded from it; prune never removes such files"
         }
-        Outcome::Waiting => ", because a compaction must run first",
-        Outcome::Empty => ", because they have no rows, so that nothing can be proven",
-        Outcome::Changed => ", because they were replaced meanwhile",
-        Outcome::Unproven => ", because what must be proven could NOT be",
-        Outcome::Failed => ", because they could not be read, or not removed",
+        (Outcome::Waiting, _) => ", because a compaction must run first",
+        (Outcome::Empty, 1) => ", because it has no rows, so that nothing can be proven",
+        (Outcome::Empty, _) => ", because they have no rows, so that nothing can be proven",
+        (Outcome::Changed, 1) => ", because it was replaced meanwhile",
+        (Outcome::Changed, _) => ", because they were replaced meanwhile",
+        (Outcome::Unproven, _) => ", because what must be proven could NOT be",
+        (Outcome::Failed, 1) => ", because it could not be read, or not removed",
+        (Outcome::Failed, _) => ", because they could not be read, or not removed",
     }
 }
 

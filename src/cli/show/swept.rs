@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::Cell;
 
-use super::parts::{bytes, grouped, table};
+use super::parts::{bytes, count, grouped, table};
 use crate::{
     clean::{Kind, Left, Swept},
     cli::console::Look,
@@ -37,12 +37,16 @@ pub(crate) fn swept(all: &[Swept], look: Look) -> String {
     {
         let _ = writeln!(text, "{}: {}", line(&one.place), line(&one.why));
     }
-    let groups = grouped(all, |one| {
-        format!("{} {}", noun(one.kind), result(one.left))
-    });
+    let groups = grouped(all, |one| (noun(one.kind), one.left));
     let groups: Vec<String> = groups
         .iter()
-        .map(|(name, group)| format!("{} {name}", group.len()))
+        .map(|((noun, left), group)| {
+            let result = match left {
+                Left::Stays if group.len() > 1 => "stay",
+                left => result(*left),
+            };
+            format!("{} {result}", count(group.len(), noun))
+        })
         .collect();
     let _ = writeln!(text, "{}", groups.join(", "));
     text

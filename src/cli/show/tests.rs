@@ -261,7 +261,7 @@ fn a_pruning_tells_what_went_and_why_the_rest_stays() {
 spool files of                result   files   rows    bytes
 binance/bbo/btcusdt/20260203  removed      2  3,000  4.00 kB
 removed 2 files (4.00 kB): every row was read back from the archive
-kept 1 file (2.00 kB), because not all their days are old enough
+kept 1 file (2.00 kB), because not all its days are old enough
 kept 1 file (2.00 kB), because what must be proven could NOT be
   d: data.parquet has another sha256
 journal: _pruned/date=20260210/x.ndjson
@@ -295,6 +295,21 @@ temporary file  /a/.t      stays     10 B
 1 receipt removed, 1 temporary file stays
 ";
     assert_eq!(swept(&all, PLAIN), want);
+    let many: Vec<Swept> = [
+        Left::WouldGo,
+        Left::WouldGo,
+        Left::WouldGo,
+        Left::Stays,
+        Left::Stays,
+    ]
+    .into_iter()
+    .map(|left| one(Kind::Temporary, "/a/.t", left))
+    .collect();
+    let said = swept(&many, PLAIN);
+    assert!(
+        said.ends_with("\n3 temporary files would be removed, 2 temporary files stay\n"),
+        "{said}"
+    );
     assert_eq!(
         swept(&[], PLAIN),
         "nothing to clean: nothing was left over\n"

@@ -398,7 +398,7 @@ pub(super) async fn footer(store: &Store, runtime: &RuntimeEnv, object: &Object)
     let shown = || store.show(&object.key);
     let read = async {
         let meta = object_meta(store, object);
-        super::guard::look(store, runtime, &meta).await?;
+        super::guard::look(store, runtime, &meta, shown()).await?;
         let cache = runtime.cache_manager.get_file_metadata_cache();
         let found = DFParquetMetadata::new(store.object_store().as_ref(), &meta)
             .with_file_metadata_cache(Some(cache))

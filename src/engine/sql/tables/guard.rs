@@ -36,14 +36,20 @@ use crate::{
     storage::store::Store,
 };
 
-/// Reads the footer of `file` into the cache of `runtime`, unless it is there.
+/// Reads the footer of `file`, which messages call `shown`, into the cache of `runtime`, unless it
+/// is there.
 ///
 /// # Errors
 /// When it is none that can be decoded.
-pub(super) async fn look(store: &Store, runtime: &RuntimeEnv, file: &ObjectMeta) -> Result<()> {
+pub(super) async fn look(
+    store: &Store,
+    runtime: &RuntimeEnv,
+    file: &ObjectMeta,
+    shown: String,
+) -> Result<()> {
     let cache = runtime.cache_manager.get_file_metadata_cache();
     look_at(
-        &Handle::of_meta(store.object_store(), file),
+        &Handle::of_meta(store.object_store(), file, shown),
         file,
         cache.as_ref(),
     )
@@ -71,6 +77,8 @@ async fn look_at(handle: &Handle, file: &ObjectMeta, cache: &FileMetadataCache) 
 #[derive(Debug)]
 pub(super) struct Guarded {
     store: Arc<dyn ObjectStore>,
+    /// What stands before the location of a file in messages.
+    root: &'static str,
     cache: Arc<FileMetadataCache>,
     inner: CachedParquetFileReaderFactory,
 }
@@ -78,13 +86,18 @@ pub(super) struct Guarded {
 impl Guarded {
     /// For files of `store`.
     pub(super) fn new(store: &Store, runtime: &RuntimeEnv) -> Self {
-        let (store, cache) = (
+        let (object, cache) = (
             Arc::clone(store.object_store()),
             runtime.cache_manager.get_file_metadata_cache(),
         );
-        let inner = CachedParquetFileReaderFactory::new(Arc::clone(&store), Arc::clone(&cache));
+        let inner = CachedParquetFileReaderFactory::new(Arc::clone(&object), Arc::clone(&cache));
         Self {
-            store,
+            store: object,
+            root: if store.local_folder().is_some() {
+                "/"
+            } else {
+                ""
+            },
             cache,
             inner,
         }
@@ -100,7 +113,11 @@ impl ParquetFileReaderFactory for Guarded {
         metrics: &ExecutionPlanMetricsSet,
     ) -> DfResult<Box<dyn AsyncFileReader + Send>> {
         let meta = file.object_meta.clone();
-        let handle = Handle::of_meta(&self.store, &meta);
+        let handle = Handle::of_meta(
+            &self.store,
+            &meta,
+            format!("{}{}", self.root, meta.location),
+        );
         let inner = self
             .inner
             .create_reader(partition_index, file, hint, metrics)?;

@@ -508,11 +508,10 @@ impl PartitionedTable {
         }
         for (file, why) in faults {
             if self.left_out.note(&file.object.key) {
-                tracing::warn!(
-                    file = self.store.show(&file.object.key),
-                    why,
-                    "left out of the query"
-                );
+                let shown = self.store.show(&file.object.key);
+                let named = format!("{shown}: ");
+                let why = why.strip_prefix(&named).unwrap_or(&why);
+                tracing::warn!("{shown}: left out of the query: {why}");
             }
         }
         Ok(readable)
