@@ -329,7 +329,7 @@ async fn a_hole(stage: &Stage<'_>) -> Result<Exit> {
     for step in [Step::Compact, Step::Take, Step::Compact, Step::Compare] {
         let exit = match step {
             Step::Compact => {
-                say(&called("compact --mode daily"))?;
+                say(&called("compact --mode daily -v"))?;
                 let summary = super::compact::watched(
                     &spool,
                     &archive,

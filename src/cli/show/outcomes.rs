@@ -15,7 +15,8 @@ use crate::{
 const WIDE: u16 = 110;
 
 /// The closing text of a compaction: each partition that was not plain, or a table of all, and a
-/// line that sums up. Where a few partitions needed nothing, and there are no others, it says why.
+/// line that sums up. Where a few partitions needed nothing, and there are no others, it says why;
+/// of many that ended in the same way, the first is named.
 pub(crate) fn outcomes(outcomes: &[Outcome], look: Look, lists_all: bool) -> String {
     if outcomes.is_empty() {
         return "nothing to do, because there is no partition to look at\n".to_owned();
@@ -33,14 +34,19 @@ pub(crate) fn outcomes(outcomes: &[Outcome], look: Look, lists_all: bool) -> Str
         }
         _ => String::new(),
     };
-    for outcome in outcomes.iter().filter(|outcome| !is_plain(outcome)) {
-        let _ = writeln!(
-            text,
-            "{}: {}: {}",
-            outcome.partition,
-            ended(outcome),
-            outcome.message
-        );
+    let others = outcomes.iter().filter(|outcome| !is_plain(outcome));
+    for (what, group) in grouped(others, |one| format!("{}: {}", how(one), one.message)) {
+        let _ = match group.as_slice() {
+            [first, rest @ ..] if rest.len() >= FEW => writeln!(
+                text,
+                "{} and {}: {what}",
+                first.partition,
+                count(rest.len(), "other partition")
+            ),
+            few => few
+                .iter()
+                .try_for_each(|one| writeln!(text, "{}: {what}", one.partition)),
+        };
     }
     text.push_str(&sum(outcomes));
     text
@@ -131,6 +137,14 @@ fn word(status: Status) -> &'static str {
         Status::Interrupted => "interrupted",
         Status::Failed => "failed",
         Status::Unknown => "unknown",
+    }
+}
+
+/// How it ended, before a message that names what went to QUARANTINE.
+fn how(outcome: &Outcome) -> String {
+    match outcome.status {
+        Status::Done | Status::UpToDate => word(outcome.status).to_owned(),
+        _ => ended(outcome),
     }
 }
 
