@@ -247,7 +247,11 @@ async fn meant(
         ignored,
         missing,
     } = survey::spool_files(spool, &options.selection).await?;
-    let (archived, gaps) = survey::archived_days(archive, &options.selection).await?;
+    let survey::Archived {
+        days: archived,
+        strays,
+        missing: gaps,
+    } = survey::archived_days(archive, &options.selection).await?;
     let is_nothing = files.is_empty()
         && archived.is_empty()
         && missing.all().is_empty()
@@ -282,6 +286,15 @@ async fn meant(
     }
     let (mut partitions, mut unknown) = (Vec::new(), Vec::new());
     for partition in survey::partitions(&files, &archived, options, &unnamed)? {
+        // What no command sees would be published a second time.
+        if let Some(stray) = strays
+            .iter()
+            .find(|stray| stray.partition.as_ref() == Some(&partition))
+        {
+            let why = format!("{}: {}", archive.show(&stray.place), stray.finding(archive));
+            unknown.push(Outcome::failed(&partition, &Error::new(Kind::Damage, why)));
+            continue;
+        }
         match unlisted(&partition.series).or_else(|| unread.get(&partition.series).cloned()) {
             Some(why) => {
                 // The days beside those of files were to be looked at for rows that nobody knows of

@@ -152,6 +152,11 @@ pub(super) fn archive(place: &str, archive: Result<&Archive, &Error>) -> Vec<Che
         );
         all.push(Check::ok(NAME, found));
     }
+    if let Some(first) = archive.strays.first() {
+        let found = format!("{} in no partition: {first}", archive.strays.len());
+        let mend = "move each to where it belongs; qlc verify names all";
+        all.push(Check::warning("files of no partition", found, mend));
+    }
     if let Some(why) = &archive.conditions {
         let mend = "use a store with conditional writes, or let one machine write alone and give --single-writer";
         all.push(Check::problem("conditional writes", why, mend));
