@@ -153,9 +153,12 @@ pub(super) fn archive(place: &str, archive: Result<&Archive, &Error>) -> Vec<Che
         all.push(Check::ok(NAME, found));
     }
     if let Some(first) = archive.strays.first() {
-        let found = format!("{} in no partition: {first}", archive.strays.len());
+        let found = format!(
+            "{}, such as {first}",
+            plural(archive.strays.len(), "finding")
+        );
         let mend = "move each to where it belongs; qlc verify names all";
-        all.push(Check::warning("files of no partition", found, mend));
+        all.push(Check::warning("outside of partitions", found, mend));
     }
     if let Some(why) = &archive.conditions {
         let mend = "use a store with conditional writes, or let one machine write alone and give --single-writer";

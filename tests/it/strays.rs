@@ -55,7 +55,7 @@ fn a_day_whose_folder_is_spelled_with_dashes_is_found_and_not_published_twice() 
         .qlc(&doctor)
         .ended(0)
         .says("holds 0 partitions")
-        .says("2 in no partition")
+        .says("outside of partitions: 2 findings, such as")
         .says("mv ");
 
     fs::rename(&dashed, &right).unwrap();
