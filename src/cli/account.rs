@@ -205,10 +205,11 @@ pub(crate) fn peak_memory() -> Option<u64> {
         .checked_mul(1024)
 }
 
-const ALL: [Status; 7] = [
+const ALL: [Status; 8] = [
     Status::Done,
     Status::UpToDate,
     Status::Completed,
+    Status::LossAccepted,
     Status::LostRace,
     Status::Failed,
     Status::Interrupted,
@@ -221,6 +222,7 @@ fn name(status: Status) -> &'static str {
         Status::Done => "done",
         Status::UpToDate => "up_to_date",
         Status::Completed => "completed",
+        Status::LossAccepted => "loss_accepted",
         Status::LostRace => "lost_race",
         Status::Failed => "failed",
         Status::Interrupted => "interrupted",

@@ -27,6 +27,8 @@ fn outcome(symbol: &str, status: Status, message: &str) -> Outcome {
         message: message.to_owned(),
         files: if done { 12 } else { 0 },
         quarantined: 0,
+        copies: 0,
+        rows_lost: 0,
         rows: if done { 1_234_567 } else { 0 },
         bytes_in: if done { 34_500_000 } else { 0 },
         bytes_out: if done { 10_100_000 } else { 0 },
