@@ -248,7 +248,7 @@ async fn meant(
         ignored,
         missing,
     } = survey::spool_files(spool, &options.selection).await?;
-    let survey::Archived {
+    let survey::ArchivedDays {
         days: archived,
         strays,
         missing: gaps,

@@ -92,7 +92,7 @@ pub type Days = BTreeMap<Series, BTreeMap<Date, u8>>;
 
 /// What the archive has of the series that are meant.
 #[derive(Debug, Default)]
-pub struct Archived {
+pub struct ArchivedDays {
     /// The days.
     pub days: Days,
     /// Folders of days that are not spelled as qlc spells them.
@@ -105,10 +105,10 @@ pub struct Archived {
 ///
 /// # Errors
 /// When the archive cannot be listed at all.
-pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<Archived> {
+pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<ArchivedDays> {
     let mut all = Days::new();
     if archive.is_absent() {
-        return Ok(Archived::default());
+        return Ok(ArchivedDays::default());
     }
     let from = prefix(selection);
     let (objects, missing) = archive.list(&from).await?.apart();
@@ -145,7 +145,7 @@ pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<Arc
             let _ = all.entry(series).or_default().entry(date).or_insert(0_u8);
         }
     }
-    Ok(Archived {
+    Ok(ArchivedDays {
         days: all,
         strays,
         missing: missing
