@@ -54,7 +54,7 @@ pub async fn take_over(
             .filter_map(|file| file.home)
             .flat_map(Date::with_neighbours);
         let days: BTreeSet<Date> = named
-            .chain(unnamed_days(tree, all, &footers).await?)
+            .chain(unnamed_days(tree, all, &footers).await?.days)
             .collect();
         partitions.extend(days.into_iter().map(|day| series.on(day)));
     }

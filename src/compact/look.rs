@@ -58,6 +58,25 @@ pub struct Look {
     pub recognised: Vec<FileCopy>,
 }
 
+impl Look {
+    /// Those of the recognised files whose rows are in another file of their collector as well. The
+    /// others were renamed, moved or touched.
+    pub fn new_copies(&self) -> impl Iterator<Item = &FileCopy> {
+        let is_there = |key: &str| {
+            let mut feeding = self.feeding.iter();
+            feeding.any(|one| one.mark.file.object.key == key)
+        };
+        let is_copy = move |(nth, copy): &(usize, &FileCopy)| {
+            let mut before = self.recognised.iter().take(*nth);
+            copy.copy_of != copy.name
+                && layout::collector_of(&copy.copy_of) == layout::collector_of(&copy.name)
+                && (is_there(&copy.copy_of) || before.any(|other| other.copy_of == copy.copy_of))
+        };
+        let all = self.recognised.iter().enumerate();
+        all.filter(is_copy).map(|(_, copy)| copy)
+    }
+}
+
 /// On what a look relies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {

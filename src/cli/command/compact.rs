@@ -19,7 +19,7 @@ use crate::{
         show,
         signals::Signals,
     },
-    compact::{self, InputSummary, Options, RunSummary, Status},
+    compact::{self, InputSummary, Options, Pending, RunSummary, Status},
     error::Result,
     model::{coverage, partition::Selection},
     quarantine::{self, EntryState, Filter},
@@ -177,6 +177,13 @@ fn json_of(input: &InputSummary, out: &mut Out) -> Result<()> {
         out.json(&Note {
             status: "unlisted",
             place: folder,
+            message: reason,
+        })?;
+    }
+    for Pending { file, reason } in &input.pending {
+        out.json(&Note {
+            status: "pending",
+            place: file,
             message: reason,
         })?;
     }

@@ -54,7 +54,9 @@ pub(crate) fn outcomes(outcomes: &[Outcome], look: Look, lists_all: bool) -> Str
 
 /// Whether there is nothing to know about it but that it is done, or needed nothing.
 fn is_plain(outcome: &Outcome) -> bool {
-    matches!(outcome.status, Status::Done | Status::UpToDate) && outcome.quarantined == 0
+    matches!(outcome.status, Status::Done | Status::UpToDate)
+        && outcome.quarantined == 0
+        && outcome.copies == 0
 }
 
 /// A table of what was done, and why each partition was done or not.
@@ -121,7 +123,9 @@ fn status(outcome: &Outcome) -> Cell {
     let text = ended(outcome);
     match outcome.status {
         Status::Failed | Status::Unknown => marked(&text, Color::Red),
-        Status::Interrupted | Status::LostRace => marked(&text, Color::Yellow),
+        Status::Interrupted | Status::LostRace | Status::LossAccepted => {
+            marked(&text, Color::Yellow)
+        }
         _ if outcome.quarantined > 0 => marked(&text, Color::Yellow),
         Status::Done | Status::Completed => marked(&text, Color::Green),
         Status::UpToDate => Cell::new(text),
@@ -133,6 +137,7 @@ fn word(status: Status) -> &'static str {
         Status::Done => "done",
         Status::UpToDate => "nothing to do",
         Status::Completed => "completed",
+        Status::LossAccepted => "loss accepted",
         Status::LostRace => "lost race",
         Status::Interrupted => "interrupted",
         Status::Failed => "failed",
@@ -150,14 +155,15 @@ fn how(outcome: &Outcome) -> String {
 
 /// How it ended, in words.
 fn ended(outcome: &Outcome) -> String {
-    match outcome.quarantined {
-        0 => word(outcome.status).to_owned(),
-        n => format!(
-            "{}, {} quarantined",
-            word(outcome.status),
-            count::grouped(n)
-        ),
-    }
+    let parts = [(outcome.quarantined, "quarantined"), copies(outcome.copies)];
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+    parts.fold(word(outcome.status).to_owned(), |text, (number, what)| {
+        format!("{text}, {} {what}", count::grouped(number))
+    })
+}
+
+fn copies(number: u64) -> (u64, &'static str) {
+    (number, if number == 1 { "copy" } else { "copies" })
 }
 
 fn sum(outcomes: &[Outcome]) -> String {
@@ -169,10 +175,18 @@ fn sum(outcomes: &[Outcome]) -> String {
     if quarantined > 0 {
         parts.push(format!("{} quarantined", count::grouped(quarantined)));
     }
-    let written: Vec<_> = outcomes
-        .iter()
-        .filter(|o| o.status == Status::Done)
-        .collect();
+    let (copied, what) = copies(outcomes.iter().map(|o| o.copies).sum());
+    if copied > 0 {
+        parts.push(format!("{} {what}", count::grouped(copied)));
+    }
+    let lost: u64 = outcomes.iter().map(|o| o.rows_lost).sum();
+    if lost > 0 {
+        parts.push(format!("{} accepted as lost", rows(lost)));
+    }
+    let is_written = |o: &&Outcome| {
+        matches!(o.status, Status::Done | Status::LossAccepted) && o.sha256.is_some()
+    };
+    let written: Vec<_> = outcomes.iter().filter(is_written).collect();
     let mut text = format!(
         "{}: {}",
         count(outcomes.len(), "partition"),
