@@ -148,7 +148,7 @@ impl Exit {
     pub(crate) fn of_retried(retried: &[quarantine::Retried]) -> Self {
         let one = |one: &quarantine::Retried| match one.tried {
             quarantine::Tried::TakenIn => Self::Done,
-            quarantine::Tried::QuarantinedAgain => Self::Quarantined,
+            quarantine::Tried::Salvaged | quarantine::Tried::QuarantinedAgain => Self::Quarantined,
             quarantine::Tried::Pending | quarantine::Tried::Refused => Self::Failed,
             quarantine::Tried::Unproven => Self::Damage,
         };

@@ -98,7 +98,7 @@ async fn count_standing(
         end: None,
         name: None,
     };
-    let held = quarantine::list(archive, &all).await?;
+    let held = quarantine::list(archive, &all).await?.complete()?;
     let entries = held
         .iter()
         .filter(|held| held.state != EntryState::Discarded)
