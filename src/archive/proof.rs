@@ -221,22 +221,25 @@ pub async fn prove_read(
             Err(doubt) => return Ok(ProofResult::Doubt(doubt)),
         }
     }
-    let is_known =
-        unplaced.rows == 0 || !data.is_empty() || is_on_record(subject, evidence).await?;
     let quarantined = match in_quarantine(subject, &sha256, unplaced, evidence).await? {
-        Err(Doubt::Damaged(_)) if !is_known && !has_entry(subject, evidence).await? => {
-            return Ok(ProofResult::Doubt(Doubt::Waiting(format!(
-                "{} of it have no permitted day, and no compaction has looked at it yet",
-                count::rows(unplaced.rows)
-            ))));
-        }
         Ok(quarantined) => quarantined,
         Err(doubt) => match under_another_name(subject, &sha256, &found, evidence).await? {
             Some((far, quarantined)) => {
                 data.extend(far);
                 quarantined
             }
-            None => return Ok(ProofResult::Doubt(doubt)),
+            None => {
+                let is_seen = !data.is_empty()
+                    || is_on_record(subject, evidence).await?
+                    || has_entry(subject, evidence).await?;
+                return Ok(ProofResult::Doubt(match doubt {
+                    Doubt::Damaged(_) if !is_seen => Doubt::Waiting(format!(
+                        "{} of it have no permitted day, and no compaction has looked at it yet",
+                        count::rows(unplaced.rows)
+                    )),
+                    doubt => doubt,
+                }));
+            }
         },
     };
     data.sort_by_key(|here| here.date);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    error::{Error, Kind},
     model::{
         date::Date,
         layout::{self, FolderReach, Placed},
@@ -51,6 +52,20 @@ pub fn among<'a>(
         ..one
     });
     judged.collect()
+}
+
+/// Why `partition` cannot be published: a folder of its day that is spelled otherwise is in the
+/// archive. No command looks into it, so its rows would be published a second time.
+#[must_use]
+pub fn of_partition(all: &[Stray], partition: &Partition, archive: &Store) -> Option<Error> {
+    let of_day = |stray: &&Stray| stray.partition.as_ref() == Some(partition);
+    let findings: BTreeSet<String> = all
+        .iter()
+        .filter(of_day)
+        .map(|stray| format!("{}: {}", archive.show(&stray.place), stray.finding(archive)))
+        .collect();
+    let findings: Vec<String> = findings.into_iter().collect();
+    (!findings.is_empty()).then(|| Error::new(Kind::Damage, findings.join("; ")))
 }
 
 impl Stray {
@@ -124,7 +139,7 @@ impl Stray {
             );
         }
         let mv = match archive.local_folder() {
-            Some(_) => "mv",
+            Some(_) => "mv -T",
             None => "aws s3 mv --recursive",
         };
         format!(

@@ -62,18 +62,18 @@ impl Look {
     /// Those of the recognised files whose rows are in another file of their collector as well. The
     /// others were renamed, moved or touched.
     pub fn new_copies(&self) -> impl Iterator<Item = &FileCopy> {
-        let is_there = |key: &str| {
-            let mut feeding = self.feeding.iter();
-            feeding.any(|one| one.mark.file.object.key == key)
-        };
-        let is_copy = move |(nth, copy): &(usize, &FileCopy)| {
-            let mut before = self.recognised.iter().take(*nth);
-            copy.copy_of != copy.name
+        // The originals that are there; those of copies before count as there.
+        let mut there = BTreeSet::new();
+        if !self.recognised.is_empty() {
+            let keys = self.feeding.iter().map(|one| &*one.mark.file.object.key);
+            there.extend(keys);
+        }
+        self.recognised.iter().filter(move |copy| {
+            let is_there = !there.insert(copy.copy_of.as_str());
+            is_there
+                && copy.copy_of != copy.name
                 && layout::collector_of(&copy.copy_of) == layout::collector_of(&copy.name)
-                && (is_there(&copy.copy_of) || before.any(|other| other.copy_of == copy.copy_of))
-        };
-        let all = self.recognised.iter().enumerate();
-        all.filter(is_copy).map(|(_, copy)| copy)
+        })
     }
 }
 

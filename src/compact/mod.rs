@@ -40,6 +40,7 @@ pub use report::{
 };
 
 use crate::{
+    archive::stray,
     error::{Error, Kind, Result},
     file::{examine, fault::Problem, reader::Handle},
     model::{
@@ -290,15 +291,8 @@ async fn meant(
     }
     let (mut partitions, mut unknown) = (Vec::new(), Vec::new());
     for partition in survey::partitions(&files, &archived, options, &unnamed)? {
-        // What no command sees would be published a second time.
-        let of_day: BTreeSet<String> = strays
-            .iter()
-            .filter(|stray| stray.partition.as_ref() == Some(&partition))
-            .map(|stray| format!("{}: {}", archive.show(&stray.place), stray.finding(archive)))
-            .collect();
-        if !of_day.is_empty() {
-            let why = of_day.into_iter().collect::<Vec<_>>().join("; ");
-            unknown.push(Outcome::failed(&partition, &Error::new(Kind::Damage, why)));
+        if let Some(error) = stray::of_partition(&strays, &partition, archive) {
+            unknown.push(Outcome::failed(&partition, &error));
             continue;
         }
         match unlisted(&partition.series).or_else(|| unread.get(&partition.series).cloned()) {
@@ -397,10 +391,8 @@ async fn unnamed_days(
             Err(problem) => format!("it cannot be used ({problem})"),
         };
         unnamed.undated.extend(day.map(|day| {
-            let reason = format!(
-                "{what}, and its name tells no day; a run after {} looks at it",
-                day
-            );
+            let reason =
+                format!("{what}, and its name tells no day; a run after {day} looks at it");
             let file = file.object.key.clone();
             (day, Pending { file, reason })
         }));

@@ -146,7 +146,7 @@ pub enum Status {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"
 )]
-fn is_none(number: &u64) -> bool {
+fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
@@ -166,10 +166,10 @@ pub struct Outcome {
     /// Spool files (or rows of them) that went to QUARANTINE in this run.
     pub quarantined: u64,
     /// Spool files that this run found to be copies of others: their rows count once.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub copies: u64,
     /// Rows that were published once and were given up in this run, as far as a receipt tells.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub rows_lost: u64,
     /// Rows of the data.
     pub rows: u64,

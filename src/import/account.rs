@@ -145,7 +145,7 @@ pub async fn foresee(
                     match stranger_in(&handle, &subject.series).await {
                         Ok(None) => {}
                         Ok(Some(fault)) => {
-                            doubts.push(format!("{key}: would go to QUARANTINE: {fault}"))
+                            doubts.push(format!("{key}: would go to QUARANTINE: {fault}"));
                         }
                         Err(Problem::Storage(error)) => return Err(error),
                         Err(problem) => doubts.push(format!(

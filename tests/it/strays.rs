@@ -30,7 +30,7 @@ fn a_day_whose_folder_is_spelled_with_dashes_is_found_and_not_published_twice() 
     let dashed = place.archive().join(SERIES).join(DASHED);
     let receipts = place.archive().join("_receipts").join(SERIES);
     fs::rename(&right, &dashed).unwrap();
-    let mv = format!("mv {} {}", dashed.display(), right.display());
+    let mv = format!("mv -T {} {}", dashed.display(), right.display());
     // Its receipts tell that the day was published.
     let _ = place.qlc(&["verify"]).ended(4).says(&mv).says("is gone");
     fs::rename(receipts.join("date=20260203"), receipts.join(DASHED)).unwrap();
@@ -56,7 +56,7 @@ fn a_day_whose_folder_is_spelled_with_dashes_is_found_and_not_published_twice() 
         .ended(0)
         .says("holds 0 partitions")
         .says("outside of partitions: 2 findings, such as")
-        .says("mv ");
+        .says("mv -T ");
 
     fs::rename(&dashed, &right).unwrap();
     fs::rename(receipts.join(DASHED), receipts.join("date=20260203")).unwrap();
@@ -79,7 +79,7 @@ fn a_second_folder_of_a_day_is_no_place_to_move_it_to() {
         .says("1 partition sound; 50 rows");
     assert!(
         !ran.to_string()
-            .contains(&format!("mv {}", dashed.display())),
+            .contains(&format!("mv -T {}", dashed.display())),
         "{ran}"
     );
     let _ = place

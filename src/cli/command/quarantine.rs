@@ -191,7 +191,11 @@ async fn discard(typed: &Discard, settings: &Settings, console: &Console) -> Res
     let archive = stores::present_archive(settings)?;
     let found = quarantine::list(&archive, &filter).await?;
     let (all, exit) = (found.held, told(&found.unread, console));
-    if !typed.yes && !all.is_empty() && !confirmed(&archive, &all, console)? {
+    if all.is_empty() {
+        console.line("qlc: nothing is in QUARANTINE");
+        return Ok(exit);
+    }
+    if !typed.yes && !confirmed(&archive, &all, console)? {
         console.line("qlc: nothing was discarded");
         return Ok(exit);
     }
