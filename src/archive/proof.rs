@@ -15,6 +15,7 @@ use crate::{
         fault::Problem,
     },
     model::{
+        count,
         date::{Date, is_permitted},
         journal::{InData, InQuarantine},
         layout,
@@ -227,7 +228,18 @@ pub async fn prove_read(
                 data.extend(far);
                 quarantined
             }
-            None => return Ok(ProofResult::Doubt(doubt)),
+            None => {
+                let is_seen = !data.is_empty()
+                    || is_on_record(subject, evidence).await?
+                    || has_entry(subject, evidence).await?;
+                return Ok(ProofResult::Doubt(match doubt {
+                    Doubt::Damaged(_) if !is_seen => Doubt::Waiting(format!(
+                        "{} of it have no permitted day, and no compaction has looked at it yet",
+                        count::rows(unplaced.rows)
+                    )),
+                    doubt => doubt,
+                }));
+            }
         },
     };
     data.sort_by_key(|here| here.date);
@@ -249,22 +261,34 @@ async fn unreadable(
     evidence: &mut Evidence,
     problem: &Problem,
 ) -> Result<Doubt> {
-    for date in subject.home.into_iter().flat_map(Date::with_neighbours) {
-        if let Ok(witness) = evidence.of(&subject.series.on(date)).await?
-            && witness
-                .receipt()
-                .sources
-                .iter()
-                .any(|s| has_name(s, subject))
-        {
-            return Ok(Doubt::Damaged(format!(
-                "was compacted, but does not read any more ({problem})"
-            )));
-        }
+    if is_on_record(subject, evidence).await? {
+        return Ok(Doubt::Damaged(format!(
+            "was compacted, but does not read any more ({problem})"
+        )));
     }
     Ok(Doubt::Waiting(format!(
         "does not read ({problem}), and no compaction has looked at it yet"
     )))
+}
+
+/// Whether a receipt of the days that its name permits names the file.
+async fn is_on_record(subject: &Subject, evidence: &mut Evidence) -> Result<bool> {
+    for date in subject.home.into_iter().flat_map(Date::with_neighbours) {
+        if let Ok(witness) = evidence.of(&subject.series.on(date)).await? {
+            let mut sources = witness.receipt().sources.iter();
+            if sources.any(|source| has_name(source, subject)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Whether QUARANTINE has an entry of the file.
+async fn has_entry(subject: &Subject, evidence: &mut Evidence) -> Result<bool> {
+    let kept = evidence.kept(&subject.series).await?;
+    let mut of_file = kept.of_file(&subject.name, subject.object.size);
+    Ok(of_file.next().is_some())
 }
 
 fn has_name(source: &Source, subject: &Subject) -> bool {

@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::show::{Checked, count};
+use super::show::{Checked, Misplaced, count};
 use crate::{
     clean::{Left, Swept},
     compact::{Outcome, RunSummary, Status},
@@ -121,7 +121,7 @@ impl Account {
     }
 
     /// A verification ended: what it looked at was sound, or was not.
-    pub(crate) fn verified(&self, all: &[Checked]) {
+    pub(crate) fn verified(&self, all: &[Checked], misplaced: &[Misplaced]) {
         let unsound = all.iter().filter(|one| !one.sound);
         let (failed, all_of_them) = (unsound.clone().count() as u64, all.len() as u64);
         let mut sums = self.sums();
@@ -134,7 +134,12 @@ impl Account {
         );
         sums.rows = Some(all.iter().map(|one| one.rows).sum());
         sums.input_bytes = Some(all.iter().map(|one| one.bytes).sum());
-        sums.findings = Some(all.iter().map(|one| one.findings.len() as u64).sum());
+        let findings: usize = all.iter().map(|one| one.findings.len()).sum();
+        sums.findings = Some((findings + misplaced.len()) as u64);
+        sums.errors.extend(misplaced.iter().map(|one| {
+            let [finding] = &one.findings;
+            format!("{}: {finding}", one.place)
+        }));
         let trouble = |one: &Checked| Trouble {
             partition: one.partition.clone(),
             status: name(Status::Failed),
@@ -200,10 +205,11 @@ pub(crate) fn peak_memory() -> Option<u64> {
         .checked_mul(1024)
 }
 
-const ALL: [Status; 7] = [
+const ALL: [Status; 8] = [
     Status::Done,
     Status::UpToDate,
     Status::Completed,
+    Status::LossAccepted,
     Status::LostRace,
     Status::Failed,
     Status::Interrupted,
@@ -216,6 +222,7 @@ fn name(status: Status) -> &'static str {
         Status::Done => "done",
         Status::UpToDate => "up_to_date",
         Status::Completed => "completed",
+        Status::LossAccepted => "loss_accepted",
         Status::LostRace => "lost_race",
         Status::Failed => "failed",
         Status::Interrupted => "interrupted",

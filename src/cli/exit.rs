@@ -73,7 +73,11 @@ impl Exit {
             Status::Unknown => Self::Unknown,
             Status::Failed | Status::Interrupted => Self::Failed,
             _ if outcome.quarantined > 0 => Self::Quarantined,
-            Status::Done | Status::UpToDate | Status::Completed | Status::LostRace => Self::Done,
+            Status::Done
+            | Status::UpToDate
+            | Status::Completed
+            | Status::LossAccepted
+            | Status::LostRace => Self::Done,
         };
         outcomes.iter().map(one).max().unwrap_or(Self::Done)
     }
@@ -144,7 +148,7 @@ impl Exit {
     pub(crate) fn of_retried(retried: &[quarantine::Retried]) -> Self {
         let one = |one: &quarantine::Retried| match one.tried {
             quarantine::Tried::TakenIn => Self::Done,
-            quarantine::Tried::QuarantinedAgain => Self::Quarantined,
+            quarantine::Tried::Salvaged | quarantine::Tried::QuarantinedAgain => Self::Quarantined,
             quarantine::Tried::Pending | quarantine::Tried::Refused => Self::Failed,
             quarantine::Tried::Unproven => Self::Damage,
         };
@@ -320,6 +324,7 @@ mod tests {
                 files: 1,
                 ignored: ignored.to_vec(),
                 unlisted: unlisted.to_vec(),
+                pending: Vec::new(),
             };
             let summary = RunSummary {
                 outcomes: vec![outcome(status, 0)],

@@ -21,6 +21,7 @@ pub struct Task {
     #[serde(flatten)]
     pub build: BuildId,
     /// What tells it from all others: the same each time that the run gives it out.
+    #[serde(default)]
     pub id: String,
     /// The spool, or those of several collectors: absolute paths or URLs.
     pub spool: Spools,

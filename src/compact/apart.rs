@@ -131,6 +131,10 @@ pub async fn with_lost(archive: &Store, outcome: Outcome, task: &str) -> Result<
             seconds: known.seconds,
             ..Outcome::published(&known.partition, receipt, why, bytes_in)
         };
+        if !receipt.accepted_loss.is_empty() {
+            let rows = receipt.accepted_loss.iter().map(|one| one.rows_here).sum();
+            known = known.having_lost(rows);
+        }
     }
     let series = SeriesEntries::list(archive, &known.partition.series).await?;
     let kept: Vec<Entry> = series.of_task(task).cloned().collect();

@@ -10,9 +10,10 @@ use super::{
     Options, Outcome, Stop, Watch,
     context::{Origin, RunContext, TreeFiles},
     footers::Footers,
-    in_turn, survey, unnamed_days,
+    in_turn, joined, survey, unnamed_days,
 };
 use crate::{
+    archive::stray,
     error::Result,
     model::{date::Date, partition::Partition},
     storage::{
@@ -54,11 +55,20 @@ pub async fn take_over(
             .filter_map(|file| file.home)
             .flat_map(Date::with_neighbours);
         let days: BTreeSet<Date> = named
-            .chain(unnamed_days(tree, all, &footers).await?)
+            .chain(unnamed_days(tree, all, &footers).await?.days)
             .collect();
         partitions.extend(days.into_iter().map(|day| series.on(day)));
     }
-    let partitions: Vec<Partition> = partitions.into_iter().collect();
+    let strays = survey::archived_days(archive, &options.selection)
+        .await?
+        .strays;
+    let mut refused = Vec::new();
+    let mut partitions: Vec<Partition> = partitions.into_iter().collect();
+    partitions.retain(|partition| {
+        let error = stray::of_partition(&strays, partition, archive);
+        refused.extend(error.iter().map(|e| Outcome::failed(partition, e)));
+        error.is_none()
+    });
     let workers = options.workers_for(partitions.len());
     let run = RunContext::new(
         tree,
@@ -70,7 +80,7 @@ pub async fn take_over(
         stop,
     )?;
     watch.begin(partitions.len());
-    Ok(in_turn(
+    let outcomes = in_turn(
         &RunContext {
             footers,
             origin: Origin::Tree(files),
@@ -81,5 +91,6 @@ pub async fn take_over(
         false,
         workers,
     )
-    .await)
+    .await;
+    Ok(joined(outcomes.into_iter(), refused))
 }

@@ -58,6 +58,25 @@ pub struct Look {
     pub recognised: Vec<FileCopy>,
 }
 
+impl Look {
+    /// Those of the recognised files whose rows are in another file of their collector as well. The
+    /// others were renamed, moved or touched.
+    pub fn new_copies(&self) -> impl Iterator<Item = &FileCopy> {
+        // The originals that are there; those of copies before count as there.
+        let mut there = BTreeSet::new();
+        if !self.recognised.is_empty() {
+            let keys = self.feeding.iter().map(|one| &*one.mark.file.object.key);
+            there.extend(keys);
+        }
+        self.recognised.iter().filter(move |copy| {
+            let is_there = !there.insert(copy.copy_of.as_str());
+            is_there
+                && copy.copy_of != copy.name
+                && layout::collector_of(&copy.copy_of) == layout::collector_of(&copy.name)
+        })
+    }
+}
+
 /// On what a look relies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {

@@ -35,10 +35,12 @@ use futures::{StreamExt, stream};
 
 pub use rebuild::{Rebuilt, rebuild};
 pub use report::{
-    Action, InputSummary, Mode, Options, Outcome, Outlook, RunSummary, Silent, Status, Stop, Watch,
+    Action, InputSummary, Mode, Options, Outcome, Outlook, Pending, RunSummary, Silent, Status,
+    Stop, Watch,
 };
 
 use crate::{
+    archive::stray,
     error::{Error, Kind, Result},
     file::{examine, fault::Problem, reader::Handle},
     model::{
@@ -247,7 +249,11 @@ async fn meant(
         ignored,
         missing,
     } = survey::spool_files(spool, &options.selection).await?;
-    let (archived, gaps) = survey::archived_days(archive, &options.selection).await?;
+    let survey::ArchivedDays {
+        days: archived,
+        strays,
+        missing: gaps,
+    } = survey::archived_days(archive, &options.selection).await?;
     let is_nothing = files.is_empty()
         && archived.is_empty()
         && missing.all().is_empty()
@@ -269,11 +275,14 @@ async fn meant(
         ))
     };
     let mut unnamed: BTreeMap<Series, BTreeSet<Date>> = BTreeMap::new();
+    let mut undated: Vec<(Partition, Pending)> = Vec::new();
     let mut unread: BTreeMap<Series, String> = BTreeMap::new();
     for (series, files) in &files {
         match unnamed_days(spool, files, footers).await {
-            Ok(days) => {
-                let _ = unnamed.insert(series.clone(), days);
+            Ok(found) => {
+                let _ = unnamed.insert(series.clone(), found.days);
+                let of_series = found.undated.into_iter();
+                undated.extend(of_series.map(|(day, file)| (series.on(day), file)));
             }
             Err(error) => {
                 let _ = unread.insert(series.clone(), error.chain());
@@ -282,6 +291,10 @@ async fn meant(
     }
     let (mut partitions, mut unknown) = (Vec::new(), Vec::new());
     for partition in survey::partitions(&files, &archived, options, &unnamed)? {
+        if let Some(error) = stray::of_partition(&strays, &partition, archive) {
+            unknown.push(Outcome::failed(&partition, &error));
+            continue;
+        }
         match unlisted(&partition.series).or_else(|| unread.get(&partition.series).cloned()) {
             Some(why) => {
                 // The days beside those of files were to be looked at for rows that nobody knows of
@@ -306,6 +319,8 @@ async fn meant(
             None => partitions.push(partition),
         }
     }
+    let today = Date::of(options.now)?;
+    undated.retain(|(of, _)| of.date >= today && !partitions.contains(of));
     let seen = files.values().map(Vec::len).sum::<usize>() + ignored.len();
     let unread = unread.into_iter().map(|(series, reason)| Unlisted {
         folder: layout::series_dir(&series),
@@ -321,6 +336,7 @@ async fn meant(
         files: seen as u64,
         ignored,
         unlisted,
+        pending: undated.into_iter().map(|(_, file)| file).collect(),
     };
     Ok(Meant {
         files,
@@ -330,34 +346,58 @@ async fn meant(
     })
 }
 
+/// What is known of the files of a series whose names tell no day.
+#[derive(Default)]
+struct Unnamed {
+    /// The days that they may have rows of, and those that account for them.
+    days: BTreeSet<Date>,
+    /// Files of which something goes to QUARANTINE, and the day whose run puts it there.
+    undated: Vec<(Date, Pending)>,
+}
+
 /// The days of the files of a series whose names do not tell any: their footers do.
 async fn unnamed_days(
     spool: &Store,
     files: &[decide::SpoolFile],
     footers: &Footers,
-) -> Result<BTreeSet<Date>> {
-    let mut days = BTreeSet::new();
+) -> Result<Unnamed> {
+    let mut unnamed = Unnamed::default();
     for file in files.iter().filter(|f| f.home.is_none()) {
         let handle = Handle::new(spool, &file.object);
         // Neither name nor footer may tell the day of rows that go to QUARANTINE, so one day
         // accounts for them.
-        let found = match footers.of(&handle, file).await {
-            Ok(claims) => {
-                days.extend(prepare::accounting_day(file, Some(&claims)));
-                examine::days(&handle, &claims, None).await
-            }
-            Err(problem) => Err(problem),
+        let last_change = prepare::accounting_day(file, None);
+        unnamed.days.extend(last_change);
+        let (day, found) = match footers.of(&handle, file).await {
+            Ok(claims) => (
+                prepare::accounting_day(file, Some(&claims)),
+                examine::days(&handle, &claims, None).await,
+            ),
+            Err(problem) => (last_change, Err(problem)),
         };
-        days.extend(prepare::accounting_day(file, None));
-        match found {
-            Ok(found) => days.extend(found.permitted),
-            Err(Problem::Storage(error)) => return Err(error),
-            Err(problem) => {
-                tracing::warn!(file = %spool.show(&file.object.key), %problem, "cannot be used");
+        unnamed.days.extend(day);
+        let what = match found {
+            Ok(found) => {
+                unnamed.days.extend(found.permitted);
+                if found.unplaced == 0 {
+                    continue;
+                }
+                format!(
+                    "{} of it have no permitted day",
+                    count::rows(found.unplaced)
+                )
             }
-        }
+            Err(Problem::Storage(error)) => return Err(error),
+            Err(problem) => format!("it cannot be used ({problem})"),
+        };
+        unnamed.undated.extend(day.map(|day| {
+            let reason =
+                format!("{what}, and its name tells no day; a run after {day} looks at it");
+            let file = file.object.key.clone();
+            (day, Pending { file, reason })
+        }));
     }
-    Ok(days)
+    Ok(unnamed)
 }
 
 /// Works on one partition; `None` when it turned out that nobody meant it.

@@ -20,7 +20,7 @@ use crate::{
         date::Date,
         partition::{Partition, Selection},
         quarantine::Entry,
-        receipt::Receipt,
+        receipt::{FileCopy, Receipt},
     },
     storage::listing::{Ignored, Unlisted},
 };
@@ -129,6 +129,9 @@ pub enum Status {
     UpToDate,
     /// An interrupted publish of an earlier run was completed.
     Completed,
+    /// Rows of a generation that is gone are given up on request. What could be published of the
+    /// day was.
+    LossAccepted,
     /// Another process published it first.
     LostRace,
     /// Stopped on request before anything was published.
@@ -137,6 +140,14 @@ pub enum Status {
     Failed,
     /// Whether it was published is not known; nothing was deleted, and the next run finds out.
     Unknown,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What came of one partition. This is the object that `--format json` prints.
@@ -154,6 +165,12 @@ pub struct Outcome {
     pub files: u64,
     /// Spool files (or rows of them) that went to QUARANTINE in this run.
     pub quarantined: u64,
+    /// Spool files that this run found to be copies of others: their rows count once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub copies: u64,
+    /// Rows that were published once and were given up in this run, as far as a receipt tells.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_lost: u64,
     /// Rows of the data.
     pub rows: u64,
     /// Bytes of the spool files that were read.
@@ -185,6 +202,8 @@ impl Outcome {
             message: message.to_owned(),
             files: 0,
             quarantined: 0,
+            copies: 0,
+            rows_lost: 0,
             rows: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -306,6 +325,38 @@ impl Outcome {
         }
     }
 
+    /// The same after so many rows were given up on the way.
+    pub(super) fn having_lost(self, rows: u64) -> Self {
+        let status = match self.status {
+            Status::Done | Status::UpToDate => Status::LossAccepted,
+            other => other,
+        };
+        Self {
+            status,
+            rows_lost: rows,
+            idle: false,
+            ..self
+        }
+    }
+
+    /// The same where these files were found to be copies of others.
+    pub(super) fn having_copies(mut self, copies: &[FileCopy]) -> Self {
+        if copies.is_empty() {
+            return self;
+        }
+        self.copies = copies.len() as u64;
+        self.idle = false;
+        let each = copies
+            .iter()
+            .map(|copy| format!("{} has the rows of {}", copy.name, copy.copy_of));
+        let _ = write!(
+            self.message,
+            "; copies, whose rows count once: {}",
+            each.collect::<Vec<_>>().join(", ")
+        );
+        self
+    }
+
     /// The same after these went to QUARANTINE on the way.
     pub(super) fn having_quarantined(mut self, entries: &[Entry]) -> Self {
         self.quarantined = entries.len() as u64;
@@ -335,6 +386,18 @@ pub struct InputSummary {
     /// Folders of spool and archive that could not be listed. No partition of a series that may
     /// have files there was published.
     pub unlisted: Vec<Unlisted>,
+    /// Files of which something will go to QUARANTINE, by a run of a day that is not over yet.
+    #[serde(default)]
+    pub pending: Vec<Pending>,
+}
+
+/// A spool file that no run looks at before a later day, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// Its key below the spool's root.
+    pub file: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What came of a run.

@@ -16,7 +16,11 @@ use super::{
     standing::StandingDays,
 };
 use crate::{
-    archive::{partition::PartitionHandle, quarantine::SeriesEntries},
+    archive::{
+        partition::PartitionHandle,
+        quarantine::SeriesEntries,
+        stray::{self, Stray},
+    },
     error::{Error, Result},
     model::{
         date::Date,
@@ -86,18 +90,30 @@ pub async fn spool_files(spool: &Store, selection: &Selection) -> Result<SpoolFi
 /// The days of each series, and how many of its two objects each has.
 pub type Days = BTreeMap<Series, BTreeMap<Date, u8>>;
 
-/// The days that the archive has of each series that is meant, and the folders in which there may
-/// be more of them.
+/// What the archive has of the series that are meant.
+#[derive(Debug, Default)]
+pub struct ArchivedDays {
+    /// The days.
+    pub days: Days,
+    /// Folders of days that are not spelled as qlc spells them.
+    pub strays: Vec<Stray>,
+    /// The folders in which there may be more.
+    pub missing: Missing,
+}
+
+/// Lists what the archive has of each series that is meant.
 ///
 /// # Errors
 /// When the archive cannot be listed at all.
-pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<(Days, Missing)> {
+pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<ArchivedDays> {
     let mut all = Days::new();
     if archive.is_absent() {
-        return Ok((all, Missing::default()));
+        return Ok(ArchivedDays::default());
     }
     let from = prefix(selection);
     let (objects, missing) = archive.list(&from).await?.apart();
+    let keys = objects.iter().map(|object| object.key.as_str());
+    let mut strays = stray::among(keys, Stray::of_day);
     for object in objects {
         if let Some(Ok(Placed {
             series,
@@ -116,6 +132,8 @@ pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<(Da
         .list(&format!("{}/{from}", layout::RECEIPTS))
         .await?
         .apart();
+    let keys = receipts.iter().map(|object| object.key.as_str());
+    strays.extend(stray::among(keys, Stray::of_day));
     for object in receipts {
         if let Some(Ok(Placed {
             series,
@@ -127,12 +145,13 @@ pub async fn archived_days(archive: &Store, selection: &Selection) -> Result<(Da
             let _ = all.entry(series).or_default().entry(date).or_insert(0_u8);
         }
     }
-    Ok((
-        all,
-        missing
+    Ok(ArchivedDays {
+        days: all,
+        strays,
+        missing: missing
             .meant("", selection)
             .and(hidden.meant(layout::RECEIPTS, selection)),
-    ))
+    })
 }
 
 /// The longest folder under which everything that is meant lies.

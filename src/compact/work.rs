@@ -12,6 +12,8 @@
 //! Every step leaves the archive either as it was or as it shall be. A day is not published without
 //! a file that could have been read, and a file that cannot be read does not stop it.
 
+use std::collections::BTreeMap;
+
 use super::{
     attempts::Attempts,
     context::{Origin, RunContext, TreeFiles},
@@ -26,7 +28,7 @@ use crate::{
         count::{self, plural},
         partition::Partition,
         quarantine::Entry,
-        receipt::{LostSource, Receipt, Source},
+        receipt::{FileCopy, LostSource, Receipt, Source},
     },
     storage::atomic::{self, FolderLock},
 };
@@ -57,7 +59,9 @@ async fn hold(
     match &seen.decision {
         Decision::Nothing(why) => {
             complete_records(run, handle, &seen).await?;
-            return Ok(Turn::Over(Box::new(Outcome::idle(partition, why))));
+            let copies: Vec<FileCopy> = seen.new_copies().cloned().collect();
+            let outcome = Outcome::idle(partition, why).having_copies(&copies);
+            return Ok(Turn::Over(Box::new(outcome)));
         }
         Decision::Fail(why) => return Err(Error::new(Kind::Damage, format!("{partition}: {why}"))),
         Decision::Complete(_)
@@ -128,7 +132,14 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
         freshness = Freshness::OfThisLook;
     };
     drop(held);
-    Ok(outcome.having_quarantined(&progress.quarantined))
+    let copies: Vec<FileCopy> = progress.copies.into_values().collect();
+    let outcome = outcome
+        .having_quarantined(&progress.quarantined)
+        .having_copies(&copies);
+    Ok(match progress.accepted {
+        Some(lost) => outcome.having_lost(lost.iter().map(|source| source.rows_here).sum()),
+        None => outcome,
+    })
 }
 
 /// What was done to a partition so far, from one look to the next.
@@ -136,8 +147,11 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
 struct Progress {
     /// Another run's publish that was completed.
     completed: Option<Receipt>,
-    /// What was accepted as lost, as the operator asked.
-    accepted: Vec<LostSource>,
+    /// What was accepted as lost, as the operator asked; nothing is known of it where its receipt
+    /// is gone too.
+    accepted: Option<Vec<LostSource>>,
+    /// Files that were found to be copies of others, by their keys.
+    copies: BTreeMap<String, FileCopy>,
     /// What was put in QUARANTINE.
     quarantined: Vec<Entry>,
     /// What came of the files that others are to be held against.
@@ -175,6 +189,7 @@ impl Progress {
             run.probe_once().await?;
         }
         complete_records(run, handle, &seen).await?;
+        self.take_copies(seen.new_copies());
         match &seen.decision {
             Decision::Nothing(why) => return Ok(Some(self.at_rest(partition, why))),
             Decision::Fail(why) => {
@@ -185,7 +200,7 @@ impl Progress {
                 tracing::warn!(%partition, %loss, sources = lost.len(), "its loss is accepted on request");
                 commit::accept_loss(handle, &run.places.staging, loss, lost.clone(), number)
                     .await?;
-                self.accepted.clone_from(lost);
+                self.accepted = Some(lost.clone());
             }
             Decision::Record { files, reason } => {
                 record(run, handle, &seen, files).await?;
@@ -214,13 +229,31 @@ impl Progress {
         }
         let completed = self.completed.take();
         let completed = completed.map(|receipt| Outcome::completed(partition, &receipt));
-        let nothing = || {
-            if self.accepted.is_empty() {
-                return Outcome::idle(partition, why);
-            }
-            Outcome::up_to_date(partition, &format!("{}{why}", in_words(&self.accepted)))
-        };
-        self.part.take().or(completed).unwrap_or_else(nothing)
+        if let Some(outcome) = self.part.take().or(completed) {
+            return outcome;
+        }
+        if self.accepted.is_none() {
+            return Outcome::idle(partition, why);
+        }
+        Outcome::up_to_date(partition, &format!("{}{why}", self.accepted_in_words()))
+    }
+
+    /// What was accepted as lost, as a beginning of what came of it; empty where nothing was.
+    fn accepted_in_words(&self) -> String {
+        match self.accepted.as_deref() {
+            None => String::new(),
+            Some([]) => "accepted as lost: rows that no receipt names; ".to_owned(),
+            Some(lost) => format!(
+                "accepted as lost: {} of {}; ",
+                count::rows(lost.iter().map(|source| source.rows_here).sum()),
+                plural(lost.len(), "file")
+            ),
+        }
+    }
+
+    fn take_copies<'a>(&mut self, copies: impl Iterator<Item = &'a FileCopy>) {
+        self.copies
+            .extend(copies.map(|copy| (copy.name.clone(), copy.clone())));
     }
 
     /// Makes a generation; `None` when the partition is to be looked at again.
@@ -232,10 +265,12 @@ impl Progress {
         build: &Build,
     ) -> Result<Option<Outcome>> {
         let wholes_first = !self.wholes_stand;
+        let accepted = self.accepted.as_deref().unwrap_or_default();
         let mut attempts =
-            Attempts::begin(run, partition, seen, build, &self.accepted, wholes_first).await?;
-        let reason = format!("{}{}", in_words(&self.accepted), build.reason);
+            Attempts::begin(run, partition, seen, build, accepted, wholes_first).await?;
+        let reason = format!("{}{}", self.accepted_in_words(), build.reason);
         let ended = attempts.until_done(&reason).await;
+        self.take_copies(attempts.new_copies());
         self.quarantined.append(&mut attempts.quarantined);
         let Some(outcome) = ended? else {
             return Ok(None);
@@ -290,18 +325,6 @@ async fn record(
     receipt.sources.sort_by(|a, b| a.name.cmp(&b.name));
     let (expect, _) = commit::vouched_since(handle, &receipt.outcome.sha256).await?;
     commit::vouch(handle, &run.places.staging, &receipt, &expect).await
-}
-
-fn in_words(accepted: &[LostSource]) -> String {
-    if accepted.is_empty() {
-        return String::new();
-    }
-    let rows: u64 = accepted.iter().map(|source| source.rows_here).sum();
-    format!(
-        "accepted as lost: {} of {}; ",
-        count::rows(rows),
-        plural(accepted.len(), "file")
-    )
 }
 
 /// Completes what stands beside a published generation: the mark that an earlier version did not

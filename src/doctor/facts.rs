@@ -51,6 +51,8 @@ pub(super) struct Archive {
     pub(super) absent: bool,
     /// Its partitions.
     pub(super) partitions: u64,
+    /// What lies in none of them, and what is wrong with the first.
+    pub(super) strays: Vec<String>,
     /// What of it cannot be listed.
     pub(super) unlisted: Option<String>,
     /// What was wrong with writing, reading back and removing.

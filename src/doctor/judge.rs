@@ -152,6 +152,14 @@ pub(super) fn archive(place: &str, archive: Result<&Archive, &Error>) -> Vec<Che
         );
         all.push(Check::ok(NAME, found));
     }
+    if let Some(first) = archive.strays.first() {
+        let found = format!(
+            "{}, such as {first}",
+            plural(archive.strays.len(), "finding")
+        );
+        let mend = "move each to where it belongs; qlc verify names all";
+        all.push(Check::warning("outside of partitions", found, mend));
+    }
     if let Some(why) = &archive.conditions {
         let mend = "use a store with conditional writes, or let one machine write alone and give --single-writer";
         all.push(Check::problem("conditional writes", why, mend));

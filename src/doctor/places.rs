@@ -12,8 +12,14 @@ use super::{
     report::Options,
 };
 use crate::{
+    archive::stray::{self, Stray},
     error::{Error, Kind, Result},
-    model::{date::Date, layout, partition::Selection, receipt::Receipt},
+    model::{
+        date::Date,
+        layout::{self, Placed},
+        partition::Selection,
+        receipt::Receipt,
+    },
     storage::{
         Expect, atomic,
         conditions::{self, PROBE_DIR},
@@ -118,10 +124,16 @@ pub(super) async fn archive(options: &Options) -> Result<Archive> {
     let store = Store::open_with(&options.archive, &options.bucket)?;
     refuse_file(&store)?;
     let (objects, missing) = store.list("").await?.apart();
-    let is_meta = |object: &&Object| {
-        object.key.starts_with("exchange=") && object.key.ends_with(layout::META_FILE)
+    let is_meta = |object: &&Object| match Placed::parse(&object.key) {
+        Some(Ok(placed)) => placed.date.is_some() && placed.file == layout::META_FILE,
+        _ => false,
     };
     let partitions = objects.iter().filter(is_meta).count() as u64;
+    let keys = objects.iter().map(|object| object.key.as_str());
+    let strays = stray::among(keys, Stray::of)
+        .iter()
+        .map(|one| format!("{}: {}", store.show(&one.place), one.finding(&store)))
+        .collect();
     let versions = versions(&store, &objects).await;
     let absent = store.is_absent();
     let folder = store.local_folder().map(Path::to_owned);
@@ -159,6 +171,7 @@ pub(super) async fn archive(options: &Options) -> Result<Archive> {
         folder,
         absent,
         partitions,
+        strays,
         unlisted,
         writing,
         skew,

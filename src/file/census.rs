@@ -13,11 +13,19 @@ use arrow::{
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{examine::room, fault::Problem, probe::probe, reader::Handle, tally::RowTally};
+use super::{
+    examine::{room, stranger},
+    fault::Problem,
+    probe::probe,
+    reader::Handle,
+    tally::RowTally,
+};
 use crate::{
     error::{Error, Result},
     model::{
         date::{Date, is_permitted, permitted_day},
+        partition::Series,
+        quarantine::Fault,
         receipt::{Content, UnitsHash},
         row_hash::RowHash,
         schema::TS_EVENT,
@@ -163,6 +171,26 @@ async fn census(handle: &Handle) -> std::result::Result<Census, Problem> {
     claims.agree(all.rows, all.row_hash)?;
     found.all = content(all.rows, all.row_hash);
     Ok(found)
+}
+
+/// The first name in the file that is none of `series`.
+///
+/// # Errors
+/// When the file cannot be read to its end.
+pub async fn stranger_in(
+    handle: &Handle,
+    series: &Series,
+) -> std::result::Result<Option<Fault>, Problem> {
+    let claims = probe(handle).await?;
+    let _room = room(&claims).await;
+    let mut rows = handle.rows(&claims, 8192, &[]).await?;
+    while let Some(batch) = rows.next().await? {
+        let found = stranger(&batch, series);
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// The day of all of these times, where the least and the greatest of them tell it: between two

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, AsArray, Int64Array},
+    array::{Array, AsArray, Int64Array, RecordBatch},
     compute::cast,
     datatypes::{DataType, Int64Type},
 };
@@ -27,7 +27,8 @@ use crate::{
     error::Error,
     model::{
         date::{Date, permitted_day},
-        quarantine::ErrorType,
+        partition::{Series, belongs},
+        quarantine::{ErrorType, Fault},
         receipt::RowGroup,
         row_hash::RowHash,
         schema::{SEQ, TIME_COLUMNS, TS_EVENT, logical},
@@ -187,6 +188,22 @@ pub async fn days(handle: &Handle, claims: &Claims, home: Option<Date>) -> Resul
         }
     }
     Ok(days)
+}
+
+/// The first name in `batch` that is none of `series`.
+#[must_use]
+pub fn stranger(batch: &RecordBatch, series: &Series) -> Option<Fault> {
+    ["exchange", "stream", "symbol"]
+        .into_iter()
+        .find_map(|name| {
+            let text = cast(batch.column_by_name(name)?, &DataType::Utf8).ok()?;
+            let mut values = text.as_string::<i32>().iter().flatten();
+            let value = values.find(|value| !belongs(name, value, series))?;
+            Some(Fault::new(
+                ErrorType::WrongPartition,
+                format!("a row's {name} is {value:?}, but the file lies in the folder of {series}"),
+            ))
+        })
 }
 
 #[derive(Default)]

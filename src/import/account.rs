@@ -16,7 +16,11 @@ use crate::{
         proof::{self, ProofResult, Subject},
     },
     error::{Error, Kind, Result},
-    file::census::{self, FileRead},
+    file::{
+        census::{self, FileRead, stranger_in},
+        fault::Problem,
+        reader::Handle,
+    },
     model::{
         count::rows,
         date::Date,
@@ -109,7 +113,8 @@ pub async fn account(
 }
 
 /// Says of those of `all` that are to be rewritten which would be refused: a dry run. Files that do
-/// not read, and rows of no day that their folder may hold, go to QUARANTINE.
+/// not read or have rows of another series, and rows of no day that their folder may hold, go to
+/// QUARANTINE.
 ///
 /// # Errors
 /// When a store does not answer, or the run is stopped.
@@ -136,6 +141,17 @@ pub async fn foresee(
             let key = &subject.name;
             match read?.census {
                 Ok(found) => {
+                    let handle = Handle::new(tree, &subject.object);
+                    match stranger_in(&handle, &subject.series).await {
+                        Ok(None) => {}
+                        Ok(Some(fault)) => {
+                            doubts.push(format!("{key}: would go to QUARANTINE: {fault}"));
+                        }
+                        Err(Problem::Storage(error)) => return Err(error),
+                        Err(problem) => doubts.push(format!(
+                            "{key}: does not read, and would go to QUARANTINE: {problem}"
+                        )),
+                    }
                     let (_, unplaced) = found.placed(subject.home);
                     if unplaced.rows > 0 {
                         doubts.push(format!(

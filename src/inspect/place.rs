@@ -11,12 +11,11 @@ use arrow::{
 };
 
 use crate::{
-    file::{claims::Claims, fault::Problem, reader::Handle},
+    file::{claims::Claims, examine::stranger, fault::Problem, reader::Handle},
     model::{
         count,
         date::permitted_day,
         layout::Placed,
-        partition::belongs,
         quarantine::{ErrorType, Fault},
         schema::{self, TS_EVENT},
         time::to_ns,
@@ -43,24 +42,7 @@ pub(super) async fn faults(handle: &Handle, claims: &Claims) -> Result<Vec<Fault
     let mut rows = handle.rows(claims, 8192, &[]).await?;
     while let Some(batch) = rows.next().await? {
         if faults.is_empty() {
-            for name in ["exchange", "stream", "symbol"] {
-                let text = batch
-                    .column_by_name(name)
-                    .and_then(|column| cast(column, &DataType::Utf8).ok());
-                let Some(text) = text else { continue };
-                let stranger = text
-                    .as_string::<i32>()
-                    .iter()
-                    .flatten()
-                    .find(|v| !belongs(name, v, &placed.series));
-                faults.extend(stranger.map(|value| {
-                    let what = format!(
-                        "a row's {name} is {value:?}, but the file lies in the folder of {}",
-                        placed.series
-                    );
-                    Fault::new(ErrorType::WrongPartition, what)
-                }));
-            }
+            faults.extend(stranger(&batch, &placed.series));
         }
         let times = batch
             .column_by_name(TS_EVENT)

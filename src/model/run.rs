@@ -120,7 +120,8 @@ pub struct RunRecord {
     /// Memory, foreseen and measured.
     pub memory: MemoryUse,
     /// What came of how many things that are not told one by one: spool files of `prune`, leftovers
-    /// of `clean`; of `compact` the files that it saw, and the partitions with nothing to do.
+    /// of `clean`; of `compact` the files that it saw, and the partitions with nothing to do; of
+    /// `verify` what is in no partition.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,
     /// The partitions that were looked at, in their order; of `compact` those with something to do.

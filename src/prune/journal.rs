@@ -160,8 +160,9 @@ pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Re
                 // look.
                 continue;
             }
+            let mut is_open = false;
             for line in &mut lines {
-                line.ended = Some(match spool.head(&line.name).await? {
+                let ended = match spool.head(&line.name).await? {
                     None => RemovalResult::Gone,
                     Some(found)
                         if found.size == line.size && found.modified_us == line.modified_us =>
@@ -169,10 +170,15 @@ pub(super) async fn settle(spool: &Store, archive: &Store, staging: &Path) -> Re
                         RemovalResult::NotReached
                     }
                     Some(_) => RemovalResult::Changed,
-                });
+                };
+                line.ended = Some(ended);
+                // A bucket cannot tell whether that run lives.
+                is_open = archive.is_remote() && ended == RemovalResult::NotReached;
+                if is_open {
+                    break;
+                }
             }
-            let is_open = |line: &Pruned| line.ended == Some(RemovalResult::NotReached);
-            if archive.is_remote() && lines.iter().any(is_open) {
+            if is_open {
                 continue;
             }
             let bytes = to_lines(&lines)?;

@@ -15,18 +15,41 @@ pub use retry::{mark, settle};
 
 use crate::{
     archive::{partition::PartitionHandle, quarantine},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     model::layout::{self, Placed},
     storage::{spelling, store::Store},
 };
 
-/// The entries that `filter` means, by partition and name.
+/// What [`list`] found.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// The entries, by partition and name.
+    pub held: Vec<Held>,
+    /// Why each `error.json` that could not be read or understood could not: what it has is not
+    /// among them.
+    pub unread: Vec<Error>,
+}
+
+impl Entries {
+    /// All entries there are.
+    ///
+    /// # Errors
+    /// When an `error.json` could not be read or understood.
+    pub fn complete(self) -> Result<Vec<Held>> {
+        match self.unread.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(self.held),
+        }
+    }
+}
+
+/// The entries that `filter` means.
 ///
 /// # Errors
-/// When the archive does not answer, an `error.json` cannot be understood, or nothing matches what
-/// was asked for.
-pub async fn list(archive: &Store, filter: &Filter) -> Result<Vec<Held>> {
-    let mut all = Vec::new();
+/// When the archive does not answer, or has nothing of the name that was asked for, or of exchanges,
+/// streams or symbols that are probably misspelt.
+pub async fn list(archive: &Store, filter: &Filter) -> Result<Entries> {
+    let mut found = Entries::default();
     let listing = archive.list(layout::QUARANTINE).await?;
     for object in listing.meant(layout::QUARANTINE, &filter.selection)? {
         let Some(Ok(Placed {
@@ -41,24 +64,42 @@ pub async fn list(archive: &Store, filter: &Filter) -> Result<Vec<Held>> {
             continue;
         }
         let partition = series.on(date);
-        let entries = quarantine::entries(&PartitionHandle::new(archive, &partition))
-            .await?
-            .into_iter()
-            .filter(|e| filter.takes_name(e));
-        all.extend(entries.map(|entry| Held {
+        let read = quarantine::entries(&PartitionHandle::new(archive, &partition)).await;
+        let entries = match read {
+            Err(error) if error.kind() == Kind::Damage => {
+                found.unread.push(error);
+                continue;
+            }
+            read => match archive.one_of_many(read)? {
+                Ok(entries) => entries,
+                Err(error) => {
+                    found.unread.push(error);
+                    continue;
+                }
+            },
+        };
+        let meant = entries.into_iter().filter(|one| filter.takes_name(one));
+        found.held.extend(meant.map(|entry| Held {
             partition: partition.clone(),
             state: EntryState::of(&entry),
             entry,
         }));
     }
-    if all.is_empty() && filter.is_narrow() {
-        let list = "qlc quarantine list shows all there is";
-        let hint = spelling::hint(&filter.selection, &[archive], list).await;
-        return Err(Error::usage(format!(
-            "{}: nothing in QUARANTINE matches; {hint}",
-            archive.show("")
-        )));
+    if found.held.is_empty() && found.unread.is_empty() {
+        let misspelt = spelling::hint(&filter.selection, &[archive], "").await;
+        let hint = match (misspelt.is_empty(), filter.name.is_some()) {
+            (false, _) => Some(misspelt),
+            (true, true) => Some("qlc quarantine list shows all there is".to_owned()),
+            (true, false) => None,
+        };
+        if let Some(hint) = hint {
+            return Err(Error::usage(format!(
+                "{}: nothing in QUARANTINE matches; {hint}",
+                archive.show("")
+            )));
+        }
     }
-    all.sort_by(|a, b| (&a.partition, &a.entry.kept_as).cmp(&(&b.partition, &b.entry.kept_as)));
-    Ok(all)
+    let place = |one: &Held| (one.partition.clone(), one.entry.kept_as.clone());
+    found.held.sort_by_key(place);
+    Ok(found)
 }

@@ -127,6 +127,8 @@ pub struct Retry {
 pub enum Tried {
     /// Its rows are proven to be in the archive, and what was kept is gone.
     TakenIn,
+    /// Its good row groups are in the archive; what is kept has the others.
+    Salvaged,
     /// It is in QUARANTINE again.
     QuarantinedAgain,
     /// It is readable, or was not looked at yet; it is kept until its rows are in the archive.

@@ -220,10 +220,11 @@ async fn one(
         ));
     };
     if !entry.retry {
-        return Ok((
-            Tried::QuarantinedAgain,
-            format!("{}: {}", entry.error_type, entry.message),
-        ));
+        let tried = match entry.extent() {
+            Extent::Groups => Tried::Salvaged,
+            Extent::Whole | Extent::Rows => Tried::QuarantinedAgain,
+        };
+        return Ok((tried, format!("{}: {}", entry.error_type, entry.message)));
     }
     let Some((store, object)) = bytes_of(at.archive, spool, held).await? else {
         return Ok((

@@ -299,9 +299,7 @@ pub(super) async fn read(
             Ok(entries) => {
                 let _ = found.quarantine.insert(partition, entries);
             }
-            Err(error) => {
-                tracing::warn!(%partition, error = %error.chain(), "its error.json cannot be read");
-            }
+            Err(error) => found.unread.push(error.chain()),
         }
     }
     if let Some(spool) = spool {

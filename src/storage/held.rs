@@ -29,7 +29,7 @@ pub(super) fn make(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Locks a file that was just made; whether it is still there, and nobody else has locked it.
+/// Locks a file; whether it is still there, and nobody else has locked it.
 fn hold(file: &File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file.metadata()?.nlink() > 0),
@@ -42,9 +42,9 @@ fn hold(file: &File) -> io::Result<bool> {
 /// lives, so whoever removes it keeps the value until it is gone.
 #[must_use]
 pub(super) fn take(path: &Path) -> Option<File> {
-    let file = File::open(path).ok()?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
-    Some(file)
+    // Where files lie on another host, only who may write to one may lock it alone.
+    let file = File::options().read(true).write(true).open(path).ok()?;
+    hold(&file).ok()?.then_some(file)
 }
 
 #[cfg(test)]

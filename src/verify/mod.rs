@@ -12,6 +12,7 @@ use crate::{
         partition::{PartitionHandle, PartitionObjects},
         quarantine::{QuarantineDays, SeriesEntries},
         state::{self, Depth, Inspection, State, advice},
+        stray::{self, Stray},
     },
     error::{Error, Kind, Result},
     file::{
@@ -66,8 +67,22 @@ pub struct Verified {
     pub findings: Vec<String>,
 }
 
-/// Verifies the partitions that `options` mean, in order; `each` is called with every one as it is
-/// done.
+/// What a verification tells as soon as it knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict<'a> {
+    /// What verifying a partition found.
+    Partition(&'a Verified),
+    /// Something that is in no partition, and should not be in an archive.
+    Stray {
+        /// Its key.
+        place: String,
+        /// What is wrong with it.
+        finding: String,
+    },
+}
+
+/// Verifies the partitions that `options` mean, in order; `each` is called with what is in no
+/// partition, and with every partition as it is done.
 ///
 /// # Errors
 /// When the archive does not answer, nothing matches, or the run is stopped; after all others were
@@ -77,10 +92,16 @@ pub async fn run(
     archive: &Store,
     options: &Options,
     stop: &(dyn Fn() -> bool + Sync),
-    each: &mut (dyn FnMut(&Verified) + Send),
+    each: &mut (dyn FnMut(Verdict<'_>) + Send),
 ) -> Result<Vec<Verified>> {
-    let (partitions, days, missing) = partitions(archive, options).await?;
+    let Listed {
+        partitions,
+        days,
+        strays,
+        missing,
+    } = listed(archive, options).await?;
     if partitions.is_empty()
+        && strays.is_empty()
         && missing.all().is_empty()
         && (options.selection != Selection::all()
             || options.start.is_some()
@@ -92,6 +113,12 @@ pub async fn run(
             "{}: nothing in the archive matches; {hint}",
             archive.show("")
         )));
+    }
+    for stray in strays {
+        each(Verdict::Stray {
+            finding: stray.finding(archive),
+            place: stray.place,
+        });
     }
     let mut all = Vec::with_capacity(partitions.len());
     let mut kept = Kept {
@@ -110,7 +137,7 @@ pub async fn run(
         let verified = one(archive, &partition, &shown, &mut kept, options).await;
         match archive.one_of_many(verified)? {
             Ok(Some(verified)) => {
-                each(&verified);
+                each(Verdict::Partition(&verified));
                 all.push(verified);
             }
             Ok(None) => {}
@@ -144,15 +171,26 @@ struct Shown {
     is_quarantined: bool,
 }
 
-/// What is there of each partition: in its folder, among the receipts, and in QUARANTINE. A day of
-/// which only receipts are left was published once.
-async fn partitions(
-    archive: &Store,
-    options: &Options,
-) -> Result<(BTreeMap<Partition, Shown>, QuarantineDays, Missing)> {
+/// What a listing shows of an archive.
+struct Listed {
+    /// What is there of each partition: in its folder, among the receipts, and in QUARANTINE. A day
+    /// of which only receipts are left was published once.
+    partitions: BTreeMap<Partition, Shown>,
+    /// The days of which QUARANTINE has something.
+    days: QuarantineDays,
+    /// What is in no partition.
+    strays: Vec<Stray>,
+    /// The folders that could not be listed.
+    missing: Missing,
+}
+
+async fn listed(archive: &Store, options: &Options) -> Result<Listed> {
     let mut all: BTreeMap<Partition, Shown> = BTreeMap::new();
     let mut days = QuarantineDays::new();
     let (objects, missing) = archive.list("").await?.apart();
+    let keys = objects.iter().map(|object| object.key.as_str());
+    let mut strays = stray::among(keys, Stray::of);
+    strays.retain(|one| one.is_meant(&options.selection, options.start, options.end));
     for object in objects {
         let (below, placed) = [layout::RECEIPTS, layout::QUARANTINE]
             .into_iter()
@@ -190,7 +228,12 @@ async fn partitions(
             _ => {}
         }
     }
-    Ok((all, days, missing.meant_in(&BASES, &options.selection)))
+    Ok(Listed {
+        partitions: all,
+        days,
+        strays,
+        missing: missing.meant_in(&BASES, &options.selection),
+    })
 }
 
 /// The entries of QUARANTINE, read when they are asked for: those of one series at a time.

@@ -11,7 +11,7 @@ use parquet::basic::Compression;
 use super::support::{
     archive::{Published, dir, listing, published, without_notes},
     events::{DAY, Events, Quote, SECOND, quotes},
-    run::{Place, Ran},
+    run::{Place, Ran, SERIES},
 };
 
 /// Rows of five files that overlap, with equal keys across files.
@@ -214,7 +214,9 @@ fn the_same_rows_under_another_name_count_once() {
         "2026-02-03_copy.parquet",
         &Events::sealed(parts[0].clone()).bytes(),
     );
-    let _ = run(&place);
+    let copy_of =
+        |name: &str| format!("{SERIES}/2026-02-03_{name}.parquet has the rows of {SERIES}/");
+    let _ = run(&place).says(": done, 1 copy: ").says(&copy_of("copy"));
     let published = partition(&place);
     assert_eq!(published.quotes(), parts[0]);
     let copy = &published.receipt["copies"][0];
@@ -225,14 +227,41 @@ fn the_same_rows_under_another_name_count_once() {
             .ends_with("2026-02-03_copy.parquet"),
         "{copy}"
     );
-    let _ = run(&place).says("nothing to do");
+    let told = |ran: &Ran| ran.to_string().contains("has the rows of");
+    let ran = run(&place).says("nothing to do");
+    assert!(!told(&ran), "{ran}");
     // One that comes late is known by its rows as well.
     let _ = place.put_quotes(
         "2026-02-03_later.parquet",
         &Events::sealed(parts[0].clone()).bytes(),
     );
-    let _ = run(&place).says("nothing to do");
+    let ran = place.compact(&["--format", "json"]).ended(0);
+    let all = ran.json();
+    let one = all.iter().find(|one| one["date"] == "20260203").unwrap();
+    assert_eq!(
+        (&one["status"], &one["copies"]),
+        (&"up-to-date".into(), &1.into()),
+        "{ran}"
+    );
+    assert!(
+        one["message"].as_str().unwrap().contains(&copy_of("later")),
+        "{ran}"
+    );
+    let ran = run(&place).says("nothing to do");
+    assert!(!told(&ran), "{ran}");
     assert_eq!(partition(&place).bytes, published.bytes);
+}
+
+#[test]
+fn a_file_that_moves_is_no_copy() {
+    let (parts, place) = (parts(), Place::new());
+    put(&place, &parts, [0]);
+    let _ = run(&place);
+    let path = place.spool().join(SERIES).join(name(0));
+    fs::rename(&path, path.with_file_name("2026-02-03_renamed.parquet")).unwrap();
+    let ran = place.compact(&["--format", "json"]).ended(0);
+    assert!(!ran.to_string().contains("copies"), "{ran}");
+    let _ = run(&place).says("nothing to do");
 }
 
 /// A name whose file was replaced by one with other rows; the second file is renamed, and another

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde_json::Value;
+
 use super::support::{
     archive::{home, listing, published, quarantine, without_notes},
     damage,
@@ -109,6 +111,33 @@ fn a_day_that_is_gone_is_found_and_comes_back_only_whole() {
 }
 
 #[test]
+fn an_accepted_loss_is_told_at_the_end_of_the_run() {
+    let place = day();
+    fs::remove_file(spool_file(&place, FIRST)).unwrap();
+    fs::remove_dir_all(partition(&place)).unwrap();
+    let metrics = place.root().join("qlc.prom");
+    let _ = place
+        .compact(&[
+            "-q",
+            "--accept-loss",
+            "--metrics-file",
+            &metrics.display().to_string(),
+        ])
+        .ended(0)
+        .says("binance/bbo/btcusdt/20260203: loss accepted: accepted as lost: 50 rows of 1 file")
+        .says("1 partition: 1 loss accepted, 50 rows accepted as lost\n");
+    let metrics = fs::read_to_string(&metrics).unwrap();
+    let counted = metrics
+        .lines()
+        .any(|line| line.contains("status=\"loss_accepted\"") && line.ends_with(" 1"));
+    assert!(counted, "{metrics}");
+    // Once.
+    let again = place.compact(&["--accept-loss"]).ended(0);
+    assert!(!again.to_string().contains("accepted as lost"), "{again}");
+    place.verify();
+}
+
+#[test]
 fn a_loss_is_accepted_on_request_and_stays_on_record() {
     for late_comes in [false, true] {
         let place = day();
@@ -121,7 +150,24 @@ fn a_loss_is_accepted_on_request_and_stays_on_record() {
             .compact(&["--dry-run", "--accept-loss"])
             .ended(0)
             .says("accept-loss");
-        let _ = place.compact(&["--accept-loss"]).ended(0);
+        let ran = place
+            .compact(&["--accept-loss", "--format", "json"])
+            .ended(0);
+        let of_day = |one: &Value| one["date"] == "20260203";
+        let all = ran.json();
+        let one = all.iter().find(|one| of_day(one)).unwrap();
+        assert_eq!(one["status"], "loss-accepted", "{ran}");
+        assert_eq!(one["rows_lost"], 50, "{ran}");
+        let said = one["message"].as_str().unwrap();
+        assert!(
+            said.starts_with("accepted as lost: 50 rows of 1 file; "),
+            "{ran}"
+        );
+        let recorded = "SELECT date, message FROM archive.runs WHERE status = 'loss-accepted'";
+        let _ = place
+            .qlc(&["query", recorded])
+            .ended(0)
+            .says("accepted as lost: 50 rows");
         if late_comes {
             let now = published(&place.archive(), &home());
             assert_eq!(now.quotes(), late());

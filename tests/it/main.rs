@@ -79,6 +79,7 @@ mod snapshots;
 mod spools;
 mod status;
 mod stopping;
+mod strays;
 mod support;
 mod terminal;
 mod units;

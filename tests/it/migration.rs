@@ -711,6 +711,50 @@ fn a_day_that_was_taken_over_and_is_gone_comes_back_from_the_old_tree() {
 }
 
 #[test]
+fn a_dry_run_foretells_that_rows_of_another_symbol_are_refused() {
+    let place = Place::new();
+    let old = place.root().join("old");
+    put_series(&old, "okx", "btcusdt", &series(3), &[]);
+    // Another symbol's files lie in its folder: a raw one, and a day of a third symbol.
+    let day = dir("okx", "bbo", "btcusdt", DAYS[1]);
+    let strangers = raw(&quotes(DAY + 30 * HOUR, MINUTE, 7, 20), "okx", "ethusdt");
+    put(
+        &old.join("raw").join(day),
+        "part-stranger.parquet",
+        &strangers,
+    );
+    let rows = quotes(DAY, MINUTE, 0, 20);
+    let data = compacted(&rows, "okx", "ethusdt");
+    let folder = old
+        .join("compact")
+        .join(dir("okx", "bbo", "solusdt", DAYS[0]));
+    put(&folder, "data.parquet", &data);
+    put(&folder, "meta.json", &meta(&rows, &data));
+    let refused = |more: &[&str]| -> BTreeSet<(String, String)> {
+        let from = from(&place);
+        let args = ["import", "--from", &from, "--rewrite", "--format", "json"];
+        let ran = place.qlc(&[&args[..], more].concat()).ended(1);
+        let all = ran.json();
+        let refused = all.iter().filter(|one| one["outcome"] == "refused");
+        let refused = refused.inspect(|one| {
+            assert!(
+                one["reasons"].to_string().contains("WRONG_PARTITION"),
+                "{one}"
+            );
+        });
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        refused
+            .map(|one| (text(&one["symbol"]), text(&one["date"])))
+            .collect()
+    };
+    let dry = refused(&["--dry-run"]);
+    let want = [("btcusdt", DAYS[1]), ("solusdt", DAYS[0])];
+    assert_eq!(dry, want.map(|(s, d)| (s.to_owned(), d.to_owned())).into());
+    assert_eq!(dry, refused(&[]));
+    place.verify();
+}
+
+#[test]
 fn a_dry_run_foretells_what_is_refused_and_a_file_quarantined_just_now_is_told_as_that() {
     let place = Place::new();
     let old = place.root().join("old");

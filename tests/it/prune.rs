@@ -346,6 +346,7 @@ fn rows_out_of_day_are_found_whatever_the_file_was_called() {
     pruned_after(FIRST, none.clone(), 3, "late.parquet", None);
     // From a name without a day to one with: the far rows are in the data of their day.
     pruned_after("late.parquet", far, 0, FIRST, None);
+    pruned_after("late.parquet", vec![at(90, 99)], 0, FIRST, None);
     pruned_after("late.parquet", none, 3, FIRST, None);
     pruned_after("late.parquet", both, 3, FIRST, None);
 }

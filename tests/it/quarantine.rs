@@ -3,7 +3,7 @@
 
 use std::{fs, sync::Arc};
 
-use arrow::array::{ArrayRef, Float64Array, StringArray};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use parquet::{
     basic::{Compression, ZstdLevel},
     file::statistics::Statistics,
@@ -448,6 +448,61 @@ fn a_file_of_which_no_row_has_a_permitted_day_is_kept_whole() {
         "TIME_OUT_OF_RANGE",
         &Events::sealed(quotes(5, 1, 0, 50)).bytes(),
     );
+}
+
+#[test]
+fn files_of_no_day_are_named_until_a_run_looks_at_them() {
+    let place = Place::new();
+    let _ = place.put_quotes(
+        "2026-02-03_00-00-00.parquet",
+        &Events::sealed(quotes(DAY, SECOND, 0, 50)).bytes(),
+    );
+    let long_ago = || Events::sealed(quotes(-284_000_000 * SECOND, SECOND, 0, 50));
+    let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None::<i64>; 50]));
+    let odd = [
+        ("null", long_ago().replace("ts_event", nulls)),
+        ("none", long_ago().without("ts_event")),
+        ("sixty", long_ago()),
+        ("1960-12-31_00-00-00", long_ago()),
+    ];
+    for (name, events) in odd {
+        let bytes = events.undeclared().hash(Claim::None).bytes();
+        let _ = place.put_quotes(&format!("{name}.parquet"), &bytes);
+    }
+    let _ = place.put_quotes("bad.parquet", b"PAR1 and no more");
+    let ran = place
+        .compact(&[])
+        .ended(0)
+        .says("bad.parquet: it cannot be used (TRUNCATED")
+        .says("1 partition: 1 done");
+    for name in ["null", "none", "sixty", "1960-12-31_00-00-00"] {
+        let line = format!("pending {SERIES}/{name}.parquet: 50 rows of it have no permitted day");
+        assert!(ran.to_string().contains(&line), "{line} is not in\n{ran}");
+    }
+    let ran = place.compact(&["--format", "json"]).ended(0);
+    let all = ran.json();
+    let pending = all.iter().filter(|one| one["status"] == "pending");
+    assert_eq!(pending.count(), 5, "{ran}");
+    // What no compaction has looked at is no damage.
+    let prune = ["prune", "--keep-days", "0", "--dry-run"];
+    let _ = place
+        .qlc(&prune)
+        .ended(0)
+        .says("50 rows of it have no permitted day, and no compaction has looked at it yet");
+
+    let later = [
+        "compact",
+        "--mode",
+        "catch-up",
+        "--now",
+        "2040-01-01T06:00:00Z",
+    ];
+    let ran = place.qlc(&later).ended(3).says("5 quarantined");
+    assert!(!ran.to_string().contains("pending"), "{ran}");
+    let _ = place.qlc(&prune).ended(0);
+    let ran = place.qlc(&later).ended(0);
+    assert!(!ran.to_string().contains("pending"), "{ran}");
+    place.verify();
 }
 
 #[test]

@@ -97,9 +97,26 @@ fn entries_are_listed_and_shown() {
         (&bad.len().into(), &"20260203".into())
     );
     let _ = run(&place, "list", &["--date", "20260204"])
+        .ended(0)
+        .says("nothing is in QUARANTINE");
+    let _ = run(&place, "list", &["--symbol", "btcusd"])
         .ended(2)
-        .says("nothing in QUARANTINE matches");
-    let _ = run(&place, "list", &["--symbol", "ethusdt"]).ended(2);
+        .says("nothing in QUARANTINE matches")
+        .says("did you mean btcusdt?");
+    let broken = place
+        .archive()
+        .join("QUARANTINE/exchange=binance/stream=bbo/symbol=btcusdt/date=20260201/error.json");
+    std::fs::create_dir_all(broken.parent().unwrap()).unwrap();
+    std::fs::write(&broken, "{").unwrap();
+    let _ = run(&place, "list", &[])
+        .ended(1)
+        .says("TRUNCATED")
+        .says("date=20260201/error.json: repair it first");
+    let _ = place
+        .qlc(&["status", "--now", "2026-02-05T06:00:00Z"])
+        .ended(1)
+        .says("date=20260201/error.json");
+    std::fs::remove_dir_all(broken.parent().unwrap()).unwrap();
     let _ = run(&place, "show", &[BAD])
         .ended(0)
         .says("reproduce")

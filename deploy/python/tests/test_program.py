@@ -26,6 +26,9 @@ def test_verify_finds_damage_as_a_result(archive: Archive, demo: Path, qlc: Path
     found = Archive(copy, binary=qlc).verify(exchange="okx", quick=True)
     assert [(day.stream, day.sound) for day in found] == [("bbo", False), ("trade", True), ("trade", True)]
     assert "meta.json says" in found[0].findings[0]
+    shutil.copy(data, copy / "exchange=okx/loose.parquet")
+    with pytest.warns(UserWarning, match=r"exchange=okx/loose\.parquet: a Parquet file in no partition"):
+        assert Archive(copy, binary=qlc).verify(exchange="okx", quick=True) == found
 
 
 def test_errors_have_the_message_of_the_program(archive: Archive, demo: Path) -> None:

@@ -19,7 +19,7 @@ use crate::{
         show,
         signals::Signals,
     },
-    compact::{self, InputSummary, Options, RunSummary, Status},
+    compact::{self, InputSummary, Options, Pending, RunSummary, Status},
     error::Result,
     model::{coverage, partition::Selection},
     quarantine::{self, EntryState, Filter},
@@ -98,7 +98,7 @@ async fn count_standing(
         end: None,
         name: None,
     };
-    let held = quarantine::list(archive, &all).await?;
+    let held = quarantine::list(archive, &all).await?.complete()?;
     let entries = held
         .iter()
         .filter(|held| held.state != EntryState::Discarded)
@@ -177,6 +177,13 @@ fn json_of(input: &InputSummary, out: &mut Out) -> Result<()> {
         out.json(&Note {
             status: "unlisted",
             place: folder,
+            message: reason,
+        })?;
+    }
+    for Pending { file, reason } in &input.pending {
+        out.json(&Note {
+            status: "pending",
+            place: file,
             message: reason,
         })?;
     }

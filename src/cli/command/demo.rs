@@ -12,7 +12,7 @@ use std::{
 
 use chrono::Utc;
 
-use super::stores;
+use super::{stores, verify::Told};
 use crate::{
     cli::{
         args::{Demo, Format},
@@ -143,14 +143,20 @@ pub(super) async fn run(
         quick: false,
         memory_limit: settings.memory_limit,
     };
-    let mut all = Vec::new();
-    super::verify::checked(&archive, &options, signals, &mut |one| all.push(one)).await?;
+    let (mut all, mut misplaced) = (Vec::new(), Vec::new());
+    super::verify::checked(&archive, &options, signals, &mut |told| match told {
+        Told::Partition(one) => all.push(one),
+        Told::Misplaced(one) => misplaced.push(one),
+    })
+    .await?;
     say(&show::verified(
         &all,
+        &misplaced,
         Look::of_stdout(),
         console.lists_all(),
     ))?;
-    let exit = Exit::of_findings(all.iter().map(|one| one.findings.len()).sum(), &Ok(()));
+    let findings: usize = all.iter().map(|one| one.findings.len()).sum();
+    let exit = Exit::of_findings(findings + misplaced.len(), &Ok(()));
     if exit != Exit::Done {
         return Ok(exit);
     }
@@ -329,7 +335,7 @@ async fn a_hole(stage: &Stage<'_>) -> Result<Exit> {
     for step in [Step::Compact, Step::Take, Step::Compact, Step::Compare] {
         let exit = match step {
             Step::Compact => {
-                say(&called("compact --mode daily"))?;
+                say(&called("compact --mode daily -v"))?;
                 let summary = super::compact::watched(
                     &spool,
                     &archive,

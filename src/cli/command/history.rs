@@ -10,7 +10,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
     clean,
-    cli::{account::peak_memory, exit::Exit, settings::Settings, show::Checked},
+    cli::{
+        account::peak_memory,
+        exit::Exit,
+        settings::Settings,
+        show::{Checked, Misplaced},
+    },
     compact,
     error::Result,
     model::{
@@ -28,6 +33,8 @@ use crate::{
 const SEEN: &str = "files_seen";
 /// How many of them nobody takes in.
 const IGNORED: &str = "files_ignored";
+/// How many findings of a verification are about no partition.
+const OUTSIDE: &str = "findings_outside";
 /// So far back an earlier run is looked for.
 const DAYS: i64 = 8;
 
@@ -210,7 +217,12 @@ pub(super) fn of_compact(options: &compact::Options, summary: &compact::RunSumma
 }
 
 /// What a verification was about.
-pub(super) fn of_verify(options: &verify::Options, mode: &str, checked: Vec<Checked>) -> About {
+pub(super) fn of_verify(
+    options: &verify::Options,
+    mode: &str,
+    checked: Vec<Checked>,
+    misplaced: &[Misplaced],
+) -> About {
     let part = |one: Checked| PartitionRecord {
         partition: one.partition,
         status: if one.sound { "sound" } else { "damaged" }.to_owned(),
@@ -224,6 +236,10 @@ pub(super) fn of_verify(options: &verify::Options, mode: &str, checked: Vec<Chec
         sha256: None,
         plan: Vec::new(),
     };
+    let mut counts = BTreeMap::new();
+    if !misplaced.is_empty() {
+        let _ = counts.insert(OUTSIDE.to_owned(), misplaced.len() as u64);
+    }
     About {
         command: "verify",
         asked: RunRequest {
@@ -234,7 +250,7 @@ pub(super) fn of_verify(options: &verify::Options, mode: &str, checked: Vec<Chec
         },
         memory_limit: None,
         workers: None,
-        counts: BTreeMap::new(),
+        counts,
         partitions: checked.into_iter().map(part).collect(),
     }
 }

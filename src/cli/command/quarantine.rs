@@ -51,11 +51,23 @@ pub(super) async fn run(
 
 async fn list(chosen: &Chosen, settings: &Settings, console: &Console) -> Result<Exit> {
     let archive = stores::present_archive(settings)?;
-    let all = quarantine::list(&archive, &meaning::filter(chosen)?).await?;
+    let found = quarantine::list(&archive, &meaning::filter(chosen)?).await?;
+    let all = &found.held;
     let mut out = console.out();
-    out.list(chosen.format, &all, || show::held(&all, Look::of_stdout()))?;
+    if !all.is_empty() || found.unread.is_empty() {
+        out.list(chosen.format, all, || show::held(all, Look::of_stdout()))?;
+    }
     out.finish()?;
-    Ok(Exit::Done)
+    Ok(told(&found.unread, console))
+}
+
+/// Tells which documents could not be read; the exit code that follows.
+fn told(unread: &[Error], console: &Console) -> Exit {
+    let tell = |error: &Error| {
+        console.line(&format!("qlc: {}", error.chain()));
+        Exit::of_error(error)
+    };
+    unread.iter().map(tell).max().unwrap_or(Exit::Done)
 }
 
 /// An entry, and what its file looks like. This is the object that `--format json` prints.
@@ -74,7 +86,8 @@ async fn show(
     signals: &Signals,
 ) -> Result<Exit> {
     let archive = stores::present_archive(settings)?;
-    let all = quarantine::list(&archive, &meaning::filter(chosen)?).await?;
+    let found = quarantine::list(&archive, &meaning::filter(chosen)?).await?;
+    let all = found.held;
     let mut out = console.out();
     for held in &all {
         let kept = archive.head(&held.key()).await?.is_some();
@@ -95,11 +108,11 @@ async fn show(
             break;
         }
     }
-    if all.is_empty() && chosen.format == Format::Text {
+    if all.is_empty() && found.unread.is_empty() && chosen.format == Format::Text {
         out.lines(&show::held(&all, Look::of_stdout()));
     }
     out.finish()?;
-    Ok(Exit::Done)
+    Ok(told(&found.unread, console))
 }
 
 /// Marks, compacts, and lets go of what is proven to be in the archive.
@@ -115,7 +128,8 @@ async fn retry(
         stores::present_archive(settings)?,
     );
     stores::apart(Some(&spool), &archive)?;
-    let mut all = quarantine::list(&archive, &meaning::filter(&typed.chosen)?).await?;
+    let found = quarantine::list(&archive, &meaning::filter(&typed.chosen)?).await?;
+    let mut all = found.held;
     if typed.chosen.name.is_none() {
         // Asked for as a whole, what can not be tried is not meant.
         all.retain(|held| held.state != EntryState::Discarded && held.entry.rows.is_none());
@@ -127,7 +141,7 @@ async fn retry(
         now,
     };
     let marked = quarantine::mark(&at, &spool, all).await?;
-    let mut exit = Exit::Done;
+    let mut exit = told(&found.unread, console);
     for options in meaning::compactions(&marked, typed.salvage, settings, now) {
         if signals.stop().asked() {
             return Err(Error::new(
@@ -175,10 +189,15 @@ async fn discard(typed: &Discard, settings: &Settings, console: &Console) -> Res
         ));
     }
     let archive = stores::present_archive(settings)?;
-    let all = quarantine::list(&archive, &filter).await?;
+    let found = quarantine::list(&archive, &filter).await?;
+    let (all, exit) = (found.held, told(&found.unread, console));
+    if all.is_empty() {
+        console.line("qlc: nothing is in QUARANTINE");
+        return Ok(exit);
+    }
     if !typed.yes && !confirmed(&archive, &all, console)? {
         console.line("qlc: nothing was discarded");
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     let scratch = Scratch::new(&settings.spill_dir)?;
     let at = Place {
@@ -208,7 +227,7 @@ async fn discard(typed: &Discard, settings: &Settings, console: &Console) -> Res
         }
     }
     out.finish()?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// Asks a person; where there is none, nothing is discarded.

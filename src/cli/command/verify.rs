@@ -1,5 +1,7 @@
 //! `qlc verify`
 
+use serde::Serialize;
+
 use super::{history, stores};
 use crate::{
     cli::{
@@ -10,13 +12,13 @@ use crate::{
         meaning,
         progress::ProgressTally,
         settings::Settings,
-        show::{self, Checked},
+        show::{self, Checked, Misplaced},
         signals::Signals,
     },
     compact::{self, Rebuilt},
     error::{Error, Kind, Result},
     storage::store::Store,
-    verify::{self, Options, Verified},
+    verify::{self, Options, Verdict, Verified},
 };
 
 /// Verifies, and compacts again for comparison where that was asked for.
@@ -38,12 +40,13 @@ pub(super) async fn run(
     let begun = history::begin();
     let mut report = Report::new(console, typed.format);
     let ended = match &spool {
-        None => checked(&archive, &options, signals, &mut |one| report.add(one)).await,
+        None => checked(&archive, &options, signals, &mut |one| report.take(one)).await,
         Some(spool) => rebuilt(spool, &archive, &options, settings, signals, &mut report).await,
     };
-    account.verified(&report.all);
-    let checked = report.finish(ended.is_ok())?;
-    let exit = Exit::of_findings(checked.iter().map(|one| one.findings.len()).sum(), &ended);
+    account.verified(&report.all, &report.misplaced);
+    let (checked, misplaced) = report.finish(ended.is_ok())?;
+    let findings: usize = checked.iter().map(|one| one.findings.len()).sum();
+    let exit = Exit::of_findings(findings + misplaced.len(), &ended);
     if ended.is_ok() {
         let mode = match (typed.quick, typed.rebuild) {
             (true, _) => "quick",
@@ -55,7 +58,7 @@ pub(super) async fn run(
             settings,
             &begun,
             exit,
-            history::of_verify(&options, mode, checked),
+            history::of_verify(&options, mode, checked, &misplaced),
         )
         .await;
     }
@@ -66,16 +69,29 @@ pub(super) async fn run(
     Ok(exit)
 }
 
-/// Verifies and calls `each` with every partition, in their order.
+/// What a verification tells, for the eyes of a person.
+pub(super) enum Told {
+    Partition(Checked),
+    Misplaced(Misplaced),
+}
+
+/// Verifies and calls `each` with what is in no partition, and with every partition in their order.
 pub(super) async fn checked(
     archive: &Store,
     options: &Options,
     signals: &Signals,
-    each: &mut (dyn FnMut(Checked) + Send),
+    each: &mut (dyn FnMut(Told) + Send),
 ) -> Result<()> {
     let stop = || signals.stop().asked();
-    let _ = verify::run(archive, options, &stop, &mut |verified| {
-        each(Checked::from(verified));
+    let _ = verify::run(archive, options, &stop, &mut |verdict| {
+        each(match verdict {
+            Verdict::Partition(verified) => Told::Partition(Checked::from(verified)),
+            Verdict::Stray { place, finding } => Told::Misplaced(Misplaced {
+                place: archive.show(&place),
+                sound: false,
+                findings: [finding],
+            }),
+        });
     })
     .await?;
     Ok(())
@@ -92,7 +108,11 @@ async fn rebuilt(
     // All are verified first: what a rebuild tells about a damaged partition is easier to read
     // beside its findings.
     let mut all = Vec::new();
-    checked(archive, options, signals, &mut |one| all.push(one)).await?;
+    checked(archive, options, signals, &mut |told| match told {
+        Told::Partition(one) => all.push(one),
+        told @ Told::Misplaced(_) => report.take(told),
+    })
+    .await?;
     for mut one in all {
         if signals.stop().asked() {
             return Err(Error::new(
@@ -158,6 +178,7 @@ struct Report {
     format: Format,
     out: Out,
     all: Vec<Checked>,
+    misplaced: Vec<Misplaced>,
     failed: Option<Error>,
 }
 
@@ -170,32 +191,50 @@ impl Report {
             format,
             out,
             all: Vec::new(),
+            misplaced: Vec::new(),
             failed: None,
+        }
+    }
+
+    fn take(&mut self, told: Told) {
+        match told {
+            Told::Partition(one) => self.add(one),
+            Told::Misplaced(one) => {
+                self.print(&one);
+                self.misplaced.push(one);
+            }
+        }
+    }
+
+    fn print(&mut self, one: &impl Serialize) {
+        if self.format == Format::Json
+            && let Err(error) = self.out.json(one)
+        {
+            tracing::error!("{}", error.chain());
         }
     }
 
     fn add(&mut self, one: Checked) {
         self.tally.count(one.rows, one.bytes);
-        if self.format == Format::Json
-            && let Err(error) = self.out.json(&one)
-        {
-            tracing::error!("{}", error.chain());
-        }
+        self.print(&one);
         self.all.push(one);
     }
 
     /// Prints what is left to print; returns what was verified. That there was nothing is only said
     /// of an archive that was looked through.
-    fn finish(mut self, looked_through: bool) -> Result<Vec<Checked>> {
+    fn finish(mut self, looked_through: bool) -> Result<(Vec<Checked>, Vec<Misplaced>)> {
         self.tally.finish();
-        if self.format == Format::Text && (looked_through || !self.all.is_empty()) {
+        if self.format == Format::Text
+            && (looked_through || !self.all.is_empty() || !self.misplaced.is_empty())
+        {
             self.out.lines(&show::verified(
                 &self.all,
+                &self.misplaced,
                 Look::of_stdout(),
                 self.console.lists_all(),
             ));
         }
         self.out.finish()?;
-        Ok(self.all)
+        Ok((self.all, self.misplaced))
     }
 }

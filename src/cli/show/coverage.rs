@@ -55,10 +55,12 @@ pub(crate) fn coverage(coverage: &Coverage, look: Look) -> String {
             usize::try_from(coverage.without_day).unwrap_or(usize::MAX),
             "file",
         );
-        let _ = writeln!(
-            text,
-            "{files} of the spool have no day in their names, and are in no partition here"
-        );
+        let rest = if coverage.without_day == 1 {
+            "has no day in its name: a day that only this file has rows of is not counted"
+        } else {
+            "have no day in their names: days that only these files have rows of are not counted"
+        };
+        let _ = writeln!(text, "{files} of the spool {rest}");
     }
     text.push_str(&summary(coverage));
     text

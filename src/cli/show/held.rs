@@ -133,7 +133,7 @@ pub(crate) fn retried(all: &[Retried], look: Look) -> String {
     let lines = all.iter().map(|one| {
         let colour = match one.tried {
             Tried::TakenIn => Color::Green,
-            Tried::QuarantinedAgain | Tried::Pending => Color::Yellow,
+            Tried::Salvaged | Tried::QuarantinedAgain | Tried::Pending => Color::Yellow,
             Tried::Refused | Tried::Unproven => Color::Red,
         };
         vec![
@@ -169,6 +169,7 @@ pub(crate) fn retried(all: &[Retried], look: Look) -> String {
 fn tried(tried: Tried) -> &'static str {
     match tried {
         Tried::TakenIn => "taken in",
+        Tried::Salvaged => "salvaged in part",
         Tried::QuarantinedAgain => "quarantined again",
         Tried::Pending => "pending",
         Tried::Refused => "cannot be tried",

@@ -14,6 +14,13 @@ pub(crate) fn input(input: &InputSummary) -> String {
     for folder in &input.unlisted {
         let _ = writeln!(text, "{}", folder.reason);
     }
+    for one in input.pending.iter().take(FEW) {
+        let _ = writeln!(text, "pending {}: {}", one.file, one.reason);
+    }
+    if input.pending.len() > FEW {
+        let more = count(input.pending.len() - FEW, "more file");
+        let _ = writeln!(text, "pending {more}; --format json names each");
+    }
     for one in input.ignored.iter().take(FEW) {
         let _ = writeln!(text, "ignored {}: {}", one.file, one.reason);
     }

@@ -35,7 +35,7 @@ pub(crate) use pruned::pruned;
 pub(crate) use reconciled::{compared, reconciled};
 pub(crate) use settings::settings;
 pub(crate) use swept::swept;
-pub(crate) use verified::{Checked, verified};
+pub(crate) use verified::{Checked, Misplaced, verified};
 
 #[cfg(test)]
 mod tests;

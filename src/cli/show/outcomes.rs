@@ -15,7 +15,8 @@ use crate::{
 const WIDE: u16 = 110;
 
 /// The closing text of a compaction: each partition that was not plain, or a table of all, and a
-/// line that sums up. Where a few partitions needed nothing, and there are no others, it says why.
+/// line that sums up. Where a few partitions needed nothing, and there are no others, it says why;
+/// of many that ended in the same way, the first is named.
 pub(crate) fn outcomes(outcomes: &[Outcome], look: Look, lists_all: bool) -> String {
     if outcomes.is_empty() {
         return "nothing to do, because there is no partition to look at\n".to_owned();
@@ -33,14 +34,19 @@ pub(crate) fn outcomes(outcomes: &[Outcome], look: Look, lists_all: bool) -> Str
         }
         _ => String::new(),
     };
-    for outcome in outcomes.iter().filter(|outcome| !is_plain(outcome)) {
-        let _ = writeln!(
-            text,
-            "{}: {}: {}",
-            outcome.partition,
-            ended(outcome),
-            outcome.message
-        );
+    let others = outcomes.iter().filter(|outcome| !is_plain(outcome));
+    for (what, group) in grouped(others, |one| format!("{}: {}", how(one), one.message)) {
+        let _ = match group.as_slice() {
+            [first, rest @ ..] if rest.len() >= FEW => writeln!(
+                text,
+                "{} and {}: {what}",
+                first.partition,
+                count(rest.len(), "other partition")
+            ),
+            few => few
+                .iter()
+                .try_for_each(|one| writeln!(text, "{}: {what}", one.partition)),
+        };
     }
     text.push_str(&sum(outcomes));
     text
@@ -48,7 +54,9 @@ pub(crate) fn outcomes(outcomes: &[Outcome], look: Look, lists_all: bool) -> Str
 
 /// Whether there is nothing to know about it but that it is done, or needed nothing.
 fn is_plain(outcome: &Outcome) -> bool {
-    matches!(outcome.status, Status::Done | Status::UpToDate) && outcome.quarantined == 0
+    matches!(outcome.status, Status::Done | Status::UpToDate)
+        && outcome.quarantined == 0
+        && outcome.copies == 0
 }
 
 /// A table of what was done, and why each partition was done or not.
@@ -115,7 +123,9 @@ fn status(outcome: &Outcome) -> Cell {
     let text = ended(outcome);
     match outcome.status {
         Status::Failed | Status::Unknown => marked(&text, Color::Red),
-        Status::Interrupted | Status::LostRace => marked(&text, Color::Yellow),
+        Status::Interrupted | Status::LostRace | Status::LossAccepted => {
+            marked(&text, Color::Yellow)
+        }
         _ if outcome.quarantined > 0 => marked(&text, Color::Yellow),
         Status::Done | Status::Completed => marked(&text, Color::Green),
         Status::UpToDate => Cell::new(text),
@@ -127,6 +137,7 @@ fn word(status: Status) -> &'static str {
         Status::Done => "done",
         Status::UpToDate => "nothing to do",
         Status::Completed => "completed",
+        Status::LossAccepted => "loss accepted",
         Status::LostRace => "lost race",
         Status::Interrupted => "interrupted",
         Status::Failed => "failed",
@@ -134,16 +145,25 @@ fn word(status: Status) -> &'static str {
     }
 }
 
+/// How it ended, before a message that names what went to QUARANTINE.
+fn how(outcome: &Outcome) -> String {
+    match outcome.status {
+        Status::Done | Status::UpToDate => word(outcome.status).to_owned(),
+        _ => ended(outcome),
+    }
+}
+
 /// How it ended, in words.
 fn ended(outcome: &Outcome) -> String {
-    match outcome.quarantined {
-        0 => word(outcome.status).to_owned(),
-        n => format!(
-            "{}, {} quarantined",
-            word(outcome.status),
-            count::grouped(n)
-        ),
-    }
+    let parts = [(outcome.quarantined, "quarantined"), copies(outcome.copies)];
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+    parts.fold(word(outcome.status).to_owned(), |text, (number, what)| {
+        format!("{text}, {} {what}", count::grouped(number))
+    })
+}
+
+fn copies(number: u64) -> (u64, &'static str) {
+    (number, if number == 1 { "copy" } else { "copies" })
 }
 
 fn sum(outcomes: &[Outcome]) -> String {
@@ -155,10 +175,18 @@ fn sum(outcomes: &[Outcome]) -> String {
     if quarantined > 0 {
         parts.push(format!("{} quarantined", count::grouped(quarantined)));
     }
-    let written: Vec<_> = outcomes
-        .iter()
-        .filter(|o| o.status == Status::Done)
-        .collect();
+    let (copied, what) = copies(outcomes.iter().map(|o| o.copies).sum());
+    if copied > 0 {
+        parts.push(format!("{} {what}", count::grouped(copied)));
+    }
+    let lost: u64 = outcomes.iter().map(|o| o.rows_lost).sum();
+    if lost > 0 {
+        parts.push(format!("{} accepted as lost", rows(lost)));
+    }
+    let is_written = |o: &&Outcome| {
+        matches!(o.status, Status::Done | Status::LossAccepted) && o.sha256.is_some()
+    };
+    let written: Vec<_> = outcomes.iter().filter(is_written).collect();
     let mut text = format!(
         "{}: {}",
         count(outcomes.len(), "partition"),

@@ -1,5 +1,7 @@
 //! The parts that all texts are made of: counts, sizes, tables, groups of lines.
 
+use std::{collections::HashMap, hash::Hash};
+
 use comfy_table::{
     Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets,
 };
@@ -62,19 +64,20 @@ pub(super) fn marked(text: &str, colour: Color) -> Cell {
 }
 
 /// Values that have the same text, with that text, in the order of the first of each.
-pub(super) fn grouped<T, K: PartialEq>(
+pub(super) fn grouped<T, K: Hash + Eq>(
     values: impl IntoIterator<Item = T>,
     key: impl Fn(&T) -> K,
 ) -> Vec<(K, Vec<T>)> {
-    let mut groups: Vec<(K, Vec<T>)> = Vec::new();
+    let mut groups: HashMap<K, (usize, Vec<T>)> = HashMap::new();
     for value in values {
-        let key = key(&value);
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, group)) => group.push(value),
-            None => groups.push((key, vec![value])),
-        }
+        let nth = groups.len();
+        let (_, group) = groups.entry(key(&value)).or_insert((nth, Vec::new()));
+        group.push(value);
     }
-    groups
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, (nth, _))| *nth);
+    let groups = groups.into_iter().map(|(key, (_, group))| (key, group));
+    groups.collect()
 }
 
 /// `nothing to do for …, because …`: a line each where they are few, else a line per reason.

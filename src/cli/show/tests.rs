@@ -27,6 +27,8 @@ fn outcome(symbol: &str, status: Status, message: &str) -> Outcome {
         message: message.to_owned(),
         files: if done { 12 } else { 0 },
         quarantined: 0,
+        copies: 0,
+        rows_lost: 0,
         rows: if done { 1_234_567 } else { 0 },
         bytes_in: if done { 34_500_000 } else { 0 },
         bytes_out: if done { 10_100_000 } else { 0 },
@@ -219,12 +221,25 @@ binance/bbo/ethusdt/20260203: sha256 differs
         one("btcusdt", &[]),
         one("ethusdt", &["row 3 is out of order", "sha256 differs"]),
     ];
-    assert_eq!(verified(&all, PLAIN, false), findings);
-    assert_eq!(verified(&all, PLAIN, true), format!("{table}{findings}"));
+    assert_eq!(verified(&all, &[], PLAIN, false), findings);
     assert_eq!(
-        verified(&all[..1], PLAIN, false),
+        verified(&all, &[], PLAIN, true),
+        format!("{table}{findings}")
+    );
+    assert_eq!(
+        verified(&all[..1], &[], PLAIN, false),
         "1 partition sound; 10 rows, 2.00 kB\n"
     );
+    let lost = Misplaced {
+        place: "exchange=binance/x.parquet".to_owned(),
+        sound: false,
+        findings: ["is in no partition".to_owned()],
+    };
+    let want = "\
+exchange=binance/x.parquet: is in no partition
+0 partitions sound; 0 rows, 0 B; 1 finding outside of partitions
+";
+    assert_eq!(verified(&[], &[lost], PLAIN, false), want);
 }
 
 #[test]

@@ -22,10 +22,26 @@ pub(crate) struct Checked {
     pub(crate) findings: Vec<String>,
 }
 
+/// What is in no partition, and should not be in an archive. This is the object that `--format
+/// json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Misplaced {
+    pub(crate) place: String,
+    /// False: so that whoever asks every object finds it.
+    pub(crate) sound: bool,
+    /// What is wrong with it.
+    pub(crate) findings: [String; 1],
+}
+
 /// The closing text of a verification: every finding, below a table of all partitions if that is
 /// wanted.
-pub(crate) fn verified(all: &[Checked], look: Look, lists_all: bool) -> String {
-    if all.is_empty() {
+pub(crate) fn verified(
+    all: &[Checked],
+    misplaced: &[Misplaced],
+    look: Look,
+    lists_all: bool,
+) -> String {
+    if all.is_empty() && misplaced.is_empty() {
         return "nothing to verify: the archive holds no such partition\n".to_owned();
     }
     let mut text = if lists_all {
@@ -33,6 +49,10 @@ pub(crate) fn verified(all: &[Checked], look: Look, lists_all: bool) -> String {
     } else {
         String::new()
     };
+    for one in misplaced {
+        let [finding] = &one.findings;
+        let _ = writeln!(text, "{}: {finding}", one.place);
+    }
     let mut findings = 0;
     for one in all {
         for finding in &one.findings {
@@ -42,20 +62,28 @@ pub(crate) fn verified(all: &[Checked], look: Look, lists_all: bool) -> String {
     }
     let damaged = all.iter().filter(|one| !one.sound).count();
     let _ = match damaged {
-        0 => writeln!(
+        0 => write!(
             text,
             "{} sound; {}, {}",
             count(all.len(), "partition"),
             rows(all.iter().map(|one| one.rows).sum()),
             bytes(all.iter().map(|one| one.bytes).sum())
         ),
-        _ => writeln!(
+        _ => write!(
             text,
             "{damaged} of {} damaged; {}",
             count(all.len(), "partition"),
             count(findings, "finding")
         ),
     };
+    if !misplaced.is_empty() {
+        let _ = write!(
+            text,
+            "; {} outside of partitions",
+            count(misplaced.len(), "finding")
+        );
+    }
+    text.push('\n');
     text
 }
 

@@ -383,6 +383,15 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// The files that were found to be copies of others as they were read.
+    pub fn new_copies(&self) -> impl Iterator<Item = &FileCopy> {
+        let is_new = |copy: &&FileCopy| {
+            let mut left_out = self.doubled.iter();
+            left_out.any(|file| file.object.key == copy.name)
+        };
+        self.copies.iter().filter(is_new)
+    }
+
     /// Goes on without the files that hold the same rows as others.
     fn leave_out_copies(&mut self, copies: &[FoundCopy]) {
         let mut names = BTreeSet::new();
@@ -391,7 +400,10 @@ impl<'a> Attempts<'a> {
                 continue;
             };
             let key = &input.file.object.key;
-            tracing::warn!(file = %self.run.places.spool.show(key), %copy_of, "holds the same rows as another file: they count once");
+            // Of the files of collectors the outcome tells.
+            if self.run.origin != Origin::Collectors {
+                tracing::warn!(file = %self.run.places.spool.show(key), %copy_of, "holds the same rows as another file: they count once");
+            }
             let _ = names.insert(key.clone());
             self.copies.push(input.file.as_copy_of(copy_of));
             self.doubled.push(input.file.clone());

@@ -31,6 +31,7 @@ fn bucket() -> Archive {
         folder: None,
         absent: false,
         partitions: 1,
+        strays: Vec::new(),
         unlisted: None,
         writing: None,
         skew: Some(0),

@@ -54,9 +54,10 @@ fn compared(expr: Expr, is_day: &impl Fn(&Expr) -> bool) -> Transformed<Expr> {
             );
             compares && (is_day(left) || is_day(right))
         }
-        Expr::Between(Between { expr, .. })
-        | Expr::InList(InList { expr, .. })
-        | Expr::Like(Like { expr, .. }) => is_day(expr),
+        Expr::Between(Between { expr, .. }) | Expr::InList(InList { expr, .. }) => is_day(expr),
+        Expr::Like(Like {
+            expr, escape_char, ..
+        }) => is_day(expr) && escape_char.is_none(),
         _ => false,
     };
     if !is_compared {
@@ -100,12 +101,17 @@ fn compared(expr: Expr, is_day: &impl Fn(&Expr) -> bool) -> Transformed<Expr> {
     })
 }
 
-/// The same for a pattern, such as `2026-02-%`.
+/// The same for a pattern whose dashes are where those of a day are, such as `2026-02-%`.
 fn pattern(text: &str) -> Option<String> {
     let is_of_days = text
         .chars()
         .all(|c| c.is_ascii_digit() || "-%_".contains(c));
-    (is_of_days && text.contains('-')).then(|| text.replace('-', ""))
+    let dashes = text.match_indices('-').map(|(at, _)| at);
+    let before_any = text.find('%').unwrap_or(text.len());
+    let in_place = dashes
+        .clone()
+        .all(|at| (at == 4 || at == 7) && at < before_any);
+    (is_of_days && in_place && dashes.count() > 0).then(|| text.replace('-', ""))
 }
 
 /// Whether a column of `plan` is that of a table, under whatever name.

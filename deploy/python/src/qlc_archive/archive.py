@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -170,13 +171,17 @@ class Archive:
     ) -> list[Verified]:
         """Checks every byte against `meta.json` and receipts by `qlc verify`; with `quick`, without decoding the data.
 
-        Damage is a result and no exception: a partition with findings is not `sound`.
+        Damage is a result and no exception: a partition with findings is not `sound`. What lies in the archive and is
+        in no partition is told by a warning each.
 
         Raises:
             BinaryError: when `qlc` ended with an error; the text is its own.
         """
         options = ["--quick"] if quick else []
         lines = self._run("verify", options, (0, 4), stream, symbol, exchange, start, end)
+        for line in lines:
+            if "place" in line:
+                warnings.warn(f"{line['place']}: {'; '.join(line['findings'])}", stacklevel=2)
         return [
             Verified(
                 **_series(line),
@@ -186,6 +191,7 @@ class Archive:
                 findings=tuple(line["findings"]),
             )
             for line in lines
+            if "place" not in line
         ]
 
     # --- rows ----------------------------------------------------------------------------------------------------------

@@ -217,7 +217,9 @@ impl Hints {
     fn about_days(&self, comparison: &Expr) -> Result<()> {
         for text in texts(comparison)? {
             let digits = text.replace('-', "");
-            let is_dashed = text.len() > digits.len()
+            let has_place = text.find('%') > text.rfind('-') || !text.contains('%');
+            let is_dashed = has_place
+                && text.len() > digits.len()
                 && digits
                     .chars()
                     .all(|c| c.is_ascii_digit() || "%_".contains(c));
