@@ -223,12 +223,9 @@ pub async fn prove_read(
     }
     let quarantined = match in_quarantine(subject, &sha256, unplaced, evidence).await? {
         Ok(quarantined) => quarantined,
-        Err(doubt) => match under_another_name(subject, &sha256, &found, evidence).await? {
-            Some((far, quarantined)) => {
-                data.extend(far);
-                quarantined
-            }
-            None => {
+        Err(doubt) => {
+            let renamed = under_another_name(subject, &sha256, &found, evidence).await?;
+            let Some((far, quarantined)) = renamed else {
                 let is_seen = !data.is_empty()
                     || is_on_record(subject, evidence).await?
                     || has_entry(subject, evidence).await?;
@@ -239,8 +236,10 @@ pub async fn prove_read(
                     )),
                     doubt => doubt,
                 }));
-            }
-        },
+            };
+            data.extend(far);
+            quarantined
+        }
     };
     data.sort_by_key(|here| here.date);
     Ok(ProofResult::Proven(Box::new(Proven {

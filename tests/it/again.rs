@@ -216,7 +216,9 @@ fn the_same_rows_under_another_name_count_once() {
     );
     let copy_of =
         |name: &str| format!("{SERIES}/2026-02-03_{name}.parquet has the rows of {SERIES}/");
-    let _ = run(&place).says(": done, 1 copy: ").says(&copy_of("copy"));
+    let _ = run(&place)
+        .says(": done: new in the archive; copies, ")
+        .says(&copy_of("copy"));
     let published = partition(&place);
     assert_eq!(published.quotes(), parts[0]);
     let copy = &published.receipt["copies"][0];

@@ -106,8 +106,8 @@ fn entries_are_listed_and_shown() {
     let broken = place
         .archive()
         .join("QUARANTINE/exchange=binance/stream=bbo/symbol=btcusdt/date=20260201/error.json");
-    std::fs::create_dir_all(broken.parent().unwrap()).unwrap();
-    std::fs::write(&broken, "{").unwrap();
+    fs::create_dir_all(broken.parent().unwrap()).unwrap();
+    fs::write(&broken, "{").unwrap();
     let _ = run(&place, "list", &[])
         .ended(1)
         .says("TRUNCATED")
@@ -116,7 +116,7 @@ fn entries_are_listed_and_shown() {
         .qlc(&["status", "--now", "2026-02-05T06:00:00Z"])
         .ended(1)
         .says("date=20260201/error.json");
-    std::fs::remove_dir_all(broken.parent().unwrap()).unwrap();
+    fs::remove_dir_all(broken.parent().unwrap()).unwrap();
     let _ = run(&place, "show", &[BAD])
         .ended(0)
         .says("reproduce")

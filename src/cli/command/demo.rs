@@ -143,20 +143,8 @@ pub(super) async fn run(
         quick: false,
         memory_limit: settings.memory_limit,
     };
-    let (mut all, mut misplaced) = (Vec::new(), Vec::new());
-    super::verify::checked(&archive, &options, signals, &mut |told| match told {
-        Told::Partition(one) => all.push(one),
-        Told::Misplaced(one) => misplaced.push(one),
-    })
-    .await?;
-    say(&show::verified(
-        &all,
-        &misplaced,
-        Look::of_stdout(),
-        console.lists_all(),
-    ))?;
-    let findings: usize = all.iter().map(|one| one.findings.len()).sum();
-    let exit = Exit::of_findings(findings + misplaced.len(), &Ok(()));
+    let (text, exit) = verified(&archive, &options, signals, console).await?;
+    say(&text)?;
     if exit != Exit::Done {
         return Ok(exit);
     }
@@ -218,6 +206,26 @@ pub(super) async fn run(
     }
     say(&text)?;
     Ok(Exit::Done)
+}
+
+/// What a verification found, as `qlc verify` prints it, and how that ends.
+async fn verified(
+    archive: &Store,
+    options: &verify::Options,
+    signals: &Signals,
+    console: &Console,
+) -> Result<(String, Exit)> {
+    let (mut all, mut misplaced) = (Vec::new(), Vec::new());
+    super::verify::checked(archive, options, signals, &mut |told| match told {
+        Told::Partition(one) => all.push(one),
+        Told::Misplaced(one) => misplaced.push(one),
+    })
+    .await?;
+    let findings: usize = all.iter().map(|one| one.findings.len()).sum();
+    let exit = Exit::of_findings(findings + misplaced.len(), &Ok(()));
+    let look = Look::of_stdout();
+    let text = show::verified(&all, &misplaced, look, console.lists_all());
+    Ok((text, exit))
 }
 
 /// Where the acts after the first ones take place.

@@ -60,7 +60,7 @@ fn mixed() -> [Outcome; 5] {
 #[test]
 fn only_what_was_not_plain_is_listed_and_summed_up() {
     let want = "\
-binance/bbo/ethusdt/20260203: done, 1 quarantined: a.parquet went to QUARANTINE: TRUNCATED
+binance/bbo/ethusdt/20260203: done: a.parquet went to QUARANTINE: TRUNCATED
 binance/bbo/solusdt/20260203: failed: the disk is full
 5 partitions: 3 done, 1 failed, 1 nothing to do, 1 quarantined; 3,703,701 rows, 104 MB → 30.3 MB
 ";
@@ -77,7 +77,7 @@ binance/bbo/ltcusdt/20260203  done                    12  1,234,567  34.5 MB →
 binance/bbo/solusdt/20260203  failed                   0          0          0 B → 0 B      0.0  -
 2 partitions: done: new in the archive
 nothing to do for binance/bbo/xrpusdt/20260203, because its data holds all 3 files
-binance/bbo/ethusdt/20260203: done, 1 quarantined: a.parquet went to QUARANTINE: TRUNCATED
+binance/bbo/ethusdt/20260203: done: a.parquet went to QUARANTINE: TRUNCATED
 binance/bbo/solusdt/20260203: failed: the disk is full
 5 partitions: 3 done, 1 failed, 1 nothing to do, 1 quarantined; 3,703,701 rows, 104 MB → 30.3 MB
 ";
