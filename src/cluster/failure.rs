@@ -83,7 +83,7 @@ fn of_arrow(arrow: &ArrowError) -> Error {
         ArrowError::IoError(..) => Kind::Io,
         _ => Kind::BadInput,
     };
-    Error::new(kind, format!("the query failed: Arrow error: {arrow}"))
+    Error::new(kind, format!("the query failed: {arrow}"))
 }
 
 /// What an executor has said of the error of a job, where it has; else the error.

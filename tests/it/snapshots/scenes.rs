@@ -169,7 +169,7 @@ pub const LOOKING: &[Scene] = &[
     scene("reconcile_no_files", published, "reconcile --exchange binance --symbol btcusdt --date 20260203 --with nowhere"),
     scene("quarantine_list", quarantined, "quarantine list"),
     scene("quarantine_list_json", quarantined, "quarantine list --format json"),
-    scene("quarantine_list_no_match", quarantined, "quarantine list --date 20260204"),
+    scene("quarantine_list_no_match", quarantined, "quarantine list --symbol btcusd"),
     scene("quarantine_show", quarantined, "quarantine show 2026-02-03_01-00-00.parquet"),
     scene("quarantine_show_json", quarantined, "quarantine show 2026-02-03_01-00-00.parquet --format json"),
     scene("quarantine_show_no_match", quarantined, "quarantine show nothing.parquet"),
