@@ -93,7 +93,7 @@ def main():
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--peer-frames", type=int, default=200_000, help="for cryptofeed")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--python", type=pathlib.Path, help="a Python with benches/requirements-feeds.txt; without it no cryptofeed")
+    parser.add_argument("--python", type=pathlib.Path, help="a Python (3.13 or newer) with benches/requirements-feeds.txt; without it no cryptofeed")
     parser.add_argument("--work", help="folder for the spool; a temporary one otherwise")
     parser.add_argument("--json", type=pathlib.Path, help="where the figures go")
     args = parser.parse_args()
