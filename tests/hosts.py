@@ -191,7 +191,7 @@ def lasting(found):
         if key.endswith("/data.parquet"):
             kept[key] = hashlib.sha256(raw).hexdigest()
         elif key.endswith("/meta.json") or (key.startswith("_receipts/") and key.endswith(".json")):
-            kept[key] = {name: value for name, value in json.loads(raw).items() if name != "created_at"}
+            kept[key] = {name: value for name, value in json.loads(raw).items() if name not in ("created_at", "task")}
     return kept
 
 
