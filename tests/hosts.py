@@ -185,7 +185,7 @@ class Cluster:
 
 
 def lasting(found):
-    """Data, meta.json and receipts of an archive, without when they were made."""
+    """Data, meta.json and receipts of an archive, without when and by which task they were made."""
     kept = {}
     for key, raw in found.items():
         if key.endswith("/data.parquet"):
