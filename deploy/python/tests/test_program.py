@@ -32,7 +32,7 @@ def test_verify_finds_damage_as_a_result(archive: Archive, demo: Path, qlc: Path
 
 
 def test_errors_have_the_message_of_the_program(archive: Archive, demo: Path) -> None:
-    with pytest.raises(BinaryError, match="is not a name of a stream") as raised:
+    with pytest.raises(BinaryError, match="is no name for a stream") as raised:
         archive.verify("b b")
     assert raised.value.exit_code == 2
     with pytest.raises(BinaryError, match="cannot be run: No such file") as missing:
