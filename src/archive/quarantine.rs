@@ -93,15 +93,12 @@ impl SeriesEntries {
         let read = days.into_iter().map(|date| {
             let handle = PartitionHandle::new(archive, &series.on(date));
             async move {
-                let error = match entries(&handle).await {
-                    Err(error) if error.kind() == Kind::Damage => error,
-                    read => match archive.one_of_many(read)? {
-                        Ok(entries) => return Ok((date, Ok(entries))),
-                        Err(error) => error,
-                    },
+                let read = entries_of_many(&handle).await?;
+                let unknown = |error: Error| Unknown {
+                    kind: error.kind(),
+                    why: error.chain(),
                 };
-                let (kind, why) = (error.kind(), error.chain());
-                Ok((date, Err(Unknown { kind, why })))
+                Ok((date, read.map_err(unknown)))
             }
         });
         let days = stream::iter(read)
@@ -192,6 +189,18 @@ impl SeriesEntries {
 /// nothing would be a guess.
 pub async fn entries(handle: &PartitionHandle) -> Result<Vec<Entry>> {
     Ok(entries_and_version(handle).await?.0)
+}
+
+/// The entries of one partition among many: that its own `error.json` cannot be read or understood
+/// says nothing of the others, and is inside.
+///
+/// # Errors
+/// When the archive does not answer.
+pub async fn entries_of_many(handle: &PartitionHandle) -> Result<Result<Vec<Entry>>> {
+    match entries(handle).await {
+        Err(error) if error.kind() == Kind::Damage => Ok(Err(error)),
+        read => handle.archive().one_of_many(read),
+    }
 }
 
 async fn entries_and_version(handle: &PartitionHandle) -> Result<(Vec<Entry>, Expect)> {

@@ -21,6 +21,7 @@ use crate::{
     model::{
         partition::{Partition, Selection},
         quarantine::Entry,
+        receipt::rows_lost,
     },
     storage::store::Store,
 };
@@ -132,8 +133,7 @@ pub async fn with_lost(archive: &Store, outcome: Outcome, task: &str) -> Result<
             ..Outcome::published(&known.partition, receipt, why, bytes_in)
         };
         if !receipt.accepted_loss.is_empty() {
-            let rows = receipt.accepted_loss.iter().map(|one| one.rows_here).sum();
-            known = known.having_lost(rows);
+            known = known.having_lost(rows_lost(&receipt.accepted_loss));
         }
     }
     let series = SeriesEntries::list(archive, &known.partition.series).await?;

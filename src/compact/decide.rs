@@ -17,6 +17,7 @@ use crate::{
         partition::Partition,
         receipt::{
             Content, FileCopy, LostSource, Receipt, RowGroup, SeqOrigin, Source, are_of_several,
+            rows_lost,
         },
         schema::Units,
     },
@@ -561,7 +562,7 @@ fn after_loss(
             lost,
         };
     }
-    let rows: u64 = lost.iter().map(|source| source.rows_here).sum();
+    let rows = rows_lost(&lost);
     let first = lost
         .first()
         .map(|source| source.name.as_str())

@@ -48,6 +48,7 @@ use crate::{
         date::Date,
         layout,
         partition::{Partition, Selection, Series},
+        receipt::rows_lost,
     },
     storage::{
         listing::Unlisted,
@@ -478,7 +479,7 @@ async fn outlook(
         Decision::Fail(why) => outlook.reason.clone_from(why),
         Decision::Complete(_) => "an interrupted publish".clone_into(&mut outlook.reason),
         Decision::AcceptLoss { loss, lost } => {
-            let rows: u64 = lost.iter().map(|source| source.rows_here).sum();
+            let rows = rows_lost(lost);
             outlook.reason = format!("{loss}; {} are nowhere else", count::rows(rows));
         }
         Decision::Build(build) => {

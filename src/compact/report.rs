@@ -20,7 +20,7 @@ use crate::{
         date::Date,
         partition::{Partition, Selection},
         quarantine::Entry,
-        receipt::{FileCopy, Receipt},
+        receipt::{FileCopy, Receipt, is_zero},
     },
     storage::listing::{Ignored, Unlisted},
 };
@@ -140,14 +140,6 @@ pub enum Status {
     Failed,
     /// Whether it was published is not known; nothing was deleted, and the next run finds out.
     Unknown,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// What came of one partition. This is the object that `--format json` prints.

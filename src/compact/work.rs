@@ -28,7 +28,7 @@ use crate::{
         count::{self, plural},
         partition::Partition,
         quarantine::Entry,
-        receipt::{FileCopy, LostSource, Receipt, Source},
+        receipt::{FileCopy, LostSource, Receipt, Source, rows_lost},
     },
     storage::atomic::{self, FolderLock},
 };
@@ -137,7 +137,7 @@ pub async fn work(run: &RunContext, partition: &Partition, files: &[SpoolFile]) 
         .having_quarantined(&progress.quarantined)
         .having_copies(&copies);
     Ok(match progress.accepted {
-        Some(lost) => outcome.having_lost(lost.iter().map(|source| source.rows_here).sum()),
+        Some(lost) => outcome.having_lost(rows_lost(&lost)),
         None => outcome,
     })
 }
@@ -245,7 +245,7 @@ impl Progress {
             Some([]) => "accepted as lost: rows that no receipt names; ".to_owned(),
             Some(lost) => format!(
                 "accepted as lost: {} of {}; ",
-                count::rows(lost.iter().map(|source| source.rows_here).sum()),
+                count::rows(rows_lost(lost)),
                 plural(lost.len(), "file")
             ),
         }

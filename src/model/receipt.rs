@@ -265,11 +265,17 @@ pub struct LostSource {
     pub generation: String,
 }
 
+/// The rows of all these sources that the lost generation had.
+#[must_use]
+pub fn rows_lost(lost: &[LostSource]) -> u64 {
+    lost.iter().map(|source| source.rows_here).sum()
+}
+
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes the field by reference"
 )]
-fn is_zero(rows: &u64) -> bool {
+pub(crate) fn is_zero(rows: &u64) -> bool {
     *rows == 0
 }
 

@@ -15,7 +15,7 @@ pub use retry::{mark, settle};
 
 use crate::{
     archive::{partition::PartitionHandle, quarantine},
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     model::layout::{self, Placed},
     storage::{spelling, store::Store},
 };
@@ -64,19 +64,13 @@ pub async fn list(archive: &Store, filter: &Filter) -> Result<Entries> {
             continue;
         }
         let partition = series.on(date);
-        let read = quarantine::entries(&PartitionHandle::new(archive, &partition)).await;
-        let entries = match read {
-            Err(error) if error.kind() == Kind::Damage => {
+        let handle = PartitionHandle::new(archive, &partition);
+        let entries = match quarantine::entries_of_many(&handle).await? {
+            Ok(entries) => entries,
+            Err(error) => {
                 found.unread.push(error);
                 continue;
             }
-            read => match archive.one_of_many(read)? {
-                Ok(entries) => entries,
-                Err(error) => {
-                    found.unread.push(error);
-                    continue;
-                }
-            },
         };
         let meant = entries.into_iter().filter(|one| filter.takes_name(one));
         found.held.extend(meant.map(|entry| Held {
@@ -86,13 +80,10 @@ pub async fn list(archive: &Store, filter: &Filter) -> Result<Entries> {
         }));
     }
     if found.held.is_empty() && found.unread.is_empty() {
-        let misspelt = spelling::hint(&filter.selection, &[archive], "").await;
-        let hint = match (misspelt.is_empty(), filter.name.is_some()) {
-            (false, _) => Some(misspelt),
-            (true, true) => Some("qlc quarantine list shows all there is".to_owned()),
-            (true, false) => None,
-        };
-        if let Some(hint) = hint {
+        let misspelt = spelling::misspelt(&filter.selection, &[archive]).await;
+        let named = filter.name.as_ref();
+        let unnamed = named.map(|_| "qlc quarantine list shows all there is".to_owned());
+        if let Some(hint) = misspelt.or(unnamed) {
             return Err(Error::usage(format!(
                 "{}: nothing in QUARANTINE matches; {hint}",
                 archive.show("")

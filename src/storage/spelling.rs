@@ -60,20 +60,25 @@ impl FolderNames {
 
 /// What is probably wrong with `selection`, which nothing in `stores` matches, or `otherwise`.
 pub async fn hint(selection: &Selection, stores: &[&Store], otherwise: &str) -> String {
+    let misspelt = misspelt(selection, stores).await;
+    misspelt.unwrap_or_else(|| otherwise.to_owned())
+}
+
+/// The name of `selection` that is probably misspelt, where one of `stores` has one that is close.
+pub async fn misspelt(selection: &Selection, stores: &[&Store]) -> Option<String> {
+    if *selection == Selection::all() {
+        return None;
+    }
     let mut names = FolderNames::default();
-    if *selection != Selection::all() {
-        for store in stores {
-            // What cannot be listed has no names to offer; that it cannot is an error elsewhere.
-            if let Ok(listing) = store.list("").await {
-                for object in listing.apart().0 {
-                    names.add(&object.key);
-                }
+    for store in stores {
+        // What cannot be listed has no names to offer; that it cannot is an error elsewhere.
+        if let Ok(listing) = store.list("").await {
+            for object in listing.apart().0 {
+                names.add(&object.key);
             }
         }
     }
-    names
-        .hint(selection)
-        .unwrap_or_else(|| otherwise.to_owned())
+    names.hint(selection)
 }
 
 /// What to do about names that may be misspelt, where none is close.

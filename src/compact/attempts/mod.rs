@@ -385,10 +385,9 @@ impl<'a> Attempts<'a> {
 
     /// The files that were found to be copies of others as they were read.
     pub fn new_copies(&self) -> impl Iterator<Item = &FileCopy> {
-        let is_new = |copy: &&FileCopy| {
-            let mut left_out = self.doubled.iter();
-            left_out.any(|file| file.object.key == copy.name)
-        };
+        let left_out = self.doubled.iter().map(|file| file.object.key.as_str());
+        let left_out: BTreeSet<&str> = left_out.collect();
+        let is_new = move |copy: &&FileCopy| left_out.contains(copy.name.as_str());
         self.copies.iter().filter(is_new)
     }
 

@@ -7,7 +7,7 @@ use super::{Attempts, Task};
 use crate::{
     compact::{
         context::RunContext,
-        decide::Build,
+        decide::{Build, SpoolFile},
         look::Look,
         prepare::{InputFile, Prepared},
     },
@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     file::{encode::ENCODING, examine::examine, fault::Problem, reader::Handle},
     job::attempt::{Attempt, Purpose},
-    model::partition::Partition,
+    model::{partition::Partition, quarantine::Fault},
 };
 
 /// What a dry run knows of a build: its plan, and the files that would be quarantined.
@@ -41,15 +41,11 @@ pub async fn foresee(
     build: &Build,
     explain: bool,
 ) -> Result<Foreseen> {
-    let mut attempts = Attempts::plan(run, partition, look, build).await?;
-    let misfits = attempts.misfits().await?;
+    let (mut attempts, misfits) = planned(run, partition, look, build).await?;
     let unusable = Attempts::unusable(look, build);
     let unusable = unusable.iter().chain(&misfits);
     let unusable = unusable.map(|(file, fault)| format!("{}: {fault}", file.object.key));
     let unusable = unusable.collect();
-    attempts
-        .files
-        .retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
     let prepared = attempts.prepared().await?;
     let mut plans = None;
     if explain && prepared.rows() > 0 {
@@ -72,6 +68,21 @@ pub async fn foresee(
     })
 }
 
+/// Attempts without the files that do not fit the columns of the day, and these.
+async fn planned<'a>(
+    run: &'a RunContext,
+    partition: &'a Partition,
+    look: &Look,
+    build: &Build,
+) -> Result<(Attempts<'a>, Vec<(SpoolFile, Fault)>)> {
+    let mut attempts = Attempts::plan(run, partition, look, build).await?;
+    let misfits = attempts.misfits().await?;
+    attempts
+        .files
+        .retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
+    Ok((attempts, misfits))
+}
+
 /// The digest that a partition made from these files of the spool would have, with encodings of
 /// this revision.
 ///
@@ -84,11 +95,7 @@ pub async fn digest(
     build: &Build,
     encoding: u32,
 ) -> Result<Option<String>> {
-    let mut attempts = Attempts::plan(run, partition, look, build).await?;
-    let misfits = attempts.misfits().await?;
-    attempts
-        .files
-        .retain(|input| !misfits.iter().any(|(file, _)| *file == input.file));
+    let (mut attempts, _) = planned(run, partition, look, build).await?;
     for distrust in [false, true] {
         if distrust {
             for InputFile { file, claims, .. } in &mut attempts.files {
